@@ -1,0 +1,210 @@
+"""Messages to bytes and back. Whatever the bytes are, only a WireError leaves this file.
+
+The two messages that make nearly all of the traffic, a state frame and an input, also have a precomputed form:
+the fixed part of the layout is written once, by `flatbuffers.Builder` itself, when this module is imported.
+Imports schemas only.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import flatbuffers
+import msgspec
+
+from schemas.errors import MalformedMessage, UnknownMessage
+from schemas.messages import (
+    CLIENT_BODY,
+    SERVER_BODY,
+    ClientMessage,
+    Input,
+    InputAck,
+    Message,
+    ServerMessage,
+    StateFrame,
+)
+from schemas.tables import Layout, Reader, layout_of, write_table
+
+_HEAD = Struct("<IHBB")
+_ACK = Struct("<II")
+_CLIENT_LAYOUTS = tuple(layout_of(member) for member in CLIENT_BODY)
+_SERVER_LAYOUTS = tuple(layout_of(member) for member in SERVER_BODY)
+
+
+def encode_client(message: Message) -> bytes:
+    """A client's message as bytes."""
+    return _encode_body(message, CLIENT_BODY.index(type(message)) + 1, slot=0, slots=2)
+
+
+def encode_server(message: Message) -> bytes:
+    """A server's message of the union as bytes."""
+    return _encode_body(message, SERVER_BODY.index(type(message)) + 1, slot=3, slots=5)
+
+
+def _encode_body(message: Message, tag: int, *, slot: int, slots: int) -> bytes:
+    builder = flatbuffers.Builder(256)
+    # An input keeps its layout whatever its numbers are, so that `decode_client` can recognise it at a glance.
+    builder.ForceDefaults(isinstance(message, Input))
+    body = write_table(builder, message)
+    builder.StartObject(slots)
+    builder.PrependUOffsetTRelativeSlot(slot + 1, body, 0)
+    builder.PrependUint8Slot(slot, tag, 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+def decode_client(data: bytes) -> ClientMessage:
+    """Reads what a client sent.
+
+    Raises:
+        MalformedMessage: the bytes are not a message.
+        UnknownMessage: the message is of a type that this build does not know.
+    """
+    shape = _INPUT_SHAPES.get(len(data))
+    if shape is not None and int.from_bytes(data, "little") & shape.mask == shape.pattern:
+        tick, seq = shape.numbers.unpack_from(data)
+        return Input(seq, tick, data[shape.payload_start :])
+    reader = Reader(data)
+    return _read_body(reader, reader.slots(reader.root()), 0, _CLIENT_LAYOUTS)  # type: ignore[return-value]
+
+
+def decode_server(data: bytes) -> ServerMessage:
+    """Reads what a server sent.
+
+    Raises:
+        MalformedMessage: the bytes are not a message.
+        UnknownMessage: the message is of a type that this build does not know.
+    """
+    reader = Reader(data)
+    slots = reader.slots(reader.root()) + (0, 0, 0, 0, 0)
+    if slots[0]:
+        tick, channel, age, flags = reader.fixed(_HEAD, slots[0])
+        return StateFrame(tick, channel, age, flags, reader.bytes_at(slots[1]) if slots[1] else b"")
+    if slots[2]:
+        return InputAck(*reader.fixed(_ACK, slots[2]))
+    return _read_body(reader, slots, 3, _SERVER_LAYOUTS)  # type: ignore[return-value]
+
+
+def _read_body(reader: Reader, slots: tuple[int, ...], slot: int, layouts: tuple[Layout, ...]) -> Message:
+    if len(slots) < slot + 2 or not slots[slot] or not slots[slot + 1]:
+        raise MalformedMessage("the message has no body")
+    tag = reader.scalar("u8", slots[slot])
+    if not 1 <= tag <= len(layouts):
+        raise UnknownMessage(f"message type {tag} is not known to this build")
+    message: Message = reader.table(layouts[tag - 1], reader.follow(slots[slot + 1]))
+    return message
+
+
+# -- state frames and acknowledgements ----------------------------------------------------------------------
+
+
+def build_state(frame: StateFrame) -> bytes:
+    """A state frame by `flatbuffers.Builder`: the reference that `encode_state` equals byte for byte."""
+    builder = flatbuffers.Builder(64 + len(frame.packed))
+    packed = builder.CreateByteVector(frame.packed)
+    builder.StartObject(2)
+    builder.PrependUOffsetTRelativeSlot(1, packed, 0)
+    builder.Prep(4, 8)
+    for prepend, value in (
+        (builder.PrependUint8, frame.flags),
+        (builder.PrependUint8, frame.age),
+        (builder.PrependUint16, frame.channel),
+        (builder.PrependUint32, frame.tick),
+    ):
+        prepend(value)
+    builder.PrependStructSlot(0, builder.Offset(), 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+# Everything before the head, then what stands between the head and the vector's bytes: neither depends on the
+# length, because the builder lays the vector last and pads behind it. 32 bytes, and up to 3 of padding.
+_STATE_SAMPLE = build_state(StateFrame(0x01020304, 0x0506, 7, 8, b""))
+_HEAD_START = _STATE_SAMPLE.index(_HEAD.pack(0x01020304, 0x0506, 7, 8))
+_STATE_PREFIX = _STATE_SAMPLE[:_HEAD_START]
+_STATE_MIDDLE = _STATE_SAMPLE[_HEAD_START + _HEAD.size : -4]
+_STATE = Struct(f"<{len(_STATE_PREFIX)}sIHBB{len(_STATE_MIDDLE)}sI")
+STATE_OVERHEAD_BYTES_MAX = _STATE.size + 3
+"""What a state frame adds to its packed bytes, at most; the WebSocket header apart."""
+
+
+def encode_state(tick: int, channel: int, age: int, flags: int, packed: bytes) -> bytes:
+    """A state frame from the precomputed layout; equal to `build_state`."""
+    size = len(packed)
+    head = _STATE.pack(_STATE_PREFIX, tick, channel, age, flags, _STATE_MIDDLE, size)
+    return head + packed + bytes(-size & 3)
+
+
+def build_ack(ack: InputAck) -> bytes:
+    """An acknowledgement by `flatbuffers.Builder`: the reference for `ACK_PREFIX`."""
+    builder = flatbuffers.Builder(64)
+    builder.StartObject(3)
+    builder.Prep(4, 8)
+    builder.PrependUint32(ack.seq)
+    builder.PrependUint32(ack.tick)
+    builder.PrependStructSlot(2, builder.Offset(), 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+ACK_PREFIX = build_ack(InputAck(1, 2))[: -_ACK.size]
+"""The fixed part of an acknowledgement; tick and sequence follow as two u32."""
+
+
+def encode_ack(tick: int, seq: int) -> bytes:
+    """An input acknowledgement from the precomputed layout; equal to `build_ack`."""
+    return ACK_PREFIX + _ACK.pack(tick, seq)
+
+
+# -- inputs -------------------------------------------------------------------------------------------------
+
+
+class InputShape(msgspec.Struct, frozen=True):
+    """The layout of an Input of one size: its bytes but for the numbers and the payload, as one integer."""
+
+    mask: int
+    pattern: int
+    numbers: Struct  # tick, seq: the builder lays equal-sized fields last to first
+    before: bytes  # all that stands before the numbers
+    after: bytes  # all between the numbers and the payload
+    payload_start: int
+    payload_size: int
+
+
+INPUT_PAYLOAD_BYTES_MAX = 64
+"""The largest input a room may declare."""
+
+
+def _input_shape(payload_size: int) -> InputShape:
+    zeros = bytes(payload_size)
+    blank = encode_client(Input(0, 0, zeros))
+    full = encode_client(Input(0xFFFFFFFF, 0xFFFFFFFF, b"\xff" * payload_size))
+    numbers_start = encode_client(Input(0, 0xFFFFFFFF, zeros)).index(b"\xff\xff\xff\xff")
+    varies = int.from_bytes(blank, "little") ^ int.from_bytes(full, "little")
+    mask = ((1 << (8 * len(blank))) - 1) & ~varies
+    return InputShape(
+        mask=mask,
+        pattern=int.from_bytes(blank, "little") & mask,
+        numbers=Struct(f"<{numbers_start}xII"),
+        before=blank[:numbers_start],
+        after=blank[numbers_start + _ACK.size : len(blank) - payload_size],
+        payload_start=len(blank) - payload_size,
+        payload_size=payload_size,
+    )
+
+
+# Only sizes that need no padding, so that a message's size tells its shape. Filled here and never grown: what a
+# client sends must not make us compute shapes.
+_INPUT_SHAPES = {
+    shape.payload_start + shape.payload_size: shape
+    for shape in map(_input_shape, range(4, INPUT_PAYLOAD_BYTES_MAX + 1, 4))
+}
+_INPUT_SHAPES_BY_PAYLOAD = {shape.payload_size: shape for shape in _INPUT_SHAPES.values()}
+
+
+def encode_input(seq: int, tick: int, payload: bytes) -> bytes:
+    """An Input from the precomputed layout; equal to `encode_client(Input(seq, tick, payload))`."""
+    shape = _INPUT_SHAPES_BY_PAYLOAD.get(len(payload))
+    if shape is None:
+        return encode_client(Input(seq, tick, payload))
+    return shape.before + _ACK.pack(tick, seq) + shape.after + payload

@@ -1,0 +1,189 @@
+"""What a field's value is on the wire: an integer, by a rule that both ends share exactly.
+
+A `Field` quantises float columns to int64 and back. The server simulates in floats; what it sends and what it
+saves are the quantised integers. Pure; imports numpy and schemas.messages.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.messages import FieldDescription, FieldKind
+
+BITS_MAX = 32
+"""The widest quantised value: residuals of two of them must fit a column of 62 bits."""
+
+Quantised = NDArray[np.int64]
+
+
+class NotANumber(ValueError):
+    """A column holds NaN or infinity: the game's mistake. `row` says which entity's."""
+
+    def __init__(self, field: str, row: int) -> None:
+        super().__init__(f"field {field!r} of row {row} is not a finite number")
+        self.field = field
+        self.row = row
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One replicated field: kind, width in bits, and for REAL its range and step.
+
+    Args:
+        name: as the game wrote it.
+        kind: how the integer is to be understood.
+        bits: width of the quantised value, 1 to 32.
+        low, high, step: REAL only; world units.
+        labels: ENUM only.
+    """
+
+    name: str
+    kind: FieldKind
+    bits: int
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def wraps(self) -> bool:
+        """Whether differences are taken modulo 2^bits."""
+        return self.kind is FieldKind.ANGLE
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the greatest quantised value."""
+        match self.kind:
+            case FieldKind.INT:
+                return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+            case FieldKind.REAL:
+                return 0, round((self.high - self.low) / self.step)
+            case FieldKind.ENUM:
+                return 0, len(self.labels) - 1
+            case _:
+                return 0, (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy type that the game sees: float32 for REAL and ANGLE, bool, else int32 or int64."""
+        match self.kind:
+            case FieldKind.REAL | FieldKind.ANGLE:
+                return np.float32
+            case FieldKind.BOOL:
+                return np.bool_
+            case _:
+                return np.int32 if self.bits < 32 else np.int64
+
+    def quantise(self, column: NDArray[Any]) -> Quantised:
+        """A column as the wire's integers; out of range is clamped, an angle wraps.
+
+        Args:
+            column: (entities,) in the game's units; angles in radians.
+
+        Raises:
+            NotANumber: a REAL or ANGLE column holds NaN or infinity.
+        """
+        if self.kind is FieldKind.REAL:
+            scaled = (column - np.float64(self.low)) * (1.0 / self.step)
+        elif self.kind is FieldKind.ANGLE:
+            scaled = column * ((1 << self.bits) / math.tau)
+        else:
+            low, high = self.range
+            return np.clip(column.astype(np.int64), low, high)
+        if not np.isfinite(scaled).all():
+            raise NotANumber(self.name, int(np.flatnonzero(~np.isfinite(scaled))[0]))
+        if self.wraps:
+            return np.rint(scaled).astype(np.int64) & ((1 << self.bits) - 1)
+        low, high = self.range
+        return np.clip(np.rint(scaled), low, high).astype(np.int64)
+
+    def dequantise(self, values: Quantised) -> NDArray[Any]:
+        """The wire's integers in the game's units and type."""
+        if self.kind is FieldKind.REAL:
+            return (self.low + values * self.step).astype(np.float32)
+        if self.kind is FieldKind.ANGLE:
+            return (values * (math.tau / (1 << self.bits))).astype(np.float32)
+        return values.astype(self.dtype)
+
+    def describe(self) -> FieldDescription:
+        """This field as Joined tells it."""
+        return FieldDescription(self.name, self.kind, self.bits, self.low, self.high, self.step, self.labels)
+
+
+def from_description(description: FieldDescription) -> Field:
+    """The field that a description speaks of."""
+    return Field(
+        description.name,
+        description.kind,
+        description.bits,
+        description.low,
+        description.high,
+        description.step,
+        description.labels,
+    )
+
+
+def boolean(name: str) -> Field:
+    """True or false."""
+    return Field(name, FieldKind.BOOL, 1)
+
+
+def uint(name: str, bits: int) -> Field:
+    """An unsigned integer of `bits`."""
+    return _checked(Field(name, FieldKind.UINT, bits))
+
+
+def sint(name: str, bits: int) -> Field:
+    """A signed integer of `bits`."""
+    return _checked(Field(name, FieldKind.INT, bits))
+
+
+def real(name: str, low: float, high: float, step: float) -> Field:
+    """A real number from `low` to `high`, rounded to `step`."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high and 0 < step <= high - low):
+        raise ValueError(f"field {name!r}: wants low < high and 0 < step <= high - low")
+    bits = max(1, math.ceil(round((high - low) / step)).bit_length())
+    return _checked(Field(name, FieldKind.REAL, bits, low, high, step))
+
+
+def angle(name: str, bits: int) -> Field:
+    """An angle in radians, in 2^bits steps a turn."""
+    return _checked(Field(name, FieldKind.ANGLE, bits))
+
+
+def enumeration(name: str, labels: tuple[str, ...]) -> Field:
+    """One of a closed set of labels; the value is the label's place."""
+    if not labels:
+        raise ValueError(f"field {name!r}: an enumeration needs labels")
+    return Field(name, FieldKind.ENUM, max(1, (len(labels) - 1).bit_length()), labels=labels)
+
+
+def entity(name: str) -> Field:
+    """A reference to an entity by its id; 0 is nobody."""
+    return Field(name, FieldKind.ENTITY, 32)
+
+
+def _checked(field: Field) -> Field:
+    if not 1 <= field.bits <= BITS_MAX:
+        raise ValueError(f"field {field.name!r}: {field.bits} bits; wants 1 to {BITS_MAX}")
+    return field
+
+
+def input_bytes(fields: tuple[Field, ...]) -> int:
+    """The size of an input's payload: each field in whole bytes, the sum rounded up to four."""
+    size = sum((field.bits + 7) // 8 for field in fields)
+    return size + (-size & 3)
+
+
+def pack_input(fields: tuple[Field, ...], values: dict[str, float]) -> bytes:
+    """An input's payload; a field that is not given is sent as zero. Fields in order, little-endian."""
+    payload = bytearray()
+    for field in fields:
+        value = np.array([values.get(field.name, 0.0)], dtype=np.float64)
+        quantised = int(field.quantise(value)[0])
+        payload += (quantised & ((1 << field.bits) - 1)).to_bytes((field.bits + 7) // 8, "little")
+    return bytes(payload.ljust(input_bytes(fields), b"\0"))

@@ -1,0 +1,24 @@
+"""A WebSocket frame around a message that a server sends: RFC 6455, section 5.2.
+
+A server's frames are not masked, so a frame is made once and written to every receiver. Only this one shape is
+made here (binary, final); control frames and fragments are the library's. Pure; imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+_SHORT = Struct("!BB")
+_MEDIUM = Struct("!BBH")
+_LONG = Struct("!BBQ")
+_FIN_BINARY = 0x82
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """One unmasked, final binary frame that holds `payload`."""
+    size = len(payload)
+    if size < 126:
+        return _SHORT.pack(_FIN_BINARY, size) + payload
+    if size < 1 << 16:
+        return _MEDIUM.pack(_FIN_BINARY, 126, size) + payload
+    return _LONG.pack(_FIN_BINARY, 127, size) + payload

@@ -1,0 +1,1 @@
+"""Made by `make schemas` from the .fbs files; never edited."""

@@ -1,0 +1,301 @@
+"""Every message as a frozen struct: what the codec takes and gives.
+
+The annotations are the field table that drives encoder and decoder alike: the fields of a struct stand in the
+order of the slots in client.fbs and server.fbs, and a test holds them to what flatc reads. Imports none of ours.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+U8 = Annotated[int, "u8"]
+U16 = Annotated[int, "u16"]
+U32 = Annotated[int, "u32"]
+U64 = Annotated[int, "u64"]
+F32 = Annotated[float, "f32"]
+F64 = Annotated[float, "f64"]
+
+
+class ErrorCode(enum.IntEnum):
+    """Why a request failed or a connection ends."""
+
+    INTERNAL = 0
+    MALFORMED = 1
+    UNSUPPORTED = 2
+    UPGRADE_REQUIRED = 3
+    UNAUTHORIZED = 4
+    OUT_OF_ORDER = 5
+    RATE_LIMITED = 6
+    NO_SUCH_ROOM_TYPE = 7
+    NO_SUCH_ROOM = 8
+    ROOM_FULL = 9
+    ROOM_CLOSED = 10
+    UNAVAILABLE = 11
+    STALE_EPOCH = 12
+    HANDSHAKE_TIMEOUT = 13
+    COMMAND_FAILED = 14
+
+
+class FieldKind(enum.IntEnum):
+    """How a quantised integer is to be understood; see schemas/fields.py."""
+
+    BOOL = 0
+    UINT = 1
+    INT = 2
+    REAL = 3
+    ANGLE = 4
+    ENUM = 5
+    ENTITY = 6
+
+
+class QueueState(enum.IntEnum):
+    """Where a player stands in the matchmaking queue."""
+
+    WAITING = 0
+    FOUND = 1
+    CANCELLED = 2
+    TIMED_OUT = 3
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A member of one of the two unions."""
+
+
+# -- client to server ---------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True):
+    """The first message on a connection."""
+
+    schema_version: U16 = 0
+    build: str = ""
+    token: str = ""
+    resume_token: str = ""
+    last_tick: U32 = 0
+    last_event: U32 = 0
+
+
+class Join(Message, frozen=True):
+    """Take a seat: by ticket, else by name, else in any open room of the type."""
+
+    room_type: str = ""
+    room_name: str = ""
+    ticket: str = ""
+    options: bytes = b""
+
+
+class Leave(Message, frozen=True):
+    """Give the seat back."""
+
+
+class Input(Message, frozen=True):
+    """A wish for the simulation; the newest wins."""
+
+    seq: U32 = 0
+    tick: U32 = 0
+    payload: bytes = b""
+
+
+class Command(Message, frozen=True):
+    """A request that is answered by exactly one Reply with the same id."""
+
+    id: U64 = 0
+    name: str = ""
+    payload: bytes = b""
+
+
+class Resync(Message, frozen=True):
+    """The client's world is wrong: a keyframe is wanted."""
+
+    channel: U16 = 0
+    tick: U32 = 0
+
+
+class Ping(Message, frozen=True):
+    """A clock reading, given back in Pong."""
+
+    client_time_us: U64 = 0
+
+
+class MatchRequest(Message, frozen=True):
+    """A place in the queue is wanted."""
+
+    mode: str = ""
+    options: bytes = b""
+
+
+class MatchCancel(Message, frozen=True):
+    """The place in the queue is given up."""
+
+
+# -- server to client ---------------------------------------------------------------------------------------
+
+
+class StateFrame(msgspec.Struct, frozen=True):
+    """A channel's delta or keyframe. `age` 0 is a keyframe; `flags` bit 0 says that a checksum ends `packed`."""
+
+    tick: int
+    channel: int
+    age: int
+    flags: int
+    packed: bytes
+
+
+class InputAck(msgspec.Struct, frozen=True):
+    """The inputs up to `seq` are part of the state of `tick`."""
+
+    tick: int
+    seq: int
+
+
+class FieldDescription(msgspec.Struct, frozen=True):
+    """One field as a client must know it; `low`, `high` and `step` for REAL, `labels` for ENUM."""
+
+    name: str = ""
+    kind: FieldKind = FieldKind.BOOL
+    bits: U8 = 0
+    low: F64 = 0.0
+    high: F64 = 0.0
+    step: F64 = 0.0
+    labels: tuple[str, ...] = ()
+
+
+class TableDescription(msgspec.Struct, frozen=True):
+    """One table's replicated fields, in the order of its columns."""
+
+    name: str = ""
+    fields: tuple[FieldDescription, ...] = ()
+
+
+class StateDescription(msgspec.Struct, frozen=True):
+    """What a generic client needs to read a room's state and to write its inputs."""
+
+    tables: tuple[TableDescription, ...] = ()
+    inputs: tuple[FieldDescription, ...] = ()
+
+
+class Welcome(Message, frozen=True):
+    """The session is open."""
+
+    session_id: str = ""
+    resume_token: str = ""
+    server_time_us: U64 = 0
+    heartbeat_interval_ms: U32 = 0
+    message_bytes_max: U32 = 0
+    inputs_per_second_max: U32 = 0
+
+
+class Joined(Message, frozen=True):
+    """The seat is taken; state frames follow."""
+
+    room_id: str = ""
+    room_type: str = ""
+    room_name: str = ""
+    tick_rate_hz: F32 = 0.0
+    tick: U32 = 0
+    entity: U32 = 0
+    description: StateDescription = StateDescription()
+
+
+class Left(Message, frozen=True):
+    """The seat is given back, by the player's wish or the room's."""
+
+    reason: str = ""
+
+
+class Event(Message, frozen=True):
+    """Reliable, in order, numbered per session from 1."""
+
+    number: U32 = 0
+    name: str = ""
+    payload: bytes = b""
+
+
+class Reply(Message, frozen=True):
+    """The one answer to a Command."""
+
+    id: U64 = 0
+    ok: bool = False
+    error: ErrorCode = ErrorCode.INTERNAL
+    message: str = ""
+    payload: bytes = b""
+
+
+class Pong(Message, frozen=True):
+    """The answer to Ping."""
+
+    client_time_us: U64 = 0
+    server_time_us: U64 = 0
+    tick: U32 = 0
+
+
+class Redirect(Message, frozen=True):
+    """The room lives on another shard: connect to `url` and Join with `ticket`."""
+
+    url: str = ""
+    ticket: str = ""
+    room_type: str = ""
+    room_name: str = ""
+
+
+class MatchStatus(Message, frozen=True):
+    """Where the player stands in the queue."""
+
+    state: QueueState = QueueState.WAITING
+    position: U32 = 0
+    estimate_ms: U32 = 0
+
+
+class Error(Message, frozen=True):
+    """A request failed, or what was sent cannot be accepted."""
+
+    code: ErrorCode = ErrorCode.INTERNAL
+    message: str = ""
+    retry_after_ms: U32 = 0
+    upgrade_to: U16 = 0
+    retryable: bool = False
+
+
+class Goodbye(Message, frozen=True):
+    """The last message before the server closes."""
+
+    code: ErrorCode = ErrorCode.INTERNAL
+    message: str = ""
+    come_back: bool = False
+    retry_after_ms: U32 = 0
+
+
+ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel
+ServerMessage = (
+    StateFrame | InputAck | Welcome | Joined | Left | Event | Reply | Pong | Redirect | MatchStatus | Error | Goodbye
+)
+
+CLIENT_BODY: tuple[type[Message], ...] = (
+    Hello,
+    Join,
+    Leave,
+    Input,
+    Command,
+    Resync,
+    Ping,
+    MatchRequest,
+    MatchCancel,
+)
+"""The union ClientBody: a member's tag is its place in here plus one."""
+
+SERVER_BODY: tuple[type[Message], ...] = (
+    Welcome,
+    Joined,
+    Left,
+    Event,
+    Reply,
+    Pong,
+    Redirect,
+    MatchStatus,
+    Error,
+    Goodbye,
+)
+"""The union ServerBody: a member's tag is its place in here plus one."""

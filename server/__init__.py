@@ -1,0 +1,1 @@
+"""The room shard: edge, rooms, replication, storage and operations in one process."""

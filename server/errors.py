@@ -1,0 +1,143 @@
+"""The errors of a shard, one tree.
+
+    TickwireError                 has a code (shared by protocol, metrics and docs) and `retryable`
+    ├── ConfigError               the operator's: a setting is wrong; the sentence names its key
+    ├── PeerError                 the client's fault
+    │   ├── Malformed             bytes that are not a message
+    │   ├── Unsupported           a message this build does not know
+    │   ├── UpgradeRequired       the client's schema version is not accepted
+    │   ├── Unauthorized          no valid token or ticket
+    │   ├── OutOfOrder            a message that its state does not allow (Input before Joined)
+    │   ├── RateLimited           too much, too fast
+    │   ├── NoSuchRoomType        Join for a type this build does not host
+    │   └── NoSuchRoom            Join with a ticket for a room that is not here
+    └── ServerError               ours, or our stores'
+        ├── RoomFull              no seat left in the room asked for
+        ├── RoomClosed            the room ended, or its code raised
+        ├── Unavailable           a store does not answer, or the shard drains; come again
+        ├── StaleEpoch            another shard owns this room now; nothing was written
+        └── Internal              a mistake in our code
+
+Imports nothing of ours, so that every package may raise these.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TickwireError(Exception):
+    """Something went wrong that has a name. `str()` is a sentence for a developer.
+
+    Args:
+        message: the sentence, without secrets.
+        retry_after_ms: when coming back makes sense; 0 says nothing about it.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after_ms: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class ConfigError(TickwireError):
+    """A setting is missing or wrong; the sentence names its key."""
+
+    code = "CONFIG"
+
+
+class PeerError(TickwireError):
+    """What the client sent is at fault."""
+
+    code = "MALFORMED"
+
+
+class Malformed(PeerError):
+    """Bytes that are not a message of ours."""
+
+    code = "MALFORMED"
+
+
+class Unsupported(PeerError):
+    """A message type that this build does not know."""
+
+    code = "UNSUPPORTED"
+
+
+class UpgradeRequired(PeerError):
+    """The client's schema version is not one that this build speaks."""
+
+    code = "UPGRADE_REQUIRED"
+
+
+class Unauthorized(PeerError):
+    """No valid token, or a ticket that is expired, forged or for somebody else."""
+
+    code = "UNAUTHORIZED"
+
+
+class OutOfOrder(PeerError):
+    """A message that the session's state does not allow."""
+
+    code = "OUT_OF_ORDER"
+
+
+class RateLimited(PeerError):
+    """More than a limit allows."""
+
+    code = "RATE_LIMITED"
+    retryable = True
+
+
+class NoSuchRoomType(PeerError):
+    """A Join for a room type that this build does not host."""
+
+    code = "NO_SUCH_ROOM_TYPE"
+
+
+class NoSuchRoom(PeerError):
+    """A Join for a room that does not exist here (any more)."""
+
+    code = "NO_SUCH_ROOM"
+    retryable = True
+
+
+class ServerError(TickwireError):
+    """Our fault, or that of a store we depend on."""
+
+    code = "INTERNAL"
+
+
+class RoomFull(ServerError):
+    """Every seat of the room asked for is taken or reserved."""
+
+    code = "ROOM_FULL"
+    retryable = True
+
+
+class RoomClosed(ServerError):
+    """The room has ended, or its code raised and its policy closed it."""
+
+    code = "ROOM_CLOSED"
+    retryable = True
+
+
+class Unavailable(ServerError):
+    """Redis or MongoDB does not answer, or the shard is draining."""
+
+    code = "UNAVAILABLE"
+    retryable = True
+
+
+class StaleEpoch(ServerError):
+    """Another shard has owned this room since; the write was refused."""
+
+    code = "STALE_EPOCH"
+
+
+class Internal(ServerError):
+    """A mistake in our code."""
+
+    code = "INTERNAL"

@@ -1,0 +1,59 @@
+"""How rooms speak to the rest of a shard: two small interfaces, so that rooms know neither sockets nor stores.
+
+Imports schemas and, for its type alone, the seat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from schemas.messages import Join, Message, Redirect
+
+if TYPE_CHECKING:
+    from server.rooms.seat import Seat
+
+
+class Subscriber(Protocol):
+    """A session, as a room sees it. All calls are made on the loop's thread and never block."""
+
+    @property
+    def session_id(self) -> str:
+        """Unguessable, unique."""
+        ...
+
+    @property
+    def player_id(self) -> str:
+        """Who plays; may be a guest."""
+        ...
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the transport holds more than it should: the session is passed over this tick."""
+        ...
+
+    def send_tick(self, frames: bytes) -> None:
+        """Writes complete WebSocket frames at once, in one write. Does nothing once the connection is gone."""
+        ...
+
+    def send_message(self, message: Message) -> None:
+        """Writes one control message now; it does not wait for a tick. Nothing once the connection is gone."""
+        ...
+
+    def seat_lost(self, reason: str) -> None:
+        """The room took the seat away (it closed); the session stays and may join again."""
+        ...
+
+
+class Placer(Protocol):
+    """Finds a room for a session. The shard implements it over the matchmaker, the stores and its rooms."""
+
+    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+        """Seats the session in a room here, or says where else to go.
+
+        A seat's `Joined` has been sent when this returns. The caller owns the seat and calls `Seat.leave` when
+        the session ends, also when it ended while this was awaited.
+
+        Raises:
+            TickwireError: no seat; its code, words and `retryable` are for the client.
+        """
+        ...

@@ -1,8 +1,8 @@
 """What reading the wire can raise: one tree, and nothing else ever leaves the codec.
 
-    WireError
-    ├── MalformedMessage    the bytes are not a message of this contract
-    └── UnknownMessage      well-formed, of a type that a newer peer knows and we do not
+WireError
+├── MalformedMessage    the bytes are not a message of this contract
+└── UnknownMessage      well-formed, of a type that a newer peer knows and we do not
 """
 
 from __future__ import annotations

@@ -39,6 +39,14 @@ class Subscriber(Protocol):
         """Writes one control message now; it does not wait for a tick. Nothing once the connection is gone."""
         ...
 
+    def next_event_number(self) -> int:
+        """The number of the session's next event, from 1."""
+        ...
+
+    def slow_consumer(self, reason: str) -> None:
+        """The client takes too little for too long: closes the connection with a code that says come back."""
+        ...
+
     def seat_lost(self, reason: str) -> None:
         """The room took the seat away (it closed); the session stays and may join again."""
         ...

@@ -1,0 +1,76 @@
+"""An input's payload, read: the fields that a room declares, each in whole bytes, little-endian, in order.
+
+`schemas.fields.pack_input` writes what this reads. Whatever a client sends becomes a value inside the field's
+range. Pure; imports schemas only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from schemas.errors import MalformedMessage
+from schemas.fields import Field, input_bytes
+from schemas.messages import FieldKind
+
+Wish = dict[str, float]
+"""What a player wants, in the game's units; angles in radians, booleans as 0 or 1."""
+
+
+class InputReader:
+    """Reads payloads of one room type.
+
+    Args:
+        fields: what the room declares, in order.
+    """
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.size = input_bytes(fields)
+        self._parts: list[tuple[str, int, int, Callable[[int], float]]] = []
+        start = 0
+        for field in fields:
+            end = start + (field.bits + 7) // 8
+            self._parts.append((field.name, start, end, _scale_of(field)))
+            start = end
+
+    def read(self, payload: bytes) -> Wish:
+        """The payload in the game's units.
+
+        Raises:
+            MalformedMessage: the payload is not of the declared size.
+        """
+        if len(payload) != self.size:
+            raise MalformedMessage(f"an input of {len(payload)} bytes; this room declares {self.size}")
+        number = int.from_bytes
+        return {name: scale(number(payload[start:end], "little")) for name, start, end, scale in self._parts}
+
+
+def _scale_of(field: Field) -> Callable[[int], float]:
+    low, high = field.range
+    mask = (1 << field.bits) - 1
+    match field.kind:
+        case FieldKind.REAL:
+            return partial(_real, field.low, field.high, field.step)
+        case FieldKind.ANGLE:
+            return partial(_angle, mask, math.tau / (mask + 1))
+        case FieldKind.INT:
+            return partial(_signed, mask, 1 << (field.bits - 1))
+        case _:
+            return partial(_clamped, low, high)
+
+
+def _real(low: float, high: float, step: float, value: int) -> float:
+    return min(low + value * step, high)
+
+
+def _angle(mask: int, step: float, value: int) -> float:
+    return (value & mask) * step
+
+
+def _signed(mask: int, half: int, value: int) -> float:
+    return ((value & mask) ^ half) - half
+
+
+def _clamped(low: int, high: int, value: int) -> float:
+    return min(max(value, low), high)

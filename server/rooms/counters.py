@@ -1,0 +1,36 @@
+"""Plain numbers that the tick adds to; `server.shard` carries them to the metrics. No label look-ups here."""
+
+from __future__ import annotations
+
+
+class RoomCounters:
+    """What the rooms of one shard have done since it started."""
+
+    __slots__ = (
+        "bytes_sent",
+        "congested_passes",
+        "frames_sent",
+        "inputs_applied",
+        "inputs_superseded",
+        "player_ticks",
+        "resyncs",
+        "room_errors",
+        "tick_seconds",
+        "ticks",
+        "ticks_late",
+        "ticks_skipped",
+    )
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.ticks_late = 0
+        self.ticks_skipped = 0
+        self.tick_seconds = 0.0
+        self.player_ticks = 0
+        self.bytes_sent = 0
+        self.frames_sent = 0
+        self.inputs_applied = 0
+        self.inputs_superseded = 0
+        self.congested_passes = 0
+        self.resyncs = 0
+        self.room_errors = 0

@@ -1,0 +1,317 @@
+"""One room and its seats, stepped: inputs, the game's tick, the snapshot, one write a session.
+
+Pure: no clock, no socket, no task. `server/rooms/host.py` calls `step` when a tick is due.
+
+What happens to an exception that leaves a hook of the game:
+    on_create, restore, on_join   the join is refused; a room that was being made is dropped
+    on_command                    the player gets a Reply that says COMMAND_FAILED
+    on_input, on_tick             the host closes this room, and no other
+    on_leave, on_dispose          logged and counted; the room goes on leaving or ending
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+import structlog
+
+from schemas.codec import encode_ack
+from schemas.framing import binary_frame
+from schemas.inputs import InputReader
+from schemas.messages import Command, ErrorCode, Joined, Reply
+from server.errors import RoomClosed, RoomFull
+from server.replication.channel import Channel, Standing
+from server.replication.table import TableState
+from server.rooms.counters import RoomCounters
+from server.rooms.ports import Subscriber
+from server.rooms.room import CommandRefused, Room
+from server.rooms.seat import Seat, SeatEnded
+
+log = structlog.get_logger(__name__)
+
+CONGESTED_S_MAX = 10.0
+"""How long a session may be passed over before it is closed, to come back on a better network."""
+
+
+class RoomState(msgspec.Struct, frozen=True):
+    """What is saved of a durable room."""
+
+    tick: int
+    next_entity_id: int
+    tables: dict[str, TableState]
+    state: dict[str, Any]
+
+
+class RoomCodeRaised(Exception):
+    """The game's code raised in a hook, named by the argument; the cause is chained."""
+
+
+class Simulation:
+    """A room being played.
+
+    Args:
+        room: the game's room, created or restored.
+        epoch: the fencing number under which it is owned.
+        counters: the shard's numbers, added to.
+    """
+
+    def __init__(self, room: Room, *, epoch: int, counters: RoomCounters) -> None:
+        self.room = room
+        self.epoch = epoch
+        self.counters = counters
+        self.dt = 1.0 / room.tick_rate_hz
+        self.empty_ticks = 0
+        self.is_open = True
+        self.seats: list[Seat] = []
+        self._inputs = InputReader(room.input_fields)
+        self._world = Channel(0, room.all_tables(), checksum_ticks=room.checksum_ticks)
+        self._passes_max = int(CONGESTED_S_MAX * room.tick_rate_hz)
+        self._description = room.describe()
+
+    @property
+    def tick(self) -> int:
+        """The number of the last tick."""
+        return self.room.tick
+
+    @property
+    def input_size(self) -> int:
+        """The size of an input's payload, bytes."""
+        return self._inputs.size
+
+    @property
+    def changed_tick(self) -> int:
+        """The last tick in which a client would have seen something change."""
+        return self._world.changed_tick
+
+    # -- seats ----------------------------------------------------------------------------------------------
+
+    def seat(
+        self, subscriber: Subscriber, player_id: str, options: Mapping[str, Any], on_ended: SeatEnded
+    ) -> Seat:
+        """Seats a player and tells the session `Joined`; state follows with the next tick.
+
+        Raises:
+            RoomFull: no seat is left, or the player has one already.
+            RoomClosed: the room has ended, or its on_join raised.
+        """
+        if not self.is_open:
+            raise RoomClosed("the room has ended")
+        if len(self.seats) >= self.room.seats:
+            raise RoomFull(f"all {self.room.seats} seats are taken")
+        if player_id in self.room.players:
+            raise RoomFull("the player has a seat in this room already")
+        seat = Seat(self, subscriber, player_id, on_ended)
+        self.room.players[player_id] = seat.player
+        try:
+            with self.contained("on_join"):
+                self.room.on_join(seat.player, options)
+        except RoomCodeRaised as error:
+            del self.room.players[player_id]
+            raise RoomClosed("the room could not take the player in") from error
+        seat.standings[self._world] = None
+        self.seats.append(seat)
+        self.empty_ticks = 0
+        subscriber.send_message(self._joined(seat))
+        return seat
+
+    def _joined(self, seat: Seat) -> Joined:
+        room = self.room
+        return Joined(
+            room_id=room.room_id,
+            room_type=room.room_type,
+            room_name=room.name,
+            tick_rate_hz=room.tick_rate_hz,
+            tick=room.tick,
+            entity=seat.player.entity.id if seat.player.entity else 0,
+            description=self._description,
+        )
+
+    def unseat(self, seat: Seat, reason: str) -> None:
+        """Takes a player's seat back and tells the game."""
+        if not seat.is_open:
+            return
+        self.seats.remove(seat)
+        self.counters.inputs_superseded += seat.inputs_superseded
+        seat.ended()
+        with suppress(RoomCodeRaised), self.contained("on_leave"):
+            self.room.on_leave(seat.player)
+        self.room.players.pop(seat.player_id, None)
+
+    def run_command(self, seat: Seat, message: Command) -> Reply:
+        """Runs one command of a player; whatever happens, there is a Reply."""
+        try:
+            payload = msgspec.msgpack.decode(message.payload) if message.payload else None
+        except msgspec.DecodeError:
+            return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
+        try:
+            with self.contained("on_command"):
+                answer = msgspec.msgpack.encode(self.room.on_command(seat.player, message.name, payload))
+        except CommandRefused as refused:
+            return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused))
+        except RoomCodeRaised:
+            return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+        return Reply(message.id, ok=True, payload=answer)
+
+    # -- one tick -------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Moves the room by one tick and writes to every session what it must know.
+
+        Raises:
+            RoomCodeRaised: the game's code did, or left a NaN in a column.
+        """
+        room = self.room
+        room.tick += 1
+        with self.contained("tick"):
+            self._apply_inputs()
+            room.on_tick(self.dt)
+            for table in room.all_tables():
+                table.compact()
+            self._world.capture(room.tick)
+        self._write()
+        self.counters.ticks += 1
+        self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
+
+    def _apply_inputs(self) -> None:
+        on_input, read = self.room.on_input, self._inputs.read
+        for seat in self.seats:
+            if seat.inbox:
+                for message in seat.inbox:
+                    on_input(seat.player, read(message.payload))
+                self.counters.inputs_applied += len(seat.inbox)
+                seat.applied_seq = seat.inbox[-1].seq
+                seat.inbox.clear()
+
+    def _write(self) -> None:
+        """One write a session: its acknowledgement, the channels' frames, its events.
+
+        This loop runs once a player and tick; whatever can be found once a tick is found outside of it.
+        """
+        world, tick, sent, bytes_sent = self._world, self.room.tick, 0, 0
+        frame_of = world.frame
+        is_usual: Standing | None = None
+        usual = None
+        for seat in list(self.seats):
+            subscriber = seat.subscriber
+            if subscriber.is_congested:
+                self._pass_over(seat)
+                continue
+            standing = seat.standings[world]
+            # Nearly everybody stands where the one before stood; then the frame is at hand.
+            if standing is None or standing is not is_usual:
+                usual, is_usual = frame_of(standing), standing
+            seat.passes = 0
+            data = b""
+            if usual is not None:
+                data = usual.data
+                seat.standings[world] = usual.standing
+            if seat.applied_seq != seat.acknowledged_seq:
+                data = binary_frame(encode_ack(tick, seat.applied_seq)) + data
+                seat.acknowledged_seq = seat.applied_seq
+            if seat.events:
+                data += b"".join(seat.events)
+                seat.events.clear()
+            if data:
+                subscriber.send_tick(data)
+                sent += 1
+                bytes_sent += len(data)
+        self.counters.frames_sent += sent
+        self.counters.bytes_sent += bytes_sent
+        self.counters.player_ticks += len(self.seats)
+
+    def _pass_over(self, seat: Seat) -> None:
+        self.counters.congested_passes += 1
+        seat.passes += 1
+        if seat.passes == self._passes_max:
+            seat.subscriber.slow_consumer(f"took nothing for {CONGESTED_S_MAX:g} s")
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    def close(self, reason: str) -> None:
+        """Ends the room: everybody loses the seat and is told, then the game disposes."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        for seat in list(self.seats):
+            self.unseat(seat, reason)
+            seat.subscriber.seat_lost(reason)
+        with suppress(RoomCodeRaised), self.contained("on_dispose"):
+            self.room.on_dispose()
+        for table in self.room.all_tables():
+            table.compact()
+
+    def state(self) -> RoomState:
+        """What is saved of the room: quantised tables, and the game's own value.
+
+        Raises:
+            RoomCodeRaised: the game's `save` did.
+        """
+        with self.contained("save"):
+            tables = {name: getattr(self.room, name).state() for name in self.room.tables}
+            return RoomState(self.room.tick, self.room.entity_ids.next_id, tables, self.room.save())
+
+    @contextmanager
+    def contained(self, hook: str) -> Iterator[None]:
+        """Runs the game's code: whatever it raises is logged, counted, and becomes one kind of error.
+
+        Raises:
+            RoomCodeRaised: the code raised anything but CommandRefused.
+        """
+        try:
+            yield
+        except CommandRefused:
+            raise
+        except Exception as error:  # the boundary to the game's code
+            self.counters.room_errors += 1
+            room = self.room
+            log.exception(
+                "room_code_raised", hook=hook, room_id=room.room_id, room_type=room.room_type, tick=room.tick
+            )
+            raise RoomCodeRaised(hook) from error
+
+
+def _refusal(id: int, code: ErrorCode, message: str) -> Reply:
+    return Reply(id, ok=False, error=code, message=message)
+
+
+def create(
+    room_class: type[Room],
+    *,
+    room_id: str,
+    name: str,
+    epoch: int,
+    seed: int,
+    counters: RoomCounters,
+    options: Mapping[str, Any],
+    saved: RoomState | None,
+) -> Simulation:
+    """Makes a room, new or from its saved state.
+
+    Raises:
+        RoomClosed: the game's on_create or restore raised.
+    """
+    room = room_class(room_id=room_id, name=name, seed=seed)
+    simulation = Simulation(room, epoch=epoch, counters=counters)
+    try:
+        with simulation.contained("on_create" if saved is None else "restore"):
+            if saved is None:
+                room.on_create(options)
+            else:
+                _restore(room, saved)
+            for table in room.all_tables():
+                table.compact()
+    except RoomCodeRaised as error:
+        raise RoomClosed("the room could not be made") from error
+    return simulation
+
+
+def _restore(room: Room, saved: RoomState) -> None:
+    room.tick = saved.tick
+    room.entity_ids.next_id = saved.next_entity_id
+    for attribute, state in saved.tables.items():
+        if attribute in room.tables:
+            getattr(room, attribute).restore(state)
+    room.restore(saved.state)

@@ -1,0 +1,136 @@
+"""Durable rooms to the store and back: the one place that knows both rooms and storage.
+
+A room's state is taken between two ticks, at most once a second and only when something changed, and handed to
+the write-behind; the tick never waits. A room is saved under its epoch: a write that comes too late from a shard
+that lost the room is refused by MongoDB, and the room is closed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import structlog
+
+from schemas.fields import Field
+from schemas.messages import FieldKind
+from server.replication.table import TableState
+from server.rooms.host import RoomHost
+from server.rooms.simulation import RoomCodeRaised, RoomState, Simulation
+from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind
+
+log = structlog.get_logger(__name__)
+
+
+class Saver:
+    """Saves the durable rooms of a shard.
+
+    Args:
+        worlds: the store.
+        write_behind: the queue before it, coalesced by room.
+    """
+
+    def __init__(self, worlds: Worlds, write_behind: WriteBehind) -> None:
+        self._worlds = worlds
+        self._write_behind = write_behind
+        self._saved: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
+        """The saved state of a room, or None; older owners are refused from now on.
+
+        Raises:
+            StaleEpoch: a newer owner has claimed it already.
+            Unavailable: MongoDB does not answer.
+        """
+        saved = await self._worlds.claim(room_type, name, epoch)
+        return None if saved is None else _from_saved(saved)
+
+    def save_changed(self, host: RoomHost) -> None:
+        """Hands every durable room that has changed to the write-behind."""
+        for simulation in host:
+            self.save(simulation)
+
+    def save(self, simulation: Simulation) -> None:
+        """Hands one room to the write-behind if it is durable and has changed since the last time."""
+        room = simulation.room
+        if not (room.durable and room.name):
+            return
+        try:
+            state = simulation.state()
+        except RoomCodeRaised:
+            return  # logged and counted; the state saved before stays
+        mark = (simulation.changed_tick, state.state)
+        if self._saved.get(room.room_id) == mark:
+            return
+        self._saved[room.room_id] = mark
+        self._write_behind.put(_to_saved(room.room_type, room.name, state), simulation.epoch)
+
+    def forget(self, room_id: str) -> None:
+        """The room has ended."""
+        self._saved.pop(room_id, None)
+
+
+def close_fenced(host: RoomHost) -> Callable[[str, str], None]:
+    """What to do when a write was refused: the room belongs to another shard, so it ends here."""
+
+    def on_fenced(room_type: str, name: str) -> None:
+        for simulation in host:
+            if (simulation.room.room_type, simulation.room.name) == (room_type, name):
+                log.warning("room_fenced", room_id=simulation.room.room_id, epoch=simulation.epoch)
+                host.close(simulation.room.room_id, "another shard owns the room now")
+
+    return on_fenced
+
+
+def _to_saved(room_type: str, name: str, state: RoomState) -> SavedWorld:
+    return SavedWorld(
+        name=name,
+        room_type=room_type,
+        tick=state.tick,
+        tables={table: _to_table(saved) for table, saved in state.tables.items()},
+        state=state.state,
+        next_entity_id=state.next_entity_id,
+    )
+
+
+def _to_table(table: TableState) -> SavedTable:
+    return SavedTable(
+        fields=[_to_document(field) for field in table.fields],
+        ids=table.ids.astype("<u4").tobytes(),
+        columns={f.name: row.astype("<i8").tobytes() for f, row in zip(table.fields, table.values, strict=True)},
+        count=int(table.ids.size),
+    )
+
+
+def _to_document(field: Field) -> dict[str, Any]:
+    document: dict[str, Any] = {"name": field.name, "kind": field.kind.name.lower(), "bits": field.bits}
+    if field.kind is FieldKind.REAL:
+        document |= {"low": field.low, "high": field.high, "step": field.step}
+    if field.labels:
+        document["labels"] = list(field.labels)
+    return document
+
+
+def _from_saved(saved: SavedWorld) -> RoomState:
+    tables = {name: _from_table(table) for name, table in saved.tables.items()}
+    return RoomState(saved.tick, saved.next_entity_id, tables, saved.state)
+
+
+def _from_table(table: SavedTable) -> TableState:
+    fields = tuple(_from_document(document) for document in table.fields)
+    columns = [np.frombuffer(table.columns[field.name], "<i8") for field in fields]
+    values = np.array(columns, np.int64).reshape(len(fields), table.count)
+    return TableState(fields, np.frombuffer(table.ids, "<u4").astype(np.uint32), values)
+
+
+def _from_document(document: dict[str, Any]) -> Field:
+    return Field(
+        name=document["name"],
+        kind=FieldKind[document["kind"].upper()],
+        bits=document["bits"],
+        low=document.get("low", 0.0),
+        high=document.get("high", 0.0),
+        step=document.get("step", 0.0),
+        labels=tuple(document.get("labels", ())),
+    )

@@ -1,0 +1,45 @@
+"""Real stores for every test that wants them: one redis-server and one mongod a test process, on free ports."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pymongo
+import pytest
+from hypothesis import HealthCheck, settings
+
+from server import embedded
+
+settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real redis-server."""
+    with embedded.running(tmp_path_factory.mktemp("redis"), with_mongo=False) as services:
+        yield services.redis_url
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real mongod, a replica set of one."""
+    with embedded.running(tmp_path_factory.mktemp("mongo"), with_redis=False) as services:
+        yield services.mongo_url
+
+
+@pytest.fixture
+def redis_namespace() -> str:
+    """A prefix for keys that nobody else uses."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def mongo_database(mongo_url: str) -> Iterator[str]:
+    """The name of a database that is dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    with pymongo.MongoClient(mongo_url) as client:
+        client.drop_database(name)

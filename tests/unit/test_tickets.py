@@ -1,0 +1,49 @@
+"""A ticket gives exactly the right that it was signed for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matchmaking import BadTicket, Ticket, TicketKeys, sign, verify
+
+OLD = TicketKeys({"k1": b"one" * 11}, "k1")
+BOTH = TicketKeys({"k1": b"one" * 11, "k2": b"two" * 11}, "k2")
+TICKET = Ticket("room", "player", "shard", 3, 1000.0)
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(1, 2**53))
+def test_what_was_signed_is_what_is_read(room: str, player: str, epoch: int) -> None:
+    ticket = Ticket(room, player, "shard", epoch, 1000.0)
+    assert verify(sign(ticket, BOTH), BOTH, 999.0) == ticket
+
+
+def test_an_old_key_verifies_until_it_is_retired() -> None:
+    text = sign(TICKET, OLD)
+    assert verify(text, BOTH, 0.0) == TICKET
+    with pytest.raises(BadTicket, match="no key"):
+        verify(text, TicketKeys({"k2": b"two" * 11}, "k2"), 0.0)
+
+
+def test_an_expired_ticket_is_refused() -> None:
+    with pytest.raises(BadTicket, match="expired"):
+        verify(sign(TICKET, BOTH), BOTH, 1000.0)
+
+
+def test_any_changed_character_is_refused() -> None:
+    text = sign(TICKET, BOTH)
+    for place in range(len(text)):
+        changed = text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :]
+        with pytest.raises(BadTicket):
+            verify(changed, BOTH, 0.0)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused_in_order(text: str) -> None:
+    with pytest.raises(BadTicket):
+        verify(text, BOTH, 0.0)
+
+
+def test_keys_are_not_shown() -> None:
+    assert "two" not in repr(BOTH)

@@ -7,8 +7,8 @@ from matchmaking.tickets import Ticket, TicketKeys, sign, verify
 __all__ = [
     "BadTicket",
     "Lease",
-    "MatchmakerUnavailable",
     "Matchmaker",
+    "MatchmakerUnavailable",
     "MatchmakingError",
     "Placement",
     "RoomFull",

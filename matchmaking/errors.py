@@ -1,10 +1,10 @@
 """What matchmaking can raise.
 
-    MatchmakingError
-    ├── MatchmakerUnavailable    Redis does not answer within the deadline; come again
-    ├── RoomFull                 the room asked for has no seat left
-    ├── StaleLease               another shard owns the room now
-    └── BadTicket                forged, expired, or signed with a key that is retired
+MatchmakingError
+├── MatchmakerUnavailable    Redis does not answer within the deadline; come again
+├── RoomFull                 the room asked for has no seat left
+├── StaleLease               another shard owns the room now
+└── BadTicket                forged, expired, or signed with a key that is retired
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Worlds on their way to MongoDB: coalesced by room, at most one of each waiting, written behind the ticks.
 
-    put      never waits; a newer state of a room replaces the one that waits for it
-    full     cannot be: there is one entry a room, and the last write is never dropped
-    trouble  MongoDB does not answer: what waits stays, and is tried again after a growing pause
-    fenced   a newer owner has the room: its entry is dropped and `on_fenced` is told
+put      never waits; a newer state of a room replaces the one that waits for it
+full     cannot be: there is one entry a room, and the last write is never dropped
+trouble  MongoDB does not answer: what waits stays, and is tried again after a growing pause
+fenced   a newer owner has the room: its entry is dropped and `on_fenced` is told
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""Why a connection is closed: one table of WebSocket close codes.
+
+    1000  normal               1003  a text message           1011  our fault
+    1001  going away           1008  policy
+    4000 to 4499  come back    4500 to 4999  do not
+
+1002 (protocol), 1007 and 1009 (too big) are sent by the WebSocket library itself.
+"""
+
+from __future__ import annotations
+
+import enum
+
+REASON_BYTES_MAX = 123
+"""RFC 6455, section 5.5: a control frame holds 125 bytes, two of which are the code."""
+
+
+class Closing(enum.IntEnum):
+    """Close codes that this server sends."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    TEXT_MESSAGE = 1003
+    POLICY = 1008
+    INTERNAL = 1011
+    SILENT = 4000
+    SLOW_CONSUMER = 4001
+    UPGRADE_REQUIRED = 4500
+
+
+def shortened(reason: str) -> str:
+    """A reason that fits a close frame, cut between characters."""
+    return reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")

@@ -1,0 +1,245 @@
+"""One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a session.
+
+The library (websockets, Sans-I/O) does the handshake, control frames, fragments and the close; the splitter takes
+whole binary messages past it, and outgoing messages are framed by `schemas.framing`. No decision is made here
+but two: how large an HTTP request may be, and when a transport is congested.
+
+    handshake -> open -> closing -> closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from websockets.exceptions import InvalidState, ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from schemas import SUBPROTOCOL
+from server.edge.closing import shortened
+from server.edge.counters import EdgeCounters
+from server.edge.splitter import Splitter
+
+REQUEST_BYTES_MAX = 32 * 1024
+_REQUEST_END = b"\r\n\r\n"
+
+
+class Receiver(Protocol):
+    """Who a connection tells: a session."""
+
+    def message_received(self, data: bytes) -> None:
+        """A whole binary message."""
+        ...
+
+    def text_received(self) -> None:
+        """A text message, which no client of ours sends."""
+        ...
+
+    def connection_ended(self) -> None:
+        """The transport is gone; told once, for every connection that was opened."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Made by the listener for each accepted socket.
+
+    Args:
+        message_bytes_max: the largest message accepted.
+        write_buffer_bytes_max: above this the connection is congested.
+        counters: the edge's numbers, added to.
+        opened: makes the session once the handshake is done.
+        admit: asked at the HTTP request; a (status, reason, retry after seconds) refuses it.
+        ended: told when the transport is gone, also before the handshake.
+
+    Attributes:
+        is_congested: whether the transport holds more than it should.
+        accepted_s, heard_s: loop time when the socket was accepted, and when something last arrived.
+        closing_since_s: loop time since when we wait for the client to close; None before.
+    """
+
+    def __init__(
+        self,
+        *,
+        message_bytes_max: int,
+        write_buffer_bytes_max: int,
+        counters: EdgeCounters,
+        opened: Callable[[Connection], Receiver],
+        admit: Callable[[Connection], tuple[int, str, int] | None],
+        ended: Callable[[Connection], None],
+    ) -> None:
+        self.is_congested = False
+        self.closing_since_s: float | None = None
+        self.receiver: Receiver | None = None
+        self.address = ""
+        self._counters = counters
+        self._opened = opened
+        self._admit = admit
+        self._ended = ended
+        self._write_buffer_bytes_max = write_buffer_bytes_max
+        self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=message_bytes_max)
+        self._request = b""
+        self._fragments: list[bytes] = []
+        self._is_text = False
+        self._splitter = Splitter(
+            payload_bytes_max=message_bytes_max,
+            message=self._message,
+            library=self._feed_library,
+            is_fragmented=lambda: self._library.current_size is not None,
+        )
+        self._loop = asyncio.get_running_loop()
+        self.accepted_s = self.heard_s = self._loop.time()
+        self._transport: asyncio.Transport | None = None
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
+        peer = self._transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._counters.bytes_received += len(data)
+        self.heard_s = self._loop.time()
+        if self._library.state is State.CONNECTING:
+            data = self._handshake(data)
+        if data and self._transport is not None:
+            self._splitter.feed(data)
+
+    def eof_received(self) -> None:
+        """The client will send no more; the transport closes itself after this."""
+        self._feed_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._feed_eof()
+        self._transport = None
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.connection_ended()
+        self._ended(self)
+
+    def pause_writing(self) -> None:
+        """More than `write_buffer_bytes_max` waits for the client."""
+        self.is_congested = True
+
+    def resume_writing(self) -> None:
+        """The client has taken enough of it."""
+        self.is_congested = False
+
+    # -- for the session ------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self._library.state is State.OPEN and self._transport is not None
+
+    def write(self, frames: bytes) -> None:
+        """Writes whole frames at once; nothing once the connection closes."""
+        if self._transport is not None and self._library.state is State.OPEN:
+            self._transport.write(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        """Starts the closing handshake. Idempotent."""
+        try:
+            self._library.send_close(code, shortened(reason))
+        except InvalidState:
+            return  # closing already, or never opened
+        except ProtocolError:  # a fragmented message of ours cannot be under way: we send none
+            self.abort()
+            return
+        self._flush()
+
+    def abort(self) -> None:
+        """Drops the connection without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- the handshake --------------------------------------------------------------------------------------
+
+    def _handshake(self, data: bytes) -> bytes:
+        """Takes the HTTP request; gives what stands behind it."""
+        self._request += data
+        end = self._request.find(_REQUEST_END)
+        if end < 0 and len(self._request) < REQUEST_BYTES_MAX:
+            return b""
+        end = len(self._request) if end < 0 else end + len(_REQUEST_END)
+        rest, request = self._request[end:], self._request[:end]
+        self._request = b""
+        self._feed_library(request)
+        if self._library.state is State.CONNECTING:  # refused, or longer than any request of ours
+            self._counters.refused["handshake"] += self._library.handshake_exc is not None
+            self._end()
+            return b""
+        return rest
+
+    def _answer(self, request: Request) -> None:
+        refusal = self._admit(self)
+        response: Response
+        if refusal is None:
+            response = self._library.accept(request)
+        else:
+            status, reason, retry_after_s = refusal
+            response = self._library.reject(status, f"{reason}\n")
+            response.headers["Retry-After"] = str(retry_after_s)
+        self._library.send_response(response)
+        if self._library.state is State.OPEN:
+            self.receiver = self._opened(self)
+
+    # -- the library ----------------------------------------------------------------------------------------
+
+    def _feed_library(self, data: bytes) -> None:
+        self._library.receive_data(data)
+        for event in self._library.events_received():
+            if isinstance(event, Request):
+                self._answer(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._flush()
+
+    def _feed_eof(self) -> None:
+        self._library.receive_eof()
+        self._flush()
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._is_text = frame.opcode is Opcode.TEXT
+            self._fragments = []
+        elif frame.opcode is not Opcode.CONT:
+            return  # control frames are the library's
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            data, self._fragments = b"".join(self._fragments), []
+            if self._is_text and self.receiver is not None:
+                self.receiver.text_received()
+            elif not self._is_text:
+                self._message(data)
+
+    def _message(self, data: bytes) -> None:
+        if self.receiver is not None and self._library.state is State.OPEN:
+            self.receiver.message_received(data)
+
+    def _flush(self) -> None:
+        """Writes what the library wants to say; an empty piece means that it has said all."""
+        for data in self._library.data_to_send():
+            if self._transport is None:
+                return
+            if data:
+                self._transport.write(data)
+            else:
+                self._end()
+        if self._library.close_expected() and self.closing_since_s is None:
+            self.closing_since_s = self._loop.time()
+
+    def _end(self) -> None:
+        if self.closing_since_s is None:
+            self.closing_since_s = self._loop.time()
+        if self._transport is not None:
+            self._transport.close()

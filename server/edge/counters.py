@@ -1,0 +1,35 @@
+"""Plain numbers that the edge adds to; `server.shard` carries them to the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class EdgeCounters:
+    """What the edge of one shard has done since it started.
+
+    Attributes:
+        rejected: messages that were not accepted, by reason.
+        closed: connections that we closed, by reason.
+        refused: connections that were refused at the handshake, by reason.
+        joins: by result: seated, redirected, or an error's code.
+    """
+
+    __slots__ = (
+        "bytes_received",
+        "closed",
+        "joins",
+        "messages_received",
+        "refused",
+        "rejected",
+        "sessions_opened",
+    )
+
+    def __init__(self) -> None:
+        self.bytes_received = 0
+        self.messages_received = 0
+        self.sessions_opened = 0
+        self.rejected: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.joins: Counter[str] = Counter()

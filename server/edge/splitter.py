@@ -1,0 +1,81 @@
+"""Cuts a client's byte stream into whole WebSocket frames, and takes the one shape that is nearly all of them.
+
+Pure. A complete, final, unfragmented, masked binary frame is unmasked here; every other frame goes, whole, to
+the WebSocket library, which therefore always stands at a frame's boundary. A frame that can never be right
+(unmasked, or larger than allowed) goes to the library with everything behind it, and the library says why.
+Layout: RFC 6455, section 5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+FIN_BINARY = 0x82
+_MASKED = 0x80
+
+
+class Splitter:
+    """One connection's incoming bytes.
+
+    Args:
+        payload_bytes_max: the largest payload of one frame.
+        message: gets each binary message that was taken here.
+        library: gets each other frame, or all that is left once a frame can never be right.
+        is_fragmented: whether the library waits for the rest of a fragmented message.
+    """
+
+    __slots__ = ("_is_fragmented", "_is_given_up", "_library", "_message", "_payload_max", "_pending")
+
+    def __init__(
+        self,
+        *,
+        payload_bytes_max: int,
+        message: Callable[[bytes], None],
+        library: Callable[[bytes], None],
+        is_fragmented: Callable[[], bool],
+    ) -> None:
+        self._payload_max = payload_bytes_max
+        self._message = message
+        self._library = library
+        self._is_fragmented = is_fragmented
+        self._pending = b""
+        self._is_given_up = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was read; keeps at most one incomplete frame."""
+        if self._is_given_up:
+            self._library(data)
+            return
+        if self._pending:
+            data = self._pending + data
+        at, size = 0, len(data)
+        while size - at >= 2 and not self._is_given_up:
+            first, second = data[at], data[at + 1]
+            length = second & 0x7F
+            start = at + 6
+            if length == 126:
+                start += 2
+                length = int.from_bytes(data[at + 2 : at + 4], "big")
+            elif length == 127:
+                start += 8
+                length = int.from_bytes(data[at + 2 : at + 10], "big")
+            if second < _MASKED or (size >= start and length > self._payload_max):
+                self._is_given_up = True
+                self._library(data[at:])
+                return
+            end = start + length
+            if size < start or size < end:
+                break
+            if first == FIN_BINARY and not self._is_fragmented():
+                self._message(unmask(data[start:end], data[start - 4 : start]))
+            else:
+                self._library(data[at:end])
+            at = end
+        self._pending = data[at:] if at else data
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """A payload without its mask: RFC 6455, section 5.3. One long exclusive or is faster than any loop here."""
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")

@@ -244,9 +244,7 @@ class Matchmaker:
             return set()
         async with self._redis.pipeline(transaction=False) as pipe:
             for lease in leases:
-                await self._renew(
-                    self._room_keys(lease, "epochs"), self._renewal(lease, shard_id), client=pipe
-                )
+                await self._renew(self._room_keys(lease, "epochs"), self._renewal(lease, shard_id), client=pipe)
             results = await self._call(pipe.execute())
         return {lease.room_id for lease, result in zip(leases, results, strict=True) if result == "lost"}
 
@@ -275,9 +273,7 @@ class Matchmaker:
 
 
 def _status(fields: dict[str, str]) -> ShardStatus:
-    info = msgspec.convert(
-        {name: fields[name] for name in ShardInfo.__struct_fields__}, ShardInfo, strict=False
-    )
+    info = msgspec.convert({name: fields[name] for name in ShardInfo.__struct_fields__}, ShardInfo, strict=False)
     return ShardStatus(info, float(fields["load"]), int(fields["players"]), int(fields["rooms"]))
 
 

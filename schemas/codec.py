@@ -76,7 +76,7 @@ def decode_server(data: bytes) -> ServerMessage:
         UnknownMessage: the message is of a type that this build does not know.
     """
     reader = Reader(data)
-    slots = reader.slots(reader.root()) + (0, 0, 0, 0, 0)
+    slots = (*reader.slots(reader.root()), 0, 0, 0, 0, 0)
     if slots[0]:
         tick, channel, age, flags = reader.fixed(_HEAD, slots[0])
         return StateFrame(tick, channel, age, flags, reader.bytes_at(slots[1]) if slots[1] else b"")

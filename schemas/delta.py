@@ -133,18 +133,14 @@ class TableCodec:
                 continue
             masked_bits = count + int(changed[row]) * last_width
             if line_width * count < min(last_width * count, masked_bits):
-                out.append(
-                    bytes((Predictor.LINEAR << 6 | line_width,)) + pack_bits(against_line[row], line_width)
-                )
+                out.append(bytes((Predictor.LINEAR << 6 | line_width,)) + pack_bits(against_line[row], line_width))
             elif masked_bits < last_width * count:
                 is_set = against_last[row] != 0
                 out.append(bytes((Predictor.CHANGED << 6 | last_width,)))
                 out.append(np.packbits(is_set, bitorder="little").tobytes())
                 out.append(pack_bits(against_last[row][is_set], last_width))
             else:
-                out.append(
-                    bytes((Predictor.LAST << 6 | last_width,)) + pack_bits(against_last[row], last_width)
-                )
+                out.append(bytes((Predictor.LAST << 6 | last_width,)) + pack_bits(against_last[row], last_width))
         return b"".join(out)
 
     # -- reading --------------------------------------------------------------------------------------------
@@ -210,9 +206,7 @@ class TableCodec:
 # -- a channel: several tables ------------------------------------------------------------------------------
 
 
-def encode_channel(
-    codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], now: tuple[Columns, ...]
-) -> bytes:
+def encode_channel(codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], now: tuple[Columns, ...]) -> bytes:
     """The packed part of a state frame: all tables' sections, without a checksum."""
     out = bytearray()
     for place, (codec, table_base, table_now) in enumerate(zip(codecs, base, now, strict=True)):
@@ -236,9 +230,7 @@ def decode_channel(
         MalformedMessage: the bytes do not fit the baseline.
     """
     source = Source(packed)
-    tables = [
-        codec.successor(table, table.ids, table.values) for codec, table in zip(codecs, base, strict=True)
-    ]
+    tables = [codec.successor(table, table.ids, table.values) for codec, table in zip(codecs, base, strict=True)]
     seen = 0
     while place := source.varint():
         if not seen < place <= len(codecs):

@@ -270,18 +270,7 @@ class Goodbye(Message, frozen=True):
 
 ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel
 ServerMessage = (
-    StateFrame
-    | InputAck
-    | Welcome
-    | Joined
-    | Left
-    | Event
-    | Reply
-    | Pong
-    | Redirect
-    | MatchStatus
-    | Error
-    | Goodbye
+    StateFrame | InputAck | Welcome | Joined | Left | Event | Reply | Pong | Redirect | MatchStatus | Error | Goodbye
 )
 
 CLIENT_BODY: tuple[type[Message], ...] = (

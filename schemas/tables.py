@@ -175,9 +175,7 @@ class Reader:
         """Reads the table at a position as its struct; absent fields get the struct's defaults."""
         places = self.slots(table)
         values = {
-            slot.name: self._value(slot, place)
-            for slot, place in zip(layout.slots, places, strict=False)
-            if place
+            slot.name: self._value(slot, place) for slot, place in zip(layout.slots, places, strict=False) if place
         }
         return layout.type(**values)
 

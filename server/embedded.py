@@ -65,13 +65,14 @@ class Services:
     def spawn(self, name: str, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Starts one child that dies with us; what it prints goes to `log`."""
         with log.open("ab") as output:
-            child = subprocess.Popen(  # noqa: S603: our own binary, no shell
+            child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                # Only one system call is made in it, which is safe also when other threads run.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         self._children.append((name, child))
         return child
@@ -135,9 +136,7 @@ def _start_mongo(services: Services, folder: Path) -> str:
         "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
     )
     try:
-        _await_answer(
-            "mongod", child, log, lambda: bool(client.admin.command("ping")), pymongo.errors.PyMongoError
-        )
+        _await_answer("mongod", child, log, lambda: bool(client.admin.command("ping")), pymongo.errors.PyMongoError)
         _join_replica_set(client, member)
         _await_answer(
             "mongod",

@@ -84,9 +84,7 @@ class RoomPlacer:
         except MatchmakingError as error:
             raise Unavailable(f"the matchmaker does not answer: {error}", retry_after_ms=1000) from error
 
-    async def _seat_by_type(
-        self, subscriber: Subscriber, join: Join, options: dict[str, Any]
-    ) -> Seat | Redirect:
+    async def _seat_by_type(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
         room_class = self._host.type_of(join.room_type)
         if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:
             raise Malformed(f"a room's name has at most {ROOM_NAME_CHARACTERS_MAX} characters")
@@ -101,9 +99,7 @@ class RoomPlacer:
             return self._redirect(placement, subscriber.player_id)
         try:
             await self._make_sure(placement, options)
-            return await self._seat(
-                placement.room_id, placement.epoch, subscriber, subscriber.player_id, options
-            )
+            return await self._seat(placement.room_id, placement.epoch, subscriber, subscriber.player_id, options)
         except (TickwireError, MatchmakingError):
             self._on_unseated(placement.room_id, subscriber.player_id)
             raise

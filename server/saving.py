@@ -98,9 +98,7 @@ def _to_table(table: TableState) -> SavedTable:
     return SavedTable(
         fields=[_to_document(field) for field in table.fields],
         ids=table.ids.astype("<u4").tobytes(),
-        columns={
-            f.name: row.astype("<i8").tobytes() for f, row in zip(table.fields, table.values, strict=True)
-        },
+        columns={f.name: row.astype("<i8").tobytes() for f, row in zip(table.fields, table.values, strict=True)},
         count=int(table.ids.size),
     )
 

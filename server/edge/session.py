@@ -294,9 +294,7 @@ class Session:
 
     def _start_join(self, join: Join) -> None:
         self.state = State.JOINING
-        self._joining = asyncio.get_running_loop().create_task(
-            self._join(join), name=f"join {self.session_id}"
-        )
+        self._joining = asyncio.get_running_loop().create_task(self._join(join), name=f"join {self.session_id}")
 
     async def _join(self, join: Join) -> None:
         """The task of one join; owned by the session, cancelled with its connection."""
@@ -307,7 +305,7 @@ class Session:
             self._join_failed(Unavailable("finding a room took too long", retry_after_ms=1000))
         except TickwireError as error:
             self._join_failed(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the task's boundary: logged, and the player gets an answer
             self._log.exception("join_raised")
             self._join_failed(Internal("the server failed to find a room"))
         else:

@@ -59,9 +59,7 @@ class Channel:
         self._nothing = tuple(empty_columns(len(table.fields)) for table in tables)
         self._checksum_ticks = checksum_ticks
         self._tick = 0
-        self._now: tuple[tuple[Ids, Matrix], ...] = tuple(
-            (table.ids, table.values) for table in self._nothing
-        )
+        self._now: tuple[tuple[Ids, Matrix], ...] = tuple((table.ids, table.values) for table in self._nothing)
         self._frames: dict[Standing | None, Frame | None] = {}
         self._reached: dict[int, Standing] = {}
 

@@ -63,9 +63,7 @@ class Seat:
         "subscriber",
     )
 
-    def __init__(
-        self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded
-    ) -> None:
+    def __init__(self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded) -> None:
         self.subscriber = subscriber
         self.player_id = player_id
         self.player = Player(player_id, self._push_event)

@@ -88,9 +88,7 @@ class Simulation:
 
     # -- seats ----------------------------------------------------------------------------------------------
 
-    def seat(
-        self, subscriber: Subscriber, player_id: str, options: Mapping[str, Any], on_ended: SeatEnded
-    ) -> Seat:
+    def seat(self, subscriber: Subscriber, player_id: str, options: Mapping[str, Any], on_ended: SeatEnded) -> Seat:
         """Seats a player and tells the session `Joined`; state follows with the next tick.
 
         Raises:

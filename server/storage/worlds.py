@@ -131,9 +131,7 @@ class Worlds:
         except DuplicateKeyError:
             raise
         except (PyMongoError, TimeoutError) as error:
-            raise Unavailable(
-                f"MongoDB does not answer: {type(error).__name__}", retry_after_ms=1000
-            ) from error
+            raise Unavailable(f"MongoDB does not answer: {type(error).__name__}", retry_after_ms=1000) from error
 
 
 def _to_document(world: SavedWorld, epoch: int) -> dict[str, Any]:

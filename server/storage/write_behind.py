@@ -81,7 +81,7 @@ class WriteBehind:
         """
         try:
             async with asyncio.timeout(deadline_s):
-                while self._waiting and not await self._write_all():
+                while not await self._write_all():
                     await asyncio.sleep(self._interval_s)
         except TimeoutError:
             log.error("flush_incomplete", worlds=sorted(self._waiting), deadline_s=deadline_s)

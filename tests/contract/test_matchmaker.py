@@ -66,10 +66,7 @@ async def test_a_hundred_joiners_for_ten_seats_get_exactly_ten(matchmaker: Match
 
 async def test_a_hundred_joiners_without_a_name_fill_rooms_and_never_overfill(matchmaker: Matchmaker) -> None:
     placed = await asyncio.gather(
-        *(
-            matchmaker.place(room_type="duel", player_id=f"p{n}", shard_id="ab"[n % 2], seats=10)
-            for n in range(100)
-        )
+        *(matchmaker.place(room_type="duel", player_id=f"p{n}", shard_id="ab"[n % 2], seats=10) for n in range(100))
     )
     rooms = [placement.room_id for placement in placed]
     assert sorted(rooms.count(room) for room in set(rooms)) == [10] * 10
@@ -109,9 +106,7 @@ async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(
     second = first
     while not second.is_new or second.room_id == first.room_id:
         assert time.monotonic() < deadline
-        second = await matchmaker.place(
-            room_type="arena", player_id="p2", shard_id="b", seats=4, name="lobby"
-        )
+        second = await matchmaker.place(room_type="arena", player_id="p2", shard_id="b", seats=4, name="lobby")
     assert second.epoch == first.epoch + 1
     with pytest.raises(StaleLease):
         await matchmaker.seat(first.room_id, "p1", first.epoch)
@@ -148,9 +143,7 @@ async def test_every_key_but_epochs_names_and_indexes_expires(
     placed = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2, name="lobby")
     await matchmaker.seat(placed.room_id, "p1", placed.epoch)
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
-        forever = {
-            key async for key in redis.scan_iter(f"{{{redis_namespace}}}*") if await redis.ttl(key) == -1
-        }
+        forever = {key async for key in redis.scan_iter(f"{{{redis_namespace}}}*") if await redis.ttl(key) == -1}
     kept = {key.removeprefix(f"{{{redis_namespace}}}:").split(":")[0] for key in forever}
     assert kept <= {"shards", "rooms", "names", "epochs"}
 

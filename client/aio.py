@@ -1,0 +1,303 @@
+"""The asyncio client: a `ClientCore` on a WebSocket.
+
+    async with connect("ws://127.0.0.1:8080") as client:
+        await client.join("arena", name="lobby")
+        await client.send_input({"thrust": 1.0})
+        await client.wait_for(lambda: client.world.tick > 100)
+
+It follows Redirects by itself. It does not reconnect: when the connection is lost every call raises Disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from ssl import SSLContext
+from typing import Any
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.typing import Subprotocol
+
+from client.core import ClientCore
+from client.updates import (
+    Ended,
+    EventReceived,
+    PongReceived,
+    Redirected,
+    Refused,
+    ReplyReceived,
+    SeatLost,
+    SeatTaken,
+    Welcomed,
+)
+from client.world import World
+from schemas import SUBPROTOCOL
+from schemas.errors import MalformedMessage
+from schemas.messages import Error, Event, Joined, Reply
+
+CALL_S_MAX = 10.0
+REDIRECTS_MAX = 4
+EVENTS_MAX = 1024
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+
+
+class ClientError(Exception):
+    """Something the client cannot go on from by itself."""
+
+
+class Disconnected(ClientError):
+    """The connection is lost, or could not be made."""
+
+
+class RefusedError(ClientError):
+    """The server refused; `error` says why, and whether and when to come back."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(f"{error.code.name}: {error.message}")
+        self.error = error
+
+
+class CommandFailed(ClientError):
+    """A command was answered with no."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"{reply.error.name}: {reply.message}")
+        self.reply = reply
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, token: str = "", build: str = "tickwire-python", tls: SSLContext | None = None
+) -> AsyncIterator[Client]:
+    """An open session, closed at the end of the block.
+
+    Raises:
+        Disconnected: the server cannot be reached.
+        RefusedError: it refuses the session.
+    """
+    client = Client(url, token=token, build=build, tls=tls)
+    await client.open()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+class Client:
+    """One player's session.
+
+    Attributes:
+        core: the Sans-I/O core.
+        events: what the room said, oldest first; the oldest are dropped above EVENTS_MAX.
+        bytes_received, ticks_received: counted since the start.
+        rtt_s, clock_offset_s: from the last Pong; None before.
+    """
+
+    def __init__(self, url: str, *, token: str, build: str, tls: SSLContext | None = None) -> None:
+        self.core = ClientCore()
+        self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self.url = url
+        self.bytes_received = 0
+        self.ticks_received = 0
+        self.rtt_s: float | None = None
+        self.clock_offset_s: float | None = None
+        self.close_code: int | None = None
+        self._token = token
+        self._build = build
+        self._tls = tls
+        self._socket: ClientConnection | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Condition()
+        self._answers: deque[Welcomed | SeatTaken | SeatLost | Redirected | Refused] = deque(maxlen=16)
+        self._replies: dict[int, Reply] = {}
+        self._is_lost = True
+        self._heartbeat_s = 15.0
+
+    # -- the session ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connects and says Hello.
+
+        Raises:
+            Disconnected, RefusedError: as `connect`.
+        """
+        try:
+            self._socket = await open_websocket(
+                self.url,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                compression=None,
+                max_size=MESSAGE_BYTES_MAX,
+                open_timeout=CALL_S_MAX,
+                close_timeout=2.0,
+                ping_interval=None,
+                ssl=self._tls,
+            )
+        except (OSError, WebSocketException) as error:
+            raise Disconnected(f"cannot connect to {self.url}: {error}") from error
+        self._is_lost = False
+        self._answers.clear()
+        self._tasks = [asyncio.create_task(self._read(self._socket), name="client read")]
+        try:
+            await self._send(self.core.hello(build=self._build, token=self._token))
+            answer = await self._answer()
+            if not isinstance(answer, Welcomed):
+                raise Disconnected(f"wanted Welcome, got {answer}")
+        except BaseException:
+            await self.close()
+            raise
+        self._heartbeat_s = answer.welcome.heartbeat_interval_ms / 1000
+        self._tasks.append(asyncio.create_task(self._beat(), name="client heartbeat"))
+
+    async def close(self) -> None:
+        """Closes the connection. Idempotent."""
+        for task in self._tasks[1:]:
+            task.cancel()
+        if self._socket is not None:
+            await self._socket.close()
+            self.close_code = self._socket.close_code
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+
+    async def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
+        """Takes a seat, on whichever shard the room is.
+
+        Raises:
+            RefusedError: no seat; its `error.retryable` says whether asking again makes sense.
+            Disconnected: the connection was lost.
+        """
+        ticket = ""
+        for _ in range(REDIRECTS_MAX):
+            await self._send(self.core.join(room_type, name=name, ticket=ticket, options=options))
+            answer = await self._answer()
+            if isinstance(answer, SeatTaken):
+                return answer.joined
+            if not isinstance(answer, Redirected):
+                raise ClientError(f"wanted Joined, got {answer}")
+            ticket = answer.redirect.ticket
+            await self.close()
+            self.url = answer.redirect.url
+            self.core = ClientCore()
+            await self.open()
+        raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
+
+    async def leave(self) -> None:
+        """Gives the seat back."""
+        await self._send(self.core.leave())
+        while not isinstance(await self._answer(), SeatLost):
+            pass
+
+    async def send_input(self, values: dict[str, float]) -> int:
+        """Sends a wish for the simulation; gives its sequence number."""
+        await self._send(self.core.input(values))
+        return self.core.input_seq
+
+    async def command(self, name: str, payload: Any = None) -> Any:
+        """Asks the room for something and gives its answer.
+
+        Raises:
+            CommandFailed: the room says no.
+        """
+        command_id, data = self.core.command(name, payload)
+        await self._send(data)
+        await self.wait_for(lambda: command_id in self._replies)
+        reply = self._replies.pop(command_id)
+        if not reply.ok:
+            raise CommandFailed(reply)
+        return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+
+    @property
+    def world(self) -> World:
+        """The mirrored world.
+
+        Raises:
+            ClientError: the client is in no room.
+        """
+        if self.core.world is None:
+            raise ClientError("in no room: join first")
+        return self.core.world
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands."""
+        return not self._is_lost
+
+    async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = CALL_S_MAX) -> None:
+        """Returns once the predicate holds; it is asked after every message.
+
+        Raises:
+            TimeoutError: it does not hold in time.
+            Disconnected: the connection was lost before it held.
+        """
+        async with asyncio.timeout(timeout_s), self._changed:
+            while not predicate():
+                if self._is_lost:
+                    raise Disconnected(f"the connection was lost (close code {self.close_code})")
+                await self._changed.wait()
+
+    # -- tasks ----------------------------------------------------------------------------------------------
+
+    async def _read(self, socket: ClientConnection) -> None:
+        try:
+            async for data in socket:
+                if isinstance(data, bytes):
+                    await self._receive(data)
+        except (ConnectionClosed, MalformedMessage):
+            pass  # told below: every waiter sees that the connection is lost
+        finally:
+            self._is_lost = True
+            await socket.close()
+            self.close_code = socket.close_code
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _receive(self, data: bytes) -> None:
+        self.bytes_received += len(data)
+        tick_before = self.core.world.tick if self.core.world else 0
+        update = self.core.receive(data, now_us=time.monotonic_ns() // 1000)
+        if self.core.world and self.core.world.tick > tick_before:
+            self.ticks_received += 1
+        match update:
+            case Welcomed() | SeatTaken() | SeatLost() | Redirected() | Refused():
+                self._answers.append(update)
+            case EventReceived(event):
+                self.events.append(event)
+            case ReplyReceived(reply):
+                self._replies[reply.id] = reply
+            case Ended(goodbye):
+                self.events.append(Event(0, "goodbye", msgspec.msgpack.encode(goodbye.message)))
+            case PongReceived(rtt_us, clock_offset_us):
+                self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
+        while self.core.outgoing:
+            await self._send(self.core.outgoing.popleft())
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _beat(self) -> None:
+        while not self._is_lost:
+            await asyncio.sleep(self._heartbeat_s)
+            with suppress(Disconnected):
+                await self._send(self.core.ping(time.monotonic_ns() // 1000))
+
+    async def _answer(self) -> Welcomed | SeatTaken | SeatLost | Redirected:
+        await self.wait_for(lambda: bool(self._answers))
+        answer = self._answers.popleft()
+        if isinstance(answer, Refused):
+            raise RefusedError(answer.error)
+        return answer
+
+    async def _send(self, data: bytes) -> None:
+        if self._socket is None or self._is_lost:
+            raise Disconnected("the connection is lost")
+        try:
+            async with asyncio.timeout(CALL_S_MAX):
+                await self._socket.send(data)
+        except (ConnectionClosed, TimeoutError) as error:
+            raise Disconnected("the connection was lost while sending") from error

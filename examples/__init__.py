@@ -1,0 +1,1 @@
+"""Games to read and to start from."""

@@ -1,0 +1,143 @@
+"""arena: ships that thrust, turn and shoot. Fifty seats, twenty ticks a second.
+
+A room with a name is durable: what the ships left behind (the asteroids and who shot how many) is found again.
+Everything in `on_tick` moves all entities at once; there is no loop over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.rooms import CommandRefused, Player, Room, Table, angle, boolean, local, real, uint
+
+SIZE = 500.0
+SHIP_SPEED_MAX = 60.0
+BULLET_SPEED = 150.0
+BULLET_S = 1.5
+HIT_RADIUS = 12.0
+DAMAGE = 20
+
+
+class Ships(Table):
+    """What players fly."""
+
+    x = real(-SIZE, SIZE, step=1 / 32)
+    y = real(-SIZE, SIZE, step=1 / 32)
+    heading = angle(bits=8)
+    hp = uint(bits=7)
+    score = uint(bits=16)
+    speed = local(np.float32)
+    turn = local(np.float32)
+    thrust = local(np.float32)
+    reload_s = local(np.float32)
+    is_firing = local(np.bool_)
+
+
+class Bullets(Table):
+    """What ships shoot."""
+
+    x = real(-SIZE, SIZE, step=1 / 32)
+    y = real(-SIZE, SIZE, step=1 / 32)
+    vx = local(np.float32)
+    vy = local(np.float32)
+    left_s = local(np.float32)
+    owner = local(np.int64)
+
+
+class Arena(Room):
+    """Everybody against everybody."""
+
+    room_type = "arena"
+    seats = 50
+    durable = True
+    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64), "fire": boolean()}
+    ships: Ships
+    bullets: Bullets
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.best: dict[str, int] = {}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """The scores are kept; ships without a pilot are not."""
+        self.best = dict(saved["best"])
+        for table in (self.ships, self.bullets):
+            for entity in list(table):
+                table.despawn(entity.id)
+
+    def save(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.data["name"] = str(options.get("name", "pilot"))[:16]
+        x, y = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
+        player.entity = self.ships.spawn(x=x, y=y, heading=self.random.uniform(0, 6.28), hp=100)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.ships.despawn(player.entity.id)
+
+    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+        ship = player.entity
+        if ship is not None:
+            ship.thrust, ship.turn, ship.is_firing = wish["thrust"], wish["turn"], wish["fire"] > 0
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        if name == "scores":
+            return self.best
+        raise CommandRefused(f"unknown command {name!r}")
+
+    def on_tick(self, dt: float) -> None:
+        self._fly(dt)
+        self._shoot(dt)
+        self._hit()
+
+    def _fly(self, dt: float) -> None:
+        ships = self.ships
+        ships.heading += ships.turn * np.float32(3.0 * dt)
+        ships.speed += (ships.thrust * SHIP_SPEED_MAX - ships.speed) * np.float32(2.0 * dt)
+        ships.x += np.cos(ships.heading) * ships.speed * np.float32(dt)
+        ships.y += np.sin(ships.heading) * ships.speed * np.float32(dt)
+        np.clip(ships.x, -SIZE, SIZE, out=ships.x)
+        np.clip(ships.y, -SIZE, SIZE, out=ships.y)
+        ships.reload_s -= np.float32(dt)
+
+    def _shoot(self, dt: float) -> None:
+        ships, bullets = self.ships, self.bullets
+        bullets.x += bullets.vx * np.float32(dt)
+        bullets.y += bullets.vy * np.float32(dt)
+        bullets.left_s -= np.float32(dt)
+        for row in np.flatnonzero((bullets.left_s <= 0) | (np.abs(bullets.x) > SIZE) | (np.abs(bullets.y) > SIZE)):
+            bullets.despawn(int(bullets.ids[row]))
+        for row in np.flatnonzero(ships.is_firing & (ships.reload_s <= 0)):
+            heading = float(ships.heading[row])
+            vx, vy = BULLET_SPEED * np.cos(heading), BULLET_SPEED * np.sin(heading)
+            bullets.spawn(x=ships.x[row], y=ships.y[row], vx=vx, vy=vy, left_s=BULLET_S, owner=int(ships.ids[row]))
+            ships.reload_s[row] = 0.5
+
+    def _hit(self) -> None:
+        ships, bullets = self.ships, self.bullets
+        if not len(ships) or not len(bullets):
+            return
+        distance = np.hypot(bullets.x[:, None] - ships.x, bullets.y[:, None] - ships.y)
+        hits = (distance < HIT_RADIUS) & (bullets.owner[:, None] != ships.ids) & (bullets.left_s > 0)[:, None]
+        for bullet, ship in np.argwhere(hits):
+            bullets.despawn(int(bullets.ids[bullet]))
+            ships.hp[ship] = max(0, ships.hp[ship] - DAMAGE)
+            if ships.hp[ship] == 0:
+                self._score(int(bullets.owner[bullet]))
+                ships.hp[ship] = 100
+                ships.x[ship], ships.y[ship] = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
+
+    def _score(self, ship_id: int) -> None:
+        for player in self.players.values():
+            if player.entity is not None and player.entity.id == ship_id and ship_id in self.ships:
+                player.entity.score += 1
+                name = player.data["name"]
+                self.best[name] = max(self.best.get(name, 0), player.entity.score)
+                self.broadcast("scored", {"name": name, "score": player.entity.score})
+
+
+ROOMS = {"arena": Arena}

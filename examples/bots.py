@@ -1,0 +1,48 @@
+"""Bots: real clients over the real WebSocket, that fly about in `arena`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+
+from client.aio import ClientError, connect
+
+log = structlog.get_logger(__name__)
+
+INPUTS_PER_SECOND = 10
+RETRY_S = 1.0
+
+
+async def run_bots(url: str, count: int, *, seed: int, room_name: str = "lobby") -> None:
+    """Keeps `count` bots in play until cancelled.
+
+    Args:
+        url: where the first shard listens.
+        seed: what they do depends on it alone.
+        room_name: the durable room that they play in.
+    """
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            chance = random.Random(f"{seed}/{number}")  # noqa: S311
+            group.create_task(_live(url, f"bot {number}", room_name, chance), name=f"bot {number}")
+
+
+async def _live(url: str, name: str, room_name: str, chance: random.Random) -> None:
+    while True:
+        try:
+            await _play(url, name, room_name, chance)
+        except (ClientError, TimeoutError) as error:
+            log.debug("bot_lost", bot=name, error=str(error))
+            await asyncio.sleep(RETRY_S * (0.5 + chance.random()))
+
+
+async def _play(url: str, name: str, room_name: str, chance: random.Random) -> None:
+    async with connect(url, build="bot") as client:
+        await client.join("arena", name=room_name, options={"name": name})
+        turn = 0.0
+        while True:
+            turn = max(-1.0, min(1.0, turn + chance.uniform(-0.3, 0.3)))
+            await client.send_input({"thrust": chance.uniform(0.5, 1.0), "turn": turn, "fire": chance.random() < 0.2})
+            await asyncio.sleep(1 / INPUTS_PER_SECOND)

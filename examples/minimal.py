@@ -1,0 +1,48 @@
+"""The smallest room: a square that moves. `tickwire dev --rooms examples.minimal` runs it; so does this client.
+
+Run `python -m examples.minimal` beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from client.aio import connect
+from server.rooms import Player, Room, Table, real
+
+
+class Squares(Table):
+    x = real(-100, 100, step=0.1)
+
+
+class Field(Room):
+    room_type = "field"
+    inputs = {"dx": real(-1, 1, step=0.01)}
+    squares: Squares
+
+    def on_join(self, player: Player, options: object) -> None:
+        player.entity = self.squares.spawn(x=0.0)
+
+    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+        if player.entity is not None:
+            player.entity.x += wish["dx"]
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.squares.despawn(player.entity.id)
+
+
+ROOMS = {"field": Field}
+
+
+async def main() -> None:
+    async with connect("ws://127.0.0.1:8080") as client:
+        me = (await client.join("field")).entity
+        for _ in range(20):
+            sent = await client.send_input({"dx": 1.0})
+            await client.wait_for(lambda sent=sent: client.core.acknowledged_seq >= sent)  # type: ignore[misc]
+            print(client.world.table("squares").entity(me))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

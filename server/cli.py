@@ -1,0 +1,139 @@
+"""The command `tickwire`: serve, dev, check. Problems of the operator's are one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+import uvloop
+
+from server import __version__
+from server.config import Settings, load
+from server.dev import run_dev
+from server.embedded import EmbeddedError
+from server.errors import ConfigError
+from server.ops import logs
+from server.shard import Shard
+from server.supervisor import supervise
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="A real-time game session server.")
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
+Rooms = Annotated[str, typer.Option(help="Python modules that offer ROOMS, with commas between them")]
+Port = Annotated[int | None, typer.Option(help="where players connect")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    shards: Annotated[int, typer.Option(min=1, max=64, help="processes; ports count up")] = 1,
+    rooms: Rooms = "",
+    port: Port = None,
+) -> None:
+    """Runs one shard, or several on this machine, with the Redis and MongoDB of the settings."""
+    settings = _settings(config, rooms, port)
+    if shards == 1:
+        _run(_serve(settings))
+    else:
+        arguments = ["--config", str(config)] if config else []
+        arguments += ["--rooms", rooms] if rooms else []
+        logs.configure(format=settings.logging.format, level=settings.logging.level)
+        _run(supervise(settings, shards, arguments))
+
+
+@app.command()
+def dev(
+    config: Config = None,
+    rooms: Rooms = "",
+    port: Port = None,
+    bots: Annotated[int, typer.Option(min=0, max=1000, help="bots that play in arena")] = 20,
+    data: Annotated[Path, typer.Option(help="where Redis and MongoDB keep their data")] = Path(".tickwire"),
+) -> None:
+    """Runs everything on this machine: real stores as child processes, one shard, bots."""
+    settings = _settings(config, rooms, port)
+    level = "warning" if settings.logging.level == "info" else settings.logging.level
+    logs.configure(format=settings.logging.format, level=level)
+    _run(_dev(settings, data, bots))
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Reads the settings and shows them, without secrets."""
+    settings = _settings(config, "", None)
+    for name in settings.__struct_fields__:
+        typer.echo(f"{name} = {getattr(settings, name)!r}")
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _settings(config: Path | None, rooms: str, port: int | None) -> Settings:
+    # The games of whoever starts the command are importable from where it is started.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        settings = load(config, os.environ)
+    except ConfigError as error:
+        _fail(str(error))
+    if rooms:
+        settings = msgspec.structs.replace(settings, rooms=[part.strip() for part in rooms.split(",")])
+    if port is not None:
+        settings = msgspec.structs.replace(settings, listen=msgspec.structs.replace(settings.listen, port=port))
+    return settings
+
+
+def _fail(problem: str) -> Any:
+    for line in problem.splitlines():
+        typer.echo(f"tickwire: {line}", err=True)
+    raise typer.Exit(2)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        uvloop.run(work)
+    except* (ConfigError, EmbeddedError) as group:
+        _fail("\n".join(str(error) for error in group.exceptions))
+
+
+def _stop_event() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = _stop_event()
+    shard = Shard(settings)
+    logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
+    await shard.start()
+    try:
+        await stopping.wait()
+    finally:
+        await shard.stop()
+
+
+async def _dev(settings: Settings, data: Path, bots: int) -> None:
+    await run_dev(settings, data, bots=bots, stopping=_stop_event())

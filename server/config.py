@@ -1,0 +1,223 @@
+"""A shard's settings: defaults, then a TOML file, then the environment. All problems are told at once.
+
+    [mongo]                          TICKWIRE__MONGO__DATABASE=game
+    database = "game"
+
+Every problem is a sentence that names its key; an unknown key is one, so that a typing mistake never passes
+silently. Secrets do not show in `repr`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+
+from server.edge.settings import EdgeSettings
+from server.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "TICKWIRE__"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the TOML file."""
+
+
+class Listen(Section, frozen=True):
+    """Where players connect.
+
+    Args:
+        host, port: the socket; port 0 takes a free one.
+        url: what other shards tell clients to connect to; made from host and port when empty.
+        certificate, key: PEM files; without them the server speaks plain ws.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    url: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+class Operations(Section, frozen=True):
+    """The port for metrics and health; never open it to players."""
+
+    host: str = "127.0.0.1"
+    port: int = 9090
+
+
+class RedisSettings(Section, frozen=True):
+    """The matchmaker's Redis."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    namespace: str = "tickwire"
+    deadline_s: float = 2.0
+    lease_s: float = 10.0
+
+    def __repr__(self) -> str:
+        return f"RedisSettings(url={_redacted(self.url)!r}, namespace={self.namespace!r})"
+
+
+class MongoSettings(Section, frozen=True):
+    """The worlds' MongoDB."""
+
+    url: str = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+    database: str = "tickwire"
+    deadline_s: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"MongoSettings(url={_redacted(self.url)!r}, database={self.database!r})"
+
+
+class Tickets(Section, frozen=True):
+    """Keys that sign Redirect tickets: by id, in hex or as text; all shards of a fleet have the same.
+
+    Without keys a shard makes one for itself, which is enough for one shard alone.
+    """
+
+    keys: dict[str, str] = {}
+    current: str = ""
+
+    def __repr__(self) -> str:
+        return f"Tickets(keys={sorted(self.keys)}, current={self.current!r})"
+
+
+class Logging(Section, frozen=True):
+    """`auto` is readable in a terminal and JSON elsewhere."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section, frozen=True):
+    """All of a shard's settings.
+
+    Args:
+        rooms: Python modules whose ROOMS dictionary is hosted here.
+        region: where this shard is, for the matchmaker.
+        shutdown_s: how long an orderly stop may take.
+    """
+
+    rooms: list[str] = msgspec.field(default_factory=lambda: ["examples.arena"])
+    region: str = ""
+    shutdown_s: float = 15.0
+    listen: Listen = Listen()
+    operations: Operations = Operations()
+    edge: EdgeSettings = EdgeSettings()
+    redis: RedisSettings = RedisSettings()
+    mongo: MongoSettings = MongoSettings()
+    tickets: Tickets = Tickets()
+    logging: Logging = Logging()
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Reads the settings.
+
+    Args:
+        path: a TOML file, or None.
+        environ: the environment; names that begin with TICKWIRE__ count.
+
+    Raises:
+        ConfigError: one line for each problem.
+    """
+    values = _read(path) if path else {}
+    for name, text in sorted(environ.items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _put(values, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text)
+    problems: list[str] = []
+    settings: Settings = _build(Settings, values, "", problems)
+    _check(settings, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+
+
+def _put(values: dict[str, Any], keys: list[str], text: str) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            inner = values[key] = {}
+        values = inner
+    values[keys[-1]] = _FromEnvironment(text)
+
+
+class _FromEnvironment(str):
+    """Text that may stand for a number, or a list with commas: the environment knows no types."""
+
+    __slots__ = ()
+
+
+def _build(section: type[Any], values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    """One section of the settings, with defaults for what is wrong, so that every problem is found."""
+    kinds = {name: kind for name, kind in get_type_hints(section).items() if name in section.__struct_fields__}
+    known: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}{key}"
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, 1)
+            problems.append(f"{path}: unknown key" + (f"; did you mean {where}{near[0]}?" if near else ""))
+        elif isinstance(kinds[key], type) and issubclass(kinds[key], msgspec.Struct):
+            if isinstance(value, Mapping):
+                known[key] = _build(kinds[key], value, f"{path}.", problems)
+            else:
+                problems.append(f"{path}: wants a table, not {_shown(value)}")
+        else:
+            _convert(known, key, value, kinds[key], path, problems)
+    return section(**known)
+
+
+def _convert(known: dict[str, Any], key: str, value: Any, kind: Any, path: str, problems: list[str]) -> None:
+    is_text = isinstance(value, _FromEnvironment)
+    if is_text and kind == list[str]:
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    elif is_text:
+        value = str(value)
+    try:
+        known[key] = msgspec.convert(value, kind, strict=not is_text)
+    except msgspec.ValidationError as error:
+        problems.append(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}; it is {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
+def _check(settings: Settings, problems: list[str]) -> None:
+    for name, port in (("listen.port", settings.listen.port), ("operations.port", settings.operations.port)):
+        if not 0 <= port <= 65535:
+            problems.append(f"{name}: {port} is no port; wants 0 to 65535")
+    tickets = settings.tickets
+    if tickets.keys and tickets.current not in tickets.keys:
+        problems.append(f"tickets.current: {tickets.current!r} is not one of tickets.keys")
+    for key_id, key in tickets.keys.items():
+        if len(key) < 32:
+            problems.append(f"tickets.keys.{key_id}: is too short; wants at least 32 characters")
+    if bool(settings.listen.certificate) != bool(settings.listen.key):
+        problems.append("listen.certificate: certificate and key go together")
+    positive = {
+        "edge": ("connections_max", "handshake_timeout_s", "heartbeat_interval_s", "message_bytes_max"),
+        "redis": ("deadline_s", "lease_s"),
+        "mongo": ("deadline_s",),
+    }
+    for section, keys in positive.items():
+        for key in keys:
+            if getattr(getattr(settings, section), key) <= 0:
+                problems.append(f"{section}.{key}: must be more than 0")
+
+
+def _redacted(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}" if "@" in rest else url

@@ -1,0 +1,81 @@
+"""`tickwire dev`: a whole Tickwire on this machine in one command: real stores, one shard, bots, a line a second."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from server import embedded
+from server.config import Settings
+from server.shard import Shard
+
+
+def settings_for(services: embedded.Services, settings: Settings) -> Settings:
+    """The settings, with the stores that were started."""
+    return msgspec.structs.replace(
+        settings,
+        redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
+        mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url),
+    )
+
+
+async def run_dev(settings: Settings, data_dir: Path, *, bots: int, stopping: asyncio.Event) -> None:
+    """Runs until `stopping` is set.
+
+    Raises:
+        EmbeddedError, ConfigError: one sentence that says what is in the way.
+    """
+    print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
+    services = embedded.start(data_dir)
+    try:
+        shard = Shard(settings_for(services, settings))
+        await shard.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_show(shard, stopping), name="live line")
+                playing = group.create_task(_play(shard, bots), name="bots")
+                await stopping.wait()
+                print("\nstopping: saving the rooms ...", flush=True)
+                playing.cancel()
+        finally:
+            await shard.stop()
+    finally:
+        services.stop()
+    print("stopped; `make run` finds the world again.", flush=True)
+
+
+async def _play(shard: Shard, bots: int) -> None:
+    while not shard.health.is_ready:
+        await asyncio.sleep(0.05)
+    print(
+        f"\n  players connect to   {shard.url}   (subprotocol tickwire.1; see docs/protocol.md)"
+        f"\n  metrics and health   http://127.0.0.1:{shard.operations.port}/metrics  /livez  /readyz"
+        f"\n  stop with            Ctrl-C\n",
+        flush=True,
+    )
+    if bots and "arena" in shard.host.room_types:
+        from examples.bots import run_bots
+
+        await run_bots(shard.url, bots, seed=1)
+
+
+async def _show(shard: Shard, stopping: asyncio.Event) -> None:
+    counters = shard.host.counters
+    before = (0, 0, 0, 0)
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), 1.0)
+        now = (counters.ticks, counters.ticks_late, counters.bytes_sent, counters.player_ticks)
+        ticks, late, bytes_sent, player_ticks = (a - b for a, b in zip(now, before, strict=True))
+        before = now
+        players = sum(len(simulation.seats) for simulation in shard.host)
+        line = (
+            f"rooms {len(shard.host):3d}   players {players:4d}   ticks {ticks:4d}/s   late {late:3d}   "
+            f"{bytes_sent / max(1, player_ticks):6.1f} bytes a player and tick"
+        )
+        end, start = ("", "\r") if sys.stdout.isatty() else ("\n", "")
+        print(f"{start}{line}", end=end, flush=True)

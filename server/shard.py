@@ -1,0 +1,320 @@
+"""A shard: the composition root, the only place that knows all parts.
+
+    start   the ports are opened, not ready; then the stores are waited for, with back-off; then ready
+    upkeep  once a second: heartbeat, leases renewed, durable rooms handed to the store, metrics
+    stop    not ready; joins refused; rooms closed and saved; players told Goodbye; the directory left; stores flushed
+
+Redis away: rooms tick on, joins get a retryable Error, leases are renewed when it is back. A room whose lease
+another shard has taken meanwhile is closed here. MongoDB away: rooms tick on, saves wait and drain by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import secrets
+import ssl
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+import structlog
+
+from matchmaking import Lease, Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys, Ttls
+from schemas.messages import ErrorCode, Goodbye
+from server import __version__
+from server.config import Settings
+from server.edge.listener import Listener
+from server.errors import ConfigError, Unavailable
+from server.ops.health import Health
+from server.ops.http import OperationsServer
+from server.ops.metrics import Metrics
+from server.placing import RoomPlacer
+from server.rooms.host import RoomHost
+from server.rooms.room import Room
+from server.rooms.simulation import Simulation
+from server.saving import Saver, close_fenced
+from server.storage import Store, WriteBehind
+
+log = structlog.get_logger(__name__)
+
+UPKEEP_INTERVAL_S = 1.0
+RETRY_S_MAX = 5.0
+CALLS_MAX = 10_000
+
+
+class Shard:
+    """One server process.
+
+    Args:
+        settings: all of them.
+        shard_id: unique in the fleet; made up when empty.
+    """
+
+    def __init__(self, settings: Settings, *, shard_id: str = "") -> None:
+        self.shard_id = shard_id or f"shard-{secrets.token_hex(4)}"
+        self.settings = settings
+        self.health = Health()
+        self.metrics = Metrics(__version__)
+        lease_ms = int(settings.redis.lease_s * 1000)
+        self._matchmaker = Matchmaker.from_url(
+            settings.redis.url,
+            namespace=settings.redis.namespace,
+            ttls=Ttls(shard_ms=lease_ms, lease_ms=lease_ms),
+            deadline_s=settings.redis.deadline_s,
+        )
+        self.host = RoomHost(
+            room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
+        )
+        self._store = Store(settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s)
+        self._write_behind = WriteBehind(self._store.worlds, on_fenced=close_fenced(self.host), now_s=time.monotonic)
+        self._saver = Saver(self._store.worlds, self._write_behind)
+        self.placer = RoomPlacer(
+            shard_id=self.shard_id,
+            host=self.host,
+            matchmaker=self._matchmaker,
+            saver=self._saver,
+            keys=ticket_keys(settings),
+            now_s=time.time,
+            on_unseated=self._unseated,
+        )
+        self.listener = Listener(self.placer, settings.edge)
+        self.operations = OperationsServer(self._scrape, self.health)
+        self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CALLS_MAX)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_registered = False
+        self._tick_seconds_seen = 0.0
+        self._tick_share = 0.0
+
+    @property
+    def url(self) -> str:
+        """What other shards tell clients to connect to."""
+        listen = self.settings.listen
+        scheme = "wss" if listen.certificate else "ws"
+        return listen.url or f"{scheme}://{listen.host}:{self.listener.port}"
+
+    # -- life -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the ports and starts all tasks; ready as soon as the stores answer.
+
+        Raises:
+            ConfigError: a port is in use, or the certificate cannot be read.
+        """
+        settings = self.settings
+        await self.listener.start(settings.listen.host, settings.listen.port, tls_context(settings))
+        try:
+            await self.operations.start(settings.operations.host, settings.operations.port)
+        except ConfigError:
+            await self.listener.close(_goodbye("the server cannot start"), deadline_s=0)
+            raise
+        self.health.block("redis", "Redis has not answered yet")
+        self.health.block("mongo", "MongoDB has not answered yet")
+        self.health.clear("starting")
+        for name, work in (
+            ("upkeep", self._upkeep()),
+            ("write-behind", self._write_behind.run()),
+            ("directory calls", self._make_calls()),
+            ("watch mongo", self._watch_mongo()),
+        ):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(_log_if_it_failed)
+            self._tasks.append(task)
+        # What was made until now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
+
+    async def stop(self, reason: str = "the server is stopping") -> None:
+        """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""
+        self.health.block("stopping", reason)
+        self.placer.is_draining = True
+        self._saver.save_changed(self.host)
+        self.host.close_all(reason)
+        await self.listener.close(_goodbye(reason), deadline_s=self.settings.shutdown_s / 3)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.shutdown_s / 3):
+                await self._calls.join()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        is_flushed = await self._write_behind.flush(self.settings.shutdown_s / 3)
+        with suppress(MatchmakerUnavailable):
+            await self._matchmaker.deregister(self.shard_id)
+        await self.operations.stop()
+        await self._matchmaker.aclose()
+        self._store.close()
+        log.info("shard_stopped", shard_id=self.shard_id, reason=reason, is_flushed=is_flushed)
+
+    # -- upkeep ---------------------------------------------------------------------------------------------
+
+    async def _upkeep(self) -> None:
+        pause_s = UPKEEP_INTERVAL_S
+        last_s = time.monotonic()
+        while True:
+            try:
+                self._measure(time.monotonic() - last_s)
+                last_s = time.monotonic()
+                self._saver.save_changed(self.host)
+                await self._keep_directory()
+                self.health.clear("redis")
+                pause_s = UPKEEP_INTERVAL_S
+            except MatchmakerUnavailable as error:
+                self.health.block("redis", str(error))
+                log.warning("redis_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                self._is_registered = False
+                pause_s = min(RETRY_S_MAX, pause_s * 1.5)
+            await asyncio.sleep(pause_s)
+
+    async def _keep_directory(self) -> None:
+        players = sum(len(simulation.seats) for simulation in self.host)
+        if not self._is_registered:
+            await self._matchmaker.register(ShardInfo(self.shard_id, self.url, __version__, self.settings.region))
+            self._is_registered = True
+        self._is_registered = await self._matchmaker.heartbeat(
+            self.shard_id, load=self._tick_share, players=players, rooms=len(self.host)
+        )
+        lost = await self._matchmaker.renew([lease_of(simulation) for simulation in self.host], self.shard_id)
+        for room_id in lost:
+            log.warning("lease_lost", room_id=room_id)
+            self.host.close(room_id, "another shard owns the room now")
+
+    async def _watch_mongo(self) -> None:
+        while True:
+            try:
+                await self._store.ping()
+                self.health.clear("mongo")
+            except Unavailable as error:
+                self.health.block("mongo", str(error))
+                log.warning("mongo_unavailable", error=str(error), lag_s=round(self._write_behind.lag_s, 1))
+            await asyncio.sleep(UPKEEP_INTERVAL_S)
+
+    def _measure(self, elapsed_s: float) -> None:
+        tick_seconds = self.host.counters.tick_seconds
+        self._tick_share = (tick_seconds - self._tick_seconds_seen) / max(elapsed_s, 1e-3)
+        self._tick_seconds_seen = tick_seconds
+
+    # -- rooms that end, seats that are given up ------------------------------------------------------------
+
+    def _room_closed(self, simulation: Simulation, reason: str) -> None:
+        self._saver.save(simulation)
+        self._saver.forget(simulation.room.room_id)
+        self._later(lambda: self._matchmaker.release(lease_of(simulation), self.shard_id))
+
+    def _unseated(self, room_id: str, player_id: str) -> None:
+        self._later(lambda: self._matchmaker.unseat(room_id, player_id))
+
+    def _later(self, call: Callable[[], Awaitable[None]]) -> None:
+        # Lost calls do no harm: a renewed lease says who is seated, and what is not renewed runs out.
+        with suppress(asyncio.QueueFull):
+            self._calls.put_nowait(call)
+
+    async def _make_calls(self) -> None:
+        while True:
+            call = await self._calls.get()
+            try:
+                await call()
+            except MatchmakerUnavailable as error:
+                log.warning("directory_call_lost", error=str(error))
+            finally:
+                self._calls.task_done()
+
+    # -- metrics --------------------------------------------------------------------------------------------
+
+    def _scrape(self) -> bytes:
+        metrics, rooms, edge = self.metrics, self.host.counters, self.listener.counters
+        metrics.gauge("connections", self.listener.connection_count)
+        metrics.gauge("sessions", self.listener.session_count)
+        metrics.gauge("tick_share", self._tick_share)
+        metrics.gauge("storage_lag_seconds", self._write_behind.lag_s)
+        metrics.gauge("storage_waiting_worlds", len(self._write_behind))
+        metrics.gauge("ready", self.health.is_ready)
+        by_type = Counter(simulation.room.room_type for simulation in self.host)
+        metrics.rooms({room_type: by_type[room_type] for room_type in self.host.room_types})
+        totals = {
+            "ticks": rooms.ticks,
+            "ticks_late": rooms.ticks_late,
+            "ticks_skipped": rooms.ticks_skipped,
+            "state_bytes": rooms.bytes_sent,
+            "state_writes": rooms.frames_sent,
+            "player_ticks": rooms.player_ticks,
+            "inputs": rooms.inputs_applied,
+            "inputs_superseded": rooms.inputs_superseded,
+            "congested_passes": rooms.congested_passes,
+            "resyncs": rooms.resyncs,
+            "room_errors": rooms.room_errors,
+            "received_bytes": edge.bytes_received,
+            "received_messages": edge.messages_received,
+            "sessions_opened": edge.sessions_opened,
+            "storage_saves": self._write_behind.saves,
+            "storage_failures": self._write_behind.failures,
+        }
+        for name, total in totals.items():
+            metrics.count_to(name, total)
+        metrics.count_all_to("rejected_messages", edge.rejected)
+        metrics.count_all_to("refused_connections", edge.refused)
+        metrics.count_all_to("closed_connections", edge.closed)
+        metrics.count_all_to("joins", edge.joins)
+        return metrics.exposition()
+
+
+def lease_of(simulation: Simulation) -> Lease:
+    """What the matchmaker must know of a room that runs here."""
+    room = simulation.room
+    return Lease(room.room_id, room.room_type, room.name or None, simulation.epoch, room.seats, tuple(room.players))
+
+
+def room_types(modules: list[str]) -> Mapping[str, type[Room]]:
+    """The rooms that the modules offer, by type.
+
+    Raises:
+        ConfigError: a module cannot be imported or has no ROOMS.
+    """
+    found: dict[str, type[Room]] = {}
+    for name in modules:
+        try:
+            found |= importlib.import_module(name).ROOMS
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"rooms: the module {error.name!r} cannot be found") from error
+        except AttributeError as error:
+            raise ConfigError(f"rooms: the module {name!r} has no ROOMS") from error
+    return found
+
+
+def ticket_keys(settings: Settings) -> TicketKeys:
+    """The keys given, or one made for this process alone."""
+    tickets = settings.tickets
+    if tickets.keys:
+        return TicketKeys({name: key.encode() for name, key in tickets.keys.items()}, tickets.current)
+    return TicketKeys({"own": secrets.token_bytes(32)}, "own")
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """The certificate's context; None for plain ws.
+
+    Raises:
+        ConfigError: the files cannot be read.
+    """
+    listen = settings.listen
+    if not listen.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(listen.certificate, listen.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"listen.certificate: {listen.certificate} cannot be used: {error}") from error
+    return context
+
+
+def _goodbye(reason: str) -> Goodbye:
+    return Goodbye(ErrorCode.UNAVAILABLE, reason, come_back=True, retry_after_ms=1000)
+
+
+def _log_if_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("task_failed", task=task.get_name(), exc_info=task.exception())

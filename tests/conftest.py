@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ from server import embedded
 
 settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("quick")
+settings.load_profile(os.environ.get("TICKWIRE_HYPOTHESIS", "quick"))
 
 
 @pytest.fixture(scope="session")

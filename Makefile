@@ -1,0 +1,56 @@
+# The index of habits: `make help`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-deep lint format schemas schemas-check bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.embedded ## everything on this machine: real Redis and MongoDB, one shard, 20 bots
+	@exec $(BIN)/tickwire dev
+
+test: $(VENV)/.test ## all tests, with a Redis and a MongoDB of their own
+	$(BIN)/python -m pytest -n 2
+
+test-deep: $(VENV)/.test ## the same with many more random examples
+	TICKWIRE_HYPOTHESIS=deep $(BIN)/python -m pytest -n 2 --timeout 1800
+
+lint: $(VENV)/.dev ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev ## formats the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: ## regenerates schemas/generated from the .fbs files (needs flatc)
+	schemas/generate.sh
+
+schemas-check: ## fails when schemas/generated is not what flatc makes
+	@made=$$(mktemp -d) && schemas/generate.sh $$made && diff -r -x __pycache__ schemas/generated $$made && rm -r $$made \
+		&& echo "schemas/generated is what flatc makes"
+
+bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
+	@for name in bandwidth fanout; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
+
+clean: ## removes what the other targets made
+	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "tickwire needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# A stamp an extra: installed again only when what it depends on has changed.
+$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing tickwire[$*] into $(VENV) ..."
+	@$(INSTALL) '.[$*]'
+	@touch $@

@@ -177,6 +177,8 @@ class Client:
         for _ in range(REDIRECTS_MAX):
             await self._send(self.core.join(room_type, name=name, ticket=ticket, options=options))
             answer = await self._answer()
+            while isinstance(answer, SeatLost):  # the room before has closed, and nobody was waiting to hear it
+                answer = await self._answer()
             if isinstance(answer, SeatTaken):
                 return answer.joined
             if not isinstance(answer, Redirected):

@@ -18,7 +18,7 @@ from schemas.messages import FieldKind
 from server.replication.table import TableState
 from server.rooms.host import RoomHost
 from server.rooms.simulation import RoomCodeRaised, RoomState, Simulation
-from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind
+from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind, world_key
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +43,7 @@ class Saver:
             StaleEpoch: a newer owner has claimed it already.
             Unavailable: MongoDB does not answer.
         """
+        await self._write_behind.wait_written(world_key(room_type, name))  # ours from an earlier run, if any
         saved = await self._worlds.claim(room_type, name, epoch)
         return None if saved is None else _from_saved(saved)
 
@@ -51,8 +52,12 @@ class Saver:
         for simulation in host:
             self.save(simulation)
 
-    def save(self, simulation: Simulation) -> None:
-        """Hands one room to the write-behind if it is durable and has changed since the last time."""
+    def save(self, simulation: Simulation, *, is_last: bool = False) -> None:
+        """Hands one room to the write-behind if it is durable and has changed since the last time.
+
+        Args:
+            is_last: the room has ended: what a command has changed since its last tick is saved too.
+        """
         room = simulation.room
         if not (room.durable and room.name):
             return
@@ -61,10 +66,14 @@ class Saver:
         except RoomCodeRaised:
             return  # logged and counted; the state saved before stays
         mark = (simulation.changed_tick, state.state)
-        if self._saved.get(room.room_id) == mark:
+        if self._saved.get(room.room_id) == mark and not is_last:
             return
         self._saved[room.room_id] = mark
         self._write_behind.put(_to_saved(room.room_type, room.name, state), simulation.epoch)
+
+    async def wait_saved(self, simulation: Simulation) -> None:
+        """Returns once nothing of this room waits to be written."""
+        await self._write_behind.wait_written(world_key(simulation.room.room_type, simulation.room.name))
 
     def forget(self, room_id: str) -> None:
         """The room has ended."""

@@ -84,6 +84,7 @@ class Shard:
         self.operations = OperationsServer(self._scrape, self.health)
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CALLS_MAX)
         self._tasks: list[asyncio.Task[None]] = []
+        self._releasing: dict[str, tuple[asyncio.Task[None], Lease]] = {}
         self._is_registered = False
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
@@ -134,15 +135,15 @@ class Shard:
         self._saver.save_changed(self.host)
         self.host.close_all(reason)
         await self.listener.close(_goodbye(reason), deadline_s=self.settings.shutdown_s / 3)
+        is_flushed = await self._write_behind.flush(self.settings.shutdown_s / 3)
+        releasing = [task for task, _ in self._releasing.values()]
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.shutdown_s / 3):
+                await asyncio.gather(*releasing)
                 await self._calls.join()
-        for task in self._tasks:
+        for task in [*self._tasks, *releasing]:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        is_flushed = await self._write_behind.flush(self.settings.shutdown_s / 3)
+        await asyncio.gather(*self._tasks, *releasing, return_exceptions=True)
         with suppress(MatchmakerUnavailable):
             await self._matchmaker.deregister(self.shard_id)
         await self.operations.stop()
@@ -178,7 +179,9 @@ class Shard:
         self._is_registered = await self._matchmaker.heartbeat(
             self.shard_id, load=self._tick_share, players=players, rooms=len(self.host)
         )
-        lost = await self._matchmaker.renew([lease_of(simulation) for simulation in self.host], self.shard_id)
+        leases = [lease_of(simulation) for simulation in self.host]
+        leases += [lease for _, lease in self._releasing.values()]
+        lost = await self._matchmaker.renew(leases, self.shard_id)
         for room_id in lost:
             log.warning("lease_lost", room_id=room_id)
             self.host.close(room_id, "another shard owns the room now")
@@ -201,9 +204,23 @@ class Shard:
     # -- rooms that end, seats that are given up ------------------------------------------------------------
 
     def _room_closed(self, simulation: Simulation, reason: str) -> None:
-        self._saver.save(simulation)
+        self._saver.save(simulation, is_last=True)
         self._saver.forget(simulation.room.room_id)
-        self._later(lambda: self._matchmaker.release(lease_of(simulation), self.shard_id))
+        task = asyncio.create_task(self._release(simulation), name=f"release {simulation.room.room_id}")
+        self._releasing[simulation.room.room_id] = (task, lease_of(simulation))
+        task.add_done_callback(lambda done: self._released(simulation.room.room_id, done))
+
+    async def _release(self, simulation: Simulation) -> None:
+        """Lets go of a room's lease, but only when its last state is written: whoever has it next reads that."""
+        await self._saver.wait_saved(simulation)
+        try:
+            await self._matchmaker.release(lease_of(simulation), self.shard_id)
+        except MatchmakerUnavailable as error:
+            log.warning("lease_not_released", room_id=simulation.room.room_id, error=str(error))  # it runs out
+
+    def _released(self, room_id: str, task: asyncio.Task[None]) -> None:
+        del self._releasing[room_id]
+        _log_if_it_failed(task)
 
     def _unseated(self, room_id: str, player_id: str) -> None:
         self._later(lambda: self._matchmaker.unseat(room_id, player_id))

@@ -6,6 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from client.aio import Client, RefusedError
+from schemas.messages import Joined
+
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, what: str = "") -> None:
     """Returns once `condition()` holds.
@@ -18,3 +21,20 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, wha
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
         await asyncio.sleep(0.01)
+
+
+async def eventually_joins(client: Client, room_type: str, name: str = "", timeout_s: float = 20.0) -> Joined:
+    """Joins, coming again as long as the server says that this makes sense.
+
+    Raises:
+        RefusedError: the server says that it does not.
+        TimeoutError: it does not succeed within the deadline.
+    """
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await client.join(room_type, name=name)
+            except RefusedError as refused:
+                if not refused.error.retryable:
+                    raise
+            await asyncio.sleep(0.1)

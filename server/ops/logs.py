@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 _SECRETS = ("token", "ticket", "secret", "password", "authorization")
 
@@ -35,7 +36,8 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
     if is_json:
         shared += [
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
-            structlog.processors.dict_tracebacks,
+            # Without locals: they may hold secrets.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.EventRenamer("message"),
             _ecs,
             structlog.processors.JSONRenderer(),
@@ -43,7 +45,7 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
     else:
         shared += [
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
         ]
     structlog.configure(
         processors=shared,

@@ -1,7 +1,7 @@
 """What is true, in MongoDB through Motor: worlds, written behind and fenced by epoch. All of Motor is in here."""
 
 from server.storage.store import Store
-from server.storage.worlds import SavedTable, SavedWorld, Worlds
+from server.storage.worlds import SavedTable, SavedWorld, Worlds, world_key
 from server.storage.write_behind import WriteBehind
 
-__all__ = ["SavedTable", "SavedWorld", "Store", "Worlds", "WriteBehind"]
+__all__ = ["SavedTable", "SavedWorld", "Store", "Worlds", "WriteBehind", "world_key"]

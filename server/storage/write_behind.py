@@ -51,6 +51,7 @@ class WriteBehind:
         self._waiting: dict[str, tuple[SavedWorld, int]] = {}
         self._since: dict[str, float] = {}
         self._writing = asyncio.Lock()
+        self._progress = asyncio.Event()
 
     def put(self, world: SavedWorld, epoch: int) -> None:
         """Takes a world to be written soon; replaces one that waits under the same name."""
@@ -64,6 +65,11 @@ class WriteBehind:
     def lag_s(self) -> float:
         """How long the oldest unwritten change has been waiting; 0 when nothing waits."""
         return max((self._now_s() - since for since in self._since.values()), default=0.0)
+
+    async def wait_written(self, key: str) -> None:
+        """Returns once nothing waits under this key: it was written, or refused for good."""
+        while key in self._waiting:
+            await self._progress.wait()
 
     async def run(self) -> None:
         """Writes what waits, until cancelled."""
@@ -111,4 +117,6 @@ class WriteBehind:
 
     def _drop(self, key: str) -> None:
         self._waiting.pop(key, None)
+        self._progress.set()  # wakes whoever waits now; the next ones wait for the next
+        self._progress = asyncio.Event()
         self._since.pop(key, None)

@@ -1,0 +1,196 @@
+"""Shards as processes, killed and restarted; stores that stop answering and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from client.aio import Client, ClientError, Disconnected, RefusedError, connect
+from schemas.messages import ErrorCode
+from server import embedded
+from server.config import Settings
+from tests.shards import ShardProcess, readiness, running, settings_of
+from tests.waiting import eventually, eventually_joins
+
+
+def flowers_of(client: Client) -> list[float]:
+    return sorted(client.world.table("flowers").column("x").tolist())
+
+
+async def agree(*clients: Client) -> None:
+    await eventually(lambda: len({(c.world.checksum(), c.world.tick) for c in clients}) == 1, what="worlds agree")
+    assert all(client.core.mismatches == client.core.resyncs == 0 for client in clients)
+
+
+async def comes_back(url: str, room_name: str) -> Client:
+    """A client that keeps trying, as players do, while shards come and go."""
+    async with asyncio.timeout(30):
+        while True:
+            client = Client(url, token="", build="test")
+            try:
+                await client.open()
+                await eventually_joins(client, "garden", room_name, timeout_s=5)
+                return client
+            except (ClientError, TimeoutError):
+                await client.close()
+                await asyncio.sleep(0.1)
+
+
+async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_on_the_world(
+    redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
+) -> None:
+    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    first, second = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
+    try:
+        await asyncio.gather(first.ready(), second.ready())
+        async with connect(first.url) as one, connect(second.url) as two, connect(second.url) as three:
+            for client in (one, two, three):
+                await client.join("garden", name="home")
+            assert {one.url, two.url, three.url} == {first.url}, "all play on the shard that has the room"
+            await two.command("plant", {"x": 7.0})
+            await three.send_input({"dx": 1.0})
+            await three.wait_for(lambda: three.core.acknowledged_seq == 1)
+            await agree(one, two, three)
+            tick = one.world.tick
+            # World state is written behind, at most a second old: two seconds of ticks later it is safe.
+            await one.wait_for(lambda: one.world.tick > tick + 40)
+            first.kill()
+            await two.wait_for(lambda: not two.is_connected)
+
+        back = [await comes_back(second.url, "home") for _ in range(2)]
+        assert {client.url for client in back} == {second.url}, "the lease ran out: the room lives here now"
+        restarted = ShardProcess(settings, tmp_path, port=first.port)
+        try:
+            await restarted.ready()
+            third = await comes_back(restarted.url, "home")
+            assert third.url == second.url, "the restarted shard redirects to where the room is now"
+            await third.wait_for(lambda: flowers_of(third) == [7.0])
+            assert await third.command("planted") == 1
+            await agree(*back, third)
+            for client in (*back, third):
+                await client.close()
+        finally:
+            assert restarted.stop() == 0
+    finally:
+        first.kill()
+        assert second.stop() == 0, second.log.read_text()
+
+
+@pytest.fixture
+async def own_stores(tmp_path: Path) -> AsyncIterator[embedded.Services]:
+    """Stores that this test alone may stop."""
+    services = await asyncio.to_thread(embedded.start, tmp_path / "stores")
+    try:
+        yield services
+    finally:
+        for pid in services.pids.values():
+            os.kill(pid, signal.SIGCONT)
+        await asyncio.to_thread(services.stop)
+
+
+@pytest.fixture
+def own_settings(own_stores: embedded.Services, redis_namespace: str) -> Settings:
+    return settings_of(own_stores.redis_url, redis_namespace, own_stores.mongo_url, "chaos")
+
+
+async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
+    own_settings: Settings, own_stores: embedded.Services
+) -> None:
+    async with running(own_settings) as shard, connect(shard.url) as inside, connect(shard.url) as outside:
+        await inside.join("garden", name="home")
+        os.kill(own_stores.pids["redis-server"], signal.SIGSTOP)
+        with pytest.raises(RefusedError) as refused:
+            await outside.join("garden", name="home")
+        assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
+        await eventually(lambda: "redis" in shard.health.reasons)
+        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+        assert (status, list(body["reasons"])) == (503, ["redis"])
+        tick = inside.world.tick
+        await inside.send_input({"dx": 1.0})
+        await inside.wait_for(lambda: inside.world.tick > tick and inside.core.acknowledged_seq == 1)
+        os.kill(own_stores.pids["redis-server"], signal.SIGCONT)
+        await eventually(lambda: shard.health.is_ready, 20)
+        joined = await eventually_joins(outside, "garden", "home")
+        assert inside.core.joined is not None
+        assert joined.room_id == inside.core.joined.room_id, "the lease healed: it is the same room still"
+
+
+async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
+    own_settings: Settings, own_stores: embedded.Services
+) -> None:
+    async with running(own_settings) as shard, connect(shard.url) as client:
+        await client.join("garden", name="home")
+        os.kill(own_stores.pids["mongod"], signal.SIGSTOP)
+        await client.command("plant", {"x": 1.0})
+        await eventually(lambda: "mongo" in shard.health.reasons, 20)
+        tick = client.world.tick
+        await client.wait_for(lambda: client.world.tick >= tick)
+        await client.command("plant", {"x": 2.0})
+        async with connect(shard.url) as other:
+            with pytest.raises(RefusedError) as refused:
+                await other.join("garden", name="another, which must be loaded")
+            assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
+        os.kill(own_stores.pids["mongod"], signal.SIGCONT)
+        await eventually(lambda: shard.health.is_ready, 20)
+    async with running(own_settings) as shard, connect(shard.url) as client:
+        await eventually_joins(client, "garden", "home")
+        await client.wait_for(lambda: flowers_of(client) == [1.0, 2.0])
+
+
+async def test_a_shard_that_starts_before_its_stores_waits_for_them_and_says_so(
+    own_settings: Settings, own_stores: embedded.Services
+) -> None:
+    for pid in own_stores.pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    starting = asyncio.create_task(_run_until_ready(own_settings))
+    try:
+        await asyncio.sleep(0)
+        for pid in own_stores.pids.values():
+            os.kill(pid, signal.SIGCONT)
+        assert await asyncio.wait_for(starting, 40)
+    finally:
+        starting.cancel()
+
+
+async def _run_until_ready(settings: Settings) -> bool:
+    async with running(settings) as shard, connect(shard.url) as client:
+        await eventually_joins(client, "garden")
+        return True
+
+
+async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_players_lose_the_seat(
+    redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
+) -> None:
+    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    sleeper, other = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
+    try:
+        await asyncio.gather(sleeper.ready(), other.ready())
+        async with connect(sleeper.url) as left_behind:
+            await left_behind.join("garden", name="home")
+            await left_behind.command("plant", {"x": 1.0})
+            tick = left_behind.world.tick
+            await left_behind.wait_for(lambda: left_behind.world.tick > tick + 40)
+            sleeper.process.send_signal(signal.SIGSTOP)
+            client = await comes_back(other.url, "home")
+            await client.command("plant", {"x": 2.0})
+            sleeper.process.send_signal(signal.SIGCONT)
+            await left_behind.wait_for(lambda: left_behind.core.world is None, timeout_s=20)
+            tick = client.world.tick
+            await client.wait_for(lambda: client.world.tick > tick + 40)
+            assert flowers_of(client) == [1.0, 2.0]
+            await client.close()
+        assert other.stop() == 0
+        again = await comes_back(sleeper.url, "home")
+        await again.wait_for(lambda: flowers_of(again) == [1.0, 2.0])
+        await again.close()
+    except Disconnected as lost:
+        raise AssertionError(sleeper.log.read_text()) from lost
+    finally:
+        sleeper.process.send_signal(signal.SIGCONT)
+        sleeper.stop()
+        other.stop()

@@ -1,0 +1,89 @@
+"""Rooms for tests: small, deterministic, and one that breaks when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.rooms import CommandRefused, Player, Room, Table, boolean, local, real, uint
+
+
+class Walkers(Table):
+    """Players."""
+
+    x = real(-1000, 1000, step=1 / 16)
+    speed = local(np.float32)
+
+
+class Flowers(Table):
+    """What players leave behind."""
+
+    x = real(-1000, 1000, step=1 / 16)
+    colour = uint(bits=8)
+
+
+class Garden(Room):
+    """Players walk and plant; a garden with a name is durable."""
+
+    room_type = "garden"
+    seats = 4
+    durable = True
+    linger_s = 1.0
+    checksum_ticks = 5
+    inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
+    walkers: Walkers
+    flowers: Flowers
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.planted = 0
+        if options.get("is_bad"):
+            raise RuntimeError("told to fail in on_create")
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self.planted = saved["planted"]
+        for walker in list(self.walkers):
+            self.walkers.despawn(walker.id)
+
+    def save(self) -> dict[str, Any]:
+        return {"planted": self.planted}
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        if options.get("is_bad_join"):
+            raise RuntimeError("told to fail in on_join")
+        player.entity = self.walkers.spawn(x=0.0)
+        self.broadcast("came", player.id)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.walkers.despawn(player.entity.id)
+
+    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+        if wish["is_bad"]:
+            raise RuntimeError("told to fail in on_input")
+        if player.entity is not None:
+            player.entity.x += wish["dx"]
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "plant":
+                self.planted += 1
+                return self.flowers.spawn(x=payload["x"], colour=self.planted % 256).id
+            case "planted":
+                return self.planted
+            case "fail":
+                raise RuntimeError("told to fail in on_command")
+            case _:
+                raise CommandRefused(f"unknown command {name!r}")
+
+
+class Duel(Garden):
+    """Two seats."""
+
+    room_type = "duel"
+    seats = 2
+    durable = False
+
+
+ROOMS = {"garden": Garden, "duel": Duel}

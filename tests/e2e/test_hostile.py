@@ -1,0 +1,303 @@
+"""What bad input gets: the right Error, the right close code, a counter; and everyone else is unaffected."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.typing import Subprotocol
+
+from client.aio import Client, connect
+from schemas import SCHEMA_VERSION_MIN, SUBPROTOCOL
+from schemas.codec import decode_server, encode_client
+from schemas.messages import (
+    CLIENT_BODY,
+    Command,
+    Error,
+    ErrorCode,
+    Hello,
+    Input,
+    Join,
+    Joined,
+    Leave,
+    MatchRequest,
+    Message,
+    Ping,
+    Pong,
+    Resync,
+    ServerMessage,
+    StateFrame,
+    Welcome,
+)
+from server.config import Settings
+from server.edge.settings import EdgeSettings
+from server.shard import Shard
+from tests.shards import running
+from tests.waiting import eventually
+
+HELLO = encode_client(Hello(SCHEMA_VERSION_MIN, "test"))
+
+
+@asynccontextmanager
+async def raw(shard: Shard, *messages: Message) -> AsyncIterator[ClientConnection]:
+    """A WebSocket without a client, that has said Hello and these messages."""
+    async with open_websocket(
+        shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None, close_timeout=1
+    ) as socket:
+        await socket.send(HELLO)
+        for message in messages:
+            await socket.send(encode_client(message))
+        yield socket
+
+
+async def next_of(socket: ClientConnection, kind: type[ServerMessage]) -> ServerMessage:
+    """The next message of a kind; others are passed over."""
+    async with asyncio.timeout(5):
+        while True:
+            data = await socket.recv()
+            assert isinstance(data, bytes)
+            message = decode_server(data)
+            if isinstance(message, kind):
+                return message
+
+
+async def close_code(socket: ClientConnection) -> int | None:
+    async with asyncio.timeout(5):
+        try:
+            while True:
+                await socket.recv()
+        except ConnectionClosed:
+            return socket.close_code
+
+
+@pytest.fixture
+async def bystander(shard: Shard) -> AsyncIterator[Client]:
+    """Somebody who plays on; checked at the end."""
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        yield client
+        tick = client.world.tick
+        await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda: client.world.tick > tick)
+        assert client.core.mismatches == client.core.resyncs == client.core.events_missed == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\xff" * 64,
+        os.urandom(200),
+        encode_client(Join("garden"))[:-5],
+        encode_client(Command(1, "plant", b"abc"))[:24],
+        bytes(16 * 1024),
+    ],
+    ids=["empty", "zero", "ones", "random", "truncated join", "truncated command", "zeros"],
+)
+async def test_what_is_no_message_is_malformed_and_closes(shard: Shard, bystander: Client, data: bytes) -> None:
+    async with raw(shard) as socket:
+        await next_of(socket, Welcome)
+        await socket.send(data)
+        error = await next_of(socket, Error)
+        assert isinstance(error, Error)
+        assert error.code is ErrorCode.MALFORMED
+        assert await close_code(socket) == 1008
+    assert shard.listener.counters.rejected["malformed"] == 1
+
+
+async def test_a_text_message_is_refused_with_1003(shard: Shard, bystander: Client) -> None:
+    async with raw(shard) as socket:
+        await socket.send("hello")
+        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
+        assert await close_code(socket) == 1003
+    assert shard.listener.counters.rejected["text"] == 1
+
+
+async def test_a_message_that_is_too_big_is_refused_with_1009(shard: Shard, bystander: Client) -> None:
+    async with raw(shard) as socket:
+        await next_of(socket, Welcome)
+        await socket.send(bytes(17 * 1024))
+        assert await close_code(socket) == 1009
+
+
+async def test_a_fragmented_message_is_put_together(shard: Shard, bystander: Client) -> None:
+    async with raw(shard) as socket:
+        await next_of(socket, Welcome)
+        data = encode_client(Ping(7))
+        await socket.send([data[:3], data[3:9], data[9:]])
+        assert (await next_of(socket, Pong)).client_time_us == 7  # type: ignore[union-attr]
+
+
+async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connection_stays(
+    shard: Shard, bystander: Client
+) -> None:
+    newer = bytearray(encode_client(Ping(7)))
+    tag = 19  # behind the root's offset, vtable, and the table's own offset: see the generated layout
+    assert newer[tag] == CLIENT_BODY.index(Ping) + 1
+    newer[tag] = 200
+    async with raw(shard) as socket:
+        await socket.send(bytes(newer))
+        assert (await next_of(socket, Error)).code is ErrorCode.UNSUPPORTED  # type: ignore[union-attr]
+        await socket.send(encode_client(MatchRequest("duel")))
+        assert (await next_of(socket, Error)).code is ErrorCode.UNSUPPORTED  # type: ignore[union-attr]
+        await socket.send(encode_client(Ping(9)))
+        assert (await next_of(socket, Pong)).client_time_us == 9  # type: ignore[union-attr]
+
+
+async def test_an_old_schema_version_is_told_to_upgrade(shard: Shard, bystander: Client) -> None:
+    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        await socket.send(encode_client(Hello(SCHEMA_VERSION_MIN - 1, "ancient")))
+        error = await next_of(socket, Error)
+        assert isinstance(error, Error)
+        assert (error.code, error.upgrade_to) == (ErrorCode.UPGRADE_REQUIRED, SCHEMA_VERSION_MIN)
+        assert await close_code(socket) == 4500
+
+
+async def test_anything_before_hello_closes(shard: Shard, bystander: Client) -> None:
+    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        await socket.send(encode_client(Join("garden")))
+        assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
+        assert await close_code(socket) == 1008
+
+
+@pytest.mark.parametrize("message", [Hello(1), Leave(), Command(1, "plant")], ids=lambda m: type(m).__name__)
+async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(
+    shard: Shard, bystander: Client, message: Message
+) -> None:
+    async with raw(shard, message) as socket:
+        assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
+        await socket.send(encode_client(Ping(1)))
+        await next_of(socket, Pong)
+
+
+async def test_inputs_and_resyncs_that_come_when_the_room_has_gone_are_ignored(
+    shard: Shard, bystander: Client
+) -> None:
+    async with raw(shard, Input(1, 1, b"abcd"), Resync(0, 5), Ping(3)) as socket:
+        await next_of(socket, Welcome)
+        data = await asyncio.wait_for(socket.recv(), 5)
+        assert isinstance(data, bytes)
+        assert isinstance(decode_server(data), Pong)
+
+
+async def test_an_input_of_the_wrong_size_is_malformed(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Join("garden")) as socket:
+        await next_of(socket, Joined)
+        await socket.send(encode_client(Input(1, 1, b"x" * 40)))
+        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
+        assert await close_code(socket) == 1008
+
+
+async def test_a_forged_ticket_is_unauthorized(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Join("garden", ticket="test.AAAA.BBBB")) as socket:
+        assert (await next_of(socket, Error)).code is ErrorCode.UNAUTHORIZED  # type: ignore[union-attr]
+
+
+async def test_options_that_are_no_map_are_malformed(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Join("garden", options=msgspec.msgpack.encode([1]))) as socket:
+        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
+
+
+async def test_a_resync_gets_a_keyframe(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Join("garden")) as socket:
+        first = await next_of(socket, StateFrame)
+        assert isinstance(first, StateFrame)
+        assert first.age == 0
+        await socket.send(encode_client(Resync(0, first.tick)))
+        async with asyncio.timeout(5):
+            while True:
+                frame = await next_of(socket, StateFrame)
+                assert isinstance(frame, StateFrame)
+                if frame.age == 0:
+                    break
+    assert shard.host.counters.resyncs == 1
+
+
+async def test_too_many_messages_are_dropped_then_the_session_is_closed(shard_settings: Settings) -> None:
+    limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
+    async with running(limited) as shard, raw(shard) as socket:
+        for number in range(200):
+            await socket.send(encode_client(Ping(number)))
+        assert (await next_of(socket, Error)).code is ErrorCode.RATE_LIMITED  # type: ignore[union-attr]
+        assert await close_code(socket) == 1008
+        assert shard.listener.counters.rejected["rate_limited"] >= 20
+
+
+async def test_who_never_says_hello_or_falls_silent_is_closed(shard_settings: Settings) -> None:
+    edge = EdgeSettings(handshake_timeout_s=0.3, heartbeat_interval_s=0.2)
+    async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard:
+        async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+            assert (await next_of(socket, Error)).code is ErrorCode.HANDSHAKE_TIMEOUT  # type: ignore[union-attr]
+            assert await close_code(socket) == 1008
+        async with raw(shard) as socket:
+            assert await close_code(socket) == 4000
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        assert await asyncio.wait_for(reader.read(), 10) == b"", "a slow handshake is dropped"
+        writer.close()
+
+
+async def test_connections_above_the_limit_are_refused_with_a_time_to_come_back(shard_settings: Settings) -> None:
+    edge = EdgeSettings(connections_per_address_max=1)
+    async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, raw(shard) as first:
+        await next_of(first, Welcome)
+        with pytest.raises(InvalidStatus) as refused:
+            async with raw(shard):
+                pass
+        assert refused.value.response.status_code == 429
+        assert refused.value.response.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS \r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+    ],
+    ids=["no upgrade", "post", "tls", "a header of a megabyte"],
+)
+async def test_what_is_no_websocket_handshake_is_refused(
+    shard: Shard, bystander: Client, request_bytes: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+    writer.write(request_bytes)
+    try:
+        answer = await asyncio.wait_for(reader.read(), 10)
+    except ConnectionResetError:
+        answer = b""
+    assert not answer.startswith(b"HTTP/1.1 101")
+    writer.close()
+    await eventually(lambda: shard.listener.connection_count == 1)
+
+
+async def test_a_client_without_our_subprotocol_is_refused(shard: Shard, bystander: Client) -> None:
+    with pytest.raises((InvalidHandshake, InvalidMessage)):
+        async with open_websocket(shard.url):
+            pass
+
+
+async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Join("garden")) as socket:
+        socket.transport.abort()
+    await eventually(lambda: shard.listener.session_count == 1)
+    assert sum(len(simulation.seats) for simulation in shard.host) == 1
+
+
+def test_every_error_of_the_server_has_its_code_on_the_wire() -> None:
+    from server import errors
+
+    def leaves(kind: type[errors.TickwireError]) -> list[type[errors.TickwireError]]:
+        return [leaf for sub in kind.__subclasses__() for leaf in leaves(sub)] or [kind]
+
+    codes = {leaf.code for leaf in leaves(errors.TickwireError)} - {"CONFIG"}
+    assert codes <= set(ErrorCode.__members__)

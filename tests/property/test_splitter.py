@@ -1,0 +1,116 @@
+"""The splitter and the library together give what the library alone gives, however the bytes are cut."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol
+
+from server.edge.splitter import Splitter, unmask
+
+PAYLOAD_BYTES_MAX = 70_000
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = b"mask", reserved: int = 0) -> bytes:
+    """A client's frame, also one that no client should send."""
+    size = len(payload)
+    bit = 0x80 if mask is not None else 0
+    if size < 126:
+        head = bytes((bit | size,))
+    elif size < 65536:
+        head = bytes((bit | 126,)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((bit | 127,)) + size.to_bytes(8, "big")
+    body = unmask(payload, mask) + b"" if mask is not None else payload
+    return bytes((fin << 7 | reserved << 4 | opcode,)) + head + (mask or b"") + body
+
+
+payloads = st.one_of(st.binary(max_size=130), st.sampled_from([b"a" * 126, b"b" * 65535, b"c" * 65536]))
+masks = st.binary(min_size=4, max_size=4)
+plain = st.builds(lambda data, mask: frame(2, data, mask=mask), payloads, masks)
+control = st.builds(frame, st.sampled_from([9, 10]), st.binary(max_size=125))
+fragmented = st.lists(st.tuples(payloads, st.lists(control, max_size=2)), min_size=2, max_size=4).map(
+    lambda parts: b"".join(
+        frame(2 if at == 0 else 0, data, fin=at == len(parts) - 1)
+        + (b"".join(between) if at < len(parts) - 1 else b"")
+        for at, (data, between) in enumerate(parts)
+    )
+)
+text = st.just(frame(1, b"text"))
+bad = st.sampled_from(
+    [
+        frame(2, b"unmasked", mask=None),
+        frame(2, b"reserved", reserved=4),
+        frame(3, b"unknown opcode"),
+        frame(0, b"nothing to continue"),
+        frame(9, b"x" * 126),
+        frame(2, b"x" * (PAYLOAD_BYTES_MAX + 1)),
+        frame(2, b"first", fin=False) + frame(2, b"in between"),
+        frame(8, b"\x03\xe8bye"),
+        frame(8, b"\x00"),
+    ]
+)
+streams = st.tuples(
+    st.lists(st.one_of(plain, plain, control, fragmented, text), max_size=8), st.lists(bad, max_size=1)
+)
+
+
+class Side:
+    """A library, with or without the splitter before it."""
+
+    def __init__(self) -> None:
+        self.library = Protocol(SERVER, max_size=PAYLOAD_BYTES_MAX)
+        self.messages: list[bytes] = []
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        self.library.receive_data(data)
+        for event in self.library.events_received():
+            assert isinstance(event, Frame)
+            if event.opcode in (Opcode.TEXT, Opcode.BINARY):
+                self._parts = []
+            if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._parts.append(bytes(event.data))
+                if event.fin:
+                    self.messages.append(b"".join(self._parts))
+
+    @property
+    def ended(self) -> object:
+        return self.library.close_sent, self.library.state, b"".join(self.library.data_to_send())
+
+
+def is_open(side: Side) -> bool:
+    return side.library.state.name == "OPEN"
+
+
+@given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())
+def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
+    stream: tuple[list[bytes], list[bytes]], cuts: list[int], byte_by_byte_first: bool
+) -> None:
+    data = b"".join(stream[0] + stream[1])
+    alone, together = Side(), Side()
+    alone.feed(data)
+
+    def message(payload: bytes) -> None:
+        if is_open(together):  # as a connection does: nothing is heard after a close
+            together.messages.append(payload)
+
+    splitter = Splitter(
+        payload_bytes_max=PAYLOAD_BYTES_MAX,
+        message=message,
+        library=together.feed,
+        is_fragmented=lambda: together.library.current_size is not None,
+    )
+    at = 0
+    for size in ([1] * 20 if byte_by_byte_first else []) + cuts:
+        splitter.feed(data[at : at + size])
+        at += size
+    splitter.feed(data[at:])
+    assert together.messages == alone.messages
+    assert together.ended == alone.ended
+
+
+@given(st.binary(max_size=600), masks)
+def test_unmasking_is_the_rfcs_exclusive_or(payload: bytes, mask: bytes) -> None:
+    assert unmask(payload, mask) == bytes(octet ^ mask[place % 4] for place, octet in enumerate(payload))

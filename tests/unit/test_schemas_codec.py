@@ -1,0 +1,188 @@
+"""Messages round trip, agree with what flatc generated, and the precomputed layouts equal the builder's."""
+
+from __future__ import annotations
+
+import enum
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import msgspec
+import pytest
+
+from schemas import codec, messages
+from schemas.errors import MalformedMessage
+from schemas.generated import client_generated, server_generated
+from schemas.messages import (
+    CLIENT_BODY,
+    SERVER_BODY,
+    Error,
+    ErrorCode,
+    FieldDescription,
+    FieldKind,
+    Goodbye,
+    Hello,
+    Input,
+    InputAck,
+    Message,
+    QueueState,
+    StateDescription,
+    StateFrame,
+    TableDescription,
+)
+from schemas.tables import Reader, layout_of
+
+SCHEMAS = Path(codec.__file__).parent
+DESCRIPTION = StateDescription(
+    tables=(
+        TableDescription("ships", (FieldDescription("x", FieldKind.REAL, 10, -1.0, 1.0, 0.5),)),
+        TableDescription("flags", (FieldDescription("team", FieldKind.ENUM, 2, labels=("red", "blue", "none")),)),
+    ),
+    inputs=(FieldDescription("fire", FieldKind.BOOL, 1),),
+)
+
+
+def filled(kind: type[msgspec.Struct]) -> Any:
+    """A message whose every field differs from its default."""
+    values: dict[str, Any] = {}
+    for number, slot in enumerate(layout_of(kind).slots, start=3):
+        match slot.wire:
+            case "string":
+                values[slot.name] = f"text {number} ß"
+            case "bytes":
+                values[slot.name] = bytes(range(number))
+            case "bool":
+                values[slot.name] = True
+            case "table":
+                values[slot.name] = DESCRIPTION
+            case "f32" | "f64":
+                values[slot.name] = number + 0.5
+            case _:
+                values[slot.name] = list(slot.inner)[-1] if slot.inner else number
+    return kind(**values)
+
+
+@pytest.mark.parametrize("kind", CLIENT_BODY, ids=lambda kind: kind.__name__)
+def test_every_client_message_round_trips(kind: type[Message]) -> None:
+    for message in (kind(), filled(kind)):
+        assert codec.decode_client(codec.encode_client(message)) == message
+
+
+@pytest.mark.parametrize("kind", SERVER_BODY, ids=lambda kind: kind.__name__)
+def test_every_server_message_round_trips(kind: type[Message]) -> None:
+    for message in (kind(), filled(kind)):
+        assert codec.decode_server(codec.encode_server(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("members", "union"),
+    [(CLIENT_BODY, client_generated.ClientBody), (SERVER_BODY, server_generated.ServerBody)],
+)
+def test_union_tags_are_those_of_the_schema(members: tuple[type[Message], ...], union: Any) -> None:
+    tags = {name: value for name, value in vars(union).items() if isinstance(value, int) and value}
+    assert tags == {member.__name__: place for place, member in enumerate(members, start=1)}
+
+
+def camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "module"),
+    [(kind, client_generated) for kind in CLIENT_BODY]
+    + [(kind, server_generated) for kind in (*SERVER_BODY, StateDescription, TableDescription, FieldDescription)],
+    ids=lambda value: getattr(value, "__name__", "").rpartition(".")[2],
+)
+def test_the_fields_of_a_struct_stand_in_the_order_of_the_schema(kind: type[Message], module: Any) -> None:
+    source = Path(module.__file__).read_text()
+    added = re.findall(rf"^def {kind.__name__}Add(\w+)\(.*?Slot\((\d+),", source, re.MULTILINE)
+    in_schema = [name for name, _ in sorted(added, key=lambda pair: int(pair[1]))]
+    assert in_schema == [camel(name) for name in kind.__struct_fields__]
+
+
+@pytest.mark.parametrize("kind", [ErrorCode, FieldKind, QueueState])
+def test_enumerations_are_those_of_the_schema(kind: type[enum.IntEnum]) -> None:
+    generated = getattr(server_generated, kind.__name__)
+    assert {name: value for name, value in vars(generated).items() if isinstance(value, int)} == {
+        member.name: member.value for member in kind
+    }
+
+
+def test_generated_code_reads_what_the_codec_writes() -> None:
+    hello = client_generated.Hello()
+    root = client_generated.ClientMessage.GetRootAs(codec.encode_client(Hello(7, "build 1", "secret")))
+    hello.Init(root.Body().Bytes, root.Body().Pos)
+    assert (hello.SchemaVersion(), hello.Build(), hello.Token()) == (7, b"build 1", b"secret")
+
+
+@pytest.mark.parametrize("size", [*range(9), 66, 67, 125, 126, 300, 70_000])
+def test_a_state_frame_equals_the_builders_and_adds_at_most_36_bytes(size: int) -> None:
+    frame = StateFrame(0xFFFFFFFF, 65535, 255, 1, bytes(n % 251 for n in range(size)))
+    data = codec.encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed)
+    assert data == codec.build_state(frame)
+    assert codec.decode_server(data) == frame
+    assert len(data) - size <= codec.STATE_OVERHEAD_BYTES_MAX <= 36
+
+
+def test_an_acknowledgement_equals_the_builders() -> None:
+    for ack in (InputAck(0, 0), InputAck(1, 2), InputAck(0xFFFFFFFF, 0xFFFFFFFE)):
+        assert codec.encode_ack(ack.tick, ack.seq) == codec.build_ack(ack)
+        assert codec.decode_server(codec.encode_ack(ack.tick, ack.seq)) == ack
+
+
+@pytest.mark.parametrize("size", [*range(17), 60, 64, 65, 200])
+def test_an_input_from_the_precomputed_layout_equals_the_general_one(size: int) -> None:
+    for numbers in ((0, 0), (1, 2), (0xFFFFFFFF, 0x01020304)):
+        message = Input(*numbers, bytes(range(size % 250)) or b"")
+        data = codec.encode_input(message.seq, message.tick, message.payload)
+        assert data == codec.encode_client(message)
+        assert codec.decode_client(data) == message
+
+
+def test_one_string_pointed_at_many_times_does_not_unfold_a_small_message_to_a_large_one() -> None:
+    builder = flatbuffers.Builder(0)
+    text = builder.CreateString("x" * 1000)
+    server_generated.FieldDescriptionStartLabelsVector(builder, 500)
+    for _ in range(500):
+        builder.PrependUOffsetTRelative(text)
+    labels = builder.EndVector()
+    server_generated.FieldDescriptionStart(builder)
+    server_generated.FieldDescriptionAddLabels(builder, labels)
+    field = server_generated.FieldDescriptionEnd(builder)
+    server_generated.TableDescriptionStartFieldsVector(builder, 1)
+    builder.PrependUOffsetTRelative(field)
+    fields = builder.EndVector()
+    builder.StartObject(2)
+    builder.PrependUOffsetTRelativeSlot(1, fields, 0)
+    builder.Finish(builder.EndObject())
+    data = bytes(builder.Output())
+    reader = Reader(data)
+    with pytest.raises(MalformedMessage, match="unfolds to more than its own size"):
+        reader.table(layout_of(TableDescription), reader.root())
+
+
+@pytest.mark.skipif(shutil.which("flatc") is None, reason="flatc is not installed")
+@pytest.mark.parametrize(
+    ("schema", "data", "wanted"),
+    [
+        ("client.fbs", codec.encode_client(Hello(3, "b")), '"build": "b"'),
+        ("server.fbs", codec.encode_server(Error(ErrorCode.ROOM_FULL, "no seat")), '"code": "ROOM_FULL"'),
+        ("server.fbs", codec.encode_server(Goodbye(come_back=True)), '"come_back": true'),
+        ("server.fbs", codec.encode_state(77, 2, 1, 0, b"abc"), '"tick": 77'),
+        ("server.fbs", codec.encode_ack(5, 6), '"seq": 6'),
+    ],
+)
+def test_flatc_reads_our_messages(schema: str, data: bytes, wanted: str, tmp_path: Path) -> None:
+    binary = tmp_path / "message.bin"
+    binary.write_bytes(data)
+    command = ["flatc", "--json", "--strict-json", "--raw-binary", "-o", str(tmp_path), str(SCHEMAS / schema), "--"]
+    subprocess.run([*command, str(binary)], check=True, capture_output=True)
+    assert wanted in (tmp_path / "message.json").read_text()
+
+
+def test_the_unions_hold_all_messages() -> None:
+    declared = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, Message)}
+    assert declared - {Message} == {*CLIENT_BODY, *SERVER_BODY}

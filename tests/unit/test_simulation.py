@@ -1,0 +1,258 @@
+"""A room and its seats without a socket, a clock or a store: conversations with a subscriber that only listens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.core import ClientCore
+from client.updates import SeatTaken
+from schemas.codec import encode_server
+from schemas.fields import pack_input
+from schemas.messages import Command, Input, Joined, Message, Resync
+from server.errors import Malformed, RoomClosed, RoomFull
+from server.rooms.counters import RoomCounters
+from server.rooms.seat import EVENTS_MAX, INBOX_MAX, REPLIES_MAX, Seat
+from server.rooms.simulation import RoomCodeRaised, Simulation, create
+from tests.rooms import Duel, Garden
+
+
+class Listening:
+    """A subscriber that hands what it gets to a client core."""
+
+    def __init__(self, player_id: str) -> None:
+        self.session_id = self.player_id = player_id
+        self.is_congested = False
+        self.core = ClientCore()
+        self.writes = 0
+        self.bytes_written = 0
+        self.told: list[str] = []
+        self._events = 0
+
+    def send_tick(self, frames: bytes) -> None:
+        self.writes += 1
+        self.bytes_written += len(frames)
+        while frames:
+            start = {126: 4, 127: 10}.get(frames[1], 2)
+            size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
+            self.core.receive(frames[start : start + size], now_us=0)
+            frames = frames[start + size :]
+
+    def send_message(self, message: Message) -> None:
+        self.core.receive(encode_server(message), now_us=0)
+
+    def next_event_number(self) -> int:
+        self._events += 1
+        return self._events
+
+    def slow_consumer(self, reason: str) -> None:
+        self.told.append("slow")
+
+    def seat_lost(self, reason: str) -> None:
+        self.told.append(reason)
+
+
+def garden(kind: type[Garden] = Garden) -> Simulation:
+    return create(kind, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+
+
+def seated(simulation: Simulation, player_id: str = "p", **options: Any) -> tuple[Seat, Listening]:
+    subscriber = Listening(player_id)
+    return simulation.seat(subscriber, player_id, options, lambda seat: None), subscriber
+
+
+def step_input(seq: int, **wish: float) -> Input:
+    return Input(seq, 0, pack_input(Garden.input_fields, wish))
+
+
+def x_of(subscriber: Listening) -> float:
+    assert subscriber.core.world is not None
+    assert subscriber.core.joined is not None
+    return float(subscriber.core.world.table("walkers").entity(subscriber.core.joined.entity)["x"])
+
+
+def test_joined_comes_before_state_and_describes_it() -> None:
+    simulation = garden()
+    subscriber = Listening("p")
+    updates: list[object] = []
+    subscriber.send_message = lambda message: updates.append(
+        subscriber.core.receive(encode_server(message), now_us=0)
+    )  # type: ignore[method-assign]
+    simulation.seat(subscriber, "p", {}, lambda seat: None)
+    (update,) = updates
+    assert isinstance(update, SeatTaken)
+    assert isinstance(update.joined, Joined)
+    assert [table.name for table in update.joined.description.tables] == ["walkers", "flowers"]
+    simulation.step()
+    assert x_of(subscriber) == 0.0
+
+
+def test_a_tick_is_one_write_with_state_acknowledgement_and_events() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    simulation.step()
+    seat.push_input(step_input(1, dx=1.0))
+    seat.player.send("hit", {"by": 3})
+    before = subscriber.writes
+    simulation.step()
+    assert subscriber.writes == before + 1
+    assert subscriber.core.acknowledged_seq == 1
+    assert x_of(subscriber) == 1.0
+
+
+def test_the_newest_inputs_win_and_older_ones_are_ignored() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    for seq in range(1, INBOX_MAX + 4):
+        seat.push_input(step_input(seq, dx=1.0))
+    seat.push_input(step_input(2, dx=1.0))
+    simulation.step()
+    assert x_of(subscriber) == INBOX_MAX
+    assert seat.inputs_superseded == 3
+    assert subscriber.core.acknowledged_seq == INBOX_MAX + 3
+
+
+def test_an_input_of_the_wrong_size_is_refused_at_once() -> None:
+    seat, _ = seated(garden())
+    with pytest.raises(Malformed):
+        seat.push_input(Input(1, 0, b"too short"))
+
+
+def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> None:
+    simulation = garden()
+    (slow_seat, slow), (_, quick) = seated(simulation, "slow"), seated(simulation, "quick")
+    simulation.step()
+    slow.is_congested = True
+    for seq in range(1, 30):
+        slow_seat.push_input(step_input(seq, dx=1.0))
+        simulation.step()
+    assert slow.writes == 1
+    slow.is_congested = False
+    simulation.step()
+    assert slow.writes == 2
+    assert slow.core.world is not None
+    assert quick.core.world is not None
+    assert slow.core.world.checksum() == quick.core.world.checksum()
+    assert slow.core.resyncs == slow.core.mismatches == 0
+
+
+def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
+    simulation = garden()
+    _, subscriber = seated(simulation)
+    subscriber.is_congested = True
+    for _ in range(int(10 * Garden.tick_rate_hz)):
+        simulation.step()
+    assert subscriber.told == ["slow"]
+
+
+def test_too_many_waiting_events_close_the_session() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    subscriber.is_congested = True
+    for _ in range(EVENTS_MAX + 1):
+        seat.player.send("noise")
+    assert "slow" in subscriber.told
+    assert len(seat.events) == EVENTS_MAX
+
+
+def test_a_repeated_command_is_run_once_and_answered_alike() -> None:
+    simulation = garden()
+    seat, _ = seated(simulation)
+    plant = Command(7, "plant", msgspec.msgpack.encode({"x": 1.0}))
+    assert seat.command(plant) == seat.command(plant)
+    simulation.step()
+    assert len(simulation.room.all_tables()[1]) == 1
+    for number in range(100, 100 + 2 * REPLIES_MAX):
+        seat.command(Command(number, "planted"))
+    assert len(seat._replies) == REPLIES_MAX
+
+
+def test_no_more_players_than_seats_and_none_twice() -> None:
+    simulation = garden(Duel)
+    seated(simulation, "a")
+    with pytest.raises(RoomFull, match="already"):
+        seated(simulation, "a")
+    seat, _ = seated(simulation, "b")
+    with pytest.raises(RoomFull, match="all 2"):
+        seated(simulation, "c")
+    seat.leave("gone")
+    seat.leave("gone again")
+    seated(simulation, "c")
+
+
+def test_what_the_games_code_raises_is_contained() -> None:
+    simulation = garden()
+    with pytest.raises(RoomClosed):
+        seated(simulation, "a", is_bad_join=True)
+    assert simulation.room.players == {}
+    seat, _ = seated(simulation, "b")
+    assert not seat.command(Command(1, "fail")).ok
+    seat.push_input(step_input(1, is_bad=1.0))
+    with pytest.raises(RoomCodeRaised):
+        simulation.step()
+    assert simulation.counters.room_errors == 3
+
+
+def test_a_nan_ends_the_room_and_no_other() -> None:
+    simulation = garden()
+    seat, _ = seated(simulation)
+    assert seat.player.entity is not None
+    seat.player.entity.x = float("nan")
+    with pytest.raises(RoomCodeRaised) as raised:
+        simulation.step()
+    assert "'x' of row 0 is not a finite number" in str(raised.value.__cause__)
+
+
+def test_a_resync_is_answered_with_a_keyframe() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    simulation.step()
+    assert subscriber.core.world is not None
+    before = simulation._world.keyframes
+    seat.resync(Resync(0, 1))
+    simulation.step()
+    assert simulation._world.keyframes == before + 1
+
+
+def test_a_client_whose_world_was_corrupted_repairs_itself() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    simulation.step()
+    world = subscriber.core.world
+    assert world is not None
+    world.table("walkers").quantised("x")[0] += 5
+    for seq in range(1, 12):
+        seat.push_input(step_input(seq, dx=1.0))
+        simulation.step()
+        while subscriber.core.outgoing:
+            subscriber.core.outgoing.popleft()
+            seat.resync(Resync(0, 0))
+    assert subscriber.core.mismatches == 1
+    assert x_of(subscriber) == 11.0
+
+
+def test_a_recorded_game_replays_to_the_same_bytes() -> None:
+    def play() -> tuple[int, bytes]:
+        simulation = garden()
+        seat, subscriber = seated(simulation)
+        for seq in range(1, 40):
+            seat.push_input(step_input(seq, dx=(seq % 7) / 8))
+            simulation.step()
+        assert subscriber.core.world is not None
+        return subscriber.bytes_written, subscriber.core.world.checksum()
+
+    assert play() == play()
+
+
+def test_closing_tells_everybody_and_the_state_can_still_be_read() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    seat.command(Command(1, "plant", msgspec.msgpack.encode({"x": 1.0})))
+    simulation.close("over")
+    assert subscriber.told == ["over"]
+    assert simulation.state().tables["flowers"].ids.size == 1
+    assert simulation.state().tables["walkers"].ids.size == 0
+    with pytest.raises(RoomClosed):
+        seated(simulation, "late")

@@ -1,0 +1,211 @@
+"""The commands as a person meets them: what they print, how they stop, and one sentence for each thing in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from client.aio import connect
+from server import embedded
+from server.config import Settings
+from server.embedded import free_port
+from server.errors import ConfigError
+from server.shard import Shard
+from tests.shards import settings_of
+from tests.waiting import eventually, eventually_joins
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "server", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+    )
+
+
+class Dev:
+    """A `tickwire dev` that runs."""
+
+    def __init__(self, data: Path, port: int, *more: str) -> None:
+        self.output = data.parent / f"dev-{port}.log"
+        environ = {"TICKWIRE__OPERATIONS__PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server", "dev", "--port", str(port), "--data", str(data), *more],
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env={**os.environ, **environ},
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(text) for task in Path(f"/proc/{pid}/task").glob("*/children") for text in task.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def dev_folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+async def test_dev_runs_everything_and_finds_the_world_again(dev_folder: Path) -> None:
+    port = free_port()
+    scores: dict[str, int] = {}
+    for round_number in (1, 2):
+        dev = Dev(dev_folder, port, "--bots", "3")
+        try:
+            await eventually(lambda dev=dev: "players    3" in dev.text, 60, dev.text)  # type: ignore[misc]
+            assert f"ws://127.0.0.1:{port}" in dev.text
+            assert "stop with" in dev.text
+            assert re.search(
+                r"rooms +1 +players +3 +ticks +\d+/s +late +\d+ +[\d.]+ bytes a player and tick", dev.text
+            )
+            stores = children_of(dev.process.pid)
+            assert len(stores) == 2
+            async with connect(f"ws://127.0.0.1:{port}") as client:
+                joined = await eventually_joins(client, "arena", "lobby")
+                await client.wait_for(lambda client=client: len(client.world.table("ships")) == 4)  # type: ignore[misc]
+                if round_number == 2:
+                    assert joined.tick > 20, "the room's tick goes on where it was saved"
+                scores = await client.command("scores")
+                await client.wait_for(lambda client=client: client.world.tick > 25)  # type: ignore[misc]
+            dev.process.send_signal(signal.SIGINT)
+            assert dev.process.wait(30) == 0, dev.text
+            assert "Traceback" not in dev.text
+            assert not any(map(is_alive, stores))
+        finally:
+            dev.process.kill()
+            dev.process.wait()
+    assert isinstance(scores, dict)
+
+
+async def test_the_stores_end_when_the_server_is_killed(dev_folder: Path) -> None:
+    dev = Dev(dev_folder, free_port(), "--bots", "0")
+    await eventually(lambda: "players connect to" in dev.text, 60, dev.text)
+    stores = children_of(dev.process.pid)
+    assert len(stores) == 2
+    dev.process.kill()
+    dev.process.wait()
+    await eventually(lambda: not any(map(is_alive, stores)), 20)
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = command("dev", "--port", str(port), "--data", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert re.fullmatch(rf"tickwire: cannot listen on 127.0.0.1:{port}: .*in use\n", done.stderr), done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = command("dev", "--data", str(tmp_path / "file" / "data"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"tickwire: the folder \S+ cannot be written: .+\n", done.stderr), done.stderr
+
+
+def test_a_missing_binary_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(embedded.EmbeddedError, match="frobd is neither on PATH nor in the package no-such-package"):
+        embedded.find_binary(("frobd",), "no-such-package", "bin/frobd")
+
+
+def test_wrong_settings_are_one_sentence_each(tmp_path: Path) -> None:
+    config = tmp_path / "tickwire.toml"
+    config.write_text('[listen]\nprot = 1\n[edge]\nconnections_max = "many"\n')
+    done = command("serve", "--config", str(config))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "tickwire: listen.prot: unknown key; did you mean listen.port?",
+        "tickwire: edge.connections_max: expected `int`, got `str`; it is str 'many'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rooms", "sentence"),
+    [
+        ("no.such.game", "tickwire: rooms: the module 'no' cannot be found"),
+        ("client.core", "tickwire: rooms: the module 'client.core' has no ROOMS"),
+    ],
+)
+def test_rooms_that_cannot_be_had_are_one_sentence(rooms: str, sentence: str) -> None:
+    done = command("serve", "--rooms", rooms, TICKWIRE__LISTEN__PORT="0", TICKWIRE__OPERATIONS__PORT="0")
+    assert (done.returncode, done.stderr.splitlines()) == (2, [sentence])
+
+
+def test_check_shows_the_settings_without_secrets() -> None:
+    done = command("check", TICKWIRE__REDIS__URL="redis://u:hunter2@redis/0")
+    assert done.returncode == 0
+    assert "redis://***@redis/0" in done.stdout
+    assert "hunter2" not in done.stdout
+
+
+async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings: Settings, tmp_path: Path) -> None:
+    port = free_port()
+    environ = {
+        "TICKWIRE__ROOMS": "tests.rooms",
+        "TICKWIRE__REDIS__URL": shard_settings.redis.url,
+        "TICKWIRE__REDIS__NAMESPACE": shard_settings.redis.namespace,
+        "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
+        "TICKWIRE__MONGO__DATABASE": shard_settings.mongo.database,
+        "TICKWIRE__LISTEN__PORT": str(port),
+        "TICKWIRE__OPERATIONS__PORT": str(free_port()),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        fleet = await asyncio.to_thread(
+            subprocess.Popen,
+            [sys.executable, "-m", "server", "serve", "--shards", "2"],
+            env={**os.environ, **environ},
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+        )
+    try:
+        await eventually(lambda: log.read_text().count("shard_started") == 2, 30, log.read_text())
+        async with connect(f"ws://127.0.0.1:{port}") as one, connect(f"ws://127.0.0.1:{port + 1}") as two:
+            there = await eventually_joins(one, "garden", "home")
+            assert (await eventually_joins(two, "garden", "home")).room_id == there.room_id
+            assert two.url == one.url
+    finally:
+        shards = children_of(fleet.pid)
+        fleet.terminate()
+        assert await asyncio.to_thread(fleet.wait, 30) == 0, log.read_text()
+    assert not any(map(is_alive, shards))
+
+
+async def test_a_shard_that_cannot_have_its_operations_port_closes_the_other(shard: Shard) -> None:
+    settings = settings_of(shard.settings.redis.url, "x", shard.settings.mongo.url, "x")
+    taken = msgspec.structs.replace(settings.operations, port=shard.operations.port)
+    second = Shard(msgspec.structs.replace(settings, operations=taken))
+    with pytest.raises(ConfigError, match="operations"):
+        await second.start()
+    assert second.listener.connection_count == 0

@@ -1,0 +1,68 @@
+"""Every problem of the settings is one sentence that names its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.config import Settings, load
+from server.errors import ConfigError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "tickwire.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load(None, {"PATH": "/bin"}) == Settings()
+
+
+def test_the_environment_wins_over_the_file_which_wins_over_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, '[listen]\nport = 7000\nhost = "0.0.0.0"\n[edge]\nconnections_max = 5\n')
+    settings = load(path, {"TICKWIRE__LISTEN__PORT": "7001", "TICKWIRE__ROOMS": "a, b"})
+    assert (settings.listen.port, settings.listen.host) == (7001, "0.0.0.0")
+    assert settings.edge.connections_max == 5
+    assert settings.rooms == ["a", "b"]
+
+
+def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'colour = 1\nredis = 3\n[listen]\nprot = 8080\nport = "eighty"\n[edge]\nheartbeat_interval_s = -1\n'
+        '[logging]\nformat = "xml"\n[tickets.keys]\na = "short"\n',
+    )
+    with pytest.raises(ConfigError) as raised:
+        load(path, {"TICKWIRE__MONGO__DEADLINE_S": "soon"})
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 9
+    for beginning in (
+        "colour: unknown key",
+        "redis: wants a table",
+        "listen.prot: unknown key; did you mean listen.port?",
+        "listen.port: expected `int`, got `str`; it is str 'eighty'",
+        "edge.heartbeat_interval_s: must be more than 0",
+        "logging.format: invalid enum value 'xml'",
+        "mongo.deadline_s: ",
+        "tickets.current: ",
+        "tickets.keys.a: is too short",
+    ):
+        assert any(line.startswith(beginning) for line in lines), (beginning, lines)
+
+
+def test_what_is_no_file_and_what_is_no_toml_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "nothing.toml", {})
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(written(tmp_path, "= ="), {})
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '[redis]\nurl = "redis://user:hunter2@redis:6379/0"\n[mongo]\nurl = "mongodb://u:hunter2@mongo"\n'
+        '[tickets]\ncurrent = "a"\n[tickets.keys]\na = "hunter2 hunter2 hunter2 hunter2 hunter2"\n',
+    )
+    assert "hunter2" not in repr(load(path, {}))

@@ -1,0 +1,42 @@
+"""`python -m benchmarks NAME [--json] [--quick]`."""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+
+from benchmarks.report import Report
+
+
+class Name(StrEnum):
+    """A question that can be asked."""
+
+    BANDWIDTH = "bandwidth"
+    FANOUT = "fanout"
+
+
+def main(
+    name: Annotated[Name, typer.Argument(help="which question")],
+    json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="within 45 seconds")] = False,
+) -> None:
+    """Measures one thing, beside its peers, in one run."""
+    found: Report = importlib.import_module(f"benchmarks.{name.value}").run(quick=quick)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    for row in found.rows:
+        typer.echo(
+            f"{row.subject:24} {row.metric:32} {row.median:12.3f} {row.unit:4} ({row.min} to {row.max}, n={row.n})"
+        )
+    for goal in found.goals:
+        verdict = {True: "holds", False: "MISSED", None: f"not measured: {found.limited_by}"}[goal.holds]
+        typer.echo(f"goal {goal.name}: {goal.value} (at most {goal.goal}) {verdict}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

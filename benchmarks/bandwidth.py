@@ -1,0 +1,121 @@
+"""How many bytes does a tick cost one client? Beside it: the same world as plain FlatBuffers, msgpack and JSON.
+
+The frames are the ones that a room writes, WebSocket headers included; a client that sends inputs at 10 Hz gets
+an acknowledgement with every second tick, which is counted too. The peers send what changed, with ids, as floats,
+in WebSocket frames of their own. One entity in ten turns each tick, so that motion is not all steady.
+"""
+
+from __future__ import annotations
+
+import statistics
+import struct
+
+import flatbuffers
+import msgspec
+import numpy as np
+
+from benchmarks.report import Report, Row, goal, report, row
+from benchmarks.rooms import Movers, move, spawn
+from schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
+from schemas.framing import binary_frame
+from server.replication.channel import Channel, Standing
+
+COUNTS = (8, 50, 200, 1000)
+TICK_S = 1 / 20
+ACKNOWLEDGED_SHARE = 0.5
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    ticks = 100 if quick else 600
+    rows: list[Row] = []
+    figures: dict[int, tuple[float, float]] = {}
+    for count in COUNTS:
+        sizes, keyframe = measure(count, ticks)
+        for subject, values in sizes.items():
+            rows.append(row(subject, f"bytes_per_client_tick_{count}", "B", values))
+        rows.append(row("tickwire", f"keyframe_bytes_per_entity_{count}", "B", [keyframe / count]))
+        figures[count] = statistics.fmean(sizes["tickwire"]), keyframe / count
+    goals = [
+        goal("bytes_per_tick_50", figures[50][0], 130),
+        goal("keyframe_bytes_per_entity", figures[50][1], 12),
+        goal("state_frame_overhead", STATE_OVERHEAD_BYTES_MAX, 36),
+    ]
+    return report("bandwidth", quick=quick, rows=rows, goals=goals)
+
+
+def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
+    """Bytes of each tick by subject, and the size of the keyframe."""
+    random = np.random.default_rng(count)
+    movers = Movers()
+    for _ in range(count):
+        spawn(movers, random)
+    channel = Channel(0, (movers,))
+    channel.capture(1)
+    first = channel.frame(None)
+    assert first is not None
+    standing: Standing = first.standing
+    acknowledgement = len(binary_frame(encode_ack(1, 1))) * ACKNOWLEDGED_SHARE
+    sizes: dict[str, list[float]] = {
+        "tickwire": [],
+        "flatbuffers keyframes": [],
+        "msgpack patch": [],
+        "json patch": [],
+    }
+    for tick in range(2, ticks + 2):
+        turning = random.random(count) < 0.1
+        movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
+        move(movers, TICK_S)
+        channel.capture(tick)
+        frame = channel.frame(standing)
+        assert frame is not None
+        standing = frame.standing
+        sizes["tickwire"].append(len(frame.data) + acknowledgement)
+        for subject, data in peers(movers).items():
+            sizes[subject].append(len(binary_frame(data)))
+    return sizes, len(first.data)
+
+
+def peers(movers: Movers) -> dict[str, bytes]:
+    """The same tick by other means; hp never changes, so patches leave it out."""
+    columns = (movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist())
+    patch = [[id, round(x, 2), round(y, 2), round(heading, 3)] for id, x, y, heading in zip(*columns, strict=True)]
+    return {
+        "flatbuffers keyframes": plain_flatbuffers(movers),
+        "msgpack patch": msgpack_patch(columns),
+        "json patch": msgspec.json.encode(patch),
+    }
+
+
+def plain_flatbuffers(movers: Movers) -> bytes:
+    """All entities as a vector of structs {id: uint, x, y, heading: float, hp: ubyte}, 20 bytes each."""
+    builder = flatbuffers.Builder(64 + 20 * len(movers))
+    builder.StartVector(20, len(movers), 4)
+    for id, x, y, heading, hp in zip(
+        movers.ids.tolist(),
+        movers.x.tolist(),
+        movers.y.tolist(),
+        movers.heading.tolist(),
+        movers.hp.tolist(),
+        strict=True,
+    ):
+        builder.Prep(4, 20)
+        builder.Pad(3)
+        builder.PrependUint8(hp)
+        for value in (heading, y, x):
+            builder.PrependFloat32(value)
+        builder.PrependUint32(id)
+    vector = builder.EndVector()
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, vector, 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+def msgpack_patch(columns: tuple[list[float], ...]) -> bytes:
+    """An array of [id, x, y, heading] with 32-bit floats, as msgpack has them."""
+    count = len(columns[0])
+    out = bytearray(struct.pack(">BH", 0xDC, count))
+    for id, x, y, heading in zip(*columns, strict=True):
+        out += b"\x94" + msgspec.msgpack.encode(int(id)) + struct.pack(">BfBfBf", 0xCA, x, 0xCA, y, 0xCA, heading)
+    return bytes(out)

@@ -1,0 +1,102 @@
+"""Raw clients for benchmarks: as little work as possible a connection, so that the load side is not the limit.
+
+They speak just enough of the protocol: the handshake, Hello, Join, then inputs; what comes back is counted, not
+read. Frames are masked with a key of zeros, which costs the server what any key does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
+from schemas.codec import encode_client, encode_input
+from schemas.messages import Hello, Join
+
+CONNECT_AT_ONCE = 50
+_REQUEST = (
+    f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+).encode()
+
+
+def masked(payload: bytes) -> bytes:
+    """A client's binary frame under a mask of zeros; payloads below 126 bytes."""
+    return bytes((0x82, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+class RawClient(asyncio.Protocol):
+    """One connection that counts what it gets."""
+
+    def __init__(self, first: bytes) -> None:
+        self.bytes_received = 0
+        self.reads = 0
+        self.is_open = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self._first = first
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(_REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_received += len(data)
+        self.reads += 1
+        if not self.is_open.done():
+            assert self.transport is not None
+            self.transport.write(self._first)
+            self.is_open.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.is_open.done():
+            self.is_open.set_exception(exc or ConnectionResetError("refused"))
+
+
+async def open_clients(port: int, count: int, *, room_type: str = "") -> list[RawClient]:
+    """Connects `count` clients; with a room type they say Hello and Join."""
+    loop = asyncio.get_running_loop()
+    first = b""
+    if room_type:
+        first = masked(encode_client(Hello(SCHEMA_VERSION, "load"))) + masked(encode_client(Join(room_type)))
+    clients: list[RawClient] = []
+    for start in range(0, count, CONNECT_AT_ONCE):
+        batch = []
+        for _ in range(start, min(start + CONNECT_AT_ONCE, count)):
+            _, client = await loop.create_connection(lambda: RawClient(first), "127.0.0.1", port)
+            batch.append(client)
+        await asyncio.wait_for(asyncio.gather(*(client.is_open for client in batch)), 20)
+        clients += batch
+    return clients
+
+
+def close_clients(clients: list[RawClient]) -> None:
+    """Drops all connections."""
+    for client in clients:
+        if client.transport is not None:
+            client.transport.abort()
+
+
+async def send_inputs(
+    clients: list[RawClient], *, rate_hz: float, payload: bytes, first_seq: int, seconds: float
+) -> list[float]:
+    """Sends every client's inputs, evenly spread.
+
+    Returns:
+        How late each batch was sent, seconds.
+    """
+    loop = asyncio.get_running_loop()
+    batches = 20
+    groups = [clients[index::batches] for index in range(batches)]
+    interval = 1 / rate_hz / batches
+    lateness: list[float] = []
+    started = loop.time()
+    for number in range(int(seconds / interval)):
+        due = started + number * interval
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        lateness.append(loop.time() - due)
+        frame = masked(encode_input(first_seq + number // batches, 1, payload))
+        for client in groups[number % batches]:
+            if client.transport is not None:
+                client.transport.write(frame)
+    return lateness

@@ -1,0 +1,69 @@
+"""Processes under measurement: started on one core, their cost read from the operating system."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+START_S_MAX = 30.0
+
+
+def start(arguments: list[str], *, core: int, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Starts a Python process pinned to a core; where there is one core alone, it shares that."""
+    cores = sorted(os.sched_getaffinity(0))
+    pinned = cores[core % len(cores)]
+    return subprocess.Popen(
+        ["taskset", "-c", str(pinned), sys.executable, *arguments],
+        env={**os.environ, **(environ or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process of ours."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_http(url: str) -> None:
+    """Returns once a URL answers with 200.
+
+    Raises:
+        TimeoutError: it does not within START_S_MAX.
+    """
+    deadline = time.monotonic() + START_S_MAX
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(url)
+
+
+def scrape(port: int) -> dict[str, float]:
+    """The metrics of an operations port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}

@@ -1,0 +1,80 @@
+"""What a benchmark prints: one JSON object with every figure, its unit, its peers and its goals."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+
+class Row(msgspec.Struct):
+    """One figure of one subject, over several runs."""
+
+    subject: str
+    metric: str
+    unit: str
+    median: float
+    min: float
+    max: float
+    n: int
+
+
+class Goal(msgspec.Struct):
+    """A figure beside what is wanted; `holds` is null when the measurement was not the server's."""
+
+    name: str
+    value: float
+    goal: float
+    better: Literal["lower", "higher"]
+    holds: bool | None
+
+
+class Report(msgspec.Struct):
+    """All that one run of one benchmark has found."""
+
+    name: str
+    quick: bool
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    rows: list[Row]
+    goals: list[Goal]
+    limited_by: str | None = None
+
+
+def row(subject: str, metric: str, unit: str, values: Sequence[float]) -> Row:
+    """The median and the spread of some runs."""
+    return Row(
+        subject,
+        metric,
+        unit,
+        round(statistics.median(values), 3),
+        round(min(values), 3),
+        round(max(values), 3),
+        len(values),
+    )
+
+
+def goal(name: str, value: float, wanted: float, *, limited_by: str | None = None) -> Goal:
+    """A goal that wants a figure to be at most something."""
+    return Goal(name, round(value, 3), wanted, "lower", None if limited_by else value <= wanted)
+
+
+def report(name: str, *, quick: bool, rows: list[Row], goals: list[Goal], limited_by: str | None = None) -> Report:
+    """A report with this machine's and the libraries' versions."""
+    packages = ("websockets", "uvloop", "flatbuffers", "msgspec", "numpy", "redis", "motor")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    machine: dict[str, str | int] = {"cpu": _cpu(), "cores": os.cpu_count() or 0, "system": f"{platform.system()} {platform.release()}"}
+    return Report(name, quick, machine, {"python": platform.python_version(), **versions}, rows, goals, limited_by)
+
+
+def _cpu() -> str:
+    with open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

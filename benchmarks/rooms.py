@@ -1,0 +1,66 @@
+"""The rooms that benchmarks play: the same world at any size, moved by the same seeded rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.rooms import Player, Room, Table, angle, local, real, uint
+
+SIZE = 500.0
+
+
+class Movers(Table):
+    """Everybody moves, always: position at 1/32 unit, an eight-bit heading, hit points."""
+
+    x = real(-SIZE, SIZE, step=1 / 32)
+    y = real(-SIZE, SIZE, step=1 / 32)
+    heading = angle(bits=8)
+    hp = uint(bits=7)
+    speed = local(np.float32)
+
+
+def move(movers: Movers, dt: float) -> None:
+    """One tick of motion; walls turn around."""
+    dt32 = np.float32(dt)
+    movers.x += np.cos(movers.heading) * movers.speed * dt32
+    movers.y += np.sin(movers.heading) * movers.speed * dt32
+    hits_wall = (np.abs(movers.x) > SIZE * 0.95) | (np.abs(movers.y) > SIZE * 0.95)
+    if hits_wall.any():
+        movers.heading[hits_wall] += np.float32(np.pi)
+        np.clip(movers.x, -SIZE * 0.95, SIZE * 0.95, out=movers.x)
+        np.clip(movers.y, -SIZE * 0.95, SIZE * 0.95, out=movers.y)
+
+
+def spawn(movers: Movers, random: np.random.Generator) -> Any:
+    """One more that moves."""
+    x, y = random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
+    return movers.spawn(x=x, y=y, heading=random.uniform(0, 6.28), hp=100, speed=random.uniform(4, 12))
+
+
+class Fan(Room):
+    """Fifty players, all of them moving; an input turns one."""
+
+    room_type = "fan"
+    seats = 50
+    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
+    movers: Movers
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.entity = spawn(self.movers, self.random)
+
+    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+        if player.entity is not None:
+            player.entity.heading += 0.3 * wish["turn"]
+
+    def on_tick(self, dt: float) -> None:
+        move(self.movers, dt)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.movers.despawn(player.entity.id)
+
+
+ROOMS = {"fan": Fan}

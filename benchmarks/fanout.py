@@ -41,6 +41,7 @@ class Turn(msgspec.Struct):
 def run(*, quick: bool) -> Report:
     """Runs the benchmark."""
     seconds, turns = (4.0, 2) if quick else (15.0, 4)
+    processes.pin_this(LOAD_CORE)  # and with it the stores, which are its children
     whole: list[Turn] = []
     bare: list[Turn] = []
     with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:

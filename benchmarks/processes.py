@@ -11,18 +11,23 @@ from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START_S_MAX = 30.0
+CORES = sorted(os.sched_getaffinity(0))
 
 
 def start(arguments: list[str], *, core: int, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Starts a Python process pinned to a core; where there is one core alone, it shares that."""
-    cores = sorted(os.sched_getaffinity(0))
-    pinned = cores[core % len(cores)]
+    pinned = CORES[core % len(CORES)]
     return subprocess.Popen(
         ["taskset", "-c", str(pinned), sys.executable, *arguments],
         env={**os.environ, **(environ or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def pin_this(core: int) -> None:
+    """Keeps this process, and the children that it starts from now on, on one core of its own."""
+    os.sched_setaffinity(0, {CORES[core % len(CORES)]})
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

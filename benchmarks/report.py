@@ -68,7 +68,11 @@ def report(name: str, *, quick: bool, rows: list[Row], goals: list[Goal], limite
     """A report with this machine's and the libraries' versions."""
     packages = ("websockets", "uvloop", "flatbuffers", "msgspec", "numpy", "redis", "motor")
     versions = {package: importlib.metadata.version(package) for package in packages}
-    machine: dict[str, str | int] = {"cpu": _cpu(), "cores": os.cpu_count() or 0, "system": f"{platform.system()} {platform.release()}"}
+    machine: dict[str, str | int] = {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 0,
+        "system": f"{platform.system()} {platform.release()}",
+    }
     return Report(name, quick, machine, {"python": platform.python_version(), **versions}, rows, goals, limited_by)
 
 

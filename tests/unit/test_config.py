@@ -66,3 +66,43 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         '[tickets]\ncurrent = "a"\n[tickets.keys]\na = "hunter2 hunter2 hunter2 hunter2 hunter2"\n',
     )
     assert "hunter2" not in repr(load(path, {}))
+
+
+def test_secrets_are_not_shown_by_a_problem_either(tmp_path: Path) -> None:
+    path = written(tmp_path, 'mongo = "mongodb://u:hunter2@mongo"\n[tickets]\nkeys = "hunter2"\n')
+    environ = {"TICKWIRE__REDIS": "redis://redis/0?password=hunter2", "TICKWIRE__TICKETS__CURRENT__X": "hunter2"}
+    with pytest.raises(ConfigError) as raised:
+        load(path, environ)
+    assert "hunter2" not in str(raised.value)
+    for beginning in (
+        "mongo: wants a table, not str 'mongodb://***@mongo'",
+        "redis: wants a table, not str",
+        "tickets.keys: expected `object`, got `str`; it is str",
+        "tickets.current: ",
+    ):
+        assert any(line.startswith(beginning) for line in str(raised.value).splitlines()), beginning
+
+
+def test_no_limit_may_be_zero_negative_or_without_end(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "shutdown_s = 0\n[edge]\njoin_timeout_s = nan\nmessages_per_second_max = -1\n"
+        "[redis]\nlease_s = 1.5\n[mongo]\ndeadline_s = inf\n",
+    )
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    named = {line.split(":")[0] for line in str(raised.value).splitlines()}
+    assert named == {
+        "shutdown_s",
+        "edge.join_timeout_s",
+        "edge.messages_per_second_max",
+        "redis.lease_s",
+        "mongo.deadline_s",
+    }
+
+
+def test_keys_for_tickets_come_from_the_environment_too() -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    settings = load(None, {"TICKWIRE__TICKETS__KEYS__A": key, "TICKWIRE__TICKETS__CURRENT": "a"})
+    assert settings.tickets.keys == {"a": key}
+    assert key not in repr(settings)

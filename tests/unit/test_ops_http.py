@@ -1,0 +1,84 @@
+"""The operations port, over a real socket: what a probe and a scraper see."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from server.errors import ConfigError
+from server.ops.health import Health
+from server.ops.http import OperationsServer
+from server.ops.metrics import Metrics
+
+
+@pytest.fixture
+async def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+async def server(health: Health) -> AsyncIterator[OperationsServer]:
+    server = OperationsServer(Metrics("1.2.3").exposition, health)
+    await server.start("127.0.0.1", 0)
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def http(server: OperationsServer) -> AsyncIterator[aiohttp.ClientSession]:
+    base, limit = f"http://127.0.0.1:{server.port}", aiohttp.ClientTimeout(total=5)
+    async with aiohttp.ClientSession(base, timeout=limit) as session:
+        yield session
+
+
+async def test_readiness_is_503_with_every_reason_until_there_is_none(
+    http: aiohttp.ClientSession, health: Health
+) -> None:
+    health.block("redis", "Redis does not answer")
+    async with http.get("/readyz") as answer:
+        assert answer.status == 503
+        reasons = {"starting": "the shard is starting", "redis": "Redis does not answer"}
+        assert await answer.json() == {"ready": False, "reasons": reasons}
+    health.clear("starting")
+    health.clear("redis")
+    async with http.get("/readyz") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": {}})
+
+
+async def test_a_shard_that_is_not_ready_is_still_alive(http: aiohttp.ClientSession) -> None:
+    async with http.get("/livez") as answer:
+        assert answer.status == 200
+
+
+async def test_a_scrape_is_prometheus_text_and_names_the_build(http: aiohttp.ClientSession) -> None:
+    async with http.get("/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        assert 'tickwire_build_info{version="1.2.3"} 1.0' in await answer.text()
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("POST", "/metrics", 405)])
+async def test_there_is_nothing_else_on_the_port(
+    http: aiohttp.ClientSession, method: str, path: str, status: int
+) -> None:
+    async with http.request(method, path) as answer:
+        assert answer.status == status
+
+
+async def test_a_port_in_use_is_one_sentence_that_names_it(server: OperationsServer) -> None:
+    second = OperationsServer(lambda: b"", Health())
+    with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}") as raised:
+        await second.start("127.0.0.1", server.port)
+    assert "\n" not in str(raised.value)
+    await second.stop()
+
+
+async def test_a_stopped_server_answers_no_more_and_stops_twice() -> None:
+    server = OperationsServer(lambda: b"", Health())
+    await server.start("127.0.0.1", 0)
+    await server.stop()
+    await server.stop()
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(f"http://127.0.0.1:{server.port}/livez")

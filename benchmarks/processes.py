@@ -9,6 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from server.embedded import die_with_parent
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START_S_MAX = 30.0
 CORES = sorted(os.sched_getaffinity(0))
@@ -22,6 +24,7 @@ def start(arguments: list[str], *, core: int, environ: dict[str, str] | None = N
         env={**os.environ, **(environ or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,  # noqa: PLW1509
     )
 
 

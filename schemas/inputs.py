@@ -27,11 +27,16 @@ class InputReader:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.size = input_bytes(fields)
+        self._bytes: list[tuple[str, int, list[float]]] = []
         self._parts: list[tuple[str, int, int, Callable[[int], float]]] = []
         start = 0
         for field in fields:
             end = start + (field.bits + 7) // 8
-            self._parts.append((field.name, start, end, _scale_of(field)))
+            scale = _scale_of(field)
+            if end == start + 1:  # one byte: every value it can have is worked out once
+                self._bytes.append((field.name, start, [scale(value) for value in range(256)]))
+            else:
+                self._parts.append((field.name, start, end, scale))
             start = end
 
     def read(self, payload: bytes) -> Wish:
@@ -42,8 +47,10 @@ class InputReader:
         """
         if len(payload) != self.size:
             raise MalformedMessage(f"an input of {len(payload)} bytes; this room declares {self.size}")
-        number = int.from_bytes
-        return {name: scale(number(payload[start:end], "little")) for name, start, end, scale in self._parts}
+        wish = {name: values[payload[at]] for name, at, values in self._bytes}
+        for name, start, end, scale in self._parts:
+            wish[name] = scale(int.from_bytes(payload[start:end], "little"))
+        return wish
 
 
 def _scale_of(field: Field) -> Callable[[int], float]:

@@ -72,7 +72,7 @@ class Services:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # Only one system call is made in it, which is safe also when other threads run.
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         self._children.append((name, child))
         return child
@@ -232,5 +232,6 @@ def _why_it_ended(name: str, log: Path) -> str:
     return f"{name} ended as soon as it was started; see {log}"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For a child process, before it becomes another program: the kernel ends it when the one that made it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         """Bytes from the client."""
         self._counters.bytes_received += len(data)
         self.heard_s = self._loop.time()
-        if self._library.state is State.CONNECTING:
+        if not self.is_open and self._library.state is State.CONNECTING:
             data = self._handshake(data)
         if data and self._transport is not None:
             self._splitter.feed(data)

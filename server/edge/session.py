@@ -166,7 +166,9 @@ class Session:
         """One message. Whatever it holds, what follows is an answer, a counter, or a close."""
         self._counters.messages_received += 1
         self._messages += 1
-        if not self._is_within_rate():
+        self._window += 1
+        if self._window > self._settings.messages_per_second_max:
+            self._above_rate()
             return
         try:
             message = decode_client(data)
@@ -334,18 +336,14 @@ class Session:
 
     # -- refusals -------------------------------------------------------------------------------------------
 
-    def _is_within_rate(self) -> bool:
-        self._window += 1
+    def _above_rate(self) -> None:
         most = self._settings.messages_per_second_max
-        if self._window <= most:
-            return True
         self._counters.rejected["rate_limited"] += 1
         if self._window == most + 1:
             text = f"more than {most} messages a second; what is above is dropped"
             self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
         if self._window > 2 * most:
             self.close(Closing.POLICY, "too many messages", counted_as="rate_limited")
-        return False
 
     def _reject(self, counted_as: str, code: ErrorCode, text: str) -> None:
         self._counters.rejected[counted_as] += 1

@@ -84,9 +84,9 @@ def is_open(side: Side) -> bool:
     return side.library.state.name == "OPEN"
 
 
-@given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())
+@given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans(), st.booleans())
 def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
-    stream: tuple[list[bytes], list[bytes]], cuts: list[int], byte_by_byte_first: bool
+    stream: tuple[list[bytes], list[bytes]], cuts: list[int], byte_by_byte_first: bool, by_frames: bool
 ) -> None:
     data = b"".join(stream[0] + stream[1])
     alone, together = Side(), Side()
@@ -102,6 +102,8 @@ def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
         library=together.feed,
         is_fragmented=lambda: together.library.current_size is not None,
     )
+    if by_frames:  # a read a frame, as most of them are
+        cuts = [len(part) for part in stream[0]]
     at = 0
     for size in ([1] * 20 if byte_by_byte_first else []) + cuts:
         splitter.feed(data[at : at + size])

@@ -1,0 +1,71 @@
+"""The documents name what is there: every setting, metric, error and close code, and no file that is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas.messages import ErrorCode
+from server import errors
+from server.config import Settings
+from server.edge.closing import Closing
+from server.ops.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+def keys(section: msgspec.Struct, where: str = "") -> Iterator[str]:
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, msgspec.Struct):
+            yield from keys(value, f"{name}.")
+        else:
+            yield f"{where}{name}"
+
+
+def leaves(error: type[errors.TickwireError]) -> Iterator[type[errors.TickwireError]]:
+    for inner in error.__subclasses__():
+        yield from leaves(inner) if inner.__subclasses__() else (inner,)
+
+
+@pytest.mark.parametrize("key", list(keys(Settings())))
+def test_every_setting_is_told_of(key: str) -> None:
+    assert f"`{key}`" in OPERATIONS
+
+
+def test_the_metrics_told_of_are_those_that_there_are() -> None:
+    text = Metrics("1").exposition().decode()
+    there = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.endswith("_created")}
+    assert set(re.findall(r"`(tickwire_[a-z_]+)", OPERATIONS)) == there
+
+
+def test_every_error_code_is_told_of_with_whether_to_come_back() -> None:
+    rows = dict(re.findall(r"^\| ([A-Z_]+) \|.*\| (yes|no) \|$", PROTOCOL, re.MULTILINE))
+    assert set(rows) == {code.name for code in ErrorCode}
+    for error in leaves(errors.TickwireError):
+        if error.code in rows:
+            assert rows[error.code] == ("yes" if error.retryable else "no"), error.code
+
+
+@pytest.mark.parametrize("code", Closing)
+def test_every_close_code_is_told_of(code: Closing) -> None:
+    assert re.search(rf"^\| [\d, ]*\b{code.value}\b", PROTOCOL, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_test_that_the_failure_table_names_is_there() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_[a-z_]+)", OPERATIONS):
+        assert f"def {name}" in tests, name

@@ -142,6 +142,26 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
         await client.wait_for(lambda: flowers_of(client) == [1.0, 2.0])
 
 
+async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_old_state(
+    own_settings: Settings, own_stores: embedded.Services
+) -> None:
+    async with running(own_settings) as first, running(own_settings) as second:
+        async with connect(first.url) as client:
+            await client.join("garden", name="home")
+            await client.command("plant", {"x": 1.0})
+            await eventually(lambda: first._write_behind.saves > 0)
+            os.kill(own_stores.pids["mongod"], signal.SIGSTOP)
+            await client.command("plant", {"x": 2.0})
+        await eventually(lambda: len(first.host) == 0, what="the empty room is closed")
+        async with connect(second.url) as other:
+            with pytest.raises(RefusedError) as refused:
+                await other.join("garden", name="home")
+            assert refused.value.error.retryable
+            os.kill(own_stores.pids["mongod"], signal.SIGCONT)
+            await eventually_joins(other, "garden", "home", timeout_s=30)
+            await other.wait_for(lambda: flowers_of(other) == [1.0, 2.0])
+
+
 async def test_a_shard_that_starts_before_its_stores_waits_for_them_and_says_so(
     own_settings: Settings, own_stores: embedded.Services
 ) -> None:

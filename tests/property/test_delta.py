@@ -95,6 +95,26 @@ def test_bits_unpack_to_what_was_packed(case: tuple[int, list[int]]) -> None:
     assert unpack_bits(packed, len(values), width).tolist() == values
 
 
+def test_turning_and_wrapping_motion_is_read_back_by_every_predictor() -> None:
+    ids = np.arange(1, 41, dtype=np.uint32)
+    server = client = (empty_columns(len(FIELDS)),)
+    seen: set[int] = set()
+    for tick in range(12):
+        values = np.zeros((len(FIELDS), 40), np.int64)
+        values[0] = 100 + np.arange(40) * tick  # steady: LINEAR
+        values[1] = (250 + np.arange(40) * 3 * tick) % 256  # an angle that wraps, steady
+        values[2] = np.where(np.arange(40) == tick, 900, 0)  # one changes: CHANGED
+        values[3] = (np.arange(40) * 7919 * (tick + 1) ** 3) % 1000  # noise: LAST
+        now = (CODEC.successor(server[0], ids, values),)
+        packed = encode_channel((CODEC,), server, now)
+        client, _ = decode_channel((CODEC,), client, packed, has_checksum=False)
+        assert same(client[0], now[0])
+        if tick > 2:
+            seen |= {packed[3] >> 6, packed[4] >> 6, packed[5] >> 6}
+        server = now
+    assert seen >= {1, 2}
+
+
 def test_steady_motion_costs_one_byte_a_column() -> None:
     ids = np.arange(1, 51, dtype=np.uint32)
     table = empty_columns(len(FIELDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
@@ -38,19 +39,18 @@ fragmented = st.lists(st.tuples(payloads, st.lists(control, max_size=2)), min_si
     )
 )
 text = st.just(frame(1, b"text"))
-bad = st.sampled_from(
-    [
-        frame(2, b"unmasked", mask=None),
-        frame(2, b"reserved", reserved=4),
-        frame(3, b"unknown opcode"),
-        frame(0, b"nothing to continue"),
-        frame(9, b"x" * 126),
-        frame(2, b"x" * (PAYLOAD_BYTES_MAX + 1)),
-        frame(2, b"first", fin=False) + frame(2, b"in between"),
-        frame(8, b"\x03\xe8bye"),
-        frame(8, b"\x00"),
-    ]
-)
+BAD = [
+    frame(2, b"unmasked", mask=None),
+    frame(2, b"reserved", reserved=4),
+    frame(3, b"unknown opcode"),
+    frame(0, b"nothing to continue"),
+    frame(9, b"x" * 126),
+    frame(2, b"x" * (PAYLOAD_BYTES_MAX + 1)),
+    frame(2, b"first", fin=False) + frame(2, b"in between"),
+    frame(8, b"\x03\xe8bye"),
+    frame(8, b"\x00"),
+]
+bad = st.sampled_from(BAD)
 streams = st.tuples(
     st.lists(st.one_of(plain, plain, control, fragmented, text), max_size=8), st.lists(bad, max_size=1)
 )
@@ -84,11 +84,8 @@ def is_open(side: Side) -> bool:
     return side.library.state.name == "OPEN"
 
 
-@given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans(), st.booleans())
-def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
-    stream: tuple[list[bytes], list[bytes]], cuts: list[int], byte_by_byte_first: bool, by_frames: bool
-) -> None:
-    data = b"".join(stream[0] + stream[1])
+def both(data: bytes, pieces: list[bytes]) -> tuple[Side, Side]:
+    """The library alone, fed at once; and with the splitter before it, fed piece by piece."""
     alone, together = Side(), Side()
     alone.feed(data)
 
@@ -102,15 +99,43 @@ def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
         library=together.feed,
         is_fragmented=lambda: together.library.current_size is not None,
     )
+    for piece in pieces:
+        splitter.feed(piece)
+    return alone, together
+
+
+@given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())
+def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
+    stream: tuple[list[bytes], list[bytes]], cuts: list[int], by_frames: bool
+) -> None:
+    data = b"".join(stream[0] + stream[1])
     if by_frames:  # a read a frame, as most of them are
         cuts = [len(part) for part in stream[0]]
-    at = 0
-    for size in ([1] * 20 if byte_by_byte_first else []) + cuts:
-        splitter.feed(data[at : at + size])
+    pieces, at = [], 0
+    for size in [*cuts, len(data)]:
+        pieces.append(data[at : at + size])
         at += size
-    splitter.feed(data[at:])
+    alone, together = both(data, pieces)
     assert together.messages == alone.messages
     assert together.ended == alone.ended
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 1 << 20])
+@pytest.mark.parametrize("last", BAD, ids=range(len(BAD)))
+def test_every_bad_frame_cut_at_every_size_ends_as_the_library_ends_it(last: bytes, size: int) -> None:
+    data = frame(2, b"good") + frame(9, b"ping") + last + frame(2, b"never heard")
+    if size < 5 and len(data) > 1000:
+        size = 997  # a read a byte of a large frame shows nothing new
+    alone, together = both(data, [data[at : at + size] for at in range(0, len(data), size)])
+    assert together.messages == alone.messages
+    assert together.ended == alone.ended
+
+
+def test_a_whole_frame_in_the_middle_of_a_fragmented_message_is_the_librarys_to_refuse() -> None:
+    pieces = [frame(2, b"first", fin=False), frame(2, b"in between"), frame(0, b"last")]
+    alone, together = both(b"".join(pieces), pieces)
+    assert (together.messages, together.ended) == (alone.messages, alone.ended)
+    assert together.messages == []
 
 
 @given(st.binary(max_size=600), masks)

@@ -263,6 +263,8 @@ class Shard:
             "inputs_superseded": rooms.inputs_superseded,
             "congested_passes": rooms.congested_passes,
             "resyncs": rooms.resyncs,
+            "keyframes": rooms.keyframes,
+            "deltas": rooms.deltas,
             "room_errors": rooms.room_errors,
             "received_bytes": edge.bytes_received,
             "received_messages": edge.messages_received,

@@ -29,6 +29,8 @@ _COUNTERS = {
     "inputs": "Inputs applied.",
     "inputs_superseded": "Inputs dropped for newer ones.",
     "congested_passes": "Sessions passed over in a tick because their connection was congested.",
+    "keyframes": "Keyframes encoded: once for all who want one.",
+    "deltas": "Deltas encoded: once for all who stand alike.",
     "resyncs": "Keyframes that clients asked for: should stay 0.",
     "room_errors": "Exceptions that left a room's code.",
     "received_bytes": "Bytes from clients.",

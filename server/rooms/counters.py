@@ -9,9 +9,11 @@ class RoomCounters:
     __slots__ = (
         "bytes_sent",
         "congested_passes",
+        "deltas",
         "frames_sent",
         "inputs_applied",
         "inputs_superseded",
+        "keyframes",
         "player_ticks",
         "resyncs",
         "room_errors",
@@ -33,4 +35,6 @@ class RoomCounters:
         self.inputs_superseded = 0
         self.congested_passes = 0
         self.resyncs = 0
+        self.keyframes = 0
+        self.deltas = 0
         self.room_errors = 0

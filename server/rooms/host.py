@@ -12,6 +12,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
 from typing import Any, Protocol
 
 import structlog
@@ -173,7 +174,11 @@ class RoomHost:
 
 
 class _Beat:
-    """A room's timer: calls `step` when a tick is due, counts what was late."""
+    """A room's timer: calls `step` when a tick is due, counts what was late.
+
+    Ticks are due by the loop's clock, which is the monotonic one; uvloop's moves in whole milliseconds and stands
+    still during a callback, so what has passed is read from the monotonic clock itself.
+    """
 
     def __init__(
         self,
@@ -199,14 +204,14 @@ class _Beat:
 
     def _run(self) -> None:
         simulation, interval = self.simulation, self.simulation.dt
-        started = self._loop.time()
+        started = monotonic()
         lateness = started - self._due
         failed = False
         try:
             simulation.step()
         except RoomCodeRaised:
             failed = True
-        duration = self._loop.time() - started
+        duration = monotonic() - started
         counters = simulation.counters
         counters.tick_seconds += duration
         if lateness > LATE_SHARE * interval:
@@ -214,7 +219,7 @@ class _Beat:
         self._observe(duration, max(lateness, 0.0))
         if self._timer is not None:
             self._due += interval
-            behind = int((self._loop.time() - self._due) / interval)
+            behind = int((monotonic() - self._due) / interval)
             if behind > CATCH_UP_TICKS_MAX:
                 counters.ticks_skipped += behind
                 self._due += behind * interval

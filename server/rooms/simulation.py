@@ -216,6 +216,9 @@ class Simulation:
                 subscriber.send_tick(data)
                 sent += 1
                 bytes_sent += len(data)
+        self.counters.keyframes += world.keyframes
+        self.counters.deltas += world.deltas
+        world.keyframes = world.deltas = 0
         self.counters.frames_sent += sent
         self.counters.bytes_sent += bytes_sent
         self.counters.player_ticks += len(self.seats)

@@ -19,10 +19,9 @@ from schemas.delta import (
     decode_channel,
     empty_columns,
     encode_channel,
-    pack_bits,
-    unpack_bits,
 )
 from schemas.errors import WireError
+from schemas.packing import pack_bits, unpack_bits
 
 FIELDS = (
     fields.real("x", -100, 100, 1 / 32),

@@ -210,10 +210,10 @@ def test_a_resync_is_answered_with_a_keyframe() -> None:
     seat, subscriber = seated(simulation)
     simulation.step()
     assert subscriber.core.world is not None
-    before = simulation._world.keyframes
+    before = simulation.counters.keyframes
     seat.resync(Resync(0, 1))
     simulation.step()
-    assert simulation._world.keyframes == before + 1
+    assert simulation.counters.keyframes == before + 1
 
 
 def test_a_client_whose_world_was_corrupted_repairs_itself() -> None:

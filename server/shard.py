@@ -187,14 +187,17 @@ class Shard:
             self.host.close(room_id, "another shard owns the room now")
 
     async def _watch_mongo(self) -> None:
+        pause_s = UPKEEP_INTERVAL_S
         while True:
             try:
                 await self._store.ping()
                 self.health.clear("mongo")
+                pause_s = UPKEEP_INTERVAL_S
             except Unavailable as error:
                 self.health.block("mongo", str(error))
-                log.warning("mongo_unavailable", error=str(error), lag_s=round(self._write_behind.lag_s, 1))
-            await asyncio.sleep(UPKEEP_INTERVAL_S)
+                log.warning("mongo_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                pause_s = min(RETRY_S_MAX, pause_s * 1.5)
+            await asyncio.sleep(pause_s)
 
     def _measure(self, elapsed_s: float) -> None:
         tick_seconds = self.host.counters.tick_seconds

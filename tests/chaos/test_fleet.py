@@ -14,6 +14,7 @@ from client.aio import Client, ClientError, Disconnected, RefusedError, connect
 from schemas.messages import ErrorCode
 from server import embedded
 from server.config import Settings
+from server.shard import Shard
 from tests.shards import ShardProcess, readiness, running, settings_of
 from tests.waiting import eventually, eventually_joins
 
@@ -162,25 +163,26 @@ async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_
             await other.wait_for(lambda: flowers_of(other) == [1.0, 2.0])
 
 
-async def test_a_shard_that_starts_before_its_stores_waits_for_them_and_says_so(
+async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and_then_takes_players(
     own_settings: Settings, own_stores: embedded.Services
 ) -> None:
     for pid in own_stores.pids.values():
         os.kill(pid, signal.SIGSTOP)
-    starting = asyncio.create_task(_run_until_ready(own_settings))
+    shard = Shard(own_settings)
+    await shard.start()
     try:
-        await asyncio.sleep(0)
+        await eventually(lambda: all("does not answer" in reason for reason in shard.health.reasons.values()), 20)
+        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+        assert (status, sorted(body["reasons"])) == (503, ["mongo", "redis"])
         for pid in own_stores.pids.values():
             os.kill(pid, signal.SIGCONT)
-        assert await asyncio.wait_for(starting, 40)
+        await eventually(lambda: shard.health.is_ready, 30)
+        async with connect(shard.url) as client:
+            await eventually_joins(client, "garden", "home")
     finally:
-        starting.cancel()
-
-
-async def _run_until_ready(settings: Settings) -> bool:
-    async with running(settings) as shard, connect(shard.url) as client:
-        await eventually_joins(client, "garden")
-        return True
+        for pid in own_stores.pids.values():
+            os.kill(pid, signal.SIGCONT)
+        await shard.stop()
 
 
 async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_players_lose_the_seat(

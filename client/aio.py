@@ -5,7 +5,9 @@
         await client.send_input({"thrust": 1.0})
         await client.wait_for(lambda: client.world.tick > 100)
 
-It follows Redirects by itself. It does not reconnect: when the connection is lost every call raises Disconnected.
+It follows Redirects by itself, and gives up on a server that has fallen silent. It does not reconnect: when the
+connection is lost every call raises Disconnected. It does not ask again for a seat that was refused: whoever calls
+`join` does, when `RefusedError.error` says `retryable`, after its `retry_after_ms`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from client.core import ClientCore
@@ -39,12 +42,18 @@ from client.updates import (
 from client.world import World
 from schemas import SUBPROTOCOL
 from schemas.errors import MalformedMessage
-from schemas.messages import Error, Event, Joined, Reply
+from schemas.messages import Error, Event, Goodbye, Joined, Reply
 
 CALL_S_MAX = 10.0
 REDIRECTS_MAX = 4
 EVENTS_MAX = 1024
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+HEARTBEAT_S_MIN, HEARTBEAT_S_MAX = 0.1, 60.0
+"""What the server asks for is kept within these: 0 would make a flood of it."""
+SILENT_INTERVALS_MAX = 3
+"""Each heartbeat is answered; after so many without a word the server is taken for gone."""
+
+Answer = Welcomed | SeatTaken | SeatLost | Redirected
 
 
 class ClientError(Exception):
@@ -94,9 +103,11 @@ class Client:
 
     Attributes:
         core: the Sans-I/O core.
-        events: what the room said, oldest first; the oldest are dropped above EVENTS_MAX.
-        bytes_received, ticks_received: counted since the start.
+        events: what the room said, oldest first; above EVENTS_MAX the oldest are dropped and counted.
+        bytes_received, ticks_received, events_dropped: counted since the start.
         rtt_s, clock_offset_s: from the last Pong; None before.
+        last_error: the last thing that the server refused, also when nobody had asked.
+        goodbye: what the server said before it closed; None if it said nothing.
     """
 
     def __init__(self, url: str, *, token: str, build: str, tls: SSLContext | None = None) -> None:
@@ -105,6 +116,9 @@ class Client:
         self.url = url
         self.bytes_received = 0
         self.ticks_received = 0
+        self.events_dropped = 0
+        self.last_error: Error | None = None
+        self.goodbye: Goodbye | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
         self.close_code: int | None = None
@@ -114,10 +128,12 @@ class Client:
         self._socket: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
-        self._answers: deque[Welcomed | SeatTaken | SeatLost | Redirected | Refused] = deque(maxlen=16)
-        self._replies: dict[int, Reply] = {}
+        self._answers: deque[Answer | Refused] = deque(maxlen=16)
+        self._replies: dict[int, Reply | None] = {}  # of the commands that somebody waits for; None: not yet
         self._is_lost = True
-        self._heartbeat_s = 15.0
+        self._lost_because = ""
+        self._heartbeat_s = HEARTBEAT_S_MAX
+        self._heard_s = 0.0
 
     # -- the session ----------------------------------------------------------------------------------------
 
@@ -140,18 +156,18 @@ class Client:
             )
         except (OSError, WebSocketException) as error:
             raise Disconnected(f"cannot connect to {self.url}: {error}") from error
-        self._is_lost = False
-        self._answers.clear()
+        self._is_lost, self._lost_because = False, ""
+        self.close_code = self.goodbye = None
         self._tasks = [asyncio.create_task(self._read(self._socket), name="client read")]
         try:
-            await self._send(self.core.hello(build=self._build, token=self._token))
-            answer = await self._answer()
+            answer = await self._ask(self.core.hello(build=self._build, token=self._token))
             if not isinstance(answer, Welcomed):
                 raise Disconnected(f"wanted Welcome, got {answer}")
         except BaseException:
             await self.close()
             raise
-        self._heartbeat_s = answer.welcome.heartbeat_interval_ms / 1000
+        wanted_s = answer.welcome.heartbeat_interval_ms / 1000
+        self._heartbeat_s = min(max(wanted_s, HEARTBEAT_S_MIN), HEARTBEAT_S_MAX)
         self._tasks.append(asyncio.create_task(self._beat(), name="client heartbeat"))
 
     async def close(self) -> None:
@@ -159,12 +175,14 @@ class Client:
         for task in self._tasks[1:]:
             task.cancel()
         if self._socket is not None:
-            await self._socket.close()
+            await self._socket.close()  # at most close_timeout; after it the reading task ends
             self.close_code = self._socket.close_code
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks)  # unlike awaiting each, lets a cancellation of ours through
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
     async def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
         """Takes a seat, on whichever shard the room is.
@@ -172,11 +190,12 @@ class Client:
         Raises:
             RefusedError: no seat; its `error.retryable` says whether asking again makes sense.
             Disconnected: the connection was lost.
+            TimeoutError: no answer within CALL_S_MAX.
+            ClientError: redirected too often, or from an encrypted connection to a plain one.
         """
         ticket = ""
         for _ in range(REDIRECTS_MAX):
-            await self._send(self.core.join(room_type, name=name, ticket=ticket, options=options))
-            answer = await self._answer()
+            answer = await self._ask(self.core.join(room_type, name=name, ticket=ticket, options=options))
             while isinstance(answer, SeatLost):  # the room before has closed, and nobody was waiting to hear it
                 answer = await self._answer()
             if isinstance(answer, SeatTaken):
@@ -184,20 +203,35 @@ class Client:
             if not isinstance(answer, Redirected):
                 raise ClientError(f"wanted Joined, got {answer}")
             ticket = answer.redirect.ticket
+            url = answer.redirect.url
+            if self.url.startswith("wss:") and not url.startswith("wss:"):
+                raise ClientError(f"redirected to {url}: the token is not sent over a plain connection")
             await self.close()
-            self.url = answer.redirect.url
-            self.core = ClientCore()
+            self.url = url
             await self.open()
         raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
 
     async def leave(self) -> None:
-        """Gives the seat back."""
-        await self._send(self.core.leave())
-        while not isinstance(await self._answer(), SeatLost):
-            pass
+        """Gives the seat back.
+
+        Raises:
+            RefusedError: there is none to give.
+            Disconnected, TimeoutError: as `join`.
+        """
+        answer = await self._ask(self.core.leave())
+        while not isinstance(answer, SeatLost):
+            answer = await self._answer()
 
     async def send_input(self, values: dict[str, float]) -> int:
-        """Sends a wish for the simulation; gives its sequence number."""
+        """Sends a wish for the simulation; gives its sequence number.
+
+        Raises:
+            ClientError: the client is in no room (any more).
+            ValueError: the room declares no such input, or a value is not a number.
+            Disconnected: the connection was lost.
+        """
+        if self.core.world is None:
+            raise ClientError("in no room: join first")
         await self._send(self.core.input(values))
         return self.core.input_seq
 
@@ -206,14 +240,27 @@ class Client:
 
         Raises:
             CommandFailed: the room says no.
+            ClientError: the client is in no room, or the room closed before it answered.
+            TimeoutError: no answer within CALL_S_MAX; whether the command was run is not known.
+            Disconnected: the connection was lost; likewise.
         """
+        if self.core.world is None:
+            raise ClientError("in no room: join first")
         command_id, data = self.core.command(name, payload)
-        await self._send(data)
-        await self.wait_for(lambda: command_id in self._replies)
-        reply = self._replies.pop(command_id)
+        self._replies[command_id] = None
+        try:
+            await self._send(data)
+            await self.wait_for(lambda: self._replies[command_id] is not None or self.core.world is None)
+        finally:
+            reply = self._replies.pop(command_id)
+        if reply is None:
+            raise ClientError(f"the room closed before it answered {name!r}")
         if not reply.ok:
             raise CommandFailed(reply)
-        return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+        try:
+            return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+        except msgspec.DecodeError as error:
+            raise ClientError(f"the reply to {name!r} is not msgpack") from error
 
     @property
     def world(self) -> World:
@@ -241,7 +288,7 @@ class Client:
         async with asyncio.timeout(timeout_s), self._changed:
             while not predicate():
                 if self._is_lost:
-                    raise Disconnected(f"the connection was lost (close code {self.close_code})")
+                    raise self._disconnected()
                 await self._changed.wait()
 
     # -- tasks ----------------------------------------------------------------------------------------------
@@ -251,8 +298,11 @@ class Client:
             async for data in socket:
                 if isinstance(data, bytes):
                     await self._receive(data)
-        except (ConnectionClosed, MalformedMessage):
+        except (ConnectionClosed, Disconnected):
             pass  # told below: every waiter sees that the connection is lost
+        except MalformedMessage as error:
+            self._lost_because = f"the server sent what is no message: {error}"
+            await socket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
         finally:
             self._is_lost = True
             await socket.close()
@@ -261,20 +311,26 @@ class Client:
                 self._changed.notify_all()
 
     async def _receive(self, data: bytes) -> None:
+        self._heard_s = time.monotonic()
         self.bytes_received += len(data)
         tick_before = self.core.world.tick if self.core.world else 0
         update = self.core.receive(data, now_us=time.monotonic_ns() // 1000)
         if self.core.world and self.core.world.tick > tick_before:
             self.ticks_received += 1
         match update:
-            case Welcomed() | SeatTaken() | SeatLost() | Redirected() | Refused():
+            case Welcomed() | SeatTaken() | SeatLost() | Redirected():
+                self._answers.append(update)
+            case Refused(error):
+                self.last_error = error
                 self._answers.append(update)
             case EventReceived(event):
-                self.events.append(event)
+                self._keep_event(event)
             case ReplyReceived(reply):
-                self._replies[reply.id] = reply
+                if reply.id in self._replies:  # else nobody waits for it any more
+                    self._replies[reply.id] = reply
             case Ended(goodbye):
-                self.events.append(Event(0, "goodbye", msgspec.msgpack.encode(goodbye.message)))
+                self.goodbye = goodbye
+                self._keep_event(Event(0, "goodbye", msgspec.msgpack.encode(goodbye.message)))
             case PongReceived(rtt_us, clock_offset_us):
                 self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
         while self.core.outgoing:
@@ -282,13 +338,26 @@ class Client:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _beat(self) -> None:
-        while not self._is_lost:
-            await asyncio.sleep(self._heartbeat_s)
-            with suppress(Disconnected):
-                await self._send(self.core.ping(time.monotonic_ns() // 1000))
+    def _keep_event(self, event: Event) -> None:
+        self.events_dropped += len(self.events) == EVENTS_MAX
+        self.events.append(event)
 
-    async def _answer(self) -> Welcomed | SeatTaken | SeatLost | Redirected:
+    async def _beat(self) -> None:
+        """Says something every interval, and closes when nothing comes back: the deadline of all reading."""
+        silent_s_max = SILENT_INTERVALS_MAX * self._heartbeat_s
+        with suppress(Disconnected):
+            while time.monotonic() - self._heard_s <= silent_s_max:
+                await self._send(self.core.ping(time.monotonic_ns() // 1000))
+                await asyncio.sleep(self._heartbeat_s)
+            self._lost_because = f"the server has been silent for {silent_s_max:g} s"
+            await self._hang_up()
+
+    async def _ask(self, data: bytes) -> Answer:
+        self._answers.clear()  # what came before the question is no answer to it
+        await self._send(data)
+        return await self._answer()
+
+    async def _answer(self) -> Answer:
         await self.wait_for(lambda: bool(self._answers))
         answer = self._answers.popleft()
         if isinstance(answer, Refused):
@@ -297,9 +366,20 @@ class Client:
 
     async def _send(self, data: bytes) -> None:
         if self._socket is None or self._is_lost:
-            raise Disconnected("the connection is lost")
+            raise self._disconnected()
         try:
             async with asyncio.timeout(CALL_S_MAX):
                 await self._socket.send(data)
-        except (ConnectionClosed, TimeoutError) as error:
-            raise Disconnected("the connection was lost while sending") from error
+        except ConnectionClosed as error:
+            raise self._disconnected() from error
+        except TimeoutError as error:
+            self._lost_because = f"the server took nothing for {CALL_S_MAX:g} s"
+            await self._hang_up()
+            raise self._disconnected() from error
+
+    async def _hang_up(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()  # at most close_timeout; the reading task sees it and tells all who wait
+
+    def _disconnected(self) -> Disconnected:
+        return Disconnected(f"the connection is lost: {self._lost_because or f'close code {self.close_code}'}")

@@ -1,8 +1,8 @@
 """A client without I/O: bytes in, typed updates and a mirrored world out; wishes in, bytes to send out.
 
 Whoever drives it gives each WebSocket message to `receive` and sends what the other methods return. It repairs
-itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe (`outgoing`). Pure:
-clock readings come in.
+itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe (`outgoing`), and ask
+again when none comes. Pure: clock readings come in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from client.world import World, WrongBaseline
 from schemas import SCHEMA_VERSION
 from schemas.codec import decode_server, encode_client, encode_input
 from schemas.errors import MalformedMessage, UnknownMessage
-from schemas.fields import from_description, pack_input
+from schemas.fields import Field, from_description, pack_input
 from schemas.messages import (
     Command,
     Error,
@@ -51,6 +51,10 @@ from schemas.messages import (
     Welcome,
 )
 
+RESYNC_AGAIN_TICKS = 64
+"""After so many ticks without the keyframe it asked for, the core asks again: a server above its rate limit drops
+what it gets, a Resync too."""
+
 
 class ClientCore:
     """One session, seen from the player's side.
@@ -60,7 +64,7 @@ class ClientCore:
         joined: the room's Joined; None outside of one.
         acknowledged_seq: the newest input that is part of the world.
         outgoing: messages that must be sent though nobody asked: take and send them after each `receive`.
-        resyncs, mismatches, events_missed: should stay 0; counted.
+        resyncs, mismatches, events_missed, events_repeated: should stay 0; counted, over all sessions.
     """
 
     def __init__(self) -> None:
@@ -71,17 +75,23 @@ class ClientCore:
         self.resyncs = 0
         self.mismatches = 0
         self.events_missed = 0
+        self.events_repeated = 0
         self.unknown_messages = 0
-        self._input_fields: tuple[Any, ...] = ()
+        self._input_fields: tuple[Field, ...] = ()
+        self._input_names: frozenset[str] = frozenset()
         self._input_seq = 0
         self._command_id = 0
         self._event_number = 0
-        self._awaiting_keyframe: set[int] = set()
+        self._awaiting_keyframe: dict[int, int] = {}  # channel: the tick at which it was asked for
 
     # -- wishes ---------------------------------------------------------------------------------------------
 
     def hello(self, *, build: str = "", token: str = "") -> bytes:
-        """The first message."""
+        """The first message. It begins a new session: what was told of the one before is forgotten."""
+        self.world = self.joined = None
+        self.acknowledged_seq = self._input_seq = self._event_number = 0
+        self.outgoing.clear()
+        self._awaiting_keyframe.clear()
         return encode_client(Hello(SCHEMA_VERSION, build, token))
 
     def join(
@@ -104,12 +114,16 @@ class ClientCore:
         """A wish for the simulation, in the game's units; what is not given is zero.
 
         Raises:
-            ValueError: the client is in no room.
+            ValueError: the client is in no room, the room declares no such input, or a value is not a number.
         """
         if self.world is None:
             raise ValueError("an input needs a room: join first")
+        if not values.keys() <= self._input_names:
+            unknown = ", ".join(sorted(values.keys() - self._input_names))
+            raise ValueError(f"no input {unknown}; this room has: {', '.join(sorted(self._input_names))}")
+        payload = pack_input(self._input_fields, values)
         self._input_seq += 1
-        return encode_input(self._input_seq, self.world.tick, pack_input(self._input_fields, values))
+        return encode_input(self._input_seq, self.world.tick, payload)
 
     @property
     def input_seq(self) -> int:
@@ -135,7 +149,7 @@ class ClientCore:
             now_us: the clock that `ping` was given, microseconds.
 
         Returns:
-            What it means; None when it is of a type that this build does not know.
+            What it means; None when there is nothing new in it, or it is of a type that this build does not know.
 
         Raises:
             MalformedMessage: it is no message; the connection is not to be trusted further.
@@ -174,22 +188,28 @@ class ClientCore:
                 return None  # MatchStatus: no queue is joined yet
 
     def _seat_taken(self, joined: Joined) -> SeatTaken:
-        self.joined = joined
-        self.world = World(joined.description)
+        world = World(joined.description)
+        self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
+        self._input_names = frozenset(field.name for field in self._input_fields)
+        self.joined, self.world = joined, world
         self.acknowledged_seq = self._input_seq = 0
         self._awaiting_keyframe.clear()
-        self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         return SeatTaken(joined)
 
     def _state(self, frame: StateFrame) -> StateApplied | None:
-        if self.world is None or (frame.age and frame.channel in self._awaiting_keyframe):
+        if self.world is None:
+            return None
+        asked_tick = self._awaiting_keyframe.get(frame.channel)
+        if frame.age and asked_tick is not None:
+            if frame.tick - asked_tick >= RESYNC_AGAIN_TICKS:
+                self._ask_for_keyframe(frame)
             return None
         try:
             agrees = self.world.apply(frame)
         except (WrongBaseline, MalformedMessage):
             self._ask_for_keyframe(frame)
             return None
-        self._awaiting_keyframe.discard(frame.channel)
+        self._awaiting_keyframe.pop(frame.channel, None)
         if not agrees:
             self.mismatches += 1
             self._ask_for_keyframe(frame)
@@ -197,11 +217,14 @@ class ClientCore:
 
     def _ask_for_keyframe(self, frame: StateFrame) -> None:
         self.resyncs += 1
-        self._awaiting_keyframe.add(frame.channel)
+        self._awaiting_keyframe[frame.channel] = frame.tick
         self.outgoing.append(encode_client(Resync(frame.channel, frame.tick)))
 
-    def _event(self, event: Event) -> EventReceived:
-        missed = max(0, event.number - self._event_number - 1)
+    def _event(self, event: Event) -> EventReceived | None:
+        if event.number <= self._event_number:
+            self.events_repeated += 1
+            return None
+        missed = event.number - self._event_number - 1
         self.events_missed += missed
         self._event_number = event.number
         return EventReceived(event, missed)

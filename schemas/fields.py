@@ -1,7 +1,7 @@
 """What a field's value is on the wire: an integer, by a rule that both ends share exactly.
 
 A `Field` quantises float columns to int64 and back. The server simulates in floats; what it sends and what it
-saves are the quantised integers. Pure; imports numpy and schemas.messages.
+saves are the quantised integers. Pure; imports numpy, schemas.errors and schemas.messages.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import MalformedMessage
 from schemas.messages import FieldDescription, FieldKind
 
 BITS_MAX = 32
@@ -85,21 +86,26 @@ class Field(msgspec.Struct, frozen=True):
             column: (entities,) in the game's units; angles in radians.
 
         Raises:
-            NotANumber: a REAL or ANGLE column holds NaN or infinity.
+            NotANumber: the column holds NaN or infinity.
         """
         if self.kind is FieldKind.REAL:
             scaled = (column - np.float64(self.low)) * (1.0 / self.step)
         elif self.kind is FieldKind.ANGLE:
             scaled = column * ((1 << self.bits) / math.tau)
         else:
+            if column.dtype.kind == "f":  # an input's value: the game's own columns hold integers
+                self._check_finite(column)
             low, high = self.range
             return np.clip(column.astype(np.int64), low, high)
-        if not np.isfinite(scaled).all():
-            raise NotANumber(self.name, int(np.flatnonzero(~np.isfinite(scaled))[0]))
+        self._check_finite(scaled)
         if self.wraps:
             return np.rint(scaled).astype(np.int64) & ((1 << self.bits) - 1)
         low, high = self.range
         return np.clip(np.rint(scaled), low, high).astype(np.int64)
+
+    def _check_finite(self, column: NDArray[Any]) -> None:
+        if not np.isfinite(column).all():
+            raise NotANumber(self.name, int(np.flatnonzero(~np.isfinite(column))[0]))
 
     def dequantise(self, values: Quantised) -> NDArray[Any]:
         """The wire's integers in the game's units and type."""
@@ -115,8 +121,12 @@ class Field(msgspec.Struct, frozen=True):
 
 
 def from_description(description: FieldDescription) -> Field:
-    """The field that a description speaks of."""
-    return Field(
+    """The field that a description speaks of. Descriptions come from a peer: nothing in them is trusted.
+
+    Raises:
+        MalformedMessage: there can be no such field.
+    """
+    field = Field(
         description.name,
         description.kind,
         description.bits,
@@ -125,6 +135,20 @@ def from_description(description: FieldDescription) -> Field:
         description.step,
         description.labels,
     )
+    if not 1 <= field.bits <= BITS_MAX:
+        raise MalformedMessage(f"field {field.name!r} of {field.bits} bits; 1 to {BITS_MAX} are possible")
+    if field.kind is FieldKind.REAL and not _is_range(field.low, field.high, field.step):
+        raise MalformedMessage(f"field {field.name!r}: impossible range or step")
+    if field.kind is FieldKind.ENUM and not field.labels:
+        raise MalformedMessage(f"field {field.name!r}: an enumeration without labels")
+    return field
+
+
+def _is_range(low: float, high: float, step: float) -> bool:
+    """Whether a REAL can have this range: all finite, and no more steps than BITS_MAX can count."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high and 0 < step <= high - low):
+        return False
+    return (high - low) / step < (1 << BITS_MAX) - 0.5
 
 
 def boolean(name: str) -> Field:
@@ -144,8 +168,10 @@ def sint(name: str, bits: int) -> Field:
 
 def real(name: str, low: float, high: float, step: float) -> Field:
     """A real number from `low` to `high`, rounded to `step`."""
-    if not (math.isfinite(low) and math.isfinite(high) and low < high and 0 < step <= high - low):
-        raise ValueError(f"field {name!r}: wants low < high and 0 < step <= high - low")
+    if not _is_range(low, high, step):
+        raise ValueError(
+            f"field {name!r}: wants low < high, 0 < step <= high - low, and less than 2^{BITS_MAX} steps"
+        )
     bits = max(1, math.ceil(round((high - low) / step)).bit_length())
     return _checked(Field(name, FieldKind.REAL, bits, low, high, step))
 

@@ -1,0 +1,282 @@
+"""The client's core, message by message: what it makes of each, what it sends by itself, and what it survives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from client.core import RESYNC_AGAIN_TICKS, ClientCore
+from client.updates import (
+    Ended,
+    EventReceived,
+    InputAcknowledged,
+    PongReceived,
+    Redirected,
+    Refused,
+    ReplyReceived,
+    SeatLost,
+    SeatTaken,
+    StateApplied,
+    Welcomed,
+)
+from schemas import fields
+from schemas.codec import decode_client, encode_ack, encode_server, encode_state
+from schemas.delta import TableCodec, checksum, empty_columns, encode_channel
+from schemas.errors import MalformedMessage
+from schemas.inputs import InputReader
+from schemas.messages import (
+    SERVER_BODY,
+    Error,
+    ErrorCode,
+    Event,
+    FieldDescription,
+    FieldKind,
+    Goodbye,
+    Hello,
+    Input,
+    Joined,
+    Left,
+    Message,
+    Pong,
+    Redirect,
+    Reply,
+    Resync,
+    StateDescription,
+    TableDescription,
+    Welcome,
+)
+
+X = fields.uint("x", 8)
+INPUTS = (fields.real("thrust", -1, 1, 1 / 64), fields.boolean("fire"))
+CODECS = (TableCodec((X,)),)
+NOTHING = (empty_columns(1),)
+JOINED = Joined(
+    "room",
+    tick=5,
+    entity=1,
+    description=StateDescription(
+        (TableDescription("ships", (X.describe(),)),), tuple(field.describe() for field in INPUTS)
+    ),
+)
+
+
+def told(core: ClientCore, message: Message | bytes) -> Any:
+    data = message if isinstance(message, bytes) else encode_server(message)
+    return core.receive(data, now_us=1_000)
+
+
+def seated() -> ClientCore:
+    core = ClientCore()
+    core.hello()
+    told(core, JOINED)
+    return core
+
+
+def world(x: int) -> tuple[Any, ...]:
+    return (CODECS[0].successor(NOTHING[0], np.array([1], np.uint32), np.array([[x]])),)
+
+
+def keyframe(tick: int, x: int, *, flags: int = 0, end: bytes = b"") -> bytes:
+    return encode_state(tick, 0, 0, flags, encode_channel(CODECS, NOTHING, world(x)) + end)
+
+
+def delta(tick: int, age: int, x_before: int, x: int, *, flags: int = 0, end: bytes = b"") -> bytes:
+    return encode_state(tick, 0, age, flags, encode_channel(CODECS, world(x_before), world(x)) + end)
+
+
+def x_of(core: ClientCore) -> int:
+    assert core.world is not None
+    return int(core.world.table("ships").entity(1)["x"])
+
+
+@pytest.mark.parametrize(
+    ("message", "update"),
+    [
+        (Welcome("s"), Welcomed(Welcome("s"))),
+        (JOINED, SeatTaken(JOINED)),
+        (Left("bye"), SeatLost("bye")),
+        (Event(1, "hit"), EventReceived(Event(1, "hit"), 0)),
+        (Reply(3, ok=True), ReplyReceived(Reply(3, ok=True))),
+        (Redirect("ws://x", "t"), Redirected(Redirect("ws://x", "t"))),
+        (Error(ErrorCode.ROOM_FULL, "no"), Refused(Error(ErrorCode.ROOM_FULL, "no"))),
+        (Goodbye(message="over"), Ended(Goodbye(message="over"))),
+        (encode_ack(7, 3), InputAcknowledged(7, 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_message_gives_its_update(message: Message | bytes, update: object) -> None:
+    assert told(ClientCore(), message) == update
+
+
+def test_every_message_of_the_contract_is_taken_without_a_complaint() -> None:
+    for kind in SERVER_BODY:
+        told(ClientCore(), kind())
+
+
+def test_a_message_of_a_newer_server_is_counted_and_ignored() -> None:
+    data = bytearray(encode_server(Left("x" * 20)))
+    place = next(i for i, byte in enumerate(data) if byte == 3 and _is_unknown_with(data, i, 99))
+    data[place] = 99
+    core = ClientCore()
+    assert told(core, bytes(data)) is None
+    assert core.unknown_messages == 1
+
+
+def _is_unknown_with(data: bytearray, place: int, tag: int) -> bool:
+    core = ClientCore()
+    try:
+        told(core, bytes(data[:place]) + bytes((tag,)) + bytes(data[place + 1 :]))
+    except MalformedMessage:
+        return False
+    return core.unknown_messages == 1
+
+
+def test_state_before_a_seat_is_ignored() -> None:
+    core = ClientCore()
+    assert told(core, keyframe(6, 3)) is None
+    assert core.resyncs == 0
+
+
+def test_keyframe_and_deltas_move_the_world() -> None:
+    core = seated()
+    assert told(core, keyframe(6, 3)) == StateApplied(6, 0, True, True)
+    assert told(core, delta(9, 3, 3, 4)) == StateApplied(9, 0, False, True)
+    assert (x_of(core), core.world and core.world.tick, core.resyncs, len(core.outgoing)) == (4, 9, 0, 0)
+
+
+@pytest.mark.parametrize("bad", [delta(9, 2, 3, 4), encode_state(9, 0, 3, 0, b"\x09"), encode_state(9, 0, 3, 0, b"")])
+def test_a_frame_that_does_not_fit_asks_once_and_a_keyframe_mends_it(bad: bytes) -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    assert told(core, bad) is None
+    for tick in range(10, 20):
+        assert told(core, delta(tick, 1, 3, 4)) is None
+    assert [decode_client(data) for data in core.outgoing] == [Resync(0, 9)]
+    assert x_of(core) == 3, "nothing is applied to a world that is known to be wrong"
+    told(core, keyframe(20, 7))
+    told(core, delta(21, 1, 7, 8))
+    assert (x_of(core), core.resyncs, core.mismatches) == (8, 1, 0)
+
+
+def test_a_keyframe_that_does_not_come_is_asked_for_again() -> None:
+    core = seated()
+    told(core, delta(10, 1, 3, 4))
+    for tick in range(11, 11 + 2 * RESYNC_AGAIN_TICKS):
+        told(core, delta(tick, 1, 3, 4))
+    asked = [decode_client(data) for data in core.outgoing]
+    assert asked == [Resync(0, 10 + n * RESYNC_AGAIN_TICKS) for n in range(3)]
+
+
+def test_a_checksum_that_differs_is_counted_and_asks_for_a_keyframe() -> None:
+    core = seated()
+    told(core, keyframe(6, 3, flags=1, end=checksum(world(3))))
+    assert core.mismatches == 0
+    assert told(core, delta(7, 1, 3, 4, flags=1, end=checksum(world(5)))) == StateApplied(7, 0, False, False)
+    assert (core.mismatches, core.resyncs) == (1, 1)
+    assert decode_client(core.outgoing.popleft()) == Resync(0, 7)
+
+
+def test_channels_are_resynced_one_by_one() -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    told(core, encode_state(6, 1, 2, 0, b"\0"))
+    assert told(core, delta(7, 1, 3, 4)) == StateApplied(7, 0, False, True)
+    assert [decode_client(data) for data in core.outgoing] == [Resync(1, 6)]
+
+
+def test_inputs_are_numbered_in_each_room_and_name_the_tick_shown() -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    first, second = (decode_client(core.input({"thrust": 0.5})) for _ in range(2))
+    assert isinstance(first, Input)
+    assert isinstance(second, Input)
+    assert (first.seq, first.tick, second.seq, core.input_seq) == (1, 6, 2, 2)
+    assert InputReader(INPUTS).read(first.payload) == {"thrust": 0.5, "fire": 0}
+    told(core, JOINED)
+    assert core.input_seq == core.acknowledged_seq == 0
+
+
+def test_an_input_that_cannot_be_meant_is_refused_and_takes_no_number() -> None:
+    with pytest.raises(ValueError, match="join first"):
+        ClientCore().input({})
+    core = seated()
+    with pytest.raises(ValueError, match="no input thurst; this room has: fire, thrust"):
+        core.input({"thurst": 1.0})
+    for name in ("thrust", "fire"):
+        with pytest.raises(ValueError, match=f"'{name}' of row 0 is not a finite number"):
+            core.input({name: float("nan")})
+    assert core.input_seq == 0
+
+
+def test_command_ids_are_never_used_twice_by_one_core() -> None:
+    core = seated()
+    ids = [core.command("plant", {"x": 1})[0]]
+    core.hello()
+    told(core, JOINED)
+    ids.append(core.command("plant")[0])
+    assert ids == [1, 2]
+
+
+def test_events_that_are_missing_or_repeated_are_counted() -> None:
+    core = seated()
+    assert told(core, Event(1, "a")) == EventReceived(Event(1, "a"), 0)
+    assert told(core, Event(4, "b")) == EventReceived(Event(4, "b"), 2)
+    assert told(core, Event(1, "a")) is None
+    assert told(core, Event(5, "c")) == EventReceived(Event(5, "c"), 0)
+    assert (core.events_missed, core.events_repeated) == (2, 1)
+
+
+def test_hello_begins_anew_and_keeps_the_counters() -> None:
+    core = seated()
+    told(core, delta(9, 1, 3, 4))
+    told(core, Event(3, "a"))
+    assert isinstance(decode_client(core.hello(build="b")), Hello)
+    assert (core.world, core.joined, len(core.outgoing)) == (None, None, 0)
+    assert told(core, Event(1, "first of the new session")).missed == 0
+    assert (core.resyncs, core.events_missed) == (1, 2)
+    told(core, JOINED)
+    assert told(core, keyframe(6, 3)) is not None
+
+
+def test_a_pong_gives_round_trip_and_clock_offset() -> None:
+    core = ClientCore()
+    pong = encode_server(Pong(client_time_us=1_000, server_time_us=500_100))
+    assert core.receive(pong, now_us=1_200) == PongReceived(200, 500_100 + 100 - 1_200)
+    assert core.receive(pong, now_us=900) == PongReceived(0, 500_100 - 900), "a clock never runs backwards"
+
+
+REAL = FieldDescription("a", FieldKind.REAL, 8, 0.0, 1.0, 0.1)
+IMPOSSIBLE = [
+    FieldDescription("a", FieldKind.UINT, 0),
+    FieldDescription("a", FieldKind.INT, 33),
+    FieldDescription("a", FieldKind.ANGLE, 255),
+    FieldDescription("a", FieldKind.ENUM, 1),
+    *(
+        msgspec.structs.replace(REAL, **change)
+        for change in (
+            {"step": 0.0},
+            {"step": -0.1},
+            {"step": 2.0},
+            {"step": 1e-300},
+            {"low": 1.0},
+            {"low": float("nan")},
+            {"high": float("inf")},
+            {"low": -1e308, "high": 1e308},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("field", IMPOSSIBLE, ids=lambda field: f"{field.kind.name}-{field.bits}-{field.step}")
+def test_a_description_of_what_cannot_be_is_malformed(field: FieldDescription) -> None:
+    for description in (
+        StateDescription(tables=(TableDescription("t", (field,)),)),
+        StateDescription(inputs=(field,)),
+    ):
+        core = ClientCore()
+        with pytest.raises(MalformedMessage, match="'a'"):
+            told(core, Joined(description=description))
+        assert core.world is core.joined is None

@@ -1,0 +1,95 @@
+"""The mirrored world as a game reads it: by table, column and entity, over all channels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from client.world import World, WrongBaseline
+from schemas import fields
+from schemas.delta import Columns, TableCodec, empty_columns, encode_channel
+from schemas.messages import StateDescription, StateFrame, TableDescription
+
+SHIP = (fields.real("x", -10, 10, 0.5), fields.angle("heading", 8), fields.boolean("is_armed"))
+MINE = (fields.sint("depth", 9),)
+CODECS = (TableCodec(SHIP), TableCodec(MINE))
+NOTHING = (empty_columns(len(SHIP)), empty_columns(len(MINE)))
+DESCRIPTION = StateDescription(
+    (
+        TableDescription("ships", tuple(field.describe() for field in SHIP)),
+        TableDescription("mines", tuple(field.describe() for field in MINE)),
+    )
+)
+
+
+def columns(ids: list[int], *rows: list[int]) -> Columns:
+    values = np.array(rows, np.int64).reshape(len(rows), len(ids))
+    return Columns(np.array(ids, np.uint32), values, values)
+
+
+def shown(world: World, channel: int, tick: int, ships: Columns, mines: Columns = NOTHING[1]) -> None:
+    assert world.apply(StateFrame(tick, channel, 0, 0, encode_channel(CODECS, NOTHING, (ships, mines))))
+
+
+def test_a_world_of_which_nothing_was_told_is_empty() -> None:
+    world = World(DESCRIPTION)
+    assert (world.tick, len(world.table("ships")), world.table("ships").column("x").tolist()) == (0, 0, [])
+
+
+def test_columns_and_entities_are_in_the_games_units() -> None:
+    world = World(DESCRIPTION)
+    shown(world, 0, 3, columns([4, 9], [0, 40], [64, 0], [1, 0]), columns([5], [-3]))
+    ships = world.table("ships")
+    assert ships.ids.tolist() == [4, 9]
+    assert ships.column("x").tolist() == [-10.0, 10.0]
+    assert ships.column("x").dtype == np.float32
+    assert ships.quantised("x").tolist() == [0, 40]
+    entity = ships.entity(4)
+    assert entity == {"x": -10.0, "heading": pytest.approx(math.pi / 2), "is_armed": True}
+    assert world.table("mines").entity(5) == {"depth": -3}
+
+
+def test_what_is_not_there_is_a_key_error() -> None:
+    world = World(DESCRIPTION)
+    shown(world, 0, 1, columns([4], [0], [0], [0]))
+    for id in (0, 3, 5, 1 << 40):
+        assert id not in world.table("ships")
+        with pytest.raises(KeyError):
+            world.table("ships").entity(id)
+    assert 4 in world.table("ships")
+    with pytest.raises(KeyError):
+        world.table("asteroids")
+    with pytest.raises(KeyError):
+        world.table("ships").column("y")
+
+
+def test_channels_are_seen_together_and_stand_on_baselines_of_their_own() -> None:
+    world = World(DESCRIPTION)
+    shown(world, 0, 3, columns([1, 9], [1, 9], [0, 0], [0, 0]))
+    shown(world, 7, 5, columns([4], [4], [0], [0]))
+    assert world.table("ships").ids.tolist() == [1, 4, 9]
+    assert world.table("ships").quantised("x").tolist() == [1, 4, 9]
+    assert world.tick == 5
+    with pytest.raises(WrongBaseline):
+        world.apply(StateFrame(6, 0, 1, 0, b"\0"))
+    assert world.apply(StateFrame(6, 7, 1, 0, b"\0"))
+
+
+def test_changing_a_column_that_was_read_changes_nothing_in_the_world() -> None:
+    world = World(DESCRIPTION)
+    shown(world, 0, 1, columns([4], [6], [0], [1]), columns([5], [-3]))
+    before = world.checksum()
+    world.table("ships").column("x")[:] = 0
+    world.table("ships").column("is_armed")[:] = False
+    world.table("mines").column("depth")[:] = 0
+    assert world.checksum() == before
+
+
+def test_equal_worlds_have_equal_checksums_however_their_channels_are_cut() -> None:
+    whole, cut = World(DESCRIPTION), World(DESCRIPTION)
+    shown(whole, 0, 1, columns([1, 2], [1, 2], [0, 0], [0, 0]))
+    shown(cut, 0, 1, columns([2], [2], [0], [0]))
+    shown(cut, 1, 1, columns([1], [1], [0], [0]))
+    assert whole.checksum() == cut.checksum() != World(DESCRIPTION).checksum()

@@ -1,7 +1,7 @@
 """arena: ships that thrust, turn and shoot. Fifty seats, twenty ticks a second.
 
-A room with a name is durable: what the ships left behind (the asteroids and who shot how many) is found again.
-Everything in `on_tick` moves all entities at once; there is no loop over them.
+A room with a name is durable: its best scores are found again. `on_tick` moves all entities at once; loops are only
+over what is rare, such as shots and hits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ BULLET_SPEED = 150.0
 BULLET_S = 1.5
 HIT_RADIUS = 12.0
 DAMAGE = 20
+SCORES_KEPT = 10
 
 
 class Ships(Table):
@@ -68,7 +69,8 @@ class Arena(Room):
                 table.despawn(entity.id)
 
     def save(self) -> dict[str, Any]:
-        return {"best": self.best}
+        # Names come from players: as values they may hold anything, as MongoDB's keys they may not.
+        return {"best": [[name, score] for name, score in self.best.items()]}
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.data["name"] = str(options.get("name", "pilot"))[:16]
@@ -123,7 +125,8 @@ class Arena(Room):
             return
         distance = np.hypot(bullets.x[:, None] - ships.x, bullets.y[:, None] - ships.y)
         hits = (distance < HIT_RADIUS) & (bullets.owner[:, None] != ships.ids) & (bullets.left_s > 0)[:, None]
-        for bullet, ship in np.argwhere(hits):
+        for bullet in np.flatnonzero(hits.any(axis=1)):
+            ship = int(np.argmax(hits[bullet]))  # one bullet hits one ship
             bullets.despawn(int(bullets.ids[bullet]))
             ships.hp[ship] = max(0, ships.hp[ship] - DAMAGE)
             if ships.hp[ship] == 0:
@@ -137,6 +140,7 @@ class Arena(Room):
                 player.entity.score += 1
                 name = player.data["name"]
                 self.best[name] = max(self.best.get(name, 0), player.entity.score)
+                self.best = dict(sorted(self.best.items(), key=lambda entry: -entry[1])[:SCORES_KEPT])
                 self.broadcast("scored", {"name": name, "score": player.entity.score})
 
 

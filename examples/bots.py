@@ -7,7 +7,7 @@ import random
 
 import structlog
 
-from client.aio import ClientError, connect
+from client.aio import ClientError, RefusedError, connect
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,8 @@ async def _live(url: str, name: str, room_name: str, chance: random.Random) -> N
             await _play(url, name, room_name, chance)
         except (ClientError, TimeoutError) as error:
             log.debug("bot_lost", bot=name, error=str(error))
-            await asyncio.sleep(RETRY_S * (0.5 + chance.random()))
+            advised_s = error.error.retry_after_ms / 1000 if isinstance(error, RefusedError) else 0.0
+            await asyncio.sleep(max(advised_s, RETRY_S) * (0.5 + chance.random()))
 
 
 async def _play(url: str, name: str, room_name: str, chance: random.Random) -> None:

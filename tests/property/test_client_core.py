@@ -1,0 +1,64 @@
+"""Whatever a server sends, the client's core gives an update, asks for a keyframe, or says that it is malformed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.core import ClientCore
+from schemas.codec import decode_client, encode_server, encode_state
+from schemas.errors import MalformedMessage
+from schemas.messages import SERVER_BODY, Resync
+from tests.unit.test_client_core import JOINED, delta, keyframe, seated, told
+from tests.unit.test_schemas_codec import filled
+
+SAMPLES = [encode_server(JOINED), *(encode_server(filled(kind)) for kind in SERVER_BODY)]
+
+
+@given(st.lists(st.binary(max_size=80), max_size=5))
+def test_random_messages_are_malformed_or_taken(messages: list[bytes]) -> None:
+    core = seated()
+    for data in messages:
+        with suppress(MalformedMessage):
+            told(core, data)
+
+
+@given(st.data())
+def test_mutated_messages_are_malformed_or_taken(data: st.DataObject) -> None:
+    core = ClientCore()
+    for sample in (SAMPLES[0], data.draw(st.sampled_from(SAMPLES))):
+        message = bytearray(sample)
+        for _ in range(data.draw(st.integers(0, 6))):
+            message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+        with suppress(MalformedMessage):
+            told(core, bytes(message))
+            if core.world is not None:
+                core.world.checksum()
+                told(core, encode_state(9, 0, 0, 0, b"\x01\x00\x01\x05\x00\x00\x00"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 255), st.integers(0, 1), st.binary(max_size=12)), max_size=12
+    )
+)
+def test_a_world_whose_frames_were_garbled_is_right_again_after_a_keyframe(
+    frames: list[tuple[int, int, int, bytes]],
+) -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    for number, (channel, age, flags, packed) in enumerate(frames):
+        resyncs = core.resyncs
+        told(core, encode_state(7 + number, channel, age, flags, packed))
+        asked = [decode_client(data) for data in core.outgoing]
+        core.outgoing.clear()
+        assert len(asked) == core.resyncs - resyncs <= 1
+        assert all(isinstance(message, Resync) and message.channel == channel for message in asked)
+    for channel in range(4):  # a garbled frame may have been a fair one of another channel: all start anew
+        told(core, encode_state(100, channel, 0, 0, b"\0"))
+    told(core, keyframe(101, 5))
+    told(core, delta(102, 1, 5, 6))
+    assert core.world is not None
+    assert core.world.table("ships").quantised("x").tolist() == [6]

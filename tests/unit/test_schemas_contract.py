@@ -1,0 +1,118 @@
+"""The structs, flatc's own code, and the shard's errors speak of one contract: every message, field by field."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import codec
+from schemas.generated import client_generated, server_generated
+from schemas.messages import CLIENT_BODY, SERVER_BODY, ErrorCode, InputAck, Message, StateFrame
+from server import errors
+from server.errors import ConfigError, TickwireError
+from tests.unit.test_schemas_codec import camel, filled
+
+SCHEMAS = Path(codec.__file__).parent
+ALL = [(kind, "client") for kind in CLIENT_BODY] + [(kind, "server") for kind in SERVER_BODY]
+MODULES: dict[str, Any] = {"client": client_generated, "server": server_generated}
+
+
+def encoded(message: Message, side: str) -> bytes:
+    return codec.encode_client(message) if side == "client" else codec.encode_server(message)
+
+
+def as_read(message: Any, table: Any) -> None:
+    """Asserts that flatc's code finds in `table` what `message` holds."""
+    for name in message.__struct_fields__:
+        wanted, read = getattr(message, name), getattr(table, camel(name))
+        if isinstance(wanted, tuple):
+            assert getattr(table, f"{camel(name)}Length")() == len(wanted)
+            for place, item in enumerate(wanted):
+                if isinstance(item, str):
+                    assert read(place).decode() == item
+                else:
+                    as_read(item, read(place))
+        elif isinstance(wanted, bytes):
+            assert bytes(read(place) for place in range(getattr(table, f"{camel(name)}Length")())) == wanted
+        elif isinstance(wanted, str):
+            assert (read() or b"").decode() == wanted
+        elif hasattr(wanted, "__struct_fields__"):
+            as_read(wanted, read())
+        else:
+            assert read() == wanted, name
+
+
+@pytest.mark.parametrize(("kind", "side"), ALL, ids=lambda value: getattr(value, "__name__", value))
+def test_flatcs_code_reads_every_field_of_every_message(kind: type[Message], side: str) -> None:
+    module = MODULES[side]
+    for message in (kind(), filled(kind)):
+        root = getattr(module, f"{side.capitalize()}Message").GetRootAs(encoded(message, side))
+        union = getattr(module, f"{side.capitalize()}Body")
+        assert root.BodyType() == getattr(union, kind.__name__)
+        table = getattr(module, kind.__name__)()
+        table.Init(root.Body().Bytes, root.Body().Pos)
+        as_read(message, table)
+
+
+def test_flatcs_code_reads_what_is_written_from_templates() -> None:
+    frame = StateFrame(0x01020304, 0x0506, 7, 1, b"packed")
+    data = codec.encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed)
+    root = server_generated.ServerMessage.GetRootAs(data)
+    head = root.State()
+    assert StateFrame(head.Tick(), head.Channel(), head.Age(), head.Flags(), root.PackedAsNumpy().tobytes()) == frame
+    assert root.Ack() is None
+    ack = server_generated.ServerMessage.GetRootAs(codec.encode_ack(5, 6))
+    assert InputAck(ack.Ack().Tick(), ack.Ack().Seq()) == InputAck(5, 6)
+    assert ack.State() is None
+    assert {ack.BodyType(), root.BodyType()} == {0}
+    sent = client_generated.ClientMessage.GetRootAs(codec.encode_input(9, 8, b"wish"))
+    read = client_generated.Input()
+    read.Init(sent.Body().Bytes, sent.Body().Pos)
+    assert (read.Seq(), read.Tick(), read.PayloadAsNumpy().tobytes()) == (9, 8, b"wish")
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 250])
+def test_a_template_is_a_flatbuffer_with_its_alignment(size: int) -> None:
+    """A reader that maps the buffer may rely on it: offsets of u32 and of the head are multiples of four."""
+    data = codec.encode_state(1, 2, 3, 4, bytes(size))
+    root = server_generated.ServerMessage.GetRootAs(data)
+    assert root.State()._tab.Pos % 4 == 0
+    assert len(data) % 4 == 0
+
+
+def leaves(kind: type[TickwireError]) -> list[type[TickwireError]]:
+    below = kind.__subclasses__()
+    return [leaf for child in below for leaf in leaves(child)] if below else [kind]
+
+
+def test_every_error_of_a_shard_has_a_code_of_the_contract_and_none_is_shared() -> None:
+    codes = [leaf.code for leaf in leaves(TickwireError) if leaf is not ConfigError]
+    assert len(codes) == len(set(codes))
+    # Not raised but sent: the session's own time limit, and a Reply that says no.
+    assert {*codes, "HANDSHAKE_TIMEOUT", "COMMAND_FAILED"} == {code.name for code in ErrorCode}
+
+
+def test_the_drawn_tree_names_every_error() -> None:
+    assert errors.__doc__ is not None
+    for leaf in leaves(TickwireError):
+        assert f" {leaf.__name__} " in errors.__doc__
+
+
+@pytest.mark.skipif(shutil.which("flatc") is None, reason="flatc is not installed")
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_flatc_reads_all_our_messages_as_they_are(side: str, tmp_path: Path) -> None:
+    messages = [filled(kind) for kind, of in ALL if of == side]
+    files = [tmp_path / f"{type(message).__name__}.bin" for message in messages]
+    for message, file in zip(messages, files, strict=True):
+        file.write_bytes(encoded(message, side))
+    command = ["flatc", "--json", "--strict-json", "--raw-binary", "-o", str(tmp_path)]
+    subprocess.run([*command, str(SCHEMAS / f"{side}.fbs"), "--", *map(str, files)], check=True, capture_output=True)
+    for message, file in zip(messages, files, strict=True):
+        read = json.loads(file.with_suffix(".json").read_text())
+        assert read["body_type"] == type(message).__name__
+        assert set(read.get("body", {})) == set(message.__struct_fields__)

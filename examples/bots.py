@@ -36,7 +36,7 @@ async def _live(url: str, name: str, room_name: str, chance: random.Random) -> N
         except (ClientError, TimeoutError) as error:
             log.debug("bot_lost", bot=name, error=str(error))
             advised_s = error.error.retry_after_ms / 1000 if isinstance(error, RefusedError) else 0.0
-            await asyncio.sleep(max(advised_s, RETRY_S) * (0.5 + chance.random()))
+            await asyncio.sleep(advised_s + RETRY_S * (0.5 + chance.random()))  # never before the advice
 
 
 async def _play(url: str, name: str, room_name: str, chance: random.Random) -> None:

@@ -7,7 +7,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import fields
@@ -135,6 +135,7 @@ def test_any_payload_of_the_right_size_is_read_into_the_ranges(declared: list[Fi
         labels=st.lists(st.text(max_size=2), max_size=3).map(tuple),
     )
 )
+@example(FieldDescription("f", FieldKind.REAL, 8, 0.0, 1.0, 0.0))
 def test_a_description_is_a_field_that_works_or_malformed(description: FieldDescription) -> None:
     try:
         field = from_description(description)

@@ -16,7 +16,8 @@
         ├── RoomClosed            the room ended, or its code raised
         ├── Unavailable           a store does not answer, or the shard drains; come again
         ├── StaleEpoch            another shard owns this room now; nothing was written
-        └── Internal              a mistake in our code
+        └── Internal              a mistake in our code, or in the game's
+            └── NotSavable        a room's state is nothing that MongoDB can hold; trying again does not help
 
 Imports nothing of ours, so that every package may raise these.
 """
@@ -141,3 +142,7 @@ class Internal(ServerError):
     """A mistake in our code."""
 
     code = "INTERNAL"
+
+
+class NotSavable(Internal):
+    """A room's state is nothing that MongoDB can hold: a key with a NUL, a number of more than 64 bits."""

@@ -64,8 +64,9 @@ class State(enum.Enum):
 _ALWAYS: frozenset[type[Message]] = frozenset((Ping, MatchRequest, MatchCancel))
 ALLOWED: dict[State, frozenset[type[Message]]] = {
     State.GREETING: frozenset((Hello,)),
-    # A room may close while inputs are on their way: those that come after are ignored, not a mistake.
-    State.IDLE: _ALWAYS | {Join, Input, Resync},
+    # A room may close while inputs are on their way: those that come after are ignored, not a
+    # mistake; and a Leave that comes after is answered as ever.
+    State.IDLE: _ALWAYS | {Join, Input, Resync, Leave},
     State.JOINING: _ALWAYS,
     State.SEATED: _ALWAYS | {Input, Command, Resync, Leave},
     State.CLOSED: frozenset(),

@@ -32,6 +32,8 @@ from server.rooms.seat import Seat, SeatEnded
 
 log = structlog.get_logger(__name__)
 
+TEXT_CHARACTERS_MAX = 1000
+"""What a game says in a refusal is cut here: a client takes no text of more than 4,096 bytes."""
 CONGESTED_S_MAX = 10.0
 """How long a session may be passed over before it is closed, to come back on a better network."""
 
@@ -148,7 +150,7 @@ class Simulation:
             with self.contained("on_command"):
                 answer = msgspec.msgpack.encode(self.room.on_command(seat.player, message.name, payload))
         except CommandRefused as refused:
-            return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused))
+            return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused)[:TEXT_CHARACTERS_MAX])
         except RoomCodeRaised:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(message.id, ok=True, payload=answer)

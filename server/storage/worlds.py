@@ -22,11 +22,12 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import msgspec
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
 
-from server.errors import StaleEpoch, Unavailable
+from server.errors import NotSavable, StaleEpoch, Unavailable
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ class Worlds:
 
         Raises:
             StaleEpoch: a newer owner has claimed it; nothing was written.
+            NotSavable: the state is nothing that MongoDB can hold; nothing was written.
             Unavailable: MongoDB does not answer; it may or may not have been written, and may be written again.
         """
         try:
@@ -130,6 +132,8 @@ class Worlds:
                 return await call
         except DuplicateKeyError:
             raise
+        except (BSONError, OverflowError, WriteError) as error:
+            raise NotSavable(f"MongoDB cannot hold this: {error}") from error
         except (PyMongoError, TimeoutError) as error:
             raise Unavailable(f"MongoDB does not answer: {type(error).__name__}", retry_after_ms=1000) from error
 

@@ -3,6 +3,7 @@
 put      never waits; a newer state of a room replaces the one that waits for it
 full     cannot be: there is one entry a room, and the last write is never dropped
 trouble  MongoDB does not answer: what waits stays, and is tried again after a growing pause
+bad      the state is nothing that MongoDB can hold: dropped, logged, counted; the other rooms go on
 fenced   a newer owner has the room: its entry is dropped and `on_fenced` is told
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 import structlog
 
-from server.errors import StaleEpoch, Unavailable
+from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.storage.worlds import SavedWorld, Worlds
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,11 @@ class WriteBehind:
                 except StaleEpoch:
                     self._drop(key)
                     self._on_fenced(world.room_type, world.name)
+                    continue
+                except NotSavable as error:
+                    self.failures += 1
+                    log.error("world_not_savable", world=key, error=str(error))
+                    self._drop(key)  # the other rooms are written; this one's next state may be better
                     continue
                 except Unavailable as error:
                     self.failures += 1

@@ -89,6 +89,20 @@ async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: Store) 
     assert await store.worlds.load("garden", "other") == world(1, "other")
 
 
+@pytest.mark.parametrize(
+    "bad", [{"a key with a \0": 1}, {"huge": 2**70}, {"long": "x" * 17_000_000}], ids=["nul", "huge", "long"]
+)
+async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_saved(
+    store: Store, bad: dict[str, object]
+) -> None:
+    behind = WriteBehind(store.worlds, on_fenced=lambda *_: None, now_s=time.monotonic)
+    behind.put(SavedWorld("bad", "garden", 1, {}, bad), 1)
+    behind.put(world(), 1)
+    assert await behind.flush(10)
+    assert (behind.failures, behind.saves) == (1, 1)
+    assert await store.worlds.load("garden", "home") == world()
+
+
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:
     services = await asyncio.to_thread(embedded.start, tmp_path, with_redis=False)
     store = Store(services.mongo_url, "outage", call_s_max=0.5)

@@ -26,7 +26,6 @@ from schemas.messages import (
     Input,
     Join,
     Joined,
-    Leave,
     MatchRequest,
     Message,
     Ping,
@@ -170,7 +169,7 @@ async def test_anything_before_hello_closes(shard: Shard, bystander: Client) -> 
         assert await close_code(socket) == 1008
 
 
-@pytest.mark.parametrize("message", [Hello(1), Leave(), Command(1, "plant")], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("message", [Hello(1), Command(1, "plant")], ids=lambda m: type(m).__name__)
 async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(
     shard: Shard, bystander: Client, message: Message
 ) -> None:

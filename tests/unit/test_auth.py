@@ -1,0 +1,244 @@
+"""Tokens that are good, and all the ways in which one is not; keys that change, and cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from server.edge.auth import Authenticator, authenticator_of, mint
+from server.edge.auth_settings import AuthSettings, problems
+from server.edge.keys import JWKS_BYTES_MAX, REREAD_S_MIN, KeySet
+from server.errors import ConfigError, Unauthorized, Unavailable
+
+SECRET = "a secret of at least thirty-two characters"
+NOW_S = 1_000_000.0
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+PRIVATE: dict[str, Any] = {"RS256": RSA, "ES256": EC, "EdDSA": ED}
+CLAIMS: dict[str, Any] = {"sub": "alice", "exp": NOW_S + 60}
+
+
+def jwk(algorithm: str, key: Any, kid: str) -> dict[str, Any]:
+    made = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    return {**made, "kid": kid, "alg": algorithm, "use": "sig"}
+
+
+JWKS = {"keys": [jwk(name, key, name) for name, key in PRIVATE.items()]}
+
+
+def authenticator(now_s: float = NOW_S, **changes: Any) -> Authenticator:
+    return authenticator_of(AuthSettings(**{"guests": False, "secret": SECRET, **changes}), lambda: now_s)
+
+
+def signed(**changes: Any) -> str:
+    claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+async def test_a_good_token_names_its_player() -> None:
+    identity = await authenticator().identify(signed())
+    assert (identity.player_id, identity.is_guest) == ("alice", False)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+async def test_public_keys_are_found_by_their_id(algorithm: str, tmp_path: Path) -> None:
+    (tmp_path / "jwks").write_text(json.dumps(JWKS))
+    ours = authenticator(secret="", jwks_file=str(tmp_path / "jwks"))
+    token = jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": algorithm})
+    assert (await ours.identify(token)).player_id == "alice"
+    with pytest.raises(Unauthorized, match="not known here"):
+        await ours.identify(jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        (signed(exp=NOW_S - 11), "expired"),
+        (signed(exp=None), "exp"),
+        (signed(exp=True), "no number"),
+        (signed(nbf=NOW_S + 11), "not valid yet"),
+        (signed(sub=None), "sub"),
+        (signed(sub=""), "names no player"),
+        (signed(sub="a" * 129), "names no player"),
+        (signed(sub="guest-alice"), "begins with"),
+        (signed(sub="a\nb"), "not printable"),
+        (signed()[:-4] + "AAAA", "not good"),
+        (jwt.encode(CLAIMS, SECRET + "x", algorithm="HS256"), "not good"),
+        (jwt.encode(CLAIMS, SECRET * 2, algorithm="HS512"), "not accepted"),
+        (jwt.encode(CLAIMS, "", algorithm="none"), "not accepted"),
+        ("rubbish", "no JSON Web Token"),
+        ("a" * 5000, "more than"),
+        ("", "required"),
+    ],
+)
+async def test_a_bad_token_is_unauthorized_and_never_repeated(token: str, why: str) -> None:
+    with pytest.raises(Unauthorized, match=why) as refused:
+        await authenticator().identify(token)
+    assert not token or token not in str(refused.value)
+
+
+async def test_clocks_may_differ_by_the_leeway() -> None:
+    assert await authenticator().identify(signed(exp=NOW_S - 9, nbf=NOW_S + 9))
+
+
+async def test_audience_and_issuer_must_be_the_ones_asked_for() -> None:
+    ours = authenticator(audience="game", issuer="login")
+    assert await ours.identify(signed(aud="game", iss="login"))
+    for wrong in ({}, {"aud": "game"}, {"aud": "other", "iss": "login"}, {"aud": "game", "iss": "other"}):
+        with pytest.raises(Unauthorized):
+            await ours.identify(signed(**wrong))
+
+
+async def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "jwks").write_text(json.dumps(JWKS))
+    pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    body = signed().split(".")[1]
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "RS256"}).encode()).rstrip(b"=").decode()
+    mac = hmac.new(pem, f"{header}.{body}".encode(), hashlib.sha256).digest()
+    forged = f"{header}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    for secret in ("", SECRET):
+        with pytest.raises(Unauthorized):
+            await authenticator(secret=secret, jwks_file=str(tmp_path / "jwks")).identify(forged)
+    crossed = jwt.encode(CLAIMS, EC, algorithm="ES256", headers={"kid": "RS256"})
+    with pytest.raises(Unauthorized, match="another algorithm"):
+        await authenticator(secret="", jwks_file=str(tmp_path / "jwks")).identify(crossed)
+
+
+async def test_guests_come_without_a_token_and_each_is_another() -> None:
+    ours = authenticator(guests=True)
+    first, second = await ours.identify(""), await ours.identify("")
+    assert first.is_guest
+    assert first.player_id != second.player_id
+    only_guests = authenticator(guests=True, secret="")
+    with pytest.raises(Unauthorized, match="takes no tokens"):
+        await only_guests.identify(signed())
+
+
+class Source:
+    """A JWKS that changes, fails, and counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.answer: dict[str, Any] | OSError = {"keys": [jwk("RS256", RSA, "one")]}
+        self.reads = 0
+        self.now_s = 0.0
+
+    async def read(self) -> bytes:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return json.dumps(self.answer).encode()
+
+
+async def test_keys_are_cached_refreshed_and_kept_when_they_cannot_be_read() -> None:
+    source = Source()
+    keys = KeySet(source.read, refresh_s=300, now_s=lambda: source.now_s)
+    await asyncio.gather(*(keys.find("one", "RS256") for _ in range(10)))
+    assert source.reads == 1, "one reading at a time, for all who wait"
+    for _ in range(5):
+        with pytest.raises(Unauthorized):
+            await keys.find("made up", "RS256")
+    assert source.reads == 1, "made up key ids cause no flood"
+    source.now_s = REREAD_S_MIN + 1
+    source.answer = {"keys": [jwk("RS256", RSA, "one"), jwk("RS256", OTHER_RSA, "two")]}
+    await keys.find("two", "RS256")
+    assert source.reads == 2, "a new key is found at once"
+    source.now_s += 301
+    source.answer = OSError("gone")
+    await keys.find("one", "RS256")
+    assert source.reads == 3
+    source.now_s += 301
+    source.answer = {"keys": [jwk("RS256", OTHER_RSA, "two")]}
+    with pytest.raises(Unauthorized):
+        await keys.find("one", "RS256")
+
+
+async def test_without_any_keys_it_is_our_fault_and_not_the_players() -> None:
+    source = Source()
+    source.answer = OSError("not there")
+    with pytest.raises(Unavailable) as refused:
+        await KeySet(source.read, refresh_s=300, now_s=lambda: 0.0).find("one", "RS256")
+    assert refused.value.retryable
+
+
+@asynccontextmanager
+async def serving(body: bytes, delay_s: float = 0.0) -> AsyncIterator[str]:
+    async def handle(request: web.Request) -> web.Response:
+        await asyncio.sleep(delay_s)
+        return web.Response(body=body)
+
+    app = web.Application()
+    app.router.add_get("/jwks", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
+    finally:
+        await runner.cleanup()
+
+
+async def test_keys_come_from_a_url() -> None:
+    token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
+    async with serving(json.dumps(JWKS).encode()) as url:
+        assert await authenticator(secret="", jwks_url=url).identify(token)
+
+
+@pytest.mark.parametrize(
+    ("body", "delay_s"),
+    [(b"{", 0.0), (b"[]", 0.0), (b'{"keys": 1}', 0.0), (b" " * (JWKS_BYTES_MAX + 1), 0.0), (b"{}", 30.0)],
+    ids=["no JSON", "no map", "no keys", "too long", "too slow"],
+)
+async def test_a_url_that_gives_no_keys_is_unavailable(body: bytes, delay_s: float) -> None:
+    token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
+    async with serving(body, delay_s) as url:
+        with pytest.raises(Unavailable):
+            await authenticator(secret="", jwks_url=url, jwks_deadline_s=0.2).identify(token)
+
+
+async def test_a_minted_token_is_good_until_it_expires() -> None:
+    settings = AuthSettings(secret=SECRET, audience="game", issuer="us", guests=False)
+    token = mint(settings, "alice", ttl_s=60, now_s=time.time())
+    assert (await authenticator_of(settings, time.time).identify(token)).player_id == "alice"
+    with pytest.raises(Unauthorized, match="expired"):
+        await authenticator_of(settings, lambda: time.time() + 80).identify(token)
+    with pytest.raises(ConfigError, match=r"auth\.secret"):
+        mint(AuthSettings(), "alice", ttl_s=60, now_s=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({}, []),
+        ({"secret": "short"}, ["auth.secret"]),
+        ({"jwks_file": "a", "jwks_url": "https://b"}, ["auth.jwks_url"]),
+        ({"jwks_url": "http://elsewhere/keys"}, ["auth.jwks_url"]),
+        ({"jwks_url": "http://127.0.0.1:1/keys"}, []),
+        ({"algorithms": ["none"]}, ["auth.algorithms"]),
+        ({"algorithms": ["HS256", "RS256"]}, ["auth.algorithms"]),
+        ({"guests": False}, ["auth.guests"]),
+    ],
+)
+def test_wrong_settings_are_named(changes: dict[str, Any], keys: list[str]) -> None:
+    assert [text.partition(":")[0] for text in problems(AuthSettings(**changes))] == keys
+
+
+def test_the_secret_does_not_show() -> None:
+    assert SECRET not in repr(AuthSettings(secret=SECRET))

@@ -1,0 +1,110 @@
+"""Which web pages may open a WebSocket here, by the Origin header that browsers send (RFC 6454).
+
+Pure. It keeps other people's pages from using a player's browser; it says nothing about programs, which can
+write any Origin or none. Origins are compared as browsers write them: host names in lower case and Punycode.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+_PORTS = {"http": 80, "https": 443}
+_AUTHORITY = r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(?::(?P<port>[0-9]{1,5}))?"
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://" + _AUTHORITY)
+_HOST = re.compile(_AUTHORITY)
+
+
+class _Origin(NamedTuple):
+    scheme: str
+    host: str
+    port: int | None  # None for a scheme of which we know no default
+
+
+class Origins:
+    """The origins that may connect.
+
+    Args:
+        allowed: "https://game.example", with a port if it is not the scheme's own; "https://*.game.example" for
+            all its subdomains, but not for itself; "null" for pages without an origin; "*" for all.
+
+    Raises:
+        ValueError: an entry is none of these; the sentence names it.
+    """
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allows_all = "*" in allowed
+        self._allows_null = "null" in allowed
+        self._exact: set[_Origin] = set()
+        self._parents: list[_Origin] = []  # their hosts begin with a dot
+        for entry in allowed:
+            if entry in ("*", "null"):
+                continue
+            origin, is_wildcard = _entry(entry)
+            if is_wildcard:
+                self._parents.append(origin._replace(host="." + origin.host))
+            else:
+                self._exact.add(origin)
+
+    def allows(self, origin: str | None, host: str | None) -> bool:
+        """Whether a request may become a WebSocket.
+
+        Args:
+            origin: the Origin header; None if there is none, which means that no browser asks.
+            host: the Host header; pages that came from it are our own.
+        """
+        if origin is None or self._allows_all:
+            return True
+        if origin == "null":
+            return self._allows_null
+        parsed = _parsed(origin)
+        if parsed is None:
+            return False
+        return parsed in self._exact or _is_of(parsed, host) or any(_is_below(parsed, one) for one in self._parents)
+
+
+def _entry(entry: str) -> tuple[_Origin, bool]:
+    """The origin, and whether it stands for what is below it."""
+    scheme, separator, rest = entry.partition("://")
+    is_wildcard = rest.startswith("*.")
+    origin = _parsed(scheme + separator + rest.removeprefix("*."))
+    if origin is None or (is_wildcard and origin.host.startswith("[")):
+        raise ValueError(
+            f"{entry!r} is no origin; wants scheme://host or scheme://host:port without a path, in ASCII, "
+            'with "*." at most before the host; or "*", or "null"'
+        )
+    if origin.scheme in ("ws", "wss"):  # it would never match, and nobody would know why
+        raise ValueError(f"{entry!r} is no origin; a page's is http or https, also when it opens a {origin.scheme}")
+    return origin, is_wildcard
+
+
+def _parsed(text: str) -> _Origin | None:
+    match = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
+    return None if match is None else _with_port(match["scheme"], match)
+
+
+def _with_port(scheme: str, match: re.Match[str]) -> _Origin | None:
+    host, port = match["host"], _PORTS.get(scheme) if match["port"] is None else int(match["port"])
+    if port is not None and not 0 < port <= 0xFFFF:
+        return None
+    if host.startswith("["):
+        try:
+            host = f"[{IPv6Address(host[1:-1])}]"  # in one spelling
+        except ValueError:
+            return None
+    return _Origin(scheme, host, port)
+
+
+def _is_of(origin: _Origin, host: str | None) -> bool:
+    """Whether the origin is this server's, so far as the Host header tells; only http has servers with pages."""
+    if host is None or not host.isascii() or origin.scheme not in _PORTS:
+        return False
+    match = _HOST.fullmatch(host.lower())
+    return match is not None and _with_port(origin.scheme, match) == origin
+
+
+def _is_below(origin: _Origin, parent: _Origin) -> bool:
+    # A host never begins with a dot, so there is at least one label before the parent's.
+    return origin.host.endswith(parent.host) and origin._replace(host=parent.host) == parent

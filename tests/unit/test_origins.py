@@ -1,0 +1,162 @@
+"""Which pages may connect: the server's own, those on the list, and whoever is no browser."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.edge.origins import Origins
+
+HOST = "shard-3.example:8443"
+
+
+def test_without_an_origin_there_is_no_browser_to_protect() -> None:
+    assert Origins([]).allows(None, HOST)
+    assert Origins([]).allows(None, None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://shard.example", "shard.example"),
+        ("https://shard.example", "shard.example:443"),
+        ("https://shard.example:443", "shard.example"),
+        ("http://shard.example", "shard.example:80"),
+        ("http://SHARD.example:8080", "shard.EXAMPLE:8080"),
+        ("http://[::1]:8080", "[::1]:8080"),
+        ("http://[::1]:8080", "[0:0:0:0:0:0:0:1]:8080"),
+        ("http://127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_the_servers_own_pages_may_connect(origin: str, host: str) -> None:
+    assert Origins([]).allows(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://shard.example", None),
+        ("https://shard.example", ""),
+        ("https://shard.example", "shard.example:80"),
+        ("http://shard.example", "shard.example:443"),
+        ("https://shard.example:8443", "shard.example"),
+        ("https://evil.example", "shard.example"),
+        ("https://shard.example.evil", "shard.example"),
+        ("https://shard.example", "shard.example, evil.example"),
+        ("https://shard.example", "user@shard.example"),
+        ("https://shard.example", "shard.example:"),
+        ("https://shard.example", "shard.example\n"),
+        ("app://shard.example", "shard.example"),
+        ("null", "null"),
+        ("", ""),
+    ],
+)
+def test_pages_of_another_host_or_port_may_not(origin: str, host: str | None) -> None:
+    assert not Origins([]).allows(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("entry", "origin"),
+    [
+        ("https://game.example", "https://game.example"),
+        ("https://game.example", "https://game.example:443"),
+        ("https://game.example:443", "https://game.example"),
+        ("HTTPS://Game.Example", "https://game.example"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("https://*.game.example", "https://play.game.example"),
+        ("https://*.game.example", "https://eu.play.game.example"),
+        ("https://*.game.example:8443", "https://play.game.example:8443"),
+        ("null", "null"),
+        ("*", "null"),
+        ("*", "https://anything.example"),
+        ("*", "not even an origin"),
+    ],
+)
+def test_what_is_on_the_list_may_connect(entry: str, origin: str) -> None:
+    assert Origins(["https://first.example", entry, "https://last.example"]).allows(origin, HOST)
+
+
+@pytest.mark.parametrize(
+    ("entry", "origin"),
+    [
+        ("https://game.example", "http://game.example"),
+        ("https://game.example", "https://game.example:8443"),
+        ("https://game.example", "https://play.game.example"),
+        ("https://game.example", "https://game.example/"),
+        ("https://game.example", "https://game.example.evil"),
+        ("https://game.example", "https://evil.game.example@evil"),
+        ("https://game.example", "https://game.example\n"),
+        ("https://game.example", "https://game.example https://game.example"),
+        ("https://game.example", "null"),
+        ("https://game.example", "NULL"),
+        ("https://game.example", ""),
+        ("https://key.example", "https://\N{KELVIN SIGN}ey.example"),  # its lower case is a k
+        ("https://*.game.example", "https://game.example"),
+        ("https://*.game.example", "https://.game.example"),
+        ("https://*.game.example", "https://evilgame.example"),
+        ("https://*.game.example", "https://play.game.example.evil"),
+        ("https://*.game.example", "https://*.game.example"),
+        ("https://*.game.example", "http://play.game.example"),
+        ("https://*.game.example", "https://play.game.example:8443"),
+        ("https://*.game.example:8443", "https://play.game.example"),
+        ("null", "https://game.example"),
+    ],
+)
+def test_what_is_not_on_it_may_not(entry: str, origin: str) -> None:
+    assert not Origins([entry]).allows(origin, HOST)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "game.example",
+        "https://",
+        "https://game.example/",
+        "https://game.example/play",
+        "https://game.example?x",
+        "https://user@game.example",
+        "https://game.example:0",
+        "https://game.example:65536",
+        "https://game.example:",
+        "https://game.example:*",
+        " https://game.example",
+        "https://gäme.example",
+        "https://[::1",
+        "https://[1::2::3]",
+        "https://*",
+        "https://*.",
+        "https://*.*.game.example",
+        "https://*game.example",
+        "https://play.*.example",
+        "https://*.[::1]",
+        "*.game.example",
+        "*://game.example",
+        "wss://game.example",
+        "NULL",
+        "**",
+    ],
+)
+def test_an_entry_that_is_no_origin_is_named(bad: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        Origins(["https://game.example", bad])
+    assert repr(bad) in str(raised.value)
+
+
+labels = st.lists(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, max_size=4).map(".".join)
+
+
+@given(host=labels, port=st.integers(1, 65535), scheme=st.sampled_from(["http", "https"]), below=labels)
+def test_a_wildcard_is_all_that_is_below_and_nothing_else(host: str, port: int, scheme: str, below: str) -> None:
+    origins = Origins([f"{scheme}://*.{host}:{port}"])
+    assert origins.allows(f"{scheme}://{below}.{host}:{port}", None)
+    assert not origins.allows(f"{scheme}://{host}:{port}", None)
+    assert not origins.allows(f"{scheme}://{below}{host}:{port}", None) or f"{below}{host}".endswith("." + host)
+
+
+@given(st.text(), st.text())
+def test_any_text_gets_an_answer(origin: str, host: str) -> None:
+    assert not Origins(["https://game.example"]).allows(f"{origin}/", host)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.delta import Columns, TableCodec, checksum, decode_channel, empty_columns
 from schemas.errors import MalformedMessage
 from schemas.fields import Field, from_description
-from schemas.messages import StateDescription, StateFrame
+from schemas.messages import FieldKind, StateDescription, StateFrame
 
 CHECKSUM_FLAG = 1
 
@@ -49,6 +49,14 @@ class TableView:
         """(entities,) of a field, in the game's units."""
         row, field = self._fields[name]
         return field.dequantise(self._columns.values[row])
+
+    def kind(self, name: str) -> FieldKind:
+        """What a field's values are.
+
+        Raises:
+            KeyError: no such field.
+        """
+        return self._fields[name][1].kind
 
     def quantised(self, name: str) -> NDArray[np.int64]:
         """(entities,) of a field, as the wire's integers."""
@@ -111,6 +119,12 @@ class World:
         self._channels[frame.channel] = (frame.tick, tables)
         self.tick = max(self.tick, frame.tick)
         return agrees
+
+    def settle(self) -> None:
+        """The connection was resumed: every channel forgets where it came from, as the server does."""
+        for channel, (tick, tables) in self._channels.items():
+            settled = tuple(Columns(table.ids, table.values, table.values) for table in tables)
+            self._channels[channel] = (tick, settled)
 
     def table(self, name: str) -> TableView:
         """A table by its name, all channels together.

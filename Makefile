@@ -40,9 +40,14 @@ format: $(VENV)/.dev ## formats the code
 schemas: ## regenerates schemas/generated from the .fbs files (needs flatc)
 	schemas/generate.sh
 
-schemas-check: ## fails when schemas/generated is not what flatc makes
+schemas-check: ## fails when schemas/generated is not what flatc makes, or a schema has done anything but grow
 	@made=$$(mktemp -d) && schemas/generate.sh $$made && diff -r -x __pycache__ schemas/generated $$made && rm -r $$made \
 		&& echo "schemas/generated is what flatc makes"
+	@for side in client server; do \
+		last=$$(ls schemas/released/$$side.*.fbs | sort -V | tail -1); \
+		flatc --binary -o $${TMPDIR:-/tmp} --conform $$last schemas/$$side.fbs || exit 1; \
+		echo "schemas/$$side.fbs conforms to $$last"; \
+	done
 
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
 	@for name in bandwidth fanout; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done

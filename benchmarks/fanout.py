@@ -75,6 +75,7 @@ def _measure_tickwire(stores: embedded.Services, number: int, seconds: float) ->
     environ = {
         "TICKWIRE__ROOMS": "benchmarks.rooms",
         "TICKWIRE__LISTEN__PORT": str(port),
+        "TICKWIRE__LISTEN__PLAINTEXT": "true",
         "TICKWIRE__OPERATIONS__PORT": str(operations),
         "TICKWIRE__REDIS__URL": stores.redis_url,
         "TICKWIRE__REDIS__NAMESPACE": f"fanout-{number}",

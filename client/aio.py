@@ -1,36 +1,42 @@
-"""The asyncio client: a `ClientCore` on a WebSocket.
+"""The asyncio client: a `ClientCore` on WebSockets, one after the other.
 
     async with connect("ws://127.0.0.1:8080") as client:
         await client.join("arena", name="lobby")
         await client.send_input({"thrust": 1.0})
         await client.wait_for(lambda: client.world.tick > 100)
 
-It follows Redirects by itself, and gives up on a server that has fallen silent. It does not reconnect: when the
-connection is lost every call raises Disconnected. It does not ask again for a seat that was refused: whoever calls
+It follows Redirects by itself, and gives up on a connection that has fallen silent. A lost connection is made again,
+with back-off and as the server advises, and the session is resumed: calls under way wait for it, commands are asked
+again under their ids, events come once and in order. It does not ask again for a seat that was refused: whoever calls
 `join` does, when `RefusedError.error` says `retryable`, after its `retry_after_ms`.
+
+    connecting -> connected <-> reconnecting
+         └------------└--------------└---> closed
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
+import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from ssl import SSLContext
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.frames import CloseCode
-from websockets.typing import Subprotocol
 
+from client.backoff import Backoff
 from client.core import ClientCore
+from client.errors import ClientError, CommandFailed, Disconnected, RefusedError, SessionLost
+from client.link import Link, open_link
 from client.updates import (
     Ended,
     EventReceived,
+    EventsLost,
     PongReceived,
     Redirected,
     Refused,
@@ -40,57 +46,64 @@ from client.updates import (
     Welcomed,
 )
 from client.world import World
-from schemas import SUBPROTOCOL
-from schemas.errors import MalformedMessage
-from schemas.messages import Error, Event, Goodbye, Joined, Reply
+from schemas.messages import Error, Event, Goodbye, Joined, Reply, Welcome
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "CommandFailed",
+    "ConnectionState",
+    "Disconnected",
+    "RefusedError",
+    "SessionLost",
+    "connect",
+]
 
 CALL_S_MAX = 10.0
+RECONNECT_S = 60.0
 REDIRECTS_MAX = 4
 EVENTS_MAX = 1024
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 HEARTBEAT_S_MIN, HEARTBEAT_S_MAX = 0.1, 60.0
 """What the server asks for is kept within these: 0 would make a flood of it."""
-SILENT_INTERVALS_MAX = 3
-"""Each heartbeat is answered; after so many without a word the server is taken for gone."""
+ATTEMPTS_BEFORE_HOME = 2
+"""A shard that does not answer so often may be gone: then every other attempt goes to where the client began."""
 
-Answer = Welcomed | SeatTaken | SeatLost | Redirected
-
-
-class ClientError(Exception):
-    """Something the client cannot go on from by itself."""
+Answer = SeatTaken | SeatLost | Redirected
+TokenSource = Callable[[], Awaitable[str]]
 
 
-class Disconnected(ClientError):
-    """The connection is lost, or could not be made."""
+class ConnectionState(enum.Enum):
+    """Where a client's connection stands."""
 
-
-class RefusedError(ClientError):
-    """The server refused; `error` says why, and whether and when to come back."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__(f"{error.code.name}: {error.message}")
-        self.error = error
-
-
-class CommandFailed(ClientError):
-    """A command was answered with no."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(f"{reply.error.name}: {reply.message}")
-        self.reply = reply
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    CLOSED = "closed"
 
 
 @asynccontextmanager
 async def connect(
-    url: str, *, token: str = "", build: str = "tickwire-python", tls: SSLContext | None = None
+    url: str,
+    *,
+    token: str | TokenSource = "",
+    build: str = "tickwire-python",
+    tls: SSLContext | None = None,
+    reconnect_s: float = RECONNECT_S,
 ) -> AsyncIterator[Client]:
     """An open session, closed at the end of the block.
+
+    Args:
+        url: where to connect.
+        token: who the player is; a function is asked for a fresh one at every connection.
+        build: the game's version, for the server's logs.
+        tls: for wss, when the system's own trust is not enough.
+        reconnect_s: for how long a lost connection is tried again; 0: never.
 
     Raises:
         Disconnected: the server cannot be reached.
         RefusedError: it refuses the session.
     """
-    client = Client(url, token=token, build=build, tls=tls)
+    client = Client(url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
     await client.open()
     try:
         yield client
@@ -103,37 +116,55 @@ class Client:
 
     Attributes:
         core: the Sans-I/O core.
+        state: where the connection stands.
         events: what the room said, oldest first; above EVENTS_MAX the oldest are dropped and counted.
         bytes_received, ticks_received, events_dropped: counted since the start.
-        rtt_s, clock_offset_s: from the last Pong; None before.
+        resumes, sessions_lost: how often the connection was lost and the session kept, or not kept.
+        rtt_s, clock_offset_s: of the last Pong; None before. The server's UTC is our monotonic clock and the offset.
         last_error: the last thing that the server refused, also when nobody had asked.
         goodbye: what the server said before it closed; None if it said nothing.
+        close_code: of the last connection; None while it stands, or when it broke.
     """
 
-    def __init__(self, url: str, *, token: str, build: str, tls: SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | TokenSource = "",
+        build: str = "",
+        tls: SSLContext | None = None,
+        reconnect_s: float = RECONNECT_S,
+        chance: random.Random | None = None,
+    ) -> None:
         self.core = ClientCore()
+        self.state = ConnectionState.CLOSED
         self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
         self.url = url
         self.bytes_received = 0
         self.ticks_received = 0
         self.events_dropped = 0
+        self.resumes = 0
+        self.sessions_lost = 0
         self.last_error: Error | None = None
         self.goodbye: Goodbye | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
         self.close_code: int | None = None
+        self._home_url = url
         self._token = token
         self._build = build
         self._tls = tls
-        self._socket: ClientConnection | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._reconnect_s = reconnect_s
+        self._chance = chance or random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._link: Link | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
+        self._welcome: Welcome | Error | None = None
+        self._has_session = False
+        self._connections = 0
         self._answers: deque[Answer | Refused] = deque(maxlen=16)
         self._replies: dict[int, Reply | None] = {}  # of the commands that somebody waits for; None: not yet
-        self._is_lost = True
-        self._lost_because = ""
-        self._heartbeat_s = HEARTBEAT_S_MAX
-        self._heard_s = 0.0
+        self._lost_because = "never connected"
 
     # -- the session ----------------------------------------------------------------------------------------
 
@@ -143,71 +174,52 @@ class Client:
         Raises:
             Disconnected, RefusedError: as `connect`.
         """
+        self.state = ConnectionState.CONNECTING
         try:
-            self._socket = await open_websocket(
-                self.url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                max_size=MESSAGE_BYTES_MAX,
-                open_timeout=CALL_S_MAX,
-                close_timeout=2.0,
-                ping_interval=None,
-                ssl=self._tls,
-            )
-        except (OSError, WebSocketException) as error:
-            raise Disconnected(f"cannot connect to {self.url}: {error}") from error
-        self._is_lost, self._lost_because = False, ""
-        self.close_code = self.goodbye = None
-        self._tasks = [asyncio.create_task(self._read(self._socket), name="client read")]
-        try:
-            answer = await self._ask(self.core.hello(build=self._build, token=self._token))
-            if not isinstance(answer, Welcomed):
-                raise Disconnected(f"wanted Welcome, got {answer}")
+            link = await self._connect(self.url)
         except BaseException:
-            await self.close()
+            self.state = ConnectionState.CLOSED
             raise
-        wanted_s = answer.welcome.heartbeat_interval_ms / 1000
-        self._heartbeat_s = min(max(wanted_s, HEARTBEAT_S_MIN), HEARTBEAT_S_MAX)
-        self._tasks.append(asyncio.create_task(self._beat(), name="client heartbeat"))
+        self._keeping = asyncio.create_task(self._keep(link), name="client connection")
 
     async def close(self) -> None:
-        """Closes the connection. Idempotent."""
-        for task in self._tasks[1:]:
-            task.cancel()
-        if self._socket is not None:
-            await self._socket.close()  # at most close_timeout; after it the reading task ends
-            self.close_code = self._socket.close_code
-        if self._tasks:
-            await asyncio.wait(self._tasks)  # unlike awaiting each, lets a cancellation of ours through
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+        """Gives the seat back, if there is one, and closes the connection. Idempotent."""
+        link, is_seated = self._link, self.core.world is not None
+        if self.state is ConnectionState.CONNECTED and link is not None and is_seated:
+            with suppress(Disconnected):
+                await link.send(self.core.leave())
+        await self._close_link("closed")
+
+    async def drop(self) -> None:
+        """Breaks the connection as a bad network does; the client notices, and comes back."""
+        if self._link is not None:
+            self._link.abort()
+            await self._link.ended.wait()
 
     async def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
         """Takes a seat, on whichever shard the room is.
 
         Raises:
             RefusedError: no seat; its `error.retryable` says whether asking again makes sense.
-            Disconnected: the connection was lost.
+            Disconnected: the connection was lost for good.
             TimeoutError: no answer within CALL_S_MAX.
             ClientError: redirected too often, or from an encrypted connection to a plain one.
         """
         ticket = ""
         for _ in range(REDIRECTS_MAX):
-            answer = await self._ask(self.core.join(room_type, name=name, ticket=ticket, options=options))
-            while isinstance(answer, SeatLost):  # the room before has closed, and nobody was waiting to hear it
-                answer = await self._answer()
+            data = self.core.join(room_type, name=name, ticket=ticket, options=options)
+            answer = await self._ask(data, SeatTaken | Redirected, lambda w: w.is_joining or bool(w.room_id))
             if isinstance(answer, SeatTaken):
                 return answer.joined
-            if not isinstance(answer, Redirected):
-                raise ClientError(f"wanted Joined, got {answer}")
+            assert isinstance(answer, Redirected)
             ticket = answer.redirect.ticket
             url = answer.redirect.url
             if self.url.startswith("wss:") and not url.startswith("wss:"):
                 raise ClientError(f"redirected to {url}: the token is not sent over a plain connection")
-            await self.close()
+            await self._close_link("redirected")
             self.url = url
+            self.core.forget_session()
+            self._has_session = False
             await self.open()
         raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
 
@@ -218,41 +230,49 @@ class Client:
             RefusedError: there is none to give.
             Disconnected, TimeoutError: as `join`.
         """
-        answer = await self._ask(self.core.leave())
-        while not isinstance(answer, SeatLost):
-            answer = await self._answer()
+        await self._ask(self.core.leave(), SeatLost, lambda welcome: False)
 
     async def send_input(self, values: dict[str, float]) -> int:
-        """Sends a wish for the simulation; gives its sequence number.
+        """Sends a wish for the simulation; gives its sequence number. While reconnecting it is not sent: by the time
+        it could be, it would be old.
 
         Raises:
             ClientError: the client is in no room (any more).
             ValueError: the room declares no such input, or a value is not a number.
-            Disconnected: the connection was lost.
+            Disconnected: the connection was lost for good.
         """
-        if self.core.world is None:
-            raise ClientError("in no room: join first")
-        await self._send(self.core.input(values))
+        self._check_in_room()
+        data = self.core.input(values)
+        await self._send(data)
         return self.core.input_seq
 
     async def command(self, name: str, payload: Any = None) -> Any:
-        """Asks the room for something and gives its answer.
+        """Asks the room for something and gives its answer. It is run once, whatever the network does.
 
         Raises:
             CommandFailed: the room says no.
             ClientError: the client is in no room, or the room closed before it answered.
-            TimeoutError: no answer within CALL_S_MAX; whether the command was run is not known.
-            Disconnected: the connection was lost; likewise.
+            SessionLost: the connection was lost and the session not kept; whether the command was run is not known.
+            TimeoutError: no answer within CALL_S_MAX; likewise.
+            Disconnected: the connection was lost for good; likewise.
         """
-        if self.core.world is None:
-            raise ClientError("in no room: join first")
+        self._check_in_room()
         command_id, data = self.core.command(name, payload)
+        sessions_lost = self.sessions_lost
         self._replies[command_id] = None
         try:
             await self._send(data)
-            await self.wait_for(lambda: self._replies[command_id] is not None or self.core.world is None)
+            await self.wait_for(
+                lambda: (
+                    self._replies[command_id] is not None
+                    or self.core.world is None
+                    or self.sessions_lost != sessions_lost
+                )
+            )
         finally:
             reply = self._replies.pop(command_id)
+        if reply is None and self.sessions_lost != sessions_lost:
+            raise SessionLost(f"the session was lost before the room answered {name!r}")
         if reply is None:
             raise ClientError(f"the room closed before it answered {name!r}")
         if not reply.ok:
@@ -276,53 +296,154 @@ class Client:
     @property
     def is_connected(self) -> bool:
         """Whether the connection stands."""
-        return not self._is_lost
+        return self.state is ConnectionState.CONNECTED
 
     async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = CALL_S_MAX) -> None:
-        """Returns once the predicate holds; it is asked after every message.
+        """Returns once the predicate holds; it is asked after every message, and whenever the connection changes.
 
         Raises:
             TimeoutError: it does not hold in time.
-            Disconnected: the connection was lost before it held.
+            Disconnected: the connection was lost for good before it held.
         """
         async with asyncio.timeout(timeout_s), self._changed:
             while not predicate():
-                if self._is_lost:
+                if self.state is ConnectionState.CLOSED:
                     raise self._disconnected()
                 await self._changed.wait()
 
-    # -- tasks ----------------------------------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------------------------------------
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _connect(self, url: str) -> Link:
+        """Makes a connection and says Hello on it; the session is there when this returns.
+
+        Raises:
+            Disconnected, RefusedError: as `connect`.
+        """
+        token = self._token if isinstance(self._token, str) else await self._token()
+        self._welcome = None
+        link = await open_link(
+            url, tls=self._tls, timeout_s=CALL_S_MAX, on_message=self._receive, on_end=self._tell_all
+        )
+        self.goodbye = self.close_code = None
+        self._link = link
         try:
-            async for data in socket:
-                if isinstance(data, bytes):
-                    await self._receive(data)
-        except (ConnectionClosed, Disconnected):
-            pass  # told below: every waiter sees that the connection is lost
-        except MalformedMessage as error:
-            self._lost_because = f"the server sent what is no message: {error}"
-            await socket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
+            await link.send(self.core.hello(build=self._build, token=token))
+            async with asyncio.timeout(CALL_S_MAX), self._changed:
+                while self._welcome is None and not link.ended.is_set():
+                    await self._changed.wait()
+            if isinstance(self._welcome, Error):
+                raise RefusedError(self._welcome)
+            if self._welcome is None:
+                raise Disconnected(link.reason, may_return=link.may_return)
+            while self.core.outgoing:
+                await link.send(self.core.outgoing.popleft())
+        except BaseException as error:
+            await link.close()
+            if isinstance(error, TimeoutError):
+                raise Disconnected(f"{url} did not answer the Hello") from error
+            raise
+        wanted_s = self._welcome.heartbeat_interval_ms / 1000
+        heartbeat_s = min(max(wanted_s, HEARTBEAT_S_MIN), HEARTBEAT_S_MAX)
+        link.start_heartbeat(heartbeat_s, lambda: self.core.ping(time.monotonic_ns() // 1000))
+        self.url = url
+        self._connections += 1
+        await self._set_state(ConnectionState.CONNECTED)
+        return link
+
+    async def _keep(self, link: Link) -> None:
+        """The task that keeps the client connected, until it is closed or cannot be."""
+        try:
+            while True:
+                await link.ended.wait()
+                self.close_code = link.close_code
+                self._lost_because = link.because or f"close code {link.close_code}"
+                await link.close()
+                if not self._may_return(link):
+                    return
+                await self._set_state(ConnectionState.RECONNECTING)
+                link = await self._come_back()
+        except (Disconnected, RefusedError) as error:
+            self._lost_because = str(error)
         finally:
-            self._is_lost = True
-            await socket.close()
-            self.close_code = socket.close_code
-            async with self._changed:
-                self._changed.notify_all()
+            await self._set_state(ConnectionState.CLOSED)
+
+    def _may_return(self, link: Link) -> bool:
+        if not self._reconnect_s or (self.goodbye is not None and not self.goodbye.come_back):
+            return False
+        return link.may_return
+
+    async def _come_back(self) -> Link:
+        """Tries until a connection stands.
+
+        Raises:
+            Disconnected, RefusedError: it cannot be made again, or not in time.
+        """
+        deadline_s = time.monotonic() + self._reconnect_s
+        backoff = Backoff(self._chance.random)
+        advised_s = self.goodbye.retry_after_ms / 1000 if self.goodbye is not None else 0.0
+        attempts = 0
+        while True:
+            pause_s = backoff.next_s(advised_s)
+            if time.monotonic() + pause_s > deadline_s:
+                raise Disconnected(f"could not come back within {self._reconnect_s:g} s: {self._lost_because}")
+            await asyncio.sleep(pause_s)
+            attempts += 1
+            is_for_home = attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0
+            try:
+                return await self._connect(self._home_url if is_for_home else self.url)
+            except Disconnected as error:
+                self._lost_because, advised_s = str(error), error.retry_after_s
+                if not error.may_return and self.url == self._home_url:
+                    raise
+            except RefusedError as error:
+                self._lost_because, advised_s = str(error), error.error.retry_after_ms / 1000
+                if not error.error.retryable:
+                    raise
+
+    async def _close_link(self, because: str) -> None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+        if self._link is not None:
+            await self._link.close()
+            self.close_code = self._link.close_code
+        self._lost_because = because
+        await self._set_state(ConnectionState.CLOSED)
+
+    async def _set_state(self, state: ConnectionState) -> None:
+        self.state = state
+        await self._tell_all()
+
+    async def _tell_all(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    # -- messages -------------------------------------------------------------------------------------------
 
     async def _receive(self, data: bytes) -> None:
-        self._heard_s = time.monotonic()
         self.bytes_received += len(data)
         tick_before = self.core.world.tick if self.core.world else 0
         update = self.core.receive(data, now_us=time.monotonic_ns() // 1000)
         if self.core.world and self.core.world.tick > tick_before:
             self.ticks_received += 1
         match update:
-            case Welcomed() | SeatTaken() | SeatLost() | Redirected():
+            case Welcomed(welcome, has_resumed, lost_room_id):
+                self._welcome = welcome
+                self.resumes += has_resumed
+                self.sessions_lost += self._has_session and not has_resumed
+                self._has_session = True
+                if lost_room_id:
+                    self._answers.append(SeatLost("the seat was lost while the connection was"))
+            case SeatTaken() | SeatLost() | Redirected():
                 self._answers.append(update)
             case Refused(error):
                 self.last_error = error
+                if self._welcome is None:
+                    self._welcome = error
                 self._answers.append(update)
+            case EventsLost(error):
+                self.last_error = error
             case EventReceived(event):
                 self._keep_event(event)
             case ReplyReceived(reply):
@@ -333,53 +454,50 @@ class Client:
                 self._keep_event(Event(0, "goodbye", msgspec.msgpack.encode(goodbye.message)))
             case PongReceived(rtt_us, clock_offset_us):
                 self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
-        while self.core.outgoing:
-            await self._send(self.core.outgoing.popleft())
-        async with self._changed:
-            self._changed.notify_all()
+        while self.core.outgoing and self._link is not None and not isinstance(update, Welcomed):
+            await self._link.send(self.core.outgoing.popleft())
+        await self._tell_all()
 
     def _keep_event(self, event: Event) -> None:
         self.events_dropped += len(self.events) == EVENTS_MAX
         self.events.append(event)
 
-    async def _beat(self) -> None:
-        """Says something every interval, and closes when nothing comes back: the deadline of all reading."""
-        silent_s_max = SILENT_INTERVALS_MAX * self._heartbeat_s
-        with suppress(Disconnected):
-            while time.monotonic() - self._heard_s <= silent_s_max:
-                await self._send(self.core.ping(time.monotonic_ns() // 1000))
-                await asyncio.sleep(self._heartbeat_s)
-            self._lost_because = f"the server has been silent for {silent_s_max:g} s"
-            await self._hang_up()
+    async def _ask(self, data: bytes, wanted: Any, is_settled: Callable[[Welcome], bool]) -> Answer:
+        """Asks, and waits for the answer; asks again on a new connection, unless its Welcome settles the matter.
 
-    async def _ask(self, data: bytes) -> Answer:
-        self._answers.clear()  # what came before the question is no answer to it
+        Answers of another kind than is wanted came before the question was heard.
+        """
+        self._answers.clear()
+        connections = self._connections
         await self._send(data)
-        return await self._answer()
+        while True:
+            await self.wait_for(partial(self._has_news, connections))
+            if not self._answers:
+                connections = self._connections
+                if isinstance(self._welcome, Welcome) and not is_settled(self._welcome):
+                    await self._send(data)
+                continue
+            answer = self._answers.popleft()
+            if isinstance(answer, Refused):
+                raise RefusedError(answer.error)
+            if isinstance(answer, wanted):
+                return cast("Answer", answer)
 
-    async def _answer(self) -> Answer:
-        await self.wait_for(lambda: bool(self._answers))
-        answer = self._answers.popleft()
-        if isinstance(answer, Refused):
-            raise RefusedError(answer.error)
-        return answer
+    def _has_news(self, connections: int) -> bool:
+        """Whether there is an answer, or a newer connection than that one."""
+        return bool(self._answers) or (self._connections > connections and self.is_connected)
 
     async def _send(self, data: bytes) -> None:
-        if self._socket is None or self._is_lost:
+        """Sends now; what is sent while reconnecting is lost, as it would be on a broken connection."""
+        if self.state is ConnectionState.CLOSED or self._link is None:
             raise self._disconnected()
-        try:
-            async with asyncio.timeout(CALL_S_MAX):
-                await self._socket.send(data)
-        except ConnectionClosed as error:
-            raise self._disconnected() from error
-        except TimeoutError as error:
-            self._lost_because = f"the server took nothing for {CALL_S_MAX:g} s"
-            await self._hang_up()
-            raise self._disconnected() from error
+        if isinstance(self._welcome, Welcome):  # from here on, not only when all that was unanswered is asked again
+            with suppress(Disconnected):
+                await self._link.send(data)
 
-    async def _hang_up(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()  # at most close_timeout; the reading task sees it and tells all who wait
+    def _check_in_room(self) -> None:
+        if self.core.world is None:
+            raise ClientError("in no room: join first")
 
     def _disconnected(self) -> Disconnected:
-        return Disconnected(f"the connection is lost: {self._lost_because or f'close code {self.close_code}'}")
+        return Disconnected(f"the connection is lost: {self._lost_because}")

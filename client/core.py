@@ -2,7 +2,8 @@
 
 Whoever drives it gives each WebSocket message to `receive` and sends what the other methods return. It repairs
 itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe (`outgoing`), and ask
-again when none comes. Pure: clock readings come in.
+again when none comes. It outlives connections: the next `hello` asks for the same session, and once that is resumed
+the commands that were not answered are asked again. Pure: clock readings come in.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import msgspec
 from client.updates import (
     Ended,
     EventReceived,
+    EventsLost,
     InputAcknowledged,
     PongReceived,
+    RateChanged,
     Redirected,
     Refused,
     ReplyReceived,
@@ -34,6 +37,7 @@ from schemas.fields import Field, from_description, pack_input
 from schemas.messages import (
     Command,
     Error,
+    ErrorCode,
     Event,
     Goodbye,
     Hello,
@@ -44,6 +48,7 @@ from schemas.messages import (
     Left,
     Ping,
     Pong,
+    Rate,
     Redirect,
     Reply,
     Resync,
@@ -63,6 +68,8 @@ class ClientCore:
         world: what was told of the room; None outside of one.
         joined: the room's Joined; None outside of one.
         acknowledged_seq: the newest input that is part of the world.
+        resume_token: what brings this session back; empty when there is none, or it cannot be resumed.
+        rate: how much of the state the server sends.
         outgoing: messages that must be sent though nobody asked: take and send them after each `receive`.
         resyncs, mismatches, events_missed, events_repeated: should stay 0; counted, over all sessions.
     """
@@ -71,6 +78,8 @@ class ClientCore:
         self.world: World | None = None
         self.joined: Joined | None = None
         self.acknowledged_seq = 0
+        self.resume_token = ""
+        self.rate = Rate(1)
         self.outgoing: deque[bytes] = deque()
         self.resyncs = 0
         self.mismatches = 0
@@ -82,17 +91,36 @@ class ClientCore:
         self._input_seq = 0
         self._command_id = 0
         self._event_number = 0
+        self._generation = 0
+        self._unanswered: dict[int, bytes] = {}
         self._awaiting_keyframe: dict[int, int] = {}  # channel: the tick at which it was asked for
 
     # -- wishes ---------------------------------------------------------------------------------------------
 
     def hello(self, *, build: str = "", token: str = "") -> bytes:
-        """The first message. It begins a new session: what was told of the one before is forgotten."""
+        """The first message on a connection: asks for the session that there was, if there was one."""
+        self.outgoing.clear()
+        world = self.world if not self._awaiting_keyframe else None  # a world known to be wrong is no baseline
+        return encode_client(
+            Hello(
+                SCHEMA_VERSION,
+                build,
+                token,
+                resume_token=self.resume_token,
+                last_tick=world.tick if world is not None and self.resume_token else 0,
+                last_event=self._event_number if self.resume_token else 0,
+                room_id=self.joined.room_id if self.joined is not None and self.resume_token else "",
+            )
+        )
+
+    def forget_session(self) -> None:
+        """The next `hello` asks for a new session."""
+        self.resume_token = ""
+        self._unanswered.clear()
         self.world = self.joined = None
         self.acknowledged_seq = self._input_seq = self._event_number = 0
-        self.outgoing.clear()
         self._awaiting_keyframe.clear()
-        return encode_client(Hello(SCHEMA_VERSION, build, token))
+        self.rate = Rate(1)
 
     def join(
         self,
@@ -131,13 +159,18 @@ class ClientCore:
         return self._input_seq
 
     def command(self, name: str, payload: Any = None) -> tuple[int, bytes]:
-        """A request; its id is in the Reply."""
+        """A request; its id is in the Reply. Until that has come it is asked again after every resume."""
         self._command_id += 1
-        return self._command_id, encode_client(Command(self._command_id, name, msgspec.msgpack.encode(payload)))
+        data = encode_client(Command(self._command_id, name, msgspec.msgpack.encode(payload)))
+        self._unanswered[self._command_id] = data
+        return self._command_id, data
 
     def ping(self, now_us: int) -> bytes:
-        """A clock reading for the server to give back; also the heartbeat."""
-        return encode_client(Ping(now_us))
+        """A clock reading for the server to give back; also the heartbeat, and says what has arrived.
+
+        The first is best sent as soon as Welcome is here.
+        """
+        return encode_client(Ping(now_us, self._event_number, self._generation))
 
     # -- what the server says -------------------------------------------------------------------------------
 
@@ -168,24 +201,48 @@ class ClientCore:
             case Event():
                 return self._event(message)
             case Welcome():
-                return Welcomed(message)
+                return self._welcomed(message)
             case Joined():
                 return self._seat_taken(message)
             case Left(reason):
                 self.world = self.joined = None
+                self.rate = Rate(1)
                 return SeatLost(reason)
             case Reply():
+                self._unanswered.pop(message.id, None)
                 return ReplyReceived(message)
             case Pong():
                 return self._pong(message, now_us)
             case Redirect():
                 return Redirected(message)
+            case Error(ErrorCode.RESYNC):
+                return EventsLost(message)
             case Error():
                 return Refused(message)
             case Goodbye():
                 return Ended(message)
+            case Rate():
+                self.rate = message
+                return RateChanged(message)
             case _:
                 return None  # MatchStatus: no queue is joined yet
+
+    def _welcomed(self, welcome: Welcome) -> Welcomed:
+        has_resumed = welcome.generation > 1
+        was_in = self.joined.room_id if self.joined is not None else ""
+        if not has_resumed:
+            self.forget_session()
+        self.resume_token, self._generation = welcome.resume_token, welcome.generation
+        if has_resumed:
+            self.rate = Rate(1)
+            self._awaiting_keyframe.clear()
+            if was_in and welcome.room_id == was_in and self.world is not None:
+                self.world.settle()
+            elif was_in and not welcome.room_id:
+                self.world = self.joined = None
+            self.outgoing.extend(self._unanswered.values())
+        is_lost = bool(was_in) and self.joined is None
+        return Welcomed(welcome, has_resumed, was_in if is_lost else "")
 
     def _seat_taken(self, joined: Joined) -> SeatTaken:
         world = World(joined.description)

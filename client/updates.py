@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.messages import Error, Event, Goodbye, Joined, Redirect, Reply, Welcome
+from schemas.messages import Error, Event, Goodbye, Joined, Rate, Redirect, Reply, Welcome
 
 
 class Welcomed(msgspec.Struct, frozen=True):
-    """The session is open."""
+    """The session is open.
+
+    Args:
+        welcome: what the server said.
+        has_resumed: it is the session that there was before.
+        lost_room_id: the room that the client was in and is not in any more; empty: none.
+    """
 
     welcome: Welcome
+    has_resumed: bool = False
+    lost_room_id: str = ""
 
 
 class SeatTaken(msgspec.Struct, frozen=True):
@@ -67,6 +75,18 @@ class Redirected(msgspec.Struct, frozen=True):
     redirect: Redirect
 
 
+class EventsLost(msgspec.Struct, frozen=True):
+    """The server did not keep all events while the client was away."""
+
+    error: Error
+
+
+class RateChanged(msgspec.Struct, frozen=True):
+    """The server sends less of the state, or more again: the connection takes too little."""
+
+    rate: Rate
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The server refused something; the connection may go on."""
 
@@ -89,6 +109,8 @@ Update = (
     | ReplyReceived
     | PongReceived
     | Redirected
+    | EventsLost
+    | RateChanged
     | Refused
     | Ended
 )

@@ -3,7 +3,7 @@
 Pure: no I/O, no clock, no randomness. Imports none of ours.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the contract that this build speaks."""
 
 SCHEMA_VERSION_MIN = 1

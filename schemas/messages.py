@@ -37,6 +37,15 @@ class ErrorCode(enum.IntEnum):
     STALE_EPOCH = 12
     HANDSHAKE_TIMEOUT = 13
     COMMAND_FAILED = 14
+    REPLACED = 15
+    ALREADY_CONNECTED = 16
+    RESYNC = 17
+    COMMAND_TOO_OLD = 18
+
+    @classmethod
+    def _missing_(cls, value: object) -> ErrorCode:
+        """A newer server may know codes that this build does not: they are errors all the same."""
+        return cls.INTERNAL
 
 
 class FieldKind(enum.IntEnum):
@@ -76,6 +85,7 @@ class Hello(Message, frozen=True):
     resume_token: str = ""
     last_tick: U32 = 0
     last_event: U32 = 0
+    room_id: str = ""
 
 
 class Join(Message, frozen=True):
@@ -118,6 +128,8 @@ class Ping(Message, frozen=True):
     """A clock reading, given back in Pong."""
 
     client_time_us: U64 = 0
+    last_event: U32 = 0
+    generation: U32 = 0
 
 
 class MatchRequest(Message, frozen=True):
@@ -186,6 +198,10 @@ class Welcome(Message, frozen=True):
     heartbeat_interval_ms: U32 = 0
     message_bytes_max: U32 = 0
     inputs_per_second_max: U32 = 0
+    generation: U32 = 0
+    resume_window_ms: U32 = 0
+    room_id: str = ""
+    is_joining: bool = False
 
 
 class Joined(Message, frozen=True):
@@ -268,9 +284,28 @@ class Goodbye(Message, frozen=True):
     retry_after_ms: U32 = 0
 
 
+class Rate(Message, frozen=True):
+    """How much of the state this session gets from now on."""
+
+    ticks_per_update: U8 = 0
+    keyframes_only: bool = False
+
+
 ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel
 ServerMessage = (
-    StateFrame | InputAck | Welcome | Joined | Left | Event | Reply | Pong | Redirect | MatchStatus | Error | Goodbye
+    StateFrame
+    | InputAck
+    | Welcome
+    | Joined
+    | Left
+    | Event
+    | Reply
+    | Pong
+    | Redirect
+    | MatchStatus
+    | Error
+    | Goodbye
+    | Rate
 )
 
 CLIENT_BODY: tuple[type[Message], ...] = (
@@ -297,5 +332,6 @@ SERVER_BODY: tuple[type[Message], ...] = (
     MatchStatus,
     Error,
     Goodbye,
+    Rate,
 )
 """The union ServerBody: a member's tag is its place in here plus one."""

@@ -1,4 +1,4 @@
-"""The command `tickwire`: serve, dev, check. Problems of the operator's are one sentence, never a traceback."""
+"""The command `tickwire`: serve, dev, check, token. An operator's problems are one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ import uvloop
 from server import __version__
 from server.config import Settings, load
 from server.dev import run_dev
+from server.edge.auth import mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError
 from server.ops import logs
@@ -69,6 +71,19 @@ def check(config: Config = None) -> None:
     settings = _settings(config, "", None)
     for name in settings.__struct_fields__:
         typer.echo(f"{name} = {getattr(settings, name)!r}")
+
+
+@app.command()
+def token(
+    player: Annotated[str, typer.Argument(help="who it is for")],
+    config: Config = None,
+    ttl_s: Annotated[float, typer.Option(min=1, help="for how long, in seconds")] = 3600.0,
+) -> None:
+    """Prints a token for a player, signed with auth.secret: for development."""
+    try:
+        typer.echo(mint(_settings(config, "", None).auth, player, ttl_s=ttl_s, now_s=time.time()))
+    except ConfigError as error:
+        _fail(str(error))
 
 
 @app.command()

@@ -19,13 +19,17 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
+from server.edge.auth_settings import AuthSettings
+from server.edge.auth_settings import problems as auth_problems
+from server.edge.origins import Origins
+from server.edge.proxies import TrustedProxies
 from server.edge.settings import EdgeSettings
 from server.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "TICKWIRE__"
 LEASE_S_MIN = 2.0
 """Leases are renewed once a second: one renewal may fail without losing a room."""
-_SECRET_SECTIONS = frozenset(("tickets",))
+_SECRET_SECTIONS = frozenset(("tickets", "auth"))
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +42,8 @@ class Listen(Section, frozen=True):
     Args:
         host, port: the socket; port 0 takes a free one.
         url: what other shards tell clients to connect to; made from host and port when empty.
-        certificate, key: PEM files; without them the server speaks plain ws.
+        certificate, key: PEM files; taken into use again when they change.
+        plaintext: speak plain ws without them: for development, or behind something that speaks TLS.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +51,7 @@ class Listen(Section, frozen=True):
     url: str = ""
     certificate: str = ""
     key: str = ""
+    plaintext: bool = False
 
 
 class Operations(Section, frozen=True):
@@ -113,6 +119,7 @@ class Settings(Section, frozen=True):
     listen: Listen = Listen()
     operations: Operations = Operations()
     edge: EdgeSettings = EdgeSettings()
+    auth: AuthSettings = AuthSettings()
     redis: RedisSettings = RedisSettings()
     mongo: MongoSettings = MongoSettings()
     tickets: Tickets = Tickets()
@@ -215,18 +222,37 @@ def _check(settings: Settings, problems: list[str]) -> None:
             problems.append(f"tickets.keys.{key_id}: is too short; wants at least 32 characters")
     if bool(settings.listen.certificate) != bool(settings.listen.key):
         problems.append("listen.certificate: certificate and key go together")
+    problems += auth_problems(settings.auth)
+    _check_edge(settings, problems)
     if settings.redis.lease_s < LEASE_S_MIN:
         problems.append(f"redis.lease_s: must be at least {LEASE_S_MIN:g}")
     _check_limits(settings, "", problems)
-    for section in ("edge", "redis", "mongo"):
+    for section in ("edge", "auth", "redis", "mongo"):
         _check_limits(getattr(settings, section), f"{section}.", problems)
+
+
+def _check_edge(settings: Settings, problems: list[str]) -> None:
+    edge = settings.edge
+    for key, check in (("origins", Origins), ("trusted_proxies", TrustedProxies)):
+        try:
+            check(getattr(edge, key))
+        except ValueError as error:
+            problems.append(f"edge.{key}: {error}")
+    if edge.gate_wait_s_max >= edge.handshake_timeout_s:
+        problems.append("edge.gate_wait_s_max: must be less than edge.handshake_timeout_s, or waiting is in vain")
+    if edge.proxy_protocol and settings.listen.certificate:
+        problems.append("edge.proxy_protocol: cannot go with listen.certificate; let the proxy speak TLS")
+    if edge.proxy_protocol and not edge.trusted_proxies:
+        problems.append("edge.proxy_protocol: needs edge.trusted_proxies, or nobody's header is believed")
 
 
 def _check_limits(section: msgspec.Struct, where: str, problems: list[str]) -> None:
     """Every number here is a limit, a time or a size: none of them makes sense at 0, below it, or without end."""
     for key in section.__struct_fields__:
         value = getattr(section, key)
-        if isinstance(value, int | float) and not (math.isfinite(value) and value > 0):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not (math.isfinite(value) and value > 0):
             problems.append(f"{where}{key}: must be more than 0, and finite; it is {value}")
 
 

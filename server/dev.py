@@ -15,9 +15,10 @@ from server.shard import Shard
 
 
 def settings_for(services: embedded.Services, settings: Settings) -> Settings:
-    """The settings, with the stores that were started."""
+    """The settings, with the stores that were started, and plain ws if there is no certificate."""
     return msgspec.structs.replace(
         settings,
+        listen=msgspec.structs.replace(settings.listen, plaintext=True),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url),
     )

@@ -7,6 +7,7 @@
     │   ├── Unsupported           a message this build does not know
     │   ├── UpgradeRequired       the client's schema version is not accepted
     │   ├── Unauthorized          no valid token or ticket
+    │   ├── AlreadyConnected      the player has a session, and may have only one
     │   ├── OutOfOrder            a message that its state does not allow (Input before Joined)
     │   ├── RateLimited           too much, too fast
     │   ├── NoSuchRoomType        Join for a type this build does not host
@@ -77,6 +78,12 @@ class Unauthorized(PeerError):
     """No valid token, or a ticket that is expired, forged or for somebody else."""
 
     code = "UNAUTHORIZED"
+
+
+class AlreadyConnected(PeerError):
+    """The player has a session here already, and the policy is to refuse a second."""
+
+    code = "ALREADY_CONNECTED"
 
 
 class OutOfOrder(PeerError):

@@ -14,7 +14,6 @@ import asyncio
 import gc
 import importlib
 import secrets
-import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +25,8 @@ from matchmaking import Lease, Matchmaker, MatchmakerUnavailable, ShardInfo, Tic
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.config import Settings
+from server.edge.auth import authenticator_of
+from server.edge.certificates import Certificates
 from server.edge.listener import Listener
 from server.errors import ConfigError, Unavailable
 from server.ops.health import Health
@@ -80,7 +81,7 @@ class Shard:
             now_s=time.time,
             on_unseated=self._unseated,
         )
-        self.listener = Listener(self.placer, settings.edge)
+        self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
         self.operations = OperationsServer(self._scrape, self.health)
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CALLS_MAX)
         self._tasks: list[asyncio.Task[None]] = []
@@ -105,7 +106,7 @@ class Shard:
             ConfigError: a port is in use, or the certificate cannot be read.
         """
         settings = self.settings
-        await self.listener.start(settings.listen.host, settings.listen.port, tls_context(settings))
+        await self.listener.start(settings.listen.host, settings.listen.port, certificates(settings))
         try:
             await self.operations.start(settings.operations.host, settings.operations.port)
         except ConfigError:
@@ -248,7 +249,14 @@ class Shard:
     def _scrape(self) -> bytes:
         metrics, rooms, edge = self.metrics, self.host.counters, self.listener.counters
         metrics.gauge("connections", self.listener.connection_count)
-        metrics.gauge("sessions", self.listener.session_count)
+        metrics.gauge("connections_waiting", self.listener.waiting_count)
+        metrics.gauge("sessions", len(self.listener.registry))
+        metrics.gauge("sessions_away", self.listener.registry.away_count)
+        certificates = self.listener.certificates
+        if certificates is not None:
+            metrics.gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
+            metrics.count_to("certificate_reloads", certificates.reloads)
+            metrics.count_to("certificate_failures", certificates.failures)
         metrics.gauge("tick_share", self._tick_share)
         metrics.gauge("storage_lag_seconds", self._write_behind.lag_s)
         metrics.gauge("storage_waiting_worlds", len(self._write_behind))
@@ -272,6 +280,7 @@ class Shard:
             "received_bytes": edge.bytes_received,
             "received_messages": edge.messages_received,
             "sessions_opened": edge.sessions_opened,
+            "handshakes": edge.handshakes,
             "storage_saves": self._write_behind.saves,
             "storage_failures": self._write_behind.failures,
         }
@@ -280,6 +289,9 @@ class Shard:
         metrics.count_all_to("rejected_messages", edge.rejected)
         metrics.count_all_to("refused_connections", edge.refused)
         metrics.count_all_to("closed_connections", edge.closed)
+        metrics.count_all_to("sessions_ended", edge.ended)
+        metrics.count_all_to("resumes", edge.resumes)
+        metrics.count_all_to("slow_clients", rooms.slow_clients)
         metrics.count_all_to("joins", edge.joins)
         return metrics.exposition()
 
@@ -315,22 +327,18 @@ def ticket_keys(settings: Settings) -> TicketKeys:
     return TicketKeys({"own": secrets.token_bytes(32)}, "own")
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """The certificate's context; None for plain ws.
+def certificates(settings: Settings) -> Certificates | None:
+    """What TLS is spoken with; None for plain text, which must be asked for.
 
     Raises:
-        ConfigError: the files cannot be read.
+        ConfigError: the files cannot be read, or there are none.
     """
     listen = settings.listen
-    if not listen.certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(listen.certificate, listen.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"listen.certificate: {listen.certificate} cannot be used: {error}") from error
-    return context
+    if listen.certificate:
+        return Certificates(listen.certificate, listen.key)
+    if not listen.plaintext:
+        raise ConfigError("listen.certificate: is not set; where something else speaks TLS, set listen.plaintext")
+    return None
 
 
 def _goodbye(reason: str) -> Goodbye:

@@ -80,13 +80,21 @@ class Hello(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
-def HelloStart(builder): builder.StartObject(6)
+    # Hello
+    def RoomId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+def HelloStart(builder): builder.StartObject(7)
 def HelloAddSchemaVersion(builder, schemaVersion): builder.PrependUint16Slot(0, schemaVersion, 0)
 def HelloAddBuild(builder, build): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(build), 0)
 def HelloAddToken(builder, token): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(token), 0)
 def HelloAddResumeToken(builder, resumeToken): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(resumeToken), 0)
 def HelloAddLastTick(builder, lastTick): builder.PrependUint32Slot(4, lastTick, 0)
 def HelloAddLastEvent(builder, lastEvent): builder.PrependUint32Slot(5, lastEvent, 0)
+def HelloAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
 def HelloEnd(builder): return builder.EndObject()
 
 
@@ -388,8 +396,24 @@ class Ping(object):
             return self._tab.Get(flatbuffers.number_types.Uint64Flags, o + self._tab.Pos)
         return 0
 
-def PingStart(builder): builder.StartObject(1)
+    # Ping
+    def LastEvent(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Ping
+    def Generation(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def PingStart(builder): builder.StartObject(3)
 def PingAddClientTimeUs(builder, clientTimeUs): builder.PrependUint64Slot(0, clientTimeUs, 0)
+def PingAddLastEvent(builder, lastEvent): builder.PrependUint32Slot(1, lastEvent, 0)
+def PingAddGeneration(builder, generation): builder.PrependUint32Slot(2, generation, 0)
 def PingEnd(builder): return builder.EndObject()
 
 

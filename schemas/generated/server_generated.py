@@ -23,6 +23,10 @@ class ErrorCode(object):
     STALE_EPOCH = 12
     HANDSHAKE_TIMEOUT = 13
     COMMAND_FAILED = 14
+    REPLACED = 15
+    ALREADY_CONNECTED = 16
+    RESYNC = 17
+    COMMAND_TOO_OLD = 18
 
 
 class FieldKind(object):
@@ -54,6 +58,7 @@ class ServerBody(object):
     MatchStatus = 8
     Error = 9
     Goodbye = 10
+    Rate = 11
 
 
 # Fixed head of a state frame. What `packed` holds is described in docs/protocol.md.
@@ -395,13 +400,45 @@ class Welcome(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
-def WelcomeStart(builder): builder.StartObject(6)
+    # Welcome
+    def Generation(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Welcome
+    def ResumeWindowMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(18))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Welcome
+    def RoomId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(20))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Welcome
+    def IsJoining(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+def WelcomeStart(builder): builder.StartObject(10)
 def WelcomeAddSessionId(builder, sessionId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sessionId), 0)
 def WelcomeAddResumeToken(builder, resumeToken): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(resumeToken), 0)
 def WelcomeAddServerTimeUs(builder, serverTimeUs): builder.PrependUint64Slot(2, serverTimeUs, 0)
 def WelcomeAddHeartbeatIntervalMs(builder, heartbeatIntervalMs): builder.PrependUint32Slot(3, heartbeatIntervalMs, 0)
 def WelcomeAddMessageBytesMax(builder, messageBytesMax): builder.PrependUint32Slot(4, messageBytesMax, 0)
 def WelcomeAddInputsPerSecondMax(builder, inputsPerSecondMax): builder.PrependUint32Slot(5, inputsPerSecondMax, 0)
+def WelcomeAddGeneration(builder, generation): builder.PrependUint32Slot(6, generation, 0)
+def WelcomeAddResumeWindowMs(builder, resumeWindowMs): builder.PrependUint32Slot(7, resumeWindowMs, 0)
+def WelcomeAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
+def WelcomeAddIsJoining(builder, isJoining): builder.PrependBoolSlot(9, isJoining, 0)
 def WelcomeEnd(builder): return builder.EndObject()
 
 
@@ -929,6 +966,45 @@ def GoodbyeAddMessage(builder, message): builder.PrependUOffsetTRelativeSlot(1, 
 def GoodbyeAddComeBack(builder, comeBack): builder.PrependBoolSlot(2, comeBack, 0)
 def GoodbyeAddRetryAfterMs(builder, retryAfterMs): builder.PrependUint32Slot(3, retryAfterMs, 0)
 def GoodbyeEnd(builder): return builder.EndObject()
+
+
+# How much of the state this session gets from now on: less when its connection takes too little.
+class Rate(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Rate()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsRate(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Rate
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Rate
+    def TicksPerUpdate(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # Rate
+    def KeyframesOnly(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+def RateStart(builder): builder.StartObject(2)
+def RateAddTicksPerUpdate(builder, ticksPerUpdate): builder.PrependUint8Slot(0, ticksPerUpdate, 0)
+def RateAddKeyframesOnly(builder, keyframesOnly): builder.PrependBoolSlot(1, keyframesOnly, 0)
+def RateEnd(builder): return builder.EndObject()
 
 
 class ServerMessage(object):

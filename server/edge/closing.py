@@ -25,7 +25,11 @@ class Closing(enum.IntEnum):
     INTERNAL = 1011
     SILENT = 4000
     SLOW_CONSUMER = 4001
+    UNAVAILABLE = 4002
     UPGRADE_REQUIRED = 4500
+    REPLACED = 4501
+    UNAUTHORIZED = 4502
+    ALREADY_CONNECTED = 4503
 
 
 def shortened(reason: str) -> str:

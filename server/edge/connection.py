@@ -1,21 +1,21 @@
-"""One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a session.
+"""One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a receiver.
 
 The library (websockets, Sans-I/O) does the handshake, control frames, fragments and the close; the splitter takes
 whole binary messages past it, and outgoing messages are framed by `schemas.framing`. No decision is made here
 but two: how large an HTTP request may be, and when a transport is congested.
 
-    handshake -> open -> closing -> closed
+    (proxy header ->) handshake -> open -> closing -> closed
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -23,16 +23,26 @@ from websockets.typing import Subprotocol
 from schemas import SUBPROTOCOL
 from server.edge.closing import shortened
 from server.edge.counters import EdgeCounters
+from server.edge.proxies import BadProxyHeader, read_proxy_header
 from server.edge.splitter import Splitter
 
 REQUEST_BYTES_MAX = 32 * 1024
 _REQUEST_END = b"\r\n\r\n"
 
 
-class Receiver(Protocol):
-    """Who a connection tells: a session."""
+class Refusal(NamedTuple):
+    """Why a handshake is refused, as HTTP says it."""
 
-    def message_received(self, data: bytes) -> None:
+    status: int
+    reason: str
+    counted_as: str
+    retry_after_s: int = 0
+
+
+class Receiver(Protocol):
+    """Who a connection tells: first a greeting, then the session that it became."""
+
+    def message_received(self, data: bytes, /) -> None:
         """A whole binary message."""
         ...
 
@@ -40,9 +50,37 @@ class Receiver(Protocol):
         """A text message, which no client of ours sends."""
         ...
 
-    def connection_ended(self) -> None:
-        """The transport is gone; told once, for every connection that was opened."""
+    def swept(self, now_s: float) -> None:
+        """A second has passed: the receiver looks after its time limits."""
         ...
+
+    def connection_ended(self, connection: Connection) -> None:
+        """The transport is gone; told once, to whoever is the receiver then."""
+        ...
+
+
+class Owner(Protocol):
+    """Who made a connection: the listener."""
+
+    def wants_proxy_header(self, address: str) -> bool:
+        """Whether this peer is a proxy that says first whom it speaks for."""
+        ...
+
+    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        """Looks at a handshake that is right in itself; a refusal ends it."""
+        ...
+
+    def opened(self, connection: Connection, request: Request) -> Receiver:
+        """The handshake is done; gives who is to be told of what comes."""
+        ...
+
+    def ended(self, connection: Connection) -> None:
+        """The transport is gone, also before the handshake."""
+        ...
+
+
+def _nowhere(frames: bytes, /) -> None:
+    pass
 
 
 class Connection(asyncio.Protocol):
@@ -52,14 +90,18 @@ class Connection(asyncio.Protocol):
         message_bytes_max: the largest message accepted.
         write_buffer_bytes_max: above this the connection is congested.
         counters: the edge's numbers, added to.
-        opened: makes the session once the handshake is done.
-        admit: asked at the HTTP request; a (status, reason, retry after seconds) refuses it.
-        ended: told when the transport is gone, also before the handshake.
+        owner: who is asked and told.
+        accepted_s: loop time when the socket was accepted.
 
     Attributes:
-        is_open: whether messages can be sent and are heard. Kept as a plain flag: it is read for every message.
+        write: writes whole frames at once; does nothing once the connection closes. It is the transport's own method
+            while the connection is open: it is called for every client and tick.
+        is_open: whether messages can be sent and are heard.
         is_congested: whether the transport holds more than it should.
-        accepted_s, heard_s: loop time when the socket was accepted, and when something last arrived.
+        was_opened: whether the handshake has succeeded.
+        receiver: who is told of messages; may be set to somebody else at any time.
+        address: the client's, as far as proxies are trusted.
+        heard_s: loop time when something last arrived.
         closing_since_s: loop time since when we wait for the client to close; None before.
     """
 
@@ -69,22 +111,23 @@ class Connection(asyncio.Protocol):
         message_bytes_max: int,
         write_buffer_bytes_max: int,
         counters: EdgeCounters,
-        opened: Callable[[Connection], Receiver],
-        admit: Callable[[Connection], tuple[int, str, int] | None],
-        ended: Callable[[Connection], None],
+        owner: Owner,
+        accepted_s: float,
     ) -> None:
+        self.write: Callable[[bytes], None] = _nowhere
         self.is_open = False
         self.is_congested = False
         self.closing_since_s: float | None = None
         self.receiver: Receiver | None = None
+        self.was_opened = False
         self.address = ""
+        self.accepted_s = self.heard_s = accepted_s
         self._counters = counters
-        self._opened = opened
-        self._admit = admit
-        self._ended = ended
+        self._owner = owner
         self._write_buffer_bytes_max = write_buffer_bytes_max
         self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=message_bytes_max)
         self._request = b""
+        self._wants_proxy_header = False
         self._fragments: list[bytes] = []
         self._is_text = False
         self._splitter = Splitter(
@@ -94,7 +137,6 @@ class Connection(asyncio.Protocol):
             is_fragmented=lambda: self._library.current_size is not None,
         )
         self._loop = asyncio.get_running_loop()
-        self.accepted_s = self.heard_s = self._loop.time()
         self._transport: asyncio.Transport | None = None
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
@@ -105,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
         peer = self._transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
+        self._wants_proxy_header = self._owner.wants_proxy_header(self.address)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -124,10 +167,11 @@ class Connection(asyncio.Protocol):
         self._feed_eof()
         self._transport = None
         self.is_open = False
+        self.write = _nowhere
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.connection_ended()
-        self._ended(self)
+            receiver.connection_ended(self)
+        self._owner.ended(self)
 
     def pause_writing(self) -> None:
         """More than `write_buffer_bytes_max` waits for the client."""
@@ -137,12 +181,12 @@ class Connection(asyncio.Protocol):
         """The client has taken enough of it."""
         self.is_congested = False
 
-    # -- for the session ------------------------------------------------------------------------------------
+    def never_made(self) -> None:
+        """The transport's own handshake (TLS) has failed: there will be none."""
+        if self._transport is None:
+            self._owner.ended(self)
 
-    def write(self, frames: bytes) -> None:
-        """Writes whole frames at once; nothing once the connection closes."""
-        if self.is_open:
-            self._transport.write(frames)  # type: ignore[union-attr]  # open means that there is one
+    # -- for the session ------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str) -> None:
         """Starts the closing handshake. Idempotent."""
@@ -165,6 +209,8 @@ class Connection(asyncio.Protocol):
     def _handshake(self, data: bytes) -> bytes:
         """Takes the HTTP request; gives what stands behind it."""
         self._request += data
+        if self._wants_proxy_header and not self._read_proxy_header():
+            return b""
         end = self._request.find(_REQUEST_END)
         if end < 0 and len(self._request) < REQUEST_BYTES_MAX:
             return b""
@@ -178,18 +224,34 @@ class Connection(asyncio.Protocol):
             return b""
         return rest
 
+    def _read_proxy_header(self) -> bool:
+        """Takes the header that a proxy puts before everything else; False: it is not all there, or none."""
+        try:
+            header = read_proxy_header(self._request)
+        except BadProxyHeader:
+            self._counters.refused["proxy_header"] += 1
+            self.abort()
+            return False
+        if header is None:
+            return False
+        self._wants_proxy_header = False
+        self.address = header.address or self.address
+        self._request = self._request[header.size :]
+        return True
+
     def _answer(self, request: Request) -> None:
-        refusal = self._admit(self)
-        response: Response
-        if refusal is None:
-            response = self._library.accept(request)
-        else:
-            status, reason, retry_after_s = refusal
-            response = self._library.reject(status, f"{reason}\n")
-            response.headers["Retry-After"] = str(retry_after_s)
+        response = self._library.accept(request)
+        if response.status_code == 101:
+            refusal = self._owner.screen(self, request)
+            if refusal is not None:
+                self._counters.refused[refusal.counted_as] += 1
+                response = self._library.reject(refusal.status, f"{refusal.reason}\n")
+                if refusal.retry_after_s:
+                    response.headers["Retry-After"] = str(refusal.retry_after_s)
         self._library.send_response(response)
         if self._library.state is State.OPEN:
-            self.receiver = self._opened(self)
+            self.was_opened = True
+            self.receiver = self._owner.opened(self, request)
 
     # -- the library ----------------------------------------------------------------------------------------
 
@@ -227,6 +289,7 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         """Writes what the library wants to say; an empty piece means that it has said all."""
         self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
+        self.write = self._transport.write if self.is_open and self._transport is not None else _nowhere
         for data in self._library.data_to_send():
             if self._transport is None:
                 return

@@ -12,16 +12,21 @@ class EdgeCounters:
         rejected: messages that were not accepted, by reason.
         closed: connections that we closed, by reason.
         refused: connections that were refused at the handshake, by reason.
+        resumes: by result: resumed, or why a new session was opened instead.
+        ended: sessions that are over, by reason.
         joins: by result: seated, redirected, or an error's code.
     """
 
     __slots__ = (
         "bytes_received",
         "closed",
+        "ended",
+        "handshakes",
         "joins",
         "messages_received",
         "refused",
         "rejected",
+        "resumes",
         "sessions_opened",
     )
 
@@ -29,7 +34,10 @@ class EdgeCounters:
         self.bytes_received = 0
         self.messages_received = 0
         self.sessions_opened = 0
+        self.handshakes = 0
         self.rejected: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.resumes: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
         self.joins: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""The listening socket of a shard, and all connections behind it.
+"""A shard's edge: its door, the connections behind it, and their sessions.
 
-One sweep a second looks after every time limit, so that a connection needs no timers of its own: no Hello in
-time, silence, a close that is not answered.
+One sweep a second looks after every time limit, so that neither a connection nor a session needs timers of its own:
+no Hello in time, silence, a close that is not answered, a session that nobody has come back to.
 """
 
 from __future__ import annotations
@@ -10,17 +10,25 @@ import asyncio
 import ssl
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import structlog
+from websockets.http11 import Request
 
 from schemas.messages import Goodbye
-from server.edge.closing import Closing
-from server.edge.connection import Connection
+from server.edge.auth import Authenticator
+from server.edge.certificates import Certificates
+from server.edge.connection import Connection, Receiver, Refusal
 from server.edge.counters import EdgeCounters
-from server.edge.session import Session
-from server.edge.settings import SILENCE_HEARTBEATS_MAX, EdgeSettings
-from server.errors import ConfigError
+from server.edge.door import Door
+from server.edge.greeting import Greeting
+from server.edge.origins import Origins
+from server.edge.proxies import TrustedProxies
+from server.edge.requests import header, token_of
+from server.edge.sessions import Sessions
+from server.edge.settings import EdgeSettings
 from server.rooms.ports import Placer
 
 log = structlog.get_logger(__name__)
@@ -30,25 +38,38 @@ RETRY_AFTER_S = 5
 
 
 class Listener:
-    """Accepts players.
+    """Accepts players. Implements `server.edge.connection.Owner` and `server.edge.session.Surroundings`.
 
     Args:
         placer: finds sessions a room.
         settings: the edge's limits.
+        authenticator: says who a token stands for.
 
     Attributes:
         counters: plain numbers, read by whoever makes metrics of them.
+        registry: the sessions.
+        certificates: what TLS is spoken with; None before the start, and without TLS.
     """
 
-    def __init__(self, placer: Placer, settings: EdgeSettings) -> None:
+    def __init__(self, placer: Placer, settings: EdgeSettings, authenticator: Authenticator) -> None:
         self.counters = EdgeCounters()
-        self._placer = placer
-        self._settings = settings
+        self.placer = placer
+        self.settings = settings
+        self.registry = Sessions(
+            window_s=settings.resume_window_s,
+            away_max=settings.connections_max,
+            same_player=settings.same_player,
+            counters=self.counters,
+        )
+        self._authenticator = authenticator
+        self._origins = Origins(settings.origins)
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._connections: set[Connection] = set()
-        self._sessions: set[Session] = set()
         self._addresses: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
+        self.certificates: Certificates | None = None
+        self._door: Door | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
 
@@ -58,43 +79,44 @@ class Listener:
         return len(self._connections)
 
     @property
-    def session_count(self) -> int:
-        """Sessions that are not over."""
-        return len(self._sessions)
+    def waiting_count(self) -> int:
+        """Accepted sockets that wait for their handshake."""
+        return self._door.waiting_count if self._door is not None else 0
 
     @property
     def port(self) -> int:
         """The port it listens on; what the system chose when 0 was asked for."""
-        assert self._server is not None, "start comes first"
-        return int(self._server.sockets[0].getsockname()[1])
+        assert self._door is not None, "start comes first"
+        return self._door.port
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Begins to accept.
+    async def start(self, host: str, port: int, certificates: Certificates | None = None) -> None:
+        """Begins to accept; without certificates in plain text.
 
         Raises:
             ConfigError: the address is in use or cannot be had.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(self._accept, host, port, ssl=tls, backlog=1024)
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-        self._sweeping = loop.create_task(self._sweep(), name="edge sweep")
+        self.certificates = certificates
+        tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
+        self._door = Door(self.settings, counters=self.counters, make=self._make, spawn=self.spawn)
+        self._door.open(host, port, tls)
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
 
     async def close(self, goodbye: Goodbye, *, deadline_s: float) -> None:
         """Accepts no more, says Goodbye to everybody, waits for them, and drops who is left. Idempotent."""
-        if self._server is not None:
-            self._server.close()
-        for session in list(self._sessions):
+        if self._door is not None:
+            self._door.close()
+        for session in self.registry:
             session.say_goodbye(goodbye)
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await self._none_left.wait()
-        joins = [session.joining for session in self._sessions if session.joining is not None]
         for connection in list(self._connections):
             connection.abort()
-        if joins:
-            await asyncio.wait(joins, timeout=deadline_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._none_left.wait()
@@ -104,54 +126,79 @@ class Listener:
                 await self._sweeping
             self._sweeping = None
 
+    # -- what sessions share --------------------------------------------------------------------------------
+
+    def now_s(self) -> float:
+        """The loop's clock."""
+        return asyncio.get_running_loop().time()
+
+    def now_us(self) -> int:
+        """UTC, microseconds since 1970."""
+        return time.time_ns() // 1000
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs a task; `close` awaits it, and cancels it if it takes too long."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
+
     # -- what connections call ------------------------------------------------------------------------------
 
-    def _accept(self) -> Connection:
+    def wants_proxy_header(self, address: str) -> bool:
+        """See `Owner.wants_proxy_header`."""
+        return self.settings.proxy_protocol and self._proxies.trusts(address)
+
+    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        """See `Owner.screen`."""
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        connection.address = self._proxies.client_address(connection.address, forwarded)
+        if len(self._connections) > self.settings.connections_max:
+            return Refusal(503, "the shard holds as many connections as it may", "connections_max", RETRY_AFTER_S)
+        if self._addresses[connection.address] >= self.settings.connections_per_address_max:
+            reason = "too many connections from this address"
+            return Refusal(429, reason, "connections_per_address_max", RETRY_AFTER_S)
+        if not self._origins.allows(header(request, "Origin"), header(request, "Host")):
+            return Refusal(403, "this origin may not connect", "origin")
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> Receiver:
+        """See `Owner.opened`."""
+        self._addresses[connection.address] += 1
+        return Greeting(
+            connection,
+            token=token_of(request, in_query=self.settings.token_in_query),
+            authenticator=self._authenticator,
+            sessions=self.registry,
+            around=self,
+        )
+
+    def ended(self, connection: Connection) -> None:
+        """See `Owner.ended`."""
+        self._connections.discard(connection)
+        if connection.was_opened:
+            self._addresses[connection.address] -= 1
+            if self._addresses[connection.address] <= 0:
+                del self._addresses[connection.address]
+        if not self._connections:
+            self._none_left.set()
+
+    def _make(self, accepted_s: float) -> Connection:
         connection = Connection(
-            message_bytes_max=self._settings.message_bytes_max,
-            write_buffer_bytes_max=self._settings.write_buffer_bytes_max,
+            message_bytes_max=self.settings.message_bytes_max,
+            write_buffer_bytes_max=self.settings.write_buffer_bytes_max,
             counters=self.counters,
-            opened=self._open,
-            admit=self._admit,
-            ended=self._ended,
+            owner=self,
+            accepted_s=accepted_s,
         )
         self._connections.add(connection)
         self._none_left.clear()
         return connection
-
-    def _admit(self, connection: Connection) -> tuple[int, str, int] | None:
-        if len(self._connections) > self._settings.connections_max:
-            self.counters.refused["connections_max"] += 1
-            return 503, "the shard holds as many connections as it may", RETRY_AFTER_S
-        if self._addresses[connection.address] >= self._settings.connections_per_address_max:
-            self.counters.refused["connections_per_address_max"] += 1
-            return 429, "too many connections from this address", RETRY_AFTER_S
-        return None
-
-    def _open(self, connection: Connection) -> Session:
-        self._addresses[connection.address] += 1
-        session = Session(
-            connection,
-            settings=self._settings,
-            placer=self._placer,
-            counters=self.counters,
-            now_us=lambda: time.time_ns() // 1000,
-            ended=self._session_ended,
-        )
-        self._sessions.add(session)
-        return session
-
-    def _session_ended(self, session: Session) -> None:
-        self._sessions.discard(session)
-        address = session.connection.address
-        self._addresses[address] -= 1
-        if self._addresses[address] <= 0:
-            del self._addresses[address]
-
-    def _ended(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._none_left.set()
 
     # -- time limits ----------------------------------------------------------------------------------------
 
@@ -162,20 +209,17 @@ class Listener:
             now_s = loop.time()
             for connection in list(self._connections):
                 self._look_after(connection, now_s)
+            self.registry.sweep(now_s)
+            if self.certificates is not None:
+                self.certificates.reload_if_changed()
 
     def _look_after(self, connection: Connection, now_s: float) -> None:
-        settings, session = self._settings, connection.receiver
-        silence_s_max = SILENCE_HEARTBEATS_MAX * settings.heartbeat_interval_s
+        settings = self.settings
         if connection.closing_since_s is not None:
             if now_s - connection.closing_since_s > settings.close_timeout_s:
                 connection.abort()
-        elif not isinstance(session, Session):
-            if now_s - connection.accepted_s > settings.handshake_timeout_s:
-                self.counters.refused["handshake_timeout"] += 1
-                connection.abort()
-        elif not session.has_greeted and now_s - connection.accepted_s > settings.handshake_timeout_s:
-            session.time_out()
-        elif now_s - connection.heard_s > silence_s_max:
-            session.close(Closing.SILENT, "nothing was heard for too long", counted_as="silent")
-        else:
-            session.new_second()
+        elif connection.receiver is not None:
+            connection.receiver.swept(now_s)
+        elif now_s - connection.accepted_s > settings.handshake_timeout_s:
+            self.counters.refused["handshake_timeout"] += 1
+            connection.abort()

@@ -1,11 +1,12 @@
-"""A session: a player's presence on this shard, and what each message of it means.
+"""A session: a player's presence on this shard, and what each message of it means. It outlives its connections.
 
-    greeting --Hello--> idle --Join--> joining --seat--> seated --Leave, room closed--> idle
-                                          └--redirect, refused--> idle
-    any state --> closed
+    idle --Join--> joining --seat--> seated --Leave, room closed--> idle
+                      └--redirect, refused--> idle
+    any state --ended--> closed
 
-What a state allows stands in ALLOWED; anything else is answered with OUT_OF_ORDER and changes nothing. No
-exception that a client can cause leaves `message_received`.
+Beside the state it has a connection, or is away: `attach` gives it one, under a generation that only grows, and
+takes it from whoever had the session before. What a state allows stands in ALLOWED; anything else is answered with
+OUT_OF_ORDER and changes nothing. No exception that a client can cause leaves `message_received`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
-from collections.abc import Callable
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from schemas import SCHEMA_VERSION_MIN
 from schemas.codec import decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
@@ -37,16 +38,25 @@ from schemas.messages import (
     Ping,
     Pong,
     Redirect,
+    Reply,
     Resync,
     Welcome,
 )
+from server.edge.buckets import Bucket
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.counters import EdgeCounters
-from server.edge.settings import EdgeSettings
+from server.edge.replies import Replies
+from server.edge.settings import SILENCE_HEARTBEATS_MAX, EdgeSettings
+from server.edge.tokens import digest_of, new_token
+from server.edge.versions import as_spoken
 from server.errors import Internal, Malformed, OutOfOrder, TickwireError, Unavailable
+from server.rooms.outbox import Outbox
 from server.rooms.ports import Placer
 from server.rooms.seat import Seat
+
+if TYPE_CHECKING:
+    from server.edge.auth import Identity
 
 log = structlog.get_logger(__name__)
 
@@ -54,104 +64,216 @@ log = structlog.get_logger(__name__)
 class State(enum.Enum):
     """Where a session stands."""
 
-    GREETING = "greeting"
     IDLE = "idle"
     JOINING = "joining"
     SEATED = "seated"
     CLOSED = "closed"
 
 
-_ALWAYS: frozenset[type[Message]] = frozenset((Ping, MatchRequest, MatchCancel))
+_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel))
 ALLOWED: dict[State, frozenset[type[Message]]] = {
-    State.GREETING: frozenset((Hello,)),
     # A room may close while inputs are on their way: those that come after are ignored, not a
     # mistake; and a Leave that comes after is answered as ever.
     State.IDLE: _ALWAYS | {Join, Input, Resync, Leave},
     State.JOINING: _ALWAYS,
-    State.SEATED: _ALWAYS | {Input, Command, Resync, Leave},
+    State.SEATED: _ALWAYS | {Input, Resync, Leave},
     State.CLOSED: frozenset(),
 }
+
+
+class Registry(Protocol):
+    """Who keeps all sessions."""
+
+    def went_away(self, session: Session, now_s: float) -> None:
+        """It has lost its connection."""
+        ...
+
+    def came_back(self, session: Session) -> None:
+        """It has a connection again."""
+        ...
+
+    def ended(self, session: Session, counted_as: str) -> None:
+        """It is over."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What all sessions of a shard share."""
+
+    settings: EdgeSettings
+    placer: Placer
+    counters: EdgeCounters
+
+    @property
+    def registry(self) -> Registry:
+        """The sessions."""
+        ...
+
+    def now_s(self) -> float:
+        """The loop's clock."""
+        ...
+
+    def now_us(self) -> int:
+        """UTC, microseconds since 1970."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs a task that is awaited, and if need be cancelled, when the shard stops."""
+        ...
 
 
 class Session:
     """One player's presence. Implements `server.rooms.ports.Subscriber` and the connection's `Receiver`.
 
     Args:
-        connection: its WebSocket.
-        settings: the edge's limits.
-        placer: finds it a room.
-        counters: the edge's numbers, added to.
-        now_us: UTC, microseconds since 1970.
-        ended: told once when it is over.
+        identity: who plays.
+        schema_version: what its client speaks.
+        around: what it shares with the others.
+
+    Attributes:
+        wire: its connection; None while it is away.
+        generation: which of its connections this is, from 1; 0 before the first.
+        token_digest, last_token_digest: of the resume token given last, and of the one before while it is good.
     """
 
     __slots__ = (
+        "_around",
+        "_bytes",
         "_counters",
-        "_events",
+        "_dropped",
+        "_dropped_since_s",
         "_joining",
         "_log",
         "_messages",
-        "_now_us",
-        "_on_ended",
-        "_placer",
+        "_replies",
+        "_reserved",
         "_seat",
-        "_settings",
-        "_window",
-        "connection",
+        "generation",
+        "is_guest",
+        "last_token_digest",
+        "outbox",
         "player_id",
+        "schema_version",
         "session_id",
         "state",
+        "token_digest",
+        "wire",
     )
 
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        settings: EdgeSettings,
-        placer: Placer,
-        counters: EdgeCounters,
-        now_us: Callable[[], int],
-        ended: Callable[[Session], None],
-    ) -> None:
-        self.connection = connection
+    def __init__(self, identity: Identity, *, schema_version: int, around: Surroundings) -> None:
         self.session_id = secrets.token_urlsafe(12)
-        self.player_id = f"guest-{secrets.token_urlsafe(12)}"
-        self.state = State.GREETING
-        self._settings = settings
-        self._placer = placer
-        self._counters = counters
-        self._now_us = now_us
-        self._on_ended = ended
+        self.player_id = identity.player_id
+        self.is_guest = identity.is_guest
+        self.schema_version = schema_version
+        self.wire: Connection | None = None
+        self.outbox = Outbox()
+        self.state = State.IDLE
+        self.generation = 0
+        self.token_digest = self.last_token_digest = b""
+        self._around = around
+        self._counters = around.counters
+        self._replies = Replies()
+        self._reserved = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
-        self._events = 0
-        self._messages = 0
-        self._window = 0
+        now_s = around.now_s()
+        settings = around.settings
+        self._messages = Bucket(settings.messages_per_second_max, settings.messages_per_second_max, now_s)
+        self._bytes = Bucket(settings.bytes_per_second_max, settings.bytes_per_second_max, now_s)
+        self._dropped = 0
+        self._dropped_since_s = now_s
         self._log = log.bind(session_id=self.session_id)
-        counters.sessions_opened += 1
 
-    # -- Subscriber: what rooms call ------------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------------------------------------
 
-    @property
-    def is_congested(self) -> bool:
-        """Whether the transport holds more than it should."""
-        return self.connection.is_congested
+    def reserve_generation(self) -> int:
+        """The number of the next connection, in the order in which they asked."""
+        self._reserved += 1
+        return self._reserved
 
-    def send_tick(self, frames: bytes) -> None:
-        """Writes complete frames at once."""
-        self.connection.write(frames)
+    def attach(self, connection: Connection, hello: Hello, generation: int) -> bool:
+        """Gives the session a connection: Welcome is sent, and what its client has missed follows.
+
+        Returns:
+            False when a later connection has the session, or it is over; nothing has been done then.
+        """
+        if generation <= self.generation or self.state is State.CLOSED:
+            return False
+        if self.wire is not None:
+            self._let_go(self.wire)
+        is_new, self.generation = not self.generation, generation
+        self.wire = connection
+        self.schema_version = hello.schema_version
+        self._around.registry.came_back(self)
+        # Whatever else was given out meanwhile: this one the client has, and what it is given now may be lost.
+        self.last_token_digest = b"" if is_new else digest_of(hello.resume_token)
+        self._welcome()
+        if not is_new:
+            self._resume(hello)
+        self._log.info("session_attached", generation=generation, address=connection.address)
+        return True
+
+    def connection_ended(self, connection: Connection) -> None:
+        """A connection is gone; if it was the session's, the session is away."""
+        if connection is self.wire:
+            self._detach()
+
+    def _detach(self) -> None:
+        self.wire = None
+        if self.state is State.CLOSED:
+            return
+        self._around.registry.went_away(self, self._around.now_s())
+        if self._seat is not None:
+            self._seat.disconnected()
+
+    def _let_go(self, connection: Connection) -> None:
+        """Another connection has the session now: the one before is told why, and not heard any more."""
+        connection.receiver = Unheard(self._counters)
+        self.send_message(Goodbye(ErrorCode.REPLACED, "the session goes on on another connection"))
+        connection.close(Closing.REPLACED, "replaced by another connection")
+        self._counters.closed["replaced"] += 1
+        self._detach()
+
+    def _welcome(self) -> None:
+        token = new_token(self.session_id)
+        self.token_digest = digest_of(token)
+        settings = self._around.settings
+        self.send_message(
+            Welcome(
+                session_id=self.session_id,
+                resume_token=token,
+                server_time_us=self._around.now_us(),
+                heartbeat_interval_ms=int(settings.heartbeat_interval_s * 1000),
+                message_bytes_max=settings.message_bytes_max,
+                inputs_per_second_max=settings.inputs_per_second_max,
+                generation=self.generation,
+                resume_window_ms=int(settings.resume_window_s * 1000),
+                room_id=self._seat.room_id if self._seat is not None else "",
+                is_joining=self.state is State.JOINING,
+            )
+        )
+
+    def _resume(self, hello: Hello) -> None:
+        lost = self.outbox.rewind(hello.last_event)
+        if lost:
+            text = f"{lost} events after number {hello.last_event} are not kept any more"
+            self.send_message(Error(ErrorCode.RESYNC, text))
+        if self._seat is not None:
+            self._seat.resumed(hello.room_id, hello.last_tick)
+        elif self.outbox.unsent:
+            self._flush_events()
+
+    # -- Subscriber: what the room calls --------------------------------------------------------------------
 
     def send_message(self, message: Message) -> None:
-        """Writes one message now."""
-        self.connection.write(binary_frame(encode_server(message)))
-
-    def next_event_number(self) -> int:
-        """The number of the session's next event, from 1."""
-        self._events += 1
-        return self._events
+        """Writes one message now; nothing while the session is away."""
+        if self.wire is not None:
+            spoken = as_spoken(message, self.schema_version)
+            if spoken is not None:
+                self.wire.write(binary_frame(encode_server(spoken)))
 
     def slow_consumer(self, reason: str) -> None:
-        """The client takes too little for too long."""
+        """The client takes too little for too long. The session stays: it may come back."""
         self.close(Closing.SLOW_CONSUMER, reason, counted_as="slow_consumer")
 
     def seat_lost(self, reason: str) -> None:
@@ -159,17 +281,22 @@ class Session:
         self._seat = None
         if self.state is State.SEATED:
             self.state = State.IDLE
+            self._flush_events()
             self.send_message(Left(reason))
+
+    def _flush_events(self) -> None:
+        """Outside of a room no tick takes the events along."""
+        if self.wire is not None and self.outbox.unsent:
+            self.wire.write(self.outbox.take())
 
     # -- Receiver: what the connection calls ----------------------------------------------------------------
 
-    def message_received(self, data: bytes) -> None:
+    def message_received(self, data: bytes, /) -> None:
         """One message. Whatever it holds, what follows is an answer, a counter, or a close."""
         self._counters.messages_received += 1
-        self._messages += 1
-        self._window += 1
-        if self._window > self._settings.messages_per_second_max:
-            self._above_rate()
+        self._messages.level -= 1
+        self._bytes.level -= len(data)
+        if (self._messages.level < 0 or self._bytes.level < 0) and not self._is_within_rate(len(data)):
             return
         try:
             message = decode_client(data)
@@ -177,133 +304,120 @@ class Session:
             self._reject("unsupported", ErrorCode.UNSUPPORTED, str(error))
             return
         except MalformedMessage as error:
-            self._reject("malformed", ErrorCode.MALFORMED, str(error))
-            self.close(Closing.POLICY, "malformed message", counted_as="malformed")
+            self._malformed(str(error))
             return
         try:
-            self._handle(message)
+            if type(message) is Input and self._seat is not None:
+                self._seat.push_input(message)
+            else:
+                self._handle(message)
         except Malformed as error:
-            self._reject("malformed", ErrorCode.MALFORMED, str(error))
-            self.close(Closing.POLICY, "malformed message", counted_as="malformed")
+            self._malformed(str(error))
         except TickwireError as error:
             self._reject(error.code.lower(), ErrorCode[error.code], str(error))
 
     def text_received(self) -> None:
         """All messages are binary."""
         self._reject("text", ErrorCode.MALFORMED, "a text message; all messages are binary")
-        self.close(Closing.TEXT_MESSAGE, "all messages are binary", counted_as="text")
+        self._expel(Closing.TEXT_MESSAGE, "all messages are binary", counted_as="text")
 
-    def connection_ended(self) -> None:
-        """The connection is gone, and the session with it."""
-        was, self.state = self.state, State.CLOSED
+    def swept(self, now_s: float) -> None:
+        """A second has passed: a client that has been silent for too long is taken for gone."""
+        silence_s_max = SILENCE_HEARTBEATS_MAX * self._around.settings.heartbeat_interval_s
+        if self.wire is not None and now_s - self.wire.heard_s > silence_s_max:
+            self.close(Closing.SILENT, "nothing was heard for too long", counted_as="silent")
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def close(self, code: Closing, reason: str, *, counted_as: str) -> None:
+        """Closes the connection; the session stays, and may be resumed."""
+        if self.wire is not None and self.wire.is_open:
+            self._counters.closed[counted_as] += 1
+            self.wire.close(code, reason)
+
+    def end(self, reason: str, *, counted_as: str) -> None:
+        """The session is over: its seat is given up, and it cannot be resumed. Idempotent."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
         if self._joining is not None:
             self._joining.cancel()
         seat, self._seat = self._seat, None
         if seat is not None:
-            seat.leave("disconnected")
-        self._log.info("session_ended", state=was.value, messages=self._messages, events=self._events)
-        self._on_ended(self)
+            seat.leave(reason)
+        self._around.registry.ended(self, counted_as)
+        self._log.info("session_ended", reason=reason, events=self.outbox.last_number)
 
-    # -- for the listener -----------------------------------------------------------------------------------
-
-    @property
-    def has_greeted(self) -> bool:
-        """Whether a valid Hello has come."""
-        return self.state is not State.GREETING
-
-    @property
-    def joining(self) -> asyncio.Task[None] | None:
-        """The join under way, for whoever waits for all of them to end."""
-        return self._joining
-
-    def new_second(self) -> None:
-        """A second has passed: the rate's window starts anew."""
-        self._window = 0
-
-    def time_out(self) -> None:
-        """No valid Hello came in time."""
-        self.send_message(Error(ErrorCode.HANDSHAKE_TIMEOUT, "no valid Hello in time", retryable=True))
-        self.close(Closing.POLICY, "no valid Hello in time", counted_as="handshake_timeout")
+    def replace(self) -> None:
+        """The player has opened another session."""
+        self.send_message(Goodbye(ErrorCode.REPLACED, "the player has opened another session"))
+        self._expel(Closing.REPLACED, "the player has opened another session", counted_as="replaced")
 
     def say_goodbye(self, goodbye: Goodbye) -> None:
         """Tells the client that the server ends, and whether to come back."""
+        self._flush_events()
         self.send_message(goodbye)
-        self.close(Closing.GOING_AWAY, goodbye.message, counted_as="going_away")
+        self._expel(Closing.GOING_AWAY, goodbye.message, counted_as="going_away")
 
-    def close(self, code: Closing, reason: str, *, counted_as: str) -> None:
-        """Closes the connection; the session ends with it."""
-        if self.connection.is_open:
-            self._counters.closed[counted_as] += 1
-            self.connection.close(code, reason)
+    def _expel(self, code: Closing, reason: str, *, counted_as: str) -> None:
+        self.close(code, reason, counted_as=counted_as)
+        self.end(reason, counted_as=counted_as)
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def _handle(self, message: Message) -> None:
-        if type(message) is Input and self._seat is not None:
-            self._seat.push_input(message)
-            return
         if type(message) not in ALLOWED[self.state]:
-            if self.state is State.GREETING:
-                self._reject("out_of_order", ErrorCode.OUT_OF_ORDER, "the first message must be Hello")
-                self.close(Closing.POLICY, "the first message must be Hello", counted_as="out_of_order")
-                return
             raise OutOfOrder(f"{type(message).__name__} makes no sense while {self.state.value}")
         match message:
-            case Hello():
-                self._greet(message)
             case Join():
                 self._start_join(message)
             case Leave():
                 self._leave()
-            case Command() if self._seat is not None:
-                self.send_message(self._seat.command(message))
+            case Command():
+                self.send_message(self._command(message))
             case Resync() if self._seat is not None:
                 self._seat.resync(message)
             case Ping():
+                self.outbox.acknowledge(message.last_event)
+                if message.generation == self.generation:  # the newest resume token has arrived
+                    self.last_token_digest = b""
                 tick = self._seat.tick if self._seat else 0
-                self.send_message(Pong(message.client_time_us, self._now_us(), tick))
+                self.send_message(Pong(message.client_time_us, self._around.now_us(), tick))
             case MatchRequest() | MatchCancel():
                 self._reject("unsupported", ErrorCode.UNSUPPORTED, "this server has no matchmaking queue")
             case _:
                 pass  # an Input or Resync that came after the room had closed
 
-    def _greet(self, hello: Hello) -> None:
-        if hello.schema_version < SCHEMA_VERSION_MIN:
-            text = f"schema version {hello.schema_version} is too old; at least {SCHEMA_VERSION_MIN} is spoken here"
-            self._counters.rejected["upgrade_required"] += 1
-            self.send_message(Error(ErrorCode.UPGRADE_REQUIRED, text, upgrade_to=SCHEMA_VERSION_MIN))
-            self.close(Closing.UPGRADE_REQUIRED, text, counted_as="upgrade_required")
-            return
-        self.state = State.IDLE
-        settings = self._settings
-        self.send_message(
-            Welcome(
-                session_id=self.session_id,
-                server_time_us=self._now_us(),
-                heartbeat_interval_ms=int(settings.heartbeat_interval_s * 1000),
-                message_bytes_max=settings.message_bytes_max,
-                inputs_per_second_max=settings.inputs_per_second_max,
-            )
-        )
+    def _command(self, command: Command) -> Reply:
+        """The one answer to a command, however often it is asked for."""
+        reply = self._replies.find(command.id)
+        if reply is None and self._seat is None:
+            return Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room")
+        if reply is None and self._seat is not None:
+            reply = self._seat.command(command)
+            self._replies.keep(reply)
+        assert reply is not None
+        return reply
 
     def _leave(self) -> None:
         seat, self._seat = self._seat, None
         self.state = State.IDLE
         if seat is not None:
             seat.leave("left")
+        self._flush_events()
         self.send_message(Left("left"))
 
     # -- joining --------------------------------------------------------------------------------------------
 
     def _start_join(self, join: Join) -> None:
         self.state = State.JOINING
-        self._joining = asyncio.get_running_loop().create_task(self._join(join), name=f"join {self.session_id}")
+        self._joining = self._around.spawn(self._join(join), f"join {self.session_id}")
 
     async def _join(self, join: Join) -> None:
-        """The task of one join; owned by the session, cancelled with its connection."""
+        """The task of one join. It goes on when the connection is lost: whoever comes back finds the seat."""
         try:
-            async with asyncio.timeout(self._settings.join_timeout_s):
-                result = await self._placer.place(self, join)
+            async with asyncio.timeout(self._around.settings.join_timeout_s):
+                result = await self._around.placer.place(self, join)
         except TimeoutError:
             self._join_failed(Unavailable("finding a room took too long", retry_after_ms=1000))
         except TickwireError as error:
@@ -327,35 +441,70 @@ class Session:
             self._counters.joins["seated"] += 1
             self._seat = result
             self.state = State.SEATED
+            if self.wire is None:
+                result.disconnected()
             self._log.debug("seated", room_id=result.room_id, player_id=result.player_id)
 
     def _join_failed(self, error: TickwireError) -> None:
         self._counters.joins[error.code.lower()] += 1
         if self.state is State.JOINING:
             self.state = State.IDLE
-            self._send_error(error)
+            self.send_message(error_message(error))
 
     # -- refusals -------------------------------------------------------------------------------------------
 
-    def _above_rate(self) -> None:
-        most = self._settings.messages_per_second_max
+    def _is_within_rate(self, size: int) -> bool:
+        """Whether a message may be heard; one that may not is given back to its buckets, and counted."""
+        now_s = self._around.now_s()
+        if self._messages.refill(now_s) and self._bytes.refill(now_s):
+            return True
+        self._messages.level += 1
+        self._bytes.level += size
         self._counters.rejected["rate_limited"] += 1
-        if self._window == most + 1:
-            text = f"more than {most} messages a second; what is above is dropped"
+        if now_s - self._dropped_since_s > 1.0:
+            self._dropped, self._dropped_since_s = 0, now_s
+        self._dropped += 1
+        settings = self._around.settings
+        most = settings.messages_per_second_max
+        if self._dropped == 1:
+            text = f"more than {most} messages or {settings.bytes_per_second_max} bytes a second are dropped"
             self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
-        if self._window > 2 * most:
-            self.close(Closing.POLICY, "too many messages", counted_as="rate_limited")
+        if self._dropped > most:
+            self._expel(Closing.POLICY, "too many messages", counted_as="rate_limited")
+        return False
+
+    def _malformed(self, text: str) -> None:
+        self._reject("malformed", ErrorCode.MALFORMED, text)
+        self._expel(Closing.POLICY, "malformed message", counted_as="malformed")
 
     def _reject(self, counted_as: str, code: ErrorCode, text: str) -> None:
         self._counters.rejected[counted_as] += 1
         self.send_message(Error(code, text))
 
-    def _send_error(self, error: TickwireError) -> None:
-        self.send_message(
-            Error(
-                ErrorCode[error.code],
-                str(error),
-                retry_after_ms=error.retry_after_ms,
-                retryable=error.retryable,
-            )
-        )
+
+class Unheard:
+    """The receiver of a connection that has lost its session to another: counts, and does nothing."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, counters: EdgeCounters) -> None:
+        self._counters = counters
+
+    def message_received(self, data: bytes, /) -> None:
+        """Not heard."""
+        self._counters.rejected["replaced"] += 1
+
+    def text_received(self) -> None:
+        """Not heard."""
+        self._counters.rejected["replaced"] += 1
+
+    def swept(self, now_s: float) -> None:
+        """Its close is waited for by the listener."""
+
+    def connection_ended(self, connection: Connection) -> None:
+        """Nobody needs to know."""
+
+
+def error_message(error: TickwireError) -> Error:
+    """An error as the client is told of it."""
+    return Error(ErrorCode[error.code], str(error), retry_after_ms=error.retry_after_ms, retryable=error.retryable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -11,26 +13,47 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         connections_max: open connections in total; more are refused at the handshake with 503.
         connections_per_address_max: the same for one address, with 429.
+        handshakes_per_second_max: connections are let in at this rate, first come, first served.
+        gate_wait_s_max: who would wait longer than this for its handshake is refused at once, with 503.
         handshake_timeout_s: from TCP accept to a valid Hello.
         heartbeat_interval_s: a client says something at least this often; below every proxy's idle limit.
         message_bytes_max: the largest message accepted.
         messages_per_second_max: more are dropped and counted; twice as many close the session.
+        bytes_per_second_max: the same for the bytes of a session's messages.
         inputs_per_second_max: what Welcome tells the client to stay below.
         write_buffer_bytes_max: above this a session is congested and passed over.
+        send_buffer_bytes: the kernel's buffer for one socket: what waits there is old when it arrives.
         join_timeout_s: the longest that finding a room may take.
         close_timeout_s: how long a client has to answer a close.
+        resume_window_s: how long a session outlives its connection.
+        same_player: what happens when a player who has a session here opens another: the new one replaces the old,
+            it is refused, or both are allowed.
+        origins: browsers' origins that may connect, beside the server's own host; "*" means all.
+        trusted_proxies: networks (CIDR) whose X-Forwarded-For, or PROXY protocol header, is believed.
+        proxy_protocol: whether trusted proxies begin every connection with a PROXY protocol header.
+        token_in_query: whether a token may stand in the URL (`?token=`), where proxies write it into their logs.
     """
 
     connections_max: int = 10_000
     connections_per_address_max: int = 2_000
+    handshakes_per_second_max: float = 500.0
+    gate_wait_s_max: float = 3.0
     handshake_timeout_s: float = 5.0
     heartbeat_interval_s: float = 15.0
     message_bytes_max: int = 16 * 1024
     messages_per_second_max: int = 120
+    bytes_per_second_max: int = 64 * 1024
     inputs_per_second_max: int = 60
     write_buffer_bytes_max: int = 64 * 1024
+    send_buffer_bytes: int = 64 * 1024
     join_timeout_s: float = 8.0
     close_timeout_s: float = 2.0
+    resume_window_s: float = 30.0
+    same_player: Literal["replace", "refuse", "allow"] = "replace"
+    origins: list[str] = []
+    trusted_proxies: list[str] = []
+    proxy_protocol: bool = False
+    token_in_query: bool = False
 
 
 SILENCE_HEARTBEATS_MAX = 2.5

@@ -13,7 +13,10 @@ TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1
 
 _GAUGES = {
     "connections": "Open sockets.",
+    "connections_waiting": "Accepted sockets that wait for their handshake.",
     "sessions": "Sessions that are not over.",
+    "sessions_away": "Sessions without a connection, that may be resumed.",
+    "certificate_expires_seconds": "When the certificate ends to be valid, UTC; 0 without one.",
     "tick_share": "Share of the time that the rooms' ticks took in the last second.",
     "storage_lag_seconds": "Age of the oldest durable change that is not written.",
     "storage_waiting_worlds": "Worlds that wait to be written.",
@@ -36,6 +39,9 @@ _COUNTERS = {
     "received_bytes": "Bytes from clients.",
     "received_messages": "Messages from clients.",
     "sessions_opened": "Sessions opened.",
+    "handshakes": "Connections that the gate has let in.",
+    "certificate_reloads": "Certificates that were taken into use while running.",
+    "certificate_failures": "Changed certificates that could not be used.",
     "storage_saves": "Worlds written.",
     "storage_failures": "Writes that failed and will be tried again.",
 }
@@ -43,6 +49,9 @@ _LABELLED = {
     "rejected_messages": ("Messages that were not accepted.", "reason"),
     "refused_connections": ("Connections refused at the handshake.", "reason"),
     "closed_connections": ("Connections closed by us.", "reason"),
+    "sessions_ended": ("Sessions that are over.", "reason"),
+    "resumes": ("Connections that named a session to come back to, by result.", "result"),
+    "slow_clients": ("Steps of slow clients, down the ladder and up again.", "step"),
     "joins": ("Joins by result.", "result"),
 }
 

@@ -11,6 +11,8 @@ nothing is queued for it. Pure; reads no clock: the tick comes in.
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 import numpy as np
 
@@ -23,6 +25,8 @@ AGE_TICKS_MAX = 250
 """How old a baseline may be: the frame has one byte for its age. An older one means a keyframe."""
 QUIET_TICKS_MAX = 64
 """A channel in which nothing changes still says so this often, which keeps baselines young."""
+RECENT_TICKS_MAX = 32
+"""How many snapshots are kept for clients that come back: what was on its way when a connection broke is younger."""
 CHECKSUM_FLAG = 1
 
 
@@ -31,6 +35,24 @@ class Standing(msgspec.Struct, frozen=True, eq=False):
 
     tick: int
     tables: tuple[Columns, ...]
+
+
+class Snapshot:
+    """What a channel held at a tick: ids and quantised values, table by table."""
+
+    __slots__ = ("_standing", "_tables", "tick")
+
+    def __init__(self, tick: int, tables: tuple[tuple[Ids, Matrix], ...]) -> None:
+        self.tick = tick
+        self._tables = tables
+        self._standing: Standing | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """Where a client stands that has these values and forgot where it came from; shared by all such."""
+        if self._standing is None:
+            self._standing = Standing(self.tick, tuple(Columns(ids, values, values) for ids, values in self._tables))
+        return self._standing
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -62,6 +84,20 @@ class Channel:
         self._now: tuple[tuple[Ids, Matrix], ...] = tuple((table.ids, table.values) for table in self._nothing)
         self._frames: dict[Standing | None, Frame | None] = {}
         self._reached: dict[int, Standing] = {}
+        self._recent: deque[Snapshot] = deque(maxlen=RECENT_TICKS_MAX)
+
+    @property
+    def recent(self) -> tuple[Snapshot, ...]:
+        """The newest snapshots, oldest first."""
+        return tuple(self._recent)
+
+    def stand_on(self, recent: tuple[Snapshot, ...], tick: int) -> Standing | None:
+        """Where a client stands that comes back with the values of `tick`; None when nobody knows them any more.
+
+        A client that comes back forgets where it came from (`Columns.before`), as it does after a keyframe: which
+        way it took to that tick need not be known.
+        """
+        return next((snapshot.standing for snapshot in recent if snapshot.tick == tick), None)
 
     def capture(self, tick: int) -> None:
         """Takes this tick's snapshot: every table quantised once.
@@ -76,6 +112,7 @@ class Channel:
         if not all(_is_same(a, b) for a, b in zip(now, self._now, strict=True)):
             self._now = now
             self.changed_tick = tick
+        self._recent.append(Snapshot(tick, self._now))
 
     def frame(self, standing: Standing | None) -> Frame | None:
         """What a subscriber with this standing must be told now; None when it has everything already.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 
 class RoomCounters:
-    """What the rooms of one shard have done since it started."""
+    """What the rooms of one shard have done since it started.
+
+    Attributes:
+        slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
+    """
 
     __slots__ = (
         "bytes_sent",
@@ -17,6 +23,7 @@ class RoomCounters:
         "player_ticks",
         "resyncs",
         "room_errors",
+        "slow_clients",
         "tick_seconds",
         "ticks",
         "ticks_late",
@@ -38,3 +45,4 @@ class RoomCounters:
         self.keyframes = 0
         self.deltas = 0
         self.room_errors = 0
+        self.slow_clients: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""How rooms speak to the rest of a shard: two small interfaces, so that rooms know neither sockets nor stores.
+"""How rooms speak to the rest of a shard: small interfaces, so that rooms know neither sockets nor stores.
 
 Imports schemas and, for its type alone, the seat.
 """
@@ -8,13 +8,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from schemas.messages import Join, Message, Redirect
+from server.rooms.outbox import Outbox
 
 if TYPE_CHECKING:
     from server.rooms.seat import Seat
 
 
+class Wire(Protocol):
+    """A connection, as the tick sees it. Read once a player and tick, so these are plain attributes."""
+
+    is_congested: bool
+    """Whether the transport holds more than it should: the session is passed over this tick."""
+
+    def write(self, frames: bytes, /) -> None:
+        """Writes complete WebSocket frames at once, in one write; nothing once the connection closes."""
+        ...
+
+
 class Subscriber(Protocol):
     """A session, as a room sees it. All calls are made on the loop's thread and never block."""
+
+    @property
+    def wire(self) -> Wire | None:
+        """Its connection; None while it has none, and may come back."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Its events. The room pushes, and takes them into a tick's write."""
+        ...
 
     @property
     def session_id(self) -> str:
@@ -26,21 +48,8 @@ class Subscriber(Protocol):
         """Who plays; may be a guest."""
         ...
 
-    @property
-    def is_congested(self) -> bool:
-        """Whether the transport holds more than it should: the session is passed over this tick."""
-        ...
-
-    def send_tick(self, frames: bytes) -> None:
-        """Writes complete WebSocket frames at once, in one write. Does nothing once the connection is gone."""
-        ...
-
     def send_message(self, message: Message) -> None:
-        """Writes one control message now; it does not wait for a tick. Nothing once the connection is gone."""
-        ...
-
-    def next_event_number(self) -> int:
-        """The number of the session's next event, from 1."""
+        """Writes one control message now; it does not wait for a tick. Nothing while there is no connection."""
         ...
 
     def slow_consumer(self, reason: str) -> None:

@@ -9,7 +9,8 @@
         def on_input(self, player, wish): player.entity.x += wish["dx"]
 
 All hooks run on the loop's thread, in the order: on_create, restore (a saved room), then for each tick on_input
-for every input that has arrived and on_tick; on_join, on_command and on_leave between ticks; on_dispose last.
+for every input that has arrived and on_tick; on_join, on_command, on_disconnect, on_resume and
+on_leave between ticks; on_dispose last.
 A hook must not block. An exception that leaves a hook is contained: see server/rooms/simulation.py.
 """
 
@@ -39,12 +40,14 @@ class Player:
 
     Attributes:
         id: who it is; a guest has one too, for as long as the session lives.
+        is_connected: whether its connection stands; a lost one may come back.
         entity: the entity that is this player's, if the game gave it one; its id is told in Joined.
         data: whatever the game wants to keep with the player.
     """
 
     def __init__(self, id: str, send: Callable[[str, bytes], None]) -> None:
         self.id = id
+        self.is_connected = True
         self.entity: Row | None = None
         self.data: dict[str, Any] = {}
         self._send = send
@@ -125,8 +128,14 @@ class Room:
         """
         raise CommandRefused(f"unknown command {name!r}")
 
+    def on_disconnect(self, player: Player) -> None:
+        """A player's connection is lost. The seat is kept for a while; on_resume or on_leave follows."""
+
+    def on_resume(self, player: Player) -> None:
+        """A player whose connection was lost is back. What was sent meanwhile reaches it, in order and once."""
+
     def on_leave(self, player: Player) -> None:
-        """A player has given the seat up."""
+        """A player has given the seat up, or was away for too long."""
 
     def on_dispose(self) -> None:
         """The room ends; durable state is saved after this."""

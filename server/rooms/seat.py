@@ -1,23 +1,23 @@
-"""A session's place in one room: its inbox, its events, its commands, and what its client has of the world.
+"""A session's place in one room: its inbox, its commands, and what its client has of the world.
 
     inbox     at most INBOX_MAX inputs a tick: the oldest is superseded and counted
-    events    at most EVENTS_MAX unsent: then the session is closed as a slow consumer
-    replies   the last REPLIES_MAX are kept: a repeated command gets the same answer again
+    events    the session's outbox; too many unsent, and the session is closed as a slow consumer
     state     nothing is queued: a congested session is passed over and gets one cumulative delta later
 
-Pure; what it writes goes out through the Subscriber.
+A seat outlives its session's connections: `disconnected` and `resumed` say when one is lost, and when the next is
+there. Pure; what it writes goes out through the Subscriber.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from schemas.codec import encode_server
-from schemas.framing import binary_frame
-from schemas.messages import Command, Event, Input, Reply, Resync
+from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
-from server.replication.channel import Channel, Standing
+from server.replication.channel import Channel, Snapshot, Standing
+from server.rooms.outbox import UNSENT_MAX
+from server.rooms.pace import Pace
 from server.rooms.ports import Subscriber
 from server.rooms.room import Player
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from server.rooms.simulation import Simulation
 
 INBOX_MAX = 8
-EVENTS_MAX = 256
-REPLIES_MAX = 64
 
 
 class SeatEnded(Protocol):
@@ -48,15 +46,14 @@ class Seat:
     __slots__ = (
         "_on_ended",
         "_received_seq",
-        "_replies",
+        "_recent",
         "_simulation",
         "acknowledged_seq",
         "applied_seq",
-        "events",
         "inbox",
         "inputs_superseded",
         "is_open",
-        "passes",
+        "pace",
         "player",
         "player_id",
         "standings",
@@ -68,15 +65,14 @@ class Seat:
         self.player_id = player_id
         self.player = Player(player_id, self._push_event)
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
-        self.events: list[bytes] = []
         self.standings: dict[Channel, Standing | None] = {}
         self.applied_seq = 0
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
-        self.passes = 0
+        self.pace: Pace | None = None
         self.is_open = True
         self._received_seq = 0
-        self._replies: OrderedDict[int, Reply] = OrderedDict()
+        self._recent: dict[Channel, tuple[Snapshot, ...]] = {}
         self._on_ended = on_ended
         self._simulation = simulation
 
@@ -111,18 +107,14 @@ class Seat:
         self.inbox.append(message)
 
     def command(self, message: Command) -> Reply:
-        """Answers a command: once run, a repeated id gets the answer it got before.
+        """Runs a command and gives its one answer; the session sees to it that none is run twice.
 
         Raises:
             OutOfOrder: the seat was given up.
         """
         if not self.is_open:
             raise OutOfOrder("the seat has been given up")
-        if message.id not in self._replies:
-            self._replies[message.id] = self._simulation.run_command(self, message)
-            while len(self._replies) > REPLIES_MAX:
-                self._replies.popitem(last=False)
-        return self._replies[message.id]
+        return self._simulation.run_command(self, message)
 
     def resync(self, message: Resync) -> None:
         """The client's world is wrong: the next tick sends it a keyframe of that channel."""
@@ -130,6 +122,32 @@ class Seat:
             if channel.number == message.channel:
                 self.standings[channel] = None
                 self._simulation.counters.resyncs += 1
+
+    def disconnected(self) -> None:
+        """The session has lost its connection and may come back: the game is told.
+
+        What was sent last may never have arrived, so the newest snapshots are kept until the client says which of
+        them it has.
+        """
+        self.pace = None
+        self._recent = {channel: channel.recent for channel in self.standings}
+        self._simulation.player_disconnected(self)
+
+    def resumed(self, room_id: str, last_tick: int) -> None:
+        """The session has a connection again; state goes on with the next tick.
+
+        Args:
+            room_id: the room that the client believes to be in; if it is not this one, it is told `Joined`.
+            last_tick: the last tick that it has applied; 0 for none. From there it gets a delta, if that tick was
+                among the last before the connection was lost, else a keyframe.
+        """
+        is_told = room_id == self.room_id
+        for channel in self.standings:
+            recent = self._recent.get(channel, ())
+            self.standings[channel] = channel.stand_on(recent, last_tick) if is_told else None
+        self._recent = {}
+        self.acknowledged_seq = 0  # the last acknowledgement may have been lost, too
+        self._simulation.player_resumed(self, is_told=is_told)
 
     def leave(self, reason: str) -> None:
         """Gives the seat up. Idempotent."""
@@ -144,8 +162,7 @@ class Seat:
     def _push_event(self, name: str, payload: bytes) -> None:
         if not self.is_open:
             return
-        if len(self.events) >= EVENTS_MAX:
-            self.subscriber.slow_consumer(f"more than {EVENTS_MAX} events are waiting to be sent")
-            return
-        number = self.subscriber.next_event_number()
-        self.events.append(binary_frame(encode_server(Event(number, name, payload))))
+        outbox = self.subscriber.outbox
+        outbox.push(name, payload)
+        if outbox.is_overdue and self.subscriber.wire is not None:
+            self.subscriber.slow_consumer(f"more than {UNSENT_MAX} events are waiting to be sent")

@@ -6,7 +6,8 @@ What happens to an exception that leaves a hook of the game:
     on_create, restore, on_join   the join is refused; a room that was being made is dropped
     on_command                    the player gets a Reply that says COMMAND_FAILED
     on_input, on_tick             the host closes this room, and no other
-    on_leave, on_dispose          logged and counted; the room goes on leaving or ending
+    on_leave, on_dispose,
+    on_disconnect, on_resume      logged and counted; the room goes on
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import structlog
 from schemas.codec import encode_ack
 from schemas.framing import binary_frame
 from schemas.inputs import InputReader
-from schemas.messages import Command, ErrorCode, Joined, Reply
+from schemas.messages import Command, ErrorCode, Joined, Rate, Reply
 from server.errors import RoomClosed, RoomFull
 from server.replication.channel import Channel, Standing
 from server.replication.table import TableState
 from server.rooms.counters import RoomCounters
+from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
 from server.rooms.room import CommandRefused, Room
 from server.rooms.seat import Seat, SeatEnded
@@ -34,8 +36,6 @@ log = structlog.get_logger(__name__)
 
 TEXT_CHARACTERS_MAX = 1000
 """What a game says in a refusal is cut here: a client takes no text of more than 4,096 bytes."""
-CONGESTED_S_MAX = 10.0
-"""How long a session may be passed over before it is closed, to come back on a better network."""
 
 
 class RoomState(msgspec.Struct, frozen=True):
@@ -70,7 +70,6 @@ class Simulation:
         self.seats: list[Seat] = []
         self._inputs = InputReader(room.input_fields)
         self._world = Channel(0, room.all_tables(), checksum_ticks=room.checksum_ticks)
-        self._passes_max = int(CONGESTED_S_MAX * room.tick_rate_hz)
         self._description = room.describe()
 
     @property
@@ -140,6 +139,20 @@ class Simulation:
             self.room.on_leave(seat.player)
         self.room.players.pop(seat.player_id, None)
 
+    def player_disconnected(self, seat: Seat) -> None:
+        """Tells the game that a player's connection is lost; the seat stays."""
+        seat.player.is_connected = False
+        with suppress(RoomCodeRaised), self.contained("on_disconnect"):
+            self.room.on_disconnect(seat.player)
+
+    def player_resumed(self, seat: Seat, *, is_told: bool) -> None:
+        """Tells the game that a player is back, and the player of the room if it does not know."""
+        seat.player.is_connected = True
+        if not is_told:
+            seat.subscriber.send_message(self._joined(seat))
+        with suppress(RoomCodeRaised), self.contained("on_resume"):
+            self.room.on_resume(seat.player)
+
     def run_command(self, seat: Seat, message: Command) -> Reply:
         """Runs one command of a player; whatever happens, there is a Reply."""
         try:
@@ -195,15 +208,18 @@ class Simulation:
         is_usual: Standing | None = None
         usual = None
         for seat in list(self.seats):
-            subscriber = seat.subscriber
-            if subscriber.is_congested:
+            wire = seat.subscriber.wire
+            if wire is None:
+                continue
+            if wire.is_congested:
                 self._pass_over(seat)
+                continue
+            if seat.pace is not None and not self._is_due(seat, seat.pace):
                 continue
             standing = seat.standings[world]
             # Nearly everybody stands where the one before stood; then the frame is at hand.
             if standing is None or standing is not is_usual:
                 usual, is_usual = frame_of(standing), standing
-            seat.passes = 0
             data = b""
             if usual is not None:
                 data = usual.data
@@ -211,11 +227,10 @@ class Simulation:
             if seat.applied_seq != seat.acknowledged_seq:
                 data = binary_frame(encode_ack(tick, seat.applied_seq)) + data
                 seat.acknowledged_seq = seat.applied_seq
-            if seat.events:
-                data += b"".join(seat.events)
-                seat.events.clear()
+            if seat.subscriber.outbox.unsent:
+                data += seat.subscriber.outbox.take()
             if data:
-                subscriber.send_tick(data)
+                wire.write(data)
                 sent += 1
                 bytes_sent += len(data)
         self.counters.keyframes += world.keyframes
@@ -227,9 +242,29 @@ class Simulation:
 
     def _pass_over(self, seat: Seat) -> None:
         self.counters.congested_passes += 1
-        seat.passes += 1
-        if seat.passes == self._passes_max:
-            seat.subscriber.slow_consumer(f"took nothing for {CONGESTED_S_MAX:g} s")
+        if seat.pace is None:
+            seat.pace = Pace(self.room.tick_rate_hz)
+            self.counters.slow_clients["coalesced"] += 1
+        pace = seat.pace
+        if pace.was_congested():
+            self.counters.slow_clients["closed" if pace.is_closed else pace.rung.name.lower()] += 1
+        if pace.is_closed:
+            seat.subscriber.slow_consumer(f"took nothing for {SLOW_S_MAX:g} s")
+
+    def _is_due(self, seat: Seat, pace: Pace) -> bool:
+        """Whether a session that has been slow gets this tick; tells it when its rate has changed."""
+        if pace.was_clear():
+            self.counters.slow_clients["raised"] += 1
+        if pace.told is not pace.rung:
+            pace.told = pace.rung
+            seat.subscriber.send_message(Rate(pace.ticks_per_update, pace.rung is Rung.KEYFRAMES))
+        if pace.is_over:
+            seat.pace = None
+        if pace.is_due(self.room.tick):
+            if pace.rung is Rung.KEYFRAMES:
+                seat.standings = dict.fromkeys(seat.standings)
+            return True
+        return False
 
     # -- life -----------------------------------------------------------------------------------------------
 

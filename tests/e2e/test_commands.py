@@ -189,6 +189,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
         "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
         "TICKWIRE__MONGO__DATABASE": shard_settings.mongo.database,
         "TICKWIRE__LISTEN__PORT": str(port),
+        "TICKWIRE__LISTEN__PLAINTEXT": "true",
         "TICKWIRE__OPERATIONS__PORT": str(two_free_ports()),
     }
     log = tmp_path / "log"

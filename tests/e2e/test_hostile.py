@@ -30,6 +30,7 @@ from schemas.messages import (
     Message,
     Ping,
     Pong,
+    Reply,
     Resync,
     ServerMessage,
     StateFrame,
@@ -169,12 +170,12 @@ async def test_anything_before_hello_closes(shard: Shard, bystander: Client) -> 
         assert await close_code(socket) == 1008
 
 
-@pytest.mark.parametrize("message", [Hello(1), Command(1, "plant")], ids=lambda m: type(m).__name__)
-async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(
-    shard: Shard, bystander: Client, message: Message
-) -> None:
-    async with raw(shard, message) as socket:
+async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(shard: Shard, bystander: Client) -> None:
+    async with raw(shard, Hello(1), Command(1, "plant")) as socket:
         assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
+        reply = await next_of(socket, Reply)
+        assert isinstance(reply, Reply)
+        assert (reply.ok, reply.error) == (False, ErrorCode.OUT_OF_ORDER), "a command always gets its one Reply"
         await socket.send(encode_client(Ping(1)))
         await next_of(socket, Pong)
 
@@ -287,11 +288,15 @@ async def test_a_client_without_our_subprotocol_is_refused(shard: Shard, bystand
             pass
 
 
-async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard: Shard, bystander: Client) -> None:
-    async with raw(shard, Join("garden")) as socket:
-        socket.transport.abort()
-    await eventually(lambda: shard.listener.session_count == 1)
-    assert sum(len(simulation.seats) for simulation in shard.host) == 1
+async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard_settings: Settings) -> None:
+    edge = EdgeSettings(resume_window_s=0.5)
+    async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as bystander:
+        await bystander.join("garden")
+        async with raw(shard, Join("garden")) as socket:
+            socket.transport.abort()
+        await eventually(lambda: shard.listener.counters.ended["away"] == 1)
+        assert len(shard.listener.registry) == 1
+        assert sum(len(simulation.seats) for simulation in shard.host) == 1
 
 
 def test_every_error_of_the_server_has_its_code_on_the_wire() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from client import aio
-from client.aio import Client, ClientError, CommandFailed, Disconnected, RefusedError, connect
+from client.aio import (
+    Client,
+    ClientError,
+    CommandFailed,
+    ConnectionState,
+    Disconnected,
+    RefusedError,
+    SessionLost,
+    connect,
+)
+from client.backoff import Backoff
 from schemas import SUBPROTOCOL, fields
 from schemas.codec import decode_client, encode_server, encode_state
 from schemas.messages import (
@@ -151,7 +162,7 @@ async def test_a_session_that_is_refused_says_why() -> None:
 async def test_a_server_that_falls_silent_is_left() -> None:
     async with (
         server(lambda peer: peer.welcome(heartbeat_interval_ms=100), deaf=True) as url,
-        connect(url) as client,
+        connect(url, reconnect_s=0) as client,
     ):
         await eventually(lambda: not client.is_connected, 5)
         with pytest.raises(Disconnected, match=r"silent for 0\.3 s"):
@@ -195,7 +206,7 @@ async def test_what_is_no_message_ends_the_connection_with_the_right_code_and_re
         except ConnectionClosed as closed:
             codes.append(closed.rcvd.code if closed.rcvd else None)
 
-    async with server(script) as url, connect(url) as client:
+    async with server(script) as url, connect(url, reconnect_s=0) as client:
         with pytest.raises(Disconnected, match="what is no message"):
             await client.wait_for(lambda: False)
     await eventually(lambda: codes == [1002])
@@ -208,7 +219,7 @@ async def test_an_impossible_description_ends_the_connection_and_not_the_program
         bad = msgspec.structs.replace(JOINED.description.inputs[0], step=0.0)
         await peer.say(Joined("r", description=StateDescription(inputs=(bad,))))
 
-    async with server(script) as url, connect(url) as client:
+    async with server(script) as url, connect(url, reconnect_s=0) as client:
         with pytest.raises(Disconnected, match="what is no message"):
             await client.join("arena")
 
@@ -221,32 +232,26 @@ async def test_closing_is_quiet_when_the_connection_went_while_a_resync_was_due(
 
     async with server(script) as url:
         for _ in range(5):
-            async with connect(url) as client:
+            async with connect(url, reconnect_s=0) as client:
                 await client.join("arena")
                 await eventually(lambda client=client: not client.is_connected)  # type: ignore[misc]
 
 
 async def test_a_cancelled_close_stays_cancelled() -> None:
-    async def stubborn() -> None:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            await asyncio.sleep(0.3)
-            raise
+    async def never_answers_a_close(peer: Peer) -> None:
+        await peer.welcome()
+        peer.socket.transport.pause_reading()
+        await asyncio.sleep(1)
+        peer.socket.transport.abort()
 
-    async with server(lambda peer: peer.welcome()) as url:
-        client = Client(url, token="", build="")
+    async with server(never_answers_a_close) as url:
+        client = Client(url)
         await client.open()
-        slow = asyncio.create_task(stubborn())
-        client._tasks.append(slow)
-        await asyncio.sleep(0)
         closing = asyncio.create_task(client.close())
-        await eventually(lambda: not client.is_connected)
+        await asyncio.sleep(0.1)
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await closing
-        with suppress(asyncio.CancelledError):
-            await slow
         await client.close()
 
 
@@ -326,7 +331,7 @@ async def test_goodbye_is_kept_for_whoever_wants_to_come_back() -> None:
         await peer.say(goodbye)
         await peer.socket.close(1001)
 
-    async with server(script) as url, connect(url) as client:
+    async with server(script) as url, connect(url, reconnect_s=0) as client:
         await eventually(lambda: client.close_code == 1001)
         assert client.goodbye == goodbye
 
@@ -389,3 +394,140 @@ async def test_waiting_has_a_deadline() -> None:
         with pytest.raises(TimeoutError):
             await client.wait_for(lambda: False, timeout_s=0.05)
         assert client.is_connected
+
+
+async def test_a_lost_connection_is_made_again_and_the_session_resumed() -> None:
+    states: list[ConnectionState] = []
+    hellos: list[Hello] = []
+
+    async def script(peer: Peer) -> None:
+        hello = await peer.want(Hello)
+        hellos.append(hello)
+        if len(hellos) == 1:
+            await peer.say(Welcome("s", resume_token="s.1", generation=1))
+            await peer.want(Join)
+            await peer.say(JOINED, Event(1, "one"))
+            await peer.want(Command)
+            peer.socket.transport.abort()
+        else:
+            await peer.say(
+                Welcome("s", resume_token="s.2", generation=2, room_id="r"), Event(1, "one"), Event(2, "two")
+            )
+            await peer.say(Reply((await peer.want(Command)).id, ok=True, payload=msgspec.msgpack.encode("once")))
+
+    async with server(script) as url, connect(url) as client:
+        await client.join("arena")
+        watching = asyncio.create_task(client.wait_for(lambda: states.append(client.state) or False, 30))  # type: ignore[func-returns-value]
+        assert await client.command("buy") == "once"
+        watching.cancel()
+        assert [event.name for event in client.events] == ["one", "two"]
+        assert (client.resumes, client.sessions_lost) == (1, 0)
+    assert (hellos[1].resume_token, hellos[1].last_event, hellos[1].room_id) == ("s.1", 1, "r")
+    assert ConnectionState.RECONNECTING in states
+
+
+async def test_a_session_that_was_not_kept_is_told_to_whoever_waits() -> None:
+    number = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal number
+        number += 1
+        await peer.want(Hello)
+        await peer.say(Welcome(f"s{number}", resume_token=f"s{number}.x", generation=1))
+        if number == 1:
+            await peer.want(Join)
+            await peer.say(JOINED)
+            await peer.want(Command)
+            peer.socket.transport.abort()
+        else:
+            await peer.want(Join)
+            await peer.say(JOINED)
+
+    async with server(script) as url, connect(url) as client:
+        await client.join("arena")
+        with pytest.raises(SessionLost, match="before the room answered 'buy'"):
+            await client.command("buy")
+        with pytest.raises(ClientError, match="join first"):
+            await client.send_input({})
+        assert (client.resumes, client.sessions_lost) == (0, 1)
+        await client.join("arena")
+
+
+@pytest.mark.parametrize("is_joining", [True, False])
+async def test_a_join_whose_answer_was_lost_is_asked_again_unless_it_is_under_way(is_joining: bool) -> None:
+    number = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal number
+        number += 1
+        await peer.want(Hello)
+        if number == 1:
+            await peer.say(Welcome("s", resume_token="s.1", generation=1))
+            await peer.want(Join)
+            peer.socket.transport.abort()
+        else:
+            await peer.say(Welcome("s", resume_token="s.2", generation=2, is_joining=is_joining))
+            if not is_joining:
+                await peer.want(Join)
+            await peer.say(JOINED)
+
+    async with server(script) as url, connect(url) as client:
+        assert await client.join("arena") == JOINED
+
+
+async def test_the_servers_advice_is_kept_and_a_final_no_is_final() -> None:
+    at: list[float] = []
+
+    async def script(peer: Peer) -> None:
+        at.append(asyncio.get_running_loop().time())
+        await peer.want(Hello)
+        if len(at) == 1:
+            await peer.say(Welcome("s", generation=1), Goodbye(come_back=True, retry_after_ms=600))
+            await peer.socket.close(1001)
+        else:
+            await peer.say(Error(ErrorCode.UNAUTHORIZED, "who are you"))
+            await peer.socket.close(4502)
+
+    async with server(script) as url, connect(url) as client:
+        with pytest.raises(Disconnected, match="who are you"):
+            await client.wait_for(lambda: False)
+        assert client.state is ConnectionState.CLOSED
+    assert at[1] - at[0] >= 0.6
+
+
+async def test_one_that_cannot_come_back_in_time_gives_up() -> None:
+    async with server(lambda peer: peer.welcome()) as url, connect(url, reconnect_s=0.5) as client:
+        pass
+    async with server(lambda peer: peer.welcome()) as url:
+        client = Client(url, reconnect_s=0.5)
+        await client.open()
+    with pytest.raises(Disconnected, match=r"could not come back within 0\.5 s"):
+        await client.wait_for(lambda: False)
+    await client.close()
+
+
+async def test_a_token_source_is_asked_at_every_connection() -> None:
+    tokens: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        tokens.append((await peer.want(Hello)).token)
+        await peer.say(Welcome("s", generation=1))
+        if len(tokens) == 1:
+            peer.socket.transport.abort()
+
+    async def source() -> str:
+        return f"token {len(tokens)}"
+
+    async with server(script) as url, connect(url, token=source):
+        await eventually(lambda: tokens == ["token 0", "token 1"])
+
+
+def test_back_off_grows_is_jittered_and_never_before_the_advice() -> None:
+    backoffs = [Backoff(random.Random(seed).random) for seed in range(200)]
+    delays = [[backoff.next_s() for _ in range(12)] for backoff in backoffs]
+    for attempt, ceiling in enumerate([0.25, 0.5, 1, 2, 4, 8, 10, 10]):
+        column = sorted(row[attempt] for row in delays)
+        assert column[-1] <= ceiling
+        assert column[0] < 0.1 * ceiling, "the whole delay is random"
+        assert column[-1] > 0.9 * ceiling
+    assert all(backoff.next_s(5.0) >= 5 for backoff in backoffs)

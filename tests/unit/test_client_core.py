@@ -12,8 +12,10 @@ from client.core import RESYNC_AGAIN_TICKS, ClientCore
 from client.updates import (
     Ended,
     EventReceived,
+    EventsLost,
     InputAcknowledged,
     PongReceived,
+    RateChanged,
     Redirected,
     Refused,
     ReplyReceived,
@@ -22,7 +24,7 @@ from client.updates import (
     StateApplied,
     Welcomed,
 )
-from schemas import fields
+from schemas import SCHEMA_VERSION, fields
 from schemas.codec import decode_client, encode_ack, encode_server, encode_state
 from schemas.delta import TableCodec, checksum, empty_columns, encode_channel
 from schemas.errors import MalformedMessage
@@ -40,7 +42,9 @@ from schemas.messages import (
     Joined,
     Left,
     Message,
+    Ping,
     Pong,
+    Rate,
     Redirect,
     Reply,
     Resync,
@@ -229,16 +233,71 @@ def test_events_that_are_missing_or_repeated_are_counted() -> None:
     assert (core.events_missed, core.events_repeated) == (2, 1)
 
 
-def test_hello_begins_anew_and_keeps_the_counters() -> None:
+def test_a_welcome_to_a_new_session_begins_anew_and_keeps_the_counters() -> None:
     core = seated()
     told(core, delta(9, 1, 3, 4))
     told(core, Event(3, "a"))
+    core.command("do")
     assert isinstance(decode_client(core.hello(build="b")), Hello)
+    assert told(core, Welcome("s", generation=1)) == Welcomed(Welcome("s", generation=1), lost_room_id="room")
     assert (core.world, core.joined, len(core.outgoing)) == (None, None, 0)
     assert told(core, Event(1, "first of the new session")).missed == 0
     assert (core.resyncs, core.events_missed) == (1, 2)
     told(core, JOINED)
     assert told(core, keyframe(6, 3)) is not None
+
+
+def resumable() -> ClientCore:
+    core = ClientCore()
+    told(core, Welcome("s", resume_token="s.secret", generation=1))
+    told(core, JOINED)
+    told(core, keyframe(6, 3))
+    told(core, delta(7, 1, 3, 4))
+    told(core, Event(1, "a"))
+    return core
+
+
+def test_hello_asks_for_the_session_there_was_with_what_has_been_seen() -> None:
+    core = resumable()
+    assert decode_client(core.hello(token="t")) == Hello(
+        SCHEMA_VERSION, token="t", resume_token="s.secret", last_tick=7, last_event=1, room_id="room"
+    )
+    told(core, delta(9, 1, 3, 4))
+    assert core.resyncs == 1
+    assert decode_client(core.hello()).last_tick == 0, "a world that is known to be wrong is no baseline"  # type: ignore[union-attr]
+
+
+def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
+    core = resumable()
+    (answered, _), (_, unanswered) = core.command("one"), core.command("two")
+    told(core, Reply(answered, ok=True))
+    core.hello()
+    welcome = Welcome("s", resume_token="s.next", generation=2, room_id="room")
+    assert told(core, welcome) == Welcomed(welcome, has_resumed=True)
+    assert list(core.outgoing) == [unanswered]
+    assert core.resume_token == "s.next"
+    assert decode_client(core.ping(5)) == Ping(5, last_event=1, generation=2)
+    assert core.world is not None
+    assert core.world.tick == 7
+    (table,) = core.world._channels[0][1]
+    assert table.before.tolist() == table.values.tolist(), "both ends forget where they came from"
+
+
+def test_a_resume_into_no_room_says_that_the_seat_is_lost() -> None:
+    core = resumable()
+    welcome = Welcome("s", resume_token="s.next", generation=2)
+    assert told(core, welcome) == Welcomed(welcome, has_resumed=True, lost_room_id="room")
+    assert core.world is None
+
+
+def test_lost_events_and_a_changed_rate_are_told() -> None:
+    core = resumable()
+    error = Error(ErrorCode.RESYNC, "gone")
+    assert told(core, error) == EventsLost(error)
+    assert told(core, Rate(2)) == RateChanged(Rate(2))
+    assert core.rate == Rate(2)
+    told(core, Left("over"))
+    assert core.rate == Rate(1)
 
 
 def test_a_pong_gives_round_trip_and_clock_offset() -> None:

@@ -21,6 +21,7 @@ from schemas.codec import encode_server
 from schemas.messages import Joined, Left, Message, Welcome
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
+from server.rooms.outbox import Outbox
 from server.rooms.simulation import RoomState, Simulation, create
 from tests.waiting import eventually
 
@@ -29,13 +30,10 @@ class Spectator:
     """A subscriber that hears nothing."""
 
     session_id = player_id = "p"
-    is_congested = False
+    wire = None
+    outbox = Outbox()
 
-    def send_tick(self, frames: bytes) -> None: ...
     def send_message(self, message: Message) -> None: ...
-    def next_event_number(self) -> int:
-        return 1
-
     def slow_consumer(self, reason: str) -> None: ...
     def seat_lost(self, reason: str) -> None: ...
 

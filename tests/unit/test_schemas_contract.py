@@ -93,8 +93,9 @@ def leaves(kind: type[TickwireError]) -> list[type[TickwireError]]:
 def test_every_error_of_a_shard_has_a_code_of_the_contract_and_none_is_shared() -> None:
     codes = [leaf.code for leaf in leaves(TickwireError) if leaf is not ConfigError]
     assert len(codes) == len(set(codes))
-    # Not raised but sent: the session's own time limit, and a Reply that says no.
-    assert {*codes, "HANDSHAKE_TIMEOUT", "COMMAND_FAILED"} == {code.name for code in ErrorCode}
+    # Not raised but sent: the session's own time limits and losses, and Replies that say no.
+    sent = {"HANDSHAKE_TIMEOUT", "COMMAND_FAILED", "COMMAND_TOO_OLD", "REPLACED", "RESYNC"}
+    assert {*codes, *sent} == {code.name for code in ErrorCode}
 
 
 def test_the_drawn_tree_names_every_error() -> None:

@@ -11,27 +11,30 @@ from client.core import ClientCore
 from client.updates import SeatTaken
 from schemas.codec import encode_server
 from schemas.fields import pack_input
-from schemas.messages import Command, Input, Joined, Message, Resync
+from schemas.messages import Command, Input, Joined, Message, Rate, Resync
 from server.errors import Malformed, RoomClosed, RoomFull
+from server.replication.channel import AGE_TICKS_MAX
 from server.rooms.counters import RoomCounters
-from server.rooms.seat import EVENTS_MAX, INBOX_MAX, REPLIES_MAX, Seat
+from server.rooms.outbox import UNSENT_MAX, Outbox
+from server.rooms.seat import INBOX_MAX, Seat
 from server.rooms.simulation import RoomCodeRaised, Simulation, create
 from tests.rooms import Duel, Garden
 
 
 class Listening:
-    """A subscriber that hands what it gets to a client core."""
+    """A subscriber, and its connection, that hands what it gets to a client core."""
 
     def __init__(self, player_id: str) -> None:
         self.session_id = self.player_id = player_id
         self.is_congested = False
+        self.wire: Listening | None = self
+        self.outbox = Outbox()
         self.core = ClientCore()
         self.writes = 0
         self.bytes_written = 0
         self.told: list[str] = []
-        self._events = 0
 
-    def send_tick(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         self.writes += 1
         self.bytes_written += len(frames)
         while frames:
@@ -42,10 +45,6 @@ class Listening:
 
     def send_message(self, message: Message) -> None:
         self.core.receive(encode_server(message), now_us=0)
-
-    def next_event_number(self) -> int:
-        self._events += 1
-        return self._events
 
     def slow_consumer(self, reason: str) -> None:
         self.told.append("slow")
@@ -125,7 +124,7 @@ def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> N
     (slow_seat, slow), (_, quick) = seated(simulation, "slow"), seated(simulation, "quick")
     simulation.step()
     slow.is_congested = True
-    for seq in range(1, 30):
+    for seq in range(1, 15):
         slow_seat.push_input(step_input(seq, dx=1.0))
         simulation.step()
     assert slow.writes == 1
@@ -147,26 +146,102 @@ def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
     assert subscriber.told == ["slow"]
 
 
-def test_too_many_waiting_events_close_the_session() -> None:
+def test_too_many_waiting_events_close_the_connection() -> None:
     simulation = garden()
     seat, subscriber = seated(simulation)
     subscriber.is_congested = True
-    for _ in range(EVENTS_MAX + 1):
+    for _ in range(UNSENT_MAX + 1):
         seat.player.send("noise")
     assert "slow" in subscriber.told
-    assert len(seat.events) == EVENTS_MAX
+    subscriber.wire = None
+    subscriber.told.clear()
+    seat.player.send("noise")
+    assert subscriber.told == [], "while it is away, events are kept for it"
 
 
-def test_a_repeated_command_is_run_once_and_answered_alike() -> None:
+def slow_down(subscriber: Listening, simulation: Simulation, seconds: float) -> None:
+    subscriber.is_congested = True
+    for _ in range(round(seconds * Garden.tick_rate_hz)):
+        simulation.step()
+    subscriber.is_congested = False
+
+
+def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    _, quick = seated(simulation, "quick")
+
+    def updates_in(seconds: float, seq: int) -> tuple[int, int]:
+        writes, keyframes = subscriber.writes, simulation.counters.keyframes
+        for number in range(round(seconds * Garden.tick_rate_hz)):
+            seat.push_input(step_input(seq + number, dx=1 / 16))
+            simulation.step()
+        return subscriber.writes - writes, simulation.counters.keyframes - keyframes
+
+    assert updates_in(1, 1) == (20, 1)
+    slow_down(subscriber, simulation, 1.2)
+    assert subscriber.core.rate == Rate(1), "it is told when it can be written to, not before"
+    assert updates_in(1, 100) == (10, 0)
+    assert subscriber.core.rate == Rate(2)
+    slow_down(subscriber, simulation, 1.2)
+    assert updates_in(2, 200) == (2, 2), "a keyframe a second"
+    assert subscriber.core.rate == Rate(20, keyframes_only=True)
+    updates_in(3, 300)
+    assert subscriber.core.rate == Rate(2)
+    updates_in(3.1, 400)
+    assert subscriber.core.rate == Rate(1)
+    assert updates_in(1, 500) == (20, 0)
+    updates_in(3, 600)
+    assert seat.pace is None, "as if it had never been slow"
+    assert subscriber.core.world is not None
+    assert quick.core.world is not None
+    assert subscriber.core.world.checksum() == quick.core.world.checksum()
+    assert dict(simulation.counters.slow_clients) == {"coalesced": 1, "halved": 1, "keyframes": 1, "raised": 2}
+
+
+def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyframe() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    seat.push_input(step_input(1, dx=1.0))
+    simulation.step()
+    for away_ticks, wanted_keyframes in ((10, 0), (AGE_TICKS_MAX + 10, 1)):
+        assert subscriber.core.world is not None
+        last_tick, keyframes = subscriber.core.world.tick, simulation.counters.keyframes
+        subscriber.wire = None
+        seat.disconnected()
+        assert not seat.player.is_connected
+        for _ in range(away_ticks):
+            assert seat.player.entity is not None
+            seat.player.entity.x += 1 / 16
+            simulation.step()
+        subscriber.wire = subscriber
+        subscriber.core.world.settle()
+        seat.resumed("r", last_tick)
+        simulation.step()
+        assert simulation.counters.keyframes - keyframes == wanted_keyframes
+        assert x_of(subscriber) == seat.player.entity.x
+    assert subscriber.core.resyncs == subscriber.core.mismatches == 0
+
+
+def test_one_who_does_not_know_its_room_is_told_joined_again() -> None:
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    subscriber.wire = None
+    subscriber.core = ClientCore()
+    seat.disconnected()
+    subscriber.wire = subscriber
+    seat.resumed("", 0)
+    simulation.step()
+    assert x_of(subscriber) == 0.0
+
+
+def test_every_command_that_reaches_a_seat_is_run() -> None:
     simulation = garden()
     seat, _ = seated(simulation)
     plant = Command(7, "plant", msgspec.msgpack.encode({"x": 1.0}))
-    assert seat.command(plant) == seat.command(plant)
+    assert seat.command(plant).ok
     simulation.step()
     assert len(simulation.room.all_tables()[1]) == 1
-    for number in range(100, 100 + 2 * REPLIES_MAX):
-        seat.command(Command(number, "planted"))
-    assert len(seat._replies) == REPLIES_MAX
 
 
 def test_no_more_players_than_seats_and_none_twice() -> None:

@@ -1,0 +1,51 @@
+"""What a client's calls raise.
+
+ClientError            something the client cannot go on from by itself
+├── Disconnected       the connection is lost for good, or could not be made
+├── RefusedError       the server refused; `error` says why, and whether and when to come back
+├── CommandFailed      a command was answered with no
+└── SessionLost        the server did not keep the session: the client is in no room any more
+"""
+
+from __future__ import annotations
+
+from schemas.messages import Error, Reply
+
+
+class ClientError(Exception):
+    """Something the client cannot go on from by itself."""
+
+
+class Disconnected(ClientError):
+    """The connection is lost for good, or could not be made.
+
+    Args:
+        message: why.
+        may_return: whether trying again makes sense.
+        retry_after_s: when, as the server advised; 0 for no advice.
+    """
+
+    def __init__(self, message: str, *, may_return: bool = True, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.may_return = may_return
+        self.retry_after_s = retry_after_s
+
+
+class RefusedError(ClientError):
+    """The server refused; `error` says why, and whether and when to come back."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(f"{error.code.name}: {error.message}")
+        self.error = error
+
+
+class CommandFailed(ClientError):
+    """A command was answered with no."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"{reply.error.name}: {reply.message}")
+        self.reply = reply
+
+
+class SessionLost(ClientError):
+    """The server did not keep the session: the client is in no room any more; what was asked may have been done."""

@@ -1,0 +1,50 @@
+"""A token bucket: a rate with a burst. Pure; the time comes in.
+
+Taking is the caller's to write out (`bucket.level -= n`), because it is done for every message; only when the level
+falls below zero is `refill` asked, so the usual case reads no clock and makes no call.
+"""
+
+from __future__ import annotations
+
+
+class Bucket:
+    """Tokens that flow in at a steady rate.
+
+    Args:
+        per_second: the rate.
+        burst: the most that is held; it begins full.
+        now_s: seconds on any clock that does not run backwards.
+
+    Attributes:
+        level: what is left.
+    """
+
+    __slots__ = ("_at_s", "_burst", "_per_second", "level")
+
+    def __init__(self, per_second: float, burst: float, now_s: float) -> None:
+        self.level = burst
+        self._per_second = per_second
+        self._burst = burst
+        self._at_s = now_s
+
+    def refill(self, now_s: float) -> bool:
+        """Lets in what has come since it was asked last.
+
+        Returns:
+            Whether the level is not below zero.
+        """
+        self.level = min(self._burst, self.level + (now_s - self._at_s) * self._per_second)
+        self._at_s = now_s
+        return self.level >= 0
+
+    def take(self, now_s: float, count: float = 1) -> bool:
+        """Takes tokens if there are enough."""
+        self.refill(now_s)
+        if self.level < count:
+            return False
+        self.level -= count
+        return True
+
+    def seconds_until(self, count: float) -> float:
+        """How long it takes, from the last refill, until so many are there."""
+        return max(0.0, (count - self.level) / self._per_second)

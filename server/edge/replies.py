@@ -1,0 +1,45 @@
+"""The answers a session has given to commands: an id is a command's idempotency key as long as the session lives.
+
+Ids must grow. An answer that was pushed out of the table is gone, and so an id that is not above the highest of
+those cannot be told from one that was answered before: it is refused, and never run. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from schemas.messages import ErrorCode, Reply
+
+REPLIES_MAX = 256
+REPLY_BYTES_MAX = 256 * 1024
+
+
+class Replies:
+    """The last REPLIES_MAX answers, of at most REPLY_BYTES_MAX in all."""
+
+    __slots__ = ("_by_id", "_bytes", "_forgotten_id")
+
+    def __init__(self) -> None:
+        self._by_id: OrderedDict[int, Reply] = OrderedDict()
+        self._bytes = 0
+        self._forgotten_id = -1
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def find(self, id: int) -> Reply | None:
+        """What a command is to be answered without running it; None when it is new."""
+        reply = self._by_id.get(id)
+        if reply is None and id <= self._forgotten_id:
+            text = f"command {id} is too old: whether it was run is not remembered any more; ids must grow"
+            return Reply(id, ok=False, error=ErrorCode.COMMAND_TOO_OLD, message=text)
+        return reply
+
+    def keep(self, reply: Reply) -> None:
+        """Remembers an answer; the oldest are forgotten for it."""
+        self._by_id[reply.id] = reply
+        self._bytes += len(reply.payload)
+        while len(self._by_id) > 1 and (len(self._by_id) > REPLIES_MAX or self._bytes > REPLY_BYTES_MAX):
+            id, oldest = self._by_id.popitem(last=False)
+            self._bytes -= len(oldest.payload)
+            self._forgotten_id = max(self._forgotten_id, id)

@@ -1,0 +1,105 @@
+"""All sessions of a shard: found again by their resume tokens, ended when nobody came back in time."""
+
+from __future__ import annotations
+
+import hmac
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Literal
+
+from server.edge.counters import EdgeCounters
+from server.edge.session import Session
+from server.edge.tokens import digest_of, session_id_of
+from server.errors import AlreadyConnected
+
+
+class Sessions:
+    """The sessions of one shard, with and without a connection.
+
+    Args:
+        window_s: how long a session outlives its connection.
+        away_max: of so many sessions without a connection, the one that has been away for longest is ended.
+        same_player: see `EdgeSettings.same_player`.
+        counters: the edge's numbers, added to.
+    """
+
+    def __init__(
+        self,
+        *,
+        window_s: float,
+        away_max: int,
+        same_player: Literal["replace", "refuse", "allow"],
+        counters: EdgeCounters,
+    ) -> None:
+        self._window_s = window_s
+        self._away_max = away_max
+        self._same_player = same_player
+        self._counters = counters
+        self._by_id: dict[str, Session] = {}
+        self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
+        self._away: dict[Session, float] = {}  # since when; the longest away first
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_id.values()))
+
+    @property
+    def away_count(self) -> int:
+        """Sessions without a connection."""
+        return len(self._away)
+
+    def add(self, session: Session) -> None:
+        """Takes in a new session.
+
+        Raises:
+            AlreadyConnected: its player has one already, and the policy is to refuse.
+        """
+        others = self._by_player.get(session.player_id, set())
+        if others and self._same_player == "refuse":
+            raise AlreadyConnected("the player has a session already, and may have only one")
+        if self._same_player == "replace":
+            for other in list(others):
+                other.replace()
+        self._by_id[session.session_id] = session
+        self._by_player[session.player_id].add(session)
+        self._counters.sessions_opened += 1
+
+    def find(self, token: str) -> Session | None:
+        """The session that a resume token is good for; None for any other token."""
+        session = self._by_id.get(session_id_of(token))
+        given = digest_of(token)
+        if session is None:
+            return None
+        # Both are always compared, so that the time taken says nothing.
+        is_current = hmac.compare_digest(given, session.token_digest)
+        is_last = hmac.compare_digest(given, session.last_token_digest)
+        return session if is_current or is_last else None
+
+    def went_away(self, session: Session, now_s: float) -> None:
+        """It has lost its connection."""
+        self._away[session] = now_s
+        if len(self._away) > self._away_max:
+            next(iter(self._away)).end("too many sessions are away", counted_as="away_max")
+
+    def came_back(self, session: Session) -> None:
+        """It has a connection again."""
+        self._away.pop(session, None)
+
+    def ended(self, session: Session, counted_as: str) -> None:
+        """It is over."""
+        self._counters.ended[counted_as] += 1
+        self._away.pop(session, None)
+        self._by_id.pop(session.session_id, None)
+        ours = self._by_player[session.player_id]
+        ours.discard(session)
+        if not ours:
+            del self._by_player[session.player_id]
+
+    def sweep(self, now_s: float) -> None:
+        """Ends those that have been away for longer than the window."""
+        for session, since_s in list(self._away.items()):
+            if now_s - since_s < self._window_s:
+                break
+            session.end("away for too long", counted_as="away")

@@ -1,0 +1,87 @@
+"""A session's events: numbered, sent in order, and kept until its client is known to have them.
+
+    pushed -> unsent --a tick's write--> sent --acknowledged, or pushed out by newer ones--> forgotten
+                 ^------------------------'  a resume: what the client has not seen is sent again
+
+At most EVENTS_MAX events and EVENT_BYTES_MAX bytes are kept; above that the oldest are forgotten, and a client that
+comes back for them is told how many it has lost. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+from schemas.codec import encode_server
+from schemas.framing import binary_frame
+from schemas.messages import Event
+
+EVENTS_MAX = 512
+EVENT_BYTES_MAX = 256 * 1024
+UNSENT_MAX = 256
+"""More than this on a connection that stands: the client takes too little."""
+
+
+class Outbox:
+    """The events of one session.
+
+    Attributes:
+        last_number: of the newest event; 0 before the first.
+        unsent: how many wait for the next write.
+    """
+
+    __slots__ = ("_bytes", "_frames", "last_number", "unsent")
+
+    def __init__(self) -> None:
+        self.last_number = 0
+        self.unsent = 0
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether more waits to be sent than a client that listens leaves lying."""
+        return self.unsent > UNSENT_MAX
+
+    def push(self, name: str, payload: bytes) -> None:
+        """Adds an event under the next number."""
+        self.last_number += 1
+        frame = binary_frame(encode_server(Event(self.last_number, name, payload)))
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self.unsent += 1
+        while len(self._frames) > 1 and (len(self._frames) > EVENTS_MAX or self._bytes > EVENT_BYTES_MAX):
+            self._forget_oldest()
+
+    def take(self) -> bytes:
+        """The frames of all unsent events; they count as sent."""
+        data = b"".join(islice(self._frames, len(self._frames) - self.unsent, None))
+        self.unsent = 0
+        return data
+
+    def acknowledge(self, number: int) -> None:
+        """The client has everything up to `number`; a number that was not sent yet is cut to what was."""
+        sent = len(self._frames) - self.unsent
+        for _ in range(min(sent, number - self._first + 1)):
+            self._forget_oldest()
+
+    def rewind(self, last_seen: int) -> int:
+        """A client that has seen everything up to `last_seen` is back: the rest is unsent again.
+
+        Returns:
+            How many events it has lost for good.
+        """
+        self.acknowledge(last_seen)
+        self.unsent = len(self._frames)
+        return max(0, self._first - last_seen - 1)
+
+    @property
+    def _first(self) -> int:
+        return self.last_number - len(self._frames) + 1
+
+    def _forget_oldest(self) -> None:
+        self._bytes -= len(self._frames.popleft())
+        self.unsent = min(self.unsent, len(self._frames))

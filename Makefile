@@ -50,7 +50,7 @@ schemas-check: ## fails when schemas/generated is not what flatc makes, or a sch
 	done
 
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
-	@for name in bandwidth fanout; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
+	@for name in bandwidth fanout edge; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
 clean: ## removes what the other targets made
 	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

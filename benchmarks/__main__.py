@@ -17,6 +17,7 @@ class Name(StrEnum):
 
     BANDWIDTH = "bandwidth"
     FANOUT = "fanout"
+    EDGE = "edge"
 
 
 def main(

@@ -7,6 +7,8 @@ read. Frames are masked with a key of zeros, which costs the server what any key
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from ssl import SSLContext
 from typing import cast
 
 from schemas import SCHEMA_VERSION, SUBPROTOCOL
@@ -53,7 +55,9 @@ class RawClient(asyncio.Protocol):
             self.is_open.set_exception(exc or ConnectionResetError("refused"))
 
 
-async def open_clients(port: int, count: int, *, room_type: str = "") -> list[RawClient]:
+async def open_clients(
+    port: int, count: int, *, room_type: str = "", tls: SSLContext | None = None
+) -> list[RawClient]:
     """Connects `count` clients; with a room type they say Hello and Join."""
     loop = asyncio.get_running_loop()
     first = b""
@@ -63,7 +67,7 @@ async def open_clients(port: int, count: int, *, room_type: str = "") -> list[Ra
     for start in range(0, count, CONNECT_AT_ONCE):
         batch = []
         for _ in range(start, min(start + CONNECT_AT_ONCE, count)):
-            _, client = await loop.create_connection(lambda: RawClient(first), "127.0.0.1", port)
+            _, client = await loop.create_connection(lambda: RawClient(first), "127.0.0.1", port, ssl=tls)
             batch.append(client)
         await asyncio.wait_for(asyncio.gather(*(client.is_open for client in batch)), 20)
         clients += batch
@@ -85,6 +89,21 @@ async def send_inputs(
     Returns:
         How late each batch was sent, seconds.
     """
+
+    def frame(number: int) -> bytes:
+        return masked(encode_input(first_seq + number, 1, payload))
+
+    return await send_frames(clients, frame, rate_hz=rate_hz, seconds=seconds)
+
+
+async def send_frames(
+    clients: list[RawClient], frame: Callable[[int], bytes], *, rate_hz: float, seconds: float
+) -> list[float]:
+    """Sends frames from every client, evenly spread; `frame` makes the nth.
+
+    Returns:
+        How late each batch was sent, seconds.
+    """
     loop = asyncio.get_running_loop()
     batches = 20
     groups = [clients[index::batches] for index in range(batches)]
@@ -95,8 +114,8 @@ async def send_inputs(
         due = started + number * interval
         await asyncio.sleep(max(0.0, due - loop.time()))
         lateness.append(loop.time() - due)
-        frame = masked(encode_input(first_seq + number // batches, 1, payload))
+        data = frame(number // batches)
         for client in groups[number % batches]:
             if client.transport is not None:
-                client.transport.write(frame)
+                client.transport.write(data)
     return lateness

@@ -24,7 +24,7 @@ from schemas import SUBPROTOCOL
 from server.edge.closing import shortened
 from server.edge.counters import EdgeCounters
 from server.edge.proxies import BadProxyHeader, read_proxy_header
-from server.edge.splitter import Splitter
+from server.edge.splitter import FIN_BINARY, MASKED, Splitter
 
 REQUEST_BYTES_MAX = 32 * 1024
 _REQUEST_END = b"\r\n\r\n"
@@ -137,6 +137,8 @@ class Connection(asyncio.Protocol):
             is_fragmented=lambda: self._library.current_size is not None,
         )
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
@@ -150,13 +152,31 @@ class Connection(asyncio.Protocol):
         self._wants_proxy_header = self._owner.wants_proxy_header(self.address)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        self._counters.bytes_received += len(data)
-        self.heard_s = self._loop.time()
+        """Bytes from the client.
+
+        Nearly every read is one whole short binary frame and nothing else: a look at three things tells, and it is
+        unmasked here, without a call. Whatever else it is goes the long way.
+        """
+        size = len(data)
+        self._counters.bytes_received += size
+        self.heard_s = self._time()
+        if self._is_between_frames and 6 < size <= 131 and data[0] == FIN_BINARY and data[1] == MASKED | size - 6:
+            size -= 6
+            mask = (data[2:6] * (size // 4 + 1))[:size]
+            message = int.from_bytes(data[6:], "little") ^ int.from_bytes(mask, "little")
+            self.receiver.message_received(message.to_bytes(size, "little"))  # type: ignore[union-attr]
+        else:
+            self._bytes_received(data)
+
+    def _bytes_received(self, data: bytes) -> None:
+        self._is_between_frames = False
         if not self.is_open and self._library.state is State.CONNECTING:
             data = self._handshake(data)
         if data and self._transport is not None:
             self._splitter.feed(data)
+        self._is_between_frames = (
+            self.is_open and self._splitter.is_between_frames and self._library.current_size is None
+        )
 
     def eof_received(self) -> None:
         """The client will send no more; the transport closes itself after this."""
@@ -166,7 +186,7 @@ class Connection(asyncio.Protocol):
         """The transport is gone."""
         self._feed_eof()
         self._transport = None
-        self.is_open = False
+        self.is_open = self._is_between_frames = False
         self.write = _nowhere
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
@@ -290,6 +310,7 @@ class Connection(asyncio.Protocol):
         """Writes what the library wants to say; an empty piece means that it has said all."""
         self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
         self.write = self._transport.write if self.is_open and self._transport is not None else _nowhere
+        self._is_between_frames = self._is_between_frames and self.is_open
         for data in self._library.data_to_send():
             if self._transport is None:
                 return

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 FIN_BINARY = 0x82
-_MASKED = 0x80
-_SHORT_FRAME_BYTES_MAX = 6 + 125
+MASKED = 0x80
 
 
 class Splitter:
@@ -42,24 +41,13 @@ class Splitter:
         self._pending = b""
         self._is_given_up = False
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether everything that was fed has been given on, and what comes next begins a frame."""
+        return not self._pending and not self._is_given_up
+
     def feed(self, data: bytes) -> None:
         """Takes what was read; keeps at most one incomplete frame."""
-        size = len(data)
-        # Nearly every read is one whole short frame: a look at three things tells.
-        if (
-            size > 6
-            and data[0] == FIN_BINARY
-            and data[1] == _MASKED | size - 6
-            and size <= _SHORT_FRAME_BYTES_MAX
-            and not self._pending
-            and not self._is_given_up
-            and not self._is_fragmented()
-        ):
-            self._message(unmask(data[6:], data[2:6]))
-            return
-        self._feed(data)
-
-    def _feed(self, data: bytes) -> None:
         if self._is_given_up:
             self._library(data)
             return
@@ -76,7 +64,7 @@ class Splitter:
             elif length == 127:
                 start += 8
                 length = int.from_bytes(data[at + 2 : at + 10], "big")
-            if second < _MASKED or (size >= start and length > self._payload_max):
+            if second < MASKED or (size >= start and length > self._payload_max):
                 self._is_given_up = True
                 self._library(data[at:])
                 return

@@ -1,14 +1,24 @@
-"""The splitter and the library together give what the library alone gives, however the bytes are cut."""
+"""A connection of ours gives what the library alone gives, however the bytes are cut: messages, answers, the close.
+
+That is the fast path for whole short frames, the splitter, and the library behind them, with every hand-over between
+the three.
+"""
 
 from __future__ import annotations
+
+import asyncio
+import atexit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
 from websockets.protocol import SERVER, Protocol
 
-from server.edge.splitter import Splitter, unmask
+from server.edge.connection import Connection, Receiver, Refusal
+from server.edge.counters import EdgeCounters
+from server.edge.splitter import unmask
 
 PAYLOAD_BYTES_MAX = 70_000
 
@@ -56,8 +66,8 @@ streams = st.tuples(
 )
 
 
-class Side:
-    """A library, with or without the splitter before it."""
+class Alone:
+    """The library, and nothing before it."""
 
     def __init__(self) -> None:
         self.library = Protocol(SERVER, max_size=PAYLOAD_BYTES_MAX)
@@ -76,32 +86,87 @@ class Side:
                     self.messages.append(b"".join(self._parts))
 
     @property
-    def ended(self) -> object:
+    def result(self) -> object:
         return self.library.close_sent, self.library.state, b"".join(self.library.data_to_send())
 
 
-def is_open(side: Side) -> bool:
-    return side.library.state.name == "OPEN"
+class Together:
+    """A connection of ours: its owner, its receiver, and the transport below it."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.written: list[bytes] = []
+        self.connection = Connection(
+            message_bytes_max=PAYLOAD_BYTES_MAX,
+            write_buffer_bytes_max=1,
+            counters=EdgeCounters(),
+            owner=self,
+            accepted_s=0.0,
+        )
+        self.connection.connection_made(self)  # type: ignore[arg-type]
+        self.connection.data_received(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n\r\n"
+        )
+        assert self.connection.is_open
+        self.written.clear()
+
+    def feed(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    @property
+    def result(self) -> object:
+        library = self.connection._library
+        return library.close_sent, library.state, b"".join(self.written)
+
+    # what a transport has
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+    def close(self) -> None: ...
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("here", 1)
+
+    # what an owner has
+    def wants_proxy_header(self, address: str) -> bool:
+        return False
+
+    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> Receiver:
+        return self
+
+    def ended(self, connection: Connection) -> None: ...
+
+    # what a receiver has
+    def message_received(self, data: bytes, /) -> None:
+        self.messages.append(data)
+
+    def text_received(self) -> None:
+        self.messages.append(b"text")
+
+    def swept(self, now_s: float) -> None: ...
+    def connection_ended(self, connection: Connection) -> None: ...
 
 
-def both(data: bytes, pieces: list[bytes]) -> tuple[Side, Side]:
-    """The library alone, fed at once; and with the splitter before it, fed piece by piece."""
-    alone, together = Side(), Side()
+LOOP = asyncio.new_event_loop()
+atexit.register(LOOP.close)
+
+
+def both(data: bytes, pieces: list[bytes]) -> tuple[Alone, Together]:
+    """The library alone, fed at once; and a connection of ours, fed piece by piece."""
+
+    async def feed() -> Together:
+        together = Together()
+        for piece in pieces:
+            together.feed(piece)
+        return together
+
+    alone = Alone()
     alone.feed(data)
-
-    def message(payload: bytes) -> None:
-        if is_open(together):  # as a connection does: nothing is heard after a close
-            together.messages.append(payload)
-
-    splitter = Splitter(
-        payload_bytes_max=PAYLOAD_BYTES_MAX,
-        message=message,
-        library=together.feed,
-        is_fragmented=lambda: together.library.current_size is not None,
-    )
-    for piece in pieces:
-        splitter.feed(piece)
-    return alone, together
+    return alone, LOOP.run_until_complete(feed())
 
 
 @given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())
@@ -117,7 +182,7 @@ def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
         at += size
     alone, together = both(data, pieces)
     assert together.messages == alone.messages
-    assert together.ended == alone.ended
+    assert together.result == alone.result
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 1 << 20])
@@ -128,16 +193,31 @@ def test_every_bad_frame_cut_at_every_size_ends_as_the_library_ends_it(last: byt
         size = 997  # a read a byte of a large frame shows nothing new
     alone, together = both(data, [data[at : at + size] for at in range(0, len(data), size)])
     assert together.messages == alone.messages
-    assert together.ended == alone.ended
+    assert together.result == alone.result
 
 
 def test_a_whole_frame_in_the_middle_of_a_fragmented_message_is_the_librarys_to_refuse() -> None:
     pieces = [frame(2, b"first", fin=False), frame(2, b"in between"), frame(0, b"last")]
     alone, together = both(b"".join(pieces), pieces)
-    assert (together.messages, together.ended) == (alone.messages, alone.ended)
+    assert (together.messages, together.result) == (alone.messages, alone.result)
     assert together.messages == []
 
 
 @given(st.binary(max_size=600), masks)
 def test_unmasking_is_the_rfcs_exclusive_or(payload: bytes, mask: bytes) -> None:
     assert unmask(payload, mask) == bytes(octet ^ mask[place % 4] for place, octet in enumerate(payload))
+
+
+def test_what_looks_like_a_frame_in_the_middle_of_another_is_not_taken_for_one() -> None:
+    inner = frame(2, b"looks like a frame")
+    outer = frame(2, b"0123" + inner, mask=b"\0\0\0\0")
+    pieces = [outer[: -len(inner)], inner, frame(2, b"after")]
+    alone, together = both(b"".join(pieces), pieces)
+    assert together.messages == alone.messages == [b"0123" + inner, b"after"]
+
+
+def test_an_unmasked_frame_whose_read_has_the_length_of_a_masked_one_is_refused() -> None:
+    piece = frame(2, b"unmasked", mask=None) + b"more"
+    alone, together = both(piece, [piece])
+    assert (together.messages, together.result) == (alone.messages, alone.result)
+    assert together.messages == []

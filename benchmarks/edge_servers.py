@@ -1,0 +1,245 @@
+"""The servers that `edge` compares: each writes frames to all its connections when told to, and counts what it hears.
+
+python -m benchmarks.edge_servers SUBJECT PORT FRAME_BYTES COUNT_FILE [CERTIFICATE KEY]
+
+SIGUSR1 switches the writing on and off; SIGUSR2 writes the count of messages heard to COUNT_FILE. The writing goes
+like a shard's: the connections are split into GROUPS, whose turns are spread over the tick interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.http11 import Request
+from websockets.typing import Subprotocol
+
+from schemas import SUBPROTOCOL
+from schemas.framing import binary_frame
+from server.edge.connection import Connection, Receiver, Refusal
+from server.edge.counters import EdgeCounters
+from server.edge.door import Door
+from server.edge.settings import EdgeSettings
+
+GROUPS = 20
+TICK_RATE_HZ = 20.0
+
+
+class Subject:
+    """What all servers have: members in groups, and a count."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Any]] = [[] for _ in range(GROUPS)]
+        self.heard = 0
+
+    def add(self, member: Any) -> None:
+        """A connection is open."""
+        min(self.groups, key=len).append(member)
+
+    async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
+        """Begins to listen; what it gives is kept alive."""
+        raise NotImplementedError
+
+    def write(self, members: list[Any], frame: bytes) -> None:
+        """Writes one frame to each."""
+        raise NotImplementedError
+
+
+class Bare(Subject):
+    """A bare asyncio protocol: answers the handshake, writes prebuilt frames, counts reads and throws them away."""
+
+    async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
+        return await asyncio.get_running_loop().create_server(lambda: BareProtocol(self), "127.0.0.1", port, ssl=tls)
+
+    def write(self, members: list[Any], frame: bytes) -> None:
+        for transport in members:
+            transport.write(frame)
+
+
+class BareProtocol(asyncio.Protocol):
+    """One connection of `Bare`."""
+
+    def __init__(self, subject: Bare) -> None:
+        self._subject = subject
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not data.startswith(b"GET"):
+            self._subject.heard += 1
+            return
+        key = re.findall(rb"Sec-WebSocket-Key: (\S+)", data)[0]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        assert self._transport is not None
+        self._transport.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        self._subject.add(self._transport)
+
+
+class Tickwire(Subject):
+    """The edge's door and connections, with a receiver that counts."""
+
+    async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
+        counters = EdgeCounters()
+        settings = EdgeSettings(handshakes_per_second_max=10_000.0)
+        loop = asyncio.get_running_loop()
+
+        def make(accepted_s: float) -> Connection:
+            return Connection(
+                message_bytes_max=settings.message_bytes_max,
+                write_buffer_bytes_max=settings.write_buffer_bytes_max,
+                counters=counters,
+                owner=self,
+                accepted_s=accepted_s,
+            )
+
+        self._tasks: set[asyncio.Task[None]] = set()
+
+        def spawn(work: Any, name: str) -> asyncio.Task[None]:
+            task: asyncio.Task[None] = loop.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return task
+
+        door = Door(settings, counters=counters, make=make, spawn=spawn)
+        door.open("127.0.0.1", port, tls)
+        return door
+
+    def write(self, members: list[Any], frame: bytes) -> None:
+        for connection in members:
+            connection.write(frame)
+
+    def wants_proxy_header(self, address: str) -> bool:
+        return False
+
+    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> Receiver:
+        self.add(connection)
+        return Counting(self)
+
+    def ended(self, connection: Connection) -> None: ...
+
+
+class Counting:
+    """Counts messages."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def message_received(self, data: bytes, /) -> None:
+        self._subject.heard += 1
+
+    def text_received(self) -> None: ...
+    def swept(self, now_s: float) -> None: ...
+    def connection_ended(self, connection: Connection) -> None: ...
+
+
+class Websockets(Subject):
+    """websockets' own asyncio server: its receive loop, and its broadcast."""
+
+    async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
+        async def handle(connection: ServerConnection) -> None:
+            self.add(connection)
+            async for _ in connection:
+                self.heard += 1
+
+        return await serve_websockets(
+            handle,
+            "127.0.0.1",
+            port,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,
+            ping_interval=None,
+            ssl=tls,
+        )
+
+    def write(self, members: list[Any], frame: bytes) -> None:
+        broadcast(members, frame[2:])
+
+
+class Picows(Subject):
+    """picows, a WebSocket library in Cython."""
+
+    async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
+        import picows
+
+        subject = self
+
+        class Listener(picows.WSListener):
+            def on_ws_connected(self, transport: Any) -> None:
+                subject.add(transport)
+
+            def on_ws_frame(self, transport: Any, frame: Any) -> None:
+                subject.heard += 1
+
+        self._binary = picows.WSMsgType.BINARY
+        return await picows.ws_create_server(lambda request: Listener(), "127.0.0.1", port, ssl=tls)
+
+    def write(self, members: list[Any], frame: bytes) -> None:
+        payload = frame[2:]
+        for transport in members:
+            transport.send(self._binary, payload)
+
+
+SUBJECTS: dict[str, Callable[[], Subject]] = {
+    "bare writer": Bare,
+    "tickwire": Tickwire,
+    "websockets": Websockets,
+    "picows": Picows,
+}
+
+
+async def serve(subject: Subject, port: int, frame_bytes: int, count_file: Path, tls: ssl.SSLContext | None) -> None:
+    """Serves until it is ended."""
+    loop = asyncio.get_running_loop()
+    keep = await subject.serve(port, tls)
+    frame = binary_frame(bytes(frame_bytes - 2))
+    interval = 1 / TICK_RATE_HZ
+    is_writing = False
+
+    def switch() -> None:
+        nonlocal is_writing
+        is_writing = not is_writing
+
+    def tick(group: int, due: float) -> None:
+        if is_writing:
+            subject.write(subject.groups[group], frame)
+        loop.call_at(due + interval, tick, group, due + interval)
+
+    def count() -> None:
+        count_file.write_text(str(subject.heard))
+
+    loop.add_signal_handler(signal.SIGUSR1, switch)
+    loop.add_signal_handler(signal.SIGUSR2, count)
+    now = loop.time()
+    for group in range(GROUPS):
+        due = now + interval * group / GROUPS
+        loop.call_at(due, tick, group, due)
+    await asyncio.Event().wait()
+    del keep
+
+
+if __name__ == "__main__":
+    name, port, frame_bytes, count_file, *files = sys.argv[1:]
+    context = None
+    if files:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(files[0], files[1])
+    uvloop.run(serve(SUBJECTS[name](), int(port), int(frame_bytes), Path(count_file), context))

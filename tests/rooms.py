@@ -86,4 +86,38 @@ class Duel(Garden):
     durable = False
 
 
-ROOMS = {"garden": Garden, "duel": Duel}
+class Diary(Garden):
+    """A garden that writes down what happens to its player."""
+
+    room_type = "diary"
+    durable = False
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        super().on_create(options)
+        self.runs: list[int] = []
+        self.noted: list[str] = []
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        super().on_join(player, options)
+        self.noted.append("join")
+
+    def on_disconnect(self, player: Player) -> None:
+        self.noted.append("disconnect")
+
+    def on_resume(self, player: Player) -> None:
+        self.noted.append("resume")
+
+    def on_leave(self, player: Player) -> None:
+        super().on_leave(player)
+        self.noted.append("leave")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        """Runs are written down; `say` also sends the payload back as an event, as often as `times`."""
+        self.runs.append(payload)
+        if name == "say":
+            for _ in range(payload["times"]):
+                player.send("said", payload["what"])
+        return [payload, len(self.runs)]
+
+
+ROOMS = {"garden": Garden, "duel": Duel, "diary": Diary}

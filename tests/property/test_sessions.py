@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -31,38 +31,11 @@ from server.rooms.counters import RoomCounters
 from server.rooms.ports import Subscriber
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation, create
-from tests.rooms import Garden
+from tests.rooms import Diary
 
 LIVES = 10_000
 LIVES_A_TEST = 500
 STEPS = 40
-
-
-class Diary(Garden):
-    """A garden that writes down what happens to its player."""
-
-    room_type = "diary"
-    durable = False
-    tick_rate_hz = 20.0
-
-    def on_create(self, options: Mapping[str, Any]) -> None:
-        super().on_create(options)
-        self.runs: list[int] = []
-        self.noted: list[str] = []
-
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
-        super().on_join(player, options)
-        self.noted.append("join")
-
-    def on_disconnect(self, player: Player) -> None:
-        self.noted.append("disconnect")
-
-    def on_resume(self, player: Player) -> None:
-        self.noted.append("resume")
-
-    def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        self.runs.append(payload)
-        return [payload, len(self.runs)]
 
 
 class Around:

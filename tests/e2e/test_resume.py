@@ -1,0 +1,345 @@
+"""A session outlives its connections: what was missed comes once and in order, and nothing is run twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from client.aio import Client, ConnectionState, connect
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
+from schemas.codec import decode_server, encode_client
+from schemas.messages import (
+    Command,
+    Error,
+    ErrorCode,
+    Event,
+    Goodbye,
+    Hello,
+    Input,
+    Join,
+    Joined,
+    Message,
+    Ping,
+    Pong,
+    Reply,
+    ServerMessage,
+    StateFrame,
+    Welcome,
+)
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.edge.replies import REPLIES_MAX
+from server.edge.settings import EdgeSettings
+from server.rooms.outbox import EVENTS_MAX
+from server.shard import Shard
+from tests.rooms import Diary
+from tests.shards import running
+from tests.waiting import eventually
+
+SECRET = "a secret of at least thirty-two characters"
+
+
+class Raw:
+    """A WebSocket with messages, and no client behind it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    async def say(self, *messages: Message) -> None:
+        for message in messages:
+            await self.socket.send(encode_client(message))
+
+    async def next(self, kind: type[Any]) -> Any:
+        """The next message of a kind; others are passed over."""
+        async with asyncio.timeout(5):
+            while True:
+                message = await self.any()
+                if isinstance(message, kind):
+                    return message
+
+    async def any(self) -> ServerMessage:
+        data = await self.socket.recv()
+        assert isinstance(data, bytes)
+        return decode_server(data)
+
+    async def close_code(self) -> int | None:
+        async with asyncio.timeout(5):
+            try:
+                while True:
+                    await self.socket.recv()
+            except ConnectionClosed:
+                return self.socket.close_code
+
+    def cut(self) -> None:
+        self.socket.transport.abort()
+
+
+@asynccontextmanager
+async def raw(shard: Shard, hello: Hello) -> AsyncIterator[tuple[Raw, Welcome]]:
+    async with open_websocket(
+        shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None, close_timeout=1
+    ) as socket:
+        made = Raw(socket)
+        await made.say(hello)
+        yield made, await made.next(Welcome)
+
+
+def hello(**changes: Any) -> Hello:
+    return Hello(SCHEMA_VERSION, "test", **changes)
+
+
+def back(welcome: Welcome, **changes: Any) -> Hello:
+    return hello(resume_token=welcome.resume_token, **changes)
+
+
+def diary_of(shard: Shard) -> Diary:
+    (simulation,) = shard.host
+    assert isinstance(simulation.room, Diary)
+    return simulation.room
+
+
+async def test_a_client_whose_connection_breaks_plays_on_and_the_room_is_told(shard: Shard) -> None:
+    async with connect(shard.url) as client, connect(shard.url) as other:
+        me = (await client.join("diary")).entity
+        await other.join("diary")
+        for number in range(5):
+            await client.drop()
+            answer = await client.command("say", {"what": number, "times": 3})
+            assert answer[1] == number + 1
+        await client.wait_for(lambda: len([e for e in client.events if e.name == "said"]) == 15)
+        said = [msgspec.msgpack.decode(event.payload) for event in client.events if event.name == "said"]
+        assert said == [number for number in range(5) for _ in range(3)]
+        sent = await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda: client.core.acknowledged_seq >= sent)
+        assert client.world.table("walkers").entity(me)["x"] == 1.0
+        await other.wait_for(lambda: other.world.table("walkers").entity(me)["x"] == 1.0)
+        assert (client.resumes, client.sessions_lost) == (5, 0)
+        assert client.core.mismatches == client.core.resyncs == client.core.events_missed == 0
+        noted = diary_of(shard).noted
+        assert noted[2:] == ["disconnect", "resume"] * 5
+        assert len(diary_of(shard).runs) == 5
+    assert shard.listener.counters.resumes == {"resumed": 5}
+
+
+async def test_a_resume_gets_a_delta_from_the_tick_it_names_or_a_keyframe(shard: Shard) -> None:
+    async with connect(shard.url) as mover:
+        await mover.join("diary")
+
+        async def move() -> None:
+            while True:
+                await mover.send_input({"dx": 1 / 64})
+                await asyncio.sleep(0.02)
+
+        moving = asyncio.create_task(move())
+        async with raw(shard, hello()) as (first, welcome):
+            await first.say(Join("diary"))
+            joined = await first.next(Joined)
+            for _ in range(5):
+                frame = await first.next(StateFrame)
+            first.cut()
+        async with raw(shard, back(welcome, room_id=joined.room_id, last_tick=frame.tick)) as (second, welcome):
+            assert (welcome.generation, welcome.room_id) == (2, joined.room_id)
+            delta = await second.next(StateFrame)
+            assert delta.tick - delta.age == frame.tick
+            second.cut()
+        async with raw(shard, back(welcome, room_id=joined.room_id, last_tick=9999)) as (third, welcome):
+            assert (await third.next(StateFrame)).age == 0
+            third.cut()
+        async with raw(shard, back(welcome)) as (fourth, _):
+            assert (await fourth.next(Joined)).room_id == joined.room_id, "who does not know its room is told"
+            assert (await fourth.next(StateFrame)).age == 0
+        moving.cancel()
+
+
+async def test_a_newer_connection_takes_the_session_over_and_the_older_is_told_and_not_heard(shard: Shard) -> None:
+    async with raw(shard, hello()) as (older, welcome):
+        await older.say(Join("diary"), Ping(1))
+        await older.next(Joined)
+        older.socket.transport.pause_reading()  # it does not hear that it is replaced
+        async with raw(shard, back(welcome)) as (newer, again):
+            assert (again.session_id, again.generation) == (welcome.session_id, 2)
+            await newer.next(Joined)
+            await older.say(Command(9, "do"), Input(99, 0, b"\x00" * 4))
+            older.socket.transport.resume_reading()
+            assert (await older.next(Goodbye)).code is ErrorCode.REPLACED
+            assert await older.close_code() == 4501
+            await newer.say(Ping(2))
+            await newer.next(Pong)
+    assert diary_of(shard).runs == []
+    assert shard.listener.counters.closed["replaced"] == 1
+
+
+async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: Shard) -> None:
+    async with raw(shard, hello()) as (first, one):
+        first.cut()
+    async with raw(shard, back(one)) as (lost, two):  # as if this Welcome had never arrived
+        lost.cut()
+    async with raw(shard, back(one)) as (second, three):
+        assert (three.session_id, three.generation) == (one.session_id, 3)
+        await second.say(Ping(1, generation=3))
+        await second.next(Pong)
+        second.cut()
+    for used in (one, two):
+        async with raw(shard, back(used)) as (_, other):
+            assert other.session_id != one.session_id
+            assert other.generation == 1
+    async with raw(shard, back(three)) as (_, four):
+        assert four.session_id == one.session_id
+    async with raw(shard, hello(resume_token=f"{one.session_id}.guessed")) as (_, other):
+        assert other.session_id != one.session_id
+    assert shard.listener.counters.resumes == {"resumed": 3, "unknown": 3}
+
+
+async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_new(shard_settings: Settings) -> None:
+    edge = EdgeSettings(resume_window_s=0.3)
+    async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as keeper:
+        await keeper.join("diary")
+        async with raw(shard, hello()) as (first, welcome):
+            assert welcome.resume_window_ms == 300
+            await first.say(Join("diary"))
+            await first.next(Joined)
+            first.cut()
+        await eventually(lambda: diary_of(shard).noted[-2:] == ["disconnect", "leave"])
+        async with raw(shard, back(welcome)) as (_, again):
+            assert (again.generation, again.room_id) == (1, "")
+        assert shard.listener.counters.ended["away"] == 1
+
+
+async def test_a_repeated_command_is_answered_alike_and_one_too_old_is_not_run(shard: Shard) -> None:
+    async with raw(shard, hello()) as (first, welcome):
+        await first.say(Join("diary"))
+        await first.next(Joined)
+        await first.say(Command(5, "do", msgspec.msgpack.encode("once")))
+        reply = await first.next(Reply)
+        first.cut()
+    async with raw(shard, back(welcome)) as (second, _):
+        await second.say(Command(5, "do", msgspec.msgpack.encode("once")))
+        assert await second.next(Reply) == reply
+        for start in range(10, 10 + REPLIES_MAX, 64):
+            await second.say(*(Command(number, "do") for number in range(start, start + 64)))
+            await asyncio.sleep(1.0)  # the rate of messages is limited
+        await second.say(Command(5, "do", msgspec.msgpack.encode("once")), Command(7, "do"))
+        replies = []
+        async with asyncio.timeout(5):
+            while len(replies) < REPLIES_MAX + 2:
+                replies.append(await second.next(Reply))
+        assert [(r.id, r.error) for r in replies[-2:]] == [
+            (5, ErrorCode.COMMAND_TOO_OLD),
+            (7, ErrorCode.INTERNAL),
+        ], "7 is above all that were forgotten"
+        assert diary_of(shard).runs.count("once") == 1
+
+
+async def test_events_that_are_not_kept_any_more_are_told_of(shard: Shard) -> None:
+    async with raw(shard, hello()) as (first, welcome):
+        await first.say(Join("diary"))
+        await first.next(Joined)
+        first.cut()
+    await eventually(lambda: diary_of(shard).noted[-1] == "disconnect")
+    (player,) = diary_of(shard).players.values()
+    for number in range(EVENTS_MAX + 10):
+        player.send("noise", number)
+    async with raw(shard, back(welcome, last_event=1)) as (second, _):
+        error = await second.next(Error)
+        assert error.code is ErrorCode.RESYNC
+        events = [await second.next(Event) for _ in range(EVENTS_MAX)]
+        assert [event.number for event in events] == list(range(12, EVENTS_MAX + 12))
+
+
+async def test_a_join_goes_on_while_its_player_is_away(shard: Shard) -> None:
+    async with raw(shard, hello()) as (first, welcome):
+        await first.say(Join("diary"))
+        first.cut()
+    await eventually(lambda: bool(shard.host) and diary_of(shard).noted == ["join", "disconnect"])
+    async with raw(shard, back(welcome)) as (second, again):
+        assert again.room_id
+        assert (await second.next(Joined)).room_id == again.room_id
+
+
+async def test_a_room_that_closed_meanwhile_is_a_seat_lost(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        room_id = (await client.join("diary")).room_id
+        await client.drop()
+        shard.host.close(room_id, "over")
+        await client.wait_for(lambda: client.resumes == 1 and client.is_connected)
+        assert client.core.joined is None
+        assert client.state is ConnectionState.CONNECTED
+        await client.join("diary")
+
+
+def with_tokens(settings: Settings, **edge: Any) -> Settings:
+    auth = AuthSettings(secret=SECRET, guests=False)
+    return msgspec.structs.replace(settings, auth=auth, edge=EdgeSettings(**edge))
+
+
+def token_of(player: str) -> str:
+    return mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+
+
+async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Settings) -> None:
+    async with running(with_tokens(shard_settings)) as shard:
+        async with raw(shard, hello(token=token_of("alice"))) as (first, welcome):
+            first.cut()
+        async with raw(shard, back(welcome, token=token_of("mallory"))) as (_, other):
+            assert other.session_id != welcome.session_id
+        async with raw(shard, back(welcome, token=token_of("alice"))) as (_, again):
+            assert again.session_id == welcome.session_id
+        assert shard.listener.counters.resumes == {"other_player": 1, "resumed": 1}
+
+
+@pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
+async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, policy: Any) -> None:
+    async with (
+        running(with_tokens(shard_settings, same_player=policy)) as shard,
+        raw(shard, hello(token=token_of("alice"))) as (first, _),
+        open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket,
+    ):
+        second = Raw(socket)
+        await second.say(hello(token=token_of("alice")))
+        answer = await second.next(Welcome | Error)
+        if policy == "refuse":
+            assert answer.code is ErrorCode.ALREADY_CONNECTED
+            assert await second.close_code() == 4503
+        else:
+            assert isinstance(answer, Welcome)
+        if policy == "replace":
+            assert (await first.next(Goodbye)).code is ErrorCode.REPLACED
+            assert await first.close_code() == 4501
+        else:
+            await first.say(Ping(3))
+            assert (await first.next(Pong)).client_time_us == 3
+
+
+async def test_a_client_of_the_schema_version_before_plays_as_ever(shard: Shard) -> None:
+    async with connect(shard.url) as other:
+        await other.join("diary")
+        async with raw(shard, Hello(1, "old")) as (old, _):
+            await old.say(Join("diary"))
+            await old.next(Joined)
+            await old.say(Command(1, "say", msgspec.msgpack.encode({"what": "hi", "times": 1})))
+            assert (await old.next(StateFrame)).age == 0
+            while (await old.next(Event)).name != "said":
+                pass
+            await old.say(Command(2, "nothing"), Ping(4))
+            assert (await old.next(Pong)).client_time_us == 4
+
+
+async def test_a_client_stays_away_for_good_when_it_is_told_to(shard_settings: Settings) -> None:
+    async with running(with_tokens(shard_settings)) as shard:
+        first = Client(shard.url, token=token_of("alice"))
+        await first.open()
+        async with connect(shard.url, token=token_of("alice")):
+            await eventually(lambda: first.state is ConnectionState.CLOSED)
+        assert first.close_code == 4501
+        await first.close()

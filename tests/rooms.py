@@ -120,4 +120,30 @@ class Diary(Garden):
         return [payload, len(self.runs)]
 
 
-ROOMS = {"garden": Garden, "duel": Duel, "diary": Diary}
+class Dots(Table):
+    """Things that never stand still, and never move alike."""
+
+    x = real(-1000, 1000, step=1 / 16)
+
+
+class Pulse(Room):
+    """Room for hundreds, and a world of which every tick has much to tell."""
+
+    room_type = "pulse"
+    seats = 600
+    checksum_ticks = 5
+    inputs = {"dx": real(-1, 1, step=1 / 64)}
+    dots: Dots
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        for _ in range(options.get("dots", 300)):
+            self.dots.spawn(x=0.0)
+
+    def on_tick(self, dt: float) -> None:
+        self.dots.x += self.random.uniform(-20, 20, len(self.dots))
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        return payload
+
+
+ROOMS = {"garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}

@@ -1,0 +1,96 @@
+"""A client that stops reading costs nobody else a tick, costs the server no memory, and ends with the right world."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.aio import Client
+from schemas.messages import Rate
+from server.config import Settings
+from server.edge.settings import EdgeSettings
+from server.rooms import pace
+from server.shard import Shard
+from tests.crowd import crowd
+from tests.shards import running
+from tests.waiting import eventually
+
+SMALL = EdgeSettings(send_buffer_bytes=4096, write_buffer_bytes_max=8192, messages_per_second_max=1000)
+FRAME_BYTES_MAX = 4096
+
+
+async def slow_client(shard: Shard) -> Client:
+    """A client in the crowd's room whose kernel takes little."""
+    client = Client(shard.url)
+    await client.open()
+    raw = transport_of(client).get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    await client.join("pulse", name="crowd")
+    await client.wait_for(lambda: client.ticks_received > 3)
+    return client
+
+
+def transport_of(client: Client) -> Any:
+    assert client._link is not None
+    return client._link._socket.transport
+
+
+def waiting_bytes(shard: Shard) -> int:
+    """The most that waits for any one client."""
+    connections = list(shard.listener._connections)
+    return max(c._transport.get_write_buffer_size() for c in connections if c._transport is not None)
+
+
+async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settings: Settings) -> None:
+    edge = msgspec.structs.replace(SMALL, write_buffer_bytes_max=8192)
+    async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard:
+        async with crowd(shard.listener.port, 200, dots=300) as watchers:
+            client = await slow_client(shard)
+            steps = shard.host.counters.slow_clients
+            transport_of(client).pause_reading()
+            most = 0
+            for rung in ("coalesced", "halved", "keyframes"):
+                while not steps[rung]:
+                    most = max(most, waiting_bytes(shard))
+                    await asyncio.sleep(0.05)
+            for _ in range(20):
+                most = max(most, waiting_bytes(shard))
+                await asyncio.sleep(0.05)
+            assert 8192 < most < 8192 + FRAME_BYTES_MAX, "no more than one frame above the mark"
+            transport_of(client).resume_reading()
+            await client.wait_for(lambda: client.core.rate.keyframes_only)
+            (simulation,) = shard.host
+            assert simulation.room.tick_rate_hz == 20
+            await client.wait_for(lambda: client.core.rate == Rate(1), 15)
+            assert steps["raised"] == 2
+            assert client.core.mismatches == client.core.resyncs == 0
+            assert client.resumes == 0, "it was never closed"
+            before = client.world.tick
+            await client.wait_for(lambda: client.world.tick >= before + 10)
+            assert max(watcher.ticks for watcher in watchers) - min(watcher.ticks for watcher in watchers) < 20
+            await client.close()
+        assert shard.host.counters.ticks_skipped == 0
+
+
+async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(
+    shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLOW_S_MAX", 1.0)
+    async with (
+        running(msgspec.structs.replace(shard_settings, edge=SMALL)) as shard,
+        crowd(shard.listener.port, 5),
+    ):
+        client = await slow_client(shard)
+        transport_of(client).pause_reading()
+        await eventually(lambda: shard.listener.counters.closed["slow_consumer"] == 1)
+        assert shard.host.counters.slow_clients["closed"] == 1
+        transport_of(client).resume_reading()
+        await client.wait_for(lambda: client.resumes == 1 and client.is_connected)
+        before = client.ticks_received
+        await client.wait_for(lambda: client.ticks_received > before + 10)
+        assert client.core.mismatches == client.core.resyncs == client.core.events_missed == 0
+        await client.close()

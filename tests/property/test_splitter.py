@@ -6,21 +6,12 @@ the three.
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import SERVER, Protocol
 
-from server.edge.connection import Connection, Receiver, Refusal
-from server.edge.counters import EdgeCounters
 from server.edge.splitter import unmask
-
-PAYLOAD_BYTES_MAX = 70_000
+from tests.fuzz.targets import PAYLOAD_BYTES_MAX, both
 
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = b"mask", reserved: int = 0) -> bytes:
@@ -64,109 +55,6 @@ bad = st.sampled_from(BAD)
 streams = st.tuples(
     st.lists(st.one_of(plain, plain, control, fragmented, text), max_size=8), st.lists(bad, max_size=1)
 )
-
-
-class Alone:
-    """The library, and nothing before it."""
-
-    def __init__(self) -> None:
-        self.library = Protocol(SERVER, max_size=PAYLOAD_BYTES_MAX)
-        self.messages: list[bytes] = []
-        self._parts: list[bytes] = []
-
-    def feed(self, data: bytes) -> None:
-        self.library.receive_data(data)
-        for event in self.library.events_received():
-            assert isinstance(event, Frame)
-            if event.opcode in (Opcode.TEXT, Opcode.BINARY):
-                self._parts = []
-            if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._parts.append(bytes(event.data))
-                if event.fin:
-                    self.messages.append(b"".join(self._parts))
-
-    @property
-    def result(self) -> object:
-        return self.library.close_sent, self.library.state, b"".join(self.library.data_to_send())
-
-
-class Together:
-    """A connection of ours: its owner, its receiver, and the transport below it."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.written: list[bytes] = []
-        self.connection = Connection(
-            message_bytes_max=PAYLOAD_BYTES_MAX,
-            write_buffer_bytes_max=1,
-            counters=EdgeCounters(),
-            owner=self,
-            accepted_s=0.0,
-        )
-        self.connection.connection_made(self)  # type: ignore[arg-type]
-        self.connection.data_received(
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n\r\n"
-        )
-        assert self.connection.is_open
-        self.written.clear()
-
-    def feed(self, data: bytes) -> None:
-        self.connection.data_received(data)
-
-    @property
-    def result(self) -> object:
-        library = self.connection._library
-        return library.close_sent, library.state, b"".join(self.written)
-
-    # what a transport has
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def set_write_buffer_limits(self, high: int) -> None: ...
-    def close(self) -> None: ...
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("here", 1)
-
-    # what an owner has
-    def wants_proxy_header(self, address: str) -> bool:
-        return False
-
-    def screen(self, connection: Connection, request: Request) -> Refusal | None:
-        return None
-
-    def opened(self, connection: Connection, request: Request) -> Receiver:
-        return self
-
-    def ended(self, connection: Connection) -> None: ...
-
-    # what a receiver has
-    def message_received(self, data: bytes, /) -> None:
-        self.messages.append(data)
-
-    def text_received(self) -> None:
-        self.messages.append(b"text")
-
-    def swept(self, now_s: float) -> None: ...
-    def connection_ended(self, connection: Connection) -> None: ...
-
-
-LOOP = asyncio.new_event_loop()
-atexit.register(LOOP.close)
-
-
-def both(data: bytes, pieces: list[bytes]) -> tuple[Alone, Together]:
-    """The library alone, fed at once; and a connection of ours, fed piece by piece."""
-
-    async def feed() -> Together:
-        together = Together()
-        for piece in pieces:
-            together.feed(piece)
-        return together
-
-    alone = Alone()
-    alone.feed(data)
-    return alone, LOOP.run_until_complete(feed())
 
 
 @given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())

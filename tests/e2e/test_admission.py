@@ -1,0 +1,355 @@
+"""Who is let in, how fast, and from where; and what those who are in notice of it: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from benchmarks.certificates import make_certificate
+from client.aio import Disconnected, RefusedError, connect
+from client.link import open_link
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
+from schemas.codec import decode_server, encode_client
+from schemas.messages import Error, ErrorCode, Hello, Ping, Welcome
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.edge.settings import EdgeSettings
+from server.shard import Shard
+from tests.crowd import crowd, masked
+from tests.shards import running
+from tests.waiting import eventually
+
+SECRET = "a secret of at least thirty-two characters"
+OURS = [Subprotocol(SUBPROTOCOL)]
+
+
+def changed(settings: Settings, *, auth: AuthSettings | None = None, **edge: Any) -> Settings:
+    return msgspec.structs.replace(settings, auth=auth or AuthSettings(), edge=EdgeSettings(**edge))
+
+
+def token_for(player: str, ttl_s: float = 60) -> str:
+    return mint(AuthSettings(secret=SECRET), player, ttl_s=ttl_s, now_s=time.time())
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["", "rubbish", token_for("alice", -60)], ids=["none", "rubbish", "expired"])
+async def test_without_a_good_token_nobody_comes_in(shard_settings: Settings, token: str) -> None:
+    settings = changed(shard_settings, auth=AuthSettings(secret=SECRET, guests=False))
+    async with running(settings) as shard:
+        with pytest.raises(RefusedError) as refused:
+            async with connect(shard.url, token=token):
+                pass
+        assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+        assert not refused.value.error.retryable
+        assert shard.listener.counters.closed["unauthorized"] == 1
+        assert len(shard.listener.registry) == 0
+
+
+async def test_a_token_comes_in_hello_or_header_and_in_the_url_only_when_asked_for(shard_settings: Settings) -> None:
+    auth = AuthSettings(secret=SECRET, guests=False)
+    bearer = {"Authorization": f"Bearer {token_for('alice')}"}
+    for in_query in (False, True):
+        async with running(changed(shard_settings, auth=auth, token_in_query=in_query, same_player="allow")) as shard:
+            async with connect(shard.url, token=token_for("alice")):
+                assert {session.player_id for session in shard.listener.registry} == {"alice"}
+            for url, headers, wanted in (
+                (shard.url, bearer, Welcome),
+                (f"{shard.url}/?token={token_for('alice')}", {}, Welcome if in_query else Error),
+            ):
+                async with open_websocket(url, subprotocols=OURS, additional_headers=headers) as socket:
+                    await socket.send(encode_client(Hello(SCHEMA_VERSION)))
+                    answer = await socket.recv()
+                    assert isinstance(answer, bytes)
+                    assert isinstance(decode_server(answer), wanted)
+
+
+# -- where from -----------------------------------------------------------------------------------------------
+
+
+async def test_a_foreign_origin_is_refused_and_its_own_and_listed_ones_are_not(shard_settings: Settings) -> None:
+    async with running(changed(shard_settings, origins=["https://game.example"])) as shard:
+        own = shard.url.replace("ws://", "http://")
+        for origin in (None, own, "https://game.example"):
+            async with open_websocket(shard.url, subprotocols=OURS, origin=origin and Origin(origin)):
+                pass
+        with pytest.raises(InvalidStatus) as refused:
+            async with open_websocket(shard.url, subprotocols=OURS, origin=Origin("https://evil.example")):
+                pass
+        assert refused.value.response.status_code == 403
+        assert shard.listener.counters.refused["origin"] == 1
+
+
+async def test_limits_by_address_see_through_trusted_proxies_only(shard_settings: Settings) -> None:
+    for proxies, status in ((["127.0.0.0/8"], 101), ([], 429)):
+        settings = changed(shard_settings, trusted_proxies=proxies, connections_per_address_max=1)
+        async with (
+            running(settings) as shard,
+            open_websocket(shard.url, subprotocols=OURS, additional_headers={"X-Forwarded-For": "1.1.1.1"}),
+        ):
+            assert await _status(shard.url, {"X-Forwarded-For": "2.2.2.2"}) == status
+
+
+async def _status(url: str, headers: dict[str, str]) -> int:
+    try:
+        async with open_websocket(url, subprotocols=OURS, additional_headers=headers):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1111 2222\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x04\x57\x08\xae",
+    ],
+    ids=["version 1", "version 2"],
+)
+async def test_a_proxy_says_whom_it_speaks_for(shard_settings: Settings, header: bytes) -> None:
+    settings = changed(shard_settings, trusted_proxies=["127.0.0.0/8"], proxy_protocol=True)
+    async with running(settings) as shard:
+        request = (
+            f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+        ).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+        for at in range(len(header)):
+            writer.write(header[at : at + 1])
+            await asyncio.sleep(0)
+        writer.write(request)
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 101")
+        assert [connection.address for connection in shard.listener._connections] == ["1.2.3.4"]
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+        writer.write(request)
+        assert await _read_all(reader) == b"", "a proxy that says nothing is not believed to be one"
+        writer.close()
+        assert shard.listener.counters.refused["proxy_header"] == 1
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionResetError:
+        return b""
+
+
+# -- how fast -------------------------------------------------------------------------------------------------
+
+
+async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobody_a_tick(
+    shard_settings: Settings,
+) -> None:
+    async with (
+        running(changed(shard_settings, handshakes_per_second_max=150)) as shard,
+        crowd(shard.listener.port, 20),
+    ):
+        loop = asyncio.get_running_loop()
+        started, arrived = loop.time(), []
+
+        async def come(number: int) -> None:
+            async with connect(shard.url):
+                arrived.append(number)
+                await asyncio.sleep(0.1)
+
+        coming = [asyncio.create_task(come(number)) for number in range(300)]
+        await asyncio.gather(*coming)
+        assert loop.time() - started > 300 / 150 - 0.2, "no faster than the gate"
+        assert sorted(arrived) == list(range(300))
+        assert shard.listener.counters.handshakes == 320
+        assert not shard.listener.counters.refused
+
+
+async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings: Settings) -> None:
+    settings = changed(shard_settings, handshakes_per_second_max=10, gate_wait_s_max=1.0)
+    async with running(settings) as shard:
+        found: list[Any] = []
+
+        async def come() -> None:
+            try:
+                async with open_websocket(shard.url, subprotocols=OURS):
+                    found.append("in")
+            except InvalidStatus as refused:
+                found.append((refused.response.status_code, refused.response.headers["Retry-After"]))
+            except (InvalidHandshake, OSError, EOFError):
+                found.append("gone")  # the answer may be lost when the refusal comes before the request
+
+        await asyncio.gather(*(come() for _ in range(40)))
+        assert found.count("in") >= 10
+        assert shard.listener.counters.refused["gate"] == 40 - found.count("in") > 0
+        assert set(found) <= {"in", "gone", (503, "1")}
+
+
+async def test_the_asyncio_client_comes_again_when_it_is_told_to(shard_settings: Settings) -> None:
+    async with running(changed(shard_settings, connections_max=1)) as shard, connect(shard.url) as first:
+        with pytest.raises(Disconnected) as refused:
+            await open_link(shard.url, tls=None, timeout_s=5, on_message=_ignore, on_end=_ignore_end)
+        assert refused.value.may_return
+        assert refused.value.retry_after_s == 5
+        assert first.is_connected
+
+
+async def _ignore(data: bytes) -> None: ...
+
+
+async def _ignore_end() -> None: ...
+
+
+async def test_too_many_bytes_a_second_are_dropped(shard_settings: Settings) -> None:
+    settings = changed(shard_settings, bytes_per_second_max=1000)
+    async with (
+        running(settings) as shard,
+        open_websocket(shard.url, subprotocols=OURS) as socket,
+    ):
+        await socket.send(encode_client(Hello(SCHEMA_VERSION)))
+        for _ in range(30):
+            await socket.send(encode_client(Ping(7)))
+        async with asyncio.timeout(5):
+            while True:
+                data = await socket.recv()
+                assert isinstance(data, bytes)
+                message = decode_server(data)
+                if isinstance(message, Error):
+                    break
+        assert message.code is ErrorCode.RATE_LIMITED
+        assert message.retry_after_ms == 1000
+        assert shard.listener.counters.rejected["rate_limited"] > 0
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    return context
+
+
+async def test_a_changed_certificate_is_taken_into_use_and_drops_nobody(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    listen = msgspec.structs.replace(
+        shard_settings.listen, certificate=str(certificate), key=str(key), plaintext=False
+    )
+    async with running(msgspec.structs.replace(shard_settings, listen=listen)) as shard:
+        assert shard.url.startswith("wss://")
+        before = trusting(certificate)
+        async with connect(shard.url, tls=before) as client:
+            await client.join("garden")
+            make_certificate(tmp_path)
+            certificates = shard.listener.certificates
+            assert certificates is not None
+            await eventually(lambda: certificates.reloads == 1)
+            async with connect(shard.url, tls=trusting(certificate)) as other:
+                await other.join("garden")
+            with pytest.raises(Disconnected):
+                async with connect(shard.url, tls=before):
+                    pass
+            await client.command("planted")
+            assert (client.resumes, client.sessions_lost) == (0, 0)
+
+
+async def test_a_tls_handshake_that_never_ends_is_dropped(shard_settings: Settings, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    settings = changed(shard_settings, handshake_timeout_s=0.5, gate_wait_s_max=0.2)
+    listen = msgspec.structs.replace(settings.listen, certificate=str(certificate), key=str(key))
+    async with running(msgspec.structs.replace(settings, listen=listen)) as shard:
+        for data in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+            writer.write(data)
+            await _read_all(reader)
+            writer.close()
+        await eventually(lambda: shard.listener.connection_count == 0)
+        assert shard.listener.counters.refused["tls"] == 3
+
+
+# -- a shard under attack, and a crowd that plays on ----------------------------------------------------------
+
+
+@pytest.fixture
+async def attacked(shard_settings: Settings) -> Any:
+    settings = changed(shard_settings, handshake_timeout_s=1.0, gate_wait_s_max=0.9, close_timeout_s=0.5)
+    async with running(settings) as shard, crowd(shard.listener.port, 20):
+        yield shard
+
+
+async def test_slowloris_holds_nothing_up(attacked: Shard) -> None:
+    async def drip() -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", attacked.listener.port)
+        try:
+            for octet in b"GET / HTTP/1.1\r\nHost: x\r\nX-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa":
+                writer.write(bytes((octet,)))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            return
+        finally:
+            writer.close()
+
+    await asyncio.gather(*(drip() for _ in range(50)))
+    await eventually(lambda: attacked.listener.counters.refused["handshake_timeout"] == 50)
+    assert attacked.listener.connection_count == 20
+
+
+async def test_half_open_connections_are_dropped(attacked: Shard) -> None:
+    writers = [(await asyncio.open_connection("127.0.0.1", attacked.listener.port))[1] for _ in range(50)]
+    await eventually(lambda: attacked.listener.counters.refused["handshake_timeout"] == 50)
+    for writer in writers:
+        writer.close()
+    assert attacked.listener.connection_count == 20
+
+
+async def test_a_flood_of_connects_that_say_nothing_passes(attacked: Shard) -> None:
+    async def knock() -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", attacked.listener.port)
+        writer.transport.abort()
+
+    await asyncio.gather(*(knock() for _ in range(500)))
+    await eventually(lambda: attacked.listener.connection_count == 20 and not attacked.listener.waiting_count)
+    async with connect(attacked.url) as client:
+        await client.join("garden")
+
+
+async def test_a_flood_of_inputs_ends_for_who_sends_it(attacked: Shard) -> None:
+    async with open_websocket(attacked.url, subprotocols=OURS) as socket:
+        await socket.send(encode_client(Hello(SCHEMA_VERSION)))
+        await socket.recv()
+        for number in range(2000):
+            socket.transport.write(masked(encode_client(Ping(number))))
+        with suppress(ConnectionClosed):
+            while True:
+                await asyncio.wait_for(socket.recv(), 5)
+        assert socket.close_code == 1008
+    assert attacked.listener.counters.rejected["rate_limited"] > 100
+
+
+async def test_compression_is_not_taken_up_and_a_bomb_is_not_unpacked(attacked: Shard) -> None:
+    async with open_websocket(attacked.url, subprotocols=OURS, compression="deflate") as socket:
+        assert "permessage-deflate" not in str(socket.response.headers if socket.response else "")
+        bomb = b"\xc2\x85\0\0\0\0" + b"\xec\xc1\x01\x01\0"  # reserved bit 1: "this is compressed"
+        socket.transport.write(bomb)
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), 5)
+        assert socket.close_code == 1002
+
+
+async def test_a_header_of_a_megabyte_is_cut_off(attacked: Shard) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", attacked.listener.port)
+    writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000)
+    assert not (await _read_all(reader)).startswith(b"HTTP/1.1 101")
+    writer.close()
+    await eventually(lambda: attacked.listener.connection_count == 20)

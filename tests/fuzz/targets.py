@@ -1,0 +1,209 @@
+"""Things that take any bytes whatever, and must neither raise nor differ from their reference.
+
+Hypothesis runs them in every test run (tests/property/test_fuzz.py); `make fuzz` runs one of them under atheris for
+as long as one likes. A finding of either becomes an example there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+from contextlib import suppress
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import SERVER, Protocol
+
+from client.core import ClientCore
+from schemas.codec import decode_client, decode_server, encode_client
+from schemas.errors import MalformedMessage, UnknownMessage
+from schemas.framing import binary_frame
+from schemas.messages import Hello, Join
+from server.edge.connection import Connection, Receiver, Refusal
+from server.edge.counters import EdgeCounters
+from server.edge.settings import EdgeSettings
+from tests.lives import Around, Wire
+
+PAYLOAD_BYTES_MAX = 70_000
+
+
+class Alone:
+    """The library, and nothing before it."""
+
+    def __init__(self) -> None:
+        self.library = Protocol(SERVER, max_size=PAYLOAD_BYTES_MAX)
+        self.messages: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._is_text = False
+
+    def feed(self, data: bytes) -> None:
+        self.library.receive_data(data)
+        for event in self.library.events_received():
+            assert isinstance(event, Frame)
+            if event.opcode in (Opcode.TEXT, Opcode.BINARY):
+                self._parts, self._is_text = [], event.opcode is Opcode.TEXT
+            if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._parts.append(bytes(event.data))
+                if event.fin:
+                    self.messages.append(b"text" if self._is_text else b"".join(self._parts))
+
+    @property
+    def result(self) -> object:
+        return self.library.close_sent, self.library.state, b"".join(self.library.data_to_send())
+
+
+class Together:
+    """A connection of ours: its owner, its receiver, and the transport below it."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.written: list[bytes] = []
+        self.connection = Connection(
+            message_bytes_max=PAYLOAD_BYTES_MAX,
+            write_buffer_bytes_max=1,
+            counters=EdgeCounters(),
+            owner=self,
+            accepted_s=0.0,
+        )
+        self.connection.connection_made(self)  # type: ignore[arg-type]
+        self.connection.data_received(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n\r\n"
+        )
+        assert self.connection.is_open
+        self.written.clear()
+
+    def feed(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    @property
+    def result(self) -> object:
+        library = self.connection._library
+        return library.close_sent, library.state, b"".join(self.written)
+
+    # what a transport has
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+    def close(self) -> None: ...
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("here", 1)
+
+    # what an owner has
+    def wants_proxy_header(self, address: str) -> bool:
+        return False
+
+    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        return None
+
+    def opened(self, connection: Connection, request: Request) -> Receiver:
+        return self
+
+    def ended(self, connection: Connection) -> None: ...
+
+    # what a receiver has
+    def message_received(self, data: bytes, /) -> None:
+        self.messages.append(data)
+
+    def text_received(self) -> None:
+        self.messages.append(b"text")
+
+    def swept(self, now_s: float) -> None: ...
+    def connection_ended(self, connection: Connection) -> None: ...
+
+
+LOOP = asyncio.new_event_loop()
+atexit.register(LOOP.close)
+
+
+def both(data: bytes, pieces: list[bytes]) -> tuple[Alone, Together]:
+    """The library alone, fed at once; and a connection of ours, fed piece by piece."""
+
+    async def feed() -> Together:
+        together = Together()
+        for piece in pieces:
+            together.feed(piece)
+        return together
+
+    alone = Alone()
+    alone.feed(data)
+    return alone, LOOP.run_until_complete(feed())
+
+
+# -- targets --------------------------------------------------------------------------------------------------
+
+
+def frame_path(data: bytes) -> None:
+    """A client's byte stream: the connection gives what the library alone gives, cut as the first bytes say."""
+    cuts, stream = data[:8], data[8:]
+    pieces, at = [], 0
+    for size in cuts:
+        pieces.append(stream[at : at + size])
+        at += size
+    pieces.append(stream[at:])
+    alone, together = both(stream, pieces)
+    assert together.messages == alone.messages
+    assert together.result == alone.result
+
+
+def client_message(data: bytes) -> None:
+    """A client's message: refused in one of two ways, or read alike again once it is written."""
+    try:
+        message = decode_client(data)
+    except (MalformedMessage, UnknownMessage):
+        return
+    assert decode_client(encode_client(message)) == message
+
+
+def server_message(data: bytes) -> None:
+    """What a server says: the client's core takes it, or says that it is malformed."""
+    core = ClientCore()
+    for part in _parts(data):
+        with suppress(MalformedMessage):
+            core.receive(part, now_us=1)
+    with suppress(MalformedMessage, UnknownMessage):
+        decode_server(data)
+
+
+def session(data: bytes) -> None:
+    """A seated player who then says anything: a session answers, counts or closes, and the room ticks on."""
+
+    async def live() -> None:
+        around = Around(EdgeSettings())
+        wire = Wire(around)
+        wire.to_server.extend((encode_client(Hello(2)), encode_client(Join("diary"))))
+        for part in [b"", *_parts(data)]:
+            if part:
+                wire.to_server.append(part)
+            while wire.to_server:
+                wire.server_hears()
+            while around.tasks:
+                await asyncio.sleep(0)
+            around.simulation.step()
+        wire.server_sees_the_end()
+        around.simulation.step()
+
+    LOOP.run_until_complete(live())
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """Messages out of one text: each begins with its length."""
+    parts, at = [], 0
+    while at < len(data):
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return parts
+
+
+TARGETS = {target.__name__: target for target in (frame_path, client_message, server_message, session)}
+SAMPLES: dict[str, list[bytes]] = {
+    "frame_path": [b"\2\3\5\7\x0b\x0d\x11\x13" + b"\x82\x84maskdata\x89\x80mask\x02\x81maskx\x80\x81masky"],
+    "client_message": [
+        encode_client(Hello(2, "b", "t", "r", 1, 2, "room")),
+        encode_client(Join("diary", "n", "t", b"o")),
+    ],
+    "server_message": [binary_frame(b"")[1:]],
+    "session": [bytes((len(m),)) + m for m in (encode_client(Join("diary")), encode_client(Hello(2)))],
+}
+"""What a fuzzer starts from."""

@@ -1,0 +1,47 @@
+"""The fuzz targets, in every test run: random bytes, and good ones with some of them changed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.codec import encode_client
+from schemas.messages import CLIENT_BODY
+from tests.fuzz.targets import SAMPLES, TARGETS
+from tests.unit.test_schemas_codec import filled
+
+GOOD = {
+    **SAMPLES,
+    "client_message": [encode_client(filled(kind)) for kind in CLIENT_BODY],
+    "session": [bytes((len(m),)) + m for m in (encode_client(filled(kind)) for kind in CLIENT_BODY) if len(m) < 256],
+}
+
+
+FOUND = [
+    # A length that is too large is refused before its mask has come, as the library does.
+    ("frame_path", bytes.fromhex("023b05070b0d111382846d61736b0b0d111382ffffffff828461736b646174")),
+    # A frame of no known kind is refused before it is all there.
+    ("frame_path", bytes(8) + b"\x03\x80"),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_once_stays_mended(name: str, data: bytes) -> None:
+    TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@given(st.binary(max_size=600))
+def test_any_bytes_are_taken(name: str, data: bytes) -> None:
+    TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@given(st.data())
+def test_good_bytes_with_some_changed_are_taken(name: str, data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.sampled_from(GOOD[name]), min_size=1, max_size=4))
+    changed = bytearray(b"".join(parts))
+    for _ in range(data.draw(st.integers(0, 6))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    TARGETS[name](bytes(changed))

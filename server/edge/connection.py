@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 from schemas import SUBPROTOCOL
 from server.edge.closing import shortened
 from server.edge.counters import EdgeCounters
+from server.edge.masking import unmask
 from server.edge.proxies import BadProxyHeader, read_proxy_header
 from server.edge.splitter import FIN_BINARY, MASKED, Splitter
 
@@ -101,9 +102,35 @@ class Connection(asyncio.Protocol):
         was_opened: whether the handshake has succeeded.
         receiver: who is told of messages; may be set to somebody else at any time.
         address: the client's, as far as proxies are trusted.
-        heard_s: loop time when something last arrived.
+        has_spoken: whether something has arrived; taken back by whoever writes down when.
+        heard_s: loop time when that was last found true.
         closing_since_s: loop time since when we wait for the client to close; None before.
     """
+
+    __slots__ = (
+        "_counters",
+        "_fragments",
+        "_is_between_frames",
+        "_is_text",
+        "_library",
+        "_loop",
+        "_owner",
+        "_request",
+        "_splitter",
+        "_transport",
+        "_wants_proxy_header",
+        "_write_buffer_bytes_max",
+        "accepted_s",
+        "address",
+        "closing_since_s",
+        "has_spoken",
+        "heard_s",
+        "is_congested",
+        "is_open",
+        "receiver",
+        "was_opened",
+        "write",
+    )
 
     def __init__(
         self,
@@ -117,6 +144,7 @@ class Connection(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _nowhere
         self.is_open = False
         self.is_congested = False
+        self.has_spoken = False
         self.closing_since_s: float | None = None
         self.receiver: Receiver | None = None
         self.was_opened = False
@@ -137,7 +165,6 @@ class Connection(asyncio.Protocol):
             is_fragmented=lambda: self._library.current_size is not None,
         )
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
 
@@ -159,12 +186,9 @@ class Connection(asyncio.Protocol):
         """
         size = len(data)
         self._counters.bytes_received += size
-        self.heard_s = self._time()
+        self.has_spoken = True
         if self._is_between_frames and 6 < size <= 131 and data[0] == FIN_BINARY and data[1] == MASKED | size - 6:
-            size -= 6
-            mask = (data[2:6] * (size // 4 + 1))[:size]
-            message = int.from_bytes(data[6:], "little") ^ int.from_bytes(mask, "little")
-            self.receiver.message_received(message.to_bytes(size, "little"))  # type: ignore[union-attr]
+            self.receiver.message_received(unmask(data[6:], data[2:6]))  # type: ignore[union-attr]
         else:
             self._bytes_received(data)
 

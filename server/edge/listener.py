@@ -215,6 +215,8 @@ class Listener:
 
     def _look_after(self, connection: Connection, now_s: float) -> None:
         settings = self.settings
+        if connection.has_spoken:
+            connection.has_spoken, connection.heard_s = False, now_s
         if connection.closing_since_s is not None:
             if now_s - connection.closing_since_s > settings.close_timeout_s:
                 connection.abort()

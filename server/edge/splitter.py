@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from server.edge.masking import unmask
+
 FIN_BINARY = 0x82
 MASKED = 0x80
 _CONTROL = 0x08
@@ -87,10 +89,3 @@ def _is_wrong(first: int, second: int) -> bool:
     """Whether a frame that begins so can never be right. The library is told at once, as if it had read it itself."""
     is_large_control = first & _CONTROL and second & 0x7F > 125
     return second < MASKED or first not in _POSSIBLE_FIRST or bool(is_large_control)
-
-
-def unmask(payload: bytes, mask: bytes) -> bytes:
-    """A payload without its mask: RFC 6455, section 5.3. One long exclusive or is faster than any loop here."""
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")

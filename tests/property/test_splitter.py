@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.splitter import unmask
+from server.edge.masking import unmask
 from tests.fuzz.targets import PAYLOAD_BYTES_MAX, both
 
 

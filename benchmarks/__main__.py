@@ -18,6 +18,7 @@ class Name(StrEnum):
     BANDWIDTH = "bandwidth"
     FANOUT = "fanout"
     EDGE = "edge"
+    SOAK = "soak"
 
 
 def main(

@@ -16,7 +16,7 @@ from schemas.codec import encode_client, encode_input
 from schemas.messages import Hello, Join
 
 CONNECT_AT_ONCE = 50
-_REQUEST = (
+REQUEST = (
     f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
@@ -24,8 +24,11 @@ _REQUEST = (
 
 
 def masked(payload: bytes) -> bytes:
-    """A client's binary frame under a mask of zeros; payloads below 126 bytes."""
-    return bytes((0x82, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    """A client's binary frame under a mask of zeros."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x82, 0x80 | size, 0, 0, 0, 0)) + payload
+    return b"\x82\xfe" + size.to_bytes(2, "big") + b"\0\0\0\0" + payload
 
 
 class RawClient(asyncio.Protocol):
@@ -40,7 +43,7 @@ class RawClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.write(_REQUEST)
+        self.transport.write(REQUEST)
 
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)

@@ -63,4 +63,27 @@ class Fan(Room):
             self.movers.despawn(player.entity.id)
 
 
-ROOMS = {"fan": Fan}
+class Soak(Fan):
+    """A calmer fan that sends everybody numbered notes, and says how many commands of a player it has run."""
+
+    room_type = "soak"
+    tick_rate_hz = 10.0
+    seats = 60
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        super().on_join(player, options)
+        player.data["notes"] = player.data["runs"] = 0
+
+    def on_tick(self, dt: float) -> None:
+        super().on_tick(dt)
+        if self.tick % 10 == 0:
+            for player in self.players.values():
+                player.data["notes"] += 1
+                player.send("note", player.data["notes"])
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        player.data["runs"] += 1
+        return [payload, player.data["runs"]]
+
+
+ROOMS = {"fan": Fan, "soak": Soak}

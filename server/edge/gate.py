@@ -14,7 +14,9 @@ from typing import Generic, TypeVar
 from server.edge.buckets import Bucket
 
 SLOT_S = 0.02
-"""The gate opens so often while somebody waits; what passes at one time is a slot's worth."""
+"""The gate opens so often while somebody waits."""
+BURST_SLOTS = 2
+"""What passes at one time, at most, in slots: a gate that opens late must be able to make up for it."""
 
 Arrival = TypeVar("Arrival")
 
@@ -31,7 +33,7 @@ class Gate(Generic[Arrival]):
     def __init__(self, *, per_second: float, wait_s_max: float, now_s: float) -> None:
         self._per_second = per_second
         self._waiting_max = int(per_second * wait_s_max)
-        self._bucket = Bucket(per_second, max(1.0, per_second * SLOT_S), now_s)
+        self._bucket = Bucket(per_second, max(1.0, per_second * SLOT_S * BURST_SLOTS), now_s)
         self._waiting: deque[Arrival] = deque()
 
     def __len__(self) -> int:

@@ -1,0 +1,131 @@
+"""Buckets, the gate, the ladder, the table of replies: each limit by itself; time and ticks are plain numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.messages import ErrorCode, Reply
+from server.edge.buckets import Bucket
+from server.edge.gate import SLOT_S, Gate
+from server.edge.replies import REPLIES_MAX, REPLY_BYTES_MAX, Replies
+from server.rooms.pace import Pace, Rung
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 5)), max_size=100))
+def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple[float, int]]) -> None:
+    bucket = Bucket(10, 20, 0.0)
+    now_s, given_out = 0.0, 0.0
+    for pause_s, count in steps:
+        now_s += pause_s
+        given_out += count if bucket.take(now_s, count) else 0
+        assert given_out <= 20 + 10 * now_s + 1e-6
+
+
+def test_a_bucket_fills_up_to_its_burst_and_says_how_long_to_wait() -> None:
+    bucket = Bucket(10, 20, 0.0)
+    assert bucket.take(100.0, 20)
+    assert not bucket.take(100.0)
+    assert bucket.seconds_until(5) == pytest.approx(0.5)
+    assert not bucket.take(100.4, 5)
+    assert bucket.take(100.5, 5)
+
+
+def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
+    gate: Gate[int] = Gate(per_second=100, wait_s_max=1.0, now_s=0.0)
+    passed = [number for number in range(50) if gate.ask(number, 0.0)]
+    assert passed == [0, 1, 2, 3], "two slots' worth at once"
+    assert gate.wait_s == pytest.approx(0.46)
+    now_s = 0.0
+    while len(gate):
+        now_s += SLOT_S
+        passed += gate.open(now_s)
+    assert passed == list(range(50))
+    assert now_s == pytest.approx(0.46, abs=SLOT_S)
+
+
+def test_nobody_passes_those_who_wait() -> None:
+    gate: Gate[str] = Gate(per_second=100, wait_s_max=1.0, now_s=0.0)
+    for name in ("1", "2", "3", "4", "c"):
+        gate.ask(name, 0.0)
+    assert not gate.ask("late", 10.0), "there is room, but others were first"
+    assert list(gate.open(10.0)) == ["c", "late"]
+
+
+def test_a_full_gate_says_so() -> None:
+    gate: Gate[int] = Gate(per_second=100, wait_s_max=0.1, now_s=0.0)
+    for number in range(14):
+        assert not gate.is_full
+        gate.ask(number, 0.0)
+    assert gate.is_full
+    assert len(gate.clear()) == 10
+    assert len(gate) == 0
+
+
+def congest(pace: Pace, ticks: int) -> None:
+    for _ in range(ticks):
+        pace.was_congested()
+
+
+def clear(pace: Pace, ticks: int) -> None:
+    for _ in range(ticks):
+        pace.was_clear()
+
+
+def test_the_ladder_goes_down_by_congested_seconds_and_ends_in_a_close() -> None:
+    pace = Pace(20)
+    rungs = [pace.rung]
+    for _ in range(10):
+        congest(pace, 20)
+        rungs.append(pace.rung)
+    assert rungs[:4] == [Rung.FULL, Rung.HALVED, Rung.KEYFRAMES, Rung.KEYFRAMES]
+    assert pace.is_closed
+    assert not pace.was_congested(), "closed once"
+
+
+def test_a_hiccup_is_forgiven_and_a_clear_connection_climbs_back() -> None:
+    pace = Pace(20)
+    for _ in range(10):
+        congest(pace, 10)
+        clear(pace, 60)
+    assert pace.is_over
+    congest(pace, 40)
+    assert pace.rung is Rung.KEYFRAMES
+    clear(pace, 60)
+    assert pace.rung is Rung.HALVED
+    clear(pace, 59)
+    congest(pace, 1)
+    clear(pace, 59)
+    assert pace.rung is Rung.HALVED, "calm must be without a break"
+    clear(pace, 1)
+    assert pace.rung is Rung.FULL
+
+
+@pytest.mark.parametrize(("rung", "due"), [(Rung.FULL, 40), (Rung.HALVED, 20), (Rung.KEYFRAMES, 2)])
+def test_how_often_each_rung_is_due(rung: Rung, due: int) -> None:
+    pace = Pace(20)
+    congest(pace, 20 * rung)
+    assert pace.rung is rung
+    assert sum(pace.is_due(tick) for tick in range(40)) == due
+
+
+def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> None:
+    replies = Replies()
+    for number in range(1, REPLIES_MAX + 4):
+        assert replies.find(number) is None
+        replies.keep(Reply(number, ok=True))
+    assert len(replies) == REPLIES_MAX
+    assert replies.find(4) == Reply(4, ok=True)
+    for forgotten in (1, 3):
+        reply = replies.find(forgotten)
+        assert reply is not None
+        assert (reply.ok, reply.error) == (False, ErrorCode.COMMAND_TOO_OLD)
+    assert replies.find(0) is not None, "an id below those that were forgotten may have been one of them"
+
+
+def test_answers_take_no_more_than_so_many_bytes() -> None:
+    replies = Replies()
+    for number in range(100):
+        replies.keep(Reply(number, ok=True, payload=bytes(REPLY_BYTES_MAX // 8)))
+    assert len(replies) == 8

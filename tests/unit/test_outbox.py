@@ -1,0 +1,82 @@
+"""Events are numbered, sent once, kept until they are known to have arrived, and never more than so many."""
+
+from __future__ import annotations
+
+from schemas.codec import decode_server
+from schemas.messages import Event
+from server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
+
+
+def numbers(frames: bytes) -> list[int]:
+    found = []
+    while frames:
+        start = {126: 4, 127: 10}.get(frames[1], 2)
+        size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
+        event = decode_server(frames[start : start + size])
+        assert isinstance(event, Event)
+        found.append(event.number)
+        frames = frames[start + size :]
+    return found
+
+
+def filled(count: int, payload: bytes = b"") -> Outbox:
+    outbox = Outbox()
+    for _ in range(count):
+        outbox.push("e", payload)
+    return outbox
+
+
+def test_events_are_taken_once_and_in_order() -> None:
+    outbox = filled(3)
+    assert numbers(outbox.take()) == [1, 2, 3]
+    assert outbox.take() == b""
+    outbox.push("e", b"")
+    assert numbers(outbox.take()) == [4]
+
+
+def test_a_rewind_sends_again_what_was_not_seen() -> None:
+    outbox = filled(5)
+    outbox.take()
+    outbox.push("e", b"")
+    assert outbox.rewind(2) == 0
+    assert numbers(outbox.take()) == [3, 4, 5, 6]
+
+
+def test_what_is_acknowledged_is_forgotten_and_what_was_not_sent_is_not() -> None:
+    outbox = filled(3)
+    outbox.take()
+    outbox.push("e", b"")
+    outbox.acknowledge(2)
+    assert len(outbox) == 2
+    outbox.acknowledge(99)
+    assert (len(outbox), outbox.unsent) == (1, 1), "a client cannot have what it was never sent"
+    outbox.acknowledge(0)
+    assert numbers(outbox.take()) == [4]
+
+
+def test_the_oldest_are_forgotten_above_the_limit_and_counted_on_the_way_back() -> None:
+    outbox = filled(EVENTS_MAX + 7)
+    assert len(outbox) == EVENTS_MAX
+    assert outbox.rewind(3) == 4
+    assert numbers(outbox.take())[0] == 8
+
+
+def test_the_limit_is_of_bytes_too_but_the_newest_stays() -> None:
+    outbox = filled(10, bytes(EVENT_BYTES_MAX // 4))
+    assert 0 < len(outbox) < 5
+    outbox.push("e", bytes(2 * EVENT_BYTES_MAX))
+    assert len(outbox) == 1
+    assert outbox.rewind(0) == 10
+
+
+def test_too_many_unsent_are_overdue() -> None:
+    assert not filled(UNSENT_MAX).is_overdue
+    assert filled(UNSENT_MAX + 1).is_overdue
+
+
+def test_a_client_that_has_seen_more_than_there_was_gets_what_comes() -> None:
+    outbox = filled(2)
+    outbox.take()
+    assert outbox.rewind(1000) == 0
+    outbox.push("e", b"")
+    assert numbers(outbox.take()) == [3]

@@ -92,6 +92,7 @@ class ClientCore:
         self._command_id = 0
         self._event_number = 0
         self._generation = 0
+        self._attempt = 0
         self._unanswered: dict[int, bytes] = {}
         self._awaiting_keyframe: dict[int, int] = {}  # channel: the tick at which it was asked for
 
@@ -100,6 +101,7 @@ class ClientCore:
     def hello(self, *, build: str = "", token: str = "") -> bytes:
         """The first message on a connection: asks for the session that there was, if there was one."""
         self.outgoing.clear()
+        self._attempt += 1
         world = self.world if not self._awaiting_keyframe else None  # a world known to be wrong is no baseline
         return encode_client(
             Hello(
@@ -110,6 +112,7 @@ class ClientCore:
                 last_tick=world.tick if world is not None and self.resume_token else 0,
                 last_event=self._event_number if self.resume_token else 0,
                 room_id=self.joined.room_id if self.joined is not None and self.resume_token else "",
+                attempt=self._attempt,
             )
         )
 

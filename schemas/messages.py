@@ -86,6 +86,7 @@ class Hello(Message, frozen=True):
     last_tick: U32 = 0
     last_event: U32 = 0
     room_id: str = ""
+    attempt: U32 = 0
 
 
 class Join(Message, frozen=True):

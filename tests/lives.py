@@ -20,6 +20,7 @@ from client.core import ClientCore
 from client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from schemas.messages import Join, Redirect
 from server.edge.auth import Guests
+from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.counters import EdgeCounters
 from server.edge.greeting import Greeting
@@ -139,6 +140,10 @@ class Life:
         while self.around.tasks:
             await asyncio.sleep(0)
 
+    def not_replaced(self) -> None:
+        """What is left of an older connection never takes the session from the newest."""
+        assert self.wire is None or self.wire.closed_with != Closing.REPLACED
+
     # -- what may happen ------------------------------------------------------------------------------------
 
     def connect(self) -> None:
@@ -163,6 +168,13 @@ class Life:
         else:
             self.dead.append(wire)
 
+    def linger(self) -> None:
+        """Something that a dead connection had sent arrives only now: it may be a Hello."""
+        if self.dead:
+            wire = self.chance.choice(self.dead)
+            if wire.to_server:
+                wire.server_hears()
+
     def bury(self) -> None:
         """The server hears the last of a dead connection, and sees that it is dead."""
         if self.dead:
@@ -170,6 +182,7 @@ class Life:
             while wire.to_server and self.chance.random() < 0.8:
                 wire.server_hears()
             wire.server_sees_the_end()
+            self.not_replaced()
 
     def client_hears(self) -> None:
         if self.wire is not None and self.wire.to_client:
@@ -177,6 +190,7 @@ class Life:
                 self.hear(self.wire.to_client.popleft(), self.wire)
 
     def server_hears(self) -> None:
+        self.not_replaced()
         if self.wire is not None and self.wire.to_server:
             for _ in range(self.chance.randint(1, len(self.wire.to_server))):
                 self.wire.server_hears()
@@ -239,6 +253,7 @@ class Life:
             self.connect()
             assert self.wire is not None
             self.wire.is_congested = False
+            self.not_replaced()
             if not self.wire.is_open:
                 self.drop()
                 continue
@@ -277,7 +292,7 @@ ACTIONS = (
     + [Life.event] * 2
     + [Life.command] * 2
     + [Life.send_input] * 2
-    + [Life.drop, Life.drop, Life.bury, Life.ping, Life.grow, Life.congest]
+    + [Life.drop, Life.drop, Life.bury, Life.linger, Life.ping, Life.grow, Life.congest]
 )
 
 

@@ -87,7 +87,14 @@ class Hello(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def HelloStart(builder): builder.StartObject(7)
+    # Hello
+    def Attempt(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(18))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def HelloStart(builder): builder.StartObject(8)
 def HelloAddSchemaVersion(builder, schemaVersion): builder.PrependUint16Slot(0, schemaVersion, 0)
 def HelloAddBuild(builder, build): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(build), 0)
 def HelloAddToken(builder, token): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(token), 0)
@@ -95,6 +102,7 @@ def HelloAddResumeToken(builder, resumeToken): builder.PrependUOffsetTRelativeSl
 def HelloAddLastTick(builder, lastTick): builder.PrependUint32Slot(4, lastTick, 0)
 def HelloAddLastEvent(builder, lastEvent): builder.PrependUint32Slot(5, lastEvent, 0)
 def HelloAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
+def HelloAddAttempt(builder, attempt): builder.PrependUint32Slot(7, attempt, 0)
 def HelloEnd(builder): return builder.EndObject()
 
 

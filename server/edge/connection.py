@@ -216,6 +216,12 @@ class Connection(asyncio.Protocol):
         if receiver is not None:
             receiver.connection_ended(self)
         self._owner.ended(self)
+        # Connections come and go by the thousand: what refers to itself would wait for the collector, and make its
+        # pauses long.
+        self._splitter.close()
+        self._library.parser.close()
+        if self._library.parser_exc is not None:
+            self._library.parser_exc.__traceback__ = None
 
     def pause_writing(self) -> None:
         """More than `write_buffer_bytes_max` waits for the client."""

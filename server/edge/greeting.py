@@ -4,7 +4,8 @@
        └--too late, not Hello--> closed  └--refused--> closed
 
 Two Hellos of one session may be checked at the same time, and the later one be done first. So each takes the
-session's next generation when it arrives, and only a higher one than is in place is ever attached.
+session's next generation when it arrives, and only a higher one than is in place is ever attached. And one may arrive
+after a later one: its `attempt` gives it away.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Greeting:
         else:
             self._version = hello.schema_version
             session = self._sessions.find(hello.resume_token) if hello.resume_token else None
-            generation = session.reserve_generation() if session is not None else 0
+            generation = session.reserve_generation(hello.attempt) if session is not None else 0
             self._checking = self._around.spawn(self._check(hello, session, generation), "greeting")
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
@@ -160,7 +161,7 @@ class Greeting:
         if session is None:
             session = Session(identity, schema_version=hello.schema_version, around=self._around)
             self._sessions.add(session)
-            session.attach(self._connection, hello, session.reserve_generation())
+            session.attach(self._connection, hello, session.reserve_generation(hello.attempt))
         self._connection.receiver = session
         for data in self._early:
             session.message_received(data)

@@ -138,6 +138,7 @@ class Session:
 
     __slots__ = (
         "_around",
+        "_attempt",
         "_bytes",
         "_counters",
         "_dropped",
@@ -173,7 +174,7 @@ class Session:
         self._around = around
         self._counters = around.counters
         self._replies = Replies()
-        self._reserved = 0
+        self._reserved = self._attempt = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
         now_s = around.now_s()
@@ -186,8 +187,16 @@ class Session:
 
     # -- connections ----------------------------------------------------------------------------------------
 
-    def reserve_generation(self) -> int:
-        """The number of the next connection, in the order in which they asked."""
+    def reserve_generation(self, attempt: int) -> int:
+        """The number of the next connection, in the order in which they asked.
+
+        Args:
+            attempt: which Hello of its client this is; one that is not newer than the newest was delayed, and gets
+                0, which is never attached. Clients that do not count say 0.
+        """
+        if 0 < attempt <= self._attempt:
+            return 0
+        self._attempt = max(self._attempt, attempt)
         self._reserved += 1
         return self._reserved
 

@@ -47,6 +47,11 @@ class Splitter:
         self._pending = b""
         self._is_given_up = False
 
+    def close(self) -> None:
+        """Lets go of whoever was told: nothing is fed any more."""
+        self._message = self._library = _ignore
+        self._is_fragmented = _never
+
     @property
     def is_between_frames(self) -> bool:
         """Whether everything that was fed has been given on, and what comes next begins a frame."""
@@ -83,6 +88,14 @@ class Splitter:
                 self._library(data[at:end])
             at = end
         self._pending = data[at:] if at else data
+
+
+def _ignore(data: bytes) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_wrong(first: int, second: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -343,3 +345,22 @@ async def test_a_client_stays_away_for_good_when_it_is_told_to(shard_settings: S
             await eventually(lambda: first.state is ConnectionState.CLOSED)
         assert first.close_code == 4501
         await first.close()
+
+
+async def test_a_connection_that_ended_leaves_nothing_to_the_collector(shard: Shard) -> None:
+    """Connections come and go by the thousand; cycles of them made the memory of a long soak grow."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with raw(shard, hello()) as (first, welcome):
+            (connection,) = shard.listener._connections
+            library = weakref.ref(connection._library)
+            del connection
+            await first.say(Join("diary"))
+            await first.next(Joined)
+            first.cut()
+        async with raw(shard, back(welcome)) as (second, _):
+            await second.next(Joined)
+            await eventually(lambda: library() is None, what="the first connection is freed")
+    finally:
+        gc.enable()

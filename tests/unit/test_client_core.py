@@ -260,7 +260,7 @@ def resumable() -> ClientCore:
 def test_hello_asks_for_the_session_there_was_with_what_has_been_seen() -> None:
     core = resumable()
     assert decode_client(core.hello(token="t")) == Hello(
-        SCHEMA_VERSION, token="t", resume_token="s.secret", last_tick=7, last_event=1, room_id="room"
+        SCHEMA_VERSION, token="t", resume_token="s.secret", last_tick=7, last_event=1, room_id="room", attempt=1
     )
     told(core, delta(9, 1, 3, 4))
     assert core.resyncs == 1

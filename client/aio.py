@@ -294,6 +294,11 @@ class Client:
         return self.core.world
 
     @property
+    def acknowledged_seq(self) -> int:
+        """The newest input that is part of the world."""
+        return self.core.acknowledged_seq
+
+    @property
     def is_connected(self) -> bool:
         """Whether the connection stands."""
         return self.state is ConnectionState.CONNECTED

@@ -267,7 +267,12 @@ class Matchmaker:
     async def _call(self, call: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await call
+                result = await call
+                # redis-py may answer a cancellation with the result; whoever cancelled us waits for our end.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
+                return result
         except (RedisError, OSError, TimeoutError) as error:
             raise MatchmakerUnavailable(f"Redis does not answer: {type(error).__name__}") from error
 

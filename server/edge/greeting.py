@@ -22,8 +22,10 @@ from schemas.framing import binary_frame
 from schemas.messages import Error, ErrorCode, Hello, Message
 from server.edge.closing import Closing
 from server.edge.connection import Connection
-from server.edge.session import Session, Surroundings, error_message
+from server.edge.joining import error_message
+from server.edge.session import Session
 from server.edge.sessions import Sessions
+from server.edge.surroundings import Surroundings
 from server.edge.versions import as_spoken
 from server.errors import Internal, TickwireError, Unavailable
 

@@ -38,7 +38,7 @@ RETRY_AFTER_S = 5
 
 
 class Listener:
-    """Accepts players. Implements `server.edge.connection.Owner` and `server.edge.session.Surroundings`.
+    """Accepts players. Implements `server.edge.connection.Owner` and `server.edge.surroundings.Surroundings`.
 
     Args:
         placer: finds sessions a room.

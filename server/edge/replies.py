@@ -6,12 +6,11 @@ those cannot be told from one that was answered before: it is refused, and never
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from schemas.messages import ErrorCode, Reply
 
-REPLIES_MAX = 256
-REPLY_BYTES_MAX = 256 * 1024
+REPLIES_MAX = 64
+"""More than a client has unanswered at one time; a session's memory is made of this and of its events."""
+REPLY_BYTES_MAX = 64 * 1024
 
 
 class Replies:
@@ -20,7 +19,7 @@ class Replies:
     __slots__ = ("_by_id", "_bytes", "_forgotten_id")
 
     def __init__(self) -> None:
-        self._by_id: OrderedDict[int, Reply] = OrderedDict()
+        self._by_id: dict[int, Reply] = {}
         self._bytes = 0
         self._forgotten_id = -1
 
@@ -40,6 +39,6 @@ class Replies:
         self._by_id[reply.id] = reply
         self._bytes += len(reply.payload)
         while len(self._by_id) > 1 and (len(self._by_id) > REPLIES_MAX or self._bytes > REPLY_BYTES_MAX):
-            id, oldest = self._by_id.popitem(last=False)
-            self._bytes -= len(oldest.payload)
+            id = next(iter(self._by_id))
+            self._bytes -= len(self._by_id.pop(id).payload)
             self._forgotten_id = max(self._forgotten_id, id)

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -42,17 +41,18 @@ from schemas.messages import (
     Resync,
     Welcome,
 )
-from server.edge.buckets import Bucket
+from server.edge.allowance import Allowance, Verdict
 from server.edge.closing import Closing
 from server.edge.connection import Connection
-from server.edge.counters import EdgeCounters
+from server.edge.joining import error_message, find_seat
 from server.edge.replies import Replies
-from server.edge.settings import SILENCE_HEARTBEATS_MAX, EdgeSettings
+from server.edge.settings import SILENCE_HEARTBEATS_MAX
+from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, new_token
+from server.edge.unheard import Unheard
 from server.edge.versions import as_spoken
-from server.errors import Internal, Malformed, OutOfOrder, TickwireError, Unavailable
+from server.errors import Malformed, OutOfOrder, TickwireError
 from server.rooms.outbox import Outbox
-from server.rooms.ports import Placer
 from server.rooms.seat import Seat
 
 if TYPE_CHECKING:
@@ -81,47 +81,6 @@ ALLOWED: dict[State, frozenset[type[Message]]] = {
 }
 
 
-class Registry(Protocol):
-    """Who keeps all sessions."""
-
-    def went_away(self, session: Session, now_s: float) -> None:
-        """It has lost its connection."""
-        ...
-
-    def came_back(self, session: Session) -> None:
-        """It has a connection again."""
-        ...
-
-    def ended(self, session: Session, counted_as: str) -> None:
-        """It is over."""
-        ...
-
-
-class Surroundings(Protocol):
-    """What all sessions of a shard share."""
-
-    settings: EdgeSettings
-    placer: Placer
-    counters: EdgeCounters
-
-    @property
-    def registry(self) -> Registry:
-        """The sessions."""
-        ...
-
-    def now_s(self) -> float:
-        """The loop's clock."""
-        ...
-
-    def now_us(self) -> int:
-        """UTC, microseconds since 1970."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Runs a task that is awaited, and if need be cancelled, when the shard stops."""
-        ...
-
-
 class Session:
     """One player's presence. Implements `server.rooms.ports.Subscriber` and the connection's `Receiver`.
 
@@ -137,15 +96,12 @@ class Session:
     """
 
     __slots__ = (
+        "_allowance",
         "_around",
         "_attempt",
-        "_bytes",
         "_counters",
-        "_dropped",
-        "_dropped_since_s",
         "_joining",
         "_log",
-        "_messages",
         "_replies",
         "_reserved",
         "_seat",
@@ -177,12 +133,7 @@ class Session:
         self._reserved = self._attempt = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
-        now_s = around.now_s()
-        settings = around.settings
-        self._messages = Bucket(settings.messages_per_second_max, settings.messages_per_second_max, now_s)
-        self._bytes = Bucket(settings.bytes_per_second_max, settings.bytes_per_second_max, now_s)
-        self._dropped = 0
-        self._dropped_since_s = now_s
+        self._allowance = Allowance(around.settings, around.now_s())
         self._log = log.bind(session_id=self.session_id)
 
     # -- connections ----------------------------------------------------------------------------------------
@@ -303,9 +254,10 @@ class Session:
     def message_received(self, data: bytes, /) -> None:
         """One message. Whatever it holds, what follows is an answer, a counter, or a close."""
         self._counters.messages_received += 1
-        self._messages.level -= 1
-        self._bytes.level -= len(data)
-        if (self._messages.level < 0 or self._bytes.level < 0) and not self._is_within_rate(len(data)):
+        messages, octets = self._allowance.messages, self._allowance.octets
+        messages.level -= 1
+        octets.level -= len(data)
+        if (messages.level < 0 or octets.level < 0) and not self._is_heard(len(data)):
             return
         try:
             message = decode_client(data)
@@ -425,60 +377,47 @@ class Session:
     async def _join(self, join: Join) -> None:
         """The task of one join. It goes on when the connection is lost: whoever comes back finds the seat."""
         try:
-            async with asyncio.timeout(self._around.settings.join_timeout_s):
-                result = await self._around.placer.place(self, join)
-        except TimeoutError:
-            self._join_failed(Unavailable("finding a room took too long", retry_after_ms=1000))
-        except TickwireError as error:
-            self._join_failed(error)
-        except Exception:  # noqa: BLE001 - the task's boundary: logged, and the player gets an answer
-            self._log.exception("join_raised")
-            self._join_failed(Internal("the server failed to find a room"))
-        else:
-            self._joined(result)
+            timeout_s = self._around.settings.join_timeout_s
+            result = await find_seat(self._around.placer, self, join, timeout_s=timeout_s)
         finally:
             self._joining = None
-
-    def _joined(self, result: Seat | Redirect) -> None:
-        if isinstance(result, Redirect):
-            self._counters.joins["redirected"] += 1
-            self.state = State.IDLE
-            self.send_message(result)
-        elif self.state is State.CLOSED:
-            result.leave("disconnected")
+        if self.state is State.CLOSED:
+            if isinstance(result, Seat):
+                result.leave("disconnected")
+        elif isinstance(result, Seat):
+            self._seated(result)
+        elif isinstance(result, Redirect):
+            self._not_seated("redirected", result)
         else:
-            self._counters.joins["seated"] += 1
-            self._seat = result
-            self.state = State.SEATED
-            if self.wire is None:
-                result.disconnected()
-            self._log.debug("seated", room_id=result.room_id, player_id=result.player_id)
+            self._not_seated(result.code.lower(), error_message(result))
 
-    def _join_failed(self, error: TickwireError) -> None:
-        self._counters.joins[error.code.lower()] += 1
-        if self.state is State.JOINING:
-            self.state = State.IDLE
-            self.send_message(error_message(error))
+    def _not_seated(self, counted_as: str, answer: Message) -> None:
+        self._counters.joins[counted_as] += 1
+        self.state = State.IDLE
+        self.send_message(answer)
+
+    def _seated(self, seat: Seat) -> None:
+        self._counters.joins["seated"] += 1
+        self._seat = seat
+        self.state = State.SEATED
+        if self.wire is None:
+            seat.disconnected()
+        self._log.debug("seated", room_id=seat.room_id, player_id=seat.player_id)
 
     # -- refusals -------------------------------------------------------------------------------------------
 
-    def _is_within_rate(self, size: int) -> bool:
-        """Whether a message may be heard; one that may not is given back to its buckets, and counted."""
-        now_s = self._around.now_s()
-        if self._messages.refill(now_s) and self._bytes.refill(now_s):
+    def _is_heard(self, size: int) -> bool:
+        """Whether a message above the allowance is heard after all; if not, it is counted, and perhaps answered."""
+        verdict = self._allowance.judge(size, self._around.now_s())
+        if verdict is Verdict.HEARD:
             return True
-        self._messages.level += 1
-        self._bytes.level += size
         self._counters.rejected["rate_limited"] += 1
-        if now_s - self._dropped_since_s > 1.0:
-            self._dropped, self._dropped_since_s = 0, now_s
-        self._dropped += 1
-        settings = self._around.settings
-        most = settings.messages_per_second_max
-        if self._dropped == 1:
-            text = f"more than {most} messages or {settings.bytes_per_second_max} bytes a second are dropped"
+        if verdict is Verdict.DROPPED_AND_TOLD:
+            settings = self._around.settings
+            limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes"
+            text = f"more than {limits} a second are dropped"
             self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
-        if self._dropped > most:
+        elif verdict is Verdict.TOO_MANY:
             self._expel(Closing.POLICY, "too many messages", counted_as="rate_limited")
         return False
 
@@ -489,31 +428,3 @@ class Session:
     def _reject(self, counted_as: str, code: ErrorCode, text: str) -> None:
         self._counters.rejected[counted_as] += 1
         self.send_message(Error(code, text))
-
-
-class Unheard:
-    """The receiver of a connection that has lost its session to another: counts, and does nothing."""
-
-    __slots__ = ("_counters",)
-
-    def __init__(self, counters: EdgeCounters) -> None:
-        self._counters = counters
-
-    def message_received(self, data: bytes, /) -> None:
-        """Not heard."""
-        self._counters.rejected["replaced"] += 1
-
-    def text_received(self) -> None:
-        """Not heard."""
-        self._counters.rejected["replaced"] += 1
-
-    def swept(self, now_s: float) -> None:
-        """Its close is waited for by the listener."""
-
-    def connection_ended(self, connection: Connection) -> None:
-        """Nobody needs to know."""
-
-
-def error_message(error: TickwireError) -> Error:
-    """An error as the client is told of it."""
-    return Error(ErrorCode[error.code], str(error), retry_after_ms=error.retry_after_ms, retryable=error.retryable)

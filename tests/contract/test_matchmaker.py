@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 
@@ -162,3 +163,23 @@ async def test_redis_that_is_not_there_is_unavailable_within_the_deadline() -> N
     with pytest.raises(MatchmakerUnavailable):
         await asyncio.wait_for(matchmaker.ping(), 5)
     await matchmaker.aclose()
+
+
+async def test_a_cancelled_call_is_cancelled(redis_url: str, redis_namespace: str) -> None:
+    """The Redis client was seen to answer a cancellation with a result, and a shard waited for its task for ever."""
+    async with asyncio.timeout(60):
+        matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+        chance = random.Random(1)
+
+        async def beat() -> None:
+            while True:
+                await matchmaker.heartbeat("nobody", load=0.0, players=0, rooms=0)
+
+        for _ in range(200):
+            beating = asyncio.create_task(beat())
+            await asyncio.sleep(chance.random() * 0.002)
+            beating.cancel()
+            done, _pending = await asyncio.wait([beating], timeout=2)
+            assert done, "the cancellation was swallowed"
+            assert beating.cancelled()
+        await matchmaker.aclose()

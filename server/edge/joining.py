@@ -1,0 +1,35 @@
+"""Finding a seat within a time; whatever goes wrong is a value, and the player gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from schemas.messages import Error, ErrorCode, Join, Redirect
+from server.errors import Internal, TickwireError, Unavailable
+from server.rooms.ports import Placer, Subscriber
+from server.rooms.seat import Seat
+
+log = structlog.get_logger(__name__)
+
+
+async def find_seat(
+    placer: Placer, subscriber: Subscriber, join: Join, *, timeout_s: float
+) -> Seat | Redirect | TickwireError:
+    """A seat, or where else to go, or why not. The caller owns the seat."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await placer.place(subscriber, join)
+    except TimeoutError:
+        return Unavailable("finding a room took too long", retry_after_ms=1000)
+    except TickwireError as error:
+        return error
+    except Exception:
+        log.exception("join_raised", session_id=subscriber.session_id)
+        return Internal("the server failed to find a room")
+
+
+def error_message(error: TickwireError) -> Error:
+    """An error as the client is told of it."""
+    return Error(ErrorCode[error.code], str(error), retry_after_ms=error.retry_after_ms, retryable=error.retryable)

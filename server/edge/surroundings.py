@@ -1,0 +1,55 @@
+"""What all sessions of a shard share, as interfaces: sessions know neither the listener nor each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from server.edge.counters import EdgeCounters
+from server.edge.settings import EdgeSettings
+from server.rooms.ports import Placer
+
+if TYPE_CHECKING:
+    from server.edge.session import Session
+
+
+class Registry(Protocol):
+    """Who keeps all sessions."""
+
+    def went_away(self, session: Session, now_s: float) -> None:
+        """It has lost its connection."""
+        ...
+
+    def came_back(self, session: Session) -> None:
+        """It has a connection again."""
+        ...
+
+    def ended(self, session: Session, counted_as: str) -> None:
+        """It is over."""
+        ...
+
+
+class Surroundings(Protocol):
+    """Limits, clocks, counters, and who runs tasks."""
+
+    settings: EdgeSettings
+    placer: Placer
+    counters: EdgeCounters
+
+    @property
+    def registry(self) -> Registry:
+        """The sessions."""
+        ...
+
+    def now_s(self) -> float:
+        """The loop's clock."""
+        ...
+
+    def now_us(self) -> int:
+        """UTC, microseconds since 1970."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs a task that is awaited, and if need be cancelled, when the shard stops."""
+        ...

@@ -95,7 +95,8 @@ class Shard:
         """What other shards tell clients to connect to."""
         listen = self.settings.listen
         scheme = "wss" if listen.certificate else "ws"
-        return listen.url or f"{scheme}://{listen.host}:{self.listener.port}"
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        return listen.url or f"{scheme}://{host}:{self.listener.port}"
 
     # -- life -----------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, new_token
 from server.edge.unheard import Unheard
-from server.edge.versions import as_spoken
+from server.edge.versions import RESUMED_SINCE, as_spoken
 from server.errors import Malformed, OutOfOrder, TickwireError
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
@@ -170,7 +170,7 @@ class Session:
         self._welcome()
         if not is_new:
             self._resume(hello)
-        self._log.info("session_attached", generation=generation, address=connection.address)
+        self._log.debug("session_attached", generation=generation, address=connection.address)
         return True
 
     def connection_ended(self, connection: Connection) -> None:
@@ -181,6 +181,9 @@ class Session:
     def _detach(self) -> None:
         self.wire = None
         if self.state is State.CLOSED:
+            return
+        if self.schema_version < RESUMED_SINCE:
+            self.end("disconnected", counted_as="disconnected")
             return
         self._around.registry.went_away(self, self._around.now_s())
         if self._seat is not None:
@@ -307,7 +310,7 @@ class Session:
         if seat is not None:
             seat.leave(reason)
         self._around.registry.ended(self, counted_as)
-        self._log.info("session_ended", reason=reason, events=self.outbox.last_number)
+        self._log.debug("session_ended", reason=reason, events=self.outbox.last_number)
 
     def replace(self) -> None:
         """The player has opened another session."""

@@ -11,6 +11,8 @@ import msgspec
 from schemas import SCHEMA_VERSION
 from schemas.messages import Error, ErrorCode, Goodbye, Message, Rate, Reply
 
+RESUMED_SINCE = 2
+"""Clients of older versions know of no resume: nobody keeps their seats for them."""
 _CODES_OF_1 = {
     ErrorCode.REPLACED: ErrorCode.UNAVAILABLE,
     ErrorCode.ALREADY_CONNECTED: ErrorCode.UNAVAILABLE,

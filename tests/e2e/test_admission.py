@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from contextlib import suppress
@@ -145,6 +146,14 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
         return await asyncio.wait_for(reader.read(), 10)
     except ConnectionResetError:
         return b""
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+async def test_players_come_over_ipv6_too(shard_settings: Settings) -> None:
+    listen = msgspec.structs.replace(shard_settings.listen, host="::1")
+    async with running(msgspec.structs.replace(shard_settings, listen=listen)) as shard, connect(shard.url) as client:
+        assert shard.url.startswith("ws://[::1]:")
+        await client.join("garden")
 
 
 # -- how fast -------------------------------------------------------------------------------------------------

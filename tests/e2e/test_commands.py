@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import pytest
 
 from client.aio import connect
 from server import embedded
-from server.config import Settings
+from server.config import Settings, load
+from server.edge.auth import authenticator_of
 from server.embedded import free_port
 from server.errors import ConfigError
 from server.shard import Shard
@@ -222,3 +224,20 @@ async def test_a_shard_that_cannot_have_its_operations_port_closes_the_other(sha
     with pytest.raises(ConfigError, match="operations"):
         await second.start()
     assert second.listener.connection_count == 0
+
+
+def test_a_token_for_development_is_printed_and_good(tmp_path: Path) -> None:
+    config = tmp_path / "tickwire.toml"
+    config.write_text('[auth]\nsecret = "a secret of at least thirty-two characters"\n')
+    done = command("token", "alice", "--config", str(config), "--ttl-s", "60")
+    assert done.returncode == 0
+    identify = authenticator_of(load(config, {}).auth, time.time).identify
+    assert asyncio.run(identify(done.stdout.strip())).player_id == "alice"
+    done = command("token", "alice")
+    assert (done.returncode, done.stderr) == (2, "tickwire: auth.secret: is not set; a token is signed with it\n")
+
+
+def test_plain_ws_must_be_asked_for() -> None:
+    done = command("serve", TICKWIRE__LISTEN__PORT="0", TICKWIRE__OPERATIONS__PORT="0")
+    assert done.returncode == 2
+    assert re.match(r"tickwire: listen\.certificate: is not set; .*listen\.plaintext", done.stderr), done.stderr

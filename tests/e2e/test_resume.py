@@ -335,6 +335,8 @@ async def test_a_client_of_the_schema_version_before_plays_as_ever(shard: Shard)
                 pass
             await old.say(Command(2, "nothing"), Ping(4))
             assert (await old.next(Pong)).client_time_us == 4
+            old.cut()
+            await eventually(lambda: diary_of(shard).noted[-1] == "leave", what="it could not come back")
 
 
 async def test_a_client_stays_away_for_good_when_it_is_told_to(shard_settings: Settings) -> None:

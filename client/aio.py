@@ -9,30 +9,25 @@ It follows Redirects by itself, and gives up on a connection that has fallen sil
 with back-off and as the server advises, and the session is resumed: calls under way wait for it, commands are asked
 again under their ids, events come once and in order. It does not ask again for a seat that was refused: whoever calls
 `join` does, when `RefusedError.error` says `retryable`, after its `retry_after_ms`.
-
-    connecting -> connected <-> reconnecting
-         └------------└--------------└---> closed
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from ssl import SSLContext
 from typing import Any, cast
 
 import msgspec
 
-from client.backoff import Backoff
 from client.core import ClientCore
 from client.errors import ClientError, CommandFailed, Disconnected, RefusedError, SessionLost
-from client.link import Link, open_link
+from client.keeper import ConnectionState, Keeper, TokenSource
 from client.updates import (
     Ended,
     EventReceived,
@@ -63,22 +58,8 @@ CALL_S_MAX = 10.0
 RECONNECT_S = 60.0
 REDIRECTS_MAX = 4
 EVENTS_MAX = 1024
-HEARTBEAT_S_MIN, HEARTBEAT_S_MAX = 0.1, 60.0
-"""What the server asks for is kept within these: 0 would make a flood of it."""
-ATTEMPTS_BEFORE_HOME = 2
-"""A shard that does not answer so often may be gone: then every other attempt goes to where the client began."""
 
 Answer = SeatTaken | SeatLost | Redirected
-TokenSource = Callable[[], Awaitable[str]]
-
-
-class ConnectionState(enum.Enum):
-    """Where a client's connection stands."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    RECONNECTING = "reconnecting"
-    CLOSED = "closed"
 
 
 @asynccontextmanager
@@ -116,14 +97,11 @@ class Client:
 
     Attributes:
         core: the Sans-I/O core.
-        state: where the connection stands.
         events: what the room said, oldest first; above EVENTS_MAX the oldest are dropped and counted.
         bytes_received, ticks_received, events_dropped: counted since the start.
         resumes, sessions_lost: how often the connection was lost and the session kept, or not kept.
         rtt_s, clock_offset_s: of the last Pong; None before. The server's UTC is our monotonic clock and the offset.
         last_error: the last thing that the server refused, also when nobody had asked.
-        goodbye: what the server said before it closed; None if it said nothing.
-        close_code: of the last connection; None while it stands, or when it broke.
     """
 
     def __init__(
@@ -137,34 +115,30 @@ class Client:
         chance: random.Random | None = None,
     ) -> None:
         self.core = ClientCore()
-        self.state = ConnectionState.CLOSED
         self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
-        self.url = url
         self.bytes_received = 0
         self.ticks_received = 0
         self.events_dropped = 0
         self.resumes = 0
         self.sessions_lost = 0
         self.last_error: Error | None = None
-        self.goodbye: Goodbye | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
-        self.close_code: int | None = None
-        self._home_url = url
-        self._token = token
-        self._build = build
-        self._tls = tls
-        self._reconnect_s = reconnect_s
-        self._chance = chance or random.Random()  # noqa: S311 - spreads retries, keeps no secret
-        self._link: Link | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeper = Keeper(
+            url,
+            core=self.core,
+            token=token,
+            build=build,
+            tls=tls,
+            reconnect_s=reconnect_s,
+            chance=chance or random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+            on_message=self._receive,
+            on_change=self._tell_all,
+        )
         self._changed = asyncio.Condition()
-        self._welcome: Welcome | Error | None = None
         self._has_session = False
-        self._connections = 0
         self._answers: deque[Answer | Refused] = deque(maxlen=16)
         self._replies: dict[int, Reply | None] = {}  # of the commands that somebody waits for; None: not yet
-        self._lost_because = "never connected"
 
     # -- the session ----------------------------------------------------------------------------------------
 
@@ -174,27 +148,20 @@ class Client:
         Raises:
             Disconnected, RefusedError: as `connect`.
         """
-        self.state = ConnectionState.CONNECTING
-        try:
-            link = await self._connect(self.url)
-        except BaseException:
-            self.state = ConnectionState.CLOSED
-            raise
-        self._keeping = asyncio.create_task(self._keep(link), name="client connection")
+        await self._keeper.open()
 
     async def close(self) -> None:
         """Gives the seat back, if there is one, and closes the connection. Idempotent."""
-        link, is_seated = self._link, self.core.world is not None
-        if self.state is ConnectionState.CONNECTED and link is not None and is_seated:
-            with suppress(Disconnected):
-                await link.send(self.core.leave())
-        await self._close_link("closed")
+        if self.is_connected and self.core.world is not None:
+            await self._keeper.send(self.core.leave())
+        await self._keeper.close("closed")
 
     async def drop(self) -> None:
         """Breaks the connection as a bad network does; the client notices, and comes back."""
-        if self._link is not None:
-            self._link.abort()
-            await self._link.ended.wait()
+        link = self._keeper.link
+        if link is not None:
+            link.abort()
+            await link.ended.wait()
 
     async def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
         """Takes a seat, on whichever shard the room is.
@@ -216,8 +183,8 @@ class Client:
             url = answer.redirect.url
             if self.url.startswith("wss:") and not url.startswith("wss:"):
                 raise ClientError(f"redirected to {url}: the token is not sent over a plain connection")
-            await self._close_link("redirected")
-            self.url = url
+            await self._keeper.close("redirected")
+            self._keeper.url = url
             self.core.forget_session()
             self._has_session = False
             await self.open()
@@ -243,7 +210,7 @@ class Client:
         """
         self._check_in_room()
         data = self.core.input(values)
-        await self._send(data)
+        await self._keeper.send(data)
         return self.core.input_seq
 
     async def command(self, name: str, payload: Any = None) -> Any:
@@ -261,7 +228,7 @@ class Client:
         sessions_lost = self.sessions_lost
         self._replies[command_id] = None
         try:
-            await self._send(data)
+            await self._keeper.send(data)
             await self.wait_for(
                 lambda: (
                     self._replies[command_id] is not None
@@ -294,6 +261,26 @@ class Client:
         return self.core.world
 
     @property
+    def state(self) -> ConnectionState:
+        """Where the connection stands."""
+        return self._keeper.state
+
+    @property
+    def url(self) -> str:
+        """Of the shard that the session is on."""
+        return self._keeper.url
+
+    @property
+    def close_code(self) -> int | None:
+        """Of the last connection; None while it stands, or when it broke."""
+        return self._keeper.close_code
+
+    @property
+    def goodbye(self) -> Goodbye | None:
+        """What the server said before it closed; None if it said nothing."""
+        return self._keeper.goodbye
+
+    @property
     def acknowledged_seq(self) -> int:
         """The newest input that is part of the world."""
         return self.core.acknowledged_seq
@@ -313,116 +300,8 @@ class Client:
         async with asyncio.timeout(timeout_s), self._changed:
             while not predicate():
                 if self.state is ConnectionState.CLOSED:
-                    raise self._disconnected()
+                    raise self._keeper.disconnected()
                 await self._changed.wait()
-
-    # -- connections ----------------------------------------------------------------------------------------
-
-    async def _connect(self, url: str) -> Link:
-        """Makes a connection and says Hello on it; the session is there when this returns.
-
-        Raises:
-            Disconnected, RefusedError: as `connect`.
-        """
-        token = self._token if isinstance(self._token, str) else await self._token()
-        self._welcome = None
-        link = await open_link(
-            url, tls=self._tls, timeout_s=CALL_S_MAX, on_message=self._receive, on_end=self._tell_all
-        )
-        self.goodbye = self.close_code = None
-        self._link = link
-        try:
-            await link.send(self.core.hello(build=self._build, token=token))
-            async with asyncio.timeout(CALL_S_MAX), self._changed:
-                while self._welcome is None and not link.ended.is_set():
-                    await self._changed.wait()
-            if isinstance(self._welcome, Error):
-                raise RefusedError(self._welcome)
-            if self._welcome is None:
-                raise Disconnected(link.reason, may_return=link.may_return)
-            while self.core.outgoing:
-                await link.send(self.core.outgoing.popleft())
-        except BaseException as error:
-            await link.close()
-            if isinstance(error, TimeoutError):
-                raise Disconnected(f"{url} did not answer the Hello") from error
-            raise
-        wanted_s = self._welcome.heartbeat_interval_ms / 1000
-        heartbeat_s = min(max(wanted_s, HEARTBEAT_S_MIN), HEARTBEAT_S_MAX)
-        link.start_heartbeat(heartbeat_s, lambda: self.core.ping(time.monotonic_ns() // 1000))
-        self.url = url
-        self._connections += 1
-        await self._set_state(ConnectionState.CONNECTED)
-        return link
-
-    async def _keep(self, link: Link) -> None:
-        """The task that keeps the client connected, until it is closed or cannot be."""
-        try:
-            while True:
-                await link.ended.wait()
-                self.close_code = link.close_code
-                self._lost_because = link.because or f"close code {link.close_code}"
-                await link.close()
-                if not self._may_return(link):
-                    return
-                await self._set_state(ConnectionState.RECONNECTING)
-                link = await self._come_back()
-        except (Disconnected, RefusedError) as error:
-            self._lost_because = str(error)
-        finally:
-            await self._set_state(ConnectionState.CLOSED)
-
-    def _may_return(self, link: Link) -> bool:
-        if not self._reconnect_s or (self.goodbye is not None and not self.goodbye.come_back):
-            return False
-        return link.may_return
-
-    async def _come_back(self) -> Link:
-        """Tries until a connection stands.
-
-        Raises:
-            Disconnected, RefusedError: it cannot be made again, or not in time.
-        """
-        deadline_s = time.monotonic() + self._reconnect_s
-        backoff = Backoff(self._chance.random)
-        advised_s = self.goodbye.retry_after_ms / 1000 if self.goodbye is not None else 0.0
-        attempts = 0
-        while True:
-            pause_s = backoff.next_s(advised_s)
-            if time.monotonic() + pause_s > deadline_s:
-                raise Disconnected(f"could not come back within {self._reconnect_s:g} s: {self._lost_because}")
-            await asyncio.sleep(pause_s)
-            attempts += 1
-            is_for_home = attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0
-            try:
-                return await self._connect(self._home_url if is_for_home else self.url)
-            except Disconnected as error:
-                self._lost_because, advised_s = str(error), error.retry_after_s
-                if not error.may_return and self.url == self._home_url:
-                    raise
-            except RefusedError as error:
-                self._lost_because, advised_s = str(error), error.error.retry_after_ms / 1000
-                if not error.error.retryable:
-                    raise
-
-    async def _close_link(self, because: str) -> None:
-        keeping, self._keeping = self._keeping, None
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.wait([keeping])
-        if self._link is not None:
-            await self._link.close()
-            self.close_code = self._link.close_code
-        self._lost_because = because
-        await self._set_state(ConnectionState.CLOSED)
-
-    async def _set_state(self, state: ConnectionState) -> None:
-        self.state = state
-        await self._tell_all()
-
-    async def _tell_all(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
     # -- messages -------------------------------------------------------------------------------------------
 
@@ -434,7 +313,7 @@ class Client:
             self.ticks_received += 1
         match update:
             case Welcomed(welcome, has_resumed, lost_room_id):
-                self._welcome = welcome
+                self._keeper.answered(welcome)
                 self.resumes += has_resumed
                 self.sessions_lost += self._has_session and not has_resumed
                 self._has_session = True
@@ -444,8 +323,7 @@ class Client:
                 self._answers.append(update)
             case Refused(error):
                 self.last_error = error
-                if self._welcome is None:
-                    self._welcome = error
+                self._keeper.answered(error)
                 self._answers.append(update)
             case EventsLost(error):
                 self.last_error = error
@@ -455,13 +333,17 @@ class Client:
                 if reply.id in self._replies:  # else nobody waits for it any more
                     self._replies[reply.id] = reply
             case Ended(goodbye):
-                self.goodbye = goodbye
+                self._keeper.goodbye = goodbye
                 self._keep_event(Event(0, "goodbye", msgspec.msgpack.encode(goodbye.message)))
             case PongReceived(rtt_us, clock_offset_us):
                 self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
-        while self.core.outgoing and self._link is not None and not isinstance(update, Welcomed):
-            await self._link.send(self.core.outgoing.popleft())
+        while self.core.outgoing and not isinstance(update, Welcomed):  # after Welcome the keeper sends it
+            await self._keeper.send(self.core.outgoing.popleft())
         await self._tell_all()
+
+    async def _tell_all(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     def _keep_event(self, event: Event) -> None:
         self.events_dropped += len(self.events) == EVENTS_MAX
@@ -473,14 +355,14 @@ class Client:
         Answers of another kind than is wanted came before the question was heard.
         """
         self._answers.clear()
-        connections = self._connections
-        await self._send(data)
+        connections = self._keeper.connections
+        await self._keeper.send(data)
         while True:
             await self.wait_for(partial(self._has_news, connections))
             if not self._answers:
-                connections = self._connections
-                if isinstance(self._welcome, Welcome) and not is_settled(self._welcome):
-                    await self._send(data)
+                connections = self._keeper.connections
+                if isinstance(self._keeper.welcome, Welcome) and not is_settled(self._keeper.welcome):
+                    await self._keeper.send(data)
                 continue
             answer = self._answers.popleft()
             if isinstance(answer, Refused):
@@ -490,19 +372,8 @@ class Client:
 
     def _has_news(self, connections: int) -> bool:
         """Whether there is an answer, or a newer connection than that one."""
-        return bool(self._answers) or (self._connections > connections and self.is_connected)
-
-    async def _send(self, data: bytes) -> None:
-        """Sends now; what is sent while reconnecting is lost, as it would be on a broken connection."""
-        if self.state is ConnectionState.CLOSED or self._link is None:
-            raise self._disconnected()
-        if isinstance(self._welcome, Welcome):  # from here on, not only when all that was unanswered is asked again
-            with suppress(Disconnected):
-                await self._link.send(data)
+        return bool(self._answers) or (self._keeper.connections > connections and self.is_connected)
 
     def _check_in_room(self) -> None:
         if self.core.world is None:
             raise ClientError("in no room: join first")
-
-    def _disconnected(self) -> Disconnected:
-        return Disconnected(f"the connection is lost: {self._lost_because}")

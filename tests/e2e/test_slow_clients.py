@@ -35,8 +35,8 @@ async def slow_client(shard: Shard) -> Client:
 
 
 def transport_of(client: Client) -> Any:
-    assert client._link is not None
-    return client._link._socket.transport
+    assert client._keeper.link is not None
+    return client._keeper.link._socket.transport
 
 
 def waiting_bytes(shard: Shard) -> int:

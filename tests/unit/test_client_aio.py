@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from client import aio
+from client import aio, keeper
 from client.aio import (
     Client,
     ClientError,
@@ -192,7 +192,7 @@ async def test_a_heartbeat_interval_of_zero_does_not_make_a_flood() -> None:
     started = loop.time()
     async with server(script) as url, connect(url):
         await eventually(lambda: peers[0].pings >= 4, 5)
-        assert loop.time() - started >= 3 * aio.HEARTBEAT_S_MIN - 0.01
+        assert loop.time() - started >= 3 * keeper.HEARTBEAT_S_MIN - 0.01
 
 
 async def test_what_is_no_message_ends_the_connection_with_the_right_code_and_reason() -> None:
@@ -375,7 +375,7 @@ async def test_a_redirect_from_an_encrypted_connection_to_a_plain_one_is_not_fol
     async with server(script) as url:
         client = Client(url, token="secret", build="", tls=None)
         await client.open()
-        client.url = url.replace("ws://", "wss://")  # as if it had been opened with TLS
+        client._keeper.url = url.replace("ws://", "wss://")  # as if it had been opened with TLS
         with pytest.raises(ClientError, match="not sent over a plain connection"):
             await client.join("arena")
         assert client.is_connected

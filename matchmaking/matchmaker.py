@@ -10,7 +10,7 @@ then is MatchmakerUnavailable, and may or may not have happened; every call is s
     PREFIX:names:TYPE       hash: name -> room id
     PREFIX:epochs:TYPE      hash: name -> the last epoch given; never deleted
     PREFIX:room:ID          hash, TTL is the lease: type, name, shard, epoch, seats
-    PREFIX:seats:ID         sorted set: player -> end of the reservation in ms, or inf once seated
+    PREFIX:seats:ID         sorted set: player -> end of the reservation in ms; once seated, 1e15 + when
 """
 
 from __future__ import annotations

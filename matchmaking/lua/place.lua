@@ -5,7 +5,8 @@
 --       6 name, or ""  7 id for a new room         8 lease TTL ms   9 reservation TTL ms
 -- Result  {"ok", room id, shard id, url, epoch, is new (0/1), name, reserved until ms} or {"full"} or {"unregistered"}
 -- A room is a hash PREFIX:room:ID, there while its lease is alive (its TTL is the lease);
--- its seats are a sorted set PREFIX:seats:ID: player -> when the reservation ends in ms, or inf once seated.
+-- its seats are a sorted set PREFIX:seats:ID: player -> when the reservation ends in ms; once seated, 1e15 and
+-- the time of that in ms.
 
 local prefix, room_type, player, shard = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local seats, name, new_id = tonumber(ARGV[5]), ARGV[6], ARGV[7]
@@ -25,7 +26,7 @@ local function hold(id)
   local key = prefix .. ':seats:' .. id
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
   local score = redis.call('ZSCORE', key, player)
-  if not (score and score == 'inf') then
+  if not (score and tonumber(score) >= 1e15) then
     redis.call('ZADD', key, now + hold_ms, player)
   end
   redis.call('PEXPIRE', key, math.max(lease_ms, hold_ms) * 2)

@@ -29,9 +29,12 @@ redis.call('PEXPIRE', KEYS[1], lease_ms)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], 'inf', 'inf')
 for index = 8, #ARGV do
-  redis.call('ZADD', KEYS[2], 'inf', ARGV[index])
+  redis.call('ZADD', KEYS[2], 1e15 + now, ARGV[index])
 end
+-- Who is not in the list has left, unless it was seated after the list was made: without this grace a renewal under
+-- way would forget the newest, and others would be sent to seats that are taken.
+local grace_ms = 5000
+redis.call('ZREMRANGEBYSCORE', KEYS[2], 1e15, 1e15 + now - grace_ms)
 redis.call('PEXPIRE', KEYS[2], lease_ms * 2)
 return 'ok'

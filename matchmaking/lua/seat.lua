@@ -13,7 +13,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 if not redis.call('ZSCORE', KEYS[2], ARGV[1]) and redis.call('ZCARD', KEYS[2]) >= tonumber(room[2]) then
   return 'full'
 end
-redis.call('ZADD', KEYS[2], 'inf', ARGV[1])
+redis.call('ZADD', KEYS[2], 1e15 + now, ARGV[1])
 local ttl = redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[2], math.max(ttl, 1000) * 2)
 return 'ok'

@@ -165,6 +165,18 @@ async def test_redis_that_is_not_there_is_unavailable_within_the_deadline() -> N
     await matchmaker.aclose()
 
 
+async def test_a_renewal_under_way_does_not_forget_who_was_seated_meanwhile(matchmaker: Matchmaker) -> None:
+    placed = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2)
+    before = Lease(placed.room_id, "arena", None, placed.epoch, 2, ())  # the shard's list as of now: nobody
+    await matchmaker.seat(placed.room_id, "p1", placed.epoch)
+    again = await matchmaker.place(room_type="arena", player_id="p2", shard_id="a", seats=2)
+    assert again.room_id == placed.room_id
+    await matchmaker.seat(placed.room_id, "p2", placed.epoch)
+    await matchmaker.renew([before], "a")
+    third = await matchmaker.place(room_type="arena", player_id="p3", shard_id="a", seats=2)
+    assert third.room_id != placed.room_id, "both seats are taken"
+
+
 async def test_a_cancelled_call_is_cancelled(redis_url: str, redis_namespace: str) -> None:
     """The Redis client was seen to answer a cancellation with a result, and a shard waited for its task for ever."""
     async with asyncio.timeout(60):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import importlib
 import re
 import signal
 import ssl
@@ -178,19 +179,17 @@ class Picows(Subject):
     """picows, a WebSocket library in Cython."""
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
-        import picows
+        picows: Any = importlib.import_module("picows")  # not among our dependencies
 
-        subject = self
+        def connected(_: Any, transport: Any) -> None:
+            self.add(transport)
 
-        class Listener(picows.WSListener):
-            def on_ws_connected(self, transport: Any) -> None:
-                subject.add(transport)
+        def frame(_: Any, transport: Any, frame: Any) -> None:
+            self.heard += 1
 
-            def on_ws_frame(self, transport: Any, frame: Any) -> None:
-                subject.heard += 1
-
+        listener = type("Listener", (picows.WSListener,), {"on_ws_connected": connected, "on_ws_frame": frame})
         self._binary = picows.WSMsgType.BINARY
-        return await picows.ws_create_server(lambda request: Listener(), "127.0.0.1", port, ssl=tls)
+        return await picows.ws_create_server(lambda request: listener(), "127.0.0.1", port, ssl=tls)
 
     def write(self, members: list[Any], frame: bytes) -> None:
         payload = frame[2:]

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from client.aio import Client, connect
-from schemas import SCHEMA_VERSION_MIN, SUBPROTOCOL
+from schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
 from schemas.codec import decode_server, encode_client
 from schemas.messages import (
     CLIENT_BODY,
@@ -43,7 +43,7 @@ from server.shard import Shard
 from tests.shards import running
 from tests.waiting import eventually
 
-HELLO = encode_client(Hello(SCHEMA_VERSION_MIN, "test"))
+HELLO = encode_client(Hello(SCHEMA_VERSION, "test"))
 
 
 @asynccontextmanager
@@ -292,7 +292,9 @@ async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard_settin
     edge = EdgeSettings(resume_window_s=0.5)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as bystander:
         await bystander.join("garden")
-        async with raw(shard, Join("garden")) as socket:
+        async with raw(shard) as socket:
+            await next_of(socket, Welcome)
+            await socket.send(encode_client(Join("garden")))
             socket.transport.abort()
         await eventually(lambda: shard.listener.counters.ended["away"] == 1)
         assert len(shard.listener.registry) == 1

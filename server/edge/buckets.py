@@ -44,7 +44,3 @@ class Bucket:
             return False
         self.level -= count
         return True
-
-    def seconds_until(self, count: float) -> float:
-        """How long it takes, from the last refill, until so many are there."""
-        return max(0.0, (count - self.level) / self._per_second)

@@ -23,11 +23,10 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple
         assert given_out <= 20 + 10 * now_s + 1e-6
 
 
-def test_a_bucket_fills_up_to_its_burst_and_says_how_long_to_wait() -> None:
+def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
     bucket = Bucket(10, 20, 0.0)
     assert bucket.take(100.0, 20)
     assert not bucket.take(100.0)
-    assert bucket.seconds_until(5) == pytest.approx(0.5)
     assert not bucket.take(100.4, 5)
     assert bucket.take(100.5, 5)
 

@@ -18,7 +18,7 @@ from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
 from schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
 from schemas.framing import binary_frame
-from server.replication.channel import Channel, Standing
+from server.replication.replication import Replication
 
 COUNTS = (8, 50, 200, 1000)
 TICK_S = 1 / 20
@@ -50,11 +50,10 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
     movers = Movers()
     for _ in range(count):
         spawn(movers, random)
-    channel = Channel(0, (movers,))
-    channel.capture(1)
-    first = channel.frame(None)
-    assert first is not None
-    standing: Standing = first.standing
+    replication = Replication((movers,))
+    replication.watch(replication.everyone)
+    replication.capture(1)
+    first, holding = replication.update(None, replication.everyone)
     acknowledgement = len(binary_frame(encode_ack(1, 1))) * ACKNOWLEDGED_SHARE
     sizes: dict[str, list[float]] = {
         "tickwire": [],
@@ -66,14 +65,12 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
         turning = random.random(count) < 0.1
         movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
         move(movers, TICK_S)
-        channel.capture(tick)
-        frame = channel.frame(standing)
-        assert frame is not None
-        standing = frame.standing
-        sizes["tickwire"].append(len(frame.data) + acknowledgement)
+        replication.capture(tick)
+        frame, holding = replication.update(holding, replication.everyone)
+        sizes["tickwire"].append(len(frame) + acknowledgement)
         for subject, data in peers(movers).items():
             sizes[subject].append(len(binary_frame(data)))
-    return sizes, len(first.data)
+    return sizes, len(first)
 
 
 def peers(movers: Movers) -> dict[str, bytes]:

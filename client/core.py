@@ -55,6 +55,7 @@ from schemas.messages import (
     StateFrame,
     Welcome,
 )
+from schemas.parts import IS_COMPLETE, Part, parts_of
 
 RESYNC_AGAIN_TICKS = 64
 """After so many ticks without the keyframe it asked for, the core asks again: a server above its rate limit drops
@@ -259,26 +260,44 @@ class ClientCore:
     def _state(self, frame: StateFrame) -> StateApplied | None:
         if self.world is None:
             return None
-        asked_tick = self._awaiting_keyframe.get(frame.channel)
-        if frame.age and asked_tick is not None:
+        parts = parts_of(frame)
+        applied = [self._part(self.world, part, frame) for part in parts]
+        named = {part.channel for part in parts}
+        is_complete = bool(frame.flags & IS_COMPLETE)
+        self.world.finish(frame.tick, keep=named if is_complete else None)
+        if is_complete:
+            self._awaiting_keyframe = {c: tick for c, tick in self._awaiting_keyframe.items() if c in named}
+        if parts and all(agrees is None for agrees in applied):
+            return None
+        is_keyframe = all(part.is_keyframe for part in parts)
+        return StateApplied(frame.tick, tuple(part.channel for part in parts), is_keyframe, False not in applied)
+
+    def _part(self, world: World, part: Part, frame: StateFrame) -> bool | None:
+        """Applies one part; says whether its checksum agrees, None when it could not be applied."""
+        asked_tick = self._awaiting_keyframe.get(part.channel)
+        if not part.is_keyframe and asked_tick is not None:
             if frame.tick - asked_tick >= RESYNC_AGAIN_TICKS:
-                self._ask_for_keyframe(frame)
+                self._ask_for_keyframe(part.channel, frame.tick)
             return None
         try:
-            agrees = self.world.apply(frame)
-        except (WrongBaseline, MalformedMessage):
-            self._ask_for_keyframe(frame)
+            agrees = world.apply(part, tick=frame.tick, age=frame.age)
+        except WrongBaseline:  # a frame is missing: who knows what it said of the other channels
+            for channel in world.channels | {part.channel}:
+                self._ask_for_keyframe(channel, frame.tick)
             return None
-        self._awaiting_keyframe.pop(frame.channel, None)
+        except MalformedMessage:
+            self._ask_for_keyframe(part.channel, frame.tick)
+            return None
+        self._awaiting_keyframe.pop(part.channel, None)
         if not agrees:
             self.mismatches += 1
-            self._ask_for_keyframe(frame)
-        return StateApplied(frame.tick, frame.channel, frame.age == 0, agrees)
+            self._ask_for_keyframe(part.channel, frame.tick)
+        return agrees
 
-    def _ask_for_keyframe(self, frame: StateFrame) -> None:
+    def _ask_for_keyframe(self, channel: int, tick: int) -> None:
         self.resyncs += 1
-        self._awaiting_keyframe[frame.channel] = frame.tick
-        self.outgoing.append(encode_client(Resync(frame.channel, frame.tick)))
+        self._awaiting_keyframe[channel] = tick
+        self.outgoing.append(encode_client(Resync(channel, tick)))
 
     def _event(self, event: Event) -> EventReceived | None:
         if event.number <= self._event_number:

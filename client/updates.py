@@ -34,10 +34,10 @@ class SeatLost(msgspec.Struct, frozen=True):
 
 
 class StateApplied(msgspec.Struct, frozen=True):
-    """The world has moved to `tick`, as far as this channel goes."""
+    """The world has moved to `tick`; `channels` are those in which something has changed."""
 
     tick: int
-    channel: int
+    channels: tuple[int, ...]
     is_keyframe: bool
     has_agreed: bool
 

@@ -1,6 +1,7 @@
 """The room's world as this client was told it: the mirrored tables, in numpy.
 
-Each channel is held as the tables after its last frame; that is the baseline of its next one. Pure.
+Each channel is held as the tables after its last part; that is the baseline of its next one. A channel of which the
+last frame said nothing has come to rest: what it had before counts no more. Pure.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.delta import Columns, TableCodec, checksum, decode_channel, empty_columns
+from schemas.columns import NO_TEXTS, Columns, Texts, checksum
+from schemas.delta import codecs_for, decode_channel
 from schemas.errors import MalformedMessage
 from schemas.fields import Field, from_description
-from schemas.messages import FieldKind, StateDescription, StateFrame
+from schemas.messages import FieldKind, StateDescription
+from schemas.parts import Part
 
-CHECKSUM_FLAG = 1
+NEVER = -1
 
 
 class WrongBaseline(Exception):
@@ -27,11 +30,16 @@ class TableView:
 
     Args:
         fields: its fields.
-        columns: ids and quantised values.
+        columns: ids, quantised values and texts.
     """
 
     def __init__(self, fields: tuple[Field, ...], columns: Columns) -> None:
-        self._fields = {field.name: (row, field) for row, field in enumerate(fields)}
+        numeric = [field for field in fields if not field.is_text]
+        textual = [field for field in fields if field.is_text]
+        self._fields = {field.name: field for field in fields}
+        self._rows: dict[str, tuple[NDArray[Any], int]] = {}
+        self._rows |= {field.name: (columns.values, row) for row, field in enumerate(numeric)}
+        self._rows |= {field.name: (columns.texts, row) for row, field in enumerate(textual)}
         self._columns = columns
 
     @property
@@ -47,8 +55,7 @@ class TableView:
 
     def column(self, name: str) -> NDArray[Any]:
         """(entities,) of a field, in the game's units."""
-        row, field = self._fields[name]
-        return field.dequantise(self._columns.values[row])
+        return self._fields[name].dequantise(self.quantised(name))
 
     def kind(self, name: str) -> FieldKind:
         """What a field's values are.
@@ -56,12 +63,13 @@ class TableView:
         Raises:
             KeyError: no such field.
         """
-        return self._fields[name][1].kind
+        return self._fields[name].kind
 
-    def quantised(self, name: str) -> NDArray[np.int64]:
-        """(entities,) of a field, as the wire's integers."""
-        values: NDArray[np.int64] = self._columns.values[self._fields[name][0]]
-        return values
+    def quantised(self, name: str) -> NDArray[Any]:
+        """(entities,) of a field, as on the wire: integers, or bytes."""
+        values, row = self._rows[name]
+        column: NDArray[Any] = values[row]
+        return column
 
     def entity(self, id: int) -> dict[str, Any]:
         """One entity's fields by name.
@@ -72,10 +80,8 @@ class TableView:
         at = int(np.searchsorted(self._columns.ids, id))
         if at == len(self) or self._columns.ids[at] != id:
             raise KeyError(id)
-        return {
-            name: field.dequantise(self._columns.values[row, at : at + 1])[0].item()
-            for name, (row, field) in self._fields.items()
-        }
+        here = {name: field.dequantise(self.quantised(name)[at : at + 1])[0] for name, field in self._fields.items()}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in here.items()}
 
 
 class World:
@@ -85,46 +91,62 @@ class World:
         description: the room's tables and fields, from Joined.
 
     Attributes:
-        tick: the newest tick of any channel.
+        tick: of the last frame: where the client stands in all channels.
     """
 
     def __init__(self, description: StateDescription) -> None:
         self.tick = 0
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
-        self._codecs = tuple(TableCodec(fields) for fields in self._fields)
-        self._nothing = tuple(empty_columns(len(fields)) for fields in self._fields)
+        self._codecs = codecs_for(self._fields)
+        self._nothing = tuple(codec.nothing for codec in self._codecs)
         self._channels: dict[int, tuple[int, tuple[Columns, ...]]] = {}
 
-    def apply(self, frame: StateFrame) -> bool:
-        """Applies one state frame.
+    @property
+    def channels(self) -> set[int]:
+        """Those of which this client was told."""
+        return set(self._channels)
+
+    def apply(self, part: Part, *, tick: int, age: int) -> bool:
+        """Applies what a frame says of one channel. `finish` follows when all of the frame's parts were.
+
+        Args:
+            tick: of the frame.
+            age: of its baseline, ticks.
 
         Returns:
-            Whether the frame's checksum agrees, or it has none.
+            Whether the part's checksum agrees, or it has none.
 
         Raises:
             WrongBaseline: a delta against another tick than the one this client has.
-            MalformedMessage: the frame does not fit the baseline.
+            MalformedMessage: the part does not fit the baseline.
         """
-        if frame.age == 0:
-            base = self._nothing
-        else:
-            tick, base = self._channels.get(frame.channel, (-1, self._nothing))
-            if tick != frame.tick - frame.age:
-                raise WrongBaseline(f"delta from tick {frame.tick - frame.age}; channel stands at {tick}")
-        if len(frame.packed) < 1:
+        base = self._nothing
+        if not part.is_keyframe:
+            if self.tick != tick - age:
+                raise WrongBaseline(f"delta from tick {tick - age}; the world stands at {self.tick}")
+            told_tick, base = self._channels.get(part.channel, (NEVER, self._nothing))
+            if told_tick != tick - 1:
+                base = tuple(table.settled for table in base)
+        if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
-        has_checksum = bool(frame.flags & CHECKSUM_FLAG)
-        tables, agrees = decode_channel(self._codecs, base, frame.packed, has_checksum=has_checksum)
-        self._channels[frame.channel] = (frame.tick, tables)
-        self.tick = max(self.tick, frame.tick)
+        tables, agrees = decode_channel(self._codecs, base, part.packed, has_checksum=part.has_checksum)
+        self._channels[part.channel] = (tick, tables)
         return agrees
+
+    def finish(self, tick: int, *, keep: set[int] | None) -> None:
+        """The world has come to a tick.
+
+        Args:
+            keep: the only channels that are still there; None: all are.
+        """
+        self.tick = tick
+        if keep is not None:
+            self._channels = {channel: held for channel, held in self._channels.items() if channel in keep}
 
     def settle(self) -> None:
         """The connection was resumed: every channel forgets where it came from, as the server does."""
-        for channel, (tick, tables) in self._channels.items():
-            settled = tuple(Columns(table.ids, table.values, table.values) for table in tables)
-            self._channels[channel] = (tick, settled)
+        self._channels = {channel: (NEVER, held) for channel, (_, held) in self._channels.items()}
 
     def table(self, name: str) -> TableView:
         """A table by its name, all channels together.
@@ -135,21 +157,19 @@ class World:
         if name not in self._names:
             raise KeyError(name)
         place = self._names.index(name)
-        parts = [tables[place] for _, tables in self._channels.values()]
-        return TableView(self._fields[place], _merged(parts) if parts else self._nothing[place])
+        return TableView(self._fields[place], self._merged(place))
 
     def checksum(self) -> bytes:
         """Four bytes over all that is mirrored: equal worlds have equal ones."""
-        parts = [
-            _merged([tables[place] for _, tables in self._channels.values()]) if self._channels else nothing
-            for place, nothing in enumerate(self._nothing)
-        ]
-        return checksum(tuple(parts))
+        return checksum(tuple(self._merged(place) for place in range(len(self._codecs))))
 
-
-def _merged(parts: list[Columns]) -> Columns:
-    if len(parts) == 1:
-        return parts[0]
-    ids, first = np.unique(np.concatenate([part.ids for part in parts]), return_index=True)
-    values = np.concatenate([part.values for part in parts], axis=1)[:, first]
-    return Columns(ids, values, values)
+    def _merged(self, place: int) -> Columns:
+        held = [tables[place] for _, tables in self._channels.values() if tables[place].ids.size]
+        if len(held) < 2:
+            return held[0] if held else self._nothing[place]
+        ids, first = np.unique(np.concatenate([table.ids for table in held]), return_index=True)
+        values = np.concatenate([table.values for table in held], axis=1)[:, first]
+        texts: Texts = NO_TEXTS
+        if self._codecs[place].texts:
+            texts = np.concatenate([table.texts for table in held], axis=1)[:, first]
+        return Columns(ids, values, values, texts)

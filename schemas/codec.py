@@ -13,6 +13,7 @@ import flatbuffers
 import msgspec
 
 from schemas.errors import MalformedMessage, UnknownMessage
+from schemas.framing import binary_frame
 from schemas.messages import (
     CLIENT_BODY,
     SERVER_BODY,
@@ -149,6 +150,14 @@ def build_ack(ack: InputAck) -> bytes:
 
 ACK_PREFIX = build_ack(InputAck(1, 2))[: -_ACK.size]
 """The fixed part of an acknowledgement; tick and sequence follow as two u32."""
+
+
+ACK_FRAME_PREFIX = binary_frame(ACK_PREFIX + bytes(_ACK.size))[: -_ACK.size]
+
+
+def frame_ack(tick: int, seq: int) -> bytes:
+    """The same in a WebSocket frame: written to every client that has sent an input, each tick."""
+    return ACK_FRAME_PREFIX + _ACK.pack(tick, seq)
 
 
 def encode_ack(tick: int, seq: int) -> bytes:

@@ -1,7 +1,8 @@
 """What a field's value is on the wire: an integer, by a rule that both ends share exactly.
 
 A `Field` quantises float columns to int64 and back. The server simulates in floats; what it sends and what it
-saves are the quantised integers. Pure; imports numpy, schemas.errors and schemas.messages.
+saves are the quantised integers. Texts and blobs are bytes instead, and are sent when they change. Pure; imports
+numpy, schemas.errors and schemas.messages.
 """
 
 from __future__ import annotations
@@ -16,19 +17,26 @@ from numpy.typing import NDArray
 from schemas.errors import MalformedMessage
 from schemas.messages import FieldDescription, FieldKind
 
-BITS_MAX = 32
-"""The widest quantised value: residuals of two of them must fit a column of 62 bits."""
+BITS_MAX = 53
+"""The widest integer: what a double holds exactly, and so every language. Two of them differ, against a line, by less
+than 2^55, which zigzag keeps below 2^57."""
+SCALED_BITS_MAX = 32
+"""The widest REAL or ANGLE, and the widest field of an input."""
+BYTES_MAX = 1024
+"""The longest text or blob."""
 
 Quantised = NDArray[np.int64]
 
 
 class NotANumber(ValueError):
-    """A column holds NaN or infinity: the game's mistake. `row` says which entity's."""
+    """A column holds NaN or infinity: the game's mistake. Says which field's, and which row or entity."""
 
-    def __init__(self, field: str, row: int) -> None:
-        super().__init__(f"field {field!r} of row {row} is not a finite number")
+    def __init__(self, field: str, row: int, *, entity: int | None = None) -> None:
+        where = f"row {row}" if entity is None else f"entity {entity}"
+        super().__init__(f"field {field!r} of {where} is not a finite number")
         self.field = field
         self.row = row
+        self.entity = entity
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -37,9 +45,10 @@ class Field(msgspec.Struct, frozen=True):
     Args:
         name: as the game wrote it.
         kind: how the integer is to be understood.
-        bits: width of the quantised value, 1 to 32.
+        bits: width of the quantised value, 1 to 53 (REAL and ANGLE: 32); 0 for TEXT and BLOB.
         low, high, step: REAL only; world units.
         labels: ENUM only.
+        bytes_max: TEXT and BLOB only.
     """
 
     name: str
@@ -49,6 +58,12 @@ class Field(msgspec.Struct, frozen=True):
     high: float = 0.0
     step: float = 0.0
     labels: tuple[str, ...] = ()
+    bytes_max: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are bytes, sent when they change, and not a column of integers."""
+        return self.kind in (FieldKind.TEXT, FieldKind.BLOB)
 
     @property
     def wraps(self) -> bool:
@@ -70,8 +85,10 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def dtype(self) -> Any:
-        """The numpy type that the game sees: float32 for REAL and ANGLE, bool, else int32 or int64."""
+        """The numpy type that the game sees: float32 for REAL and ANGLE, object for texts, bool, int32 or int64."""
         match self.kind:
+            case FieldKind.TEXT | FieldKind.BLOB:
+                return np.object_
             case FieldKind.REAL | FieldKind.ANGLE:
                 return np.float32
             case FieldKind.BOOL:
@@ -88,20 +105,20 @@ class Field(msgspec.Struct, frozen=True):
         Raises:
             NotANumber: the column holds NaN or infinity.
         """
-        if self.kind is FieldKind.REAL:
-            scaled = (column - np.float64(self.low)) * (1.0 / self.step)
-        elif self.kind is FieldKind.ANGLE:
-            scaled = column * ((1 << self.bits) / math.tau)
-        else:
-            if column.dtype.kind == "f":  # an input's value: the game's own columns hold integers
-                self._check_finite(column)
-            low, high = self.range
-            return np.clip(column.astype(np.int64), low, high)
-        self._check_finite(scaled)
-        if self.wraps:
-            return np.rint(scaled).astype(np.int64) & ((1 << self.bits) - 1)
+        if column.dtype.kind == "f":
+            self._check_finite(column)
         low, high = self.range
-        return np.clip(np.rint(scaled), low, high).astype(np.int64)
+        if self.kind is FieldKind.REAL:
+            steps = np.rint((column.astype(np.float64) - self.low) * (1.0 / self.step))
+            return np.clip(steps, low, high).astype(np.int64)
+        if self.kind is FieldKind.ANGLE:
+            turned = np.fmod(column.astype(np.float64), math.tau) * ((1 << self.bits) / math.tau)
+            wrapped: Quantised = np.rint(turned).astype(np.int64) & high
+            return wrapped
+        if column.dtype.kind == "f":  # an input's value: the game's own columns hold integers
+            column = np.clip(column, low, high)
+        clipped: Quantised = np.clip(column.astype(np.int64), low, high)
+        return clipped
 
     def _check_finite(self, column: NDArray[Any]) -> None:
         if not np.isfinite(column).all():
@@ -113,11 +130,15 @@ class Field(msgspec.Struct, frozen=True):
             return (self.low + values * self.step).astype(np.float32)
         if self.kind is FieldKind.ANGLE:
             return (values * (math.tau / (1 << self.bits))).astype(np.float32)
+        if self.kind is FieldKind.TEXT:
+            return np.array([bytes(value).decode() for value in values], np.object_)
         return values.astype(self.dtype)
 
     def describe(self) -> FieldDescription:
         """This field as Joined tells it."""
-        return FieldDescription(self.name, self.kind, self.bits, self.low, self.high, self.step, self.labels)
+        return FieldDescription(
+            self.name, self.kind, self.bits, self.low, self.high, self.step, self.labels, self.bytes_max
+        )
 
 
 def from_description(description: FieldDescription) -> Field:
@@ -134,9 +155,16 @@ def from_description(description: FieldDescription) -> Field:
         description.high,
         description.step,
         description.labels,
+        description.bytes_max,
     )
-    if not 1 <= field.bits <= BITS_MAX:
-        raise MalformedMessage(f"field {field.name!r} of {field.bits} bits; 1 to {BITS_MAX} are possible")
+    if field.is_text:
+        if not 1 <= field.bytes_max <= BYTES_MAX:
+            raise MalformedMessage(f"field {field.name!r} of {field.bytes_max} bytes; 1 to {BYTES_MAX} are possible")
+        return field
+    if not 1 <= field.bits <= _bits_max(field.kind):
+        raise MalformedMessage(
+            f"field {field.name!r} of {field.bits} bits; 1 to {_bits_max(field.kind)} are possible"
+        )
     if field.kind is FieldKind.REAL and not _is_range(field.low, field.high, field.step):
         raise MalformedMessage(f"field {field.name!r}: impossible range or step")
     if field.kind is FieldKind.ENUM and not field.labels:
@@ -145,10 +173,10 @@ def from_description(description: FieldDescription) -> Field:
 
 
 def _is_range(low: float, high: float, step: float) -> bool:
-    """Whether a REAL can have this range: all finite, and no more steps than BITS_MAX can count."""
+    """Whether a REAL can have this range: all finite, and no more steps than SCALED_BITS_MAX can count."""
     if not (math.isfinite(low) and math.isfinite(high) and low < high and 0 < step <= high - low):
         return False
-    return (high - low) / step < (1 << BITS_MAX) - 0.5
+    return (high - low) / step < (1 << SCALED_BITS_MAX) - 0.5
 
 
 def boolean(name: str) -> Field:
@@ -170,7 +198,7 @@ def real(name: str, low: float, high: float, step: float) -> Field:
     """A real number from `low` to `high`, rounded to `step`."""
     if not _is_range(low, high, step):
         raise ValueError(
-            f"field {name!r}: wants low < high, 0 < step <= high - low, and less than 2^{BITS_MAX} steps"
+            f"field {name!r}: wants low < high, 0 < step <= high - low, and less than 2^{SCALED_BITS_MAX} steps"
         )
     bits = max(1, math.ceil(round((high - low) / step)).bit_length())
     return _checked(Field(name, FieldKind.REAL, bits, low, high, step))
@@ -193,14 +221,41 @@ def entity(name: str) -> Field:
     return Field(name, FieldKind.ENTITY, 32)
 
 
+def text(name: str, bytes_max: int) -> Field:
+    """A short text of at most `bytes_max` bytes of UTF-8."""
+    return _checked_text(Field(name, FieldKind.TEXT, 0, bytes_max=bytes_max))
+
+
+def blob(name: str, bytes_max: int) -> Field:
+    """At most `bytes_max` bytes that only the game understands."""
+    return _checked_text(Field(name, FieldKind.BLOB, 0, bytes_max=bytes_max))
+
+
+def _bits_max(kind: FieldKind) -> int:
+    return SCALED_BITS_MAX if kind in (FieldKind.REAL, FieldKind.ANGLE) else BITS_MAX
+
+
 def _checked(field: Field) -> Field:
-    if not 1 <= field.bits <= BITS_MAX:
-        raise ValueError(f"field {field.name!r}: {field.bits} bits; wants 1 to {BITS_MAX}")
+    if not 1 <= field.bits <= _bits_max(field.kind):
+        raise ValueError(f"field {field.name!r}: {field.bits} bits; wants 1 to {_bits_max(field.kind)}")
+    return field
+
+
+def _checked_text(field: Field) -> Field:
+    if not 1 <= field.bytes_max <= BYTES_MAX:
+        raise ValueError(f"field {field.name!r}: {field.bytes_max} bytes; wants 1 to {BYTES_MAX}")
     return field
 
 
 def input_bytes(fields: tuple[Field, ...]) -> int:
-    """The size of an input's payload: each field in whole bytes, the sum rounded up to four."""
+    """The size of an input's payload: each field in whole bytes, the sum rounded up to four.
+
+    Raises:
+        ValueError: a field is a text, or wider than SCALED_BITS_MAX.
+    """
+    for field in fields:
+        if field.is_text or field.bits > SCALED_BITS_MAX:
+            raise ValueError(f"field {field.name!r}: an input holds numbers of at most {SCALED_BITS_MAX} bits")
     size = sum((field.bits + 7) // 8 for field in fields)
     return size + (-size & 3)
 

@@ -1,7 +1,7 @@
 """An input's payload, read: the fields that a room declares, each in whole bytes, little-endian, in order.
 
 `schemas.fields.pack_input` writes what this reads. Whatever a client sends becomes a value inside the field's
-range. Pure; imports schemas only.
+range. Pure; imports numpy and schemas only.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.errors import MalformedMessage
 from schemas.fields import Field, input_bytes
 from schemas.messages import FieldKind
 
 Wish = dict[str, float]
 """What a player wants, in the game's units; angles in radians, booleans as 0 or 1."""
+Wishes = dict[str, NDArray[np.float64]]
+"""What many players want: a column a field."""
 
 
 class InputReader:
@@ -27,6 +32,7 @@ class InputReader:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.size = input_bytes(fields)
+        self._fields = fields
         self._bytes: list[tuple[str, int, list[float]]] = []
         self._parts: list[tuple[str, int, int, Callable[[int], float]]] = []
         start = 0
@@ -51,6 +57,40 @@ class InputReader:
         for name, start, end, scale in self._parts:
             wish[name] = scale(int.from_bytes(payload[start:end], "little"))
         return wish
+
+    def read_many(self, payloads: list[bytes]) -> Wishes:
+        """Many payloads of the declared size at once: (payloads,) of each field, in the game's units."""
+        rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.size)
+        wishes: Wishes = {}
+        start = 0
+        for field in self._fields:
+            end = start + (field.bits + 7) // 8
+            if end == start + 1:
+                values = rows[:, start].astype(np.int64)
+            else:
+                octets = np.zeros((len(payloads), 8), np.uint8)
+                octets[:, : end - start] = rows[:, start:end]
+                values = octets.view("<i8").reshape(-1)
+            wishes[field.name] = _scaled(field, values)
+            start = end
+        return wishes
+
+
+def _scaled(field: Field, values: NDArray[np.int64]) -> NDArray[np.float64]:
+    low, high = field.range
+    mask = (1 << field.bits) - 1
+    match field.kind:
+        case FieldKind.REAL:
+            real: NDArray[np.float64] = np.minimum(field.low + values * field.step, field.high)
+            return real
+        case FieldKind.ANGLE:
+            angle: NDArray[np.float64] = (values & mask).astype(np.float64) * (math.tau / (mask + 1))
+            return angle
+        case FieldKind.INT:
+            half = 1 << (field.bits - 1)
+            return (((values & mask) ^ half) - half).astype(np.float64)
+        case _:
+            return np.clip(values, low, high).astype(np.float64)
 
 
 def _scale_of(field: Field) -> Callable[[int], float]:

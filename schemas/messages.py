@@ -58,6 +58,8 @@ class FieldKind(enum.IntEnum):
     ANGLE = 4
     ENUM = 5
     ENTITY = 6
+    TEXT = 7
+    BLOB = 8
 
 
 class QueueState(enum.IntEnum):
@@ -165,7 +167,8 @@ class InputAck(msgspec.Struct, frozen=True):
 
 
 class FieldDescription(msgspec.Struct, frozen=True):
-    """One field as a client must know it; `low`, `high` and `step` for REAL, `labels` for ENUM."""
+    """One field as a client must know it; `low`, `high` and `step` for REAL, `labels` for ENUM, `bytes_max` for
+    TEXT and BLOB."""
 
     name: str = ""
     kind: FieldKind = FieldKind.BOOL
@@ -174,6 +177,7 @@ class FieldDescription(msgspec.Struct, frozen=True):
     high: F64 = 0.0
     step: F64 = 0.0
     labels: tuple[str, ...] = ()
+    bytes_max: U16 = 0
 
 
 class TableDescription(msgspec.Struct, frozen=True):

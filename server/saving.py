@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from schemas.columns import NO_TEXTS
 from schemas.fields import Field
 from schemas.messages import FieldKind
 from server.replication.table import TableState
@@ -100,6 +103,7 @@ def _to_saved(room_type: str, name: str, state: RoomState) -> SavedWorld:
         tables={table: _to_table(saved) for table, saved in state.tables.items()},
         state=state.state,
         next_entity_id=state.next_entity_id,
+        next_channel=state.next_channel,
     )
 
 
@@ -107,8 +111,12 @@ def _to_table(table: TableState) -> SavedTable:
     return SavedTable(
         fields=[_to_document(field) for field in table.fields],
         ids=table.ids.astype("<u4").tobytes(),
-        columns={f.name: row.astype("<i8").tobytes() for f, row in zip(table.fields, table.values, strict=True)},
+        columns={
+            f.name: row.astype("<i8").tobytes() for f, row in zip(_numeric(table.fields), table.values, strict=True)
+        },
         count=int(table.ids.size),
+        texts={f.name: row.tolist() for f, row in zip(_textual(table.fields), _texts_of(table), strict=True)},
+        channels=b"" if table.channels is None else table.channels.astype("<u2").tobytes(),
     )
 
 
@@ -118,19 +126,40 @@ def _to_document(field: Field) -> dict[str, Any]:
         document |= {"low": field.low, "high": field.high, "step": field.step}
     if field.labels:
         document["labels"] = list(field.labels)
+    if field.is_text:
+        document["bytes_max"] = field.bytes_max
     return document
 
 
 def _from_saved(saved: SavedWorld) -> RoomState:
     tables = {name: _from_table(table) for name, table in saved.tables.items()}
-    return RoomState(saved.tick, saved.next_entity_id, tables, saved.state)
+    state = RoomState(saved.tick, saved.next_entity_id, tables, saved.state)
+    return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
 
 def _from_table(table: SavedTable) -> TableState:
     fields = tuple(_from_document(document) for document in table.fields)
-    columns = [np.frombuffer(table.columns[field.name], "<i8") for field in fields]
-    values = np.array(columns, np.int64).reshape(len(fields), table.count)
-    return TableState(fields, np.frombuffer(table.ids, "<u4").astype(np.uint32), values)
+    numeric, textual = _numeric(fields), _textual(fields)
+    columns = [np.frombuffer(table.columns[field.name], "<i8") for field in numeric]
+    values = np.array(columns, np.int64).reshape(len(numeric), table.count)
+    texts = np.empty((len(textual), table.count), np.object_)
+    for row, field in enumerate(textual):
+        texts[row] = table.texts[field.name]
+    channels = np.frombuffer(table.channels, "<u2").astype(np.uint16) if table.channels else None
+    ids = np.frombuffer(table.ids, "<u4").astype(np.uint32)
+    return TableState(numeric + textual, ids, values, texts if textual else None, channels)
+
+
+def _numeric(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    return tuple(field for field in fields if not field.is_text)
+
+
+def _textual(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    return tuple(field for field in fields if field.is_text)
+
+
+def _texts_of(table: TableState) -> NDArray[np.object_]:
+    return NO_TEXTS if table.texts is None else table.texts
 
 
 def _from_document(document: dict[str, Any]) -> Field:
@@ -142,4 +171,5 @@ def _from_document(document: dict[str, Any]) -> Field:
         high=document.get("high", 0.0),
         step=document.get("step", 0.0),
         labels=tuple(document.get("labels", ())),
+        bytes_max=document.get("bytes_max", 0),
     )

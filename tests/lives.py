@@ -272,11 +272,10 @@ class Life:
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
         assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
         assert self.core.world is not None
-        channel = self.around.simulation._world
-        ids, values = channel.recent[-1]._tables[0]
+        walkers = self.around.simulation.replication._groups[0].now[0]
         view = self.core.world.table("walkers")
-        assert list(view.ids) == list(ids)
-        assert list(view.quantised("x")) == list(values[0])
+        assert list(view.ids) == list(walkers.ids)
+        assert list(view.quantised("x")) == list(walkers.values[0])
         assert len(self.core.world.table("flowers")) == len(self.room.flowers)  # type: ignore[attr-defined]
         noted = self.room.noted  # type: ignore[attr-defined]
         assert noted[0] == "join"

@@ -37,6 +37,8 @@ class FieldKind(object):
     ANGLE = 4
     ENUM = 5
     ENTITY = 6
+    TEXT = 7
+    BLOB = 8
 
 
 class QueueState(object):
@@ -117,6 +119,7 @@ def CreateInputAck(builder, tick, seq):
 
 # One replicated field. A value is an integer on the wire:
 # REAL: low + value * step; ANGLE: value * 2 pi / 2^bits, wrapping; the others: value itself.
+# TEXT (UTF-8) and BLOB are bytes, sent when they change.
 class FieldDescription(object):
     __slots__ = ['_tab']
 
@@ -197,7 +200,14 @@ class FieldDescription(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         return o == 0
 
-def FieldDescriptionStart(builder): builder.StartObject(7)
+    # FieldDescription
+    def BytesMax(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(18))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint16Flags, o + self._tab.Pos)
+        return 0
+
+def FieldDescriptionStart(builder): builder.StartObject(8)
 def FieldDescriptionAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
 def FieldDescriptionAddKind(builder, kind): builder.PrependUint8Slot(1, kind, 0)
 def FieldDescriptionAddBits(builder, bits): builder.PrependUint8Slot(2, bits, 0)
@@ -206,6 +216,7 @@ def FieldDescriptionAddHigh(builder, high): builder.PrependFloat64Slot(4, high, 
 def FieldDescriptionAddStep(builder, step): builder.PrependFloat64Slot(5, step, 0.0)
 def FieldDescriptionAddLabels(builder, labels): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(labels), 0)
 def FieldDescriptionStartLabelsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def FieldDescriptionAddBytesMax(builder, bytesMax): builder.PrependUint16Slot(7, bytesMax, 0)
 def FieldDescriptionEnd(builder): return builder.EndObject()
 
 

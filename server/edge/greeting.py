@@ -19,14 +19,13 @@ from schemas import SCHEMA_VERSION_MIN
 from schemas.codec import decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
-from schemas.messages import Error, ErrorCode, Hello, Message
+from schemas.messages import Error, ErrorCode, Hello
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.joining import error_message
 from server.edge.session import Session
 from server.edge.sessions import Sessions
 from server.edge.surroundings import Surroundings
-from server.edge.versions import as_spoken
 from server.errors import Internal, TickwireError, Unavailable
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ class Greeting:
         "_early",
         "_sessions",
         "_token",
-        "_version",
     )
 
     def __init__(
@@ -81,7 +79,6 @@ class Greeting:
         self._around = around
         self._checking: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
-        self._version = SCHEMA_VERSION_MIN
 
     # -- Receiver -------------------------------------------------------------------------------------------
 
@@ -126,7 +123,6 @@ class Greeting:
             self._around.counters.rejected["upgrade_required"] += 1
             self._close(error, Closing.UPGRADE_REQUIRED, "upgrade_required")
         else:
-            self._version = hello.schema_version
             session = self._sessions.find(hello.resume_token) if hello.resume_token else None
             generation = session.reserve_generation(hello.attempt) if session is not None else 0
             self._checking = self._around.spawn(self._check(hello, session, generation), "greeting")
@@ -185,9 +181,7 @@ class Greeting:
         if not connection.is_open:
             return
         self._around.counters.closed[counted_as] += 1
-        spoken: Message | None = as_spoken(error, self._version)
-        if spoken is not None:
-            connection.write(binary_frame(encode_server(spoken)))
+        connection.write(binary_frame(encode_server(error)))
         connection.close(closing, error.message)
 
 

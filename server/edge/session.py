@@ -50,7 +50,6 @@ from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, new_token
 from server.edge.unheard import Unheard
-from server.edge.versions import RESUMED_SINCE, as_spoken
 from server.errors import Malformed, OutOfOrder, TickwireError
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
@@ -182,9 +181,6 @@ class Session:
         self.wire = None
         if self.state is State.CLOSED:
             return
-        if self.schema_version < RESUMED_SINCE:
-            self.end("disconnected", counted_as="disconnected")
-            return
         self._around.registry.went_away(self, self._around.now_s())
         if self._seat is not None:
             self._seat.disconnected()
@@ -231,9 +227,7 @@ class Session:
     def send_message(self, message: Message) -> None:
         """Writes one message now; nothing while the session is away."""
         if self.wire is not None:
-            spoken = as_spoken(message, self.schema_version)
-            if spoken is not None:
-                self.wire.write(binary_frame(encode_server(spoken)))
+            self.wire.write(binary_frame(encode_server(message)))
 
     def slow_consumer(self, reason: str) -> None:
         """The client takes too little for too long. The session stays: it may come back."""

@@ -1,158 +1,212 @@
-"""A channel: a group of tables that is encoded once a tick for all who stand on the same baseline.
+"""A channel: a group of entities that is encoded once a tick for all who stand on the same baseline.
 
-A subscriber's *standing* is what its client has: nothing, or the snapshot of one tick together with the one
-before it (the linear predictor needs both). A standing is shared by everyone who has it, and what follows from
-it is computed once. A subscriber that is passed over keeps its old standing and gets one cumulative delta later;
+A subscriber's *standing* is what its client has of the channel: nothing, or the contents of some tick together with
+what it had before (the linear predictors need both). A standing is shared by everyone who has it, and what follows
+from it is computed once. A subscriber that is passed over keeps its old standing and gets one cumulative delta later;
 nothing is queued for it. Pure; reads no clock: the tick comes in.
 
-    subscriber has nothing, or stood still for too long -> keyframe
-    otherwise                                           -> delta from its standing
+    nobody is here, or nothing has changed    nothing is said (but what is here is told again, with its checksum, when
+                                              checksums are due)
+    the subscriber has nothing                a keyframe
+    otherwise                                 a delta from its standing
+
+What a client had before counts for one tick: a channel of which the last frame said nothing has come to rest, for
+both ends. So all who have the same contents meet after a tick at most, however they came to it.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from schemas.codec import encode_state
-from schemas.delta import Columns, Ids, Matrix, TableCodec, checksum, empty_columns, encode_channel
+from schemas.columns import Columns, checksum, successor
+from schemas.delta import NOTHING, TableCodec
 from schemas.framing import binary_frame
-from server.replication.table import Table
+from schemas.legacy import encode_keyframe_2
+from schemas.parts import encode_part
+from server.replication.groups import Group
 
-AGE_TICKS_MAX = 250
-"""How old a baseline may be: the frame has one byte for its age. An older one means a keyframe."""
-QUIET_TICKS_MAX = 64
-"""A channel in which nothing changes still says so this often, which keeps baselines young."""
-RECENT_TICKS_MAX = 32
-"""How many snapshots are kept for clients that come back: what was on its way when a connection broke is younger."""
-CHECKSUM_FLAG = 1
+_NEVER = -1
 
 
 class Standing(msgspec.Struct, frozen=True, eq=False):
-    """What a client has of a channel: the snapshot of `tick`, and the one it was reached from."""
+    """What a client has of a channel.
+
+    Args:
+        tick: when it was told so.
+        version: the tick of the change that made these contents.
+        tables: the contents, and what was there before.
+    """
 
     tick: int
+    version: int
     tables: tuple[Columns, ...]
 
-
-class Snapshot:
-    """What a channel held at a tick: ids and quantised values, table by table."""
-
-    __slots__ = ("_standing", "_tables", "tick")
-
-    def __init__(self, tick: int, tables: tuple[tuple[Ids, Matrix], ...]) -> None:
-        self.tick = tick
-        self._tables = tables
-        self._standing: Standing | None = None
+    @property
+    def is_empty(self) -> bool:
+        """Whether the client has nobody in it."""
+        return not any(table.ids.size for table in self.tables)
 
     @property
-    def standing(self) -> Standing:
-        """Where a client stands that has these values and forgot where it came from; shared by all such."""
-        if self._standing is None:
-            self._standing = Standing(self.tick, tuple(Columns(ids, values, values) for ids, values in self._tables))
-        return self._standing
+    def settled(self) -> Standing:
+        """Where a client stands that has these contents and forgot where it came from."""
+        return Standing(_NEVER, self.version, tuple(table.settled for table in self.tables))
 
 
-class Frame(msgspec.Struct, frozen=True):
-    """What one standing leads to this tick: bytes with their WebSocket header, and the standing after them."""
+class Update(msgspec.Struct, frozen=True, eq=False):
+    """What one standing leads to this tick.
 
-    data: bytes
+    Args:
+        standing: where the client stands after it.
+        packed: what changed, with a checksum if there is one.
+        part: the same as one part of a frame that holds several.
+    """
+
     standing: Standing
+    is_keyframe: bool
+    has_checksum: bool
+    packed: bytes
+    part: bytes
 
 
 class Channel:
-    """Encodes a group of tables.
+    """One channel of a room.
 
     Args:
         number: its number on the wire, unique in the room.
-        tables: what it holds, in the description's order.
-        checksum_ticks: every so many ticks frames carry a checksum.
+        codecs: of the room's tables, in the description's order.
+
+    Attributes:
+        usual: where those clients stand that missed nothing; None while there are none.
+        version: the tick of its last change.
+        watchers: how many interests with watchers it is in.
+        keyframes, deltas: how many were encoded; whoever reads them sets them back.
     """
 
-    def __init__(self, number: int, tables: tuple[Table, ...], *, checksum_ticks: int = 100) -> None:
+    __slots__ = (
+        "_codecs", "_groups", "_has_checksum", "_keyframe_2", "_reached", "_tick", "_updates", "deltas", "keyframes",
+        "number", "usual", "version", "watchers",
+    )  # fmt: skip
+
+    def __init__(self, number: int, codecs: tuple[TableCodec, ...]) -> None:
         self.number = number
+        self.usual: Standing | None = None
+        self.version = 0
+        self.watchers = 0
         self.keyframes = 0
         self.deltas = 0
-        self.changed_tick = 0
-        self._tables = tables
-        self._codecs = tuple(TableCodec(table.fields) for table in tables)
-        self._nothing = tuple(empty_columns(len(table.fields)) for table in tables)
-        self._checksum_ticks = checksum_ticks
+        self._codecs = codecs
+        self._groups: tuple[Group, ...] = ()
         self._tick = 0
-        self._now: tuple[tuple[Ids, Matrix], ...] = tuple((table.ids, table.values) for table in self._nothing)
-        self._frames: dict[Standing | None, Frame | None] = {}
+        self._has_checksum = False
+        self._updates: dict[Standing | int | None, Update] = {}
         self._reached: dict[int, Standing] = {}
-        self._recent: deque[Snapshot] = deque(maxlen=RECENT_TICKS_MAX)
+        self._keyframe_2 = b""
+
+    def begin(self, tick: int, groups: tuple[Group, ...], *, has_changed: bool, has_checksum: bool) -> None:
+        """A new tick: what the channel holds now."""
+        self._tick = tick
+        self._groups = groups
+        self._has_checksum = has_checksum
+        if has_changed:
+            self.version = tick
+        if self._reached:
+            self._updates.clear()
+            self._reached.clear()
+            self._keyframe_2 = b""
 
     @property
-    def recent(self) -> tuple[Snapshot, ...]:
-        """The newest snapshots, oldest first."""
-        return tuple(self._recent)
+    def is_empty(self) -> bool:
+        """Whether nobody is in it now."""
+        return not any(group.ids.size for group in self._groups)
 
-    def stand_on(self, recent: tuple[Snapshot, ...], tick: int) -> Standing | None:
-        """Where a client stands that comes back with the values of `tick`; None when nobody knows them any more.
+    def is_due(self, standing: Standing) -> bool:
+        """Whether something is to be said to who stands there."""
+        return self.version > standing.version or (self._has_checksum and not self.is_empty)
 
-        A client that comes back forgets where it came from (`Columns.before`), as it does after a keyframe: which
-        way it took to that tick need not be known.
+    def update(self, standing: Standing | None, *, must_name: bool = False) -> Update | None:
+        """What a subscriber with this standing must be told now; None when there is nothing to say.
+
+        Each distinct standing is encoded once a tick, whoever asks how often.
+
+        Args:
+            must_name: say so even if nothing has changed.
         """
-        return next((snapshot.standing for snapshot in recent if snapshot.tick == tick), None)
-
-    def capture(self, tick: int) -> None:
-        """Takes this tick's snapshot: every table quantised once.
-
-        Raises:
-            schemas.fields.NotANumber: a column holds NaN.
-        """
-        now = tuple((table.ids.copy(), table.quantise()) for table in self._tables)
-        self._tick = tick
-        self._frames.clear()
-        self._reached.clear()
-        if not all(_is_same(a, b) for a, b in zip(now, self._now, strict=True)):
-            self._now = now
-            self.changed_tick = tick
-        self._recent.append(Snapshot(tick, self._now))
-
-    def frame(self, standing: Standing | None) -> Frame | None:
-        """What a subscriber with this standing must be told now; None when it has everything already.
-
-        Each distinct standing is encoded and framed once a tick, whoever asks how often.
-        """
-        if standing not in self._frames:
-            self._frames[standing] = self._encode(standing)
-        return self._frames[standing]
-
-    def _encode(self, standing: Standing | None) -> Frame | None:
-        if standing is None or self._tick - standing.tick > AGE_TICKS_MAX:
-            self.keyframes += 1
-            return self._frame_from(0, self._nothing)
-        age = self._tick - standing.tick
-        if self.changed_tick <= standing.tick and age < QUIET_TICKS_MAX:
+        key = self._key(standing)
+        if key in self._updates:
+            return self._updates[key]
+        if standing is None:
+            if self.is_empty:
+                return None
+            update = self._keyframe()
+        elif must_name or self.is_due(standing):
+            update = self.keep(standing, list(map(TableCodec.encode, self._codecs, *self.step(standing))))
+        else:
             return None
+        self._updates[key] = update
+        return update
+
+    def step(self, standing: Standing) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
+        """The baseline's tables, and the tables after this tick."""
+        base = standing if standing.tick == self._tick - 1 else standing.settled
+        return base.tables, self._reach(standing).tables
+
+    def keep(self, standing: Standing, sections: Sequence[bytes]) -> Update:
+        """Takes the tables' sections that lead on from a standing."""
         self.deltas += 1
-        return self._frame_from(age, standing.tables)
+        update = self._update(self._reach(standing), b"".join(sections) + NOTHING, is_keyframe=False)
+        self._updates[self._key(standing)] = update
+        return update
 
-    def _frame_from(self, age: int, base: tuple[Columns, ...]) -> Frame:
-        reached = self._reach(age, base)
-        packed = encode_channel(self._codecs, base, reached.tables)
-        flags = 0
-        if self._tick % self._checksum_ticks == 0:
-            flags = CHECKSUM_FLAG
-            packed += checksum(reached.tables)
-        return Frame(binary_frame(encode_state(self._tick, self.number, age, flags, packed)), reached)
+    def keyframe_2(self) -> bytes:
+        """A framed keyframe for clients of schema version 2."""
+        if not self._keyframe_2:
+            packed = encode_keyframe_2(self._fresh().tables)
+            self._keyframe_2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
+        return self._keyframe_2
 
-    def _reach(self, age: int, base: tuple[Columns, ...]) -> Standing:
-        # Where one comes from this tick is settled by the baseline's tick alone: two subscribers that came to it
-        # on different ways meet here, and share every frame from the next tick on.
-        if age not in self._reached:
+    def _key(self, standing: Standing | None) -> Standing | int | None:
+        """All who have the same contents, and have come to rest, are one."""
+        return standing if standing is None or standing.tick == self._tick - 1 else standing.version
+
+    def _reach(self, standing: Standing) -> Standing:
+        """Where one comes from a standing this tick: all who have the same contents meet here."""
+        reached = self._reached.get(standing.version)
+        if reached is None:
             tables = tuple(
-                codec.successor(table, ids, values)
-                for codec, table, (ids, values) in zip(self._codecs, base, self._now, strict=True)
+                successor(table, group.ids, group.values, group.texts)
+                for table, group in zip(standing.tables, self._groups, strict=True)
             )
-            self._reached[age] = Standing(self._tick, tables)
-        return self._reached[age]
+            reached = self._reached[standing.version] = Standing(self._tick, self.version, tables)
+        return reached
+
+    def _keyframe(self) -> Update:
+        self.keyframes += 1
+        fresh = self._fresh()
+        nothing = [codec.nothing for codec in self._codecs]
+        sections = map(TableCodec.encode, self._codecs, nothing, fresh.tables)
+        return self._update(fresh, b"".join(sections) + NOTHING, is_keyframe=True)
+
+    def _fresh(self) -> Standing:
+        if _NEVER not in self._reached:
+            tables = tuple(Columns(group.ids, group.values, group.values, group.texts) for group in self._groups)
+            self._reached[_NEVER] = Standing(self._tick, self.version, tables)
+        return self._reached[_NEVER]
+
+    def _update(self, reached: Standing, packed: bytes, *, is_keyframe: bool) -> Update:
+        if self._has_checksum:
+            packed += checksum(reached.tables)
+        part = encode_part(self.number, packed, is_keyframe=is_keyframe, has_checksum=self._has_checksum)
+        return Update(reached, is_keyframe, self._has_checksum, packed, part)
 
 
-def _is_same(a: tuple[Ids, Matrix], b: tuple[Ids, Matrix]) -> bool:
-    return np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
+def dropped(channel: int) -> bytes:
+    """The part that says: nobody is in this channel any more, as far as you are told."""
+    return encode_part(channel, NOTHING, is_keyframe=True, has_checksum=False)
+
+
+def dropped_2(channel: int, tick: int) -> bytes:
+    """The same as a frame for clients of schema version 2."""
+    return binary_frame(encode_state(tick, channel, 0, 0, NOTHING))

@@ -102,6 +102,16 @@ def entity() -> Column:
     return Column(fields.entity)
 
 
+def text(*, bytes_max: int = 64) -> Column:
+    """A short text, sent when it changes; above `bytes_max` bytes of UTF-8 it is cut at a whole character."""
+    return Column(lambda name: fields.text(name, bytes_max))
+
+
+def blob(*, bytes_max: int) -> Column:
+    """Bytes that only the game understands, sent when they change."""
+    return Column(lambda name: fields.blob(name, bytes_max))
+
+
 def local(dtype: DTypeLike) -> Column:
     """A column that the game simulates with: never sent, never saved."""
     return Column(None, dtype)

@@ -2,11 +2,12 @@
 
 Rows stay where they are during a tick: a despawned entity is taken out by `compact`, which the room calls after
 `on_tick`. A spawn may grow the arrays, so a view taken before it may be stale: take columns anew after spawning.
-Ids are given in ascending order and never used twice, which keeps every snapshot sorted for free. Pure.
+Each row is in one channel: everybody's, unless the game says otherwise. Pure.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,34 +15,63 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.delta import ENTITIES_MAX, Ids, Matrix
+from schemas.columns import Ids, Matrix, Texts
+from schemas.delta import ENTITIES_MAX
 from schemas.fields import Field
-from schemas.messages import TableDescription
+from schemas.messages import FieldKind, TableDescription
 from server.replication.columns import Column
+from server.replication.quantiser import Quantiser
+from server.replication.texts import TextEncoder
 
 ROWS_MIN = 16
+EVERYONE = 0
+"""The channel that every player watches unless the game takes it away."""
+NOBODY = 0xFFFF
+"""The channel that is told to no one."""
+QUARANTINE_TICKS = 4096
+"""How long an id rests before another entity gets it: longer than any baseline lives, and than clients are away."""
 
 
 class EntityIds:
-    """Gives a room's entities their ids: from 1 up, over all of its tables, none twice."""
+    """Gives a room's entities their ids: from 1 up, over all of its tables; one that has rested is used again.
+
+    Attributes:
+        next_id: above every id that was given so far.
+        tick: the room's tick.
+    """
 
     def __init__(self, next_id: int = 1) -> None:
         self.next_id = next_id
+        self.tick = 0
+        self._resting: deque[tuple[int, int]] = deque()
 
     def take(self) -> int:
-        """The next id."""
+        """An id that nobody has."""
+        if self._resting and self.tick - self._resting[0][0] >= QUARANTINE_TICKS:
+            return self._resting.popleft()[1]
         if self.next_id >= 1 << 32:
             raise OverflowError("the room has used up all entity ids")
         self.next_id += 1
         return self.next_id - 1
 
+    def release(self, id: int) -> None:
+        """Its entity is gone: it rests from now on."""
+        self._resting.append((self.tick, id))
+
 
 class TableState(msgspec.Struct, frozen=True):
-    """A table as it is saved: what clients see of it, in quantised integers."""
+    """A table as it is saved: what clients see of it, in quantised integers and bytes.
+
+    Args:
+        fields: all of them; first come the columns of `values`, then those of `texts`.
+        channels: (entities,): which channel each row is in; None: all in EVERYONE.
+    """
 
     fields: tuple[Field, ...]
     ids: Ids
     values: Matrix
+    texts: Texts | None = None
+    channels: NDArray[np.uint16] | None = None
 
 
 class Row:
@@ -57,10 +87,25 @@ class Row:
         object.__setattr__(self, "id", id)
 
     def __getattr__(self, name: str) -> Any:
-        return self._table.view(name)[self._table.row_of(self.id)].item()
+        value = self._table.view(name)[self._table.row_of(self.id)]
+        return value.item() if isinstance(value, np.generic) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # view() marks "channel" as used by the game, which is what setting it means.
         self._table.view(name)[self._table.row_of(self.id)] = value
+
+    def is_in(self, table: Table) -> bool:
+        """Whether it is an entity of this table that is still there."""
+        return self._table is table and self.id in table
+
+    @property
+    def channel(self) -> int:
+        """Who is told of it."""
+        return int(self._table.channels[self._table.row_of(self.id)])
+
+    @channel.setter
+    def channel(self, channel: int) -> None:
+        self._table.channel[self._table.row_of(self.id)] = channel
 
     def __repr__(self) -> str:
         return f"<{type(self._table).__name__} {self.id}>"
@@ -71,31 +116,54 @@ class Table:
 
     Args:
         ids: where new entities get their ids from.
+
+    Attributes:
+        layout: grows whenever rows come, go or change their places.
+        has_channels: whether some row may be in another channel than EVERYONE.
     """
 
     columns: Mapping[str, Column] = {}
     fields: tuple[Field, ...] = ()
+    numeric: tuple[Field, ...] = ()
+    textual: tuple[Field, ...] = ()
+    defaults: Mapping[str, Any] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
         cls.columns = {**cls.columns, **own}
         cls.fields = tuple(column.field(name) for name, column in cls.columns.items() if column.is_replicated)
+        cls.numeric = tuple(field for field in cls.fields if not field.is_text)
+        cls.textual = tuple(field for field in cls.fields if field.is_text)
+        cls.defaults = dict.fromkeys(cls.columns, 0) | {
+            field.name: "" if field.kind is FieldKind.TEXT else b"" for field in cls.textual
+        }
+        if "channel" in cls.columns:
+            raise TypeError(f"{cls.__name__}.channel: the name is taken; it says who is told of an entity")
 
     def __init__(self, ids: EntityIds | None = None) -> None:
         self._entity_ids = ids or EntityIds()
+        self._quantiser = Quantiser(self.numeric)
+        self._texts = TextEncoder(self.textual)
         self._count = 0
-        self._ids = np.zeros(ROWS_MIN, np.uint32)
-        self._arrays = {name: np.zeros(ROWS_MIN, column.dtype()) for name, column in self.columns.items()}
+        self._ids: Ids
+        self._channels: NDArray[np.uint16]
+        self._arrays: dict[str, NDArray[Any]]
         self._views: dict[str, NDArray[Any]] = {}
         self._rows: dict[int, int] = {}
         self._gone: set[int] = set()
-        self._resize_views()
+        self._is_ordered = True
+        self.layout = 0
+        self.has_channels = False
+        self._allocate(ROWS_MIN)
 
     # -- entities -------------------------------------------------------------------------------------------
 
-    def spawn(self, **values: Any) -> Row:
-        """Adds an entity; columns that are not given are zero.
+    def spawn(self, *, channel: int = EVERYONE, **values: Any) -> Row:
+        """Adds an entity; columns that are not given are zero, texts empty.
+
+        Args:
+            channel: who is told of it.
 
         Raises:
             ValueError: a name is not a column, or the table holds ENTITIES_MAX.
@@ -108,9 +176,12 @@ class Table:
         if self._count == self._ids.size:
             self._grow()
         row, id = self._count, self._entity_ids.take()
+        self._is_ordered = self._is_ordered and (row == 0 or id > self._ids[row - 1])
         self._ids[row] = id
+        self._channels[row] = channel
+        self.has_channels = self.has_channels or channel != EVERYONE
         for name, array in self._arrays.items():
-            array[row] = values.get(name, 0)
+            array[row] = values.get(name, self.defaults[name])
         self._rows[id] = row
         self._count += 1
         self._resize_views()
@@ -122,15 +193,19 @@ class Table:
             self._gone.add(id)
 
     def compact(self) -> None:
-        """Closes the gaps that this tick's despawned entities leave; the order of the others is kept."""
-        if not self._gone:
+        """Closes the gaps that despawned entities leave, and puts an id that was used again in its place."""
+        if not self._gone and self._is_ordered:
             return
-        stays = ~np.isin(self.ids, np.fromiter(self._gone, np.uint32, len(self._gone)))
-        count = int(stays.sum())
-        self._ids[:count] = self.ids[stays]
-        for name, array in self._arrays.items():
-            array[:count] = self._views[name][stays]
-        self._count = count
+        gone = np.fromiter(self._gone, np.uint32, len(self._gone))
+        rows = np.flatnonzero(~np.isin(self.ids, gone))
+        if not self._is_ordered:
+            rows = rows[np.argsort(self.ids[rows], kind="stable")]
+        arrays: list[NDArray[Any]] = [self._ids, self._channels, *self._arrays.values()]
+        for array in arrays:
+            array[: rows.size] = array[rows]
+        for id in self._gone:
+            self._entity_ids.release(id)
+        self._count = rows.size
         self._settle()
 
     def row_of(self, id: int) -> int:
@@ -144,13 +219,44 @@ class Table:
         except KeyError:
             raise KeyError(f"{type(self).__name__} has no entity {id}") from None
 
+    def rows_of(self, ids: Ids | list[int]) -> NDArray[np.int64]:
+        """The rows of many entities, this tick.
+
+        Raises:
+            KeyError: there is no such entity.
+        """
+        return np.fromiter(map(self.row_of, ids), np.int64, len(ids))
+
     @property
     def ids(self) -> Ids:
-        """(entities,) uint32, ascending: a view."""
+        """(entities,) uint32, ascending but for those spawned in this tick: a view."""
         return self._ids[: self._count]
+
+    @property
+    def channel(self) -> NDArray[np.uint16]:
+        """(entities,): which channel each row is in; a view to read and to write."""
+        return self.view("channel")
+
+    @channel.setter
+    def channel(self, values: Any) -> None:
+        view = self.view("channel")
+        if values is not view:
+            view[:] = values
+
+    @property
+    def channels(self) -> NDArray[np.uint16]:
+        """The same, to read only."""
+        return self._views["channel"]
+
+    @property
+    def clamped(self) -> dict[str, int]:
+        """How many values were out of their field's range so far, by field."""
+        return {**self._quantiser.clamped, **self._texts.clamped}
 
     def view(self, name: str) -> NDArray[Any]:
         """(entities,) of a column: a view of the live rows, good until the next spawn or the end of the tick."""
+        if name == "channel":
+            self.has_channels = True
         return self._views[name]
 
     def __len__(self) -> int:
@@ -169,45 +275,79 @@ class Table:
     # -- snapshots ------------------------------------------------------------------------------------------
 
     def quantise(self) -> Matrix:
-        """(fields, entities): what clients are told, in integers, freshly allocated.
+        """(fields that are columns, entities): what clients are told, in integers, freshly allocated.
 
         Raises:
-            schemas.fields.NotANumber: a column holds NaN; names the field and the row.
+            schemas.fields.NotANumber: a column holds NaN; names the field and the entity.
         """
-        values = np.empty((len(self.fields), self._count), np.int64)
-        for row, field in enumerate(self.fields):
-            values[row] = field.quantise(self._views[field.name])
-        return values
+        return self._quantiser.quantise(self.ids, self._block[:, : self._count], self._views)
+
+    def texts(self) -> Texts:
+        """(fields that are texts, entities) of bytes; the same object while nothing changes.
+
+        Raises:
+            WrongText: a column holds something else.
+        """
+        return self._texts.encode(self.ids, [self._views[field.name] for field in self.textual])
 
     def state(self) -> TableState:
         """This table as it is saved."""
-        return TableState(self.fields, self.ids.copy(), self.quantise())
+        channels = self.channels.copy() if self.has_channels else None
+        texts = self.texts().copy() if self.textual else None
+        return TableState(self.numeric + self.textual, self.ids.copy(), self.quantise(), texts, channels)
 
     def restore(self, state: TableState) -> None:
         """Replaces all rows by saved ones, by field name; fields that were not saved are zero."""
+        self._allocate(max(ROWS_MIN, state.ids.size))
         self._count = state.ids.size
-        capacity = max(ROWS_MIN, self._count)
-        self._ids = np.zeros(capacity, np.uint32)
         self._ids[: self._count] = state.ids
-        self._arrays = {name: np.zeros(capacity, column.dtype()) for name, column in self.columns.items()}
-        for field, values in zip(state.fields, state.values, strict=True):
+        if state.channels is not None:
+            self._channels[: self._count] = state.channels
+            self.has_channels = True
+        texts = () if state.texts is None else state.texts
+        for field, saved in zip(state.fields, (*state.values, *texts), strict=True):
             if field.name in self._arrays:
-                self._arrays[field.name][: self._count] = field.dequantise(values)
+                self._arrays[field.name][: self._count] = field.dequantise(saved)
         self._settle()
+        self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
+        self.compact()
 
     @classmethod
     def describe(cls, name: str) -> TableDescription:
         """This table as Joined tells it."""
         return TableDescription(name, tuple(field.describe() for field in cls.fields))
 
+    # -- memory ---------------------------------------------------------------------------------------------
+
+    def _allocate(self, capacity: int) -> None:
+        self._count = 0
+        self._ids = np.zeros(capacity, np.uint32)
+        self._channels = np.zeros(capacity, np.uint16)
+        # The columns that are scaled lie in one block, to be quantised together.
+        self._block = np.zeros((len(self._quantiser.scaled), capacity), np.float32)
+        in_block = {field.name: self._block[row] for row, field in enumerate(self._quantiser.scaled)}
+        self._arrays = {
+            name: in_block[name] if name in in_block else np.full(capacity, self.defaults[name], column.dtype())
+            for name, column in self.columns.items()
+        }
+        self._resize_views()
+
     def _grow(self) -> None:
-        self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
-        self._arrays = {name: np.concatenate([a, np.zeros_like(a)]) for name, a in self._arrays.items()}
+        ids, channels, arrays, count = self._ids, self._channels, self._arrays, self._count
+        self._allocate(2 * ids.size)
+        self._count = count
+        self._ids[:count], self._channels[:count] = ids[:count], channels[:count]
+        for name, array in arrays.items():
+            self._arrays[name][:count] = array[:count]
+        self._resize_views()
 
     def _settle(self) -> None:
         self._gone.clear()
+        self._is_ordered = True
         self._rows = {id: row for row, id in enumerate(self.ids.tolist())}
         self._resize_views()
 
     def _resize_views(self) -> None:
+        self.layout += 1
         self._views = {name: array[: self._count] for name, array in self._arrays.items()}
+        self._views["channel"] = self._channels[: self._count]

@@ -48,6 +48,11 @@ class Subscriber(Protocol):
         """Who plays; may be a guest."""
         ...
 
+    @property
+    def schema_version(self) -> int:
+        """What its client speaks."""
+        ...
+
     def send_message(self, message: Message) -> None:
         """Writes one control message now; it does not wait for a tick. Nothing while there is no connection."""
         ...

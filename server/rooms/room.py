@@ -9,8 +9,8 @@
         def on_input(self, player, wish): player.entity.x += wish["dx"]
 
 All hooks run on the loop's thread, in the order: on_create, restore (a saved room), then for each tick on_input
-for every input that has arrived and on_tick; on_join, on_command, on_disconnect, on_resume and
-on_leave between ticks; on_dispose last.
+for every input that has arrived (or on_inputs, once for all) and on_tick; on_join, on_command, on_disconnect,
+on_resume and on_leave between ticks; on_dispose last.
 A hook must not block. An exception that leaves a hook is contained: see server/rooms/simulation.py.
 """
 
@@ -28,7 +28,12 @@ from schemas.fields import Field, input_bytes
 from schemas.inputs import Wish
 from schemas.messages import StateDescription
 from server.replication.columns import Column
-from server.replication.table import EntityIds, Row, Table
+from server.replication.grid import CELLS_MAX, Cells, Grid
+from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
+from server.rooms.inputs import Inputs
+
+CHECKSUM_TICKS_MAX = 200
+"""Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
 
 
 class CommandRefused(Exception):
@@ -41,16 +46,66 @@ class Player:
     Attributes:
         id: who it is; a guest has one too, for as long as the session lives.
         is_connected: whether its connection stands; a lost one may come back.
-        entity: the entity that is this player's, if the game gave it one; its id is told in Joined.
         data: whatever the game wants to keep with the player.
+        watched: the channels that it is told of, beside those of the room's grid.
     """
 
-    def __init__(self, id: str, send: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self,
+        id: str,
+        send: Callable[[str, bytes], None],
+        *,
+        interest_changed: Callable[[], None] = lambda: None,
+        open_channel: Callable[[], int] = lambda: NOBODY,
+    ) -> None:
         self.id = id
         self.is_connected = True
-        self.entity: Row | None = None
         self.data: dict[str, Any] = {}
+        self.watched: frozenset[int] = frozenset((EVERYONE,))
+        self._entity: Row | None = None
+        self._focus: Row | None = None
+        self._private: int | None = None
         self._send = send
+        self._interest_changed = interest_changed
+        self._open_channel = open_channel
+
+    @property
+    def entity(self) -> Row | None:
+        """The entity that is this player's, if the game gave it one; its id is told in Joined."""
+        return self._entity
+
+    @entity.setter
+    def entity(self, entity: Row | None) -> None:
+        self._entity = entity
+        self._interest_changed()
+
+    @property
+    def focus(self) -> Row | None:
+        """Where the player looks, on the room's grid: its entity, unless the game says otherwise."""
+        return self._focus or self._entity
+
+    @focus.setter
+    def focus(self, focus: Row | None) -> None:
+        self._focus = focus
+        self._interest_changed()
+
+    @property
+    def private(self) -> int:
+        """A channel that only this player watches; opened when it is first asked for."""
+        if self._private is None:
+            self._private = self._open_channel()
+            self.watch(self._private)
+        return self._private
+
+    def watch(self, channel: int) -> None:
+        """From the next tick on the player is told of what is in this channel. Idempotent."""
+        self.watched |= {channel}
+        self._interest_changed()
+
+    def unwatch(self, channel: int) -> None:
+        """From the next tick on it is not, and forgets what is in there. Idempotent."""
+        self.watched -= {channel}
+        self._interest_changed()
 
     def send(self, name: str, payload: Any = None) -> None:
         """Sends an event: reliable, in order, with this tick's state.
@@ -71,7 +126,9 @@ class Room:
         seats: how many players it holds.
         durable: whether a room with a name is saved, and found again by it.
         inputs: what an input holds, by name.
+        grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
         linger_s: how long it stays when nobody is in it.
+        checksum_ticks: every so many ticks each channel is told with a checksum; at most CHECKSUM_TICKS_MAX.
         tick: the number of the running tick, from 1.
         random: the room's own random numbers.
         players: who is in it, by player id.
@@ -82,6 +139,7 @@ class Room:
     seats: ClassVar[int] = 50
     durable: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, Column]] = {}
+    grid: ClassVar[Grid | None] = None
     linger_s: ClassVar[float] = 10.0
     checksum_ticks: ClassVar[int] = 100
 
@@ -95,6 +153,13 @@ class Room:
         cls.input_fields = tuple(column.field(name) for name, column in cls.inputs.items())
         if input_bytes(cls.input_fields) > INPUT_PAYLOAD_BYTES_MAX:
             raise TypeError(f"{cls.__name__}.inputs take more than {INPUT_PAYLOAD_BYTES_MAX} bytes")
+        if not 1 <= cls.checksum_ticks <= CHECKSUM_TICKS_MAX:
+            raise TypeError(f"{cls.__name__}.checksum_ticks is {cls.checksum_ticks}; wants 1 to {CHECKSUM_TICKS_MAX}")
+        if cls.grid is not None:
+            unknown = set(cls.grid.tables) - cls.tables.keys()
+            if unknown:
+                raise TypeError(f"{cls.__name__}.grid names {', '.join(sorted(unknown))}: no table of the room")
+            Cells(cls.grid, [cls.tables[name] for name in cls.grid.tables])
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:
         self.room_id = room_id
@@ -103,6 +168,8 @@ class Room:
         self.random = np.random.default_rng(seed)
         self.players: dict[str, Player] = {}
         self.entity_ids = EntityIds()
+        self.next_channel = NOBODY - 1
+        self._closed_channels: list[int] = []
         for attribute, table in self.tables.items():
             setattr(self, attribute, table(self.entity_ids))
 
@@ -116,6 +183,10 @@ class Room:
 
     def on_input(self, player: Player, wish: Wish) -> None:
         """A player's input, in the game's units; clamped to what `inputs` declares."""
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        """All players' newest inputs of this tick at once, in numpy columns. A room that has this has no on_input:
+        for rooms whose inputs say what is wanted now, which is most, it costs a fraction."""
 
     def on_tick(self, dt: float) -> None:
         """Moves the world by `dt` seconds, always 1 / tick_rate_hz."""
@@ -154,6 +225,29 @@ class Room:
         data = msgspec.msgpack.encode(payload)
         for player in self.players.values():
             player._send(name, data)
+
+    def open_channel(self) -> int:
+        """A new channel: `table.spawn(channel=...)` and `row.channel = ...` put entities into it, `player.watch` lets
+        a player see them.
+
+        Raises:
+            OverflowError: there are too many.
+        """
+        if self._closed_channels:
+            return self._closed_channels.pop()
+        if self.next_channel < CELLS_MAX:
+            raise OverflowError("the room has used up all channels")
+        self.next_channel -= 1
+        return self.next_channel + 1
+
+    def close_channel(self, channel: int) -> None:
+        """Gives a channel back. What is still in it is told to nobody from now on."""
+        for table in self.all_tables():
+            if table.has_channels:
+                table.channel[table.channel == channel] = NOBODY
+        for player in self.players.values():
+            player.unwatch(channel)
+        self._closed_channels.append(channel)
 
     def all_tables(self) -> tuple[Table, ...]:
         """The room's tables, in the order of their declaration."""

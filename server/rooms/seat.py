@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
-from server.replication.channel import Channel, Snapshot, Standing
+from server.replication.interest import Holding, Interest, Moment
 from server.rooms.outbox import UNSENT_MAX
 from server.rooms.pace import Pace
 from server.rooms.ports import Subscriber
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from server.rooms.simulation import Simulation
 
 INBOX_MAX = 8
+TOLD_MAX = 16
+"""How many changes of its interest are remembered, for a client that comes back with less than it was sent."""
 
 
 class SeatEnded(Protocol):
@@ -48,31 +50,40 @@ class Seat:
         "_received_seq",
         "_recent",
         "_simulation",
+        "_told",
         "acknowledged_seq",
         "applied_seq",
+        "holding",
         "inbox",
         "inputs_superseded",
+        "interest",
         "is_open",
         "pace",
         "player",
         "player_id",
-        "standings",
         "subscriber",
     )
 
     def __init__(self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded) -> None:
         self.subscriber = subscriber
         self.player_id = player_id
-        self.player = Player(player_id, self._push_event)
+        self.player = Player(
+            player_id,
+            self._push_event,
+            interest_changed=self._interest_changed,
+            open_channel=simulation.room.open_channel,
+        )
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
-        self.standings: dict[Channel, Standing | None] = {}
+        self.interest: Interest = simulation.replication.everyone
+        self.holding: Holding | None = None
         self.applied_seq = 0
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
         self.pace: Pace | None = None
         self.is_open = True
         self._received_seq = 0
-        self._recent: dict[Channel, tuple[Snapshot, ...]] = {}
+        self._recent: tuple[Moment, ...] = ()
+        self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
         self._on_ended = on_ended
         self._simulation = simulation
 
@@ -118,19 +129,24 @@ class Seat:
 
     def resync(self, message: Resync) -> None:
         """The client's world is wrong: the next tick sends it a keyframe of that channel."""
-        for channel in self.standings:
-            if channel.number == message.channel:
-                self.standings[channel] = None
-                self._simulation.counters.resyncs += 1
+        if self.holding is not None and message.channel in self.holding.interest.numbers:
+            self.holding = self.holding.without(message.channel)
+            self._simulation.counters.resyncs += 1
+
+    def told(self, tick: int, holding: Holding) -> None:
+        """The client was sent a frame that makes it hold this."""
+        if self.holding is None or self.holding.interest is not holding.interest or not self._told:
+            self._told.append((tick, holding.interest))
+        self.holding = holding
 
     def disconnected(self) -> None:
         """The session has lost its connection and may come back: the game is told.
 
-        What was sent last may never have arrived, so the newest snapshots are kept until the client says which of
+        What was sent last may never have arrived, so the newest moments are kept until the client says which of
         them it has.
         """
         self.pace = None
-        self._recent = {channel: channel.recent for channel in self.standings}
+        self._recent = self._simulation.replication.recent
         self._simulation.player_disconnected(self)
 
     def resumed(self, room_id: str, last_tick: int) -> None:
@@ -141,13 +157,26 @@ class Seat:
             last_tick: the last tick that it has applied; 0 for none. From there it gets a delta, if that tick was
                 among the last before the connection was lost, else a keyframe.
         """
-        is_told = room_id == self.room_id
-        for channel in self.standings:
-            recent = self._recent.get(channel, ())
-            self.standings[channel] = channel.stand_on(recent, last_tick) if is_told else None
-        self._recent = {}
+        is_told = room_id == self.room_id and self._simulation.can_resume(self)
+        self.holding = self._held(last_tick) if is_told and last_tick else None
+        self._recent = ()
+        self._told.clear()
+        if self.holding is not None:
+            self._told.append((last_tick, self.holding.interest))
         self.acknowledged_seq = 0  # the last acknowledgement may have been lost, too
         self._simulation.player_resumed(self, is_told=is_told)
+
+    def _held(self, last_tick: int) -> Holding | None:
+        """What the client holds if `last_tick` is the last tick it has; None when nobody knows."""
+        if self.holding is not None and self.holding.told_tick == last_tick:
+            return self.holding.settled
+        interest = next((interest for tick, interest in reversed(self._told) if tick <= last_tick), None)
+        if interest is None:
+            return None
+        return self._simulation.replication.resumed(self._recent, interest, last_tick)
+
+    def _interest_changed(self) -> None:
+        self._simulation.interest_changed(self)
 
     def leave(self, reason: str) -> None:
         """Gives the seat up. Idempotent."""

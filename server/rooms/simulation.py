@@ -19,14 +19,16 @@ from typing import Any
 import msgspec
 import structlog
 
-from schemas.codec import encode_ack
-from schemas.framing import binary_frame
+from schemas import SCHEMA_VERSION
+from schemas.codec import frame_ack
 from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Joined, Rate, Reply
-from server.errors import RoomClosed, RoomFull
-from server.replication.channel import Channel, Standing
-from server.replication.table import TableState
+from server.errors import RoomClosed, RoomFull, UpgradeRequired
+from server.replication.grid import Cells
+from server.replication.replication import Replication
+from server.replication.table import NOBODY, TableState
 from server.rooms.counters import RoomCounters
+from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
 from server.rooms.room import CommandRefused, Room
@@ -45,6 +47,7 @@ class RoomState(msgspec.Struct, frozen=True):
     next_entity_id: int
     tables: dict[str, TableState]
     state: dict[str, Any]
+    next_channel: int = NOBODY - 1
 
 
 class RoomCodeRaised(Exception):
@@ -68,9 +71,14 @@ class Simulation:
         self.empty_ticks = 0
         self.is_open = True
         self.seats: list[Seat] = []
+        self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
         self._inputs = InputReader(room.input_fields)
-        self._world = Channel(0, room.all_tables(), checksum_ticks=room.checksum_ticks)
+        self._takes_all_inputs = type(room).on_inputs is not Room.on_inputs
         self._description = room.describe()
+        self._has_texts = any(table.textual for table in room.all_tables())
+        self._on_grid = [getattr(room, name) for name in room.grid.tables] if room.grid is not None else []
+        self._cells = Cells(room.grid, [type(table) for table in self._on_grid]) if room.grid is not None else None
+        self._to_refresh: set[Seat] = set()
 
     @property
     def tick(self) -> int:
@@ -85,7 +93,7 @@ class Simulation:
     @property
     def changed_tick(self) -> int:
         """The last tick in which a client would have seen something change."""
-        return self._world.changed_tick
+        return self.replication.changed_tick
 
     # -- seats ----------------------------------------------------------------------------------------------
 
@@ -95,7 +103,10 @@ class Simulation:
         Raises:
             RoomFull: no seat is left, or the player has one already.
             RoomClosed: the room has ended, or its on_join raised.
+            UpgradeRequired: the client could not read the room's state.
         """
+        if self._has_texts and subscriber.schema_version < SCHEMA_VERSION:
+            raise UpgradeRequired(f"a room with texts wants schema version {SCHEMA_VERSION}")
         if not self.is_open:
             raise RoomClosed("the room has ended")
         if len(self.seats) >= self.room.seats:
@@ -110,8 +121,9 @@ class Simulation:
         except RoomCodeRaised as error:
             del self.room.players[player_id]
             raise RoomClosed("the room could not take the player in") from error
-        seat.standings[self._world] = None
         self.seats.append(seat)
+        self.replication.watch(seat.interest)
+        self._to_refresh.add(seat)
         self.empty_ticks = 0
         subscriber.send_message(self._joined(seat))
         return seat
@@ -133,6 +145,9 @@ class Simulation:
         if not seat.is_open:
             return
         self.seats.remove(seat)
+        self._to_refresh.discard(seat)
+        if seat.player.is_connected:
+            self.replication.unwatch(seat.interest)
         self.counters.inputs_superseded += seat.inputs_superseded
         seat.ended()
         with suppress(RoomCodeRaised), self.contained("on_leave"):
@@ -141,17 +156,30 @@ class Simulation:
 
     def player_disconnected(self, seat: Seat) -> None:
         """Tells the game that a player's connection is lost; the seat stays."""
+        if seat.player.is_connected:
+            self.replication.unwatch(seat.interest)
         seat.player.is_connected = False
         with suppress(RoomCodeRaised), self.contained("on_disconnect"):
             self.room.on_disconnect(seat.player)
 
     def player_resumed(self, seat: Seat, *, is_told: bool) -> None:
         """Tells the game that a player is back, and the player of the room if it does not know."""
+        if not seat.player.is_connected:
+            self.replication.watch(seat.interest)
         seat.player.is_connected = True
         if not is_told:
             seat.subscriber.send_message(self._joined(seat))
         with suppress(RoomCodeRaised), self.contained("on_resume"):
             self.room.on_resume(seat.player)
+
+    def can_resume(self, seat: Seat) -> bool:
+        """Whether a client's world can go on where it was; else it is told `Joined` again."""
+        is_simple = seat.interest is self.replication.everyone and not self._to_refresh
+        return seat.subscriber.schema_version >= SCHEMA_VERSION or is_simple
+
+    def interest_changed(self, seat: Seat) -> None:
+        """What a player watches is to be looked at anew before the next write."""
+        self._to_refresh.add(seat)
 
     def run_command(self, seat: Seat, message: Command) -> Reply:
         """Runs one command of a player; whatever happens, there is a Reply."""
@@ -178,17 +206,22 @@ class Simulation:
         """
         room = self.room
         room.tick += 1
+        room.entity_ids.tick = room.tick
         with self.contained("tick"):
             self._apply_inputs()
             room.on_tick(self.dt)
             for table in room.all_tables():
                 table.compact()
-            self._world.capture(room.tick)
+            self._refresh_interests()
+            self.replication.capture(room.tick)
         self._write()
         self.counters.ticks += 1
         self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
 
     def _apply_inputs(self) -> None:
+        if self._takes_all_inputs:
+            self._apply_all_inputs()
+            return
         on_input, read = self.room.on_input, self._inputs.read
         for seat in self.seats:
             if seat.inbox:
@@ -198,17 +231,56 @@ class Simulation:
                 seat.applied_seq = seat.inbox[-1].seq
                 seat.inbox.clear()
 
+    def _apply_all_inputs(self) -> None:
+        players, payloads, superseded = [], [], 0
+        for seat in self.seats:
+            if seat.inbox:
+                newest = seat.inbox[-1]
+                superseded += len(seat.inbox) - 1
+                seat.inbox.clear()
+                seat.applied_seq = newest.seq
+                players.append(seat.player)
+                payloads.append(newest.payload)
+        if players:
+            self.counters.inputs_applied += len(players)
+            self.counters.inputs_superseded += superseded
+            self.room.on_inputs(Inputs(players, self._inputs.read_many(payloads)))
+
+    def _refresh_interests(self) -> None:
+        """Puts entities into the grid's cells, and sees to it that players watch what they are to watch."""
+        cells, moved = self._cells, set()
+        if cells is not None:
+            for table in self._on_grid:
+                moved.update(cells.place(table).tolist())
+        to_refresh = self._to_refresh
+        if moved:
+            to_refresh.update(seat for seat in self.seats if (at := seat.player.focus) and at.id in moved)
+        if to_refresh:
+            self._to_refresh = set()
+            for seat in to_refresh:
+                self._refresh_interest(seat)
+
+    def _refresh_interest(self, seat: Seat) -> None:
+        numbers, focus = seat.player.watched, seat.player.focus
+        if self._cells is not None and focus is not None and any(focus.is_in(table) for table in self._on_grid):
+            numbers |= self._cells.view_of(focus.channel)
+        if numbers == seat.interest.numbers or not seat.is_open:
+            return
+        interest = self.replication.interest(numbers)
+        if seat.player.is_connected:
+            self.replication.watch(interest)
+            self.replication.unwatch(seat.interest)
+        seat.interest = interest
+
     def _write(self) -> None:
-        """One write a session: its acknowledgement, the channels' frames, its events.
+        """One write a session: its acknowledgement, its channels' frame, its events.
 
         This loop runs once a player and tick; whatever can be found once a tick is found outside of it.
         """
-        world, tick, sent, bytes_sent = self._world, self.room.tick, 0, 0
-        frame_of = world.frame
-        is_usual: Standing | None = None
-        usual = None
+        replication, tick, sent, bytes_sent = self.replication, self.room.tick, 0, 0
         for seat in list(self.seats):
-            wire = seat.subscriber.wire
+            subscriber = seat.subscriber
+            wire = subscriber.wire
             if wire is None:
                 continue
             if wire.is_congested:
@@ -216,29 +288,39 @@ class Simulation:
                 continue
             if seat.pace is not None and not self._is_due(seat, seat.pace):
                 continue
-            standing = seat.standings[world]
-            # Nearly everybody stands where the one before stood; then the frame is at hand.
-            if standing is None or standing is not is_usual:
-                usual, is_usual = frame_of(standing), standing
-            data = b""
-            if usual is not None:
-                data = usual.data
-                seat.standings[world] = usual.standing
+            interest = seat.interest
+            if interest.tick != tick:
+                replication.of(interest)
+            holding = seat.holding
+            # Nearly everybody holds what everybody of the interest holds; then the frame is at hand.
+            if holding is interest.before and holding is not None:
+                data, seat.holding = interest.data, interest.after
+            else:
+                data = self._catch_up(seat)
             if seat.applied_seq != seat.acknowledged_seq:
-                data = binary_frame(encode_ack(tick, seat.applied_seq)) + data
+                data = frame_ack(tick, seat.applied_seq) + data
                 seat.acknowledged_seq = seat.applied_seq
-            if seat.subscriber.outbox.unsent:
-                data += seat.subscriber.outbox.take()
+            if subscriber.outbox.unsent:
+                data += subscriber.outbox.take()
             if data:
                 wire.write(data)
                 sent += 1
                 bytes_sent += len(data)
-        self.counters.keyframes += world.keyframes
-        self.counters.deltas += world.deltas
-        world.keyframes = world.deltas = 0
+        keyframes, deltas = replication.take_counts()
+        self.counters.keyframes += keyframes
+        self.counters.deltas += deltas
         self.counters.frames_sent += sent
         self.counters.bytes_sent += bytes_sent
         self.counters.player_ticks += len(self.seats)
+
+    def _catch_up(self, seat: Seat) -> bytes:
+        """What a client must be told that is not like the others of its interest."""
+        if seat.subscriber.schema_version < SCHEMA_VERSION:
+            data, holding = self.replication.update_2(seat.holding, seat.interest)
+        else:
+            data, holding = self.replication.update(seat.holding, seat.interest)
+        seat.told(self.room.tick, holding)
+        return data
 
     def _pass_over(self, seat: Seat) -> None:
         self.counters.congested_passes += 1
@@ -262,7 +344,7 @@ class Simulation:
             seat.pace = None
         if pace.is_due(self.room.tick):
             if pace.rung is Rung.KEYFRAMES:
-                seat.standings = dict.fromkeys(seat.standings)
+                seat.holding = None
             return True
         return False
 
@@ -289,7 +371,8 @@ class Simulation:
         """
         with self.contained("save"):
             tables = {name: getattr(self.room, name).state() for name in self.room.tables}
-            return RoomState(self.room.tick, self.room.entity_ids.next_id, tables, self.room.save())
+            room = self.room
+            return RoomState(room.tick, room.entity_ids.next_id, tables, room.save(), room.next_channel)
 
     @contextmanager
     def contained(self, hook: str) -> Iterator[None]:
@@ -349,6 +432,7 @@ def create(
 def _restore(room: Room, saved: RoomState) -> None:
     room.tick = saved.tick
     room.entity_ids.next_id = saved.next_entity_id
+    room.next_channel = saved.next_channel
     for attribute, state in saved.tables.items():
         if attribute in room.tables:
             getattr(room, attribute).restore(state)

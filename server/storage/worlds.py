@@ -33,12 +33,19 @@ T = TypeVar("T")
 
 
 class SavedTable(msgspec.Struct, frozen=True):
-    """One table: `ids` u32 little-endian, each column i64 little-endian, quantised as `fields` say."""
+    """One table: `ids` u32 little-endian, each column i64 little-endian, quantised as `fields` say.
+
+    Args:
+        texts: a list of bytes for each text field, by name.
+        channels: u16 little-endian for each entity; empty: all are in everybody's channel.
+    """
 
     fields: list[dict[str, Any]]
     ids: bytes
     columns: dict[str, bytes]
     count: int
+    texts: dict[str, list[bytes]] = {}
+    channels: bytes = b""
 
 
 class SavedWorld(msgspec.Struct, frozen=True):
@@ -50,6 +57,7 @@ class SavedWorld(msgspec.Struct, frozen=True):
     tables: dict[str, SavedTable]
     state: dict[str, Any]
     next_entity_id: int = 1
+    next_channel: int | None = None
 
     @property
     def key(self) -> str:

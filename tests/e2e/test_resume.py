@@ -45,6 +45,7 @@ from server.edge.replies import REPLIES_MAX
 from server.edge.settings import EdgeSettings
 from server.rooms.outbox import EVENTS_MAX
 from server.shard import Shard
+from tests.frames import read_keyframe_2
 from tests.rooms import Diary
 from tests.shards import running
 from tests.waiting import eventually
@@ -323,20 +324,27 @@ async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, po
             assert (await first.next(Pong)).client_time_us == 3
 
 
-async def test_a_client_of_the_schema_version_before_plays_as_ever(shard: Shard) -> None:
+async def test_a_client_of_the_schema_version_before_gets_keyframes_that_it_can_read(shard: Shard) -> None:
     async with connect(shard.url) as other:
         await other.join("diary")
-        async with raw(shard, Hello(1, "old")) as (old, _):
+        async with raw(shard, Hello(2, "old")) as (old, welcome):
             await old.say(Join("diary"))
-            await old.next(Joined)
+            joined = await old.next(Joined)
+            frame = await old.next(StateFrame)
+            assert (frame.age, frame.flags) == (0, 0)
+            assert read_keyframe_2(joined.description, frame.packed)
             await old.say(Command(1, "say", msgspec.msgpack.encode({"what": "hi", "times": 1})))
-            assert (await old.next(StateFrame)).age == 0
             while (await old.next(Event)).name != "said":
                 pass
-            await old.say(Command(2, "nothing"), Ping(4))
-            assert (await old.next(Pong)).client_time_us == 4
             old.cut()
-            await eventually(lambda: diary_of(shard).noted[-1] == "leave", what="it could not come back")
+        async with raw(
+            shard, Hello(2, "old", resume_token=welcome.resume_token, room_id=joined.room_id, attempt=2)
+        ) as (
+            old,
+            again,
+        ):
+            assert again.generation == 2
+            assert (await old.next(StateFrame)).age == 0
 
 
 async def test_a_client_stays_away_for_good_when_it_is_told_to(shard_settings: Settings) -> None:

@@ -54,8 +54,8 @@ def test_a_world_whose_frames_were_garbled_is_right_again_after_a_keyframe(
         told(core, encode_state(7 + number, channel, age, flags, packed))
         asked = [decode_client(data) for data in core.outgoing]
         core.outgoing.clear()
-        assert len(asked) == core.resyncs - resyncs <= 1
-        assert all(isinstance(message, Resync) and message.channel == channel for message in asked)
+        assert len(asked) == core.resyncs - resyncs <= 4
+        assert all(isinstance(message, Resync) for message in asked)
     for channel in range(4):  # a garbled frame may have been a fair one of another channel: all start anew
         told(core, encode_state(100, channel, 0, 0, b"\0"))
     told(core, keyframe(101, 5))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from schemas import fields
-from schemas.delta import Columns, TableCodec, checksum, decode_channel, empty_columns, encode_channel
+from schemas.columns import Columns, checksum, empty_columns
+from schemas.delta import codecs_for, decode_channel, encode_channel
 from schemas.errors import MalformedMessage, WireError
 from schemas.fields import Field
 
 SHIP = (fields.real("x", -100, 100, 1 / 32), fields.angle("heading", 8), fields.enumeration("team", ("red", "blue")))
 MINE = (fields.sint("depth", 9), fields.uint("owner", 32))
-CODECS = (TableCodec(SHIP), TableCodec(MINE))
+CODECS = codecs_for((SHIP, MINE))
 NOTHING = (empty_columns(len(SHIP)), empty_columns(len(MINE)))
 Tables = tuple[Columns, ...]
 

@@ -26,7 +26,8 @@ from client.updates import (
 )
 from schemas import SCHEMA_VERSION, fields
 from schemas.codec import decode_client, encode_ack, encode_server, encode_state
-from schemas.delta import TableCodec, checksum, empty_columns, encode_channel
+from schemas.columns import checksum, empty_columns
+from schemas.delta import TableCodec, encode_channel
 from schemas.errors import MalformedMessage
 from schemas.inputs import InputReader
 from schemas.messages import (
@@ -52,6 +53,7 @@ from schemas.messages import (
     TableDescription,
     Welcome,
 )
+from schemas.parts import HAS_PARTS, IS_COMPLETE, encode_part
 
 X = fields.uint("x", 8)
 INPUTS = (fields.real("thrust", -1, 1, 1 / 64), fields.boolean("fire"))
@@ -146,8 +148,8 @@ def test_state_before_a_seat_is_ignored() -> None:
 
 def test_keyframe_and_deltas_move_the_world() -> None:
     core = seated()
-    assert told(core, keyframe(6, 3)) == StateApplied(6, 0, True, True)
-    assert told(core, delta(9, 3, 3, 4)) == StateApplied(9, 0, False, True)
+    assert told(core, keyframe(6, 3)) == StateApplied(6, (0,), True, True)
+    assert told(core, delta(9, 3, 3, 4)) == StateApplied(9, (0,), False, True)
     assert (x_of(core), core.world and core.world.tick, core.resyncs, len(core.outgoing)) == (4, 9, 0, 0)
 
 
@@ -178,17 +180,39 @@ def test_a_checksum_that_differs_is_counted_and_asks_for_a_keyframe() -> None:
     core = seated()
     told(core, keyframe(6, 3, flags=1, end=checksum(world(3))))
     assert core.mismatches == 0
-    assert told(core, delta(7, 1, 3, 4, flags=1, end=checksum(world(5)))) == StateApplied(7, 0, False, False)
+    assert told(core, delta(7, 1, 3, 4, flags=1, end=checksum(world(5)))) == StateApplied(7, (0,), False, False)
     assert (core.mismatches, core.resyncs) == (1, 1)
     assert decode_client(core.outgoing.popleft()) == Resync(0, 7)
 
 
-def test_channels_are_resynced_one_by_one() -> None:
+def parts(tick: int, age: int, *said: bytes, flags: int = 0) -> bytes:
+    return encode_state(tick, 0, age, HAS_PARTS | flags, b"".join(said))
+
+
+def test_a_part_that_does_not_fit_spoils_no_other() -> None:
     core = seated()
     told(core, keyframe(6, 3))
-    told(core, encode_state(6, 1, 2, 0, b"\0"))
-    assert told(core, delta(7, 1, 3, 4)) == StateApplied(7, 0, False, True)
-    assert [decode_client(data) for data in core.outgoing] == [Resync(1, 6)]
+    bad = encode_part(1, b"\x09", is_keyframe=False, has_checksum=False)
+    good = encode_part(0, encode_channel(CODECS, world(3), world(4)), is_keyframe=False, has_checksum=False)
+    assert told(core, parts(7, 1, bad, good)) == StateApplied(7, (1, 0), False, True)
+    assert [decode_client(data) for data in core.outgoing] == [Resync(1, 7)]
+    assert x_of(core) == 4
+
+
+def test_after_a_frame_that_is_missing_all_channels_are_asked_for() -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    told(core, encode_state(6, 1, 0, 0, b"\0"))
+    assert told(core, delta(9, 2, 3, 4)) is None
+    assert {decode_client(data) for data in core.outgoing} == {Resync(0, 9), Resync(1, 9)}
+
+
+def test_a_complete_frame_drops_what_it_does_not_name() -> None:
+    core = seated()
+    told(core, keyframe(6, 3))
+    assert told(core, parts(7, 1, flags=IS_COMPLETE)) == StateApplied(7, (), True, True)
+    assert core.world is not None
+    assert len(core.world.table("ships")) == 0
 
 
 def test_inputs_are_numbered_in_each_room_and_name_the_tick_shown() -> None:
@@ -279,8 +303,9 @@ def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
     assert decode_client(core.ping(5)) == Ping(5, last_event=1, generation=2)
     assert core.world is not None
     assert core.world.tick == 7
-    (table,) = core.world._channels[0][1]
-    assert table.before.tolist() == table.values.tolist(), "both ends forget where they came from"
+    ahead = encode_channel(CODECS, world(4), world(5))  # from a motionless 4; the world came from 3
+    told(core, encode_state(8, 0, 1, 0, ahead))
+    assert x_of(core) == 5, "both ends forget where they came from"
 
 
 def test_a_resume_into_no_room_says_that_the_seat_is_lost() -> None:
@@ -310,7 +335,7 @@ def test_a_pong_gives_round_trip_and_clock_offset() -> None:
 REAL = FieldDescription("a", FieldKind.REAL, 8, 0.0, 1.0, 0.1)
 IMPOSSIBLE = [
     FieldDescription("a", FieldKind.UINT, 0),
-    FieldDescription("a", FieldKind.INT, 33),
+    FieldDescription("a", FieldKind.INT, 54),
     FieldDescription("a", FieldKind.ANGLE, 255),
     FieldDescription("a", FieldKind.ENUM, 1),
     *(

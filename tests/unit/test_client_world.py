@@ -9,12 +9,14 @@ import pytest
 
 from client.world import World, WrongBaseline
 from schemas import fields
-from schemas.delta import Columns, TableCodec, empty_columns, encode_channel
+from schemas.columns import Columns, empty_columns
+from schemas.delta import codecs_for, encode_channel
 from schemas.messages import StateDescription, StateFrame, TableDescription
+from tests.frames import apply
 
 SHIP = (fields.real("x", -10, 10, 0.5), fields.angle("heading", 8), fields.boolean("is_armed"))
 MINE = (fields.sint("depth", 9),)
-CODECS = (TableCodec(SHIP), TableCodec(MINE))
+CODECS = codecs_for((SHIP, MINE))
 NOTHING = (empty_columns(len(SHIP)), empty_columns(len(MINE)))
 DESCRIPTION = StateDescription(
     (
@@ -30,7 +32,7 @@ def columns(ids: list[int], *rows: list[int]) -> Columns:
 
 
 def shown(world: World, channel: int, tick: int, ships: Columns, mines: Columns = NOTHING[1]) -> None:
-    assert world.apply(StateFrame(tick, channel, 0, 0, encode_channel(CODECS, NOTHING, (ships, mines))))
+    assert apply(world, StateFrame(tick, channel, 0, 0, encode_channel(CODECS, NOTHING, (ships, mines))))
 
 
 def test_a_world_of_which_nothing_was_told_is_empty() -> None:
@@ -65,7 +67,7 @@ def test_what_is_not_there_is_a_key_error() -> None:
         world.table("ships").column("y")
 
 
-def test_channels_are_seen_together_and_stand_on_baselines_of_their_own() -> None:
+def test_channels_are_seen_together_and_stand_on_the_tick_of_the_last_frame() -> None:
     world = World(DESCRIPTION)
     shown(world, 0, 3, columns([1, 9], [1, 9], [0, 0], [0, 0]))
     shown(world, 7, 5, columns([4], [4], [0], [0]))
@@ -73,8 +75,10 @@ def test_channels_are_seen_together_and_stand_on_baselines_of_their_own() -> Non
     assert world.table("ships").quantised("x").tolist() == [1, 4, 9]
     assert world.tick == 5
     with pytest.raises(WrongBaseline):
-        world.apply(StateFrame(6, 0, 1, 0, b"\0"))
-    assert world.apply(StateFrame(6, 7, 1, 0, b"\0"))
+        apply(world, StateFrame(6, 0, 3, 0, b"\0"))
+    assert apply(world, StateFrame(6, 7, 1, 0, b"\0"))
+    assert apply(world, StateFrame(8, 0, 2, 0, b"\0"))
+    assert world.tick == 8
 
 
 def test_changing_a_column_that_was_read_changes_nothing_in_the_world() -> None:

@@ -1,4 +1,4 @@
-"""Small parts of the edge: resume tokens, schema versions, what a request carries."""
+"""Small parts of the edge: resume tokens, what a request carries."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from schemas import SCHEMA_VERSION
-from schemas.codec import encode_server
-from schemas.messages import SERVER_BODY, Error, ErrorCode, Goodbye, Message, Rate, Reply, Welcome
 from server.edge.requests import header, token_of
 from server.edge.tokens import TOKEN_CHARACTERS_MAX, digest_of, new_token, session_id_of
-from server.edge.versions import as_spoken
-from tests.unit.test_schemas_codec import filled
 
 
 def test_tokens_are_unguessable_name_their_session_and_fit() -> None:
@@ -22,25 +17,6 @@ def test_tokens_are_unguessable_name_their_session_and_fit() -> None:
     assert all(len(token) > 32 for token in tokens)
     assert session_id_of("") == ""
     assert digest_of("x" * 10**6) == digest_of("x" * TOKEN_CHARACTERS_MAX), "no more than that is ever hashed"
-
-
-@pytest.mark.parametrize("kind", SERVER_BODY, ids=lambda kind: kind.__name__)
-def test_clients_of_this_version_are_told_everything(kind: type[Message]) -> None:
-    message = filled(kind)
-    assert as_spoken(message, SCHEMA_VERSION) is message
-
-
-def test_clients_of_the_version_before_are_told_nothing_that_they_cannot_read() -> None:
-    assert as_spoken(Rate(2), 1) is None
-    for code in ErrorCode:
-        for message in (Error(code, "why"), Goodbye(code, "why"), Reply(1, error=code)):
-            spoken = as_spoken(message, 1)
-            assert isinstance(spoken, Error | Goodbye | Reply)
-            told = spoken.error if isinstance(spoken, Reply) else spoken.code
-            assert told <= ErrorCode.COMMAND_FAILED, "the last code of version 1"
-            assert (told is code) == (code <= ErrorCode.COMMAND_FAILED)
-    assert as_spoken(Welcome("s"), 1) == Welcome("s")
-    assert encode_server(Welcome("s"))
 
 
 def request(path: str = "/", **headers: str) -> Request:

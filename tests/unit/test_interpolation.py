@@ -10,8 +10,10 @@ import pytest
 from client.interpolation import Interpolation, TickClock
 from client.world import World
 from schemas import fields
-from schemas.delta import TableCodec, empty_columns, encode_channel
+from schemas.columns import empty_columns
+from schemas.delta import TableCodec, encode_channel
 from schemas.messages import StateDescription, StateFrame, TableDescription
+from tests.frames import apply
 
 FIELDS = (fields.real("x", -100, 100, 1 / 16), fields.angle("heading", 8), fields.uint("lives", 4))
 CODEC = TableCodec(FIELDS)
@@ -38,7 +40,7 @@ def motion() -> Interpolation:
         keyframe(12, e1=(8.0, west, 2), e3=(1.0, 0.0, 1)),
         keyframe(13, e1=(8.0, west, 2), e3=(1.0, 0.0, 1)),
     ):
-        world.apply(frame)
+        apply(world, frame)
         made.heard(world)
     return made
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from schemas.codec import decode_server
-from schemas.messages import StateFrame
-from server.replication.channel import AGE_TICKS_MAX, QUIET_TICKS_MAX, Channel, Frame
-from server.replication.columns import local, real, uint
-from server.replication.table import Table
+from client.world import World
+from schemas.fields import NotANumber
+from schemas.messages import StateDescription, StateFrame
+from schemas.parts import HAS_CHECKSUM, parts_of
+from server.replication.columns import blob, local, real, text, uint
+from server.replication.interest import Holding, Interest
+from server.replication.replication import AGE_TICKS_MAX, Replication
+from server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table
+from server.replication.texts import WrongText
+from tests.frames import apply, frames_in
 
 
 class Ships(Table):
     x = real(-100, 100, step=0.5)
     hp = uint(bits=7)
     speed = local(np.float32)
-
-
-def message_of(frame: Frame | None) -> StateFrame:
-    assert frame is not None
-    message = decode_server(frame.data[2:])
-    assert isinstance(message, StateFrame)
-    return message
 
 
 def test_a_row_reads_and_writes_its_columns() -> None:
@@ -43,7 +41,7 @@ def test_columns_move_all_rows_at_once() -> None:
     assert set(ships.hp.tolist()) == {7}
 
 
-def test_a_despawned_row_stays_until_the_end_of_the_tick_and_its_id_is_never_used_again() -> None:
+def test_a_despawned_row_stays_until_the_end_of_the_tick_and_its_id_is_not_used_again_soon() -> None:
     ships = Ships()
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
     ships.despawn(first.id)
@@ -76,68 +74,250 @@ def test_a_saved_table_comes_back_as_clients_saw_it() -> None:
     assert restored[int(ships.ids[1])].hp == 3
 
 
+class Room:
+    """A replication with a clock of its own, and one client after another."""
+
+    def __init__(self, *tables: Table, checksum_ticks: int = 200) -> None:
+        self.replication = Replication(tables, checksum_ticks=checksum_ticks)
+        self.everyone = self.replication.everyone
+        self.tick = 0
+
+    def next(self, ticks: int = 1) -> None:
+        self.tick += ticks
+        self.replication.capture(self.tick)
+
+    def told(self, holding: Holding | None, interest: Interest | None = None) -> tuple[list[StateFrame], Holding]:
+        data, after = self.replication.update(holding, interest or self.everyone)
+        return frames_in(data), after
+
+    def counts(self) -> tuple[int, int]:
+        return self.replication.take_counts()
+
+
 def test_all_who_stand_alike_get_the_same_bytes_and_one_encode() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
-    channel = Channel(0, (ships,))
-    channel.capture(1)
-    first = channel.frame(None)
-    assert first is not None
-    assert channel.frame(None) is first
+    room = Room(ships)
+    room.next()
+    first, second = (room.replication.update(None, room.everyone) for _ in range(2))
+    assert first[0] == second[0]
+    assert first[1] is second[1]
     ships.x += 1.0
-    channel.capture(2)
-    assert channel.frame(first.standing) is channel.frame(first.standing)
-    assert (channel.keyframes, channel.deltas) == (1, 1)
+    room.next()
+    assert room.replication.of(room.everyone).before is first[1]
+    assert frames_in(room.everyone.data)[0].age == 1
+    assert room.counts() == (1, 1)
 
 
-def test_two_who_came_on_different_ways_share_frames_again_one_tick_later() -> None:
+def test_two_who_came_on_different_ways_hold_the_same_again_one_tick_later() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
-    channel = Channel(0, (ships,))
-    standings = []
-    for tick in (1, 2, 3):
+    room = Room(ships)
+    held: list[Holding] = []
+    for _ in range(3):
         ships.x += 1.0
-        channel.capture(tick)
-        frame = channel.frame(standings[-1] if standings else None)
-        assert frame is not None
-        standings.append(frame.standing)
+        room.next()
+        held.append(room.told(held[-1] if held else None)[1])
     ships.x += 1.0
-    channel.capture(4)
-    quick, slow = channel.frame(standings[2]), channel.frame(standings[0])
-    assert quick is not None
-    assert slow is not None
-    assert (message_of(quick).age, message_of(slow).age) == (1, 3)
+    room.next()
+    (quick,), quick_after = room.told(held[2])
+    (slow,), slow_after = room.told(held[0])
+    assert (quick.age, slow.age) == (1, 3)
+    assert quick_after is not slow_after
     ships.x += 1.0
-    channel.capture(5)
-    quick, slow = channel.frame(quick.standing), channel.frame(slow.standing)
-    assert quick is not None
-    assert slow is not None
-    assert quick.standing is slow.standing
+    room.next()
+    room.counts()
+    quick_frame, slow_frame = room.told(quick_after), room.told(slow_after)
+    assert quick_frame[1] is slow_frame[1]
+    assert room.counts() == (0, 2)
+    ships.x += 1.0
+    room.next()
+    room.told(quick_frame[1])
+    assert room.counts() == (0, 1)
 
 
-def test_a_quiet_channel_says_nothing_but_keeps_its_baselines_young() -> None:
+def test_one_who_comes_when_nothing_moves_holds_what_all_hold_at_once() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
-    channel = Channel(0, (ships,))
-    channel.capture(1)
-    first = channel.frame(None)
-    assert first is not None
-    for tick in range(2, 1 + QUIET_TICKS_MAX):
-        channel.capture(tick)
-        assert channel.frame(first.standing) is None
-    channel.capture(1 + QUIET_TICKS_MAX)
-    assert message_of(channel.frame(first.standing)).age == QUIET_TICKS_MAX
+    room = Room(ships)
+    room.next()
+    _, early = room.told(None)
+    room.next()
+    (frame,), late = room.told(None)
+    assert frame.age == 0
+    _, early = room.told(early)
+    ships.x += 1.0
+    room.next()
+    (one,), after_one = room.told(early)
+    (other,), after_other = room.told(late)
+    assert (one.age, other.age) == (2, 1), "the frame's age is from what each was told last"
+    assert one.packed == other.packed
+    assert after_one is after_other
+
+
+def test_a_quiet_channel_says_nothing_but_its_checksum_when_that_is_due() -> None:
+    ships = Ships()
+    ships.spawn(x=1.0)
+    room = Room(ships, checksum_ticks=50)
+    room.next()
+    _, holding = room.told(None)
+    for _ in range(48):
+        room.next()
+        frames, holding = room.told(holding)
+        assert frames == []
+    room.next()
+    ((frame,), holding) = room.told(holding)
+    assert (frame.age, frame.flags, len(frame.packed)) == (49, HAS_CHECKSUM, 1 + 4)
 
 
 def test_delta_falls_back_to_keyframe_when_the_baseline_is_too_old() -> None:
+    for ticks, age in ((AGE_TICKS_MAX, AGE_TICKS_MAX), (AGE_TICKS_MAX + 1, 0)):
+        ships = Ships()
+        ships.spawn(x=1.0)
+        room = Room(ships)
+        room.next()
+        _, holding = room.told(None)
+        ships.x += 1.0
+        room.next(ticks)
+        assert room.told(holding)[0][0].age == age
+
+
+def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> None:
     ships = Ships()
+    ship, other = ships.spawn(x=1.0, channel=1), ships.spawn(x=9.0, channel=2)
+    room = Room(ships)
+    both, one = (room.replication.interest(frozenset(numbers)) for numbers in ((1, 2), (1,)))
+    for interest in (both, one):
+        room.replication.watch(interest)
+    worlds = {interest: World(StateDescription((Ships.describe("ships"),))) for interest in (both, one)}
+    held: dict[Interest, Holding | None] = {both: None, one: None}
+    for seen in ({both: [1, 2], one: [1]}, {both: [1, 2], one: []}, {both: [1, 2], one: [1]}):
+        room.next()
+        for interest, ids in seen.items():
+            frames, held[interest] = room.told(held[interest], interest)
+            assert len(frames) == 1
+            assert apply(worlds[interest], frames[0])
+            assert worlds[interest].table("ships").ids.tolist() == ids
+        ship.channel = 3 - ship.channel
+    assert other.channel == 2
+
+
+def test_what_nobody_is_told_of_is_in_no_frame() -> None:
+    ships = Ships()
+    room = Room(ships)
     ships.spawn(x=1.0)
-    channel = Channel(0, (ships,))
-    channel.capture(1)
-    first = channel.frame(None)
-    assert first is not None
-    ships.x += 1.0
-    channel.capture(1 + AGE_TICKS_MAX)
-    assert message_of(channel.frame(first.standing)).age == AGE_TICKS_MAX
-    channel.capture(2 + AGE_TICKS_MAX)
-    assert message_of(channel.frame(first.standing)).age == 0
+    room.next()
+    shown, holding = room.told(None)
+    ships.spawn(x=50.0, channel=NOBODY)
+    room.next()
+    assert room.told(holding)[0] == []
+    assert room.told(None)[0][0].packed == shown[0].packed
+
+
+def test_a_channel_that_is_watched_no_more_is_dropped_and_its_number_means_something_else_later() -> None:
+    ships = Ships()
+    ship = ships.spawn(x=1.0, channel=7)
+    room = Room(ships)
+    with_seven = room.replication.interest(frozenset((0, 7)))
+    room.replication.watch(with_seven)
+    world = World(StateDescription((Ships.describe("ships"),)))
+    holding = None
+    for interest, ids in ((with_seven, [1]), (room.everyone, []), (with_seven, [1])):
+        room.next()
+        frames, holding = room.told(holding, interest)
+        for frame in frames:
+            assert apply(world, frame)
+        assert world.table("ships").ids.tolist() == ids
+        ship.x += 1.0
+
+
+def test_a_keyframe_that_is_asked_for_comes_even_of_what_is_empty() -> None:
+    ships = Ships()
+    ship = ships.spawn(x=1.0)
+    room = Room(ships)
+    room.next()
+    _, holding = room.told(None)
+    ships.despawn(ship.id)
+    ships.compact()
+    room.next()
+    _, holding = room.told(holding)
+    room.next()
+    ((frame,), _) = room.told(holding.without(0))
+    assert [(part.channel, part.is_keyframe) for part in parts_of(frame)] == [(0, True)]
+
+
+def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> None:
+    ids = EntityIds()
+    ships = Ships(ids)
+    first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
+    ships.despawn(first.id)
+    ships.compact()
+    ids.tick = QUARANTINE_TICKS - 1
+    third = ships.spawn(x=3.0)
+    ids.tick = QUARANTINE_TICKS
+    again = ships.spawn(x=4.0)
+    assert (third.id, again.id) == (3, first.id)
+    ships.compact()
+    assert ships.ids.tolist() == [again.id, second.id, third.id]
+    assert ships.x.tolist() == [4.0, 2.0, 3.0]
+    assert again.x == 4.0
+
+
+def test_out_of_range_is_clamped_and_counted_and_nan_names_the_field_and_the_entity() -> None:
+    ships = Ships()
+    for x in (-900.0, 0.0, 900.0):
+        ships.spawn(x=x, hp=200)
+    assert ships.quantise().tolist() == [[0, 200, 400], [127, 127, 127]]
+    assert ships.clamped == {"x": 2, "hp": 3}
+    ships.x[1] = np.nan
+    with pytest.raises(NotANumber, match=f"'x' of entity {ships.ids[1]}"):
+        ships.quantise()
+
+
+class Signs(Table):
+    words = text(bytes_max=8)
+    seal = blob(bytes_max=4)
+
+
+def test_texts_are_cut_at_whole_characters_and_counted() -> None:
+    signs = Signs()
+    signs.spawn(words="abcdefgé", seal=b"1234")
+    signs.spawn()
+    assert signs.texts().tolist() == [[b"abcdefg", b""], [b"1234", b""]]
+    assert signs.clamped == {"words": 1}
+    assert signs.texts() is signs.texts(), "nothing is encoded while nothing changes"
+    signs[1].seal = b"12345"
+    with pytest.raises(WrongText, match="'seal' of entity 1: 5 bytes; at most 4"):
+        signs.texts()
+    signs[1].seal = "text"
+    with pytest.raises(WrongText, match="'seal' of entity 1 holds str, not bytes"):
+        signs.texts()
+
+
+def test_texts_are_sent_when_they_change_and_saved() -> None:
+    signs = Signs()
+    sign = signs.spawn(words="hi", seal=b"x")
+    room = Room(signs)
+    world = World(StateDescription((Signs.describe("signs"),)))
+    holding, sizes = None, []
+    for words in ("hi", "hi", "ho"):
+        sign.words = words
+        room.next()
+        frames, holding = room.told(holding)
+        sizes.append(len(frames))
+        for frame in frames:
+            assert apply(world, frame)
+        assert world.table("signs").entity(sign.id) == {"words": words, "seal": b"x"}
+    assert sizes == [1, 0, 1]
+    restored = Signs()
+    restored.restore(signs.state())
+    assert restored[sign.id].words == "ho"
+    assert restored[sign.id].seal == b"x"
+
+
+def test_a_saved_table_keeps_who_is_told_of_what() -> None:
+    ships = Ships()
+    ships.spawn(channel=9)
+    restored = Ships()
+    restored.restore(ships.state())
+    assert restored.channel.tolist() == [9]

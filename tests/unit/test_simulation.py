@@ -9,11 +9,12 @@ import pytest
 
 from client.core import ClientCore
 from client.updates import SeatTaken
+from schemas import SCHEMA_VERSION
 from schemas.codec import encode_server
 from schemas.fields import pack_input
 from schemas.messages import Command, Input, Joined, Message, Rate, Resync
 from server.errors import Malformed, RoomClosed, RoomFull
-from server.replication.channel import AGE_TICKS_MAX
+from server.replication.replication import AGE_TICKS_MAX
 from server.rooms.counters import RoomCounters
 from server.rooms.outbox import UNSENT_MAX, Outbox
 from server.rooms.seat import INBOX_MAX, Seat
@@ -33,6 +34,7 @@ class Listening:
         self.writes = 0
         self.bytes_written = 0
         self.told: list[str] = []
+        self.schema_version = SCHEMA_VERSION
 
     def write(self, frames: bytes) -> None:
         self.writes += 1
@@ -277,7 +279,7 @@ def test_a_nan_ends_the_room_and_no_other() -> None:
     seat.player.entity.x = float("nan")
     with pytest.raises(RoomCodeRaised) as raised:
         simulation.step()
-    assert "'x' of row 0 is not a finite number" in str(raised.value.__cause__)
+    assert "'x' of entity 1 is not a finite number" in str(raised.value.__cause__)
 
 
 def test_a_resync_is_answered_with_a_keyframe() -> None:

@@ -1,0 +1,55 @@
+"""A state frame that holds several channels: one part each, one after another, to the end of `packed`.
+
+    varint   channel * 4 + 2 if it is a keyframe + 1 if it ends with a checksum
+    varint   length, then that many bytes: what `packed` of a frame of this channel alone would be
+
+All parts of a frame are of one tick, and stand for it together: an entity that leaves one channel and enters another
+in the same frame has moved. Pure; imports schemas only.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.errors import MalformedMessage
+from schemas.messages import StateFrame
+from schemas.packing import Source, varint
+
+HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE = 1, 2, 4
+"""The flags of a state frame's head."""
+CHANNELS_MAX = 1 << 16
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What a frame says of one channel."""
+
+    channel: int
+    is_keyframe: bool
+    has_checksum: bool
+    packed: bytes
+
+
+def encode_part(channel: int, packed: bytes, *, is_keyframe: bool, has_checksum: bool) -> bytes:
+    """One part."""
+    return varint(channel << 2 | is_keyframe << 1 | has_checksum) + varint(len(packed)) + packed
+
+
+def parts_of(frame: StateFrame) -> list[Part]:
+    """What a frame says, channel by channel.
+
+    Raises:
+        MalformedMessage: the parts do not fill the frame, or a channel has two.
+    """
+    if not frame.flags & HAS_PARTS:
+        return [Part(frame.channel, not frame.age, bool(frame.flags & HAS_CHECKSUM), frame.packed)]
+    source = Source(frame.packed)
+    parts: dict[int, Part] = {}
+    while not source.is_at_end:
+        tag = source.varint()
+        channel, is_keyframe, has_checksum = tag >> 2, bool(tag & 2), bool(tag & 1)
+        if channel >= CHANNELS_MAX or channel in parts:
+            raise MalformedMessage(f"channel {channel} is not possible, or comes twice")
+        if not (is_keyframe or frame.age):
+            raise MalformedMessage(f"a delta for channel {channel} in a frame without a baseline")
+        parts[channel] = Part(channel, is_keyframe, has_checksum, source.take(source.varint()))
+    return list(parts.values())

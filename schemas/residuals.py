@@ -1,0 +1,226 @@
+"""What a field's values are sent as: differences from a prediction, in the fewest bits.
+
+A column is predicted in one of four ways, whichever is cheapest in this frame:
+
+    LAST      the value the client has
+    LINEAR    that value plus its last difference: steady motion costs nearly nothing
+    CHANGED   LAST, but only for the entities whose bit is set
+    RICE      LINEAR again, with short codes for small residuals and long ones for large: a few that turn do not
+              make the whole column wide
+
+In the bit stream (lowest bit first) a column of `n` entities that stayed is:
+
+    1 bit    0: nothing changed, and nothing follows
+    2 bits   predictor
+    6 bits   width; with RICE: k
+    LAST, LINEAR   n residuals of `width` bits
+    CHANGED        n bits, then the residuals of those whose bit is set
+    RICE           n times: q zeros and a one; then n times: the k lowest bits. The residual is q * 2^k + those.
+                   q = ESCAPE says that RAW_BITS bits stand there instead, and are the residual
+
+Residuals are zigzag. Those of angles are taken modulo 2^bits, to the nearer side. RICE is after Rice, "Some practical
+universal noiseless coding techniques", 1979. Choosing is free: a decoder takes whatever it is told.
+Pure; imports numpy and schemas only.
+"""
+
+from __future__ import annotations
+
+import enum
+from math import frexp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.columns import Matrix
+from schemas.fields import Field
+from schemas.packing import BitReader, bit_lengths, pack_codes, unzigzag, zigzag_in_place
+
+ESCAPE = 24
+RAW_BITS = 60
+_CHANGED_HEADER_BITS = 9
+_MEAN_CAP = 255
+"""What a residual counts at most when k is chosen: a few that jump must not make the codes of all others longer."""
+
+
+class Predictor(enum.IntEnum):
+    """What a residual is relative to, and how it is written."""
+
+    LAST = 0
+    LINEAR = 1
+    CHANGED = 2
+    RICE = 3
+
+
+class Residuals:
+    """Writes and reads the columns of those who stayed, for one table.
+
+    Args:
+        fields: the table's fields that are columns, in order.
+    """
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self._count = len(fields)
+        self._wrapping = [(row, 1 << field.bits) for row, field in enumerate(fields) if field.wraps]
+        self._halves = np.array([1 << field.bits >> 1 if field.wraps else 0 for field in fields]).reshape(-1, 1)
+        self._masks = np.array([(1 << field.bits) - 1 if field.wraps else -1 for field in fields]).reshape(-1, 1)
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    def codes(self, last: Matrix, before: Matrix, now: Matrix) -> tuple[Matrix, NDArray[np.uint8]]:
+        """The bit stream of one table's columns, as codes and their widths in bits.
+
+        Args:
+            last, before, now: (fields, entities): what the client has, what it had before that, what it is to have.
+        """
+        count = now.shape[1]
+        against = self._against(last, before, now)
+        line = against[1]
+        widths = [[octets.bit_length() for octets in row] for row in np.bitwise_or.reduce(against, axis=2).tolist()]
+        changed = np.count_nonzero(against[0], axis=1).tolist()
+        means = np.minimum(line, _MEAN_CAP).sum(axis=1).tolist()
+        ks = [max(0, frexp(mean / count)[1] - 1) for mean in means]
+        quotients = np.minimum(line >> np.array(ks).reshape(-1, 1), ESCAPE)
+        escapes = quotients == ESCAPE
+        zeros = quotients.sum(axis=1).tolist()
+        escaped = np.count_nonzero(escapes, axis=1).tolist()
+        codes = np.zeros(self._count * (2 * count + 1), np.int64)
+        bits = np.zeros(codes.size, np.uint8)
+        end = 0
+        for row, k in enumerate(ks):
+            width, line_width, some = widths[0][row], widths[1][row], changed[row]
+            if not width:
+                bits[end] = 1
+                end += 1
+                continue
+            rice = zeros[row] + count * (1 + k) + escaped[row] * (RAW_BITS - k)
+            costs = (width * count, line_width * count, count + some * width, rice)
+            least = costs.index(min(costs))
+            parameter = (width, line_width, width, k)[least]
+            codes[end], bits[end] = 1 | least << 1 | parameter << 3, _CHANGED_HEADER_BITS
+            first, middle, end = end + 1, end + 1 + count, end + 1 + 2 * count
+            if least == Predictor.RICE:
+                codes[first:middle] = 1 << quotients[row]
+                bits[first:middle] = quotients[row] + 1
+                codes[middle:end] = line[row]  # cut to its k lowest bits by the width
+                bits[middle:end] = np.where(escapes[row], RAW_BITS, k) if escaped[row] else k
+            elif least == Predictor.CHANGED:
+                is_set = against[0, row] != 0
+                codes[first:middle], bits[first:middle] = is_set, 1
+                end = middle + some
+                codes[middle:end], bits[middle:end] = against[0, row][is_set], width
+            else:
+                end = middle
+                codes[first:end], bits[first:end] = against[least, row], parameter
+        return codes[:end], bits[:end]
+
+    def encode_many(self, last: Matrix, before: Matrix, now: Matrix, counts: NDArray[np.int64]) -> list[bytes]:
+        """The bit streams of many groups of entities at once, each filled up to a byte: as `codes` packed one by one.
+
+        Args:
+            last, before, now: (fields, entities), group after group.
+            counts: (groups,): how many entities each holds, at least one.
+        """
+        starts = np.cumsum(counts) - counts
+        group = np.repeat(np.arange(counts.size), counts)
+        against = self._against(last, before, now)
+        line = against[1]
+        # The widest residual of each column decides its width; an or of all has the same highest bit.
+        width = bit_lengths(np.bitwise_or.reduceat(against, starts, axis=2))
+        is_set = against[0] != 0
+        changed = np.add.reduceat(is_set, starts, axis=1, dtype=np.int64)
+        means = np.add.reduceat(np.minimum(line, _MEAN_CAP), starts, axis=1) / counts
+        k = np.maximum(np.frexp(means)[1] - 1, 0).astype(np.int64)
+        quotients = np.minimum(line >> k[:, group], ESCAPE)
+        escapes = quotients == ESCAPE
+        escaped = np.add.reduceat(escapes, starts, axis=1, dtype=np.int64)
+        rice = np.add.reduceat(quotients, starts, axis=1) + counts * (1 + k) + escaped * (RAW_BITS - k)
+        costs = np.stack([width[0] * counts, width[1] * counts, counts + changed * width[0], rice])
+        least = costs.argmin(axis=0)
+        parameter = np.choose(least, (width[0], width[1], width[0], k))
+        is_idle = width[0] == 0
+        return self._lay_out(
+            against, is_set, quotients, escapes, least[:, group], parameter, is_idle, least, counts, starts, group
+        )
+
+    def _lay_out(
+        self, against: Matrix, is_set: NDArray[np.bool_], quotients: Matrix, escapes: NDArray[np.bool_],
+        chosen: Matrix, parameter: Matrix, is_idle: NDArray[np.bool_], least: Matrix,
+        counts: NDArray[np.int64], starts: NDArray[np.int64], group: NDArray[np.int64],
+    ) -> list[bytes]:  # fmt: skip
+        """Puts headers, first halves (bits or unary codes) and second halves (values) where they belong.
+
+        Every column of every group has 1 + 2n places, used or not (a code of no bits leaves no trace), every group
+        one more to fill up its last byte.
+        """
+        size = 1 + 2 * counts
+        group_start = self._count * (2 * starts + np.arange(counts.size)) + np.arange(counts.size)
+        column_start = group_start + np.arange(self._count)[:, None] * size
+        first = column_start[:, group] + 1 + np.arange(group.size) - starts[group]
+        second = first + counts[group]
+        total = int(group_start[-1] + self._count * size[-1] + 1)
+        codes, bits = np.zeros(total, np.int64), np.zeros(total, np.int64)
+        codes[column_start] = np.where(is_idle, 0, 1 | least << 1 | parameter << 3)
+        bits[column_start] = np.where(is_idle, 1, _CHANGED_HEADER_BITS)
+        is_rice, is_masked = chosen == Predictor.RICE, chosen == Predictor.CHANGED
+        idle, wide = is_idle[:, group], parameter[:, group]
+        codes[first] = np.where(is_rice, 1 << quotients, is_set)
+        bits[first] = np.where(is_rice, quotients + 1, is_masked & ~idle)
+        codes[second] = np.where((chosen == Predictor.LINEAR) | is_rice, against[1], against[0])
+        wide = np.where(is_rice & escapes, RAW_BITS, wide)
+        bits[second] = np.where(idle | (is_masked & ~is_set), 0, wide)
+        ends = group_start + self._count * size
+        group_bits = np.add.reduceat(bits, group_start)
+        bits[ends] = -group_bits & 7
+        octets = (group_bits + 7) >> 3
+        packed = pack_codes(codes, bits)
+        stops = np.cumsum(octets).tolist()
+        return [packed[a:b] for a, b in zip([0, *stops], stops, strict=False)]
+
+    def _against(self, last: Matrix, before: Matrix, now: Matrix) -> NDArray[np.int64]:
+        """(2, fields, entities): zigzag residuals against the last values, and against the line."""
+        against = np.empty((2, *now.shape), np.int64)
+        np.subtract(now, last, out=against[0])
+        np.subtract(last, before, out=against[1])
+        np.subtract(against[0], against[1], out=against[1])
+        if self._wrapping:
+            against += self._halves
+            against &= self._masks
+            against -= self._halves
+        return zigzag_in_place(against)
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def decode(self, stream: BitReader, last: Matrix, before: Matrix) -> Matrix:
+        """Reads the columns of those who stayed.
+
+        Raises:
+            MalformedMessage: the stream ends too early.
+        """
+        values = last.copy()
+        count = last.shape[1]
+        if not count:
+            return values
+        for row in range(self._count):
+            if not stream.number(1):
+                continue
+            predictor, parameter = stream.number(2), stream.number(6)
+            if predictor == Predictor.CHANGED:
+                is_set = stream.bits(count).astype(np.bool_)
+                values[row, is_set] += stream.zigzag(int(is_set.sum()), parameter)
+            elif predictor == Predictor.LAST:
+                values[row] += stream.zigzag(count, parameter)
+            else:
+                read = _read_rice if predictor == Predictor.RICE else BitReader.zigzag
+                values[row] += values[row] - before[row] + read(stream, count, parameter)
+        for row, modulus in self._wrapping:
+            values[row] &= modulus - 1
+        return values
+
+
+def _read_rice(stream: BitReader, count: int, k: int) -> Matrix:
+    quotients = stream.unary(count, ESCAPE)
+    escapes = quotients == ESCAPE
+    if not escapes.any():
+        return unzigzag((quotients << k) | stream.unsigned(count, k))
+    low = stream.mixed(escapes, RAW_BITS, k)
+    return unzigzag(np.where(escapes, low, (quotients << k) | low))

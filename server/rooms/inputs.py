@@ -1,0 +1,42 @@
+"""All inputs of a tick at once, for rooms that take them so. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.inputs import Wishes
+from server.replication.table import Table
+
+if TYPE_CHECKING:
+    from server.rooms.room import Player
+
+
+class Inputs:
+    """The newest input of every player that has sent one since the last tick.
+
+        rows, wishes = inputs.of(self.ships)
+        self.ships.thrust[rows] = wishes["thrust"]
+
+    Args:
+        players: whose they are.
+        wishes: (players,) of each field, in the game's units.
+    """
+
+    def __init__(self, players: list[Player], wishes: Wishes) -> None:
+        self.players = players
+        self.wishes = wishes
+
+    def of(self, table: Table) -> tuple[NDArray[np.int64], Wishes]:
+        """The rows of the players' entities, and what those want; players without one in the table are left out."""
+        rows, at = [], []
+        for place, player in enumerate(self.players):
+            entity = player.entity
+            if entity is not None and entity.is_in(table):
+                rows.append(table.row_of(entity.id))
+                at.append(place)
+        if len(at) == len(self.players):
+            return np.array(rows, np.int64), self.wishes
+        return np.array(rows, np.int64), {name: values[at] for name, values in self.wishes.items()}

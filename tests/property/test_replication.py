@@ -1,0 +1,252 @@
+"""Replication as a state machine: whatever happens in a room, a client that takes what it is sent has just that
+part of the world that its channels hold, and was told nothing else."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+from client.core import ClientCore
+from schemas.codec import encode_server, encode_state
+from schemas.messages import Joined, StateDescription, Welcome
+from server.replication.columns import angle, boolean, real, sint, text
+from server.replication.interest import Holding, Interest, Moment
+from server.replication.replication import AGE_TICKS_MAX, Replication
+from server.replication.table import NOBODY, EntityIds, Table
+from tests.frames import frames_in
+
+
+class Ships(Table):
+    x = real(-100, 100, step=1 / 16)
+    heading = angle(bits=8)
+
+
+class Mines(Table):
+    depth = sint(bits=9)
+    is_armed = boolean()
+    words = text(bytes_max=12)
+
+
+JOINED = Joined("room", description=StateDescription((Ships.describe("ships"), Mines.describe("mines"))))
+CHANNELS = st.sampled_from([0, 0, 1, 2, 3, NOBODY])
+INTERESTS = st.sets(st.sampled_from([0, 1, 2, 3]), max_size=4).map(frozenset)
+
+
+class Subscriber:
+    """A client, what the server thinks that it has, and what of that may still be on its way."""
+
+    def __init__(self, interest: Interest) -> None:
+        self.interest = interest
+        self.holding: Holding | None = None
+        self.core = ClientCore()
+        self.core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=0)
+        self.core.receive(encode_server(JOINED), now_us=0)
+        self.is_congested = False
+        self.is_lagging = False
+        self.on_way: deque[bytes] = deque()
+        self.told: list[tuple[int, Interest]] = []
+        self.seen: set[int] = set()
+
+
+class Room(RuleBasedStateMachine):
+    """Rules are what a room, its players and the network do; `tick` is what the server does."""
+
+    subscribers = Bundle("subscribers")
+
+    @initialize()
+    def start(self) -> None:
+        self.ids = EntityIds()
+        self.tables = (Ships(self.ids), Mines(self.ids))
+        self.replication = Replication(self.tables, checksum_ticks=7)
+        self.tick_number = 0
+        self.present: list[Subscriber] = []
+        self.was_shown: dict[int, set[int]] = {}
+
+    # -- the game -------------------------------------------------------------------------------------------
+
+    @rule(x=st.floats(-120, 120), heading=st.floats(-10, 10), channel=CHANNELS, count=st.integers(1, 3))
+    def spawn_ships(self, x: float, heading: float, channel: int, count: int) -> None:
+        for number in range(count):
+            self.tables[0].spawn(x=x + number, heading=heading, channel=channel)
+
+    @rule(depth=st.integers(-300, 300), words=st.text(max_size=8), channel=CHANNELS)
+    def spawn_mine(self, depth: int, words: str, channel: int) -> None:
+        self.tables[1].spawn(depth=depth, is_armed=depth > 0, words=words, channel=channel)
+
+    @rule(data=st.data(), which=st.sampled_from([0, 1]))
+    def despawn(self, data: st.DataObject, which: int) -> None:
+        ids = self.tables[which].ids.tolist()
+        if ids:
+            self.tables[which].despawn(data.draw(st.sampled_from(ids)))
+
+    @rule(dx=st.floats(-5, 5), turn=st.floats(-1, 1))
+    def move_all(self, dx: float, turn: float) -> None:
+        ships = self.tables[0]
+        ships.x += np.float32(dx)  # type: ignore[attr-defined]
+        ships.heading += np.float32(turn)  # type: ignore[attr-defined]
+
+    @rule(data=st.data(), x=st.floats(-120, 120), words=st.text(max_size=8), channel=CHANNELS)
+    def set_one(self, data: st.DataObject, x: float, words: str, channel: int) -> None:
+        for table, name, value in zip(self.tables, ("x", "words"), (x, words), strict=True):
+            ids = table.ids.tolist()
+            if ids:
+                setattr(table[data.draw(st.sampled_from(ids))], name, value)
+                table[data.draw(st.sampled_from(ids))].channel = channel
+
+    # -- the players ----------------------------------------------------------------------------------------
+
+    @rule(target=subscribers, numbers=INTERESTS)
+    def subscribe(self, numbers: frozenset[int]) -> Subscriber:
+        self.present.append(Subscriber(self.watched(numbers)))
+        return self.present[-1]
+
+    @rule(subscriber=consumes(subscribers))
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self.present.remove(subscriber)
+        self.replication.unwatch(subscriber.interest)
+
+    @rule(subscriber=subscribers, numbers=INTERESTS)
+    def look_elsewhere(self, subscriber: Subscriber, numbers: frozenset[int]) -> None:
+        before, subscriber.interest = subscriber.interest, self.watched(numbers)
+        self.replication.unwatch(before)
+
+    @rule(subscriber=subscribers, is_congested=st.booleans())
+    def congest(self, subscriber: Subscriber, is_congested: bool) -> None:
+        subscriber.is_congested = is_congested
+
+    @rule(subscriber=subscribers, is_lagging=st.booleans())
+    def lag(self, subscriber: Subscriber, is_lagging: bool) -> None:
+        subscriber.is_lagging = is_lagging
+
+    @rule(subscriber=subscribers, data=st.data())
+    def resync(self, subscriber: Subscriber, data: st.DataObject) -> None:
+        """The client believes that its world is wrong."""
+        if subscriber.holding is not None and subscriber.interest.channels:
+            number = data.draw(st.sampled_from(subscriber.interest.channels))
+            if number in subscriber.holding.interest.numbers:
+                subscriber.holding = subscriber.holding.without(number)
+
+    @rule(subscriber=subscribers)
+    def forget(self, subscriber: Subscriber) -> None:
+        """What a client on the ladder's last rung gets: keyframes, whatever it has."""
+        subscriber.holding = None
+
+    @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([1, 2, 10, 40]))
+    def drop_and_resume(self, subscriber: Subscriber, share: float, away: int) -> None:
+        """The connection breaks, with some of what was sent still on its way; the client says what it has."""
+        recent = self.replication.recent
+        self.deliver(subscriber, int(share * len(subscriber.on_way)))
+        subscriber.on_way.clear()
+        self.present.remove(subscriber)
+        self.replication.unwatch(subscriber.interest)
+        self.tick(away)
+        self.present.append(subscriber)
+        self.replication.watch(subscriber.interest)
+        assert subscriber.core.world is not None
+        last_tick = subscriber.core.world.tick
+        subscriber.core.world.settle()
+        subscriber.holding = self.held(subscriber, recent, last_tick)
+
+    # -- the server -----------------------------------------------------------------------------------------
+
+    @rule(count=st.sampled_from([1, 1, 1, 2, 5, 70]))
+    def tick(self, count: int) -> None:
+        for _ in range(count):
+            self.tick_number += 1
+            self.ids.tick = self.tick_number
+            for table in self.tables:
+                table.compact()
+            self.replication.capture(self.tick_number)
+            self.note_shown()
+            for subscriber in self.present:
+                if not subscriber.is_congested:
+                    self.send(subscriber)
+
+    @rule(subscriber=subscribers)
+    def pause(self, subscriber: Subscriber) -> None:
+        """Longer than any baseline lives."""
+        subscriber.is_congested = True
+        self.tick(AGE_TICKS_MAX + 2)
+        subscriber.is_congested = False
+
+    def watched(self, numbers: frozenset[int]) -> Interest:
+        interest = self.replication.interest(numbers)
+        self.replication.watch(interest)
+        return interest
+
+    def held(self, subscriber: Subscriber, recent: tuple[Moment, ...], last_tick: int) -> Holding | None:
+        holding = subscriber.holding
+        if holding is not None and holding.told_tick == last_tick and last_tick:
+            return holding.settled
+        interest = next((interest for tick, interest in reversed(subscriber.told) if tick <= last_tick), None)
+        return self.replication.resumed(recent, interest, last_tick) if interest is not None else None
+
+    def send(self, subscriber: Subscriber) -> None:
+        interest = self.replication.of(subscriber.interest)
+        if subscriber.holding is interest.before and interest.before is not None:
+            data, subscriber.holding = interest.data, interest.after
+        else:
+            data, subscriber.holding = self.replication.update(subscriber.holding, interest)
+            subscriber.told.append((self.tick_number, interest))
+        assert subscriber.holding is not None
+        frames = frames_in(data)
+        assert len(frames) <= 1
+        for frame in frames:
+            subscriber.on_way.append(encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed))
+        if not subscriber.is_lagging:
+            self.deliver(subscriber, len(subscriber.on_way))
+            self.check(subscriber)
+
+    def deliver(self, subscriber: Subscriber, count: int) -> None:
+        core = subscriber.core
+        for _ in range(count):
+            core.receive(subscriber.on_way.popleft(), now_us=0)
+            assert not core.outgoing, "nothing has to be asked for again"
+            assert core.mismatches == 0
+            assert core.world is not None
+            for name in ("ships", "mines"):
+                seen = set(core.world.table(name).ids.tolist())
+                assert seen <= self.was_shown.get(core.world.tick, set()) & self.visible(subscriber, core.world.tick)
+
+    def note_shown(self) -> None:
+        ids = {int(id) for table in self.tables for id in table.ids[table.channels != NOBODY]}
+        self.was_shown[self.tick_number] = ids
+        self.shown_in = getattr(self, "shown_in", {})
+        self.shown_in[self.tick_number] = {
+            int(id): int(channel)
+            for table in self.tables
+            for id, channel in zip(table.ids, table.channels, strict=True)
+        }
+
+    def visible(self, subscriber: Subscriber, tick: int) -> set[int]:
+        """Whom a client may know of: those that stood, at that tick, in a channel that it then watched."""
+        interest = next((interest for at, interest in reversed(subscriber.told) if at <= tick), None)
+        if interest is None:
+            return set()
+        return {id for id, channel in self.shown_in[tick].items() if channel in interest.numbers}
+
+    def check(self, subscriber: Subscriber) -> None:
+        world = subscriber.core.world
+        assert world is not None
+        for name, table in zip(("ships", "mines"), self.tables, strict=True):
+            seen = world.table(name)
+            is_seen = np.isin(table.channels, list(subscriber.interest.numbers))
+            assert seen.ids.tolist() == table.ids[is_seen].tolist()
+            quantised = table.quantise()
+            for row, field in enumerate(table.numeric):
+                assert np.array_equal(seen.quantised(field.name), quantised[row][is_seen])
+            for row, field in enumerate(table.textual):
+                assert seen.quantised(field.name).tolist() == table.texts()[row][is_seen].tolist()
+
+    @invariant()
+    def encoded_at_most_once_a_standing(self) -> None:
+        keyframes, deltas = self.replication.take_counts()
+        assert keyframes + deltas <= 4 * (len(self.present) + 1) * (2 * AGE_TICKS_MAX)
+
+
+Room.TestCase.settings = settings(max_examples=settings().max_examples // 5, stateful_step_count=60, deadline=None)
+TestRoom = Room.TestCase

@@ -1,0 +1,46 @@
+"""Clients of the schema version before: keyframes that they read, of just what they watch."""
+
+from __future__ import annotations
+
+from schemas.messages import StateDescription
+from server.replication.columns import angle, real, sint
+from server.replication.interest import Holding
+from server.replication.replication import Replication
+from server.replication.table import Table
+from tests.frames import frames_in, read_keyframe_2
+
+
+class Ships(Table):
+    x = real(-100, 100, step=0.5)
+    heading = angle(bits=8)
+
+
+class Mines(Table):
+    depth = sint(bits=9)
+
+
+DESCRIPTION = StateDescription((Ships.describe("ships"), Mines.describe("mines")))
+
+
+def test_a_client_of_version_2_is_told_of_each_change_by_a_keyframe_and_drops_what_it_watches_no_more() -> None:
+    ships, mines = Ships(), Mines()
+    replication = Replication((ships, mines))
+    both = replication.interest(frozenset((0, 5)))
+    replication.watch(both)
+    ship = ships.spawn(x=1.0)
+    mines.spawn(depth=-3, channel=5)
+    told: list[dict[int, dict[str, dict[int, list[int]]]]] = []
+    holding: Holding | None = None
+    for tick, interest in ((1, both), (2, both), (3, both), (4, replication.everyone)):
+        ship.x += 1.0 if tick == 3 else 0.0
+        replication.capture(tick)
+        data, holding = replication.update_2(holding, interest)
+        frames = frames_in(data)
+        assert all(frame.age == 0 for frame in frames)
+        told.append({frame.channel: read_keyframe_2(DESCRIPTION, frame.packed) for frame in frames})
+    assert told == [
+        {0: {"ships": {1: [202, 0]}}, 5: {"mines": {1: [-3]}}},
+        {},
+        {0: {"ships": {1: [204, 0]}}},
+        {5: {}},
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import Player, Room, Table, angle, local, real, uint
+from server.rooms import Inputs, Player, Room, Table, angle, local, real, uint
 
 SIZE = 500.0
 
@@ -51,9 +51,9 @@ class Fan(Room):
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = spawn(self.movers, self.random)
 
-    def on_input(self, player: Player, wish: dict[str, float]) -> None:
-        if player.entity is not None:
-            player.entity.heading += 0.3 * wish["turn"]
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.movers)
+        self.movers.heading[rows] += np.float32(0.3) * wishes["turn"]
 
     def on_tick(self, dt: float) -> None:
         move(self.movers, dt)

@@ -1,9 +1,9 @@
 """What every client of a room must be told, tick by tick: all its channels, encoded once for all who stand alike.
 
     capture      the tables are quantised and cut into channels
-    of           what those get who missed nothing, by interest; the first question of a tick encodes all channels at
-    once update       for one client that is not like the others: the bytes from what it holds to what its interest
-    shows
+    encode       all channels, from where those stand who missed nothing
+    of           what those get who missed nothing, by interest
+    update       for one client that is not like the others: from what it holds to what its interest shows
 
 Pure; reads no clock: the tick comes in.
 """
@@ -114,8 +114,7 @@ class Replication:
     def of(self, interest: Interest) -> Interest:
         """The interest, with this tick's `before`, `data` and `after`."""
         if interest.tick != self._tick:
-            if self._moment.tick != self._tick:
-                self._encode_usual()
+            self.encode()
             self._compose(interest)
         return interest
 
@@ -188,8 +187,10 @@ class Replication:
         self._deltas += channel.deltas
         channel.keyframes = channel.deltas = 0
 
-    def _encode_usual(self) -> None:
-        """What follows from the usual standings: the channels' tables are encoded all together."""
+    def encode(self) -> None:
+        """What follows from the usual standings: the channels' tables are encoded all together. Once a tick."""
+        if self._moment.tick == self._tick:
+            return
         due = [
             (channel, channel.usual, channel.step(channel.usual))
             for channel in self._channels.values()

@@ -94,9 +94,9 @@ class Row:
         # view() marks "channel" as used by the game, which is what setting it means.
         self._table.view(name)[self._table.row_of(self.id)] = value
 
-    def is_in(self, table: Table) -> bool:
-        """Whether it is an entity of this table that is still there."""
-        return self._table is table and self.id in table
+    def row_in(self, table: Table) -> int | None:
+        """Its row, if it is an entity of this table that is still there."""
+        return self._table._rows.get(self.id) if self._table is table else None
 
     @property
     def channel(self) -> int:

@@ -1,21 +1,29 @@
 """What game developers use: Room and its fields; and the loop that ticks it."""
 
-from server.replication.columns import angle, boolean, entity, enumeration, local, real, sint, uint
-from server.replication.table import Row, Table
+from server.replication.columns import angle, blob, boolean, entity, enumeration, local, real, sint, text, uint
+from server.replication.grid import Grid
+from server.replication.table import EVERYONE, NOBODY, Row, Table
+from server.rooms.inputs import Inputs
 from server.rooms.room import CommandRefused, Player, Room
 
 __all__ = [
+    "EVERYONE",
+    "NOBODY",
     "CommandRefused",
+    "Grid",
+    "Inputs",
     "Player",
     "Room",
     "Row",
     "Table",
     "angle",
+    "blob",
     "boolean",
     "entity",
     "enumeration",
     "local",
     "real",
     "sint",
+    "text",
     "uint",
 ]

@@ -1,9 +1,10 @@
 """The rooms of one shard: made, ticked on time, ended.
 
-Each room ticks on its own fixed beat. The beats of a shard's rooms are spread over the tick interval, so that a
-hundred rooms are a hundred small pieces of work and not one burst. A tick that cannot start in time is late; a
-room that is behind by more than CATCH_UP_TICKS_MAX skips the rest and says so in a counter. An exception of one
-room's code ends that room alone.
+A few rooms share a beat: all of them are simulated and encoded, then all are written, because what the processor has
+just done it does again in a third of the time, and a write to a socket makes it forget. The beats of a shard are
+spread over the tick interval, so that a hundred rooms are many small pieces of work and not one burst. A tick that
+cannot start in time is late; a beat that is behind by more than CATCH_UP_TICKS_MAX skips the rest and says so in a
+counter. An exception of one room's code ends that room alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 CATCH_UP_TICKS_MAX = 3
 LATE_SHARE = 0.5
 """A tick that starts later than this share of its interval is late."""
+BEAT_SEATS_MAX = 512
+"""How many seats the rooms of one beat have together: some five milliseconds of work. A larger room is alone."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -62,19 +65,19 @@ class RoomHost:
         self.counters = RoomCounters()
         self._on_closed = on_closed
         self._observe_tick = observe_tick
-        self._rooms: dict[str, _Beat] = {}
-        self._made = 0
+        self._rooms: dict[str, Simulation] = {}
+        self._beats: list[_Beat] = []
+        self._beats_made = 0
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     def __iter__(self) -> Iterator[Simulation]:
-        return (beat.simulation for beat in list(self._rooms.values()))
+        return iter(list(self._rooms.values()))
 
     def get(self, room_id: str) -> Simulation | None:
         """The room, if it is here."""
-        beat = self._rooms.get(room_id)
-        return beat.simulation if beat else None
+        return self._rooms.get(room_id)
 
     def type_of(self, room_type: str) -> type[Room]:
         """The class of a room type.
@@ -117,10 +120,8 @@ class RoomHost:
             options=options,
             saved=saved,
         )
-        # Multiples of the golden ratio spread any number of beats evenly, without moving those that run.
-        self._made += 1
-        phase = (self._made * _GOLDEN) % 1.0
-        self._rooms[room_id] = _Beat(simulation, phase, self._tick_done, self._observe_tick)
+        self._rooms[room_id] = simulation
+        self._beat_for(simulation).add(simulation)
         log.info(
             "room_created",
             room_id=room_id,
@@ -152,18 +153,33 @@ class RoomHost:
 
     def close(self, room_id: str, reason: str) -> None:
         """Ends a room. Idempotent."""
-        beat = self._rooms.pop(room_id, None)
-        if beat is None:
+        simulation = self._rooms.pop(room_id, None)
+        if simulation is None:
             return
-        beat.stop()
-        beat.simulation.close(reason)
-        log.info("room_closed", room_id=room_id, reason=reason, tick=beat.simulation.tick)
-        self._on_closed(beat.simulation, reason)
+        beat = next(beat for beat in self._beats if simulation in beat.simulations)
+        beat.remove(simulation)
+        if not beat.simulations:
+            self._beats.remove(beat)
+        simulation.close(reason)
+        log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick)
+        self._on_closed(simulation, reason)
 
     def close_all(self, reason: str) -> None:
         """Ends every room."""
         for room_id in list(self._rooms):
             self.close(room_id, reason)
+
+    def _beat_for(self, simulation: Simulation) -> _Beat:
+        """A beat that has room for it, or a new one."""
+        for beat in self._beats:
+            if beat.can_take(simulation):
+                return beat
+        # Multiples of the golden ratio spread any number of beats evenly, without moving those that run.
+        self._beats_made += 1
+        phase = (self._beats_made * _GOLDEN) % 1.0
+        beat = _Beat(simulation.dt, phase, self._tick_done, self._observe_tick)
+        self._beats.append(beat)
+        return beat
 
     def _tick_done(self, simulation: Simulation, failed: bool) -> None:
         room = simulation.room
@@ -174,54 +190,71 @@ class RoomHost:
 
 
 class _Beat:
-    """A room's timer: calls `step` when a tick is due, counts what was late.
+    """The timer of some rooms: steps them when a tick is due, counts what was late. Owned by the host.
 
     Ticks are due by the loop's clock, which is the monotonic one; uvloop's moves in whole milliseconds and stands
     still during a callback, so what has passed is read from the monotonic clock itself.
+
+    Args:
+        interval: between two ticks, seconds.
+        phase: where in the interval its ticks are, 0 to 1.
     """
 
     def __init__(
-        self,
-        simulation: Simulation,
-        phase: float,
-        on_done: Callable[[Simulation, bool], None],
-        observe: TickObserver,
+        self, interval: float, phase: float, on_done: Callable[[Simulation, bool], None], observe: TickObserver
     ) -> None:
-        self.simulation = simulation
+        self.simulations: list[Simulation] = []
+        self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._on_done = on_done
         self._observe = observe
-        interval = simulation.dt
-        now = self._loop.time()
-        self._due = (math.floor(now / interval) + 1 + phase) * interval
+        self._due = (math.floor(self._loop.time() / interval) + 1 + phase) * interval
         self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._due, self._run)
 
-    def stop(self) -> None:
-        """No tick is run after this."""
-        if self._timer is not None:
+    def can_take(self, simulation: Simulation) -> bool:
+        """Whether one more room fits."""
+        seats = sum(other.room.seats for other in self.simulations) + simulation.room.seats
+        return simulation.dt == self._interval and seats <= BEAT_SEATS_MAX
+
+    def add(self, simulation: Simulation) -> None:
+        """The room is stepped from the next tick on."""
+        self.simulations.append(simulation)
+
+    def remove(self, simulation: Simulation) -> None:
+        """The room is stepped no more; without any room the beat stops."""
+        self.simulations.remove(simulation)
+        if not self.simulations and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _run(self) -> None:
-        simulation, interval = self.simulation, self.simulation.dt
-        started = monotonic()
-        lateness = started - self._due
-        failed = False
-        try:
-            simulation.step()
-        except RoomCodeRaised:
-            failed = True
-        duration = monotonic() - started
-        counters = simulation.counters
-        counters.tick_seconds += duration
-        if lateness > LATE_SHARE * interval:
-            counters.ticks_late += 1
-        self._observe(duration, max(lateness, 0.0))
+        moved: list[tuple[Simulation, float, float]] = []
+        failed: list[Simulation] = []
+        for simulation in self.simulations:
+            started = monotonic()
+            try:
+                simulation.move()
+            except RoomCodeRaised:
+                failed.append(simulation)
+            moved.append((simulation, started, monotonic() - started))
+        for simulation, started, duration in moved:
+            writing = monotonic()
+            if simulation.is_open and simulation not in failed:
+                simulation.write()
+            self._count(simulation, started - self._due, duration + monotonic() - writing)
         if self._timer is not None:
-            self._due += interval
-            behind = int((monotonic() - self._due) / interval)
+            self._due += self._interval
+            behind = int((monotonic() - self._due) / self._interval)
             if behind > CATCH_UP_TICKS_MAX:
-                counters.ticks_skipped += behind
-                self._due += behind * interval
+                for simulation in self.simulations:
+                    simulation.counters.ticks_skipped += behind
+                self._due += behind * self._interval
             self._timer = self._loop.call_at(self._due, self._run)
-        self._on_done(simulation, failed)
+        for simulation, _, _ in moved:
+            self._on_done(simulation, simulation in failed)
+
+    def _count(self, simulation: Simulation, lateness: float, duration: float) -> None:
+        simulation.counters.tick_seconds += duration
+        if lateness > LATE_SHARE * self._interval:
+            simulation.counters.ticks_late += 1
+        self._observe(duration, max(lateness, 0.0))

@@ -31,12 +31,9 @@ class Inputs:
 
     def of(self, table: Table) -> tuple[NDArray[np.int64], Wishes]:
         """The rows of the players' entities, and what those want; players without one in the table are left out."""
-        rows, at = [], []
-        for place, player in enumerate(self.players):
-            entity = player.entity
-            if entity is not None and entity.is_in(table):
-                rows.append(table.row_of(entity.id))
-                at.append(place)
-        if len(at) == len(self.players):
-            return np.array(rows, np.int64), self.wishes
-        return np.array(rows, np.int64), {name: values[at] for name, values in self.wishes.items()}
+        found = [entity.row_in(table) if (entity := player.entity) is not None else None for player in self.players]
+        if None not in found:
+            return np.array(found, np.int64), self.wishes
+        at = [place for place, row in enumerate(found) if row is not None]
+        rows = np.array([found[place] for place in at], np.int64)
+        return rows, {name: values[at] for name, values in self.wishes.items()}

@@ -53,6 +53,7 @@ class Seat:
         "_told",
         "acknowledged_seq",
         "applied_seq",
+        "has_events",
         "holding",
         "inbox",
         "inputs_superseded",
@@ -62,10 +63,14 @@ class Seat:
         "player",
         "player_id",
         "subscriber",
+        "wire",
     )
 
     def __init__(self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded) -> None:
         self.subscriber = subscriber
+        # Read once a player and tick: what the subscriber has at hand, without asking it.
+        self.wire = subscriber.wire
+        self.has_events = subscriber.outbox.unsent > 0
         self.player_id = player_id
         self.player = Player(
             player_id,
@@ -145,7 +150,7 @@ class Seat:
         What was sent last may never have arrived, so the newest moments are kept until the client says which of
         them it has.
         """
-        self.pace = None
+        self.pace = self.wire = None
         self._recent = self._simulation.replication.recent
         self._simulation.player_disconnected(self)
 
@@ -157,6 +162,8 @@ class Seat:
             last_tick: the last tick that it has applied; 0 for none. From there it gets a delta, if that tick was
                 among the last before the connection was lost, else a keyframe.
         """
+        self.wire = self.subscriber.wire
+        self.has_events = self.subscriber.outbox.unsent > 0
         is_told = room_id == self.room_id and self._simulation.can_resume(self)
         self.holding = self._held(last_tick) if is_told and last_tick else None
         self._recent = ()
@@ -193,5 +200,6 @@ class Seat:
             return
         outbox = self.subscriber.outbox
         outbox.push(name, payload)
+        self.has_events = True
         if outbox.is_overdue and self.subscriber.wire is not None:
             self.subscriber.slow_consumer(f"more than {UNSENT_MAX} events are waiting to be sent")

@@ -204,6 +204,16 @@ class Simulation:
         Raises:
             RoomCodeRaised: the game's code did, or left a NaN in a column.
         """
+        self.move()
+        self.write()
+
+    def move(self) -> None:
+        """The first half of a step: inputs, the game's tick, the snapshot, and what follows from it for nearly
+        everybody.
+
+        Raises:
+            RoomCodeRaised: the game's code did, or left a NaN in a column.
+        """
         room = self.room
         room.tick += 1
         room.entity_ids.tick = room.tick
@@ -214,7 +224,8 @@ class Simulation:
                 table.compact()
             self._refresh_interests()
             self.replication.capture(room.tick)
-        self._write()
+        if any(seat.wire is not None for seat in self.seats):
+            self.replication.encode()
         self.counters.ticks += 1
         self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
 
@@ -262,7 +273,11 @@ class Simulation:
 
     def _refresh_interest(self, seat: Seat) -> None:
         numbers, focus = seat.player.watched, seat.player.focus
-        if self._cells is not None and focus is not None and any(focus.is_in(table) for table in self._on_grid):
+        if (
+            self._cells is not None
+            and focus is not None
+            and any(focus.row_in(table) is not None for table in self._on_grid)
+        ):
             numbers |= self._cells.view_of(focus.channel)
         if numbers == seat.interest.numbers or not seat.is_open:
             return
@@ -272,15 +287,14 @@ class Simulation:
             self.replication.unwatch(seat.interest)
         seat.interest = interest
 
-    def _write(self) -> None:
-        """One write a session: its acknowledgement, its channels' frame, its events.
+    def write(self) -> None:
+        """The second half: one write a session, with its acknowledgement, its channels' frame, its events.
 
         This loop runs once a player and tick; whatever can be found once a tick is found outside of it.
         """
         replication, tick, sent, bytes_sent = self.replication, self.room.tick, 0, 0
         for seat in list(self.seats):
-            subscriber = seat.subscriber
-            wire = subscriber.wire
+            wire = seat.wire
             if wire is None:
                 continue
             if wire.is_congested:
@@ -300,8 +314,9 @@ class Simulation:
             if seat.applied_seq != seat.acknowledged_seq:
                 data = frame_ack(tick, seat.applied_seq) + data
                 seat.acknowledged_seq = seat.applied_seq
-            if subscriber.outbox.unsent:
-                data += subscriber.outbox.take()
+            if seat.has_events:
+                data += seat.subscriber.outbox.take()
+                seat.has_events = False
             if data:
                 wire.write(data)
                 sent += 1

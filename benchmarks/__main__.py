@@ -17,6 +17,7 @@ class Name(StrEnum):
 
     BANDWIDTH = "bandwidth"
     FANOUT = "fanout"
+    BIGROOM = "bigroom"
     EDGE = "edge"
     SOAK = "soak"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import Inputs, Player, Room, Table, angle, local, real, uint
+from server.rooms import Grid, Inputs, Player, Room, Table, angle, local, real, uint
 
 SIZE = 500.0
+MAP = 1000.0
 
 
 class Movers(Table):
@@ -63,6 +64,47 @@ class Fan(Room):
             self.movers.despawn(player.entity.id)
 
 
+class Walkers(Table):
+    """Everybody on a big map."""
+
+    x = real(-MAP, MAP, step=1 / 32)
+    y = real(-MAP, MAP, step=1 / 32)
+    heading = angle(bits=8)
+    mood = uint(bits=3)
+    speed = local(np.float32)
+
+
+class Crowd(Room):
+    """A thousand players on a map of 2,000 by 2,000; one sees as far as 150."""
+
+    room_type = "crowd"
+    seats = 1000
+    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
+    grid = Grid("walkers", cell=100, view=150)
+    walkers: Walkers
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        x, y = self.random.uniform(-MAP, MAP, 2)
+        heading, speed = self.random.uniform(0, 6.28), self.random.uniform(4, 12)
+        player.entity = self.walkers.spawn(x=x, y=y, heading=heading, speed=speed)
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.walkers)
+        self.walkers.heading[rows] += np.float32(0.3) * wishes["turn"]
+
+    def on_tick(self, dt: float) -> None:
+        walkers, step = self.walkers, self.walkers.speed * np.float32(dt)
+        walkers.x += np.cos(walkers.heading) * step
+        walkers.y += np.sin(walkers.heading) * step
+        walkers.heading[(np.abs(walkers.x) > MAP) | (np.abs(walkers.y) > MAP)] += np.float32(np.pi)
+        np.clip(walkers.x, -MAP, MAP, out=walkers.x)
+        np.clip(walkers.y, -MAP, MAP, out=walkers.y)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.walkers.despawn(player.entity.id)
+
+
 class Soak(Fan):
     """A calmer fan that sends everybody numbered notes, and says how many commands of a player it has run."""
 
@@ -86,4 +128,4 @@ class Soak(Fan):
         return [payload, player.data["runs"]]
 
 
-ROOMS = {"fan": Fan, "soak": Soak}
+ROOMS = {"fan": Fan, "soak": Soak, "crowd": Crowd}

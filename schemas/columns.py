@@ -17,14 +17,14 @@ NO_TEXTS: Texts = np.empty((0, 0), np.object_)
 """The texts of a table that has no text fields."""
 
 
-class Columns(msgspec.Struct, frozen=True, eq=False):
+class Columns(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One table at one tick.
 
     Args:
         ids: (entities,), ascending.
         values: (fields, entities), quantised.
-        before: (fields, entities): the values one snapshot earlier, for LINEAR and RICE; an entity that has just
-            entered has its own values there.
+        before: (fields, entities): the values one snapshot earlier, for LINEAR and RICE; of an entity that has just
+            entered, those it had a tick earlier elsewhere, or its own. Of an angle, up to whole turns.
         texts: (text fields, entities) of bytes; NO_TEXTS where there are no text fields.
     """
 
@@ -56,9 +56,15 @@ def has_same_entities(a: Columns, b: Columns) -> bool:
 
 
 def shared(now: Ids, then: Ids) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the ids that stand in both stand in each."""
-    _, here, there = np.intersect1d(now, then, assume_unique=True, return_indices=True)
-    return here, there
+    """Where the ids that stand in both stand in each; both are ascending."""
+    if not then.size:
+        return _NOWHERE, _NOWHERE
+    at = np.minimum(np.searchsorted(then, now), then.size - 1)
+    is_shared = then[at] == now
+    return np.flatnonzero(is_shared), at[is_shared]
+
+
+_NOWHERE = np.empty(0, np.intp)
 
 
 def successor(base: Columns, ids: Ids, values: Matrix, texts: Texts = NO_TEXTS) -> Columns:

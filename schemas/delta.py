@@ -8,7 +8,8 @@ that has something to say, in this order (varint is LEB128):
              0 ends the sections
     varint   if some left: how many, then their places in the baseline, each varint less the one before
     varint   if some entered: how many, then their ids, each varint less the one before
-    bits     if some entered, a column a field: 6 bits width, then their values, zigzag
+    bits     if some entered, a column a field: 6 bits width, then their values, zigzag;
+             then again a column a field: how these have changed since the tick before
              if some stayed, a column a field: see schemas/residuals.py
              then zeros up to a whole byte
     texts    see schemas/texts.py
@@ -118,9 +119,13 @@ class TableCodec:
 
     def _encode_with_changes(self, base: Columns, now: Columns) -> bytes:
         here, there = shared(now.ids, base.ids)
-        left = np.setdiff1d(np.arange(base.ids.size), there, assume_unique=True)
-        is_new = np.ones(now.ids.size, np.bool_)
-        is_new[here] = False
+        has_left = np.ones(base.ids.size, np.bool_)
+        has_left[there] = False
+        left = np.flatnonzero(has_left)
+        is_new: NDArray[np.bool_] | slice = slice(None)
+        if here.size:
+            is_new = np.ones(now.ids.size, np.bool_)
+            is_new[here] = False
         flags, lists = 0, b""
         codes: list[Matrix] = []
         bits: list[NDArray[np.integer]] = []
@@ -130,10 +135,11 @@ class TableCodec:
         if here.size < now.ids.size:
             flags |= HAS_ENTERED
             lists += encode_ascending(now.ids[is_new])
-            entered = zigzag(now.values[:, is_new])
-            widths = bit_lengths(np.bitwise_or.reduce(entered, axis=1))
-            codes.append(np.concatenate([widths[:, None], entered], axis=1).ravel())
-            bits.append(_plain_widths(widths, entered.shape[1]))
+            entered, before = now.values[:, is_new], now.before[:, is_new]
+            plain = np.concatenate([zigzag(entered), self.residuals.against(before, entered)])
+            widths = bit_lengths(np.bitwise_or.reduce(plain, axis=1))
+            codes.append(np.concatenate([widths[:, None], plain], axis=1).ravel())
+            bits.append(_plain_widths(widths, plain.shape[1]))
         if here.size:
             stayed = self.residuals.codes(base.values[:, there], base.before[:, there], now.values[:, here])
             codes.append(stayed[0])
@@ -170,10 +176,10 @@ class TableCodec:
         ids = self._entered(base.ids[stays], entered)
         order = np.argsort(ids, kind="stable")
         stream = BitReader(source)
-        fresh = np.empty((len(self.columns), entered.size), np.int64)
+        fresh = np.empty((2, len(self.columns), entered.size), np.int64)
         if entered.size:
-            for row in range(len(self.columns)):
-                fresh[row] = stream.zigzag(entered.size, stream.number(_WIDTH_BITS))
+            for column in fresh.reshape(-1, entered.size):
+                column[:] = stream.zigzag(entered.size, stream.number(_WIDTH_BITS))
         last = base.values[:, stays]
         values = self.residuals.decode(stream, last, base.before[:, stays])
         stream.finish()
@@ -184,8 +190,8 @@ class TableCodec:
         return self._checked(
             Columns(
                 ids[order],
-                np.concatenate([values, fresh], axis=1)[:, order],
-                np.concatenate([last, fresh], axis=1)[:, order],
+                np.concatenate([values, fresh[0]], axis=1)[:, order],
+                np.concatenate([last, fresh[0] - fresh[1]], axis=1)[:, order],
                 texts,
             )
         )

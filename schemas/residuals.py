@@ -176,6 +176,13 @@ class Residuals:
         stops = np.cumsum(octets).tolist()
         return [packed[a:b] for a, b in zip([0, *stops], stops, strict=False)]
 
+    def against(self, last: Matrix, now: Matrix) -> Matrix:
+        """(fields, entities): zigzag differences; those of angles to the nearer side."""
+        difference = now - last
+        if self._wrapping:
+            difference = ((difference + self._halves) & self._masks) - self._halves
+        return zigzag_in_place(difference)
+
     def _against(self, last: Matrix, before: Matrix, now: Matrix) -> NDArray[np.int64]:
         """(2, fields, entities): zigzag residuals against the last values, and against the line."""
         against = np.empty((2, *now.shape), np.int64)

@@ -31,7 +31,7 @@ from server.replication.groups import Group
 _NEVER = -1
 
 
-class Standing(msgspec.Struct, frozen=True, eq=False):
+class Standing(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a client has of a channel.
 
     Args:
@@ -55,7 +55,7 @@ class Standing(msgspec.Struct, frozen=True, eq=False):
         return Standing(_NEVER, self.version, tuple(table.settled for table in self.tables))
 
 
-class Update(msgspec.Struct, frozen=True, eq=False):
+class Update(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What one standing leads to this tick.
 
     Args:
@@ -86,8 +86,8 @@ class Channel:
     """
 
     __slots__ = (
-        "_codecs", "_groups", "_has_checksum", "_keyframe_2", "_reached", "_tick", "_updates", "deltas", "keyframes",
-        "number", "usual", "version", "watchers",
+        "_codecs", "_groups", "_has_checksum", "_keyframe_2", "_reached", "_tick", "_updates", "_version_before",
+        "deltas", "keyframes", "number", "usual", "version", "watchers",
     )  # fmt: skip
 
     def __init__(self, number: int, codecs: tuple[TableCodec, ...]) -> None:
@@ -103,6 +103,7 @@ class Channel:
         self._has_checksum = False
         self._updates: dict[Standing | int | None, Update] = {}
         self._reached: dict[int, Standing] = {}
+        self._version_before = _NEVER
         self._keyframe_2 = b""
 
     def begin(self, tick: int, groups: tuple[Group, ...], *, has_changed: bool, has_checksum: bool) -> None:
@@ -110,6 +111,7 @@ class Channel:
         self._tick = tick
         self._groups = groups
         self._has_checksum = has_checksum
+        self._version_before = self.version
         if has_changed:
             self.version = tick
         if self._reached:
@@ -163,7 +165,7 @@ class Channel:
     def keyframe_2(self) -> bytes:
         """A framed keyframe for clients of schema version 2."""
         if not self._keyframe_2:
-            packed = encode_keyframe_2(self._fresh().tables)
+            packed = encode_keyframe_2(self._whole().tables)
             self._keyframe_2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
         return self._keyframe_2
 
@@ -173,6 +175,8 @@ class Channel:
 
     def _reach(self, standing: Standing) -> Standing:
         """Where one comes from a standing this tick: all who have the same contents meet here."""
+        if standing.version == self._version_before:
+            return self._whole()
         reached = self._reached.get(standing.version)
         if reached is None:
             tables = tuple(
@@ -184,16 +188,18 @@ class Channel:
 
     def _keyframe(self) -> Update:
         self.keyframes += 1
-        fresh = self._fresh()
+        whole = self._whole()
         nothing = [codec.nothing for codec in self._codecs]
-        sections = map(TableCodec.encode, self._codecs, nothing, fresh.tables)
-        return self._update(fresh, b"".join(sections) + NOTHING, is_keyframe=True)
+        sections = map(TableCodec.encode, self._codecs, nothing, whole.tables)
+        return self._update(whole, b"".join(sections) + NOTHING, is_keyframe=True)
 
-    def _fresh(self) -> Standing:
-        if _NEVER not in self._reached:
-            tables = tuple(Columns(group.ids, group.values, group.values, group.texts) for group in self._groups)
-            self._reached[_NEVER] = Standing(self._tick, self.version, tables)
-        return self._reached[_NEVER]
+    def _whole(self) -> Standing:
+        """Where those stand who know this tick and the one before: by a keyframe, or by having missed nothing."""
+        whole = self._reached.get(_NEVER)
+        if whole is None:
+            tables = tuple([Columns(group.ids, group.values, group.before, group.texts) for group in self._groups])
+            whole = self._reached[_NEVER] = Standing(self._tick, self.version, tables)
+        return whole
 
     def _update(self, reached: Standing, packed: bytes, *, is_keyframe: bool) -> Update:
         if self._has_checksum:

@@ -10,15 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Ids, Matrix, Texts, no_texts
+from schemas.columns import Ids, Matrix, Texts, no_texts, shared
 from server.replication.table import EVERYONE, NOBODY, Table
 
 
-class Group(msgspec.Struct, frozen=True, eq=False):
-    """What one channel holds of a table at a tick: as `schemas.columns.Columns`, without a past."""
+class Group(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What one channel holds of a table at a tick; `before` is what they were a tick earlier, wherever that was."""
 
     ids: Ids
     values: Matrix
+    before: Matrix
     texts: Texts
 
 
@@ -31,18 +32,18 @@ class Groups:
     """
 
     def __init__(self, table: Table) -> None:
+        values = np.empty((len(table.numeric), 0), np.int64)
+        self.nothing = Group(np.empty(0, np.uint32), values, values, no_texts(len(table.textual), 0))
         self.now: dict[int, Group] = {}
-        self.nothing = Group(
-            np.empty(0, np.uint32), np.empty((len(table.numeric), 0), np.int64), no_texts(len(table.textual), 0)
-        )
         self._table = table
         self._layout = -1
+        self._ids = self.nothing.ids
+        self._values = values
+        self._texts = self.nothing.texts
         self._channels: NDArray[np.uint16] | None = None
         self._order: NDArray[np.intp] | None = None
         self._spans: list[tuple[int, int, int]] = []
-        self._starts: NDArray[np.intp] = np.empty(0, np.intp)
-        self._values: Matrix = self.nothing.values
-        self._texts: Texts = self.nothing.texts
+        self._moving: set[int] = set()
 
     def capture(self) -> set[int]:
         """Takes the table as it is now.
@@ -55,73 +56,93 @@ class Groups:
         """
         table = self._table
         values, texts = table.quantise(), table.texts()
-        has_moved = table.has_channels and not self._is_where_it_was(table.channels)
-        if self._layout == table.layout and not has_moved:
-            return self._keep(values, texts)
-        self._layout = table.layout
-        self._channels = table.channels.copy() if table.has_channels else None
-        return self._regroup(values, texts)
-
-    def _is_where_it_was(self, channels: NDArray[np.uint16]) -> bool:
-        before = self._channels
-        return before is not None and before.size == channels.size and bool((before == channels).all())
-
-    def _keep(self, values: Matrix, texts: Texts) -> set[int]:
-        """Every group holds whom it held: only values may have changed."""
-        if self._order is not None:
-            values = values[:, self._order]
-            texts = texts[:, self._order] if texts.size else texts
-        differs = (values != self._values).any(axis=0) if len(values) else np.zeros(values.shape[1], np.bool_)
-        if texts.size:
-            differs |= (texts != self._texts).any(axis=0)
+        if self._layout == table.layout:
+            before, differs = self._values, (values != self._values).any(axis=0)
+            if texts is not self._texts:
+                differs |= (texts != self._texts).any(axis=0)
+            regrouped = self._regroup_moved() if table.has_channels else set()
+        else:
+            before, differs = self._before(values), np.ones(values.shape[1], np.bool_)
+            regrouped = self._regroup_all()
         self._values, self._texts = values, texts
-        if not self._spans or not differs.any():
+        return self._cut(before, differs, regrouped)
+
+    def _before(self, values: Matrix) -> Matrix:
+        """What each row was a tick earlier; one that is new was what it is."""
+        before = values.copy()
+        here, there = shared(self._table.ids, self._ids)
+        before[:, here] = self._values[:, there]
+        return before
+
+    def _regroup_moved(self) -> set[int]:
+        """Some rows may have changed their channels; gives the channels that these left or entered."""
+        channels, known = self._table.channels, self._channels
+        if known is None:
+            return self._regroup_all()
+        moved = np.flatnonzero(channels != known)
+        if not moved.size:
             return set()
-        changed = set()
-        differs = differs[: self._spans[-1][2]]  # NOBODY's rows come last
-        is_changed = np.logical_or.reduceat(differs, self._starts).tolist()
+        touched = {*known[moved].tolist(), *channels[moved].tolist()}
+        self._regroup()
+        return touched
+
+    def _regroup_all(self) -> set[int]:
+        """Rows have come or gone; gives all channels there were and are."""
+        touched = {span[0] for span in self._spans}
+        self._regroup()
+        return touched | {span[0] for span in self._spans}
+
+    def _regroup(self) -> None:
+        table = self._table
+        self._layout = table.layout
+        self._ids = table.ids.copy()
+        if table.has_channels:
+            self._channels = table.channels.copy()
+            self._order = np.argsort(self._channels, kind="stable")
+            self._spans = _spans(self._channels[self._order])
+        else:
+            self._spans = [(EVERYONE, 0, self._ids.size)] if self._ids.size else []
+
+    def _cut(self, before: Matrix, differs: NDArray[np.bool_], regrouped: set[int]) -> set[int]:
+        """Cuts the table into groups; those in which nothing has changed stay as they are."""
+        ids, values, texts, order = self._ids, self._values, self._texts, self._order
+        if order is not None:
+            ids, values, before, differs = ids[order], values[:, order], before[:, order], differs[order]
+            texts = texts[:, order] if texts.size else texts
+        changed: set[int] = set()
+        known_groups, self.now = self.now, {}
+        # NOBODY's rows come last and are no span: what happens to them must not show.
+        end_of_all = self._spans[-1][2] if self._spans else 0
+        starts = [start for _, start, _ in self._spans]
+        is_changed = np.logical_or.reduceat(differs[:end_of_all], starts).tolist() if starts else []
+        moving: set[int] = set()
         for (channel, start, end), has_changed in zip(self._spans, is_changed, strict=True):
+            known, own = known_groups.get(channel), None
+            if channel in regrouped:
+                own = ids[start:end]
+                if known is not None and known.ids.size == own.size and bool((known.ids == own).all()):
+                    own = known.ids
+                    has_changed = has_changed and not self._is_as_it_was(known, values, texts, start, end)
+                else:
+                    has_changed = True
+            elif known is not None:
+                own = known.ids
             if has_changed:
                 changed.add(channel)
-                self.now[channel] = self._group(self.now[channel].ids, start, end)
-        return changed
+                moving.add(channel)
+            elif known is not None and channel not in self._moving:
+                self.now[channel] = known
+                continue
+            assert own is not None
+            cut = texts[:, start:end] if texts.size else self.nothing.texts
+            self.now[channel] = Group(own, values[:, start:end], before[:, start:end], cut)
+        self._moving = moving
+        return changed | (known_groups.keys() - self.now.keys())
 
-    def _regroup(self, values: Matrix, texts: Texts) -> set[int]:
-        """Somebody came, left, or is in another channel."""
-        ids, before = self._table.ids.copy(), self.now
-        self._order = None
-        if self._channels is None:
-            self._spans = [(EVERYONE, 0, ids.size)] if ids.size else []
-        else:
-            self._order = np.argsort(self._channels, kind="stable")
-            ids, values = ids[self._order], values[:, self._order]
-            texts = texts[:, self._order] if texts.size else texts
-            self._spans = _spans(self._channels[self._order])
-        self._starts = np.array([start for _, start, _ in self._spans], np.intp)
-        self._values, self._texts = values, texts
-        self.now = {}
-        changed = set(before)
-        for channel, start, end in self._spans:
-            known = before.get(channel, self.nothing)
-            cut = ids[start:end]
-            group = self._group(cut, start, end)
-            if known.ids.size == cut.size and (known.ids == cut).all():
-                group = self._group(known.ids, start, end)
-                if not _differs(group, known):
-                    group = known
-                    changed.discard(channel)
-            if group is not known:
-                changed.add(channel)
-            self.now[channel] = group
-        return changed
-
-    def _group(self, ids: Ids, start: int, end: int) -> Group:
-        texts = self._texts[:, start:end] if self._texts.size else self.nothing.texts
-        return Group(ids, self._values[:, start:end], texts)
-
-
-def _differs(a: Group, b: Group) -> bool:
-    return bool((a.values != b.values).any()) or bool(a.texts.size and (a.texts != b.texts).any())
+    def _is_as_it_was(self, known: Group, values: Matrix, texts: Texts, start: int, end: int) -> bool:
+        if not np.array_equal(known.values, values[:, start:end]):
+            return False
+        return not texts.size or bool((known.texts == texts[:, start:end]).all())
 
 
 def _spans(channels: NDArray[np.uint16]) -> list[tuple[int, int, int]]:

@@ -49,9 +49,9 @@ class Replication:
         self._channels: dict[int, Channel] = {}
         self._interests: dict[frozenset[int], Interest] = {self.everyone.numbers: self.everyone}
         self._tick = 0
-        self._has_checksum = False
         self._moment = self._moment_before = Moment(0, {})
         self._usual_updates: dict[int, Update] = {}
+        self._usual_parts: dict[int, bytes] = {}
         self._odd_updates: dict[tuple[Holding, Interest], tuple[bytes, Holding]] = {}
         self._recent: deque[Moment] = deque(maxlen=RECENT_TICKS_MAX)
         self._keyframes = self._deltas = 0
@@ -104,7 +104,6 @@ class Replication:
         for groups in self._groups:
             changed |= groups.capture()
         self._tick = tick
-        self._has_checksum = tick % self._checksum_ticks == 0
         self._odd_updates.clear()
         if changed:
             self.changed_tick = tick
@@ -180,7 +179,9 @@ class Replication:
     def _begin(self, channel: Channel, *, has_changed: bool) -> None:
         number = channel.number
         held = tuple([groups.now.get(number, groups.nothing) for groups in self._groups])
-        channel.begin(self._tick, held, has_changed=has_changed, has_checksum=self._has_checksum)
+        # Each channel has its checksums in a tick of its own, so that no tick has them all.
+        has_checksum = (self._tick + number) % self._checksum_ticks == 0
+        channel.begin(self._tick, held, has_changed=has_changed, has_checksum=has_checksum)
 
     def _count(self, channel: Channel) -> None:
         self._keyframes += channel.keyframes
@@ -205,10 +206,12 @@ class Replication:
                 channel.keep(standing, sections)
         usual: dict[int, Standing] = {}
         self._usual_updates.clear()
+        self._usual_parts.clear()
         for number, channel in self._channels.items():
             update = channel.update(channel.usual)
             if update is not None:
                 self._usual_updates[number] = update
+                self._usual_parts[number] = update.part
                 channel.usual = update.standing
             if channel.usual is not None:
                 usual[number] = channel.usual
@@ -224,10 +227,16 @@ class Replication:
         told_tick = before.told_tick
         if self._tick - told_tick > AGE_TICKS_MAX:
             return
-        updates = self._usual_updates
-        said = [(number, updates[number]) for number in interest.channels if number in updates]
-        if said:
-            interest.data = self._frame(said, [], age=self._tick - told_tick, is_sure=True)
+        parts, age = self._usual_parts, self._tick - told_tick
+        if len(interest.channels) > 1:
+            packed = b"".join([parts[number] for number in interest.channels if number in parts])
+            if packed:
+                interest.data = binary_frame(encode_state(self._tick, 0, age, HAS_PARTS, packed))
+        else:
+            said = [(number, self._usual_updates[number]) for number in interest.channels if number in parts]
+            if said:
+                interest.data = self._frame(said, [], age=age, is_sure=True)
+        if interest.data:
             told_tick = self._tick
         interest.before, interest.after = before, Holding(interest, self._moment, told_tick)
 

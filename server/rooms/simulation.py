@@ -79,6 +79,7 @@ class Simulation:
         self._on_grid = [getattr(room, name) for name in room.grid.tables] if room.grid is not None else []
         self._cells = Cells(room.grid, [type(table) for table in self._on_grid]) if room.grid is not None else None
         self._to_refresh: set[Seat] = set()
+        self._by_focus: dict[int, list[Seat]] | None = None
 
     @property
     def tick(self) -> int:
@@ -123,7 +124,7 @@ class Simulation:
             raise RoomClosed("the room could not take the player in") from error
         self.seats.append(seat)
         self.replication.watch(seat.interest)
-        self._to_refresh.add(seat)
+        self.interest_changed(seat)
         self.empty_ticks = 0
         subscriber.send_message(self._joined(seat))
         return seat
@@ -146,6 +147,7 @@ class Simulation:
             return
         self.seats.remove(seat)
         self._to_refresh.discard(seat)
+        self._by_focus = None
         if seat.player.is_connected:
             self.replication.unwatch(seat.interest)
         self.counters.inputs_superseded += seat.inputs_superseded
@@ -180,6 +182,7 @@ class Simulation:
     def interest_changed(self, seat: Seat) -> None:
         """What a player watches is to be looked at anew before the next write."""
         self._to_refresh.add(seat)
+        self._by_focus = None
 
     def run_command(self, seat: Seat, message: Command) -> Reply:
         """Runs one command of a player; whatever happens, there is a Reply."""
@@ -265,11 +268,22 @@ class Simulation:
                 moved.update(cells.place(table).tolist())
         to_refresh = self._to_refresh
         if moved:
-            to_refresh.update(seat for seat in self.seats if (at := seat.player.focus) and at.id in moved)
+            if self._by_focus is None:
+                self._by_focus = self._focused()
+            for id in moved & self._by_focus.keys():
+                to_refresh.update(self._by_focus[id])
         if to_refresh:
             self._to_refresh = set()
             for seat in to_refresh:
                 self._refresh_interest(seat)
+
+    def _focused(self) -> dict[int, list[Seat]]:
+        """Who looks at the map from which entity."""
+        by_focus: dict[int, list[Seat]] = {}
+        for seat in self.seats:
+            if seat.player.focus is not None:
+                by_focus.setdefault(seat.player.focus.id, []).append(seat)
+        return by_focus
 
     def _refresh_interest(self, seat: Seat) -> None:
         numbers, focus = seat.player.watched, seat.player.focus

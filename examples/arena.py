@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import CommandRefused, Player, Room, Table, angle, boolean, local, real, uint
+from server.rooms import CommandRefused, Inputs, Player, Room, Table, angle, boolean, local, real, uint
 
 SIZE = 500.0
 SHIP_SPEED_MAX = 60.0
@@ -81,10 +81,11 @@ class Arena(Room):
         if player.entity is not None:
             self.ships.despawn(player.entity.id)
 
-    def on_input(self, player: Player, wish: dict[str, float]) -> None:
-        ship = player.entity
-        if ship is not None:
-            ship.thrust, ship.turn, ship.is_firing = wish["thrust"], wish["turn"], wish["fire"] > 0
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.ships)
+        self.ships.thrust[rows] = wishes["thrust"]
+        self.ships.turn[rows] = wishes["turn"]
+        self.ships.is_firing[rows] = wishes["fire"] > 0
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         if name == "scores":

@@ -113,7 +113,7 @@ class Settings(Section, frozen=True):
         shutdown_s: how long an orderly stop may take.
     """
 
-    rooms: list[str] = msgspec.field(default_factory=lambda: ["examples.arena"])
+    rooms: list[str] = msgspec.field(default_factory=lambda: ["examples.arena", "examples.plaza", "examples.cards"])
     region: str = ""
     shutdown_s: float = 15.0
     listen: Listen = Listen()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from client.world import World
 from schemas.codec import decode_server
 from schemas.messages import ServerMessage, StateDescription, StateFrame
@@ -9,17 +11,20 @@ from schemas.packing import BitReader, Source
 from schemas.parts import IS_COMPLETE, parts_of
 
 
-def messages_in(data: bytes) -> list[ServerMessage]:
-    """The messages in some unmasked WebSocket frames."""
-    messages = []
+def payloads_in(data: bytes) -> Iterator[bytes]:
+    """What some unmasked WebSocket frames hold."""
     while data:
         size, start = data[1], 2
         if size >= 126:
             start = 4 if size == 126 else 10
             size = int.from_bytes(data[2:start], "big")
-        messages.append(decode_server(data[start : start + size]))
+        yield data[start : start + size]
         data = data[start + size :]
-    return messages
+
+
+def messages_in(data: bytes) -> list[ServerMessage]:
+    """The messages in some unmasked WebSocket frames."""
+    return [decode_server(payload) for payload in payloads_in(data)]
 
 
 def frames_in(data: bytes) -> list[StateFrame]:

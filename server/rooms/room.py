@@ -91,10 +91,15 @@ class Player:
 
     @property
     def private(self) -> int:
-        """A channel that only this player watches; opened when it is first asked for."""
+        """A channel that only this player watches; opened when first asked for, closed when the player leaves."""
         if self._private is None:
             self._private = self._open_channel()
             self.watch(self._private)
+        return self._private
+
+    @property
+    def opened(self) -> int | None:
+        """Its private channel, if it was ever asked for."""
         return self._private
 
     def watch(self, channel: int) -> None:
@@ -241,7 +246,9 @@ class Room:
         return self.next_channel + 1
 
     def close_channel(self, channel: int) -> None:
-        """Gives a channel back. What is still in it is told to nobody from now on."""
+        """Gives a channel back. What is still in it is told to nobody from now on. Idempotent."""
+        if channel in self._closed_channels:
+            return
         for table in self.all_tables():
             if table.has_channels:
                 table.channel[table.channel == channel] = NOBODY

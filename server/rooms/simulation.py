@@ -155,6 +155,8 @@ class Simulation:
         with suppress(RoomCodeRaised), self.contained("on_leave"):
             self.room.on_leave(seat.player)
         self.room.players.pop(seat.player_id, None)
+        if seat.player.opened is not None:
+            self.room.close_channel(seat.player.opened)
 
     def player_disconnected(self, seat: Seat) -> None:
         """Tells the game that a player's connection is lost; the seat stays."""

@@ -8,21 +8,28 @@ from typing import Any
 
 import bson
 import msgspec
+import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from client.core import ClientCore
+from client.world import TableView
 from examples import arena, minimal
 from examples.arena import Arena
 from examples.bots import run_bots
-from schemas import SUBPROTOCOL
+from examples.cards import DECK, HAND, CardTable
+from examples.plaza import VIEW, Plaza
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
 from schemas.codec import encode_server
-from schemas.messages import Joined, Left, Message, Welcome
-from server.rooms import Player, Room
+from schemas.messages import Command, Joined, Left, Message, Reply, Welcome
+from server.rooms import Inputs, Player, Room
 from server.rooms.counters import RoomCounters
 from server.rooms.outbox import Outbox
+from server.rooms.seat import Seat
 from server.rooms.simulation import RoomState, Simulation, create
+from tests.frames import payloads_in
 from tests.waiting import eventually
 
 
@@ -30,6 +37,7 @@ class Spectator:
     """A subscriber that hears nothing."""
 
     session_id = player_id = "p"
+    schema_version = SCHEMA_VERSION
     wire = None
     outbox = Outbox()
 
@@ -55,6 +63,10 @@ def ship_of(player: Player) -> Any:
     return player.entity
 
 
+def wish(room: Room, player: Player, wanted: dict[str, float]) -> None:
+    room.on_inputs(Inputs([player], {name: np.array([value]) for name, value in wanted.items()}))
+
+
 def face_to_face(shooter: Player, *targets: Player) -> None:
     ship_of(shooter).x = ship_of(shooter).y = ship_of(shooter).heading = 0.0
     for target in targets:
@@ -64,7 +76,7 @@ def face_to_face(shooter: Player, *targets: Player) -> None:
 def test_a_ship_thrusts_where_it_points_and_stays_in_the_arena() -> None:
     simulation, room, (pilot,) = playing("ann")
     ship_of(pilot).x, ship_of(pilot).y, ship_of(pilot).heading = 400.0, 0.0, 0.0
-    room.on_input(pilot, {"thrust": 1.0, "turn": 0.0, "fire": 0.0})
+    wish(room, pilot, {"thrust": 1.0, "turn": 0.0, "fire": 0.0})
     for _ in range(20 * 10):
         simulation.step()
     assert (ship_of(pilot).x, ship_of(pilot).y) == (arena.SIZE, pytest.approx(0.0, abs=1e-3))
@@ -74,7 +86,7 @@ def test_shots_hit_score_and_are_told() -> None:
     simulation, room, (shooter, target) = playing("ann", "bob")
     told: list[tuple[str, Any]] = []
     room.broadcast = lambda name, payload=None: told.append((name, payload))  # type: ignore[method-assign]
-    room.on_input(shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
+    wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
     for _ in range(20 * 4):
         face_to_face(shooter, target)
         simulation.step()
@@ -89,9 +101,9 @@ def test_shots_hit_score_and_are_told() -> None:
 def test_one_bullet_hits_one_ship() -> None:
     simulation, room, (shooter, *targets) = playing("ann", "bob", "cid")
     face_to_face(shooter, *targets)
-    room.on_input(shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
+    wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
     simulation.step()
-    room.on_input(shooter, {"thrust": 0.0, "turn": 0.0, "fire": 0.0})
+    wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 0.0})
     for _ in range(20):
         simulation.step()
     assert sorted(ship_of(target).hp for target in targets) == [100 - arena.DAMAGE, 100]
@@ -99,7 +111,7 @@ def test_one_bullet_hits_one_ship() -> None:
 
 def test_bullets_end() -> None:
     simulation, room, (shooter,) = playing("ann")
-    room.on_input(shooter, {"thrust": 0.0, "turn": 1.0, "fire": 1.0})
+    wish(room, shooter, {"thrust": 0.0, "turn": 1.0, "fire": 1.0})
     for _ in range(20 * 10):
         simulation.step()
     assert 1 <= len(room.bullets) <= 2 * arena.BULLET_S + 1
@@ -162,3 +174,144 @@ async def test_bots_whose_room_ends_come_again() -> None:
             bots.cancel()
             with suppress(asyncio.CancelledError):
                 await bots
+
+
+class Onlooker(Spectator):
+    """A subscriber with a client core, that keeps every byte it was written."""
+
+    def __init__(self) -> None:
+        self.core = ClientCore()
+        self.outbox = Outbox()
+        self.is_congested = False
+        self.wire = self  # type: ignore[assignment]
+        self.written = b""
+
+    def write(self, frames: bytes) -> None:
+        self.written += frames
+        for message in payloads_in(frames):
+            self.core.receive(message, now_us=0)
+        assert not self.core.outgoing
+
+    def send_message(self, message: Message) -> None:
+        self.written += encode_server(message)
+        self.core.receive(encode_server(message), now_us=0)
+
+    def table(self, name: str) -> TableView:
+        assert self.core.world is not None
+        return self.core.world.table(name)
+
+
+def seated(simulation: Simulation, name: str, **options: Any) -> tuple[Seat, Onlooker]:
+    onlooker = Onlooker()
+    return simulation.seat(onlooker, name, {"name": name, **options}, lambda seat: None), onlooker
+
+
+def command(seat: Seat, id: int, name: str, payload: Any = None) -> Reply:
+    return seat.command(Command(id, name, msgspec.msgpack.encode(payload)))
+
+
+def test_a_hand_is_told_to_its_player_and_the_pile_to_everybody() -> None:
+    simulation = made(CardTable)
+    (ann, anns), (_, bobs), (_, watchers) = (
+        seated(simulation, "ann"), seated(simulation, "bob"), seated(simulation, "eve", watch=True),
+    )  # fmt: skip
+    simulation.step()
+    room = simulation.room
+    assert isinstance(room, CardTable)
+    for onlooker, known in ((anns, HAND + 1), (bobs, HAND + 1), (watchers, 1)):
+        assert len(onlooker.table("cards")) == known
+        assert onlooker.table("hands").column("cards").tolist() == [HAND, HAND]
+    assert watchers.table("cards").ids.tolist() == [room.top.id]
+    assert set(anns.table("cards").ids) & set(bobs.table("cards").ids) == {room.top.id}
+
+    card = next(iter(room._cards_of(ann.player)))
+    card.suit = room.top.suit
+    assert command(ann, 1, "play", card.id).ok
+    assert not command(ann, 2, "draw").ok, "it is bob's turn"
+    simulation.step()
+    for onlooker, known in ((anns, HAND), (bobs, HAND + 1), (watchers, 1)):
+        assert len(onlooker.table("cards")) == known
+        assert onlooker.table("cards").entity(card.id)["holder"] == 0
+
+
+def test_a_card_that_cannot_be_played_is_refused() -> None:
+    simulation = made(CardTable)
+    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
+    room = simulation.room
+    assert isinstance(room, CardTable)
+    bobs_card = next(iter(room._cards_of(bob.player)))
+    assert "no such card" in command(ann, 1, "play", bobs_card.id).message
+    assert "no such card" in command(ann, 2, "play", "x").message
+    card = next(iter(room._cards_of(ann.player)))
+    card.suit, card.rank = (room.top.suit + 1) % 4, room.top.rank % 13 + 1
+    assert "neither" in command(ann, 3, "play", card.id).message
+    (eve, _) = seated(simulation, "eve", watch=True)
+    assert "watching" in command(eve, 1, "draw").message
+
+
+def test_all_cards_are_somewhere_whatever_is_played_and_whoever_leaves() -> None:
+    simulation = made(CardTable)
+    room = simulation.room
+    assert isinstance(room, CardTable)
+    seats = [seated(simulation, name)[0] for name in ("ann", "bob", "eve", "joe")]
+    for number in range(200):
+        seat = next(seat for seat in seats if seat.player is room.order[room.turn % len(room.order)])
+        cards = room._cards_of(seat.player)
+        fits = [card.id for card in cards if card.suit == room.top.suit or card.rank == room.top.rank]
+        assert command(seat, number + 1, "play" if fits else "draw", fits[0] if fits else None).ok
+        simulation.step()
+        if number % 60 == 59:
+            leaver = seats.pop(0)
+            leaver.leave("bye")
+            simulation.step()
+        known = [(card.suit, card.rank) for card in room.cards]
+        assert sorted(known + room.deck) == sorted(DECK)
+
+
+def test_who_has_no_card_left_takes_the_round_and_all_get_new_ones() -> None:
+    simulation = made(CardTable)
+    (ann, anns), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
+    room = simulation.room
+    assert isinstance(room, CardTable)
+    last, *others = room._cards_of(ann.player)
+    for card in others:
+        room.cards.despawn(card.id)
+    last.suit = room.top.suit
+    simulation.step()
+    assert command(ann, 1, "play", last.id).ok
+    simulation.step()
+    assert anns.table("hands").column("score").tolist() == [1, 0]
+    assert anns.table("hands").column("cards").tolist() == [HAND, 2 * HAND]
+    assert bob.player.entity is not None
+
+
+def test_on_the_plaza_one_is_told_of_whom_one_sees() -> None:
+    simulation = create(
+        Plaza, room_id="r", name="", epoch=1, seed=7, counters=RoomCounters(), options={"wanderers": 400}, saved=None
+    )
+    room = simulation.room
+    assert isinstance(room, Plaza)
+    (seat, onlooker), (other, others) = seated(simulation, "ann"), seated(simulation, "bob")
+    me = seat.player.entity
+    assert me is not None
+    seen: list[set[int]] = []
+    for tick in range(120):
+        me.x, me.y = -900.0 + 15 * tick, 3.0 * tick
+        simulation.step()
+        walkers = onlooker.table("walkers")
+        distance = np.hypot(room.walkers.x - me.x, room.walkers.y - me.y)
+        ids = set(walkers.ids.tolist())
+        assert set(room.walkers.ids[distance <= VIEW].tolist()) <= ids
+        far = 2 * 100 + VIEW + 4 * 12.5
+        assert ids <= set(room.walkers.ids[distance <= 1.5 * far].tolist())
+        assert walkers.entity(me.id)["name"] == "ann"
+        seen.append(ids)
+    assert len(set.union(*seen)) > 3 * len(seen[0]), "it has come about"
+    assert onlooker.core.mismatches == others.core.mismatches == 0
+    near = other.player.entity
+    assert near is not None
+    near.x, near.y = me.x, me.y
+    assert msgspec.msgpack.decode(command(seat, 1, "say", "hello").payload) == 2
+    near.x = -me.x
+    assert msgspec.msgpack.decode(command(seat, 2, "say", "hello").payload) == 1
+    assert not command(seat, 3, "say", "").ok

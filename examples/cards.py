@@ -1,0 +1,157 @@
+"""cards: a game of turns, with hands that only their players know, and spectators.
+
+A card on the pile is in everybody's channel; a card in a hand is in its player's own. Playing one moves it from the
+one to the other: for its player it is the same card, for all others it has just appeared. The deck is no table at
+all: nobody is told of it.
+
+The rules: play a card of the pile's suit or rank, or draw one; who has no card left takes the round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.rooms import (
+    EVERYONE,
+    CommandRefused,
+    Player,
+    Room,
+    Row,
+    Table,
+    boolean,
+    entity,
+    enumeration,
+    text,
+    uint,
+)
+
+SUITS = ("clubs", "diamonds", "hearts", "spades")
+RANKS = 13
+HAND = 5
+DECK = [(suit, rank) for suit in range(len(SUITS)) for rank in range(1, RANKS + 1)]
+
+
+class Hands(Table):
+    """What everybody knows of a player."""
+
+    name = text(bytes_max=24)
+    cards = uint(bits=6)
+    score = uint(bits=10)
+    has_turn = boolean()
+
+
+class Cards(Table):
+    """A card that somebody may know."""
+
+    suit = enumeration(*SUITS)
+    rank = uint(bits=4)
+    holder = entity()  # the hand that it is in; nobody's: it lies on top of the pile
+
+
+class CardTable(Room):
+    """Up to six play, as many as there are seats left watch."""
+
+    room_type = "cards"
+    seats = 30
+    tick_rate_hz = 10.0
+    linger_s = 30.0
+    hands: Hands
+    cards: Cards
+
+    PLAYERS_MAX = 6
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.deck: list[tuple[int, int]] = []
+        self.order: list[Player] = []  # who plays, in turn
+        self.turn = 0
+        self._shuffle()
+        self.top = self._put_on_pile()
+
+    # -- coming and going -----------------------------------------------------------------------------------
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        if options.get("watch") or len(self.order) >= self.PLAYERS_MAX:
+            return  # a spectator: it watches what everybody does, and has no hand
+        player.entity = self.hands.spawn(name=str(options.get("name", "player")))
+        self.order.append(player)
+        for _ in range(HAND):
+            self._deal(player)
+        self._show_turn()
+
+    def on_leave(self, player: Player) -> None:
+        if player not in self.order or player.entity is None:
+            return
+        for card in self._cards_of(player):
+            self.deck.insert(0, (card.suit, card.rank))
+            self.cards.despawn(card.id)
+        self.hands.despawn(player.entity.id)
+        at = self.order.index(player)
+        del self.order[at]
+        self.turn -= at < self.turn
+        self._show_turn()
+
+    # -- playing --------------------------------------------------------------------------------------------
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        if player not in self.order:
+            raise CommandRefused("you are watching")
+        if player is not self.order[self.turn % len(self.order)]:
+            raise CommandRefused("it is not your turn")
+        match name:
+            case "play":
+                self._play(player, payload)
+            case "draw":
+                self._deal(player)
+            case _:
+                raise CommandRefused(f"unknown command {name!r}")
+        self.turn = (self.turn + 1) % len(self.order)
+        self._show_turn()
+        return None
+
+    def _play(self, player: Player, id: Any) -> None:
+        card = next((card for card in self._cards_of(player) if card.id == id), None)
+        if card is None:
+            raise CommandRefused("you have no such card")
+        if card.suit != self.top.suit and card.rank != self.top.rank:
+            raise CommandRefused("it is neither of the pile's suit nor of its rank")
+        self.deck.insert(0, (self.top.suit, self.top.rank))
+        self.cards.despawn(self.top.id)
+        card.holder, card.channel = 0, EVERYONE
+        self.top = card
+        self._count(player)
+        if player.entity is not None and player.entity.cards == 0:
+            player.entity.score += 1
+            self.broadcast("round", {"winner": player.entity.id})
+            for other in self.order:
+                for _ in range(HAND):
+                    self._deal(other)
+
+    def _deal(self, player: Player) -> None:
+        """One card from the deck into a hand; none when the deck is empty."""
+        if self.deck and player.entity is not None:
+            suit, rank = self.deck.pop()
+            self.cards.spawn(suit=suit, rank=rank, holder=player.entity.id, channel=player.private)
+            self._count(player)
+
+    def _put_on_pile(self) -> Row:
+        suit, rank = self.deck.pop()
+        return self.cards.spawn(suit=suit, rank=rank)
+
+    def _shuffle(self) -> None:
+        self.deck = [DECK[at] for at in self.random.permutation(len(DECK))]
+
+    def _cards_of(self, player: Player) -> list[Row]:
+        return [card for card in self.cards if player.entity is not None and card.holder == player.entity.id]
+
+    def _count(self, player: Player) -> None:
+        if player.entity is not None:
+            player.entity.cards = len(self._cards_of(player))
+
+    def _show_turn(self) -> None:
+        for at, player in enumerate(self.order):
+            if player.entity is not None:
+                player.entity.has_turn = at == self.turn % len(self.order)
+
+
+ROOMS = {"cards": CardTable}

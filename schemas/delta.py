@@ -51,7 +51,9 @@ ENTITIES_MAX = 1 << 16
 HAS_LEFT, HAS_ENTERED, HAS_TEXTS = 1, 2, 4
 NOTHING = b"\0"
 """A channel's packed part when there is nothing to say."""
-_WIDTH_BITS = 6
+WIDTH_BITS = 6
+ENTERED_COLUMNS = 2
+"""Who enters is told with two columns a field: its value, and how that has changed."""
 
 
 class TableCodec:
@@ -176,10 +178,10 @@ class TableCodec:
         ids = self._entered(base.ids[stays], entered)
         order = np.argsort(ids, kind="stable")
         stream = BitReader(source)
-        fresh = np.empty((2, len(self.columns), entered.size), np.int64)
+        fresh = np.empty((ENTERED_COLUMNS, len(self.columns), entered.size), np.int64)
         if entered.size:
             for column in fresh.reshape(-1, entered.size):
-                column[:] = stream.zigzag(entered.size, stream.number(_WIDTH_BITS))
+                column[:] = stream.zigzag(entered.size, stream.number(WIDTH_BITS))
         last = base.values[:, stays]
         values = self.residuals.decode(stream, last, base.before[:, stays])
         stream.finish()
@@ -260,9 +262,9 @@ def decode_channel(
 
 
 def _plain_widths(widths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Each column's width once for itself, in _WIDTH_BITS, then for each of its values."""
+    """Each column's width once for itself, in WIDTH_BITS, then for each of its values."""
     bits = np.repeat(widths[:, None], 1 + count, axis=1)
-    bits[:, 0] = _WIDTH_BITS
+    bits[:, 0] = WIDTH_BITS
     return bits.ravel()
 
 

@@ -61,6 +61,11 @@ class Source:
         return self._data[self._at :]
 
     @property
+    def left(self) -> int:
+        """How many bytes have not been read."""
+        return len(self._data) - self._at
+
+    @property
     def is_at_end(self) -> bool:
         """Whether all has been read."""
         return self._at == len(self._data)
@@ -110,6 +115,11 @@ class BitReader:
         self._size = 8 * len(self._data)
         self._at = 0
         self._bits: NDArray[np.uint8] | None = None
+
+    @property
+    def at(self) -> int:
+        """How many bits have been read."""
+        return self._at
 
     def number(self, width: int) -> int:
         """The next `width` bits."""

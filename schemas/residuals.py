@@ -231,3 +231,16 @@ def _read_rice(stream: BitReader, count: int, k: int) -> Matrix:
         return unzigzag((quotients << k) | stream.unsigned(count, k))
     low = stream.mixed(escapes, RAW_BITS, k)
     return unzigzag(np.where(escapes, low, (quotients << k) | low))
+
+
+def skip_column(stream: BitReader, count: int) -> None:
+    """Reads past one column of those who stayed."""
+    if not stream.number(1):
+        return
+    predictor, parameter = stream.number(2), stream.number(6)
+    if predictor == Predictor.CHANGED:
+        stream.bits(int(stream.bits(count).sum()) * parameter)
+    elif predictor == Predictor.RICE:
+        _read_rice(stream, count, parameter)
+    else:
+        stream.bits(count * parameter)

@@ -22,6 +22,7 @@ from server.edge.auth import mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError
 from server.ops import logs
+from server.ops.bytes import fetch_bytes, table_of
 from server.shard import Shard
 from server.supervisor import supervise
 
@@ -84,6 +85,20 @@ def token(
         typer.echo(mint(_settings(config, "", None).auth, player, ttl_s=ttl_s, now_s=time.time()))
     except ConfigError as error:
         _fail(str(error))
+
+
+@app.command(name="bytes")
+def show_bytes(
+    room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
+    url: Annotated[str, typer.Option(help="the shard's operations port")] = "http://127.0.0.1:9090",
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Says which field of a running room costs how many bytes, and what could be done about it."""
+    try:
+        report = asyncio.run(fetch_bytes(url, room))
+    except LookupError as error:
+        _fail(str(error))
+    typer.echo(msgspec.json.encode(report).decode() if json else table_of(report))
 
 
 @app.command()

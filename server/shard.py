@@ -84,7 +84,7 @@ class Shard:
             on_unseated=self._unseated,
         )
         self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
-        self.operations = OperationsServer(self._scrape, self.health)
+        self.operations = OperationsServer(self._scrape, self.health, self.host.describe, self.host.bytes_of)
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CALLS_MAX)
         self._tasks: list[asyncio.Task[None]] = []
         self._releasing: dict[str, tuple[asyncio.Task[None], Lease]] = {}
@@ -297,6 +297,8 @@ class Shard:
         metrics.count_all_to("resumes", edge.resumes)
         metrics.count_all_to("slow_clients", rooms.slow_clients)
         metrics.count_all_to("joins", edge.joins)
+        metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
+        metrics.count_fields_to("clamped_values", rooms.clamped)
         return metrics.exposition()
 
 

@@ -55,6 +55,11 @@ _LABELLED = {
     "joins": ("Joins by result.", "result"),
 }
 
+_BY_FIELD = {
+    "field_bytes": "Bytes of state by field, estimated from sampled ticks; an empty field is who came and left.",
+    "clamped_values": "Values that a room's code left out of their field's range.",
+}
+
 
 class Metrics:
     """One shard's metrics, in a registry of their own.
@@ -77,6 +82,10 @@ class Metrics:
         }
         self._seen: dict[tuple[str, str], float] = {}
         self._rooms = Gauge("tickwire_rooms", "Rooms by type.", ["type"], registry=self.registry)
+        self._by_field = {
+            name: Counter(f"tickwire_{name}", text, ["type", "table", "field"], registry=self.registry)
+            for name, text in _BY_FIELD.items()
+        }
         self._tick = Histogram(
             "tickwire_tick_duration_seconds",
             "Time one tick took.",
@@ -114,6 +123,11 @@ class Metrics:
         """Brings a labelled counter up to plain totals by label."""
         for label, total in totals.items():
             self._labelled[name].labels(label).inc(self._growth(name, label, total))
+
+    def count_fields_to(self, name: str, totals: Mapping[tuple[str, str, str], float]) -> None:
+        """Brings a counter up to plain totals by room type, table and field."""
+        for labels, total in totals.items():
+            self._by_field[name].labels(*labels).inc(self._growth(name, "/".join(labels), total))
 
     def exposition(self) -> bytes:
         """What a scrape gets, in Prometheus's text format."""

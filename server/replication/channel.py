@@ -80,6 +80,8 @@ class Channel:
 
     Attributes:
         usual: where those clients stand that missed nothing; None while there are none.
+        base: what they had before this tick.
+        nothing: the tables of who has nothing.
         version: the tick of its last change.
         watchers: how many interests with watchers it is in.
         keyframes, deltas: how many were encoded; whoever reads them sets them back.
@@ -87,7 +89,7 @@ class Channel:
 
     __slots__ = (
         "_codecs", "_groups", "_has_checksum", "_keyframe_2", "_reached", "_tick", "_updates", "_version_before",
-        "deltas", "keyframes", "number", "usual", "version", "watchers",
+        "base", "deltas", "keyframes", "nothing", "number", "usual", "version", "watchers",
     )  # fmt: skip
 
     def __init__(self, number: int, codecs: tuple[TableCodec, ...]) -> None:
@@ -97,6 +99,7 @@ class Channel:
         self.watchers = 0
         self.keyframes = 0
         self.deltas = 0
+        self.nothing = self.base = tuple([codec.nothing for codec in codecs])
         self._codecs = codecs
         self._groups: tuple[Group, ...] = ()
         self._tick = 0
@@ -189,8 +192,7 @@ class Channel:
     def _keyframe(self) -> Update:
         self.keyframes += 1
         whole = self._whole()
-        nothing = [codec.nothing for codec in self._codecs]
-        sections = map(TableCodec.encode, self._codecs, nothing, whole.tables)
+        sections = map(TableCodec.encode, self._codecs, self.nothing, whole.tables)
         return self._update(whole, b"".join(sections) + NOTHING, is_keyframe=True)
 
     def _whole(self) -> Standing:

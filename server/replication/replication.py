@@ -10,17 +10,20 @@ Pure; reads no clock: the tick comes in.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from schemas.codec import encode_state
+from schemas.columns import CHECKSUM_BYTES
 from schemas.delta import codecs_for
 from schemas.framing import binary_frame
 from schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
+from schemas.weigh import weigh
 from server.replication.channel import Channel, Standing, Update, dropped, dropped_2
 from server.replication.groups import Groups
 from server.replication.interest import Holding, Interest, Moment
 from server.replication.table import EVERYONE, Table
+from server.replication.weights import Weights
 
 AGE_TICKS_MAX = 250
 """How long a client may have been told nothing: a frame has one byte for its age. After that it gets keyframes."""
@@ -55,7 +58,9 @@ class Replication:
         self._odd_updates: dict[tuple[Holding, Interest], tuple[bytes, Holding]] = {}
         self._recent: deque[Moment] = deque(maxlen=RECENT_TICKS_MAX)
         self._keyframes = self._deltas = 0
-        self.watch(self.everyone)  # its channel is kept, whoever comes and goes
+        self._channels[EVERYONE] = Channel(EVERYONE, self._codecs)
+        self._channels[EVERYONE].watchers = 1  # it is kept, whoever comes and goes
+        self._begin(self._channels[EVERYONE], has_changed=True)
 
     # -- who watches ----------------------------------------------------------------------------------------
 
@@ -79,7 +84,8 @@ class Replication:
         interest.watchers -= 1
         if interest.watchers:
             return
-        del self._interests[interest.numbers]
+        if interest is not self.everyone:
+            del self._interests[interest.numbers]
         for number in interest.channels:
             channel = self._channels[number]
             channel.watchers -= 1
@@ -166,6 +172,20 @@ class Replication:
         settled = {number: moment.settled(number) for number in interest.channels}
         return Holding(interest, moment, tick, settled, is_sure=False)
 
+    def weigh(self, weights: Weights) -> None:
+        """Adds what this tick's deltas were spent on to the weights. After `encode`, in ticks that are sampled."""
+        readers: Counter[int] = Counter()
+        for interest in self._interests.values():
+            if interest.watchers:
+                readers.update(dict.fromkeys(interest.channels, interest.watchers))
+        weights.samples += 1
+        weights.client_ticks += sum(interest.watchers for interest in self._interests.values())
+        for number, update in self._usual_updates.items():
+            channel = self._channels[number]
+            base = channel.nothing if update.is_keyframe else channel.base
+            packed = update.packed[: -CHECKSUM_BYTES if update.has_checksum else None]
+            weights.add(weigh(self._codecs, base, packed), update.standing.tables, readers[number])
+
     def take_counts(self) -> tuple[int, int]:
         """How many keyframes and deltas were encoded since the last time."""
         for channel in self._channels.values():
@@ -208,6 +228,7 @@ class Replication:
         self._usual_updates.clear()
         self._usual_parts.clear()
         for number, channel in self._channels.items():
+            channel.base = channel.usual.tables if channel.usual is not None else channel.nothing
             update = channel.update(channel.usual)
             if update is not None:
                 self._usual_updates[number] = update

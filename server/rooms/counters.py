@@ -10,12 +10,16 @@ class RoomCounters:
 
     Attributes:
         slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
+        field_bits: bits of state by room type, table and field, as far as sampled ticks tell for all.
+        clamped: values that were out of their field's range, by room type, table and field.
     """
 
     __slots__ = (
         "bytes_sent",
+        "clamped",
         "congested_passes",
         "deltas",
+        "field_bits",
         "frames_sent",
         "inputs_applied",
         "inputs_superseded",
@@ -46,3 +50,5 @@ class RoomCounters:
         self.deltas = 0
         self.room_errors = 0
         self.slow_clients: Counter[str] = Counter()
+        self.field_bits: Counter[tuple[str, str, str]] = Counter()
+        self.clamped: Counter[tuple[str, str, str]] = Counter()

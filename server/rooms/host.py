@@ -79,6 +79,33 @@ class RoomHost:
         """The room, if it is here."""
         return self._rooms.get(room_id)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """The rooms, for operators: id, type, name, players, tick."""
+        return [
+            {
+                "room_id": simulation.room.room_id,
+                "room_type": simulation.room.room_type,
+                "room_name": simulation.room.name,
+                "players": len(simulation.seats),
+                "tick": simulation.tick,
+            }
+            for simulation in self
+        ]
+
+    def bytes_of(self, room_id: str) -> dict[str, Any] | None:
+        """Which field of a room costs what, and advice; None when it is not here."""
+        simulation = self.get(room_id)
+        if simulation is None:
+            return None
+        weights = simulation.weights
+        return {
+            "room_id": room_id,
+            "room_type": simulation.room.room_type,
+            "sampled_ticks": weights.samples,
+            "sampled_client_ticks": weights.client_ticks,
+            "fields": weights.report(simulation.clamped()),
+        }
+
     def type_of(self, room_type: str) -> type[Room]:
         """The class of a room type.
 

@@ -12,6 +12,7 @@ What happens to an exception that leaves a hook of the game:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -27,6 +28,7 @@ from server.errors import RoomClosed, RoomFull, UpgradeRequired
 from server.replication.grid import Cells
 from server.replication.replication import Replication
 from server.replication.table import NOBODY, TableState
+from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.counters import RoomCounters
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
@@ -72,6 +74,8 @@ class Simulation:
         self.is_open = True
         self.seats: list[Seat] = []
         self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
+        self.weights = Weights({name: table.fields for name, table in room.tables.items()})
+        self._clamped_counted: Counter[tuple[str, str]] = Counter()
         self._inputs = InputReader(room.input_fields)
         self._takes_all_inputs = type(room).on_inputs is not Room.on_inputs
         self._description = room.describe()
@@ -231,8 +235,26 @@ class Simulation:
             self.replication.capture(room.tick)
         if any(seat.wire is not None for seat in self.seats):
             self.replication.encode()
+            if room.tick % SAMPLE_TICKS == SAMPLE_TICKS - 1:
+                self._sample()
         self.counters.ticks += 1
         self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
+
+    def _sample(self) -> None:
+        """Looks at what this tick's bytes were spent on, and counts it for all ticks until the next look."""
+        weights, room_type = self.weights, self.room.room_type
+        before = Counter(weights.bits)
+        self.replication.weigh(weights)
+        for (table, field), bits in weights.bits.items():
+            self.counters.field_bits[room_type, table, field] += (bits - before[table, field]) * SAMPLE_TICKS
+        for table, clamped in self.clamped().items():
+            for field, count in clamped.items():
+                self.counters.clamped[room_type, table, field] += count - self._clamped_counted[table, field]
+                self._clamped_counted[table, field] = count
+
+    def clamped(self) -> dict[str, dict[str, int]]:
+        """How many values were out of their field's range so far, by table and field."""
+        return {name: getattr(self.room, name).clamped for name in self.room.tables}
 
     def _apply_inputs(self) -> None:
         if self._takes_all_inputs:

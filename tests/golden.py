@@ -1,0 +1,216 @@
+"""Golden vectors: sequences of frames, and the world after each, for every client to agree with.
+
+`python -m tests.golden` writes schemas/golden/ anew, from the encoder itself; `make golden` calls it. A file is JSON:
+
+    name, about      what it shows
+    description      tables and fields, as Joined tells them
+    steps            frame: a whole ServerMessage, in hex
+                     channels: what the client holds after it, by channel and table: ids, columns, texts (in hex), and
+                     the checksum of all of the channel's tables
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from client.world import World
+from schemas.codec import decode_server
+from schemas.columns import checksum
+from schemas.messages import StateDescription, StateFrame
+from server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
+from server.replication.replication import Replication
+from server.replication.table import NOBODY, EntityIds, Table
+from tests.frames import apply, payloads_in
+
+FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
+
+
+class Ships(Table):
+    x = real(-100, 100, step=1 / 32)
+    y = real(-100, 100, step=1 / 32)
+    heading = angle(bits=8)
+    hp = uint(bits=7)
+
+
+class Kinds(Table):
+    is_on = boolean()
+    small = uint(bits=3)
+    wide = sint(bits=53)
+    mood = enumeration("calm", "merry", "curious")
+    friend = entity()
+    name = text(bytes_max=16)
+    seal = blob(bytes_max=4)
+
+
+class Stage:
+    """A room without a clock, and one client."""
+
+    def __init__(self, checksum_ticks: int = 5) -> None:
+        ids = EntityIds()
+        self.ships, self.kinds = Ships(ids), Kinds(ids)
+        self.replication = Replication((self.ships, self.kinds), checksum_ticks=checksum_ticks)
+        self.watched = frozenset({0})
+        self.holding: Any = None
+        self.tick = 0
+
+    def next(self, ticks: int = 1) -> bytes:
+        """The next frame for the client; empty when there is nothing to say."""
+        self.tick += ticks
+        for table in (self.ships, self.kinds):
+            table.compact()
+        interest = self.replication.interest(self.watched)
+        self.replication.watch(interest)
+        self.replication.capture(self.tick)
+        data, self.holding = self.replication.update(self.holding, interest)
+        return next(payloads_in(data), b"")
+
+
+def motion(stage: Stage) -> Iterator[bytes]:
+    """Steady motion, turning, stopping: all predictors; an angle that wraps; a jump that is written as it is."""
+    chance = np.random.default_rng(1)
+    ships = stage.ships
+    for number in range(24):
+        ships.spawn(x=number - 12, y=-number, heading=number / 4, hp=100)
+    for tick in range(24):
+        ships.x += np.cos(ships.heading) * np.float32(0.3)
+        ships.y += np.sin(ships.heading) * np.float32(0.3)
+        is_turning = chance.random(24) < (0.1 if tick < 16 else 0.9)
+        ships.heading[is_turning] += np.float32(0.5)
+        if tick % 4 == 3:
+            ships.hp[tick % 24] -= 7
+        if tick == 10:
+            ships.x[3], ships.y[3] = 99.0, -99.0
+        yield stage.next()
+
+
+def coming_and_going(stage: Stage) -> Iterator[bytes]:
+    """Entities come, go, and come under the ids of others; a channel is empty and fills again."""
+    for tick in range(12):
+        if tick in (1, 2, 5, 9):
+            for number in range(3):
+                stage.ships.spawn(x=number, hp=tick)
+        if tick in (4, 7):
+            for ship in list(stage.ships)[: 9 if tick == 7 else 1]:
+                stage.ships.despawn(ship.id)
+        stage.ships.x += np.float32(0.25)
+        yield stage.next()
+    stage.replication._groups[0]._table._entity_ids.tick = 1 << 20
+    stage.ships.spawn(hp=1)
+    yield stage.next()
+
+
+def kinds(stage: Stage) -> Iterator[bytes]:
+    """Every kind of field, at its least and its greatest; texts that change, are emptied, and are not ASCII."""
+    first = stage.kinds.spawn(name="ann", seal=b"\0\1")
+    second = stage.kinds.spawn(is_on=True, small=7, wide=-(2**52), mood=2, friend=first.id, name="bøb")
+    yield stage.next()
+    second.wide, first.wide, first.name = 2**52 - 1, 5, "ann of the hill"
+    yield stage.next()
+    first.seal, first.mood, second.name = b"\xff\xff\xff\xff", 1, ""
+    yield stage.next()
+    second.friend = second.id
+    yield stage.next()
+
+
+def skipped_ticks(stage: Stage) -> Iterator[bytes]:
+    """A client that is passed over gets one delta from what it had; one that was away for long, a keyframe."""
+    for number in range(5):
+        stage.ships.spawn(x=number)
+    for ticks in (1, 1, 3, 1, 40, 1, 251, 1):
+        stage.ships.x += np.float32(0.5)
+        yield stage.next(ticks)
+
+
+def quiet(stage: Stage) -> Iterator[bytes]:
+    """What comes to rest and moves again: what was there before counts for one tick."""
+    stage.ships.spawn(x=1.0)
+    for moves in (True, True, True, False, False, True, True, False, True):
+        if moves:
+            stage.ships.x += np.float32(1.0)
+        yield stage.next()
+
+
+def several_channels(stage: Stage) -> Iterator[bytes]:
+    """Parts: an entity moves from channel to channel, one goes where nobody sees it, channels are watched and dropped."""
+    stage.watched = frozenset({0, 1, 2})
+    wanderer, hidden = stage.ships.spawn(x=1.0, channel=1), stage.ships.spawn(x=50.0, channel=NOBODY)
+    for number in range(6):
+        stage.ships.spawn(x=-number, channel=number % 3)
+        stage.kinds.spawn(name=f"n{number}", channel=number % 3)
+    for tick in range(14):
+        stage.ships.x += np.float32(0.25)
+        wanderer.channel = {3: 2, 5: 7, 8: 1, 10: NOBODY, 12: 0}.get(tick, wanderer.channel)
+        hidden.x += 1.0
+        if tick == 6:
+            stage.watched = frozenset({0, 2})
+        if tick == 9:
+            stage.watched = frozenset({0, 1, 2})
+        yield stage.next()
+    stage.holding = None  # nobody knows what it holds: a frame that is complete
+    stage.watched = frozenset({1})
+    yield stage.next()
+
+
+SEQUENCES: tuple[Callable[[Stage], Iterator[bytes]], ...] = (
+    motion,
+    coming_and_going,
+    kinds,
+    skipped_ticks,
+    quiet,
+    several_channels,
+)
+
+
+def made() -> dict[str, bytes]:
+    """Every file by name."""
+    return {f"{play.__name__}.json": _file(play) for play in SEQUENCES}
+
+
+def held(world: World) -> dict[str, Any]:
+    """What a client holds, by channel, as the files have it."""
+    channels = {}
+    for channel, (_, tables) in sorted(world._channels.items()):
+        shown = {
+            name: {
+                "ids": table.ids.tolist(),
+                "columns": table.values.tolist(),
+                "texts": [[data.hex() for data in row] for row in table.texts.tolist()],
+            }
+            for name, table in zip(world._names, tables, strict=True)
+        }
+        channels[str(channel)] = {"tables": shown, "checksum": checksum(tables).hex()}
+    return channels
+
+
+def _file(play: Callable[[Stage], Iterator[bytes]]) -> bytes:
+    description = StateDescription((Ships.describe("ships"), Kinds.describe("kinds")))
+    world = World(description)
+    steps = []
+    for frame in play(Stage()):
+        if not frame:
+            continue
+        message = decode_server(frame)
+        assert isinstance(message, StateFrame)
+        assert apply(world, message)
+        steps.append({"frame": frame.hex(), "tick": world.tick, "channels": held(world)})
+    about = " ".join((play.__doc__ or "").split())
+    content = {
+        "name": play.__name__,
+        "about": about,
+        "description": msgspec.to_builtins(description),
+        "steps": steps,
+    }
+    return (json.dumps(content, separators=(",", ":")).replace('{"frame"', '\n{"frame"') + "\n").encode()
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, data in made().items():
+        (FOLDER / name).write_bytes(data)
+        print(f"{FOLDER.name}/{name}: {len(data)} bytes")

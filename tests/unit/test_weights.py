@@ -1,0 +1,129 @@
+"""Which field costs what: the bits that are counted are those that were written, and the advice fits them."""
+
+from __future__ import annotations
+
+import aiohttp
+import numpy as np
+import pytest
+
+from schemas.columns import CHECKSUM_BYTES
+from schemas.delta import decode_channel
+from schemas.weigh import weigh
+from server.ops.bytes import fetch_bytes, table_of
+from server.ops.health import Health
+from server.ops.http import OperationsServer
+from server.replication.columns import angle, boolean, real, text, uint
+from server.replication.replication import Replication
+from server.replication.table import Table
+from server.replication.weights import SAMPLE_TICKS, Weights
+from tests.rooms import Garden
+from tests.unit.test_simulation import garden, seated, step_input
+
+
+class Ships(Table):
+    x = real(-1000, 1000, step=1 / 64)
+    heading = angle(bits=10)
+    hp = uint(bits=12)
+    is_armed = boolean()
+    words = text(bytes_max=20)
+
+
+class Rocks(Table):
+    x = real(-10, 10, step=0.5)
+
+
+def test_every_bit_of_every_part_is_found_again() -> None:
+    chance = np.random.default_rng(3)
+    ships, rocks = Ships(), Rocks()
+    replication = Replication((ships, rocks), checksum_ticks=3)
+    holding = None
+    for tick in range(1, 60):
+        for _ in range(int(chance.integers(0, 3))):
+            ships.spawn(x=chance.uniform(-9, 9), words="a" * int(chance.integers(0, 9)))
+            rocks.spawn(x=chance.uniform(-9, 9))
+        if len(ships) > 20:
+            ships.despawn(int(ships.ids[chance.integers(len(ships))]))
+        ships.x += chance.normal(0, 1, len(ships)).astype(np.float32)
+        ships.heading[chance.random(len(ships)) < 0.2] += 1.0
+        ships.hp[chance.random(len(ships)) < 0.1] += 1
+        for table in (ships, rocks):
+            table.compact()
+        replication.capture(tick)
+        _, holding = replication.update(holding, replication.everyone)
+        channel = replication._channels[0]
+        for update in replication._usual_updates.values():
+            packed = update.packed[: -CHECKSUM_BYTES if update.has_checksum else None]
+            base = channel.nothing if update.is_keyframe else channel.base
+            decode_channel(replication._codecs, base, packed, has_checksum=False)
+            bits = sum(weigh(replication._codecs, base, packed).values())
+            padding = 8 * (len(packed) - 1) - bits
+            assert 0 <= padding < 8 * 2, "all but what fills up each table's last byte, and the end"
+
+
+def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
+    ships = Ships()
+    replication = Replication((ships,))
+    replication.watch(replication.everyone)
+    weights = Weights({"ships": Ships.fields})
+    for number in range(10):
+        ships.spawn(x=number)
+    replication.capture(1)
+    _, holding = replication.update(None, replication.everyone)
+    chance = np.random.default_rng(1)
+    for tick in range(2, 10):
+        ships.x += chance.normal(0, 3, 10).astype(np.float32)
+        ships.hp[0] += 1
+        ships.is_armed[tick % 10] = True
+        replication.capture(tick)
+        _, holding = replication.update(holding, replication.everyone)
+        replication.weigh(weights)
+    first, *others = weights.report({"ships": {"hp": 3}})
+    assert (first["table"], first["field"]) == ("ships", "x")
+    assert first["share"] > 0.5
+    said = " ".join(first["advice"])
+    assert "range: -1000 to 1000 is declared" in said
+    assert "step: 0.03125 instead of 0.015625" in said
+    assert "rate:" in said
+    (hp,) = [row for row in others if row["field"] == "hp"]
+    assert "range: 3 values were out of it" in hp["advice"][0]
+    assert "4 would do" in hp["advice"][1]
+    assert weights.client_ticks == 8
+
+
+def test_a_running_room_is_sampled_and_what_was_clamped_is_counted() -> None:
+    simulation = garden()
+    seat, _ = seated(simulation)
+    for seq in range(1, 3 * SAMPLE_TICKS):
+        seat.push_input(step_input(seq, dx=(seq % 5) / 8))
+        simulation.step()
+    assert simulation.weights.samples == 3
+    assert simulation.counters.field_bits["garden", "walkers", "x"] > 0
+    assert seat.player.entity is not None
+    seat.player.entity.x = 5000.0
+    for _ in range(SAMPLE_TICKS):
+        simulation.step()
+    assert simulation.counters.clamped["garden", "walkers", "x"] >= SAMPLE_TICKS
+    assert Garden.room_type == "garden"
+
+
+async def test_the_report_is_fetched_and_shown() -> None:
+    row = {"table": "ships", "field": "x", "bytes_per_client_tick": 1.5, "share": 1.0, "bits_per_entity": 2.0}
+    report = {"room_id": "b", "room_type": "arena", "sampled_ticks": 2, "sampled_client_ticks": 4}
+    report["fields"] = [{**row, "advice": ["step: coarser"]}]  # type: ignore[assignment]
+    rooms = [{"room_id": "a", "players": 1}, {"room_id": "b", "players": 2}]
+    server = OperationsServer(lambda: b"", Health(), lambda: rooms, lambda id: report if id == "b" else None)
+    await server.start("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.port}"
+    try:
+        assert await fetch_bytes(url, "") == report, "without a room, the fullest"
+        shown = table_of(await fetch_bytes(url, "b"))
+        assert "ships" in shown
+        assert "step: coarser" in shown
+        with pytest.raises(LookupError, match="room x is not on"):
+            await fetch_bytes(url, "x")
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/rooms/x/bytes") as answer:
+            assert answer.status == 404
+    finally:
+        await server.stop()
+    with pytest.raises(LookupError, match="does not answer"):
+        await fetch_bytes(url, "")

@@ -137,7 +137,7 @@ def quiet(stage: Stage) -> Iterator[bytes]:
 
 
 def several_channels(stage: Stage) -> Iterator[bytes]:
-    """Parts: an entity moves from channel to channel, one goes where nobody sees it, channels are watched and dropped."""
+    """Parts: one moves from channel to channel, one goes where nobody sees it; channels are watched and dropped."""
     stage.watched = frozenset({0, 1, 2})
     wanderer, hidden = stage.ships.spawn(x=1.0, channel=1), stage.ships.spawn(x=50.0, channel=NOBODY)
     for number in range(6):

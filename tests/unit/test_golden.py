@@ -16,7 +16,7 @@ NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
 
 
 def test_the_encoder_still_makes_what_is_checked_in() -> None:
-    """If this fails, yesterday's clients may not read today's frames. Meant it? `make golden`, and tell CHANGELOG.md."""
+    """If this fails, yesterday's clients may not read today's frames. Meant it? `make golden`."""
     assert {name: (FOLDER / name).read_bytes() for name in NAMES} == made()
 
 

@@ -16,19 +16,27 @@ class Name(StrEnum):
     """A question that can be asked."""
 
     BANDWIDTH = "bandwidth"
+    ENCODE = "encode"
     FANOUT = "fanout"
     BIGROOM = "bigroom"
     EDGE = "edge"
     SOAK = "soak"
 
 
+WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)
+
+
 def main(
     name: Annotated[Name, typer.Argument(help="which question")],
     json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="within 45 seconds")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="beside other servers too; wants node and npm")] = False,
 ) -> None:
     """Measures one thing, beside its peers, in one run."""
-    found: Report = importlib.import_module(f"benchmarks.{name.value}").run(quick=quick)
+    benchmark = importlib.import_module(f"benchmarks.{name.value}")
+    if peers and name not in WITH_PEERS:
+        raise typer.BadParameter(f"only {' and '.join(WITH_PEERS)} have peers")
+    found: Report = benchmark.run(quick=quick, peers=True) if peers else benchmark.run(quick=quick)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return

@@ -14,6 +14,9 @@ import flatbuffers
 import msgspec
 import numpy as np
 
+from benchmarks import processes
+from benchmarks.peers import colyseus
+from benchmarks.playing import LOAD_CORE
 from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
 from schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
@@ -25,8 +28,8 @@ TICK_S = 1 / 20
 ACKNOWLEDGED_SHARE = 0.5
 
 
-def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+def run(*, quick: bool, peers: bool = False) -> Report:
+    """Runs the benchmark; with `peers`, beside what Colyseus writes for the same game."""
     ticks = 100 if quick else 600
     rows: list[Row] = []
     figures: dict[int, tuple[float, float]] = {}
@@ -36,6 +39,14 @@ def run(*, quick: bool) -> Report:
             rows.append(row(subject, f"bytes_per_client_tick_{count}", "B", values))
         rows.append(row("tickwire", f"keyframe_bytes_per_entity_{count}", "B", [keyframe / count]))
         figures[count] = statistics.fmean(sizes["tickwire"]), keyframe / count
+    if peers:
+        processes.pin_this(LOAD_CORE)
+        for count, variant in ((50, "float32"), (50, "int16"), (200, "float32"), (200, "int16")):
+            turn = colyseus.measure(
+                variant, rooms=1, players=count, input_rate_hz=10.0, seconds=4.0 if quick else 10.0
+            )
+            subject = f"colyseus {colyseus.version()} {variant}"
+            rows.append(row(subject, f"bytes_per_client_tick_{count}", "B", [turn.bytes_per_tick]))
     goals = [
         goal("bytes_per_tick_50", figures[50][0], 130),
         goal("keyframe_bytes_per_entity", figures[50][1], 12),
@@ -68,12 +79,13 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
         replication.capture(tick)
         frame, holding = replication.update(holding, replication.everyone)
         sizes["tickwire"].append(len(frame) + acknowledgement)
-        for subject, data in peers(movers).items():
+        for subject, data in by_other_means(movers).items():
             sizes[subject].append(len(binary_frame(data)))
-    return sizes, len(first)
+    keyframe, _ = replication.update(None, replication.everyone)
+    return sizes, max(len(first), len(keyframe))
 
 
-def peers(movers: Movers) -> dict[str, bytes]:
+def by_other_means(movers: Movers) -> dict[str, bytes]:
     """The same tick by other means; hp never changes, so patches leave it out."""
     columns = (movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist())
     patch = [[id, round(x, 2), round(y, 2), round(heading, 3)] for id, x, y, heading in zip(*columns, strict=True)]

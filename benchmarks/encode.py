@@ -1,0 +1,77 @@
+"""How long does a tick's state take to make? From the game's floats to the frame that all of a room's clients get.
+
+Beside it, in the same run: the same state written by other means (see `bandwidth`), which is what each of them costs to
+make once. A time is the median of many ticks, of a world that moves; what a room does beside it is not in it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.bandwidth import COUNTS, TICK_S, msgpack_patch, plain_flatbuffers
+from benchmarks.report import Report, Row, report, row
+from benchmarks.rooms import Movers, move, spawn
+from client.world import World
+from schemas.codec import decode_server
+from schemas.messages import StateDescription, StateFrame
+from schemas.parts import parts_of
+from server.replication.replication import Replication
+
+ROUNDS = 5
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    ticks = 100 if quick else 500
+    rows: list[Row] = []
+    for count in COUNTS:
+        found: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for name, seconds in measure(count, ticks).items():
+                found.setdefault(name, []).append(seconds * 1e6)
+        rows += [row(name, f"time_{count}", "us", values) for name, values in found.items()]
+    return report("encode", quick=quick, rows=rows, goals=[])
+
+
+def measure(count: int, ticks: int) -> dict[str, float]:
+    """The median of each step, seconds."""
+    random = np.random.default_rng(count)
+    movers = Movers()
+    for _ in range(count):
+        spawn(movers, random)
+    replication = Replication((movers,))
+    everyone = replication.everyone
+    world = World(StateDescription((Movers.describe("movers"),)))
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[[], object]) -> None:
+        started = perf_counter()
+        work()
+        times.setdefault(name, []).append(perf_counter() - started)
+
+    replication.capture(1)
+    data, _ = replication.update(None, everyone)
+    _apply(world, data)
+    for tick in range(2, ticks + 2):
+        turning = random.random(count) < 0.1
+        movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
+        move(movers, TICK_S)
+        timed("tickwire: quantise and cut", lambda tick=tick: replication.capture(tick))  # type: ignore[misc]
+        timed("tickwire: encode and frame", lambda: replication.of(everyone))
+        timed("tickwire: decode", lambda: _apply(world, everyone.data))
+        timed("flatbuffers keyframe", lambda: plain_flatbuffers(movers))
+        columns = (movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist())
+        timed("msgpack patch", lambda: msgpack_patch(columns))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _apply(world: World, data: bytes) -> None:
+    frame = decode_server(data[4 if data[1] == 126 else 2 :])
+    assert isinstance(frame, StateFrame)
+    for part in parts_of(frame):
+        world.apply(part, tick=frame.tick, age=frame.age)
+    world.finish(frame.tick, keep=None)

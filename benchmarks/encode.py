@@ -1,7 +1,7 @@
 """How long does a tick's state take to make? From the game's floats to the frame that all of a room's clients get.
 
-Beside it, in the same run: the same state written by other means (see `bandwidth`), which is what each of them costs to
-make once. A time is the median of many ticks, of a world that moves; what a room does beside it is not in it.
+Beside it, in the same run: the same state written by other means (see `bandwidth`), which is what each of them costs
+to make once. A time is the median of many ticks, of a world that moves; what a room does beside it is not in it.
 """
 
 from __future__ import annotations
@@ -64,9 +64,12 @@ def measure(count: int, ticks: int) -> dict[str, float]:
         timed("tickwire: encode and frame", lambda: replication.of(everyone))
         timed("tickwire: decode", lambda: _apply(world, everyone.data))
         timed("flatbuffers keyframe", lambda: plain_flatbuffers(movers))
-        columns = (movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist())
-        timed("msgpack patch", lambda: msgpack_patch(columns))
+        timed("msgpack patch", lambda: msgpack_patch(_columns(movers)))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _columns(movers: Movers) -> tuple[list[float], ...]:
+    return movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist()
 
 
 def _apply(world: World, data: bytes) -> None:

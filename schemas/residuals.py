@@ -76,13 +76,14 @@ class Residuals:
         against = self._against(last, before, now)
         line = against[1]
         widths = [[octets.bit_length() for octets in row] for row in np.bitwise_or.reduce(against, axis=2).tolist()]
-        changed = np.count_nonzero(against[0], axis=1).tolist()
+        is_set = against[0] != 0
+        changed = np.add.reduce(is_set, axis=1, dtype=np.int64).tolist()
         means = np.minimum(line, _MEAN_CAP).sum(axis=1).tolist()
         ks = [max(0, frexp(mean / count)[1] - 1) for mean in means]
         quotients = np.minimum(line >> np.array(ks).reshape(-1, 1), ESCAPE)
         escapes = quotients == ESCAPE
         zeros = quotients.sum(axis=1).tolist()
-        escaped = np.count_nonzero(escapes, axis=1).tolist()
+        escaped = np.add.reduce(escapes, axis=1, dtype=np.int64).tolist()
         codes = np.zeros(self._count * (2 * count + 1), np.int64)
         bits = np.zeros(codes.size, np.uint8)
         end = 0
@@ -104,10 +105,9 @@ class Residuals:
                 codes[middle:end] = line[row]  # cut to its k lowest bits by the width
                 bits[middle:end] = np.where(escapes[row], RAW_BITS, k) if escaped[row] else k
             elif least == Predictor.CHANGED:
-                is_set = against[0, row] != 0
-                codes[first:middle], bits[first:middle] = is_set, 1
+                codes[first:middle], bits[first:middle] = is_set[row], 1
                 end = middle + some
-                codes[middle:end], bits[middle:end] = against[0, row][is_set], width
+                codes[middle:end], bits[middle:end] = against[0, row][is_set[row]], width
             else:
                 end = middle
                 codes[first:end], bits[first:end] = against[least, row], parameter

@@ -61,14 +61,18 @@ class Update(msgspec.Struct, frozen=True, eq=False, gc=False):
     Args:
         standing: where the client stands after it.
         packed: what changed, with a checksum if there is one.
-        part: the same as one part of a frame that holds several.
     """
 
+    channel: int
     standing: Standing
     is_keyframe: bool
     has_checksum: bool
     packed: bytes
-    part: bytes
+
+    @property
+    def part(self) -> bytes:
+        """The same as one part of a frame that holds several."""
+        return encode_part(self.channel, self.packed, is_keyframe=self.is_keyframe, has_checksum=self.has_checksum)
 
 
 class Channel:
@@ -206,8 +210,7 @@ class Channel:
     def _update(self, reached: Standing, packed: bytes, *, is_keyframe: bool) -> Update:
         if self._has_checksum:
             packed += checksum(reached.tables)
-        part = encode_part(self.number, packed, is_keyframe=is_keyframe, has_checksum=self._has_checksum)
-        return Update(reached, is_keyframe, self._has_checksum, packed, part)
+        return Update(self.number, reached, is_keyframe, self._has_checksum, packed)
 
 
 def dropped(channel: int) -> bytes:

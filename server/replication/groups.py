@@ -56,6 +56,8 @@ class Groups:
         """
         table = self._table
         values, texts = table.quantise(), table.texts()
+        if self._layout == table.layout and not table.has_channels and self._spans:
+            return self._keep_whole(values, texts)
         if self._layout == table.layout:
             before, differs = self._values, (values != self._values).any(axis=0)
             if texts is not self._texts:
@@ -66,6 +68,18 @@ class Groups:
             regrouped = self._regroup_all()
         self._values, self._texts = values, texts
         return self._cut(before, differs, regrouped)
+
+    def _keep_whole(self, values: Matrix, texts: Texts) -> set[int]:
+        """The same rows as last time, all in everybody's channel: most tables, in most ticks."""
+        before, self._values = self._values, values
+        has_changed = not np.array_equal(values, before) or (
+            texts is not self._texts and bool((texts != self._texts).any())
+        )
+        self._texts = texts
+        if has_changed or self._moving:
+            self.now[EVERYONE] = Group(self.now[EVERYONE].ids, values, before, texts)
+        self._moving = {EVERYONE} if has_changed else set()
+        return self._moving
 
     def _before(self, values: Matrix) -> Matrix:
         """What each row was a tick earlier; one that is new was what it is."""

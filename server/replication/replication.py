@@ -232,7 +232,8 @@ class Replication:
             update = channel.update(channel.usual)
             if update is not None:
                 self._usual_updates[number] = update
-                self._usual_parts[number] = update.part
+                if len(self._channels) > 1:
+                    self._usual_parts[number] = update.part
                 channel.usual = update.standing
             if channel.usual is not None:
                 usual[number] = channel.usual
@@ -254,7 +255,8 @@ class Replication:
             if packed:
                 interest.data = binary_frame(encode_state(self._tick, 0, age, HAS_PARTS, packed))
         else:
-            said = [(number, self._usual_updates[number]) for number in interest.channels if number in parts]
+            updates = self._usual_updates
+            said = [(number, updates[number]) for number in interest.channels if number in updates]
             if said:
                 interest.data = self._frame(said, [], age=age, is_sure=True)
         if interest.data:

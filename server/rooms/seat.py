@@ -46,6 +46,7 @@ class Seat:
     """
 
     __slots__ = (
+        "_input_size",
         "_on_ended",
         "_received_seq",
         "_recent",
@@ -90,6 +91,7 @@ class Seat:
         self._recent: tuple[Moment, ...] = ()
         self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
         self._on_ended = on_ended
+        self._input_size = simulation.input_size
         self._simulation = simulation
 
     @property
@@ -115,8 +117,8 @@ class Seat:
         """
         if message.seq <= self._received_seq or not self.is_open:
             return
-        if len(message.payload) != self._simulation.input_size:
-            raise Malformed(f"an input of {len(message.payload)} bytes; wants {self._simulation.input_size}")
+        if len(message.payload) != self._input_size:
+            raise Malformed(f"an input of {len(message.payload)} bytes; wants {self._input_size}")
         self._received_seq = message.seq
         if len(self.inbox) == INBOX_MAX:
             self.inputs_superseded += 1

@@ -129,10 +129,13 @@ def skipped_ticks(stage: Stage) -> Iterator[bytes]:
 
 def quiet(stage: Stage) -> Iterator[bytes]:
     """What comes to rest and moves again: what was there before counts for one tick."""
-    stage.ships.spawn(x=1.0)
-    for moves in (True, True, True, False, False, True, True, False, True):
+    for number in range(24):
+        stage.ships.spawn(x=number)
+    speed = np.arange(24, dtype=np.float32) % 5 / 32
+    speed[7] = 2.0
+    for moves in (True, True, True, False, True, True, True, False, False, True, False, True):
         if moves:
-            stage.ships.x += np.float32(1.0)
+            stage.ships.x += speed
         yield stage.next()
 
 

@@ -135,7 +135,7 @@ class Room(RuleBasedStateMachine):
         """What a client on the ladder's last rung gets: keyframes, whatever it has."""
         subscriber.holding = None
 
-    @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([1, 2, 10, 40]))
+    @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([0, 1, 2, 10, 40]))
     def drop_and_resume(self, subscriber: Subscriber, share: float, away: int) -> None:
         """The connection breaks, with some of what was sent still on its way; the client says what it has."""
         recent = self.replication.recent

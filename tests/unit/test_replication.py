@@ -212,6 +212,42 @@ def test_what_nobody_is_told_of_is_in_no_frame() -> None:
     room.next()
     assert room.told(holding)[0] == []
     assert room.told(None)[0][0].packed == shown[0].packed
+    for _ in range(3):
+        ships.x[1] += 1.0
+        room.next()
+        frames, holding = room.told(holding)
+        assert frames == [], "not even that something has changed"
+    everything = room.replication.interest(frozenset((0, NOBODY)))
+    room.replication.watch(everything)
+    room.next()
+    world = World(StateDescription((Ships.describe("ships"),)))
+    assert apply(world, room.told(None, everything)[0][0])
+    assert world.table("ships").ids.tolist() == [1], "whoever watches it sees nobody"
+
+
+def test_one_interest_passed_over_while_another_goes_on_is_told_all_later() -> None:
+    ships = Ships()
+    ships.spawn(x=1.0, channel=1)
+    room = Room(ships)
+    one, both = (room.replication.interest(frozenset(numbers)) for numbers in ((1,), (1, 2)))
+    for interest in (one, both):
+        room.replication.watch(interest)
+    world = World(StateDescription((Ships.describe("ships"),)))
+    held: dict[Interest, Holding | None] = {one: None, both: None}
+    for told in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
+        ships.x += 1.0
+        room.next()
+        for interest in told:
+            of = room.replication.of(interest)
+            holding = held[interest]
+            if holding is not None and holding is of.before:
+                frames, held[interest] = frames_in(of.data), of.after
+            else:
+                frames, held[interest] = room.told(holding, interest)
+            if interest is one:
+                for frame in frames:
+                    assert apply(world, frame)
+                assert world.table("ships").column("x").tolist() == ships.x.tolist()
 
 
 def test_a_channel_that_is_watched_no_more_is_dropped_and_its_number_means_something_else_later() -> None:

@@ -1,0 +1,112 @@
+"""Grid interest: who is in which cell, who sees which, and what stands on a border."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.replication.columns import real, uint
+from server.replication.grid import CELLS_MAX, FIRST, Cells, Grid
+from server.replication.table import NOBODY, Table
+from server.rooms import Room
+
+
+class Walkers(Table):
+    x = real(-100, 100, step=1 / 16)
+    y = real(-50, 150, step=1 / 16)
+
+
+class Stones(Table):
+    x = uint(bits=4)
+    y = real(0, 1, step=0.5)
+
+
+PLACES = st.tuples(st.floats(-100, 100, width=32), st.floats(-50, 150, width=32))
+
+
+def cells(cell: float = 20, view: float = 45, slack: float | None = None) -> Cells:
+    return Cells(Grid("walkers", cell=cell, view=view, slack=slack), [Walkers])
+
+
+@given(st.lists(PLACES, min_size=2, max_size=20), st.sampled_from([5.0, 20.0, 33.0, 400.0]), st.floats(1, 80))
+def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
+    places: list[tuple[float, float]], cell: float, view: float
+) -> None:
+    grid, walkers = cells(cell, view), Walkers()
+    for x, y in places:
+        walkers.spawn(x=x, y=y)
+    grid.place(walkers)
+    chance = np.random.default_rng(len(places))
+    for _ in range(5):
+        for column in (walkers.x, walkers.y):  # within the slack, everybody another way
+            column += chance.choice([-cell / 9, 0, cell / 9], len(walkers)).astype(np.float32)
+        grid.place(walkers)
+        for row, (x, y) in enumerate(zip(walkers.x.tolist(), walkers.y.tolist(), strict=True)):
+            seen = grid.view_of(int(walkers.channels[row]))
+            near = np.hypot(walkers.x - x, walkers.y - y) <= view
+            assert {int(channel) for channel in walkers.channels[near]} <= seen
+
+
+def test_one_that_stands_on_a_border_does_not_change_cells_each_tick() -> None:
+    grid, walkers = cells(cell=20, slack=2), Walkers()
+    walker = walkers.spawn(x=-0.5, y=0.0)
+    assert grid.place(walkers).tolist() == [walker.id]
+    home = walker.channel
+    for x in (0.5, -0.5, 1.9, -1.0):
+        walker.x = x
+        assert grid.place(walkers).size == 0
+        assert walker.channel == home
+    walker.x = 2.5
+    assert grid.place(walkers).tolist() == [walker.id]
+    assert walker.channel == home + 1
+    walker.x = -1.9
+    assert grid.place(walkers).size == 0, "and not back at once"
+
+
+def test_places_off_the_map_are_in_the_cells_at_its_border() -> None:
+    grid = cells(cell=20)
+    assert (grid.across, grid.down) == (10, 10)
+    found = grid.cell_of(np.array([-1e9, 1e9, np.nan]), np.array([-1e9, 1e9, 0.0]))
+    assert found.tolist()[:2] == [FIRST, FIRST + 99]
+    assert FIRST <= found[2] < FIRST + 100
+
+
+def test_what_a_game_keeps_in_channels_of_its_own_is_left_there() -> None:
+    grid, walkers = cells(), Walkers()
+    hidden, private = walkers.spawn(channel=NOBODY), walkers.spawn(channel=60_000)
+    grid.place(walkers)
+    assert (hidden.channel, private.channel) == (NOBODY, 60_000)
+    assert grid.view_of(60_000) == frozenset()
+
+
+def test_two_that_stand_beyond_their_cells_borders_see_each_other() -> None:
+    grid, walkers = cells(cell=20, view=39, slack=2), Walkers()
+    left, right = walkers.spawn(x=-21.0, y=0.0), walkers.spawn(x=21.0, y=0.0)
+    grid.place(walkers)
+    homes = (left.channel, right.channel)
+    left.x, right.x = -18.1, 18.1
+    grid.place(walkers)
+    assert (left.channel, right.channel) == homes
+    assert right.channel in grid.view_of(left.channel), "they are 36 apart, their cells 40"
+
+
+def test_a_view_from_the_corner_ends_at_the_map() -> None:
+    grid = cells(cell=20, view=20, slack=0)
+    corner = grid.view_of(FIRST)
+    assert corner == {FIRST + row * 10 + column for row in range(3) for column in range(3)} - {FIRST + 22}
+
+
+def test_a_grid_that_cannot_be_is_named_when_the_room_is_declared() -> None:
+    with pytest.raises(ValueError, match="cell > 0"):
+        Grid("walkers", cell=0, view=1)
+    with pytest.raises(ValueError, match=f"at most {CELLS_MAX}"):
+        cells(cell=0.5)
+    with pytest.raises(ValueError, match="wants a real column 'x'"):
+        Cells(Grid("stones", cell=1, view=1), [Stones])
+    with pytest.raises(TypeError, match="names walkrs: no table"):
+
+        class Plaza(Room):
+            grid = Grid("walkrs", cell=20, view=40)
+            walkers: Walkers

@@ -1,0 +1,85 @@
+"""The host's beats: which rooms tick together, and what one that fails does to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from server.rooms import Room
+from server.rooms.host import BEAT_SEATS_MAX, RoomHost
+from server.rooms.simulation import Simulation
+from tests.waiting import eventually
+
+
+class Clock(Room):
+    """Counts its ticks, and the order in which rooms of its kind had theirs."""
+
+    room_type = "clock"
+    tick_rate_hz = 100.0
+    linger_s = 60.0
+    seats = BEAT_SEATS_MAX // 2
+    order: ClassVar[list[str]] = []
+
+    def on_tick(self, dt: float) -> None:
+        Clock.order.append(self.room_id)
+        if self.name == "bad" and self.tick == 3:
+            raise RuntimeError("told to fail")
+
+
+class Slow(Clock):
+    room_type = "slow"
+    tick_rate_hz = 50.0
+
+
+class Big(Clock):
+    room_type = "big"
+    seats = 2 * BEAT_SEATS_MAX
+
+
+def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
+    closed: list[tuple[str, str]] = []
+
+    def note(simulation: Simulation, reason: str) -> None:
+        closed.append((simulation.room.room_id, reason))
+
+    host = RoomHost({kind.room_type: kind for kind in (Clock, Slow, Big)}, on_closed=note)
+    for number, (room_type, name) in enumerate(rooms):
+        host.create(room_id=f"r{number}", room_type=room_type, name=name, epoch=1, options={}, saved=None)
+    return host, closed
+
+
+async def test_small_rooms_of_one_rate_share_a_beat_and_a_big_one_is_alone() -> None:
+    host, _ = host_with(("clock", ""), ("clock", ""), ("clock", ""), ("slow", ""), ("big", ""), ("big", ""))
+    try:
+        beats = [[simulation.room.room_id for simulation in beat.simulations] for beat in host._beats]
+        assert beats == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
+        Clock.order.clear()
+        await eventually(lambda: min(simulation.tick for simulation in host) >= 5)
+        at = [number for number, room_id in enumerate(Clock.order) if room_id == "r0"]
+        assert all(Clock.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
+    finally:
+        host.close_all("over")
+    assert host._beats == []
+
+
+async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
+    host, closed = host_with(("clock", "bad"), ("clock", "good"))
+    try:
+        await eventually(lambda: closed == [("r0", "the room's code failed")])
+        (good,) = host
+        tick = good.tick
+        await eventually(lambda: good.tick > tick + 5)
+        host.create(room_id="r9", room_type="clock", name="", epoch=1, options={}, saved=None)
+        assert len(host._beats) == 1
+    finally:
+        host.close_all("over")
+
+
+async def test_no_tick_comes_after_the_last_room_of_a_beat() -> None:
+    host, _ = host_with(("clock", ""))
+    (simulation,) = host
+    await eventually(lambda: simulation.tick > 2)
+    host.close("r0", "over")
+    tick = simulation.tick
+    await asyncio.sleep(0.05)
+    assert simulation.tick == tick

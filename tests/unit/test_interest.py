@@ -1,0 +1,382 @@
+"""Rooms with channels: players watch, look elsewhere, come back, and are told of nothing else; inputs as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.fields import pack_input
+from schemas.inputs import InputReader
+from schemas.messages import Input, Resync
+from server.errors import UpgradeRequired
+from server.rooms import (
+    EVERYONE,
+    NOBODY,
+    Grid,
+    Inputs,
+    Player,
+    Room,
+    Table,
+    angle,
+    blob,
+    boolean,
+    real,
+    sint,
+    text,
+    uint,
+)
+from server.rooms.counters import RoomCounters
+from server.rooms.seat import Seat
+from server.rooms.simulation import Simulation, create
+from tests.unit.test_simulation import Listening
+
+SECRET = b"\xa5\x5a\xc3\x3c"
+
+
+class Spies(Table):
+    x = real(-100, 100, step=0.25)
+    y = real(-100, 100, step=0.25)
+
+
+class Orders(Table):
+    """What a team's members know."""
+
+    words = text(bytes_max=24)
+    key = blob(bytes_max=8)
+    code = uint(bits=32)
+
+
+class Front(Room):
+    """Two teams, one map; orders are a team's, a diary its player's."""
+
+    room_type = "front"
+    seats = 20
+    checksum_ticks = 3
+    inputs = {"dx": real(-4, 4, step=0.25), "dy": real(-4, 4, step=0.25)}
+    grid = Grid("spies", cell=20, view=30)
+    spies: Spies
+    orders: Orders
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.teams = [self.open_channel(), self.open_channel()]
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        team = options["team"]
+        player.entity = self.spies.spawn(x=options.get("x", 0.0), y=0.0)
+        player.watch(self.teams[team])
+        player.data["diary"] = self.orders.spawn(words=f"diary of {player.id}", channel=player.private)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.spies.despawn(player.entity.id)
+        self.orders.despawn(player.data["diary"].id)
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.spies)
+        self.spies.x[rows] += wishes["dx"].astype(np.float32)
+        self.spies.y[rows] += wishes["dy"].astype(np.float32)
+
+
+class Mute(Listening):
+    """A connection that loses all that is written to it."""
+
+    def write(self, frames: bytes) -> None:
+        pass
+
+
+class Wiretap(Listening):
+    """A subscriber that keeps every byte that it is written."""
+
+    def __init__(self, player_id: str) -> None:
+        super().__init__(player_id)
+        self.bytes = b""
+
+    def write(self, frames: bytes) -> None:
+        self.bytes += frames
+        super().write(frames)
+        assert not self.core.outgoing, "nothing has to be asked for again"
+
+    def ids(self, table: str) -> list[int]:
+        assert self.core.world is not None
+        return self.core.world.table(table).ids.tolist()
+
+    def words(self) -> list[str]:
+        assert self.core.world is not None
+        return sorted(self.core.world.table("orders").column("words").tolist())
+
+
+def front() -> tuple[Simulation, Front]:
+    simulation = create(Front, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    assert isinstance(simulation.room, Front)
+    return simulation, simulation.room
+
+
+def seated(simulation: Simulation, name: str, team: int, **options: Any) -> tuple[Seat, Wiretap]:
+    tap = Wiretap(name)
+    return simulation.seat(tap, name, {"team": team, **options}, lambda seat: None), tap
+
+
+def step(simulation: Simulation, ticks: int = 1) -> None:
+    for _ in range(ticks):
+        simulation.step()
+
+
+def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() -> None:
+    simulation, room = front()
+    players = [seated(simulation, name, team) for team, names in enumerate(("ab", "cd")) for name in names]
+    (_, ann), (bob_seat, bob), (_, cat), (_, dan) = players
+    room.orders.spawn(words="attack at dawn", key=SECRET, code=0xDEADBEEF, channel=room.teams[0])
+    hidden = room.orders.spawn(words="nobody knows this", channel=NOBODY)
+    step(simulation, 12)
+    for number in range(12):
+        hidden.words = f"nobody knows this {number}"
+        step(simulation)
+    assert ann.words() == ["attack at dawn", "diary of a"]
+    assert cat.words() == ["diary of c"]
+    for tap, told, untold in (
+        (ann, [b"attack", SECRET, b"diary of a"], [b"nobody", b"diary of b", b"diary of c"]),
+        (bob, [b"attack", SECRET, b"diary of b"], [b"nobody", b"diary of a", b"diary of d"]),
+        (cat, [b"diary of c"], [b"attack", SECRET, b"nobody", b"diary of a", b"diary of d"]),
+        (dan, [b"diary of d"], [b"attack", SECRET, b"nobody", b"diary of a", b"diary of c"]),
+    ):
+        for words in told:
+            assert words in tap.bytes
+        for words in untold:
+            assert words not in tap.bytes
+    silent = len(cat.bytes)
+    for number in range(9):
+        room.orders[int(room.orders.ids[room.orders.channels == room.teams[0]][0])].code = number
+        step(simulation)
+    checks = cat.bytes[silent:]
+    assert SECRET not in checks
+    assert len(checks) < len(ann.bytes) / 4, "that a team's orders change is not to be seen in the other's traffic"
+    bob_seat.player.unwatch(room.teams[0])
+    step(simulation)
+    assert bob.words() == ["diary of b"]
+
+
+def test_what_another_team_does_leaves_no_trace_not_even_in_time() -> None:
+    simulation, room = front()
+    _, _ = seated(simulation, "a", 0)
+    _, cat = seated(simulation, "c", 1, x=90.0)
+    step(simulation, 2)
+
+    def traffic(code: int) -> list[int]:
+        sizes = []
+        for number in range(6):
+            order.code = code * number
+            before = len(cat.bytes)
+            step(simulation)
+            sizes.append(len(cat.bytes) - before)
+        return sizes
+
+    order = room.orders.spawn(channel=room.teams[0])
+    step(simulation)
+    quiet = [traffic(0) for _ in range(2)]
+    busy = [traffic(7) for _ in range(2)]
+    assert sum(map(sum, busy)) == sum(map(sum, quiet))
+
+
+def test_one_who_walks_sees_others_come_and_go() -> None:
+    simulation, _ = front()
+    walker, tap = seated(simulation, "a", 0, x=-90.0)
+    seated(simulation, "b", 1, x=90.0)
+    step(simulation)
+    assert tap.ids("spies") == [1]
+    seen = []
+    for seq in range(1, 46):
+        walker.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": 4.0})))
+        step(simulation)
+        seen.append(tuple(tap.ids("spies")))
+    assert seen[0] == (1,)
+    assert seen[-1] == (1, 3)
+    assert tap.core.acknowledged_seq == 45
+
+
+def test_a_player_may_look_from_somebody_else() -> None:
+    simulation, _ = front()
+    watcher, tap = seated(simulation, "a", 0, x=-90.0)
+    other, _ = seated(simulation, "b", 1, x=90.0)
+    step(simulation)
+    assert tap.ids("spies") == [1]
+    watcher.player.focus = other.player.entity
+    step(simulation)
+    assert tap.ids("spies") == [3]
+    watcher.player.focus = None
+    step(simulation)
+    assert tap.ids("spies") == [1]
+
+
+def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
+    simulation, room = front()
+    seat, tap = seated(simulation, "a", 0)
+    order = room.orders.spawn(words="hold", channel=room.teams[0])
+    step(simulation, 4)
+    for away_ticks, changes in ((3, True), (3, False), (60, True), (300, True)):
+        assert tap.core.world is not None
+        last_tick, keyframes = tap.core.world.tick, simulation.counters.keyframes
+        tap.wire = None
+        seat.disconnected()
+        for number in range(away_ticks):
+            if changes:
+                order.words = f"hold {number}"
+            step(simulation)
+        if changes:
+            assert seat.player.entity is not None
+            seat.player.entity.x = -seat.player.entity.x - 40.0
+        tap.wire = tap
+        tap.core.world.settle()
+        seat.resumed("r", last_tick)
+        step(simulation, 2)
+        assert tap.words() == sorted(["diary of a", order.words])
+        assert tap.ids("spies") == [1]
+        assert tap.core.mismatches == tap.core.resyncs == 0
+        if not changes:
+            assert simulation.counters.keyframes - keyframes <= 4, "what it has it is not told again"
+
+
+def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_are() -> None:
+    simulation, room = front()
+    seat, tap = seated(simulation, "a", 0)
+    _, other = seated(simulation, "b", 0)
+    order = room.orders.spawn(words="hold", channel=room.teams[0])
+    step(simulation, 4)
+    assert tap.core.world is not None
+    seat.wire = Mute("a")
+    for number in range(5):
+        order.words = f"hold {number}"
+        step(simulation)
+    seat.disconnected()
+    tap.wire = tap
+    tap.core.world.settle()
+    seat.resumed("r", tap.core.world.tick)
+    step(simulation, 2)
+    assert set(tap.words()) - {"diary of a"} == set(other.words()) - {"diary of b"} == {"hold 4"}
+    assert tap.core.mismatches == tap.core.resyncs == 0
+
+
+def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channels_from_the_start() -> None:
+    simulation, room = front()
+    seat, tap = seated(simulation, "a", 0)
+    seated(simulation, "b", 1)
+    room.orders.spawn(words="of the others", channel=room.teams[1])
+    step(simulation, 4)
+    assert tap.core.world is not None
+    last_tick = tap.core.world.tick
+    seat.wire = Mute("a")
+    seat.player.watch(room.teams[1])
+    step(simulation, 2)
+    seat.disconnected()
+    tap.wire = tap
+    tap.core.world.settle()
+    seat.resumed("r", last_tick)
+    step(simulation)
+    assert tap.words() == ["diary of a", "of the others"]
+    assert tap.core.resyncs == 0
+
+
+def test_a_client_that_comes_back_at_once_forgot_where_it_came_from() -> None:
+    simulation, _ = front()
+    seat, tap = seated(simulation, "a", 0)
+    others = [seated(simulation, f"o{number}", 1, x=number / 2)[0] for number in range(16)]
+    for tick in range(12):
+        for number, other in enumerate(others):
+            assert other.player.entity is not None
+            other.player.entity.x += number % 4 / 4 + (tick == number) * 5
+        step(simulation)
+        assert tap.core.world is not None
+        seat.disconnected()
+        tap.core.world.settle()
+        seat.resumed("r", tap.core.world.tick)
+        assert sorted(tap.core.world.table("spies").column("x")) == sorted(simulation.room.spies.x)  # type: ignore[attr-defined]
+
+
+def test_a_corrupted_channel_is_found_and_mended_and_no_other_is_sent_again() -> None:
+    simulation, room = front()
+    seat, tap = seated(simulation, "a", 0)
+    order = room.orders.spawn(code=5, channel=room.teams[0])
+    step(simulation, 2)
+    assert tap.core.world is not None
+    tick, tables = tap.core.world._channels[room.teams[0]]
+    tables[1].values[0, 0] += 3
+    keyframes = simulation.counters.keyframes
+    Wiretap.write, write = Listening.write, Wiretap.write  # type: ignore[method-assign]
+    try:
+        for number in range(8):
+            order.code = number
+            step(simulation)
+            while tap.core.outgoing:
+                tap.core.outgoing.popleft()
+                seat.resync(Resync(room.teams[0], tick))
+    finally:
+        Wiretap.write = write  # type: ignore[method-assign]
+    assert tap.core.mismatches == 1
+    assert simulation.counters.resyncs == 1
+    assert simulation.counters.keyframes - keyframes == 1
+    assert tap.core.world.table("orders").entity(order.id)["code"] == 7
+
+
+def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None:
+    simulation, room = front()
+    seat, _ = seated(simulation, "a", 0)
+    step(simulation)
+    private = seat.player.private
+    left = room.orders.spawn(words="left behind", channel=private)
+    seat.leave("bye")
+    assert left.channel == NOBODY
+    _, tap = seated(simulation, "b", 1)
+    step(simulation, 2)
+    assert room.orders.channels.tolist().count(private) == 1, "its number is used again"
+    assert tap.words() == ["diary of b"]
+    room.close_channel(private)
+    room.close_channel(private)
+    assert room.open_channel() == private
+    assert room.open_channel() != private
+
+
+def test_an_old_client_is_not_seated_where_it_could_not_read() -> None:
+    simulation, _ = front()
+    old = Wiretap("old")
+    old.schema_version = 2
+    with pytest.raises(UpgradeRequired, match="schema version 3"):
+        simulation.seat(old, "old", {"team": 0}, lambda seat: None)
+    assert simulation.seats == []
+
+
+FIELDS = {
+    "thrust": real(-1, 1, step=1 / 64),
+    "aim": angle(bits=12),
+    "fire": boolean(),
+    "weapon": uint(bits=3),
+    "tilt": sint(bits=10),
+}
+
+
+def test_many_inputs_at_once_are_read_as_one_by_one() -> None:
+    fields = tuple(column.field(name) for name, column in FIELDS.items())
+    reader = InputReader(fields)
+    chance = np.random.default_rng(1)
+    payloads = [chance.bytes(reader.size) for _ in range(50)]
+    together = reader.read_many(payloads)
+    for place, payload in enumerate(payloads):
+        one = reader.read(payload)
+        assert {name: values[place] for name, values in together.items()} == pytest.approx(one)
+
+
+def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_are_left_out() -> None:
+    simulation, _ = front()
+    seat, tap = seated(simulation, "a", 0)
+    ghost, _ = seated(simulation, "b", 0)
+    ghost.player.entity = None
+    for seq, dx in enumerate((1.0, 2.0, 4.0), 1):
+        for each in (seat, ghost):
+            each.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": dx})))
+    step(simulation)
+    assert seat.player.entity is not None
+    assert seat.player.entity.x == 4.0
+    assert tap.core.acknowledged_seq == 3
+    assert (simulation.counters.inputs_applied, simulation.counters.inputs_superseded) == (2, 4)
+    assert EVERYONE == 0

@@ -32,7 +32,8 @@ class InputReader:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.size = input_bytes(fields)
-        self._fields = fields
+        self._byte_tables: list[tuple[str, int, NDArray[np.float64]]] = []
+        self._wide: list[tuple[Field, int, int]] = []
         self._bytes: list[tuple[str, int, list[float]]] = []
         self._parts: list[tuple[str, int, int, Callable[[int], float]]] = []
         start = 0
@@ -41,7 +42,9 @@ class InputReader:
             scale = _scale_of(field)
             if end == start + 1:  # one byte: every value it can have is worked out once
                 self._bytes.append((field.name, start, [scale(value) for value in range(256)]))
+                self._byte_tables.append((field.name, start, _scaled(field, np.arange(256))))
             else:
+                self._wide.append((field, start, end))
                 self._parts.append((field.name, start, end, scale))
             start = end
 
@@ -61,18 +64,11 @@ class InputReader:
     def read_many(self, payloads: list[bytes]) -> Wishes:
         """Many payloads of the declared size at once: (payloads,) of each field, in the game's units."""
         rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.size)
-        wishes: Wishes = {}
-        start = 0
-        for field in self._fields:
-            end = start + (field.bits + 7) // 8
-            if end == start + 1:
-                values = rows[:, start].astype(np.int64)
-            else:
-                octets = np.zeros((len(payloads), 8), np.uint8)
-                octets[:, : end - start] = rows[:, start:end]
-                values = octets.view("<i8").reshape(-1)
-            wishes[field.name] = _scaled(field, values)
-            start = end
+        wishes = {name: table[rows[:, at]] for name, at, table in self._byte_tables}
+        for field, start, end in self._wide:
+            octets = np.zeros((len(payloads), 8), np.uint8)
+            octets[:, : end - start] = rows[:, start:end]
+            wishes[field.name] = _scaled(field, octets.view("<i8").reshape(-1))
         return wishes
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.core import ClientCore
-from schemas.codec import decode_client, encode_server, encode_state
+from schemas.codec import decode_client, decode_server, encode_server, encode_state
 from schemas.errors import MalformedMessage
-from schemas.messages import SERVER_BODY, Resync
+from schemas.messages import SERVER_BODY, Joined, Resync, StateDescription, StateFrame, Welcome
+from schemas.parts import IS_COMPLETE
+from tests.golden import FOLDER, held
 from tests.unit.test_client_core import JOINED, delta, keyframe, seated, told
 from tests.unit.test_schemas_codec import filled
 
@@ -62,3 +66,39 @@ def test_a_world_whose_frames_were_garbled_is_right_again_after_a_keyframe(
     told(core, delta(102, 1, 5, 6))
     assert core.world is not None
     assert core.world.table("ships").quantised("x").tolist() == [6]
+
+
+@given(st.sampled_from(["motion", "several_channels", "kinds"]), st.data())
+def test_a_golden_frame_that_was_damaged_is_malformed_or_asked_for_and_the_next_keyframes_mend_all(
+    name: str, data: st.DataObject
+) -> None:
+    golden = json.loads((FOLDER / f"{name}.json").read_text())
+    core = ClientCore()
+    told(core, Welcome("s", "t", generation=1))
+    told(core, Joined("room", description=msgspec.convert(golden["description"], StateDescription)))
+    steps = golden["steps"]
+    bad_step = data.draw(st.integers(0, len(steps) - 1))
+    for number, step in enumerate(steps[: bad_step + 3]):
+        frame = bytearray.fromhex(step["frame"])
+        if number == bad_step:
+            if data.draw(st.booleans()):
+                del frame[data.draw(st.integers(0, len(frame) - 1)) :]
+            else:
+                frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        with suppress(MalformedMessage):
+            told(core, bytes(frame))
+    assert core.world is not None
+    core.world.checksum()
+    whole = next(step for step in steps if step["frame"] == steps[0]["frame"])
+    told(core, complete(whole["frame"]))
+    assert {c: shown["tables"] for c, shown in held(core.world).items()} == {
+        c: shown["tables"] for c, shown in whole["channels"].items()
+    }
+
+
+def complete(frame: str) -> bytes:
+    """A golden keyframe, as the server sends it to a client of which it knows nothing."""
+    message = decode_server(bytes.fromhex(frame))
+    assert isinstance(message, StateFrame)
+    flags = message.flags | IS_COMPLETE
+    return encode_state(message.tick, message.channel, message.age, flags, message.packed)

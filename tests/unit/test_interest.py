@@ -380,3 +380,20 @@ def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_
     assert tap.core.acknowledged_seq == 3
     assert (simulation.counters.inputs_applied, simulation.counters.inputs_superseded) == (2, 4)
     assert EVERYONE == 0
+
+
+def test_a_recorded_game_replays_to_the_same_bytes_for_every_player() -> None:
+    def play() -> list[bytes]:
+        simulation, room = front()
+        players = [seated(simulation, f"p{number}", number % 2, x=30.0 * number - 60) for number in range(5)]
+        chance = np.random.default_rng(5)
+        for seq in range(1, 60):
+            for seat, _ in players:
+                wish = {"dx": chance.uniform(-4, 4), "dy": chance.uniform(-4, 4)}
+                seat.push_input(Input(seq, 0, pack_input(Front.input_fields, wish)))
+            if seq % 9 == 0:
+                room.orders.spawn(words=f"order {seq}", channel=room.teams[seq % 2])
+            step(simulation)
+        return [tap.bytes for _, tap in players]
+
+    assert play() == play()

@@ -1,0 +1,65 @@
+"""A room's state to a document and back, as MongoDB's own encoding keeps it: texts, channels and numbers."""
+
+from __future__ import annotations
+
+import bson
+import msgspec
+
+from server.replication.columns import blob, real, text, uint
+from server.replication.table import Table
+from server.rooms import Player, Room
+from server.rooms.counters import RoomCounters
+from server.rooms.simulation import Simulation, create
+from server.saving import _from_saved, _to_saved
+from server.storage import SavedWorld
+
+
+class Notes(Table):
+    x = real(-10, 10, step=0.5)
+    words = text(bytes_max=32)
+    seal = blob(bytes_max=8)
+    number = uint(bits=53)
+
+
+class Board(Room):
+    room_type = "board"
+    durable = True
+    notes: Notes
+
+    def on_join(self, player: Player, options: object) -> None:
+        player.entity = self.notes.spawn()
+
+
+def made(saved: SavedWorld | None = None) -> Simulation:
+    state = _from_saved(saved) if saved is not None else None
+    return create(Board, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=state)
+
+
+def test_texts_and_who_is_told_of_them_outlive_a_save() -> None:
+    first = made()
+    board = first.room
+    assert isinstance(board, Board)
+    channel = board.open_channel()
+    board.notes.spawn(x=1.5, words="bøard", seal=b"\0\xff", number=2**53 - 1, channel=channel)
+    board.notes.spawn(x=-2.0)
+    first.step()
+    document = bson.encode(msgspec.to_builtins(_to_saved("board", "n", first.state()), builtin_types=(bytes,)))
+    again = made(msgspec.convert(bson.decode(document), SavedWorld))
+    found = again.room
+    assert isinstance(found, Board)
+    assert [(note.x, note.words, note.seal, note.number, note.channel) for note in found.notes] == [
+        (1.5, "bøard", b"\0\xff", 2**53 - 1, channel),
+        (-2.0, "", b"", 0, 0),
+    ]
+    assert found.open_channel() not in (channel, 0), "a channel that rows are in is not opened again"
+
+
+def test_a_world_that_was_saved_before_there_were_channels_is_found_too() -> None:
+    first = made()
+    saved = msgspec.to_builtins(_to_saved("board", "n", first.state()), builtin_types=(bytes,))
+    for name in ("next_channel",):
+        del saved[name]
+    for table in saved["tables"].values():
+        del table["channels"], table["texts"]
+        table["fields"] = [field for field in table["fields"] if field["kind"] not in ("text", "blob")]
+    assert made(msgspec.convert(saved, SavedWorld)).room.next_channel > 0

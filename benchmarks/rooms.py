@@ -80,7 +80,7 @@ class Crowd(Room):
     room_type = "crowd"
     seats = 1000
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
-    grid = Grid("walkers", cell=100, view=150)
+    grid = Grid("walkers", cell=150, view=150)
     walkers: Walkers
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:

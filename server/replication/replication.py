@@ -68,16 +68,18 @@ class Replication:
         """The interest in these channels: the same object for all who watch the same."""
         return self._interests.get(numbers) or Interest(numbers)
 
-    def watch(self, interest: Interest) -> None:
-        """One more session with a connection has this interest."""
+    def watch(self, interest: Interest) -> Interest:
+        """One more session with a connection has this interest, or rather the one that is given back: meanwhile
+        others may have come to watch the same."""
+        interest = self._interests.setdefault(interest.numbers, interest)
         interest.watchers += 1
         if interest.watchers == 1:
-            self._interests[interest.numbers] = interest
             for number in interest.channels:
                 if number not in self._channels:
                     self._channels[number] = Channel(number, self._codecs)
                     self._begin(self._channels[number], has_changed=True)
                 self._channels[number].watchers += 1
+        return interest
 
     def unwatch(self, interest: Interest) -> None:
         """One session less."""

@@ -253,7 +253,8 @@ class Room:
             if table.has_channels:
                 table.channel[table.channel == channel] = NOBODY
         for player in self.players.values():
-            player.unwatch(channel)
+            if channel in player.watched:
+                player.unwatch(channel)
         self._closed_channels.append(channel)
 
     def all_tables(self) -> tuple[Table, ...]:

@@ -127,7 +127,7 @@ class Simulation:
             del self.room.players[player_id]
             raise RoomClosed("the room could not take the player in") from error
         self.seats.append(seat)
-        self.replication.watch(seat.interest)
+        seat.interest = self.replication.watch(seat.interest)
         self.interest_changed(seat)
         self.empty_ticks = 0
         subscriber.send_message(self._joined(seat))
@@ -173,7 +173,7 @@ class Simulation:
     def player_resumed(self, seat: Seat, *, is_told: bool) -> None:
         """Tells the game that a player is back, and the player of the room if it does not know."""
         if not seat.player.is_connected:
-            self.replication.watch(seat.interest)
+            seat.interest = self.replication.watch(seat.interest)
         seat.player.is_connected = True
         if not is_told:
             seat.subscriber.send_message(self._joined(seat))
@@ -321,7 +321,7 @@ class Simulation:
             return
         interest = self.replication.interest(numbers)
         if seat.player.is_connected:
-            self.replication.watch(interest)
+            interest = self.replication.watch(interest)
             self.replication.unwatch(seat.interest)
         seat.interest = interest
 

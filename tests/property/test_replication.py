@@ -145,7 +145,7 @@ class Room(RuleBasedStateMachine):
         self.replication.unwatch(subscriber.interest)
         self.tick(away)
         self.present.append(subscriber)
-        self.replication.watch(subscriber.interest)
+        subscriber.interest = self.replication.watch(subscriber.interest)
         assert subscriber.core.world is not None
         last_tick = subscriber.core.world.tick
         subscriber.core.world.settle()

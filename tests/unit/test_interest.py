@@ -319,6 +319,29 @@ def test_a_corrupted_channel_is_found_and_mended_and_no_other_is_sent_again() ->
     assert tap.core.world.table("orders").entity(order.id)["code"] == 7
 
 
+def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhile() -> None:
+    simulation, room = front()
+    first, tap = seated(simulation, "a", 0)
+    step(simulation, 2)
+    assert tap.core.world is not None
+    last_tick = tap.core.world.tick
+    first.disconnected()
+    second, other = seated(simulation, "b", 0)
+    second.player.unwatch(second.player.private)
+    second.player.watch(first.player.private)
+    step(simulation, 2)
+    tap.core.world.settle()
+    first.resumed("r", last_tick)
+    step(simulation, 2)
+    assert first.interest is second.interest
+    assert tap.words() == other.words() == ["diary of a"]
+    for seat in (second, first):
+        seat.leave("bye")
+        step(simulation, 2)
+    assert simulation.replication.everyone.watchers == 0
+    assert room.players == {}
+
+
 def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None:
     simulation, room = front()
     seat, _ = seated(simulation, "a", 0)

@@ -25,7 +25,6 @@ from schemas.codec import frame_ack
 from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Joined, Rate, Reply
 from server.errors import RoomClosed, RoomFull, UpgradeRequired
-from server.replication.grid import Cells
 from server.replication.replication import Replication
 from server.replication.table import NOBODY, TableState
 from server.replication.weights import SAMPLE_TICKS, Weights
@@ -35,6 +34,7 @@ from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
 from server.rooms.room import CommandRefused, Room
 from server.rooms.seat import Seat, SeatEnded
+from server.rooms.watching import Watching
 
 log = structlog.get_logger(__name__)
 
@@ -80,10 +80,7 @@ class Simulation:
         self._takes_all_inputs = type(room).on_inputs is not Room.on_inputs
         self._description = room.describe()
         self._has_texts = any(table.textual for table in room.all_tables())
-        self._on_grid = [getattr(room, name) for name in room.grid.tables] if room.grid is not None else []
-        self._cells = Cells(room.grid, [type(table) for table in self._on_grid]) if room.grid is not None else None
-        self._to_refresh: set[Seat] = set()
-        self._by_focus: dict[int, list[Seat]] | None = None
+        self._watching = Watching(room, self.replication)
 
     @property
     def tick(self) -> int:
@@ -125,10 +122,11 @@ class Simulation:
                 self.room.on_join(seat.player, options)
         except RoomCodeRaised as error:
             del self.room.players[player_id]
+            self._watching.forget(seat)
+            self._close_private(seat)
             raise RoomClosed("the room could not take the player in") from error
         self.seats.append(seat)
-        seat.interest = self.replication.watch(seat.interest)
-        self.interest_changed(seat)
+        self._watching.came(seat)
         self.empty_ticks = 0
         subscriber.send_message(self._joined(seat))
         return seat
@@ -150,22 +148,24 @@ class Simulation:
         if not seat.is_open:
             return
         self.seats.remove(seat)
-        self._to_refresh.discard(seat)
-        self._by_focus = None
+        self._watching.forget(seat)
         if seat.player.is_connected:
-            self.replication.unwatch(seat.interest)
+            self._watching.went(seat)
         self.counters.inputs_superseded += seat.inputs_superseded
         seat.ended()
         with suppress(RoomCodeRaised), self.contained("on_leave"):
             self.room.on_leave(seat.player)
         self.room.players.pop(seat.player_id, None)
+        self._close_private(seat)
+
+    def _close_private(self, seat: Seat) -> None:
         if seat.player.opened is not None:
             self.room.close_channel(seat.player.opened)
 
     def player_disconnected(self, seat: Seat) -> None:
         """Tells the game that a player's connection is lost; the seat stays."""
         if seat.player.is_connected:
-            self.replication.unwatch(seat.interest)
+            self._watching.went(seat)
         seat.player.is_connected = False
         with suppress(RoomCodeRaised), self.contained("on_disconnect"):
             self.room.on_disconnect(seat.player)
@@ -173,7 +173,7 @@ class Simulation:
     def player_resumed(self, seat: Seat, *, is_told: bool) -> None:
         """Tells the game that a player is back, and the player of the room if it does not know."""
         if not seat.player.is_connected:
-            seat.interest = self.replication.watch(seat.interest)
+            self._watching.came(seat)
         seat.player.is_connected = True
         if not is_told:
             seat.subscriber.send_message(self._joined(seat))
@@ -182,13 +182,12 @@ class Simulation:
 
     def can_resume(self, seat: Seat) -> bool:
         """Whether a client's world can go on where it was; else it is told `Joined` again."""
-        is_simple = seat.interest is self.replication.everyone and not self._to_refresh
+        is_simple = seat.interest is self.replication.everyone and self._watching.is_settled
         return seat.subscriber.schema_version >= SCHEMA_VERSION or is_simple
 
     def interest_changed(self, seat: Seat) -> None:
         """What a player watches is to be looked at anew before the next write."""
-        self._to_refresh.add(seat)
-        self._by_focus = None
+        self._watching.changed(seat)
 
     def run_command(self, seat: Seat, message: Command) -> Reply:
         """Runs one command of a player; whatever happens, there is a Reply."""
@@ -231,7 +230,7 @@ class Simulation:
             room.on_tick(self.dt)
             for table in room.all_tables():
                 table.compact()
-            self._refresh_interests()
+            self._watching.refresh(self.seats)
             self.replication.capture(room.tick)
         if any(seat.wire is not None for seat in self.seats):
             self.replication.encode()
@@ -283,47 +282,6 @@ class Simulation:
             self.counters.inputs_applied += len(players)
             self.counters.inputs_superseded += superseded
             self.room.on_inputs(Inputs(players, self._inputs.read_many(payloads)))
-
-    def _refresh_interests(self) -> None:
-        """Puts entities into the grid's cells, and sees to it that players watch what they are to watch."""
-        cells, moved = self._cells, set()
-        if cells is not None:
-            for table in self._on_grid:
-                moved.update(cells.place(table).tolist())
-        to_refresh = self._to_refresh
-        if moved:
-            if self._by_focus is None:
-                self._by_focus = self._focused()
-            for id in moved & self._by_focus.keys():
-                to_refresh.update(self._by_focus[id])
-        if to_refresh:
-            self._to_refresh = set()
-            for seat in to_refresh:
-                self._refresh_interest(seat)
-
-    def _focused(self) -> dict[int, list[Seat]]:
-        """Who looks at the map from which entity."""
-        by_focus: dict[int, list[Seat]] = {}
-        for seat in self.seats:
-            if seat.player.focus is not None:
-                by_focus.setdefault(seat.player.focus.id, []).append(seat)
-        return by_focus
-
-    def _refresh_interest(self, seat: Seat) -> None:
-        numbers, focus = seat.player.watched, seat.player.focus
-        if (
-            self._cells is not None
-            and focus is not None
-            and any(focus.row_in(table) is not None for table in self._on_grid)
-        ):
-            numbers |= self._cells.view_of(focus.channel)
-        if numbers == seat.interest.numbers or not seat.is_open:
-            return
-        interest = self.replication.interest(numbers)
-        if seat.player.is_connected:
-            interest = self.replication.watch(interest)
-            self.replication.unwatch(seat.interest)
-        seat.interest = interest
 
     def write(self) -> None:
         """The second half: one write a session, with its acknowledgement, its channels' frame, its events.

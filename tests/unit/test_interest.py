@@ -11,7 +11,7 @@ import pytest
 from schemas.fields import pack_input
 from schemas.inputs import InputReader
 from schemas.messages import Input, Resync
-from server.errors import UpgradeRequired
+from server.errors import RoomClosed, UpgradeRequired
 from server.rooms import (
     EVERYONE,
     NOBODY,
@@ -358,6 +358,23 @@ def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None
     room.close_channel(private)
     assert room.open_channel() == private
     assert room.open_channel() != private
+
+
+def test_one_whom_the_room_could_not_take_in_watches_nothing_and_leaves_no_channel() -> None:
+    simulation, room = front()
+    room.on_join = _join_and_fail.__get__(room)  # type: ignore[method-assign]
+    opened = room.next_channel
+    for _ in range(2):
+        with pytest.raises(RoomClosed):
+            seated(simulation, "a", 0)
+        step(simulation)
+    assert simulation.replication.everyone.watchers == 0
+    assert room.open_channel() == opened, "the one that was opened for it is given back, once"
+
+
+def _join_and_fail(room: Front, player: Player, options: Mapping[str, Any]) -> None:
+    Front.on_join(room, player, options)
+    raise RuntimeError("told to fail")
 
 
 def test_an_old_client_is_not_seated_where_it_could_not_read() -> None:

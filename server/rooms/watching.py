@@ -1,0 +1,92 @@
+"""Which channels a room's players watch: those the game gave them, and on a map those around their focus.
+
+Looked at anew only for players whose channels or focus the game has changed, or whose focus has come into another
+cell. Pure.
+"""
+
+from __future__ import annotations
+
+from server.replication.grid import Cells
+from server.replication.replication import Replication
+from server.replication.table import Table
+from server.rooms.room import Room
+from server.rooms.seat import Seat
+
+
+class Watching:
+    """One room's.
+
+    Args:
+        room: whose grid it is.
+        replication: told of who watches what.
+    """
+
+    def __init__(self, room: Room, replication: Replication) -> None:
+        self._replication = replication
+        self._on_grid: list[Table] = []
+        self._cells: Cells | None = None
+        if room.grid is not None:
+            self._on_grid = [getattr(room, name) for name in room.grid.tables]
+            self._cells = Cells(room.grid, [type(table) for table in self._on_grid])
+        self._changed: set[Seat] = set()
+        self._by_focus: dict[int, list[Seat]] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everybody watches what it is to watch."""
+        return not self._changed
+
+    def came(self, seat: Seat) -> None:
+        """A seat has a connection, for the first time or again."""
+        seat.interest = self._replication.watch(seat.interest)
+        self.changed(seat)
+
+    def went(self, seat: Seat) -> None:
+        """A seat has no connection any more."""
+        self._replication.unwatch(seat.interest)
+
+    def changed(self, seat: Seat) -> None:
+        """What a player watches, or where it looks, was changed by the game."""
+        self._changed.add(seat)
+        self._by_focus = None
+
+    def forget(self, seat: Seat) -> None:
+        """The seat is given up."""
+        self._changed.discard(seat)
+        self._by_focus = None
+
+    def refresh(self, seats: list[Seat]) -> None:
+        """Puts entities into their cells, and sees to it that players watch what they are to watch. Once a tick."""
+        moved: set[int] = set()
+        if self._cells is not None:
+            for table in self._on_grid:
+                moved.update(self._cells.place(table).tolist())
+        if moved:
+            if self._by_focus is None:
+                self._by_focus = _by_focus(seats)
+            for id in moved & self._by_focus.keys():
+                self._changed.update(self._by_focus[id])
+        changed, self._changed = self._changed, set()
+        for seat in changed:
+            self._refresh(seat)
+
+    def _refresh(self, seat: Seat) -> None:
+        numbers, focus = seat.player.watched, seat.player.focus
+        if self._cells is not None and focus is not None and any(focus.row_in(t) is not None for t in self._on_grid):
+            numbers |= self._cells.view_of(focus.channel)
+        if numbers == seat.interest.numbers or not seat.is_open:
+            return
+        interest = self._replication.interest(numbers)
+        if seat.player.is_connected:
+            interest = self._replication.watch(interest)
+            self._replication.unwatch(seat.interest)
+        seat.interest = interest
+
+
+def _by_focus(seats: list[Seat]) -> dict[int, list[Seat]]:
+    """Who looks at the map from which entity."""
+    by_focus: dict[int, list[Seat]] = {}
+    for seat in seats:
+        if seat.player.focus is not None:
+            by_focus.setdefault(seat.player.focus.id, []).append(seat)
+    return by_focus

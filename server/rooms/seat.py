@@ -1,6 +1,7 @@
 """A session's place in one room: its inbox, its commands, and what its client has of the world.
 
-    inbox     at most INBOX_MAX inputs a tick: the oldest is superseded and counted
+    inbox     at most INBOX_MAX inputs a tick: the oldest is superseded and counted. In a room that takes all inputs
+              of a tick at once, the room has it: the newest of each seat
     events    the session's outbox; too many unsent, and the session is closed as a slow consumer
     state     nothing is queued: a congested session is passed over and gets one cumulative delta later
 
@@ -47,6 +48,7 @@ class Seat:
 
     __slots__ = (
         "_input_size",
+        "_newest",
         "_on_ended",
         "_received_seq",
         "_recent",
@@ -92,6 +94,7 @@ class Seat:
         self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
         self._on_ended = on_ended
         self._input_size = simulation.input_size
+        self._newest = simulation.newest
         self._simulation = simulation
 
     @property
@@ -120,6 +123,12 @@ class Seat:
         if len(message.payload) != self._input_size:
             raise Malformed(f"an input of {len(message.payload)} bytes; wants {self._input_size}")
         self._received_seq = message.seq
+        newest = self._newest
+        if newest is not None:
+            if self in newest:
+                self.inputs_superseded += 1
+            newest[self] = message
+            return
         if len(self.inbox) == INBOX_MAX:
             self.inputs_superseded += 1
         self.inbox.append(message)

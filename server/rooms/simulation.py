@@ -23,7 +23,7 @@ import structlog
 from schemas import SCHEMA_VERSION
 from schemas.codec import frame_ack
 from schemas.inputs import InputReader
-from schemas.messages import Command, ErrorCode, Joined, Rate, Reply
+from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Reply
 from server.errors import RoomClosed, RoomFull, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import NOBODY, TableState
@@ -77,7 +77,8 @@ class Simulation:
         self.weights = Weights({name: table.fields for name, table in room.tables.items()})
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
         self._inputs = InputReader(room.input_fields)
-        self._takes_all_inputs = type(room).on_inputs is not Room.on_inputs
+        # A room that takes a tick's inputs together has one inbox, with the newest of each player.
+        self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
         self._description = room.describe()
         self._has_texts = any(table.textual for table in room.all_tables())
         self._watching = Watching(room, self.replication)
@@ -148,6 +149,8 @@ class Simulation:
         if not seat.is_open:
             return
         self.seats.remove(seat)
+        if self.newest is not None:
+            self.newest.pop(seat, None)
         self._watching.forget(seat)
         if seat.player.is_connected:
             self._watching.went(seat)
@@ -256,8 +259,8 @@ class Simulation:
         return {name: getattr(self.room, name).clamped for name in self.room.tables}
 
     def _apply_inputs(self) -> None:
-        if self._takes_all_inputs:
-            self._apply_all_inputs()
+        if self.newest is not None:
+            self._apply_all_inputs(self.newest)
             return
         on_input, read = self.room.on_input, self._inputs.read
         for seat in self.seats:
@@ -268,19 +271,15 @@ class Simulation:
                 seat.applied_seq = seat.inbox[-1].seq
                 seat.inbox.clear()
 
-    def _apply_all_inputs(self) -> None:
-        players, payloads, superseded = [], [], 0
-        for seat in self.seats:
-            if seat.inbox:
-                newest = seat.inbox[-1]
-                superseded += len(seat.inbox) - 1
-                seat.inbox.clear()
-                seat.applied_seq = newest.seq
+    def _apply_all_inputs(self, newest: dict[Seat, Input]) -> None:
+        if newest:
+            players, payloads = [], []
+            for seat, message in newest.items():
+                seat.applied_seq = message.seq
                 players.append(seat.player)
-                payloads.append(newest.payload)
-        if players:
+                payloads.append(message.payload)
+            newest.clear()
             self.counters.inputs_applied += len(players)
-            self.counters.inputs_superseded += superseded
             self.room.on_inputs(Inputs(players, self._inputs.read_many(payloads)))
 
     def write(self) -> None:

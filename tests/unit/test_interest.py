@@ -418,7 +418,11 @@ def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_
     assert seat.player.entity is not None
     assert seat.player.entity.x == 4.0
     assert tap.core.acknowledged_seq == 3
-    assert (simulation.counters.inputs_applied, simulation.counters.inputs_superseded) == (2, 4)
+    assert (simulation.counters.inputs_applied, seat.inputs_superseded, ghost.inputs_superseded) == (2, 2, 2)
+    ghost.push_input(Input(9, 0, pack_input(Front.input_fields, {"dx": 1.0})))
+    ghost.leave("bye")
+    step(simulation)
+    assert simulation.counters.inputs_applied == 2, "who has left wishes for nothing"
     assert EVERYONE == 0
 
 

@@ -26,13 +26,14 @@ from typing import Any, cast
 import msgspec
 
 from client.core import ClientCore
-from client.errors import ClientError, CommandFailed, Disconnected, RefusedError, SessionLost
+from client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
 from client.keeper import ConnectionState, Keeper, TokenSource
 from client.updates import (
     Ended,
     EventReceived,
     EventsLost,
     PongReceived,
+    QueueChanged,
     Redirected,
     Refused,
     ReplyReceived,
@@ -41,7 +42,7 @@ from client.updates import (
     Welcomed,
 )
 from client.world import World
-from schemas.messages import Error, Event, Goodbye, Joined, Reply, Welcome
+from schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, QueueState, Redirect, Reply, Welcome
 
 __all__ = [
     "Client",
@@ -49,17 +50,19 @@ __all__ = [
     "CommandFailed",
     "ConnectionState",
     "Disconnected",
+    "NotMatched",
     "RefusedError",
     "SessionLost",
     "connect",
 ]
 
 CALL_S_MAX = 10.0
+MATCH_S_MAX = 300.0
 RECONNECT_S = 60.0
 REDIRECTS_MAX = 4
 EVENTS_MAX = 1024
 
-Answer = SeatTaken | SeatLost | Redirected
+Answer = SeatTaken | SeatLost | Redirected | QueueChanged
 
 
 @asynccontextmanager
@@ -101,6 +104,7 @@ class Client:
         bytes_received, ticks_received, events_dropped: counted since the start.
         resumes, sessions_lost: how often the connection was lost and the session kept, or not kept.
         rtt_s, clock_offset_s: of the last Pong; None before. The server's UTC is our monotonic clock and the offset.
+        queue_status: where the player stands in the queue, while `match` waits.
         last_error: the last thing that the server refused, also when nobody had asked.
     """
 
@@ -122,6 +126,7 @@ class Client:
         self.resumes = 0
         self.sessions_lost = 0
         self.last_error: Error | None = None
+        self.queue_status: MatchStatus | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
         self._keeper = Keeper(
@@ -163,8 +168,19 @@ class Client:
             link.abort()
             await link.ended.wait()
 
-    async def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
-        """Takes a seat, on whichever shard the room is.
+    async def join(
+        self,
+        room_type: str,
+        *,
+        name: str = "",
+        options: dict[str, Any] | None = None,
+        room_id: str = "",
+        code: str = "",
+        is_private: bool = False,
+        labels: dict[str, str] | None = None,
+        party: tuple[str, int] | None = None,
+    ) -> Joined:
+        """Takes a seat, on whichever shard the room is. What the arguments mean: `ClientCore.join`.
 
         Raises:
             RefusedError: no seat; its `error.retryable` says whether asking again makes sense.
@@ -172,15 +188,66 @@ class Client:
             TimeoutError: no answer within CALL_S_MAX.
             ClientError: redirected too often, or from an encrypted connection to a plain one.
         """
-        ticket = ""
+        data = self.core.join(
+            room_type,
+            name=name,
+            options=options,
+            room_id=room_id,
+            code=code,
+            is_private=is_private,
+            labels=labels,
+            party=party,
+        )
+        return await self._take_seat(data, options)
+
+    async def match(
+        self,
+        mode: str,
+        *,
+        options: dict[str, Any] | None = None,
+        party: tuple[str, int] | None = None,
+        latencies: dict[str, float] | None = None,
+        labels: dict[str, str] | None = None,
+        timeout_s: float = MATCH_S_MAX,
+    ) -> Joined:
+        """Waits in a queue until a match is found, and takes the seat in it. See `ClientCore.match_request`.
+
+        Raises:
+            NotMatched: the place in the queue is gone, and why.
+            RefusedError: there is no such mode, or the queue is full.
+            TimeoutError: nothing was found in time; the place is given up.
+            Disconnected, ClientError: as `join`.
+        """
+        data = self.core.match_request(mode, options=options, party=party, latencies=latencies, labels=labels)
+        self.queue_status = None
+        try:
+            found = await self._ask(data, Redirected | QueueChanged, lambda welcome: False, timeout_s=timeout_s)
+        except (TimeoutError, asyncio.CancelledError):
+            if self.is_connected:
+                await self._keeper.send(self.core.match_cancel())
+            raise
+        if isinstance(found, QueueChanged):
+            raise NotMatched(found.status)
+        assert isinstance(found, Redirected)
+        return await self._take_seat(await self._follow(found.redirect, options), options)
+
+    async def cancel_match(self) -> None:
+        """Gives the place in the queue back; a `match` under way raises NotMatched."""
+        await self._keeper.send(self.core.match_cancel())
+
+    async def _take_seat(self, data: bytes, options: dict[str, Any] | None) -> Joined:
         for _ in range(REDIRECTS_MAX):
-            data = self.core.join(room_type, name=name, ticket=ticket, options=options)
             answer = await self._ask(data, SeatTaken | Redirected, lambda w: w.is_joining or bool(w.room_id))
             if isinstance(answer, SeatTaken):
                 return answer.joined
             assert isinstance(answer, Redirected)
-            ticket = answer.redirect.ticket
-            url = answer.redirect.url
+            data = await self._follow(answer.redirect, options)
+        raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
+
+    async def _follow(self, redirect: Redirect, options: dict[str, Any] | None) -> bytes:
+        """Goes where a Redirect says; gives the Join that is to be sent there."""
+        url = redirect.url
+        if url:
             if self.url.startswith("wss:") and not url.startswith("wss:"):
                 raise ClientError(f"redirected to {url}: the token is not sent over a plain connection")
             await self._keeper.close("redirected")
@@ -188,7 +255,7 @@ class Client:
             self.core.forget_session()
             self._has_session = False
             await self.open()
-        raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
+        return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
     async def leave(self) -> None:
         """Gives the seat back.
@@ -319,6 +386,10 @@ class Client:
                 self._has_session = True
                 if lost_room_id:
                     self._answers.append(SeatLost("the seat was lost while the connection was"))
+            case QueueChanged(status):
+                self.queue_status = status
+                if status.state in (QueueState.CANCELLED, QueueState.TIMED_OUT):
+                    self._answers.append(update)
             case SeatTaken() | SeatLost() | Redirected():
                 self._answers.append(update)
             case Refused(error):
@@ -349,16 +420,20 @@ class Client:
         self.events_dropped += len(self.events) == EVENTS_MAX
         self.events.append(event)
 
-    async def _ask(self, data: bytes, wanted: Any, is_settled: Callable[[Welcome], bool]) -> Answer:
+    async def _ask(
+        self, data: bytes, wanted: Any, is_settled: Callable[[Welcome], bool], *, timeout_s: float = CALL_S_MAX
+    ) -> Answer:
         """Asks, and waits for the answer; asks again on a new connection, unless its Welcome settles the matter.
 
         Answers of another kind than is wanted came before the question was heard.
         """
         self._answers.clear()
         connections = self._keeper.connections
+        deadline = asyncio.get_running_loop().time() + timeout_s
         await self._keeper.send(data)
         while True:
-            await self.wait_for(partial(self._has_news, connections))
+            left_s = deadline - asyncio.get_running_loop().time()
+            await self.wait_for(partial(self._has_news, connections), timeout_s=left_s)
             if not self._answers:
                 connections = self._keeper.connections
                 if isinstance(self._keeper.welcome, Welcome) and not is_settled(self._keeper.welcome):

@@ -19,6 +19,7 @@ from client.updates import (
     EventsLost,
     InputAcknowledged,
     PongReceived,
+    QueueChanged,
     RateChanged,
     Redirected,
     Refused,
@@ -46,6 +47,9 @@ from schemas.messages import (
     Joined,
     Leave,
     Left,
+    MatchCancel,
+    MatchRequest,
+    MatchStatus,
     Ping,
     Pong,
     Rate,
@@ -133,10 +137,48 @@ class ClientCore:
         name: str = "",
         ticket: str = "",
         options: dict[str, Any] | None = None,
+        room_id: str = "",
+        code: str = "",
+        is_private: bool = False,
+        labels: dict[str, str] | None = None,
+        party: tuple[str, int] | None = None,
     ) -> bytes:
-        """Asks for a seat."""
-        packed = msgspec.msgpack.encode(options) if options else b""
-        return encode_client(Join(room_type, name, ticket, packed))
+        """Asks for a seat.
+
+        Args:
+            room_id, code, name: exactly that room; else any open one.
+            is_private: a new room, that only its code opens.
+            labels: only rooms that have them.
+            party: a code that friends share, and how many they are: all get seats in one room, or nobody.
+        """
+        party_code, party_size = party or ("", 0)
+        packed, of_labels = _packed(options), _packed(labels)
+        wish = Join(room_type, name, ticket, packed, room_id, code, is_private, of_labels, party_code, party_size)
+        return encode_client(wish)
+
+    def match_request(
+        self,
+        mode: str,
+        *,
+        options: dict[str, Any] | None = None,
+        party: tuple[str, int] | None = None,
+        latencies: dict[str, float] | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> bytes:
+        """Asks for a place in a queue.
+
+        Args:
+            party: a code that friends share, and how many they are: matched together once all have asked.
+            latencies: round trips in milliseconds by region; without, the region that was reached.
+            labels: what the match must be like.
+        """
+        code, size = party or ("", 0)
+        wish = MatchRequest(mode, _packed(options), code, size, _packed(latencies), _packed(labels))
+        return encode_client(wish)
+
+    def match_cancel(self) -> bytes:
+        """Gives the place in the queue back."""
+        return encode_client(MatchCancel())
 
     def leave(self) -> bytes:
         """Gives the seat back."""
@@ -228,8 +270,10 @@ class ClientCore:
             case Rate():
                 self.rate = message
                 return RateChanged(message)
+            case MatchStatus():
+                return QueueChanged(message)
             case _:
-                return None  # MatchStatus: no queue is joined yet
+                return None
 
     def _welcomed(self, welcome: Welcome) -> Welcomed:
         has_resumed = welcome.generation > 1
@@ -312,3 +356,7 @@ class ClientCore:
         # The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
         rtt_us = max(0, now_us - pong.client_time_us)
         return PongReceived(rtt_us, pong.server_time_us + rtt_us // 2 - now_us)
+
+
+def _packed(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:
+    return msgspec.msgpack.encode(value) if value else b""

@@ -3,13 +3,14 @@
 ClientError            something the client cannot go on from by itself
 ├── Disconnected       the connection is lost for good, or could not be made
 ├── RefusedError       the server refused; `error` says why, and whether and when to come back
+├── NotMatched         the place in the matchmaking queue is gone
 ├── CommandFailed      a command was answered with no
 └── SessionLost        the server did not keep the session: the client is in no room any more
 """
 
 from __future__ import annotations
 
-from schemas.messages import Error, Reply
+from schemas.messages import Error, MatchStatus, Reply
 
 
 class ClientError(Exception):
@@ -45,6 +46,14 @@ class CommandFailed(ClientError):
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.error.name}: {reply.message}")
         self.reply = reply
+
+
+class NotMatched(ClientError):
+    """The place in the queue is gone: given up, timed out, or a friend has left; `status.reason` says which."""
+
+    def __init__(self, status: MatchStatus) -> None:
+        super().__init__(f"{status.state.name}: {status.reason}")
+        self.status = status
 
 
 class SessionLost(ClientError):

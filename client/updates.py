@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.messages import Error, Event, Goodbye, Joined, Rate, Redirect, Reply, Welcome
+from schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, Rate, Redirect, Reply, Welcome
 
 
 class Welcomed(msgspec.Struct, frozen=True):
@@ -69,6 +69,12 @@ class PongReceived(msgspec.Struct, frozen=True):
     clock_offset_us: int
 
 
+class QueueChanged(msgspec.Struct, frozen=True):
+    """Where the player stands in the matchmaking queue; after FOUND a Redirect follows."""
+
+    status: MatchStatus
+
+
 class Redirected(msgspec.Struct, frozen=True):
     """The room lives elsewhere."""
 
@@ -108,6 +114,7 @@ Update = (
     | EventReceived
     | ReplyReceived
     | PongReceived
+    | QueueChanged
     | Redirected
     | EventsLost
     | RateChanged

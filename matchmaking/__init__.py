@@ -1,17 +1,45 @@
-"""The matchmaker on Redis: directory of shards, leases, placement, reservations, tickets. Imports none of ours."""
+"""The matchmaker on Redis: directory, placement, reservations, leases, queues, tickets. Imports none of ours."""
 
-from matchmaking.errors import BadTicket, MatchmakerUnavailable, MatchmakingError, RoomFull, StaleLease
-from matchmaking.matchmaker import Lease, Matchmaker, Placement, ShardInfo, ShardStatus, Ttls
-from matchmaking.tickets import Ticket, TicketKeys, sign, verify
+from matchmaking.directory import Access, Directory, RoomStatus, ShardInfo, ShardStatus
+from matchmaking.errors import (
+    BadRequest,
+    BadTicket,
+    MatchmakerUnavailable,
+    MatchmakingError,
+    NoCapacity,
+    RoomFull,
+    RoomLocked,
+    RoomNotFound,
+    StaleLease,
+)
+from matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
+from matchmaking.matchmaker import Matchmaker
+from matchmaking.placement import Party, Placement, PlaceRequest, Placing
+from matchmaking.tickets import Admissions, Ticket, TicketKeys, sign, verify
+from matchmaking.ttls import Ttls
 
 __all__ = [
+    "Access",
+    "Admissions",
+    "BadRequest",
     "BadTicket",
-    "Lease",
+    "Directory",
+    "Leases",
     "Matchmaker",
     "MatchmakerUnavailable",
     "MatchmakingError",
+    "NoCapacity",
+    "Orphan",
+    "Party",
+    "PlaceRequest",
     "Placement",
+    "Placing",
+    "Renewal",
     "RoomFull",
+    "RoomLocked",
+    "RoomNotFound",
+    "RoomRecord",
+    "RoomStatus",
     "ShardInfo",
     "ShardStatus",
     "StaleLease",

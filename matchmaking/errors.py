@@ -1,10 +1,14 @@
 """What matchmaking can raise.
 
 MatchmakingError
-├── MatchmakerUnavailable    Redis does not answer within the deadline; come again
-├── RoomFull                 the room asked for has no seat left
-├── StaleLease               another shard owns the room now
-└── BadTicket                forged, expired, or signed with a key that is retired
+├── MatchmakerUnavailable    Redis does not answer within the deadline, or cannot write; come again
+│   └── NoCapacity           no shard has room for another room
+├── RoomFull                 the room asked for has not enough free seats
+├── RoomLocked               the room asked for takes nobody in
+├── RoomNotFound             there is no room of that id or code
+├── StaleLease               another shard owns the room now, or nobody
+├── BadRequest               a label, code or party that cannot be
+└── BadTicket                forged, expired, used, for somebody else, or signed with a key that is retired
 """
 
 from __future__ import annotations
@@ -15,15 +19,39 @@ class MatchmakingError(Exception):
 
 
 class MatchmakerUnavailable(MatchmakingError):
-    """Redis does not answer."""
+    """It cannot be done now.
+
+    Args:
+        retry_after_ms: when to come again.
+    """
+
+    def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class NoCapacity(MatchmakerUnavailable):
+    """No shard has room for another room."""
 
 
 class RoomFull(MatchmakingError):
-    """No seat left in the room asked for."""
+    """Not enough free seats in the room asked for."""
+
+
+class RoomLocked(MatchmakingError):
+    """The room asked for takes nobody in."""
+
+
+class RoomNotFound(MatchmakingError):
+    """No room has that id or code."""
 
 
 class StaleLease(MatchmakingError):
     """The lease on the room is somebody else's, or gone."""
+
+
+class BadRequest(MatchmakingError):
+    """What was asked for cannot be; the sentence says why."""
 
 
 class BadTicket(MatchmakingError):

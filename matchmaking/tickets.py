@@ -1,7 +1,9 @@
-"""Tickets: a signed, short-lived right to take a seat. A shard checks one without asking Redis.
+"""Tickets: a signed, short-lived right to take a seat. A shard checks one without asking Redis, and admits once.
 
 Text: KID.BODY.MAC, where BODY is base64url of the ticket as msgpack and MAC is HMAC-SHA256 over "KID.BODY".
-A key signs while it is the current one and verifies until it is taken out of the set. Pure: the time comes in.
+A key signs while it is the current one and verifies until it is taken out of the set, so a new key is first given to
+all shards, then made the current one, and the old one is retired when its last ticket has expired. Pure: the time
+comes in.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import secrets
 from collections.abc import Mapping
 
 import msgspec
 
 from matchmaking.errors import BadTicket
 
-TICKET_CHARACTERS_MAX = 1024
+TICKET_CHARACTERS_MAX = 3072
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
@@ -23,6 +26,10 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         expires_at_s: UTC, seconds since 1970.
+        is_guest: the player is a guest, whose id is another on each connection: the ticket alone says who it is.
+        ticket_id: no two tickets have the same.
+        room_type, name, code, labels, mode: of the room, which the shard makes when it is not there yet.
+        team: of a match, from 1.
     """
 
     room_id: str
@@ -30,6 +37,14 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     shard_id: str
     epoch: int
     expires_at_s: float
+    is_guest: bool = False
+    ticket_id: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(9))
+    room_type: str = ""
+    name: str = ""
+    code: str = ""
+    labels: Mapping[str, str] = {}
+    mode: str = ""
+    team: int = 0
 
 
 class TicketKeys(msgspec.Struct, frozen=True):
@@ -40,6 +55,38 @@ class TicketKeys(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"TicketKeys({', '.join(sorted(self.keys))}; current {self.current})"
+
+
+class Admissions:
+    """Which tickets this shard has let in: a ticket is good once.
+
+    A ticket that expires is forgotten: it is refused for its age from then on. So this holds as many as were let in
+    during the life of a ticket, and no more.
+    """
+
+    def __init__(self) -> None:
+        self._admitted: dict[str, float] = {}  # in the order in which they were let in
+
+    def __len__(self) -> int:
+        return len(self._admitted)
+
+    def admit(self, ticket: Ticket, now_s: float) -> None:
+        """Takes a verified ticket.
+
+        Raises:
+            BadTicket: it was used before.
+        """
+        for ticket_id, expires_at_s in list(self._admitted.items()):
+            if expires_at_s > now_s:
+                break
+            del self._admitted[ticket_id]
+        if ticket.ticket_id in self._admitted:
+            raise BadTicket("it was used before")
+        self._admitted[ticket.ticket_id] = ticket.expires_at_s
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """It did not come to a seat after all, through no fault of the player: the ticket is good again."""
+        self._admitted.pop(ticket.ticket_id, None)
 
 
 def sign(ticket: Ticket, keys: TicketKeys) -> str:

@@ -41,6 +41,8 @@ class ErrorCode(enum.IntEnum):
     ALREADY_CONNECTED = 16
     RESYNC = 17
     COMMAND_TOO_OLD = 18
+    ROOM_LOCKED = 19
+    NO_SUCH_MODE = 20
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:
@@ -92,12 +94,18 @@ class Hello(Message, frozen=True):
 
 
 class Join(Message, frozen=True):
-    """Take a seat: by ticket, else by name, else in any open room of the type."""
+    """Take a seat: by ticket, else by id, else by code, else by name, else in any open room of the type."""
 
     room_type: str = ""
     room_name: str = ""
     ticket: str = ""
     options: bytes = b""
+    room_id: str = ""
+    code: str = ""
+    is_private: bool = False
+    labels: bytes = b""
+    party: str = ""
+    party_size: U8 = 0
 
 
 class Leave(Message, frozen=True):
@@ -140,6 +148,10 @@ class MatchRequest(Message, frozen=True):
 
     mode: str = ""
     options: bytes = b""
+    party: str = ""
+    party_size: U8 = 0
+    latencies: bytes = b""
+    labels: bytes = b""
 
 
 class MatchCancel(Message, frozen=True):
@@ -219,6 +231,8 @@ class Joined(Message, frozen=True):
     tick: U32 = 0
     entity: U32 = 0
     description: StateDescription = StateDescription()
+    room_code: str = ""
+    team: U8 = 0
 
 
 class Left(Message, frozen=True):
@@ -254,7 +268,7 @@ class Pong(Message, frozen=True):
 
 
 class Redirect(Message, frozen=True):
-    """The room lives on another shard: connect to `url` and Join with `ticket`."""
+    """The room lives on another shard: connect to `url` and Join with `ticket`; without a `url` it is here."""
 
     url: str = ""
     ticket: str = ""
@@ -268,6 +282,9 @@ class MatchStatus(Message, frozen=True):
     state: QueueState = QueueState.WAITING
     position: U32 = 0
     estimate_ms: U32 = 0
+    mode: str = ""
+    reason: str = ""
+    waiting_for: U8 = 0
 
 
 class Error(Message, frozen=True):

@@ -11,7 +11,9 @@
     │   ├── OutOfOrder            a message that its state does not allow (Input before Joined)
     │   ├── RateLimited           too much, too fast
     │   ├── NoSuchRoomType        Join for a type this build does not host
-    │   └── NoSuchRoom            Join with a ticket for a room that is not here
+    │   ├── NoSuchRoom            no room of that id or code, or the ticket's is not here
+    │   ├── NoSuchMode            MatchRequest for a mode that this build does not have
+    │   └── RoomLocked            the room asked for takes nobody in
     └── ServerError               ours, or our stores'
         ├── RoomFull              no seat left in the room asked for
         ├── RoomClosed            the room ended, or its code raised
@@ -112,6 +114,18 @@ class NoSuchRoom(PeerError):
     retryable = True
 
 
+class NoSuchMode(PeerError):
+    """A MatchRequest for a mode that this build does not have."""
+
+    code = "NO_SUCH_MODE"
+
+
+class RoomLocked(PeerError):
+    """The room asked for takes nobody in (any more)."""
+
+    code = "ROOM_LOCKED"
+
+
 class ServerError(TickwireError):
     """Our fault, or that of a store we depend on."""
 
@@ -140,9 +154,17 @@ class Unavailable(ServerError):
 
 
 class StaleEpoch(ServerError):
-    """Another shard has owned this room since; the write was refused."""
+    """Another shard has owned this room since; the write was refused.
+
+    Args:
+        newest: the epoch that refused it; 0 when it is not known.
+    """
 
     code = "STALE_EPOCH"
+
+    def __init__(self, message: str, *, newest: int = 0) -> None:
+        super().__init__(message)
+        self.newest = newest
 
 
 class Internal(ServerError):

@@ -1,11 +1,11 @@
 """Finds a room for a session: the matchmaker says where, this shard makes the room or redirects.
 
 One Join, followed:
-    ticket   verified here, without asking Redis: the room must be on this shard
-    else     the matchmaker places the player (atomic, in Redis) and holds a seat for a while
+    ticket   verified here, without asking Redis, and let in once; the room is made if it is not yet running
+    else     the matchmaker places the player (atomic, in Redis): a seat here, or one that is held elsewhere
     then     here: the room is made if it is not yet running, durable ones from the store under their epoch;
              elsewhere: a Redirect with a signed ticket
-    last     the reservation becomes a seat, and the player is in
+    last     the player is in; a ticket's seat is told to the directory in the background
 
 Two joins may want the same new room at once: it is made once, the second waits for the first.
 """
@@ -13,26 +13,54 @@ Two joins may want the same new room at once: it is made once, the second waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from matchmaking import BadTicket, Matchmaker, MatchmakingError, Placement, Ticket, TicketKeys, sign, verify
+from matchmaking import (
+    Admissions,
+    BadRequest,
+    BadTicket,
+    Matchmaker,
+    MatchmakerUnavailable,
+    MatchmakingError,
+    Party,
+    Placement,
+    PlaceRequest,
+    RoomNotFound,
+    StaleLease,
+    Ticket,
+    TicketKeys,
+    sign,
+    verify,
+)
 from matchmaking import RoomFull as NoSeatLeft
+from matchmaking import RoomLocked as NobodyGoesIn
 from schemas.messages import Join, Redirect
-from server.errors import Malformed, NoSuchRoom, RoomFull, TickwireError, Unauthorized, Unavailable
+from server.errors import (
+    Malformed,
+    NoSuchRoom,
+    RoomFull,
+    RoomLocked,
+    StaleEpoch,
+    TickwireError,
+    Unauthorized,
+    Unavailable,
+)
+from server.leasing import Leaseholder
 from server.rooms.host import RoomHost
 from server.rooms.ports import Subscriber
 from server.rooms.seat import Seat
-from server.rooms.simulation import RoomState
+from server.rooms.simulation import RoomState, Simulation
 from server.saving import Saver
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
-TICKET_S = 15.0
-"""How long a Redirect's ticket is good: as long as the seat is held for it."""
+CLOCKS_APART_S = 2.0
+"""Tickets expire so long before the seats that they are for: two shards' clocks may differ."""
 ROOM_NAME_CHARACTERS_MAX = 64
 
 
@@ -41,131 +69,222 @@ class RoomPlacer:
 
     Args:
         shard_id: this shard.
+        region: where it is.
         host: its rooms.
         matchmaker: who says where.
+        leaseholder: tells the directory of seats.
         saver: durable rooms are loaded from and written to it.
         keys: for tickets.
         now_s: UTC, seconds since 1970.
-        on_unseated: told of a room and a player whose seat is to be given back.
     """
 
     def __init__(
         self,
         *,
         shard_id: str,
+        region: str,
         host: RoomHost,
         matchmaker: Matchmaker,
+        leaseholder: Leaseholder,
         saver: Saver,
         keys: TicketKeys,
         now_s: Callable[[], float],
-        on_unseated: Callable[[str, str], None],
     ) -> None:
         self.is_draining = False
+        self.admissions = Admissions()
         self._shard_id = shard_id
+        self._region = region
         self._host = host
         self._matchmaker = matchmaker
+        self._leaseholder = leaseholder
         self._saver = saver
         self._keys = keys
         self._now_s = now_s
-        self._on_unseated = on_unseated
         self._making: dict[str, asyncio.Lock] = {}
+        self._ended: dict[str, float] = {}  # rooms that have ended here -> when no ticket for them is good any more
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `server.rooms.ports.Placer.place`."""
         if self.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
-        options = _options(join.options)
+        options = decode_map(join.options, dict[str, Any], "options")
         try:
             if join.ticket:
                 return await self._seat_by_ticket(subscriber, join.ticket, options)
-            return await self._seat_by_type(subscriber, join, options)
-        except NoSeatLeft as error:
-            raise RoomFull(str(error), retry_after_ms=1000) from error
+            return await self._seat_by_wish(subscriber, join, options)
         except MatchmakingError as error:
-            raise Unavailable(f"the matchmaker does not answer: {error}", retry_after_ms=1000) from error
+            raise told(error) from error
 
-    async def _seat_by_type(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
-        room_class = self._host.type_of(join.room_type)
-        if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:
-            raise Malformed(f"a room's name has at most {ROOM_NAME_CHARACTERS_MAX} characters")
-        placement = await self._matchmaker.place(
-            room_type=join.room_type,
-            player_id=subscriber.player_id,
-            shard_id=self._shard_id,
-            seats=room_class.seats,
-            name=join.room_name or None,
-        )
+    def redirect(self, ticket: Ticket, url: str) -> Redirect:
+        """What sends a player to a seat that is held for it."""
+        is_here = ticket.shard_id == self._shard_id
+        return Redirect("" if is_here else url, sign(ticket, self._keys), ticket.room_type, ticket.name)
+
+    def ticket_expires_s(self) -> float:
+        """When a ticket ends that is signed now: before its reservation does."""
+        return self._now_s() + self._matchmaker.ttls.reservation_ms / 1000 - CLOCKS_APART_S
+
+    def room_closed(self, simulation: Simulation) -> None:
+        """A room has ended here: tickets for it are not good any more, and do not make it again."""
+        now = self._now_s()
+        self._ended = {room_id: until for room_id, until in self._ended.items() if until > now}
+        self._ended[simulation.room.room_id] = now + self._matchmaker.ttls.reservation_ms / 1000
+
+    # -- by wish --------------------------------------------------------------------------------------------
+
+    async def _seat_by_wish(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
+        placement = await self._matchmaker.places.place(self._wanted(subscriber, join))
         if placement.shard_id != self._shard_id:
-            return self._redirect(placement, subscriber.player_id)
+            return self.redirect(self._ticket(placement, subscriber), placement.url)
         try:
-            await self._make_sure(placement, options)
-            return await self._seat(placement.room_id, placement.epoch, subscriber, subscriber.player_id, options)
+            simulation = await self._make_sure(self._ticket(placement, subscriber), options)
+            return self._seat(simulation, subscriber, subscriber.player_id, options, team=0)
         except (TickwireError, MatchmakingError):
-            self._on_unseated(placement.room_id, subscriber.player_id)
+            self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
             raise
 
-    def _redirect(self, placement: Placement, player_id: str) -> Redirect:
-        ticket = Ticket(
+    def _wanted(self, subscriber: Subscriber, join: Join) -> PlaceRequest:
+        if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:
+            raise Malformed(f"a room's name has at most {ROOM_NAME_CHARACTERS_MAX} characters")
+        return PlaceRequest(
+            room_type=join.room_type,
+            players=(subscriber.player_id,),
+            shard_id=self._shard_id,
+            region=self._region,
+            seats=self._host.type_of(join.room_type).seats,
+            labels=decode_map(join.labels, dict[str, str], "labels"),
+            name=join.room_name or None,
+            room_id=join.room_id or None,
+            code=join.code or None,
+            is_private=join.is_private,
+            party=Party(join.party, join.party_size) if join.party else None,
+            seat_here=True,
+        )
+
+    def _ticket(self, placement: Placement, subscriber: Subscriber) -> Ticket:
+        return Ticket(
             room_id=placement.room_id,
-            player_id=player_id,
+            player_id=subscriber.player_id,
             shard_id=placement.shard_id,
             epoch=placement.epoch,
-            expires_at_s=self._now_s() + TICKET_S,
+            expires_at_s=self.ticket_expires_s(),
+            is_guest=subscriber.is_guest,
+            room_type=placement.room_type,
+            name=placement.name,
+            code=placement.code,
+            labels=placement.labels,
         )
-        text = sign(ticket, self._keys)
-        return Redirect(placement.url, text, placement.room_type, placement.name or "")
+
+    # -- by ticket ------------------------------------------------------------------------------------------
 
     async def _seat_by_ticket(self, subscriber: Subscriber, text: str, options: dict[str, Any]) -> Seat:
-        try:
-            ticket = verify(text, self._keys, self._now_s())
-        except BadTicket as error:
-            raise Unauthorized(f"the ticket is not good: {error}") from error
-        simulation = self._host.get(ticket.room_id)
-        if ticket.shard_id != self._shard_id or simulation is None or simulation.epoch != ticket.epoch:
+        ticket = verify(text, self._keys, self._now_s())
+        if ticket.is_guest != subscriber.is_guest:
+            raise BadTicket("it is for another player")
+        if not ticket.is_guest and ticket.player_id != subscriber.player_id:
+            raise BadTicket("it is for another player")
+        if ticket.shard_id != self._shard_id or ticket.room_id in self._ended:
             raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
-        return await self._seat(ticket.room_id, ticket.epoch, subscriber, ticket.player_id, options)
+        self.admissions.admit(ticket, self._now_s())
+        try:
+            simulation = await self._make_sure(ticket, options)
+            if simulation.epoch != ticket.epoch:
+                raise NoSuchRoom("the ticket's room has had another owner since: join by type or name")
+            seat = self._seat(simulation, subscriber, ticket.player_id, options, team=ticket.team)
+        except BaseException:
+            self.admissions.withdraw(ticket)
+            raise
+        self._leaseholder.seated(seat, simulation.epoch)
+        return seat
 
-    async def _seat(
-        self, room_id: str, epoch: int, subscriber: Subscriber, player_id: str, options: dict[str, Any]
+    # -- both -----------------------------------------------------------------------------------------------
+
+    def _seat(
+        self,
+        simulation: Simulation,
+        subscriber: Subscriber,
+        player_id: str,
+        options: Mapping[str, Any],
+        *,
+        team: int,
     ) -> Seat:
-        await self._matchmaker.seat(room_id, player_id, epoch)
-        return self._host.seat(
-            room_id,
-            subscriber,
-            player_id,
-            options,
-            lambda seat: self._on_unseated(seat.room_id, seat.player_id),
-        )
+        def on_ended(seat: Seat) -> None:
+            self._leaseholder.unseated(seat.room_id, seat.player_id, simulation.epoch)
 
-    async def _make_sure(self, placement: Placement, options: dict[str, Any]) -> None:
-        """The placement's room runs here when this returns; made once, whoever asks at the same time."""
-        room_id = placement.room_id
+        return self._host.seat(simulation.room.room_id, subscriber, player_id, options, on_ended, team=team)
+
+    async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
+        """The ticket's room, which runs here from now on; made once, whoever asks at the same time."""
+        room_id = ticket.room_id
+        simulation = self._host.get(room_id)
+        if simulation is not None:
+            return simulation
         async with self._making.setdefault(room_id, asyncio.Lock()):
             try:
-                if self._host.get(room_id) is None:
-                    await self._make(placement, options)
+                return self._host.get(room_id) or await self._make(ticket, options)
             finally:
                 self._making.pop(room_id, None)
 
-    async def _make(self, placement: Placement, options: dict[str, Any]) -> None:
-        room_class = self._host.type_of(placement.room_type)
+    async def _make(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
+        room_class = self._host.type_of(ticket.room_type)
         saved: RoomState | None = None
-        if room_class.durable and placement.name:
-            saved = await self._saver.claim(placement.room_type, placement.name, placement.epoch)
-        self._host.create(
-            room_id=placement.room_id,
-            room_type=placement.room_type,
-            name=placement.name or "",
-            epoch=placement.epoch,
+        epoch = ticket.epoch
+        if room_class.durable and ticket.name:
+            saved, epoch = await self._claim(ticket)
+        return self._host.create(
+            room_id=ticket.room_id,
+            room_type=ticket.room_type,
+            name=ticket.name,
+            epoch=epoch,
             options=options,
             saved=saved,
+            code=ticket.code,
+            labels=ticket.labels,
+            mode=ticket.mode,
         )
 
+    async def _claim(self, ticket: Ticket) -> tuple[RoomState | None, int]:
+        """The saved state and the epoch under which it is ours."""
+        try:
+            return await self._saver.claim(ticket.room_type, ticket.name, ticket.epoch), ticket.epoch
+        except StaleEpoch as error:
+            # Redis says that the room is ours, and the store knows a greater epoch: Redis was emptied since, and
+            # counts from the beginning. If it is ours still, it gets an epoch that is above; else this raises.
+            log.warning("epoch_behind_store", room_id=ticket.room_id, epoch=ticket.epoch, newest=error.newest)
+            epoch = await self._matchmaker.leases.raise_epoch(
+                ticket.room_id, shard_id=self._shard_id, epoch=ticket.epoch, above=error.newest
+            )
+            return await self._saver.claim(ticket.room_type, ticket.name, epoch), epoch
 
-def _options(data: bytes) -> dict[str, Any]:
-    if not data:
-        return {}
+
+def decode_map(data: bytes, kind: type[T], what: str) -> T:
+    """A msgpack map that a client has sent; an empty one for no bytes.
+
+    Raises:
+        Malformed: it is none.
+    """
     try:
-        return msgspec.msgpack.decode(data, type=dict[str, Any])
+        return msgspec.msgpack.decode(data or b"\x80", type=kind)
     except msgspec.DecodeError as error:
-        raise Malformed("a Join's options are not a msgpack map") from error
+        raise Malformed(f"the {what} are not a msgpack map as it should be") from error
+
+
+def told(error: MatchmakingError) -> TickwireError:
+    """What the matchmaker raised, as a client is told of it."""
+    match error:
+        case NoSeatLeft():
+            return RoomFull(str(error), retry_after_ms=1000)
+        case NobodyGoesIn():
+            return RoomLocked(str(error))
+        case RoomNotFound():
+            return NoSuchRoom(str(error))
+        case StaleLease():
+            return NoSuchRoom("the room has another owner since: join again", retry_after_ms=500)
+        case BadTicket():
+            return Unauthorized(f"the ticket is not good: {error}")
+        case BadRequest():
+            return Malformed(str(error))
+        case MatchmakerUnavailable():
+            return Unavailable(f"no room can be found now: {error}", retry_after_ms=error.retry_after_ms)
+        case _:
+            return Unavailable(f"no room can be found now: {error}", retry_after_ms=1000)

@@ -1,11 +1,11 @@
 """A shard: the composition root, the only place that knows all parts.
 
     start   the ports are opened, not ready; then the stores are waited for, with back-off; then ready
-    upkeep  once a second: heartbeat, leases renewed, durable rooms handed to the store, metrics
+    upkeep  once a second: the directory kept (server/leasing.py), durable rooms handed to the store
     stop    not ready; joins refused; rooms closed and saved; players told Goodbye; the directory left; stores flushed
 
-Redis away: rooms tick on, joins get a retryable Error, leases are renewed when it is back. A room whose lease
-another shard has taken meanwhile is closed here. MongoDB away: rooms tick on, saves wait and drain by themselves.
+Redis away: rooms tick on, joins get a retryable Error, leases are renewed when it is back. MongoDB
+away: rooms tick on, saves wait and drain by themselves.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import importlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
+import msgspec
 import structlog
 
-from matchmaking import Lease, Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys, Ttls
+from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys, Ttls
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.config import Settings
@@ -29,6 +30,7 @@ from server.edge.auth import authenticator_of
 from server.edge.certificates import Certificates
 from server.edge.listener import Listener
 from server.errors import ConfigError, Unavailable
+from server.leasing import Leaseholder
 from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
@@ -43,7 +45,6 @@ log = structlog.get_logger(__name__)
 
 UPKEEP_INTERVAL_S = 1.0
 RETRY_S_MAX = 5.0
-CALLS_MAX = 10_000
 GC_THRESHOLD = (20_000, 50, 100)
 """The collector looks this seldom: what a tick makes has no cycles, and looking at all of it costs milliseconds."""
 
@@ -74,21 +75,26 @@ class Shard:
         self._store = Store(settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s)
         self._write_behind = WriteBehind(self._store.worlds, on_fenced=close_fenced(self.host), now_s=time.monotonic)
         self._saver = Saver(self._store.worlds, self._write_behind)
+        self._leaseholder = Leaseholder(
+            ShardInfo(self.shard_id, "", __version__, settings.region, room_types=tuple(self.host.room_types)),
+            self._matchmaker,
+            self.host,
+            wait_saved=self._saver.wait_saved,
+            now_s=time.monotonic,
+        )
         self.placer = RoomPlacer(
             shard_id=self.shard_id,
+            region=settings.region,
             host=self.host,
             matchmaker=self._matchmaker,
+            leaseholder=self._leaseholder,
             saver=self._saver,
             keys=ticket_keys(settings),
             now_s=time.time,
-            on_unseated=self._unseated,
         )
         self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
         self.operations = OperationsServer(self._scrape, self.health, self.host.describe, self.host.bytes_of)
-        self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(CALLS_MAX)
         self._tasks: list[asyncio.Task[None]] = []
-        self._releasing: dict[str, tuple[asyncio.Task[None], Lease]] = {}
-        self._is_registered = False
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
 
@@ -115,13 +121,14 @@ class Shard:
         except ConfigError:
             await self.listener.close(_goodbye("the server cannot start"), deadline_s=0)
             raise
+        self._leaseholder.shard = msgspec.structs.replace(self._leaseholder.shard, url=self.url)
         self.health.block("redis", "Redis has not answered yet")
         self.health.block("mongo", "MongoDB has not answered yet")
         self.health.clear("starting")
         for name, work in (
             ("upkeep", self._upkeep()),
             ("write-behind", self._write_behind.run()),
-            ("directory calls", self._make_calls()),
+            ("directory calls", self._leaseholder.make_calls()),
             ("watch mongo", self._watch_mongo()),
         ):
             task = asyncio.create_task(work, name=name)
@@ -141,16 +148,12 @@ class Shard:
         self.host.close_all(reason)
         await self.listener.close(_goodbye(reason), deadline_s=self.settings.shutdown_s / 3)
         is_flushed = await self._write_behind.flush(self.settings.shutdown_s / 3)
-        releasing = [task for task, _ in self._releasing.values()]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.shutdown_s / 3):
-                await asyncio.gather(*releasing)
-                await self._calls.join()
-        for task in [*self._tasks, *releasing]:
+        await self._leaseholder.settle(self.settings.shutdown_s / 3)
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *releasing, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(MatchmakerUnavailable):
-            await self._matchmaker.deregister(self.shard_id)
+            await self._leaseholder.leave()
         await self.operations.stop()
         await self._matchmaker.aclose()
         self._store.close()
@@ -166,30 +169,14 @@ class Shard:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
                 self._saver.save_changed(self.host)
-                await self._keep_directory()
+                await self._leaseholder.beat(self._tick_share)
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
             except MatchmakerUnavailable as error:
                 self.health.block("redis", str(error))
                 log.warning("redis_unavailable", error=str(error), retry_s=round(pause_s, 2))
-                self._is_registered = False
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
             await asyncio.sleep(pause_s)
-
-    async def _keep_directory(self) -> None:
-        players = sum(len(simulation.seats) for simulation in self.host)
-        if not self._is_registered:
-            await self._matchmaker.register(ShardInfo(self.shard_id, self.url, __version__, self.settings.region))
-            self._is_registered = True
-        self._is_registered = await self._matchmaker.heartbeat(
-            self.shard_id, load=self._tick_share, players=players, rooms=len(self.host)
-        )
-        leases = [lease_of(simulation) for simulation in self.host]
-        leases += [lease for _, lease in self._releasing.values()]
-        lost = await self._matchmaker.renew(leases, self.shard_id)
-        for room_id in lost:
-            log.warning("lease_lost", room_id=room_id)
-            self.host.close(room_id, "another shard owns the room now")
 
     async def _watch_mongo(self) -> None:
         pause_s = UPKEEP_INTERVAL_S
@@ -209,44 +196,11 @@ class Shard:
         self._tick_share = (tick_seconds - self._tick_seconds_seen) / max(elapsed_s, 1e-3)
         self._tick_seconds_seen = tick_seconds
 
-    # -- rooms that end, seats that are given up ------------------------------------------------------------
-
     def _room_closed(self, simulation: Simulation, reason: str) -> None:
         self._saver.save(simulation, is_last=True)
         self._saver.forget(simulation.room.room_id)
-        task = asyncio.create_task(self._release(simulation), name=f"release {simulation.room.room_id}")
-        self._releasing[simulation.room.room_id] = (task, lease_of(simulation))
-        task.add_done_callback(lambda done: self._released(simulation.room.room_id, done))
-
-    async def _release(self, simulation: Simulation) -> None:
-        """Lets go of a room's lease, but only when its last state is written: whoever has it next reads that."""
-        await self._saver.wait_saved(simulation)
-        try:
-            await self._matchmaker.release(lease_of(simulation), self.shard_id)
-        except MatchmakerUnavailable as error:
-            log.warning("lease_not_released", room_id=simulation.room.room_id, error=str(error))  # it runs out
-
-    def _released(self, room_id: str, task: asyncio.Task[None]) -> None:
-        del self._releasing[room_id]
-        _log_if_it_failed(task)
-
-    def _unseated(self, room_id: str, player_id: str) -> None:
-        self._later(lambda: self._matchmaker.unseat(room_id, player_id))
-
-    def _later(self, call: Callable[[], Awaitable[None]]) -> None:
-        # Lost calls do no harm: a renewed lease says who is seated, and what is not renewed runs out.
-        with suppress(asyncio.QueueFull):
-            self._calls.put_nowait(call)
-
-    async def _make_calls(self) -> None:
-        while True:
-            call = await self._calls.get()
-            try:
-                await call()
-            except MatchmakerUnavailable as error:
-                log.warning("directory_call_lost", error=str(error))
-            finally:
-                self._calls.task_done()
+        self._leaseholder.room_closed(simulation)
+        self.placer.room_closed(simulation)
 
     # -- metrics --------------------------------------------------------------------------------------------
 
@@ -300,12 +254,6 @@ class Shard:
         metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
         metrics.count_fields_to("clamped_values", rooms.clamped)
         return metrics.exposition()
-
-
-def lease_of(simulation: Simulation) -> Lease:
-    """What the matchmaker must know of a room that runs here."""
-    room = simulation.room
-    return Lease(room.room_id, room.room_type, room.name or None, simulation.epoch, room.seats, tuple(room.players))
 
 
 def room_types(modules: list[str]) -> Mapping[str, type[Room]]:

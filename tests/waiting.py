@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from client.aio import Client, RefusedError
 from schemas.messages import Joined
 
 
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, what: str = "") -> None:
-    """Returns once `condition()` holds.
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = ""
+) -> None:
+    """Returns once `condition()` holds, which may be a coroutine.
 
     Raises:
         AssertionError: it does not within the deadline.
     """
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while True:
+        holds = condition()
+        if await holds if inspect.isawaitable(holds) else holds:
+            return
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
         await asyncio.sleep(0.01)

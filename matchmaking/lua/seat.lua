@@ -1,19 +1,18 @@
--- A reservation becomes a seat; one that has just run out does so too while a seat is free.
--- KEYS  1 the room (hash)   2 its seats (sorted set)
--- ARGV  1 player id   2 epoch
--- Result  "ok", "full" or "stale"
+-- A shard has seated a player, or a player has left: its word, which Redis takes down. After rooms.lua.
+-- KEYS  1 the slot
+-- ARGV  2 {room_id, player_id, shard_id, epoch, is_seated, lease_ms}
+-- Result  {status = "ok"}, or "stale" when the room has another owner or is gone; nothing has changed then
 
-local room = redis.call('HMGET', KEYS[1], 'epoch', 'seats')
-if not room[1] or room[1] ~= ARGV[2] then
-  return 'stale'
+local room = room_of(asked.room_id)
+if not is_ours(room, asked.shard_id, asked.epoch) then
+  return answer({status = 'stale'})
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-if not redis.call('ZSCORE', KEYS[2], ARGV[1]) and redis.call('ZCARD', KEYS[2]) >= tonumber(room[2]) then
-  return 'full'
+local seats = key('seats', room.id)
+if asked.is_seated then
+  redis.call('ZADD', seats, SEATED + now, asked.player_id)
+  redis.call('PEXPIRE', seats, asked.lease_ms * 2)
+else
+  redis.call('ZREM', seats, asked.player_id)
 end
-redis.call('ZADD', KEYS[2], 1e15 + now, ARGV[1])
-local ttl = redis.call('PTTL', KEYS[1])
-redis.call('PEXPIRE', KEYS[2], math.max(ttl, 1000) * 2)
-return 'ok'
+index(room)
+return answer({status = 'ok'})

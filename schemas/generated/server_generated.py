@@ -27,6 +27,8 @@ class ErrorCode(object):
     ALREADY_CONNECTED = 16
     RESYNC = 17
     COMMAND_TOO_OLD = 18
+    ROOM_LOCKED = 19
+    NO_SUCH_MODE = 20
 
 
 class FieldKind(object):
@@ -523,7 +525,21 @@ class Joined(object):
             return obj
         return None
 
-def JoinedStart(builder): builder.StartObject(7)
+    # Joined
+    def RoomCode(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(18))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Joined
+    def Team(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(20))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def JoinedStart(builder): builder.StartObject(9)
 def JoinedAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
 def JoinedAddRoomType(builder, roomType): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(roomType), 0)
 def JoinedAddRoomName(builder, roomName): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(roomName), 0)
@@ -531,6 +547,8 @@ def JoinedAddTickRateHz(builder, tickRateHz): builder.PrependFloat32Slot(3, tick
 def JoinedAddTick(builder, tick): builder.PrependUint32Slot(4, tick, 0)
 def JoinedAddEntity(builder, entity): builder.PrependUint32Slot(5, entity, 0)
 def JoinedAddDescription(builder, description): builder.PrependUOffsetTRelativeSlot(6, flatbuffers.number_types.UOffsetTFlags.py_type(description), 0)
+def JoinedAddRoomCode(builder, roomCode): builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(roomCode), 0)
+def JoinedAddTeam(builder, team): builder.PrependUint8Slot(8, team, 0)
 def JoinedEnd(builder): return builder.EndObject()
 
 
@@ -816,6 +834,7 @@ def RedirectAddRoomName(builder, roomName): builder.PrependUOffsetTRelativeSlot(
 def RedirectEnd(builder): return builder.EndObject()
 
 
+# Where a player stands in the queue. After FOUND a Redirect follows.
 class MatchStatus(object):
     __slots__ = ['_tab']
 
@@ -855,10 +874,34 @@ class MatchStatus(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
-def MatchStatusStart(builder): builder.StartObject(3)
+    # MatchStatus
+    def Mode(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # MatchStatus
+    def Reason(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # MatchStatus
+    def WaitingFor(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def MatchStatusStart(builder): builder.StartObject(6)
 def MatchStatusAddState(builder, state): builder.PrependUint8Slot(0, state, 0)
 def MatchStatusAddPosition(builder, position): builder.PrependUint32Slot(1, position, 0)
 def MatchStatusAddEstimateMs(builder, estimateMs): builder.PrependUint32Slot(2, estimateMs, 0)
+def MatchStatusAddMode(builder, mode): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(mode), 0)
+def MatchStatusAddReason(builder, reason): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(reason), 0)
+def MatchStatusAddWaitingFor(builder, waitingFor): builder.PrependUint8Slot(5, waitingFor, 0)
 def MatchStatusEnd(builder): return builder.EndObject()
 
 

@@ -127,8 +127,15 @@ class RoomHost:
         epoch: int,
         options: Mapping[str, Any],
         saved: RoomState | None,
+        code: str = "",
+        labels: Mapping[str, str] | None = None,
+        mode: str = "",
     ) -> Simulation:
         """Makes a room and starts its ticks.
+
+        Args:
+            code: opens it, when it is private.
+            labels, mode: what it is made for.
 
         Raises:
             NoSuchRoomType: this build does not host it.
@@ -146,6 +153,9 @@ class RoomHost:
             counters=self.counters,
             options=options,
             saved=saved,
+            code=code,
+            labels=labels,
+            mode=mode,
         )
         self._rooms[room_id] = simulation
         self._beat_for(simulation).add(simulation)
@@ -166,6 +176,8 @@ class RoomHost:
         player_id: str,
         options: Mapping[str, Any],
         on_ended: SeatEnded,
+        *,
+        team: int = 0,
     ) -> Seat:
         """Seats a player in a room that is here; `Joined` is sent.
 
@@ -176,7 +188,7 @@ class RoomHost:
         simulation = self.get(room_id)
         if simulation is None:
             raise NoSuchRoom("the room has ended")
-        return simulation.seat(subscriber, player_id, options, on_ended)
+        return simulation.seat(subscriber, player_id, options, on_ended, team=team)
 
     def close(self, room_id: str, reason: str) -> None:
         """Ends a room. Idempotent."""

@@ -49,6 +49,11 @@ class Subscriber(Protocol):
         ...
 
     @property
+    def is_guest(self) -> bool:
+        """Whether its player id is good for this session alone."""
+        ...
+
+    @property
     def schema_version(self) -> int:
         """What its client speaks."""
         ...

@@ -16,9 +16,10 @@ A hook must not block. An exception that leaves a hook is contained: see server/
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -32,6 +33,9 @@ from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
 from server.rooms.inputs import Inputs
 
+Access = Literal["open", "locked", "private"]
+LABELS_MAX = 8
+LABEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 CHECKSUM_TICKS_MAX = 200
 """Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
 
@@ -48,6 +52,7 @@ class Player:
         is_connected: whether its connection stands; a lost one may come back.
         data: whatever the game wants to keep with the player.
         watched: the channels that it is told of, beside those of the room's grid.
+        team: in a match, from 1; 0 where there are no teams.
     """
 
     def __init__(
@@ -57,8 +62,10 @@ class Player:
         *,
         interest_changed: Callable[[], None] = lambda: None,
         open_channel: Callable[[], int] = lambda: NOBODY,
+        team: int = 0,
     ) -> None:
         self.id = id
+        self.team = team
         self.is_connected = True
         self.data: dict[str, Any] = {}
         self.watched: frozenset[int] = frozenset((EVERYONE,))
@@ -137,6 +144,10 @@ class Room:
         tick: the number of the running tick, from 1.
         random: the room's own random numbers.
         players: who is in it, by player id.
+        access: "open"; "locked": nobody new comes in; "private": only by its code.
+        code: opens a private room.
+        labels: what it is like; a Join may ask for rooms with some of them.
+        mode: of the match that it was made for; empty for other rooms.
     """
 
     room_type: ClassVar[str] = ""
@@ -172,6 +183,10 @@ class Room:
         self.tick = 0
         self.random = np.random.default_rng(seed)
         self.players: dict[str, Player] = {}
+        self.access: Access = "open"
+        self.code = ""
+        self.labels: Mapping[str, str] = {}
+        self.mode = ""
         self.entity_ids = EntityIds()
         self.next_channel = NOBODY - 1
         self._closed_channels: list[int] = []
@@ -224,6 +239,28 @@ class Room:
         """The tables have been filled from a save; `saved` is what `save` gave. Nobody is in the room yet."""
 
     # -- for the game to call -------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Nobody new comes in from now on; whoever has a seat, or holds one, stays welcome. Idempotent."""
+        self.access = "locked"
+
+    def unlock(self) -> None:
+        """Takes `lock` back: the room is private if it has a code, else open. Idempotent."""
+        self.access = "private" if self.code else "open"
+
+    def label(self, **labels: str) -> None:
+        """Says what the room is like, beside what was said before; an empty text takes a label away.
+
+        Raises:
+            ValueError: there are too many, or one holds other signs than A-Z a-z 0-9 _ . -
+        """
+        for word in (*labels, *labels.values()):
+            if word and not LABEL.fullmatch(word):
+                raise ValueError(f"a label has 1 to 64 of A-Z a-z 0-9 _ . -, not {word[:80]!r}")
+        merged = {name: value for name, value in {**self.labels, **labels}.items() if value}
+        if len(merged) > LABELS_MAX:
+            raise ValueError(f"at most {LABELS_MAX} labels, not {len(merged)}")
+        self.labels = merged
 
     def broadcast(self, name: str, payload: Any = None) -> None:
         """Sends an event to everybody in the room; encoded once."""

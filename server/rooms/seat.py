@@ -44,6 +44,7 @@ class Seat:
         subscriber: the session.
         player_id: who plays.
         on_ended: told once when the seat is given up, for whatever reason.
+        team: in a match, from 1.
     """
 
     __slots__ = (
@@ -69,7 +70,9 @@ class Seat:
         "wire",
     )
 
-    def __init__(self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded) -> None:
+    def __init__(
+        self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded, *, team: int = 0
+    ) -> None:
         self.subscriber = subscriber
         # Read once a player and tick: what the subscriber has at hand, without asking it.
         self.wire = subscriber.wire
@@ -80,6 +83,7 @@ class Seat:
             self._push_event,
             interest_changed=self._interest_changed,
             open_channel=simulation.room.open_channel,
+            team=team,
         )
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
         self.interest: Interest = simulation.replication.everyone

@@ -100,7 +100,15 @@ class Simulation:
 
     # -- seats ----------------------------------------------------------------------------------------------
 
-    def seat(self, subscriber: Subscriber, player_id: str, options: Mapping[str, Any], on_ended: SeatEnded) -> Seat:
+    def seat(
+        self,
+        subscriber: Subscriber,
+        player_id: str,
+        options: Mapping[str, Any],
+        on_ended: SeatEnded,
+        *,
+        team: int = 0,
+    ) -> Seat:
         """Seats a player and tells the session `Joined`; state follows with the next tick.
 
         Raises:
@@ -116,7 +124,7 @@ class Simulation:
             raise RoomFull(f"all {self.room.seats} seats are taken")
         if player_id in self.room.players:
             raise RoomFull("the player has a seat in this room already")
-        seat = Seat(self, subscriber, player_id, on_ended)
+        seat = Seat(self, subscriber, player_id, on_ended, team=team)
         self.room.players[player_id] = seat.player
         try:
             with self.contained("on_join"):
@@ -142,6 +150,8 @@ class Simulation:
             tick=room.tick,
             entity=seat.player.entity.id if seat.player.entity else 0,
             description=self._description,
+            room_code=room.code,
+            team=seat.player.team,
         )
 
     def unseat(self, seat: Seat, reason: str) -> None:
@@ -418,6 +428,9 @@ def create(
     counters: RoomCounters,
     options: Mapping[str, Any],
     saved: RoomState | None,
+    code: str = "",
+    labels: Mapping[str, str] | None = None,
+    mode: str = "",
 ) -> Simulation:
     """Makes a room, new or from its saved state.
 
@@ -425,6 +438,8 @@ def create(
         RoomClosed: the game's on_create or restore raised.
     """
     room = room_class(room_id=room_id, name=name, seed=seed)
+    room.code, room.labels, room.mode = code, labels or {}, mode
+    room.unlock()
     simulation = Simulation(room, epoch=epoch, counters=counters)
     try:
         with simulation.contained("on_create" if saved is None else "restore"):

@@ -98,7 +98,7 @@ class Worlds:
             The world as its last owner left it; None when it was never saved.
 
         Raises:
-            StaleEpoch: a newer owner has claimed it.
+            StaleEpoch: a newer owner has claimed it, under the epoch that the error names.
             Unavailable: MongoDB does not answer.
         """
         key = world_key(room_type, name)
@@ -112,7 +112,9 @@ class Worlds:
                 )
             )
         except DuplicateKeyError as error:  # the document is there, under an epoch that the filter refuses
-            raise StaleEpoch(f"world {key} has a newer owner than epoch {epoch}") from error
+            found = await self._call(self._worlds.find_one({"_id": key}, {"epoch": True}))
+            newest = int((found or {}).get("epoch", 0))
+            raise StaleEpoch(f"world {key} has a newer owner than epoch {epoch}", newest=newest) from error
         return _from_document(document)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:

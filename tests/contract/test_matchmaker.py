@@ -4,58 +4,156 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from matchmaking import Lease, Matchmaker, MatchmakerUnavailable, RoomFull, ShardInfo, StaleLease, Ttls
-from server.embedded import free_port
+from matchmaking import (
+    BadRequest,
+    Matchmaker,
+    MatchmakerUnavailable,
+    NoCapacity,
+    Party,
+    Placement,
+    PlaceRequest,
+    RoomFull,
+    RoomLocked,
+    RoomNotFound,
+    RoomRecord,
+    ShardInfo,
+    StaleLease,
+    Ttls,
+)
+from tests.waiting import eventually
+
+TYPES = ("arena", "duel")
+
+
+async def registered(matchmaker: Matchmaker, *shard_ids: str, **about: Any) -> None:
+    for shard_id in shard_ids:
+        await matchmaker.directory.register(ShardInfo(shard_id, f"ws://{shard_id}", "1", room_types=TYPES, **about))
 
 
 @pytest.fixture
 async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
     made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-    await made.register(ShardInfo("a", "ws://a", "1"))
-    await made.register(ShardInfo("b", "ws://b", "1"))
+    await registered(made, "a", "b")
     yield made
     await made.aclose()
 
 
-def short_lived(redis_url: str, namespace: str, **ttls: int) -> Matchmaker:
-    return Matchmaker.from_url(redis_url, namespace=namespace, ttls=Ttls(**ttls))
+@pytest.fixture
+async def hasty(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
+    """Everything lasts for a moment only."""
+    ttls = Ttls(shard_ms=30_000, lease_ms=40, reservation_ms=40)
+    made = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=ttls)
+    await registered(made, "a", "b")
+    yield made
+    await made.aclose()
 
 
-async def test_second_player_joins_the_room_of_the_first(matchmaker: Matchmaker) -> None:
-    first = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=4)
-    second = await matchmaker.place(room_type="arena", player_id="p2", shard_id="a", seats=4)
-    assert first.is_new
-    assert not second.is_new
-    assert second.room_id == first.room_id
-    assert first.epoch == 1
+def wish(player: str, shard: str = "a", seats: int = 4, **wanted: Any) -> PlaceRequest:
+    return PlaceRequest(
+        room_type=wanted.pop("room_type", "arena"), players=(player,), shard_id=shard, seats=seats, **wanted
+    )
 
 
-async def test_a_room_on_the_shard_reached_is_preferred_and_one_elsewhere_beats_a_new_one(
-    matchmaker: Matchmaker,
-) -> None:
-    on_a = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2)
-    from_b = await matchmaker.place(room_type="arena", player_id="p2", shard_id="b", seats=2)
-    assert (from_b.room_id, from_b.url) == (on_a.room_id, "ws://a")
-    on_b = await matchmaker.place(room_type="arena", player_id="p3", shard_id="b", seats=2)
-    assert on_b.is_new, "the room on a is full"
-    await matchmaker.unseat(on_a.room_id, "p1")
-    again = await matchmaker.place(room_type="arena", player_id="p4", shard_id="b", seats=2)
-    assert again.room_id == on_b.room_id, "both have a free seat: the one at hand wins"
+async def place(matchmaker: Matchmaker, player: str, shard: str = "a", seats: int = 4, **wanted: Any) -> Placement:
+    return await matchmaker.places.place(wish(player, shard, seats, **wanted))
 
 
-async def test_a_hundred_joiners_for_ten_seats_get_exactly_ten(matchmaker: Matchmaker) -> None:
+async def tell(matchmaker: Matchmaker, placed: Placement, seats: int = 4, **facts: Any) -> None:
+    record = RoomRecord(placed.room_id, placed.room_type, placed.epoch, seats, placed.name, code=placed.code)
+    await matchmaker.leases.tell(msgspec.structs.replace(record, **facts), placed.shard_id)
+
+
+async def is_known(matchmaker: Matchmaker, placed: Placement) -> bool:
+    renewal = await matchmaker.leases.renew([(placed.room_id, placed.epoch)], placed.shard_id)
+    return not renewal.gone and not renewal.lost
+
+
+# -- placement ----------------------------------------------------------------------------------------------
+
+
+async def test_rooms_fill_up_before_new_ones_open(matchmaker: Matchmaker) -> None:
+    placed = [await place(matchmaker, f"p{number}", "ab"[number % 2]) for number in range(12)]
+    assert [placement.is_new for placement in placed] == [number % 4 == 0 for number in range(12)]
+    assert sorted(Counter(placement.room_id for placement in placed).values()) == [4, 4, 4]
+
+
+async def test_an_open_room_on_the_shard_reached_comes_before_a_fuller_one_elsewhere(matchmaker: Matchmaker) -> None:
+    first = await place(matchmaker, "p1", seats=3)
+    other = "b" if first.shard_id == "a" else "a"
+    await place(matchmaker, "p2", seats=3)
+    await registered(matchmaker, first.shard_id, state="draining")  # a new room can only be on the other one
+    on_other = await place(matchmaker, "p3", other, seats=3)
+    await registered(matchmaker, first.shard_id)
+    assert (on_other.is_new, on_other.shard_id) == (True, other)
+    assert (await place(matchmaker, "p4", other, seats=3)).room_id == on_other.room_id, "one taken, but at hand"
+    assert (await place(matchmaker, "p5", first.shard_id, seats=3)).room_id == first.room_id
+    assert (await place(matchmaker, "p6", first.shard_id, seats=3)).room_id == on_other.room_id, "the last open one"
+
+
+async def test_a_new_room_is_made_on_the_less_loaded_of_two_shards(matchmaker: Matchmaker) -> None:
+    await matchmaker.directory.heartbeat("a", load=0.5, players=10, rooms=5)
+    await matchmaker.directory.heartbeat("b", load=0.2, players=90, rooms=2)
+    assert (await place(matchmaker, "p1", "a", name="one")).shard_id == "b", "load comes before players"
+    await matchmaker.directory.heartbeat("b", load=0.5, players=90, rooms=2)
+    assert (await place(matchmaker, "p1", "b", name="two")).shard_id == "a", "alike in load: fewer players"
+
+
+async def test_a_crowd_between_two_heartbeats_is_spread(matchmaker: Matchmaker) -> None:
+    await registered(matchmaker, "c", "d")
+    placed = [await place(matchmaker, f"p{number}", name=f"room {number}") for number in range(80)]
+    assert min(Counter(placement.shard_id for placement in placed).values()) > 10
+
+
+async def test_no_room_is_made_on_a_shard_that_drains_is_full_or_overloaded(matchmaker: Matchmaker) -> None:
+    await registered(matchmaker, "a", state="draining")
+    assert {(await place(matchmaker, f"p{n}", "a", name=f"{n}")).shard_id for n in range(8)} == {"b"}
+    await matchmaker.directory.heartbeat("b", load=0.9, players=0, rooms=1)
+    with pytest.raises(NoCapacity):
+        await place(matchmaker, "p", "a", name="another")
+    await registered(matchmaker, "b", rooms_max=1)
+    await matchmaker.directory.heartbeat("b", load=0.1, players=0, rooms=1)
+    with pytest.raises(NoCapacity):
+        await place(matchmaker, "p", "a", name="another")
+
+
+async def test_nobody_walks_into_a_room_of_a_shard_that_drains(matchmaker: Matchmaker) -> None:
+    first = await place(matchmaker, "p1")
+    await registered(matchmaker, first.shard_id, state="draining")
+    second = await place(matchmaker, "p2", first.shard_id)
+    assert second.shard_id != first.shard_id
+    assert await matchmaker.directory.rooms("arena") != []
+    await registered(matchmaker, first.shard_id)
+    assert (await place(matchmaker, "p3", first.shard_id)).room_id == first.room_id, "it stays after all"
+
+
+async def test_a_shard_makes_only_the_rooms_that_it_can_host(matchmaker: Matchmaker) -> None:
+    await matchmaker.directory.register(ShardInfo("new", "ws://new", "2", room_types=("chess",)))
+    placed = await place(matchmaker, "p1", "a", room_type="chess")
+    assert placed.shard_id == "new"
+    with pytest.raises(NoCapacity):
+        await place(matchmaker, "p1", "a", room_type="nobody's")
+
+
+async def test_regions_are_worlds_of_their_own(matchmaker: Matchmaker) -> None:
+    await registered(matchmaker, "far", region="asia")
+    here, there = await place(matchmaker, "p1"), await place(matchmaker, "p2", "far", region="asia")
+    assert there.shard_id == "far"
+    assert here.room_id != there.room_id
+    assert [room.room_id for room in await matchmaker.directory.rooms("arena", region="asia")] == [there.room_id]
+
+
+async def test_a_hundred_joiners_for_the_last_ten_seats(matchmaker: Matchmaker) -> None:
     async def join(number: int) -> str:
         try:
-            placed = await matchmaker.place(
-                room_type="arena", player_id=f"p{number}", shard_id="a", seats=10, name="final"
-            )
-            await matchmaker.seat(placed.room_id, f"p{number}", placed.epoch)
+            placed = await place(matchmaker, f"p{number}", "ab"[number % 2], 10, name="final")
         except RoomFull:
             return "full"
         return placed.room_id
@@ -65,128 +163,359 @@ async def test_a_hundred_joiners_for_ten_seats_get_exactly_ten(matchmaker: Match
     assert len(set(results)) == 2
 
 
-async def test_a_hundred_joiners_without_a_name_fill_rooms_and_never_overfill(matchmaker: Matchmaker) -> None:
-    placed = await asyncio.gather(
-        *(matchmaker.place(room_type="duel", player_id=f"p{n}", shard_id="ab"[n % 2], seats=10) for n in range(100))
-    )
-    rooms = [placement.room_id for placement in placed]
-    assert sorted(rooms.count(room) for room in set(rooms)) == [10] * 10
+async def test_a_hundred_joiners_who_do_not_care_get_ten_full_rooms(matchmaker: Matchmaker) -> None:
+    placed = await asyncio.gather(*(place(matchmaker, f"p{n}", "ab"[n % 2], 10) for n in range(100)))
+    assert sorted(Counter(placement.room_id for placement in placed).values()) == [10] * 10
 
 
-async def test_two_joins_by_one_name_at_once_make_one_room(matchmaker: Matchmaker) -> None:
-    first, second = await asyncio.gather(
-        matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=4, name="lobby"),
-        matchmaker.place(room_type="arena", player_id="p2", shard_id="b", seats=4, name="lobby"),
-    )
-    assert first.room_id == second.room_id
-    assert sorted((first.is_new, second.is_new)) == [False, True]
+async def test_two_who_ask_for_one_name_at_once_get_one_room(matchmaker: Matchmaker) -> None:
+    placed = await asyncio.gather(*(place(matchmaker, f"p{n}", "ab"[n % 2], 50, name="lobby") for n in range(40)))
+    assert len({(placement.room_id, placement.shard_id, placement.epoch) for placement in placed}) == 1
+    assert sum(placement.is_new for placement in placed) == 1
 
 
-async def test_an_expired_reservation_gives_the_seat_back(redis_url: str, redis_namespace: str) -> None:
-    matchmaker = short_lived(redis_url, redis_namespace, reservation_ms=30)
-    await matchmaker.register(ShardInfo("a", "ws://a", "1"))
-    await matchmaker.place(room_type="duel", player_id="p1", shard_id="a", seats=1, name="x")
-    deadline = time.monotonic() + 5
-    while True:
+async def test_asking_again_takes_no_second_seat(matchmaker: Matchmaker) -> None:
+    for _ in range(5):
+        await place(matchmaker, "p1", name="lobby", seats=2)
+    await place(matchmaker, "p2", name="lobby", seats=2)
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "p3", name="lobby", seats=2)
+
+
+async def test_labels_choose_among_rooms_and_a_new_room_gets_them(matchmaker: Matchmaker) -> None:
+    ice = await place(matchmaker, "p1", labels={"map": "ice", "mode": "ffa"})
+    sand = await place(matchmaker, "p2", labels={"map": "sand"})
+    assert (ice.labels, sand.is_new) == ({"map": "ice", "mode": "ffa"}, True)
+    assert (await place(matchmaker, "p3", labels={"map": "ice"})).room_id == ice.room_id
+    assert (await place(matchmaker, "p4", labels={"map": "ice", "mode": "duo"})).is_new
+    assert {r.room_id for r in await matchmaker.directory.rooms("arena", labels={"map": "sand"})} == {sand.room_id}
+    await tell(matchmaker, sand, labels={"map": "lava"})
+    assert (await place(matchmaker, "p5", labels={"map": "lava"})).room_id == sand.room_id
+    assert (await place(matchmaker, "p6", labels={"map": "sand"})).is_new, "the room has changed since"
+
+
+@pytest.mark.parametrize(
+    "labels", [{"a,b": "c"}, {"a": "b=c"}, {"": "x"}, {"a": "x" * 65}, {str(n): "x" for n in range(9)}]
+)
+async def test_labels_that_cannot_be(matchmaker: Matchmaker, labels: dict[str, str]) -> None:
+    with pytest.raises(BadRequest):
+        await place(matchmaker, "p", labels=labels)
+
+
+async def test_a_private_room_opens_to_its_code_alone(matchmaker: Matchmaker) -> None:
+    made = await place(matchmaker, "host", is_private=True)
+    assert len(made.code) == 10
+    typed = f"{made.code[:5]}-{made.code[5:]}".lower()
+    assert (await place(matchmaker, "friend", code=typed)).room_id == made.room_id
+    assert (await place(matchmaker, "stranger")).room_id != made.room_id
+    with pytest.raises(RoomLocked):
+        await place(matchmaker, "stranger", room_id=made.room_id)
+    for code in ("AAAAABBBBB", "short", "x" * 500):
+        with pytest.raises(RoomNotFound):
+            await place(matchmaker, "stranger", code=code)
+    assert [room.room_id for room in await matchmaker.directory.rooms("arena")] != [made.room_id]
+
+
+async def test_join_by_id(matchmaker: Matchmaker) -> None:
+    first, other = await place(matchmaker, "p1", seats=2), await place(matchmaker, "p2", name="other")
+    assert (await place(matchmaker, "p3", room_id=other.room_id)).room_id == other.room_id
+    await place(matchmaker, "p4", room_id=first.room_id, seats=2)
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "p5", room_id=first.room_id, seats=2)
+    with pytest.raises(RoomNotFound):
+        await place(matchmaker, "p5", room_id="never was")
+
+
+async def test_a_locked_room_takes_nobody_in_but_those_it_has(matchmaker: Matchmaker) -> None:
+    placed = await place(matchmaker, "p1")
+    await tell(matchmaker, placed, access="locked", players=("p1",))
+    assert (await place(matchmaker, "p2")).room_id != placed.room_id
+    with pytest.raises(RoomLocked):
+        await place(matchmaker, "p2", room_id=placed.room_id)
+    assert (await place(matchmaker, "p1", room_id=placed.room_id)).room_id == placed.room_id
+    await tell(matchmaker, placed, access="open", players=("p1",))
+    assert (await place(matchmaker, "p3", room_id=placed.room_id)).room_id == placed.room_id
+
+
+async def test_friends_sit_together_or_not_at_all(matchmaker: Matchmaker) -> None:
+    opened = await place(matchmaker, "p1", seats=3)
+    party = Party("the four of us", 3)
+    friends = [await place(matchmaker, f"f{n}", "ab"[n % 2], 3, party=party) for n in range(3)]
+    assert len({placement.room_id for placement in friends}) == 1
+    assert friends[0].room_id != opened.room_id, "there were but two seats left"
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "f3", seats=3, party=party)
+    assert (await place(matchmaker, "f1", "b", 3, party=party)).room_id == friends[0].room_id, "asked again"
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "g0", seats=3, room_id=opened.room_id, party=Party("others", 3))
+    assert (await place(matchmaker, "p2", seats=3)).room_id == opened.room_id, "the refused party holds nothing"
+
+
+async def test_seats_of_friends_who_never_came_are_given_back(hasty: Matchmaker) -> None:
+    first = await place(hasty, "f1", seats=3, party=Party("late", 3), name="x")
+    await hasty.leases.seated(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)
+
+    async def two_more() -> bool:
+        await tell(hasty, first, seats=3, players=("f1",))
         try:
-            await matchmaker.place(room_type="duel", player_id="p2", shard_id="a", seats=1, name="x")
-            break
+            return all([await place(hasty, p, seats=3, name="x") for p in ("p1", "p2")])
         except RoomFull:
-            assert time.monotonic() < deadline
-    await matchmaker.aclose()
+            return False
+
+    await eventually(two_more)
 
 
-async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(
-    redis_url: str, redis_namespace: str
-) -> None:
-    matchmaker = short_lived(redis_url, redis_namespace, lease_ms=30)
-    await matchmaker.register(ShardInfo("a", "ws://a", "1"))
-    await matchmaker.register(ShardInfo("b", "ws://b", "1"))
-    first = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=4, name="lobby")
-    deadline = time.monotonic() + 5
+@pytest.mark.parametrize("party", [Party("", 2), Party("x" * 65, 2), Party("a\nb", 2), Party("x", 0), Party("x", 5)])
+async def test_parties_that_cannot_be(matchmaker: Matchmaker, party: Party) -> None:
+    with pytest.raises(BadRequest):
+        await place(matchmaker, "p", party=party)
+
+
+# -- reservations -------------------------------------------------------------------------------------------
+
+
+async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(hasty: Matchmaker) -> None:
+    named = await place(hasty, "p1", seats=1, name="x")
+    anywhere = await place(hasty, "p1", seats=1)
+
+    async def both_free() -> bool:
+        await tell(hasty, named, seats=1)
+        await tell(hasty, anywhere, seats=1)
+        try:
+            again = await place(hasty, "p2", anywhere.shard_id, seats=1)
+            return (await place(hasty, "p2", seats=1, name="x")).room_id == named.room_id and (
+                again.room_id == anywhere.room_id
+            )
+        except RoomFull:
+            return False
+
+    await eventually(both_free)
+
+
+async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_held(hasty: Matchmaker) -> None:
+    placed = await place(hasty, "p1", "a", 2, name="x")
+    assert not placed.is_seated
+    there = await place(hasty, "p2", placed.shard_id, 2, name="x", seat_here=True)
+    assert there.is_seated
+    await asyncio.sleep(0.06)  # longer than reservations last
+    await tell(hasty, placed, seats=2, players=("p2",))
+    assert (await place(hasty, "p3", seats=2, name="x")).room_id == placed.room_id
+    with pytest.raises(RoomFull):
+        await place(hasty, "p4", seats=2, name="x")
+
+
+async def test_a_seat_given_back_is_free_for_the_next(matchmaker: Matchmaker) -> None:
+    placed = await place(matchmaker, "p1", seats=1, name="x")
+    owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
+    await matchmaker.leases.seated(placed.room_id, "p1", **owner)
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "p2", seats=1, name="x")
+    await matchmaker.leases.unseated(placed.room_id, "p1", **owner)
+    assert (await place(matchmaker, "p2", seats=1, name="x")).room_id == placed.room_id
+
+
+async def test_telling_does_not_forget_who_was_seated_meanwhile(matchmaker: Matchmaker) -> None:
+    placed = await place(matchmaker, "p1", seats=2)
+    for player in ("p1", "p2"):
+        await place(matchmaker, player, seats=2)
+        owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
+        await matchmaker.leases.seated(placed.room_id, player, **owner)
+    await tell(matchmaker, placed, seats=2)  # the list was made before both came
+    assert (await place(matchmaker, "p3", seats=2)).room_id != placed.room_id, "both seats are taken"
+
+
+# -- leases -------------------------------------------------------------------------------------------------
+
+
+async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(hasty: Matchmaker) -> None:
+    first = await place(hasty, "p1", name="lobby")
     second = first
-    while not second.is_new or second.room_id == first.room_id:
-        assert time.monotonic() < deadline
-        second = await matchmaker.place(room_type="arena", player_id="p2", shard_id="b", seats=4, name="lobby")
-    assert second.epoch == first.epoch + 1
+
+    async def is_taken_over() -> bool:
+        nonlocal second
+        second = await place(hasty, "p2", "b", name="lobby")
+        return second.room_id != first.room_id
+
+    await eventually(is_taken_over)
+    assert second.epoch > first.epoch
+    await hasty.leases.renew([(second.room_id, second.epoch)], second.shard_id)
     with pytest.raises(StaleLease):
-        await matchmaker.seat(first.room_id, "p1", first.epoch)
-    lost = await matchmaker.renew([Lease(first.room_id, "arena", "lobby", first.epoch, 4)], "a")
-    assert lost == {first.room_id}
-    await matchmaker.aclose()
+        await hasty.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+    with pytest.raises(StaleLease):
+        await hasty.leases.unseated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+    with pytest.raises(StaleLease):
+        await tell(hasty, first)
+
+
+async def test_an_owner_that_slept_finds_itself_late_also_when_its_successor_has_ended(hasty: Matchmaker) -> None:
+    first = await place(hasty, "p1", name="lobby")
+    second = first
+
+    async def is_taken_over() -> bool:
+        nonlocal second
+        second = await place(hasty, "p2", "b", name="lobby")
+        return second.room_id != first.room_id
+
+    await eventually(is_taken_over)
+    await hasty.leases.release(second.room_id, shard_id=second.shard_id, epoch=second.epoch)
+    renewal = await hasty.leases.renew([(first.room_id, first.epoch)], first.shard_id)
+    assert renewal.gone == {first.room_id}
+    with pytest.raises(StaleLease):
+        await tell(hasty, first)
+    third = await place(hasty, "p3", name="lobby")
+    assert third.epoch > second.epoch
 
 
 async def test_a_released_name_keeps_its_epoch_growing(matchmaker: Matchmaker) -> None:
-    first = await matchmaker.place(room_type="arena", player_id="p", shard_id="a", seats=4, name="lobby")
-    await matchmaker.release(Lease(first.room_id, "arena", "lobby", first.epoch, 4), "a")
-    second = await matchmaker.place(room_type="arena", player_id="p", shard_id="b", seats=4, name="lobby")
-    assert (second.is_new, second.epoch) == (True, first.epoch + 1)
+    first = await place(matchmaker, "p", name="lobby")
+    await matchmaker.leases.release(first.room_id, shard_id=first.shard_id, epoch=first.epoch)
+    second = await place(matchmaker, "p", "b", name="lobby")
+    assert second.is_new
+    assert second.epoch > first.epoch
+    await matchmaker.leases.release(first.room_id, shard_id=first.shard_id, epoch=first.epoch)  # late, and in vain
+    assert await is_known(matchmaker, second)
 
 
-async def test_renew_heals_what_a_flush_has_lost(
-    matchmaker: Matchmaker, redis_url: str, redis_namespace: str
-) -> None:
-    placed = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2, name="lobby")
-    async with Redis.from_url(redis_url) as redis:
-        async for key in redis.scan_iter(f"{{{redis_namespace}}}*"):  # a flush of this fleet's keys alone
-            await redis.delete(key)
-    assert not await matchmaker.heartbeat("a", load=0.0, players=1, rooms=1)
-    await matchmaker.register(ShardInfo("a", "ws://a", "1"))
-    lease = Lease(placed.room_id, "arena", "lobby", placed.epoch, 2, ("p1", "p9"))
-    assert await matchmaker.renew([lease], "a") == set()
+async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> None:
+    first = await place(matchmaker, "p1", seats=2, name="lobby", is_private=False)
+    other = "b" if first.shard_id == "a" else "a"
+    await matchmaker.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+    epoch = await matchmaker.leases.hand_over(first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
+    assert epoch > first.epoch
+    renewal = await matchmaker.leases.renew([(first.room_id, first.epoch)], first.shard_id)
+    assert renewal.lost == {first.room_id}
+    with pytest.raises(StaleLease):
+        await matchmaker.leases.hand_over(first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
+    second = await place(matchmaker, "p2", seats=2, name="lobby")
+    assert (second.room_id, second.shard_id, second.epoch) == (first.room_id, other, epoch)
     with pytest.raises(RoomFull):
-        await matchmaker.place(room_type="arena", player_id="p2", shard_id="a", seats=2, name="lobby")
+        await place(matchmaker, "p3", seats=2, name="lobby")
 
 
-async def test_every_key_but_epochs_names_and_indexes_expires(
-    matchmaker: Matchmaker, redis_url: str, redis_namespace: str
-) -> None:
-    placed = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2, name="lobby")
-    await matchmaker.seat(placed.room_id, "p1", placed.epoch)
-    async with Redis.from_url(redis_url, decode_responses=True) as redis:
-        forever = {key async for key in redis.scan_iter(f"{{{redis_namespace}}}*") if await redis.ttl(key) == -1}
-    kept = {key.removeprefix(f"{{{redis_namespace}}}:").split(":")[0] for key in forever}
-    assert kept <= {"shards", "rooms", "names", "epochs"}
+async def test_a_room_is_not_handed_to_a_shard_that_drains_or_is_not_there(matchmaker: Matchmaker) -> None:
+    placed = await place(matchmaker, "p1")
+    owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
+    await registered(matchmaker, "c", state="draining")
+    for shard in ("c", "nobody"):
+        with pytest.raises(MatchmakerUnavailable):
+            await matchmaker.leases.hand_over(placed.room_id, to=shard, **owner)
+    assert await is_known(matchmaker, placed)
+
+
+async def test_the_rooms_of_a_shard_that_is_gone_are_taken_over_once(redis_url: str, redis_namespace: str) -> None:
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(shard_ms=30, lease_ms=30))
+    await registered(brief, "gone")
+    placed = [await place(brief, "p", "gone", name=f"room {n}", labels={"map": "ice"}) for n in range(3)]
+
+    async def are_orphans() -> bool:
+        return len(await brief.leases.orphans()) == 3
+
+    await eventually(are_orphans)
+    lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+    await registered(lasting, "a", "b")
+    assert [status.info.shard_id for status in await lasting.directory.shards()] == ["a", "b"]
+    orphans = await lasting.leases.orphans()
+    results = await asyncio.gather(
+        *(lasting.leases.take_over(orphan, shard) for orphan in orphans for shard in "ab"), return_exceptions=True
+    )
+    epochs = [result for result in results if isinstance(result, int)]
+    assert len(epochs) == 3
+    assert len([result for result in results if isinstance(result, StaleLease)]) == 3
+    assert min(epochs) > max(placement.epoch for placement in placed)
+    assert await lasting.leases.orphans() == []
+    again = await place(lasting, "p", name="room 1")
+    assert again.room_id == placed[1].room_id
+    assert again.labels == {"map": "ice"}
+    await brief.aclose()
+    await lasting.aclose()
+
+
+async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchmaker) -> None:
+    placed = await place(matchmaker, "p", name="lobby")
+    owner = {"shard_id": placed.shard_id}
+    epoch = await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=4711, **owner)
+    assert epoch == 4712
+    with pytest.raises(StaleLease):
+        await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=9999, **owner)
+    assert (await place(matchmaker, "q", name="lobby")).epoch == epoch
+    assert (await place(matchmaker, "q", name="another")).epoch > epoch
+
+
+# -- the directory ------------------------------------------------------------------------------------------
 
 
 async def test_a_shard_that_stops_beating_leaves_the_directory(redis_url: str, redis_namespace: str) -> None:
-    matchmaker = short_lived(redis_url, redis_namespace, shard_ms=30)
-    await matchmaker.register(ShardInfo("a", "ws://a", "1"))
-    deadline = time.monotonic() + 5
-    while await matchmaker.shards():
-        assert time.monotonic() < deadline
-    await matchmaker.aclose()
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(shard_ms=30))
+    await registered(brief, "a")
+
+    async def nobody_is_left() -> bool:
+        return await brief.directory.shards() == []
+
+    await eventually(nobody_is_left)
+    assert not await brief.directory.heartbeat("a", load=0.0, players=0, rooms=0)
+    with pytest.raises(MatchmakerUnavailable, match="not in the directory"):
+        await place(brief, "p")
+    await brief.aclose()
 
 
-async def test_redis_that_is_not_there_is_unavailable_within_the_deadline() -> None:
-    matchmaker = Matchmaker.from_url(f"redis://127.0.0.1:{free_port()}/0", deadline_s=0.5)
-    with pytest.raises(MatchmakerUnavailable):
-        await asyncio.wait_for(matchmaker.ping(), 5)
-    await matchmaker.aclose()
+async def test_what_a_shard_says_is_what_the_directory_holds(matchmaker: Matchmaker) -> None:
+    info = ShardInfo("c", "wss://c/s/1/", "2.1", "eu", "draining", ("arena", "chess"), 12, 0.7)
+    await matchmaker.directory.register(info)
+    await matchmaker.directory.heartbeat("c", load=0.25, players=7, rooms=2)
+    status = {s.info.shard_id: s for s in await matchmaker.directory.shards()}["c"]
+    assert msgspec.to_builtins(status) == {
+        "info": msgspec.to_builtins(info) | {"room_types": ["arena", "chess"]},
+        "load": 0.25,
+        "players": 7,
+        "rooms": 2,
+    }
+    await matchmaker.directory.deregister("c")
+    await matchmaker.directory.deregister("c")
+    assert "c" not in {s.info.shard_id for s in await matchmaker.directory.shards()}
 
 
-async def test_a_renewal_under_way_does_not_forget_who_was_seated_meanwhile(matchmaker: Matchmaker) -> None:
-    placed = await matchmaker.place(room_type="arena", player_id="p1", shard_id="a", seats=2)
-    before = Lease(placed.room_id, "arena", None, placed.epoch, 2, ())  # the shard's list as of now: nobody
-    await matchmaker.seat(placed.room_id, "p1", placed.epoch)
-    again = await matchmaker.place(room_type="arena", player_id="p2", shard_id="a", seats=2)
-    assert again.room_id == placed.room_id
-    await matchmaker.seat(placed.room_id, "p2", placed.epoch)
-    await matchmaker.renew([before], "a")
-    third = await matchmaker.place(room_type="arena", player_id="p3", shard_id="a", seats=2)
-    assert third.room_id != placed.room_id, "both seats are taken"
+async def test_every_key_but_the_epoch_expires(matchmaker: Matchmaker, redis_url: str, redis_namespace: str) -> None:
+    placed = await place(matchmaker, "p1", name="lobby")
+    await place(matchmaker, "p2", seats=1, labels={"map": "ice"})
+    await place(matchmaker, "p3", is_private=True, party=Party("x", 2))
+    await tell(matchmaker, placed, players=("p1",))
+    await matchmaker.leases.renew([(placed.room_id, placed.epoch)], placed.shard_id)
+    await matchmaker.directory.heartbeat("a", load=0.0, players=0, rooms=0)
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        forever = [key async for key in redis.scan_iter(f"{{{redis_namespace}}}*") if await redis.ttl(key) == -1]
+    assert forever == [f"{{{redis_namespace}}}:epoch"]
 
 
-async def test_a_cancelled_call_is_cancelled(redis_url: str, redis_namespace: str) -> None:
+# -- calls --------------------------------------------------------------------------------------------------
+
+
+async def test_calls_at_once_share_a_round_trip_and_each_gets_its_own_answer(matchmaker: Matchmaker) -> None:
+    before = msgspec.structs.replace(matchmaker.calls.counters)
+    placed = await asyncio.gather(*(place(matchmaker, f"p{n}", name=f"room {n}") for n in range(200)))
+    assert [placement.name for placement in placed] == [f"room {n}" for n in range(200)]
+    assert matchmaker.calls.counters.calls - before.calls == 200
+    assert matchmaker.calls.counters.batches - before.batches < 10
+
+
+async def test_scripts_are_told_again_to_a_redis_that_has_forgotten_them(
+    matchmaker: Matchmaker, redis_url: str
+) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        await redis.script_flush()
+    placed = await asyncio.gather(*(place(matchmaker, f"p{n}", name="x", seats=9) for n in range(9)))
+    assert len({placement.room_id for placement in placed}) == 1
+
+
+async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(matchmaker: Matchmaker) -> None:
     """The Redis client was seen to answer a cancellation with a result, and a shard waited for its task for ever."""
+    chance = random.Random(1)
+
+    async def beat() -> None:
+        while True:
+            await matchmaker.directory.heartbeat("nobody", load=0.0, players=0, rooms=0)
+
+    steady = asyncio.create_task(beat())
     async with asyncio.timeout(60):
-        matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-        chance = random.Random(1)
-
-        async def beat() -> None:
-            while True:
-                await matchmaker.heartbeat("nobody", load=0.0, players=0, rooms=0)
-
         for _ in range(200):
             beating = asyncio.create_task(beat())
             await asyncio.sleep(chance.random() * 0.002)
@@ -194,4 +523,17 @@ async def test_a_cancelled_call_is_cancelled(redis_url: str, redis_namespace: st
             done, _pending = await asyncio.wait([beating], timeout=2)
             assert done, "the cancellation was swallowed"
             assert beating.cancelled()
-        await matchmaker.aclose()
+    assert not steady.done()
+    steady.cancel()
+    await asyncio.wait([steady])
+
+
+async def test_a_door_that_is_closed_answers_at_once(redis_url: str, redis_namespace: str) -> None:
+    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+    under_way = asyncio.create_task(made.directory.shards())
+    await asyncio.sleep(0)
+    await made.aclose()
+    with pytest.raises((MatchmakerUnavailable, asyncio.CancelledError)):
+        await under_way
+    with pytest.raises(MatchmakerUnavailable):
+        await made.directory.shards()

@@ -1,0 +1,209 @@
+"""Scripts on Redis, run many in one round trip.
+
+A call that comes while others are on their way waits for them and goes with the next batch, so that a quiet shard
+has one round trip a call and a busy one shares it among hundreds. Every change of state is one script, so it happens
+as a whole or not at all; and every script is safe to repeat, because a call that was not answered may have happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from matchmaking.connecting import Client
+from matchmaking.errors import MatchmakerUnavailable, MatchmakingError
+
+T = TypeVar("T")
+
+BATCH_CALLS_MAX = 256
+WAITING_CALLS_MAX = 10_000
+"""Above this, calls are refused at once: what waits would be answered too late."""
+_PASSING = ("READONLY", "LOADING", "MISCONF", "OOM", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN")
+"""What Redis says when it cannot write now, and may later."""
+
+
+class Call(msgspec.Struct, eq=False):
+    """One script that waits for its turn."""
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[bytes, ...]
+    answer: asyncio.Future[bytes]
+
+
+class CallCounters(msgspec.Struct):
+    """Totals since the start."""
+
+    calls: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    failures: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class Calls:
+    """A door to Redis. Close it with `aclose`.
+
+    Args:
+        client: not owned; answers in bytes.
+        prefix: of all keys, with the hash tag.
+        deadline_s: the longest that one call may take, waiting and all.
+    """
+
+    def __init__(self, client: Client, *, prefix: str, deadline_s: float) -> None:
+        self.prefix = prefix
+        self.counters = CallCounters()
+        self._client = client
+        self._deadline_s = deadline_s
+        self._waiting: deque[Call] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def run(self, script: str, request: Mapping[str, Any] | msgspec.Struct, answer: type[T]) -> T:
+        """Runs one script of `lua/`.
+
+        Args:
+            script: its name without the ending.
+            request: what it is asked; what is None is left out.
+            answer: what it answers.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer in time, or cannot write now. It may have
+                happened.
+            MatchmakingError: the script failed, which is a mistake of ours.
+        """
+        if self._is_closed:
+            raise MatchmakerUnavailable("the door to Redis is closed")
+        if len(self._waiting) >= WAITING_CALLS_MAX:
+            self.counters.failures["crowded"] += 1
+            raise MatchmakerUnavailable("too many calls wait for Redis")
+        data = msgspec.msgpack.encode(request)
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting.append(
+            Call(script, (f"{self.prefix}:epoch",), (self.prefix.encode(), data), future),
+        )
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._send_all(), name="calls to Redis")
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return msgspec.msgpack.decode(await future, type=answer)
+        except TimeoutError as error:
+            self.counters.failures["timeout"] += 1
+            raise MatchmakerUnavailable(f"Redis does not answer within {self._deadline_s:g} s") from error
+
+    async def ping(self) -> None:
+        """Returns when Redis answers.
+
+        Raises:
+            MatchmakerUnavailable: it does not.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._client.execute_command("PING")
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    async def aclose(self) -> None:
+        """Ends what is under way. Idempotent."""
+        self._is_closed = True
+        pump = self._pump
+        # The Redis client was seen to answer a cancellation with a result, so it is asked until it ends.
+        while pump is not None and not pump.done():
+            pump.cancel()
+            await asyncio.wait([pump], timeout=0.1)
+
+    async def _send_all(self) -> None:
+        """The task that owns the way to Redis while anybody waits."""
+        try:
+            while self._waiting and not self._is_closed:
+                count = min(len(self._waiting), BATCH_CALLS_MAX)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                batch = [call for call in batch if not call.answer.done()]  # whoever asked may have gone
+                if batch:
+                    await self._send(batch)
+        finally:
+            self._pump = None
+            for call in self._waiting:
+                if not call.answer.done():
+                    call.answer.set_exception(MatchmakerUnavailable("the door to Redis is closed"))
+            self._waiting.clear()
+
+    async def _send(self, batch: list[Call]) -> None:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                results = await self._execute(batch, by_digest=True)
+                unknown = [at for at, result in enumerate(results) if isinstance(result, NoScriptError)]
+                if unknown:  # Redis was restarted or failed over: it is told the scripts again
+                    again = await self._execute([batch[at] for at in unknown], by_digest=False)
+                    for at, result in zip(unknown, again, strict=True):
+                        results[at] = result
+        except (RedisError, OSError, TimeoutError) as error:
+            results = [error] * len(batch)
+        except asyncio.CancelledError:
+            for call in batch:
+                call.answer.cancel()
+            raise
+        self.counters.calls += len(batch)
+        self.counters.batches += 1
+        self.counters.seconds += time.monotonic() - started
+        for call, result in zip(batch, results, strict=True):
+            if call.answer.done():
+                continue
+            if isinstance(result, Exception):
+                call.answer.set_exception(self._named(result, call.script))
+            else:
+                call.answer.set_result(result)
+
+    async def _execute(self, batch: list[Call], *, by_digest: bool) -> list[bytes | Exception]:
+        commands = [_command(call, by_digest=by_digest) for call in batch]
+        if isinstance(self._client, RedisCluster):  # its pipelines take no scripts
+            runs = (self._client.execute_command(*command) for command in commands)
+            found = await asyncio.gather(*runs, return_exceptions=True)
+            return [cast("bytes | Exception", result) for result in found]
+        async with self._client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return cast("list[bytes | Exception]", await pipe.execute(raise_on_error=False))
+
+    def _named(self, error: Exception, script: str) -> MatchmakingError:
+        words = str(error)
+        if isinstance(error, ResponseError) and not words.startswith(_PASSING) and not _says_passing(words):
+            self.counters.failures["script"] += 1
+            return MatchmakingError(f"{script}.lua failed: {words}")
+        return self._unavailable(error)
+
+    def _unavailable(self, error: Exception) -> MatchmakerUnavailable:
+        self.counters.failures[type(error).__name__] += 1
+        return MatchmakerUnavailable(f"Redis does not answer: {type(error).__name__}")
+
+
+def _says_passing(words: str) -> bool:
+    """Redis 6 wraps what a script was refused in words of its own."""
+    return bool(re.search(rf"\b({'|'.join(_PASSING)})\b|read only replica|used memory", words))
+
+
+def _command(call: Call, *, by_digest: bool) -> list[Any]:
+    text, digest = source_of(call.script)
+    head = ["EVALSHA", digest] if by_digest else ["EVAL", text]
+    return [*head, len(call.keys), *call.keys, *call.args]
+
+
+@cache
+def source_of(name: str) -> tuple[str, str]:
+    """A script's text, with what all of its kind begin with, and its SHA-1, by which Redis knows it."""
+    folder = files("matchmaking") / "lua"
+    kind, _, _ = name.rpartition("/")
+    prelude = (folder / f"{kind or 'rooms'}.lua").read_text()
+    text = prelude + (folder / f"{name}.lua").read_text()
+    return text, sha1(text.encode()).hexdigest()  # noqa: S324 - Redis's name for it, no secret

@@ -1,0 +1,23 @@
+-- Keeps a shard in the directory. After rooms.lua.
+-- KEYS  1 the slot
+-- ARGV  2 {shard_id, load, players, rooms, ttl_ms}
+-- Result  {status = "ok"}, or "unregistered" when the directory has lost it
+
+local id = asked.shard_id
+local known = redis.call('HMGET', key('shard', id), 'state', 'region', 'room_types')
+if not known[1] then
+  return answer({status = 'unregistered'})
+end
+redis.call('HSET', key('shard', id), 'load', asked.load, 'players', asked.players, 'rooms', asked.rooms)
+redis.call('PEXPIRE', key('shard', id), asked.ttl_ms)
+redis.call('ZADD', prefix .. ':shards', now, id)
+redis.call('PEXPIRE', prefix .. ':shards', OWNED_MS)
+if known[1] == 'ready' then
+  for room_type in string.gmatch(known[3], '[^,]+') do
+    local hosts = key('hosts', known[2], room_type)
+    redis.call('ZADD', hosts, now, id)
+    redis.call('ZREMRANGEBYSCORE', hosts, '-inf', now - asked.ttl_ms)
+    redis.call('PEXPIRE', hosts, INDEX_MS)
+  end
+end
+return answer({status = 'ok'})

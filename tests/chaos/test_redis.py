@@ -1,0 +1,198 @@
+"""Redis restarted, flushed, failed over, slow, or unreachable: rooms go on, the directory heals, and no seat is lost
+or sold twice. Each on a Redis of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from client.aio import Client, RefusedError, connect
+from matchmaking import Matchmaker
+from schemas.messages import ErrorCode
+from server.config import Settings
+from server.shard import Shard
+from tests.redises import RedisProcess, Road
+from tests.shards import running, settings_of
+from tests.waiting import eventually, eventually_joins
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[RedisProcess]:
+    redis = RedisProcess(tmp_path / "redis")
+    await redis.start()
+    yield redis
+    await asyncio.to_thread(redis.stop)
+
+
+@pytest.fixture
+def settings(own_redis: RedisProcess, redis_namespace: str, mongo_url: str, mongo_database: str) -> Settings:
+    return settings_of(own_redis.url, redis_namespace, mongo_url, mongo_database)
+
+
+def with_redis(settings: Settings, url: str) -> Settings:
+    return msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=url))
+
+
+async def goes_on(*clients: Client) -> None:
+    """Their rooms answer and tick."""
+    for client in clients:
+        tick = client.world.tick
+        seq = await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda c=client, t=tick, s=seq: c.world.tick > t and c.core.acknowledged_seq >= s)  # type: ignore[misc]
+
+
+async def refusal(client: Client, room_type: str, name: str) -> ErrorCode:
+    with pytest.raises(RefusedError) as refused:
+        await client.join(room_type, name=name)
+    assert refused.value.error.retryable
+    return refused.value.error.code
+
+
+async def agree_on_seats(redis: RedisProcess, settings: Settings, *shards: Shard) -> None:
+    """Redis holds the seats that are taken, and no others."""
+
+    def agree() -> bool:
+        rooms = [simulation.room for shard in shards for simulation in shard.host]
+        key = f"{{{settings.redis.namespace}}}:seats:"
+        held = {room.room_id: redis.say("ZRANGE", key + room.room_id, "0", "-1") for room in rooms}
+        return all(set(held[room.room_id]) == set(room.players) for room in rooms)  # type: ignore[call-overload]
+
+    await eventually(agree, 20, "Redis and the rooms agree on who is seated")
+
+
+async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Settings, own_redis: RedisProcess) -> None:
+    """A duel has two seats, both taken: whoever comes after the flush gets neither a third nor a second such room."""
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        connect(a.url) as one,
+        connect(b.url) as two,
+        connect(b.url) as three,
+    ):
+        assert (await one.join("duel", name="final")).room_id == (await two.join("duel", name="final")).room_id
+        own_redis.say("FLUSHALL")
+        own_redis.say("SCRIPT", "FLUSH")
+        codes = []
+
+        async def is_full_again() -> bool:
+            codes.append(await refusal(three, "duel", "final"))
+            return codes[-1] is ErrorCode.ROOM_FULL
+
+        await eventually(is_full_again, 15)
+        assert set(codes) <= {ErrorCode.UNAVAILABLE, ErrorCode.ROOM_FULL}
+        await goes_on(one, two)
+        assert len(a.host) + len(b.host) == 1
+        await agree_on_seats(own_redis, settings, a, b)
+        fleet = Matchmaker.from_url(own_redis.url, namespace=settings.redis.namespace)
+        assert {status.info.shard_id for status in await fleet.directory.shards()} == {"a", "b"}
+        await fleet.aclose()
+
+
+async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_anew(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    async with running(settings) as shard:
+        for _ in range(3):  # each time under a greater epoch
+            async with connect(shard.url) as client:
+                await eventually_joins(client, "garden", "home")
+                await client.command("plant", {"x": 1.0})
+            await eventually(lambda: len(shard.host) == 0)
+        await asyncio.sleep(0)
+        own_redis.say("FLUSHALL")
+        async with connect(shard.url) as client:
+            await eventually_joins(client, "garden", "home")
+            assert await client.command("planted") == 3
+            await client.command("plant", {"x": 2.0})
+        await eventually(lambda: len(shard.host) == 0)
+        async with connect(shard.url) as client:
+            await eventually_joins(client, "garden", "home")
+            assert await client.command("planted") == 4, "what was planted under the raised epoch was saved"
+
+
+async def test_a_restarted_redis_goes_on_where_it_was(settings: Settings, own_redis: RedisProcess) -> None:
+    async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        joined = await one.join("duel", name="final")
+        own_redis.kill()
+        await eventually(lambda: "redis" in shard.health.reasons, 20)
+        assert await refusal(two, "duel", "final") is ErrorCode.UNAVAILABLE
+        await goes_on(one)
+        await own_redis.start()
+        await eventually(lambda: shard.health.is_ready, 20)
+        assert (await eventually_joins(two, "duel", "final")).room_id == joined.room_id
+        await agree_on_seats(own_redis, settings, shard)
+
+
+async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    """Thirty leases long. A player leaves meanwhile: its seat is free afterwards, and only that."""
+    async with running(settings) as shard, connect(shard.url) as stays, connect(shard.url) as comes:
+        joined = await stays.join("duel", name="final")
+        async with connect(shard.url) as leaves:
+            await leaves.join("duel", name="final")
+            own_redis.pause()
+        await asyncio.sleep(60)
+        await goes_on(stays)
+        own_redis.wake()
+        await eventually(lambda: shard.health.is_ready, 20)
+        assert (await eventually_joins(comes, "duel", "final")).room_id == joined.room_id
+        await agree_on_seats(own_redis, settings, shard)
+
+
+async def test_a_slow_redis_delays_joins_and_nothing_else_until_it_is_too_slow(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    async with Road(own_redis.port) as road:
+        slow = with_redis(settings, f"redis://127.0.0.1:{road.port}/0")
+        async with running(slow) as shard, connect(shard.url) as one, connect(shard.url) as two:
+            joined = await one.join("garden", name="home")
+            road.delay_s = 0.2
+            assert (await two.join("garden", name="home")).room_id == joined.room_id
+            assert shard.health.is_ready
+            road.delay_s = 3.0  # three deadlines long
+            async with connect(shard.url) as three:
+                assert await refusal(three, "garden", "home") is ErrorCode.UNAVAILABLE
+                await goes_on(one, two)
+                road.delay_s = 0.0
+                await eventually(lambda: shard.health.is_ready, 20)
+                assert (await eventually_joins(three, "garden", "home")).room_id == joined.room_id
+                await agree_on_seats(own_redis, settings, shard)
+
+
+async def test_a_failover_to_a_replica_is_followed_and_no_seat_is_sold_twice(
+    settings: Settings, own_redis: RedisProcess, tmp_path: Path
+) -> None:
+    replica = RedisProcess(tmp_path / "replica", replicaof=f"127.0.0.1 {own_redis.port}")
+    await replica.start()
+    lines = (
+        f"sentinel monitor fleet 127.0.0.1 {own_redis.port} 1;sentinel down-after-milliseconds fleet 500;"
+        "sentinel failover-timeout fleet 2000"
+    )
+    sentinel = RedisProcess(tmp_path / "sentinel", is_sentinel=True, lines=lines)
+    await sentinel.start()
+    try:
+        await eventually(lambda: "'master_link_status': 'up'" in str(replica.say("INFO", "replication")), 20)
+        await eventually(lambda: "'slaves': 1" in str(sentinel.say("INFO", "sentinel")), 20)
+        followed = with_redis(settings, f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet/0")
+        async with running(followed) as shard, connect(shard.url) as one, connect(shard.url) as two:
+            joined = await one.join("duel", name="final")
+            await two.join("duel", name="final")
+            own_redis.kill()
+            await goes_on(one, two)
+            await eventually(lambda: "'role': 'master'" in str(replica.say("INFO", "replication")), 30)
+            async with connect(shard.url) as three:
+
+                async def is_full() -> bool:
+                    return await refusal(three, "duel", "final") is ErrorCode.ROOM_FULL
+
+                await eventually(is_full, 30)
+            assert [simulation.room.room_id for simulation in shard.host] == [joined.room_id]
+            await agree_on_seats(replica, settings, shard)
+            await eventually(lambda: shard.health.is_ready, 20)
+    finally:
+        sentinel.stop()
+        replica.stop()

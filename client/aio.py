@@ -229,6 +229,8 @@ class Client:
         if isinstance(found, QueueChanged):
             raise NotMatched(found.status)
         assert isinstance(found, Redirected)
+        if self.core.world is not None:
+            await self.leave()
         return await self._take_seat(await self._follow(found.redirect, options), options)
 
     async def cancel_match(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from matchmaking.queue import Mode, Rules
 from server.rooms import CommandRefused, Inputs, Player, Room, Table, angle, boolean, local, real, uint
 
 SIZE = 500.0
@@ -146,3 +147,6 @@ class Arena(Room):
 
 
 ROOMS = {"arena": Arena}
+MODES = [
+    Mode("skirmish", Rules(room_type="arena", teams=1, team_size=8, players_min=2, fill_after_s=5.0, backfill=True))
+]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from matchmaking.queue import Mode, Rules
 from server.rooms import (
     EVERYONE,
     CommandRefused,
@@ -155,3 +156,4 @@ class CardTable(Room):
 
 
 ROOMS = {"cards": CardTable}
+MODES = [Mode("table", Rules(room_type="cards", teams=1, team_size=6, players_min=2, fill_after_s=10.0))]

@@ -55,7 +55,8 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
         is_private: a new room that only its code opens.
         party: the first of a party holds seats for all of it, the others find them.
         seat_here: a seat in a room of the asking shard is taken at once, not held.
-        make: exactly this id; made when there is no such room. Safe to repeat.
+        make: exactly this id; made when there is no such room, and open to nobody else. Safe to repeat.
+        may_enter: also a room that is locked or private.
     """
 
     room_type: str
@@ -71,6 +72,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
     party: Party | None = None
     seat_here: bool = False
     make: str | None = None
+    may_enter: bool = False
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -134,6 +136,7 @@ class Placing:
             "lease_ms": self._ttls.lease_ms,
             "hold_ms": self._ttls.reservation_ms,
             "seat_here": wanted.seat_here,
+            "may_enter": wanted.may_enter,
         }
         if wanted.make is not None:
             request["make"] = True

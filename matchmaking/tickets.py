@@ -29,7 +29,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
         is_guest: the player is a guest, whose id is another on each connection: the ticket alone says who it is.
         ticket_id: no two tickets have the same.
         room_type, name, code, labels, mode: of the room, which the shard makes when it is not there yet.
-        team: of a match, from 1.
+        team, skill: in a match.
     """
 
     room_id: str
@@ -45,6 +45,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     labels: Mapping[str, str] = {}
     mode: str = ""
     team: int = 0
+    skill: float = 0.0
 
 
 class TicketKeys(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ from server.errors import ConfigError
 ENVIRONMENT_PREFIX = "TICKWIRE__"
 LEASE_S_MIN = 2.0
 """Leases are renewed once a second: one renewal may fail without losing a room."""
+RESERVATION_S_MIN = 5.0
+"""A ticket ends two seconds before its seat is given back, and the player must get there first."""
 _SECRET_SECTIONS = frozenset(("tickets", "auth"))
 
 
@@ -68,9 +70,22 @@ class RedisSettings(Section, frozen=True):
     namespace: str = "tickwire"
     deadline_s: float = 2.0
     lease_s: float = 10.0
+    reservation_s: float = 15.0
 
     def __repr__(self) -> str:
         return f"RedisSettings(url={_redacted(self.url)!r}, namespace={self.namespace!r})"
+
+
+class Capacity(Section, frozen=True):
+    """How full a shard may be before new rooms are made elsewhere.
+
+    Args:
+        rooms_max: rooms on this shard.
+        load_max: share of the tick interval that its rooms use, as measured.
+    """
+
+    rooms_max: int = 1000
+    load_max: float = 0.8
 
 
 class MongoSettings(Section, frozen=True):
@@ -109,13 +124,16 @@ class Settings(Section, frozen=True):
 
     Args:
         rooms: Python modules whose ROOMS dictionary is hosted here.
-        region: where this shard is, for the matchmaker.
+        region: where this shard is, for the matchmaker: rooms and matches are of one region.
+        build: what is deployed here, as the directory shows it; the version of Tickwire when empty.
         shutdown_s: how long an orderly stop may take.
     """
 
     rooms: list[str] = msgspec.field(default_factory=lambda: ["examples.arena", "examples.plaza", "examples.cards"])
     region: str = ""
+    build: str = ""
     shutdown_s: float = 15.0
+    capacity: Capacity = Capacity()
     listen: Listen = Listen()
     operations: Operations = Operations()
     edge: EdgeSettings = EdgeSettings()
@@ -226,9 +244,17 @@ def _check(settings: Settings, problems: list[str]) -> None:
     _check_edge(settings, problems)
     if settings.redis.lease_s < LEASE_S_MIN:
         problems.append(f"redis.lease_s: must be at least {LEASE_S_MIN:g}")
+    if settings.redis.reservation_s < RESERVATION_S_MIN:
+        problems.append(f"redis.reservation_s: must be at least {RESERVATION_S_MIN:g}")
+    _check_region(settings.region, problems)
     _check_limits(settings, "", problems)
-    for section in ("edge", "auth", "redis", "mongo"):
+    for section in ("capacity", "edge", "auth", "redis", "mongo"):
         _check_limits(getattr(settings, section), f"{section}.", problems)
+
+
+def _check_region(region: str, problems: list[str]) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.\-]{0,64}", region):
+        problems.append(f"region: has at most 64 of A-Z a-z 0-9 _ . -, not {region[:80]!r}")
 
 
 def _check_edge(settings: Settings, problems: list[str]) -> None:

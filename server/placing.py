@@ -138,7 +138,7 @@ class RoomPlacer:
             return self.redirect(self._ticket(placement, subscriber), placement.url)
         try:
             simulation = await self._make_sure(self._ticket(placement, subscriber), options)
-            return self._seat(simulation, subscriber, subscriber.player_id, options, team=0)
+            return self._seat(simulation, subscriber, subscriber.player_id, options)
         except (TickwireError, MatchmakingError):
             self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
             raise
@@ -190,7 +190,7 @@ class RoomPlacer:
             simulation = await self._make_sure(ticket, options)
             if simulation.epoch != ticket.epoch:
                 raise NoSuchRoom("the ticket's room has had another owner since: join by type or name")
-            seat = self._seat(simulation, subscriber, ticket.player_id, options, team=ticket.team)
+            seat = self._seat(simulation, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill)
         except BaseException:
             self.admissions.withdraw(ticket)
             raise
@@ -206,12 +206,14 @@ class RoomPlacer:
         player_id: str,
         options: Mapping[str, Any],
         *,
-        team: int,
+        team: int = 0,
+        skill: float = 0.0,
     ) -> Seat:
         def on_ended(seat: Seat) -> None:
             self._leaseholder.unseated(seat.room_id, seat.player_id, simulation.epoch)
 
-        return self._host.seat(simulation.room.room_id, subscriber, player_id, options, on_ended, team=team)
+        room_id = simulation.room.room_id
+        return self._host.seat(room_id, subscriber, player_id, options, on_ended, team=team, skill=skill)
 
     async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
         """The ticket's room, which runs here from now on; made once, whoever asks at the same time."""

@@ -23,6 +23,7 @@ import msgspec
 import structlog
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys, Ttls
+from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.config import Settings
@@ -35,6 +36,7 @@ from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
 from server.placing import RoomPlacer
+from server.queueing import Queueing
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.simulation import Simulation
@@ -66,7 +68,7 @@ class Shard:
         self._matchmaker = Matchmaker.from_url(
             settings.redis.url,
             namespace=settings.redis.namespace,
-            ttls=Ttls(shard_ms=lease_ms, lease_ms=lease_ms),
+            ttls=Ttls(lease_ms, lease_ms, int(settings.redis.reservation_s * 1000)),
             deadline_s=settings.redis.deadline_s,
         )
         self.host = RoomHost(
@@ -76,7 +78,15 @@ class Shard:
         self._write_behind = WriteBehind(self._store.worlds, on_fenced=close_fenced(self.host), now_s=time.monotonic)
         self._saver = Saver(self._store.worlds, self._write_behind)
         self._leaseholder = Leaseholder(
-            ShardInfo(self.shard_id, "", __version__, settings.region, room_types=tuple(self.host.room_types)),
+            ShardInfo(
+                self.shard_id,
+                url="",
+                build=settings.build or __version__,
+                region=settings.region,
+                room_types=tuple(self.host.room_types),
+                rooms_max=settings.capacity.rooms_max,
+                load_max=settings.capacity.load_max,
+            ),
             self._matchmaker,
             self.host,
             wait_saved=self._saver.wait_saved,
@@ -92,11 +102,30 @@ class Shard:
             keys=ticket_keys(settings),
             now_s=time.time,
         )
+        self._queues = Queues(
+            modes(settings.rooms, self.host.room_types),
+            self._matchmaker,
+            shard_id=self.shard_id,
+            region=settings.region,
+            on_match=self.metrics.observe_match,
+        )
+        self._queueing = Queueing(
+            shard_id=self.shard_id,
+            region=settings.region,
+            queues=self._queues,
+            placer=self.placer,
+            host=self.host,
+            now_s=time.time,
+        )
         self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
-        self.operations = OperationsServer(self._scrape, self.health, self.host.describe, self.host.bytes_of)
+        self.listener.queue = self._queueing
+        self.operations = OperationsServer(
+            self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
+        self._round_trips_seen = (0, 0.0)
 
     @property
     def url(self) -> str:
@@ -130,6 +159,7 @@ class Shard:
             ("write-behind", self._write_behind.run()),
             ("directory calls", self._leaseholder.make_calls()),
             ("watch mongo", self._watch_mongo()),
+            ("queues", self._queues.run()),
         ):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(_log_if_it_failed)
@@ -152,6 +182,7 @@ class Shard:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queues.close()
         with suppress(MatchmakerUnavailable):
             await self._leaseholder.leave()
         await self.operations.stop()
@@ -169,6 +200,7 @@ class Shard:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
                 self._saver.save_changed(self.host)
+                self._queueing.look_after_rooms()
                 await self._leaseholder.beat(self._tick_share)
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
@@ -216,6 +248,7 @@ class Shard:
             metrics.count_to("certificate_reloads", certificates.reloads)
             metrics.count_to("certificate_failures", certificates.failures)
         metrics.gauge("tick_share", self._tick_share)
+        self._scrape_matchmaking()
         metrics.gauge("storage_lag_seconds", self._write_behind.lag_s)
         metrics.gauge("storage_waiting_worlds", len(self._write_behind))
         metrics.gauge("ready", self.health.is_ready)
@@ -255,6 +288,25 @@ class Shard:
         metrics.count_fields_to("clamped_values", rooms.clamped)
         return metrics.exposition()
 
+    def _scrape_matchmaking(self) -> None:
+        metrics = self.metrics
+        doors = [self._matchmaker.calls.counters, *self._queues.counters]
+        batches, seconds = sum(door.batches for door in doors), sum(door.seconds for door in doors)
+        new = batches - self._round_trips_seen[0]
+        metrics.gauge("redis_call_seconds", (seconds - self._round_trips_seen[1]) / new if new else 0.0)
+        self._round_trips_seen = (batches, seconds)
+        metrics.count_to("redis_calls", sum(door.calls for door in doors))
+        metrics.count_to("redis_round_trips", batches)
+        metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
+        metrics.count_to("leases_lost", self._leaseholder.leases_lost)
+        metrics.count_to("directory_calls_lost", self._leaseholder.calls_lost)
+        metrics.count_all_to("queue_results", self._queueing.results)
+        results: Counter[str] = sum((leader.results for leader in self._queues.leaders.values()), Counter())
+        metrics.count_all_to("match_results", results)
+        for mode, desk in self._queues.desks.items():
+            leads = self._queues.leaders[mode].epoch > 0
+            metrics.queue(mode, tickets=desk.waiting_in_all, leads=leads)
+
 
 def room_types(modules: list[str]) -> Mapping[str, type[Room]]:
     """The rooms that the modules offer, by type.
@@ -271,6 +323,27 @@ def room_types(modules: list[str]) -> Mapping[str, type[Room]]:
         except AttributeError as error:
             raise ConfigError(f"rooms: the module {name!r} has no ROOMS") from error
     return found
+
+
+def modes(modules: list[str], hosted: Mapping[str, type[Room]]) -> list[tuple[Mode, int]]:
+    """The modes that the modules offer, each with the seats of its room type.
+
+    Raises:
+        ConfigError: two have one name, a room type is not hosted, or it has too few seats.
+    """
+    found: dict[str, tuple[Mode, int]] = {}
+    for module in modules:
+        for mode in getattr(importlib.import_module(module), "MODES", ()):
+            room_type = mode.rules.room_type
+            room_class = hosted.get(room_type)
+            if mode.name in found:
+                raise ConfigError(f"rooms: two modes are called {mode.name!r}")
+            if room_class is None:
+                raise ConfigError(f"rooms: mode {mode.name!r} wants room type {room_type!r}, which is not here")
+            if room_class.seats < mode.rules.players_max:
+                raise ConfigError(f"rooms: mode {mode.name!r} wants more seats than {room_type!r} has")
+            found[mode.name] = (mode, room_class.seats)
+    return list(found.values())
 
 
 def ticket_keys(settings: Settings) -> TicketKeys:

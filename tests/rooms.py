@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from matchmaking.queue import Mode, Rules
 from server.rooms import CommandRefused, Player, Room, Table, boolean, local, real, uint
 
 
@@ -120,6 +121,11 @@ class Diary(Garden):
         return [payload, len(self.runs)]
 
 
+def skill_of(player_id: str, options: Mapping[str, Any]) -> float:
+    """What the player says: tests are trusted."""
+    return float(options.get("skill", 0.0))
+
+
 class Dots(Table):
     """Things that never stand still, and never move alike."""
 
@@ -146,4 +152,10 @@ class Pulse(Room):
         return payload
 
 
+MODES = [
+    Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
+    Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
+    Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
+    Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
+]
 ROOMS = {"garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}

@@ -5,7 +5,8 @@
 --       labels (list of KEY=VALUE: wanted, or what a new room gets), new_id, new_code, chance (two of 0 to 1),
 --       lease_ms, hold_ms, seat_here (when the room runs on the asking shard, the seat is taken, not held),
 --       and what is wanted, if not just any open room: name, or room_id, or code, or is_private (a new one of one's
---       own), or make (a room by exactly the id new_id, made if it is not there: safe to repeat);
+--       own), or make (a room by exactly the id new_id, made if it is not there, for these players alone);
+--       may_enter: also a room that is locked or private;
 --       party, party_size: the first of a party holds seats for all of it, the others find them}
 -- Result  {status = "ok", room_id, room_type, name, code, labels, shard_id, url, epoch, is_new, is_seated, until_ms}
 --       until_ms: when the reservation ends, by the clock of Redis
@@ -159,7 +160,7 @@ local function make()
   end
   local room = {
     id = asked.new_id, type = asked.room_type, name = asked.name or '', shard = shard.id, epoch = next_epoch(),
-    seats = asked.seats, access = asked.is_private and 'private' or 'open', code = asked.new_code or '',
+    seats = asked.seats, access = (asked.is_private or asked.make) and 'private' or 'open', code = asked.new_code or '',
     labels = table.concat(asked.labels, ','), region = shard.region, build = shard.build,
   }
   lease(room, math.max(asked.lease_ms, asked.hold_ms))
@@ -238,7 +239,7 @@ if waiting then
 end
 if asked.room_id then
   local room = room_of(asked.room_id)
-  return enter(room, room and room.access == 'open')
+  return enter(room, room and (asked.may_enter or room.access == 'open'))
 end
 if asked.code then
   local room = room_of(redis.call('GET', key('code', asked.code)) or '')

@@ -29,7 +29,7 @@ from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import Placer
+from server.rooms.ports import NoQueue, Placer, Queue
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +49,13 @@ class Listener:
         counters: plain numbers, read by whoever makes metrics of them.
         registry: the sessions.
         certificates: what TLS is spoken with; None before the start, and without TLS.
+        queue: where sessions wait for a match.
     """
 
     def __init__(self, placer: Placer, settings: EdgeSettings, authenticator: Authenticator) -> None:
         self.counters = EdgeCounters()
         self.placer = placer
+        self.queue: Queue = NoQueue()
         self.settings = settings
         self.registry = Sessions(
             window_s=settings.resume_window_s,

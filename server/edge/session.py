@@ -33,9 +33,11 @@ from schemas.messages import (
     Left,
     MatchCancel,
     MatchRequest,
+    MatchStatus,
     Message,
     Ping,
     Pong,
+    QueueState,
     Redirect,
     Reply,
     Resync,
@@ -221,6 +223,7 @@ class Session:
             self._seat.resumed(hello.room_id, hello.last_tick)
         elif self.outbox.unsent:
             self._flush_events()
+        self._around.queue.resumed(self)
 
     # -- Subscriber: what the room calls --------------------------------------------------------------------
 
@@ -300,6 +303,7 @@ class Session:
         self.state = State.CLOSED
         if self._joining is not None:
             self._joining.cancel()
+        self._around.queue.leave(self)
         seat, self._seat = self._seat, None
         if seat is not None:
             seat.leave(reason)
@@ -341,8 +345,11 @@ class Session:
                     self.last_token_digest = b""
                 tick = self._seat.tick if self._seat else 0
                 self.send_message(Pong(message.client_time_us, self._around.now_us(), tick))
-            case MatchRequest() | MatchCancel():
-                self._reject("unsupported", ErrorCode.UNSUPPORTED, "this server has no matchmaking queue")
+            case MatchRequest():
+                self._enter_queue(message)
+            case MatchCancel():
+                self._around.queue.leave(self)
+                self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player has given the place back"))
             case _:
                 pass  # an Input or Resync that came after the room had closed
 
@@ -395,11 +402,19 @@ class Session:
 
     def _seated(self, seat: Seat) -> None:
         self._counters.joins["seated"] += 1
+        self._around.queue.leave(self)
         self._seat = seat
         self.state = State.SEATED
         if self.wire is None:
             seat.disconnected()
         self._log.debug("seated", room_id=seat.room_id, player_id=seat.player_id)
+
+    def _enter_queue(self, request: MatchRequest) -> None:
+        try:
+            self._around.queue.enter(self, request)
+        except TickwireError as error:  # also one that is Malformed: what cannot be is refused, and no more
+            self._counters.rejected[error.code.lower()] += 1
+            self.send_message(error_message(error))
 
     # -- refusals -------------------------------------------------------------------------------------------
 

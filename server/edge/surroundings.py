@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.edge.counters import EdgeCounters
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import Placer
+from server.rooms.ports import Placer, Queue
 
 if TYPE_CHECKING:
     from server.edge.session import Session
@@ -35,6 +35,7 @@ class Surroundings(Protocol):
 
     settings: EdgeSettings
     placer: Placer
+    queue: Queue
     counters: EdgeCounters
 
     @property

@@ -5,10 +5,14 @@ Hot paths add to plain numbers; `count_to` and `count_all_to` carry their growth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+WAIT_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+SPREAD_BUCKETS = (5, 10, 25, 50, 100, 200, 400, 800)
+LATENCY_BUCKETS_S = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25)
 
 _GAUGES = {
@@ -20,6 +24,7 @@ _GAUGES = {
     "tick_share": "Share of the time that the rooms' ticks took in the last second.",
     "storage_lag_seconds": "Age of the oldest durable change that is not written.",
     "storage_waiting_worlds": "Worlds that wait to be written.",
+    "redis_call_seconds": "Mean time of a round trip to Redis since the last scrape; 0 without one.",
     "ready": "1 when this shard takes players.",
 }
 _COUNTERS = {
@@ -42,6 +47,10 @@ _COUNTERS = {
     "handshakes": "Connections that the gate has let in.",
     "certificate_reloads": "Certificates that were taken into use while running.",
     "certificate_failures": "Changed certificates that could not be used.",
+    "leases_lost": "Rooms closed because another shard owns them now.",
+    "directory_calls_lost": "Seats that could not be told to Redis at once: told again with their room.",
+    "redis_calls": "Scripts run on Redis.",
+    "redis_round_trips": "Round trips to Redis: one takes many scripts.",
     "storage_saves": "Worlds written.",
     "storage_failures": "Writes that failed and will be tried again.",
 }
@@ -53,12 +62,39 @@ _LABELLED = {
     "resumes": ("Connections that named a session to come back to, by result.", "result"),
     "slow_clients": ("Steps of slow clients, down the ladder and up again.", "step"),
     "joins": ("Joins by result.", "result"),
+    "redis_failures": ("Scripts on Redis that failed.", "reason"),
+    "queue_results": ("Players who waited for a match here, by what became of it.", "result"),
+    "match_results": ("Matches made by this shard as a leader, by what became of them.", "result"),
 }
 
 _BY_FIELD = {
     "field_bytes": "Bytes of state by field, estimated from sampled ticks; an empty field is who came and left.",
     "clamped_values": "Values that a room's code left out of their field's range.",
 }
+
+_MATCH: dict[str, tuple[str, tuple[float, ...]]] = {
+    "wait_seconds": ("How long players waited for the match that they got.", WAIT_BUCKETS_S),
+    "skill_spread": ("Between the best and the worst ticket in a match, in the game's measure.", SPREAD_BUCKETS),
+    "team_gap": ("Between the means of the strongest and the weakest team.", SPREAD_BUCKETS),
+    "latency_seconds": ("Round trips of matched tickets to their region, as players said.", LATENCY_BUCKETS_S),
+}
+
+
+class MatchQuality(Protocol):
+    """How good a match is; see matchmaking/queue/quality.py."""
+
+    @property
+    def players(self) -> int: ...
+    @property
+    def parties(self) -> int: ...
+    @property
+    def waits_s(self) -> Sequence[float]: ...
+    @property
+    def skill_spread(self) -> float: ...
+    @property
+    def team_gap(self) -> float: ...
+    @property
+    def latencies_ms(self) -> Sequence[int]: ...
 
 
 class Metrics:
@@ -98,6 +134,22 @@ class Metrics:
             buckets=TICK_BUCKETS_S,
             registry=self.registry,
         )
+        self._queued = Gauge(
+            "tickwire_queue_tickets", "Tickets that wait, at all shards.", ["mode"], registry=self.registry
+        )
+        self._leads = Gauge(
+            "tickwire_queue_leads", "1 when this shard leads its region's queue.", ["mode"], registry=self.registry
+        )
+        self._matched = Counter(
+            "tickwire_matched_players", "Players in matches made here.", ["mode"], registry=self.registry
+        )
+        self._together = Counter(
+            "tickwire_matched_parties", "Parties matched here: each as a whole.", ["mode"], registry=self.registry
+        )
+        self._match = {
+            name: Histogram(f"tickwire_match_{name}", text, ["mode"], buckets=buckets, registry=self.registry)
+            for name, (text, buckets) in _MATCH.items()
+        }
         info = Gauge("tickwire_build_info", "Always 1; the build as a label.", ["version"], registry=self.registry)
         info.labels(version).set(1)
 
@@ -105,6 +157,25 @@ class Metrics:
         """One tick of one room."""
         self._tick.observe(duration_s)
         self._lateness.observe(lateness_s)
+
+    def observe_match(self, mode: str, quality: MatchQuality) -> None:
+        """One match, as good as it is."""
+        self._matched.labels(mode).inc(quality.players)
+        self._together.labels(mode).inc(quality.parties)
+        for name, values in (
+            ("wait_seconds", quality.waits_s),
+            ("skill_spread", (quality.skill_spread,)),
+            ("team_gap", (quality.team_gap,)),
+            ("latency_seconds", [ms / 1000 for ms in quality.latencies_ms]),
+        ):
+            histogram = self._match[name].labels(mode)
+            for value in values:
+                histogram.observe(value)
+
+    def queue(self, mode: str, *, tickets: int, leads: bool) -> None:
+        """One mode's queue."""
+        self._queued.labels(mode).set(tickets)
+        self._leads.labels(mode).set(leads)
 
     def gauge(self, name: str, value: float) -> None:
         """Sets a gauge of this module's list."""

@@ -178,6 +178,7 @@ class RoomHost:
         on_ended: SeatEnded,
         *,
         team: int = 0,
+        skill: float = 0.0,
     ) -> Seat:
         """Seats a player in a room that is here; `Joined` is sent.
 
@@ -188,7 +189,7 @@ class RoomHost:
         simulation = self.get(room_id)
         if simulation is None:
             raise NoSuchRoom("the room has ended")
-        return simulation.seat(subscriber, player_id, options, on_ended, team=team)
+        return simulation.seat(subscriber, player_id, options, on_ended, team=team, skill=skill)
 
     def close(self, room_id: str, reason: str) -> None:
         """Ends a room. Idempotent."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from schemas.messages import Join, Message, Redirect
+from schemas.messages import Join, MatchRequest, Message, Redirect
+from server.errors import NoSuchMode
 from server.rooms.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -84,3 +85,39 @@ class Placer(Protocol):
             TickwireError: no seat; its code, words and `retryable` are for the client.
         """
         ...
+
+
+class Queue(Protocol):
+    """Where players wait for a match. The shard implements it over the matchmaker's queues."""
+
+    def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
+        """A session begins to wait; it is told its MatchStatus, now and whenever it changes. Asked again, it is told
+        again. After FOUND it is sent a Redirect.
+
+        Raises:
+            TickwireError: it cannot wait here.
+        """
+        ...
+
+    def leave(self, subscriber: Subscriber, /) -> bool:
+        """A session waits no more; gives whether it did."""
+        ...
+
+    def resumed(self, subscriber: Subscriber, /) -> None:
+        """A session has a connection again: it is told what it may have missed."""
+        ...
+
+
+class NoQueue:
+    """Where there are no modes to wait for."""
+
+    def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
+        """Raises NoSuchMode."""
+        raise NoSuchMode("this server has no matchmaking queue")
+
+    def leave(self, subscriber: Subscriber, /) -> bool:
+        """Nobody waits."""
+        return False
+
+    def resumed(self, subscriber: Subscriber, /) -> None:
+        """Nobody waits."""

@@ -52,7 +52,7 @@ class Player:
         is_connected: whether its connection stands; a lost one may come back.
         data: whatever the game wants to keep with the player.
         watched: the channels that it is told of, beside those of the room's grid.
-        team: in a match, from 1; 0 where there are no teams.
+        team, skill: in a match, from 1, and as it was matched; 0 where there are no teams.
     """
 
     def __init__(
@@ -63,9 +63,11 @@ class Player:
         interest_changed: Callable[[], None] = lambda: None,
         open_channel: Callable[[], int] = lambda: NOBODY,
         team: int = 0,
+        skill: float = 0.0,
     ) -> None:
         self.id = id
         self.team = team
+        self.skill = skill
         self.is_connected = True
         self.data: dict[str, Any] = {}
         self.watched: frozenset[int] = frozenset((EVERYONE,))
@@ -245,8 +247,8 @@ class Room:
         self.access = "locked"
 
     def unlock(self) -> None:
-        """Takes `lock` back: the room is private if it has a code, else open. Idempotent."""
-        self.access = "private" if self.code else "open"
+        """Takes `lock` back: the room is private if it has a code or is a match, else open. Idempotent."""
+        self.access = "private" if self.code or self.mode else "open"
 
     def label(self, **labels: str) -> None:
         """Says what the room is like, beside what was said before; an empty text takes a label away.

@@ -44,7 +44,7 @@ class Seat:
         subscriber: the session.
         player_id: who plays.
         on_ended: told once when the seat is given up, for whatever reason.
-        team: in a match, from 1.
+        team, skill: in a match.
     """
 
     __slots__ = (
@@ -71,7 +71,14 @@ class Seat:
     )
 
     def __init__(
-        self, simulation: Simulation, subscriber: Subscriber, player_id: str, on_ended: SeatEnded, *, team: int = 0
+        self,
+        simulation: Simulation,
+        subscriber: Subscriber,
+        player_id: str,
+        on_ended: SeatEnded,
+        *,
+        team: int = 0,
+        skill: float = 0.0,
     ) -> None:
         self.subscriber = subscriber
         # Read once a player and tick: what the subscriber has at hand, without asking it.
@@ -84,6 +91,7 @@ class Seat:
             interest_changed=self._interest_changed,
             open_channel=simulation.room.open_channel,
             team=team,
+            skill=skill,
         )
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
         self.interest: Interest = simulation.replication.everyone

@@ -108,6 +108,7 @@ class Simulation:
         on_ended: SeatEnded,
         *,
         team: int = 0,
+        skill: float = 0.0,
     ) -> Seat:
         """Seats a player and tells the session `Joined`; state follows with the next tick.
 
@@ -124,7 +125,7 @@ class Simulation:
             raise RoomFull(f"all {self.room.seats} seats are taken")
         if player_id in self.room.players:
             raise RoomFull("the player has a seat in this room already")
-        seat = Seat(self, subscriber, player_id, on_ended, team=team)
+        seat = Seat(self, subscriber, player_id, on_ended, team=team, skill=skill)
         self.room.players[player_id] = seat.player
         try:
             with self.contained("on_join"):

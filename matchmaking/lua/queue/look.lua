@@ -1,0 +1,23 @@
+-- The queue as it stands, for operators. Changes nothing. After queue.lua.
+-- KEYS  1 the slot
+-- ARGV  2 {limit, regions (list), player_id (or "")}
+-- Result  {tickets (list, the oldest first), waiting, gathering, matches, backfills (counts), desks, leaders
+--       (list of {region, owner, epoch}), ticket (of the player, or ""), now_ms}
+
+local tickets, leaders = {}, {}
+for _, id in ipairs(redis.call('ZRANGE', key('waiting'), 0, asked.limit - 1)) do
+  tickets[#tickets + 1] = ticket_of(id)
+end
+for _, region in ipairs(asked.regions) do
+  local lease = redis.call('HMGET', key('leader', region), 'owner', 'epoch')
+  if lease[1] then
+    leaders[#leaders + 1] = {region, lease[1], tonumber(lease[2])}
+  end
+end
+local entry = redis.call('HGET', key('players'), asked.player_id)
+return answer({
+  now_ms = now, tickets = tickets, leaders = leaders, waiting = redis.call('ZCARD', key('waiting')),
+  gathering = redis.call('ZCARD', key('gathering')), matches = redis.call('HLEN', key('matches')),
+  backfills = redis.call('HLEN', key('backfills')), desks = redis.call('ZCARD', key('desks')),
+  ticket = entry and redis.call('HGET', key('entries'), entry) or '',
+})

@@ -1,0 +1,267 @@
+"""A desk: a shard's place at the queue of one mode, where it speaks for its players who wait.
+
+enter, leave    are kept and said with the next beat; what is said twice happens once
+a beat          one script: says all that is new, hears all letters. Letters come until they are said to be read
+now and then    asks whether all who wait here are still known: whom Redis has forgotten enters again, with the
+                time that it has waited
+silence         a desk that is not heard of for DESK_S_MAX is gone, and its players with it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from matchmaking.calls import Calls
+from matchmaking.errors import MatchmakerUnavailable
+from matchmaking.queue.ticket import Backfill, Entry
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 0.2
+DESK_S_MAX = 10.0
+ASK_S = 1.0
+KNOWN_S = 5.0
+ENTERING_MAX = 500
+"""So many enter in one call: what a script does, all others wait for."""
+ASKED_MAX = 100
+LETTERS_MAX = 500
+WAITING_MAX = 20_000
+
+
+class Room(msgspec.Struct, frozen=True):
+    """Where a match is played."""
+
+    room_id: str
+    room_type: str
+    shard_id: str
+    url: str
+    epoch: int
+    until_ms: int
+    labels: Sequence[str] = ()
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What a desk is told of one of its players."""
+
+    number: int
+    entry_id: str
+    kind: Literal["found", "cancelled", "timed_out"]
+    reason: str = ""
+    team: int = 0
+    match_id: str = ""
+    room: Room | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a player stands.
+
+    Args:
+        place: from 1; 0 while friends are missing.
+        missing: so many of the party have not asked yet.
+        lately_ms: how long others have waited lately; 0: not known.
+    """
+
+    place: int
+    missing: int
+    lately_ms: int
+
+
+class Waiter(Protocol):
+    """Told of one player's fortune: of places as long as it waits, and of a letter at the end."""
+
+    def __call__(self, news: Place | Letter, /) -> None: ...
+
+
+class _Heard(msgspec.Struct, frozen=True):
+    letters: Sequence[Letter]
+    unknown: Sequence[str]
+    places: Sequence[tuple[str, int, int]]
+    waiting: int
+    lately_ms: int
+
+
+class Desk:
+    """One mode's. Used on the loop's thread; `run` is its task.
+
+    Args:
+        shard_id: whose it is.
+        region: where that is.
+        calls: the door to the mode's queue.
+        now_s: a monotonic clock.
+        now_ms: UTC, milliseconds.
+
+    Attributes:
+        waiting_in_all: how many tickets wait, at all desks, as of the last beat.
+    """
+
+    def __init__(
+        self,
+        shard_id: str,
+        region: str,
+        calls: Calls,
+        *,
+        now_s: Callable[[], float],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.waiting_in_all = 0
+        # Another each run: a shard that was restarted under its old name speaks for none of those before.
+        self.desk_id = f"{shard_id}/{secrets.token_hex(4)}"
+        self._region = region
+        self._calls = calls
+        self._now_s = now_s
+        self._now_ms = now_ms
+        self._here: dict[str, tuple[Entry, Waiter]] = {}
+        self._entering: deque[Entry] = deque()
+        self._leaving: dict[str, None] = {}
+        self._backfills: dict[str, Backfill] = {}
+        self._wanting: dict[str, None] = {}
+        self._filled: dict[str, None] = {}
+        self._asking: deque[str] = deque()
+        self._read = 0
+        self._asked_s = self._known_s = now_s()
+        self._has_news = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    def enter(self, entry: Entry, waiter: Waiter) -> None:
+        """A player begins to wait.
+
+        Raises:
+            MatchmakerUnavailable: too many wait at this desk.
+        """
+        if len(self._here) >= WAITING_MAX:
+            raise MatchmakerUnavailable("too many players wait here", retry_after_ms=5000)
+        # Kept with the time, for when Redis forgets it; the time counts only then.
+        self._here[entry.entry_id] = (msgspec.structs.replace(entry, since_ms=self._now_ms()), waiter)
+        self._entering.append(entry)
+        self._asking.append(entry.entry_id)
+        self._has_news.set()
+
+    def leave(self, entry_id: str) -> None:
+        """A player waits no more, and is told nothing more. Idempotent."""
+        if self._here.pop(entry_id, None) is not None:
+            self._leaving[entry_id] = None
+            self._has_news.set()
+
+    def want(self, backfill: Backfill) -> None:
+        """A room wants players; said again when what it wants has changed."""
+        self._backfills[backfill.room_id] = backfill
+        self._wanting[backfill.room_id] = None
+        self._filled.pop(backfill.room_id, None)
+        self._has_news.set()
+
+    def want_nobody(self, room_id: str) -> None:
+        """A room wants no players any more. Idempotent."""
+        if self._backfills.pop(room_id, None) is not None:
+            self._wanting.pop(room_id, None)
+            self._filled[room_id] = None
+            self._has_news.set()
+
+    async def run(self) -> None:
+        """Beats as long as anybody waits here, until it is cancelled."""
+        pause_s = BEAT_S
+        while True:
+            if not (self._here or self._backfills or self._leaving or self._filled):
+                self._has_news.clear()
+                await self._has_news.wait()
+            try:
+                is_more = await self.beat()
+                pause_s = 0.0 if is_more else BEAT_S
+            except MatchmakerUnavailable as error:
+                pause_s = min(5.0, max(pause_s, BEAT_S) * 1.5)
+                log.warning("queue_unavailable", error=str(error), retry_s=round(pause_s, 2))
+            await asyncio.sleep(pause_s)
+
+    async def beat(self) -> bool:
+        """Says and hears all there is; gives whether there is more already.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer; what was to be said is said again.
+        """
+        entering = [entry for entry in self._take_entering() if entry.entry_id in self._here]
+        leaving, wanting, filled = list(self._leaving), list(self._wanting), list(self._filled)
+        request = {
+            "desk": self.desk_id,
+            "region": self._region,
+            "read": self._read,
+            "enter": entering,
+            "leave": leaving,
+            "known": self._known(),
+            "ask": self._ask(),
+            "backfills": [self._backfills[room_id] for room_id in wanting],
+            "filled": filled,
+        }
+        try:
+            heard = await self._calls.run("queue/desk", request, _Heard)
+        except MatchmakerUnavailable:
+            self._entering.extendleft(reversed(entering))
+            self._known_s = 0.0  # who knows what it has lost
+            raise
+        for said, done in ((self._leaving, leaving), (self._wanting, wanting), (self._filled, filled)):
+            for name in done:
+                said.pop(name, None)
+        self.waiting_in_all = heard.waiting
+        self._hear(heard)
+        return bool(self._entering) or len(heard.letters) >= LETTERS_MAX
+
+    def _take_entering(self) -> list[Entry]:
+        return [self._entering.popleft() for _ in range(min(len(self._entering), ENTERING_MAX))]
+
+    def _known(self) -> list[str]:
+        if self._now_s() - self._known_s < KNOWN_S:
+            return []
+        self._known_s = self._now_s()
+        self._wanting |= dict.fromkeys(self._backfills)
+        entering = {entry.entry_id for entry in self._entering}
+        return [entry_id for entry_id in self._here if entry_id not in entering]
+
+    def _ask(self) -> list[str]:
+        """Of whom the place is asked: of all in turn, ASKED_MAX a second."""
+        if self._now_s() - self._asked_s < ASK_S:
+            return []
+        self._asked_s = self._now_s()
+        asked: list[str] = []
+        for _ in range(min(len(self._asking), ASKED_MAX)):
+            entry_id = self._asking.popleft()
+            if entry_id in self._here:
+                asked.append(entry_id)
+                self._asking.append(entry_id)
+        return asked
+
+    def _hear(self, heard: _Heard) -> None:
+        told = set()
+        for letter in heard.letters:
+            if letter.number > self._read:
+                self._read = letter.number
+                told.add(letter.entry_id)
+                found = self._here.pop(letter.entry_id, None)
+                if found is not None:
+                    found[1](letter)
+        for entry_id in heard.unknown:
+            if entry_id in self._here and entry_id not in told:
+                self._entering.append(self._here[entry_id][0])
+        for entry_id, place, missing in heard.places:
+            if entry_id in self._here:
+                self._here[entry_id][1](Place(place, missing, heard.lately_ms))
+
+
+def new_entry(
+    player_id: str,
+    *,
+    skill: float,
+    latencies: Mapping[str, float],
+    labels: Sequence[str],
+    party: tuple[str, int] | None,
+) -> Entry:
+    """An entry for one who asks now."""
+    code, size = party or (None, 1)
+    rounded = [(region, max(0, round(ms))) for region, ms in sorted(latencies.items())]
+    return Entry(secrets.token_urlsafe(9), player_id, skill, rounded, list(labels), code, size)

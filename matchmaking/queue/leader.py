@@ -1,0 +1,354 @@
+"""The leader of one mode in one region: reads what waits, makes matches, finds them rooms.
+
+    lead      a lease in Redis; every shard of the region tries, one has it, and each decision names its epoch
+    read      tickets that are new since the last round; everything anew every READ_ALL_S, and when it takes over
+    match     the mode's pure function
+    commit    atomic: a match takes all its tickets out of the queue, or is not made
+    place     a room under the match's own id, so that doing it again finds the same room and the same seats
+    assign    the players' desks are told; or, where no room could be had, the tickets wait on in their old places
+
+A leader may end between any two of these: the next one reads matches that have no room yet, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from matchmaking.calls import Calls
+from matchmaking.errors import BadRequest, MatchmakerUnavailable, MatchmakingError, NoCapacity
+from matchmaking.labels import to_pairs
+from matchmaking.placement import Placement, PlaceRequest, Placing
+from matchmaking.queue.desk import DESK_S_MAX, Room
+from matchmaking.queue.mode import Mode
+from matchmaking.queue.quality import Lately, MatchQuality, quality_of
+from matchmaking.queue.ticket import Backfill, Match, QueueTicket
+
+log = structlog.get_logger(__name__)
+
+ROUND_S = 0.25
+FOLLOW_S = 1.0
+LEASE_MS = 3_000
+READ_ALL_S = 2.0
+SWEEP_S = 1.0
+READ_MAX = 2_000
+COMMIT_MAX = 100
+"""Tickets and matches in one call: what a script does, all others wait for."""
+TICKETS_MAX = 100_000
+"""So many tickets are looked at; the youngest above that wait until there is room."""
+
+
+class MadeMatch(msgspec.Struct, frozen=True):
+    """A match as it is kept until it has a room."""
+
+    match_id: str
+    region: str
+    tickets: Sequence[str]
+    teams: Sequence[int]
+    players: Sequence[str]
+    labels: Sequence[str]
+    backfill: str = ""
+
+
+class _Read(msgspec.Struct, frozen=True):
+    tickets: Sequence[QueueTicket]
+    backfills: Sequence[Backfill]
+    matches: Sequence[MadeMatch]
+    now_ms: int
+
+
+class _Lead(msgspec.Struct, frozen=True):
+    owner: str
+    epoch: int
+
+
+class _Committed(msgspec.Struct, frozen=True):
+    status: str
+    made: Sequence[str]
+    gone: Sequence[str]
+
+
+class _Assigned(msgspec.Struct, frozen=True):
+    assigned: Sequence[str]
+    returned: Sequence[str]
+
+
+class _Swept(msgspec.Struct, frozen=True):
+    status: str
+    cancelled: Sequence[str]
+
+
+class Leader:
+    """Leads while it holds the lease; `run` is its task.
+
+    Args:
+        mode: whose queue.
+        region: where matches are made.
+        shard_id: who asks for rooms.
+        seats: of the mode's room type; at least as many as play in a match.
+        calls: the door to the mode's queue.
+        places: finds rooms.
+        now_s: a monotonic clock.
+        chance: seeds the match function.
+        on_match: told of each match that has a room.
+
+    Attributes:
+        epoch: of the lease; 0 while another leads.
+        results: matches by what became of them.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        region: str,
+        shard_id: str,
+        seats: int,
+        calls: Calls,
+        places: Placing,
+        now_s: Callable[[], float],
+        chance: random.Random,
+        on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
+    ) -> None:
+        self.epoch = 0
+        self.results: Counter[str] = Counter()
+        self._mode = mode
+        self._region = region
+        self._shard_id = shard_id
+        self._name = f"{shard_id}/{secrets.token_hex(4)}"
+        self._seats = max(seats, mode.rules.players_max)
+        self._calls = calls
+        self._places = places
+        self._now_s = now_s
+        self._chance = chance
+        self._on_match = on_match
+        self._tickets: dict[str, QueueTicket] = {}
+        self._lately = Lately()
+        self._last_seq = 0
+        self._read_all_s = self._swept_s = -1e9
+
+    async def run(self) -> None:
+        """Leads, or waits to lead, until it is cancelled."""
+        pause_s = FOLLOW_S
+        while True:
+            try:
+                pause_s = ROUND_S if await self.round() else FOLLOW_S
+            except MatchmakerUnavailable as error:
+                self.epoch = 0
+                pause_s = min(5.0, pause_s * 1.5)
+                log.warning("leader_unavailable", mode=self._mode.name, error=str(error))
+            except Exception:
+                # The match function may be a game's own; whatever it does, the next round is another chance.
+                self.results["error"] += 1
+                log.exception("match_round_failed", mode=self._mode.name)
+                pause_s = FOLLOW_S
+            await asyncio.sleep(pause_s)
+
+    async def resign(self) -> None:
+        """Gives the lead back, so that another need not wait for the lease to end. Idempotent.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer.
+        """
+        epoch, self.epoch = self.epoch, 0
+        if epoch:
+            request = {"region": self._region, "leader": self._name, "epoch": epoch}
+            await self._calls.run("queue/resign", request, dict[str, str])
+
+    async def round(self) -> bool:
+        """One round; gives whether this is the leader.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer.
+        """
+        if not await self._lead():
+            return False
+        read = await self._read()
+        if not await self._sweep(read.now_ms):
+            return False
+        mine = [match for match in read.matches if match.region == self._region]
+        if mine:
+            log.info("matches_taken_over", mode=self._mode.name, count=len(mine))
+            await self._find_rooms(mine, read.now_ms)
+        made = await self._commit(self._match(read), read.backfills)
+        await self._find_rooms(made, read.now_ms)
+        return bool(self.epoch)
+
+    async def _lead(self) -> bool:
+        request = {
+            "region": self._region,
+            "leader": self._name,
+            "epoch": self.epoch,
+            "lease_ms": LEASE_MS,
+            "lately_ms": self._lately.wait_ms,
+        }
+        lead = await self._calls.run("queue/lead", request, _Lead)
+        if lead.owner != self._name:
+            self._forget()
+            return False
+        if lead.epoch != self.epoch:
+            log.info("leads", mode=self._mode.name, region=self._region, epoch=lead.epoch)
+            self._forget()
+            self.epoch = lead.epoch
+        return True
+
+    def _forget(self) -> None:
+        self.epoch = 0
+        self._tickets.clear()
+        self._read_all_s = -1e9
+
+    async def _read(self) -> _Read:
+        """What there is to know; tickets that were read before stay in mind."""
+        is_all = self._now_s() - self._read_all_s > READ_ALL_S
+        if is_all:
+            self._read_all_s = self._now_s()
+            self._tickets.clear()
+            self._last_seq = 0
+        first: _Read | None = None
+        while len(self._tickets) < TICKETS_MAX:
+            request = {"after": self._last_seq, "limit": READ_MAX, "with_matches": is_all and first is None}
+            read = await self._calls.run("queue/read", request, _Read)
+            first = first or read
+            for ticket in read.tickets:
+                self._tickets[ticket.ticket_id] = ticket
+                self._last_seq = max(self._last_seq, ticket.seq)
+            if len(read.tickets) < READ_MAX:
+                break
+        assert first is not None
+        return first
+
+    async def _sweep(self, now_ms: int) -> bool:
+        """Every second: who has waited for too long, and desks that are gone."""
+        if self._now_s() - self._swept_s < SWEEP_S:
+            return True
+        self._swept_s = self._now_s()
+        timeout_s = self._mode.rules.timeout_s
+        overdue = [ticket_id for ticket_id, t in self._tickets.items() if t.waited_s(now_ms) > timeout_s]
+        request = {
+            "region": self._region,
+            "leader": self._name,
+            "epoch": self.epoch,
+            "desk_ms": int(DESK_S_MAX * 1000),
+            "gather_ms": int(timeout_s * 1000),
+            "overdue": overdue[:READ_MAX],
+        }
+        swept = await self._calls.run("queue/sweep", request, _Swept)
+        if swept.status == "stale":
+            self._forget()
+            return False
+        for ticket_id in swept.cancelled:
+            self._tickets.pop(ticket_id, None)
+        return True
+
+    def _match(self, read: _Read) -> list[Match]:
+        rules, now_ms = self._mode.rules, read.now_ms
+        open_to = [t for t in self._tickets.values() if rules.may_play_in(t, self._region, now_ms)]
+        wanted = [b for b in read.backfills if b.region == self._region] if rules.backfill else []
+        wanted.sort(key=lambda backfill: backfill.since_ms)
+        chance = random.Random(self._chance.getrandbits(64))  # noqa: S311 - decides who is team one
+        return self._mode.match(open_to, wanted, rules, now_ms=now_ms, chance=chance)
+
+    async def _commit(self, matches: Sequence[Match], backfills: Sequence[Backfill]) -> list[MadeMatch]:
+        made: list[MadeMatch] = []
+        for first in range(0, len(matches), COMMIT_MAX):
+            wanted = {m.match_id: m for m in map(self._named, matches[first : first + COMMIT_MAX])}
+            request = {
+                "region": self._region,
+                "leader": self._name,
+                "epoch": self.epoch,
+                "matches": list(wanted.values()),
+            }
+            committed = await self._calls.run("queue/commit", request, _Committed)
+            if committed.status == "stale":
+                self._forget()
+                break
+            made += [wanted[match_id] for match_id in committed.made]
+            self.results["conflict"] += len(wanted) - len(committed.made)
+            for ticket_id in committed.gone:
+                self._tickets.pop(ticket_id, None)
+        return made
+
+    def _named(self, match: Match) -> MadeMatch:
+        players = [member.player_id for ticket_id in match.tickets for member in self._tickets[ticket_id].members]
+        return MadeMatch(
+            secrets.token_urlsafe(9),
+            self._region,
+            list(match.tickets),
+            list(match.teams),
+            players,
+            to_pairs(match.labels),
+            match.backfill,
+        )
+
+    async def _find_rooms(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
+        for first in range(0, len(matches), COMMIT_MAX):
+            some = matches[first : first + COMMIT_MAX]
+            placed = await asyncio.gather(*(self._place(match) for match in some))
+            found = {m.match_id: room for m, room in zip(some, placed, strict=True) if isinstance(room, Placement)}
+            failed = [m.match_id for m, room in zip(some, placed, strict=True) if isinstance(room, MatchmakingError)]
+            request = {
+                "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
+                "failed": failed,
+            }
+            assigned = await self._calls.run("queue/assign", request, _Assigned)
+            self.results["found"] += len(assigned.assigned)
+            self.results["no_room"] += len(assigned.returned)
+            self._settle([m for m in some if m.match_id in found], now_ms)
+            for match in some:
+                if match.match_id not in found:
+                    self._read_all_s = -1e9  # its tickets wait again
+
+    async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
+        """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
+        wanted = PlaceRequest(
+            room_type=self._mode.rules.room_type,
+            players=match.players,
+            shard_id=self._shard_id,
+            seats=self._seats,
+            region=self._region,
+            labels=dict(label.split("=", 1) for label in match.labels),
+            make=None if match.backfill else match.match_id,
+            room_id=match.backfill or None,
+            may_enter=True,
+        )
+        try:
+            return await self._places.place(wanted)
+        except NoCapacity as error:
+            log.warning("match_without_room", mode=self._mode.name, error=str(error))
+            return error
+        except MatchmakerUnavailable as error:
+            log.warning("match_not_placed", mode=self._mode.name, error=str(error))
+            return None
+        except BadRequest:
+            raise
+        except MatchmakingError as error:
+            return error
+
+    def _settle(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
+        """These matches have their rooms: how good are they?"""
+        for made in matches:
+            if all(ticket_id in self._tickets for ticket_id in made.tickets):  # else it was taken over
+                match = Match(made.tickets, made.teams)
+                quality = quality_of(match, self._tickets, region=self._region, now_ms=now_ms)
+                self._lately.add(quality)
+                self._on_match(self._mode.name, quality)
+            for ticket_id in made.tickets:
+                self._tickets.pop(ticket_id, None)
+
+
+def _room_of(placement: Placement) -> Room:
+    return Room(
+        room_id=placement.room_id,
+        room_type=placement.room_type,
+        shard_id=placement.shard_id,
+        url=placement.url,
+        epoch=placement.epoch,
+        until_ms=placement.until_ms,
+        labels=to_pairs(placement.labels),
+    )

@@ -1,0 +1,288 @@
+"""The matchmaking queue as sessions and rooms see it: who waits here, what they are told, which rooms want players.
+
+One MatchRequest, followed:
+    enter    the mode's desk says it to Redis with its next beat; the player is told its place now and then
+    found    MatchStatus and a Redirect with a ticket, good for as long as the seat is held; asked again, or after a
+             resume, the same is said again
+    end      cancelled by the player, by a friend who leaves, by the time; or with the session, so a connection that
+             is lost leaves the queue when the resume window is over, and not before
+
+A player waits in one queue at a time: asking for another mode leaves the one before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+
+from matchmaking import BadRequest, MatchmakerUnavailable, Party, Ticket
+from matchmaking.labels import check_labels, to_pairs
+from matchmaking.placement import check_party
+from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues, new_entry
+from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
+from server.errors import Internal, Malformed, NoSuchMode, Unavailable
+from server.placing import RoomPlacer, decode_map, told
+from server.rooms.host import RoomHost
+from server.rooms.ports import Subscriber
+from server.rooms.simulation import Simulation
+
+log = structlog.get_logger(__name__)
+
+REGIONS_MAX = 32
+LATENCY_MS_MAX = 10_000.0
+_ENDED = {"cancelled": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    """One session in a queue, or with a match that it has not taken its seat in yet."""
+
+    subscriber: Subscriber
+    mode: str
+    entry_id: str
+    skill: float
+    status: MatchStatus
+    redirect: Redirect | None = None
+    good_until_s: float = 0.0
+
+
+class Queueing:
+    """A shard's players in its queues. Implements `server.rooms.ports.Queue`.
+
+    Args:
+        shard_id, region: where this is.
+        queues: desks and leaders.
+        placer: signs tickets.
+        host: rooms in play.
+        now_s: UTC, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard_id: str,
+        region: str,
+        queues: Queues,
+        placer: RoomPlacer,
+        host: RoomHost,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.results: Counter[str] = Counter()
+        self._shard_id = shard_id
+        self._region = region
+        self._queues = queues
+        self._placer = placer
+        self._host = host
+        self._now_s = now_s
+        self._waiting: dict[str, _Waiting] = {}
+        self._wanted: dict[str, tuple[str, Sequence[int], float]] = {}  # room: mode, free seats of each team, skill
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    # -- Queue: what sessions call --------------------------------------------------------------------------
+
+    def enter(self, subscriber: Subscriber, request: MatchRequest) -> None:
+        """See `server.rooms.ports.Queue.enter`."""
+        waiting = self._waiting.get(subscriber.session_id)
+        if waiting is not None and waiting.mode == request.mode and not self._is_over(waiting):
+            self._tell(waiting)
+            return
+        mode = self._mode_of(request.mode)
+        wish = _wish_of(request, mode, self._region)
+        self.leave(subscriber)
+        if self._placer.is_draining:
+            raise Unavailable("this shard is draining", retry_after_ms=500)
+        skill = self._skill_of(mode, subscriber, request)
+        entry = new_entry(subscriber.player_id, skill=skill, **wish)
+        waiting = _Waiting(subscriber, mode.name, entry.entry_id, skill, _status(mode.name, QueueState.WAITING))
+        try:
+            self._desk_of(mode.name).enter(entry, lambda news: self._heard(waiting, news))
+        except MatchmakerUnavailable as error:
+            raise told(error) from error
+        self._waiting[subscriber.session_id] = waiting
+        self.results["entered"] += 1
+        self._tell(waiting)
+
+    def leave(self, subscriber: Subscriber) -> bool:
+        """See `server.rooms.ports.Queue.leave`."""
+        waiting = self._waiting.pop(subscriber.session_id, None)
+        if waiting is None:
+            return False
+        if waiting.redirect is None:
+            self._desk_of(waiting.mode).leave(waiting.entry_id)
+            self.results["left"] += 1
+        return True
+
+    def resumed(self, subscriber: Subscriber) -> None:
+        """See `server.rooms.ports.Queue.resumed`."""
+        waiting = self._waiting.get(subscriber.session_id)
+        if waiting is not None and not self._is_over(waiting):
+            self._tell(waiting)
+
+    # -- QueueViews: what operators ask -----------------------------------------------------------------------
+
+    @property
+    def modes(self) -> Sequence[str]:
+        """See `server.ops.http.QueueViews`; so too those below."""
+        return sorted(self._queues.modes)
+
+    async def view(self, mode: str) -> dict[str, Any] | None:
+        if mode not in self._queues.modes:
+            return None
+        try:
+            found: dict[str, Any] = msgspec.to_builtins(await self._queues.status(mode))
+        except MatchmakerUnavailable as error:
+            raise told(error) from error
+        return found
+
+    async def explain(self, mode: str, player_id: str) -> dict[str, Any] | None:
+        if mode not in self._queues.modes:
+            return None
+        try:
+            explanation = await self._queues.explain(mode, player_id)
+        except MatchmakerUnavailable as error:
+            raise told(error) from error
+        return None if explanation is None else msgspec.to_builtins(explanation)
+
+    # -- rooms that want players ----------------------------------------------------------------------------
+
+    def look_after_rooms(self) -> None:
+        """Once a second: rooms of a match that have lost players say so, if their mode wants that."""
+        wanted: dict[str, tuple[str, Sequence[int], float]] = {}
+        for simulation in self._host:
+            mode = self._queues.modes.get(simulation.room.mode)
+            if mode is not None and mode.rules.backfill:
+                free = _free_seats(simulation, mode)
+                if any(free):
+                    wanted[simulation.room.room_id] = (mode.name, free, _skill_in(simulation))
+        for room_id, (mode_name, _, _) in self._wanted.items():
+            if room_id not in wanted:
+                self._desk_of(mode_name).want_nobody(room_id)
+        for room_id, now in wanted.items():
+            if self._wanted.get(room_id) != now:
+                self._want(room_id, *now)
+        self._wanted = wanted
+
+    def _want(self, room_id: str, mode: str, free: Sequence[int], skill: float) -> None:
+        simulation = self._host.get(room_id)
+        assert simulation is not None
+        backfill = Backfill(
+            room_id=room_id,
+            shard_id=self._shard_id,
+            epoch=simulation.epoch,
+            region=self._region,
+            skill=skill,
+            open=list(free),
+            since_ms=int(self._now_s() * 1000),
+            labels=to_pairs(simulation.room.labels),
+        )
+        self._desk_of(mode).want(backfill)
+
+    # -- what the desk hears --------------------------------------------------------------------------------
+
+    def _heard(self, waiting: _Waiting, news: Place | Letter) -> None:
+        if isinstance(news, Place):
+            waiting.status = _status(waiting.mode, QueueState.WAITING, news)
+        elif news.kind == "found" and news.room is not None:
+            waiting.status = _status(waiting.mode, QueueState.FOUND)
+            waiting.redirect = self._redirect(waiting, news.room, news.team)
+            waiting.good_until_s = self._placer.ticket_expires_s()
+            self.results["found"] += 1
+        else:
+            waiting.status = msgspec.structs.replace(_status(waiting.mode, _ENDED[news.kind]), reason=news.reason)
+            self._waiting.pop(waiting.subscriber.session_id, None)
+            self.results[news.kind] += 1
+        self._tell(waiting)
+
+    def _redirect(self, waiting: _Waiting, room: MatchRoom, team: int) -> Redirect:
+        subscriber = waiting.subscriber
+        ticket = Ticket(
+            room_id=room.room_id,
+            player_id=subscriber.player_id,
+            shard_id=room.shard_id,
+            epoch=room.epoch,
+            expires_at_s=self._placer.ticket_expires_s(),
+            is_guest=subscriber.is_guest,
+            room_type=room.room_type,
+            labels=dict(label.split("=", 1) for label in room.labels),
+            mode=waiting.mode,
+            team=team,
+            skill=waiting.skill,
+        )
+        return self._placer.redirect(ticket, room.url)
+
+    def _tell(self, waiting: _Waiting) -> None:
+        waiting.subscriber.send_message(waiting.status)
+        if waiting.redirect is not None:
+            waiting.subscriber.send_message(waiting.redirect)
+
+    def _is_over(self, waiting: _Waiting) -> bool:
+        """Whether its match was found so long ago that the seat is not held any more."""
+        if waiting.redirect is None or self._now_s() < waiting.good_until_s:
+            return False
+        self._waiting.pop(waiting.subscriber.session_id, None)
+        return True
+
+    # -- modes ----------------------------------------------------------------------------------------------
+
+    def _mode_of(self, name: str) -> Mode:
+        try:
+            return self._queues.modes[name]
+        except KeyError:
+            known = ", ".join(sorted(self._queues.modes)) or "none"
+            raise NoSuchMode(f"there is no mode {name[:64]!r} here; known are: {known}") from None
+
+    def _desk_of(self, mode: str) -> Desk:
+        return self._queues.desks[mode]
+
+    def _skill_of(self, mode: Mode, subscriber: Subscriber, request: MatchRequest) -> float:
+        options = decode_map(request.options, dict[str, Any], "options")
+        try:
+            skill = float(mode.skill_of(subscriber.player_id, options))
+        except Exception as error:
+            log.exception("skill_of_raised", mode=mode.name)
+            raise Internal("the server failed to look the player up") from error
+        if not np.isfinite(skill):
+            raise Internal("the player's skill is no number")
+        return skill
+
+
+def _wish_of(request: MatchRequest, mode: Mode, region: str) -> dict[str, Any]:
+    """What a client asks for, within bounds."""
+    latencies = decode_map(request.latencies, dict[str, float], "latencies")
+    if len(latencies) > REGIONS_MAX or not all(0 <= ms <= LATENCY_MS_MAX for ms in latencies.values()):
+        raise Malformed(f"latencies are at most {REGIONS_MAX}, of 0 to {LATENCY_MS_MAX:g} ms")
+    party: tuple[str, int] | None = None
+    try:
+        labels = check_labels(decode_map(request.labels, dict[str, str], "labels"))
+        if request.party:
+            checked = check_party(Party(request.party, request.party_size), size_max=mode.rules.team_size)
+            party = (checked.code, checked.size) if checked.size > 1 else None
+    except BadRequest as error:
+        raise Malformed(str(error)) from error
+    return {"latencies": latencies or {region: 0.0}, "labels": to_pairs(labels), "party": party}
+
+
+def _status(mode: str, state: QueueState, place: Place | None = None) -> MatchStatus:
+    if place is None:
+        return MatchStatus(state, mode=mode)
+    return MatchStatus(state, place.place, place.lately_ms, mode, waiting_for=min(place.missing, 255))
+
+
+def _free_seats(simulation: Simulation, mode: Mode) -> list[int]:
+    """How many more each team may have; none in a room that is locked, or that nobody is in."""
+    room, rules = simulation.room, mode.rules
+    if room.access == "locked" or not room.players:
+        return [0] * rules.teams
+    sizes = Counter(player.team for player in room.players.values())
+    return [max(0, rules.team_size - sizes[team]) for team in range(1, rules.teams + 1)]
+
+
+def _skill_in(simulation: Simulation) -> float:
+    skills = [player.skill for player in simulation.room.players.values()]
+    return sum(skills) / len(skills)

@@ -1,0 +1,517 @@
+"""What the queue promises, on a real Redis: a ticket is in one match or none, whatever ends when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
+from matchmaking.calls import Calls
+from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Rules, find_matches, new_entry
+from matchmaking.queue import leader as leading
+from tests.waiting import eventually
+
+DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
+
+
+class Clock:
+    """Seconds that pass when a test says so; what Redis measures goes on by itself."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Hall:
+    """Desks and leaders of some shards, stepped by hand; what players are told is kept."""
+
+    def __init__(self, matchmaker: Matchmaker, mode: Mode) -> None:
+        self.matchmaker = matchmaker
+        self.mode = mode
+        self.clock = Clock()
+        self.told: dict[str, list[Place | Letter]] = {}
+        self.entries: dict[str, str] = {}
+        self.calls: list[Calls] = []
+
+    def door(self) -> Calls:
+        prefix = f"{{{self.matchmaker.namespace}:{self.mode.name}}}"
+        self.calls.append(Calls(self.matchmaker.client, prefix=prefix, deadline_s=5.0))
+        return self.calls[-1]
+
+    def desk(self, shard: str = "a") -> Desk:
+        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: 10**12)
+
+    def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
+        return Leader(
+            changes.get("mode", self.mode),
+            region=region,
+            shard_id=shard,
+            seats=8,
+            calls=self.door(),
+            places=self.matchmaker.places,
+            now_s=self.clock,
+            chance=random.Random(1),
+            on_match=changes.get("on_match", lambda mode, quality: None),
+        )
+
+    def enter(self, desk: Desk, player: str, skill: float = 0.0, **wish: Any) -> None:
+        about: dict[str, Any] = {"latencies": {"": 10}, "labels": (), "party": None} | wish
+        entry = new_entry(player, skill=skill, **about)
+        self.entries[player] = entry.entry_id
+        self.told[player] = []
+        desk.enter(entry, self.told[player].append)
+
+    def ends(self, player: str) -> list[str]:
+        """What became of a player."""
+        return [news.kind for news in self.told[player] if isinstance(news, Letter)]
+
+    def room(self, player: str) -> str:
+        (letter,) = (news for news in self.told[player] if isinstance(news, Letter))
+        assert letter.room is not None
+        return letter.room.room_id
+
+    async def redis(self, *command: Any) -> Any:
+        async with Redis.from_url(self.url, decode_responses=True) as redis:
+            return await redis.execute_command(*command)
+
+    url = ""
+
+
+@pytest.fixture
+async def hall_of(redis_url: str, redis_namespace: str) -> AsyncIterator[Callable[[Mode], Hall]]:
+    matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace, deadline_s=5.0)
+    for shard in "ab":
+        await matchmaker.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("duel",)))
+    halls: list[Hall] = []
+
+    def make(mode: Mode) -> Hall:
+        halls.append(Hall(matchmaker, mode))
+        halls[-1].url = redis_url
+        return halls[-1]
+
+    yield make
+    for hall in halls:
+        for calls in hall.calls:
+            await calls.aclose()
+    await matchmaker.aclose()
+
+
+@pytest.fixture
+def hall(hall_of: Callable[[Mode], Hall]) -> Hall:
+    return hall_of(DUEL)
+
+
+async def test_two_wait_at_two_desks_and_are_told_of_one_room(hall: Hall) -> None:
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(one, "p1")
+    hall.enter(two, "p2")
+    await one.beat()
+    await two.beat()
+    assert await leader.round()
+    await one.beat()
+    await two.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+    assert hall.room("p1") == hall.room("p2")
+    letters = [news for player in ("p1", "p2") for news in hall.told[player] if isinstance(news, Letter)]
+    assert sorted(letter.team for letter in letters) == [1, 2]
+    assert len(one) == len(two) == 0
+    assert (
+        await hall.redis("EXISTS", *[f"{{{hall.matchmaker.namespace}:duel}}:{k}" for k in ("tickets", "waiting")])
+        == 0
+    )
+
+
+async def test_entering_is_said_once_however_often_the_call_is_made(hall: Hall) -> None:
+    desk = hall.desk()
+    hall.enter(desk, "p1")
+    entering = list(desk._entering)
+    await desk.beat()
+    desk._entering.extend(entering)
+    await desk.beat()
+    assert desk.waiting_in_all == 1
+
+
+async def test_a_letter_comes_until_it_is_said_to_be_read(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    await leader.round()
+    again = await desk._calls.run(
+        "queue/desk",
+        {n: [] for n in ("enter", "leave", "known", "ask", "backfills", "filled")}
+        | {"desk": desk.desk_id, "region": "", "read": 0},
+        dict[str, Any],
+    )
+    assert len(again["letters"]) == 2, "read by a call whose answer was lost"
+    await desk.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+    await desk.beat()
+    assert hall.ends("p1") == ["found"]
+
+
+async def test_only_one_leads_and_another_takes_over_when_it_is_gone(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "LEASE_MS", 300)
+    first, second = hall.leader("a"), hall.leader("b")
+    assert await first.round()
+    assert not await second.round()
+    assert await first.round()
+
+    async def takes_over() -> bool:
+        return await second.round()
+
+    await eventually(takes_over)
+    assert second.epoch > 0
+    before = first.epoch
+    assert not await first.round(), "it finds that another leads"
+    assert second.epoch > before
+
+
+async def test_a_leader_that_resigns_need_not_be_waited_for(hall: Hall) -> None:
+    first, second = hall.leader("a"), hall.leader("b")
+    assert await first.round()
+    await first.resign()
+    await first.resign()
+    assert await second.round()
+
+
+async def test_a_leader_that_slept_decides_nothing(hall: Hall) -> None:
+    """It has read the queue, matched, and is about to commit when another has taken the lead."""
+    desk, first, second = hall.desk(), hall.leader("a"), hall.leader("b")
+    assert await first.round()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    read = await first._read()
+    matches = first._match(read)
+    assert len(matches) == 1
+    await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
+    assert await second.round()
+    assert await first._commit(matches, ()) == []
+    assert first.epoch == 0
+    await desk.beat()
+    assert hall.ends("p1") == ["found"]
+
+
+@pytest.mark.parametrize("ends_at", ["queue/commit", "place", "queue/assign"])
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+async def test_a_leader_may_end_at_any_step_and_the_next_goes_on(hall: Hall, ends_at: str, is_done: bool) -> None:
+    """It ends before the call is made, or when the call was made and the answer did not come."""
+
+    class Killed(BaseException):
+        pass
+
+    desk = hall.desk()
+    for player in ("p1", "p2", "p3", "p4"):
+        hall.enter(desk, player)
+    await desk.beat()
+    dying, heir = hall.leader("a"), hall.leader("b")
+    door = hall.matchmaker.calls if ends_at == "place" else dying._calls
+    run = door.run
+
+    async def run_and_die(script: str, request: Any, answer: Any) -> Any:
+        if script == ends_at:
+            if is_done:
+                await run(script, request, answer)
+            raise Killed
+        return await run(script, request, answer)
+
+    door.run = run_and_die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        await dying.round()
+    door.run = run  # type: ignore[method-assign]
+    await asyncio.sleep(0.05)  # what was under way beside it has ended
+    await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
+    assert await heir.round()
+    await desk.beat()
+    rooms = [hall.room(player) for player in ("p1", "p2", "p3", "p4")]
+    assert sorted(rooms.count(room) for room in set(rooms)) == [2, 2]
+    assert [hall.ends(player) for player in ("p1", "p2", "p3", "p4")] == [["found"]] * 4
+    listed = await hall.redis("KEYS", f"{{{hall.matchmaker.namespace}}}:room:*")
+    assert len(listed) == 2, "no room was made twice"
+
+
+async def test_two_regions_want_the_same_players_and_one_gets_them(hall_of: Callable[[Mode], Hall]) -> None:
+    hall = hall_of(DUEL)
+    for region in ("eu", "us"):
+        info = ShardInfo(region, f"ws://{region}", "1", region, room_types=("duel",))
+        await hall.matchmaker.directory.register(info)
+    desk = hall.desk()
+    for n in range(40):
+        hall.enter(desk, f"p{n}", latencies={"eu": 20, "us": 20})
+    await desk.beat()
+    both = hall.leader("eu", "eu"), hall.leader("us", "us")
+    for _ in range(3):
+        await asyncio.gather(*(leader.round() for leader in both))
+        hall.clock.now_s += 10
+    await desk.beat()
+    rooms = [hall.room(f"p{n}") for n in range(40)]
+    assert {rooms.count(room) for room in rooms} == {2}
+    assert all(hall.ends(f"p{n}") == ["found"] for n in range(40))
+
+
+async def test_no_room_can_be_had_and_the_players_keep_their_places(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for shard in "ab":
+        await hall.matchmaker.directory.heartbeat(shard, load=0.99, players=0, rooms=0)
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    assert await leader.round()
+    await desk.beat()
+    assert (hall.ends("p1"), leader.results["no_room"], desk.waiting_in_all) == ([], 1, 2)
+    await hall.matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)
+    assert await leader.round()
+    await desk.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+
+
+async def test_a_party_waits_for_its_friends_and_is_one_ticket(hall_of: Callable[[Mode], Hall]) -> None:
+    hall = hall_of(Mode("pairs", Rules(room_type="duel", teams=2, team_size=2)))
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(one, "f1", party=("us", 2))
+    hall.enter(one, "p1")
+    hall.enter(two, "p2")
+    await one.beat()
+    await two.beat()
+    assert await leader.round()
+    hall.clock.now_s += 2
+    await one.beat()
+    assert [news for news in hall.told["f1"] if isinstance(news, Place)][-1].missing == 1
+    hall.enter(two, "f2", party=("us", 2))
+    await two.beat()
+    assert await leader.round()
+    for desk in (one, two):
+        await desk.beat()
+    letters = {player: hall.told[player][-1] for player in ("f1", "f2", "p1", "p2")}
+    teams = {player: letter.team for player, letter in letters.items() if isinstance(letter, Letter)}
+    assert teams["f1"] == teams["f2"] != teams["p1"] == teams["p2"]
+
+
+@pytest.mark.parametrize("is_complete", [False, True])
+async def test_a_friend_who_leaves_ends_it_for_all(hall_of: Callable[[Mode], Hall], is_complete: bool) -> None:
+    hall = hall_of(Mode("pairs", Rules(room_type="duel", teams=2, team_size=3)))
+    one, two = hall.desk("a"), hall.desk("b")
+    for desk, player in ((one, "f1"), (two, "f2"), (two, "f3"))[: 3 if is_complete else 2]:
+        hall.enter(desk, player, party=("us", 3))
+        await desk.beat()
+    one.leave(hall.entries["f1"])
+    await one.beat()
+    await two.beat()
+    assert (hall.ends("f1"), hall.ends("f2")) == ([], ["cancelled"])
+    assert one.waiting_in_all == 0
+    hall.enter(one, "f1", party=("us", 3))
+    await one.beat()
+    assert hall.ends("f1") == [], "the code is free again"
+
+
+async def test_friends_must_agree_on_how_many_they_are(hall: Hall) -> None:
+    desk = hall.desk()
+    hall.enter(desk, "f1", party=("us", 2))
+    hall.enter(desk, "f2", party=("us", 3))
+    await desk.beat()
+    assert (hall.ends("f1"), hall.ends("f2")) == ([], ["cancelled"])
+
+
+async def test_a_player_who_asks_again_elsewhere_waits_once(hall: Hall) -> None:
+    one, two = hall.desk("a"), hall.desk("b")
+    hall.enter(one, "p1")
+    await one.beat()
+    old = hall.told["p1"]
+    hall.enter(two, "p1")
+    await two.beat()
+    await one.beat()
+    assert [news.kind for news in old if isinstance(news, Letter)] == ["cancelled"]
+    assert two.waiting_in_all == 1
+
+
+async def test_who_waits_too_long_is_told(hall_of: Callable[[Mode], Hall]) -> None:
+    hall = hall_of(Mode("brief", Rules(room_type="duel", teams=2, team_size=3, timeout_s=0.05)))
+    desk, leader = hall.desk(), hall.leader()
+    hall.enter(desk, "p1")
+    hall.enter(desk, "f1", party=("us", 3))
+    await desk.beat()
+
+    async def both_told() -> bool:
+        hall.clock.now_s += 2
+        await leader.round()
+        await desk.beat()
+        return hall.ends("p1") == hall.ends("f1") == ["timed_out"]
+
+    await eventually(both_told)
+
+
+async def test_the_players_of_a_shard_that_is_gone_wait_no_more(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leading, "DESK_S_MAX", 0.2)
+    gone, stays, leader = hall.desk("a"), hall.desk("b"), hall.leader("b")
+    hall.enter(gone, "p1")
+    hall.enter(gone, "f1", party=("us", 2))
+    await gone.beat()
+    hall.enter(stays, "f2", party=("us", 2))
+
+    async def only_ours_wait() -> bool:
+        hall.clock.now_s += 2
+        await stays.beat()
+        await leader.round()
+        return stays.waiting_in_all == 0 and hall.ends("f2") == ["cancelled"]
+
+    await eventually(only_ours_wait)
+    hall.clock.now_s += 10
+    await gone.beat()  # it had only slept
+    await gone.beat()
+    assert gone.waiting_in_all == 1, "who was forgotten enters again"
+
+
+async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall: Hall) -> None:
+    desk = hall.desk()
+    for n in range(5):
+        hall.enter(desk, f"p{n}", skill=1000 * n)
+    await desk.beat()
+    await hall.redis("EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end", 0,
+                     f"{{{hall.matchmaker.namespace}*")  # fmt: skip
+    hall.clock.now_s += 10
+    await desk.beat()
+    assert desk.waiting_in_all == 0
+    await desk.beat()
+    assert desk.waiting_in_all == 5
+    hall.clock.now_s += 2
+    await desk.beat()
+    places = [[news.place for news in hall.told[f"p{n}"] if isinstance(news, Place)][-1] for n in range(5)]
+    assert places == [1, 2, 3, 4, 5]
+
+
+async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_some(
+    hall_of: Callable[[Mode], Hall],
+) -> None:
+    hall = hall_of(Mode("fill", Rules(room_type="duel", teams=2, team_size=2, backfill=True)))
+    desk, leader = hall.desk(), hall.leader()
+    for n in range(4):
+        hall.enter(desk, f"p{n}")
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    room = hall.room("p0")
+    (letter,) = (news for news in hall.told["p0"] if isinstance(news, Letter))
+    assert letter.room is not None
+    owner = {"shard_id": letter.room.shard_id, "epoch": letter.room.epoch}
+    await hall.matchmaker.leases.unseated(room, "p0", **owner)
+    desk.want(Backfill(room, owner["shard_id"], letter.room.epoch, "", 0.0, [1, 0], 0))
+    hall.enter(desk, "p4")
+    hall.enter(desk, "p5")
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    assert [hall.ends(player) for player in ("p4", "p5")] in ([["found"], []], [[], ["found"]])
+    lucky = "p4" if hall.ends("p4") else "p5"
+    assert hall.room(lucky) == room
+    hall.clock.now_s += 10  # the room has not heard yet, and says again what it wants: it is full
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    assert desk.waiting_in_all == 1
+    desk.want_nobody(room)
+    desk.want_nobody(room)
+    await desk.beat()
+    assert (await leader._read()).backfills == []
+
+
+async def test_a_game_may_match_as_it_likes_and_its_mistakes_are_its_own(hall_of: Callable[[Mode], Hall]) -> None:
+    asked: list[int] = []
+
+    def greedy(tickets: Any, backfills: Any, rules: Any, *, now_ms: int, chance: random.Random) -> Any:
+        """The same tickets twice: only the first of the two can be."""
+        asked.append(len(tickets))
+        found = find_matches(tickets, backfills, rules, now_ms=now_ms, chance=chance)
+        return found + found
+
+    hall = hall_of(Mode("greedy", DUEL.rules, match=greedy))
+    desk, leader = hall.desk(), hall.leader()
+    for n in range(4):
+        hall.enter(desk, f"p{n}")
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    rooms = [hall.room(f"p{n}") for n in range(4)]
+    assert sorted(rooms.count(room) for room in set(rooms)) == [2, 2]
+    assert (asked, leader.results["found"], leader.results["conflict"]) == ([4], 2, 2)
+
+
+async def test_a_match_function_that_raises_stops_nothing_else(hall_of: Callable[[Mode], Hall]) -> None:
+    def broken(*args: Any, **more: Any) -> Any:
+        raise RuntimeError("told to fail")
+
+    hall = hall_of(Mode("broken", DUEL.rules, match=broken))
+    leader = hall.leader()
+    task = asyncio.create_task(leader.run())
+    await eventually(lambda: leader.results["error"] > 0)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_quality_is_told_of_each_match(hall: Hall) -> None:
+    seen: list[tuple[str, float]] = []
+    desk = hall.desk()
+    leader = hall.leader(on_match=lambda mode, quality: seen.append((mode, quality.skill_spread)))
+    hall.enter(desk, "p1", 10)
+    hall.enter(desk, "p2", 40)
+    await desk.beat()
+    await leader.round()
+    assert seen == [("duel", 30)]
+    await leader.round()
+    hall.enter(desk, "p3")
+    hall.clock.now_s += 2
+    await desk.beat()
+    hall.clock.now_s += 2
+    await desk.beat()
+    assert [news.lately_ms > 0 for news in hall.told["p3"] if isinstance(news, Place)] == [True, True]
+
+
+async def test_every_key_of_a_queue_expires(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for n in range(3):
+        hall.enter(desk, f"p{n}", party=("us", 2) if n == 2 else None)
+    desk.want(Backfill("room", "a", 1, "", 0.0, [1], 0))
+    await desk.beat()
+    await leader.round()
+    keys = await hall.redis("KEYS", f"{{{hall.matchmaker.namespace}:duel}}*")
+    assert len(keys) >= 8
+    for key in keys:
+        assert await hall.redis("PTTL", key) > 0, key
+
+
+async def test_thousands_wait_and_each_is_matched_once(hall: Hall) -> None:
+    desks = [hall.desk(shard) for shard in "ab"]
+    leader = hall.leader()
+    chance = random.Random(3)
+    for n in range(3000):
+        hall.enter(desks[n % 2], f"p{n}", chance.gauss(0, 300))
+    for _ in range(30):
+        for desk in desks:
+            while await desk.beat():
+                pass
+        await leader.round()
+        if not any(len(desk) for desk in desks):
+            break
+    unmatched = [player for player in hall.told if not hall.ends(player)]
+    assert len(unmatched) < 30
+    rooms = [hall.room(player) for player in hall.told if hall.ends(player)]
+    assert len(set(rooms)) * 2 == len(rooms)
+
+
+async def test_a_crowded_desk_says_so(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matchmaking.queue.desk.WAITING_MAX", 2)
+    desk = hall.desk()
+    for n in range(2):
+        hall.enter(desk, f"p{n}")
+    with pytest.raises(MatchmakerUnavailable, match="too many"):
+        hall.enter(desk, "p2")

@@ -1,0 +1,371 @@
+"""Finding the right room over real sockets: by code, by id, by labels, with friends, and through the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.aio import Client, NotMatched, RefusedError, connect
+from matchmaking import Ticket, TicketKeys, sign
+from schemas.messages import ErrorCode, Joined, QueueState
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.edge.settings import EdgeSettings
+from server.shard import Shard, ticket_keys
+from tests.redises import RedisProcess
+from tests.shards import running, settings_of
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def fleet(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
+    async with running(shard_settings, "a") as a, running(shard_settings, "b") as b:
+        yield a, b
+
+
+async def ask(shard: Shard, path: str) -> Any:
+    def get() -> Any:
+        url = f"http://127.0.0.1:{shard.operations.port}{path}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+
+    return await asyncio.to_thread(get)
+
+
+def player_of(shard: Shard, joined: Joined, at: int = 0) -> str:
+    simulation = shard.host.get(joined.room_id)
+    assert simulation is not None
+    return list(simulation.room.players)[at]
+
+
+# -- rooms --------------------------------------------------------------------------------------------------
+
+
+async def test_friends_come_into_a_private_room_by_its_code_from_any_shard(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as host, connect(b.url) as friend, connect(b.url) as stranger:
+        made = await host.join("duel", is_private=True)
+        assert len(made.room_code) == 10
+        assert (await stranger.join("duel")).room_id != made.room_id
+        joined = await friend.join("duel", code=made.room_code.lower())
+        assert (joined.room_id, joined.room_code) == (made.room_id, made.room_code)
+    async with connect(a.url) as late:
+        with pytest.raises(RefusedError) as refused:
+            await late.join("duel", code="AAAAABBBBB")
+        assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
+
+
+async def test_join_by_id_finds_a_room_that_a_lobby_lists(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        first = await one.join("duel", labels={"map": "ice"})
+        listed = await b._matchmaker.directory.rooms("duel", labels={"map": "ice"})
+        assert [(room.room_id, room.taken, room.seats) for room in listed] == [(first.room_id, 1, 2)]
+        assert (await two.join("duel", room_id=first.room_id)).room_id == first.room_id
+        with pytest.raises(RefusedError) as refused:
+            async with connect(b.url) as three:
+                await three.join("duel", room_id=first.room_id)
+        assert refused.value.error.code is ErrorCode.ROOM_FULL
+
+
+async def test_a_room_that_locks_itself_is_left_alone_until_it_unlocks(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        first = await one.join("duel")
+        owner = a if a.host.get(first.room_id) else b
+        simulation = owner.host.get(first.room_id)
+        assert simulation is not None
+        simulation.room.lock()
+
+        async def is_locked() -> bool:
+            return not await b._matchmaker.directory.rooms("duel")
+
+        await eventually(is_locked)
+        with pytest.raises(RefusedError) as refused:
+            await two.join("duel", room_id=first.room_id)
+        assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.ROOM_LOCKED, False)
+        simulation.room.unlock()
+        simulation.room.label(map="ice")
+
+        async def is_open() -> bool:
+            return bool(await b._matchmaker.directory.rooms("duel", labels={"map": "ice"}))
+
+        await eventually(is_open)
+        assert (await two.join("duel", labels={"map": "ice"})).room_id == first.room_id
+
+
+async def test_friends_with_a_party_code_sit_in_one_room(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as other, connect(a.url) as one, connect(b.url) as two:
+        taken = await other.join("duel")
+        joined = await asyncio.gather(*(client.join("duel", party=("us", 2)) for client in (one, two)))
+        assert {j.room_id for j in joined} & {taken.room_id} == set()
+        assert len({j.room_id for j in joined}) == 1
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"labels": {"a,b": "c"}},
+        {"party": ("us", 9)},
+        {"party": ("x" * 99, 2)},
+        {"labels": {str(n): "x" for n in range(20)}},
+    ],
+)
+async def test_wishes_that_cannot_be_are_refused_and_the_session_stays(
+    fleet: tuple[Shard, Shard], wish: dict[str, Any]
+) -> None:
+    async with connect(fleet[0].url) as client:
+        with pytest.raises(RefusedError) as refused:
+            await client.join("duel", **wish)
+        assert refused.value.error.code is ErrorCode.MALFORMED
+        await client.join("duel")
+
+
+# -- tickets ------------------------------------------------------------------------------------------------
+
+
+def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> Ticket:
+    simulation = shard.host.get(joined.room_id)
+    assert simulation is not None
+    ticket = Ticket(
+        joined.room_id, player_id, shard.shard_id, simulation.epoch, 4e9, is_guest=True, room_type=joined.room_type
+    )
+    return msgspec.structs.replace(ticket, **changes)
+
+
+async def join_with(client: Client, text: str) -> Joined:
+    data = client.core.join("duel", ticket=text)
+    return await client._take_seat(data, None)
+
+
+async def test_a_ticket_is_checked_without_redis_and_admits_once(
+    redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
+) -> None:
+    redis = RedisProcess(tmp_path / "redis")
+    await redis.start()
+    settings = settings_of(redis.url, redis_namespace, mongo_url, mongo_database)
+    try:
+        async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+            joined = await one.join("duel", name="final")
+            text = sign(ticket_for(shard, joined, "guest-two"), ticket_keys(settings))
+            redis.pause()
+            assert (await join_with(two, text)).room_id == joined.room_id
+            await two.leave()
+            with pytest.raises(RefusedError) as refused:
+                await join_with(two, text)
+            assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+            assert "used before" in refused.value.error.message
+            redis.wake()
+    finally:
+        await asyncio.to_thread(redis.stop)
+
+
+async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -> None:
+    auth = AuthSettings(secret="s" * 32)
+    settings = msgspec.structs.replace(shard_settings, auth=auth)
+    async with running(settings) as shard:
+
+        def token(player: str) -> str:
+            return mint(auth, player, ttl_s=60, now_s=time.time())
+
+        async with connect(shard.url, token=token("ann")) as ann, connect(shard.url, token=token("bob")) as bob:
+            joined = await ann.join("duel")
+            text = sign(ticket_for(shard, joined, "cid", is_guest=False), ticket_keys(settings))
+            with pytest.raises(RefusedError) as refused:
+                await join_with(bob, text)
+            assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+            async with connect(shard.url, token=token("cid")) as cid:
+                assert (await join_with(cid, text)).room_id == joined.room_id
+
+
+async def test_tickets_of_the_key_before_are_good_until_it_is_retired(shard_settings: Settings) -> None:
+    old, new = "an older key, which is long enough too", "a newer key, which is just as long as that"
+    both = msgspec.structs.replace(
+        shard_settings,
+        tickets=msgspec.structs.replace(shard_settings.tickets, keys={"o": old, "n": new}, current="n"),
+    )
+    async with running(both) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        joined = await one.join("duel")
+        text = sign(ticket_for(shard, joined, "guest-two"), TicketKeys({"o": old.encode()}, "o"))
+        assert (await join_with(two, text)).room_id == joined.room_id
+        retired = sign(ticket_for(shard, joined, "guest-three"), TicketKeys({"gone": b"x" * 32}, "gone"))
+        async with connect(shard.url) as three:
+            with pytest.raises(RefusedError) as refused:
+                await join_with(three, retired)
+            assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+
+
+async def test_a_ticket_makes_the_room_that_was_placed_here_and_none_that_has_ended(
+    shard_settings: Settings,
+) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        ticket = Ticket(
+            "fresh", "guest", shard.shard_id, 99, 4e9, is_guest=True, room_type="duel", labels={"map": "x"}
+        )
+        joined = await join_with(one, sign(ticket, ticket_keys(shard_settings)))
+        assert joined.room_id == "fresh"
+
+        async def is_known() -> bool:
+            return [r.room_id for r in await shard._matchmaker.directory.rooms("duel", labels={"map": "x"})] == [
+                "fresh"
+            ]
+
+        await eventually(is_known)
+        await one.leave()
+        await eventually(lambda: shard.host.get("fresh") is None)
+        again = msgspec.structs.replace(ticket, ticket_id="another")
+        with pytest.raises(RefusedError) as refused:
+            await join_with(two, sign(again, ticket_keys(shard_settings)))
+        assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
+
+
+# -- the queue ----------------------------------------------------------------------------------------------
+
+
+async def test_two_who_wait_on_two_shards_are_matched_and_seated(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        joined = await asyncio.gather(
+            one.match("versus", options={"skill": 10}),
+            two.match("versus", options={"skill": 60}),
+            return_exceptions=False,
+        )
+        assert joined[0].room_id == joined[1].room_id
+        assert sorted(j.team for j in joined) == [1, 2]
+        owner = a if a.host.get(joined[0].room_id) else b
+        simulation = owner.host.get(joined[0].room_id)
+        assert simulation is not None
+        assert (simulation.room.mode, simulation.room.access) == ("versus", "private")
+        assert sorted(player.skill for player in simulation.room.players.values()) == [10, 60]
+        async with connect(a.url) as stranger:
+            assert (await stranger.join("duel")).room_id != joined[0].room_id
+
+
+async def test_who_is_too_strong_waits_and_the_operator_is_told_why(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        waiting = [
+            asyncio.create_task(one.match("versus", options={"skill": 0})),
+            asyncio.create_task(two.match("versus", options={"skill": 500})),
+        ]
+
+        async def both_wait() -> bool:
+            return bool((await ask(a, "/queues/versus"))["waiting"] == 2)
+
+        await eventually(both_wait)
+        await eventually(lambda: bool(one.queue_status and one.queue_status.position))
+        assert one.queue_status is not None
+        assert (one.queue_status.state, one.queue_status.mode) == (QueueState.WAITING, "versus")
+        player_id = next(iter(a._queueing._waiting.values())).subscriber.player_id
+        why = await ask(b, f"/queues/versus/players/{player_id}")
+        assert (why["kept_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
+        assert await ask(a, "/queues") == ["pairs", "team", "trios", "versus"]
+        await one.cancel_match()
+        with pytest.raises(NotMatched):
+            await waiting[0]
+        async with connect(a.url) as three:
+            assert (await three.match("versus", options={"skill": 450})).room_id == (await waiting[1]).room_id
+
+
+async def test_friends_are_matched_together_or_told_that_one_has_left(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
+        first = asyncio.create_task(one.match("pairs"))
+        with pytest.raises(RefusedError) as refused:
+            await two.match("pairs", party=("us", 3))
+        assert refused.value.error.code is ErrorCode.MALFORMED
+        await two.match("pairs")
+        await first
+        waiting = asyncio.create_task(three.match("team", party=("us", 2)))
+        await eventually(lambda: bool(three.queue_status and three.queue_status.waiting_for == 1))
+        async with connect(b.url) as four:
+            joined = await four.match("team", party=("us", 2))
+            assert joined.room_id == (await waiting).room_id
+            assert joined.team == (await waiting).team
+
+
+async def test_a_friend_who_leaves_takes_the_party_out_of_the_queue(fleet: tuple[Shard, Shard]) -> None:
+    """Nobody else waits, so the party of two is complete and waits on: its mode wants four, or two after a while."""
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        waiting = [asyncio.create_task(client.match("trios", party=("us", 2))) for client in (one, two)]
+        await eventually(lambda: bool(two.queue_status and two.queue_status.position))
+        await one.cancel_match()
+        for match in waiting:
+            with pytest.raises(NotMatched) as ended:
+                await match
+        assert (ended.value.status.state, ended.value.status.reason) == (
+            QueueState.CANCELLED,
+            "a friend has left the queue",
+        )
+        assert (await ask(a, "/queues/trios"))["waiting"] == 0
+
+
+async def test_who_finds_nobody_is_told_in_time(fleet: tuple[Shard, Shard]) -> None:
+    async with connect(fleet[0].url) as one:
+        with pytest.raises(NotMatched) as ended:
+            await one.match("pairs")
+        assert (ended.value.status.state, ended.value.status.mode) == (QueueState.TIMED_OUT, "pairs")
+
+
+async def test_there_is_no_such_mode(fleet: tuple[Shard, Shard]) -> None:
+    async with connect(fleet[0].url) as one:
+        with pytest.raises(RefusedError) as refused:
+            await one.match("nothing")
+        assert refused.value.error.code is ErrorCode.NO_SUCH_MODE
+
+
+async def test_a_lost_connection_keeps_its_place_and_is_told_what_it_has_missed(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        waiting = asyncio.create_task(one.match("versus"))
+        await eventually(lambda: len(a._queueing) == 1)
+        await one.drop()
+        joined = await two.match("versus")
+        assert (await waiting).room_id == joined.room_id
+        assert one.resumes >= 0
+        assert one.sessions_lost == 0
+
+
+async def test_a_session_that_is_over_leaves_the_queue_and_not_before(shard_settings: Settings) -> None:
+    brief = msgspec.structs.replace(shard_settings, edge=EdgeSettings(resume_window_s=1.0))
+    async with running(brief) as shard, connect(shard.url, reconnect_s=0) as one:
+        waiting = asyncio.create_task(one.match("versus"))
+        await eventually(lambda: len(shard._queueing) == 1)
+        await one.drop()
+        with pytest.raises(Exception, match=r"."):
+            await waiting
+
+        async def tickets() -> int:
+            return int((await ask(shard, "/queues/versus"))["waiting"])
+
+        await asyncio.sleep(0.3)
+        assert await tickets() == 1, "it may come back"
+        await eventually(lambda: len(shard._queueing) == 0)
+
+        async def nobody_waits() -> bool:
+            return await tickets() == 0
+
+        await eventually(nobody_waits)
+
+
+async def test_a_room_in_play_takes_a_new_player_when_one_leaves(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
+        joined = await asyncio.gather(one.match("team"), two.match("team"))
+        assert joined[0].room_id == joined[1].room_id
+        await two.leave()
+        newcomer = await three.match("team")
+        assert newcomer.room_id == joined[0].room_id, "a match for one alone there is none"
+        await one.send_input({"dx": 1.0})
+        await three.wait_for(lambda: len(three.world.table("walkers").ids) == 2)

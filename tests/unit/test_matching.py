@@ -1,0 +1,206 @@
+"""The match function: who plays whom, and who does not."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches
+from tests.queues import backfill, rules, ticket
+
+
+def matched(
+    tickets: Sequence[QueueTicket], law: Rules, backfills: Sequence[Backfill] = (), now_s: float = 0.0, seed: int = 1
+) -> list[Match]:
+    return find_matches(tickets, backfills, law, now_ms=int(now_s * 1000), chance=random.Random(seed))
+
+
+def groups(matches: Sequence[Match]) -> set[frozenset[str]]:
+    return {frozenset(match.tickets) for match in matches}
+
+
+def test_neighbours_in_skill_play_each_other() -> None:
+    tickets = [ticket(f"t{skill}", skill) for skill in (0, 100, 10, 110)]
+    assert groups(matched(tickets, rules())) == {frozenset(("t0", "t10")), frozenset(("t100", "t110"))}
+
+
+def test_windows_widen_with_waiting_and_both_must_hold() -> None:
+    law = rules(skill_window=10, skill_window_per_s=5, skill_window_max=60)
+    old, young = ticket("old", 0, since_s=0), ticket("young", 40, since_s=8)
+    assert matched([old, young], law, now_s=10) == [], "the young one's window is 20"
+    assert groups(matched([old, young], law, now_s=14)) == {frozenset(("old", "young"))}
+    far = ticket("far", 80)
+    assert matched([old, far], law, now_s=1000) == [], "no window is ever wider than 60"
+
+
+def test_the_oldest_is_served_first() -> None:
+    tickets = [ticket("young", 10, since_s=5), ticket("old", 0, since_s=1), ticket("middle", 20, since_s=3)]
+    assert groups(matched(tickets, rules(), now_s=6)) == {frozenset(("old", "young"))}
+
+
+def test_parties_stay_in_one_team_and_teams_are_full() -> None:
+    tickets = [ticket("three", size=3), ticket("two", size=2), ticket("also two", size=2), ticket("one")]
+    (match,) = matched(tickets, rules(teams=2, team_size=4))
+    team = dict(zip(match.tickets, match.teams, strict=True))
+    assert team["three"] == team["one"]
+    assert team["two"] == team["also two"] != team["three"]
+
+
+def test_a_party_that_is_larger_than_a_team_keeps_nobody_else_waiting() -> None:
+    tickets = [ticket("five", size=5), ticket("a", since_s=1), ticket("b", since_s=2)]
+    assert groups(matched(tickets, rules())) == {frozenset(("a", "b"))}
+
+
+def test_teams_are_of_like_strength() -> None:
+    tickets = [ticket(f"t{skill}", skill) for skill in (0, 10, 20, 30)]
+    (match,) = matched(tickets, rules(teams=2, team_size=2))
+    strength = Counter[int]()
+    for name, team in zip(match.tickets, match.teams, strict=True):
+        strength[team] += int(name[1:])
+    assert strength[1] == strength[2]
+
+
+def test_who_wants_different_things_does_not_play_together() -> None:
+    law = rules(labels=("map", "mode"))
+    ice, sand = ticket("ice", labels={"map": "ice"}), ticket("sand", labels={"map": "sand"})
+    anything = ticket("anything", since_s=1, labels={"mode": "ffa", "other": "x"})
+    assert matched([ice, sand], law) == []
+    (match,) = matched([ice, sand, anything], law, now_s=2)
+    assert set(match.tickets) == {"ice", "anything"}
+    assert match.labels == {"map": "ice", "mode": "ffa"}
+
+
+def test_a_smaller_match_is_made_when_its_oldest_has_waited_enough() -> None:
+    law = rules(teams=1, team_size=8, players_min=3, fill_after_s=10)
+    tickets = [ticket(f"t{n}", since_s=n) for n in range(3)]
+    assert matched(tickets, law, now_s=9) == []
+    assert groups(matched(tickets, law, now_s=10)) == {frozenset(("t0", "t1", "t2"))}
+    assert matched(tickets[:2], law, now_s=100) == []
+
+
+def test_a_room_in_play_comes_before_new_matches_and_takes_who_fits() -> None:
+    law = rules(teams=2, team_size=2, backfill=True)
+    tickets = [ticket(f"t{n}", 10 * n, since_s=n) for n in range(5)] + [ticket("far", 500), ticket("two", 20, size=2)]
+    found = matched(tickets, law, [backfill("room", [0, 1], skill=12)], now_s=9)
+    assert found[0] == Match(["t1"], [2], {}, "room")
+    assert all("far" not in match.tickets for match in found)
+    assert sum(match.backfill == "room" for match in found) == 1
+    labelled = [backfill("sandy", [1, 0], labels=["map=sand"])]
+    ice = [ticket("ice", labels={"map": "ice"})]
+    assert matched(ice, rules(backfill=True, labels=("map",)), labelled) == []
+
+
+def test_the_same_seed_gives_the_same_matches_and_which_team_is_first_is_chance() -> None:
+    tickets = [ticket(f"t{n}", n) for n in range(40)]
+    law = rules(teams=2, team_size=2)
+    assert matched(tickets, law, seed=7) == matched(tickets, law, seed=7)
+    firsts = {tuple(match.teams) for seed in range(20) for match in matched(tickets[:4], law, seed=seed)}
+    assert len(firsts) > 1
+
+
+laws = st.builds(
+    Rules,
+    room_type=st.just("x"),
+    teams=st.integers(1, 4),
+    team_size=st.integers(1, 4),
+    players_min=st.integers(0, 1),
+    fill_after_s=st.floats(0, 20),
+    skill_window=st.floats(0, 300),
+    skill_window_per_s=st.floats(0, 50),
+    skill_window_max=st.floats(0, 500),
+    labels=st.sampled_from([(), ("map",)]),
+    backfill=st.booleans(),
+)
+tickets_of = st.lists(
+    st.tuples(
+        st.floats(-1000, 1000),
+        st.floats(0, 60),
+        st.integers(1, 5),
+        st.sampled_from([{}, {"map": "ice"}, {"map": "sand"}]),
+    ),
+    max_size=60,
+)
+
+
+@given(laws, tickets_of, st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), max_size=3), st.integers())
+def test_whatever_waits_no_match_breaks_a_rule(
+    law: Rules, raw: list[tuple[float, float, int, dict[str, str]]], open: list[list[int]], seed: int
+) -> None:
+    tickets = [
+        ticket(f"t{n}", skill, since_s=since, seq=n, size=size, labels=labels)
+        for n, (skill, since, size, labels) in enumerate(raw)
+    ]
+    by_name = {one.ticket_id: one for one in tickets}
+    backfills = [backfill(f"room {n}", free) for n, free in enumerate(open)]
+    found = matched(tickets, law, backfills, now_s=60, seed=seed)
+    used = [name for match in found for name in match.tickets]
+    assert len(used) == len(set(used)), "a ticket is in two matches"
+    rooms = [match.backfill for match in found if match.backfill]
+    assert len(rooms) == len(set(rooms))
+    for match in found:
+        inside = [by_name[name] for name in match.tickets]
+        skills = [one.skill for one in inside]
+        free = next((b.open for b in backfills if b.room_id == match.backfill), None)
+        if free is not None:
+            skills.append(0.0)
+        windows = [law.skill_window_of(one.waited_s(60_000)) for one in inside]
+        assert max(skills) - min(skills) <= min(windows)
+        sizes = Counter[int]()
+        for one, team in zip(inside, match.teams, strict=True):
+            sizes[team] += one.size
+        if free is None:
+            assert all(1 <= team <= law.teams and size <= law.team_size for team, size in sizes.items())
+            oldest_s = max(one.waited_s(60_000) for one in inside)
+            assert sum(sizes.values()) >= law.players_wanted(oldest_s)
+        else:
+            assert all(size <= free[team - 1] for team, size in sizes.items())
+        wanted = {one.labels["map"] for one in inside if "map" in one.labels}
+        assert len(wanted) <= 1 or not law.labels
+
+
+def test_ten_thousand_alike_are_matched_without_a_second_look() -> None:
+    tickets = [ticket(f"t{n}", n % 100, seq=n) for n in range(10_000)]
+    found = matched(tickets, rules(teams=2, team_size=5))
+    assert sum(len(match.tickets) for match in found) == 10_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"teams": 0}, {"teams": 256}, {"team_size": 0}, {"players_min": 9}, {"timeout_s": 0}, {"skill_window": -1}],
+)
+def test_rules_that_cannot_be(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        rules(**changes)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a{b}"])
+def test_names_that_no_mode_can_have(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        Mode(name, rules())
+
+
+# -- regions ------------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_region_is_always_open_and_others_within_a_limit_that_grows() -> None:
+    law = rules(latency_ms=50, latency_ms_per_s=10, latency_ms_max=150)
+    one = ticket("t", latencies={"eu": 120, "us": 130, "asia": 300})
+    assert law.may_play_in(one, "eu", 0)
+    assert not law.may_play_in(one, "us", 7_000)
+    assert law.may_play_in(one, "us", 8_000)
+    assert not law.may_play_in(one, "asia", 1_000_000)
+    assert not law.may_play_in(one, "nowhere", 1_000_000)
+
+
+def test_a_party_is_as_far_away_as_its_farthest_and_knows_what_all_of_it_know() -> None:
+    near, far = ticket("n", latencies={"eu": 10, "us": 90}), ticket("f", latencies={"us": 20, "asia": 10})
+    both = QueueTicket("p", 0, 0, [*near.members, *far.members])
+    assert both.latencies == {"us": 90}
+    assert QueueTicket("p", 0, 0, [*ticket("a", 10).members, *ticket("b", 30).members]).skill == 20
+    assert math.isclose(both.waited_s(-5), 0.0)

@@ -21,6 +21,8 @@ class Name(StrEnum):
     BIGROOM = "bigroom"
     EDGE = "edge"
     SOAK = "soak"
+    JOIN = "join"
+    QUEUE = "queue"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)
@@ -46,7 +48,8 @@ def main(
         )
     for goal in found.goals:
         verdict = {True: "holds", False: "MISSED", None: f"not measured: {found.limited_by}"}[goal.holds]
-        typer.echo(f"goal {goal.name}: {goal.value} (at most {goal.goal}) {verdict}")
+        bound = "at most" if goal.better == "lower" else "at least"
+        typer.echo(f"goal {goal.name}: {goal.value} ({bound} {goal.goal}) {verdict}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ redis.call('PEXPIRE', prefix .. ':shards', OWNED_MS)
 if known[1] == 'ready' then
   for room_type in string.gmatch(known[3], '[^,]+') do
     local hosts = key('hosts', known[2], room_type)
-    redis.call('ZADD', hosts, now, id)
-    redis.call('ZREMRANGEBYSCORE', hosts, '-inf', now - asked.ttl_ms)
+    redis.call('ZADD', hosts, 0, id)
     redis.call('PEXPIRE', hosts, INDEX_MS)
   end
 end

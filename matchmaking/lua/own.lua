@@ -42,6 +42,8 @@ else
 end
 room.shard, room.region, room.build = owner, shard.region, shard.build
 room.epoch = next_epoch(asked.least_epoch)
+-- Whoever had it before finds itself late, also when this lease has run out by then.
+redis.call('SET', key('moved', room.id), room.epoch, 'PX', NAME_MS)
 lease(room, asked.lease_ms)
 index(room)
 return answer({status = 'ok', epoch = room.epoch})

@@ -103,8 +103,13 @@ local function enter(room, may_enter)
   return give(room, false)
 end
 
+local hosts = key('hosts', region, asked.room_type)
+
 local function can_host(id)
   local shard = id and shard_of(id)
+  if id and not shard then
+    redis.call('ZREM', hosts, id)
+  end
   if shard and shard.is_ready and shard.rooms < shard.rooms_max and shard.load < shard.load_max then
     return shard
   end
@@ -123,7 +128,6 @@ local function less_loaded(one, other)
 end
 
 local function pick_host()
-  local hosts = key('hosts', region, asked.room_type)
   local count = redis.call('ZCARD', hosts)
   if count == 0 then
     return nil
@@ -133,8 +137,8 @@ local function pick_host()
   if second >= first then
     second = second + 1
   end
-  local one = can_host(redis.call('ZRANGE', hosts, first, first)[1])
-  local other = count > 1 and can_host(redis.call('ZRANGE', hosts, second, second)[1])
+  local ids = {redis.call('ZRANGE', hosts, first, first)[1], redis.call('ZRANGE', hosts, second, second)[1]}
+  local one, other = can_host(ids[1]), count > 1 and can_host(ids[2])
   if one and other then
     return less_loaded(one, other)
   end

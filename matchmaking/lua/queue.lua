@@ -55,6 +55,7 @@ local function mail(entry, letter)
   local box = key('mail', entry.desk)
   redis.call('ZADD', box, letter.number, cmsgpack.pack(letter))
   redis.call('PEXPIRE', box, MAIL_MS)
+  keep('mailed')
 end
 
 -- A ticket is over: nothing of it remains.

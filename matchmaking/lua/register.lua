@@ -23,7 +23,7 @@ redis.call('PEXPIRE', prefix .. ':shards', OWNED_MS)
 for _, room_type in ipairs(asked.room_types) do
   local hosts = key('hosts', asked.region, room_type)
   if asked.state == 'ready' then
-    redis.call('ZADD', hosts, now, id)
+    redis.call('ZADD', hosts, 0, id)
     redis.call('PEXPIRE', hosts, INDEX_MS)
   else
     redis.call('ZREM', hosts, id)

@@ -6,11 +6,12 @@
 --   PREFIX:healing             TTL: a fleet that Redis has forgotten is registering again; no new names
 --   PREFIX:shards              sorted set: shard -> when it was last heard of, ms
 --   PREFIX:shard:ID            hash, TTL: what the shard says of itself
---   PREFIX:hosts:REGION:TYPE   sorted set, TTL: ready shard -> when it was last heard of, ms
+--   PREFIX:hosts:REGION:TYPE   sorted set, TTL: ready shards, by id; those that are gone leave when they are met
 --   PREFIX:owned:SHARD         hash, TTL: room -> what must be known to take it over, a msgpack map
 --   PREFIX:room:ID             hash, there while its lease is alive: its TTL is the lease
 --   PREFIX:seats:ID            sorted set, TTL: player -> end of the reservation, ms; once seated SEATED + since
 --   PREFIX:name:TYPE:NAME      hash, TTL: id (while the room is not released), epoch
+--   PREFIX:moved:ID            TTL: the epoch under which a room got its last owner; only of those that had several
 --   PREFIX:code:CODE           TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE     TTL: the room that holds seats for a party
 --   PREFIX:open:REGION:TYPE    sorted set, TTL: open room -> free seats. So too, for one shard's and for one label:

@@ -13,6 +13,9 @@ local room = room_of(asked.room_id)
 if room and not is_ours(room, asked.shard_id, asked.epoch) then
   return answer({status = 'lost'})
 end
+if tonumber(redis.call('GET', key('moved', asked.room_id)) or 0) > asked.epoch then
+  return answer({status = 'lost'})
+end
 if asked.name ~= '' then
   local known = redis.call('HMGET', key('name', asked.room_type, asked.name), 'id', 'epoch')
   if known[2] and (tonumber(known[2]) > asked.epoch or (known[1] and known[1] ~= asked.room_id)) then

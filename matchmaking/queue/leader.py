@@ -184,7 +184,6 @@ class Leader:
         request = {
             "region": self._region,
             "leader": self._name,
-            "epoch": self.epoch,
             "lease_ms": LEASE_MS,
             "lately_ms": self._lately.wait_ms,
         }

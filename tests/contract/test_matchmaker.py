@@ -274,22 +274,34 @@ async def test_parties_that_cannot_be(matchmaker: Matchmaker, party: Party) -> N
 # -- reservations -------------------------------------------------------------------------------------------
 
 
-async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(hasty: Matchmaker) -> None:
-    named = await place(hasty, "p1", seats=1, name="x")
-    anywhere = await place(hasty, "p1", seats=1)
+async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(
+    redis_url: str, redis_namespace: str
+) -> None:
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=40))
+    await registered(brief, "a", "b")
+    named, anywhere = await place(brief, "p1", seats=1, name="x"), await place(brief, "p1", seats=1)
+    with pytest.raises(RoomFull):
+        await place(brief, "p2", seats=1, name="x")
 
-    async def both_free() -> bool:
-        await tell(hasty, named, seats=1)
-        await tell(hasty, anywhere, seats=1)
+    async def is_free() -> bool:
         try:
-            again = await place(hasty, "p2", anywhere.shard_id, seats=1)
-            return (await place(hasty, "p2", seats=1, name="x")).room_id == named.room_id and (
-                again.room_id == anywhere.room_id
-            )
+            return (await place(brief, "p2", seats=1, name="x")).room_id == named.room_id
         except RoomFull:
             return False
 
-    await eventually(both_free)
+    await eventually(is_free)
+    assert (await place(brief, "p3", anywhere.shard_id, seats=1)).room_id == anywhere.room_id
+    await brief.aclose()
+
+
+async def test_who_is_seated_stays_so_when_it_asks_again(hasty: Matchmaker) -> None:
+    placed = await place(hasty, "p1", seats=1, name="x")
+    await hasty.leases.seated(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
+    await place(hasty, "p1", seats=1, name="x")
+    await asyncio.sleep(0.06)  # longer than a reservation lasts
+    await tell(hasty, placed, seats=1, players=("p1",))
+    with pytest.raises(RoomFull):
+        await place(hasty, "p2", seats=1, name="x")
 
 
 async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_held(hasty: Matchmaker) -> None:
@@ -392,6 +404,20 @@ async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> N
         await place(matchmaker, "p3", seats=2, name="lobby")
 
 
+async def test_an_owner_that_slept_finds_itself_late_also_when_the_lease_of_the_next_has_run_out(
+    matchmaker: Matchmaker, redis_url: str
+) -> None:
+    first = await place(matchmaker, "p1")
+    other = "b" if first.shard_id == "a" else "a"
+    owner = {"shard_id": first.shard_id, "epoch": first.epoch}
+    epoch = await matchmaker.leases.hand_over(first.room_id, to=other, **owner)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.delete(f"{{{matchmaker.namespace}}}:room:{first.room_id}")
+    with pytest.raises(StaleLease):
+        await tell(matchmaker, first)
+    await tell(matchmaker, msgspec.structs.replace(first, shard_id=other, epoch=epoch))
+
+
 async def test_a_room_is_not_handed_to_a_shard_that_drains_or_is_not_there(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1")
     owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
@@ -439,6 +465,133 @@ async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchm
         await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=9999, **owner)
     assert (await place(matchmaker, "q", name="lobby")).epoch == epoch
     assert (await place(matchmaker, "q", name="another")).epoch > epoch
+
+
+async def test_an_owner_that_has_handed_its_room_over_frees_none_of_its_seats(matchmaker: Matchmaker) -> None:
+    first = await place(matchmaker, "p1", seats=1, name="lobby")
+    owner = {"shard_id": first.shard_id, "epoch": first.epoch}
+    await matchmaker.leases.seated(first.room_id, "p1", **owner)
+    other = "b" if first.shard_id == "a" else "a"
+    await matchmaker.leases.hand_over(first.room_id, to=other, **owner)
+    with pytest.raises(StaleLease):
+        await matchmaker.leases.unseated(first.room_id, "p1", **owner)
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "p2", seats=1, name="lobby")
+
+
+async def test_an_orphan_whose_name_has_another_room_is_not_taken_over(redis_url: str, redis_namespace: str) -> None:
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(30, 30, 30))
+    await registered(brief, "gone")
+    old = await place(brief, "p", "gone", name="lobby")
+    await place(brief, "p", "gone", name="other", seats=1)
+
+    async def are_orphans() -> bool:
+        return len(await brief.leases.orphans()) == 2
+
+    await eventually(are_orphans)
+    lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+    await registered(lasting, "a")
+    new = await place(lasting, "p", name="lobby")
+    assert new.room_id != old.room_id
+    orphans = {orphan.record.name: orphan for orphan in await lasting.leases.orphans()}
+    with pytest.raises(StaleLease):
+        await lasting.leases.take_over(orphans["lobby"], "a")
+    await lasting.leases.take_over(orphans["other"], "a")
+    assert await lasting.leases.orphans() == []
+    assert (await place(lasting, "q", name="other", seats=1)).shard_id == "a", "nobody is seated in it"
+    await brief.aclose()
+    await lasting.aclose()
+
+
+async def test_a_room_that_ended_after_its_lease_is_nobodys_orphan(redis_url: str, redis_namespace: str) -> None:
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(lease_ms=30, reservation_ms=30))
+    await registered(brief, "a")
+    placed = await place(brief, "p", name="lobby")
+
+    async def has_run_out() -> bool:
+        return not await is_known(brief, placed)
+
+    await asyncio.sleep(0.1)
+    await eventually(has_run_out)
+    await brief.leases.release(placed.room_id, shard_id="a", epoch=placed.epoch)
+    await brief.directory.deregister("a")
+    assert await brief.leases.orphans() == []
+    await brief.aclose()
+
+
+# -- Redis forgets ------------------------------------------------------------------------------------------
+
+
+async def forget_all(matchmaker: Matchmaker, redis_url: str) -> None:
+    """A flush of this fleet's keys alone."""
+    async with Redis.from_url(redis_url) as redis:
+        async for key in redis.scan_iter(f"{{{matchmaker.namespace}}}*"):
+            await redis.delete(key)
+
+
+async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
+    matchmaker: Matchmaker, redis_url: str
+) -> None:
+    placed = await place(matchmaker, "p1", name="lobby", seats=2)
+    for _ in range(3):
+        await place(matchmaker, "p", name="another", seats=2)
+    await forget_all(matchmaker, redis_url)
+    for shard in "ab":
+        info = ShardInfo(shard, f"ws://{shard}", "1", room_types=TYPES)
+        assert not await matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)
+        await matchmaker.directory.register(info, is_again=True)
+    with pytest.raises(MatchmakerUnavailable, match="put together") as refused:
+        await place(matchmaker, "p2", name="lobby", seats=2)
+    assert 500 <= refused.value.retry_after_ms <= 3000
+    assert (await place(matchmaker, "p9")).is_new, "rooms without a name can be had"
+    record = RoomRecord(placed.room_id, "arena", 4711, 2, "lobby", players=("p1", "p8"))
+    await matchmaker.leases.tell(record, placed.shard_id)
+    with pytest.raises(RoomFull):
+        await place(matchmaker, "p2", name="lobby", seats=2)
+    assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, "the epoch goes on from what was told"
+
+
+async def test_a_new_fleet_does_not_wait(redis_url: str, redis_namespace: str) -> None:
+    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+    await registered(made, "a")
+    assert (await place(made, "p", name="lobby")).is_new
+    await made.aclose()
+
+
+async def test_a_sleeper_from_before_a_flush_does_not_take_a_name_back(
+    matchmaker: Matchmaker, redis_url: str
+) -> None:
+    """Its epoch is greater than that of the room which has the name now: epochs began anew."""
+    for n in range(5):
+        await place(matchmaker, "p", name=f"room {n}")
+    old = await place(matchmaker, "p1", name="lobby")
+    await forget_all(matchmaker, redis_url)
+    await registered(matchmaker, "a", "b")
+    new = await place(matchmaker, "p2", name="lobby")
+    assert new.epoch < old.epoch
+    with pytest.raises(StaleLease):
+        await tell(matchmaker, old)
+    assert (await place(matchmaker, "p3", name="lobby")).room_id == new.room_id
+
+
+async def test_a_renewal_brings_back_what_the_lists_have_lost(matchmaker: Matchmaker, redis_url: str) -> None:
+    placed = await place(matchmaker, "p1", labels={"map": "ice"})
+    async with Redis.from_url(redis_url) as redis:
+        for kind in ("open", "here", "with"):
+            async for key in redis.scan_iter(f"{{{matchmaker.namespace}}}:{kind}:*"):
+                await redis.delete(key)
+    assert await matchmaker.directory.rooms("arena") == []
+    assert await is_known(matchmaker, placed)
+    assert len(await matchmaker.directory.rooms("arena", labels={"map": "ice"})) == 1
+
+
+async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -> None:
+    await registered(matchmaker, "a", rooms_max=3)
+    await registered(matchmaker, "b", state="draining")
+    for n in range(3):
+        await place(matchmaker, "p", name=f"room {n}")
+    with pytest.raises(NoCapacity):
+        await place(matchmaker, "p", name="one too many")
 
 
 # -- the directory ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ from matchmaking.queue import leader as leading
 from tests.waiting import eventually
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
+
+
+NOW_MS = time.time_ns() // 1_000_000 - 60_000
+"""What the shards' clocks say: a minute ago."""
 
 
 class Clock:
@@ -46,7 +51,7 @@ class Hall:
         return self.calls[-1]
 
     def desk(self, shard: str = "a") -> Desk:
-        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: 10**12)
+        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: NOW_MS)
 
     def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
         return Leader(
@@ -269,6 +274,11 @@ async def test_no_room_can_be_had_and_the_players_keep_their_places(hall: Hall) 
     assert await leader.round()
     await desk.beat()
     assert (hall.ends("p1"), leader.results["no_room"], desk.waiting_in_all) == ([], 1, 2)
+    hall.enter(desk, "p3", skill=5000)
+    hall.clock.now_s += 2
+    await desk.beat()
+    places = {p: [news.place for news in hall.told[p] if isinstance(news, Place)] for p in ("p1", "p2", "p3")}
+    assert places == {"p1": [1], "p2": [2], "p3": [3]}
     await hall.matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)
     assert await leader.round()
     await desk.beat()
@@ -356,6 +366,8 @@ async def test_the_players_of_a_shard_that_is_gone_wait_no_more(hall: Hall, monk
     hall.enter(gone, "p1")
     hall.enter(gone, "f1", party=("us", 2))
     await gone.beat()
+    gone.want(Backfill("room", "a", 1, "", 0.0, [1], 0))
+    await gone.beat()
     hall.enter(stays, "f2", party=("us", 2))
 
     async def only_ours_wait() -> bool:
@@ -365,6 +377,7 @@ async def test_the_players_of_a_shard_that_is_gone_wait_no_more(hall: Hall, monk
         return stays.waiting_in_all == 0 and hall.ends("f2") == ["cancelled"]
 
     await eventually(only_ours_wait)
+    assert (await leader._read()).backfills == []
     hall.clock.now_s += 10
     await gone.beat()  # it had only slept
     await gone.beat()
@@ -387,6 +400,9 @@ async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall
     await desk.beat()
     places = [[news.place for news in hall.told[f"p{n}"] if isinstance(news, Place)][-1] for n in range(5)]
     assert places == [1, 2, 3, 4, 5]
+    leader = hall.leader()
+    assert await leader.round()
+    assert {one.since_ms for one in leader._tickets.values()} == {NOW_MS}, "they have waited since they entered"
 
 
 async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_some(
@@ -422,6 +438,33 @@ async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_so
     desk.want_nobody(room)
     await desk.beat()
     assert (await leader._read()).backfills == []
+
+
+async def test_a_room_that_wants_nobody_any_more_gets_nobody(hall_of: Callable[[Mode], Hall]) -> None:
+    """The leader has read that it wants players; before it commits, the room has changed its mind."""
+    hall = hall_of(Mode("fill", Rules(room_type="duel", teams=2, team_size=2, backfill=True)))
+    desk, leader = hall.desk(), hall.leader()
+    assert await leader.round()
+    desk.want(Backfill("room", "a", 1, "", 0.0, [1, 0], 0))
+    hall.enter(desk, "p1")
+    await desk.beat()
+    read = await leader._read()
+    desk.want_nobody("room")
+    await desk.beat()
+    assert await leader._commit(leader._match(read), read.backfills) == []
+    assert desk.waiting_in_all == 1
+
+
+async def test_a_match_that_has_its_room_is_forgotten(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    for _ in range(3):
+        await leader.round()
+        hall.clock.now_s += 10
+    assert leader.results["found"] == 1
+    assert await hall.redis("EXISTS", f"{{{hall.matchmaker.namespace}:duel}}:matches") == 0
 
 
 async def test_a_game_may_match_as_it_likes_and_its_mistakes_are_its_own(hall_of: Callable[[Mode], Hall]) -> None:

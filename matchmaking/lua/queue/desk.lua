@@ -67,6 +67,10 @@ local function enter(entry)
 end
 
 redis.call('ZADD', key('desks'), now, asked.desk)
+if asked.read > tonumber(redis.call('GET', key('mailed')) or 0) then
+  -- Redis has forgotten how many letters there were: a new one must not have the number of one that was read.
+  redis.call('SET', key('mailed'), asked.read, 'PX', KEEP_MS)
+end
 redis.call('ZREMRANGEBYSCORE', key('mail', asked.desk), '-inf', asked.read)
 for _, id in ipairs(asked.leave) do
   local ticket = redis.call('HGET', key('entries'), id)

@@ -1,6 +1,6 @@
 -- Takes or renews the lead of a mode in a region. After queue.lua.
 -- KEYS  1 the slot
--- ARGV  2 {region, leader, epoch (0: has none), lease_ms, lately_ms}
+-- ARGV  2 {region, leader, lease_ms, lately_ms}
 -- Result  {epoch, owner}; whoever asks leads when it is the owner
 
 local lease = key('leader', asked.region)
@@ -9,10 +9,6 @@ if not held[1] then
   local epoch = redis.call('INCR', key('epoch'))
   redis.call('HSET', lease, 'owner', asked.leader, 'epoch', epoch)
   held = {asked.leader, epoch}
-elseif held[1] == asked.leader and tonumber(held[2]) ~= asked.epoch then
-  -- The same leader, but it does not know: its answer was lost. It gets a new epoch, so that nothing of before counts.
-  held[2] = redis.call('INCR', key('epoch'))
-  redis.call('HSET', lease, 'epoch', held[2])
 end
 if held[1] == asked.leader then
   redis.call('PEXPIRE', lease, asked.lease_ms)

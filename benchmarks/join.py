@@ -1,0 +1,240 @@
+"""How many players can one shard seat a second? From the first byte of a connection to the first state.
+
+Three subjects, each alone:
+    server       the whole path: connect, Hello, Join, a room found or made in Redis, Joined. One shard on one core;
+                 the players, and Redis, are on the other
+    connected    the same with sessions that are there already: Join to Joined
+    matchmaker   places alone, without server and sockets: one process on one core, Redis on the other
+
+Beside them what Redis itself has used, by its own processor time: that is what bounds a fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import uvloop
+
+from benchmarks import processes
+from benchmarks.load import REQUEST, masked
+from benchmarks.playing import LOAD_CORE, SERVER_CORE
+from benchmarks.report import Goal, Report, report, row
+from matchmaking import Matchmaker, PlaceRequest, ShardInfo
+from schemas import SCHEMA_VERSION
+from schemas.codec import encode_client
+from schemas.messages import Hello, Join
+from server import embedded
+
+JOINS_PER_SECOND_MIN = 1000.0
+AT_ONCE = 128
+BUSY_SHARE = 0.9
+"""A process that has used so much of its core was the limit."""
+IN_JOINED = b"movers"
+"""The name of the room's table: it is in Joined, and in nothing before."""
+
+
+class Turn(msgspec.Struct):
+    """One measurement: joins a second, and what they cost, in microseconds of processor time a join."""
+
+    joins_per_second: float
+    server_us: float
+    redis_us: float
+    load_share: float
+    latency_ms: float = 0.0
+
+
+class Joiner(asyncio.Protocol):
+    """One player: connects, says Hello, then Join when it is told to."""
+
+    def __init__(self, does_join: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self.is_welcome: asyncio.Future[None] = loop.create_future()
+        self.is_seated: asyncio.Future[None] = loop.create_future()
+        self.transport: asyncio.Transport | None = None
+        self._first = masked(encode_client(Hello(SCHEMA_VERSION, "load"))) + (_JOIN if does_join else b"")
+        self._is_first = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        assert self.transport is not None
+        if self._is_first:
+            self._is_first = False
+            self.transport.write(self._first)
+        elif not self.is_welcome.done():
+            self.is_welcome.set_result(None)
+        if not self.is_seated.done() and IN_JOINED in data:
+            self.is_seated.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for waiting in (self.is_welcome, self.is_seated):
+            if not waiting.done():
+                waiting.set_exception(exc or ConnectionResetError("refused"))
+                waiting.exception()  # whoever waits sees it; nobody else need
+
+    def join(self) -> None:
+        """Asks for a seat."""
+        assert self.transport is not None
+        self.transport.write(_JOIN)
+
+
+_JOIN = masked(encode_client(Join("fan")))
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    players, turns = (1500, 1) if quick else (3000, 3)
+    processes.pin_this(LOAD_CORE)
+    whole: list[Turn] = []
+    connected: list[Turn] = []
+    alone: list[Turn] = []
+    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+        for number in range(turns):
+            print(f"join: turn {number + 1} of {turns}", file=sys.stderr)
+            whole.append(_with_server(stores, players, f"whole-{number}", is_connected=False))
+            connected.append(_with_server(stores, players, f"connected-{number}", is_connected=True))
+            alone.append(_alone(stores, players * 4, f"alone-{number}"))
+    limited_by = "load generator" if max(turn.load_share for turn in whole) > BUSY_SHARE else None
+    rows = []
+    for subject, found in (("server", whole), ("connected", connected), ("matchmaker", alone)):
+        rows += [
+            row(subject, "joins_per_second", "1/s", [turn.joins_per_second for turn in found]),
+            row(subject, "cpu_per_join", "us", [turn.server_us for turn in found]),
+            row(subject, "redis_cpu_per_join", "us", [turn.redis_us for turn in found]),
+            row(subject, "latency_p99", "ms", [turn.latency_ms for turn in found]),
+        ]
+    rows.append(row("load", "share_of_core", "1", [turn.load_share for turn in whole]))
+    rate = statistics.median(turn.joins_per_second for turn in whole)
+    holds = None if limited_by and rate < JOINS_PER_SECOND_MIN else rate >= JOINS_PER_SECOND_MIN
+    goals = [Goal("joins_per_second", round(rate, 1), JOINS_PER_SECOND_MIN, "higher", holds)]
+    return report("join", quick=quick, rows=rows, goals=goals, limited_by=None if holds else limited_by)
+
+
+def _with_server(stores: embedded.Services, players: int, name: str, *, is_connected: bool) -> Turn:
+    port, operations = embedded.free_port(), embedded.free_port()
+    environ = {
+        "TICKWIRE__ROOMS": "benchmarks.rooms",
+        "TICKWIRE__LISTEN__PORT": str(port),
+        "TICKWIRE__LISTEN__PLAINTEXT": "true",
+        "TICKWIRE__OPERATIONS__PORT": str(operations),
+        "TICKWIRE__REDIS__URL": stores.redis_url,
+        "TICKWIRE__REDIS__NAMESPACE": name,
+        "TICKWIRE__MONGO__URL": stores.mongo_url,
+        "TICKWIRE__LOGGING__LEVEL": "warning",
+        # The gate spreads a storm over time; here the storm is what is measured. So too load: rooms tick meanwhile.
+        "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
+        "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+        "TICKWIRE__CAPACITY__LOAD_MAX": "10",
+    }
+    server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
+    try:
+        processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
+        return uvloop.run(_storm(server.pid, stores.pids["redis-server"], port, players, is_connected=is_connected))
+    finally:
+        processes.stop(server)
+
+
+async def _storm(server: int, redis: int, port: int, players: int, *, is_connected: bool) -> Turn:
+    loop = asyncio.get_running_loop()
+    joiners: list[Joiner] = []
+    latencies: list[float] = []
+
+    async def connect() -> Joiner:
+        _, joiner = await loop.create_connection(lambda: Joiner(not is_connected), "127.0.0.1", port)
+        joiners.append(joiner)
+        await (joiner.is_welcome if is_connected else joiner.is_seated)
+        return joiner
+
+    async def connect_timed() -> None:
+        started = time.monotonic()
+        await connect()
+        latencies.append(time.monotonic() - started)
+
+    async def ask(joiner: Joiner) -> None:
+        started = time.monotonic()
+        joiner.join()
+        await joiner.is_seated
+        latencies.append(time.monotonic() - started)
+
+    try:
+        if is_connected:
+            await _at_once([connect] * players)
+        before = processes.cpu_seconds(server), processes.cpu_seconds(redis), time.process_time()
+        started = time.monotonic()
+        if is_connected:
+            await _at_once([lambda j=joiner: ask(j) for joiner in list(joiners)])  # type: ignore[misc]
+        else:
+            await _at_once([connect_timed] * players)
+        elapsed = time.monotonic() - started
+        after = processes.cpu_seconds(server), processes.cpu_seconds(redis), time.process_time()
+    finally:
+        for joiner in joiners:
+            if joiner.transport is not None:
+                joiner.transport.abort()
+    return Turn(
+        players / elapsed,
+        (after[0] - before[0]) / players * 1e6,
+        (after[1] - before[1]) / players * 1e6,
+        (after[2] - before[2] + after[1] - before[1]) / elapsed,
+        statistics.quantiles(latencies, n=100)[98] * 1000,
+    )
+
+
+async def _at_once(works: list[Callable[[], object]]) -> None:
+    """Runs them all, AT_ONCE at a time."""
+    queue = list(reversed(works))
+
+    async def worker() -> None:
+        while queue:
+            await asyncio.wait_for(queue.pop()(), 30)  # type: ignore[arg-type]
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+
+
+def _alone(stores: embedded.Services, joins: int, name: str) -> Turn:
+    """In this process, which moves to the server's core; Redis stays where it is."""
+    before = os.sched_getaffinity(0)
+    processes.pin_this(SERVER_CORE)
+    try:
+        return uvloop.run(_place(stores, joins, name))
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def _place(stores: embedded.Services, joins: int, name: str) -> Turn:
+    matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
+    await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000))
+    latencies: list[float] = []
+    players = iter(range(joins))
+
+    async def worker() -> None:
+        for number in players:
+            started = time.monotonic()
+            wish = PlaceRequest(room_type="fan", players=(f"p{number}",), shard_id="a", seats=50, seat_here=True)
+            await matchmaker.places.place(wish)
+            latencies.append(time.monotonic() - started)
+
+    redis = stores.pids["redis-server"]
+    cpu, own, started = processes.cpu_seconds(redis), time.process_time(), time.monotonic()
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    elapsed = time.monotonic() - started
+    turn = Turn(
+        joins / elapsed,
+        (time.process_time() - own) / joins * 1e6,
+        (processes.cpu_seconds(redis) - cpu) / joins * 1e6,
+        0.0,
+        statistics.quantiles(latencies, n=100)[98] * 1000,
+    )
+    await matchmaker.aclose()
+    return turn

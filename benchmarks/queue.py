@@ -1,0 +1,189 @@
+"""How many matchmaking tickets a second does one queue carry, and how good are the matches?
+
+Players come all the time, alone or as parties of two to four, with skills of a bell curve; windows widen. One process
+on one core is desks and leader at once, as a shard is; a real Redis is on the other. They come as fast as they are
+matched: so many wait at any time, and for each that is matched another comes.
+
+Each player's end is looked at: nobody may be in two matches. Skill spread and waits are those of the matches made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvloop
+
+from benchmarks import processes
+from benchmarks.playing import LOAD_CORE, SERVER_CORE
+from benchmarks.report import Goal, Report, report, row
+from matchmaking import Matchmaker, ShardInfo
+from matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules, new_entry
+from server import embedded
+
+TICKETS_PER_SECOND_MIN = 10_000.0
+WAITING = 5_000
+"""Tickets that wait at any time."""
+SIZES = (1, 2, 3, 4)
+WEIGHTS = (60, 25, 10, 5)
+MODE = Mode(
+    "ranked",
+    Rules(
+        room_type="fan",
+        teams=2,
+        team_size=5,
+        skill_window=50,
+        skill_window_per_s=25,
+        skill_window_max=400,
+        timeout_s=60,
+    ),
+)
+
+
+class Turn(msgspec.Struct):
+    """One measurement; times in microseconds of processor time a ticket."""
+
+    tickets_per_second: float
+    players_per_second: float
+    own_us: float
+    redis_us: float
+    waits_s: list[float]
+    spreads: list[float]
+    gaps: list[float]
+    parties: int
+    unmatched: int
+
+
+class Crowd:
+    """Parties that ask, are told, and are followed by others."""
+
+    def __init__(self, desk: Desk, chance: random.Random) -> None:
+        self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
+        self.other_ends = 0
+        self._desk = desk
+        self._chance = chance
+        self._waiting = 0
+
+    def fill(self) -> None:
+        """As many come as are wanting."""
+        for _ in range(WAITING - self._waiting):
+            self._ask()
+
+    def _ask(self) -> None:
+        size = self._chance.choices(SIZES, WEIGHTS)[0]
+        skill = self._chance.gauss(1500, 300)
+        self.asked += 1
+        self._waiting += 1
+        party = (f"party {self.asked}", size) if size > 1 else None
+        told: set[int] = set()
+        for member in range(size):
+
+            def hear(news: Place | Letter, member: int = member) -> None:
+                if not isinstance(news, Letter):
+                    return
+                self.told_twice += member in told
+                told.add(member)
+                self.matched_players += news.kind == "found"
+                self.other_ends += news.kind != "found"
+                if len(told) == size:
+                    self.matched_tickets += 1
+                    self._waiting -= 1
+
+            entry = new_entry(f"p{self.asked}.{member}", skill=skill, latencies={"": 20}, labels=(), party=party)
+            self._desk.enter(entry, hear)
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    seconds, turns = (8.0, 1) if quick else (20.0, 3)
+    processes.pin_this(LOAD_CORE)  # and with it Redis, which is its child
+    found: list[Turn] = []
+    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder), with_mongo=False) as stores:
+        processes.pin_this(SERVER_CORE)
+        for number in range(turns):
+            print(f"queue: turn {number + 1} of {turns}", file=sys.stderr)
+            found.append(uvloop.run(_match(stores, f"queue-{number}", seconds)))
+    rate = statistics.median(turn.tickets_per_second for turn in found)
+    waits, spreads = [w for turn in found for w in turn.waits_s], [s for turn in found for s in turn.spreads]
+    gaps = [gap for turn in found for gap in turn.gaps]
+    rows = [
+        row("queue", "tickets_per_second", "1/s", [turn.tickets_per_second for turn in found]),
+        row("queue", "players_per_second", "1/s", [turn.players_per_second for turn in found]),
+        row("queue", "cpu_per_ticket", "us", [turn.own_us for turn in found]),
+        row("queue", "redis_cpu_per_ticket", "us", [turn.redis_us for turn in found]),
+        row("quality", "wait_p50", "s", [_percentile(waits, 50)]),
+        row("quality", "wait_p95", "s", [_percentile(waits, 95)]),
+        row("quality", "wait_p99", "s", [_percentile(waits, 99)]),
+        row("quality", "skill_spread_p50", "skill", [_percentile(spreads, 50)]),
+        row("quality", "skill_spread_p95", "skill", [_percentile(spreads, 95)]),
+        row("quality", "team_gap_p50", "skill", [_percentile(gaps, 50)]),
+        row("quality", "team_gap_p95", "skill", [_percentile(gaps, 95)]),
+        row("quality", "parties_together", "1", [1.0 if all(turn.parties for turn in found) else 0.0]),
+    ]
+    holds = rate >= TICKETS_PER_SECOND_MIN
+    goals = [Goal("tickets_per_second", round(rate, 1), TICKETS_PER_SECOND_MIN, "higher", holds)]
+    return report("queue", quick=quick, rows=rows, goals=goals)
+
+
+async def _match(stores: embedded.Services, name: str, seconds: float) -> Turn:
+    matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
+    shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000)
+    await matchmaker.directory.register(shard)
+    qualities: list[MatchQuality] = []
+    queues = Queues(
+        [(MODE, 10)],
+        matchmaker,
+        shard_id="a",
+        region="",
+        chance=random.Random(1),
+        on_match=lambda mode, quality: qualities.append(quality),
+    )
+    crowd = Crowd(queues.desks[MODE.name], random.Random(2))
+    running = asyncio.create_task(queues.run())
+
+    async def come() -> None:
+        while True:
+            crowd.fill()
+            await matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)
+            await asyncio.sleep(0.02)
+
+    coming = asyncio.create_task(come())
+    redis = stores.pids["redis-server"]
+    await asyncio.sleep(2.0)
+    before = crowd.matched_tickets, crowd.matched_players, processes.cpu_seconds(redis), time.process_time()
+    qualities.clear()
+    started = time.monotonic()
+    await asyncio.sleep(seconds)
+    elapsed = time.monotonic() - started
+    tickets = crowd.matched_tickets - before[0]
+    turn = Turn(
+        tickets / elapsed,
+        (crowd.matched_players - before[1]) / elapsed,
+        (time.process_time() - before[3]) / tickets * 1e6,
+        (processes.cpu_seconds(redis) - before[2]) / tickets * 1e6,
+        [wait for quality in qualities for wait in quality.waits_s],
+        [quality.skill_spread for quality in qualities],
+        [quality.team_gap for quality in qualities],
+        sum(quality.parties for quality in qualities),
+        crowd.other_ends,
+    )
+    for task in (coming, running):
+        task.cancel()
+    await asyncio.gather(coming, running, return_exceptions=True)
+    await queues.close()
+    await matchmaker.aclose()
+    if crowd.told_twice:
+        raise RuntimeError(f"{crowd.told_twice} players were told of two matches")
+    return turn
+
+
+def _percentile(values: list[float], share: int) -> float:
+    return statistics.quantiles(values, n=100)[share - 1]

@@ -1,10 +1,12 @@
 """How many players can one shard seat a second? From the first byte of a connection to the first state.
 
-Three subjects, each alone:
+Four subjects, each alone:
     server       the whole path: connect, Hello, Join, a room found or made in Redis, Joined. One shard on one core;
                  the players, and Redis, are on the other
     connected    the same with sessions that are there already: Join to Joined
     matchmaker   places alone, without server and sockets: one process on one core, Redis on the other
+
+    upkeep       what a shard of UPKEEP_ROOMS rooms asks of Redis every second: heartbeat and renewals
 
 Beside them what Redis itself has used, by its own processor time: that is what bounds a fleet.
 """
@@ -36,6 +38,7 @@ from server import embedded
 
 JOINS_PER_SECOND_MIN = 1000.0
 AT_ONCE = 128
+UPKEEP_ROOMS, UPKEEP_ROUNDS = 80, 200
 BUSY_SHARE = 0.9
 """A process that has used so much of its core was the limit."""
 IN_JOINED = b"movers"
@@ -99,12 +102,14 @@ def run(*, quick: bool) -> Report:
     whole: list[Turn] = []
     connected: list[Turn] = []
     alone: list[Turn] = []
+    upkeep: list[float] = []
     with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
         for number in range(turns):
             print(f"join: turn {number + 1} of {turns}", file=sys.stderr)
             whole.append(_with_server(stores, players, f"whole-{number}", is_connected=False))
             connected.append(_with_server(stores, players, f"connected-{number}", is_connected=True))
             alone.append(_alone(stores, players * 4, f"alone-{number}"))
+            upkeep.append(uvloop.run(_upkeep(stores, f"upkeep-{number}")))
     limited_by = "load generator" if max(turn.load_share for turn in whole) > BUSY_SHARE else None
     rows = []
     for subject, found in (("server", whole), ("connected", connected), ("matchmaker", alone)):
@@ -114,6 +119,7 @@ def run(*, quick: bool) -> Report:
             row(subject, "redis_cpu_per_join", "us", [turn.redis_us for turn in found]),
             row(subject, "latency_p99", "ms", [turn.latency_ms for turn in found]),
         ]
+    rows.append(row("upkeep", "redis_cpu_per_shard_second", "us", upkeep))
     rows.append(row("load", "share_of_core", "1", [turn.load_share for turn in whole]))
     rate = statistics.median(turn.joins_per_second for turn in whole)
     holds = None if limited_by and rate < JOINS_PER_SECOND_MIN else rate >= JOINS_PER_SECOND_MIN
@@ -238,3 +244,28 @@ async def _place(stores: embedded.Services, joins: int, name: str) -> Turn:
     )
     await matchmaker.aclose()
     return turn
+
+
+async def _upkeep(stores: embedded.Services, name: str) -> float:
+    """Microseconds of Redis for one second's upkeep of one shard."""
+    matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
+    await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",)))
+    rooms = []
+    for room in range(UPKEEP_ROOMS):
+        wish = PlaceRequest(
+            room_type="fan",
+            players=[f"{room}.{n}" for n in range(50)],
+            shard_id="a",
+            seats=50,
+            make=f"room {room}",
+            seat_here=True,
+        )
+        placed = await matchmaker.places.place(wish)
+        rooms.append((placed.room_id, placed.epoch))
+    before = processes.cpu_seconds(stores.pids["redis-server"])
+    for _ in range(UPKEEP_ROUNDS):
+        await matchmaker.directory.heartbeat("a", load=0.5, players=4000, rooms=UPKEEP_ROOMS)
+        await matchmaker.leases.renew(rooms, "a")
+    used = processes.cpu_seconds(stores.pids["redis-server"]) - before
+    await matchmaker.aclose()
+    return used / UPKEEP_ROUNDS * 1e6

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from matchmaking.calls import Calls
+from matchmaking.clock import FleetClock
 from matchmaking.errors import BadRequest
 from matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
 from matchmaking.ttls import Ttls
@@ -68,15 +69,22 @@ class RoomStatus(msgspec.Struct, frozen=True):
     build: str
 
 
+class _Heartbeat(msgspec.Struct, frozen=True):
+    status: str
+    now_ms: int
+
+
 class Directory:
     """Shards and rooms, for those who look and those who are in it.
 
     Args:
         calls: the door to Redis.
         ttls: how long what is not renewed lasts.
+        clock: is set with each heartbeat.
     """
 
-    def __init__(self, calls: Calls, ttls: Ttls) -> None:
+    def __init__(self, calls: Calls, ttls: Ttls, clock: FleetClock) -> None:
+        self._clock = clock
         self._calls = calls
         self._ttls = ttls
 
@@ -100,7 +108,9 @@ class Directory:
             False when the directory has lost it: register again.
         """
         request = {"shard_id": shard_id, "load": load, "players": players, "rooms": rooms}
-        return await self._ask("heartbeat", request | {"ttl_ms": self._ttls.shard_ms}) == "ok"
+        found = await self._calls.run("heartbeat", request | {"ttl_ms": self._ttls.shard_ms}, _Heartbeat)
+        self._clock.heard(found.now_ms)
+        return found.status == "ok"
 
     async def deregister(self, shard_id: str) -> None:
         """Takes a shard out of the directory. Idempotent."""

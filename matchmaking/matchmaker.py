@@ -8,8 +8,10 @@ and may or may not have happened; every call is safe to repeat.
 from __future__ import annotations
 
 import random
+import time
 
 from matchmaking.calls import Calls
+from matchmaking.clock import FleetClock
 from matchmaking.connecting import Client, client_of
 from matchmaking.directory import Directory
 from matchmaking.leases import Leases
@@ -31,6 +33,7 @@ class Matchmaker:
         directory: shards and open rooms.
         places: join or create.
         leases: who owns which room, who is seated.
+        clock: the same on all shards.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Matchmaker:
         self.namespace = namespace
         self.deadline_s = deadline_s
         self.calls = Calls(client, prefix=f"{{{namespace}}}", deadline_s=deadline_s)
-        self.directory = Directory(self.calls, self.ttls)
+        self.clock = FleetClock(time.monotonic, time.time)
+        self.directory = Directory(self.calls, self.ttls, self.clock)
         self.leases = Leases(self.calls, self.ttls)
         spread = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.places = Placing(self.calls, self.ttls, spread)

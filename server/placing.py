@@ -60,7 +60,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 CLOCKS_APART_S = 2.0
-"""Tickets expire so long before the seats that they are for: two shards' clocks may differ."""
+"""Tickets expire so long before the seats that they are for: two shards' ideas of the fleet's clock may differ."""
 ROOM_NAME_CHARACTERS_MAX = 64
 
 
@@ -75,7 +75,7 @@ class RoomPlacer:
         leaseholder: tells the directory of seats.
         saver: durable rooms are loaded from and written to it.
         keys: for tickets.
-        now_s: UTC, seconds since 1970.
+        now_s: the fleet's clock, UTC, seconds since 1970.
     """
 
     def __init__(

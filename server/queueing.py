@@ -58,7 +58,7 @@ class Queueing:
         queues: desks and leaders.
         placer: signs tickets.
         host: rooms in play.
-        now_s: UTC, seconds since 1970.
+        now_s: the fleet's clock, UTC, seconds since 1970.
     """
 
     def __init__(

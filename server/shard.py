@@ -100,7 +100,7 @@ class Shard:
             leaseholder=self._leaseholder,
             saver=self._saver,
             keys=ticket_keys(settings),
-            now_s=time.time,
+            now_s=self._matchmaker.clock.now_s,
         )
         self._queues = Queues(
             modes(settings.rooms, self.host.room_types),
@@ -115,7 +115,7 @@ class Shard:
             queues=self._queues,
             placer=self.placer,
             host=self.host,
-            now_s=time.time,
+            now_s=self._matchmaker.clock.now_s,
         )
         self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
         self.listener.queue = self._queueing

@@ -28,7 +28,7 @@ from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
-from server.rooms.ports import Subscriber
+from server.rooms.ports import NoQueue, Subscriber
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation, create
 from tests.rooms import Diary
@@ -46,6 +46,7 @@ class Around:
             window_s=settings.resume_window_s, away_max=100, same_player="replace", counters=self.counters
         )
         self.placer = self
+        self.queue = NoQueue()
         self.simulation: Simulation = create(
             Diary, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None
         )

@@ -26,6 +26,8 @@ class RedisProcess:
 
     def __init__(self, folder: Path, *, is_sentinel: bool = False, **options: str) -> None:
         self.port = free_port()
+        while "cluster-enabled" in options and self.port > 55_535:  # a cluster's nodes speak 10,000 ports above
+            self.port = free_port()
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None

@@ -61,9 +61,19 @@ end
 local function give(room, is_new)
   local is_seated = asked.seat_here and room.shard == asked.shard_id
   local seats = key('seats', room.id)
-  redis.call('ZREMRANGEBYSCORE', seats, '-inf', now)
-  for _, player in ipairs(players) do
-    hold(room, player, is_seated)
+  if is_new then
+    local scores = {}
+    for _, player in ipairs(players) do
+      scores[#scores + 1] = is_seated and SEATED + now or now + asked.hold_ms
+      scores[#scores + 1] = player
+    end
+    redis.call('DEL', seats)
+    redis.call('ZADD', seats, unpack(scores))
+  else
+    redis.call('ZREMRANGEBYSCORE', seats, '-inf', now)
+    for _, player in ipairs(players) do
+      hold(room, player, is_seated)
+    end
   end
   if party and redis.call('EXISTS', party) == 0 then
     for number = 2, asked.party_size do
@@ -72,7 +82,9 @@ local function give(room, is_new)
     redis.call('SET', party, room.id, 'PX', asked.hold_ms)
   end
   redis.call('PEXPIRE', seats, math.max(asked.lease_ms, asked.hold_ms) * 2)
-  index(room)
+  if not is_new or room.access == 'open' then
+    index(room)
+  end
   local owner = shard_of(room.shard)
   redis.call('HINCRBY', key('shard', room.shard), 'players', #players)
   return answer({
@@ -168,8 +180,7 @@ local function make()
     labels = table.concat(asked.labels, ','), region = shard.region, build = shard.build,
   }
   lease(room, math.max(asked.lease_ms, asked.hold_ms))
-  -- Until the shard says how much load this is, it counts as what its rooms have cost on average.
-  redis.call('HINCRBYFLOAT', key('shard', shard.id), 'load', shard.rooms > 0 and shard.load / shard.rooms or 0.001)
+  redis.call('HINCRBYFLOAT', key('shard', shard.id), 'load', shard.room_load)
   redis.call('HINCRBY', key('shard', shard.id), 'rooms', 1)
   return give(room, true)
 end

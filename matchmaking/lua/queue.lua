@@ -5,18 +5,19 @@
 -- complete. KEYS[1] names the slot; the other keys are made here from the prefix, and all have a TTL:
 --   PREFIX:seq, :epoch, :mailed   counters: tickets that wait, leases of leaders, letters
 --   PREFIX:tickets                hash: ticket -> {ticket_id, seq, since_ms, size, members (list of entries)}
---   PREFIX:entries                hash: entry -> ticket
---   PREFIX:players                hash: player -> entry; whoever asks again elsewhere replaces itself
+--   PREFIX:players                hash: player -> entry, a space, ticket; whoever asks again replaces itself
 --   PREFIX:parties                hash: code -> ticket that gathers its party
 --   PREFIX:gathering              sorted set: ticket -> since when, ms
 --   PREFIX:waiting                sorted set: ticket -> seq; that is the place in the queue
 --   PREFIX:matches                hash: match that has no room yet -> what the leader decided
 --   PREFIX:backfills              hash: room that wants players -> what it wants
 --   PREFIX:desks                  sorted set: desk (a shard's run) -> when it was last heard of, ms
---   PREFIX:at:DESK                set: tickets that have an entry from this desk
 --   PREFIX:mail:DESK              sorted set: letter -> its number; kept until the desk says that it has read it
 --   PREFIX:leader:REGION          hash: owner, epoch; its TTL is the lease
 --   PREFIX:lately:REGION          what a place in the queue has cost lately, ms
+--
+-- A script may handle hundreds of tickets, and others wait for it: what is stored packed is given out as it is, and
+-- what is the same for many is done once at the end (`finish`).
 
 local prefix, asked = ARGV[1], cmsgpack.unpack(ARGV[2])
 local KEEP_MS = 10 * 60 * 1000
@@ -29,6 +30,9 @@ local function key(...)
   return prefix .. ':' .. table.concat({...}, ':')
 end
 
+local TICKETS, PLAYERS, PARTIES = key('tickets'), key('players'), key('parties')
+local WAITING, GATHERING, MATCHES = key('waiting'), key('gathering'), key('matches')
+
 local function answer(values)
   return cmsgpack.pack(values)
 end
@@ -39,53 +43,102 @@ local function keep(...)
   end
 end
 
+-- The header of a msgpack array of so many: packed values may follow it as they are.
+local function array_of(count)
+  return string.char(0xdd, math.floor(count / 16777216) % 256, math.floor(count / 65536) % 256,
+    math.floor(count / 256) % 256, count % 256)
+end
+
+-- A msgpack map of plain values and of lists whose values are packed already.
+local function answer_raw(values, lists)
+  local parts, count = {''}, 0
+  for name, value in pairs(values) do
+    count = count + 1
+    parts[#parts + 1] = cmsgpack.pack(name, value)
+  end
+  for name, list in pairs(lists) do
+    count = count + 1
+    parts[#parts + 1] = cmsgpack.pack(name)
+    parts[#parts + 1] = array_of(#list)
+    parts[#parts + 1] = table.concat(list)
+  end
+  parts[1] = string.char(0x80 + count)
+  return table.concat(parts)
+end
+
+-- Runs a command on many values, some at a time: Lua cannot pass on more.
+local function each(command, name, values)
+  for first = 1, #values, 2000 do
+    redis.call(command, name, unpack(values, first, math.min(first + 1999, #values)))
+  end
+end
+
 local function ticket_of(id)
-  local found = id and redis.call('HGET', key('tickets'), id)
+  local found = id and redis.call('HGET', TICKETS, id)
   return found and cmsgpack.unpack(found)
 end
 
-local function write_ticket(ticket)
-  redis.call('HSET', key('tickets'), ticket.ticket_id, cmsgpack.pack(ticket))
-end
-
--- A letter to the desk of an entry.
-local function mail(entry, letter)
-  letter.entry_id = entry.entry_id
-  letter.number = redis.call('INCR', key('mailed'))
-  local box = key('mail', entry.desk)
-  redis.call('ZADD', box, letter.number, cmsgpack.pack(letter))
-  redis.call('PEXPIRE', box, MAIL_MS)
-  keep('mailed')
-end
-
--- A ticket is over: nothing of it remains.
-local function forget(ticket)
-  redis.call('HDEL', key('tickets'), ticket.ticket_id)
-  redis.call('ZREM', key('waiting'), ticket.ticket_id)
-  redis.call('ZREM', key('gathering'), ticket.ticket_id)
-  if ticket.party and redis.call('HGET', key('parties'), ticket.party) == ticket.ticket_id then
-    redis.call('HDEL', key('parties'), ticket.party)
+-- The entry and the ticket under which a player waits.
+local function waits_as(player)
+  local found = redis.call('HGET', PLAYERS, player)
+  if found then
+    return string.match(found, '^(%S+) (%S+)$')
   end
-  for _, entry in ipairs(ticket.members) do
-    redis.call('HDEL', key('entries'), entry.entry_id)
-    if redis.call('HGET', key('players'), entry.player_id) == entry.entry_id then
-      redis.call('HDEL', key('players'), entry.player_id)
+end
+
+local NOTHING = cmsgpack.pack(nil)
+local first_letter, letters, boxes = nil, 0, {}
+
+-- A letter to the desk of an entry; `room` is packed already. A letter is an array:
+-- number, entry_id, kind, reason, team, match_id, room.
+local function mail(entry, kind, reason, team, match_id, room)
+  first_letter = first_letter or tonumber(redis.call('GET', key('mailed')) or 0)
+  letters = letters + 1
+  local number = first_letter + letters
+  local box = boxes[entry.desk] or {}
+  boxes[entry.desk] = box
+  box[#box + 1] = number
+  box[#box + 1] = string.char(0x97) .. cmsgpack.pack(number, entry.entry_id, kind, reason, team or 0, match_id or '')
+    .. (room or NOTHING)
+end
+
+local function finish()
+  if letters > 0 then
+    redis.call('SET', key('mailed'), string.format('%.0f', first_letter + letters), 'PX', KEEP_MS)
+  end
+  for desk, box in pairs(boxes) do
+    each('ZADD', key('mail', desk), box)
+    redis.call('PEXPIRE', key('mail', desk), MAIL_MS)
+  end
+end
+
+-- Tickets are over: nothing of them remains.
+local function forget(tickets)
+  local ids, players = {}, {}
+  for _, ticket in ipairs(tickets) do
+    ids[#ids + 1] = ticket.ticket_id
+    for _, entry in ipairs(ticket.members) do
+      players[#players + 1] = entry.player_id
     end
-    redis.call('SREM', key('at', entry.desk), ticket.ticket_id)
   end
+  each('HDEL', TICKETS, ids)
+  each('HDEL', PLAYERS, players)
 end
 
 -- A ticket that is in no match is over, and its members are told, but for one. Says whether it was.
-local function cancel(id, state, reason, but_entry)
-  local is_waiting = redis.call('ZSCORE', key('waiting'), id) or redis.call('ZSCORE', key('gathering'), id)
+local function cancel(id, kind, reason, but_entry)
+  local is_waiting = redis.call('ZREM', WAITING, id) == 1 or redis.call('ZREM', GATHERING, id) == 1
   local ticket = is_waiting and ticket_of(id)
   if not ticket then
     return false
   end
-  forget(ticket)
+  if ticket.party and redis.call('HGET', PARTIES, ticket.party) == id then
+    redis.call('HDEL', PARTIES, ticket.party)
+  end
+  forget({ticket})
   for _, entry in ipairs(ticket.members) do
     if entry.entry_id ~= but_entry then
-      mail(entry, {kind = state, reason = reason})
+      mail(entry, kind, reason)
     end
   end
   return true

@@ -17,6 +17,7 @@ redis.call('HSET', key('shard', id), 'shard_id', id, 'url', asked.url, 'build', 
 for _, figure in ipairs({'load', 'players', 'rooms'}) do
   redis.call('HSETNX', key('shard', id), figure, 0)
 end
+redis.call('HSETNX', key('shard', id), 'room_load', ROOM_LOAD)
 redis.call('PEXPIRE', key('shard', id), asked.ttl_ms)
 redis.call('ZADD', prefix .. ':shards', now, id)
 redis.call('PEXPIRE', prefix .. ':shards', OWNED_MS)

@@ -20,6 +20,7 @@
 
 local prefix, asked = ARGV[1], cmsgpack.unpack(ARGV[2])
 local SEATED = 1e15
+local ROOM_LOAD = 0.001             -- a room's share of the tick interval where none was measured
 local NAME_MS = 24 * 3600 * 1000   -- a name's epoch is kept so long after its last room
 local OWNED_MS = 3600 * 1000       -- the rooms of a shard that is gone may be recovered for so long
 local INDEX_MS = 60 * 1000         -- indexes are renewed with the leases of the rooms in them
@@ -37,14 +38,14 @@ end
 
 local function shard_of(id)
   local found = redis.call('HMGET', key('shard', id), 'state', 'url', 'region', 'load', 'players', 'rooms', 'rooms_max',
-    'load_max', 'build')
+    'load_max', 'build', 'room_load')
   if not found[1] then
     return nil
   end
   return {
     id = id, is_ready = found[1] == 'ready', url = found[2], region = found[3], load = tonumber(found[4]),
     players = tonumber(found[5]), rooms = tonumber(found[6]), rooms_max = tonumber(found[7]),
-    load_max = tonumber(found[8]), build = found[9],
+    load_max = tonumber(found[8]), build = found[9], room_load = tonumber(found[10]),
   }
 end
 

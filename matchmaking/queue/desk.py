@@ -47,8 +47,8 @@ class Room(msgspec.Struct, frozen=True):
     labels: Sequence[str] = ()
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """What a desk is told of one of its players."""
+class Letter(msgspec.Struct, frozen=True, array_like=True):
+    """What a desk is told of one of its players. Packed by `mail` in lua/queue.lua."""
 
     number: int
     entry_id: str
@@ -119,7 +119,7 @@ class Desk:
         self._now_ms = now_ms
         self._here: dict[str, tuple[Entry, Waiter]] = {}
         self._entering: deque[Entry] = deque()
-        self._leaving: dict[str, None] = {}
+        self._leaving: dict[str, str] = {}  # entry: player
         self._backfills: dict[str, Backfill] = {}
         self._wanting: dict[str, None] = {}
         self._filled: dict[str, None] = {}
@@ -147,8 +147,9 @@ class Desk:
 
     def leave(self, entry_id: str) -> None:
         """A player waits no more, and is told nothing more. Idempotent."""
-        if self._here.pop(entry_id, None) is not None:
-            self._leaving[entry_id] = None
+        found = self._here.pop(entry_id, None)
+        if found is not None:
+            self._leaving[entry_id] = found[0].player_id
             self._has_news.set()
 
     def want(self, backfill: Backfill) -> None:
@@ -187,13 +188,13 @@ class Desk:
             MatchmakerUnavailable: Redis does not answer; what was to be said is said again.
         """
         entering = [entry for entry in self._take_entering() if entry.entry_id in self._here]
-        leaving, wanting, filled = list(self._leaving), list(self._wanting), list(self._filled)
+        leaving, wanting, filled = dict(self._leaving), list(self._wanting), list(self._filled)
         request = {
             "desk": self.desk_id,
             "region": self._region,
             "read": self._read,
             "enter": entering,
-            "leave": leaving,
+            "leave": [(player_id, entry_id) for entry_id, player_id in leaving.items()],
             "known": self._known(),
             "ask": self._ask(),
             "backfills": [self._backfills[room_id] for room_id in wanting],
@@ -205,7 +206,9 @@ class Desk:
             self._entering.extendleft(reversed(entering))
             self._known_s = 0.0  # who knows what it has lost
             raise
-        for said, done in ((self._leaving, leaving), (self._wanting, wanting), (self._filled, filled)):
+        for entry_id in leaving:
+            self._leaving.pop(entry_id, None)
+        for said, done in ((self._wanting, wanting), (self._filled, filled)):
             for name in done:
                 said.pop(name, None)
         self.waiting_in_all = heard.waiting
@@ -215,24 +218,26 @@ class Desk:
     def _take_entering(self) -> list[Entry]:
         return [self._entering.popleft() for _ in range(min(len(self._entering), ENTERING_MAX))]
 
-    def _known(self) -> list[str]:
+    def _known(self) -> list[tuple[str, str]]:
         if self._now_s() - self._known_s < KNOWN_S:
             return []
         self._known_s = self._now_s()
         self._wanting |= dict.fromkeys(self._backfills)
         entering = {entry.entry_id for entry in self._entering}
-        return [entry_id for entry_id in self._here if entry_id not in entering]
+        return [
+            (entry.player_id, entry_id) for entry_id, (entry, _) in self._here.items() if entry_id not in entering
+        ]
 
-    def _ask(self) -> list[str]:
+    def _ask(self) -> list[tuple[str, str]]:
         """Of whom the place is asked: of all in turn, ASKED_MAX a second."""
         if self._now_s() - self._asked_s < ASK_S:
             return []
         self._asked_s = self._now_s()
-        asked: list[str] = []
+        asked: list[tuple[str, str]] = []
         for _ in range(min(len(self._asking), ASKED_MAX)):
             entry_id = self._asking.popleft()
             if entry_id in self._here:
-                asked.append(entry_id)
+                asked.append((self._here[entry_id][0].player_id, entry_id))
                 self._asking.append(entry_id)
         return asked
 

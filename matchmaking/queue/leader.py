@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from matchmaking.calls import Calls
-from matchmaking.errors import BadRequest, MatchmakerUnavailable, MatchmakingError, NoCapacity
+from matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
 from matchmaking.labels import to_pairs
 from matchmaking.placement import Placement, PlaceRequest, Placing
 from matchmaking.queue.desk import DESK_S_MAX, Room
@@ -33,6 +33,7 @@ from matchmaking.queue.ticket import Backfill, Match, QueueTicket
 log = structlog.get_logger(__name__)
 
 ROUND_S = 0.25
+BREATH_S = 0.01
 FOLLOW_S = 1.0
 LEASE_MS = 3_000
 READ_ALL_S = 2.0
@@ -137,11 +138,14 @@ class Leader:
         """Leads, or waits to lead, until it is cancelled."""
         pause_s = FOLLOW_S
         while True:
+            started_s = self._now_s()
             try:
-                pause_s = ROUND_S if await self.round() else FOLLOW_S
+                leads = await self.round()
+                # A round begins every ROUND_S, however long it takes; others get their turn in between.
+                pause_s = max(BREATH_S, ROUND_S - (self._now_s() - started_s)) if leads else FOLLOW_S
             except MatchmakerUnavailable as error:
                 self.epoch = 0
-                pause_s = min(5.0, pause_s * 1.5)
+                pause_s = min(5.0, max(ROUND_S, pause_s) * 1.5)
                 log.warning("leader_unavailable", mode=self._mode.name, error=str(error))
             except Exception:
                 # The match function may be a game's own; whatever it does, the next round is another chance.
@@ -298,6 +302,9 @@ class Leader:
             assigned = await self._calls.run("queue/assign", request, _Assigned)
             self.results["found"] += len(assigned.assigned)
             self.results["no_room"] += len(assigned.returned)
+            if len(found) < len(some):
+                late = len(some) - len(found) - len(failed)
+                log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
             self._settle([m for m in some if m.match_id in found], now_ms)
             for match in some:
                 if match.match_id not in found:
@@ -319,13 +326,9 @@ class Leader:
         try:
             return await self._places.place(wanted)
         except NoCapacity as error:
-            log.warning("match_without_room", mode=self._mode.name, error=str(error))
             return error
-        except MatchmakerUnavailable as error:
-            log.warning("match_not_placed", mode=self._mode.name, error=str(error))
+        except MatchmakerUnavailable:
             return None
-        except BadRequest:
-            raise
         except MatchmakingError as error:
             return error
 

@@ -85,18 +85,25 @@ class Queues:
         self.leaders: dict[str, Leader] = {}
         self._region = region
         self._calls: dict[str, Calls] = {}
+        self._doors: list[Calls] = []
         for mode, seats in modes:
             prefix = f"{{{matchmaker.namespace}:{mode.name}}}"
-            calls = Calls(matchmaker.client, prefix=prefix, deadline_s=matchmaker.deadline_s)
+            # Two doors: what the desk says does not wait for the leader's longer calls.
+            calls, leading = (
+                Calls(matchmaker.client, prefix=prefix, deadline_s=matchmaker.deadline_s) for _ in range(2)
+            )
             self.modes[mode.name] = mode
             self._calls[mode.name] = calls
-            self.desks[mode.name] = Desk(shard_id, region, calls, now_s=time.monotonic, now_ms=_now_ms)
+            self._doors += [calls, leading]
+            self.desks[mode.name] = Desk(
+                shard_id, region, calls, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
+            )
             self.leaders[mode.name] = Leader(
                 mode,
                 region=region,
                 shard_id=shard_id,
                 seats=seats,
-                calls=calls,
+                calls=leading,
                 places=matchmaker.places,
                 now_s=time.monotonic,
                 chance=chance or random.Random(),  # noqa: S311 - decides who is team one
@@ -105,8 +112,8 @@ class Queues:
 
     @property
     def counters(self) -> list[CallCounters]:
-        """Of the doors to Redis, one a mode."""
-        return [calls.counters for calls in self._calls.values()]
+        """Of the doors to Redis."""
+        return [calls.counters for calls in self._doors]
 
     async def run(self) -> None:
         """Desks and leaders, until it is cancelled."""
@@ -117,10 +124,11 @@ class Queues:
 
     async def close(self) -> None:
         """Says what is left to say, gives the leads back, and closes the doors. After `run` has ended."""
-        for mode, calls in self._calls.items():
+        for mode in self.modes:
             with suppress(MatchmakerUnavailable):
                 await self.leaders[mode].resign()
                 await self.desks[mode].beat()
+        for calls in self._doors:
             await calls.aclose()
 
     async def status(self, mode: str) -> QueueStatus:
@@ -173,7 +181,3 @@ class Queues:
     async def _look(self, mode: str, *, limit: int, player_id: str = "") -> _Looked:
         request = {"limit": limit, "regions": [self._region], "player_id": player_id}
         return await self._calls[mode].run("queue/look", request, _Looked)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

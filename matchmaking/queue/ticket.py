@@ -55,6 +55,8 @@ class QueueTicket(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def skill(self) -> float:
         """The party's: the mean of its members'."""
+        if len(self.members) == 1:
+            return self.members[0].skill
         return sum(member.skill for member in self.members) / len(self.members)
 
     @cached_property

@@ -4,6 +4,7 @@ or sold twice. Each on a Redis of its own."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from schemas.messages import ErrorCode
 from server.config import Settings
 from server.shard import Shard
 from tests.redises import RedisProcess, Road
-from tests.shards import running, settings_of
+from tests.shards import ShardProcess, running, settings_of
 from tests.waiting import eventually, eventually_joins
 
 
@@ -196,3 +197,87 @@ async def test_a_failover_to_a_replica_is_followed_and_no_seat_is_sold_twice(
     finally:
         sentinel.stop()
         replica.stop()
+
+
+async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_two_owners(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    """What a clock does that jumps by a minute: whatever had less than that to live is gone."""
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        connect(a.url) as one,
+        connect(b.url) as two,
+    ):
+        await one.join("duel", name="final")
+        others = [await two.join("garden", labels={"map": "ice"})]
+        script = """for _, key in ipairs(redis.call('KEYS', '*')) do
+            local left = redis.call('PTTL', key)
+            if left > 0 and left < 60000 then redis.call('DEL', key) end
+        end"""
+        own_redis.say("EVAL", script, "0")
+        async with connect(b.url) as three:
+            await eventually_joins(three, "duel", "final")
+            rooms = [simulation.room for shard in (a, b) for simulation in shard.host]
+
+            def one_is_left() -> bool:
+                rooms = [simulation.room for shard in (a, b) for simulation in shard.host]
+                return len([room for room in rooms if room.name == "final"]) == 1
+
+            await eventually(one_is_left, 10, "one owner")
+            assert others[0].room_id in {room.room_id for room in rooms}, "a room that nobody else took is as it was"
+            await goes_on(two, three)
+            await agree_on_seats(own_redis, settings, a, b)
+
+
+async def test_a_shard_whose_clock_is_an_hour_off_signs_and_takes_tickets_all_the_same(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall_s = time.time
+    async with running(settings, "a") as a:
+        monkeypatch.setattr("matchmaking.matchmaker.time.time", lambda: wall_s() - 3600)
+        async with (
+            running(settings, "b") as b,
+            connect(a.url) as one,
+            connect(b.url) as two,
+            connect(a.url) as three,
+            connect(b.url) as four,
+        ):
+            for name, pair in (("x", (one, two)), ("y", (three, four))):
+                joined = [await client.join("duel", name=name) for client in pair]
+                assert len({j.room_id for j in joined}) == 1
+            assert abs(a._matchmaker.clock.now_s() - b._matchmaker.clock.now_s()) < 1
+
+
+async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        waiting = asyncio.create_task(one.match("versus"))
+        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1)
+        own_redis.say("FLUSHALL")
+        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 0)
+        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1, 15, "it was entered again")
+        joined = await two.match("versus")
+        assert (await waiting).room_id == joined.room_id
+
+
+async def test_when_the_leader_is_killed_another_shard_makes_the_match(
+    settings: Settings, own_redis: RedisProcess, tmp_path: Path
+) -> None:
+    leading = ShardProcess(settings, tmp_path)
+    try:
+        await leading.ready()
+        key = f"{{{settings.redis.namespace}:versus}}:leader:"
+        await eventually(lambda: own_redis.say("EXISTS", key) == 1)
+        first = own_redis.say("HGET", key, "owner")
+        async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+            waiting = asyncio.create_task(one.match("versus", options={"skill": 0}))
+            await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1)
+            assert own_redis.say("HGET", key, "owner") == first
+            leading.kill()
+            joined = await two.match("versus", options={"skill": 10})
+            assert (await waiting).room_id == joined.room_id
+            assert shard._queues.leaders["versus"].epoch > 0
+    finally:
+        leading.kill()

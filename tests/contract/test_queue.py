@@ -20,10 +20,6 @@ from tests.waiting import eventually
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
 
 
-NOW_MS = time.time_ns() // 1_000_000 - 60_000
-"""What the shards' clocks say: a minute ago."""
-
-
 class Clock:
     """Seconds that pass when a test says so; what Redis measures goes on by itself."""
 
@@ -40,6 +36,7 @@ class Hall:
     def __init__(self, matchmaker: Matchmaker, mode: Mode) -> None:
         self.matchmaker = matchmaker
         self.mode = mode
+        self.now_ms = time.time_ns() // 1_000_000 - 60_000  # what the shards' clocks say: a minute ago
         self.clock = Clock()
         self.told: dict[str, list[Place | Letter]] = {}
         self.entries: dict[str, str] = {}
@@ -51,7 +48,7 @@ class Hall:
         return self.calls[-1]
 
     def desk(self, shard: str = "a") -> Desk:
-        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: NOW_MS)
+        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: self.now_ms)
 
     def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
         return Leader(
@@ -402,7 +399,7 @@ async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall
     assert places == [1, 2, 3, 4, 5]
     leader = hall.leader()
     assert await leader.round()
-    assert {one.since_ms for one in leader._tickets.values()} == {NOW_MS}, "they have waited since they entered"
+    assert {one.since_ms for one in leader._tickets.values()} == {hall.now_ms}, "they have waited since they entered"
 
 
 async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_some(

@@ -148,8 +148,8 @@ async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connectio
     async with raw(shard) as socket:
         await socket.send(bytes(newer))
         assert (await next_of(socket, Error)).code is ErrorCode.UNSUPPORTED  # type: ignore[union-attr]
-        await socket.send(encode_client(MatchRequest("duel")))
-        assert (await next_of(socket, Error)).code is ErrorCode.UNSUPPORTED  # type: ignore[union-attr]
+        await socket.send(encode_client(MatchRequest("nothing")))
+        assert (await next_of(socket, Error)).code is ErrorCode.NO_SUCH_MODE  # type: ignore[union-attr]
         await socket.send(encode_client(Ping(9)))
         assert (await next_of(socket, Pong)).client_time_us == 9  # type: ignore[union-attr]
 
@@ -226,6 +226,7 @@ async def test_a_resync_gets_a_keyframe(shard: Shard, bystander: Client) -> None
 async def test_too_many_messages_are_dropped_then_the_session_is_closed(shard_settings: Settings) -> None:
     limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
     async with running(limited) as shard, raw(shard) as socket:
+        await next_of(socket, Welcome)
         for number in range(200):
             await socket.send(encode_client(Ping(number)))
         assert (await next_of(socket, Error)).code is ErrorCode.RATE_LIMITED  # type: ignore[union-attr]

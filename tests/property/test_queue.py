@@ -232,17 +232,13 @@ class Queue(RuleBasedStateMachine):
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"
         tickets = {n: msgspec.msgpack.decode(v, type=QueueTicket) for n, v in self.hash("tickets").items()}
         assert set(tickets) == set(places), "a ticket is nowhere, or something is no ticket"
-        entries = {entry.entry_id: name for name, one in tickets.items() for entry in one.members}
-        assert {entry: name.decode() for entry, name in self.hash("entries").items()} == entries
-        seated = [entry.player_id for one in tickets.values() for entry in one.members]
-        assert len(seated) == len(set(seated)), "a player waits twice"
-        assert set(self.hash("players")) == set(seated)
-        at = {
-            (key.decode().removeprefix(f"{self.prefix}:at:"), name.decode())
-            for key in self.redis.scan_iter(f"{self.prefix}:at:*", count=1000)
-            for name in self.redis.smembers(key)
+        players = {
+            entry.player_id: f"{entry.entry_id} {name}" for name, one in tickets.items() for entry in one.members
         }
-        assert at == {(entry.desk, name) for name, one in tickets.items() for entry in one.members}
+        assert sum(one.size for one in tickets.values()) == len(players), "a player waits twice"
+        assert {player: entry.decode() for player, entry in self.hash("players").items()} == players
+        parties = {code: name.decode() for code, name in self.hash("parties").items()}
+        assert set(parties.values()) == set(self.names("gathering"))
 
     @invariant()
     def every_key_has_an_end(self) -> None:
@@ -277,7 +273,7 @@ class Settling(Queue):
             self.run(self.leaders["a"].round())
         for player, (shard, entry_id) in self.waiting.items():
             assert entry_id in self.desks[shard]._here, f"{player} was forgotten"
-            assert entry_id in self.hash("entries"), f"{player} waits for nothing"
+            assert self.hash("players")[player].split()[0].decode() == entry_id, f"{player} waits for nothing"
         assert self.hash("matches") == {}
         by_skill = Counter[float]()
         for one in self.hash("tickets").values():

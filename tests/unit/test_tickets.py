@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchmaking import BadTicket, Ticket, TicketKeys, sign, verify
+from matchmaking import Admissions, BadTicket, Ticket, TicketKeys, sign, verify
 
 OLD = TicketKeys({"k1": b"one" * 11}, "k1")
 BOTH = TicketKeys({"k1": b"one" * 11, "k2": b"two" * 11}, "k2")
@@ -47,3 +47,29 @@ def test_any_text_is_refused_in_order(text: str) -> None:
 
 def test_keys_are_not_shown() -> None:
     assert "two" not in repr(BOTH)
+
+
+def test_a_ticket_is_let_in_once_unless_no_seat_came_of_it() -> None:
+    admissions = Admissions()
+    admissions.admit(TICKET, 0.0)
+    with pytest.raises(BadTicket, match="used"):
+        admissions.admit(TICKET, 1.0)
+    admissions.withdraw(TICKET)
+    admissions.admit(TICKET, 2.0)
+
+
+def test_tickets_that_have_expired_are_not_remembered() -> None:
+    admissions = Admissions()
+    for second in range(100):
+        admissions.admit(Ticket("r", "p", "s", 1, second + 10.0), float(second))
+    assert len(admissions) <= 11
+
+
+def test_no_two_tickets_are_alike() -> None:
+    assert Ticket("r", "p", "s", 1, 1.0).ticket_id != Ticket("r", "p", "s", 1, 1.0).ticket_id
+
+
+def test_the_largest_ticket_can_be_read() -> None:
+    labels = {f"{n}" + "k" * 63: "v" * 64 for n in range(8)}
+    ticket = Ticket("r" * 12, "p" * 128, "s" * 64, 2**53, 1.0, room_type="t" * 64, name="ü" * 64, labels=labels)
+    assert verify(sign(ticket, BOTH), BOTH, 0.0) == ticket

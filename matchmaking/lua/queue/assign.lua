@@ -3,42 +3,45 @@
 -- ARGV  2 {found (list of {match_id, room (a map, told to all)}), failed (list of matches: their players wait on)}
 -- Result  {assigned (list of matches), returned (list of matches)}; what was assigned before is in neither
 
-local assigned, returned = {}, {}
+local assigned, returned, over = {}, {}, {}
 
 local function take(id)
-  local found = redis.call('HGET', key('matches'), id)
+  local found = redis.call('HGET', MATCHES, id)
   if found then
-    redis.call('HDEL', key('matches'), id)
+    redis.call('HDEL', MATCHES, id)
     return cmsgpack.unpack(found)
   end
 end
 
 for _, result in ipairs(asked.found) do
   local match = take(result.match_id)
-  for at, id in ipairs(match and match.tickets or {}) do
-    local ticket = ticket_of(id)
-    if ticket then
-      forget(ticket)
-      for _, entry in ipairs(ticket.members) do
-        mail(entry, {kind = 'found', team = match.teams[at], match_id = match.match_id, room = result.room})
+  if match then
+    assigned[#assigned + 1] = match.match_id
+    local room = cmsgpack.pack(result.room)
+    for at, found in ipairs(redis.call('HMGET', TICKETS, unpack(match.tickets))) do
+      local ticket = found and cmsgpack.unpack(found)
+      if ticket then
+        over[#over + 1] = ticket
+        for _, entry in ipairs(ticket.members) do
+          mail(entry, 'found', '', match.teams[at], match.match_id, room)
+        end
       end
     end
   end
-  if match then
-    assigned[#assigned + 1] = match.match_id
-  end
 end
+forget(over)
 for _, id in ipairs(asked.failed) do
   local match = take(id)
   for _, ticket_id in ipairs(match and match.tickets or {}) do
     local ticket = ticket_of(ticket_id)
     if ticket then
-      redis.call('ZADD', key('waiting'), ticket.seq, ticket_id)
+      redis.call('ZADD', WAITING, ticket.seq, ticket_id)
     end
   end
   if match then
     returned[#returned + 1] = id
   end
 end
-keep('mailed', 'waiting')
+finish()
+keep('waiting')
 return answer({assigned = assigned, returned = returned})

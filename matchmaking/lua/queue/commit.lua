@@ -12,7 +12,7 @@ local made, gone = {}, {}
 local function can_be(match)
   local is_whole = true
   for _, id in ipairs(match.tickets) do
-    if not redis.call('ZSCORE', key('waiting'), id) then
+    if not redis.call('ZSCORE', WAITING, id) then
       gone[#gone + 1] = id
       is_whole = false
     end
@@ -21,14 +21,14 @@ local function can_be(match)
 end
 
 for _, match in ipairs(asked.matches) do
-  if redis.call('HEXISTS', key('matches'), match.match_id) == 1 then
+  if redis.call('HEXISTS', MATCHES, match.match_id) == 1 then
     made[#made + 1] = match.match_id  -- the same call again
   elseif can_be(match) then
-    redis.call('ZREM', key('waiting'), unpack(match.tickets))
+    redis.call('ZREM', WAITING, unpack(match.tickets))
     if match.backfill ~= '' then
       redis.call('HDEL', key('backfills'), match.backfill)  -- the room says anew what it wants once they are there
     end
-    redis.call('HSET', key('matches'), match.match_id, cmsgpack.pack(match))
+    redis.call('HSET', MATCHES, match.match_id, cmsgpack.pack(match))
     made[#made + 1] = match.match_id
   end
 end

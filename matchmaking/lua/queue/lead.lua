@@ -12,8 +12,8 @@ if not held[1] then
 end
 if held[1] == asked.leader then
   redis.call('PEXPIRE', lease, asked.lease_ms)
-  keep('seq', 'epoch', 'mailed', 'tickets', 'entries', 'players', 'parties', 'gathering', 'waiting', 'matches',
-    'backfills', 'desks')
+  keep('seq', 'epoch', 'mailed', 'tickets', 'players', 'parties', 'gathering', 'waiting', 'matches', 'backfills',
+    'desks')
   if asked.lately_ms > 0 then
     redis.call('SET', key('lately', asked.region), asked.lately_ms, 'PX', KEEP_MS)
   end

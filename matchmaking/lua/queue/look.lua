@@ -14,10 +14,10 @@ for _, region in ipairs(asked.regions) do
     leaders[#leaders + 1] = {region, lease[1], tonumber(lease[2])}
   end
 end
-local entry = redis.call('HGET', key('players'), asked.player_id)
+local _, waits_in = waits_as(asked.player_id)
 return answer({
-  now_ms = now, tickets = tickets, leaders = leaders, waiting = redis.call('ZCARD', key('waiting')),
-  gathering = redis.call('ZCARD', key('gathering')), matches = redis.call('HLEN', key('matches')),
+  now_ms = now, tickets = tickets, leaders = leaders, waiting = redis.call('ZCARD', WAITING),
+  gathering = redis.call('ZCARD', GATHERING), matches = redis.call('HLEN', MATCHES),
   backfills = redis.call('HLEN', key('backfills')), desks = redis.call('ZCARD', key('desks')),
-  ticket = entry and redis.call('HGET', key('entries'), entry) or '',
+  ticket = waits_in or '',
 })

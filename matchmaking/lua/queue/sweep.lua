@@ -9,31 +9,57 @@ if not leads(asked.region, asked.leader, asked.epoch) then
 end
 local cancelled = {}
 
-local function over(id, state, reason)
-  if cancel(id, state, reason) then
+local function over(id, kind, reason)
+  if cancel(id, kind, reason) then
     cancelled[#cancelled + 1] = id
   end
 end
 
-for _, desk in ipairs(redis.call('ZRANGEBYSCORE', key('desks'), '-inf', now - asked.desk_ms)) do
-  for _, id in ipairs(redis.call('SMEMBERS', key('at', desk))) do
-    over(id, 'cancelled', 'a friend\'s server is gone')
+local function is_of(desks, ticket)
+  for _, entry in ipairs(ticket.members) do
+    if desks[entry.desk] then
+      return true
+    end
+  end
+end
+
+-- Desks are gone: which tickets are theirs is found by looking at all, since it is seldom asked.
+local function sweep(gone)
+  local desks = {}
+  for _, desk in ipairs(gone) do
+    desks[desk] = true
+    redis.call('ZREM', key('desks'), desk)
+  end
+  for _, found in ipairs(redis.call('HVALS', TICKETS)) do
+    local ticket = cmsgpack.unpack(found)
+    if is_of(desks, ticket) then
+      over(ticket.ticket_id, 'cancelled', 'a friend\'s server is gone')
+    end
+  end
+  for desk in pairs(desks) do
+    -- One that has only slept gets no letters: it finds that its players are unknown, and they enter again.
+    boxes[desk] = nil
+    redis.call('DEL', key('mail', desk))
   end
   for _, found in ipairs(redis.call('HVALS', key('backfills'))) do
     local wanted = cmsgpack.unpack(found)
-    if wanted.desk == desk then
+    if desks[wanted.desk] then
       redis.call('HDEL', key('backfills'), wanted.room_id)
     end
   end
-  redis.call('DEL', key('at', desk), key('mail', desk))
-  redis.call('ZREM', key('desks'), desk)
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('gathering'), '-inf', now - asked.gather_ms)) do
+
+local gone = redis.call('ZRANGEBYSCORE', key('desks'), '-inf', now - asked.desk_ms)
+if #gone > 0 then
+  sweep(gone)
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', GATHERING, '-inf', now - asked.gather_ms)) do
   over(id, 'timed_out', 'not all friends have come')
 end
 for _, id in ipairs(asked.overdue) do
-  if redis.call('ZSCORE', key('waiting'), id) then
+  if redis.call('ZSCORE', WAITING, id) then
     over(id, 'timed_out', 'no match was found in time')
   end
 end
+finish()
 return answer({status = 'ok', cancelled = cancelled})

@@ -50,10 +50,9 @@ end
 
 local function hold(room, player, is_seated)
   local seats = key('seats', room.id)
-  local score = tonumber(redis.call('ZSCORE', seats, player) or 0)
   if is_seated then
     redis.call('ZADD', seats, SEATED + now, player)
-  elseif score < SEATED then
+  elseif tonumber(redis.call('ZSCORE', seats, player) or 0) < SEATED then
     redis.call('ZADD', seats, now + asked.hold_ms, player)
   end
 end

@@ -20,7 +20,7 @@ for at, id in ipairs(asked.rooms) do
     if room.code ~= '' then
       redis.call('PEXPIRE', key('code', room.code), asked.lease_ms * 2)
     end
-    index(room)
+    index(room, true)
   end
 end
 redis.call('PEXPIRE', key('owned', asked.shard_id), OWNED_MS)

@@ -36,17 +36,24 @@ local function answer(values)
   return cmsgpack.pack(values)
 end
 
+local shards = {}  -- what was read of shards; a script changes only figures of them that it does not read again
+
 local function shard_of(id)
+  if shards[id] ~= nil then
+    return shards[id]
+  end
+  shards[id] = false
   local found = redis.call('HMGET', key('shard', id), 'state', 'url', 'region', 'load', 'players', 'rooms', 'rooms_max',
     'load_max', 'build', 'room_load')
   if not found[1] then
-    return nil
+    return false
   end
-  return {
+  shards[id] = {
     id = id, is_ready = found[1] == 'ready', url = found[2], region = found[3], load = tonumber(found[4]),
     players = tonumber(found[5]), rooms = tonumber(found[6]), rooms_max = tonumber(found[7]),
     load_max = tonumber(found[8]), build = found[9], room_load = tonumber(found[10]),
   }
+  return shards[id]
 end
 
 local function room_of(id)
@@ -94,7 +101,7 @@ local function unindex(room)
 end
 
 -- Brings the indexes in line with a room: in them while anybody may walk in and there is a seat.
-local function index(room)
+local function index(room, does_renew)
   local shard = shard_of(room.shard)
   if room.access ~= 'open' or room.name ~= '' or not shard or not shard.is_ready then
     return unindex(room)
@@ -103,10 +110,12 @@ local function index(room)
   local held = key('held', room.region, room.type)
   if free > 0 then
     for _, key in ipairs(indexes(room)) do
-      redis.call('ZADD', key, free, room.id)
-      redis.call('PEXPIRE', key, INDEX_MS)
+      local is_new = redis.call('ZADD', key, free, room.id) == 1
+      if is_new or does_renew then
+        redis.call('PEXPIRE', key, INDEX_MS)
+        redis.call('ZREM', held, room.id)
+      end
     end
-    redis.call('ZREM', held, room.id)
     return
   end
   unindex(room)

@@ -59,7 +59,8 @@ class Turn(msgspec.Struct):
     waits_s: list[float]
     spreads: list[float]
     gaps: list[float]
-    parties: int
+    parties_together: float
+    latencies_ms: list[int]
     unmatched: int
 
 
@@ -68,11 +69,11 @@ class Crowd:
 
     def __init__(self, desk: Desk, chance: random.Random) -> None:
         self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
-        self.other_ends = 0
+        self.other_ends = self.parties = self.parties_together = 0
         self._desk = desk
         # Made before, so that it is not their making that is measured.
         sizes = chance.choices(SIZES, WEIGHTS, k=100_000)
-        self._parties = [(size, chance.gauss(1500, 300)) for size in sizes]
+        self._parties = [(size, chance.gauss(1500, 300), chance.uniform(10, 90)) for size in sizes]
         self._waiting = 0
 
     def fill(self) -> None:
@@ -81,11 +82,12 @@ class Crowd:
             self._ask()
 
     def _ask(self) -> None:
-        size, skill = self._parties[self.asked % len(self._parties)]
+        size, skill, latency = self._parties[self.asked % len(self._parties)]
         self.asked += 1
         self._waiting += 1
         party = (f"party {self.asked}", size) if size > 1 else None
         told: set[int] = set()
+        ends: set[tuple[str, int]] = set()
         for member in range(size):
 
             def hear(news: Place | Letter, member: int = member) -> None:
@@ -93,13 +95,16 @@ class Crowd:
                     return
                 self.told_twice += member in told
                 told.add(member)
+                ends.add((news.match_id, news.team))
                 self.matched_players += news.kind == "found"
                 self.other_ends += news.kind != "found"
                 if len(told) == size:
                     self.matched_tickets += 1
                     self._waiting -= 1
+                    self.parties += size > 1
+                    self.parties_together += size > 1 and len(ends) == 1
 
-            entry = new_entry(f"p{self.asked}.{member}", skill=skill, latencies={"": 20}, labels=(), party=party)
+            entry = new_entry(f"p{self.asked}.{member}", skill=skill, latencies={"": latency}, labels=(), party=party)
             self._desk.enter(entry, hear)
 
 
@@ -116,6 +121,7 @@ def run(*, quick: bool) -> Report:
             found.append(uvloop.run(_match(stores, f"queue-{number}", seconds)))
     rate = statistics.median(turn.tickets_per_second for turn in found)
     waits, spreads = [w for turn in found for w in turn.waits_s], [s for turn in found for s in turn.spreads]
+    latencies = [float(ms) for turn in found for ms in turn.latencies_ms]
     gaps = [gap for turn in found for gap in turn.gaps]
     rows = [
         row("queue", "tickets_per_second", "1/s", [turn.tickets_per_second for turn in found]),
@@ -129,7 +135,9 @@ def run(*, quick: bool) -> Report:
         row("quality", "skill_spread_p95", "skill", [_percentile(spreads, 95)]),
         row("quality", "team_gap_p50", "skill", [_percentile(gaps, 50)]),
         row("quality", "team_gap_p95", "skill", [_percentile(gaps, 95)]),
-        row("quality", "parties_together", "1", [1.0 if all(turn.parties for turn in found) else 0.0]),
+        row("quality", "latency_p50", "ms", [_percentile(latencies, 50)]),
+        row("quality", "latency_p95", "ms", [_percentile(latencies, 95)]),
+        row("quality", "parties_together", "1", [turn.parties_together for turn in found]),
     ]
     holds = rate >= TICKETS_PER_SECOND_MIN
     goals = [Goal("tickets_per_second", round(rate, 1), TICKETS_PER_SECOND_MIN, "higher", holds)]
@@ -178,7 +186,8 @@ async def _match(stores: embedded.Services, name: str, seconds: float) -> Turn:
         [wait for quality in qualities for wait in quality.waits_s],
         [quality.skill_spread for quality in qualities],
         [quality.team_gap for quality in qualities],
-        sum(quality.parties for quality in qualities),
+        crowd.parties_together / crowd.parties,
+        [ms for quality in qualities for ms in quality.latencies_ms],
         crowd.other_ends,
     )
     for task in (coming, running):

@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -69,13 +69,20 @@ class Calls:
         self._pump: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    async def run(self, script: str, request: Mapping[str, Any] | msgspec.Struct, answer: type[T]) -> T:
+    async def run(
+        self,
+        script: str,
+        request: Mapping[str, Any] | msgspec.Struct,
+        answer: type[T],
+        packed: Sequence[bytes] = (),
+    ) -> T:
         """Runs one script of `lua/`.
 
         Args:
             script: its name without the ending.
             request: what it is asked; what is None is left out.
             answer: what it answers.
+            packed: what the script passes on as it is; it need not unpack that.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer in time, or cannot write now. It may have
@@ -90,7 +97,7 @@ class Calls:
         data = msgspec.msgpack.encode(request)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append(
-            Call(script, (f"{self.prefix}:epoch",), (self.prefix.encode(), data), future),
+            Call(script, (f"{self.prefix}:epoch",), (self.prefix.encode(), data, *packed), future),
         )
         if self._pump is None:
             self._pump = asyncio.create_task(self._send_all(), name="calls to Redis")

@@ -20,10 +20,12 @@ def ticket(
     labels: Mapping[str, str] | None = None,
 ) -> QueueTicket:
     """A ticket; a party's members are alike."""
-    pairs = to_pairs(labels or {})
-    members = [
-        Entry(f"{name}.{n}", f"{name}.{n}", skill, list((latencies or {"": 10}).items()), pairs) for n in range(size)
-    ]
+    about: dict[str, Any] = {
+        "skill": skill,
+        "latencies": list((latencies or {"": 10}).items()),
+        "labels": to_pairs(labels or {}),
+    }
+    members = [Entry(f"{name}.{n}", f"{name}.{n}", **about) for n in range(size)]
     return QueueTicket(name, seq, int(since_s * 1000), members)
 
 

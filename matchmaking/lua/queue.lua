@@ -4,17 +4,20 @@
 -- A player who waits is an entry. A ticket is one entry, or the entries of a whole party; it waits once the party is
 -- complete. KEYS[1] names the slot; the other keys are made here from the prefix, and all have a TTL:
 --   PREFIX:seq, :epoch, :mailed   counters: tickets that wait, leases of leaders, letters
---   PREFIX:tickets                hash: ticket -> {ticket_id, seq, since_ms, size, members (list of entries)}
+--   PREFIX:tickets                hash: ticket -> a ticket, packed
 --   PREFIX:players                hash: player -> entry, a space, ticket; whoever asks again replaces itself
 --   PREFIX:parties                hash: code -> ticket that gathers its party
 --   PREFIX:gathering              sorted set: ticket -> since when, ms
 --   PREFIX:waiting                sorted set: ticket -> seq; that is the place in the queue
---   PREFIX:matches                hash: match that has no room yet -> what the leader decided
+--   PREFIX:matches                hash: match that has no room yet -> what the leader decided, packed
 --   PREFIX:backfills              hash: room that wants players -> what it wants
 --   PREFIX:desks                  sorted set: desk (a shard's run) -> when it was last heard of, ms
 --   PREFIX:mail:DESK              sorted set: letter -> its number; kept until the desk says that it has read it
 --   PREFIX:leader:REGION          hash: owner, epoch; its TTL is the lease
 --   PREFIX:lately:REGION          what a place in the queue has cost lately, ms
+--
+-- A ticket is an array: ticket_id, seq, since_ms, entries. An entry is one too: entry_id, player_id, desk, party ('' for
+-- none), size, since_ms, and what only leaders read.
 --
 -- A script may handle hundreds of tickets, and others wait for it: what is stored packed is given out as it is, and
 -- what is the same for many is done once at the end (`finish`).
@@ -73,6 +76,9 @@ local function each(command, name, values)
   end
 end
 
+local TICKET_ID, MEMBERS = 1, 4                       -- of a ticket
+local ENTRY_ID, PLAYER_ID, DESK, PARTY = 1, 2, 3, 4   -- of an entry
+
 local function ticket_of(id)
   local found = id and redis.call('HGET', TICKETS, id)
   return found and cmsgpack.unpack(found)
@@ -89,16 +95,16 @@ end
 local NOTHING = cmsgpack.pack(nil)
 local first_letter, letters, boxes = nil, 0, {}
 
--- A letter to the desk of an entry; `room` is packed already. A letter is an array:
+-- A letter to a desk about an entry; `room` is packed already. A letter is an array:
 -- number, entry_id, kind, reason, team, match_id, room.
-local function mail(entry, kind, reason, team, match_id, room)
+local function mail(desk, entry_id, kind, reason, team, match_id, room)
   first_letter = first_letter or tonumber(redis.call('GET', key('mailed')) or 0)
   letters = letters + 1
   local number = first_letter + letters
-  local box = boxes[entry.desk] or {}
-  boxes[entry.desk] = box
+  local box = boxes[desk] or {}
+  boxes[desk] = box
   box[#box + 1] = number
-  box[#box + 1] = string.char(0x97) .. cmsgpack.pack(number, entry.entry_id, kind, reason, team or 0, match_id or '')
+  box[#box + 1] = string.char(0x97) .. cmsgpack.pack(number, entry_id, kind, reason, team or 0, match_id or '')
     .. (room or NOTHING)
 end
 
@@ -113,15 +119,8 @@ local function finish()
 end
 
 -- Tickets are over: nothing of them remains.
-local function forget(tickets)
-  local ids, players = {}, {}
-  for _, ticket in ipairs(tickets) do
-    ids[#ids + 1] = ticket.ticket_id
-    for _, entry in ipairs(ticket.members) do
-      players[#players + 1] = entry.player_id
-    end
-  end
-  each('HDEL', TICKETS, ids)
+local function forget(tickets, players)
+  each('HDEL', TICKETS, tickets)
   each('HDEL', PLAYERS, players)
 end
 
@@ -132,14 +131,17 @@ local function cancel(id, kind, reason, but_entry)
   if not ticket then
     return false
   end
-  if ticket.party and redis.call('HGET', PARTIES, ticket.party) == id then
-    redis.call('HDEL', PARTIES, ticket.party)
-  end
-  forget({ticket})
-  for _, entry in ipairs(ticket.members) do
-    if entry.entry_id ~= but_entry then
-      mail(entry, kind, reason)
+  local players = {}
+  for _, entry in ipairs(ticket[MEMBERS]) do
+    players[#players + 1] = entry[PLAYER_ID]
+    if entry[ENTRY_ID] ~= but_entry then
+      mail(entry[DESK], entry[ENTRY_ID], kind, reason)
     end
+  end
+  forget({id}, players)
+  local party = ticket[MEMBERS][1][PARTY]
+  if party ~= '' and redis.call('HGET', PARTIES, party) == id then
+    redis.call('HDEL', PARTIES, party)
   end
   return true
 end

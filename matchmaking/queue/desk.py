@@ -28,10 +28,10 @@ BEAT_S = 0.2
 DESK_S_MAX = 10.0
 ASK_S = 1.0
 KNOWN_S = 5.0
-ENTERING_MAX = 500
+ENTERING_MAX = 1000
 """So many enter in one call: what a script does, all others wait for."""
 ASKED_MAX = 100
-LETTERS_MAX = 500
+LETTERS_MAX = 1000
 WAITING_MAX = 20_000
 
 
@@ -139,6 +139,7 @@ class Desk:
         """
         if len(self._here) >= WAITING_MAX:
             raise MatchmakerUnavailable("too many players wait here", retry_after_ms=5000)
+        entry = msgspec.structs.replace(entry, desk=self.desk_id)
         # Kept with the time, for when Redis forgets it; the time counts only then.
         self._here[entry.entry_id] = (msgspec.structs.replace(entry, since_ms=self._now_ms()), waiter)
         self._entering.append(entry)
@@ -193,7 +194,7 @@ class Desk:
             "desk": self.desk_id,
             "region": self._region,
             "read": self._read,
-            "enter": entering,
+            "enter": [(e.entry_id, e.player_id, e.party, e.size, e.since_ms) for e in entering],
             "leave": [(player_id, entry_id) for entry_id, player_id in leaving.items()],
             "known": self._known(),
             "ask": self._ask(),
@@ -201,7 +202,9 @@ class Desk:
             "filled": filled,
         }
         try:
-            heard = await self._calls.run("queue/desk", request, _Heard)
+            heard = await self._calls.run(
+                "queue/desk", request, _Heard, [msgspec.msgpack.encode(entry) for entry in entering]
+            )
         except MatchmakerUnavailable:
             self._entering.extendleft(reversed(entering))
             self._known_s = 0.0  # who knows what it has lost
@@ -267,6 +270,8 @@ def new_entry(
     party: tuple[str, int] | None,
 ) -> Entry:
     """An entry for one who asks now."""
-    code, size = party or (None, 1)
+    code, size = party or ("", 1)
     rounded = [(region, max(0, round(ms))) for region, ms in sorted(latencies.items())]
-    return Entry(secrets.token_urlsafe(9), player_id, skill, rounded, list(labels), code, size)
+    return Entry(
+        secrets.token_urlsafe(9), player_id, "", code, size, skill=skill, latencies=rounded, labels=list(labels)
+    )

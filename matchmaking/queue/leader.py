@@ -45,14 +45,18 @@ TICKETS_MAX = 100_000
 """So many tickets are looked at; the youngest above that wait until there is room."""
 
 
-class MadeMatch(msgspec.Struct, frozen=True):
-    """A match as it is kept until it has a room."""
+class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
+    """A match as it is kept until it has a room. The order of the fields is known to lua/queue/assign.lua.
+
+    Args:
+        players: (desk, entry, player, team) of each.
+    """
 
     match_id: str
     region: str
     tickets: Sequence[str]
+    players: Sequence[tuple[str, str, str, int]]
     teams: Sequence[int]
-    players: Sequence[str]
     labels: Sequence[str]
     backfill: str = ""
 
@@ -265,9 +269,11 @@ class Leader:
                 "region": self._region,
                 "leader": self._name,
                 "epoch": self.epoch,
-                "matches": list(wanted.values()),
+                "matches": [(m.match_id, m.tickets, m.backfill) for m in wanted.values()],
             }
-            committed = await self._calls.run("queue/commit", request, _Committed)
+            committed = await self._calls.run(
+                "queue/commit", request, _Committed, [msgspec.msgpack.encode(made) for made in wanted.values()]
+            )
             if committed.status == "stale":
                 self._forget()
                 break
@@ -278,43 +284,51 @@ class Leader:
         return made
 
     def _named(self, match: Match) -> MadeMatch:
-        players = [member.player_id for ticket_id in match.tickets for member in self._tickets[ticket_id].members]
+        players = [
+            (member.desk, member.entry_id, member.player_id, team)
+            for ticket_id, team in zip(match.tickets, match.teams, strict=True)
+            for member in self._tickets[ticket_id].members
+        ]
         return MadeMatch(
             secrets.token_urlsafe(9),
             self._region,
             list(match.tickets),
-            list(match.teams),
             players,
+            list(match.teams),
             to_pairs(match.labels),
             match.backfill,
         )
 
     async def _find_rooms(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
-        for first in range(0, len(matches), COMMIT_MAX):
-            some = matches[first : first + COMMIT_MAX]
-            placed = await asyncio.gather(*(self._place(match) for match in some))
-            found = {m.match_id: room for m, room in zip(some, placed, strict=True) if isinstance(room, Placement)}
-            failed = [m.match_id for m, room in zip(some, placed, strict=True) if isinstance(room, MatchmakingError)]
-            request = {
-                "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
-                "failed": failed,
-            }
-            assigned = await self._calls.run("queue/assign", request, _Assigned)
-            self.results["found"] += len(assigned.assigned)
-            self.results["no_room"] += len(assigned.returned)
-            if len(found) < len(some):
-                late = len(some) - len(found) - len(failed)
-                log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
-            self._settle([m for m in some if m.match_id in found], now_ms)
-            for match in some:
-                if match.match_id not in found:
-                    self._read_all_s = -1e9  # its tickets wait again
+        """Some at a time, and those at once: while Redis tells the players of some, others get their rooms."""
+        some = [matches[first : first + COMMIT_MAX] for first in range(0, len(matches), COMMIT_MAX)]
+        ends = await asyncio.gather(*(self._find_rooms_of(part, now_ms) for part in some), return_exceptions=True)
+        for error in ends:  # all have ended; the matches of those that failed are found again
+            if error is not None:
+                raise error
+
+    async def _find_rooms_of(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
+        placed = await asyncio.gather(*(self._place(match) for match in matches))
+        found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
+        failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
+        request = {
+            "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
+            "failed": failed,
+        }
+        assigned = await self._calls.run("queue/assign", request, _Assigned)
+        self.results["found"] += len(assigned.assigned)
+        self.results["no_room"] += len(assigned.returned)
+        if len(found) < len(matches):
+            late = len(matches) - len(found) - len(failed)
+            log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
+            self._read_all_s = -1e9  # their tickets wait again
+        self._settle([m for m in matches if m.match_id in found], now_ms)
 
     async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
         """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
         wanted = PlaceRequest(
             room_type=self._mode.rules.room_type,
-            players=match.players,
+            players=[player_id for _, _, player_id, _ in match.players],
             shard_id=self._shard_id,
             seats=self._seats,
             region=self._region,

@@ -10,31 +10,31 @@ import msgspec
 from matchmaking.labels import from_pairs
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One player who waits.
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One player who waits. The order of the fields is known to lua/queue.lua.
 
     Args:
-        entry_id: unguessable, another each time that somebody asks.
+        entry_id: unguessable, another each time that somebody asks; holds no space.
+        desk: the shard's run that speaks for the player.
+        party, size: the code that friends share, and how many they are; empty and 1 for one who is alone.
+        since_ms: 0, or since when it waits, where Redis has forgotten it. UTC.
         skill: in the game's own measure.
         latencies: (region, round trip in ms).
         labels: KEY=VALUE: what the match must be like.
-        party, size: the code that friends share, and how many they are; None and 1 for one who is alone.
-        since_ms: 0, or since when it waits, where Redis has forgotten it. UTC.
-        desk: the shard's run that speaks for the player.
     """
 
     entry_id: str
     player_id: str
+    desk: str = ""
+    party: str = ""
+    size: int = 1
+    since_ms: int = 0
     skill: float = 0.0
     latencies: Sequence[tuple[str, int]] = ()
     labels: Sequence[str] = ()
-    party: str | None = None
-    size: int = 1
-    since_ms: int = 0
-    desk: str = ""
 
 
-class QueueTicket(msgspec.Struct, frozen=True, dict=True):
+class QueueTicket(msgspec.Struct, frozen=True, dict=True, array_like=True):
     """One party, or one player alone, that waits to be matched as a whole.
 
     Args:

@@ -44,6 +44,7 @@ from schemas.messages import (
     Welcome,
 )
 from server.edge.allowance import Allowance, Verdict
+from server.edge.buckets import Bucket
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
@@ -52,7 +53,7 @@ from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, new_token
 from server.edge.unheard import Unheard
-from server.errors import Malformed, OutOfOrder, TickwireError
+from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
 
@@ -102,6 +103,7 @@ class Session:
         "_attempt",
         "_counters",
         "_joining",
+        "_joins",
         "_log",
         "_replies",
         "_reserved",
@@ -135,6 +137,8 @@ class Session:
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
         self._allowance = Allowance(around.settings, around.now_s())
+        joins = around.settings.joins_per_minute_max
+        self._joins = Bucket(joins / 60, joins, around.now_s())
         self._log = log.bind(session_id=self.session_id)
 
     # -- connections ----------------------------------------------------------------------------------------
@@ -275,7 +279,8 @@ class Session:
         except Malformed as error:
             self._malformed(str(error))
         except TickwireError as error:
-            self._reject(error.code.lower(), ErrorCode[error.code], str(error))
+            self._counters.rejected[error.code.lower()] += 1
+            self.send_message(error_message(error))
 
     def text_received(self) -> None:
         """All messages are binary."""
@@ -332,6 +337,7 @@ class Session:
             raise OutOfOrder(f"{type(message).__name__} makes no sense while {self.state.value}")
         match message:
             case Join():
+                self._check_joins()
                 self._start_join(message)
             case Leave():
                 self._leave()
@@ -409,8 +415,14 @@ class Session:
             seat.disconnected()
         self._log.debug("seated", room_id=seat.room_id, player_id=seat.player_id)
 
+    def _check_joins(self) -> None:
+        if not self._joins.take(self._around.now_s()):
+            limit = self._around.settings.joins_per_minute_max
+            raise RateLimited(f"more than {limit} joins or match requests a minute", retry_after_ms=2000)
+
     def _enter_queue(self, request: MatchRequest) -> None:
         try:
+            self._check_joins()
             self._around.queue.enter(self, request)
         except TickwireError as error:  # also one that is Malformed: what cannot be is refused, and no more
             self._counters.rejected[error.code.lower()] += 1

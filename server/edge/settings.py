@@ -21,6 +21,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         messages_per_second_max: more are dropped and counted; twice as many close the session.
         bytes_per_second_max: the same for the bytes of a session's messages.
         inputs_per_second_max: what Welcome tells the client to stay below.
+        joins_per_minute_max: how often a session may ask for a room or a match; each may hold a seat for a while.
         write_buffer_bytes_max: above this a session is congested and passed over.
         send_buffer_bytes: the kernel's buffer for one socket: what waits there is old when it arrives.
         join_timeout_s: the longest that finding a room may take.
@@ -44,6 +45,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages_per_second_max: int = 120
     bytes_per_second_max: int = 64 * 1024
     inputs_per_second_max: int = 60
+    joins_per_minute_max: int = 120
     write_buffer_bytes_max: int = 64 * 1024
     send_buffer_bytes: int = 64 * 1024
     join_timeout_s: float = 8.0

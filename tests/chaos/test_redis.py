@@ -80,6 +80,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
         codes = []
 
         async def is_full_again() -> bool:
+            await asyncio.sleep(0.05)
             codes.append(await refusal(three, "duel", "final"))
             return codes[-1] is ErrorCode.ROOM_FULL
 
@@ -188,6 +189,7 @@ async def test_a_failover_to_a_replica_is_followed_and_no_seat_is_sold_twice(
             async with connect(shard.url) as three:
 
                 async def is_full() -> bool:
+                    await asyncio.sleep(0.1)
                     return await refusal(three, "duel", "final") is ErrorCode.ROOM_FULL
 
                 await eventually(is_full, 30)

@@ -220,12 +220,12 @@ async def test_a_leader_may_end_at_any_step_and_the_next_goes_on(hall: Hall, end
     door = hall.matchmaker.calls if ends_at == "place" else dying._calls
     run = door.run
 
-    async def run_and_die(script: str, request: Any, answer: Any) -> Any:
+    async def run_and_die(script: str, request: Any, answer: Any, *packed: Any) -> Any:
         if script == ends_at:
             if is_done:
-                await run(script, request, answer)
+                await run(script, request, answer, *packed)
             raise Killed
-        return await run(script, request, answer)
+        return await run(script, request, answer, *packed)
 
     door.run = run_and_die  # type: ignore[method-assign]
     with pytest.raises(Killed):

@@ -6,7 +6,9 @@ import asyncio
 import json
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,41 @@ async def test_wishes_that_cannot_be_are_refused_and_the_session_stays(
             await client.join("duel", **wish)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")
+
+
+async def test_sixty_who_want_the_last_four_seats_at_once(fleet: tuple[Shard, Shard]) -> None:
+    """Four get them, and all others a clear answer; then each of those gets a seat in another room."""
+    a, b = fleet
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect((a, b)[n % 2].url)) for n in range(60)]
+
+        async def want(client: Client) -> str:
+            try:
+                return (await client.join("garden", name="final")).room_id
+            except RefusedError as refused:
+                return refused.error.code.name
+
+        ends = await asyncio.gather(*(want(client) for client in clients))
+        assert ends.count("ROOM_FULL") == 56
+        assert len(set(ends)) == 2
+        without = [client for client, end in zip(clients, ends, strict=True) if end == "ROOM_FULL"]
+        rooms = Counter([(await client.join("garden")).room_id for client in without])
+        assert set(rooms.values()) == {4}
+        assert all(len(simulation.seats) == 4 for shard in (a, b) for simulation in shard.host)
+
+
+async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: Settings) -> None:
+    """Each room asked for is a record in Redis, and a seat that is held for a while."""
+    limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(joins_per_minute_max=3))
+    async with running(limited) as shard, connect(shard.url) as one:
+        for n in range(3):
+            await one.join("duel", name=f"room {n}")
+            await one.leave()
+        for ask in (one.join("duel", name="one more"), one.match("versus")):
+            with pytest.raises(RefusedError) as refused:
+                await ask
+            assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
+            assert refused.value.error.retry_after_ms > 0
 
 
 # -- tickets ------------------------------------------------------------------------------------------------

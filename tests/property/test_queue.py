@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from matchmaking.calls import Calls
 from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules, new_entry
+from matchmaking.queue.leader import MadeMatch
 
 T = TypeVar("T")
 SHARDS = ("a", "b")
@@ -149,8 +150,8 @@ class Queue(RuleBasedStateMachine):
         desk = self.desks[shard]
         run = desk._calls.run
 
-        async def lose(script: str, request: Any, answer: Any) -> Any:
-            await run(script, request, answer)
+        async def lose(script: str, request: Any, answer: Any, *packed: Any) -> Any:
+            await run(script, request, answer, *packed)
             raise MatchmakerUnavailable("lost")
 
         desk._calls.run = lose  # type: ignore[method-assign]
@@ -181,12 +182,12 @@ class Queue(RuleBasedStateMachine):
         door = self.matchmaker.calls if script == "place" else leader._calls
         run = door.run
 
-        async def die(name: str, request: Any, answer: Any) -> Any:
+        async def die(name: str, request: Any, answer: Any, *packed: Any) -> Any:
             if name == script:
                 if is_done:
-                    await run(name, request, answer)
+                    await run(name, request, answer, *packed)
                 raise Killed
-            return await run(name, request, answer)
+            return await run(name, request, answer, *packed)
 
         async def live() -> None:
             door.run = die  # type: ignore[method-assign]
@@ -226,8 +227,8 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def a_ticket_is_in_one_place(self) -> None:
-        decoded = {name: msgspec.msgpack.decode(value) for name, value in self.hash("matches").items()}
-        matched = [name for match in decoded.values() for name in match["tickets"]]
+        decoded = [msgspec.msgpack.decode(value, type=MadeMatch) for value in self.hash("matches").values()]
+        matched = [name for match in decoded for name in match.tickets]
         places = Counter(self.names("waiting") + self.names("gathering") + matched)
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"
         tickets = {n: msgspec.msgpack.decode(v, type=QueueTicket) for n, v in self.hash("tickets").items()}

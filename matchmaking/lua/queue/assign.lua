@@ -3,7 +3,9 @@
 -- ARGV  2 {found (list of {match_id, room (a map, told to all)}), failed (list of matches: their players wait on)}
 -- Result  {assigned (list of matches), returned (list of matches)}; what was assigned before is in neither
 
-local assigned, returned, over = {}, {}, {}
+local MATCH_ID, TICKETS_OF, PLAYERS_OF = 1, 3, 4     -- of a match; a player of one: desk, entry_id, player_id, team
+local SEQ = 2  -- of a ticket
+local assigned, returned, tickets, players = {}, {}, {}, {}
 
 local function take(id)
   local found = redis.call('HGET', MATCHES, id)
@@ -16,26 +18,25 @@ end
 for _, result in ipairs(asked.found) do
   local match = take(result.match_id)
   if match then
-    assigned[#assigned + 1] = match.match_id
+    assigned[#assigned + 1] = match[MATCH_ID]
     local room = cmsgpack.pack(result.room)
-    for at, found in ipairs(redis.call('HMGET', TICKETS, unpack(match.tickets))) do
-      local ticket = found and cmsgpack.unpack(found)
-      if ticket then
-        over[#over + 1] = ticket
-        for _, entry in ipairs(ticket.members) do
-          mail(entry, 'found', '', match.teams[at], match.match_id, room)
-        end
-      end
+    for _, id in ipairs(match[TICKETS_OF]) do
+      tickets[#tickets + 1] = id
+    end
+    for _, player in ipairs(match[PLAYERS_OF]) do
+      local desk, entry_id, player_id, team = unpack(player)
+      players[#players + 1] = player_id
+      mail(desk, entry_id, 'found', '', team, match[MATCH_ID], room)
     end
   end
 end
-forget(over)
+forget(tickets, players)
 for _, id in ipairs(asked.failed) do
   local match = take(id)
-  for _, ticket_id in ipairs(match and match.tickets or {}) do
+  for _, ticket_id in ipairs(match and match[TICKETS_OF] or {}) do
     local ticket = ticket_of(ticket_id)
     if ticket then
-      redis.call('ZADD', WAITING, ticket.seq, ticket_id)
+      redis.call('ZADD', WAITING, ticket[SEQ], ticket_id)
     end
   end
   if match then

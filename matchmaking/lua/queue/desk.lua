@@ -1,67 +1,76 @@
 -- What a desk has to say and to hear, in one go. After queue.lua.
 -- KEYS  1 the slot
 -- ARGV  2 {desk, region, read (the number of the last letter that was read),
---       enter (list of {entry_id, player_id, skill, latencies (list of {region, ms}), labels (list of KEY=VALUE),
---         party, size, since_ms (not 0: it waited before, and Redis has forgotten it)}),
+--       enter (list of {entry_id, player_id, party ('' for none), size, since_ms (not 0: it waited before, and Redis has
+--         forgotten it)}),
 --       leave (list of {player, entry}), known (list of {player, entry} that should be here),
 --       ask (list of {player, entry}),
 --       backfills (list of {room_id, shard_id, epoch, region, skill, labels, open (free seats of each team),
 --         since_ms}), filled (list of rooms that want nobody any more)}
+--       3... the entries, packed, in the order of `enter`
 -- Result  {letters (list, see `mail`), unknown (entries of `known` that are not here), places (list of {entry, place,
 --       missing}), lately_ms, waiting (how many tickets wait)}
 
-local LETTERS_MAX = 500
+local LETTERS_MAX = 1000
+local SIZE, SINCE_MS = 5, 6  -- of an entry
 local seq = #asked.enter > 0 and redis.call('INCRBY', key('seq'), #asked.enter) - #asked.enter
 
-local function wait(ticket)
+local function wait(id, since_ms, packed_members)
   seq = seq + 1
-  ticket.seq = seq
-  for _, entry in ipairs(ticket.members) do
-    if entry.since_ms > 0 then
-      ticket.since_ms = math.min(ticket.since_ms, entry.since_ms)
-    end
-  end
-  if ticket.party then
-    redis.call('ZREM', GATHERING, ticket.ticket_id)
-    redis.call('HDEL', PARTIES, ticket.party)
-  end
-  redis.call('ZADD', WAITING, ticket.seq, ticket.ticket_id)
+  redis.call('ZADD', WAITING, seq, id)
+  local ticket = string.char(0x94) .. cmsgpack.pack(id, seq, since_ms) .. packed_members
+  redis.call('HSET', TICKETS, id, ticket)
 end
 
--- The ticket that an entry belongs to: its own, or its party's.
-local function ticket_for(entry)
-  local ticket = entry.party and ticket_of(redis.call('HGET', PARTIES, entry.party))
-  if ticket then
-    return ticket
-  end
-  -- The first entry of a ticket gives it its name.
-  ticket = {ticket_id = entry.entry_id, seq = 0, since_ms = now, size = entry.size, party = entry.party, members = {}}
-  if entry.party then
-    redis.call('HSET', PARTIES, entry.party, ticket.ticket_id)
-    redis.call('ZADD', GATHERING, now, ticket.ticket_id)
-  end
-  return ticket
+local function oldest(since_ms, more_ms)
+  return more_ms > 0 and math.min(since_ms, more_ms) or since_ms
 end
 
-local function enter(entry)
-  entry.desk = asked.desk
-  local before, old = waits_as(entry.player_id)
-  if before == entry.entry_id then
+-- One more of a party: it waits when all are there. Gives the ticket, or nothing when they do not agree.
+local function gather(entry_id, party, size, since_ms, packed)
+  local id = redis.call('HGET', PARTIES, party)
+  local ticket = ticket_of(id)
+  local members = ticket and ticket[MEMBERS] or {}
+  members[#members + 1] = cmsgpack.unpack(packed)
+  if not ticket then
+    id, ticket = entry_id, {entry_id, 0, now, members}  -- the first entry of a ticket gives it its name
+    redis.call('HSET', PARTIES, party, id)
+    redis.call('ZADD', GATHERING, now, id)
+  elseif members[1][SIZE] ~= size then
+    return nil
+  end
+  if #members < size then
+    redis.call('HSET', TICKETS, id, cmsgpack.pack(ticket))
+    return id
+  end
+  redis.call('ZREM', GATHERING, id)
+  redis.call('HDEL', PARTIES, party)
+  local first_ms = now
+  for _, member in ipairs(members) do
+    first_ms = oldest(first_ms, member[SINCE_MS])
+  end
+  wait(id, first_ms, cmsgpack.pack(members))
+  return id
+end
+
+local function enter(entry_id, player_id, party, size, since_ms, packed)
+  local before, old = waits_as(player_id)
+  if before == entry_id then
     return  -- the same call again
   end
   if before and not cancel(old, 'cancelled', 'the player has asked again elsewhere') then
-    return mail(entry, 'cancelled', 'a match has been found for the player already')
+    return mail(asked.desk, entry_id, 'cancelled', 'a match has been found for the player already')
   end
-  local ticket = ticket_for(entry)
-  if ticket.size ~= entry.size then
-    return mail(entry, 'cancelled', 'the friends do not agree on how many they are')
+  local id = entry_id
+  if party == '' then
+    wait(id, oldest(now, since_ms), string.char(0x91) .. packed)
+  else
+    id = gather(entry_id, party, size, since_ms, packed)
   end
-  ticket.members[#ticket.members + 1] = entry
-  if #ticket.members == ticket.size then
-    wait(ticket)
+  if not id then
+    return mail(asked.desk, entry_id, 'cancelled', 'the friends do not agree on how many they are')
   end
-  redis.call('HSET', PLAYERS, entry.player_id, entry.entry_id .. ' ' .. ticket.ticket_id)
-  redis.call('HSET', TICKETS, ticket.ticket_id, cmsgpack.pack(ticket))
+  redis.call('HSET', PLAYERS, player_id, entry_id .. ' ' .. id)
 end
 
 -- A ticket's place in the queue, or how many of its party are missing.
@@ -71,7 +80,7 @@ local function place_of(entry, id)
     return {entry, rank + 1, 0}
   end
   local ticket = redis.call('ZSCORE', GATHERING, id) and ticket_of(id)
-  return ticket and {entry, 0, ticket.size - #ticket.members}
+  return ticket and {entry, 0, ticket[MEMBERS][1][SIZE] - #ticket[MEMBERS]}
 end
 
 redis.call('ZADD', key('desks'), now, asked.desk)
@@ -86,8 +95,9 @@ for _, who in ipairs(asked.leave) do
     cancel(id, 'cancelled', 'a friend has left the queue', entry)
   end
 end
-for _, entry in ipairs(asked.enter) do
-  enter(entry)
+for at, entry in ipairs(asked.enter) do
+  entry[#entry + 1] = ARGV[2 + at]
+  enter(unpack(entry))
 end
 for _, wanted in ipairs(asked.backfills) do
   wanted.desk = asked.desk

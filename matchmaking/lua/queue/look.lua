@@ -5,8 +5,8 @@
 --       (list of {region, owner, epoch}), ticket (of the player, or ""), now_ms}
 
 local tickets, leaders = {}, {}
-for _, id in ipairs(redis.call('ZRANGE', key('waiting'), 0, asked.limit - 1)) do
-  tickets[#tickets + 1] = ticket_of(id)
+for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, asked.limit - 1)) do
+  tickets[#tickets + 1] = redis.call('HGET', TICKETS, id) or nil
 end
 for _, region in ipairs(asked.regions) do
   local lease = redis.call('HMGET', key('leader', region), 'owner', 'epoch')
@@ -15,9 +15,9 @@ for _, region in ipairs(asked.regions) do
   end
 end
 local _, waits_in = waits_as(asked.player_id)
-return answer({
-  now_ms = now, tickets = tickets, leaders = leaders, waiting = redis.call('ZCARD', WAITING),
+return answer_raw({
+  now_ms = now, leaders = leaders, waiting = redis.call('ZCARD', WAITING),
   gathering = redis.call('ZCARD', GATHERING), matches = redis.call('HLEN', MATCHES),
   backfills = redis.call('HLEN', key('backfills')), desks = redis.call('ZCARD', key('desks')),
   ticket = waits_in or '',
-})
+}, {tickets = tickets})

@@ -16,8 +16,8 @@ local function over(id, kind, reason)
 end
 
 local function is_of(desks, ticket)
-  for _, entry in ipairs(ticket.members) do
-    if desks[entry.desk] then
+  for _, entry in ipairs(ticket[MEMBERS]) do
+    if desks[entry[DESK]] then
       return true
     end
   end
@@ -33,7 +33,7 @@ local function sweep(gone)
   for _, found in ipairs(redis.call('HVALS', TICKETS)) do
     local ticket = cmsgpack.unpack(found)
     if is_of(desks, ticket) then
-      over(ticket.ticket_id, 'cancelled', 'a friend\'s server is gone')
+      over(ticket[TICKET_ID], 'cancelled', 'a friend\'s server is gone')
     end
   end
   for desk in pairs(desks) do

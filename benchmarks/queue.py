@@ -26,7 +26,7 @@ from benchmarks import processes
 from benchmarks.playing import LOAD_CORE, SERVER_CORE
 from benchmarks.report import Goal, Report, report, row
 from matchmaking import Matchmaker, ShardInfo
-from matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules, new_entry
+from matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules
 from server import embedded
 from server.shard import GC_THRESHOLD
 
@@ -104,8 +104,7 @@ class Crowd:
                     self.parties += size > 1
                     self.parties_together += size > 1 and len(ends) == 1
 
-            entry = new_entry(f"p{self.asked}.{member}", skill=skill, latencies={"": latency}, labels=(), party=party)
-            self._desk.enter(entry, hear)
+            self._desk.enter(f"p{self.asked}.{member}", hear, skill=skill, latencies={"": latency}, party=party)
 
 
 def run(*, quick: bool) -> Report:

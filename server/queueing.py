@@ -23,7 +23,7 @@ import structlog
 from matchmaking import BadRequest, MatchmakerUnavailable, Party, Ticket
 from matchmaking.labels import check_labels, to_pairs
 from matchmaking.placement import check_party
-from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues, new_entry
+from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from server.errors import Internal, Malformed, NoSuchMode, Unavailable
 from server.placing import RoomPlacer, decode_map, told
@@ -43,9 +43,9 @@ class _Waiting(msgspec.Struct, eq=False):
 
     subscriber: Subscriber
     mode: str
-    entry_id: str
     skill: float
     status: MatchStatus
+    entry_id: str = ""
     redirect: Redirect | None = None
     good_until_s: float = 0.0
 
@@ -98,10 +98,12 @@ class Queueing:
         if self._placer.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
         skill = self._skill_of(mode, subscriber, request)
-        entry = new_entry(subscriber.player_id, skill=skill, **wish)
-        waiting = _Waiting(subscriber, mode.name, entry.entry_id, skill, _status(mode.name, QueueState.WAITING))
+        waiting = _Waiting(subscriber, mode.name, skill, _status(mode.name, QueueState.WAITING))
+        desk = self._desk_of(mode.name)
         try:
-            self._desk_of(mode.name).enter(entry, lambda news: self._heard(waiting, news))
+            waiting.entry_id = desk.enter(
+                subscriber.player_id, lambda news: self._heard(waiting, news), skill=skill, **wish
+            )
         except MatchmakerUnavailable as error:
             raise told(error) from error
         self._waiting[subscriber.session_id] = waiting

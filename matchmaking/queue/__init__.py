@@ -1,6 +1,6 @@
 """The matchmaking queue: tickets wait, a leader matches them, desks tell the players."""
 
-from matchmaking.queue.desk import Desk, Letter, Place, Waiter, new_entry
+from matchmaking.queue.desk import Desk, Letter, Place, Waiter
 from matchmaking.queue.desk import Room as MatchRoom
 from matchmaking.queue.explaining import Explanation, explain
 from matchmaking.queue.leader import Leader
@@ -32,5 +32,4 @@ __all__ = [
     "Waiter",
     "explain",
     "find_matches",
-    "new_entry",
 ]

@@ -13,6 +13,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Literal, Protocol
 
 import msgspec
@@ -112,12 +113,14 @@ class Desk:
     ) -> None:
         self.waiting_in_all = 0
         # Another each run: a shard that was restarted under its old name speaks for none of those before.
-        self.desk_id = f"{shard_id}/{secrets.token_hex(4)}"
+        self._run = secrets.token_hex(4)
+        self._numbers = count(1)
+        self.desk_id = f"{shard_id}/{self._run}"
         self._region = region
         self._calls = calls
         self._now_s = now_s
         self._now_ms = now_ms
-        self._here: dict[str, tuple[Entry, Waiter]] = {}
+        self._here: dict[str, tuple[Entry, int, Waiter]] = {}  # entry: it, when it came, who is told
         self._entering: deque[Entry] = deque()
         self._leaving: dict[str, str] = {}  # entry: player
         self._backfills: dict[str, Backfill] = {}
@@ -131,20 +134,37 @@ class Desk:
     def __len__(self) -> int:
         return len(self._here)
 
-    def enter(self, entry: Entry, waiter: Waiter) -> None:
-        """A player begins to wait.
+    def enter(
+        self,
+        player_id: str,
+        waiter: Waiter,
+        *,
+        skill: float,
+        latencies: Mapping[str, float],
+        labels: Sequence[str] = (),
+        party: tuple[str, int] | None = None,
+    ) -> str:
+        """A player begins to wait; gives the entry by which it leaves.
+
+        Args:
+            latencies: round trips in ms, by region.
+            labels: KEY=VALUE.
+            party: a code, and how many share it.
 
         Raises:
             MatchmakerUnavailable: too many wait at this desk.
         """
         if len(self._here) >= WAITING_MAX:
             raise MatchmakerUnavailable("too many players wait here", retry_after_ms=5000)
-        entry = msgspec.structs.replace(entry, desk=self.desk_id)
-        # Kept with the time, for when Redis forgets it; the time counts only then.
-        self._here[entry.entry_id] = (msgspec.structs.replace(entry, since_ms=self._now_ms()), waiter)
+        code, size = party or ("", 1)
+        rounded = [(region, max(0, round(ms))) for region, ms in latencies.items()]
+        entry_id = f"{self._run}.{next(self._numbers):x}"
+        entry = Entry(entry_id, player_id, self.desk_id, code, size, 0, skill, rounded, labels)
+        self._here[entry_id] = (entry, self._now_ms(), waiter)
         self._entering.append(entry)
-        self._asking.append(entry.entry_id)
+        self._asking.append(entry_id)
         self._has_news.set()
+        return entry_id
 
     def leave(self, entry_id: str) -> None:
         """A player waits no more, and is told nothing more. Idempotent."""
@@ -228,7 +248,7 @@ class Desk:
         self._wanting |= dict.fromkeys(self._backfills)
         entering = {entry.entry_id for entry in self._entering}
         return [
-            (entry.player_id, entry_id) for entry_id, (entry, _) in self._here.items() if entry_id not in entering
+            (entry.player_id, entry_id) for entry_id, (entry, _, _) in self._here.items() if entry_id not in entering
         ]
 
     def _ask(self) -> list[tuple[str, str]]:
@@ -252,26 +272,11 @@ class Desk:
                 told.add(letter.entry_id)
                 found = self._here.pop(letter.entry_id, None)
                 if found is not None:
-                    found[1](letter)
+                    found[2](letter)
         for entry_id in heard.unknown:
             if entry_id in self._here and entry_id not in told:
-                self._entering.append(self._here[entry_id][0])
+                entry, came_ms, _ = self._here[entry_id]
+                self._entering.append(msgspec.structs.replace(entry, since_ms=came_ms))
         for entry_id, place, missing in heard.places:
             if entry_id in self._here:
-                self._here[entry_id][1](Place(place, missing, heard.lately_ms))
-
-
-def new_entry(
-    player_id: str,
-    *,
-    skill: float,
-    latencies: Mapping[str, float],
-    labels: Sequence[str],
-    party: tuple[str, int] | None,
-) -> Entry:
-    """An entry for one who asks now."""
-    code, size = party or ("", 1)
-    rounded = [(region, max(0, round(ms))) for region, ms in sorted(latencies.items())]
-    return Entry(
-        secrets.token_urlsafe(9), player_id, "", code, size, skill=skill, latencies=rounded, labels=list(labels)
-    )
+                self._here[entry_id][2](Place(place, missing, heard.lately_ms))

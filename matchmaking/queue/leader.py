@@ -16,7 +16,7 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -137,14 +137,23 @@ class Leader:
         self._lately = Lately()
         self._last_seq = 0
         self._read_all_s = self._swept_s = -1e9
+        self._placing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Leads, or waits to lead, until it is cancelled."""
+        try:
+            await self._lead_on()
+        finally:
+            if self._placing is not None:
+                self._placing.cancel()
+                await asyncio.wait([self._placing])
+
+    async def _lead_on(self) -> None:
         pause_s = FOLLOW_S
         while True:
             started_s = self._now_s()
             try:
-                leads = await self.round()
+                leads = await self._decide()
                 # A round begins every ROUND_S, however long it takes; others get their turn in between.
                 pause_s = max(BREATH_S, ROUND_S - (self._now_s() - started_s)) if leads else FOLLOW_S
             except MatchmakerUnavailable as error:
@@ -170,12 +179,19 @@ class Leader:
             await self._calls.run("queue/resign", request, dict[str, str])
 
     async def round(self) -> bool:
-        """One round; gives whether this is the leader.
+        """One round, to its end; gives whether this is the leader.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer.
         """
+        leads = await self._decide()
+        await self._settled()
+        return leads
+
+    async def _decide(self) -> bool:
+        """A round up to its matches; they get their rooms while the next one reads and matches."""
         if not await self._lead():
+            await self._settled()
             return False
         read = await self._read()
         if not await self._sweep(read.now_ms):
@@ -183,10 +199,23 @@ class Leader:
         mine = [match for match in read.matches if match.region == self._region]
         if mine:
             log.info("matches_taken_over", mode=self._mode.name, count=len(mine))
-            await self._find_rooms(mine, read.now_ms)
-        made = await self._commit(self._match(read), read.backfills)
-        await self._find_rooms(made, read.now_ms)
+            await self._find_rooms(mine, {}, read.now_ms)
+        matches = self._match(read)
+        await self._settled()
+        tickets = {ticket_id: self._tickets[ticket_id] for match in matches for ticket_id in match.tickets}
+        made = await self._commit(matches)
+        for match in made:
+            for ticket_id in match.tickets:
+                self._tickets.pop(ticket_id, None)
+        work = self._find_rooms(made, tickets, read.now_ms)
+        self._placing = asyncio.create_task(work, name=f"rooms {self._mode.name}")
         return bool(self.epoch)
+
+    async def _settled(self) -> None:
+        """Returns when the matches that were made last have their rooms."""
+        placing, self._placing = self._placing, None
+        if placing is not None:
+            await placing
 
     async def _lead(self) -> bool:
         request = {
@@ -214,6 +243,7 @@ class Leader:
         """What there is to know; tickets that were read before stay in mind."""
         is_all = self._now_s() - self._read_all_s > READ_ALL_S
         if is_all:
+            await self._settled()  # else they would be read as matches that somebody has left behind
             self._read_all_s = self._now_s()
             self._tickets.clear()
             self._last_seq = 0
@@ -261,7 +291,7 @@ class Leader:
         chance = random.Random(self._chance.getrandbits(64))  # noqa: S311 - decides who is team one
         return self._mode.match(open_to, wanted, rules, now_ms=now_ms, chance=chance)
 
-    async def _commit(self, matches: Sequence[Match], backfills: Sequence[Backfill]) -> list[MadeMatch]:
+    async def _commit(self, matches: Sequence[Match]) -> list[MadeMatch]:
         made: list[MadeMatch] = []
         for first in range(0, len(matches), COMMIT_MAX):
             wanted = {m.match_id: m for m in map(self._named, matches[first : first + COMMIT_MAX])}
@@ -299,15 +329,21 @@ class Leader:
             match.backfill,
         )
 
-    async def _find_rooms(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
+    async def _find_rooms(
+        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> None:
         """Some at a time, and those at once: while Redis tells the players of some, others get their rooms."""
         some = [matches[first : first + COMMIT_MAX] for first in range(0, len(matches), COMMIT_MAX)]
-        ends = await asyncio.gather(*(self._find_rooms_of(part, now_ms) for part in some), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self._find_rooms_of(part, tickets, now_ms) for part in some), return_exceptions=True
+        )
         for error in ends:  # all have ended; the matches of those that failed are found again
             if error is not None:
                 raise error
 
-    async def _find_rooms_of(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
+    async def _find_rooms_of(
+        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> None:
         placed = await asyncio.gather(*(self._place(match) for match in matches))
         found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
         failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
@@ -322,7 +358,9 @@ class Leader:
             late = len(matches) - len(found) - len(failed)
             log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
             self._read_all_s = -1e9  # their tickets wait again
-        self._settle([m for m in matches if m.match_id in found], now_ms)
+        for match in matches:
+            if match.match_id in found and tickets:  # there are none where another has made it
+                self._judge(match, tickets, now_ms)
 
     async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
         """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
@@ -346,16 +384,11 @@ class Leader:
         except MatchmakingError as error:
             return error
 
-    def _settle(self, matches: Sequence[MadeMatch], now_ms: int) -> None:
-        """These matches have their rooms: how good are they?"""
-        for made in matches:
-            if all(ticket_id in self._tickets for ticket_id in made.tickets):  # else it was taken over
-                match = Match(made.tickets, made.teams)
-                quality = quality_of(match, self._tickets, region=self._region, now_ms=now_ms)
-                self._lately.add(quality)
-                self._on_match(self._mode.name, quality)
-            for ticket_id in made.tickets:
-                self._tickets.pop(ticket_id, None)
+    def _judge(self, made: MadeMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
+        """A match has its room: how good is it?"""
+        quality = quality_of(Match(made.tickets, made.teams), tickets, region=self._region, now_ms=now_ms)
+        self._lately.add(quality)
+        self._on_match(self._mode.name, quality)
 
 
 def _room_of(placement: Placement) -> Room:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import msgspec
 
 from matchmaking.labels import from_pairs
 
+_set = msgspec.structs.force_setattr
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One player who waits. The order of the fields is known to lua/queue.lua.
 
     Args:
-        entry_id: unguessable, another each time that somebody asks; holds no space.
+        entry_id: another each time that somebody asks; holds no space.
         desk: the shard's run that speaks for the player.
         party, size: the code that friends share, and how many they are; empty and 1 for one who is alone.
         since_ms: 0, or since when it waits, where Redis has forgotten it. UTC.
@@ -34,41 +35,35 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     labels: Sequence[str] = ()
 
 
-class QueueTicket(msgspec.Struct, frozen=True, dict=True, array_like=True):
+class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One party, or one player alone, that waits to be matched as a whole.
 
     Args:
         seq: its place in the queue: a smaller one came first.
         since_ms: since when it waits, UTC.
+        size, skill, latencies: made from the members: how many they are; the mean; round trips by region in ms, those
+            that all members know, of the member who is farthest away.
     """
 
     ticket_id: str
     seq: int
     since_ms: int
     members: Sequence[Entry]
+    size: int = 0
+    skill: float = 0.0
+    latencies: Mapping[str, int] = {}
 
-    @cached_property
-    def size(self) -> int:
-        """How many players it is."""
-        return len(self.members)
+    def __post_init__(self) -> None:
+        members = self.members
+        _set(self, "size", len(members))
+        if len(members) == 1:  # most are alone, and a leader reads thousands a second
+            _set(self, "skill", members[0].skill)
+            _set(self, "latencies", dict(members[0].latencies))
+        elif members:
+            _set(self, "skill", sum(member.skill for member in members) / len(members))
+            _set(self, "latencies", _of_farthest([dict(member.latencies) for member in members]))
 
-    @cached_property
-    def skill(self) -> float:
-        """The party's: the mean of its members'."""
-        if len(self.members) == 1:
-            return self.members[0].skill
-        return sum(member.skill for member in self.members) / len(self.members)
-
-    @cached_property
-    def latencies(self) -> Mapping[str, int]:
-        """Round trips by region, in ms: those that all members know, of the member who is farthest away."""
-        if len(self.members) == 1:
-            return dict(self.members[0].latencies)
-        each = [dict(member.latencies) for member in self.members]
-        shared = set.intersection(*(set(one) for one in each))
-        return {region: max(one[region] for one in each) for region in sorted(shared)}
-
-    @cached_property
+    @property
     def labels(self) -> Mapping[str, str]:
         """What the match must be like; where friends differ, the first has its way."""
         found: dict[str, str] = {}
@@ -114,3 +109,8 @@ class Match(msgspec.Struct, frozen=True):
     teams: Sequence[int]
     labels: Mapping[str, str] = {}
     backfill: str = ""
+
+
+def _of_farthest(each: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    shared = set.intersection(*(set(one) for one in each))
+    return {region: max(one[region] for one in each) for region in sorted(shared)}

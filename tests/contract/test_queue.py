@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
 from matchmaking.calls import Calls
-from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Rules, find_matches, new_entry
+from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Rules, find_matches
 from matchmaking.queue import leader as leading
 from tests.waiting import eventually
 
@@ -65,10 +65,8 @@ class Hall:
 
     def enter(self, desk: Desk, player: str, skill: float = 0.0, **wish: Any) -> None:
         about: dict[str, Any] = {"latencies": {"": 10}, "labels": (), "party": None} | wish
-        entry = new_entry(player, skill=skill, **about)
-        self.entries[player] = entry.entry_id
         self.told[player] = []
-        desk.enter(entry, self.told[player].append)
+        self.entries[player] = desk.enter(player, self.told[player].append, skill=skill, **about)
 
     def ends(self, player: str) -> list[str]:
         """What became of a player."""
@@ -198,7 +196,7 @@ async def test_a_leader_that_slept_decides_nothing(hall: Hall) -> None:
     assert len(matches) == 1
     await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
     assert await second.round()
-    assert await first._commit(matches, ()) == []
+    assert await first._commit(matches) == []
     assert first.epoch == 0
     await desk.beat()
     assert hall.ends("p1") == ["found"]
@@ -448,7 +446,7 @@ async def test_a_room_that_wants_nobody_any_more_gets_nobody(hall_of: Callable[[
     read = await leader._read()
     desk.want_nobody("room")
     await desk.beat()
-    assert await leader._commit(leader._match(read), read.backfills) == []
+    assert await leader._commit(leader._match(read)) == []
     assert desk.waiting_in_all == 1
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from matchmaking.calls import Calls
-from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules, new_entry
+from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
 from matchmaking.queue.leader import MadeMatch
 
 T = TypeVar("T")
@@ -60,7 +60,6 @@ class Queue(RuleBasedStateMachine):
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: desk and entry, as the shard believes
         self.found: dict[str, list[Letter]] = {}  # entry: what it was told of matches
-        self.player_of: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
         self.has_forgotten = False
 
@@ -114,23 +113,22 @@ class Queue(RuleBasedStateMachine):
         party=st.sampled_from([None, None, ("us", 2), ("we", 2)]),
     )
     def enter(self, player: str, shard: str, skill: float, party: tuple[str, int] | None) -> None:
-        entry = new_entry(player, skill=skill, latencies={"": 1}, labels=(), party=party)
-        self.player_of[entry.entry_id] = player
-        self.waiting[player] = (shard, entry.entry_id)
-        self.found[entry.entry_id] = []
         desk = self.desks[shard]
+        letters: list[Letter] = []
 
         def told(news: Place | Letter) -> None:
             if isinstance(news, Letter):
-                assert not self.found[entry.entry_id], "told twice"
-                self.found[entry.entry_id].append(news)
-                if self.waiting.get(player) == (shard, entry.entry_id):
+                assert not letters, "told twice"
+                letters.append(news)
+                if self.waiting.get(player) == (shard, entry_id):
                     del self.waiting[player]
                 if news.kind == "found":
                     self.sizes[news.match_id] += 1
                     assert self.sizes[news.match_id] <= TEAMS * TEAM_SIZE
 
-        desk.enter(entry, told)
+        entry_id = desk.enter(player, told, skill=skill, latencies={"": 1}, party=party)
+        self.waiting[player] = (shard, entry_id)
+        self.found[entry_id] = letters
 
     @rule(player=st.sampled_from(PLAYERS))
     def leave(self, player: str) -> None:

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import msgspec
 import structlog
 
 from matchmaking import (
@@ -85,15 +86,15 @@ class Leaseholder:
             self._is_registered = False
             raise
 
-    async def describe(self, shard: ShardInfo) -> None:
-        """The shard is something else from now on: draining, say.
+    async def drain(self) -> None:
+        """Nobody is sent here any more.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer; the next beat says it.
         """
-        self.shard = shard
+        self.shard = msgspec.structs.replace(self.shard, state="draining")
         self._is_registered = False
-        await self._matchmaker.directory.register(shard, is_again=self._was_registered)
+        await self._matchmaker.directory.register(self.shard, is_again=self._was_registered)
         self._is_registered = True
 
     async def _be_registered(self, load: float) -> None:
@@ -113,13 +114,13 @@ class Leaseholder:
         renewal = await self._matchmaker.leases.renew(owned, self.shard.shard_id)
         for room_id in renewal.lost:
             self._lose(room_id)
-        now = self._now_s()
-        for simulation in self._host:
-            room_id = simulation.room.room_id
-            facts, told_s = self._told.get(room_id, ((), 0.0))
-            is_old = now - told_s > TELL_AGAIN_S
-            if is_old or facts != _facts_of(simulation) or room_id in renewal.gone:
-                await self._tell(simulation)
+        due = [s for s in self._host if s.room.room_id in renewal.gone or self._is_news(s)]
+        await asyncio.gather(*(self._tell(simulation) for simulation in due))
+
+    def _is_news(self, simulation: Simulation) -> bool:
+        """Whether the directory has not heard of this room for long, or not of what it is now."""
+        facts, told_s = self._told.get(simulation.room.room_id, ((), 0.0))
+        return self._now_s() - told_s > TELL_AGAIN_S or facts != _facts_of(simulation)
 
     async def _tell(self, simulation: Simulation) -> None:
         facts = _facts_of(simulation)

@@ -2,10 +2,11 @@
 
     start   the ports are opened, not ready; then the stores are waited for, with back-off; then ready
     upkeep  once a second: the directory kept (server/leasing.py), durable rooms handed to the store
-    stop    not ready; joins refused; rooms closed and saved; players told Goodbye; the directory left; stores flushed
+    stop    not ready; nobody is sent here, joins are refused; rooms closed and saved; players told Goodbye; the
+            directory left; stores flushed
 
-Redis away: rooms tick on, joins get a retryable Error, leases are renewed when it is back. MongoDB
-away: rooms tick on, saves wait and drain by themselves.
+Redis away: rooms tick on, joins get a retryable Error, leases are renewed when it is back. MongoDB away: rooms tick
+on, saves wait and drain by themselves.
 """
 
 from __future__ import annotations
@@ -174,6 +175,8 @@ class Shard:
         """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""
         self.health.block("stopping", reason)
         self.placer.is_draining = True
+        with suppress(MatchmakerUnavailable):
+            await self._leaseholder.drain()
         self._saver.save_changed(self.host)
         self.host.close_all(reason)
         await self.listener.close(_goodbye(reason), deadline_s=self.settings.shutdown_s / 3)

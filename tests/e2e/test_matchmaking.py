@@ -207,6 +207,28 @@ async def test_a_ticket_is_checked_without_redis_and_admits_once(
         await asyncio.to_thread(redis.stop)
 
 
+async def test_a_ticket_for_which_there_was_no_seat_is_good_when_there_is_one(shard_settings: Settings) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        joined = [await client.join("duel", name="final") for client in (one, two)]
+        text = sign(ticket_for(shard, joined[0], "guest-three"), ticket_keys(shard_settings))
+        async with connect(shard.url) as three:
+            with pytest.raises(RefusedError) as refused:
+                await join_with(three, text)
+            assert refused.value.error.code is ErrorCode.ROOM_FULL
+            await two.leave()
+            assert (await join_with(three, text)).room_id == joined[0].room_id
+
+
+async def test_a_ticket_of_an_owner_before_is_good_no_more(shard_settings: Settings) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        joined = await one.join("duel")
+        old = ticket_for(shard, joined, "guest-two")
+        text = sign(msgspec.structs.replace(old, epoch=old.epoch + 1), ticket_keys(shard_settings))
+        with pytest.raises(RefusedError) as refused:
+            await join_with(two, text)
+        assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.NO_SUCH_ROOM, True)
+
+
 async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -> None:
     auth = AuthSettings(secret="s" * 32)
     settings = msgspec.structs.replace(shard_settings, auth=auth)
@@ -218,9 +240,11 @@ async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -
         async with connect(shard.url, token=token("ann")) as ann, connect(shard.url, token=token("bob")) as bob:
             joined = await ann.join("duel")
             text = sign(ticket_for(shard, joined, "cid", is_guest=False), ticket_keys(settings))
-            with pytest.raises(RefusedError) as refused:
-                await join_with(bob, text)
-            assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+            async with connect(shard.url) as guest:
+                for thief in (bob, guest):
+                    with pytest.raises(RefusedError) as refused:
+                        await join_with(thief, text)
+                    assert refused.value.error.code is ErrorCode.UNAUTHORIZED
             async with connect(shard.url, token=token("cid")) as cid:
                 assert (await join_with(cid, text)).room_id == joined.room_id
 

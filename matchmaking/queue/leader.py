@@ -22,12 +22,13 @@ import msgspec
 import structlog
 
 from matchmaking.calls import Calls
-from matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
+from matchmaking.errors import MatchmakerUnavailable
 from matchmaking.labels import to_pairs
-from matchmaking.placement import Placement, PlaceRequest, Placing
-from matchmaking.queue.desk import DESK_S_MAX, Room
+from matchmaking.placement import Placing
+from matchmaking.queue.assigning import Assigner, MadeMatch
+from matchmaking.queue.desk import DESK_S_MAX
 from matchmaking.queue.mode import Mode
-from matchmaking.queue.quality import Lately, MatchQuality, quality_of
+from matchmaking.queue.quality import MatchQuality
 from matchmaking.queue.ticket import Backfill, Match, QueueTicket
 
 log = structlog.get_logger(__name__)
@@ -43,22 +44,6 @@ COMMIT_MAX = 100
 """Tickets and matches in one call: what a script does, all others wait for."""
 TICKETS_MAX = 100_000
 """So many tickets are looked at; the youngest above that wait until there is room."""
-
-
-class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
-    """A match as it is kept until it has a room. The order of the fields is known to lua/queue/assign.lua.
-
-    Args:
-        players: (desk, entry, player, team) of each.
-    """
-
-    match_id: str
-    region: str
-    tickets: Sequence[str]
-    players: Sequence[tuple[str, str, str, int]]
-    teams: Sequence[int]
-    labels: Sequence[str]
-    backfill: str = ""
 
 
 class _Read(msgspec.Struct, frozen=True):
@@ -77,11 +62,6 @@ class _Committed(msgspec.Struct, frozen=True):
     status: str
     made: Sequence[str]
     gone: Sequence[str]
-
-
-class _Assigned(msgspec.Struct, frozen=True):
-    assigned: Sequence[str]
-    returned: Sequence[str]
 
 
 class _Swept(msgspec.Struct, frozen=True):
@@ -105,7 +85,6 @@ class Leader:
 
     Attributes:
         epoch: of the lease; 0 while another leads.
-        results: matches by what became of them.
     """
 
     def __init__(
@@ -122,22 +101,30 @@ class Leader:
         on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
     ) -> None:
         self.epoch = 0
-        self.results: Counter[str] = Counter()
         self._mode = mode
         self._region = region
-        self._shard_id = shard_id
         self._name = f"{shard_id}/{secrets.token_hex(4)}"
-        self._seats = max(seats, mode.rules.players_max)
         self._calls = calls
-        self._places = places
         self._now_s = now_s
         self._chance = chance
-        self._on_match = on_match
         self._tickets: dict[str, QueueTicket] = {}
-        self._lately = Lately()
+        self._assigner = Assigner(
+            mode,
+            region=region,
+            shard_id=shard_id,
+            seats=seats,
+            calls=calls,
+            places=places,
+            on_match=on_match,
+        )
         self._last_seq = 0
         self._read_all_s = self._swept_s = -1e9
         self._placing: asyncio.Task[None] | None = None
+
+    @property
+    def results(self) -> Counter[str]:
+        """Matches by what became of them; rounds that raised."""
+        return self._assigner.results
 
     async def run(self) -> None:
         """Leads, or waits to lead, until it is cancelled."""
@@ -211,6 +198,12 @@ class Leader:
         self._placing = asyncio.create_task(work, name=f"rooms {self._mode.name}")
         return bool(self.epoch)
 
+    async def _find_rooms(
+        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> None:
+        if not await self._assigner.find_rooms(matches, tickets, now_ms):
+            self._read_all_s = -1e9  # some wait again
+
     async def _settled(self) -> None:
         """Returns when the matches that were made last have their rooms."""
         placing, self._placing = self._placing, None
@@ -222,7 +215,7 @@ class Leader:
             "region": self._region,
             "leader": self._name,
             "lease_ms": LEASE_MS,
-            "lately_ms": self._lately.wait_ms,
+            "lately_ms": self._assigner.lately.wait_ms,
         }
         lead = await self._calls.run("queue/lead", request, _Lead)
         if lead.owner != self._name:
@@ -328,76 +321,3 @@ class Leader:
             to_pairs(match.labels),
             match.backfill,
         )
-
-    async def _find_rooms(
-        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
-    ) -> None:
-        """Some at a time, and those at once: while Redis tells the players of some, others get their rooms."""
-        some = [matches[first : first + COMMIT_MAX] for first in range(0, len(matches), COMMIT_MAX)]
-        ends = await asyncio.gather(
-            *(self._find_rooms_of(part, tickets, now_ms) for part in some), return_exceptions=True
-        )
-        for error in ends:  # all have ended; the matches of those that failed are found again
-            if error is not None:
-                raise error
-
-    async def _find_rooms_of(
-        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
-    ) -> None:
-        placed = await asyncio.gather(*(self._place(match) for match in matches))
-        found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
-        failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
-        request = {
-            "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
-            "failed": failed,
-        }
-        assigned = await self._calls.run("queue/assign", request, _Assigned)
-        self.results["found"] += len(assigned.assigned)
-        self.results["no_room"] += len(assigned.returned)
-        if len(found) < len(matches):
-            late = len(matches) - len(found) - len(failed)
-            log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
-            self._read_all_s = -1e9  # their tickets wait again
-        for match in matches:
-            if match.match_id in found and tickets:  # there are none where another has made it
-                self._judge(match, tickets, now_ms)
-
-    async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
-        """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
-        wanted = PlaceRequest(
-            room_type=self._mode.rules.room_type,
-            players=[player_id for _, _, player_id, _ in match.players],
-            shard_id=self._shard_id,
-            seats=self._seats,
-            region=self._region,
-            labels=dict(label.split("=", 1) for label in match.labels),
-            make=None if match.backfill else match.match_id,
-            room_id=match.backfill or None,
-            may_enter=True,
-        )
-        try:
-            return await self._places.place(wanted)
-        except NoCapacity as error:
-            return error
-        except MatchmakerUnavailable:
-            return None
-        except MatchmakingError as error:
-            return error
-
-    def _judge(self, made: MadeMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
-        """A match has its room: how good is it?"""
-        quality = quality_of(Match(made.tickets, made.teams), tickets, region=self._region, now_ms=now_ms)
-        self._lately.add(quality)
-        self._on_match(self._mode.name, quality)
-
-
-def _room_of(placement: Placement) -> Room:
-    return Room(
-        room_id=placement.room_id,
-        room_type=placement.room_type,
-        shard_id=placement.shard_id,
-        url=placement.url,
-        epoch=placement.epoch,
-        until_ms=placement.until_ms,
-        labels=to_pairs(placement.labels),
-    )

@@ -74,7 +74,9 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
         connect(b.url) as two,
         connect(b.url) as three,
     ):
-        assert (await one.join("duel", name="final")).room_id == (await two.join("duel", name="final")).room_id
+        joined = [await client.join("duel", name="final") for client in (one, two)]
+        assert joined[0].room_id == joined[1].room_id
+        await eventually(lambda: any(joined[0].room_id in shard._leaseholder._told for shard in (a, b)))
         own_redis.say("FLUSHALL")
         own_redis.say("SCRIPT", "FLUSH")
         codes = []

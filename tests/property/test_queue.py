@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from matchmaking.calls import Calls
 from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
-from matchmaking.queue.leader import MadeMatch
+from matchmaking.queue.assigning import MadeMatch
 
 T = TypeVar("T")
 SHARDS = ("a", "b")

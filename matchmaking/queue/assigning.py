@@ -1,0 +1,170 @@
+"""Rooms for matches that are final: found in Redis under the match's own id, then told to the players' desks.
+
+Doing it again finds the same room and the same seats, and tells nobody twice: a match leaves the list of those
+without a room by whoever assigns it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+
+from matchmaking.calls import Calls
+from matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
+from matchmaking.labels import from_pairs, to_pairs
+from matchmaking.placement import Placement, PlaceRequest, Placing
+from matchmaking.queue.desk import Room
+from matchmaking.queue.mode import Mode
+from matchmaking.queue.quality import Lately, MatchQuality, quality_of
+from matchmaking.queue.ticket import Match, QueueTicket
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE_MAX = 100
+"""Matches in one call: what a script does, all others wait for."""
+
+
+class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
+    """A match as it is kept until it has a room. The order of the fields is known to lua/queue/assign.lua.
+
+    Args:
+        players: (desk, entry, player, team) of each.
+    """
+
+    match_id: str
+    region: str
+    tickets: Sequence[str]
+    players: Sequence[tuple[str, str, str, int]]
+    teams: Sequence[int]
+    labels: Sequence[str]
+    backfill: str = ""
+
+
+class _Assigned(msgspec.Struct, frozen=True):
+    assigned: Sequence[str]
+    returned: Sequence[str]
+
+
+class Assigner:
+    """Finds matches their rooms.
+
+    Args:
+        mode: whose matches.
+        region: where they are played.
+        shard_id: who asks for rooms.
+        seats: of the mode's room type.
+        calls: the door to the mode's queue.
+        places: finds rooms.
+        on_match: told of each match that has got its room.
+
+    Attributes:
+        results: matches by what became of them.
+        lately: how long players have waited.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        region: str,
+        shard_id: str,
+        seats: int,
+        calls: Calls,
+        places: Placing,
+        on_match: Callable[[str, MatchQuality], None],
+    ) -> None:
+        self.results: Counter[str] = Counter()
+        self.lately = Lately()
+        self._mode = mode
+        self._region = region
+        self._shard_id = shard_id
+        self._seats = max(seats, mode.rules.players_max)
+        self._calls = calls
+        self._places = places
+        self._on_match = on_match
+
+    async def find_rooms(self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int) -> bool:
+        """Finds rooms for all of them, some at a time: while Redis tells the players of some, others get theirs.
+
+        Args:
+            tickets: those in the matches; empty where they were made by another leader.
+
+        Returns:
+            Whether all have one. The players of the others wait again, or their matches are there to be tried again.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer.
+        """
+        some = [matches[first : first + AT_ONCE_MAX] for first in range(0, len(matches), AT_ONCE_MAX)]
+        ends = await asyncio.gather(
+            *(self._find_rooms_of(part, tickets, now_ms) for part in some), return_exceptions=True
+        )
+        for end in ends:  # all have ended; the matches of those that failed are found again
+            if isinstance(end, BaseException):
+                raise end
+        return all(ends)
+
+    async def _find_rooms_of(
+        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> bool:
+        placed = await asyncio.gather(*(self._place(match) for match in matches))
+        found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
+        failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
+        request = {
+            "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
+            "failed": failed,
+        }
+        assigned = await self._calls.run("queue/assign", request, _Assigned)
+        self.results["found"] += len(assigned.assigned)
+        self.results["no_room"] += len(assigned.returned)
+        if len(found) < len(matches):
+            late = len(matches) - len(found) - len(failed)
+            log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
+        for match in matches:
+            if match.match_id in found and tickets:
+                self._judge(match, tickets, now_ms)
+        return len(found) == len(matches)
+
+    async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
+        """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
+        wanted = PlaceRequest(
+            room_type=self._mode.rules.room_type,
+            players=[player_id for _, _, player_id, _ in match.players],
+            shard_id=self._shard_id,
+            seats=self._seats,
+            region=self._region,
+            labels=from_pairs(match.labels),
+            make=None if match.backfill else match.match_id,
+            room_id=match.backfill or None,
+            may_enter=True,
+        )
+        try:
+            return await self._places.place(wanted)
+        except NoCapacity as error:
+            return error
+        except MatchmakerUnavailable:
+            return None
+        except MatchmakingError as error:
+            return error
+
+    def _judge(self, made: MadeMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
+        """A match has its room: how good is it?"""
+        quality = quality_of(Match(made.tickets, made.teams), tickets, region=self._region, now_ms=now_ms)
+        self.lately.add(quality)
+        self._on_match(self._mode.name, quality)
+
+
+def _room_of(placement: Placement) -> Room:
+    return Room(
+        room_id=placement.room_id,
+        room_type=placement.room_type,
+        shard_id=placement.shard_id,
+        url=placement.url,
+        epoch=placement.epoch,
+        until_ms=placement.until_ms,
+        labels=to_pairs(placement.labels),
+    )

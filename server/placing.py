@@ -192,7 +192,9 @@ class RoomPlacer:
                 raise NoSuchRoom("the ticket's room has had another owner since: join by type or name")
             seat = self._seat(simulation, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill)
         except BaseException:
+            # It may try again, for as long as the ticket lives and there is a seat; none is held for it meanwhile.
             self.admissions.withdraw(ticket)
+            self._leaseholder.unseated(ticket.room_id, ticket.player_id, ticket.epoch)
             raise
         self._leaseholder.seated(seat, simulation.epoch)
         return seat

@@ -25,7 +25,7 @@ from server.edge.settings import EdgeSettings
 from server.shard import Shard, ticket_keys
 from tests.redises import RedisProcess
 from tests.shards import running, settings_of
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_joins
 
 
 @pytest.fixture
@@ -131,6 +131,16 @@ async def test_wishes_that_cannot_be_are_refused_and_the_session_stays(
             await client.join("duel", **wish)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")
+
+
+async def test_a_player_whom_the_game_refuses_leaves_the_seat_to_others(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as bad, connect(b.url) as two:
+        first = await one.join("duel", name="final")
+        with pytest.raises(RefusedError) as refused:
+            await bad.join("duel", name="final", options={"is_bad_join": True})
+        assert refused.value.error.code is ErrorCode.ROOM_CLOSED
+        assert (await eventually_joins(two, "duel", "final", timeout_s=3)).room_id == first.room_id
 
 
 async def test_sixty_who_want_the_last_four_seats_at_once(fleet: tuple[Shard, Shard]) -> None:

@@ -28,14 +28,14 @@ async def agree(*clients: Client) -> None:
     assert all(client.core.mismatches == client.core.resyncs == 0 for client in clients)
 
 
-async def comes_back(url: str, room_name: str) -> Client:
+async def comes_back(url: str, room_name: str, room_type: str = "garden") -> Client:
     """A client that keeps trying, as players do, while shards come and go."""
     async with asyncio.timeout(30):
         while True:
             client = Client(url, token="", build="test")
             try:
                 await client.open()
-                await eventually_joins(client, "garden", room_name, timeout_s=5)
+                await eventually_joins(client, room_type, room_name, timeout_s=5)
                 return client
             except (ClientError, TimeoutError):
                 await client.close()
@@ -216,3 +216,30 @@ async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_playe
         sleeper.process.send_signal(signal.SIGCONT)
         sleeper.stop()
         other.stop()
+
+
+async def test_a_room_that_is_not_durable_has_one_owner_too_when_a_shard_has_slept(
+    redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
+) -> None:
+    """No write to MongoDB tells the sleeper that it is late: its renewal does."""
+    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    one, two = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
+    try:
+        await asyncio.gather(one.ready(), two.ready())
+        async with connect(one.url) as left_behind:
+            await left_behind.join("duel", name="final")
+            tick = left_behind.world.tick
+            await left_behind.send_input({"dx": 1.0})
+            await left_behind.wait_for(lambda: left_behind.world.tick > tick)
+            sleeper, other = (one, two) if left_behind.url == one.url else (two, one)
+            sleeper.process.send_signal(signal.SIGSTOP)
+            client = await comes_back(other.url, "final", "duel")
+            sleeper.process.send_signal(signal.SIGCONT)
+            await left_behind.wait_for(lambda: left_behind.core.world is None, timeout_s=20)
+            tick = client.world.tick
+            await client.wait_for(lambda: client.world.tick > tick)
+            await client.close()
+    finally:
+        for shard in (one, two):
+            shard.process.send_signal(signal.SIGCONT)
+            shard.stop()

@@ -400,6 +400,23 @@ async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall
     assert {one.since_ms for one in leader._tickets.values()} == {hall.now_ms}, "they have waited since they entered"
 
 
+async def test_letters_after_a_flush_are_not_taken_for_those_that_were_read(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for n in range(8):
+        hall.enter(desk, f"p{n}")
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    await hall.redis("EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end", 0,
+                     f"{{{hall.matchmaker.namespace}:*")  # fmt: skip
+    for player in ("q1", "q2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    await leader.round()
+    await desk.beat()
+    assert hall.ends("q1") == hall.ends("q2") == ["found"]
+
+
 async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_some(
     hall_of: Callable[[Mode], Hall],
 ) -> None:

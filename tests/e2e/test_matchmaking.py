@@ -7,7 +7,7 @@ import json
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,21 @@ async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: S
                 await ask
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
             assert refused.value.error.retry_after_ms > 0
+
+
+async def test_a_room_that_was_given_to_another_shard_closes_here(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one:
+        joined = await one.join("duel")
+        owner, other = (a, b) if a.host.get(joined.room_id) else (b, a)
+        simulation = owner.host.get(joined.room_id)
+        assert simulation is not None
+        await other._matchmaker.leases.hand_over(
+            joined.room_id, shard_id=owner.shard_id, epoch=simulation.epoch, to=other.shard_id
+        )
+        await one.wait_for(lambda: one.core.world is None)
+        assert owner.host.get(joined.room_id) is None
+        assert owner._leaseholder.leases_lost == 1
 
 
 # -- tickets ------------------------------------------------------------------------------------------------
@@ -440,3 +455,61 @@ async def test_a_room_in_play_takes_a_new_player_when_one_leaves(fleet: tuple[Sh
         assert newcomer.room_id == joined[0].room_id, "a match for one alone there is none"
         await one.send_input({"dx": 1.0})
         await three.wait_for(lambda: len(three.world.table("walkers").ids) == 2)
+
+
+async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+
+    def backfills(count: int) -> Callable[[], Awaitable[bool]]:
+        async def are() -> bool:
+            return bool((await ask(a, "/queues/team"))["backfills"] == count)
+
+        return are
+
+    async with connect(a.url) as one, connect(b.url) as two:
+        seats = await asyncio.gather(one.match("team"), two.match("team"))
+        await eventually(backfills(1), what="two seats are free")
+        owner = a if a.host.get(seats[0].room_id) else b
+        simulation = owner.host.get(seats[0].room_id)
+        assert simulation is not None
+        simulation.room.lock()
+        await eventually(backfills(0))
+        simulation.room.unlock()
+        assert simulation.room.access == "private"
+        await eventually(backfills(1))
+        await asyncio.gather(one.leave(), two.leave())
+        await eventually(backfills(0), what="nobody is in it")
+
+
+async def test_who_asks_for_another_mode_leaves_the_one_before(fleet: tuple[Shard, Shard]) -> None:
+    a, _ = fleet
+    async with connect(a.url) as one:
+        for mode, other in (("versus", "team"), ("team", "versus")):
+            await one._keeper.send(one.core.match_request(mode))
+
+            async def waits_there(mode: str = mode, other: str = other) -> bool:
+                counts = [(await ask(a, f"/queues/{name}"))["waiting"] for name in (mode, other)]
+                return counts == [1, 0]
+
+            await eventually(waits_there)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"latencies": {"eu": -1}},
+        {"latencies": {f"{n}": 10 for n in range(99)}},
+        {"latencies": {"eu": float("nan")}},
+        {"labels": {"a b": "c"}},
+        {"party": ("x" * 99, 2)},
+        {"party": ("us", 9)},
+    ],
+)
+async def test_match_wishes_that_cannot_be_are_refused_and_the_session_stays(
+    fleet: tuple[Shard, Shard], wish: dict[str, Any]
+) -> None:
+    async with connect(fleet[0].url) as client:
+        with pytest.raises(RefusedError) as refused:
+            await client.match("team", **wish)
+        assert refused.value.error.code is ErrorCode.MALFORMED
+        await client.join("duel")

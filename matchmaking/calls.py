@@ -159,7 +159,8 @@ class Calls:
             results = [error] * len(batch)
         except asyncio.CancelledError:
             for call in batch:
-                call.answer.cancel()
+                if not call.answer.done():
+                    call.answer.set_exception(MatchmakerUnavailable("the door to Redis is closed"))
             raise
         self.counters.calls += len(batch)
         self.counters.batches += 1

@@ -120,6 +120,12 @@ class Queueing:
             self.results["left"] += 1
         return True
 
+    def seated(self, subscriber: Subscriber) -> None:
+        """See `server.rooms.ports.Queue.seated`."""
+        waiting = self._waiting.get(subscriber.session_id)
+        if waiting is not None and waiting.redirect is not None:
+            del self._waiting[subscriber.session_id]
+
     def resumed(self, subscriber: Subscriber) -> None:
         """See `server.rooms.ports.Queue.resumed`."""
         waiting = self._waiting.get(subscriber.session_id)

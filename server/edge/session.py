@@ -398,6 +398,8 @@ class Session:
             self._seated(result)
         elif isinstance(result, Redirect):
             self._not_seated("redirected", result)
+            if self._around.queue.leave(self):  # whoever follows it has another session there
+                self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player goes to another shard"))
         else:
             self._not_seated(result.code.lower(), error_message(result))
 
@@ -408,7 +410,7 @@ class Session:
 
     def _seated(self, seat: Seat) -> None:
         self._counters.joins["seated"] += 1
-        self._around.queue.leave(self)
+        self._around.queue.seated(self)
         self._seat = seat
         self.state = State.SEATED
         if self.wire is None:

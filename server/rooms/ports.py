@@ -103,6 +103,10 @@ class Queue(Protocol):
         """A session waits no more; gives whether it did."""
         ...
 
+    def seated(self, subscriber: Subscriber, /) -> None:
+        """A session has taken a seat: a match that was found for it is settled; one that waits goes on waiting."""
+        ...
+
     def resumed(self, subscriber: Subscriber, /) -> None:
         """A session has a connection again: it is told what it may have missed."""
         ...
@@ -118,6 +122,9 @@ class NoQueue:
     def leave(self, subscriber: Subscriber, /) -> bool:
         """Nobody waits."""
         return False
+
+    def seated(self, subscriber: Subscriber, /) -> None:
+        """Nobody waits."""
 
     def resumed(self, subscriber: Subscriber, /) -> None:
         """Nobody waits."""

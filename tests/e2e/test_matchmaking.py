@@ -481,6 +481,23 @@ async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tup
         await eventually(backfills(0), what="nobody is in it")
 
 
+async def test_who_waits_may_play_elsewhere_meanwhile(fleet: tuple[Shard, Shard]) -> None:
+    """The lobby is a room too; and once the match has begun nothing of the queue is left for it."""
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two:
+        await one._keeper.send(one.core.match_request("versus"))
+        await eventually(lambda: len(a._queueing) == 1)
+        lobby = await one.join("garden", name="lobby")
+        if one.url != a.url:  # it has another session, which does not wait
+            assert len(a._queueing) == 0
+        else:
+            assert len(a._queueing) == 1
+            await one.send_input({"dx": 1.0})
+            joined = await asyncio.gather(one.match("versus"), two.match("versus"))
+            assert joined[0].room_id == joined[1].room_id != lobby.room_id
+            assert len(a._queueing) == len(b._queueing) == 0
+
+
 async def test_who_asks_for_another_mode_leaves_the_one_before(fleet: tuple[Shard, Shard]) -> None:
     a, _ = fleet
     async with connect(a.url) as one:

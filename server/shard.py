@@ -27,7 +27,7 @@ from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys
 from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
-from server.config import Settings
+from server.config import RedisSettings, Settings
 from server.edge.auth import authenticator_of
 from server.edge.certificates import Certificates
 from server.edge.listener import Listener
@@ -65,13 +65,7 @@ class Shard:
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics(__version__)
-        lease_ms = int(settings.redis.lease_s * 1000)
-        self._matchmaker = Matchmaker.from_url(
-            settings.redis.url,
-            namespace=settings.redis.namespace,
-            ttls=Ttls(lease_ms, lease_ms, int(settings.redis.reservation_s * 1000)),
-            deadline_s=settings.redis.deadline_s,
-        )
+        self._matchmaker = matchmaker_of(settings.redis)
         self.host = RoomHost(
             room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
@@ -309,6 +303,20 @@ class Shard:
         for mode, desk in self._queues.desks.items():
             leads = self._queues.leaders[mode].epoch > 0
             metrics.queue(mode, tickets=desk.waiting_in_all, leads=leads)
+
+
+def matchmaker_of(redis: RedisSettings) -> Matchmaker:
+    """The door to Redis; connected when it is first used.
+
+    Raises:
+        ConfigError: the URL is none of Redis's.
+    """
+    lease_ms = int(redis.lease_s * 1000)
+    ttls = Ttls(lease_ms, lease_ms, int(redis.reservation_s * 1000))
+    try:
+        return Matchmaker.from_url(redis.url, namespace=redis.namespace, ttls=ttls, deadline_s=redis.deadline_s)
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}") from error
 
 
 def room_types(modules: list[str]) -> Mapping[str, type[Room]]:

@@ -103,10 +103,15 @@ class Calls:
             self._pump = asyncio.create_task(self._send_all(), name="calls to Redis")
         try:
             async with asyncio.timeout(self._deadline_s):
-                return msgspec.msgpack.decode(await future, type=answer)
+                found = await future
         except TimeoutError as error:
             self.counters.failures["timeout"] += 1
             raise MatchmakerUnavailable(f"Redis does not answer within {self._deadline_s:g} s") from error
+        try:
+            return msgspec.msgpack.decode(found, type=answer)
+        except msgspec.DecodeError as error:
+            self.counters.failures["script"] += 1
+            raise MatchmakingError(f"{script}.lua answered what it should not: {error}") from error
 
     async def ping(self) -> None:
         """Returns when Redis answers.

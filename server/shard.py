@@ -23,7 +23,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, TicketKeys, Ttls
+from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardInfo, TicketKeys, Ttls
 from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
@@ -201,7 +201,7 @@ class Shard:
                 await self._leaseholder.beat(self._tick_share)
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
-            except MatchmakerUnavailable as error:
+            except MatchmakingError as error:
                 self.health.block("redis", str(error))
                 log.warning("redis_unavailable", error=str(error), retry_s=round(pause_s, 2))
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from matchmaking.calls import Calls
-from matchmaking.errors import MatchmakerUnavailable
+from matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from matchmaking.queue.ticket import Backfill, Entry
 
 log = structlog.get_logger(__name__)
@@ -197,7 +197,7 @@ class Desk:
             try:
                 is_more = await self.beat()
                 pause_s = 0.0 if is_more else BEAT_S
-            except MatchmakerUnavailable as error:
+            except MatchmakingError as error:
                 pause_s = min(5.0, max(pause_s, BEAT_S) * 1.5)
                 log.warning("queue_unavailable", error=str(error), retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
@@ -225,7 +225,7 @@ class Desk:
             heard = await self._calls.run(
                 "queue/desk", request, _Heard, [msgspec.msgpack.encode(entry) for entry in entering]
             )
-        except MatchmakerUnavailable:
+        except MatchmakingError:
             self._entering.extendleft(reversed(entering))
             self._known_s = 0.0  # who knows what it has lost
             raise

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
+from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardInfo
 from matchmaking.calls import Calls
 from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Rules, find_matches
 from matchmaking.queue import leader as leading
@@ -136,6 +136,47 @@ async def test_entering_is_said_once_however_often_the_call_is_made(hall: Hall) 
     desk._entering.extend(entering)
     await desk.beat()
     assert desk.waiting_in_all == 1
+
+
+async def test_who_has_just_been_matched_has_no_place_to_be_told(hall: Hall) -> None:
+    """Asked between the match and its room: there is nothing to say, and that is no mistake."""
+    desk, leader = hall.desk(), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    assert await leader._lead()
+    made = await leader._commit(leader._match(await leader._read()))
+    assert len(made) == 1
+    hall.clock.now_s += 2
+    await desk.beat()
+    assert hall.told["p1"] == hall.told["p2"] == []
+    await leader._find_rooms(made, {}, 0)
+    await desk.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+
+
+async def test_a_desk_goes_on_whatever_redis_answers(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = hall.desk()
+    running = asyncio.create_task(desk.run())
+    run, answers = desk._calls.run, [b"\xc3", b""]
+
+    async def nonsense(script: str, request: Any, answer: Any, *packed: Any) -> Any:
+        await run(script, request, dict[str, Any], *packed)
+        if answers:
+            raise MatchmakingError(f"{script}.lua answered {answers.pop()!r}")
+        return await run(script, request, answer, *packed)
+
+    monkeypatch.setattr(desk._calls, "run", nonsense)
+    hall.enter(desk, "p1")
+    await eventually(lambda: desk.waiting_in_all == 1)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_an_answer_that_cannot_be_read_has_a_name(hall: Hall) -> None:
+    with pytest.raises(MatchmakingError, match="answered what it should not"):
+        await hall.door().run("queue/resign", {"region": "", "leader": "x", "epoch": 1}, list[int])
 
 
 async def test_a_letter_comes_until_it_is_said_to_be_read(hall: Hall) -> None:

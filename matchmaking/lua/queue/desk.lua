@@ -73,14 +73,16 @@ local function enter(entry_id, player_id, party, size, since_ms, packed)
   redis.call('HSET', PLAYERS, player_id, entry_id .. ' ' .. id)
 end
 
--- A ticket's place in the queue, or how many of its party are missing.
+-- A ticket's place in the queue, or how many of its party are missing; nothing for one that has just been matched.
 local function place_of(entry, id)
   local rank = redis.call('ZRANK', WAITING, id)
   if rank then
     return {entry, rank + 1, 0}
   end
-  local ticket = redis.call('ZSCORE', GATHERING, id) and ticket_of(id)
-  return ticket and {entry, 0, ticket[MEMBERS][1][SIZE] - #ticket[MEMBERS]}
+  if redis.call('ZSCORE', GATHERING, id) then
+    local members = ticket_of(id)[MEMBERS]
+    return {entry, 0, members[1][SIZE] - #members}
+  end
 end
 
 redis.call('ZADD', key('desks'), now, asked.desk)

@@ -28,7 +28,7 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import REQUEST, masked
-from benchmarks.playing import LOAD_CORE, SERVER_CORE
+from benchmarks.playing import LOAD_CORE, SERVER_CORE, server_environ
 from benchmarks.report import Goal, Report, report, row
 from matchmaking import Matchmaker, PlaceRequest, ShardInfo
 from schemas import SCHEMA_VERSION
@@ -129,18 +129,9 @@ def run(*, quick: bool) -> Report:
 
 def _with_server(stores: embedded.Services, players: int, name: str, *, is_connected: bool) -> Turn:
     port, operations = embedded.free_port(), embedded.free_port()
-    environ = {
-        "TICKWIRE__ROOMS": "benchmarks.rooms",
-        "TICKWIRE__LISTEN__PORT": str(port),
-        "TICKWIRE__LISTEN__PLAINTEXT": "true",
-        "TICKWIRE__OPERATIONS__PORT": str(operations),
-        "TICKWIRE__REDIS__URL": stores.redis_url,
-        "TICKWIRE__REDIS__NAMESPACE": name,
-        "TICKWIRE__MONGO__URL": stores.mongo_url,
-        "TICKWIRE__LOGGING__LEVEL": "warning",
-        # The gate spreads a storm over time; here the storm is what is measured. So too load: rooms tick meanwhile.
-        "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
+    environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+        # Rooms tick meanwhile: it is the storm that is measured, not how full the shard may be.
         "TICKWIRE__CAPACITY__LOAD_MAX": "10",
     }
     server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)

@@ -51,7 +51,18 @@ def measure(
         name: what keeps this measurement's keys in Redis apart.
     """
     port, operations = embedded.free_port(), embedded.free_port()
-    environ = {
+    environ = server_environ(stores, port, operations, name)
+    server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
+    try:
+        processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
+        return uvloop.run(_play(server.pid, port, operations, room, players, input_rate_hz, seconds))
+    finally:
+        processes.stop(server)
+
+
+def server_environ(stores: embedded.Services, port: int, operations: int, name: str) -> dict[str, str]:
+    """The settings of a server under measurement; `name` keeps its keys in Redis apart."""
+    return {
         "TICKWIRE__ROOMS": "benchmarks.rooms",
         "TICKWIRE__LISTEN__PORT": str(port),
         "TICKWIRE__LISTEN__PLAINTEXT": "true",
@@ -63,12 +74,6 @@ def measure(
         # The gate would let 500 in a second, whatever the server can do; peers have none.
         "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
     }
-    server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
-    try:
-        processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
-        return uvloop.run(_play(server.pid, port, operations, room, players, input_rate_hz, seconds))
-    finally:
-        processes.stop(server)
 
 
 async def _play(

@@ -191,7 +191,7 @@ class Calls:
 
     def _named(self, error: Exception, script: str) -> MatchmakingError:
         words = str(error)
-        if isinstance(error, ResponseError) and not words.startswith(_PASSING) and not _says_passing(words):
+        if isinstance(error, ResponseError) and not _is_passing(words):
             self.counters.failures["script"] += 1
             return MatchmakingError(f"{script}.lua failed: {words}")
         return self._unavailable(error)
@@ -201,8 +201,8 @@ class Calls:
         return MatchmakerUnavailable(f"Redis does not answer: {type(error).__name__}")
 
 
-def _says_passing(words: str) -> bool:
-    """Redis 6 wraps what a script was refused in words of its own."""
+def _is_passing(words: str) -> bool:
+    """Also when Redis 6 wraps what a script was refused in words of its own."""
     return bool(re.search(rf"\b({'|'.join(_PASSING)})\b|read only replica|used memory", words))
 
 

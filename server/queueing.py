@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 
 from matchmaking import BadRequest, MatchmakerUnavailable, Party, Ticket
-from matchmaking.labels import check_labels, to_pairs
+from matchmaking.labels import check_labels, from_pairs, to_pairs
 from matchmaking.placement import check_party
 from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
@@ -79,7 +79,7 @@ class Queueing:
         self._host = host
         self._now_s = now_s
         self._waiting: dict[str, _Waiting] = {}
-        self._wanted: dict[str, tuple[str, Sequence[int], float]] = {}  # room: mode, free seats of each team, skill
+        self._wanted: dict[str, tuple[str, Backfill]] = {}  # room: mode, what it wants
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -93,11 +93,11 @@ class Queueing:
             self._tell(waiting)
             return
         mode = self._mode_of(request.mode)
-        wish = _wish_of(request, mode, self._region)
-        self.leave(subscriber)
         if self._placer.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
+        wish = _wish_of(request, mode, self._region)
         skill = self._skill_of(mode, subscriber, request)
+        self.leave(subscriber)
         waiting = _Waiting(subscriber, mode.name, skill, _status(mode.name, QueueState.WAITING))
         desk = self._desk_of(mode.name)
         try:
@@ -161,35 +161,31 @@ class Queueing:
 
     def look_after_rooms(self) -> None:
         """Once a second: rooms of a match that have lost players say so, if their mode wants that."""
-        wanted: dict[str, tuple[str, Sequence[int], float]] = {}
+        wanted = {}
         for simulation in self._host:
             mode = self._queues.modes.get(simulation.room.mode)
-            if mode is not None and mode.rules.backfill:
-                free = _free_seats(simulation, mode)
-                if any(free):
-                    wanted[simulation.room.room_id] = (mode.name, free, _skill_in(simulation))
-        for room_id, (mode_name, _, _) in self._wanted.items():
+            if mode is not None and mode.rules.backfill and any(_free_seats(simulation, mode)):
+                wanted[simulation.room.room_id] = (mode.name, self._backfill_of(simulation, mode))
+        for room_id, (mode_name, _) in self._wanted.items():
             if room_id not in wanted:
                 self._desk_of(mode_name).want_nobody(room_id)
-        for room_id, now in wanted.items():
-            if self._wanted.get(room_id) != now:
-                self._want(room_id, *now)
+        for room_id, (mode_name, now) in wanted.items():
+            before = self._wanted.get(room_id)
+            if before is not None and msgspec.structs.replace(before[1], since_ms=now.since_ms) == now:
+                wanted[room_id] = before  # nothing has changed: it has wanted this since then
+            else:
+                self._desk_of(mode_name).want(now)
         self._wanted = wanted
 
-    def _want(self, room_id: str, mode: str, free: Sequence[int], skill: float) -> None:
-        simulation = self._host.get(room_id)
-        assert simulation is not None
-        backfill = Backfill(
-            room_id=room_id,
-            shard_id=self._shard_id,
-            epoch=simulation.epoch,
+    def _backfill_of(self, simulation: Simulation, mode: Mode) -> Backfill:
+        return Backfill(
+            room_id=simulation.room.room_id,
             region=self._region,
-            skill=skill,
-            open=list(free),
+            skill=_skill_in(simulation),
+            open=_free_seats(simulation, mode),
             since_ms=int(self._now_s() * 1000),
             labels=to_pairs(simulation.room.labels),
         )
-        self._desk_of(mode).want(backfill)
 
     # -- what the desk hears --------------------------------------------------------------------------------
 
@@ -217,7 +213,7 @@ class Queueing:
             expires_at_s=self._placer.ticket_expires_s(),
             is_guest=subscriber.is_guest,
             room_type=room.room_type,
-            labels=dict(label.split("=", 1) for label in room.labels),
+            labels=from_pairs(room.labels),
             mode=waiting.mode,
             team=team,
             skill=waiting.skill,

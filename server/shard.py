@@ -120,7 +120,6 @@ class Shard:
         self._tasks: list[asyncio.Task[None]] = []
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
-        self._round_trips_seen = (0, 0.0)
 
     @property
     def url(self) -> str:
@@ -288,12 +287,9 @@ class Shard:
     def _scrape_matchmaking(self) -> None:
         metrics = self.metrics
         doors = [self._matchmaker.calls.counters, *self._queues.counters]
-        batches, seconds = sum(door.batches for door in doors), sum(door.seconds for door in doors)
-        new = batches - self._round_trips_seen[0]
-        metrics.gauge("redis_call_seconds", (seconds - self._round_trips_seen[1]) / new if new else 0.0)
-        self._round_trips_seen = (batches, seconds)
         metrics.count_to("redis_calls", sum(door.calls for door in doors))
-        metrics.count_to("redis_round_trips", batches)
+        metrics.count_to("redis_round_trips", sum(door.batches for door in doors))
+        metrics.count_to("redis_seconds", sum(door.seconds for door in doors))
         metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
         metrics.count_to("leases_lost", self._leaseholder.leases_lost)
         metrics.count_to("directory_calls_lost", self._leaseholder.calls_lost)

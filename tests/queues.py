@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from matchmaking import Matchmaker
+from matchmaking.calls import Calls
 from matchmaking.labels import to_pairs
-from matchmaking.queue import Backfill, Entry, QueueTicket, Rules
+from matchmaking.queue import Backfill, Entry, Leader, MatchQuality, Mode, QueueTicket, Rules
+from matchmaking.queue.assigning import Assigner
 
 
 def ticket(
@@ -31,9 +36,35 @@ def ticket(
 
 def backfill(room: str, open: Sequence[int], skill: float = 0.0, since_s: float = 0.0, **more: Any) -> Backfill:
     """A room that wants players."""
-    return Backfill(room, "shard", 1, "", skill, list(open), int(since_s * 1000), **more)
+    return Backfill(room, "", skill, list(open), int(since_s * 1000), **more)
 
 
 def rules(**changes: Any) -> Rules:
     """Two teams of one, alike in skill."""
     return Rules(**({"room_type": "duel", "skill_window": 50} | changes))
+
+
+def leader_of(
+    mode: Mode,
+    matchmaker: Matchmaker,
+    calls: Calls,
+    *,
+    shard_id: str,
+    now_s: Callable[[], float],
+    region: str = "",
+    on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
+) -> Leader:
+    """A leader to be stepped by hand; seeded."""
+    assigner = Assigner(
+        mode,
+        region=region,
+        shard_id=shard_id,
+        seats=8,
+        calls=calls,
+        places=matchmaker.places,
+        on_match=on_match,
+    )
+    name = f"{shard_id}/{secrets.token_hex(4)}"
+    return Leader(
+        mode, region=region, name=name, calls=calls, assigner=assigner, now_s=now_s, chance=random.Random(1)
+    )

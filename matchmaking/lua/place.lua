@@ -244,7 +244,7 @@ if waiting then
   local room = room_of(waiting)
   local seat = room and of_party(waiting)
   if room and (seat or needed(waiting) == 0) then
-    if seat and needed(waiting) > 0 then
+    if seat and needed(waiting) > 0 and shard_of(room.shard) then
       redis.call('ZREM', key('seats', waiting), seat)
     end
     return enter(room, true)

@@ -10,6 +10,7 @@
 --   PREFIX:gathering              sorted set: ticket -> since when, ms
 --   PREFIX:waiting                sorted set: ticket -> seq; that is the place in the queue
 --   PREFIX:matches                hash: match that has no room yet -> what the leader decided, packed
+--   PREFIX:left                   sorted set: entry that left while its match had no room yet -> when, ms
 --   PREFIX:backfills              hash: room that wants players -> what it wants
 --   PREFIX:desks                  sorted set: desk (a shard's run) -> when it was last heard of, ms
 --   PREFIX:mail:DESK              sorted set: letter -> its number; kept until the desk says that it has read it
@@ -34,7 +35,7 @@ local function key(...)
 end
 
 local TICKETS, PLAYERS, PARTIES = key('tickets'), key('players'), key('parties')
-local WAITING, GATHERING, MATCHES = key('waiting'), key('gathering'), key('matches')
+local WAITING, GATHERING, MATCHES, LEFT = key('waiting'), key('gathering'), key('matches'), key('left')
 
 local function answer(values)
   return cmsgpack.pack(values)

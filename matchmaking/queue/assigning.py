@@ -33,6 +33,7 @@ class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         players: (desk, entry, player, team) of each.
+        made_ms: when, by the clock of Redis.
     """
 
     match_id: str
@@ -42,6 +43,7 @@ class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
     teams: Sequence[int]
     labels: Sequence[str]
     backfill: str = ""
+    made_ms: int = 0
 
 
 class _Assigned(msgspec.Struct, frozen=True):
@@ -107,6 +109,16 @@ class Assigner:
             if isinstance(end, BaseException):
                 raise end
         return all(ends)
+
+    async def give_back(self, matches: Sequence[MadeMatch]) -> None:
+        """The players of these matches wait again, where they were.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer.
+        """
+        request = {"found": [], "failed": [match.match_id for match in matches]}
+        assigned = await self._calls.run("queue/assign", request, _Assigned)
+        self.results["abandoned"] += len(assigned.returned)
 
     async def _find_rooms_of(
         self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int

@@ -220,6 +220,7 @@ class Desk:
             "ask": self._ask(),
             "backfills": [self._backfills[room_id] for room_id in wanting],
             "filled": filled,
+            "letters_max": LETTERS_MAX,
         }
         try:
             heard = await self._calls.run(
@@ -273,7 +274,9 @@ class Desk:
                 found = self._here.pop(letter.entry_id, None)
                 if found is not None:
                     found[2](letter)
-        for entry_id in heard.unknown:
+        # With letters left unread, who is unknown may have been matched: it is asked again when all are read.
+        unknown = heard.unknown if len(heard.letters) < LETTERS_MAX else ()
+        for entry_id in unknown:
             if entry_id in self._here and entry_id not in told:
                 entry, came_ms, _ = self._here[entry_id]
                 self._entering.append(msgspec.structs.replace(entry, since_ms=came_ms))

@@ -13,14 +13,15 @@ from matchmaking.queue.ticket import Backfill, QueueTicket
 if TYPE_CHECKING:
     import random
 
-Keeper = Literal["nothing", "latency", "labels", "skill", "players", "parties"]
+Keeper = Literal["nothing", "friends", "latency", "labels", "skill", "players", "parties"]
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """Where a ticket stands among the others, in one region.
 
     Args:
-        kept_by: the first rule that leaves too few to play with; "nothing": the next round matches it.
+        kept_by: the first rule that leaves too few to play with; "friends": not all of its party have asked;
+            "nothing": it is matched, or the next round matches it.
         words: the same as a sentence.
         waited_s: for how long it has waited.
         players_wanted: how many players make a match for it now.
@@ -66,6 +67,21 @@ def explain(
         agreeing=_players(agreeing),
         in_window=_players(within),
         matched_in_s=matched_in_s,
+    )
+
+
+def not_in_line(ticket: QueueTicket, *, is_matched: bool, now_ms: int) -> Explanation:
+    """Explains a ticket that no rule keeps: it waits for friends, or for the room of its match."""
+    missing = ticket.members[0].size - ticket.size
+    return Explanation(
+        kept_by="nothing" if is_matched else "friends",
+        words="it is matched, and gets its room" if is_matched else f"{missing} of its party have not asked yet",
+        waited_s=ticket.waited_s(now_ms),
+        players_wanted=0,
+        in_region=0,
+        agreeing=0,
+        in_window=0,
+        matched_in_s=0.0 if is_matched else None,
     )
 
 

@@ -24,11 +24,9 @@ import structlog
 from matchmaking.calls import Calls
 from matchmaking.errors import MatchmakerUnavailable
 from matchmaking.labels import to_pairs
-from matchmaking.placement import Placing
 from matchmaking.queue.assigning import Assigner, MadeMatch
 from matchmaking.queue.desk import DESK_S_MAX
 from matchmaking.queue.mode import Mode
-from matchmaking.queue.quality import MatchQuality
 from matchmaking.queue.ticket import Backfill, Match, QueueTicket
 
 log = structlog.get_logger(__name__)
@@ -37,6 +35,8 @@ ROUND_S = 0.25
 BREATH_S = 0.01
 FOLLOW_S = 1.0
 LEASE_MS = 3_000
+ABANDONED_MS = 15_000
+"""A match that has had no room for so long belongs to a region in which nobody leads."""
 READ_ALL_S = 2.0
 SWEEP_S = 1.0
 READ_MAX = 2_000
@@ -75,13 +75,11 @@ class Leader:
     Args:
         mode: whose queue.
         region: where matches are made.
-        shard_id: who asks for rooms.
-        seats: of the mode's room type; at least as many as play in a match.
+        name: of this leader, another each run.
         calls: the door to the mode's queue.
-        places: finds rooms.
+        assigner: finds matches their rooms.
         now_s: a monotonic clock.
         chance: seeds the match function.
-        on_match: told of each match that has a room.
 
     Attributes:
         epoch: of the lease; 0 while another leads.
@@ -92,31 +90,21 @@ class Leader:
         mode: Mode,
         *,
         region: str,
-        shard_id: str,
-        seats: int,
+        name: str,
         calls: Calls,
-        places: Placing,
+        assigner: Assigner,
         now_s: Callable[[], float],
         chance: random.Random,
-        on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
     ) -> None:
         self.epoch = 0
         self._mode = mode
         self._region = region
-        self._name = f"{shard_id}/{secrets.token_hex(4)}"
+        self._name = name
         self._calls = calls
         self._now_s = now_s
         self._chance = chance
         self._tickets: dict[str, QueueTicket] = {}
-        self._assigner = Assigner(
-            mode,
-            region=region,
-            shard_id=shard_id,
-            seats=seats,
-            calls=calls,
-            places=places,
-            on_match=on_match,
-        )
+        self._assigner = assigner
         self._last_seq = 0
         self._read_all_s = self._swept_s = -1e9
         self._placing: asyncio.Task[None] | None = None
@@ -183,20 +171,31 @@ class Leader:
         read = await self._read()
         if not await self._sweep(read.now_ms):
             return False
-        mine = [match for match in read.matches if match.region == self._region]
-        if mine:
-            log.info("matches_taken_over", mode=self._mode.name, count=len(mine))
-            await self._find_rooms(mine, {}, read.now_ms)
+        await self._take_over(read)
         matches = self._match(read)
         await self._settled()
         tickets = {ticket_id: self._tickets[ticket_id] for match in matches for ticket_id in match.tickets}
-        made = await self._commit(matches)
+        made = await self._commit(matches, read.now_ms)
         for match in made:
             for ticket_id in match.tickets:
                 self._tickets.pop(ticket_id, None)
         work = self._find_rooms(made, tickets, read.now_ms)
         self._placing = asyncio.create_task(work, name=f"rooms {self._mode.name}")
         return bool(self.epoch)
+
+    async def _take_over(self, read: _Read) -> None:
+        """Matches that a leader has left behind: ours get their rooms; those of a region where nobody leads any more
+        are given back, so that their players may play elsewhere."""
+        ours = [match for match in read.matches if match.region == self._region]
+        if ours:
+            log.info("matches_taken_over", mode=self._mode.name, count=len(ours))
+            await self._find_rooms(ours, {}, read.now_ms)
+        others = [match for match in read.matches if match.region != self._region]
+        abandoned = [match for match in others if read.now_ms - match.made_ms > ABANDONED_MS]
+        if abandoned:
+            log.warning("matches_abandoned", mode=self._mode.name, count=len(abandoned))
+            await self._assigner.give_back(abandoned)
+            self._read_all_s = -1e9
 
     async def _find_rooms(
         self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
@@ -284,10 +283,11 @@ class Leader:
         chance = random.Random(self._chance.getrandbits(64))  # noqa: S311 - decides who is team one
         return self._mode.match(open_to, wanted, rules, now_ms=now_ms, chance=chance)
 
-    async def _commit(self, matches: Sequence[Match]) -> list[MadeMatch]:
+    async def _commit(self, matches: Sequence[Match], now_ms: int) -> list[MadeMatch]:
         made: list[MadeMatch] = []
         for first in range(0, len(matches), COMMIT_MAX):
-            wanted = {m.match_id: m for m in map(self._named, matches[first : first + COMMIT_MAX])}
+            named = [self._named(match, now_ms) for match in matches[first : first + COMMIT_MAX]]
+            wanted = {match.match_id: match for match in named}
             request = {
                 "region": self._region,
                 "leader": self._name,
@@ -306,7 +306,7 @@ class Leader:
                 self._tickets.pop(ticket_id, None)
         return made
 
-    def _named(self, match: Match) -> MadeMatch:
+    def _named(self, match: Match, now_ms: int) -> MadeMatch:
         players = [
             (member.desk, member.entry_id, member.player_id, team)
             for ticket_id, team in zip(match.tickets, match.teams, strict=True)
@@ -320,4 +320,5 @@ class Leader:
             list(match.teams),
             to_pairs(match.labels),
             match.backfill,
+            now_ms,
         )

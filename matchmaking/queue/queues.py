@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -17,12 +18,13 @@ import msgspec
 from matchmaking.calls import CallCounters, Calls
 from matchmaking.errors import MatchmakerUnavailable
 from matchmaking.matchmaker import Matchmaker
+from matchmaking.queue.assigning import Assigner
 from matchmaking.queue.desk import Desk
-from matchmaking.queue.explaining import Explanation, explain
+from matchmaking.queue.explaining import Explanation, explain, not_in_line
 from matchmaking.queue.leader import Leader
 from matchmaking.queue.mode import Mode
 from matchmaking.queue.quality import MatchQuality
-from matchmaking.queue.ticket import QueueTicket
+from matchmaking.queue.ticket import Backfill, QueueTicket
 
 LOOK_MAX = 1_000
 
@@ -53,9 +55,10 @@ class _Looked(msgspec.Struct, frozen=True):
     waiting: int
     gathering: int
     matches: int
-    backfills: int
+    backfills: Sequence[Backfill]
     desks: int
-    ticket: str
+    own: Sequence[QueueTicket]
+    state: str
     now_ms: int
 
 
@@ -98,16 +101,23 @@ class Queues:
             self.desks[mode.name] = Desk(
                 shard_id, region, calls, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
             )
-            self.leaders[mode.name] = Leader(
+            assigner = Assigner(
                 mode,
                 region=region,
                 shard_id=shard_id,
                 seats=seats,
                 calls=leading,
                 places=matchmaker.places,
+                on_match=on_match,
+            )
+            self.leaders[mode.name] = Leader(
+                mode,
+                region=region,
+                name=f"{shard_id}/{secrets.token_hex(4)}",
+                calls=leading,
+                assigner=assigner,
                 now_s=time.monotonic,
                 chance=chance or random.Random(),  # noqa: S311 - decides who is team one
-                on_match=on_match,
             )
 
     @property
@@ -145,35 +155,34 @@ class Queues:
             looked.waiting,
             looked.gathering,
             looked.matches,
-            looked.backfills,
+            len(looked.backfills),
             looked.desks,
             looked.leaders,
             oldest_s,
         )
 
-    async def explain(self, mode: str, player_id: str, *, region: str | None = None) -> Explanation | None:
-        """Why a player waits: judged beside the oldest LOOK_MAX tickets. None when it does not wait.
-
-        Args:
-            region: which region's leader is asked for its view; without, this shard's.
+    async def explain(self, mode: str, player_id: str) -> Explanation | None:
+        """Why a player waits, seen from its nearest region, beside the oldest LOOK_MAX tickets. None when it does not
+        wait.
 
         Raises:
             KeyError: there is no such mode here.
             MatchmakerUnavailable: Redis does not answer.
         """
         looked = await self._look(mode, limit=LOOK_MAX, player_id=player_id)
-        ticket = next((t for t in looked.tickets if t.ticket_id == looked.ticket), None)
-        if ticket is None:
+        if not looked.own:
             return None
-        others = [other for other in looked.tickets if other is not ticket]
-        known = self.modes[mode]
+        ticket, known = looked.own[0], self.modes[mode]
+        if looked.state != "waiting":
+            return not_in_line(ticket, is_matched=looked.state == "matched", now_ms=looked.now_ms)
+        region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self._region)
         return explain(
             ticket,
-            others,
-            (),
+            [other for other in looked.tickets if other.ticket_id != ticket.ticket_id],
+            [wanted for wanted in looked.backfills if wanted.region == region] if known.rules.backfill else (),
             known.rules,
             known.match,
-            region=self._region if region is None else region,
+            region=region,
             now_ms=looked.now_ms,
             chance=random.Random(0),  # noqa: S311
         )

@@ -86,8 +86,6 @@ class Backfill(msgspec.Struct, frozen=True):
     """
 
     room_id: str
-    shard_id: str
-    epoch: int
     region: str
     skill: float
     open: Sequence[int]

@@ -24,7 +24,6 @@ _GAUGES = {
     "tick_share": "Share of the time that the rooms' ticks took in the last second.",
     "storage_lag_seconds": "Age of the oldest durable change that is not written.",
     "storage_waiting_worlds": "Worlds that wait to be written.",
-    "redis_call_seconds": "Mean time of a round trip to Redis since the last scrape; 0 without one.",
     "ready": "1 when this shard takes players.",
 }
 _COUNTERS = {
@@ -51,6 +50,7 @@ _COUNTERS = {
     "directory_calls_lost": "Seats that could not be told to Redis at once: told again with their room.",
     "redis_calls": "Scripts run on Redis.",
     "redis_round_trips": "Round trips to Redis: one takes many scripts.",
+    "redis_seconds": "Time that round trips to Redis have taken, summed.",
     "storage_saves": "Worlds written.",
     "storage_failures": "Writes that failed and will be tried again.",
 }

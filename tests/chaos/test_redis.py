@@ -105,7 +105,6 @@ async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_a
                 await eventually_joins(client, "garden", "home")
                 await client.command("plant", {"x": 1.0})
             await eventually(lambda: len(shard.host) == 0)
-        await asyncio.sleep(0)
         own_redis.say("FLUSHALL")
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")

@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardInfo
 from matchmaking.calls import Calls
-from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Rules, find_matches
+from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Queues, Rules, find_matches
 from matchmaking.queue import leader as leading
+from tests.queues import leader_of
 from tests.waiting import eventually
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
@@ -51,17 +52,14 @@ class Hall:
         return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: self.now_ms)
 
     def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
-        return Leader(
-            changes.get("mode", self.mode),
-            region=region,
-            shard_id=shard,
-            seats=8,
-            calls=self.door(),
-            places=self.matchmaker.places,
-            now_s=self.clock,
-            chance=random.Random(1),
-            on_match=changes.get("on_match", lambda mode, quality: None),
+        return leader_of(
+            self.mode, self.matchmaker, self.door(), shard_id=shard, now_s=self.clock, region=region, **changes
         )
+
+    async def forget(self, pattern: str) -> None:
+        """A flush of some keys alone."""
+        script = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end"
+        await self.redis("EVAL", script, 0, f"{{{self.matchmaker.namespace}{pattern}")
 
     def enter(self, desk: Desk, player: str, skill: float = 0.0, **wish: Any) -> None:
         about: dict[str, Any] = {"latencies": {"": 10}, "labels": (), "party": None} | wish
@@ -145,7 +143,7 @@ async def test_who_has_just_been_matched_has_no_place_to_be_told(hall: Hall) -> 
         hall.enter(desk, player)
     await desk.beat()
     assert await leader._lead()
-    made = await leader._commit(leader._match(await leader._read()))
+    made = await leader._commit(leader._match(await leader._read()), 0)
     assert len(made) == 1
     hall.clock.now_s += 2
     await desk.beat()
@@ -188,7 +186,7 @@ async def test_a_letter_comes_until_it_is_said_to_be_read(hall: Hall) -> None:
     again = await desk._calls.run(
         "queue/desk",
         {n: [] for n in ("enter", "leave", "known", "ask", "backfills", "filled")}
-        | {"desk": desk.desk_id, "region": "", "read": 0},
+        | {"desk": desk.desk_id, "region": "", "read": 0, "letters_max": 10},
         dict[str, Any],
     )
     assert len(again["letters"]) == 2, "read by a call whose answer was lost"
@@ -237,7 +235,7 @@ async def test_a_leader_that_slept_decides_nothing(hall: Hall) -> None:
     assert len(matches) == 1
     await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
     assert await second.round()
-    assert await first._commit(matches) == []
+    assert await first._commit(matches, 0) == []
     assert first.epoch == 0
     await desk.beat()
     assert hall.ends("p1") == ["found"]
@@ -270,7 +268,7 @@ async def test_a_leader_may_end_at_any_step_and_the_next_goes_on(hall: Hall, end
     with pytest.raises(Killed):
         await dying.round()
     door.run = run  # type: ignore[method-assign]
-    await asyncio.sleep(0.05)  # what was under way beside it has ended
+    await eventually(lambda: hall.matchmaker.calls._pump is None, what="what was under way beside it has ended")
     await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
     assert await heir.round()
     await desk.beat()
@@ -343,6 +341,100 @@ async def test_a_party_waits_for_its_friends_and_is_one_ticket(hall_of: Callable
     assert teams["f1"] == teams["f2"] != teams["p1"] == teams["p2"]
 
 
+async def test_who_leaves_between_a_match_and_its_room_does_not_wait_again_when_there_is_none(hall: Hall) -> None:
+    desk, leader = hall.desk(), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    assert await leader._lead()
+    made = await leader._commit(leader._match(await leader._read()), 0)
+    desk.leave(hall.entries["p1"])
+    await desk.beat()
+    for shard in "ab":
+        await hall.matchmaker.directory.heartbeat(shard, load=0.99, players=0, rooms=0)
+    await leader._find_rooms(made, {}, 0)
+    await desk.beat()
+    assert (desk.waiting_in_all, hall.ends("p1"), hall.ends("p2")) == (1, [], []), "the other one waits on"
+
+
+async def test_a_match_of_a_region_where_nobody_leads_any_more_is_given_back(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "ABANDONED_MS", 100)
+    desk, gone, other = hall.desk(), hall.leader("eu", "eu"), hall.leader("a", "")
+    for player in ("p1", "p2"):
+        hall.enter(desk, player, latencies={"eu": 10, "": 20})
+    await desk.beat()
+    assert await gone._lead()
+    read = await gone._read()
+    assert len(await gone._commit(gone._match(read), read.now_ms)) == 1
+
+    async def are_matched_elsewhere() -> bool:
+        hall.clock.now_s += 3
+        await other.round()
+        await desk.beat()
+        return hall.ends("p1") == hall.ends("p2") == ["found"]
+
+    await eventually(are_matched_elsewhere)
+    assert other.results["abandoned"] == 1
+
+
+async def test_more_letters_than_are_read_at_once_are_all_heard_and_nobody_enters_again(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The desk asks whether those who wait are known, and those whose letters are not read yet are not."""
+    monkeypatch.setattr("matchmaking.queue.desk.LETTERS_MAX", 10)
+    desk, leader = hall.desk(), hall.leader()
+    for n in range(30):
+        hall.enter(desk, f"p{n}")
+    await desk.beat()
+    await leader.round()
+    hall.clock.now_s += 10
+    while await desk.beat():
+        pass
+    assert [hall.ends(f"p{n}") for n in range(30)] == [["found"]] * 30
+    await desk.beat()
+    assert desk.waiting_in_all == 0
+
+
+@pytest.mark.parametrize(
+    ("is_matched", "kept_by", "words"),
+    [(False, "friends", "2 of its party have not asked yet"), (True, "nothing", "it is matched, and gets its room")],
+)
+async def test_who_is_in_no_line_is_explained_too(hall: Hall, is_matched: bool, kept_by: str, words: str) -> None:
+    queues = Queues([(hall.mode, 2)], hall.matchmaker, shard_id="a", region="")
+    desk, leader = hall.desk(), hall.leader()
+    if is_matched:
+        hall.enter(desk, "p1")
+        hall.enter(desk, "p2")
+    else:
+        hall.enter(desk, "p1", party=("us", 3))
+    await desk.beat()
+    if is_matched:
+        assert await leader._lead()
+        assert await leader._commit(leader._match(await leader._read()), 0)
+    told = await queues.explain("duel", "p1")
+    assert told is not None
+    assert (told.kept_by, told.words) == (kept_by, words)
+    assert await queues.explain("duel", "nobody") is None
+    await queues.close()
+
+
+async def test_one_beyond_those_that_are_looked_at_is_explained_too(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matchmaking.queue.queues.LOOK_MAX", 3)
+    queues = Queues([(hall.mode, 2)], hall.matchmaker, shard_id="a", region="")
+    desk = hall.desk()
+    for n in range(6):
+        hall.enter(desk, f"p{n}", skill=1000 * n)
+    await desk.beat()
+    told = await queues.explain("duel", "p5")
+    assert told is not None
+    assert (told.kept_by, told.in_region) == ("skill", 3)
+    await queues.close()
+
+
 @pytest.mark.parametrize("is_complete", [False, True])
 async def test_a_friend_who_leaves_ends_it_for_all(hall_of: Callable[[Mode], Hall], is_complete: bool) -> None:
     hall = hall_of(Mode("pairs", Rules(room_type="duel", teams=2, team_size=3)))
@@ -402,7 +494,7 @@ async def test_the_players_of_a_shard_that_is_gone_wait_no_more(hall: Hall, monk
     hall.enter(gone, "p1")
     hall.enter(gone, "f1", party=("us", 2))
     await gone.beat()
-    gone.want(Backfill("room", "a", 1, "", 0.0, [1], 0))
+    gone.want(Backfill("room", "", 0.0, [1], 0))
     await gone.beat()
     hall.enter(stays, "f2", party=("us", 2))
 
@@ -425,8 +517,7 @@ async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall
     for n in range(5):
         hall.enter(desk, f"p{n}", skill=1000 * n)
     await desk.beat()
-    await hall.redis("EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end", 0,
-                     f"{{{hall.matchmaker.namespace}*")  # fmt: skip
+    await hall.forget("*")
     hall.clock.now_s += 10
     await desk.beat()
     assert desk.waiting_in_all == 0
@@ -448,8 +539,7 @@ async def test_letters_after_a_flush_are_not_taken_for_those_that_were_read(hall
     await desk.beat()
     await leader.round()
     await desk.beat()
-    await hall.redis("EVAL", "for _, k in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', k) end", 0,
-                     f"{{{hall.matchmaker.namespace}:*")  # fmt: skip
+    await hall.forget(":*")
     hall.clock.now_s += 3  # the leader reads everything anew now and then
     for player in ("q1", "q2"):
         hall.enter(desk, player)
@@ -474,7 +564,7 @@ async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_so
     assert letter.room is not None
     owner = {"shard_id": letter.room.shard_id, "epoch": letter.room.epoch}
     await hall.matchmaker.leases.unseated(room, "p0", **owner)
-    desk.want(Backfill(room, owner["shard_id"], letter.room.epoch, "", 0.0, [1, 0], 0))
+    desk.want(Backfill(room, "", 0.0, [1, 0], 0))
     hall.enter(desk, "p4")
     hall.enter(desk, "p5")
     await desk.beat()
@@ -499,13 +589,13 @@ async def test_a_room_that_wants_nobody_any_more_gets_nobody(hall_of: Callable[[
     hall = hall_of(Mode("fill", Rules(room_type="duel", teams=2, team_size=2, backfill=True)))
     desk, leader = hall.desk(), hall.leader()
     assert await leader.round()
-    desk.want(Backfill("room", "a", 1, "", 0.0, [1, 0], 0))
+    desk.want(Backfill("room", "", 0.0, [1, 0], 0))
     hall.enter(desk, "p1")
     await desk.beat()
     read = await leader._read()
     desk.want_nobody("room")
     await desk.beat()
-    assert await leader._commit(leader._match(read)) == []
+    assert await leader._commit(leader._match(read), 0) == []
     assert desk.waiting_in_all == 1
 
 
@@ -577,7 +667,7 @@ async def test_every_key_of_a_queue_expires(hall: Hall) -> None:
     desk, leader = hall.desk(), hall.leader()
     for n in range(3):
         hall.enter(desk, f"p{n}", party=("us", 2) if n == 2 else None)
-    desk.want(Backfill("room", "a", 1, "", 0.0, [1], 0))
+    desk.want(Backfill("room", "", 0.0, [1], 0))
     await desk.beat()
     await leader.round()
     keys = await hall.redis("KEYS", f"{{{hall.matchmaker.namespace}:duel}}*")

@@ -4,7 +4,6 @@ in one match or none, and nothing of the queue hangs in the air."""
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from matchmaking.calls import Calls
 from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
 from matchmaking.queue.assigning import MadeMatch
+from tests.queues import leader_of
 
 T = TypeVar("T")
 SHARDS = ("a", "b")
@@ -74,16 +74,7 @@ class Queue(RuleBasedStateMachine):
         return Desk(shard, "", self.door(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000)
 
     def new_leader(self, shard: str) -> Leader:
-        return Leader(
-            MODE,
-            region="",
-            shard_id=shard,
-            seats=4,
-            calls=self.door(),
-            places=self.matchmaker.places,
-            now_s=lambda: self.now_s,
-            chance=random.Random(1),
-        )
+        return leader_of(MODE, self.matchmaker, self.door(), shard_id=shard, now_s=lambda: self.now_s)
 
     def teardown(self) -> None:
         for door in self.doors:
@@ -201,6 +192,13 @@ class Queue(RuleBasedStateMachine):
         self.leaders[shard] = self.new_leader(shard)
         self.lead_is_lost()
 
+    @rule(is_full=st.booleans())
+    def fleet_is_full(self, is_full: bool) -> None:
+        """No room can be had, or again."""
+        for shard in SHARDS:
+            load = 0.99 if is_full else 0.1
+            self.run(self.matchmaker.directory.heartbeat(shard, load=load, players=0, rooms=0))
+
     @rule()
     def lead_is_lost(self) -> None:
         """The lease ran out: whoever led does not know yet."""
@@ -263,6 +261,7 @@ class Settling(Queue):
             super().teardown()
 
     def settle(self) -> None:
+        self.fleet_is_full(False)
         self.lead_is_lost()
         for _ in range(8):
             for desk in self.desks.values():
@@ -275,8 +274,11 @@ class Settling(Queue):
             assert self.hash("players")[player].split()[0].decode() == entry_id, f"{player} waits for nothing"
         assert self.hash("matches") == {}
         by_skill = Counter[float]()
+        believed = {entry_id for desk in self.desks.values() for entry_id in desk._here}
         for one in self.hash("tickets").values():
             ticket = msgspec.msgpack.decode(one, type=QueueTicket)
+            ghosts = [entry.player_id for entry in ticket.members if entry.entry_id not in believed]
+            assert not ghosts, "who has left, or is gone, waits still"
             if ticket.ticket_id in self.names("waiting"):
                 by_skill[ticket.skill] += ticket.size
         assert all(waiting < 2 * TEAMS * TEAM_SIZE for waiting in by_skill.values()), "a match that nobody makes"

@@ -31,13 +31,25 @@ for _, result in ipairs(asked.found) do
   end
 end
 forget(tickets, players)
+-- A ticket waits where it was, unless somebody of it has left meanwhile, or is gone with its desk.
+local function wait_again(id)
+  local ticket = ticket_of(id)
+  if not ticket then
+    return
+  end
+  redis.call('ZADD', WAITING, ticket[SEQ], id)
+  for _, entry in ipairs(ticket[MEMBERS]) do
+    if redis.call('ZSCORE', LEFT, entry[ENTRY_ID]) or not redis.call('ZSCORE', key('desks'), entry[DESK]) then
+      cancel(id, 'cancelled', 'a friend has left the queue')
+      return
+    end
+  end
+end
+
 for _, id in ipairs(asked.failed) do
   local match = take(id)
   for _, ticket_id in ipairs(match and match[TICKETS_OF] or {}) do
-    local ticket = ticket_of(ticket_id)
-    if ticket then
-      redis.call('ZADD', WAITING, ticket[SEQ], ticket_id)
-    end
+    wait_again(ticket_id)
   end
   if match then
     returned[#returned + 1] = id

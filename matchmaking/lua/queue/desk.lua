@@ -5,13 +5,12 @@
 --         forgotten it)}),
 --       leave (list of {player, entry}), known (list of {player, entry} that should be here),
 --       ask (list of {player, entry}),
---       backfills (list of {room_id, shard_id, epoch, region, skill, labels, open (free seats of each team),
---         since_ms}), filled (list of rooms that want nobody any more)}
+--       backfills (list of {room_id, region, skill, open (free seats of each team), since_ms, labels}), filled (list of rooms that want nobody any more),
+--       letters_max (so many are read at once)}
 --       3... the entries, packed, in the order of `enter`
 -- Result  {letters (list, see `mail`), unknown (entries of `known` that are not here), places (list of {entry, place,
 --       missing}), lately_ms, waiting (how many tickets wait)}
 
-local LETTERS_MAX = 1000
 local SIZE, SINCE_MS = 5, 6  -- of an entry
 local seq = #asked.enter > 0 and redis.call('INCRBY', key('seq'), #asked.enter) - #asked.enter
 
@@ -58,7 +57,8 @@ local function enter(entry_id, player_id, party, size, since_ms, packed)
   if before == entry_id then
     return  -- the same call again
   end
-  if before and not cancel(old, 'cancelled', 'the player has asked again elsewhere') then
+  local is_taken = before and not cancel(old, 'cancelled', 'the player has asked again elsewhere')
+  if is_taken and redis.call('HEXISTS', TICKETS, old) == 1 then
     return mail(asked.desk, entry_id, 'cancelled', 'a match has been found for the player already')
   end
   local id = entry_id
@@ -93,8 +93,11 @@ end
 redis.call('ZREMRANGEBYSCORE', key('mail', asked.desk), '-inf', asked.read)
 for _, who in ipairs(asked.leave) do
   local entry, id = waits_as(who[1])
-  if entry == who[2] then
-    cancel(id, 'cancelled', 'a friend has left the queue', entry)
+  if entry == who[2] and not cancel(id, 'cancelled', 'a friend has left the queue', entry) then
+    -- It is in a match that has no room yet. If it gets none, the ticket does not wait again.
+    redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', now - KEEP_MS)
+    redis.call('ZADD', LEFT, now, entry)
+    keep('left')
   end
 end
 for at, entry in ipairs(asked.enter) do
@@ -130,5 +133,5 @@ return answer_raw({
   unknown = unknown, places = places, waiting = redis.call('ZCARD', WAITING),
   lately_ms = tonumber(redis.call('GET', key('lately', asked.region)) or 0),
 }, {
-  letters = redis.call('ZRANGEBYSCORE', key('mail', asked.desk), '-inf', '+inf', 'LIMIT', 0, LETTERS_MAX),
+  letters = redis.call('ZRANGEBYSCORE', key('mail', asked.desk), '-inf', '+inf', 'LIMIT', 0, asked.letters_max),
 })

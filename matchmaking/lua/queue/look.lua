@@ -1,8 +1,9 @@
 -- The queue as it stands, for operators. Changes nothing. After queue.lua.
 -- KEYS  1 the slot
 -- ARGV  2 {limit, regions (list), player_id (or "")}
--- Result  {tickets (list, the oldest first), waiting, gathering, matches, backfills (counts), desks, leaders
---       (list of {region, owner, epoch}), ticket (of the player, or ""), now_ms}
+-- Result  {tickets, backfills (lists, the oldest tickets first), waiting, gathering, matches (counts), desks, leaders
+--       (list of {region, owner, epoch}), own (the player's ticket, if there is one), state (of that: "waiting",
+--       "gathering" or "matched"), now_ms}
 
 local tickets, leaders = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, asked.limit - 1)) do
@@ -14,10 +15,18 @@ for _, region in ipairs(asked.regions) do
     leaders[#leaders + 1] = {region, lease[1], tonumber(lease[2])}
   end
 end
-local _, waits_in = waits_as(asked.player_id)
+local _, id = waits_as(asked.player_id)
+local state = 'matched'
+if id and redis.call('ZSCORE', WAITING, id) then
+  state = 'waiting'
+elseif id and redis.call('ZSCORE', GATHERING, id) then
+  state = 'gathering'
+end
 return answer_raw({
-  now_ms = now, leaders = leaders, waiting = redis.call('ZCARD', WAITING),
+  now_ms = now, leaders = leaders, waiting = redis.call('ZCARD', WAITING), state = state,
   gathering = redis.call('ZCARD', GATHERING), matches = redis.call('HLEN', MATCHES),
-  backfills = redis.call('HLEN', key('backfills')), desks = redis.call('ZCARD', key('desks')),
-  ticket = waits_in or '',
-}, {tickets = tickets})
+  desks = redis.call('ZCARD', key('desks')),
+}, {
+  tickets = tickets, backfills = redis.call('HVALS', key('backfills')),
+  own = {id and redis.call('HGET', TICKETS, id) or nil},
+})

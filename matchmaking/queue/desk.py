@@ -128,6 +128,7 @@ class Desk:
         self._filled: dict[str, None] = {}
         self._asking: deque[str] = deque()
         self._read = 0
+        self._is_again = False
         self._asked_s = self._known_s = now_s()
         self._has_news = asyncio.Event()
 
@@ -214,6 +215,7 @@ class Desk:
             "desk": self.desk_id,
             "region": self._region,
             "read": self._read,
+            "is_again": self._is_again,
             "enter": [(e.entry_id, e.player_id, e.party, e.size, e.since_ms) for e in entering],
             "leave": [(player_id, entry_id) for entry_id, player_id in leaving.items()],
             "known": self._known(),
@@ -228,8 +230,10 @@ class Desk:
             )
         except MatchmakingError:
             self._entering.extendleft(reversed(entering))
+            self._is_again = True
             self._known_s = 0.0  # who knows what it has lost
             raise
+        self._is_again = False
         for entry_id in leaving:
             self._leaving.pop(entry_id, None)
         for said, done in ((self._wanting, wanting), (self._filled, filled)):

@@ -1,6 +1,6 @@
 -- What a desk has to say and to hear, in one go. After queue.lua.
 -- KEYS  1 the slot
--- ARGV  2 {desk, region, read (the number of the last letter that was read),
+-- ARGV  2 {desk, region, read (the number of the last letter that was read), is_again (the last answer was lost),
 --       enter (list of {entry_id, player_id, party ('' for none), size, since_ms (not 0: it waited before, and Redis has
 --         forgotten it)}),
 --       leave (list of {player, entry}), known (list of {player, entry} that should be here),
@@ -100,9 +100,16 @@ for _, who in ipairs(asked.leave) do
     keep('left')
   end
 end
+-- Who entered in a call whose answer was lost, and has a letter since, is over: it must not enter again.
+local answered = {}
+for _, letter in ipairs(asked.is_again and redis.call('ZRANGE', key('mail', asked.desk), 0, -1) or {}) do
+  answered[cmsgpack.unpack(letter)[2]] = true
+end
 for at, entry in ipairs(asked.enter) do
   entry[#entry + 1] = ARGV[2 + at]
-  enter(unpack(entry))
+  if not answered[entry[1]] then
+    enter(unpack(entry))
+  end
 end
 for _, wanted in ipairs(asked.backfills) do
   wanted.desk = asked.desk

@@ -392,6 +392,8 @@ class Client:
                 self.queue_status = status
                 if status.state in (QueueState.CANCELLED, QueueState.TIMED_OUT):
                     self._answers.append(update)
+            case Redirected(redirect) if redirect.is_resume:
+                self._keeper.moved(redirect.url)
             case SeatTaken() | SeatLost() | Redirected():
                 self._answers.append(update)
             case Refused(error):

@@ -26,6 +26,9 @@ HEARTBEAT_S_MIN, HEARTBEAT_S_MAX = 0.1, 60.0
 ATTEMPTS_BEFORE_HOME = 2
 """A shard that does not answer so often may be gone: then every other attempt goes to where the client began."""
 
+REDIRECTS_MAX = 5
+"""A session that is sent on more often without a pause is sent around."""
+
 TokenSource = Callable[[], Awaitable[str]]
 
 
@@ -94,6 +97,7 @@ class Keeper:
         self._has_news = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self._lost_because = "never connected"
+        self._has_moved = False
 
     async def open(self) -> None:
         """Connects for the first time.
@@ -132,6 +136,13 @@ class Keeper:
         if isinstance(self.welcome, Welcome):  # from here on, not only when all that was unanswered is asked again
             with suppress(Disconnected):
                 await self.link.send(data)
+
+    def moved(self, url: str) -> None:
+        """The session goes on at another shard: the server closes now, and the next connection goes there."""
+        if self.url.startswith("wss:") and not url.startswith("wss:"):
+            self._lost_because = f"redirected to {url}: the token is not sent over a plain connection"
+            return
+        self.url, self._has_moved = url, True
 
     def answered(self, answer: Welcome | Error) -> None:
         """The server has answered the Hello, or refused something before it did."""
@@ -222,7 +233,7 @@ class Keeper:
         deadline_s = time.monotonic() + self._reconnect_s
         backoff = Backoff(self._chance.random)
         advised_s = self.goodbye.retry_after_ms / 1000 if self.goodbye is not None else 0.0
-        attempts = 0
+        attempts = redirects = 0
         while True:
             pause_s = backoff.next_s(advised_s)
             if time.monotonic() + pause_s > deadline_s:
@@ -234,6 +245,10 @@ class Keeper:
                 return await self._connect(self._home_url if is_for_home else self.url)
             except Disconnected as error:
                 self._lost_because, advised_s = str(error), error.retry_after_s
+                if self._has_moved and redirects < REDIRECTS_MAX:
+                    attempts, redirects, backoff = 0, redirects + 1, Backoff(self._chance.random)
+                    self._has_moved = False
+                    continue
                 if not error.may_return and self.url == self._home_url:
                     raise
             except RefusedError as error:

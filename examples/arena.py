@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Inputs, Player, Room, Table, angle, boolean, local, real, uint
+from server.rooms import CommandRefused, Inputs, Player, Room, Saved, Table, angle, boolean, local, real, uint
 
 SIZE = 500.0
 SHIP_SPEED_MAX = 60.0
@@ -49,12 +49,19 @@ class Bullets(Table):
     owner = local(np.int64)
 
 
+class ArenaSave(Saved):
+    """Names come from players: as values they may hold anything, as keys in a store they may not."""
+
+    best: list[tuple[str, int]] = []
+
+
 class Arena(Room):
     """Everybody against everybody."""
 
     room_type = "arena"
     seats = 50
     durable = True
+    saves = ArenaSave
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64), "fire": boolean()}
     ships: Ships
     bullets: Bullets
@@ -62,16 +69,17 @@ class Arena(Room):
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.best: dict[str, int] = {}
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """The scores are kept; ships without a pilot are not."""
-        self.best = dict(saved["best"])
+    def restore(self, saved: ArenaSave) -> None:
+        """The scores are kept, and ships whose pilots may come back; bullets are not."""
+        self.best = dict(saved.best)
+        flown = {player.entity.id for player in self.players.values() if player.entity is not None}
         for table in (self.ships, self.bullets):
-            for entity in list(table):
-                table.despawn(entity.id)
+            for entity in table:
+                if entity.id not in flown:
+                    table.despawn(entity.id)
 
-    def save(self) -> dict[str, Any]:
-        # Names come from players: as values they may hold anything, as MongoDB's keys they may not.
-        return {"best": [[name, score] for name, score in self.best.items()]}
+    def save(self) -> ArenaSave:
+        return ArenaSave(list(self.best.items()))
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.data["name"] = str(options.get("name", "pilot"))[:16]

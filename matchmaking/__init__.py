@@ -1,6 +1,6 @@
 """The matchmaker on Redis: directory, placement, reservations, leases, queues, tickets. Imports none of ours."""
 
-from matchmaking.directory import Access, Directory, RoomStatus, ShardInfo, ShardStatus
+from matchmaking.directory import Access, Directory, RoomHome, RoomStatus, ShardInfo, ShardStatus
 from matchmaking.errors import (
     BadRequest,
     BadTicket,
@@ -36,6 +36,7 @@ __all__ = [
     "Placing",
     "Renewal",
     "RoomFull",
+    "RoomHome",
     "RoomLocked",
     "RoomNotFound",
     "RoomRecord",

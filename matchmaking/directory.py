@@ -69,6 +69,19 @@ class RoomStatus(msgspec.Struct, frozen=True):
     build: str
 
 
+class RoomHome(msgspec.Struct, frozen=True):
+    """Who has a room.
+
+    Args:
+        url: empty when the shard is gone.
+        left_ms: of its lease.
+    """
+
+    shard_id: str
+    url: str
+    left_ms: int
+
+
 class _Heartbeat(msgspec.Struct, frozen=True):
     status: str
     now_ms: int
@@ -140,6 +153,11 @@ class Directory:
         }
         found = await self._calls.run("list", request, dict[str, list[dict[str, Any]]])
         return [_room_status(fields) for fields in found["rooms"]]
+
+    async def home_of(self, room_id: str) -> RoomHome | None:
+        """Who has a room; None when no lease on it is alive."""
+        found = await self._calls.run("list", {"what": "home", "room_id": room_id}, dict[str, list[dict[str, Any]]])
+        return msgspec.convert(found["homes"][0], RoomHome) if found["homes"] else None
 
     async def _ask(self, script: str, request: dict[str, Any]) -> str:
         found = await self._calls.run(script, request, dict[str, str])

@@ -56,7 +56,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
         party: the first of a party holds seats for all of it, the others find them.
         seat_here: a seat in a room of the asking shard is taken at once, not held.
         make: exactly this id; made when there is no such room, and open to nobody else. Safe to repeat.
-        may_enter: also a room that is locked or private.
+        may_enter: also a room that is locked or private: for those who have a seat in it.
     """
 
     room_type: str

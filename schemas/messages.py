@@ -268,12 +268,14 @@ class Pong(Message, frozen=True):
 
 
 class Redirect(Message, frozen=True):
-    """The room lives on another shard: connect to `url` and Join with `ticket`; without a `url` it is here."""
+    """The room lives on another shard: connect to `url` and Join with `ticket`; without a `url` it is here. With
+    `is_resume` the session is there, too: Hello with its resume token, and no Join."""
 
     url: str = ""
     ticket: str = ""
     room_type: str = ""
     room_name: str = ""
+    is_resume: bool = False
 
 
 class MatchStatus(Message, frozen=True):

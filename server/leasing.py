@@ -30,6 +30,7 @@ from matchmaking import (
 from server.rooms.host import RoomHost
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
+from server.saving import is_durable
 
 log = structlog.get_logger(__name__)
 
@@ -132,10 +133,13 @@ class Leaseholder:
             self._told[simulation.room.room_id] = (facts, self._now_s())
 
     def _lose(self, room_id: str) -> None:
-        if self._host.get(room_id) is not None:
+        simulation = self._host.get(room_id)
+        if simulation is not None:
             self.leases_lost += 1
             log.warning("lease_lost", room_id=room_id)
-            self._host.close(room_id, "another shard owns the room now")
+            # A durable room was made again from its last save, and those who are in it with it.
+            reason = "another shard owns the room now"
+            self._host.close(room_id, reason, has_moved=is_durable(simulation))
 
     # -- rooms that end, seats that change hands ------------------------------------------------------------
 

@@ -51,9 +51,10 @@ from server.errors import (
 )
 from server.leasing import Leaseholder
 from server.rooms.host import RoomHost
-from server.rooms.ports import Subscriber
+from server.rooms.ports import NoReviver, Reviver, Subscriber
 from server.rooms.seat import Seat
-from server.rooms.simulation import RoomState, Simulation
+from server.rooms.simulation import Simulation
+from server.rooms.state import RoomState
 from server.saving import Saver
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,10 @@ class RoomPlacer:
         saver: durable rooms are loaded from and written to it.
         keys: for tickets.
         now_s: the fleet's clock, UTC, seconds since 1970.
+
+    Attributes:
+        is_draining: nobody new is taken in.
+        reviver: gives those who were in a saved room their sessions again.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class RoomPlacer:
         now_s: Callable[[], float],
     ) -> None:
         self.is_draining = False
+        self.reviver: Reviver = NoReviver()
         self.admissions = Admissions()
         self._shard_id = shard_id
         self._region = region
@@ -101,7 +107,8 @@ class RoomPlacer:
         self._keys = keys
         self._now_s = now_s
         self._making: dict[str, asyncio.Lock] = {}
-        self._ended: dict[str, float] = {}  # rooms that have ended here -> when no ticket for them is good any more
+        # Rooms that have ended here: under which epoch, and when no ticket for that is good any more.
+        self._ended: dict[str, tuple[int, float]] = {}
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `server.rooms.ports.Placer.place`."""
@@ -115,6 +122,34 @@ class RoomPlacer:
         except MatchmakingError as error:
             raise told(error) from error
 
+    async def reopen(self, player_id: str, room_type: str, name: str, labels: Mapping[str, str]) -> Redirect | None:
+        """Makes a durable room whose shard is gone again, for one of those who were in it: here, unless it is, or is
+        to be, elsewhere; then says where.
+
+        Raises:
+            TickwireError: as `place`.
+        """
+        if self.is_draining:
+            raise Unavailable("this shard is draining", retry_after_ms=500)
+        wanted = PlaceRequest(
+            room_type=room_type,
+            players=(player_id,),
+            shard_id=self._shard_id,
+            region=self._region,
+            seats=self._host.type_of(room_type).seats,
+            labels=labels,
+            name=name,
+            may_enter=True,
+        )
+        try:
+            placement = await self._matchmaker.places.place(wanted)
+            if placement.shard_id != self._shard_id:
+                return Redirect(placement.url, is_resume=True)
+            await self._make_sure(self._ticket(placement, player_id, is_guest=False), {})
+        except MatchmakingError as error:
+            raise told(error) from error
+        return None
+
     def redirect(self, ticket: Ticket, url: str) -> Redirect:
         """What sends a player to a seat that is held for it."""
         is_here = ticket.shard_id == self._shard_id
@@ -127,17 +162,19 @@ class RoomPlacer:
     def room_closed(self, simulation: Simulation) -> None:
         """A room has ended here: tickets for it are not good any more, and do not make it again."""
         now = self._now_s()
-        self._ended = {room_id: until for room_id, until in self._ended.items() if until > now}
-        self._ended[simulation.room.room_id] = now + self._matchmaker.ttls.reservation_ms / 1000
+        self._ended = {room_id: (epoch, until) for room_id, (epoch, until) in self._ended.items() if until > now}
+        until = now + self._matchmaker.ttls.reservation_ms / 1000
+        self._ended[simulation.room.room_id] = (simulation.epoch, until)
 
     # -- by wish --------------------------------------------------------------------------------------------
 
     async def _seat_by_wish(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
         placement = await self._matchmaker.places.place(self._wanted(subscriber, join))
+        ticket = self._ticket(placement, subscriber.player_id, is_guest=subscriber.is_guest)
         if placement.shard_id != self._shard_id:
-            return self.redirect(self._ticket(placement, subscriber), placement.url)
+            return self.redirect(ticket, placement.url)
         try:
-            simulation = await self._make_sure(self._ticket(placement, subscriber), options)
+            simulation = await self._make_sure(ticket, options)
             return self._seat(simulation, subscriber, subscriber.player_id, options)
         except (TickwireError, MatchmakingError):
             self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
@@ -161,14 +198,14 @@ class RoomPlacer:
             seat_here=True,
         )
 
-    def _ticket(self, placement: Placement, subscriber: Subscriber) -> Ticket:
+    def _ticket(self, placement: Placement, player_id: str, *, is_guest: bool) -> Ticket:
         return Ticket(
             room_id=placement.room_id,
-            player_id=subscriber.player_id,
+            player_id=player_id,
             shard_id=placement.shard_id,
             epoch=placement.epoch,
             expires_at_s=self.ticket_expires_s(),
-            is_guest=subscriber.is_guest,
+            is_guest=is_guest,
             room_type=placement.room_type,
             name=placement.name,
             code=placement.code,
@@ -183,7 +220,8 @@ class RoomPlacer:
             raise BadTicket("it is for another player")
         if not ticket.is_guest and ticket.player_id != subscriber.player_id:
             raise BadTicket("it is for another player")
-        if ticket.shard_id != self._shard_id or ticket.room_id in self._ended:
+        ended_epoch, _ = self._ended.get(ticket.room_id, (0, 0.0))
+        if ticket.shard_id != self._shard_id or ticket.epoch <= ended_epoch:
             raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
         self.admissions.admit(ticket, self._now_s())
         try:
@@ -245,6 +283,8 @@ class RoomPlacer:
             code=ticket.code,
             labels=ticket.labels,
             mode=ticket.mode,
+            reviver=self.reviver,
+            on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
         )
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomState | None, int]:

@@ -1,13 +1,15 @@
 """Durable rooms to the store and back: the one place that knows both rooms and storage.
 
-A room's state is taken between two ticks, at most once a second and only when something changed, and handed to
-the write-behind; the tick never waits. A room is saved under its epoch: a write that comes too late from a shard
-that lost the room is refused by MongoDB, and the room is closed here.
+A room's state is taken between two ticks, every SAVE_INTERVAL_S and only when something has changed; rooms one after
+the other over that time, so that no tick waits for many of them. What is taken is packed on another thread. A room is
+saved under its epoch: a write that comes too late from a shard that lost the room is refused by MongoDB, and the room
+is closed here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,10 +22,15 @@ from schemas.fields import Field
 from schemas.messages import FieldKind
 from server.replication.table import TableState
 from server.rooms.host import RoomHost
-from server.rooms.simulation import RoomCodeRaised, RoomState, Simulation
+from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.state import Beside, KeptSeat, RoomState
 from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind, world_key
 
 log = structlog.get_logger(__name__)
+
+SAVE_INTERVAL_S = 0.5
+"""Half of what a crash may cost; the other half is for packing and writing."""
+PAUSE_S_MIN = 0.002
 
 
 class Saver:
@@ -37,21 +44,33 @@ class Saver:
     def __init__(self, worlds: Worlds, write_behind: WriteBehind) -> None:
         self._worlds = worlds
         self._write_behind = write_behind
-        self._saved: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
         """The saved state of a room, or None; older owners are refused from now on.
 
         Raises:
             StaleEpoch: a newer owner has claimed it already.
+            NotSavable: what is stored cannot be read by this build.
             Unavailable: MongoDB does not answer.
         """
         await self._write_behind.wait_written(world_key(room_type, name))  # ours from an earlier run, if any
         saved = await self._worlds.claim(room_type, name, epoch)
-        return None if saved is None else _from_saved(saved)
+        return None if saved is None else state_of(saved)
+
+    async def run(self, host: RoomHost) -> None:
+        """Hands every durable room that has changed to the write-behind, again and again. Runs until cancelled."""
+        while True:
+            rooms = [simulation for simulation in host if is_durable(simulation)]
+            pause_s = SAVE_INTERVAL_S / max(1, len(rooms))
+            for first in range(0, max(1, len(rooms)), batch := max(1, int(PAUSE_S_MIN / pause_s))):
+                for simulation in rooms[first : first + batch]:
+                    if simulation.is_open:
+                        self.save(simulation)
+                await asyncio.sleep(pause_s * batch)
 
     def save_changed(self, host: RoomHost) -> None:
-        """Hands every durable room that has changed to the write-behind."""
+        """Hands every durable room that has changed to the write-behind, now."""
         for simulation in host:
             self.save(simulation)
 
@@ -62,60 +81,77 @@ class Saver:
             is_last: the room has ended: what a command has changed since its last tick is saved too.
         """
         room = simulation.room
-        if not (room.durable and room.name):
+        if not is_durable(simulation):
             return
         try:
-            state = simulation.state()
+            beside = simulation.beside()
+            if self._saved.get(room.room_id) == beside and not is_last:
+                return
+            state = simulation.state(beside)
         except RoomCodeRaised:
             return  # logged and counted; the state saved before stays
-        mark = (simulation.changed_tick, state.state)
-        if self._saved.get(room.room_id) == mark and not is_last:
-            return
-        self._saved[room.room_id] = mark
-        self._write_behind.put(_to_saved(room.room_type, room.name, state), simulation.epoch)
+        self._saved[room.room_id] = beside
+        snapshot = partial(world_of, room.room_type, room.name, room.room_id, state)
+        self._write_behind.put(world_key(room.room_type, room.name), snapshot, simulation.epoch)
 
     async def wait_saved(self, simulation: Simulation) -> None:
-        """Returns once nothing of this room waits to be written."""
-        await self._write_behind.wait_written(world_key(simulation.room.room_type, simulation.room.name))
+        """Returns once nothing of this room, which has ended, waits to be written."""
+        if is_durable(simulation):
+            key = world_key(simulation.room.room_type, simulation.room.name)
+            await self._write_behind.wait_written(key)
+            self._write_behind.forget(key)
 
     def forget(self, room_id: str) -> None:
         """The room has ended."""
         self._saved.pop(room_id, None)
 
 
-def close_fenced(host: RoomHost) -> Callable[[str, str], None]:
-    """What to do when a write was refused: the room belongs to another shard, so it ends here."""
-
-    def on_fenced(room_type: str, name: str) -> None:
-        for simulation in host:
-            if (simulation.room.room_type, simulation.room.name) == (room_type, name):
-                log.warning("room_fenced", room_id=simulation.room.room_id, epoch=simulation.epoch)
-                host.close(simulation.room.room_id, "another shard owns the room now")
-
-    return on_fenced
+def is_durable(simulation: Simulation) -> bool:
+    """Whether a room is saved."""
+    return simulation.room.durable and bool(simulation.room.name)
 
 
-def _to_saved(room_type: str, name: str, state: RoomState) -> SavedWorld:
+def close_fenced(host: RoomHost, key: str) -> None:
+    """A write was refused: the room belongs to another shard, so it ends here, and goes on there."""
+    for simulation in host:
+        if is_durable(simulation) and world_key(simulation.room.room_type, simulation.room.name) == key:
+            log.warning("room_fenced", room_id=simulation.room.room_id, epoch=simulation.epoch)
+            host.close(simulation.room.room_id, "another shard owns the room now", has_moved=True)
+
+
+# -- to a document ------------------------------------------------------------------------------------------------
+
+
+def world_of(room_type: str, name: str, room_id: str, state: RoomState) -> SavedWorld:
+    """A room's state as it is stored. Called on the packer's thread."""
     return SavedWorld(
         name=name,
         room_type=room_type,
+        room_id=room_id,
         tick=state.tick,
         tables={table: _to_table(saved) for table, saved in state.tables.items()},
         state=state.state,
+        state_version=state.state_version,
         next_entity_id=state.next_entity_id,
         next_channel=state.next_channel,
+        labels=state.labels,
+        sessions={seat.session.session_id: _to_session(seat) for seat in state.seats},
     )
 
 
 def _to_table(table: TableState) -> SavedTable:
+    numeric, textual = _numeric(table.fields), _textual(table.fields)
     return SavedTable(
         fields=[_to_document(field) for field in table.fields],
         ids=table.ids.astype("<u4").tobytes(),
         columns={
-            f.name: row.astype("<i8").tobytes() for f, row in zip(_numeric(table.fields), table.values, strict=True)
+            f.name: row.astype(_little(_type_of(f))).tobytes() for f, row in zip(numeric, table.values, strict=True)
         },
         count=int(table.ids.size),
-        texts={f.name: row.tolist() for f, row in zip(_textual(table.fields), _texts_of(table), strict=True)},
+        texts={
+            f.name: [value.decode() if f.kind is FieldKind.TEXT else value for value in row.tolist()]
+            for f, row in zip(textual, _texts_of(table), strict=True)
+        },
         channels=b"" if table.channels is None else table.channels.astype("<u2").tobytes(),
     )
 
@@ -128,23 +164,60 @@ def _to_document(field: Field) -> dict[str, Any]:
         document["labels"] = list(field.labels)
     if field.is_text:
         document["bytes_max"] = field.bytes_max
+    else:
+        document["as"] = _type_of(field)
     return document
 
 
-def _from_saved(saved: SavedWorld) -> RoomState:
-    tables = {name: _from_table(table) for name, table in saved.tables.items()}
-    state = RoomState(saved.tick, saved.next_entity_id, tables, saved.state)
+def _type_of(field: Field) -> str:
+    """The smallest numpy type that holds a field's quantised values."""
+    bits = next(width for width in (8, 16, 32, 64) if field.bits <= width)
+    return f"int{bits}" if field.kind is FieldKind.INT else f"uint{bits}"
+
+
+def _little(name: str) -> np.dtype[Any]:
+    return np.dtype(name).newbyteorder("<")
+
+
+def _to_session(seat: KeptSeat) -> dict[str, Any]:
+    """One flat document: what names the player first, so that it is read first."""
+    session: dict[str, Any] = msgspec.to_builtins(seat.session, builtin_types=(bytes,))
+    seated: dict[str, Any] = msgspec.to_builtins(seat, builtin_types=(bytes,))
+    del session["session_id"], seated["session"]
+    return {"player_id": session.pop("player_id"), **seated, **session}
+
+
+# -- and back -----------------------------------------------------------------------------------------------------
+
+
+def state_of(saved: SavedWorld) -> RoomState:
+    """A room's state from what is stored."""
+    state = RoomState(
+        tick=saved.tick,
+        next_entity_id=saved.next_entity_id,
+        tables={name: _from_table(table) for name, table in saved.tables.items()},
+        state=saved.state,
+        state_version=saved.state_version,
+        labels=saved.labels,
+        seats=tuple(_from_session(session_id, session) for session_id, session in saved.sessions.items()),
+    )
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
+
+
+def _from_session(session_id: str, flat: dict[str, Any]) -> KeptSeat:
+    nested = flat | {"session": flat | {"session_id": session_id}}
+    return msgspec.convert(nested, KeptSeat)
 
 
 def _from_table(table: SavedTable) -> TableState:
     fields = tuple(_from_document(document) for document in table.fields)
     numeric, textual = _numeric(fields), _textual(fields)
-    columns = [np.frombuffer(table.columns[field.name], "<i8") for field in numeric]
-    values = np.array(columns, np.int64).reshape(len(numeric), table.count)
+    types = {document["name"]: document.get("as", "int64") for document in table.fields}
+    columns = [np.frombuffer(table.columns[field.name], _little(types[field.name])) for field in numeric]
+    values = np.array([column.astype(np.int64) for column in columns], np.int64).reshape(len(numeric), table.count)
     texts = np.empty((len(textual), table.count), np.object_)
     for row, field in enumerate(textual):
-        texts[row] = table.texts[field.name]
+        texts[row] = [text.encode() if isinstance(text, str) else text for text in table.texts[field.name]]
     channels = np.frombuffer(table.channels, "<u2").astype(np.uint16) if table.channels else None
     ids = np.frombuffer(table.ids, "<u4").astype(np.uint32)
     return TableState(numeric + textual, ids, values, texts if textual else None, channels)

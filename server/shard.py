@@ -1,7 +1,7 @@
 """A shard: the composition root, the only place that knows all parts.
 
     start   the ports are opened, not ready; then the stores are waited for, with back-off; then ready
-    upkeep  once a second: the directory kept (server/leasing.py), durable rooms handed to the store
+    upkeep  once a second: the directory kept (server/leasing.py); beside it durable rooms are saved
     stop    not ready; nobody is sent here, joins are refused; rooms closed and saved; players told Goodbye; the
             directory left; stores flushed
 
@@ -15,10 +15,12 @@ import asyncio
 import gc
 import importlib
 import secrets
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import structlog
@@ -38,6 +40,7 @@ from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
 from server.placing import RoomPlacer
 from server.queueing import Queueing
+from server.recovering import Recovery
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.simulation import Simulation
@@ -50,6 +53,9 @@ UPKEEP_INTERVAL_S = 1.0
 RETRY_S_MAX = 5.0
 GC_THRESHOLD = (20_000, 50, 100)
 """The collector looks this seldom: what a tick makes has no cycles, and looking at all of it costs milliseconds."""
+
+SWITCH_S = 0.0005
+"""So long may a thread that packs or writes worlds keep the loop waiting; Python's default is ten times that."""
 
 
 class Shard:
@@ -70,7 +76,9 @@ class Shard:
             room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
         self._store = Store(settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s)
-        self._write_behind = WriteBehind(self._store.worlds, on_fenced=close_fenced(self.host), now_s=time.monotonic)
+        self._write_behind = WriteBehind(
+            self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
+        )
         self._saver = Saver(self._store.worlds, self._write_behind)
         self._leaseholder = Leaseholder(
             ShardInfo(
@@ -114,6 +122,14 @@ class Shard:
         )
         self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
         self.listener.queue = self._queueing
+        self.listener.homes = Recovery(
+            shard_id=self.shard_id,
+            host=self.host,
+            matchmaker=self._matchmaker,
+            worlds=self._store.worlds,
+            placer=self.placer,
+        )
+        self.placer.reviver = self.listener
         self.operations = OperationsServer(
             self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
         )
@@ -150,6 +166,7 @@ class Shard:
         self.health.clear("starting")
         for name, work in (
             ("upkeep", self._upkeep()),
+            ("saver", self._saver.run(self.host)),
             ("write-behind", self._write_behind.run()),
             ("directory calls", self._leaseholder.make_calls()),
             ("watch mongo", self._watch_mongo()),
@@ -162,6 +179,7 @@ class Shard:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+        sys.setswitchinterval(SWITCH_S)
         log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
 
     async def stop(self, reason: str = "the server is stopping") -> None:
@@ -183,6 +201,7 @@ class Shard:
             await self._leaseholder.leave()
         await self.operations.stop()
         await self._matchmaker.aclose()
+        self._write_behind.close()
         self._store.close()
         log.info("shard_stopped", shard_id=self.shard_id, reason=reason, is_flushed=is_flushed)
 
@@ -195,7 +214,6 @@ class Shard:
             try:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
-                self._saver.save_changed(self.host)
                 self._queueing.look_after_rooms()
                 await self._leaseholder.beat(self._tick_share)
                 self.health.clear("redis")
@@ -210,7 +228,7 @@ class Shard:
         pause_s = UPKEEP_INTERVAL_S
         while True:
             try:
-                await self._store.ping()
+                await self._store.check()
                 self.health.clear("mongo")
                 pause_s = UPKEEP_INTERVAL_S
             except Unavailable as error:
@@ -270,6 +288,10 @@ class Shard:
             "handshakes": edge.handshakes,
             "storage_saves": self._write_behind.saves,
             "storage_failures": self._write_behind.failures,
+            "storage_bytes": self._write_behind.bytes_written,
+            "mongo_calls": self._store.calls.count,
+            "mongo_seconds": self._store.calls.seconds,
+            "sessions_revived": edge.sessions_revived,
         }
         for name, total in totals.items():
             metrics.count_to(name, total)

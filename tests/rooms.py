@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Player, Room, Table, boolean, local, real, uint
+from server.rooms import CommandRefused, Player, Room, Saved, Table, boolean, local, real, uint
 
 
 class Walkers(Table):
@@ -25,12 +25,17 @@ class Flowers(Table):
     colour = uint(bits=8)
 
 
+class GardenSave(Saved):
+    planted: int = 0
+
+
 class Garden(Room):
     """Players walk and plant; a garden with a name is durable."""
 
     room_type = "garden"
     seats = 4
     durable = True
+    saves = GardenSave
     linger_s = 1.0
     checksum_ticks = 5
     inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
@@ -42,13 +47,15 @@ class Garden(Room):
         if options.get("is_bad"):
             raise RuntimeError("told to fail in on_create")
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        self.planted = saved["planted"]
-        for walker in list(self.walkers):
-            self.walkers.despawn(walker.id)
+    def restore(self, saved: GardenSave) -> None:
+        self.planted = saved.planted
+        theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
+        for walker in self.walkers:
+            if walker.id not in theirs:
+                self.walkers.despawn(walker.id)
 
-    def save(self) -> dict[str, Any]:
-        return {"planted": self.planted}
+    def save(self) -> GardenSave:
+        return GardenSave(self.planted)
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         if options.get("is_bad_join"):

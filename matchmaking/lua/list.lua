@@ -2,10 +2,12 @@
 -- KEYS  1 the slot
 -- ARGV  2 {what = "shards"}
 --       or {what = "orphans"}: rooms whose shard is gone
+--       or {what = "home", room_id}: who has a room
 --       or {what = "rooms", region, room_type, labels (list of KEY=VALUE), limit}: open rooms, the fullest first
--- Result  {shards = list of maps, orphans = list of {shard_id, record}, rooms = list of maps}
+-- Result  {shards = list of maps, orphans = list of {shard_id, record}, rooms = list of maps,
+--       homes = list of none or one of {shard_id, url ('' when the shard is gone), left_ms (of its lease)}}
 
-local found = {shards = {}, orphans = {}, rooms = {}}
+local found = {shards = {}, orphans = {}, rooms = {}, homes = {}}
 
 local function fields_of(record)
   local fields, flat = {}, redis.call('HGETALL', record)
@@ -33,6 +35,16 @@ local function orphans(shard)
   if redis.call('EXISTS', owned) == 0 then
     redis.call('ZREM', prefix .. ':shards', shard)
   end
+end
+
+if asked.what == 'home' then
+  local room = room_of(asked.room_id)
+  if room then
+    local shard = shard_of(room.shard)
+    local left_ms = redis.call('PTTL', key('room', asked.room_id))
+    found.homes[1] = {shard_id = room.shard, url = shard and shard.url or '', left_ms = left_ms}
+  end
+  return answer(found)
 end
 
 if asked.what == 'rooms' then

@@ -267,8 +267,9 @@ if asked.name then
   local known = redis.call('HMGET', key('name', asked.room_type, asked.name), 'id', 'epoch')
   local room = known[1] and room_of(known[1])
   if room then
-    return enter(room, room.access == 'open')
+    return enter(room, asked.may_enter or room.access == 'open')
   end
+  asked.new_id = known[1] or asked.new_id  -- its shard is gone: it is the same room that is made again
   if not known[2] and redis.call('EXISTS', prefix .. ':healing') == 1 then
     return answer({status = 'healing', wait_ms = redis.call('PTTL', prefix .. ':healing')})
   end

@@ -779,7 +779,8 @@ def PongAddTick(builder, tick): builder.PrependUint32Slot(2, tick, 0)
 def PongEnd(builder): return builder.EndObject()
 
 
-# The room lives on another shard: connect there and Join with the ticket.
+# The room lives on another shard: connect there and Join with the ticket. With is_resume the session is there, too:
+# connect and say Hello with the resume token.
 class Redirect(object):
     __slots__ = ['_tab']
 
@@ -826,11 +827,19 @@ class Redirect(object):
             return self._tab.String(o + self._tab.Pos)
         return None
 
-def RedirectStart(builder): builder.StartObject(4)
+    # Redirect
+    def IsResume(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+def RedirectStart(builder): builder.StartObject(5)
 def RedirectAddUrl(builder, url): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(url), 0)
 def RedirectAddTicket(builder, ticket): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(ticket), 0)
 def RedirectAddRoomType(builder, roomType): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(roomType), 0)
 def RedirectAddRoomName(builder, roomName): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(roomName), 0)
+def RedirectAddIsResume(builder, isResume): builder.PrependBoolSlot(4, isResume, 0)
 def RedirectEnd(builder): return builder.EndObject()
 
 

@@ -28,12 +28,14 @@ class EdgeCounters:
         "rejected",
         "resumes",
         "sessions_opened",
+        "sessions_revived",
     )
 
     def __init__(self) -> None:
         self.bytes_received = 0
         self.messages_received = 0
         self.sessions_opened = 0
+        self.sessions_revived = 0
         self.handshakes = 0
         self.rejected: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()

@@ -1,6 +1,7 @@
 """From a WebSocket to a session: the first message is Hello, and who says it is found out.
 
     waiting --Hello--> checking --known--> the session is the receiver
+       |                  |--its room is elsewhere--> told where, closed
        └--too late, not Hello--> closed  └--refused--> closed
 
 Two Hellos of one session may be checked at the same time, and the later one be done first. So each takes the
@@ -19,13 +20,14 @@ from schemas import SCHEMA_VERSION_MIN
 from schemas.codec import decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
-from schemas.messages import Error, ErrorCode, Hello
+from schemas.messages import Error, ErrorCode, Hello, Redirect
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.joining import error_message
 from server.edge.session import Session
 from server.edge.sessions import Sessions
 from server.edge.surroundings import Surroundings
+from server.edge.tokens import digest_of, session_id_of
 from server.errors import Internal, TickwireError, Unavailable
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Greeting:
         "_checking",
         "_connection",
         "_early",
+        "_patience_s",
         "_sessions",
         "_token",
     )
@@ -79,6 +82,7 @@ class Greeting:
         self._around = around
         self._checking: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
+        self._patience_s = around.settings.handshake_timeout_s
 
     # -- Receiver -------------------------------------------------------------------------------------------
 
@@ -97,7 +101,7 @@ class Greeting:
 
     def swept(self, now_s: float) -> None:
         """A second has passed."""
-        if now_s - self._connection.accepted_s > self._around.settings.handshake_timeout_s:
+        if now_s - self._connection.accepted_s > self._patience_s:
             error = Error(ErrorCode.HANDSHAKE_TIMEOUT, "no valid Hello in time", retryable=True)
             self._close(error, Closing.POLICY, "handshake_timeout")
 
@@ -129,18 +133,38 @@ class Greeting:
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
         """The task of one Hello; cancelled when its connection ends."""
+        settings = self._around.settings
         try:
-            async with asyncio.timeout(self._around.settings.handshake_timeout_s):
+            async with asyncio.timeout(settings.handshake_timeout_s):
                 identity = await self._authenticator.identify(hello.token or self._token)
             self._token = ""
+            if session is None and hello.resume_token and hello.room_id:
+                self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s
+                async with asyncio.timeout(settings.join_timeout_s):
+                    redirect = await self._find_home(hello)
+                if redirect is not None:
+                    self._send_away(redirect)
+                    return
+                session = self._sessions.find(hello.resume_token)
+                generation = session.reserve_generation(hello.attempt) if session is not None else 0
             self._attach(hello, identity, session, generation)
         except TimeoutError:
-            self._refuse_with(Unavailable("finding out who you are took too long", retry_after_ms=1000))
+            self._refuse_with(Unavailable("finding out who you are, and where, took too long", retry_after_ms=1000))
         except TickwireError as error:
             self._refuse_with(error)
         except Exception:
             log.exception("greeting_raised")
             self._refuse_with(Internal("the server failed to open a session"))
+
+    async def _find_home(self, hello: Hello) -> Redirect | None:
+        token = hello.resume_token
+        return await self._around.homes.find(hello.room_id, session_id_of(token), digest_of(token))
+
+    def _send_away(self, redirect: Redirect) -> None:
+        self._around.counters.resumes["redirected"] += 1
+        if self._connection.is_open:
+            self._connection.write(binary_frame(encode_server(redirect)))
+            self._connection.close(Closing.GOING_AWAY, "the session is at another shard")
 
     def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         resumes = self._around.counters.resumes

@@ -29,7 +29,8 @@ from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import NoQueue, Placer, Queue
+from server.rooms.ports import Homes, NoHomes, NoQueue, Placer, Queue, Subscriber
+from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +51,14 @@ class Listener:
         registry: the sessions.
         certificates: what TLS is spoken with; None before the start, and without TLS.
         queue: where sessions wait for a match.
+        homes: finds sessions that are not known here.
     """
 
     def __init__(self, placer: Placer, settings: EdgeSettings, authenticator: Authenticator) -> None:
         self.counters = EdgeCounters()
         self.placer = placer
         self.queue: Queue = NoQueue()
+        self.homes: Homes = NoHomes()
         self.settings = settings
         self.registry = Sessions(
             window_s=settings.resume_window_s,
@@ -127,6 +130,10 @@ class Listener:
             with suppress(asyncio.CancelledError):
                 await self._sweeping
             self._sweeping = None
+
+    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+        """See `server.rooms.ports.Reviver.revive`."""
+        return self.registry.revive(kept, self)
 
     # -- what sessions share --------------------------------------------------------------------------------
 

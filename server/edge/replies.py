@@ -6,6 +6,8 @@ those cannot be told from one that was answered before: it is refused, and never
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from schemas.messages import ErrorCode, Reply
 
 REPLIES_MAX = 64
@@ -25,6 +27,9 @@ class Replies:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Reply]:
+        return iter(self._by_id.values())
 
     def find(self, id: int) -> Reply | None:
         """What a command is to be answered without running it; None when it is new."""

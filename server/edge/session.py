@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -44,6 +43,7 @@ from schemas.messages import (
     Welcome,
 )
 from server.edge.allowance import Allowance, Verdict
+from server.edge.auth import Identity
 from server.edge.buckets import Bucket
 from server.edge.closing import Closing
 from server.edge.connection import Connection
@@ -56,9 +56,7 @@ from server.edge.unheard import Unheard
 from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
-
-if TYPE_CHECKING:
-    from server.edge.auth import Identity
+from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +138,36 @@ class Session:
         joins = around.settings.joins_per_minute_max
         self._joins = Bucket(joins / 60, joins, around.now_s())
         self._log = log.bind(session_id=self.session_id)
+
+    @classmethod
+    def revived(cls, kept: KeptSession, around: Surroundings) -> Session:
+        """A session that another shard had: away, under the id, the tokens and the numbers that its client knows."""
+        identity = Identity(kept.player_id, kept.is_guest)
+        session = cls(identity, schema_version=kept.schema_version, around=around)
+        session.session_id = kept.session_id
+        session._log = log.bind(session_id=kept.session_id)
+        session.generation = session._reserved = kept.generation
+        session._attempt = kept.attempt
+        session.token_digest, session.last_token_digest = (*kept.token_digests, b"", b"")[:2]
+        session.outbox.restore(kept.last_event, kept.frames)
+        for reply in kept.replies:
+            session._replies.keep(reply)
+        return session
+
+    def keep(self) -> KeptSession:
+        """See `server.rooms.ports.Subscriber.keep`."""
+        return KeptSession(
+            session_id=self.session_id,
+            player_id=self.player_id,
+            is_guest=self.is_guest,
+            schema_version=self.schema_version,
+            token_digests=tuple(digest for digest in (self.token_digest, self.last_token_digest) if digest),
+            generation=self.generation,
+            attempt=self._attempt,
+            last_event=self.outbox.last_number,
+            frames=self.outbox.frames,
+            replies=tuple(self._replies),
+        )
 
     # -- connections ----------------------------------------------------------------------------------------
 
@@ -247,6 +275,17 @@ class Session:
             self.state = State.IDLE
             self._flush_events()
             self.send_message(Left(reason))
+
+    def seat_restored(self, seat: Seat) -> None:
+        """The session was revived with its room."""
+        self._seat, self.state = seat, State.SEATED
+
+    def seat_moved(self, reason: str) -> None:
+        """The room goes on at another shard: whoever comes back to this one is told where."""
+        self._seat = None
+        if self.state is State.SEATED:
+            self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
+            self._expel(Closing.GOING_AWAY, reason, counted_as="moved")
 
     def _flush_events(self) -> None:
         """Outside of a room no tick takes the events along."""

@@ -9,8 +9,10 @@ from typing import Literal
 
 from server.edge.counters import EdgeCounters
 from server.edge.session import Session
+from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, session_id_of
 from server.errors import AlreadyConnected
+from server.rooms.state import KeptSession
 
 
 class Sessions:
@@ -65,6 +67,17 @@ class Sessions:
         self._by_id[session.session_id] = session
         self._by_player[session.player_id].add(session)
         self._counters.sessions_opened += 1
+
+    def revive(self, kept: KeptSession, around: Surroundings) -> Session | None:
+        """A session that another shard had; away from now on. None when its player has one here by now."""
+        has_others = self._same_player != "allow" and bool(self._by_player.get(kept.player_id))
+        if kept.session_id in self._by_id or has_others:
+            return None
+        session = Session.revived(kept, around)
+        self.add(session)
+        self.went_away(session, around.now_s())
+        self._counters.sessions_revived += 1
+        return session
 
     def find(self, token: str) -> Session | None:
         """The session that a resume token is good for; None for any other token."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.edge.counters import EdgeCounters
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import Placer, Queue
+from server.rooms.ports import Homes, Placer, Queue
 
 if TYPE_CHECKING:
     from server.edge.session import Session
@@ -36,6 +36,7 @@ class Surroundings(Protocol):
     settings: EdgeSettings
     placer: Placer
     queue: Queue
+    homes: Homes
     counters: EdgeCounters
 
     @property

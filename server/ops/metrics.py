@@ -52,6 +52,10 @@ _COUNTERS = {
     "redis_round_trips": "Round trips to Redis: one takes many scripts.",
     "redis_seconds": "Time that round trips to Redis have taken, summed.",
     "storage_saves": "Worlds written.",
+    "storage_bytes": "Bytes of worlds written: what had changed of them.",
+    "mongo_calls": "Calls to MongoDB.",
+    "mongo_seconds": "Time that calls to MongoDB have taken, summed.",
+    "sessions_revived": "Sessions of another shard, or an earlier run, that were made again with their room.",
     "storage_failures": "Writes that failed and will be tried again.",
 }
 _LABELLED = {

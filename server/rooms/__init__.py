@@ -5,6 +5,7 @@ from server.replication.grid import Grid
 from server.replication.table import EVERYONE, NOBODY, Row, Table
 from server.rooms.inputs import Inputs
 from server.rooms.room import CommandRefused, Player, Room
+from server.rooms.state import Saved
 
 __all__ = [
     "EVERYONE",
@@ -15,6 +16,7 @@ __all__ = [
     "Player",
     "Room",
     "Row",
+    "Saved",
     "Table",
     "angle",
     "blob",

@@ -20,10 +20,11 @@ import structlog
 
 from server.errors import NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.counters import RoomCounters
-from server.rooms.ports import Subscriber
+from server.rooms.ports import Reviver, Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
-from server.rooms.simulation import RoomCodeRaised, RoomState, Simulation, create
+from server.rooms.simulation import RoomCodeRaised, Simulation, create
+from server.rooms.state import RoomState
 
 log = structlog.get_logger(__name__)
 
@@ -130,12 +131,15 @@ class RoomHost:
         code: str = "",
         labels: Mapping[str, str] | None = None,
         mode: str = "",
+        reviver: Reviver | None = None,
+        on_ended: SeatEnded = lambda seat: None,
     ) -> Simulation:
         """Makes a room and starts its ticks.
 
         Args:
             code: opens it, when it is private.
             labels, mode: what it is made for.
+            reviver, on_ended: as `server.rooms.simulation.create`.
 
         Raises:
             NoSuchRoomType: this build does not host it.
@@ -156,6 +160,8 @@ class RoomHost:
             code=code,
             labels=labels,
             mode=mode,
+            reviver=reviver,
+            on_ended=on_ended,
         )
         self._rooms[room_id] = simulation
         self._beat_for(simulation).add(simulation)
@@ -191,8 +197,8 @@ class RoomHost:
             raise NoSuchRoom("the room has ended")
         return simulation.seat(subscriber, player_id, options, on_ended, team=team, skill=skill)
 
-    def close(self, room_id: str, reason: str) -> None:
-        """Ends a room. Idempotent."""
+    def close(self, room_id: str, reason: str, *, has_moved: bool = False) -> None:
+        """Ends a room; see `Simulation.close`. Idempotent."""
         simulation = self._rooms.pop(room_id, None)
         if simulation is None:
             return
@@ -200,7 +206,7 @@ class RoomHost:
         beat.remove(simulation)
         if not beat.simulations:
             self._beats.remove(beat)
-        simulation.close(reason)
+        simulation.close(reason, has_moved=has_moved)
         log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick)
         self._on_closed(simulation, reason)
 

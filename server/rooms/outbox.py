@@ -10,6 +10,7 @@ comes back for them is told how many it has lost. Pure.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 
 from schemas.codec import encode_server
@@ -22,6 +23,10 @@ UNSENT_MAX = 256
 """More than this on a connection that stands: the client takes too little."""
 
 
+LOST_MAX = 1_000_000
+"""More than a shard sends to one session in the second that is lost with it."""
+
+
 class Outbox:
     """The events of one session.
 
@@ -30,13 +35,26 @@ class Outbox:
         unsent: how many wait for the next write.
     """
 
-    __slots__ = ("_bytes", "_frames", "last_number", "unsent")
+    __slots__ = ("_bytes", "_frames", "_is_restored", "last_number", "unsent")
 
     def __init__(self) -> None:
         self.last_number = 0
         self.unsent = 0
         self._frames: deque[bytes] = deque()
         self._bytes = 0
+        self._is_restored = False
+
+    @property
+    def frames(self) -> tuple[bytes, ...]:
+        """All that is kept, the oldest first."""
+        return tuple(self._frames)
+
+    def restore(self, last_number: int, frames: Iterable[bytes]) -> None:
+        """Makes it what it was a moment before its shard was lost."""
+        self.last_number = last_number
+        self._frames.extend(frames)
+        self._bytes = sum(map(len, self._frames))
+        self._is_restored = True
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -74,6 +92,12 @@ class Outbox:
         Returns:
             How many events it has lost for good.
         """
+        ahead = last_seen - self.last_number
+        if self._is_restored and 0 < ahead <= LOST_MAX:
+            # The shard that was lost had sent more than was kept: those numbers are taken.
+            self._frames.clear()
+            self._bytes, self.last_number = 0, last_seen
+        self._is_restored = False
         self.acknowledge(last_seen)
         self.unsent = len(self._frames)
         return max(0, self._first - last_seen - 1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from schemas.messages import Join, MatchRequest, Message, Redirect
 from server.errors import NoSuchMode
 from server.rooms.outbox import Outbox
+from server.rooms.state import KeptSession
 
 if TYPE_CHECKING:
     from server.rooms.seat import Seat
@@ -70,6 +71,54 @@ class Subscriber(Protocol):
     def seat_lost(self, reason: str) -> None:
         """The room took the seat away (it closed); the session stays and may join again."""
         ...
+
+    def seat_moved(self, reason: str) -> None:
+        """The room goes on at another shard, and the session with it: the client is sent back to the door."""
+        ...
+
+    def seat_restored(self, seat: Seat) -> None:
+        """The session is away and has this seat, in a room that was made again."""
+        ...
+
+    def keep(self) -> KeptSession:
+        """What must be known of the session for it to go on elsewhere."""
+        ...
+
+
+class Homes(Protocol):
+    """Finds sessions that are not known here. The shard implements it over the directory and the stores."""
+
+    async def find(self, room_id: str, session_id: str, token_digest: bytes) -> Redirect | None:
+        """Where a session goes on. None: its room was made again here, and the session with it; or it is lost.
+
+        Raises:
+            TickwireError: not to be found out now; its `retryable` says whether asking again makes sense.
+        """
+        ...
+
+
+class NoHomes:
+    """Where there is one shard alone."""
+
+    async def find(self, room_id: str, session_id: str, token_digest: bytes) -> Redirect | None:
+        """Lost."""
+        return None
+
+
+class Reviver(Protocol):
+    """Makes sessions again that another shard had, or an earlier run of this one."""
+
+    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+        """The session, away until its client comes back; None when its player has another one here by now."""
+        ...
+
+
+class NoReviver:
+    """Where nobody comes back."""
+
+    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+        """Nobody."""
+        return None
 
 
 class Placer(Protocol):

@@ -8,7 +8,7 @@
         def on_join(self, player): player.entity = self.squares.spawn(x=0.0)
         def on_input(self, player, wish): player.entity.x += wish["dx"]
 
-All hooks run on the loop's thread, in the order: on_create, restore (a saved room), then for each tick on_input
+All hooks run on the loop's thread, in the order: on_create or restore (a saved room), then for each tick on_input
 for every input that has arrived (or on_inputs, once for all) and on_tick; on_join, on_command, on_disconnect,
 on_resume and on_leave between ticks; on_dispose last.
 A hook must not block. An exception that leaves a hook is contained: see server/rooms/simulation.py.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -32,6 +32,7 @@ from server.replication.columns import Column
 from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
 from server.rooms.inputs import Inputs
+from server.rooms.state import Saved
 
 Access = Literal["open", "locked", "private"]
 LABELS_MAX = 8
@@ -50,7 +51,7 @@ class Player:
     Attributes:
         id: who it is; a guest has one too, for as long as the session lives.
         is_connected: whether its connection stands; a lost one may come back.
-        data: whatever the game wants to keep with the player.
+        data: whatever the game wants to keep with the player; in a durable room plain values, which are saved too.
         watched: the channels that it is told of, beside those of the room's grid.
         team, skill: in a match, from 1, and as it was matched; 0 where there are no teams.
     """
@@ -64,16 +65,19 @@ class Player:
         open_channel: Callable[[], int] = lambda: NOBODY,
         team: int = 0,
         skill: float = 0.0,
+        watched: Iterable[int] = (EVERYONE,),
+        private: int | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
         self.id = id
         self.team = team
         self.skill = skill
         self.is_connected = True
-        self.data: dict[str, Any] = {}
-        self.watched: frozenset[int] = frozenset((EVERYONE,))
+        self.data: dict[str, Any] = {} if data is None else data
+        self.watched: frozenset[int] = frozenset(watched)
         self._entity: Row | None = None
         self._focus: Row | None = None
-        self._private: int | None = None
+        self._private = private
         self._send = send
         self._interest_changed = interest_changed
         self._open_channel = open_channel
@@ -139,6 +143,7 @@ class Room:
         tick_rate_hz: ticks a second.
         seats: how many players it holds.
         durable: whether a room with a name is saved, and found again by it.
+        saves: what `save` gives and `restore` gets.
         inputs: what an input holds, by name.
         grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
         linger_s: how long it stays when nobody is in it.
@@ -156,6 +161,7 @@ class Room:
     tick_rate_hz: ClassVar[float] = 20.0
     seats: ClassVar[int] = 50
     durable: ClassVar[bool] = False
+    saves: ClassVar[type[Saved]] = Saved
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
     linger_s: ClassVar[float] = 10.0
@@ -233,12 +239,13 @@ class Room:
     def on_dispose(self) -> None:
         """The room ends; durable state is saved after this."""
 
-    def save(self) -> dict[str, Any]:
-        """Durable state beside the tables: anything MongoDB can hold."""
-        return {}
+    def save(self) -> Saved:
+        """Durable state beside the tables and the players' data."""
+        return self.saves()
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """The tables have been filled from a save; `saved` is what `save` gave. Nobody is in the room yet."""
+    def restore(self, saved: Any) -> None:
+        """The tables have been filled from a save; `saved` is what `save` gave. Those who were playing are in
+        `players`, away: each comes back (on_resume) or not (on_leave). Take out what belongs to nobody of them."""
 
     # -- for the game to call -------------------------------------------------------------------------------
 

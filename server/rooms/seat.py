@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
 from server.replication.interest import Holding, Interest, Moment
+from server.replication.table import EVERYONE
 from server.rooms.outbox import UNSENT_MAX
 from server.rooms.pace import Pace
 from server.rooms.ports import Subscriber
 from server.rooms.room import Player
+from server.rooms.state import KeptSeat
 
 if TYPE_CHECKING:
     from server.rooms.simulation import Simulation
@@ -45,6 +47,7 @@ class Seat:
         player_id: who plays.
         on_ended: told once when the seat is given up, for whatever reason.
         team, skill: in a match.
+        kept: it was one before, in the room as it was saved; its player is away.
     """
 
     __slots__ = (
@@ -63,6 +66,7 @@ class Seat:
         "inputs_superseded",
         "interest",
         "is_open",
+        "is_restored",
         "pace",
         "player",
         "player_id",
@@ -79,6 +83,7 @@ class Seat:
         *,
         team: int = 0,
         skill: float = 0.0,
+        kept: KeptSeat | None = None,
     ) -> None:
         self.subscriber = subscriber
         # Read once a player and tick: what the subscriber has at hand, without asking it.
@@ -90,9 +95,13 @@ class Seat:
             self._push_event,
             interest_changed=self._interest_changed,
             open_channel=simulation.room.open_channel,
-            team=team,
-            skill=skill,
+            team=kept.team if kept else team,
+            skill=kept.skill if kept else skill,
+            watched=kept.watched if kept else (EVERYONE,),
+            private=kept.private if kept else None,
+            data=kept.data if kept else None,
         )
+        self.player.is_connected = kept is None
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
         self.interest: Interest = simulation.replication.everyone
         self.holding: Holding | None = None
@@ -101,6 +110,7 @@ class Seat:
         self.inputs_superseded = 0
         self.pace: Pace | None = None
         self.is_open = True
+        self.is_restored = kept is not None
         self._received_seq = 0
         self._recent: tuple[Moment, ...] = ()
         self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
@@ -187,7 +197,9 @@ class Seat:
         """
         self.wire = self.subscriber.wire
         self.has_events = self.subscriber.outbox.unsent > 0
-        is_told = room_id == self.room_id and self._simulation.can_resume(self)
+        # A room that was made again is as it was a moment before the client's world: that begins anew.
+        is_told = room_id == self.room_id and not self.is_restored and self._simulation.can_resume(self)
+        self.is_restored = False
         self.holding = self._held(last_tick) if is_told and last_tick else None
         self._recent = ()
         self._told.clear()

@@ -26,30 +26,21 @@ from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Reply
 from server.errors import RoomClosed, RoomFull, UpgradeRequired
 from server.replication.replication import Replication
-from server.replication.table import NOBODY, TableState
+from server.replication.table import Row
 from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.counters import RoomCounters
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
-from server.rooms.ports import Subscriber
+from server.rooms.ports import NoReviver, Reviver, Subscriber
 from server.rooms.room import CommandRefused, Room
 from server.rooms.seat import Seat, SeatEnded
+from server.rooms.state import Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
 log = structlog.get_logger(__name__)
 
 TEXT_CHARACTERS_MAX = 1000
 """What a game says in a refusal is cut here: a client takes no text of more than 4,096 bytes."""
-
-
-class RoomState(msgspec.Struct, frozen=True):
-    """What is saved of a durable room."""
-
-    tick: int
-    next_entity_id: int
-    tables: dict[str, TableState]
-    state: dict[str, Any]
-    next_channel: int = NOBODY - 1
 
 
 class RoomCodeRaised(Exception):
@@ -140,6 +131,26 @@ class Simulation:
         self.empty_ticks = 0
         subscriber.send_message(self._joined(seat))
         return seat
+
+    def restore_seat(self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded) -> None:
+        """Gives a player of a saved room the seat again; it is away."""
+        seat = Seat(self, subscriber, kept.player_id, on_ended, kept=kept)
+        self.seats.append(seat)
+        self.room.players[kept.player_id] = seat.player
+        seat.player.entity = self._entity_at(kept.entity)
+        if kept.focus is not None:
+            seat.player.focus = self._entity_at(kept.focus)
+        subscriber.seat_restored(seat)
+
+    def _entity_at(self, place: tuple[str, int] | None) -> Row | None:
+        table = getattr(self.room, place[0], None) if place and place[0] in self.room.tables else None
+        return table[place[1]] if place and table is not None and place[1] in table else None
+
+    def _place_of(self, entity: Row | None) -> tuple[str, int] | None:
+        for name in self.room.tables:
+            if entity is not None and entity.row_in(getattr(self.room, name)) is not None:
+                return name, entity.id
+        return None
 
     def _joined(self, seat: Seat) -> Joined:
         room = self.room
@@ -371,29 +382,76 @@ class Simulation:
 
     # -- life -----------------------------------------------------------------------------------------------
 
-    def close(self, reason: str) -> None:
-        """Ends the room: everybody loses the seat and is told, then the game disposes."""
+    def close(self, reason: str, *, has_moved: bool = False) -> None:
+        """Ends the room: everybody loses the seat and is told, then the game disposes.
+
+        Args:
+            has_moved: it goes on at another shard, and with it the sessions of who is in it.
+        """
         if not self.is_open:
             return
         self.is_open = False
         for seat in list(self.seats):
             self.unseat(seat, reason)
-            seat.subscriber.seat_lost(reason)
+            if has_moved:
+                seat.subscriber.seat_moved(reason)
+            else:
+                seat.subscriber.seat_lost(reason)
         with suppress(RoomCodeRaised), self.contained("on_dispose"):
             self.room.on_dispose()
         for table in self.room.all_tables():
             table.compact()
 
-    def state(self) -> RoomState:
-        """What is saved of the room: quantised tables, and the game's own value.
+    def beside(self) -> Beside:
+        """What is saved beside the tables.
 
         Raises:
-            RoomCodeRaised: the game's `save` did.
+            RoomCodeRaised: the game's `save` did, or gave something else than it declares.
         """
+        room = self.room
         with self.contained("save"):
-            tables = {name: getattr(self.room, name).state() for name in self.room.tables}
-            room = self.room
-            return RoomState(room.tick, room.entity_ids.next_id, tables, room.save(), room.next_channel)
+            saved = room.save()
+            if not isinstance(saved, room.saves):
+                raise TypeError(
+                    f"{type(room).__name__}.save gives a {type(saved).__name__}, not {room.saves.__name__}"
+                )
+            seats = tuple(self._kept(seat) for seat in self.seats)
+            return Beside(self.changed_tick, saved.plain(), dict(room.labels), seats)
+
+    def state(self, beside: Beside | None = None) -> RoomState:
+        """What is saved of the room: quantised tables, and what is beside them.
+
+        Args:
+            beside: as of now, if it is at hand.
+
+        Raises:
+            RoomCodeRaised: as `beside`; or a column holds what it must not.
+        """
+        room, beside = self.room, beside or self.beside()
+        with self.contained("save"):
+            return RoomState(
+                tick=room.tick,
+                next_entity_id=room.entity_ids.next_id,
+                tables={name: getattr(room, name).state() for name in room.tables},
+                state=beside.state,
+                state_version=room.saves.version,
+                next_channel=room.next_channel,
+                labels=beside.labels,
+                seats=beside.seats,
+            )
+
+    def _kept(self, seat: Seat) -> KeptSeat:
+        player = seat.player
+        return KeptSeat(
+            session=seat.subscriber.keep(),
+            entity=self._place_of(player.entity),
+            focus=self._place_of(player.focus) if player.focus is not player.entity else None,
+            watched=tuple(sorted(player.watched)),
+            private=player.opened,
+            team=player.team,
+            skill=player.skill,
+            data=plain(player.data) if player.data else {},
+        )
 
     @contextmanager
     def contained(self, hook: str) -> Iterator[None]:
@@ -432,14 +490,21 @@ def create(
     code: str = "",
     labels: Mapping[str, str] | None = None,
     mode: str = "",
+    reviver: Reviver | None = None,
+    on_ended: SeatEnded = lambda seat: None,
 ) -> Simulation:
     """Makes a room, new or from its saved state.
+
+    Args:
+        reviver: gives those who were in a saved room their sessions again; without, nobody comes back.
+        on_ended: told when one of those gives the seat up.
 
     Raises:
         RoomClosed: the game's on_create or restore raised.
     """
     room = room_class(room_id=room_id, name=name, seed=seed)
-    room.code, room.labels, room.mode = code, labels or {}, mode
+    room.code, room.mode = code, mode
+    room.labels = (labels or {}) if saved is None else saved.labels
     room.unlock()
     simulation = Simulation(room, epoch=epoch, counters=counters)
     try:
@@ -447,19 +512,27 @@ def create(
             if saved is None:
                 room.on_create(options)
             else:
-                _restore(room, saved)
+                _restore(simulation, saved, reviver or NoReviver(), on_ended)
             for table in room.all_tables():
                 table.compact()
     except RoomCodeRaised as error:
+        for seat in simulation.seats:
+            seat.subscriber.seat_lost("the room could not be made")
         raise RoomClosed("the room could not be made") from error
     return simulation
 
 
-def _restore(room: Room, saved: RoomState) -> None:
+def _restore(simulation: Simulation, saved: RoomState, reviver: Reviver, on_ended: SeatEnded) -> None:
+    room = simulation.room
+    state = room.saves.read(saved.state_version, saved.state)
     room.tick = saved.tick
     room.entity_ids.next_id = saved.next_entity_id
     room.next_channel = saved.next_channel
-    for attribute, state in saved.tables.items():
+    for attribute, table in saved.tables.items():
         if attribute in room.tables:
-            getattr(room, attribute).restore(state)
-    room.restore(saved.state)
+            getattr(room, attribute).restore(table)
+    for kept in saved.seats:
+        subscriber = reviver.revive(kept.session)
+        if subscriber is not None:
+            simulation.restore_seat(kept, subscriber, on_ended)
+    room.restore(state)

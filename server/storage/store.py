@@ -1,14 +1,19 @@
-"""The connection to MongoDB: one client a shard, every call with a deadline, writes acknowledged by a majority."""
+"""The connection to MongoDB: one client a shard, every call with a deadline, writes acknowledged by a majority.
+
+What is read is read from the primary and of what a majority has, so that nobody acts on what a fail-over takes back,
+and whoever has had a write acknowledged reads it. Why: docs/storage.md.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import datetime
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from server.errors import Unavailable
+from server.errors import ConfigError
+from server.storage.calls import Calls
 from server.storage.worlds import Worlds
 
 CALL_S_MAX = 5.0
@@ -21,36 +26,48 @@ class Store:
         url: a MongoDB connection string.
         database: the database's name.
         call_s_max: the longest that one call may take, seconds.
+
+    Raises:
+        ConfigError: the URL is none of MongoDB's.
     """
 
     def __init__(self, url: str, database: str, *, call_s_max: float = CALL_S_MAX) -> None:
         timeout_ms = int(call_s_max * 1000)
-        self._client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-            url,
-            serverSelectionTimeoutMS=timeout_ms,
-            connectTimeoutMS=timeout_ms,
-            socketTimeoutMS=timeout_ms,
-            # A majority, so that what was acknowledged survives a fail-over; the deadline keeps it from hanging.
-            w="majority",
-            wTimeoutMS=timeout_ms,
-            retryWrites=True,
-            appname="tickwire",
-        )
-        self._call_s_max = call_s_max
-        self.worlds = Worlds(self._client[database], call_s_max=call_s_max)
+        try:
+            self.client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+                url,
+                serverSelectionTimeoutMS=timeout_ms,
+                connectTimeoutMS=timeout_ms,
+                socketTimeoutMS=timeout_ms,
+                w="majority",
+                journal=True,
+                wTimeoutMS=timeout_ms,
+                readConcernLevel="majority",
+                retryWrites=True,
+                tz_aware=True,
+                appname="tickwire",
+            )
+        except (PyMongoError, ValueError) as error:
+            raise ConfigError(f"mongo.url: {error}") from error
+        self.calls = Calls(call_s_max)
+        self.database = self.client[database]
+        self.worlds = Worlds(self.database, self.calls)
 
-    async def ping(self) -> None:
-        """Returns when MongoDB has a primary that answers.
+    async def check(self) -> None:
+        """Returns when MongoDB has a primary that answers, and takes writes as far as is known.
 
         Raises:
             Unavailable: it does not within the deadline.
         """
-        try:
-            async with asyncio.timeout(self._call_s_max):
-                await self._client.admin.command("ping")
-        except (PyMongoError, TimeoutError) as error:
-            raise Unavailable(f"MongoDB does not answer: {type(error).__name__}") from error
+        await self.calls.read(self.client.admin.command("ping"))
+        if (
+            self.calls.writes_fail
+        ):  # what waits is tried again in its own time: this finds out whether that is in vain
+            now = datetime.datetime.now(datetime.UTC)
+            await self.calls.write(
+                self.database["probes"].update_one({"_id": "write"}, {"$set": {"at": now}}, upsert=True)
+            )
 
     def close(self) -> None:
         """Closes all connections."""
-        self._client.close()
+        self.client.close()

@@ -1,95 +1,80 @@
-"""Saved worlds: one document a durable room, with the epoch of its owner as the fence.
+"""Saved worlds: one document a durable room, with the epoch of its owner as the fence. Its layout: documents.py.
 
-A document, as mongosh shows it:
-
-    _id      "arena/lobby"                     room type / name
-    epoch    3                                 whoever writes must own this epoch
-    tick     4711, saved_at                    when it was taken
-    tables   { ships: { count, fields: [{name, kind, bits, low, high, step}], ids: BinData (u32 LE),
-                        columns: { x: BinData (i64 LE) } } }
-    state    what the room's own save() gave
-    next_entity_id
-
-Guarantees: `claim` and `save` are atomic and safe to repeat; a `save` with an older epoch than the document's
-writes nothing and raises StaleEpoch; a store that does not answer in time raises Unavailable.
+Guarantees: `claim` is atomic and safe to repeat, and so is each world of a `write`; a world is written as a whole or
+not at all, also one in parts: its head points at new parts, and parts that nothing points at are dropped. A write
+with an older epoch than the document's writes nothing. A store that does not answer in time raises Unavailable.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+import hmac
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
-from bson.errors import BSONError
+import structlog
 from motor.motor_asyncio import AsyncIOMotorDatabase
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
+from pymongo import DeleteMany, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable
+from server.storage.calls import RETRY_AFTER_MS, Calls
+from server.storage.documents import Document, Save, SavedWorld, parts_named, put_parts, save_of, world_key, world_of
 
-T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
+_DUPLICATE_KEY = 11000
+_TRY_AGAIN = frozenset((112, 11600, 11602, 10107, 13435, 189, 91, 14031))
+"""WriteConflict; interrupted, no primary, shutting down; out of disk space: not what is written is at fault."""
 
-class SavedTable(msgspec.Struct, frozen=True):
-    """One table: `ids` u32 little-endian, each column i64 little-endian, quantised as `fields` say.
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""It becomes part of a query, and a client says it."""
 
-    Args:
-        texts: a list of bytes for each text field, by name.
-        channels: u16 little-endian for each entity; empty: all are in everybody's channel.
-    """
-
-    fields: list[dict[str, Any]]
-    ids: bytes
-    columns: dict[str, bytes]
-    count: int
-    texts: dict[str, list[bytes]] = {}
-    channels: bytes = b""
+Fate = Literal["written", "stale", "unknown"] | NotSavable
+"""What became of a world: `unknown`: the document is not what it was taken for, so all of it must be written."""
 
 
-class SavedWorld(msgspec.Struct, frozen=True):
-    """A durable room between two runs."""
+class KeptPlayer(msgspec.Struct, frozen=True):
+    """Where a session was when its world was saved."""
 
-    name: str
     room_type: str
-    tick: int
-    tables: dict[str, SavedTable]
-    state: dict[str, Any]
-    next_entity_id: int = 1
-    next_channel: int | None = None
-
-    @property
-    def key(self) -> str:
-        """The document's id."""
-        return world_key(self.room_type, self.name)
-
-
-def world_key(room_type: str, name: str) -> str:
-    """The id of a world's document. A room type holds no slash; a name may."""
-    return f"{room_type}/{name}"
+    name: str
+    player_id: str
+    is_guest: bool
+    labels: dict[str, str] = {}
 
 
 class Worlds:
-    """The collection of saved worlds.
+    """The collections `worlds` and `world_parts`, and the fences of durable rooms.
 
     Args:
         database: a Motor database.
-        call_s_max: the longest that one call may take, seconds.
+        calls: the door.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], *, call_s_max: float) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
         self._worlds = database["worlds"]
-        self._call_s_max = call_s_max
+        self._parts = database["world_parts"]
+        self._fences = database["fences"]
+        self._calls = calls
 
     async def load(self, room_type: str, name: str) -> SavedWorld | None:
         """The world as it was last saved, or None. Does not claim it.
 
         Raises:
+            NotSavable: what is stored cannot be read by this build.
             Unavailable: MongoDB does not answer.
         """
-        document = await self._call(self._worlds.find_one({"_id": world_key(room_type, name)}))
-        return _from_document(document)
+        for _ in range(3):  # its owner may drop a part between the two reads: then the head points elsewhere by now
+            document = await self._calls.read(self._worlds.find_one({"_id": world_key(room_type, name)}))
+            try:
+                return await self._read(document)
+            except KeyError:
+                continue
+        raise NotSavable(f"world {world_key(room_type, name)} lacks a part")
 
     async def claim(self, room_type: str, name: str, epoch: int) -> SavedWorld | None:
         """Raises the stored epoch to ours, so that every older owner is refused from now on.
@@ -99,61 +84,149 @@ class Worlds:
 
         Raises:
             StaleEpoch: a newer owner has claimed it, under the epoch that the error names.
+            NotSavable: what is stored cannot be read by this build.
             Unavailable: MongoDB does not answer.
         """
         key = world_key(room_type, name)
+        # The fence of its deals first: once the world can be read here, nothing more is earned in it elsewhere.
+        await self._raise(self._fences, key, {"touched_at": _now()}, epoch)
+        document = await self._raise(self._worlds, key, {"room_type": room_type, "name": name}, epoch)
+        # What older owners had begun and never pointed at.
+        orphans = {"world": key, "epoch": {"$lt": epoch}, "_id": {"$nin": parts_named(document)}}
         try:
-            document = await self._call(
-                self._worlds.find_one_and_update(
+            world = await self._read(document)
+        except KeyError as error:
+            raise NotSavable(f"world {key} lacks the part {error}") from error
+        await self._calls.write(self._parts.delete_many(orphans))
+        return world
+
+    async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
+        try:
+            found: Document = await self._calls.write(
+                collection.find_one_and_update(
                     {"_id": key, "epoch": {"$lte": epoch}},
-                    {"$set": {"epoch": epoch, "room_type": room_type, "name": name}},
+                    [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}],
                     upsert=True,
                     return_document=ReturnDocument.AFTER,
                 )
             )
         except DuplicateKeyError as error:  # the document is there, under an epoch that the filter refuses
-            found = await self._call(self._worlds.find_one({"_id": key}, {"epoch": True}))
-            newest = int((found or {}).get("epoch", 0))
+            newer = await self._calls.read(collection.find_one({"_id": key}, {"epoch": True}))
+            newest = int((newer or {}).get("epoch", 0))
             raise StaleEpoch(f"world {key} has a newer owner than epoch {epoch}", newest=newest) from error
-        return _from_document(document)
+        return found
+
+    async def _read(self, document: Document | None) -> SavedWorld | None:
+        ids = parts_named(document or {})
+        if ids:
+            assert document is not None
+            cursor = self._parts.find({"_id": {"$in": ids}})
+            found = await self._calls.read(cursor.to_list(len(ids)))
+            put_parts(document, {part["_id"]: part["data"] for part in found})
+        try:
+            return world_of(document)
+        except (ValueError, KeyError) as error:
+            raise NotSavable(f"world {(document or {}).get('_id')} cannot be read: {error}") from error
+
+    async def find_player(self, room_id: str, session_id: str, token_digest: bytes) -> KeptPlayer | None:
+        """Where a session was that is not known any more, for who shows its resume token; else None.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        if not _SESSION_ID.fullmatch(session_id):
+            return None
+        wanted = {"room_type": True, "name": True, "labels": True, f"sessions.{session_id}": True}
+        document = await self._calls.read(self._worlds.find_one({"room_id": room_id}, wanted))
+        session = (document or {}).get("sessions", {}).get(session_id)
+        if document is None or not isinstance(session, dict):
+            return None
+        if "in_parts" in session:
+            world = await self.load(document["room_type"], document["name"])
+            session = world.sessions.get(session_id) if world is not None else None
+        digests = session.get("token_digests", ()) if session is not None else ()
+        if session is None or not sum(hmac.compare_digest(token_digest, digest) for digest in digests):
+            return None
+        labels = document.get("labels", {})
+        return KeptPlayer(document["room_type"], document["name"], session["player_id"], session["is_guest"], labels)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:
-        """Writes the world, acknowledged by a majority.
+        """Writes all of one world.
 
         Raises:
             StaleEpoch: a newer owner has claimed it; nothing was written.
-            NotSavable: the state is nothing that MongoDB can hold; nothing was written.
-            Unavailable: MongoDB does not answer; it may or may not have been written, and may be written again.
+            NotSavable: it is nothing that MongoDB can hold; nothing was written.
+            Unavailable: it may or may not have been written, and may be written again.
         """
+        made = await self.write([save_of(world, epoch, time.time_ns(), None, _now())])
+        fate = made[world.key]
+        if isinstance(fate, NotSavable):
+            raise fate
+        if fate == "stale":
+            raise StaleEpoch(f"world {world.key} has a newer owner than epoch {epoch}")
+
+    async def write(self, saves: Sequence[Save]) -> dict[str, Fate]:
+        """Writes many worlds at once, each fenced by its epoch; gives what became of each, by key.
+
+        Raises:
+            Unavailable: MongoDB does not answer; any of them may or may not have been written.
+        """
+        parts = [ReplaceOne({"_id": part["_id"]}, part, upsert=True) for save in saves for part in save.parts]
+        if parts:
+            await self._bulk(self._parts, parts)
+        failed, matched = await self._bulk(self._worlds, [_head_of(save) for save in saves])
+        fates: dict[str, Fate] = {save.key: failed.get(at, "written") for at, save in enumerate(saves)}
+        if matched < len(saves):
+            await self._check([save for save in saves if not isinstance(fates[save.key], NotSavable)], fates)
+        dropped = [part for save in saves if fates[save.key] == "written" for part in save.dropped]
+        if dropped:
+            await self._bulk(self._parts, [DeleteMany({"_id": {"$in": dropped}})])
+        return fates
+
+    async def _bulk(self, collection: Any, operations: Sequence[Any]) -> tuple[dict[int, Fate], int]:
+        """Which of many operations have failed, and how; and how many found their document, or made it."""
         try:
-            await self._call(
-                self._worlds.update_one(
-                    {"_id": world.key, "epoch": {"$lte": epoch}},
-                    {"$set": _to_document(world, epoch)},
-                    upsert=True,
-                )
-            )
-        except DuplicateKeyError as error:
-            raise StaleEpoch(f"world {world.key} has a newer owner than epoch {epoch}") from error
+            result = await self._calls.write(collection.bulk_write(operations, ordered=False))
+            return {}, result.matched_count + result.upserted_count
+        except BulkWriteError as error:
+            failed: dict[int, Fate] = {}
+            for one in error.details.get("writeErrors", ()):
+                if one["code"] in _TRY_AGAIN:
+                    self._calls.writes_fail = f"MongoDB does not take writes: code {one['code']}"
+                    raise Unavailable(self._calls.writes_fail, retry_after_ms=RETRY_AFTER_MS) from error
+                refused = NotSavable(f"MongoDB cannot hold this: {one['errmsg'][:500]}")
+                failed[one["index"]] = "unknown" if one["code"] == _DUPLICATE_KEY else refused
+            if error.details.get("writeConcernErrors"):
+                self._calls.writes_fail = "no majority of MongoDB's members has acknowledged a write"
+                raise Unavailable(self._calls.writes_fail, retry_after_ms=RETRY_AFTER_MS) from error
+            return failed, error.details["nMatched"] + error.details["nUpserted"]
 
-    async def _call(self, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._call_s_max):
-                return await call
-        except DuplicateKeyError:
-            raise
-        except (BSONError, OverflowError, WriteError) as error:
-            raise NotSavable(f"MongoDB cannot hold this: {error}") from error
-        except (PyMongoError, TimeoutError) as error:
-            raise Unavailable(f"MongoDB does not answer: {type(error).__name__}", retry_after_ms=1000) from error
+    async def _check(self, saves: list[Save], fates: dict[str, Fate]) -> None:
+        """A write finds its document by key, epoch and number, or changes nothing: says which have not."""
+        keys = {save.key: save for save in saves}
+        cursor = self._worlds.find({"_id": {"$in": list(keys)}}, {"epoch": True, "save": True})
+        found = {document["_id"]: document for document in await self._calls.read(cursor.to_list(len(keys)))}
+        for key, save in keys.items():
+            there = found.get(key, {})
+            if (there.get("epoch"), there.get("save")) == (save.epoch, save.number):
+                fates[key] = "written"
+            else:
+                fates[key] = "stale" if there.get("epoch", 0) > save.epoch else "unknown"
 
 
-def _to_document(world: SavedWorld, epoch: int) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(world, builtin_types=(bytes,))
-    return document | {"epoch": epoch, "saved_at": datetime.datetime.now(datetime.UTC)}
+def _head_of(save: Save) -> Any:
+    # A call that was given up may be carried out later, when MongoDB is back: behind the next it must do nothing.
+    ours = {"epoch": save.epoch, "save": {"$lt": save.number}}
+    if save.is_whole:
+        return ReplaceOne({"_id": save.key, "$or": [{"epoch": {"$lt": save.epoch}}, ours]}, save.head, upsert=True)
+    return UpdateOne({"_id": save.key} | ours, save.head)
 
 
-def _from_document(document: dict[str, Any] | None) -> SavedWorld | None:
-    if document is None or "tables" not in document:
-        return None  # never saved, or claimed and never saved
-    return msgspec.convert(document, SavedWorld)
+def _owned(epoch: int) -> Document:
+    """A new owner's saves are counted anew; one that claims again goes on where it was."""
+    is_new = {"$lt": [{"$ifNull": ["$epoch", -1]}, epoch]}
+    return {"epoch": epoch, "save": {"$cond": [is_new, 0, {"$ifNull": ["$save", 0]}]}}
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,19 @@ from schemas.messages import ErrorCode
 from server import embedded
 from server.config import Settings
 from server.shard import Shard
+from server.storage import Store
 from tests.shards import ShardProcess, readiness, running, settings_of
 from tests.waiting import eventually, eventually_joins
 
 
 def flowers_of(client: Client) -> list[float]:
     return sorted(client.world.table("flowers").column("x").tolist())
+
+
+def x_of(client: Client) -> float:
+    joined = client.core.joined
+    assert joined is not None
+    return float(client.world.table("walkers").entity(joined.entity)["x"])
 
 
 async def agree(*clients: Client) -> None:
@@ -60,26 +68,40 @@ async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_
             tick = one.world.tick
             # World state is written behind, at most a second old: two seconds of ticks later it is safe.
             await one.wait_for(lambda: one.world.tick > tick + 40)
+            sessions = [client.core.resume_token.partition(".")[0] for client in (one, two, three)]
             first.kill()
             await two.wait_for(lambda: not two.is_connected)
-
-        back = [await comes_back(second.url, "home") for _ in range(2)]
-        assert {client.url for client in back} == {second.url}, "the lease ran out: the room lives here now"
-        restarted = ShardProcess(settings, tmp_path, port=first.port)
-        try:
-            await restarted.ready()
-            third = await comes_back(restarted.url, "home")
-            assert third.url == second.url, "the restarted shard redirects to where the room is now"
-            await third.wait_for(lambda: flowers_of(third) == [7.0])
-            assert await third.command("planted") == 1
-            await agree(*back, third)
-            for client in (*back, third):
-                await client.close()
-        finally:
-            assert restarted.stop() == 0
+            await two.wait_for(lambda: two.is_connected, 30)
+            assert two.url == second.url, "the lease ran out: the room lives here now"
+            restarted = ShardProcess(settings, tmp_path, port=first.port)
+            try:
+                await restarted.ready()
+                for client in (one, two, three):
+                    await client.wait_for(lambda client=client: client.is_connected and client.url == second.url, 30)  # type: ignore[misc]
+                assert [c.core.resume_token.partition(".")[0] for c in (one, two, three)] == sessions
+                assert [c.sessions_lost for c in (one, two, three)] == [0, 0, 0]
+                await three.wait_for(lambda: flowers_of(three) == [7.0])
+                assert x_of(three) == 1.0, "who had moved is where it was"
+                await three.send_input({"dx": 1.0})
+                await three.wait_for(lambda: x_of(three) == 2.0)
+                newcomer = await comes_back(restarted.url, "home")
+                assert newcomer.url == second.url, "the restarted shard redirects to where the room is now"
+                assert await newcomer.command("planted") == 1
+                await agree(one, two, three, newcomer)
+                await newcomer.close()
+            finally:
+                assert restarted.stop() == 0
     finally:
         first.kill()
         assert second.stop() == 0, second.log.read_text()
+
+
+async def stored_world(settings: Settings, key: str) -> dict[str, Any]:
+    store = Store(settings.mongo.url, settings.mongo.database)
+    try:
+        return await store.database["worlds"].find_one({"_id": key}) or {}
+    finally:
+        store.close()
 
 
 @pytest.fixture
@@ -185,7 +207,7 @@ async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and
         await shard.stop()
 
 
-async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_players_lose_the_seat(
+async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_players_are_redirected(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
     settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
@@ -197,18 +219,26 @@ async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_playe
             await left_behind.command("plant", {"x": 1.0})
             tick = left_behind.world.tick
             await left_behind.wait_for(lambda: left_behind.world.tick > tick + 40)
+            await left_behind.command("plant", {"x": 3.0})  # not written yet, or just now
             sleeper.process.send_signal(signal.SIGSTOP)
             client = await comes_back(other.url, "home")
             await client.command("plant", {"x": 2.0})
+            owned = await stored_world(settings, "garden/home")
             sleeper.process.send_signal(signal.SIGCONT)
-            await left_behind.wait_for(lambda: left_behind.core.world is None, timeout_s=20)
+            await left_behind.wait_for(lambda: left_behind.is_connected and left_behind.url == other.url, 30)
+            assert left_behind.sessions_lost == 0, "its session went on with the room"
             tick = client.world.tick
             await client.wait_for(lambda: client.world.tick > tick + 40)
-            assert flowers_of(client) == [1.0, 2.0]
+            flowers = set(flowers_of(client))
+            assert flowers in ({1.0, 2.0}, {1.0, 2.0, 3.0}), "what was written in time is there"
+            await agree(client, left_behind)
+            now = await stored_world(settings, "garden/home")
+            assert now["epoch"] == owned["epoch"], "no write of the sleeper's is in the database"
+            assert now["save"] >= owned["save"]
             await client.close()
         assert other.stop() == 0
         again = await comes_back(sleeper.url, "home")
-        await again.wait_for(lambda: flowers_of(again) == [1.0, 2.0])
+        await again.wait_for(lambda: set(flowers_of(again)) == flowers)
         await again.close()
     except Disconnected as lost:
         raise AssertionError(sleeper.log.read_text()) from lost

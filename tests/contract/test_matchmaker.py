@@ -346,10 +346,11 @@ async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(ha
     async def is_taken_over() -> bool:
         nonlocal second
         second = await place(hasty, "p2", "b", name="lobby")
-        return second.room_id != first.room_id
+        return second.epoch != first.epoch
 
     await eventually(is_taken_over)
     assert second.epoch > first.epoch
+    assert second.room_id == first.room_id, "it is the same room, made again"
     await hasty.leases.renew([(second.room_id, second.epoch)], second.shard_id)
     with pytest.raises(StaleLease):
         await hasty.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
@@ -366,7 +367,7 @@ async def test_an_owner_that_slept_finds_itself_late_also_when_its_successor_has
     async def is_taken_over() -> bool:
         nonlocal second
         second = await place(hasty, "p2", "b", name="lobby")
-        return second.room_id != first.room_id
+        return second.epoch != first.epoch
 
     await eventually(is_taken_over)
     await hasty.leases.release(second.room_id, shard_id=second.shard_id, epoch=second.epoch)
@@ -491,9 +492,9 @@ async def test_an_orphan_whose_name_has_another_room_is_not_taken_over(redis_url
     await eventually(are_orphans)
     lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
     await registered(lasting, "a")
-    new = await place(lasting, "p", name="lobby")
-    assert new.room_id != old.room_id
     orphans = {orphan.record.name: orphan for orphan in await lasting.leases.orphans()}
+    assert (await place(lasting, "p", name="lobby")).room_id == old.room_id, "the same room, made again"
+    assert [orphan.record.name for orphan in await lasting.leases.orphans()] == ["other"]
     with pytest.raises(StaleLease):
         await lasting.leases.take_over(orphans["lobby"], "a")
     await lasting.leases.take_over(orphans["other"], "a")

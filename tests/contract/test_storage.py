@@ -1,4 +1,4 @@
-"""What storage promises, on a real MongoDB."""
+"""What storage promises of worlds, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -6,26 +6,38 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from bson import json_util
 
 from server import embedded
-from server.errors import StaleEpoch, Unavailable
+from server.errors import NotSavable, StaleEpoch, Unavailable
+from server.saving import state_of
 from server.storage import SavedTable, SavedWorld, Store, WriteBehind
+from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES
 from tests.waiting import eventually
 
+STORED = Path(__file__).parent.parent / "stored"
 TABLE = SavedTable(
-    [{"name": "x", "kind": "real", "bits": 10, "low": -1.0, "high": 1.0, "step": 0.5}],
+    [{"name": "x", "kind": "real", "bits": 10, "low": -1.0, "high": 1.0, "step": 0.5, "as": "uint16"}],
     b"\1\0\0\0",
-    {"x": b"\2" * 8},
+    {"x": b"\2\0"},
     1,
 )
 
 
-def world(tick: int = 5, name: str = "home") -> SavedWorld:
-    return SavedWorld(name, "garden", tick, {"ships": TABLE}, {"planted": 3, "by": ["a", "b"]}, 7)
+def world(tick: int = 5, name: str = "home", **changes: Any) -> SavedWorld:
+    made = SavedWorld(name, "garden", tick, {"ships": TABLE}, {"planted": 3, "by": ["a", "b"]}, 2, 7)
+    return msgspec.structs.replace(made, **changes)
+
+
+def large(size: int, byte: bytes = b"\2") -> SavedTable:
+    return msgspec.structs.replace(TABLE, columns={"x": byte * size}, count=size // 2)
 
 
 @pytest.fixture
@@ -33,6 +45,28 @@ async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
     made = Store(mongo_url, mongo_database)
     yield made
     made.close()
+
+
+@pytest.fixture
+async def behind(store: Store) -> AsyncIterator[WriteBehind]:
+    made = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
+    yield made
+    made.close()
+
+
+def put(behind: WriteBehind, saved: SavedWorld, epoch: int = 1) -> None:
+    behind.put(saved.key, partial(msgspec.structs.replace, saved), epoch)
+
+
+async def stored(store: Store, key: str = "garden/home") -> dict[str, Any]:
+    return await store.database["worlds"].find_one({"_id": key}) or {}
+
+
+async def parts(store: Store) -> list[str]:
+    return [part["_id"] async for part in store.database["world_parts"].find()]
+
+
+# -- worlds -------------------------------------------------------------------------------------------------------
 
 
 async def test_what_was_saved_is_loaded(store: Store) -> None:
@@ -52,8 +86,9 @@ async def test_a_write_with_an_older_epoch_never_lands(store: Store) -> None:
     await store.worlds.claim("garden", "home", 2)
     with pytest.raises(StaleEpoch):
         await store.worlds.save(world(99), 1)
-    with pytest.raises(StaleEpoch):
+    with pytest.raises(StaleEpoch) as stale:
         await store.worlds.claim("garden", "home", 1)
+    assert stale.value.newest == 2
     assert await store.worlds.load("garden", "home") == world(5)
 
 
@@ -64,11 +99,117 @@ async def test_two_names_with_a_slash_are_two_worlds(store: Store) -> None:
     assert [found.tick for found in loaded if found] == [1, 2]
 
 
-async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(store: Store) -> None:
-    behind = WriteBehind(store.worlds, on_fenced=lambda *_: None, now_s=time.monotonic)
+async def test_a_world_is_readable_as_it_lies_there(store: Store) -> None:
+    await store.worlds.save(world(sessions={"s1": {"player_id": "ann", "is_guest": False}}), 3)
+    document = await stored(store)
+    assert document["_id"] == "garden/home"
+    assert (document["room_type"], document["name"], document["epoch"], document["tick"]) == ("garden", "home", 3, 5)
+    ships = document["tables"]["ships"]
+    assert ships["fields"][0] == {
+        "name": "x", "kind": "real", "bits": 10, "low": -1.0, "high": 1.0, "step": 0.5, "as": "uint16",
+    }  # fmt: skip
+    assert ships["columns"] == {"x": b"\2\0"}
+    assert document["state"] == {"version": 2, "value": {"planted": 3, "by": ["a", "b"]}}
+    assert document["sessions"]["s1"]["player_id"] == "ann"
+
+
+@pytest.mark.parametrize("name", ["world_format_1", "world_format_1_texts"])
+async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_anew(store: Store, name: str) -> None:
+    document = json_util.loads((STORED / f"{name}.json").read_text())
+    await store.database["worlds"].insert_one(document)
+    room_type, _, room_name = document["_id"].partition("/")
+    found = await store.worlds.claim(room_type, room_name, 8)
+    assert found is not None
+    state = state_of(found)
+    assert state.tick == document["tick"]
+    if room_type == "garden":
+        flowers = state.tables["flowers"]
+        assert flowers.fields[0].dequantise(flowers.values[0]).tolist() == [-1.5, -0.5, 0.5]
+        assert (state.state_version, state.state) == (1, {"planted": 3})
+    else:
+        texts = state.tables["notes"].texts
+        assert texts is not None
+        assert texts.tolist() == [["bøard".encode(), b""], [b"\0\xff", b""]]
+    await store.worlds.save(found, 8)
+    assert (await stored(store, document["_id"]))["format"] == 2
+    assert await store.worlds.load(room_type, room_name) == found
+
+
+async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
+    await store.worlds.save(world(), 1)
+    await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
+    with pytest.raises(NotSavable, match="format 99; this build reads up to 2"):
+        await store.worlds.claim("garden", "home", 2)
+
+
+# -- large ones ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: Store) -> None:
+    big = world(tables={"ships": large(40_000_000)}, state={"long": "x" * 20_000_000})
+    await store.worlds.save(big, 1)
+    assert len(await parts(store)) == -(-40_000_000 // PART_BYTES) + -(-20_000_000 // PART_BYTES)
+    head = await stored(store)
+    assert head["tables"]["ships"]["columns"]["x"]["bytes"] == 40_000_000
+    assert await store.worlds.claim("garden", "home", 2) == big
+
+
+async def test_parts_that_nothing_points_at_are_dropped(store: Store, behind: WriteBehind) -> None:
+    await store.worlds.claim("garden", "home", 1)
+    sizes = (3 * INLINE_BYTES_MAX, 3 * INLINE_BYTES_MAX + 2, 100, 5 * INLINE_BYTES_MAX)
+    for tick, size in enumerate(sizes):
+        wanted = world(tick, tables={"ships": large(size)})
+        put(behind, wanted)
+        assert await behind.flush(10)
+        assert await store.worlds.load("garden", "home") == wanted
+        assert len(await parts(store)) == (1 if size > INLINE_BYTES_MAX else 0)
+    await store.database["world_parts"].insert_one(
+        {"_id": "garden/home#1.99.x.0", "world": "garden/home", "epoch": 1, "at": 0, "data": b"never pointed at"}
+    )
+    assert await store.worlds.claim("garden", "home", 2) == wanted
+    assert len(await parts(store)) == 1
+
+
+async def test_thousands_of_small_pieces_never_near_the_largest_document(store: Store) -> None:
+    sessions = {f"s{n}": {"player_id": f"p{n}", "is_guest": True, "frames": [b"x" * 50_000]} for n in range(400)}
+    full = world(sessions=sessions)
+    await store.worlds.save(full, 1)
+    stats = await store.database.command(
+        "aggregate", "worlds", pipeline=[{"$project": {"size": {"$bsonSize": "$$ROOT"}}}], cursor={}
+    )
+    assert stats["cursor"]["firstBatch"][0]["size"] < 10_000_000
+    assert await store.worlds.load("garden", "home") == full
+
+
+async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(store: Store) -> None:
+    await store.worlds.save(world(1, "secret", tables={"ships": large(100_000)}), 1)
+    (part,) = await parts(store)
+    trick = {"in_parts": [part], "bytes": 1, "as": "bytes"}
+    tricked = world(state={"said": trick}, sessions={"s": {"player_id": "p", "data": trick}})
+    await store.worlds.save(tricked, 1)
+    assert await store.worlds.load("garden", "home") == tricked
+
+
+# -- who was there ------------------------------------------------------------------------------------------------
+
+
+async def test_a_player_is_found_by_its_room_and_its_token_and_by_nothing_else(store: Store) -> None:
+    kept = {"player_id": "ann", "is_guest": False, "token_digests": [b"one", b"two"]}
+    await store.worlds.save(world(room_id="r1", labels={"map": "ice"}, sessions={"s1": kept}), 1)
+    found = await store.worlds.find_player("r1", "s1", b"two")
+    assert found is not None
+    assert (found.room_type, found.name, found.player_id, found.labels) == ("garden", "home", "ann", {"map": "ice"})
+    for wrong in (("r2", "s1", b"two"), ("r1", "s2", b"two"), ("r1", "s1", b""), ("r1", "$x.y", b"two")):
+        assert await store.worlds.find_player(*wrong) is None
+
+
+# -- written behind -----------------------------------------------------------------------------------------------
+
+
+async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(store: Store, behind: WriteBehind) -> None:
     for tick in range(100):
-        behind.put(world(tick), 1)
-        behind.put(world(tick, "other"), 1)
+        put(behind, world(tick))
+        put(behind, world(tick, "other"))
     assert len(behind) == 2
     assert await behind.flush(10)
     assert behind.saves == 2
@@ -78,26 +219,66 @@ async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(store: S
     assert (len(behind), behind.lag_s) == (0, 0.0)
 
 
-async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: Store) -> None:
-    told: list[tuple[str, str]] = []
-    behind = WriteBehind(store.worlds, on_fenced=lambda *room: told.append(room), now_s=time.monotonic)
-    await store.worlds.claim("garden", "home", 5)
-    behind.put(world(), 4)
-    behind.put(world(1, "other"), 1)
+async def test_only_what_has_changed_is_written(store: Store, behind: WriteBehind) -> None:
+    columns = {"x": b"\2" * 1000, "y": b"\3" * 1000}
+    table = msgspec.structs.replace(TABLE, columns=columns, count=500)
+    put(behind, world(1, tables={"ships": table}, sessions={"s": {"player_id": "p"}}))
     assert await behind.flush(10)
-    assert told == [("garden", "home")]
+    whole = behind.bytes_written
+    moved = msgspec.structs.replace(table, columns=columns | {"x": b"\4" * 1000})
+    wanted = world(2, tables={"ships": moved})
+    put(behind, wanted)
+    assert await behind.flush(10)
+    assert behind.bytes_written - whole == 1000, "one column; that somebody has left costs no bytes"
+    assert await store.worlds.load("garden", "home") == wanted
+    assert (await stored(store))["sessions"] == {}
+
+
+async def test_a_document_that_is_gone_is_written_as_a_whole(store: Store, behind: WriteBehind) -> None:
+    put(behind, world(1))
+    assert await behind.flush(10)
+    await store.database["worlds"].delete_one({"_id": "garden/home"})
+    put(behind, world(2))
+    assert await behind.flush(10)
+    assert await store.worlds.load("garden", "home") == world(2)
+
+
+async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: Store) -> None:
+    told: list[str] = []
+    behind = WriteBehind(store.worlds, on_fenced=told.append, now_s=time.monotonic)
+    await store.worlds.claim("garden", "first", 1)
+    put(behind, world(1, "first"))
+    assert await behind.flush(10)
+    for name in ("home", "first"):  # one that this writer has never written, and one that it goes on with
+        await store.worlds.claim("garden", name, 5)
+        put(behind, world(9, name), 1)
+    put(behind, world(1, "other"), 1)
+    assert await behind.flush(10)
+    assert told == ["garden/home", "garden/first"]
     assert await store.worlds.load("garden", "other") == world(1, "other")
+    assert await store.worlds.load("garden", "home") is None
+    assert await store.worlds.load("garden", "first") == world(1, "first")
+    behind.close()
+
+
+def _raises() -> SavedWorld:
+    raise ValueError("cannot be packed")
 
 
 @pytest.mark.parametrize(
-    "bad", [{"a key with a \0": 1}, {"huge": 2**70}, {"long": "x" * 17_000_000}], ids=["nul", "huge", "long"]
+    "bad",
+    [
+        lambda: world(1, "bad", state={"a key with a \0": 1}),
+        lambda: world(1, "bad", state={"huge": 2**70}),
+        _raises,
+    ],
+    ids=["nul", "huge", "raises"],
 )
 async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_saved(
-    store: Store, bad: dict[str, object]
+    store: Store, behind: WriteBehind, bad: Callable[[], SavedWorld]
 ) -> None:
-    behind = WriteBehind(store.worlds, on_fenced=lambda *_: None, now_s=time.monotonic)
-    behind.put(SavedWorld("bad", "garden", 1, {}, bad), 1)
-    behind.put(world(), 1)
+    behind.put("garden/bad", bad, 1)
+    put(behind, world())
     assert await behind.flush(10)
     assert (behind.failures, behind.saves) == (1, 1)
     assert await store.worlds.load("garden", "home") == world()
@@ -106,19 +287,19 @@ async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_save
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:
     services = await asyncio.to_thread(embedded.start, tmp_path, with_redis=False)
     store = Store(services.mongo_url, "outage", call_s_max=0.5)
-    behind = WriteBehind(store.worlds, on_fenced=lambda *_: None, now_s=time.monotonic, interval_s=0.05)
+    behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)
     running = asyncio.create_task(behind.run())
     try:
         await store.worlds.claim("garden", "home", 1)
         os.kill(services.pids["mongod"], signal.SIGSTOP)
         for tick in range(50):
-            behind.put(world(tick), 1)
+            put(behind, world(tick))
         await eventually(lambda: behind.failures > 0)
         with pytest.raises(Unavailable):
-            await store.ping()
+            await store.check()
         assert len(behind) == 1
         assert not await behind.flush(0.1)
-        behind.put(world(50), 1)
+        put(behind, world(50))
         os.kill(services.pids["mongod"], signal.SIGCONT)
         await asyncio.wait_for(behind.wait_written(world().key), 20)
         loaded = await store.worlds.load("garden", "home")
@@ -127,6 +308,7 @@ async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: 
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        behind.close()
         store.close()
         os.kill(services.pids["mongod"], signal.SIGCONT)
         await asyncio.to_thread(services.stop)

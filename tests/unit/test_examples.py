@@ -28,7 +28,8 @@ from server.rooms import Inputs, Player, Room
 from server.rooms.counters import RoomCounters
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
-from server.rooms.simulation import RoomState, Simulation, create
+from server.rooms.simulation import Simulation, create
+from server.rooms.state import KeptSession, RoomState
 from tests.frames import payloads_in
 from tests.waiting import eventually
 
@@ -44,6 +45,10 @@ class Spectator:
     def send_message(self, message: Message) -> None: ...
     def slow_consumer(self, reason: str) -> None: ...
     def seat_lost(self, reason: str) -> None: ...
+    def seat_moved(self, reason: str) -> None: ...
+    def seat_restored(self, seat: Seat) -> None: ...
+    def keep(self) -> KeptSession:
+        return KeptSession(self.session_id, self.player_id, True, self.schema_version)
 
 
 def made(kind: type[Room], saved: RoomState | None = None) -> Simulation:

@@ -19,6 +19,7 @@ from server.rooms.counters import RoomCounters
 from server.rooms.outbox import UNSENT_MAX, Outbox
 from server.rooms.seat import INBOX_MAX, Seat
 from server.rooms.simulation import RoomCodeRaised, Simulation, create
+from server.rooms.state import KeptSession
 from tests.rooms import Duel, Garden
 
 
@@ -35,6 +36,7 @@ class Listening:
         self.bytes_written = 0
         self.told: list[str] = []
         self.schema_version = SCHEMA_VERSION
+        self.restored: Seat | None = None
 
     def write(self, frames: bytes) -> None:
         self.writes += 1
@@ -53,6 +55,15 @@ class Listening:
 
     def seat_lost(self, reason: str) -> None:
         self.told.append(reason)
+
+    def seat_moved(self, reason: str) -> None:
+        self.told.append(f"moved: {reason}")
+
+    def seat_restored(self, seat: Seat) -> None:
+        self.restored = seat
+
+    def keep(self) -> KeptSession:
+        return KeptSession(self.session_id, self.player_id, False, self.schema_version)
 
 
 def garden(kind: type[Garden] = Garden) -> Simulation:

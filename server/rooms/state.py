@@ -1,0 +1,134 @@
+"""What is kept of a durable room: its tables, what the game saves beside them, and who was playing.
+
+Pure. A room that is made again from this, on whichever shard, goes on: its players are seated and away, and come back
+to their seats with the resume tokens that they have.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from schemas.messages import Reply
+from server.replication.table import NOBODY, TableState
+
+
+class Saved(msgspec.Struct):
+    """What a game keeps of a room beside its tables. Subclass it and name the class in `Room.saves`.
+
+        class GardenSave(Saved):
+            version = 2
+            planted: int = 0
+
+            @classmethod
+            def upgrade(cls, version, saved):
+                return {"planted": len(saved["flowers"])}    # from version 1, the only one before
+
+    Attributes:
+        version: of the layout; raise it when what was saved before cannot be read any more.
+    """
+
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def upgrade(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        """One step: what was saved as `version`, as `version + 1` would have saved it."""
+        raise NotImplementedError(f"{cls.__name__} has no step from version {version}")
+
+    @classmethod
+    def read(cls, version: int, saved: dict[str, Any]) -> Self:
+        """What was saved, by this version or an older one.
+
+        Raises:
+            TooNew: a newer version has saved it.
+            msgspec.ValidationError, or whatever `upgrade` raises: it cannot be read.
+        """
+        if version > cls.version:
+            raise TooNew(f"{cls.__name__} was saved as version {version}; this build reads up to {cls.version}")
+        for step in range(version, cls.version):
+            saved = cls.upgrade(step, saved)
+        return msgspec.convert(saved, cls, strict=False, str_keys=True)
+
+    def plain(self) -> dict[str, Any]:
+        """A copy of plain values, as a store takes them; nothing in it is the game's own any more."""
+        return plain(self)
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A copy of a struct or dictionary in plain values; raises TypeError where something cannot be one."""
+    copied: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(bytes,), str_keys=True)
+    return copied
+
+
+class TooNew(Exception):
+    """A newer build has saved the room: this one must not touch it."""
+
+
+class KeptSession(msgspec.Struct, frozen=True):
+    """A session, as far as it must be known to go on elsewhere.
+
+    Args:
+        token_digests: of the resume tokens that are good for it.
+        generation, attempt: of its last connection, and of its client's last Hello.
+        last_event: the number of its newest event.
+        frames: the newest events, those that its client may not have.
+        replies: answers to commands.
+    """
+
+    session_id: str
+    player_id: str
+    is_guest: bool
+    schema_version: int
+    token_digests: tuple[bytes, ...] = ()
+    generation: int = 0
+    attempt: int = 0
+    last_event: int = 0
+    frames: tuple[bytes, ...] = ()
+    replies: tuple[Reply, ...] = ()
+
+
+class KeptSeat(msgspec.Struct, frozen=True):
+    """A player in a room.
+
+    Args:
+        entity, focus: the table and the id of an entity; None for none.
+        watched, private: channels.
+        data: what the game keeps with the player.
+    """
+
+    session: KeptSession
+    entity: tuple[str, int] | None = None
+    focus: tuple[str, int] | None = None
+    watched: tuple[int, ...] = ()
+    private: int | None = None
+    team: int = 0
+    skill: float = 0.0
+    data: dict[str, Any] = {}
+
+    @property
+    def player_id(self) -> str:
+        """Who plays."""
+        return self.session.player_id
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """What is kept beside the tables, and when those changed last: cheap to look at, and to compare."""
+
+    changed_tick: int
+    state: dict[str, Any]
+    labels: dict[str, str]
+    seats: tuple[KeptSeat, ...]
+
+
+class RoomState(msgspec.Struct, frozen=True):
+    """What is saved of a durable room. Nothing in it changes any more: another thread may read it."""
+
+    tick: int
+    next_entity_id: int
+    tables: dict[str, TableState]
+    state: dict[str, Any]
+    state_version: int = 1
+    next_channel: int = NOBODY - 1
+    labels: dict[str, str] = {}
+    seats: tuple[KeptSeat, ...] = ()

@@ -1,0 +1,106 @@
+"""One door to MongoDB for everything in here: each call has a deadline, and fails with errors that have names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from bson.errors import BSONError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteError,
+    WTimeoutError,
+)
+
+from server.errors import NotSavable, Unavailable
+
+T = TypeVar("T")
+
+RETRY_AFTER_MS = 1000
+
+
+class Calls:
+    """Makes calls, and remembers whether MongoDB takes writes.
+
+    Args:
+        call_s_max: the longest that one call may take, seconds.
+
+    Attributes:
+        writes_fail: why the last write failed; empty when it succeeded.
+        seconds, count: of all calls so far.
+    """
+
+    def __init__(self, call_s_max: float) -> None:
+        self.call_s_max = call_s_max
+        self.writes_fail = ""
+        self.seconds = 0.0
+        self.count = 0
+
+    async def read(self, call: Awaitable[T]) -> T:
+        """The answer of a call that changes nothing.
+
+        Raises:
+            Unavailable: MongoDB does not answer in time, or is no primary.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(self.call_s_max):
+                return await call
+        except (PyMongoError, TimeoutError) as error:
+            raise _unavailable(error) from error
+        finally:
+            self.seconds += loop.time() - started
+            self.count += 1
+
+    async def write(self, call: Awaitable[T]) -> T:
+        """The answer of a call that changes something, acknowledged by a majority.
+
+        Raises:
+            DuplicateKeyError, BulkWriteError: for the caller to read.
+            NotSavable: what is to be written is nothing that MongoDB can hold.
+            Unavailable: it may or may not have been written.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(self.call_s_max):
+                result = await call
+        except (DuplicateKeyError, BulkWriteError):
+            raise
+        except (BSONError, OverflowError, WriteError) as error:
+            raise NotSavable(f"MongoDB cannot hold this: {error}") from error
+        except (PyMongoError, TimeoutError) as error:
+            unavailable = _unavailable(error)
+            self.writes_fail = str(unavailable)
+            raise unavailable from error
+        finally:
+            self.seconds += loop.time() - started
+            self.count += 1
+        self.writes_fail = ""
+        return result
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"MongoDB does not answer: {_word(error)}", retry_after_ms=RETRY_AFTER_MS)
+
+
+def _word(error: Exception) -> str:
+    """What happened, without addresses: these words reach players."""
+    match error:
+        case WTimeoutError():
+            return "no majority of its members has acknowledged the write in time"
+        case TimeoutError() | ExecutionTimeout():
+            return "it takes too long"
+        case ConnectionFailure():
+            return "there is no primary that can be reached"
+        case OperationFailure(code=code):
+            return f"it failed with code {code}"
+        case _:
+            return type(error).__name__

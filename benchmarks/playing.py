@@ -70,6 +70,7 @@ def server_environ(stores: embedded.Services, port: int, operations: int, name: 
         "TICKWIRE__REDIS__URL": stores.redis_url,
         "TICKWIRE__REDIS__NAMESPACE": name,
         "TICKWIRE__MONGO__URL": stores.mongo_url,
+        "TICKWIRE__MONGO__MIGRATE": "true",
         "TICKWIRE__LOGGING__LEVEL": "warning",
         # The gate would let 500 in a second, whatever the server can do; peers have none.
         "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",

@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import msgspec
 
+from client.backoff import Backoff
 from client.core import ClientCore
 from client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
 from client.keeper import ConnectionState, Keeper, TokenSource
@@ -42,7 +43,18 @@ from client.updates import (
     Welcomed,
 )
 from client.world import World
-from schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, QueueState, Redirect, Reply, Welcome
+from schemas.messages import (
+    Error,
+    ErrorCode,
+    Event,
+    Goodbye,
+    Joined,
+    MatchStatus,
+    QueueState,
+    Redirect,
+    Reply,
+    Welcome,
+)
 
 __all__ = [
     "Client",
@@ -129,6 +141,7 @@ class Client:
         self.queue_status: MatchStatus | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
+        self._chance = chance or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._keeper = Keeper(
             url,
             core=self.core,
@@ -136,7 +149,7 @@ class Client:
             build=build,
             tls=tls,
             reconnect_s=reconnect_s,
-            chance=chance or random.Random(),  # noqa: S311 - spreads retries, keeps no secret
+            chance=self._chance,
             on_message=self._receive,
             on_change=self._tell_all,
         )
@@ -283,7 +296,8 @@ class Client:
         return self.core.input_seq
 
     async def command(self, name: str, payload: Any = None) -> Any:
-        """Asks the room for something and gives its answer. It is run once, whatever the network does.
+        """Asks the room for something and gives its answer. It is run once, whatever the network does; while the
+        server says that it cannot say, the same is asked again.
 
         Raises:
             CommandFailed: the room says no.
@@ -295,17 +309,10 @@ class Client:
         self._check_in_room()
         command_id, data = self.core.command(name, payload)
         sessions_lost = self.sessions_lost
-        self._replies[command_id] = None
         try:
-            await self._keeper.send(data)
-            await self.wait_for(
-                lambda: (
-                    self._replies[command_id] is not None
-                    or self.core.world is None
-                    or self.sessions_lost != sessions_lost
-                )
-            )
+            await self._ask_until_decided(command_id, data)
         finally:
+            self.core.give_up(command_id)
             reply = self._replies.pop(command_id)
         if reply is None and self.sessions_lost != sessions_lost:
             raise SessionLost(f"the session was lost before the room answered {name!r}")
@@ -317,6 +324,25 @@ class Client:
             return msgspec.msgpack.decode(reply.payload) if reply.payload else None
         except msgspec.DecodeError as error:
             raise ClientError(f"the reply to {name!r} is not msgpack") from error
+
+    async def _ask_until_decided(self, command_id: int, data: bytes) -> None:
+        """Returns when there is a Reply that decides something, or none can come any more, or the time is over."""
+        deadline_s, backoff = time.monotonic() + CALL_S_MAX, Backoff(self._chance.random)
+        sessions_lost = self.sessions_lost
+
+        def is_over() -> bool:
+            is_lost = self.core.world is None or self.sessions_lost != sessions_lost
+            return is_lost or self._replies[command_id] is not None
+
+        while True:
+            self._replies[command_id] = None
+            await self._keeper.send(data)
+            await self.wait_for(is_over, deadline_s - time.monotonic())
+            reply, pause_s = self._replies[command_id], backoff.next_s()
+            is_decided = reply is None or reply.ok or reply.error is not ErrorCode.UNAVAILABLE
+            if is_decided or time.monotonic() + pause_s > deadline_s:
+                return
+            await asyncio.sleep(pause_s)
 
     @property
     def world(self) -> World:

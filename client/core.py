@@ -211,6 +211,10 @@ class ClientCore:
         self._unanswered[self._command_id] = data
         return self._command_id, data
 
+    def give_up(self, command_id: int) -> None:
+        """Asks for a command no more. Idempotent."""
+        self._unanswered.pop(command_id, None)
+
     def ping(self, now_us: int) -> bytes:
         """A clock reading for the server to give back; also the heartbeat, and says what has arrived.
 
@@ -255,7 +259,8 @@ class ClientCore:
                 self.rate = Rate(1)
                 return SeatLost(reason)
             case Reply():
-                self._unanswered.pop(message.id, None)
+                if message.ok or message.error is not ErrorCode.UNAVAILABLE:  # that decides nothing
+                    self._unanswered.pop(message.id, None)
                 return ReplyReceived(message)
             case Pong():
                 return self._pong(message, now_us)

@@ -1,4 +1,7 @@
-"""The command `tickwire`: serve, dev, check, token. An operator's problems are one sentence, never a traceback."""
+"""The command `tickwire`: serve, dev, check, token, and what is done to what is stored.
+
+An operator's problems are one sentence, never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -20,12 +23,15 @@ from server.config import Settings, load
 from server.dev import run_dev
 from server.edge.auth import mint
 from server.embedded import EmbeddedError
-from server.errors import ConfigError
+from server.errors import ConfigError, TickwireError
 from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
 from server.shard import Shard
+from server.storage import Store, archive
+from server.storing import export_of, export_to, make_steps, with_store
 from server.supervisor import supervise
 
+T = TypeVar("T")
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A real-time game session server.")
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
@@ -87,6 +93,48 @@ def token(
         _fail(str(error))
 
 
+@app.command()
+def migrate(config: Config = None) -> None:
+    """Brings the database to what this build wants: indexes and validators. Safe while shards run, and to repeat."""
+    steps = _stored(config, make_steps)
+    typer.echo(f"steps made: {', '.join(map(str, steps))}" if steps else "the database is as this build wants it")
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="world or player")],
+    key: Annotated[str, typer.Argument(help="TYPE/NAME of a world, or a player's id")],
+    config: Config = None,
+) -> None:
+    """Prints a world or a player as JSON lines."""
+    try:
+        lines_of = export_of(kind, key)
+    except ValueError as error:
+        _fail(str(error))
+    _stored(config, export_to(sys.stdout, lines_of))
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[typer.FileText, typer.Argument(help="what export has printed; - for standard input")],
+    replace: Annotated[bool, typer.Option("--replace", help="also what is there already")] = False,
+    config: Config = None,
+) -> None:
+    """Puts an exported world or player back. A shard that runs the world is fenced off, and loads it anew."""
+    key = _stored(config, lambda store: archive.import_lines(store, file, replace=replace))
+    typer.echo(f"imported {key}")
+
+
+@app.command()
+def forget(
+    player: Annotated[str, typer.Argument(help="a player's id")],
+    config: Config = None,
+) -> None:
+    """Deletes all of a player's data, for good. End the player's sessions first."""
+    found = _stored(config, lambda store: archive.forget_player(store, player))
+    typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
+
+
 @app.command(name="bytes")
 def show_bytes(
     room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
@@ -124,6 +172,13 @@ def _settings(config: Path | None, rooms: str, port: int | None) -> Settings:
     if port is not None:
         settings = msgspec.structs.replace(settings, listen=msgspec.structs.replace(settings.listen, port=port))
     return settings
+
+
+def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    try:
+        return with_store(_settings(config, "", None).mongo, work)
+    except TickwireError as error:
+        raise _fail(str(error)) from error
 
 
 def _fail(problem: str) -> Any:

@@ -89,11 +89,16 @@ class Capacity(Section, frozen=True):
 
 
 class MongoSettings(Section, frozen=True):
-    """The worlds' MongoDB."""
+    """The worlds' MongoDB.
+
+    Args:
+        migrate: do at the start what `tickwire migrate` does; else a shard is not ready until that was done.
+    """
 
     url: str = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
     database: str = "tickwire"
     deadline_s: float = 5.0
+    migrate: bool = False
 
     def __repr__(self) -> str:
         return f"MongoSettings(url={_redacted(self.url)!r}, database={self.database!r})"
@@ -129,7 +134,9 @@ class Settings(Section, frozen=True):
         shutdown_s: how long an orderly stop may take.
     """
 
-    rooms: list[str] = msgspec.field(default_factory=lambda: ["examples.arena", "examples.plaza", "examples.cards"])
+    rooms: list[str] = msgspec.field(
+        default_factory=lambda: ["examples.arena", "examples.plaza", "examples.cards", "examples.market"]
+    )
     region: str = ""
     build: str = ""
     shutdown_s: float = 15.0

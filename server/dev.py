@@ -20,7 +20,7 @@ def settings_for(services: embedded.Services, settings: Settings) -> Settings:
         settings,
         listen=msgspec.structs.replace(settings.listen, plaintext=True),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
-        mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url),
+        mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
     )
 
 

@@ -19,6 +19,7 @@
         ├── RoomClosed            the room ended, or its code raised
         ├── Unavailable           a store does not answer, or the shard drains; come again
         ├── StaleEpoch            another shard owns this room now; nothing was written
+        ├── VersionConflict       somebody else has changed it meanwhile; nothing was written
         └── Internal              a mistake in our code, or in the game's
             └── NotSavable        a room's state is nothing that MongoDB can hold; trying again does not help
 
@@ -148,6 +149,13 @@ class RoomClosed(ServerError):
 
 class Unavailable(ServerError):
     """Redis or MongoDB does not answer, or the shard is draining."""
+
+    code = "UNAVAILABLE"
+    retryable = True
+
+
+class VersionConflict(ServerError):
+    """What is to be changed is not as it was read; nothing was written. Read it again."""
 
     code = "UNAVAILABLE"
     retryable = True

@@ -39,6 +39,7 @@ from matchmaking import (
 from matchmaking import RoomFull as NoSeatLeft
 from matchmaking import RoomLocked as NobodyGoesIn
 from schemas.messages import Join, Redirect
+from server.dealing import Dealing
 from server.errors import (
     Malformed,
     NoSuchRoom,
@@ -75,6 +76,7 @@ class RoomPlacer:
         matchmaker: who says where.
         leaseholder: tells the directory of seats.
         saver: durable rooms are loaded from and written to it.
+        dealing: knows what players own.
         keys: for tickets.
         now_s: the fleet's clock, UTC, seconds since 1970.
 
@@ -92,6 +94,7 @@ class RoomPlacer:
         matchmaker: Matchmaker,
         leaseholder: Leaseholder,
         saver: Saver,
+        dealing: Dealing,
         keys: TicketKeys,
         now_s: Callable[[], float],
     ) -> None:
@@ -104,6 +107,7 @@ class RoomPlacer:
         self._matchmaker = matchmaker
         self._leaseholder = leaseholder
         self._saver = saver
+        self._dealing = dealing
         self._keys = keys
         self._now_s = now_s
         self._making: dict[str, asyncio.Lock] = {}
@@ -175,7 +179,7 @@ class RoomPlacer:
             return self.redirect(ticket, placement.url)
         try:
             simulation = await self._make_sure(ticket, options)
-            return self._seat(simulation, subscriber, subscriber.player_id, options)
+            return await self._seat(simulation, subscriber, subscriber.player_id, options)
         except (TickwireError, MatchmakingError):
             self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
             raise
@@ -228,7 +232,9 @@ class RoomPlacer:
             simulation = await self._make_sure(ticket, options)
             if simulation.epoch != ticket.epoch:
                 raise NoSuchRoom("the ticket's room has had another owner since: join by type or name")
-            seat = self._seat(simulation, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill)
+            seat = await self._seat(
+                simulation, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill
+            )
         except BaseException:
             # It may try again, for as long as the ticket lives and there is a seat; none is held for it meanwhile.
             self.admissions.withdraw(ticket)
@@ -239,7 +245,7 @@ class RoomPlacer:
 
     # -- both -----------------------------------------------------------------------------------------------
 
-    def _seat(
+    async def _seat(
         self,
         simulation: Simulation,
         subscriber: Subscriber,
@@ -252,8 +258,12 @@ class RoomPlacer:
         def on_ended(seat: Seat) -> None:
             self._leaseholder.unseated(seat.room_id, seat.player_id, simulation.epoch)
 
-        room_id = simulation.room.room_id
-        return self._host.seat(room_id, subscriber, player_id, options, on_ended, team=team, skill=skill)
+        room_id, record = simulation.room.room_id, None
+        if simulation.room.uses_ledger:
+            record = (await self._dealing.load([player_id]))[player_id]
+        return self._host.seat(
+            room_id, subscriber, player_id, options, on_ended, team=team, skill=skill, record=record
+        )
 
     async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
         """The ticket's room, which runs here from now on; made once, whoever asks at the same time."""
@@ -270,9 +280,13 @@ class RoomPlacer:
     async def _make(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
         room_class = self._host.type_of(ticket.room_type)
         saved: RoomState | None = None
-        epoch = ticket.epoch
+        epoch, records = ticket.epoch, {}
         if room_class.durable and ticket.name:
             saved, epoch = await self._claim(ticket)
+        if saved is not None and room_class.uses_ledger:
+            # After the claim: nothing more is booked in this room by those who had it before.
+            records = await self._dealing.load([seat.player_id for seat in saved.seats])
+            saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
         return self._host.create(
             room_id=ticket.room_id,
             room_type=ticket.room_type,
@@ -285,6 +299,7 @@ class RoomPlacer:
             mode=ticket.mode,
             reviver=self.reviver,
             on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
+            records=records,
         )
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomState | None, int]:

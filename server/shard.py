@@ -30,10 +30,11 @@ from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.config import RedisSettings, Settings
+from server.dealing import Dealing
 from server.edge.auth import authenticator_of
 from server.edge.certificates import Certificates
 from server.edge.listener import Listener
-from server.errors import ConfigError, Unavailable
+from server.errors import ConfigError, NotSavable, Unavailable
 from server.leasing import Leaseholder
 from server.ops.health import Health
 from server.ops.http import OperationsServer
@@ -80,6 +81,12 @@ class Shard:
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
         self._saver = Saver(self._store.worlds, self._write_behind)
+        self._dealing = Dealing(
+            self._store.players,
+            self._store.ledger,
+            on_fenced=partial(close_fenced, self.host),
+            deadline_s=settings.mongo.deadline_s,
+        )
         self._leaseholder = Leaseholder(
             ShardInfo(
                 self.shard_id,
@@ -102,6 +109,7 @@ class Shard:
             matchmaker=self._matchmaker,
             leaseholder=self._leaseholder,
             saver=self._saver,
+            dealing=self._dealing,
             keys=ticket_keys(settings),
             now_s=self._matchmaker.clock.now_s,
         )
@@ -129,6 +137,7 @@ class Shard:
             worlds=self._store.worlds,
             placer=self.placer,
         )
+        self.listener.dealer = self._dealing
         self.placer.reviver = self.listener
         self.operations = OperationsServer(
             self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
@@ -201,6 +210,7 @@ class Shard:
             await self._leaseholder.leave()
         await self.operations.stop()
         await self._matchmaker.aclose()
+        await self._store.ledger.close()
         self._write_behind.close()
         self._store.close()
         log.info("shard_stopped", shard_id=self.shard_id, reason=reason, is_flushed=is_flushed)
@@ -225,13 +235,16 @@ class Shard:
             await asyncio.sleep(pause_s)
 
     async def _watch_mongo(self) -> None:
-        pause_s = UPKEEP_INTERVAL_S
+        pause_s, is_migrated = UPKEEP_INTERVAL_S, False
         while True:
             try:
                 await self._store.check()
+                if not is_migrated:
+                    await self._store.check_schema(may_migrate=self.settings.mongo.migrate)
+                    is_migrated = True
                 self.health.clear("mongo")
                 pause_s = UPKEEP_INTERVAL_S
-            except Unavailable as error:
+            except (Unavailable, NotSavable) as error:
                 self.health.block("mongo", str(error))
                 log.warning("mongo_unavailable", error=str(error), retry_s=round(pause_s, 2))
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
@@ -302,6 +315,8 @@ class Shard:
         metrics.count_all_to("resumes", edge.resumes)
         metrics.count_all_to("slow_clients", rooms.slow_clients)
         metrics.count_all_to("joins", edge.joins)
+        metrics.count_all_to("deals", self._dealing.results)
+        metrics.gauge("deals_waiting", self._dealing.waiting)
         metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
         metrics.count_fields_to("clamped_values", rooms.clamped)
         return metrics.exposition()

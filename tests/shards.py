@@ -32,7 +32,7 @@ def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, *
         listen=Listen(port=0, plaintext=True),
         operations=Operations(port=0),
         redis=RedisSettings(redis_url, namespace, deadline_s=1.0, lease_s=2.0),
-        mongo=MongoSettings(mongo_url, database, deadline_s=1.0),
+        mongo=MongoSettings(mongo_url, database, deadline_s=1.0, migrate=True),
         tickets=Tickets({"test": KEY}, "test"),
     )
     return msgspec.structs.replace(settings, **changes)
@@ -66,7 +66,7 @@ class ShardProcess:
             f'rooms = ["tests.rooms"]\n'
             f"[listen]\nport = {self.port}\nplaintext = true\n[operations]\nport = {self.operations_port}\n"
             f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\nlease_s = 2.0\n'
-            f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\n'
+            f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\nmigrate = true\n'
             f'[tickets]\ncurrent = "test"\n[tickets.keys]\ntest = "{KEY}"\n'
         )
         self.log = folder / f"{self.port}.log"

@@ -29,7 +29,7 @@ from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import Homes, NoHomes, NoQueue, Placer, Queue, Subscriber
+from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ class Listener:
         certificates: what TLS is spoken with; None before the start, and without TLS.
         queue: where sessions wait for a match.
         homes: finds sessions that are not known here.
+        dealer: carries out deals.
     """
 
     def __init__(self, placer: Placer, settings: EdgeSettings, authenticator: Authenticator) -> None:
@@ -59,6 +60,7 @@ class Listener:
         self.placer = placer
         self.queue: Queue = NoQueue()
         self.homes: Homes = NoHomes()
+        self.dealer: Dealer = NoDealer()
         self.settings = settings
         self.registry = Sessions(
             window_s=settings.resume_window_s,

@@ -54,11 +54,16 @@ from server.edge.surroundings import Surroundings
 from server.edge.tokens import digest_of, new_token
 from server.edge.unheard import Unheard
 from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
+from server.rooms.deals import Deal
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
+
+
+DEALS_MAX = 16
+"""Commands of a session that are being written down at one time."""
 
 
 class State(enum.Enum):
@@ -100,6 +105,7 @@ class Session:
         "_around",
         "_attempt",
         "_counters",
+        "_dealing",
         "_joining",
         "_joins",
         "_log",
@@ -131,6 +137,7 @@ class Session:
         self._around = around
         self._counters = around.counters
         self._replies = Replies()
+        self._dealing: set[int] = set()
         self._reserved = self._attempt = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
@@ -381,7 +388,7 @@ class Session:
             case Leave():
                 self._leave()
             case Command():
-                self.send_message(self._command(message))
+                self._command(message)
             case Resync() if self._seat is not None:
                 self._seat.resync(message)
             case Ping():
@@ -398,16 +405,41 @@ class Session:
             case _:
                 pass  # an Input or Resync that came after the room had closed
 
-    def _command(self, command: Command) -> Reply:
-        """The one answer to a command, however often it is asked for."""
-        reply = self._replies.find(command.id)
-        if reply is None and self._seat is None:
-            return Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room")
-        if reply is None and self._seat is not None:
-            reply = self._seat.command(command)
+    def _command(self, command: Command) -> None:
+        """The one answer to a command, however often it is asked for; at once, or when it is written."""
+        known = self._replies.find(command.id)
+        if known is not None:
+            self.send_message(known)
+        elif self._seat is None:
+            self.send_message(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
+        elif command.id in self._dealing:
+            pass  # it is under way, and answered once
+        elif len(self._dealing) >= DEALS_MAX:
+            text = f"more than {DEALS_MAX} commands are under way"
+            self.send_message(Reply(command.id, ok=False, error=ErrorCode.RATE_LIMITED, message=text))
+        else:
+            self._run(self._seat, command)
+
+    def _run(self, seat: Seat, command: Command) -> None:
+        answer = seat.command(command)
+        if isinstance(answer, Reply):
+            self._answer(answer)
+        else:
+            self._dealing.add(command.id)
+            self._around.spawn(self._deal(seat, command, answer), f"deal {self.session_id}")
+
+    async def _deal(self, seat: Seat, command: Command, deal: Deal) -> None:
+        """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
+        try:
+            answer = await self._around.dealer.deal(seat, command, deal)
+        finally:
+            self._dealing.discard(command.id)
+        self._answer(answer)
+
+    def _answer(self, reply: Reply) -> None:
+        if reply.ok or reply.error is not ErrorCode.UNAVAILABLE:  # that decides nothing: it may be asked again
             self._replies.keep(reply)
-        assert reply is not None
-        return reply
+        self.send_message(reply)
 
     def _leave(self) -> None:
         seat, self._seat = self._seat, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.edge.counters import EdgeCounters
 from server.edge.settings import EdgeSettings
-from server.rooms.ports import Homes, Placer, Queue
+from server.rooms.ports import Dealer, Homes, Placer, Queue
 
 if TYPE_CHECKING:
     from server.edge.session import Session
@@ -37,6 +37,7 @@ class Surroundings(Protocol):
     placer: Placer
     queue: Queue
     homes: Homes
+    dealer: Dealer
     counters: EdgeCounters
 
     @property

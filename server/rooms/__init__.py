@@ -3,6 +3,7 @@
 from server.replication.columns import angle, blob, boolean, entity, enumeration, local, real, sint, text, uint
 from server.replication.grid import Grid
 from server.replication.table import EVERYONE, NOBODY, Row, Table
+from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
 from server.rooms.inputs import Inputs
 from server.rooms.room import CommandRefused, Player, Room
 from server.rooms.state import Saved
@@ -11,8 +12,10 @@ __all__ = [
     "EVERYONE",
     "NOBODY",
     "CommandRefused",
+    "Deal",
     "Grid",
     "Inputs",
+    "Move",
     "Player",
     "Room",
     "Row",
@@ -23,9 +26,13 @@ __all__ = [
     "boolean",
     "entity",
     "enumeration",
+    "grant",
     "local",
     "real",
     "sint",
+    "spend",
     "text",
+    "trade",
+    "transfer",
     "uint",
 ]

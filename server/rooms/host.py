@@ -20,6 +20,7 @@ import structlog
 
 from server.errors import NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.counters import RoomCounters
+from server.rooms.deals import Record
 from server.rooms.ports import Reviver, Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
@@ -133,13 +134,14 @@ class RoomHost:
         mode: str = "",
         reviver: Reviver | None = None,
         on_ended: SeatEnded = lambda seat: None,
+        records: Mapping[str, Record] | None = None,
     ) -> Simulation:
         """Makes a room and starts its ticks.
 
         Args:
             code: opens it, when it is private.
             labels, mode: what it is made for.
-            reviver, on_ended: as `server.rooms.simulation.create`.
+            reviver, on_ended, records: as `server.rooms.simulation.create`.
 
         Raises:
             NoSuchRoomType: this build does not host it.
@@ -162,6 +164,7 @@ class RoomHost:
             mode=mode,
             reviver=reviver,
             on_ended=on_ended,
+            records=records,
         )
         self._rooms[room_id] = simulation
         self._beat_for(simulation).add(simulation)
@@ -185,6 +188,7 @@ class RoomHost:
         *,
         team: int = 0,
         skill: float = 0.0,
+        record: Record | None = None,
     ) -> Seat:
         """Seats a player in a room that is here; `Joined` is sent.
 
@@ -195,7 +199,7 @@ class RoomHost:
         simulation = self.get(room_id)
         if simulation is None:
             raise NoSuchRoom("the room has ended")
-        return simulation.seat(subscriber, player_id, options, on_ended, team=team, skill=skill)
+        return simulation.seat(subscriber, player_id, options, on_ended, team=team, skill=skill, record=record)
 
     def close(self, room_id: str, reason: str, *, has_moved: bool = False) -> None:
         """Ends a room; see `Simulation.close`. Idempotent."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from schemas.messages import Join, MatchRequest, Message, Redirect
+from schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
 from server.errors import NoSuchMode
+from server.rooms.deals import Deal
 from server.rooms.outbox import Outbox
 from server.rooms.state import KeptSession
 
@@ -83,6 +84,23 @@ class Subscriber(Protocol):
     def keep(self) -> KeptSession:
         """What must be known of the session for it to go on elsewhere."""
         ...
+
+
+class Dealer(Protocol):
+    """Carries out deals. The shard implements it over the ledger."""
+
+    async def deal(self, seat: Seat, command: Command, deal: Deal) -> Reply:
+        """Writes a command's deal, and gives its Reply: within a deadline, whatever happens. The same command asked
+        again is given the same Reply; one that says UNAVAILABLE decides nothing, and may be asked again."""
+        ...
+
+
+class NoDealer:
+    """Where nothing is written."""
+
+    async def deal(self, seat: Seat, command: Command, deal: Deal) -> Reply:
+        """Says no."""
+        return Reply(command.id, ok=False, error=ErrorCode.UNAVAILABLE, message="nothing is written here")
 
 
 class Homes(Protocol):

@@ -31,6 +31,7 @@ from schemas.messages import StateDescription
 from server.replication.columns import Column
 from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
+from server.rooms.deals import Deal, Record
 from server.rooms.inputs import Inputs
 from server.rooms.state import Saved
 
@@ -52,6 +53,7 @@ class Player:
         id: who it is; a guest has one too, for as long as the session lives.
         is_connected: whether its connection stands; a lost one may come back.
         data: whatever the game wants to keep with the player; in a durable room plain values, which are saved too.
+        record: what it owns, and what the game keeps of it over all rooms; in a room that uses the ledger.
         watched: the channels that it is told of, beside those of the room's grid.
         team, skill: in a match, from 1, and as it was matched; 0 where there are no teams.
     """
@@ -68,12 +70,14 @@ class Player:
         watched: Iterable[int] = (EVERYONE,),
         private: int | None = None,
         data: dict[str, Any] | None = None,
+        record: Record | None = None,
     ) -> None:
         self.id = id
         self.team = team
         self.skill = skill
         self.is_connected = True
         self.data: dict[str, Any] = {} if data is None else data
+        self.record = record or Record()
         self.watched: frozenset[int] = frozenset(watched)
         self._entity: Row | None = None
         self._focus: Row | None = None
@@ -81,6 +85,16 @@ class Player:
         self._send = send
         self._interest_changed = interest_changed
         self._open_channel = open_channel
+
+    @property
+    def holdings(self) -> Mapping[str, int]:
+        """How many of each item the player owns, as far as this room knows. Only a Deal changes it."""
+        return self.record.holdings
+
+    @property
+    def profile(self) -> Mapping[str, Any]:
+        """What the game keeps of the player. Only a Deal changes it."""
+        return self.record.profile
 
     @property
     def entity(self) -> Row | None:
@@ -144,6 +158,7 @@ class Room:
         seats: how many players it holds.
         durable: whether a room with a name is saved, and found again by it.
         saves: what `save` gives and `restore` gets.
+        uses_ledger: whether commands may come to a Deal; players' records are read before they join.
         inputs: what an input holds, by name.
         grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
         linger_s: how long it stays when nobody is in it.
@@ -162,6 +177,7 @@ class Room:
     seats: ClassVar[int] = 50
     durable: ClassVar[bool] = False
     saves: ClassVar[type[Saved]] = Saved
+    uses_ledger: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
     linger_s: ClassVar[float] = 10.0
@@ -220,12 +236,16 @@ class Room:
         """Moves the world by `dt` seconds, always 1 / tick_rate_hz."""
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        """Answers a request; what it returns is the Reply's payload.
+        """Answers a request; what it returns is the Reply's payload. What changes players' holdings returns a Deal,
+        and changes nothing else: it may be asked again, and what follows belongs into `on_dealt`.
 
         Raises:
             CommandRefused: the player gets a Reply that says no.
         """
         raise CommandRefused(f"unknown command {name!r}")
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        """A command's Deal is written, and the Reply on its way: show it. Who asked may have left meanwhile."""
 
     def on_disconnect(self, player: Player) -> None:
         """A player's connection is lost. The seat is kept for a while; on_resume or on_leave follows."""

@@ -18,6 +18,7 @@ from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
 from server.replication.interest import Holding, Interest, Moment
 from server.replication.table import EVERYONE
+from server.rooms.deals import Deal, Record
 from server.rooms.outbox import UNSENT_MAX
 from server.rooms.pace import Pace
 from server.rooms.ports import Subscriber
@@ -48,6 +49,7 @@ class Seat:
         on_ended: told once when the seat is given up, for whatever reason.
         team, skill: in a match.
         kept: it was one before, in the room as it was saved; its player is away.
+        record: what the player owns.
     """
 
     __slots__ = (
@@ -84,6 +86,7 @@ class Seat:
         team: int = 0,
         skill: float = 0.0,
         kept: KeptSeat | None = None,
+        record: Record | None = None,
     ) -> None:
         self.subscriber = subscriber
         # Read once a player and tick: what the subscriber has at hand, without asking it.
@@ -100,6 +103,7 @@ class Seat:
             watched=kept.watched if kept else (EVERYONE,),
             private=kept.private if kept else None,
             data=kept.data if kept else None,
+            record=record,
         )
         self.player.is_connected = kept is None
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
@@ -118,6 +122,11 @@ class Seat:
         self._input_size = simulation.input_size
         self._newest = simulation.newest
         self._simulation = simulation
+
+    @property
+    def simulation(self) -> Simulation:
+        """The room that it is in."""
+        return self._simulation
 
     @property
     def room_id(self) -> str:
@@ -155,8 +164,9 @@ class Seat:
             self.inputs_superseded += 1
         self.inbox.append(message)
 
-    def command(self, message: Command) -> Reply:
-        """Runs a command and gives its one answer; the session sees to it that none is run twice.
+    def command(self, message: Command) -> Reply | Deal:
+        """Runs a command and gives its one answer, or what must be written first; the session sees to it that none
+        is run twice.
 
         Raises:
             OutOfOrder: the seat was given up.

@@ -6,7 +6,7 @@ What happens to an exception that leaves a hook of the game:
     on_create, restore, on_join   the join is refused; a room that was being made is dropped
     on_command                    the player gets a Reply that says COMMAND_FAILED
     on_input, on_tick             the host closes this room, and no other
-    on_leave, on_dispose,
+    on_leave, on_dispose, on_dealt
     on_disconnect, on_resume      logged and counted; the room goes on
 """
 
@@ -29,6 +29,7 @@ from server.replication.replication import Replication
 from server.replication.table import Row
 from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.counters import RoomCounters
+from server.rooms.deals import Deal, Record
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import NoReviver, Reviver, Subscriber
@@ -100,6 +101,7 @@ class Simulation:
         *,
         team: int = 0,
         skill: float = 0.0,
+        record: Record | None = None,
     ) -> Seat:
         """Seats a player and tells the session `Joined`; state follows with the next tick.
 
@@ -116,7 +118,7 @@ class Simulation:
             raise RoomFull(f"all {self.room.seats} seats are taken")
         if player_id in self.room.players:
             raise RoomFull("the player has a seat in this room already")
-        seat = Seat(self, subscriber, player_id, on_ended, team=team, skill=skill)
+        seat = Seat(self, subscriber, player_id, on_ended, team=team, skill=skill, record=record)
         self.room.players[player_id] = seat.player
         try:
             with self.contained("on_join"):
@@ -132,9 +134,11 @@ class Simulation:
         subscriber.send_message(self._joined(seat))
         return seat
 
-    def restore_seat(self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded) -> None:
+    def restore_seat(
+        self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded, record: Record | None = None
+    ) -> None:
         """Gives a player of a saved room the seat again; it is away."""
-        seat = Seat(self, subscriber, kept.player_id, on_ended, kept=kept)
+        seat = Seat(self, subscriber, kept.player_id, on_ended, kept=kept, record=record)
         self.seats.append(seat)
         self.room.players[kept.player_id] = seat.player
         seat.player.entity = self._entity_at(kept.entity)
@@ -214,20 +218,35 @@ class Simulation:
         """What a player watches is to be looked at anew before the next write."""
         self._watching.changed(seat)
 
-    def run_command(self, seat: Seat, message: Command) -> Reply:
-        """Runs one command of a player; whatever happens, there is a Reply."""
+    def run_command(self, seat: Seat, message: Command) -> Reply | Deal:
+        """Runs one command of a player; whatever happens, there is a Reply, or a Deal to be carried out for it."""
         try:
             payload = msgspec.msgpack.decode(message.payload) if message.payload else None
         except msgspec.DecodeError:
             return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
         try:
             with self.contained("on_command"):
-                answer = msgspec.msgpack.encode(self.room.on_command(seat.player, message.name, payload))
+                answer = self.room.on_command(seat.player, message.name, payload)
+                if isinstance(answer, Deal):
+                    if not self.room.uses_ledger:
+                        raise TypeError(f"{type(self.room).__name__} makes a Deal, but does not say uses_ledger")
+                    return answer
+                answer = msgspec.msgpack.encode(answer)
         except CommandRefused as refused:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused)[:TEXT_CHARACTERS_MAX])
         except RoomCodeRaised:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(message.id, ok=True, payload=answer)
+
+    def dealt(self, seat: Seat, name: str, deal: Deal, records: Mapping[str, Record]) -> None:
+        """A command's deal is written: the room is told, also when who asked has left."""
+        seat.player.record = records.get(seat.player_id, seat.player.record)
+        for player_id, record in records.items():
+            if player_id in self.room.players:
+                self.room.players[player_id].record = record
+        if self.is_open:
+            with suppress(RoomCodeRaised), self.contained("on_dealt"):
+                self.room.on_dealt(seat.player, name, deal)
 
     # -- one tick -------------------------------------------------------------------------------------------
 
@@ -492,12 +511,14 @@ def create(
     mode: str = "",
     reviver: Reviver | None = None,
     on_ended: SeatEnded = lambda seat: None,
+    records: Mapping[str, Record] | None = None,
 ) -> Simulation:
     """Makes a room, new or from its saved state.
 
     Args:
         reviver: gives those who were in a saved room their sessions again; without, nobody comes back.
         on_ended: told when one of those gives the seat up.
+        records: what those own.
 
     Raises:
         RoomClosed: the game's on_create or restore raised.
@@ -512,7 +533,7 @@ def create(
             if saved is None:
                 room.on_create(options)
             else:
-                _restore(simulation, saved, reviver or NoReviver(), on_ended)
+                _restore(simulation, saved, reviver or NoReviver(), on_ended, records or {})
             for table in room.all_tables():
                 table.compact()
     except RoomCodeRaised as error:
@@ -522,7 +543,13 @@ def create(
     return simulation
 
 
-def _restore(simulation: Simulation, saved: RoomState, reviver: Reviver, on_ended: SeatEnded) -> None:
+def _restore(
+    simulation: Simulation,
+    saved: RoomState,
+    reviver: Reviver,
+    on_ended: SeatEnded,
+    records: Mapping[str, Record],
+) -> None:
     room = simulation.room
     state = room.saves.read(saved.state_version, saved.state)
     room.tick = saved.tick
@@ -534,5 +561,5 @@ def _restore(simulation: Simulation, saved: RoomState, reviver: Reviver, on_ende
     for kept in saved.seats:
         subscriber = reviver.revive(kept.session)
         if subscriber is not None:
-            simulation.restore_seat(kept, subscriber, on_ended)
+            simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
     room.restore(state)

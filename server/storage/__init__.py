@@ -1,8 +1,31 @@
-"""What is true, in MongoDB through Motor: worlds, written behind and fenced by epoch. All of Motor is in here."""
+"""What is true, in MongoDB through Motor: worlds, written behind and fenced by epoch; players and the ledger, written
+before anybody is told. All of Motor is in here."""
 
+from server.storage import archive
 from server.storage.documents import SavedTable, SavedWorld, world_key
+from server.storage.ledger import Answer, Booked, Booking, Ledger
+from server.storage.migrations import VERSION, migrate, version_of
+from server.storage.players import PlayerRecord, Players
 from server.storage.store import Store
 from server.storage.worlds import KeptPlayer, Worlds
 from server.storage.write_behind import WriteBehind
 
-__all__ = ["KeptPlayer", "SavedTable", "SavedWorld", "Store", "Worlds", "WriteBehind", "world_key"]
+__all__ = [
+    "VERSION",
+    "Answer",
+    "Booked",
+    "Booking",
+    "KeptPlayer",
+    "Ledger",
+    "PlayerRecord",
+    "Players",
+    "SavedTable",
+    "SavedWorld",
+    "Store",
+    "Worlds",
+    "WriteBehind",
+    "archive",
+    "migrate",
+    "version_of",
+    "world_key",
+]

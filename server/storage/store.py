@@ -12,8 +12,11 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
-from server.errors import ConfigError
+from server.errors import ConfigError, Unavailable
 from server.storage.calls import Calls
+from server.storage.ledger import Ledger
+from server.storage.migrations import VERSION, migrate, version_of
+from server.storage.players import Players
 from server.storage.worlds import Worlds
 
 CALL_S_MAX = 5.0
@@ -52,6 +55,8 @@ class Store:
         self.calls = Calls(call_s_max)
         self.database = self.client[database]
         self.worlds = Worlds(self.database, self.calls)
+        self.players = Players(self.database, self.calls)
+        self.ledger = Ledger(self.client, self.database, self.calls)
 
     async def check(self) -> None:
         """Returns when MongoDB has a primary that answers, and takes writes as far as is known.
@@ -67,6 +72,22 @@ class Store:
             await self.calls.write(
                 self.database["probes"].update_one({"_id": "write"}, {"$set": {"at": now}}, upsert=True)
             )
+
+    async def check_schema(self, *, may_migrate: bool) -> None:
+        """Returns when the database is as this build wants it.
+
+        Args:
+            may_migrate: makes it so.
+
+        Raises:
+            Unavailable: it is not, or MongoDB does not answer.
+            NotSavable: what is stored stands in the way of a step.
+        """
+        version = await version_of(self.database, self.calls)
+        if version < VERSION and may_migrate:
+            await migrate(self.database, self.calls)
+        elif version < VERSION:
+            raise Unavailable(f"the database is at step {version}, this build wants {VERSION}: run tickwire migrate")
 
     def close(self) -> None:
         """Closes all connections."""

@@ -101,20 +101,25 @@ class Worlds:
         return world
 
     async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
-        try:
-            found: Document = await self._calls.write(
-                collection.find_one_and_update(
-                    {"_id": key, "epoch": {"$lte": epoch}},
-                    [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}],
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
+        stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}]
+        while True:
+            try:
+                found: Document = await self._calls.write(
+                    collection.find_one_and_update(
+                        {"_id": key, "epoch": {"$lte": epoch}},
+                        stages,
+                        upsert=True,
+                        return_document=ReturnDocument.AFTER,
+                    )
                 )
-            )
-        except DuplicateKeyError as error:  # the document is there, under an epoch that the filter refuses
-            newer = await self._calls.read(collection.find_one({"_id": key}, {"epoch": True}))
-            newest = int((newer or {}).get("epoch", 0))
-            raise StaleEpoch(f"world {key} has a newer owner than epoch {epoch}", newest=newest) from error
-        return found
+                return found
+            except DuplicateKeyError as error:  # it is there, under an epoch that the filter refuses
+                there = await self._calls.read(collection.find_one({"_id": key}, {"epoch": True}))
+                newest = int((there or {}).get("epoch", 0))
+                if newest > epoch:
+                    text = f"world {key} has a newer owner than epoch {epoch}"
+                    raise StaleEpoch(text, newest=newest) from error
+                # Or was not there, and somebody has just made it: now it is.
 
     async def _read(self, document: Document | None) -> SavedWorld | None:
         ids = parts_named(document or {})

@@ -190,6 +190,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
         "TICKWIRE__REDIS__NAMESPACE": shard_settings.redis.namespace,
         "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
         "TICKWIRE__MONGO__DATABASE": shard_settings.mongo.database,
+        "TICKWIRE__MONGO__MIGRATE": "true",
         "TICKWIRE__LISTEN__PORT": str(port),
         "TICKWIRE__LISTEN__PLAINTEXT": "true",
         "TICKWIRE__OPERATIONS__PORT": str(two_free_ports()),

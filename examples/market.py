@@ -1,0 +1,156 @@
+"""market: what players own outlives rooms and servers, and moves between them once.
+
+A command that changes what somebody owns returns a Deal, and changes nothing else: the deal is written down before
+its player hears of it, and a command that is asked again, after a crash or on another shard, is answered as before.
+What the others see follows in `on_dealt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.rooms import (
+    CommandRefused,
+    Deal,
+    Player,
+    Room,
+    Saved,
+    Table,
+    grant,
+    spend,
+    text,
+    trade,
+    transfer,
+    uint,
+)
+
+PRICES = {"sword": 30, "shield": 20, "bread": 2}
+WAGE = 10
+OFFERS_MAX = 100
+
+
+class Traders(Table):
+    """Who is there, and what everybody sees of them."""
+
+    name = text(bytes_max=24)
+    gold = uint(bits=32)
+
+
+class Offer(Saved):
+    """One player's, to another."""
+
+    number: int
+    giver: str
+    taker: str
+    gives: dict[str, int]
+    takes: dict[str, int]
+
+
+class MarketSave(Saved):
+    """Offers outlive the room, too."""
+
+    offers: list[Offer] = []
+    offers_made: int = 0
+
+
+class Market(Room):
+    """Work, buy, give, trade."""
+
+    room_type = "market"
+    seats = 100
+    tick_rate_hz = 10.0
+    durable = True
+    saves = MarketSave
+    uses_ledger = True
+    traders: Traders
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.offers: dict[int, Offer] = {}
+        self.offers_made = 0
+
+    def restore(self, saved: MarketSave) -> None:
+        self.offers = {offer.number: offer for offer in saved.offers}
+        self.offers_made = saved.offers_made
+        theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
+        for trader in self.traders:
+            if trader.id not in theirs:
+                self.traders.despawn(trader.id)
+
+    def save(self) -> MarketSave:
+        return MarketSave(list(self.offers.values()), self.offers_made)
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        name = player.profile.get("name") or str(options.get("name", "trader"))
+        player.entity = self.traders.spawn(name=name, gold=player.holdings.get("gold", 0))
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.traders.despawn(player.entity.id)
+
+    # -- commands -------------------------------------------------------------------------------------------
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        try:
+            match name:
+                case "purse":
+                    return dict(player.holdings)
+                case "work":
+                    return Deal(grant(player.id, "gold", WAGE), reply=WAGE)
+                case "buy":
+                    return self._buy(player, payload["item"])
+                case "give":
+                    taker = self._trader(payload["to"])
+                    return Deal(transfer(player.id, taker.id, str(payload["item"]), int(payload["amount"])))
+                case "name":
+                    return Deal(profile={**player.profile, "name": str(payload)[:24]})
+                case "offer":
+                    return self._offer(player, payload)
+                case "accept":
+                    return self._accept(player, payload)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CommandRefused(f"that cannot be: {error}") from error
+        raise CommandRefused(f"unknown command {name!r}")
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        if name == "accept" and isinstance(deal.reply, int):
+            self.offers.pop(deal.reply, None)
+        for other in self.players.values():
+            if other.entity is not None:
+                other.entity.gold = other.holdings.get("gold", 0)
+        if name == "name" and player.entity is not None and player.id in self.players:
+            player.entity.name = player.profile["name"]
+
+    def _buy(self, player: Player, item: str) -> Deal:
+        if item not in PRICES:
+            raise CommandRefused(f"nobody sells {item!r} here")
+        return Deal((*spend(player.id, "gold", PRICES[item]), *grant(player.id, item)), reply=item)
+
+    def _offer(self, player: Player, payload: Mapping[str, Any]) -> int:
+        """Nobody's holdings change yet, so this is no deal."""
+        if len(self.offers) >= OFFERS_MAX:
+            raise CommandRefused("too many offers are open")
+        taker = self._trader(payload["to"])
+        trade(player.id, payload["gives"], taker.id, payload["takes"])  # raises where there can be no such trade
+        self.offers_made += 1
+        number = self.offers_made
+        self.offers[number] = Offer(number, player.id, taker.id, payload["gives"], payload["takes"])
+        taker.send("offered", {"offer": number, "gives": payload["gives"], "takes": payload["takes"]})
+        return number
+
+    def _accept(self, player: Player, number: int) -> Deal:
+        offer = self.offers.get(number)
+        if offer is None or offer.taker != player.id:
+            raise CommandRefused("there is no such offer")
+        moves = trade(offer.giver, offer.gives, offer.taker, offer.takes)
+        # An offer is good once, whoever says yes how often.
+        return Deal(moves, reply=number, key=f"{self.room_type}/{self.name}/offer {number}")
+
+    def _trader(self, id: int) -> Player:
+        for player in self.players.values():
+            if player.entity is not None and player.entity.id == id:
+                return player
+        raise CommandRefused("nobody like that is here")
+
+
+ROOMS = {"market": Market}

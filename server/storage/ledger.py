@@ -1,0 +1,318 @@
+"""The ledger: every change of what players own, once, for good. The sums of its entries are what players hold.
+
+    _id          "SESSION/7"                  the idempotency key
+    at           when it was written
+    player_id, session_id, command_id         who asked
+    fence, epoch                              in which room, under which owner
+    entries      [ { player_id, item, amount }, ... ]
+    reply        BinData (msgpack)            what the player was, or is to be, told
+    refused      "not enough gold"            instead of entries: it did not happen, and will not under this key;
+    expires_at                                forgotten after a week
+
+A deal is one transaction, acknowledged by a majority: its entry here, the fence of its room, the players. Whichever
+of two with the same key is first decides; the other is given what the first was answered. Guarantees: all of it or
+nothing; nobody owns less than nothing; nothing happens under an epoch that is older than the fence's; a call that
+failed may have been carried out, and is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from server.errors import StaleEpoch, Unavailable, VersionConflict
+from server.storage.calls import RETRY_AFTER_MS, Calls
+from server.storage.players import PlayerRecord, record_of
+
+REFUSED_DAYS = 7
+AT_ONCE_MAX = 16
+"""Transactions under way; each holds a thread. Who waits for longer than a call may take is told to come again."""
+REPLIES_MAX = 64
+"""So many of a session's answers are looked up: as many as a session keeps."""
+AMOUNT_MAX = 2**53
+Document = dict[str, Any]
+T = TypeVar("T")
+
+
+class Booking(msgspec.Struct, frozen=True, kw_only=True):
+    """A deal, ready to be booked.
+
+    Args:
+        key: it happens once under this.
+        changes: by player and item; what is below 0 is taken.
+        reply: what the player is told, packed.
+        fence, epoch: what the room is known by, and under which owner it asks.
+        profile: with the version that it was made from; takes the place of `player_id`'s.
+    """
+
+    key: str
+    player_id: str
+    session_id: str
+    command_id: int
+    fence: str
+    epoch: int
+    changes: Mapping[str, Mapping[str, int]]
+    reply: bytes = b""
+    profile: tuple[int, Document] | None = None
+
+
+class Booked(msgspec.Struct, frozen=True):
+    """What has become of a booking.
+
+    Args:
+        is_new: it was booked by this call; else by one before.
+        refused: why it did not happen; empty when it did.
+        players: as they are now; only of one that is new.
+    """
+
+    is_new: bool
+    reply: bytes = b""
+    refused: str = ""
+    players: Mapping[str, PlayerRecord] = {}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a session was answered, or would have been."""
+
+    session_id: str
+    command_id: int
+    reply: bytes
+    refused: str
+
+
+class _Again(Exception):
+    """What was in the way is gone."""
+
+
+class _Refused(Exception):
+    """It cannot be; the argument says why, for the player."""
+
+
+class Ledger:
+    """The collection `ledger`, and with it what changes in `players`.
+
+    Args:
+        client: of MongoDB; transactions are its own.
+        database: a Motor database.
+        calls: the door.
+    """
+
+    def __init__(
+        self,
+        client: AsyncIOMotorClient[Document],
+        database: AsyncIOMotorDatabase[Document],
+        calls: Calls,
+    ) -> None:
+        self._client = client
+        self._ledger = database["ledger"]
+        self._players = database["players"]
+        self._fences = database["fences"]
+        self._calls = calls
+        self._slots = asyncio.Semaphore(AT_ONCE_MAX)
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def book(self, booking: Booking) -> Booked:
+        """Carries a deal out, or says what became of it before.
+
+        Raises:
+            StaleEpoch: a newer owner has the room; nothing has happened.
+            VersionConflict: the player was changed since its profile was read; nothing has happened.
+            NotSavable: it is nothing that MongoDB can hold; nothing has happened.
+            Unavailable: MongoDB does not answer; it may or may not have happened, and may be asked again.
+        """
+        while True:
+            try:
+                players = await self._in_time(self._transact(booking))
+                return Booked(True, booking.reply, "", players)
+            except _Again:
+                continue  # somebody else has changed the player: so things move on, if not for us
+            except DuplicateKeyError:
+                return await self._booked_before(booking.key)
+            except _Refused as refused:
+                return await self._refuse(booking, str(refused))
+
+    async def _refuse(self, booking: Booking, why: str) -> Booked:
+        """Writes down that it did not happen, so that it never does: the player is told so."""
+        now = datetime.datetime.now(datetime.UTC)
+        expires = now + datetime.timedelta(days=REFUSED_DAYS)
+        try:
+            await self._calls.write(
+                self._ledger.insert_one(_entry_of(booking, now, []) | {"refused": why, "expires_at": expires})
+            )
+        except DuplicateKeyError:
+            return await self._booked_before(booking.key)
+        return Booked(True, b"", why)
+
+    async def _booked_before(self, key: str) -> Booked:
+        document = await self._calls.read(self._ledger.find_one({"_id": key}))
+        if document is None:  # refused a week ago, and forgotten between the two calls
+            raise Unavailable("the deal is being forgotten", retry_after_ms=RETRY_AFTER_MS)
+        return Booked(False, document["reply"], document.get("refused", ""))
+
+    async def _in_time(self, work: Any) -> Any:
+        """Runs a transaction, and does not wait for one that hangs: it ends by itself, on its socket's deadline."""
+        task = asyncio.create_task(self._in_slot(work), name="book")
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await self._calls.write(asyncio.shield(task))
+
+    async def _in_slot(self, work: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._calls.call_s_max):
+                await self._slots.acquire()
+        except TimeoutError:
+            work.close()
+            raise
+        try:
+            return await work
+        finally:
+            self._slots.release()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked has been told, or has been told that it takes too long
+
+    async def _transact(self, booking: Booking) -> dict[str, PlayerRecord]:
+        async with await self._client.start_session() as session:
+            found: dict[str, PlayerRecord] = await session.with_transaction(lambda s: self._steps(booking, s))
+            return found
+
+    async def _steps(self, booking: Booking, session: Any) -> dict[str, PlayerRecord]:
+        now = datetime.datetime.now(datetime.UTC)
+        entries = [
+            {"player_id": player_id, "item": item, "amount": amount}
+            for player_id, items in booking.changes.items()
+            for item, amount in items.items()
+        ]
+        await self._ledger.insert_one(_entry_of(booking, now, entries), session=session)
+        await self._pass_fence(booking, now, session)
+        changes = dict(booking.changes)
+        if booking.profile is not None:
+            changes.setdefault(booking.player_id, {})
+        return {
+            player_id: await self._change(booking, player_id, items, now, session)
+            for player_id, items in sorted(changes.items())
+        }
+
+    async def _pass_fence(self, booking: Booking, now: datetime.datetime, session: Any) -> None:
+        """Touches the room's fence, so that of this and a newer owner's claim one must wait for the other."""
+        try:
+            await self._fences.update_one(
+                {"_id": booking.fence, "epoch": {"$lte": booking.epoch}},
+                {"$set": {"epoch": booking.epoch, "touched_at": now}},
+                upsert=True,
+                session=session,
+            )
+        except DuplicateKeyError as error:
+            raise StaleEpoch(f"{booking.fence} has a newer owner than epoch {booking.epoch}") from error
+
+    async def _change(
+        self, booking: Booking, player_id: str, items: Mapping[str, int], now: datetime.datetime, session: Any
+    ) -> PlayerRecord:
+        takes = {item: -amount for item, amount in items.items() if amount < 0}
+        wanted: Document = {"_id": player_id}
+        wanted |= {f"holdings.{item}": {"$gte": amount} for item, amount in takes.items()}
+        # A player who has none of an item has no such field: $not holds for that, too.
+        wanted |= {f"holdings.{i}": {"$not": {"$gt": AMOUNT_MAX - n}} for i, n in items.items() if n > 0}
+        change: Document = {"$inc": {"version": 1} | {f"holdings.{item}": n for item, n in items.items()}}
+        change["$set"] = {"updated_at": now}
+        change["$setOnInsert"] = {"created_at": now}
+        is_new = not takes
+        if booking.profile is not None and player_id == booking.player_id:
+            version, profile = booking.profile
+            wanted["version"] = version
+            change["$set"]["profile"] = profile
+            is_new = is_new and version == 0
+        if is_new and not items:
+            change["$setOnInsert"]["holdings"] = {}
+        try:
+            document = await self._players.find_one_and_update(
+                wanted, change, upsert=is_new, return_document=ReturnDocument.AFTER, session=session
+            )
+        except DuplicateKeyError:  # it is there, and not as wanted
+            document = None
+        if document is None:
+            raise await self._why_not(booking, player_id, takes)
+        return record_of(document)
+
+    async def _why_not(self, booking: Booking, player_id: str, takes: Mapping[str, int]) -> Exception:
+        """Why a player could not be changed; read outside of the transaction, which is over."""
+        document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
+        record = record_of(document)
+        if booking.profile is not None and player_id == booking.player_id and record.version != booking.profile[0]:
+            return VersionConflict(f"the player has been changed since version {booking.profile[0]}")
+        for item, amount in takes.items():
+            if record.holdings.get(item, 0) < amount:
+                return _Refused(f"not enough {item}")
+        for item, amount in booking.changes.get(player_id, {}).items():
+            if record.holdings.get(item, 0) + amount > AMOUNT_MAX:
+                return _Refused(f"nobody can own more than {AMOUNT_MAX} {item}")
+        return _Again()
+
+    # -- what was booked ------------------------------------------------------------------------------------
+
+    async def answers(self, session_ids: Sequence[str]) -> list[Answer]:
+        """What some sessions were answered last, the oldest first. With the fence of their room raised nothing more
+        can come.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        if not session_ids:
+            return []
+        newest = self._ledger.find(
+            {"session_id": {"$in": list(session_ids)}},
+            {"session_id": True, "command_id": True, "reply": True, "refused": True},
+            sort=[("at", -1)],
+            limit=REPLIES_MAX * len(session_ids),
+        )
+        found = await self._calls.read(newest.to_list(None))
+        return [
+            Answer(one["session_id"], int(one["command_id"]), one["reply"], one.get("refused", ""))
+            for one in reversed(found)
+        ]
+
+    async def sums(self, player_id: str) -> dict[str, int]:
+        """What the entries of a player come to, by item: what it holds.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        theirs = {"entries.player_id": player_id}
+        cursor = self._ledger.aggregate(
+            [
+                {"$match": theirs},
+                {"$unwind": "$entries"},
+                {"$match": theirs},
+                {"$group": {"_id": "$entries.item", "sum": {"$sum": "$entries.amount"}}},
+            ]
+        )
+        found = await self._calls.read(cursor.to_list(None))
+        return {one["_id"]: int(one["sum"]) for one in found}
+
+    async def close(self) -> None:
+        """Waits for what is under way; it ends on its own deadlines."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._calls.call_s_max)
+
+
+def _entry_of(booking: Booking, now: datetime.datetime, entries: list[Document]) -> Document:
+    return {
+        "_id": booking.key,
+        "at": now,
+        "player_id": booking.player_id,
+        "session_id": booking.session_id,
+        "command_id": booking.command_id,
+        "fence": booking.fence,
+        "epoch": booking.epoch,
+        "entries": entries,
+        "reply": booking.reply,
+    }

@@ -1,0 +1,184 @@
+"""Migrations, exports, imports, and who is to be forgotten, on a real MongoDB."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pymongo.errors import WriteError
+
+from server.errors import NotSavable, StaleEpoch, Unavailable
+from server.storage import VERSION, SavedWorld, Store, archive, migrate, version_of
+from tests.contract.test_ledger import booking, holdings
+from tests.contract.test_storage import large, world
+
+
+@pytest.fixture
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
+    made = Store(mongo_url, mongo_database)
+    yield made
+    made.close()
+
+
+async def migrated(store: Store) -> Store:
+    await migrate(store.database, store.calls)
+    return store
+
+
+async def lines_of(lines: AsyncIterator[str]) -> list[str]:
+    return [line async for line in lines]
+
+
+# -- migrations ---------------------------------------------------------------------------------------------------
+
+
+async def test_steps_are_made_once_and_may_be_repeated(store: Store) -> None:
+    with pytest.raises(Unavailable, match=f"step 0, this build wants {VERSION}: run tickwire migrate"):
+        await store.check_schema(may_migrate=False)
+    assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1))
+    assert await migrate(store.database, store.calls) == []
+    await store.database["schema"].delete_one({})
+    assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1)), "what is there is no hindrance"
+    await store.check_schema(may_migrate=False)
+    assert await version_of(store.database, store.calls) == VERSION
+    await store.database["schema"].update_one({}, {"$set": {"version": VERSION + 1}})
+    await store.check_schema(may_migrate=False)  # a newer build has been here, and leaves us what we need
+
+
+@pytest.mark.parametrize(
+    ("collection", "document"),
+    [
+        ("worlds", {"room_type": "garden", "name": "home"}),
+        ("worlds", {"epoch": -1, "room_type": "garden", "name": "home"}),
+        ("players", {"version": 1, "holdings": {"gold": -1}}),
+        ("players", {"version": 1, "holdings": {"gold": 1.5}}),
+        ("ledger", {"at": datetime.datetime.now(datetime.UTC), "entries": []}),
+        ("fences", {"epoch": "1", "touched_at": datetime.datetime.now(datetime.UTC)}),
+    ],
+)
+async def test_mongodb_itself_refuses_what_cannot_be(store: Store, collection: str, document: dict[str, Any]) -> None:
+    await migrated(store)
+    with pytest.raises(WriteError, match="failed validation"):
+        await store.database[collection].insert_one(document)
+
+
+async def test_what_is_looked_up_has_an_index(store: Store) -> None:
+    await migrated(store)
+    for collection, wanted in (
+        ("worlds", {"room_id": "r"}),
+        ("world_parts", {"world": "garden/home", "epoch": {"$lt": 3}}),
+        ("ledger", {"session_id": {"$in": ["a", "b"]}}),
+        ("ledger", {"entries.player_id": "ann"}),
+        ("ledger", {"player_id": "ann"}),
+    ):
+        plan = await store.database[collection].find(wanted).explain()
+        assert "IXSCAN" in json.dumps(plan["queryPlanner"]["winningPlan"]), (collection, wanted)
+    transient = {
+        name: index["expireAfterSeconds"]
+        for name in ("ledger", "fences")
+        for index in (await store.database[name].index_information()).values()
+        if "expireAfterSeconds" in index
+    }
+    assert transient == {"ledger": 0, "fences": 30 * 24 * 3600}
+
+
+# -- worlds -------------------------------------------------------------------------------------------------------
+
+
+def kept() -> SavedWorld:
+    return world(
+        tables={"ships": large(300_000)}, sessions={"s1": {"player_id": "ann", "is_guest": False}}, labels={"a": "b"}
+    )
+
+
+async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: Store) -> None:
+    await migrated(store)
+    await store.worlds.claim("garden", "home", 7)
+    await store.worlds.save(kept(), 7)
+    lines = await lines_of(archive.export_world(store, "garden", "home"))
+    assert json.loads(lines[0])["tickwire"] == "world"
+    with pytest.raises(NotSavable, match="there is a world garden/home already"):
+        await archive.import_lines(store, lines)
+    await store.worlds.save(world(99), 7)
+    assert await archive.import_lines(store, lines, replace=True) == "garden/home"
+    with pytest.raises(StaleEpoch):
+        await store.worlds.save(world(100), 7)
+    assert await store.worlds.load("garden", "home") == kept()
+    for collection in ("worlds", "world_parts", "fences"):
+        await store.database[collection].delete_many({})
+    assert await archive.import_lines(store, lines) == "garden/home", "into a database where nothing is"
+    assert await store.worlds.claim("garden", "home", 9) == kept()
+
+
+async def test_what_is_no_export_is_refused_with_a_sentence(store: Store) -> None:
+    await store.worlds.save(kept(), 7)
+    lines = await lines_of(archive.export_world(store, "garden", "home"))
+    for wrong in ([], ["{"], ['{"a": 1}'], lines[:1], [*lines[:-1]], ["[]"], [lines[0].replace('"world"', '"x"')]):
+        with pytest.raises(NotSavable):
+            await archive.import_lines(store, wrong, replace=True)
+    with pytest.raises(NotSavable, match="version 9; this build reads up to 1"):
+        await archive.import_lines(store, [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]])
+    with pytest.raises(NotSavable, match="was ever saved"):
+        await lines_of(archive.export_world(store, "garden", "nowhere"))
+    assert await store.worlds.load("garden", "home") == kept()
+
+
+# -- players ------------------------------------------------------------------------------------------------------
+
+
+async def play(store: Store) -> None:
+    await migrated(store)
+    await store.players.update("ann", 0, {"name": "Ann"})
+    await store.ledger.book(booking("1", {"ann": {"gold": 100}}))
+    await store.ledger.book(booking("2", {"ann": {"gold": -40, "sword": 1}}))
+    await store.ledger.book(booking("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
+    await store.ledger.book(booking("4", {"bob": {"gold": 1}}, player="bob"))
+    await store.ledger.book(booking("5", {"bob": {"gold": -999}}, player="ann"))
+
+
+async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) -> None:
+    await play(store)
+    lines = await lines_of(archive.export_player(store, "ann"))
+    assert "bob" not in "".join(lines), "nothing of others is given out"
+    assert [json.loads(line)["collection"] for line in lines[1:]] == ["players", *["ledger"] * 4]
+    await store.ledger.book(booking("6", {"ann": {"gold": -50, "bread": 7}}))
+    with pytest.raises(NotSavable, match="there is a player 'ann' already"):
+        await archive.import_lines(store, lines)
+    await archive.import_lines(store, lines, replace=True)
+    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
+    await archive.import_lines(store, lines, replace=True)
+    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "twice is as good as once"
+    await archive.forget_player(store, "ann")
+    await archive.import_lines(store, lines)
+    assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
+    assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
+
+
+async def everywhere(store: Store, text: str) -> list[str]:
+    return [
+        name
+        for name in await store.database.list_collection_names()
+        async for document in store.database[name].find()
+        if text in repr(document)
+    ]
+
+
+async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(store: Store) -> None:
+    await play(store)
+    sessions = {
+        "s1": {"player_id": "ann", "is_guest": False},
+        "s2": {"player_id": "bob", "is_guest": False},
+        "s3": {"player_id": "ann", "is_guest": False, "frames": [b"x" * 100_000]},
+    }
+    await store.worlds.save(world(sessions=sessions), 1)
+    assert await everywhere(store, "'ann'")
+    assert (await archive.forget_player(store, "ann")) == {"players": 1, "ledger entries": 4, "sessions": 2}
+    assert await everywhere(store, "'ann'") == []
+    assert await holdings(store, "bob") == [{"gold": 11}]
+    left = await store.worlds.load("garden", "home")
+    assert left is not None
+    assert list(left.sessions) == ["s2"]
+    assert (await archive.forget_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}

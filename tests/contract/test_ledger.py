@@ -1,0 +1,214 @@
+"""What players own, on a real MongoDB: once, as a whole, and never less than nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorCollection
+
+from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
+from server.storage import Booking, PlayerRecord, Store, migrate
+from server.storage.ledger import AMOUNT_MAX
+
+Changes = dict[str, dict[str, int]]
+
+
+@pytest.fixture
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
+    made = Store(mongo_url, mongo_database)
+    await migrate(made.database, made.calls)
+    yield made
+    await made.ledger.close()
+    made.close()
+
+
+def booking(key: str, changes: Changes, *, player: str = "ann", **more: Any) -> Booking:
+    wanted: dict[str, Any] = {"reply": key.encode(), "fence": "room", "epoch": 1, "command_id": 1} | more
+    return Booking(key=key, player_id=player, session_id="s1", changes=changes, **wanted)
+
+
+async def holdings(store: Store, *players: str) -> list[dict[str, int]]:
+    found = await store.players.load(players)
+    for player in players:
+        assert {k: v for k, v in found[player].holdings.items() if v} == {
+            k: v for k, v in (await store.ledger.sums(player)).items() if v
+        }, "the sums of the ledger are what players hold"
+    return [found[player].holdings for player in players]
+
+
+async def test_grant_spend_transfer_and_trade(store: Store) -> None:
+    granted = await store.ledger.book(booking("1", {"ann": {"gold": 100}}))
+    assert (granted.is_new, granted.reply, granted.refused) == (True, b"1", "")
+    assert granted.players["ann"] == PlayerRecord("ann", 1, {"gold": 100}, {})
+    await store.ledger.book(booking("2", {"ann": {"gold": -30, "sword": 1}}))
+    await store.ledger.book(booking("3", {"ann": {"gold": -20}, "bob": {"gold": 20}}))
+    await store.ledger.book(booking("4", {"bob": {"gold": -5, "sword": 1}, "ann": {"gold": 5, "sword": -1}}))
+    assert await holdings(store, "ann", "bob") == [{"gold": 55, "sword": 0}, {"gold": 15, "sword": 1}]
+
+
+async def test_what_is_repeated_is_answered_as_before_and_happens_once(store: Store) -> None:
+    await store.ledger.book(booking("1", {"ann": {"gold": 10}}))
+    again = await store.ledger.book(booking("1", {"ann": {"gold": 10}}, reply=b"another"))
+    assert (again.is_new, again.reply) == (False, b"1")
+    await store.ledger.book(booking("2", {"ann": {"gold": -10}}))
+    spent = await store.ledger.book(booking("2", {"ann": {"gold": -10}}))
+    assert (spent.is_new, spent.reply, spent.refused) == (False, b"2", ""), "though there is nothing left to spend"
+    assert await holdings(store, "ann") == [{"gold": 0}]
+
+
+async def test_ten_at_once_with_one_key_happen_once(store: Store) -> None:
+    done = await asyncio.gather(*(store.ledger.book(booking("1", {"ann": {"gold": 7}})) for _ in range(10)))
+    assert [one.is_new for one in done].count(True) == 1
+    assert {one.reply for one in done} == {b"1"}
+    assert await holdings(store, "ann") == [{"gold": 7}]
+
+
+async def test_two_who_spend_the_same_gold_at_once_do_not_both(store: Store) -> None:
+    await store.ledger.book(booking("0", {"ann": {"gold": 10}}))
+    done = await asyncio.gather(
+        *(store.ledger.book(booking(f"{n}", {"ann": {"gold": -10}}, fence=f"room {n}")) for n in range(1, 6))
+    )
+    assert sorted(one.refused for one in done) == ["", *["not enough gold"] * 4]
+    assert await holdings(store, "ann") == [{"gold": 0}]
+
+
+async def test_crossing_trades_all_come_to_an_end(store: Store) -> None:
+    for player in ("ann", "bob", "cid"):
+        await store.ledger.book(booking(f"of {player}", {player: {"gold": 100}}, player=player))
+    pairs = [("ann", "bob"), ("bob", "cid"), ("cid", "ann"), ("bob", "ann")] * 5
+    await asyncio.gather(
+        *(
+            store.ledger.book(booking(f"{n}", {a: {"gold": -1}, b: {"gold": 1}}, fence=f"room {n}"))
+            for n, (a, b) in enumerate(pairs)
+        )
+    )
+    assert await holdings(store, "ann", "bob", "cid") == [{"gold": 105}, {"gold": 95}, {"gold": 100}]
+
+
+async def test_what_was_refused_stays_refused(store: Store) -> None:
+    refused = await store.ledger.book(booking("1", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
+    assert (refused.is_new, refused.refused) == (True, "not enough gold")
+    await store.ledger.book(booking("2", {"ann": {"gold": 50}}))
+    again = await store.ledger.book(booking("1", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
+    assert (again.is_new, again.refused) == (False, "not enough gold"), "the player was told so"
+    assert await holdings(store, "ann", "bob") == [{"gold": 50}, {}]
+
+
+async def test_nobody_owns_more_than_can_be_counted(store: Store) -> None:
+    await store.ledger.book(booking("1", {"ann": {"gold": AMOUNT_MAX - 1}}))
+    refused = await store.ledger.book(booking("2", {"ann": {"gold": 2}}))
+    assert refused.refused == f"nobody can own more than {AMOUNT_MAX} gold"
+    assert not (await store.ledger.book(booking("3", {"ann": {"gold": 1}}))).refused
+
+
+async def test_an_older_owner_of_the_room_books_nothing(store: Store) -> None:
+    await store.ledger.book(booking("1", {"ann": {"gold": 1}}, fence="garden/home", epoch=3))
+    await store.worlds.claim("garden", "home", 4)
+    with pytest.raises(StaleEpoch):
+        await store.ledger.book(booking("2", {"ann": {"gold": 1}}, fence="garden/home", epoch=3))
+    assert await holdings(store, "ann") == [{"gold": 1}]
+    assert (await store.ledger.book(booking("2", {"ann": {"gold": 1}}, fence="garden/home", epoch=4))).is_new
+
+
+class Slowed:
+    """A collection that waits before one of its calls, or after it, for what happens meanwhile."""
+
+    def __init__(
+        self, inner: AsyncIOMotorCollection[dict[str, Any]], call: str, meanwhile: Callable[[], Any]
+    ) -> None:
+        self._inner, self._call, self._meanwhile = inner, call, meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name != self._call:
+            return found
+
+        async def slowed(*args: Any, **more: Any) -> Any:
+            result = await found(*args, **more)
+            self._call = ""  # once
+            await self._meanwhile()
+            return result
+
+        return slowed
+
+
+async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_happen(store: Store) -> None:
+    """The sleeper wakes in its transaction: after it has passed the fence, or before."""
+    for call, where in (("insert_one", "_ledger"), ("find_one_and_update", "_players")):
+        claimed: list[asyncio.Task[Any]] = []
+
+        async def claim() -> None:
+            claimed.append(asyncio.create_task(store.worlds.claim("garden", where, 2)))  # noqa: B023
+            await asyncio.sleep(0.2)  # a claim waits for a transaction that has the fence: long enough to be there
+
+        setattr(store.ledger, where, Slowed(getattr(store.ledger, where), call, claim))
+        wanted = booking(f"at {where}", {"ann": {"gold": 1}}, fence=f"garden/{where}", epoch=1)
+        try:
+            await store.ledger.book(wanted)
+            was_booked = True
+        except StaleEpoch:
+            was_booked = False
+        await asyncio.gather(*claimed)
+        # Either the deal came first, and whoever claims sees it; or the claim did, and there is no deal.
+        assert was_booked == bool(await store.database["ledger"].find_one({"_id": wanted.key}))
+        assert was_booked == (where == "_players")
+        with pytest.raises(StaleEpoch):
+            await store.ledger.book(booking(f"after {where}", {"ann": {"gold": 1}}, fence=f"garden/{where}", epoch=1))
+
+
+async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -> None:
+    first = await store.players.update("ann", 0, {"name": "Ann"})
+    assert (first.version, first.profile, first.holdings) == (1, {"name": "Ann"}, {})
+    for version in (0, 2):
+        with pytest.raises(VersionConflict):
+            await store.players.update("ann", version, {"name": "Not Ann"})
+    both = await store.ledger.book(booking("1", {"ann": {"gold": 5}}, profile=(1, {"name": "Annie"})))
+    assert both.players["ann"] == PlayerRecord("ann", 2, {"gold": 5}, {"name": "Annie"})
+    for version, changes in (
+        (1, {"ann": {"gold": 5}}),
+        (0, {}),
+        (0, {"ann": {"gold": 1}}),
+        (1, {"ann": {"gold": -1}}),
+    ):
+        with pytest.raises(VersionConflict):
+            await store.ledger.book(booking("2", changes, profile=(version, {})))
+    assert await holdings(store, "ann") == [{"gold": 5}]
+    fresh = await store.ledger.book(booking("3", {}, player="bob", profile=(0, {"name": "Bob"})))
+    assert fresh.players["bob"] == PlayerRecord("bob", 1, {}, {"name": "Bob"})
+
+
+@pytest.mark.parametrize("profile", [{"a\0b": 1}, {"huge": 2**70}], ids=["nul", "huge"])
+async def test_what_mongo_cannot_hold_is_an_error_with_a_name(store: Store, profile: dict[str, Any]) -> None:
+    with pytest.raises(NotSavable):
+        await store.players.update("ann", 0, profile)
+    with pytest.raises(NotSavable):
+        await store.ledger.book(booking("1", {"ann": {"gold": 5}}, profile=(0, profile)))
+    assert await holdings(store, "ann") == [{}]
+
+
+async def test_a_sessions_answers_are_found_again(store: Store) -> None:
+    await store.ledger.book(booking("1", {"ann": {"gold": 5}}, command_id=1))
+    await store.ledger.book(booking("2", {"ann": {"gold": -9}}, command_id=2))
+    found = await store.ledger.answers(["s1", "another"])
+    assert [(one.session_id, one.command_id, one.reply, one.refused) for one in found] == [
+        ("s1", 1, b"1", ""),
+        ("s1", 2, b"2", "not enough gold"),
+    ]
+    assert await store.ledger.answers([]) == []
+
+
+async def test_what_is_acknowledged_is_read(store: Store) -> None:
+    for number in range(20):
+        await store.ledger.book(booking(f"{number}", {"ann": {"gold": 1}}))
+        assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": number + 1}
+
+
+async def test_transactions_that_wait_too_long_are_told_to_come_again(store: Store) -> None:
+    store.calls.call_s_max = 0.2
+    held = [await store.ledger._slots.acquire() for _ in range(16)]
+    assert all(held)
+    with pytest.raises(Unavailable):
+        await store.ledger.book(booking("1", {"ann": {"gold": 1}}))

@@ -1,0 +1,189 @@
+"""What players own, over real sockets: written before they hear of it, and once, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.aio import Client, CommandFailed, connect
+from schemas.messages import ErrorCode
+from server.config import Settings
+from server.edge.session import DEALS_MAX
+from server.errors import Unavailable
+from server.shard import Shard
+from server.storage.ledger import Booked, Booking
+from tests.shards import running
+from tests.waiting import eventually, eventually_joins
+
+
+@pytest.fixture
+async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
+    async with running(msgspec.structs.replace(shard_settings, rooms=["examples.market"])) as made:
+        yield made
+
+
+async def trader(client: Client, name: str, market: str = "home") -> int:
+    joined = await client.join("market", name=market, options={"name": name})
+    return joined.entity
+
+
+async def sums_of(shard: Shard) -> dict[str, dict[str, int]]:
+    """What everybody holds; asserts that the ledger says the same."""
+    found: dict[str, dict[str, int]] = {}
+    async for player in shard._store.database["players"].find():
+        held = {item: amount for item, amount in player["holdings"].items() if amount}
+        sums = {item: amount for item, amount in (await shard._store.ledger.sums(player["_id"])).items() if amount}
+        assert held == sums
+        found[player["_id"]] = held
+    return found
+
+
+async def test_work_buy_give_and_trade(shard: Shard) -> None:
+    async with connect(shard.url) as one, connect(shard.url) as two:
+        ann, bob = await trader(one, "ann"), await trader(two, "bob")
+        for _ in range(4):
+            assert await one.command("work") == 10
+        assert await one.command("buy", {"item": "sword"}) == "sword"
+        assert await one.command("purse") == {"gold": 10, "sword": 1}, "who has been told reads it"
+        with pytest.raises(CommandFailed, match="not enough gold"):
+            await one.command("buy", {"item": "sword"})
+        await one.command("give", {"to": bob, "item": "gold", "amount": 4})
+        offer = await two.command("offer", {"to": ann, "gives": {"gold": 3}, "takes": {"sword": 1}})
+        await one.wait_for(lambda: any(event.name == "offered" for event in one.events))
+        assert await one.command("accept", offer) == offer
+        with pytest.raises(CommandFailed, match="no such offer"):
+            await one.command("accept", offer)
+        assert await one.command("purse") == {"gold": 9, "sword": 0}
+        assert await two.command("purse") == {"gold": 1, "sword": 1}
+        await one.wait_for(lambda: one.world.table("traders").entity(bob)["gold"] == 1)
+    assert sorted(map(str, (await sums_of(shard)).values())) == ["{'gold': 1, 'sword': 1}", "{'gold': 9}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        ("give", {"to": 1, "item": "gold", "amount": -5}),
+        ("give", {"to": 1, "item": "$gold", "amount": 5}),
+        ("give", {"to": 1, "item": "gold", "amount": 2**62}),
+        ("give", {"to": 99, "item": "gold", "amount": 5}),
+        ("give", "gold"),
+        ("buy", {"item": "the moon"}),
+        ("buy", None),
+        ("accept", {"a": 1}),
+        ("offer", {"to": 1, "gives": {"a.b": 1}, "takes": {}}),
+    ],
+)
+async def test_what_cannot_be_is_refused(shard: Shard, name: str, payload: Any) -> None:
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        with pytest.raises(CommandFailed):
+            await client.command(name, payload)
+        assert await client.command("work") == 10
+    assert list((await sums_of(shard)).values()) == [{"gold": 10}]
+
+
+async def test_a_name_that_was_chosen_is_known_in_other_rooms(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        await asyncio.gather(*(client.command("name", f"Ann {n}") for n in range(5)))
+        await client.leave()
+        entity = await trader(client, "somebody", "another market")
+        await client.wait_for(lambda: len(client.world.table("traders")) == 1)
+        assert client.world.table("traders").entity(entity)["name"].startswith("Ann ")
+
+
+async def test_a_command_that_is_asked_again_is_run_once_also_while_it_is_being_written(shard: Shard) -> None:
+    book = shard._store.ledger.book
+    asked: list[Booking] = []
+
+    async def slowly(booking: Booking) -> Booked:
+        asked.append(booking)
+        await asyncio.sleep(0.3)
+        return await book(booking)
+
+    shard._store.ledger.book = slowly  # type: ignore[method-assign]
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        working = asyncio.create_task(client.command("work"))
+        await eventually(lambda: len(asked) == 1)
+        await client.drop()  # it comes back and asks again, before the answer is there
+        assert await working == 10
+        assert len(asked) == 1
+        assert client.resumes == 1
+        assert await client.command("purse") == {"gold": 10}
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_happens_twice(shard: Shard) -> None:
+    """MongoDB has written it, and the shard does not know: what says UNAVAILABLE decides nothing."""
+    book = shard._store.ledger.book
+    failures = iter([True, True])
+
+    async def forgetful(booking: Booking) -> Booked:
+        booked = await book(booking)
+        if next(failures, False):
+            raise Unavailable("the answer was lost")
+        return booked
+
+    shard._store.ledger.book = forgetful  # type: ignore[method-assign]
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        assert await client.command("work") == 10
+        assert shard._dealing.results == {"unavailable": 2, "repeated": 1}
+        assert await client.command("work") == 10
+    assert list((await sums_of(shard)).values()) == [{"gold": 20}]
+
+
+async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> None:
+    go_on = asyncio.Event()
+    book = shard._store.ledger.book
+
+    async def held(booking: Booking) -> Booked:
+        await go_on.wait()
+        return await book(booking)
+
+    shard._store.ledger.book = held  # type: ignore[method-assign]
+    shard._dealing._deadline_s = 20.0
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        working = [asyncio.create_task(client.command("work")) for _ in range(DEALS_MAX + 2)]
+        await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        refused = [task.exception() for task in working if task.done()]
+        assert refused
+        assert all(isinstance(e, CommandFailed) and e.reply.error is ErrorCode.RATE_LIMITED for e in refused)
+        assert shard._dealing.waiting == DEALS_MAX
+        go_on.set()
+        await asyncio.gather(*working, return_exceptions=True)
+    assert list((await sums_of(shard)).values()) == [{"gold": 10 * DEALS_MAX}]
+
+
+async def test_who_leaves_in_the_middle_of_a_deal_has_it(shard: Shard) -> None:
+    go_on = asyncio.Event()
+    book = shard._store.ledger.book
+
+    async def held(booking: Booking) -> Booked:
+        await go_on.wait()
+        return await book(booking)
+
+    shard._store.ledger.book = held  # type: ignore[method-assign]
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        working = asyncio.create_task(client.command("work"))
+        await eventually(lambda: shard._dealing.waiting == 1)
+        await client.leave()
+        go_on.set()
+        await asyncio.gather(working, return_exceptions=True)
+        await eventually(lambda: shard._dealing.waiting == 0)
+        await eventually_joins(client, "market", "home")
+        assert await client.command("purse") == {"gold": 10}
+
+
+async def test_a_room_that_does_not_say_so_makes_no_deals(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        monkeypatch.setattr(shard.host.room_types["market"], "uses_ledger", False)
+        with pytest.raises(CommandFailed, match="the room failed to run the command"):
+            await client.command("work")

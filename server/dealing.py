@@ -89,7 +89,7 @@ class Dealing:
                 return await self._book(fence, seat, command, deal)
         except TimeoutError:
             return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, "writing it down takes too long")
-        except (Unavailable, VersionConflict) as error:
+        except Unavailable as error:
             return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, str(error))
         except StaleEpoch:
             self._on_fenced(fence)

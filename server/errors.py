@@ -18,8 +18,8 @@
         ├── RoomFull              no seat left in the room asked for
         ├── RoomClosed            the room ended, or its code raised
         ├── Unavailable           a store does not answer, or the shard drains; come again
+        │   └── VersionConflict   somebody else has changed it meanwhile; nothing was written
         ├── StaleEpoch            another shard owns this room now; nothing was written
-        ├── VersionConflict       somebody else has changed it meanwhile; nothing was written
         └── Internal              a mistake in our code, or in the game's
             └── NotSavable        a room's state is nothing that MongoDB can hold; trying again does not help
 
@@ -154,11 +154,8 @@ class Unavailable(ServerError):
     retryable = True
 
 
-class VersionConflict(ServerError):
+class VersionConflict(Unavailable):
     """What is to be changed is not as it was read; nothing was written. Read it again."""
-
-    code = "UNAVAILABLE"
-    retryable = True
 
 
 class StaleEpoch(ServerError):

@@ -43,7 +43,7 @@ class Recovery:
         self._worlds = worlds
         self._placer = placer
 
-    async def find(self, room_id: str, session_id: str, token_digest: bytes) -> Redirect | None:
+    async def find(self, room_id: str, session_id: str) -> Redirect | None:
         """See `server.rooms.ports.Homes.find`."""
         if self._host.get(room_id) is not None:
             return None
@@ -56,7 +56,7 @@ class Recovery:
                 wait_ms = max(RETRY_AFTER_MS_MIN, home.left_ms)
                 raise Unavailable("the room's shard is gone; the room can be had soon", retry_after_ms=wait_ms)
             return Redirect(home.url, is_resume=True)
-        kept = await self._worlds.find_player(room_id, session_id, token_digest)
+        kept = await self._worlds.find_player(room_id, session_id)
         if kept is None:
             return None
         log.info("room_recovers", room_id=room_id, room_type=kept.room_type, room_name=kept.name)

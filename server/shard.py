@@ -34,6 +34,7 @@ from server.dealing import Dealing
 from server.edge.auth import authenticator_of
 from server.edge.certificates import Certificates
 from server.edge.listener import Listener
+from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
 from server.leasing import Leaseholder
 from server.ops.health import Health
@@ -102,6 +103,7 @@ class Shard:
             wait_saved=self._saver.wait_saved,
             now_s=time.monotonic,
         )
+        keys = ticket_keys(settings)
         self.placer = RoomPlacer(
             shard_id=self.shard_id,
             region=settings.region,
@@ -110,7 +112,7 @@ class Shard:
             leaseholder=self._leaseholder,
             saver=self._saver,
             dealing=self._dealing,
-            keys=ticket_keys(settings),
+            keys=keys,
             now_s=self._matchmaker.clock.now_s,
         )
         self._queues = Queues(
@@ -128,7 +130,12 @@ class Shard:
             host=self.host,
             now_s=self._matchmaker.clock.now_s,
         )
-        self.listener = Listener(self.placer, settings.edge, authenticator_of(settings.auth, time.time))
+        self.listener = Listener(
+            self.placer,
+            settings.edge,
+            authenticator_of(settings.auth, time.time),
+            ResumeTokens(keys.keys, keys.current),
+        )
         self.listener.queue = self._queueing
         self.listener.homes = Recovery(
             shard_id=self.shard_id,

@@ -26,6 +26,7 @@ from server.edge.counters import EdgeCounters
 from server.edge.greeting import Greeting
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
+from server.edge.tokens import ResumeTokens
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
 from server.rooms.ports import NoQueue, Subscriber
@@ -42,8 +43,13 @@ class Around:
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         self.counters = EdgeCounters()
+        self.tokens = ResumeTokens({"k": b"a key"}, "k")
         self.registry = Sessions(
-            window_s=settings.resume_window_s, away_max=100, same_player="replace", counters=self.counters
+            window_s=settings.resume_window_s,
+            away_max=100,
+            same_player="replace",
+            counters=self.counters,
+            tokens=self.tokens,
         )
         self.placer = self
         self.queue = NoQueue()

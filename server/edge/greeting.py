@@ -27,7 +27,6 @@ from server.edge.joining import error_message
 from server.edge.session import Session
 from server.edge.sessions import Sessions
 from server.edge.surroundings import Surroundings
-from server.edge.tokens import digest_of, session_id_of
 from server.errors import Internal, TickwireError, Unavailable
 
 if TYPE_CHECKING:
@@ -138,10 +137,11 @@ class Greeting:
             async with asyncio.timeout(settings.handshake_timeout_s):
                 identity = await self._authenticator.identify(hello.token or self._token)
             self._token = ""
-            if session is None and hello.resume_token and hello.room_id:
+            resumption = self._around.tokens.read(hello.resume_token) if session is None and hello.room_id else None
+            if resumption is not None:
                 self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s
                 async with asyncio.timeout(settings.join_timeout_s):
-                    redirect = await self._find_home(hello)
+                    redirect = await self._around.homes.find(hello.room_id, resumption.session_id)
                 if redirect is not None:
                     self._send_away(redirect)
                     return
@@ -155,10 +155,6 @@ class Greeting:
         except Exception:
             log.exception("greeting_raised")
             self._refuse_with(Internal("the server failed to open a session"))
-
-    async def _find_home(self, hello: Hello) -> Redirect | None:
-        token = hello.resume_token
-        return await self._around.homes.find(hello.room_id, session_id_of(token), digest_of(token))
 
     def _send_away(self, redirect: Redirect) -> None:
         self._around.counters.resumes["redirected"] += 1

@@ -7,6 +7,7 @@ no Hello in time, silence, a close that is not answered, a session that nobody h
 from __future__ import annotations
 
 import asyncio
+import secrets
 import ssl
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
+from server.edge.tokens import ResumeTokens
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
 
@@ -45,6 +47,7 @@ class Listener:
         placer: finds sessions a room.
         settings: the edge's limits.
         authenticator: says who a token stands for.
+        tokens: what clients come back with; without, nobody comes back to another shard.
 
     Attributes:
         counters: plain numbers, read by whoever makes metrics of them.
@@ -55,8 +58,15 @@ class Listener:
         dealer: carries out deals.
     """
 
-    def __init__(self, placer: Placer, settings: EdgeSettings, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        placer: Placer,
+        settings: EdgeSettings,
+        authenticator: Authenticator,
+        tokens: ResumeTokens | None = None,
+    ) -> None:
         self.counters = EdgeCounters()
+        self.tokens = tokens or ResumeTokens({"own": secrets.token_bytes(32)}, "own")
         self.placer = placer
         self.queue: Queue = NoQueue()
         self.homes: Homes = NoHomes()
@@ -67,6 +77,7 @@ class Listener:
             away_max=settings.connections_max,
             same_player=settings.same_player,
             counters=self.counters,
+            tokens=self.tokens,
         )
         self._authenticator = authenticator
         self._origins = Origins(settings.origins)

@@ -51,7 +51,6 @@ from server.edge.joining import error_message, find_seat
 from server.edge.replies import Replies
 from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
-from server.edge.tokens import digest_of, new_token
 from server.edge.unheard import Unheard
 from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
 from server.rooms.deals import Deal
@@ -97,7 +96,7 @@ class Session:
     Attributes:
         wire: its connection; None while it is away.
         generation: which of its connections this is, from 1; 0 before the first.
-        token_digest, last_token_digest: of the resume token given last, and of the one before while it is good.
+        used_generation: of the token that it was resumed with last, while that is good; else 0.
     """
 
     __slots__ = (
@@ -106,6 +105,7 @@ class Session:
         "_attempt",
         "_counters",
         "_dealing",
+        "_is_revived",
         "_joining",
         "_joins",
         "_log",
@@ -114,13 +114,12 @@ class Session:
         "_seat",
         "generation",
         "is_guest",
-        "last_token_digest",
         "outbox",
         "player_id",
         "schema_version",
         "session_id",
         "state",
-        "token_digest",
+        "used_generation",
         "wire",
     )
 
@@ -133,7 +132,8 @@ class Session:
         self.outbox = Outbox()
         self.state = State.IDLE
         self.generation = 0
-        self.token_digest = self.last_token_digest = b""
+        self.used_generation = 0
+        self._is_revived = False
         self._around = around
         self._counters = around.counters
         self._replies = Replies()
@@ -155,7 +155,8 @@ class Session:
         session._log = log.bind(session_id=kept.session_id)
         session.generation = session._reserved = kept.generation
         session._attempt = kept.attempt
-        session.token_digest, session.last_token_digest = (*kept.token_digests, b"", b"")[:2]
+        session.used_generation = kept.used_generation
+        session._is_revived = True
         session.outbox.restore(kept.last_event, kept.frames)
         for reply in kept.replies:
             session._replies.keep(reply)
@@ -168,8 +169,8 @@ class Session:
             player_id=self.player_id,
             is_guest=self.is_guest,
             schema_version=self.schema_version,
-            token_digests=tuple(digest for digest in (self.token_digest, self.last_token_digest) if digest),
             generation=self.generation,
+            used_generation=self.used_generation,
             attempt=self._attempt,
             last_event=self.outbox.last_number,
             frames=self.outbox.frames,
@@ -177,6 +178,15 @@ class Session:
         )
 
     # -- connections ----------------------------------------------------------------------------------------
+
+    def may_resume(self, generation: int) -> bool:
+        """Whether a token of this generation is good.
+
+        A session that another shard had may have got connections since it was kept: those are caught up with.
+        """
+        if self._is_revived and generation > self.generation:
+            self.generation = self._reserved = generation
+        return generation in (self.generation, self.used_generation or self.generation)
 
     def reserve_generation(self, attempt: int) -> int:
         """The number of the next connection, in the order in which they asked.
@@ -199,6 +209,7 @@ class Session:
         """
         if generation <= self.generation or self.state is State.CLOSED:
             return False
+        self._is_revived = False
         if self.wire is not None:
             self._let_go(self.wire)
         is_new, self.generation = not self.generation, generation
@@ -206,7 +217,8 @@ class Session:
         self.schema_version = hello.schema_version
         self._around.registry.came_back(self)
         # Whatever else was given out meanwhile: this one the client has, and what it is given now may be lost.
-        self.last_token_digest = b"" if is_new else digest_of(hello.resume_token)
+        used = self._around.tokens.read(hello.resume_token)
+        self.used_generation = used.generation if used is not None and not is_new else 0
         self._welcome()
         if not is_new:
             self._resume(hello)
@@ -235,13 +247,11 @@ class Session:
         self._detach()
 
     def _welcome(self) -> None:
-        token = new_token(self.session_id)
-        self.token_digest = digest_of(token)
         settings = self._around.settings
         self.send_message(
             Welcome(
                 session_id=self.session_id,
-                resume_token=token,
+                resume_token=self._around.tokens.sign(self.session_id, self.generation),
                 server_time_us=self._around.now_us(),
                 heartbeat_interval_ms=int(settings.heartbeat_interval_s * 1000),
                 message_bytes_max=settings.message_bytes_max,
@@ -394,7 +404,7 @@ class Session:
             case Ping():
                 self.outbox.acknowledge(message.last_event)
                 if message.generation == self.generation:  # the newest resume token has arrived
-                    self.last_token_digest = b""
+                    self.used_generation = 0
                 tick = self._seat.tick if self._seat else 0
                 self.send_message(Pong(message.client_time_us, self._around.now_us(), tick))
             case MatchRequest():

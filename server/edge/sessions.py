@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from server.edge.counters import EdgeCounters
 from server.edge.session import Session
 from server.edge.surroundings import Surroundings
-from server.edge.tokens import digest_of, session_id_of
+from server.edge.tokens import ResumeTokens
 from server.errors import AlreadyConnected
 from server.rooms.state import KeptSession
 
@@ -23,6 +22,7 @@ class Sessions:
         away_max: of so many sessions without a connection, the one that has been away for longest is ended.
         same_player: see `EdgeSettings.same_player`.
         counters: the edge's numbers, added to.
+        tokens: what clients come back with.
     """
 
     def __init__(
@@ -32,11 +32,13 @@ class Sessions:
         away_max: int,
         same_player: Literal["replace", "refuse", "allow"],
         counters: EdgeCounters,
+        tokens: ResumeTokens,
     ) -> None:
         self._window_s = window_s
         self._away_max = away_max
         self._same_player = same_player
         self._counters = counters
+        self._tokens = tokens
         self._by_id: dict[str, Session] = {}
         self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
         self._away: dict[Session, float] = {}  # since when; the longest away first
@@ -81,14 +83,11 @@ class Sessions:
 
     def find(self, token: str) -> Session | None:
         """The session that a resume token is good for; None for any other token."""
-        session = self._by_id.get(session_id_of(token))
-        given = digest_of(token)
-        if session is None:
+        resumption = self._tokens.read(token)
+        session = self._by_id.get(resumption.session_id) if resumption is not None else None
+        if session is None or resumption is None or not session.may_resume(resumption.generation):
             return None
-        # Both are always compared, so that the time taken says nothing.
-        is_current = hmac.compare_digest(given, session.token_digest)
-        is_last = hmac.compare_digest(given, session.last_token_digest)
-        return session if is_current or is_last else None
+        return session
 
     def went_away(self, session: Session, now_s: float) -> None:
         """It has lost its connection."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from server.edge.counters import EdgeCounters
 from server.edge.settings import EdgeSettings
+from server.edge.tokens import ResumeTokens
 from server.rooms.ports import Dealer, Homes, Placer, Queue
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Surroundings(Protocol):
     queue: Queue
     homes: Homes
     dealer: Dealer
+    tokens: ResumeTokens
     counters: EdgeCounters
 
     @property

@@ -106,8 +106,9 @@ class NoDealer:
 class Homes(Protocol):
     """Finds sessions that are not known here. The shard implements it over the directory and the stores."""
 
-    async def find(self, room_id: str, session_id: str, token_digest: bytes) -> Redirect | None:
-        """Where a session goes on. None: its room was made again here, and the session with it; or it is lost.
+    async def find(self, room_id: str, session_id: str) -> Redirect | None:
+        """Where a session goes on whose resume token was shown. None: its room was made again here, and the session
+        with it; or it is lost.
 
         Raises:
             TickwireError: not to be found out now; its `retryable` says whether asking again makes sense.
@@ -118,7 +119,7 @@ class Homes(Protocol):
 class NoHomes:
     """Where there is one shard alone."""
 
-    async def find(self, room_id: str, session_id: str, token_digest: bytes) -> Redirect | None:
+    async def find(self, room_id: str, session_id: str) -> Redirect | None:
         """Lost."""
         return None
 

@@ -69,8 +69,8 @@ class KeptSession(msgspec.Struct, frozen=True):
     """A session, as far as it must be known to go on elsewhere.
 
     Args:
-        token_digests: of the resume tokens that are good for it.
-        generation, attempt: of its last connection, and of its client's last Hello.
+        generation, used_generation: of its last connection, and of the token that this was resumed with.
+        attempt: of its client's last Hello.
         last_event: the number of its newest event.
         frames: the newest events, those that its client may not have.
         replies: answers to commands.
@@ -80,8 +80,8 @@ class KeptSession(msgspec.Struct, frozen=True):
     player_id: str
     is_guest: bool
     schema_version: int
-    token_digests: tuple[bytes, ...] = ()
     generation: int = 0
+    used_generation: int = 0
     attempt: int = 0
     last_event: int = 0
     frames: tuple[bytes, ...] = ()

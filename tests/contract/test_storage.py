@@ -193,13 +193,13 @@ async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(s
 # -- who was there ------------------------------------------------------------------------------------------------
 
 
-async def test_a_player_is_found_by_its_room_and_its_token_and_by_nothing_else(store: Store) -> None:
-    kept = {"player_id": "ann", "is_guest": False, "token_digests": [b"one", b"two"]}
+async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else(store: Store) -> None:
+    kept = {"player_id": "ann", "is_guest": False}
     await store.worlds.save(world(room_id="r1", labels={"map": "ice"}, sessions={"s1": kept}), 1)
-    found = await store.worlds.find_player("r1", "s1", b"two")
+    found = await store.worlds.find_player("r1", "s1")
     assert found is not None
     assert (found.room_type, found.name, found.player_id, found.labels) == ("garden", "home", "ann", {"map": "ice"})
-    for wrong in (("r2", "s1", b"two"), ("r1", "s2", b"two"), ("r1", "s1", b""), ("r1", "$x.y", b"two")):
+    for wrong in (("r2", "s1"), ("r1", "s2"), ("r1", ""), ("r1", "$x.y"), ("r1", "s1.player_id")):
         assert await store.worlds.find_player(*wrong) is None
 
 

@@ -7,16 +7,33 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from server.edge.requests import header, token_of
-from server.edge.tokens import TOKEN_CHARACTERS_MAX, digest_of, new_token, session_id_of
+from server.edge.tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeTokens, Resumption
+
+KEYS = {"new": b"a new key", "old": b"an old key"}
 
 
-def test_tokens_are_unguessable_name_their_session_and_fit() -> None:
-    tokens = {new_token("session") for _ in range(100)}
-    assert len(tokens) == len({digest_of(token) for token in tokens}) == 100
-    assert {session_id_of(token) for token in tokens} == {"session"}
-    assert all(len(token) > 32 for token in tokens)
-    assert session_id_of("") == ""
-    assert digest_of("x" * 10**6) == digest_of("x" * TOKEN_CHARACTERS_MAX), "no more than that is ever hashed"
+def test_a_token_says_whose_it_is_and_which_to_whoever_has_the_key() -> None:
+    tokens = ResumeTokens(KEYS, "new")
+    token = tokens.sign("session", 7)
+    assert tokens.read(token) == Resumption("session", 7)
+    assert ResumeTokens(KEYS, "old").read(token) == Resumption("session", 7), "keys are changed one shard at a time"
+    assert ResumeTokens({"new": b"another fleet's"}, "new").read(token) is None
+    assert ResumeTokens({"old": b"an old key"}, "old").read(token) is None
+    assert tokens.sign("session", 8) != token
+    assert len(tokens.sign("x" * 32, GENERATION_MAX)) < TOKEN_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_token_that_was_changed_anywhere_is_none(at: int) -> None:
+    tokens = ResumeTokens(KEYS, "new")
+    parts = tokens.sign("session", 7).split(".")
+    for other in ("", "8", "old", "sessiom", "é", "\u0667", parts[at][:-1], parts[at] + "0", "0" * 64, "9" * 5000):
+        assert tokens.read(".".join([*parts[:at], other, *parts[at + 1 :]])) is None
+
+
+@pytest.mark.parametrize("token", ["", ".", "...", "a.b.c.d", "a.1.c.new", "x" * 10**6, "session.7"])
+def test_what_is_no_token_is_none(token: str) -> None:
+    assert ResumeTokens(KEYS, "new").read(token) is None
 
 
 def request(path: str = "/", **headers: str) -> Request:

@@ -81,12 +81,12 @@ class Dealing:
         answers = await self._ledger.answers([seat.session.session_id for seat in seats])
         return tuple(_with_answers(seat, answers) for seat in seats)
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal) -> Reply:
+    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
         """See `server.rooms.ports.Dealer.deal`."""
         fence = fence_of(seat.simulation)
         try:
             async with asyncio.timeout(self._deadline_s), self._turn(fence):
-                return await self._book(fence, seat, command, deal)
+                return await self._book(fence, seat, command, deal, is_again=is_again)
         except TimeoutError:
             return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, "writing it down takes too long")
         except Unavailable as error:
@@ -111,10 +111,11 @@ class Dealing:
             if not self._waiting[fence]:
                 del self._waiting[fence], self._turns[fence]
 
-    async def _book(self, fence: str, seat: Seat, command: Command, deal: Deal) -> Reply:
+    async def _book(self, fence: str, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> Reply:
         for _ in range(CONFLICTS_MAX):
             try:
-                return self._told(seat, command, deal, await self._ledger.book(_booking(fence, seat, command, deal)))
+                booked = await self._ledger.book(_booking(fence, seat, command, deal))
+                return await self._told(seat, command, deal, booked, is_again=is_again)
             except VersionConflict:
                 seat.player.record = (await self.load([seat.player_id]))[seat.player_id]
                 again = seat.command(command)
@@ -123,13 +124,21 @@ class Dealing:
                 deal = again
         raise VersionConflict("others change the player all the time", retry_after_ms=200)
 
-    def _told(self, seat: Seat, command: Command, deal: Deal, booked: Booked) -> Reply:
-        if booked.is_new and not booked.refused:
+    async def _told(self, seat: Seat, command: Command, deal: Deal, booked: Booked, *, is_again: bool) -> Reply:
+        """Tells the room, and gives the Reply."""
+        if booked.refused:
+            self.results["refused" if booked.is_new else "repeated"] += 1
+        elif booked.is_new:
             self.results["booked"] += 1
             records = {player_id: _record_of(record) for player_id, record in booked.players.items()}
             seat.simulation.dealt(seat, command.name, deal, records)
         else:
-            self.results["refused" if booked.is_new else "repeated"] += 1
+            self.results["repeated"] += 1
+            records = await self.load([seat.player_id, *net(deal.moves)])
+            if is_again:  # it was written when its answer was lost
+                seat.simulation.dealt(seat, command.name, deal, records)
+            else:
+                seat.simulation.learn(seat, records)
         return _reply(command.id, booked.reply, booked.refused)
 
     def _no(self, command: Command, counted_as: str, code: ErrorCode, why: str) -> Reply:

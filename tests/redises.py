@@ -102,6 +102,14 @@ class Road:
         delay_s: may be changed at any time.
     """
 
+    def cut(self) -> None:
+        """Nothing arrives any more, and nobody is told."""
+        self._is_whole.clear()
+
+    def mend(self) -> None:
+        """What is new arrives again; connections that waited are gone."""
+        self._is_whole.set()
+
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.delay_s = 0.0
         self.port = 0
@@ -109,6 +117,8 @@ class Road:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_whole = asyncio.Event()
+        self._is_whole.set()
 
     async def __aenter__(self) -> Road:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -124,6 +134,7 @@ class Road:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._is_whole.wait()
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
         self._spawn(reader, there_writer, is_answer=False)
         self._spawn(there_reader, writer, is_answer=True)
@@ -136,6 +147,9 @@ class Road:
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool) -> None:
         try:
             while data := await source.read(65536):
+                if not self._is_whole.is_set():
+                    await self._is_whole.wait()
+                    break
                 if is_answer:
                     await asyncio.sleep(self.delay_s)
                 target.write(data)

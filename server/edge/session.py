@@ -48,7 +48,7 @@ from server.edge.buckets import Bucket
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
-from server.edge.replies import Replies
+from server.edge.replies import REPLIES_MAX, Replies
 from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
@@ -112,6 +112,7 @@ class Session:
         "_replies",
         "_reserved",
         "_seat",
+        "_undecided",
         "generation",
         "is_guest",
         "outbox",
@@ -138,6 +139,7 @@ class Session:
         self._counters = around.counters
         self._replies = Replies()
         self._dealing: set[int] = set()
+        self._undecided: dict[int, tuple[Seat, Deal]] = {}  # answered with UNAVAILABLE: to be asked again
         self._reserved = self._attempt = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
@@ -420,35 +422,44 @@ class Session:
         known = self._replies.find(command.id)
         if known is not None:
             self.send_message(known)
-        elif self._seat is None:
-            self.send_message(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
         elif command.id in self._dealing:
             pass  # it is under way, and answered once
         elif len(self._dealing) >= DEALS_MAX:
             text = f"more than {DEALS_MAX} commands are under way"
             self.send_message(Reply(command.id, ok=False, error=ErrorCode.RATE_LIMITED, message=text))
+        elif command.id in self._undecided:
+            # The room is not asked again: it might decide otherwise, and this may have been written.
+            seat, deal = self._undecided.pop(command.id)
+            self._begin(seat, command, deal, is_again=True)
+        elif self._seat is None:
+            self.send_message(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
         else:
-            self._run(self._seat, command)
+            answer = self._seat.command(command)
+            if isinstance(answer, Reply):
+                self._answer(answer)
+            else:
+                self._begin(self._seat, command, answer, is_again=False)
 
-    def _run(self, seat: Seat, command: Command) -> None:
-        answer = seat.command(command)
-        if isinstance(answer, Reply):
-            self._answer(answer)
-        else:
-            self._dealing.add(command.id)
-            self._around.spawn(self._deal(seat, command, answer), f"deal {self.session_id}")
+    def _begin(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> None:
+        self._dealing.add(command.id)
+        self._around.spawn(self._deal(seat, command, deal, is_again=is_again), f"deal {self.session_id}")
 
-    async def _deal(self, seat: Seat, command: Command, deal: Deal) -> None:
+    async def _deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> None:
         """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
         try:
-            answer = await self._around.dealer.deal(seat, command, deal)
+            answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
         finally:
             self._dealing.discard(command.id)
-        self._answer(answer)
+        if not answer.ok and answer.error is ErrorCode.UNAVAILABLE:
+            self._undecided[command.id] = seat, deal
+            if len(self._undecided) > REPLIES_MAX:
+                del self._undecided[next(iter(self._undecided))]
+            self.send_message(answer)
+        else:
+            self._answer(answer)
 
     def _answer(self, reply: Reply) -> None:
-        if reply.ok or reply.error is not ErrorCode.UNAVAILABLE:  # that decides nothing: it may be asked again
-            self._replies.keep(reply)
+        self._replies.keep(reply)
         self.send_message(reply)
 
     def _leave(self) -> None:

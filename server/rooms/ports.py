@@ -89,16 +89,20 @@ class Subscriber(Protocol):
 class Dealer(Protocol):
     """Carries out deals. The shard implements it over the ledger."""
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal) -> Reply:
+    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
         """Writes a command's deal, and gives its Reply: within a deadline, whatever happens. The same command asked
-        again is given the same Reply; one that says UNAVAILABLE decides nothing, and may be asked again."""
+        again is given the same Reply; one that says UNAVAILABLE decides nothing.
+
+        Args:
+            is_again: the same deal was answered so before, and the room has not been told of it.
+        """
         ...
 
 
 class NoDealer:
     """Where nothing is written."""
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal) -> Reply:
+    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
         """Says no."""
         return Reply(command.id, ok=False, error=ErrorCode.UNAVAILABLE, message="nothing is written here")
 

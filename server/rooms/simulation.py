@@ -240,13 +240,17 @@ class Simulation:
 
     def dealt(self, seat: Seat, name: str, deal: Deal, records: Mapping[str, Record]) -> None:
         """A command's deal is written: the room is told, also when who asked has left."""
+        self.learn(seat, records)
+        if self.is_open:
+            with suppress(RoomCodeRaised), self.contained("on_dealt"):
+                self.room.on_dealt(seat.player, name, deal)
+
+    def learn(self, seat: Seat, records: Mapping[str, Record]) -> None:
+        """What some players own by now."""
         seat.player.record = records.get(seat.player_id, seat.player.record)
         for player_id, record in records.items():
             if player_id in self.room.players:
                 self.room.players[player_id].record = record
-        if self.is_open:
-            with suppress(RoomCodeRaised), self.contained("on_dealt"):
-                self.room.on_dealt(seat.player, name, deal)
 
     # -- one tick -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,255 @@
+"""MongoDB in trouble: rooms go on, memory stays bounded, what changes what players own is told to come again,
+readiness and metrics say what is so; and when it is over, everything is written, and nothing happened twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pymongo.errors import PyMongoError
+
+from client.aio import Client, connect
+from schemas.messages import ErrorCode, Reply
+from server.config import MongoSettings, Settings
+from server.shard import Shard
+from tests.mongos import MongoProcess, small_disk
+from tests.redises import Road
+from tests.shards import readiness, running, scrape, settings_of
+from tests.waiting import eventually
+
+DEADLINE_S = 1.0
+Trouble = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+async def mongo(tmp_path: Path) -> AsyncIterator[MongoProcess]:
+    made = MongoProcess(tmp_path / "mongo")
+    await made.start()
+    yield made
+    made.wake()
+    made.kill()
+
+
+@pytest.fixture
+def settings(redis_url: str, redis_namespace: str, mongo: MongoProcess) -> Settings:
+    return through(settings_of(redis_url, redis_namespace, mongo.url, "game"), mongo.url)
+
+
+def through(settings: Settings, url: str) -> Settings:
+    rooms = ["tests.rooms", "examples.market"]
+    store = MongoSettings(url, "game", deadline_s=DEADLINE_S, migrate=True)
+    return msgspec.structs.replace(settings, rooms=rooms, mongo=store)
+
+
+async def ask(client: Client, name: str, payload: Any = None, *, command_id: int = 0) -> Reply:
+    """Asks once, and gives the Reply as it is; by its id, the same again."""
+    if command_id:
+        data = client.core._unanswered[command_id]
+    else:
+        command_id, data = client.core.command(name, payload)
+    client._replies[command_id] = None
+    await client._keeper.send(data)
+    await client.wait_for(lambda: client._replies[command_id] is not None, 8 * DEADLINE_S)
+    reply = client._replies.pop(command_id)
+    assert reply is not None
+    return reply
+
+
+def has_come_again(reply: Reply) -> bool:
+    return not reply.ok and reply.error is ErrorCode.UNAVAILABLE
+
+
+async def goes_on(client: Client) -> None:
+    tick = client.world.tick
+    await client.wait_for(lambda: client.world.tick > tick + 5)
+
+
+async def gold_of(shard: Shard) -> int:
+    """What everybody holds; the ledger says the same."""
+    held = 0
+    async for player in shard._store.database["players"].find():
+        held += player["holdings"].get("gold", 0)
+        assert await shard._store.ledger.sums(player["_id"]) == player["holdings"]
+    return held
+
+
+async def lives_through(
+    shard: Shard, trouble: Trouble, *, then: Callable[[], Awaitable[None]] | None = None
+) -> list[float]:
+    """The whole story: before, during, after. Gives how long each command took that was told to come again."""
+    answered: list[float] = []
+    loop = asyncio.get_running_loop()
+    async with connect(shard.url) as gardener, connect(shard.url) as trader:
+        await gardener.join("garden", name="home")
+        await trader.join("market", name="home")
+        assert (await ask(trader, "work")).ok
+        await eventually(lambda: shard._write_behind.saves >= 2)
+        async with trouble():
+            await gardener.command("plant", {"x": 1.0})
+            undecided = 0
+            for _ in range(2):
+                started = loop.time()
+                reply = await ask(trader, "work")
+                answered.append(loop.time() - started)
+                assert reply.ok or has_come_again(reply)
+                undecided += has_come_again(reply)
+            assert undecided, "it was no trouble at all"
+            await eventually(lambda: "mongo" in shard.health.reasons, 15, "readiness says so")
+            status, body = await asyncio.to_thread(readiness, shard.operations.port)
+            assert (status, list(body["reasons"])) == (503, ["mongo"])
+            for x in range(2, 6):
+                await gardener.command("plant", {"x": float(x)})
+                await goes_on(gardener)
+            await goes_on(trader)
+            metrics = await asyncio.to_thread(scrape, shard.operations.port)
+            assert metrics["tickwire_ready"] == 0
+            assert metrics["tickwire_storage_lag_seconds"] > 0
+            assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry a room, however long it lasts"
+            assert metrics["tickwire_storage_failures_total"] > 0
+            assert metrics['tickwire_deals_total{result="unavailable"}'] == undecided
+            if then is not None:
+                await then()
+        await eventually(lambda: shard.health.is_ready, 40, "ready again")
+        await eventually(lambda: len(shard._write_behind) == 0, 20, "all is written")
+        for command_id in list(trader.core._unanswered):
+            assert (await ask(trader, "work", command_id=command_id)).ok
+        assert await gold_of(shard) == 30, "three were asked for, some of them twice"
+        assert (await ask(trader, "purse")).payload == msgspec.msgpack.encode({"gold": 30})
+
+        async def is_stored() -> bool:
+            world = await shard._store.worlds.load("garden", "home")
+            return world is not None and world.tables["flowers"].count == 5
+
+        await eventually(is_stored, 10)
+        metrics = await asyncio.to_thread(scrape, shard.operations.port)
+        assert (metrics["tickwire_ready"], metrics["tickwire_deals_waiting"]) == (1, 0)
+        for client in (gardener, trader):
+            await goes_on(client)
+            assert (client.resumes, client.core.mismatches) == (0, 0)
+    return answered
+
+
+async def test_a_primary_that_steps_down(settings: Settings, mongo: MongoProcess) -> None:
+    @asynccontextmanager
+    async def trouble() -> AsyncIterator[None]:
+        await asyncio.to_thread(mongo.step_down, 20)
+        yield
+
+    async with running(settings) as shard:
+        assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+async def test_a_mongod_that_is_killed_and_restarted(settings: Settings, mongo: MongoProcess) -> None:
+    @asynccontextmanager
+    async def trouble() -> AsyncIterator[None]:
+        mongo.kill()
+        yield
+        await mongo.start()
+
+    async with running(settings) as shard:
+        assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+async def test_a_mongod_that_is_paused(settings: Settings, mongo: MongoProcess) -> None:
+    @asynccontextmanager
+    async def trouble() -> AsyncIterator[None]:
+        mongo.pause()
+        try:
+            yield
+        finally:
+            mongo.wake()
+
+    async with running(settings) as shard:
+        assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+async def test_a_mongod_that_is_too_slow(settings: Settings, mongo: MongoProcess) -> None:
+    async with Road(mongo.port) as road:
+        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+
+        @asynccontextmanager
+        async def trouble() -> AsyncIterator[None]:
+            road.delay_s = 2 * DEADLINE_S
+            yield
+            road.delay_s = 0.0
+
+        async with running(through(settings, url)) as shard:
+            assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+async def test_a_slow_mongod_makes_deals_slow_and_nothing_else(settings: Settings, mongo: MongoProcess) -> None:
+    async with Road(mongo.port) as road:
+        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+        async with running(through(settings, url)) as shard, connect(shard.url) as trader:
+            await trader.join("market", name="home")
+            road.delay_s = 0.05
+            assert (await ask(trader, "work")).ok
+            assert shard.health.is_ready
+            await goes_on(trader)
+            road.delay_s = 0.0
+
+
+@pytest.mark.timeout(180)
+async def test_a_mongod_that_cannot_be_reached_for_a_minute(settings: Settings, mongo: MongoProcess) -> None:
+    async with Road(mongo.port) as road:
+        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+        loop = asyncio.get_running_loop()
+
+        @asynccontextmanager
+        async def trouble() -> AsyncIterator[None]:
+            road.cut()
+            began = loop.time()
+            yield
+            await asyncio.sleep(max(0.0, 60 - (loop.time() - began)))
+            road.mend()
+
+        async with running(through(settings, url)) as shard:
+            assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+@pytest.mark.timeout(180)
+async def test_a_disk_that_is_full(redis_url: str, redis_namespace: str, tmp_path: Path) -> None:
+    """A mongod that cannot write ends itself; started when there is room again, it finds what was acknowledged."""
+    try:
+        disk = small_disk(tmp_path / "disk", 400)
+        disk.__enter__()
+    except OSError as error:
+        pytest.skip(str(error))
+    mongo = MongoProcess(tmp_path / "disk" / "mongo")
+    filler = tmp_path / "disk" / "filler"
+    try:
+        await mongo.start()
+        settings = through(settings_of(redis_url, redis_namespace, mongo.url, "game"), mongo.url)
+
+        @asynccontextmanager
+        async def trouble() -> AsyncIterator[None]:
+            await asyncio.to_thread(fill, filler)
+            await eventually(lambda: asyncio.to_thread(write_until_it_ends, mongo), 30, "the disk is full")
+            yield
+            filler.unlink()
+            await mongo.start()
+
+        async with running(settings) as shard:
+            assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+    finally:
+        mongo.kill()
+        disk.__exit__(None, None, None)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 65536)
+
+
+def write_until_it_ends(mongo: MongoProcess) -> bool:
+    """Others use the same disk."""
+    with suppress(PyMongoError), mongo.client() as client:
+        for _ in range(1000):
+            client["others"]["logs"].insert_one({"data": b"x" * 500_000})
+    return not mongo.is_alive

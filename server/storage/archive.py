@@ -15,7 +15,7 @@ from typing import Any
 from bson import json_util
 from bson.errors import BSONError
 
-from server.errors import NotSavable, StaleEpoch
+from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.storage.documents import Document, parts_named, put_parts, save_of, world_key, world_of
 from server.storage.ledger import Booking
 from server.storage.players import record_of
@@ -109,7 +109,7 @@ async def _import_world(store: Store, documents: list[tuple[str, Document]], *, 
     epoch = max(int(head["epoch"]), int((there or {}).get("epoch", 0))) + 1
     await store.worlds.claim(world.room_type, world.name, epoch)
     fate = (await store.worlds.write([save_of(world, epoch, 1, None, _now())]))[world.key]
-    if isinstance(fate, NotSavable):
+    if isinstance(fate, NotSavable | Unavailable):
         raise fate
     if fate != "written":
         raise StaleEpoch(f"world {world.key} was claimed meanwhile: import it again")

@@ -14,7 +14,6 @@ from pymongo.errors import (
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
-    WriteError,
     WTimeoutError,
 )
 
@@ -23,6 +22,9 @@ from server.errors import NotSavable, Unavailable
 T = TypeVar("T")
 
 RETRY_AFTER_MS = 1000
+CANNOT_HOLD = frozenset((2, 9, 14, 34, 52, 56, 57, 121, 10334, 17419, 17420))
+"""Errors of what is written: bad values, field names, validators, sizes. All others are of the server: a full disk
+has many numbers."""
 
 
 class Calls:
@@ -74,9 +76,11 @@ class Calls:
                 result = await call
         except (DuplicateKeyError, BulkWriteError):
             raise
-        except (BSONError, OverflowError, WriteError) as error:
+        except (BSONError, OverflowError) as error:
             raise NotSavable(f"MongoDB cannot hold this: {error}") from error
         except (PyMongoError, TimeoutError) as error:
+            if isinstance(error, OperationFailure) and error.code in CANNOT_HOLD:
+                raise NotSavable(f"MongoDB cannot hold this: {error}") from error
             unavailable = _unavailable(error)
             self.writes_fail = str(unavailable)
             raise unavailable from error

@@ -20,19 +20,17 @@ from pymongo import DeleteMany, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable
-from server.storage.calls import RETRY_AFTER_MS, Calls
+from server.storage.calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls
 from server.storage.documents import Document, Save, SavedWorld, parts_named, put_parts, save_of, world_key, world_of
 
 log = structlog.get_logger(__name__)
 
 _DUPLICATE_KEY = 11000
-_TRY_AGAIN = frozenset((112, 11600, 11602, 10107, 13435, 189, 91, 14031))
-"""WriteConflict; interrupted, no primary, shutting down; out of disk space: not what is written is at fault."""
-
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """It becomes part of a query, and a client says it."""
 
-Fate = Literal["written", "stale", "unknown"] | NotSavable
+Written = Literal["written", "stale", "unknown"] | NotSavable
+Fate = Written | Unavailable
 """What became of a world: `unknown`: the document is not what it was taken for, so all of it must be written."""
 
 
@@ -163,7 +161,7 @@ class Worlds:
         """
         made = await self.write([save_of(world, epoch, time.time_ns(), None, _now())])
         fate = made[world.key]
-        if isinstance(fate, NotSavable):
+        if isinstance(fate, NotSavable | Unavailable):
             raise fate
         if fate == "stale":
             raise StaleEpoch(f"world {world.key} has a newer owner than epoch {epoch}")
@@ -176,11 +174,14 @@ class Worlds:
         """
         parts = [ReplaceOne({"_id": part["_id"]}, part, upsert=True) for save in saves for part in save.parts]
         if parts:
-            await self._bulk(self._parts, parts)
+            failed, _ = await self._bulk(self._parts, parts)
+            for fate in failed.values():
+                if isinstance(fate, Unavailable):
+                    raise fate  # no head may point at a part that is not there
         failed, matched = await self._bulk(self._worlds, [_head_of(save) for save in saves])
         fates: dict[str, Fate] = {save.key: failed.get(at, "written") for at, save in enumerate(saves)}
         if matched < len(saves):
-            await self._check([save for save in saves if not isinstance(fates[save.key], NotSavable)], fates)
+            await self._check([save for save in saves if isinstance(fates[save.key], str)], fates)
         dropped = [part for save in saves if fates[save.key] == "written" for part in save.dropped]
         if dropped:
             await self._bulk(self._parts, [DeleteMany({"_id": {"$in": dropped}})])
@@ -194,15 +195,19 @@ class Worlds:
         except BulkWriteError as error:
             failed: dict[int, Fate] = {}
             for one in error.details.get("writeErrors", ()):
-                if one["code"] in _TRY_AGAIN:
-                    self._calls.writes_fail = f"MongoDB does not take writes: code {one['code']}"
-                    raise Unavailable(self._calls.writes_fail, retry_after_ms=RETRY_AFTER_MS) from error
-                refused = NotSavable(f"MongoDB cannot hold this: {one['errmsg'][:500]}")
-                failed[one["index"]] = "unknown" if one["code"] == _DUPLICATE_KEY else refused
+                failed[one["index"]] = self._fate_of(one["code"], one["errmsg"][:500])
             if error.details.get("writeConcernErrors"):
                 self._calls.writes_fail = "no majority of MongoDB's members has acknowledged a write"
                 raise Unavailable(self._calls.writes_fail, retry_after_ms=RETRY_AFTER_MS) from error
             return failed, error.details["nMatched"] + error.details["nUpserted"]
+
+    def _fate_of(self, code: int, words: str) -> Fate:
+        if code == _DUPLICATE_KEY:
+            return "unknown"
+        if code in CANNOT_HOLD:
+            return NotSavable(f"MongoDB cannot hold this: {words}")
+        self._calls.writes_fail = f"MongoDB does not take writes: code {code}"
+        return Unavailable(f"{self._calls.writes_fail}: {words}", retry_after_ms=RETRY_AFTER_MS)
 
     async def _check(self, saves: list[Save], fates: dict[str, Fate]) -> None:
         """A write finds its document by key, epoch and number, or changes nothing: says which have not."""

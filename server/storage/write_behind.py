@@ -23,7 +23,7 @@ from bson.errors import BSONError
 
 from server.errors import NotSavable, Unavailable
 from server.storage.documents import Piece, Save, SavedWorld, save_of
-from server.storage.worlds import Fate, Worlds
+from server.storage.worlds import Worlds, Written
 
 log = structlog.get_logger(__name__)
 
@@ -146,18 +146,23 @@ class WriteBehind:
             for first in range(0, len(keys), ROUND_WORLDS_MAX):
                 entries = {key: self._waiting[key] for key in keys[first : first + ROUND_WORLDS_MAX]}
                 try:
-                    await self._write(entries)
+                    failed = await self._write(entries)
                 except Unavailable as error:
-                    self.failures += len(entries)
-                    for key in entries:  # who knows what was written: the next time it is all of it
-                        self._known(key, entries[key].epoch).holds = None
-                    log.warning(
-                        "worlds_not_saved", worlds=len(self._waiting), error=str(error), lag_s=round(self.lag_s, 1)
-                    )
+                    failed = dict.fromkeys(entries, error)
+                if failed:
+                    self._not_saved(entries, failed)
                     return False
         return True
 
-    async def _write(self, entries: dict[str, _Entry]) -> None:
+    def _not_saved(self, entries: dict[str, _Entry], failed: dict[str, Unavailable]) -> None:
+        self.failures += len(failed)
+        for key in failed:  # who knows what was written: the next time it is all of it
+            self._known(key, entries[key].epoch).holds = None
+        why = str(next(iter(failed.values())))
+        log.warning("worlds_not_saved", worlds=len(self._waiting), error=why, lag_s=round(self.lag_s, 1))
+
+    async def _write(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
+        """Gives those that must be tried again, since MongoDB does not take them now."""
         packed = await asyncio.get_running_loop().run_in_executor(self._packer, self._pack, entries)
         saves: dict[str, Save] = {}
         for key, save in packed.items():
@@ -167,7 +172,9 @@ class WriteBehind:
                 self._refused(key, entries[key], save)
         fates = await self._worlds.write(list(saves.values())) if saves else {}
         for key, fate in fates.items():
-            self._settle(entries[key], saves[key], fate)
+            if not isinstance(fate, Unavailable):
+                self._settle(entries[key], saves[key], fate)
+        return {key: fate for key, fate in fates.items() if isinstance(fate, Unavailable)}
 
     def _pack(self, entries: dict[str, _Entry]) -> dict[str, Save | NotSavable]:
         """On the packer's thread; `_writing` keeps others from what it reads."""
@@ -187,7 +194,7 @@ class WriteBehind:
             known = self._stored[key] = _Stored(epoch)
         return known
 
-    def _settle(self, entry: _Entry, save: Save, fate: Fate) -> None:
+    def _settle(self, entry: _Entry, save: Save, fate: Written) -> None:
         known = self._known(save.key, save.epoch)
         if fate == "written":
             self.saves += 1

@@ -228,6 +228,8 @@ async def test_a_disk_that_is_full(redis_url: str, redis_namespace: str, tmp_pat
 
         @asynccontextmanager
         async def trouble() -> AsyncIterator[None]:
+            with mongo.client() as others:
+                others["others"]["logs"].insert_one({})
             await asyncio.to_thread(fill, filler)
             await eventually(lambda: asyncio.to_thread(write_until_it_ends, mongo), 30, "the disk is full")
             yield

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from bson import json_util
+from pymongo.errors import BulkWriteError
 
 from server import embedded
 from server.errors import NotSavable, StaleEpoch, Unavailable
@@ -282,6 +283,35 @@ async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_save
     assert await behind.flush(10)
     assert (behind.failures, behind.saves) == (1, 1)
     assert await store.worlds.load("garden", "home") == world()
+
+
+async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_saved(
+    store: Store, behind: WriteBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a full disk MongoDB says many things, one of them code 8."""
+    bulk_write = type(store.worlds._worlds).bulk_write
+    codes = iter((8, 14031))
+
+    async def full(self: Any, operations: list[Any], **more: Any) -> Any:
+        code = next(codes, 0)
+        if not code:
+            return await bulk_write(self, operations, **more)
+        others = [one for one in operations if "full" not in repr(one)]
+        done = await bulk_write(self, others, **more)
+        at = next(at for at, one in enumerate(operations) if "full" in repr(one))
+        details = {"writeErrors": [{"index": at, "code": code, "errmsg": "28: No space left on device"}]}
+        raise BulkWriteError(details | {"nMatched": done.matched_count, "nUpserted": done.upserted_count})
+
+    monkeypatch.setattr(type(store.worlds._worlds), "bulk_write", full)
+    put(behind, world(1, "full"))
+    put(behind, world(1, "other"))
+    assert not await behind._write_all()
+    assert (behind.saves, behind.failures, len(behind)) == (1, 1, 1)
+    assert store.calls.writes_fail
+    assert await store.worlds.load("garden", "other") == world(1, "other")
+    assert await behind.flush(10)
+    assert await store.worlds.load("garden", "full") == world(1, "full")
+    assert not store.calls.writes_fail
 
 
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:

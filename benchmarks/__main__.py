@@ -23,6 +23,8 @@ class Name(StrEnum):
     SOAK = "soak"
     JOIN = "join"
     QUEUE = "queue"
+    FLUSH = "flush"
+    RECOVER = "recover"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)

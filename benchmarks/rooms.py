@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import Grid, Inputs, Player, Room, Table, angle, local, real, uint
+from server.rooms import Deal, Grid, Inputs, Player, Room, Saved, Table, angle, grant, local, real, uint
 
 SIZE = 500.0
 MAP = 1000.0
@@ -128,4 +128,66 @@ class Soak(Fan):
         return [payload, player.data["runs"]]
 
 
-ROOMS = {"fan": Fan, "soak": Soak, "crowd": Crowd}
+class FieldSave(Saved):
+    """Something beside the tables."""
+
+    notes: list[str] = []
+
+
+class Field(Room):
+    """A durable world without players, as large as it is told to be; everything in it moves."""
+
+    room_type = "field"
+    durable = True
+    saves = FieldSave
+    linger_s = 3600.0
+    movers: Movers
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        for _ in range(options["entities"]):
+            spawn(self.movers, self.random)
+
+    def save(self) -> FieldSave:
+        return FieldSave([f"note {number}" for number in range(20)])
+
+    def on_tick(self, dt: float) -> None:
+        move(self.movers, dt)
+
+
+class Clock(Table):
+    """How many ticks this world has seen."""
+
+    ticks = uint(bits=32)
+
+
+class Estate(Room):
+    """A durable room of twenty, who earn; what it has seen tells how old a saved one is."""
+
+    room_type = "estate"
+    tick_rate_hz = 5.0
+    seats = 20
+    durable = True
+    uses_ledger = True
+    linger_s = 60.0
+    movers: Movers
+    clocks: Clock
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.clocks.spawn()
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.entity = spawn(self.movers, self.random)
+
+    def on_tick(self, dt: float) -> None:
+        self.clocks.ticks += 1
+        move(self.movers, dt)
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        return Deal(grant(player.id, "gold"), reply=True) if name == "work" else dict(player.holdings)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.movers.despawn(player.entity.id)
+
+
+ROOMS = {"estate": Estate, "fan": Fan, "soak": Soak, "crowd": Crowd}

@@ -295,7 +295,7 @@ class Client:
         await self._keeper.send(data)
         return self.core.input_seq
 
-    async def command(self, name: str, payload: Any = None) -> Any:
+    async def command(self, name: str, payload: Any = None, *, timeout_s: float = CALL_S_MAX) -> Any:
         """Asks the room for something and gives its answer. It is run once, whatever the network does; while the
         server says that it cannot say, the same is asked again.
 
@@ -303,14 +303,14 @@ class Client:
             CommandFailed: the room says no.
             ClientError: the client is in no room, or the room closed before it answered.
             SessionLost: the connection was lost and the session not kept; whether the command was run is not known.
-            TimeoutError: no answer within CALL_S_MAX; likewise.
+            TimeoutError: no answer within `timeout_s`; likewise.
             Disconnected: the connection was lost for good; likewise.
         """
         self._check_in_room()
         command_id, data = self.core.command(name, payload)
         sessions_lost = self.sessions_lost
         try:
-            await self._ask_until_decided(command_id, data)
+            await self._ask_until_decided(command_id, data, timeout_s)
         finally:
             self.core.give_up(command_id)
             reply = self._replies.pop(command_id)
@@ -325,9 +325,9 @@ class Client:
         except msgspec.DecodeError as error:
             raise ClientError(f"the reply to {name!r} is not msgpack") from error
 
-    async def _ask_until_decided(self, command_id: int, data: bytes) -> None:
+    async def _ask_until_decided(self, command_id: int, data: bytes, timeout_s: float) -> None:
         """Returns when there is a Reply that decides something, or none can come any more, or the time is over."""
-        deadline_s, backoff = time.monotonic() + CALL_S_MAX, Backoff(self._chance.random)
+        deadline_s, backoff = time.monotonic() + timeout_s, Backoff(self._chance.random)
         sessions_lost = self.sessions_lost
 
         def is_over() -> bool:

@@ -234,25 +234,27 @@ class Keeper:
         backoff = Backoff(self._chance.random)
         advised_s = self.goodbye.retry_after_ms / 1000 if self.goodbye is not None else 0.0
         attempts = redirects = 0
+        stays_home = False
         while True:
             pause_s = backoff.next_s(advised_s)
             if time.monotonic() + pause_s > deadline_s:
                 raise Disconnected(f"could not come back within {self._reconnect_s:g} s: {self._lost_because}")
             await asyncio.sleep(pause_s)
             attempts += 1
-            is_for_home = attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0
+            is_for_home = stays_home or (attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0)
             try:
                 return await self._connect(self._home_url if is_for_home else self.url)
             except Disconnected as error:
                 self._lost_because, advised_s = str(error), error.retry_after_s
                 if self._has_moved and redirects < REDIRECTS_MAX:
                     attempts, redirects, backoff = 0, redirects + 1, Backoff(self._chance.random)
-                    self._has_moved = False
+                    self._has_moved = stays_home = False
                     continue
                 if not error.may_return and self.url == self._home_url:
                     raise
             except RefusedError as error:
                 self._lost_because, advised_s = str(error), error.error.retry_after_ms / 1000
+                stays_home = is_for_home  # it answers, and knows when to come: the shard that was there does not
                 if not error.error.retryable:
                     raise
 

@@ -73,7 +73,7 @@ class RoomHome(msgspec.Struct, frozen=True):
     """Who has a room.
 
     Args:
-        url: empty when the shard is gone.
+        url: empty when the shard is gone, or has been silent for seconds.
         left_ms: of its lease.
     """
 

@@ -180,11 +180,10 @@ def _little(name: str) -> np.dtype[Any]:
 
 
 def _to_session(seat: KeptSeat) -> dict[str, Any]:
-    """One flat document: what names the player first, so that it is read first."""
-    session: dict[str, Any] = msgspec.to_builtins(seat.session, builtin_types=(bytes,))
-    seated: dict[str, Any] = msgspec.to_builtins(seat, builtin_types=(bytes,))
-    del session["session_id"], seated["session"]
-    return {"player_id": session.pop("player_id"), **seated, **session}
+    """One document: the seat, and in it the session."""
+    kept: dict[str, Any] = msgspec.to_builtins(seat, builtin_types=(bytes,))
+    del kept["session"]["session_id"]  # it is the document's name
+    return kept
 
 
 # -- and back -----------------------------------------------------------------------------------------------------
@@ -204,9 +203,8 @@ def state_of(saved: SavedWorld) -> RoomState:
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
 
-def _from_session(session_id: str, flat: dict[str, Any]) -> KeptSeat:
-    nested = flat | {"session": flat | {"session_id": session_id}}
-    return msgspec.convert(nested, KeptSeat)
+def _from_session(session_id: str, kept: dict[str, Any]) -> KeptSeat:
+    return msgspec.convert(kept | {"session": kept["session"] | {"session_id": session_id}}, KeptSeat)
 
 
 def _from_table(table: SavedTable) -> TableState:

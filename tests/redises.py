@@ -99,7 +99,7 @@ class Road:
     """A road to a port on which every answer takes a while; under TLS where a context is given.
 
     Attributes:
-        delay_s: may be changed at any time.
+        delay_s, to: may be changed at any time; where it leads counts for new connections.
     """
 
     def cut(self) -> None:
@@ -113,7 +113,7 @@ class Road:
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.delay_s = 0.0
         self.port = 0
-        self._to = port
+        self.to = port
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,7 +135,7 @@ class Road:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._is_whole.wait()
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.to)
         self._spawn(reader, there_writer, is_answer=False)
         self._spawn(there_reader, writer, is_answer=True)
 

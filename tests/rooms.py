@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Player, Room, Saved, Table, boolean, local, real, uint
+from server.rooms import CommandRefused, Deal, Player, Room, Saved, Table, boolean, grant, local, real, uint
 
 
 class Walkers(Table):
@@ -159,10 +159,34 @@ class Pulse(Room):
         return payload
 
 
+class Clocks(Table):
+    """How many ticks a world has seen."""
+
+    ticks = uint(bits=32)
+
+
+class Estate(Room):
+    """A durable room whose players earn."""
+
+    room_type = "estate"
+    durable = True
+    uses_ledger = True
+    clocks: Clocks
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.clocks.spawn()
+
+    def on_tick(self, dt: float) -> None:
+        self.clocks.ticks += 1
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
+
+
 MODES = [
     Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
     Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {"garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}
+ROOMS = {"estate": Estate, "garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}

@@ -466,6 +466,7 @@ class Simulation:
     def _kept(self, seat: Seat) -> KeptSeat:
         player = seat.player
         return KeptSeat(
+            player_id=seat.player_id,
             session=seat.subscriber.keep(),
             entity=self._place_of(player.entity),
             focus=self._place_of(player.focus) if player.focus is not player.entity else None,

@@ -92,11 +92,13 @@ class KeptSeat(msgspec.Struct, frozen=True):
     """A player in a room.
 
     Args:
+        player_id: who plays; of a guest who came by a ticket, another than the session's own.
         entity, focus: the table and the id of an entity; None for none.
         watched, private: channels.
         data: what the game keeps with the player.
     """
 
+    player_id: str
     session: KeptSession
     entity: tuple[str, int] | None = None
     focus: tuple[str, int] | None = None
@@ -105,11 +107,6 @@ class KeptSeat(msgspec.Struct, frozen=True):
     team: int = 0
     skill: float = 0.0
     data: dict[str, Any] = {}
-
-    @property
-    def player_id(self) -> str:
-        """Who plays."""
-        return self.session.player_id
 
 
 class Beside(msgspec.Struct, frozen=True):

@@ -27,6 +27,10 @@ CANNOT_HOLD = frozenset((2, 9, 14, 34, 52, 56, 57, 121, 10334, 17419, 17420))
 has many numbers."""
 
 
+class Locked(Unavailable):
+    """A call has waited for as long as it was to: what it is to change is somebody else's just now."""
+
+
 class Calls:
     """Makes calls, and remembers whether MongoDB takes writes.
 
@@ -66,6 +70,7 @@ class Calls:
 
         Raises:
             DuplicateKeyError, BulkWriteError: for the caller to read.
+            Locked: somebody else changes it.
             NotSavable: what is to be written is nothing that MongoDB can hold.
             Unavailable: it may or may not have been written.
         """
@@ -81,6 +86,8 @@ class Calls:
         except (PyMongoError, TimeoutError) as error:
             if isinstance(error, OperationFailure) and error.code in CANNOT_HOLD:
                 raise NotSavable(f"MongoDB cannot hold this: {error}") from error
+            if isinstance(error, ExecutionTimeout):
+                raise Locked("what is to be changed is locked", retry_after_ms=RETRY_AFTER_MS) from error
             unavailable = _unavailable(error)
             self.writes_fail = str(unavailable)
             raise unavailable from error

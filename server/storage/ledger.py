@@ -28,6 +28,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from server.errors import StaleEpoch, Unavailable, VersionConflict
+from server.storage.abandoned import Abandoned
 from server.storage.calls import RETRY_AFTER_MS, Calls
 from server.storage.players import PlayerRecord, record_of
 
@@ -102,6 +103,7 @@ class Ledger:
         client: of MongoDB; transactions are its own.
         database: a Motor database.
         calls: the door.
+        abandoned: ends what others have left in the way.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class Ledger:
         client: AsyncIOMotorClient[Document],
         database: AsyncIOMotorDatabase[Document],
         calls: Calls,
+        abandoned: Abandoned,
     ) -> None:
         self._client = client
         self._ledger = database["ledger"]
         self._players = database["players"]
         self._fences = database["fences"]
         self._calls = calls
+        self._abandoned = abandoned
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -131,6 +135,11 @@ class Ledger:
             try:
                 players = await self._in_time(self._transact(booking))
                 return Booked(True, booking.reply, "", players)
+            except VersionConflict:
+                raise
+            except Unavailable:
+                self._run(self._abandoned.end(), "end abandoned")  # who asks again finds it done
+                raise
             except _Again:
                 continue  # somebody else has changed the player: so things move on, if not for us
             except DuplicateKeyError:
@@ -158,10 +167,13 @@ class Ledger:
 
     async def _in_time(self, work: Any) -> Any:
         """Runs a transaction, and does not wait for one that hangs: it ends by itself, on its socket's deadline."""
-        task = asyncio.create_task(self._in_slot(work), name="book")
+        return await self._calls.write(asyncio.shield(self._run(self._in_slot(work), "book")))
+
+    def _run(self, work: Any, name: str) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work, name=name)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        return await self._calls.write(asyncio.shield(task))
+        return task
 
     async def _in_slot(self, work: Any) -> Any:
         try:
@@ -193,14 +205,15 @@ class Ledger:
             for item, amount in items.items()
         ]
         await self._ledger.insert_one(_entry_of(booking, now, entries), session=session)
-        await self._pass_fence(booking, now, session)
         changes = dict(booking.changes)
         if booking.profile is not None:
             changes.setdefault(booking.player_id, {})
-        return {
+        players = {
             player_id: await self._change(booking, player_id, items, now, session)
             for player_id, items in sorted(changes.items())
         }
+        await self._pass_fence(booking, now, session)  # last, so that a claim waits for as short as can be
+        return players
 
     async def _pass_fence(self, booking: Booking, now: datetime.datetime, session: Any) -> None:
         """Touches the room's fence, so that of this and a newer owner's claim one must wait for the other."""

@@ -13,6 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from server.errors import ConfigError, Unavailable
+from server.storage.abandoned import APP_NAME, Abandoned
 from server.storage.calls import Calls
 from server.storage.ledger import Ledger
 from server.storage.migrations import VERSION, migrate, version_of
@@ -48,15 +49,16 @@ class Store:
                 readConcernLevel="majority",
                 retryWrites=True,
                 tz_aware=True,
-                appname="tickwire",
+                appname=APP_NAME,
             )
         except (PyMongoError, ValueError) as error:
             raise ConfigError(f"mongo.url: {error}") from error
         self.calls = Calls(call_s_max)
         self.database = self.client[database]
-        self.worlds = Worlds(self.database, self.calls)
+        self.abandoned = Abandoned(self.client, self.calls)
+        self.worlds = Worlds(self.database, self.calls, self.abandoned)
         self.players = Players(self.database, self.calls)
-        self.ledger = Ledger(self.client, self.database, self.calls)
+        self.ledger = Ledger(self.client, self.database, self.calls, self.abandoned)
 
     async def check(self) -> None:
         """Returns when MongoDB has a primary that answers, and takes writes as far as is known.

@@ -20,7 +20,8 @@ from pymongo import DeleteMany, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable
-from server.storage.calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls
+from server.storage.abandoned import Abandoned
+from server.storage.calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls, Locked
 from server.storage.documents import Document, Save, SavedWorld, parts_named, put_parts, save_of, world_key, world_of
 
 log = structlog.get_logger(__name__)
@@ -34,13 +35,16 @@ Fate = Written | Unavailable
 """What became of a world: `unknown`: the document is not what it was taken for, so all of it must be written."""
 
 
+LOCKED_MS_MAX = 1000
+"""A claim waits so long for a deal that is under way; it takes some milliseconds, unless its shard is dead."""
+
+
 class KeptPlayer(msgspec.Struct, frozen=True):
     """Where a session was when its world was saved."""
 
     room_type: str
     name: str
     player_id: str
-    is_guest: bool
     labels: dict[str, str] = {}
 
 
@@ -50,13 +54,15 @@ class Worlds:
     Args:
         database: a Motor database.
         calls: the door.
+        abandoned: ends what an owner that was killed has left in the way of a claim.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls, abandoned: Abandoned) -> None:
         self._worlds = database["worlds"]
         self._parts = database["world_parts"]
         self._fences = database["fences"]
         self._calls = calls
+        self._abandoned = abandoned
 
     async def load(self, room_type: str, name: str) -> SavedWorld | None:
         """The world as it was last saved, or None. Does not claim it.
@@ -88,6 +94,8 @@ class Worlds:
         # The fence of its deals first: once the world can be read here, nothing more is earned in it elsewhere.
         await self._raise(self._fences, key, {"touched_at": _now()}, epoch)
         document = await self._raise(self._worlds, key, {"room_type": room_type, "name": name}, epoch)
+        if "tables" in document:
+            await self._abandoned.end()  # or the first deals here would wait for those that were under way elsewhere
         # What older owners had begun and never pointed at.
         orphans = {"world": key, "epoch": {"$lt": epoch}, "_id": {"$nin": parts_named(document)}}
         try:
@@ -99,6 +107,7 @@ class Worlds:
 
     async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
         stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}]
+        is_locked = False
         while True:
             try:
                 found: Document = await self._calls.write(
@@ -107,9 +116,15 @@ class Worlds:
                         stages,
                         upsert=True,
                         return_document=ReturnDocument.AFTER,
+                        maxTimeMS=LOCKED_MS_MAX,
                     )
                 )
                 return found
+            except Locked:
+                if is_locked:
+                    raise
+                is_locked = True
+                await self._abandoned.end()
             except DuplicateKeyError as error:  # it is there, under an epoch that the filter refuses
                 there = await self._calls.read(collection.find_one({"_id": key}, {"epoch": True}))
                 newest = int((there or {}).get("epoch", 0))
@@ -149,7 +164,7 @@ class Worlds:
         if session is None:
             return None
         labels = document.get("labels", {})
-        return KeptPlayer(document["room_type"], document["name"], session["player_id"], session["is_guest"], labels)
+        return KeptPlayer(document["room_type"], document["name"], session["player_id"], labels)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:
         """Writes all of one world.

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
-from motor.motor_asyncio import AsyncIOMotorCollection
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo.errors import PyMongoError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
-from server.storage import Booking, PlayerRecord, Store, migrate
+from server.storage import Booking, PlayerRecord, SavedWorld, Store, migrate
+from server.storage.abandoned import OPEN_S_MAX
 from server.storage.ledger import AMOUNT_MAX
 
 Changes = dict[str, dict[str, int]]
@@ -137,7 +140,11 @@ class Slowed:
 
 async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_happen(store: Store) -> None:
     """The sleeper wakes in its transaction: after it has passed the fence, or before."""
-    for call, where in (("insert_one", "_ledger"), ("find_one_and_update", "_players")):
+    for call, where in (
+        ("insert_one", "_ledger"),
+        ("find_one_and_update", "_players"),
+        ("update_one", "_fences"),
+    ):
         claimed: list[asyncio.Task[Any]] = []
 
         async def claim() -> None:
@@ -154,9 +161,43 @@ async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_hap
         await asyncio.gather(*claimed)
         # Either the deal came first, and whoever claims sees it; or the claim did, and there is no deal.
         assert was_booked == bool(await store.database["ledger"].find_one({"_id": wanted.key}))
-        assert was_booked == (where == "_players")
+        assert was_booked == (where == "_fences")
         with pytest.raises(StaleEpoch):
             await store.ledger.book(booking(f"after {where}", {"ann": {"gold": 1}}, fence=f"garden/{where}", epoch=1))
+
+
+async def test_a_transaction_that_a_killed_shard_has_left_open_keeps_nobody_waiting(
+    store: Store, mongo_url: str, mongo_database: str
+) -> None:
+    dead = Store(mongo_url, mongo_database)
+    await store.worlds.claim("garden", "home", 1)
+    await store.worlds.save(SavedWorld("home", "garden", 1, {}, {}), 1)
+    async with await dead.client.start_session() as session:
+        session.start_transaction()
+        wanted = booking("1", {"ann": {"gold": 1}}, fence="garden/home", epoch=1)
+        await dead.ledger._steps(wanted, session)  # and here it ends
+        await asyncio.sleep(OPEN_S_MAX)
+        async with asyncio.timeout(3):
+            await store.worlds.claim("garden", "home", 2)
+            booked = await store.ledger.book(msgspec.structs.replace(wanted, epoch=2))
+        assert booked.is_new
+        assert await holdings(store, "ann") == [{"gold": 1}]
+        with pytest.raises(PyMongoError):
+            await session.commit_transaction()
+    assert await holdings(store, "ann") == [{"gold": 1}]
+    dead.close()
+
+
+async def test_a_transaction_of_others_is_left_alone(store: Store, mongo_url: str, mongo_database: str) -> None:
+    others: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url, appname="somebody else")
+    async with await others.start_session() as session:
+        session.start_transaction()
+        await others[mongo_database]["theirs"].insert_one({"a": 1}, session=session)
+        await asyncio.sleep(OPEN_S_MAX + 0.2)
+        assert await store.abandoned.end() == 0
+        await session.commit_transaction()
+    assert await others[mongo_database]["theirs"].count_documents({}) == 1
+    others.close()
 
 
 async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -> None:

@@ -168,7 +168,7 @@ class Shard:
         self.placer = self
         self.tasks: list[asyncio.Task[None]] = []
         self.fuse = Fuse()
-        ledger = FragileLedger(store.client, store.database, store.calls)
+        ledger = FragileLedger(store.client, store.database, store.calls, store.abandoned)
         ledger.fuse = self.fuse
         for name in ("_ledger", "_players", "_fences"):
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))

@@ -1,0 +1,148 @@
+"""How many worlds can be written a second, and what does it cost the ticks?
+
+Rooms tick on one core, MongoDB is on the other. In turn, in one process:
+
+    still     the rooms are not saved
+    saved     all of them are, as a shard does it: a state every half second, packed on a thread, written in bulk.
+              Everything moves, so that nearly all of each is written each time
+
+ROOMS rooms of ENTITIES, and one of ENTITIES_LARGE, whose columns lie in parts. `tick_delay_ms` is by how much the
+99.9th percentile of a tick's lateness is greater when all is saved.
+
+    flood     worlds written a second when nothing else is to be done: FLOOD_WORLDS wait, again and again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from benchmarks import processes
+from benchmarks.playing import LOAD_CORE, SERVER_CORE
+from benchmarks.report import Report, goal, report, row
+from benchmarks.rooms import Field
+from server import embedded
+from server.ops import logs
+from server.rooms.host import RoomHost
+from server.saving import SAVE_INTERVAL_S, Saver, world_of
+from server.shard import SWITCH_S
+from server.storage import Store, WriteBehind, migrate
+
+ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
+FLOOD_WORLDS = 500
+TICK_DELAY_MS_MAX = 5.0
+
+
+class Turn:
+    """What the ticks of one turn were like."""
+
+    def __init__(self) -> None:
+        self.lateness_ms: list[float] = []
+        self.saves_per_second = 0.0
+        self.bytes_per_second = 0.0
+        self.lag_s_max = 0.0
+        self.busy_share = 0.0
+
+    def observe(self, duration_s: float, lateness_s: float) -> None:
+        """A tick is done."""
+        self.lateness_ms.append(lateness_s * 1000)
+
+    def late_ms(self, share: float) -> float:
+        """A percentile of the lateness."""
+        return statistics.quantiles(self.lateness_ms, n=10_000, method="inclusive")[round(share * 10_000) - 1]
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    seconds, turns = (6.0, 2) if quick else (20.0, 3)
+    logs.configure(format="console", level="warning")
+    sys.setswitchinterval(SWITCH_S)
+    processes.pin_this(LOAD_CORE)  # and with it MongoDB, which is its child
+    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder), with_redis=False) as stores:
+        processes.pin_this(SERVER_CORE)
+        still, saved, flood = uvloop.run(_all(stores, seconds, turns))
+    rows = []
+    for name, found in (("still", still), ("saved", saved)):
+        for share, what in ((0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")):
+            rows.append(row(name, f"tick_lateness_{what}", "ms", [turn.late_ms(share) for turn in found]))
+        rows.append(row(name, "tick_lateness_max", "ms", [max(turn.lateness_ms) for turn in found]))
+        rows.append(row(name, "share_of_core", "1", [turn.busy_share for turn in found]))
+    rows += [
+        row("saved", "worlds_per_second", "1/s", [turn.saves_per_second for turn in saved]),
+        row("saved", "bytes_per_second", "B/s", [turn.bytes_per_second for turn in saved]),
+        row("saved", "storage_lag_max", "s", [turn.lag_s_max for turn in saved]),
+        row("flood", "worlds_per_second", "1/s", flood),
+    ]
+    delays = [one.late_ms(0.999) - other.late_ms(0.999) for one, other in zip(saved, still, strict=True)]
+    goals = [goal("tick_delay_ms", statistics.median(delays), TICK_DELAY_MS_MAX)]
+    return report("flush", quick=quick, rows=rows, goals=goals)
+
+
+async def _all(stores: embedded.Services, seconds: float, turns: int) -> tuple[list[Turn], list[Turn], list[float]]:
+    still, saved, flood = [], [], []
+    for number in range(turns):
+        print(f"flush: turn {number + 1} of {turns}", file=sys.stderr)
+        store = Store(stores.mongo_url, f"flush_{number}")
+        await migrate(store.database, store.calls)
+        still.append(await _tick(store, seconds, is_saved=False))
+        saved.append(await _tick(store, seconds, is_saved=True))
+        flood.append(await _flood(store, seconds / 4))
+        store.close()
+    return still, saved, flood
+
+
+async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
+    turn, now = Turn(), time.monotonic
+    behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
+    host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
+    saver = Saver(store.worlds, behind)
+    for number in range(ROOMS + 1):
+        options = {"entities": ENTITIES if number else ENTITIES_LARGE}
+        name = f"field {number}"
+        await saver.claim("field", name, 1)
+        host.create(room_id=name, room_type="field", name=name, epoch=1, options=options, saved=None)
+    tasks = [asyncio.create_task(work) for work in ([saver.run(host), behind.run()] if is_saved else [])]
+    await asyncio.sleep(1.0)
+    turn.lateness_ms.clear()
+    saves, written, cpu, started = behind.saves, behind.bytes_written, time.process_time(), now()
+    while now() - started < seconds:
+        await asyncio.sleep(SAVE_INTERVAL_S / 5)
+        turn.lag_s_max = max(turn.lag_s_max, behind.lag_s)
+    elapsed = now() - started
+    turn.saves_per_second = (behind.saves - saves) / elapsed
+    turn.bytes_per_second = (behind.bytes_written - written) / elapsed
+    turn.busy_share = (time.process_time() - cpu) / elapsed
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await behind.flush(10)
+    host.close_all("over")
+    behind.close()
+    return turn
+
+
+async def _flood(store: Store, seconds: float) -> float:
+    """Worlds a second, of which all has changed."""
+    behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=time.monotonic)
+    host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None)
+    room = host.create(room_id="f", room_type="field", name="f", epoch=1, options={"entities": ENTITIES}, saved=None)
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < seconds:
+        for number in range(FLOOD_WORLDS):
+            if number % 50 == 0:
+                room.move()
+            name = f"flood {number}"
+            behind.put(f"field/{name}", partial(world_of, "field", name, name, room.state()), 1)
+        assert await behind.flush(60)
+        count += FLOOD_WORLDS
+    elapsed = time.monotonic() - started
+    host.close_all("over")
+    behind.close()
+    return count / elapsed

@@ -1,0 +1,192 @@
+"""A shard is killed: when are its players back?
+
+One shard has so many durable rooms of twenty players; another stands by. Everybody plays, and earns with a command
+that is written before its Reply, again and again. Then SIGKILL. The leases run out (`lease_s` after the last
+renewal), the players' clients come to the other shard, each room is made again from its last save, and each session
+goes on.
+
+    first_player_back, last_player_back   seconds from the kill to the first state of a player's room that went on
+    after_lease                           the same for the last, beyond the lease: what recovering itself takes
+    state_lost                            of the worlds, the oldest: seconds between what its players had seen, and
+                                          what it was made again from
+
+Checked, not measured: no session is lost; what everybody holds is what everybody was told, to the last Reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from benchmarks import processes
+from benchmarks.playing import LOAD_CORE, SERVER_CORE, server_environ
+from benchmarks.report import Report, goal, report, row
+from benchmarks.rooms import Estate
+from client.aio import Client
+from server import embedded
+from server.config import RedisSettings
+from server.ops import logs
+
+PLAYERS_A_ROOM = Estate.seats
+LEASE_S = RedisSettings().lease_s
+LAST_PLAYER_BACK_S_MAX = LEASE_S + 5.0
+"""The lease, the quarter of it over which clients spread, and the work itself."""
+EARN_EVERY_S = 1.0
+AT_ONCE = 50
+COMES_BACK_S_MAX = 60.0
+
+
+class Turn(msgspec.Struct):
+    """One shard's end."""
+
+    first_s: float
+    last_s: float
+    state_lost_s: float
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    sizes, turns = ([20], 1) if quick else ([5, 20, 40], 2)
+    logs.configure(format="console", level="warning")
+    processes.pin_this(LOAD_CORE)
+    found: dict[int, list[Turn]] = {size: [] for size in sizes}
+    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+        for number in range(turns):
+            for size in sizes:
+                print(f"recover: turn {number + 1} of {turns}, {size} rooms", file=sys.stderr)
+                found[size].append(_turn(stores, size, f"recover-{number}-{size}"))
+    rows = []
+    for size, all_turns in found.items():
+        subject = f"{size} rooms, {size * PLAYERS_A_ROOM} players"
+        rows += [
+            row(subject, "first_player_back", "s", [turn.first_s for turn in all_turns]),
+            row(subject, "last_player_back", "s", [turn.last_s for turn in all_turns]),
+            row(subject, "after_lease", "s", [turn.last_s - LEASE_S for turn in all_turns]),
+            row(subject, "state_lost", "s", [turn.state_lost_s for turn in all_turns]),
+        ]
+    last = statistics.median(turn.last_s for turn in found[20])
+    goals = [
+        goal("last_player_back_s", last, LAST_PLAYER_BACK_S_MAX),
+        goal("state_lost_s", max(turn.state_lost_s for turns in found.values() for turn in turns), 1.0),
+    ]
+    return report("recover", quick=quick, rows=rows, goals=goals)
+
+
+def _turn(stores: embedded.Services, rooms: int, name: str) -> Turn:
+    common = {
+        "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+        "TICKWIRE__CAPACITY__LOAD_MAX": "10",
+        "TICKWIRE__MONGO__DATABASE": name,
+        "TICKWIRE__TICKETS__KEYS__ONE": "a key of the fleet's that is long enough",
+        "TICKWIRE__TICKETS__CURRENT": "one",
+    }
+    shards: list[subprocess.Popen[bytes]] = []
+
+    def kill() -> None:
+        shards[0].kill()
+
+    def start() -> str:
+        port, operations = embedded.free_port(), embedded.free_port()
+        environ = server_environ(stores, port, operations, name) | common
+        shards.append(processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ))
+        processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
+        return f"ws://127.0.0.1:{port}"
+
+    try:
+        return uvloop.run(_play(start, kill, rooms))
+    finally:
+        for shard in shards:
+            processes.stop(shard)
+
+
+class Player:
+    """One player, who earns until it is told to stop, and remembers what it was told."""
+
+    def __init__(self, url: str, room_name: str) -> None:
+        self.client = Client(url, build="load")
+        self.room_name = room_name
+        self.earned = 0
+        self.seen_then = 0
+        self.back_s = 0.0
+        self.is_over = False
+
+    async def come(self) -> None:
+        """Takes a seat."""
+        await self.client.open()
+        await self.client.join("estate", name=self.room_name)
+        await self.client.wait_for(lambda: self.ticks > 0)
+
+    async def earn(self) -> None:
+        """Asks again and again; each is answered at last, whatever happens in between."""
+        while not self.is_over:
+            await asyncio.sleep(EARN_EVERY_S * random.uniform(0.5, 1.5))
+            self.earned += bool(await self.client.command("work", timeout_s=COMES_BACK_S_MAX))
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks the world has seen, as this player was told last; 0 when it was told nothing."""
+        world = self.client.core.world
+        column: Any = world.table("clocks").column("ticks") if world is not None and world.tick else []
+        return int(column[0]) if len(column) else 0
+
+    async def comes_back(self, killed_s: float, first: str) -> None:
+        """Returns once it sees a room that goes on elsewhere."""
+        client = self.client
+        await client.wait_for(
+            lambda: client.is_connected and client.url != first and self.ticks > 0, COMES_BACK_S_MAX
+        )
+        self.back_s, self.seen_then = time.monotonic() - killed_s, self.ticks
+
+
+async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) -> Turn:
+    first = await asyncio.to_thread(start)
+    names = [f"estate {number}" for number in range(rooms)]
+    makers = [Player(first, name) for name in names]
+    for maker in makers:  # while there is one shard, all rooms are there
+        await maker.come()
+    second = await asyncio.to_thread(start)
+    players = [Player(second, name) for name in names for _ in range(PLAYERS_A_ROOM - 1)]
+    for at in range(0, len(players), AT_ONCE):
+        await asyncio.gather(*(player.come() for player in players[at : at + AT_ONCE]))
+    for maker in makers:
+        await maker.client.close()
+    assert {player.client.url for player in players} == {first}
+    earning = [asyncio.create_task(player.earn()) for player in players]
+    await asyncio.sleep(3.0)
+    kill()
+    killed_s = time.monotonic()
+    await asyncio.wait([asyncio.create_task(_lost(player)) for player in players])
+    seen = {name: max(player.ticks for player in players if player.room_name == name) for name in names}
+    await asyncio.gather(*(player.comes_back(killed_s, first) for player in players))
+    lost = [seen[player.room_name] - player.seen_then for player in players]
+    await _check(players, earning)
+    for player in players:
+        await player.client.close()
+    back = [player.back_s for player in players]
+    return Turn(min(back), max(back), max(lost) / Estate.tick_rate_hz)
+
+
+async def _lost(player: Player) -> None:
+    await player.client.wait_for(lambda: not player.client.is_connected, COMES_BACK_S_MAX)
+
+
+async def _check(players: list[Player], earning: list[asyncio.Task[None]]) -> None:
+    """Nothing was lost, nothing happened twice."""
+    for player in players:
+        player.is_over = True
+    await asyncio.gather(*earning)
+    for player in players:
+        held = (await player.client.command("purse", timeout_s=COMES_BACK_S_MAX)).get("gold", 0)
+        if player.client.sessions_lost or held != player.earned:
+            raise RuntimeError(f"told {player.earned}, holds {held}, sessions lost {player.client.sessions_lost}")

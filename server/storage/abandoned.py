@@ -1,0 +1,60 @@
+"""Transactions that were left behind: a shard that is killed in one cannot end it, and what it has touched stays
+locked for everybody until MongoDB gives it up, after a minute. Whoever they are in the way of ends them.
+
+Ending one of a shard that lives does no harm: it is made again from the beginning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.read_concern import ReadConcern
+
+from server.storage.calls import Calls
+
+log = structlog.get_logger(__name__)
+
+APP_NAME = "tickwire"
+OPEN_S_MAX = 1.5
+"""Ours take some milliseconds."""
+
+
+class Abandoned:
+    """Ends them.
+
+    Args:
+        client: of MongoDB.
+        calls: the door.
+    """
+
+    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], calls: Calls) -> None:
+        self._admin = client.get_database("admin", read_concern=ReadConcern("local"))
+        self._calls = calls
+
+    async def end(self) -> int:
+        """Ends transactions of shards that have been open, and still, for longer than OPEN_S_MAX; gives how many.
+
+        Raises:
+            Unavailable: MongoDB does not answer, or does not let us look.
+        """
+        open_us = int(OPEN_S_MAX * 1e6)
+        idle = self._admin.aggregate(
+            [
+                {"$currentOp": {"idleSessions": True}},
+                {
+                    "$match": {
+                        "type": "idleSession",
+                        "appName": APP_NAME,
+                        "transaction.timeOpenMicros": {"$gt": open_us},
+                    }
+                },
+                {"$project": {"lsid": True}},
+            ]
+        )
+        found = await self._calls.read(idle.to_list(None))
+        if found:
+            log.warning("transactions_abandoned", count=len(found))
+            await self._calls.read(self._admin.command("killSessions", [{"id": one["lsid"]["id"]} for one in found]))
+        return len(found)

@@ -1,0 +1,157 @@
+"""Shards are killed while people play and earn: their rooms and sessions go on elsewhere, worlds are at most a second
+old, and what everybody holds is what everybody was told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+import pytest
+
+from client.aio import Client, connect
+from matchmaking import Matchmaker
+from server.config import Settings
+from server.storage import Store
+from tests.chaos.test_fleet import comes_back as keeps_trying
+from tests.redises import Road
+from tests.rooms import Estate
+from tests.shards import ShardProcess, settings_of
+from tests.waiting import eventually
+
+ROOMS, PLAYERS = 4, 4
+
+
+class Player:
+    """One who earns until told to stop, and counts what it was told."""
+
+    def __init__(self, client: Client, room_name: str) -> None:
+        self.client = client
+        self.room_name = room_name
+        self.earned = 0
+        self.heard: list[int] = []
+        self.is_over = False
+
+    async def play(self) -> None:
+        while not self.is_over:
+            self.earned += await self.client.command("work", timeout_s=40)
+            self.heard.append(self.ticks)
+            await asyncio.sleep(0.05 * random.random())
+
+    @property
+    def ticks(self) -> int:
+        world = self.client.core.world
+        return int(world.table("clocks").column("ticks")[0]) if world is not None and world.tick else 0
+
+    async def purse(self) -> int:
+        purse = await self.client.command("purse", timeout_s=40)
+        return int(purse.get("gold", 0))
+
+
+@pytest.fixture
+async def fleet(
+    redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
+) -> AsyncIterator[tuple[Settings, list[ShardProcess]]]:
+    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    shards = [ShardProcess(settings, tmp_path) for _ in range(3)]
+    await asyncio.gather(*(shard.ready() for shard in shards))
+    yield settings, shards
+    for shard in shards:
+        shard.process.kill()
+        shard.process.wait()
+
+
+async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lost(
+    fleet: tuple[Settings, list[ShardProcess]],
+) -> None:
+    settings, shards = fleet
+    async with Road(shards[0].port) as door, AsyncExitStack() as stack:
+        players = []
+        for number in range(ROOMS * PLAYERS):
+            door.to = shards[number % len(shards)].port
+            client = await stack.enter_async_context(connect(f"ws://127.0.0.1:{door.port}"))
+            players.append(Player(client, f"estate {number % ROOMS}"))
+            await client.join("estate", name=players[-1].room_name)
+        playing = [asyncio.create_task(player.play()) for player in players]
+        for round_number in range(2):
+            await eventually(lambda: all(len(player.heard) > 20 for player in players), 30)
+            # Who has come by the door and found its room right there does not know the shard by its own address.
+            where = {player.room_name: await home_of(settings, player) for player in players}
+            victim = next(shard for shard in shards if shard.url in where.values())
+            theirs = [player for player in players if where[player.room_name] == victim.url]
+            assert theirs
+            victim.kill()
+            door.to = next(shard.port for shard in shards if shard is not victim)
+            names = {player.room_name for player in theirs}
+            before = {name: max(player.ticks for player in theirs if player.room_name == name) for name in names}
+            await asyncio.gather(*(comes_back(player) for player in theirs))
+            for player in theirs:
+                age_ticks = before[player.room_name] - player.ticks
+                assert age_ticks <= Estate.tick_rate_hz, f"round {round_number}: the world is {age_ticks} ticks old"
+                player.heard.clear()
+            shards[shards.index(victim)] = again = ShardProcess(settings, victim.log.parent, port=victim.port)
+            await again.ready()
+            for player in players:
+                player.heard.clear()
+        for player in players:
+            player.is_over = True
+        await asyncio.gather(*playing)
+        assert [player.client.sessions_lost for player in players] == [0] * len(players)
+        for player in players:
+            assert await player.purse() == player.earned
+    store = Store(settings.mongo.url, settings.mongo.database)
+    held = [one["holdings"] async for one in store.database["players"].find()]
+    assert sum(one["gold"] for one in held) == sum(player.earned for player in players)
+    for one in [one["_id"] async for one in store.database["players"].find()]:
+        assert await store.ledger.sums(one) == (await store.players.load([one]))[one].holdings
+    store.close()
+
+
+async def home_of(settings: Settings, player: Player) -> str:
+    joined = player.client.core.joined
+    assert joined is not None
+    async with aclosing(Matchmaker.from_url(settings.redis.url, namespace=settings.redis.namespace)) as fleet:
+        home = await fleet.directory.home_of(joined.room_id)
+    assert home is not None
+    return home.url
+
+
+async def comes_back(player: Player) -> None:
+    """Returns when it sees the room go on."""
+    client, resumes = player.client, player.client.resumes
+    await client.wait_for(lambda: client.resumes > resumes and client.is_connected and player.ticks > 0, 40)
+
+
+async def test_a_shard_that_slept_writes_no_deal_either(fleet: tuple[Settings, list[ShardProcess]]) -> None:
+    """The sleeper is asked while it does not know yet; what it writes is refused, and whoever asked is sent on."""
+    settings, shards = fleet
+    async with connect(shards[0].url) as one:
+        await one.join("estate", name="home")
+        sleeper = next(shard for shard in shards if shard.url == one.url)
+        player = Player(one, "home")
+        for _ in range(3):
+            player.earned += await one.command("work")
+        await eventually(lambda: player.ticks > 20, 20)
+        sleeper.process.send_signal(signal.SIGSTOP)
+        asking = [asyncio.create_task(one.command("work", timeout_s=40)) for _ in range(5)]
+        other = next(shard for shard in shards if shard is not sleeper)
+        two = await keeps_trying(other.url, "home", "estate")
+        epoch = await epoch_of(settings)
+        sleeper.process.send_signal(signal.SIGCONT)
+        player.earned += sum(await asyncio.gather(*asking))
+        await one.wait_for(lambda: one.url == two.url and one.is_connected, 30)
+        assert await player.purse() == player.earned == 8
+        assert (one.sessions_lost, await epoch_of(settings)) == (0, epoch)
+        await two.close()
+
+
+async def epoch_of(settings: Settings) -> int:
+    store = Store(settings.mongo.url, settings.mongo.database)
+    try:
+        world = await store.database["worlds"].find_one({"_id": "estate/home"}) or {}
+        return int(world["epoch"])
+    finally:
+        store.close()

@@ -58,7 +58,7 @@ fuzz: $(VENV)/.fuzz ## one target under atheris: make fuzz TARGET=session SECOND
 	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
 
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
-	@for name in bandwidth encode fanout bigroom edge join queue; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
+	@for name in bandwidth encode fanout bigroom edge join queue flush recover; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
 clean: ## removes what the other targets made
 	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,6 +80,8 @@ class RoomHome(msgspec.Struct, frozen=True):
     shard_id: str
     url: str
     left_ms: int
+    room_type: str
+    name: str
 
 
 class _Heartbeat(msgspec.Struct, frozen=True):

@@ -148,7 +148,7 @@ class RoomPlacer:
         try:
             placement = await self._matchmaker.places.place(wanted)
             if placement.shard_id != self._shard_id:
-                return Redirect(placement.url, is_resume=True)
+                return Redirect(placement.url, room_type=room_type, room_name=name, is_resume=True)
             await self._make_sure(self._ticket(placement, player_id, is_guest=False), {})
         except MatchmakingError as error:
             raise told(error) from error

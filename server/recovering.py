@@ -55,7 +55,8 @@ class Recovery:
             if not home.url:
                 wait_ms = max(RETRY_AFTER_MS_MIN, home.left_ms)
                 raise Unavailable("the room's shard is gone; the room can be had soon", retry_after_ms=wait_ms)
-            return Redirect(home.url, is_resume=True)
+            # A client that knows no resumes elsewhere may join by name.
+            return Redirect(home.url, room_type=home.room_type, room_name=home.name, is_resume=True)
         kept = await self._worlds.find_player(room_id, session_id)
         if kept is None:
             return None

@@ -5,7 +5,8 @@
 --       or {what = "home", room_id}: who has a room
 --       or {what = "rooms", region, room_type, labels (list of KEY=VALUE), limit}: open rooms, the fullest first
 -- Result  {shards = list of maps, orphans = list of {shard_id, record}, rooms = list of maps,
---       homes = list of none or one of {shard_id, url ('' when the shard is gone, or silent), left_ms (of its lease)}}
+--       homes = list of none or one of {shard_id, url ('' when the shard is gone, or silent), left_ms (of its lease),
+--       room_type, name}}
 
 local SILENT_MS = 3000
 local found = {shards = {}, orphans = {}, rooms = {}, homes = {}}
@@ -45,7 +46,9 @@ if asked.what == 'home' then
     local heard = tonumber(redis.call('ZSCORE', prefix .. ':shards', room.shard) or 0)
     local shard = now - heard < SILENT_MS and shard_of(room.shard)
     local left_ms = redis.call('PTTL', key('room', asked.room_id))
-    found.homes[1] = {shard_id = room.shard, url = shard and shard.url or '', left_ms = left_ms}
+    found.homes[1] = {
+      shard_id = room.shard, url = shard and shard.url or '', left_ms = left_ms, room_type = room.type, name = room.name,
+    }
   end
   return answer(found)
 end

@@ -160,7 +160,7 @@ class Greeting:
         self._around.counters.resumes["redirected"] += 1
         if self._connection.is_open:
             self._connection.write(binary_frame(encode_server(redirect)))
-            self._connection.close(Closing.GOING_AWAY, "the session is at another shard")
+            self._connection.close(Closing.MOVED, "the session is at another shard")
 
     def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         resumes = self._around.counters.resumes

@@ -304,7 +304,7 @@ class Session:
         self._seat = None
         if self.state is State.SEATED:
             self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
-            self._expel(Closing.GOING_AWAY, reason, counted_as="moved")
+            self._expel(Closing.MOVED, reason, counted_as="moved")
 
     def _flush_events(self) -> None:
         """Outside of a room no tick takes the events along."""

@@ -538,7 +538,7 @@ def create(
             if saved is None:
                 room.on_create(options)
             else:
-                _restore(simulation, saved, reviver or NoReviver(), on_ended, records or {})
+                _restore(simulation, saved, NoReviver() if reviver is None else reviver, on_ended, records or {})
             for table in room.all_tables():
                 table.compact()
     except RoomCodeRaised as error:

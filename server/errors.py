@@ -18,6 +18,7 @@
         ├── RoomFull              no seat left in the room asked for
         ├── RoomClosed            the room ended, or its code raised
         ├── Unavailable           a store does not answer, or the shard drains; come again
+        │   ├── Locked            somebody else changes it just now; nothing was written
         │   └── VersionConflict   somebody else has changed it meanwhile; nothing was written
         ├── StaleEpoch            another shard owns this room now; nothing was written
         └── Internal              a mistake in our code, or in the game's
@@ -152,6 +153,10 @@ class Unavailable(ServerError):
 
     code = "UNAVAILABLE"
     retryable = True
+
+
+class Locked(Unavailable):
+    """A call has waited for as long as it was to: what it is to change is somebody else's just now."""
 
 
 class VersionConflict(Unavailable):

@@ -17,7 +17,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from server.errors import NotSavable, Unavailable
+from server.errors import Locked, NotSavable, Unavailable
 
 T = TypeVar("T")
 
@@ -25,10 +25,6 @@ RETRY_AFTER_MS = 1000
 CANNOT_HOLD = frozenset((2, 9, 14, 34, 52, 56, 57, 121, 10334, 17419, 17420))
 """Errors of what is written: bad values, field names, validators, sizes. All others are of the server: a full disk
 has many numbers."""
-
-
-class Locked(Unavailable):
-    """A call has waited for as long as it was to: what it is to change is somebody else's just now."""
 
 
 class Calls:

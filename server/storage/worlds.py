@@ -19,9 +19,9 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import DeleteMany, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from server.errors import NotSavable, StaleEpoch, Unavailable
+from server.errors import Locked, NotSavable, StaleEpoch, Unavailable
 from server.storage.abandoned import Abandoned
-from server.storage.calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls, Locked
+from server.storage.calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls
 from server.storage.documents import Document, Save, SavedWorld, parts_named, put_parts, save_of, world_key, world_of
 
 log = structlog.get_logger(__name__)

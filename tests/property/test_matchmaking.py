@@ -92,6 +92,7 @@ class Fleet(RuleBasedStateMachine):
         self.states: dict[str, str | None] = dict.fromkeys(SHARDS)
         self.was_there: set[str] = set()
         self.slept: set[str] = set()  # their rooms are listed again with their next renewal
+        self.left_alone: set[str] = set()  # rooms whose process is gone, whoever has its name now
         self.tickets: list[Ticket] = []
         self.epoch = 0
         self.newest: dict[str, int] = {}  # room or name: the greatest epoch that was given for it
@@ -139,6 +140,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(shard=shards)
     def dies(self, shard: str) -> None:
+        self.left_alone |= {room_id for room_id, room in self.rooms().items() if room["shard"] == shard}
         self.is_not_heard_of(shard)
         self.hosted[shard].clear()
 
@@ -428,7 +430,8 @@ class Fleet(RuleBasedStateMachine):
                 assert is_open
                 assert 0 < listed[room_id] <= max(free, 1)
             elif is_open and state == "ready" and free > 0:
-                assert room_id in held or room["shard"] in self.slept, "an open room that nobody finds"
+                is_looked_after = room["shard"] not in self.slept and room_id not in self.left_alone
+                assert room_id in held or not is_looked_after, "an open room that nobody finds"
 
     @invariant()
     def labels_lead_to_rooms_that_have_them(self) -> None:

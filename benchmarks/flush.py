@@ -15,6 +15,7 @@ ROOMS rooms of ENTITIES, and one of ENTITIES_LARGE, whose columns lie in parts. 
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from server import embedded
 from server.ops import logs
 from server.rooms.host import RoomHost
 from server.saving import SAVE_INTERVAL_S, Saver, world_of
-from server.shard import SWITCH_S
+from server.shard import GC_THRESHOLD, SWITCH_S
 from server.storage import Store, WriteBehind, migrate
 
 ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
@@ -63,7 +64,8 @@ def run(*, quick: bool) -> Report:
     """Runs the benchmark."""
     seconds, turns = (6.0, 2) if quick else (20.0, 3)
     logs.configure(format="console", level="warning")
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)  # as a shard does, and the collector too
+    gc.set_threshold(*GC_THRESHOLD)
     processes.pin_this(LOAD_CORE)  # and with it MongoDB, which is its child
     with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder), with_redis=False) as stores:
         processes.pin_this(SERVER_CORE)
@@ -109,6 +111,8 @@ async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
         await saver.claim("field", name, 1)
         host.create(room_id=name, room_type="field", name=name, epoch=1, options=options, saved=None)
     tasks = [asyncio.create_task(work) for work in ([saver.run(host), behind.run()] if is_saved else [])]
+    gc.collect()
+    gc.freeze()
     await asyncio.sleep(1.0)
     turn.lateness_ms.clear()
     saves, written, cpu, started = behind.saves, behind.bytes_written, time.process_time(), now()

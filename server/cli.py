@@ -175,6 +175,7 @@ def _settings(config: Path | None, rooms: str, port: int | None) -> Settings:
 
 
 def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    logs.configure(format="auto", level="warning")
     try:
         return with_store(_settings(config, "", None).mongo, work)
     except TickwireError as error:

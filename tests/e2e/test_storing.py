@@ -1,0 +1,126 @@
+"""The commands on what is stored, as an operator meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from client.aio import connect
+from server.config import Settings
+from server.shard import Shard
+from server.storage import VERSION
+from tests.shards import running
+from tests.waiting import eventually
+
+Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tickwire(shard_settings: Settings) -> Command:
+    """Runs a command on the tests' database."""
+
+    async def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        environ = {
+            "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
+            "TICKWIRE__MONGO__DATABASE": shard_settings.mongo.database,
+        }
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "server", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            input=given,
+            env={**os.environ, **environ},
+        )
+
+    return run
+
+
+async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Settings, tickwire: Command) -> None:
+    by_hand = msgspec.structs.replace(shard_settings.mongo, migrate=False)
+    shard = Shard(msgspec.structs.replace(shard_settings, mongo=by_hand))
+    await shard.start()
+    try:
+        wanted = f"the database is at step 0, this build wants {VERSION}: run tickwire migrate"
+        await eventually(lambda: shard.health.reasons.get("mongo") == wanted)
+        done = await tickwire("migrate")
+        assert (done.returncode, done.stdout) == (0, f"steps made: {', '.join(map(str, range(1, VERSION + 1)))}\n")
+        await eventually(lambda: shard.health.is_ready, 15)
+        assert (await tickwire("migrate")).stdout == "the database is as this build wants it\n"
+    finally:
+        await shard.stop()
+
+
+async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings, tickwire: Command) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as gardener, connect(shard.url) as earner:
+        await gardener.join("garden", name="home")
+        await gardener.command("plant", {"x": 7.0})
+        await earner.join("estate", name="home")
+        for _ in range(3):
+            await earner.command("work")
+        rooms = {simulation.room.room_type: simulation.room for simulation in shard.host}
+        (player,) = rooms["estate"].players
+        await eventually(lambda: shard._write_behind.saves > 1 and len(shard._write_behind) == 0)
+        world = await tickwire("export", "world", "garden/home")
+        assert world.returncode == 0, world.stderr
+        person = await tickwire("export", "player", player)
+        assert person.stdout.count("\n") == 5, "what it is, the player, three entries"
+
+        await gardener.command("plant", {"x": 8.0})
+        refused = await tickwire("import", "-", given=world.stdout)
+        assert (refused.returncode, refused.stderr) == (2, "tickwire: there is a world garden/home already\n")
+        done = await tickwire("import", "-", "--replace", given=world.stdout)
+        assert (done.returncode, done.stdout) == (0, "imported garden/home\n")
+        # The shard that ran it is fenced off, and its player finds what was imported.
+        await gardener.wait_for(lambda: gardener.resumes == 1 and gardener.is_connected, 15)
+        await gardener.wait_for(lambda: gardener.world.table("flowers").column("x").tolist() == [7.0])
+
+    forgotten = await tickwire("forget", player)
+    assert (forgotten.returncode, forgotten.stdout) == (0, "1 players, 3 ledger entries, 0 sessions\n")
+    done = await tickwire("import", "-", given=person.stdout)
+    assert (done.returncode, done.stdout) == (0, f"imported {player}\n")
+    again = await tickwire("export", "player", player)
+    assert '"gold": {"$numberInt": "3"}' in again.stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("export", "world", "garden"), "tickwire: what to export is: world TYPE/NAME, or: player ID"),
+        (("export", "thing", "a/b"), "tickwire: what to export is: world TYPE/NAME, or: player ID"),
+        (("export", "world", "garden/nowhere"), "tickwire: no world garden/nowhere was ever saved"),
+        (("export", "player", "nobody"), "tickwire: no player 'nobody' was ever saved"),
+        (("import", "-"), "tickwire: these lines are no export"),
+    ],
+)
+async def test_what_cannot_be_is_one_sentence(tickwire: Command, arguments: tuple[str, ...], sentence: str) -> None:
+    done = await tickwire(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mongodb_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKWIRE__MONGO__DEADLINE_S", "0.5")
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "migrate"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "TICKWIRE__MONGO__URL": "mongodb://127.0.0.1:1/?directConnection=true"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("tickwire: MongoDB does not answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from server import embedded
 from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.saving import state_of
 from server.storage import SavedTable, SavedWorld, Store, WriteBehind
-from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES
+from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES, save_of
 from tests.waiting import eventually
 
 STORED = Path(__file__).parent.parent / "stored"
@@ -91,6 +92,24 @@ async def test_a_write_with_an_older_epoch_never_lands(store: Store) -> None:
         await store.worlds.claim("garden", "home", 1)
     assert stale.value.newest == 2
     assert await store.worlds.load("garden", "home") == world(5)
+
+
+async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: Store) -> None:
+    """A call that was given up while MongoDB was away is carried out when it is back, behind the next."""
+    now = datetime.datetime.now(datetime.UTC)
+    await store.worlds.claim("garden", "home", 1)
+    first = save_of(world(1), 1, 1, None, now)
+    second = save_of(world(2), 1, 2, first.holds, now)
+    third = save_of(world(3), 1, 3, None, now)
+    for late in (first, second):
+        assert await store.worlds.write([third]) in ({"garden/home": "written"}, {"garden/home": "unknown"})
+        assert await store.worlds.write([late]) == {"garden/home": "unknown"}
+        assert await store.worlds.load("garden", "home") == world(3)
+    await store.worlds.claim("garden", "home", 2)
+    assert await store.worlds.write([save_of(world(9), 1, 9, None, now)]) == {"garden/home": "stale"}
+    assert await store.worlds.write([save_of(world(4), 2, 1, None, now)]) == {"garden/home": "written"}, (
+        "counted anew"
+    )
 
 
 async def test_two_names_with_a_slash_are_two_worlds(store: Store) -> None:

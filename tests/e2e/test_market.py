@@ -14,6 +14,7 @@ from schemas.messages import ErrorCode
 from server.config import Settings
 from server.edge.session import DEALS_MAX
 from server.errors import Unavailable
+from server.rooms import CommandRefused
 from server.shard import Shard
 from server.storage.ledger import Booked, Booking
 from tests.shards import running
@@ -133,8 +134,40 @@ async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_happens_tw
         await trader(client, "ann")
         assert await client.command("work") == 10
         assert shard._dealing.results == {"unavailable": 2, "repeated": 1}
+        # The room has been told, too.
+        await client.wait_for(lambda: client.world.table("traders").column("gold").tolist() == [10])
         assert await client.command("work") == 10
     assert list((await sums_of(shard)).values()) == [{"gold": 20}]
+
+
+async def test_a_deal_that_was_written_is_not_refused_by_a_room_that_would_decide_otherwise_now(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, market = shard._store.ledger.book, shard.host.room_types["market"]
+    asked: list[str] = []
+
+    async def forgetful(booking: Booking) -> Booked:
+        await book(booking)
+        monkeypatch.undo()
+        raise Unavailable("the answer was lost")
+
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        on_command = market.on_command
+
+        def once(self: Any, player: Any, name: str, payload: Any) -> Any:
+            asked.append(name)
+            if len(asked) > 1:
+                raise CommandRefused("you have worked enough")
+            return on_command(self, player, name, payload)
+
+        monkeypatch.setattr(shard._store.ledger, "book", forgetful)
+        market.on_command = once  # type: ignore[method-assign]
+        try:
+            assert await client.command("work") == 10
+        finally:
+            market.on_command = on_command  # type: ignore[method-assign]
+        assert asked == ["work"]
 
 
 async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> None:

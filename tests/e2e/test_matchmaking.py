@@ -34,6 +34,21 @@ async def fleet(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
         yield a, b
 
 
+async def test_a_client_that_comes_back_by_the_wrong_door_is_sent_to_its_session(fleet: tuple[Shard, Shard]) -> None:
+    for room_type, name in (("garden", "home"), ("duel", "")):
+        async with connect(fleet[0].url) as client:
+            joined = await client.join(room_type, name=name)
+            there = client.url
+            other = next(shard for shard in fleet if shard.url != there)
+            client._keeper.url = other.url  # as one that gave up the direct address
+            await client.drop()
+            await client.wait_for(lambda: client.is_connected and client.url == there, 15)  # noqa: B023
+            assert (client.resumes, client.sessions_lost) == (1, 0)
+            assert client.core.joined is not None
+            assert client.core.joined.room_id == joined.room_id
+            assert other.listener.counters.resumes["redirected"] >= 1
+
+
 async def ask(shard: Shard, path: str) -> Any:
     def get() -> Any:
         url = f"http://127.0.0.1:{shard.operations.port}{path}"

@@ -80,3 +80,28 @@ def test_a_client_that_has_seen_more_than_there_was_gets_what_comes() -> None:
     assert outbox.rewind(1000) == 0
     outbox.push("e", b"")
     assert numbers(outbox.take()) == [3]
+
+
+def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
+    """What was kept is a moment old: the client has seen more."""
+    before = filled(3)
+    kept = Outbox()
+    kept.restore(before.last_number, before.frames)
+    assert (kept.last_number, len(kept)) == (3, 3)
+    assert kept.rewind(5) == 0
+    kept.push("e", b"")
+    assert numbers(kept.take()) == [6], "a number that the client has seen is never given again"
+
+    kept = Outbox()
+    kept.restore(before.last_number, before.frames)
+    assert kept.rewind(1) == 0
+    assert numbers(kept.take()) == [2, 3]
+    assert kept.rewind(9) == 0, "once it has come back it is as any other"
+    kept.push("e", b"")
+    assert numbers(kept.take()) == [4]
+
+    kept = Outbox()
+    kept.restore(before.last_number, before.frames)
+    kept.rewind(2**32 - 1)
+    kept.push("e", b"")
+    assert kept.last_number == 4, "nobody is that far ahead"

@@ -189,7 +189,7 @@ class Shard:
             ("queues", self._queues.run()),
         ):
             task = asyncio.create_task(work, name=name)
-            task.add_done_callback(_log_if_it_failed)
+            task.add_done_callback(self._task_done)
             self._tasks.append(task)
         # What was made until now lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -267,6 +267,11 @@ class Shard:
         self._saver.forget(simulation.room.room_id)
         self._leaseholder.room_closed(simulation)
         self.placer.room_closed(simulation)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
+            self.health.block(task.get_name(), "its task has failed: restart this shard")
 
     # -- metrics --------------------------------------------------------------------------------------------
 
@@ -421,8 +426,3 @@ def certificates(settings: Settings) -> Certificates | None:
 
 def _goodbye(reason: str) -> Goodbye:
     return Goodbye(ErrorCode.UNAVAILABLE, reason, come_back=True, retry_after_ms=1000)
-
-
-def _log_if_it_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("task_failed", task=task.get_name(), exc_info=task.exception())

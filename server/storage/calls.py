@@ -22,7 +22,7 @@ from server.errors import Locked, NotSavable, Unavailable
 T = TypeVar("T")
 
 RETRY_AFTER_MS = 1000
-CANNOT_HOLD = frozenset((2, 9, 14, 34, 52, 56, 57, 121, 10334, 17419, 17420))
+CANNOT_HOLD = frozenset((2, 9, 14, 15, 34, 52, 56, 57, 121, 10334, 17419, 17420))
 """Errors of what is written: bad values, field names, validators, sizes. All others are of the server: a full disk
 has many numbers."""
 

@@ -19,7 +19,6 @@ from typing import Protocol
 
 import msgspec
 import structlog
-from bson.errors import BSONError
 
 from server.errors import NotSavable, Unavailable
 from server.storage.documents import Piece, Save, SavedWorld, save_of
@@ -184,7 +183,7 @@ class WriteBehind:
             known = self._known(key, entry.epoch)
             try:
                 packed[key] = save_of(entry.snapshot(), entry.epoch, next(self._numbers), known.holds, now)
-            except (BSONError, OverflowError, TypeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - a game's values; it is logged and counted as that world's
                 packed[key] = NotSavable(f"MongoDB cannot hold this: {error}")
         return packed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
-from server.storage import Booking, PlayerRecord, SavedWorld, Store, migrate
+from server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
 from server.storage.abandoned import OPEN_S_MAX
-from server.storage.ledger import AMOUNT_MAX
+from server.storage.ledger import AMOUNT_MAX, _entry_of
 
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 Changes = dict[str, dict[str, int]]
 
 
@@ -186,6 +188,35 @@ async def test_a_transaction_that_a_killed_shard_has_left_open_keeps_nobody_wait
             await session.commit_transaction()
     assert await holdings(store, "ann") == [{"gold": 1}]
     dead.close()
+
+
+async def test_a_player_whom_a_killed_shard_has_left_locked_deals_at_once_in_a_room_that_is_made_again(
+    store: Store, mongo_url: str, mongo_database: str
+) -> None:
+    dead = Store(mongo_url, mongo_database)
+    await store.worlds.claim("garden", "home", 1)
+    await store.worlds.save(SavedWorld("home", "garden", 1, {}, {}), 1)
+    async with await dead.client.start_session() as session:
+        session.start_transaction()
+        wanted = booking("1", {"ann": {"gold": 1}}, fence="garden/home", epoch=1)
+        await dead.ledger._ledger.insert_one({**_entry_of(wanted, NOW, []), "_id": "1"}, session=session)
+        await asyncio.sleep(OPEN_S_MAX)
+        async with asyncio.timeout(3):
+            await store.worlds.claim("garden", "home", 2)  # nothing is in its own way
+            assert (await store.ledger.book(msgspec.structs.replace(wanted, epoch=2))).is_new
+    dead.close()
+
+
+async def test_who_earns_while_a_deal_is_under_way_is_not_refused_for_what_was_before(store: Store) -> None:
+    async def earn() -> None:
+        other = Ledger(store.client, store.database, store.calls, store.abandoned)
+        await other.book(booking("wage", {"ann": {"gold": 10}}, fence="another room"))
+
+    await store.players.update("ann", 0, {})
+    setattr(store.ledger, "_ledger", Slowed(store.ledger._ledger, "insert_one", earn))  # noqa: B010
+    spent = await store.ledger.book(booking("1", {"ann": {"gold": -10}}))
+    assert (spent.is_new, spent.refused) == (True, "")
+    assert await holdings(store, "ann") == [{"gold": 0}]
 
 
 async def test_a_transaction_of_others_is_left_alone(store: Store, mongo_url: str, mongo_database: str) -> None:

@@ -691,3 +691,25 @@ async def test_a_door_that_is_closed_answers_at_once(redis_url: str, redis_names
         await under_way
     with pytest.raises(MatchmakerUnavailable):
         await made.directory.shards()
+
+
+async def test_a_rooms_home_is_told_as_long_as_its_shard_is_heard_of(matchmaker: Matchmaker, redis_url: str) -> None:
+    placed = await place(matchmaker, "p1", name="lobby")
+    home = await matchmaker.directory.home_of(placed.room_id)
+    assert home is not None
+    assert (home.shard_id, home.url, home.room_type, home.name) == (placed.shard_id, placed.url, "arena", "lobby")
+    assert 0 < home.left_ms <= 60_000
+    prefix = f"{{{matchmaker.namespace}}}"
+    async with Redis.from_url(redis_url) as redis:
+        await redis.zincrby(f"{prefix}:shards", -4000, placed.shard_id)
+        silent = await matchmaker.directory.home_of(placed.room_id)
+        assert silent is not None
+        assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some beats: who knows"
+        await matchmaker.directory.heartbeat(placed.shard_id, load=0, players=0, rooms=0)
+        assert await matchmaker.directory.home_of(placed.room_id) is not None
+        await redis.delete(f"{prefix}:shard:{placed.shard_id}")
+        gone = await matchmaker.directory.home_of(placed.room_id)
+        assert gone is not None
+        assert gone.url == ""
+        await redis.delete(f"{prefix}:room:{placed.room_id}")
+    assert await matchmaker.directory.home_of(placed.room_id) is None

@@ -170,6 +170,30 @@ async def test_a_deal_that_was_written_is_not_refused_by_a_room_that_would_decid
         assert asked == ["work"]
 
 
+async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shard) -> None:
+    async with connect(shard.url) as one, connect(shard.url) as two:
+        ann, _ = await trader(one, "ann"), await trader(two, "bob")
+        await two.command("work")
+        offer = await two.command("offer", {"to": ann, "gives": {"gold": 4}, "takes": {}})
+        players = next(iter(shard.host)).room.players
+        ids = {player.entity.name: player.id for player in players.values() if player.entity is not None}
+        elsewhere = Booking(
+            key=f"key:market/home/offer {offer}",
+            player_id=ids["ann"],
+            session_id="another",
+            command_id=1,
+            fence="another room",
+            epoch=1,
+            changes={ids["ann"]: {"gold": 4}, ids["bob"]: {"gold": -4}},
+            reply=msgspec.msgpack.encode("done elsewhere"),
+        )
+        await shard._store.ledger.book(elsewhere)
+        assert await one.command("purse") == {}, "nobody has told this room"
+        assert await one.command("accept", offer) == "done elsewhere"
+        assert await one.command("purse") == {"gold": 4}
+        assert await two.command("purse") == {"gold": 6}
+
+
 async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> None:
     go_on = asyncio.Event()
     book = shard._store.ledger.book
@@ -191,6 +215,17 @@ async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> 
         go_on.set()
         await asyncio.gather(*working, return_exceptions=True)
     assert list((await sums_of(shard)).values()) == [{"gold": 10 * DEALS_MAX}]
+
+
+async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.dealing.DEALS_WAITING_MAX", 1)
+    async with connect(shard.url) as client:
+        await trader(client, "ann")
+        assert await asyncio.gather(*(client.command("work") for _ in range(4))) == [10] * 4
+    assert shard._dealing.results["unavailable"] > 0
+    assert list((await sums_of(shard)).values()) == [{"gold": 40}]
 
 
 async def test_who_leaves_in_the_middle_of_a_deal_has_it(shard: Shard) -> None:

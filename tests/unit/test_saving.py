@@ -10,7 +10,7 @@ from server.replication.table import Table
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
 from server.rooms.simulation import Simulation, create
-from server.saving import state_of, world_of
+from server.saving import Saver, state_of, world_of
 from server.storage import SavedWorld
 
 
@@ -52,3 +52,35 @@ def test_texts_and_who_is_told_of_them_outlive_a_save() -> None:
         (-2.0, "", b"", 0, 0),
     ]
     assert found.open_channel() not in (channel, 0), "a channel that rows are in is not opened again"
+
+
+class Behind:
+    """Counts what it is given."""
+
+    def __init__(self) -> None:
+        self.puts: list[str] = []
+
+    def put(self, key: str, snapshot: object, epoch: int) -> None:
+        self.puts.append(key)
+
+
+def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> None:
+    simulation, behind = made(), Behind()
+    saver = Saver(None, behind)  # type: ignore[arg-type]
+    for _ in range(3):
+        simulation.step()
+        saver.save(simulation)
+    assert behind.puts == ["board/n"]
+    board = simulation.room
+    assert isinstance(board, Board)
+    board.notes.spawn(x=1.0)
+    simulation.step()
+    saver.save(simulation)
+    simulation.step()
+    saver.save(simulation)
+    assert len(behind.puts) == 2
+    saver.save(simulation, is_last=True)
+    assert len(behind.puts) == 3
+    saver.forget("r")
+    saver.save(simulation)
+    assert len(behind.puts) == 4, "another run of it"

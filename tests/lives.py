@@ -29,9 +29,10 @@ from server.edge.settings import EdgeSettings
 from server.edge.tokens import ResumeTokens
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
+from server.rooms.making import create
 from server.rooms.ports import NoQueue, Subscriber
 from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation, create
+from server.rooms.simulation import Simulation
 from tests.rooms import Diary
 
 STEPS = 40

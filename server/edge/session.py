@@ -38,7 +38,6 @@ from schemas.messages import (
     Pong,
     QueueState,
     Redirect,
-    Reply,
     Resync,
     Welcome,
 )
@@ -46,23 +45,18 @@ from server.edge.allowance import Allowance, Verdict
 from server.edge.auth import Identity
 from server.edge.buckets import Bucket
 from server.edge.closing import Closing
+from server.edge.commands import Commands
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
-from server.edge.replies import REPLIES_MAX, Replies
 from server.edge.settings import SILENCE_HEARTBEATS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
 from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
-from server.rooms.deals import Deal
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
-
-
-DEALS_MAX = 16
-"""Commands of a session that are being written down at one time."""
 
 
 class State(enum.Enum):
@@ -103,16 +97,14 @@ class Session:
         "_allowance",
         "_around",
         "_attempt",
+        "_commands",
         "_counters",
-        "_dealing",
         "_is_revived",
         "_joining",
         "_joins",
         "_log",
-        "_replies",
         "_reserved",
         "_seat",
-        "_undecided",
         "generation",
         "is_guest",
         "outbox",
@@ -137,9 +129,7 @@ class Session:
         self._is_revived = False
         self._around = around
         self._counters = around.counters
-        self._replies = Replies()
-        self._dealing: set[int] = set()
-        self._undecided: dict[int, tuple[Seat, Deal]] = {}  # answered with UNAVAILABLE: to be asked again
+        self._commands = Commands(around)
         self._reserved = self._attempt = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
@@ -160,8 +150,7 @@ class Session:
         session.used_generation = kept.used_generation
         session._is_revived = True
         session.outbox.restore(kept.last_event, kept.frames)
-        for reply in kept.replies:
-            session._replies.keep(reply)
+        session._commands = Commands(around, kept.replies)
         return session
 
     def keep(self) -> KeptSession:
@@ -176,7 +165,7 @@ class Session:
             attempt=self._attempt,
             last_event=self.outbox.last_number,
             frames=self.outbox.frames,
-            replies=tuple(self._replies),
+            replies=self._commands.replies,
         )
 
     # -- connections ----------------------------------------------------------------------------------------
@@ -400,7 +389,7 @@ class Session:
             case Leave():
                 self._leave()
             case Command():
-                self._command(message)
+                self._commands.ask(message, self._seat, self.send_message)
             case Resync() if self._seat is not None:
                 self._seat.resync(message)
             case Ping():
@@ -416,51 +405,6 @@ class Session:
                 self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player has given the place back"))
             case _:
                 pass  # an Input or Resync that came after the room had closed
-
-    def _command(self, command: Command) -> None:
-        """The one answer to a command, however often it is asked for; at once, or when it is written."""
-        known = self._replies.find(command.id)
-        if known is not None:
-            self.send_message(known)
-        elif command.id in self._dealing:
-            pass  # it is under way, and answered once
-        elif len(self._dealing) >= DEALS_MAX:
-            text = f"more than {DEALS_MAX} commands are under way"
-            self.send_message(Reply(command.id, ok=False, error=ErrorCode.RATE_LIMITED, message=text))
-        elif command.id in self._undecided:
-            # The room is not asked again: it might decide otherwise, and this may have been written.
-            seat, deal = self._undecided.pop(command.id)
-            self._begin(seat, command, deal, is_again=True)
-        elif self._seat is None:
-            self.send_message(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
-        else:
-            answer = self._seat.command(command)
-            if isinstance(answer, Reply):
-                self._answer(answer)
-            else:
-                self._begin(self._seat, command, answer, is_again=False)
-
-    def _begin(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> None:
-        self._dealing.add(command.id)
-        self._around.spawn(self._deal(seat, command, deal, is_again=is_again), f"deal {self.session_id}")
-
-    async def _deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> None:
-        """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
-        try:
-            answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
-        finally:
-            self._dealing.discard(command.id)
-        if not answer.ok and answer.error is ErrorCode.UNAVAILABLE:
-            self._undecided[command.id] = seat, deal
-            if len(self._undecided) > REPLIES_MAX:
-                del self._undecided[next(iter(self._undecided))]
-            self.send_message(answer)
-        else:
-            self._answer(answer)
-
-    def _answer(self, reply: Reply) -> None:
-        self._replies.keep(reply)
-        self.send_message(reply)
 
     def _leave(self) -> None:
         seat, self._seat = self._seat, None

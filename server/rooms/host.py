@@ -21,10 +21,11 @@ import structlog
 from server.errors import NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
+from server.rooms.making import create
 from server.rooms.ports import Reviver, Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
-from server.rooms.simulation import RoomCodeRaised, Simulation, create
+from server.rooms.simulation import RoomCodeRaised, Simulation
 from server.rooms.state import RoomState
 
 log = structlog.get_logger(__name__)

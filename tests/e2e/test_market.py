@@ -12,7 +12,7 @@ import pytest
 from client.aio import Client, CommandFailed, connect
 from schemas.messages import ErrorCode
 from server.config import Settings
-from server.edge.session import DEALS_MAX
+from server.edge.commands import UNDER_WAY_MAX
 from server.errors import Unavailable
 from server.rooms import CommandRefused
 from server.shard import Shard
@@ -206,15 +206,15 @@ async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> 
     shard._dealing._deadline_s = 20.0
     async with connect(shard.url) as client:
         await trader(client, "ann")
-        working = [asyncio.create_task(client.command("work")) for _ in range(DEALS_MAX + 2)]
+        working = [asyncio.create_task(client.command("work")) for _ in range(UNDER_WAY_MAX + 2)]
         await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED, timeout=5)
         refused = [task.exception() for task in working if task.done()]
         assert refused
         assert all(isinstance(e, CommandFailed) and e.reply.error is ErrorCode.RATE_LIMITED for e in refused)
-        assert shard._dealing.waiting == DEALS_MAX
+        assert shard._dealing.waiting == UNDER_WAY_MAX
         go_on.set()
         await asyncio.gather(*working, return_exceptions=True)
-    assert list((await sums_of(shard)).values()) == [{"gold": 10 * DEALS_MAX}]
+    assert list((await sums_of(shard)).values()) == [{"gold": 10 * UNDER_WAY_MAX}]
 
 
 async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(

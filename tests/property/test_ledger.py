@@ -29,9 +29,10 @@ from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
 from server.edge.tokens import ResumeTokens
 from server.rooms.counters import RoomCounters
+from server.rooms.making import create
 from server.rooms.ports import NoHomes, NoQueue
 from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation, create
+from server.rooms.simulation import Simulation
 from server.saving import state_of, world_of
 from server.storage import Ledger, Store, migrate
 from server.storage.documents import save_of

@@ -26,9 +26,10 @@ from schemas.codec import encode_server
 from schemas.messages import Command, Joined, Left, Message, Reply, Welcome
 from server.rooms import Inputs, Player, Room
 from server.rooms.counters import RoomCounters
+from server.rooms.making import create
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation, create
+from server.rooms.simulation import Simulation
 from server.rooms.state import KeptSession, RoomState
 from tests.frames import payloads_in
 from tests.waiting import eventually

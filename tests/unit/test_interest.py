@@ -29,8 +29,9 @@ from server.rooms import (
     uint,
 )
 from server.rooms.counters import RoomCounters
+from server.rooms.making import create
 from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation, create
+from server.rooms.simulation import Simulation
 from tests.unit.test_simulation import Listening
 
 SECRET = b"\xa5\x5a\xc3\x3c"

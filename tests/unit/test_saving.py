@@ -9,7 +9,8 @@ from server.replication.columns import blob, real, text, uint
 from server.replication.table import Table
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
-from server.rooms.simulation import Simulation, create
+from server.rooms.making import create
+from server.rooms.simulation import Simulation
 from server.saving import Saver, state_of, world_of
 from server.storage import SavedWorld
 

@@ -1,0 +1,97 @@
+"""A session's commands: each is answered once, at once or when it is written, however often it is asked for.
+
+    asked --the room answers--> answered
+      └--the room makes a deal--> under way --written, refused--> answered
+                                     ^  └--who knows (UNAVAILABLE)--> undecided
+                                     └------------asked again------------┘
+
+What was undecided is booked again as it was, and the room not asked a second time: it might decide otherwise, and the
+first may have been written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from schemas.messages import Command, ErrorCode, Reply
+from server.edge.replies import REPLIES_MAX, Replies
+from server.edge.surroundings import Surroundings
+from server.rooms.deals import Deal
+from server.rooms.seat import Seat
+
+UNDER_WAY_MAX = 16
+"""Commands of a session that are being written at one time."""
+Tell = Callable[[Reply], None]
+
+
+class Commands:
+    """One session's.
+
+    Args:
+        around: carries out deals, and runs their tasks.
+        known: what was answered before this began.
+    """
+
+    __slots__ = ("_around", "_replies", "_undecided", "_under_way")
+
+    def __init__(self, around: Surroundings, known: Iterable[Reply] = ()) -> None:
+        self._around = around
+        self._replies = Replies()
+        self._under_way: set[int] = set()
+        self._undecided: dict[int, tuple[Seat, Deal]] = {}
+        for reply in known:
+            self._replies.keep(reply)
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """What was answered, the oldest first, as far as it is remembered."""
+        return tuple(self._replies)
+
+    def ask(self, command: Command, seat: Seat | None, tell: Tell) -> None:
+        """A command has come.
+
+        Args:
+            seat: where the session sits.
+            tell: sends a Reply, now or later, to whatever connection the session has then.
+        """
+        known = self._replies.find(command.id)
+        if known is not None:
+            tell(known)
+        elif command.id in self._under_way:
+            pass  # it is answered once
+        elif len(self._under_way) >= UNDER_WAY_MAX:
+            text = f"more than {UNDER_WAY_MAX} commands are under way"
+            tell(Reply(command.id, ok=False, error=ErrorCode.RATE_LIMITED, message=text))
+        elif command.id in self._undecided:
+            its_seat, deal = self._undecided.pop(command.id)
+            self._begin(command, its_seat, deal, tell, is_again=True)
+        elif seat is None:
+            tell(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
+        else:
+            answer = seat.command(command)
+            if isinstance(answer, Reply):
+                self._answered(answer, tell)
+            else:
+                self._begin(command, seat, answer, tell, is_again=False)
+
+    def _begin(self, command: Command, seat: Seat, deal: Deal, tell: Tell, *, is_again: bool) -> None:
+        self._under_way.add(command.id)
+        self._around.spawn(self._deal(command, seat, deal, tell, is_again=is_again), f"deal {command.id}")
+
+    async def _deal(self, command: Command, seat: Seat, deal: Deal, tell: Tell, *, is_again: bool) -> None:
+        """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
+        try:
+            answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
+        finally:
+            self._under_way.discard(command.id)
+        if answer.ok or answer.error is not ErrorCode.UNAVAILABLE:
+            self._answered(answer, tell)
+            return
+        self._undecided[command.id] = seat, deal
+        if len(self._undecided) > REPLIES_MAX:
+            del self._undecided[next(iter(self._undecided))]
+        tell(answer)
+
+    def _answered(self, reply: Reply, tell: Tell) -> None:
+        self._replies.keep(reply)
+        tell(reply)

@@ -1,0 +1,87 @@
+"""A room is made: new, or again from what was saved of it, with those who were playing in it.
+
+Pure, as what it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.errors import RoomClosed
+from server.rooms.counters import RoomCounters
+from server.rooms.deals import Record
+from server.rooms.ports import NoReviver, Reviver
+from server.rooms.room import Room
+from server.rooms.seat import SeatEnded
+from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.state import RoomState
+
+
+def create(
+    room_class: type[Room],
+    *,
+    room_id: str,
+    name: str,
+    epoch: int,
+    seed: int,
+    counters: RoomCounters,
+    options: Mapping[str, Any],
+    saved: RoomState | None,
+    code: str = "",
+    labels: Mapping[str, str] | None = None,
+    mode: str = "",
+    reviver: Reviver | None = None,
+    on_ended: SeatEnded = lambda seat: None,
+    records: Mapping[str, Record] | None = None,
+) -> Simulation:
+    """Makes a room, new or from its saved state.
+
+    Args:
+        reviver: gives those who were in a saved room their sessions again; without, nobody comes back.
+        on_ended: told when one of those gives the seat up.
+        records: what those own.
+
+    Raises:
+        RoomClosed: the game's on_create or restore raised.
+    """
+    room = room_class(room_id=room_id, name=name, seed=seed)
+    room.code, room.mode = code, mode
+    room.labels = (labels or {}) if saved is None else saved.labels
+    room.unlock()
+    simulation = Simulation(room, epoch=epoch, counters=counters)
+    try:
+        with simulation.contained("on_create" if saved is None else "restore"):
+            if saved is None:
+                room.on_create(options)
+            else:
+                _restore(simulation, saved, NoReviver() if reviver is None else reviver, on_ended, records or {})
+            for table in room.all_tables():
+                table.compact()
+    except RoomCodeRaised as error:
+        for seat in simulation.seats:
+            seat.subscriber.seat_lost("the room could not be made")
+        raise RoomClosed("the room could not be made") from error
+    return simulation
+
+
+def _restore(
+    simulation: Simulation,
+    saved: RoomState,
+    reviver: Reviver,
+    on_ended: SeatEnded,
+    records: Mapping[str, Record],
+) -> None:
+    room = simulation.room
+    state = room.saves.read(saved.state_version, saved.state)
+    room.tick = saved.tick
+    room.entity_ids.next_id = saved.next_entity_id
+    room.next_channel = saved.next_channel
+    for attribute, table in saved.tables.items():
+        if attribute in room.tables:
+            getattr(room, attribute).restore(table)
+    for kept in saved.seats:
+        subscriber = reviver.revive(kept.session)
+        if subscriber is not None:
+            simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
+    room.restore(state)

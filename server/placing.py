@@ -180,7 +180,7 @@ class RoomPlacer:
         try:
             simulation = await self._make_sure(ticket, options)
             return await self._seat(simulation, subscriber, subscriber.player_id, options)
-        except (TickwireError, MatchmakingError):
+        except BaseException:  # also one who has gone meanwhile
             self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
             raise
 

@@ -426,6 +426,71 @@ async def test_a_lost_connection_is_made_again_and_the_session_resumed() -> None
     assert ConnectionState.RECONNECTING in states
 
 
+async def test_a_session_that_has_moved_is_followed_with_its_token_and_no_join() -> None:
+    there_heard: list[Hello] = []
+    here = 0
+
+    async def target(peer: Peer) -> None:
+        there_heard.append(await peer.want(Hello))
+        await peer.say(Welcome("s", resume_token="s.2", generation=2, room_id="r"), JOINED)
+
+    async with server(target) as moved_to:
+
+        async def origin(peer: Peer) -> None:
+            nonlocal here
+            here += 1
+            if here == 1:
+                await peer.want(Hello)
+                await peer.say(Welcome("s", resume_token="s.1"))
+                await peer.want(Join)
+                await peer.say(JOINED)
+                peer.socket.transport.abort()
+            else:
+                await peer.want(Hello)
+                await peer.say(Redirect(moved_to, room_type="arena", is_resume=True))
+                await peer.socket.close(4003)
+
+        async with server(origin) as url, connect(url) as client:
+            await client.join("arena")
+            await client.wait_for(lambda: client.resumes == 1)
+            assert (client.url, client.sessions_lost) == (moved_to, 0)
+    assert there_heard[0].room_id == "r"
+    assert here == 2
+
+
+async def test_shards_that_send_a_session_around_are_asked_with_pauses_again() -> None:
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await peer.seat()
+            peer.socket.transport.abort()
+        else:
+            await peer.want(Hello)
+            host, port = peer.socket.local_address[:2]
+            await peer.say(Redirect(f"ws://{host}:{port}", is_resume=True))
+            await peer.socket.close(4003)
+
+    async with server(script) as url:
+        client = Client(url, reconnect_s=3.0)
+        await client.open()
+        await client.join("arena")
+        with pytest.raises(Disconnected):
+            await client.wait_for(lambda: client.resumes > 0, 20)
+        await client.close()
+    assert keeper.REDIRECTS_MAX < asked < 40
+
+
+def test_a_session_does_not_follow_from_an_encrypted_connection_to_a_plain_one() -> None:
+    client = Client("wss://127.0.0.1:1")
+    client._keeper.moved("ws://127.0.0.1:2")
+    assert client.url == "wss://127.0.0.1:1"
+    client._keeper.moved("wss://127.0.0.1:2")
+    assert client.url == "wss://127.0.0.1:2"
+
+
 async def test_a_session_that_was_not_kept_is_told_to_whoever_waits() -> None:
     number = 0
 

@@ -291,6 +291,20 @@ def test_hello_asks_for_the_session_there_was_with_what_has_been_seen() -> None:
     assert decode_client(core.hello()).last_tick == 0, "a world that is known to be wrong is no baseline"  # type: ignore[union-attr]
 
 
+def test_a_reply_that_decides_nothing_leaves_the_question_open() -> None:
+    core = resumable()
+    command_id, data = core.command("buy")
+    told(core, Reply(command_id, ok=False, error=ErrorCode.UNAVAILABLE))
+    core.hello()
+    told(core, Welcome("s", resume_token="s.next", generation=2, room_id="room"))
+    assert list(core.outgoing) == [data]
+    core.give_up(command_id)
+    core.hello()
+    told(core, Welcome("s", resume_token="s.third", generation=3, room_id="room"))
+    assert list(core.outgoing) == []
+    core.give_up(command_id)
+
+
 def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
     core = resumable()
     (answered, _), (_, unanswered) = core.command("one"), core.command("two")

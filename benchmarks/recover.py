@@ -142,10 +142,9 @@ class Player:
 
     async def comes_back(self, killed_s: float, first: str) -> None:
         """Returns once it sees a room that goes on elsewhere."""
-        client = self.client
-        await client.wait_for(
-            lambda: client.is_connected and client.url != first and self.ticks > 0, COMES_BACK_S_MAX
-        )
+        client, joined = self.client, self.client.core.joined
+        await client.wait_for(lambda: client.core.joined is not joined and self.ticks > 0, COMES_BACK_S_MAX)
+        assert client.url != first
         self.back_s, self.seen_then = time.monotonic() - killed_s, self.ticks
 
 

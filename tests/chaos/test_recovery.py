@@ -121,9 +121,10 @@ async def home_of(settings: Settings, player: Player) -> str:
 
 
 async def comes_back(player: Player) -> None:
-    """Returns when it sees the room go on."""
-    client, resumes = player.client, player.client.resumes
-    await client.wait_for(lambda: client.resumes > resumes and client.is_connected and player.ticks > 0, 40)
+    """Returns when it sees the room go on: it is told of it anew, and of its state with the next tick."""
+    client, joined = player.client, player.client.core.joined
+    await client.wait_for(lambda: client.core.joined is not joined and player.ticks > 0, 40)
+    assert client.resumes > 0
 
 
 async def test_a_shard_that_slept_writes_no_deal_either(fleet: tuple[Settings, list[ShardProcess]]) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from matchmaking import Matchmaker, MatchmakingError
 from schemas.messages import Redirect
-from server.errors import Unavailable
+from server.errors import TickwireError, Unavailable
 from server.placing import RoomPlacer, told
 from server.rooms.host import RoomHost
 from server.storage import Worlds
@@ -61,4 +61,11 @@ class Recovery:
         if kept is None:
             return None
         log.info("room_recovers", room_id=room_id, room_type=kept.room_type, room_name=kept.name)
-        return await self._placer.reopen(kept.player_id, kept.room_type, kept.name, kept.labels)
+        try:
+            return await self._placer.reopen(kept.player_id, kept.room_type, kept.name, kept.labels)
+        except TickwireError as error:
+            if error.retryable:
+                raise
+            # Not to be had here, now or later: the player gets a new session instead of none.
+            log.warning("room_not_recovered", room_id=room_id, room_type=kept.room_type, error=str(error))
+            return None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from schemas.columns import NO_TEXTS
 from schemas.fields import Field
 from schemas.messages import FieldKind
+from server.errors import NotSavable
 from server.replication.table import TableState
 from server.rooms.host import RoomHost
 from server.rooms.simulation import RoomCodeRaised, Simulation
@@ -55,8 +56,12 @@ class Saver:
             Unavailable: MongoDB does not answer.
         """
         await self._write_behind.wait_written(world_key(room_type, name))  # ours from an earlier run, if any
-        saved = await self._worlds.claim(room_type, name, epoch)
-        return None if saved is None else state_of(saved)
+        try:
+            saved = await self._worlds.claim(room_type, name, epoch)
+            return None if saved is None else _readable(saved)
+        except NotSavable as error:
+            log.error("world_not_readable", world=world_key(room_type, name), epoch=epoch, error=str(error))
+            raise
 
     async def run(self, host: RoomHost) -> None:
         """Hands every durable room that has changed to the write-behind, again and again. Runs until cancelled."""
@@ -201,6 +206,13 @@ def state_of(saved: SavedWorld) -> RoomState:
         seats=tuple(_from_session(session_id, session) for session_id, session in saved.sessions.items()),
     )
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
+
+
+def _readable(saved: SavedWorld) -> RoomState:
+    try:
+        return state_of(saved)
+    except (msgspec.ValidationError, ValueError, KeyError, TypeError) as error:
+        raise NotSavable(f"world {saved.key} cannot be read: {error!r}") from error
 
 
 def _from_session(session_id: str, kept: dict[str, Any]) -> KeptSeat:

@@ -12,6 +12,7 @@ import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.read_concern import ReadConcern
 
+from server.errors import Unavailable
 from server.storage.calls import Calls
 
 log = structlog.get_logger(__name__)
@@ -36,9 +37,16 @@ class Abandoned:
     async def end(self) -> int:
         """Ends transactions of shards that have been open, and still, for longer than OPEN_S_MAX; gives how many.
 
-        Raises:
-            Unavailable: MongoDB does not answer, or does not let us look.
+        Where MongoDB does not let us look, or does not answer, it is 0: what is in the way then stays there for a
+        minute, and nothing else depends on it.
         """
+        try:
+            return await self._end()
+        except Unavailable as error:
+            log.warning("abandoned_transactions_not_ended", error=str(error))
+            return 0
+
+    async def _end(self) -> int:
         open_us = int(OPEN_S_MAX * 1e6)
         idle = self._admin.aggregate(
             [

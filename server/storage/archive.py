@@ -64,6 +64,8 @@ async def export_player(store: Store, player_id: str) -> AsyncIterator[str]:
     theirs = {"$or": [{"entries.player_id": player_id}, {"player_id": player_id}]}
     async for entry in store.database["ledger"].find(theirs, sort=[("at", 1)]):
         entry["entries"] = [one for one in entry["entries"] if one["player_id"] == player_id]
+        if entry["player_id"] != player_id:  # who has asked for it, and what that one was told, is not theirs to have
+            entry |= _NOBODYS
         yield _line("ledger", entry)
 
 
@@ -128,7 +130,7 @@ async def _import_player(
         raise NotSavable(f"there is a player {player_id!r} already")
     items = sorted(now.holdings.keys() | wanted.holdings.keys())
     changes = {item: wanted.holdings.get(item, 0) - now.holdings.get(item, 0) for item in items}
-    await store.ledger.book(
+    booked = await store.ledger.book(
         Booking(
             key=f"import/{header['id']}/{now.version}",
             player_id=player_id,
@@ -140,6 +142,8 @@ async def _import_player(
             profile=(now.version, wanted.profile),
         )
     )
+    if booked.refused:
+        raise NotSavable(f"player {player_id!r} has been changed meanwhile: {booked.refused}")
 
 
 async def forget_player(store: Store, player_id: str) -> dict[str, int]:
@@ -156,18 +160,21 @@ async def forget_player(store: Store, player_id: str) -> dict[str, int]:
         ledger.update_many({"entries.player_id": player_id}, {"$pull": {"entries": {"player_id": player_id}}})
     )
     gone = await store.calls.write(ledger.delete_many(asked | {"entries": []}))
-    blank = {"$set": {"player_id": "", "session_id": "", "reply": b""}}
-    blanked = await store.calls.write(ledger.update_many(asked, blank))
+    blanked = await store.calls.write(ledger.update_many(asked, {"$set": _NOBODYS}))
     sessions = 0
     is_theirs = {"$in": [player_id, {"$map": {"input": _SESSIONS, "in": "$$this.v.player_id"}}]}
     has_parts = {"$anyElementTrue": {"$map": {"input": _SESSIONS, "in": {"$isArray": "$$this.v.in_parts"}}}}
-    async for head in worlds.find({"$expr": {"$or": [is_theirs, has_parts]}}, {"room_type": 1, "name": 1}):
+    async for head in worlds.find(
+        {"$expr": {"$or": [is_theirs, has_parts]}}, {"room_type": 1, "name": 1, "sessions": 1}
+    ):
         world = await store.worlds.load(head["room_type"], head["name"])
         theirs = [key for key, one in (world.sessions if world else {}).items() if one["player_id"] == player_id]
         for session_id in theirs:
+            parts = parts_named({"sessions": {session_id: head["sessions"].get(session_id)}})
             await store.calls.write(
                 worlds.update_one({"_id": head["_id"]}, {"$unset": {f"sessions.{session_id}": ""}})
             )
+            await store.calls.write(store.database["world_parts"].delete_many({"_id": {"$in": parts}}))
         sessions += len(theirs)
     player = await store.calls.write(store.database["players"].delete_one({"_id": player_id}))
     return {
@@ -177,6 +184,8 @@ async def forget_player(store: Store, player_id: str) -> dict[str, int]:
     }
 
 
+_NOBODYS = {"player_id": "", "session_id": "", "reply": b""}
+"""What an entry says of who asked for it, when that is not to be said."""
 _SESSIONS = {"$objectToArray": {"$ifNull": ["$sessions", {}]}}
 
 

@@ -13,7 +13,7 @@ A document, as mongosh shows it:
                            ids: BinData (uint32), columns: { x: BinData (as `as` says) }, texts: { name: ["..."] },
                            channels: BinData (uint16; absent: all in everybody's) } }
     state       { version: 1, value: what the room's own save() gave }
-    sessions    { SESSION: { player_id, table, entity, data, ... } }      who played when it was taken
+    sessions    { SESSION: { player_id, session: {...}, entity: [table, id], data, ... } }    who was playing
 
 Numbers in BinData are little-endian. A piece that is large lies in documents of its own (collection world_parts), of
 PART_BYTES at most each, and its place says { in_parts: [ids], bytes, as: "bytes" | "bson" }. Pure.
@@ -250,11 +250,16 @@ def put_parts(document: Document, parts: Mapping[str, bytes]) -> None:
 
 def _places(document: Document) -> Iterator[tuple[Document, str]]:
     """Where pieces are: nowhere else is anything taken for a pointer, whatever games and players have put there."""
-    for table in document.get("tables", {}).values():
-        for folder in (table, table.get("columns", {}), table.get("texts", {})):
-            yield from ((folder, name) for name in folder)
-    yield from ((document["sessions"], session_id) for session_id in document.get("sessions", {}))
+    tables = [table for table in _folder(document, "tables").values() if isinstance(table, dict)]
+    folders = [folder for t in tables for folder in (t, _folder(t, "columns"), _folder(t, "texts"))]
+    for folder in (*folders, _folder(document, "sessions")):
+        yield from ((folder, name) for name in folder)
     yield from ((document, name) for name in ("state", "labels") if name in document)
+
+
+def _folder(document: Document, name: str) -> Document:
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _parts_at(value: Any) -> list[str]:
@@ -266,18 +271,21 @@ def world_of(document: Document | None) -> SavedWorld | None:
     """The world of a document of this format or an older one, parts in their places; None where none was saved.
 
     Raises:
-        ValueError: a newer build has written it.
+        ValueError: a newer build has written it, or it is no world.
     """
     if document is None or "tables" not in document:
         return None  # never saved, or claimed and never saved
     written_as = document.get("format", 1)
     if written_as > FORMAT:
         raise ValueError(f"it is of format {written_as}; this build reads up to {FORMAT}")
-    if written_as == 1:
-        document = _from_1(document)
-    state = document["state"]
-    flat = document | {"state": state["value"], "state_version": state["version"]}
-    return msgspec.convert(flat, SavedWorld)
+    try:
+        if written_as == 1:
+            document = _from_1(document)
+        state = document["state"]
+        flat = document | {"state": state["value"], "state_version": state["version"]}
+        return msgspec.convert(flat, SavedWorld)
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no world: {error!r}") from error
 
 
 def _from_1(document: Document) -> Document:

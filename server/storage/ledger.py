@@ -137,7 +137,7 @@ class Ledger:
                 return Booked(True, booking.reply, "", players)
             except VersionConflict:
                 raise
-            except Unavailable:
+            except (Unavailable, asyncio.CancelledError):  # also when who asked does not wait any longer
                 self._run(self._abandoned.end(), "end abandoned")  # who asks again finds it done
                 raise
             except _Again:
@@ -166,7 +166,7 @@ class Ledger:
         return Booked(False, document["reply"], document.get("refused", ""))
 
     async def _in_time(self, work: Any) -> Any:
-        """Runs a transaction, and does not wait for one that hangs: it ends by itself, on its socket's deadline."""
+        """Runs a transaction, and does not wait for one that hangs: it ends by itself, soon after."""
         return await self._calls.write(asyncio.shield(self._run(self._in_slot(work), "book")))
 
     def _run(self, work: Any, name: str) -> asyncio.Task[Any]:
@@ -193,8 +193,16 @@ class Ledger:
             task.exception()  # whoever asked has been told, or has been told that it takes too long
 
     async def _transact(self, booking: Booking) -> dict[str, PlayerRecord]:
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._calls.call_s_max
+
+        async def steps(session: Any) -> dict[str, PlayerRecord]:
+            if loop.time() > deadline_s:  # the driver would try for two minutes, and keep the slot for as long
+                raise Unavailable("others keep what is to be changed locked", retry_after_ms=RETRY_AFTER_MS)
+            return await self._steps(booking, session)
+
         async with await self._client.start_session() as session:
-            found: dict[str, PlayerRecord] = await session.with_transaction(lambda s: self._steps(booking, s))
+            found: dict[str, PlayerRecord] = await session.with_transaction(steps)
             return found
 
     async def _steps(self, booking: Booking, session: Any) -> dict[str, PlayerRecord]:
@@ -257,7 +265,7 @@ class Ledger:
         return record_of(document)
 
     async def _why_not(self, booking: Booking, player_id: str, takes: Mapping[str, int]) -> Exception:
-        """Why a player could not be changed; read outside of the transaction, which is over."""
+        """Why a player could not be changed: as it is now, not as the transaction sees it."""
         document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
         record = record_of(document)
         if booking.profile is not None and player_id == booking.player_id and record.version != booking.profile[0]:
@@ -273,24 +281,27 @@ class Ledger:
     # -- what was booked ------------------------------------------------------------------------------------
 
     async def answers(self, session_ids: Sequence[str]) -> list[Answer]:
-        """What some sessions were answered last, the oldest first. With the fence of their room raised nothing more
-        can come.
+        """What some sessions were answered last, each one's oldest first. With the fence of their room raised nothing
+        more can come.
 
         Raises:
             Unavailable: MongoDB does not answer.
         """
         if not session_ids:
             return []
-        newest = self._ledger.find(
-            {"session_id": {"$in": list(session_ids)}},
-            {"session_id": True, "command_id": True, "reply": True, "refused": True},
-            sort=[("at", -1)],
-            limit=REPLIES_MAX * len(session_ids),
+        one = {"command_id": "$command_id", "reply": "$reply", "refused": "$refused"}
+        newest = self._ledger.aggregate(
+            [
+                {"$match": {"session_id": {"$in": list(session_ids)}}},
+                {"$sort": {"session_id": 1, "at": -1}},
+                # Of each session: one that deals a lot does not push out another's.
+                {"$group": {"_id": "$session_id", "answers": {"$firstN": {"input": one, "n": REPLIES_MAX}}}},
+            ]
         )
-        found = await self._calls.read(newest.to_list(None))
         return [
-            Answer(one["session_id"], int(one["command_id"]), one["reply"], one.get("refused", ""))
-            for one in reversed(found)
+            Answer(session["_id"], int(one["command_id"]), one["reply"], one.get("refused") or "")
+            for session in await self._calls.read(newest.to_list(None))
+            for one in reversed(session["answers"])
         ]
 
     async def sums(self, player_id: str) -> dict[str, int]:

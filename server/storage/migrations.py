@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
+from pymongo.errors import CollectionInvalid
 
 from server.storage.calls import Calls
 
@@ -77,7 +79,8 @@ async def _collections(database: Database) -> None:
     there = set(await database.list_collection_names())
     for name, schema in _VALIDATORS.items():
         if name not in there:
-            await database.create_collection(name)
+            with suppress(CollectionInvalid):  # another shard has just made it
+                await database.create_collection(name)
         await database.command("collMod", name, validator={"$jsonSchema": schema})
     for name, indexes in _INDEXES.items():
         await database[name].create_indexes(indexes)

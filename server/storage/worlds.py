@@ -142,7 +142,7 @@ class Worlds:
             put_parts(document, {part["_id"]: part["data"] for part in found})
         try:
             return world_of(document)
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise NotSavable(f"world {(document or {}).get('_id')} cannot be read: {error}") from error
 
     async def find_player(self, room_id: str, session_id: str) -> KeptPlayer | None:

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from bson import json_util
 from pymongo.errors import WriteError
 
 from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.storage import VERSION, SavedWorld, Store, archive, migrate, version_of
 from tests.contract.test_ledger import booking, holdings
-from tests.contract.test_storage import large, world
+from tests.contract.test_storage import large, parts, world
 
 
 @pytest.fixture
@@ -137,13 +138,19 @@ async def play(store: Store) -> None:
     await store.ledger.book(booking("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
     await store.ledger.book(booking("4", {"bob": {"gold": 1}}, player="bob"))
     await store.ledger.book(booking("5", {"bob": {"gold": -999}}, player="ann"))
+    await store.ledger.book(
+        booking("by bob", {"bob": {"gold": -1}, "ann": {"gold": 1}}, player="bob", reply=b"bob's")
+    )
+    await store.ledger.book(booking("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
 
 
 async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) -> None:
     await play(store)
     lines = await lines_of(archive.export_player(store, "ann"))
-    assert "bob" not in "".join(lines), "nothing of others is given out"
-    assert [json.loads(line)["collection"] for line in lines[1:]] == ["players", *["ledger"] * 4]
+    exported = [json_util.loads(line) for line in lines[1:]]
+    assert [line["collection"] for line in exported] == ["players", *["ledger"] * 6]
+    told = [{**line["document"], "_id": ""} for line in exported]
+    assert "bob" not in repr(told), "nothing of others is given out"
     await store.ledger.book(booking("6", {"ann": {"gold": -50, "bread": 7}}))
     with pytest.raises(NotSavable, match="there is a player 'ann' already"):
         await archive.import_lines(store, lines)
@@ -155,6 +162,22 @@ async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) ->
     await archive.import_lines(store, lines)
     assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
     assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
+
+
+async def test_an_import_that_was_overtaken_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await play(store)
+    lines = await lines_of(archive.export_player(store, "bob"))
+    load = store.players.load
+
+    async def outdated(player_ids: list[str]) -> Any:
+        found = await load(player_ids)
+        await store.ledger.book(booking("meanwhile", {"bob": {"gold": -11}}, player="bob"))
+        return found
+
+    await store.ledger.book(booking("more", {"bob": {"bread": 1}}, player="bob"))
+    monkeypatch.setattr(store.players, "load", outdated)
+    with pytest.raises((NotSavable, Unavailable)):
+        await archive.import_lines(store, lines, replace=True)
 
 
 async def everywhere(store: Store, text: str) -> list[str]:
@@ -175,8 +198,10 @@ async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(st
     }
     await store.worlds.save(world(sessions=sessions), 1)
     assert await everywhere(store, "'ann'")
-    assert (await archive.forget_player(store, "ann")) == {"players": 1, "ledger entries": 4, "sessions": 2}
+    assert await parts(store)
+    assert (await archive.forget_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
     assert await everywhere(store, "'ann'") == []
+    assert await parts(store) == [], "also what was too large for the world's document"
     assert await holdings(store, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None

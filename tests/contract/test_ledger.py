@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
 from server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
 from server.storage.abandoned import OPEN_S_MAX
-from server.storage.ledger import AMOUNT_MAX, _entry_of
+from server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 Changes = dict[str, dict[str, int]]
@@ -151,7 +151,8 @@ async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_hap
 
         async def claim() -> None:
             claimed.append(asyncio.create_task(store.worlds.claim("garden", where, 2)))  # noqa: B023
-            await asyncio.sleep(0.2)  # a claim waits for a transaction that has the fence: long enough to be there
+            # Before the fence nothing is in its way. Behind it a claim waits for the transaction: let it get there.
+            await asyncio.wait(claimed, timeout=0.2 if where == "_fences" else 10)  # noqa: B023
 
         setattr(store.ledger, where, Slowed(getattr(store.ledger, where), call, claim))
         wanted = booking(f"at {where}", {"ann": {"gold": 1}}, fence=f"garden/{where}", epoch=1)
@@ -205,6 +206,52 @@ async def test_a_player_whom_a_killed_shard_has_left_locked_deals_at_once_in_a_r
             await store.worlds.claim("garden", "home", 2)  # nothing is in its own way
             assert (await store.ledger.book(msgspec.structs.replace(wanted, epoch=2))).is_new
     dead.close()
+
+
+async def test_a_player_who_is_locked_elsewhere_is_told_to_come_again_and_then_deals(
+    store: Store, mongo_url: str, mongo_database: str
+) -> None:
+    """No claim comes by: whoever was kept waiting ends what a dead shard has left, also when it has given up."""
+    dead = Store(mongo_url, mongo_database)
+    store.calls.call_s_max = 3.0
+    await store.players.update("ann", 0, {})
+    async with await dead.client.start_session() as session:
+        session.start_transaction()
+        await dead.ledger._steps(booking("dead", {"ann": {"gold": 1}}, fence="one room"), session)
+        wanted = booking("1", {"ann": {"gold": 1}}, fence="another room")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(OPEN_S_MAX + 0.5):
+                await store.ledger.book(wanted)
+        await store.ledger.close()
+        async with asyncio.timeout(2):
+            assert not (await store.ledger.book(wanted)).refused
+    assert await holdings(store, "ann") == [{"gold": 1}]
+    dead.close()
+
+
+async def test_where_transactions_cannot_be_looked_for_rooms_are_claimed_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_allowed() -> int:
+        raise Unavailable("it failed with code 13")
+
+    await store.worlds.claim("garden", "home", 1)
+    await store.worlds.save(SavedWorld("home", "garden", 1, {}, {}), 1)
+    monkeypatch.setattr(store.abandoned, "_end", not_allowed)
+    assert await store.worlds.claim("garden", "home", 2) is not None
+
+
+async def test_a_session_that_deals_a_lot_pushes_out_no_others_answers(store: Store) -> None:
+    other = msgspec.structs.replace(booking("other", {"bob": {"gold": 1}}), session_id="s2")
+    await store.ledger.book(other)
+    entries = [
+        {**_entry_of(booking(f"{n}", {}), NOW, []), "at": datetime.datetime.now(datetime.UTC), "command_id": n}
+        for n in range(2 * REPLIES_MAX + 5)
+    ]
+    await store.database["ledger"].insert_many(entries)
+    found = await store.ledger.answers(["s1", "s2"])
+    assert [one.reply for one in found if one.session_id == "s2"] == [b"other"]
+    assert len([one for one in found if one.session_id == "s1"]) == REPLIES_MAX
 
 
 async def test_who_earns_while_a_deal_is_under_way_is_not_refused_for_what_was_before(store: Store) -> None:

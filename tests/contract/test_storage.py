@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError
 
 from server import embedded
 from server.errors import NotSavable, StaleEpoch, Unavailable
-from server.saving import state_of
+from server.saving import Saver, state_of
 from server.storage import SavedTable, SavedWorld, Store, WriteBehind
 from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES, save_of
 from tests.waiting import eventually
@@ -160,6 +160,28 @@ async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
     with pytest.raises(NotSavable, match="format 99; this build reads up to 2"):
         await store.worlds.claim("garden", "home", 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$set": {"tick": "late"}},
+        {"$unset": {"state": ""}},
+        {"$set": {"tables": {"ships": 7}}},
+        {"$set": {"tables.ships.columns.x": b"odd"}},
+        {"$set": {"tables.ships.fields.0.kind": "colour"}},
+        {"$set": {"sessions": {"s": {"player_id": "p"}}}},
+    ],
+)
+async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
+    store: Store, damage: dict[str, Any]
+) -> None:
+    await store.worlds.save(world(), 1)
+    await store.database["worlds"].update_one({"_id": "garden/home"}, damage)
+    behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
+    with pytest.raises(NotSavable, match="cannot be read"):
+        await Saver(store.worlds, behind).claim("garden", "home", 2)
+    behind.close()
 
 
 # -- large ones ---------------------------------------------------------------------------------------------------

@@ -121,6 +121,8 @@ class Ledger:
         self._abandoned = abandoned
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._may_be_blocked = False
+        self._ending: asyncio.Task[Any] | None = None
 
     async def book(self, booking: Booking) -> Booked:
         """Carries a deal out, or says what became of it before.
@@ -132,13 +134,17 @@ class Ledger:
             Unavailable: MongoDB does not answer; it may or may not have happened, and may be asked again.
         """
         while True:
+            if self._may_be_blocked:
+                self._end_abandoned()  # beside it: a transaction that is blocked is tried again and again
             try:
                 players = await self._in_time(self._transact(booking))
+                self._may_be_blocked = False
                 return Booked(True, booking.reply, "", players)
             except VersionConflict:
                 raise
             except (Unavailable, asyncio.CancelledError):  # also when who asked does not wait any longer
-                self._run(self._abandoned.end(), "end abandoned")  # who asks again finds it done
+                self._may_be_blocked = True
+                self._end_abandoned()  # who asks again finds it done
                 raise
             except _Again:
                 continue  # somebody else has changed the player: so things move on, if not for us
@@ -174,6 +180,10 @@ class Ledger:
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _end_abandoned(self) -> None:
+        if self._ending is None or self._ending.done():
+            self._ending = self._run(self._abandoned.end(), "end abandoned")
 
     async def _in_slot(self, work: Any) -> Any:
         try:

@@ -229,6 +229,30 @@ async def test_a_player_who_is_locked_elsewhere_is_told_to_come_again_and_then_d
     dead.close()
 
 
+async def test_what_could_not_be_ended_while_mongo_was_away_is_ended_when_it_is_back(
+    store: Store, mongo_url: str, mongo_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = Store(mongo_url, mongo_database)
+    store.calls.call_s_max = 2.0
+    await store.players.update("ann", 0, {})
+    end = store.abandoned._end
+
+    async def is_away() -> int:
+        raise Unavailable("there is no primary that can be reached")
+
+    async with await dead.client.start_session() as session:
+        session.start_transaction()
+        await dead.ledger._steps(booking("dead", {"ann": {"gold": 1}}, fence="one room"), session)
+        wanted = booking("1", {"ann": {"gold": 1}}, fence="another room")
+        monkeypatch.setattr(store.abandoned, "_end", is_away)
+        with pytest.raises(Unavailable):
+            await store.ledger.book(wanted)
+        await store.ledger.close()
+        monkeypatch.setattr(store.abandoned, "_end", end)
+        assert (await store.ledger.book(wanted)).is_new
+    dead.close()
+
+
 async def test_where_transactions_cannot_be_looked_for_rooms_are_claimed_all_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

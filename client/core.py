@@ -9,6 +9,7 @@ the commands that were not answered are asked again. Pure: clock readings come i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -69,6 +70,9 @@ what it gets, a Resync too."""
 class ClientCore:
     """One session, seen from the player's side.
 
+    Args:
+        make_world: makes the mirror of a room that was joined.
+
     Attributes:
         world: what was told of the room; None outside of one.
         joined: the room's Joined; None outside of one.
@@ -79,7 +83,8 @@ class ClientCore:
         resyncs, mismatches, events_missed, events_repeated: should stay 0; counted, over all sessions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_world: Callable[[Joined], World] | None = None) -> None:
+        self._make_world = make_world or _world_of
         self.world: World | None = None
         self.joined: Joined | None = None
         self.acknowledged_seq = 0
@@ -190,14 +195,36 @@ class ClientCore:
         Raises:
             ValueError: the client is in no room, the room declares no such input, or a value is not a number.
         """
+        return self.input_of(self.pack(values))
+
+    def pack(self, values: dict[str, float]) -> bytes:
+        """The payload of an input, for who sends the same again and again.
+
+        Raises:
+            ValueError: as `input`.
+        """
         if self.world is None:
             raise ValueError("an input needs a room: join first")
         if not values.keys() <= self._input_names:
             unknown = ", ".join(sorted(values.keys() - self._input_names))
             raise ValueError(f"no input {unknown}; this room has: {', '.join(sorted(self._input_names))}")
-        payload = pack_input(self._input_fields, values)
+        return pack_input(self._input_fields, values)
+
+    def input_of(self, payload: bytes) -> bytes:
+        """An input that was packed before, in this room.
+
+        Raises:
+            ValueError: the client is in no room.
+        """
+        if self.world is None:
+            raise ValueError("an input needs a room: join first")
         self._input_seq += 1
         return encode_input(self._input_seq, self.world.tick, payload)
+
+    @property
+    def input_fields(self) -> tuple[Field, ...]:
+        """What an input of this room is made of."""
+        return self._input_fields
 
     @property
     def input_seq(self) -> int:
@@ -298,7 +325,7 @@ class ClientCore:
         return Welcomed(welcome, has_resumed, was_in if is_lost else "")
 
     def _seat_taken(self, joined: Joined) -> SeatTaken:
-        world = World(joined.description)
+        world = self._make_world(joined)
         self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         self._input_names = frozenset(field.name for field in self._input_fields)
         self.joined, self.world = joined, world
@@ -361,6 +388,10 @@ class ClientCore:
         # The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
         rtt_us = max(0, now_us - pong.client_time_us)
         return PongReceived(rtt_us, pong.server_time_us + rtt_us // 2 - now_us)
+
+
+def _world_of(joined: Joined) -> World:
+    return World(joined.description)
 
 
 def _packed(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:

@@ -130,9 +130,12 @@ class World:
                 base = tuple(table.settled for table in base)
         if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
-        tables, agrees = decode_channel(self._codecs, base, part.packed, has_checksum=part.has_checksum)
+        tables, agrees = self._decode(part, base, tick)
         self._channels[part.channel] = (tick, tables)
         return agrees
+
+    def _decode(self, part: Part, base: tuple[Columns, ...], tick: int) -> tuple[tuple[Columns, ...], bool]:
+        return decode_channel(self._codecs, base, part.packed, has_checksum=part.has_checksum)
 
     def finish(self, tick: int, *, keep: set[int] | None) -> None:
         """The world has come to a tick.

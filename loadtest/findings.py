@@ -1,0 +1,136 @@
+"""All that a run has found: second by second, from every worker. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from loadtest.measures import Crowd, Measures, Second
+
+LATENESS_S_MAX = 0.02
+"""A load that is later than this, at the 99th percentile, has measured itself."""
+SERIES = ("input", "tick", "jitter", "resume", "join", "lateness")
+SECONDS_MAX = 24 * 3600
+"""Of a longer run the oldest seconds are left out of the charts; the totals have them."""
+
+
+class Moment(msgspec.Struct):
+    """One second of the whole swarm."""
+
+    crowd: Crowd = msgspec.field(default_factory=Crowd)
+    measures: Measures = msgspec.field(default_factory=Measures)
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One second, as it is charted: times in milliseconds."""
+
+    at_s: float
+    players: int
+    expected: int
+    seated: int
+    bytes_per_second: float
+    states: float
+    late_states: float
+    missed_ticks: float
+    resumes: int
+    drops: float
+    failures: int
+    p50_ms: dict[str, float]
+    p99_ms: dict[str, float]
+
+
+class Findings:
+    """What was found so far.
+
+    Attributes:
+        total: of the whole run.
+        moments: by second, UTC.
+    """
+
+    def __init__(self) -> None:
+        self.total = Measures()
+        self.moments: dict[int, Moment] = {}
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self.total = Measures()
+        self.moments.clear()
+
+    def add(self, second: Second) -> None:
+        """One second of one process, whenever it arrives."""
+        self.total.add(second.measures)
+        moment = self.moments.setdefault(second.at, Moment())
+        moment.crowd.add(second.crowd)
+        moment.measures.add(second.measures)
+        if len(self.moments) > SECONDS_MAX:
+            del self.moments[min(self.moments)]
+
+    def between(self, start: float, end: float) -> Measures:
+        """Of some while: from `start`, up to and without `end`, UTC."""
+        found = Measures()
+        for at, moment in self.moments.items():
+            if start <= at < end:
+                found.add(moment.measures)
+        return found
+
+    @property
+    def load_lateness_s(self) -> float:
+        """By how much the load itself was late, 99th percentile."""
+        return self.total.times["lateness"].percentile(0.99)
+
+    @property
+    def is_load_late(self) -> bool:
+        """Whether the figures are the load's own, rather than the server's."""
+        return self.load_lateness_s > LATENESS_S_MAX
+
+    def crowd_at(self, at: int) -> Crowd:
+        """Who was there in a second; nobody where nothing is known."""
+        moment = self.moments.get(at)
+        return moment.crowd if moment is not None else Crowd()
+
+    def all_back_s(self, since: float) -> float | None:
+        """How long after a moment everybody had a seat again, to the second; None: not until now."""
+        back = None
+        for at in sorted(at for at in self.moments if at >= since):
+            crowd = self.moments[at].crowd
+            if crowd.seated < crowd.expected:
+                back = None
+            elif back is None:
+                back = at + 1 - since
+        return back
+
+    def points(self) -> list[Point]:
+        """The charts' points, in order."""
+        if not self.moments:
+            return []
+        first = min(self.moments)
+        return [_point(at - first, self.moments[at]) for at in sorted(self.moments)]
+
+
+def _point(at_s: float, moment: Moment) -> Point:
+    measures, crowd = moment.measures, moment.crowd
+    times = {name: measures.times[name] for name in SERIES if measures.times[name].counts}
+    return Point(
+        at_s=at_s,
+        players=crowd.players,
+        expected=crowd.expected,
+        seated=crowd.seated,
+        bytes_per_second=measures.got("bytes"),
+        states=measures.got("states"),
+        late_states=measures.got("late_states"),
+        missed_ticks=measures.got("missed_ticks"),
+        resumes=measures.times["resume"].count,
+        drops=measures.got("drops"),
+        failures=sum(measures.failed(row) for row in measures.failures),
+        p50_ms={name: histogram.percentile(0.5) * 1e3 for name, histogram in times.items()},
+        p99_ms={name: histogram.percentile(0.99) * 1e3 for name, histogram in times.items()},
+    )
+
+
+def merged(seconds: Iterable[Second]) -> Findings:
+    """The findings of some seconds."""
+    findings = Findings()
+    for second in seconds:
+        findings.add(second)
+    return findings

@@ -1,0 +1,78 @@
+"""A server's byte stream cut into messages, and a client's messages framed. Pure. Layout: RFC 6455, section 5.2.
+
+Whole, final, unmasked binary frames are taken here; every other frame goes, whole, to the WebSocket library, and one
+that can never be right goes there with all that follows, so that the library says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from websockets.speedups import apply_mask
+
+_FIN_BINARY, _MASKED = 0x82, 0x80
+
+
+class FrameCutter:
+    """One connection's incoming bytes.
+
+    Args:
+        payload_bytes_max: the largest payload of one frame.
+        on_message: gets each binary message.
+        on_other: gets every other frame.
+    """
+
+    __slots__ = ("_is_given_up", "_on_message", "_on_other", "_payload_max", "_pending")
+
+    def __init__(
+        self, *, payload_bytes_max: int, on_message: Callable[[bytes], None], on_other: Callable[[bytes], None]
+    ) -> None:
+        self._payload_max = payload_bytes_max
+        self._on_message = on_message
+        self._on_other = on_other
+        self._pending = b""
+        self._is_given_up = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was read; keeps at most one incomplete frame."""
+        if self._is_given_up:
+            self._on_other(data)
+            return
+        if self._pending:
+            data = self._pending + data
+        at, size = 0, len(data)
+        while size - at >= 2:
+            first, length = data[at], data[at + 1]
+            start = at + 2
+            if length == 126:
+                start = at + 4
+                length = int.from_bytes(data[at + 2 : start], "big") if size >= start else 0
+            elif length == 127:
+                start = at + 10
+                length = int.from_bytes(data[at + 2 : start], "big") if size >= start else 0
+            if data[at + 1] >= _MASKED or length > self._payload_max:
+                self._is_given_up = True
+                self._pending = b""
+                self._on_other(data[at:])
+                return
+            end = start + length
+            if size < end:
+                break
+            if first == _FIN_BINARY:
+                self._on_message(data[start:end])
+            else:
+                self._on_other(data[at:end])
+            at = end
+        self._pending = data[at:] if at else data
+
+
+def masked_frame(payload: bytes, key: bytes) -> bytes:
+    """One final binary frame that holds `payload`, under a mask of four bytes."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((_FIN_BINARY, _MASKED | size))
+    elif size < 1 << 16:
+        head = b"\x82\xfe" + size.to_bytes(2, "big")
+    else:
+        head = b"\x82\xff" + size.to_bytes(8, "big")
+    return head + key + apply_mask(payload, key)

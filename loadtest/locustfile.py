@@ -1,0 +1,187 @@
+"""What locust loads: `locust -f loadtest/locustfile.py`, or `python -m loadtest`.
+
+A game's own players go into a locustfile that begins with `from loadtest.locustfile import *`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from locust import events
+from locust.env import Environment
+from locust.html import get_html_report
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest import options as of_options
+from loadtest import swarm as swarms
+from loadtest.charts import png
+from loadtest.page import page
+from loadtest.players import Abuser, Churner, Matchmaker, Player, Reconnector, SlowReader, Spender, Wanderer
+from loadtest.probe import Unusable, probe
+from loadtest.recorder import Recorder
+from loadtest.shapes import DROP_MESSAGE, Course, SwarmShape
+from loadtest.summary import Summary, series, summarise, words
+
+__all__ = [
+    "Abuser",
+    "Churner",
+    "Matchmaker",
+    "Player",
+    "Reconnector",
+    "SlowReader",
+    "Spender",
+    "SwarmShape",
+    "Wanderer",
+]
+
+UNUSABLE_EXIT_CODE = 2
+log = logging.getLogger("loadtest")
+
+
+class Run:
+    """One process's run: made at init, begun and ended with locust's test."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._runner: Any = environment.runner
+        self._options: Any = environment.parsed_options or argparse.Namespace()
+        self._is_master = isinstance(self._runner, MasterRunner)
+        self._words = ""
+        self._is_worker = isinstance(self._runner, WorkerRunner)
+        # What cannot be is said before anything begins.
+        environment.user_classes[:] = of_options.mixed(self._options.mix, list(environment.user_classes))
+        self._plan, self._levels = of_options.plan_of(self._options), of_options.levels_of(self._options)
+        self._swarm = swarms.Swarm(
+            environment.host or "ws://127.0.0.1:8080",
+            tokens=of_options.tokens_of(self._options),
+            habits=of_options.habits_of(self._options),
+            tls=of_options.tls_of(self._options),
+            build=self._options.build_name,
+        )
+        swarms.put(environment, self._swarm)
+        self._recorder = Recorder(environment, None if self._is_master else self._swarm)
+        runner: Any = environment.runner
+        runner.register_message(DROP_MESSAGE, self._drop)
+        environment.events.test_start.add_listener(self._begin)
+        environment.events.test_stopping.add_listener(self._end)  # before players are sent home
+        environment.events.spawning_complete.add_listener(_all_are_there)
+        if not self._is_worker:
+            SwarmShape.new_course = staticmethod(self._new_course)
+            environment.events.quitting.add_listener(self._conclude)
+            environment.events.quit.add_listener(self._say)
+
+    def _new_course(self) -> Course:
+        return Course(
+            self._plan,
+            self._levels,
+            self._recorder.findings,
+            command=self._options.during,
+            is_local=not self._is_master,
+        )
+
+    def probe(self) -> None:
+        """Is there a server? Only where the run is led from.
+
+        Raises:
+            Unusable: none that this swarm can play on.
+        """
+        if not self._is_worker:
+            self._swarm.metronome.start(_died)
+            probe(self._swarm)
+
+    def _begin(self, environment: Environment, **_: Any) -> None:
+        if environment.host:
+            self._swarm.url = environment.host  # a worker is told by its master
+        _spare_pauses()
+        self._recorder.start()
+        if not self._is_master:
+            self._swarm.metronome.start(_died)
+
+    def _end(self, **_: Any) -> None:
+        self._recorder.stop()
+        self._swarm.metronome.stop()
+
+    def _drop(self, **_: Any) -> None:
+        log.info("dropped %d connections", self._swarm.drop_all())
+
+    def _conclude(self, environment: Environment, **_: Any) -> None:
+        self._end()
+        shape = environment.shape_class
+        course = shape.course if isinstance(shape, SwarmShape) else None
+        if course is None:  # it never began: the exit code says so already
+            return
+        summary = summarise(
+            self._recorder.findings,
+            self._plan,
+            self._levels,
+            url=self._swarm.url,
+            happened_at=course.happened_at,
+            steps=course.steps.found,
+            last_good=course.steps.last_good,
+            command_failed=course.command_failed,
+        )
+        environment.process_exit_code = summary.exit_code
+        self._write(summary)
+        self._words = words(summary, is_colour=sys.stdout.isatty())
+
+    def _say(self, **_: Any) -> None:
+        """Last of all, behind locust's own tables."""
+        sys.stdout.write(f"{self._words}\n" if self._words else "")
+        sys.stdout.flush()
+
+    def _write(self, summary: Summary) -> None:
+        options, found = self._options, series(self._recorder.findings.points())
+        if options.summary:
+            _write_bytes(options.summary, msgspec.json.format(msgspec.json.encode(summary), indent=2))
+        if options.report:
+            own = get_html_report(self._environment, show_download_link=False)
+            _write_bytes(options.report, page(summary, found, own).encode())
+            _write_bytes(str(Path(options.report).with_suffix(".png")), png(found))
+
+
+def _write_bytes(file: str, data: bytes) -> None:
+    """A report that cannot be written is said; the run's outcome stays what it is."""
+    try:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(data)
+    except OSError as error:
+        log.error("%s cannot be written: %s", file, error.strerror)
+
+
+def _spare_pauses() -> None:
+    """The garbage collector's long pauses would be our lateness: what is there now is not looked at again, and what
+    comes to stay, seldom. Cycles of the young are found as ever."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 1_000)
+
+
+def _all_are_there(**_: Any) -> None:
+    gc.freeze()
+
+
+def _died(error: BaseException) -> None:
+    """Without a metronome nothing would be sent, and nobody would know how late: that is no run."""
+    log.critical("the metronome has died: %r", error)
+    sys.stderr.flush()
+    sys.exit(UNUSABLE_EXIT_CODE)
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def _add_options(parser: Any, **_: Any) -> None:
+    of_options.add_to(parser)
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def _init(environment: Environment, **_: Any) -> None:
+    try:
+        Run(environment).probe()
+    except (of_options.OptionError, Unusable) as error:
+        sys.stderr.write(f"loadtest: {error}\n")
+        sys.exit(UNUSABLE_EXIT_CODE)

@@ -1,0 +1,35 @@
+"""What players do. A game's own: subclass `Player` or one of these, in a locustfile of your own."""
+
+from __future__ import annotations
+
+from loadtest.players.abuser import Abuser
+from loadtest.players.churner import Churner
+from loadtest.players.matchmaker import Matchmaker
+from loadtest.players.player import Player
+from loadtest.players.reconnector import Reconnector
+from loadtest.players.slow_reader import SlowReader
+from loadtest.players.spender import Spender
+from loadtest.players.wanderer import Wanderer
+
+PLAYERS: dict[str, type[Player]] = {
+    "wanderer": Wanderer,
+    "churner": Churner,
+    "reconnector": Reconnector,
+    "slow_reader": SlowReader,
+    "matchmaker": Matchmaker,
+    "spender": Spender,
+    "abuser": Abuser,
+}
+"""By the names that a mix has."""
+
+__all__ = [
+    "PLAYERS",
+    "Abuser",
+    "Churner",
+    "Matchmaker",
+    "Player",
+    "Reconnector",
+    "SlowReader",
+    "Spender",
+    "Wanderer",
+]

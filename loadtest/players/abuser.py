@@ -1,0 +1,44 @@
+"""Over every limit: the server must shrug, and the others not notice."""
+
+from __future__ import annotations
+
+import gevent
+
+from client.errors import ClientError
+from loadtest.players.player import Player
+from schemas.codec import encode_client, encode_input
+from schemas.messages import Command, Join, Ping
+
+PAUSE_S = (0.5, 2.0)
+
+
+class Abuser(Player):
+    """Floods, rubbish, giants. What happens to it is its own affair: only `abuses`, and how many of them the server
+    ended with a close, are counted."""
+
+    def play(self) -> None:
+        """See the class."""
+        session, counts = self.session, self.swarm.measures
+        session.is_aside = True
+        session.open()
+        session.join(self.habits.room, options=dict(self.habits.options))
+        for messages in self.chance.sample(self._abuses(), 3):
+            counts = self.swarm.measures
+            counts.count("abuses")
+            for message in messages:
+                session.send(message)
+            gevent.sleep(self.chance.uniform(*PAUSE_S))
+            if not session.is_connected:
+                self.swarm.measures.count("abuses_closed")
+                raise ClientError("thrown out, as it should be")
+
+    def _abuses(self) -> list[list[bytes]]:
+        rubbish = [self.chance.randbytes(self.chance.randint(1, 200)) for _ in range(5)]
+        return [
+            rubbish,
+            [encode_input(number, 1, bytes(8)) for number in range(1, 400)],
+            [encode_client(Ping(number)) for number in range(400)],
+            [encode_client(Command(number, "flood", b"\xc0")) for number in range(1, 200)],
+            [encode_client(Join(self.habits.room, "x" * 4000)) for _ in range(150)],
+            [encode_client(Command(1, "giant", bytes(100_000)))],
+        ]

@@ -1,0 +1,19 @@
+"""Comes and goes: what a launch is made of."""
+
+from __future__ import annotations
+
+from loadtest.players.player import Player
+
+STAYS_S = (2.0, 8.0)
+
+
+class Churner(Player):
+    """Joins, plays a little, leaves; begins again as somebody new."""
+
+    def play(self) -> None:
+        """See the class."""
+        self.session.open()
+        self.join()
+        with self.moving():
+            self.session.stay(self.chance.uniform(*STAYS_S))
+        self.session.leave()

@@ -1,0 +1,30 @@
+"""Queues with friends, plays the match for a while, and queues again."""
+
+from __future__ import annotations
+
+from client.errors import ClientError, NotMatched
+from loadtest.players.player import Player
+
+STAYS_S = (5.0, 15.0)
+
+
+class Matchmaker(Player):
+    """Queues with a party of `--party-size` of this worker's players, in `--mode`."""
+
+    def play(self) -> None:
+        """See the class."""
+        session, habits = self.session, self.habits
+        session.open()
+        party = self.swarm.party(habits.mode, habits.party_size) if habits.party_size > 1 else None
+        try:
+            session.match(habits.mode, party=party, timeout_s=habits.match_s_max)
+        except NotMatched as error:  # a friend has left, or the mode's own time is over
+            self.swarm.measures.fail("match", error.status.state.name)
+            raise
+        except (ClientError, TimeoutError) as error:
+            self.swarm.measures.fail("match", str(error)[:100])
+            session.cancel_match()
+            raise
+        with self.moving():
+            session.stay(self.chance.uniform(*STAYS_S))
+        session.leave()

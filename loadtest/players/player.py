@@ -1,0 +1,113 @@
+"""What all players are: a locust user with a session, that begins again when it cannot go on."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gevent
+from locust import User, constant, task
+from locust.env import Environment
+
+from client.errors import ClientError
+from loadtest import swarm
+from loadtest.session import Session
+from schemas.fields import Field
+from schemas.messages import FieldKind
+
+AGAIN_S = (0.5, 2.0)
+"""Who could not go on waits for so long before it begins again."""
+WISHES = 16
+"""So many different inputs are made at a join, and sent by turns."""
+SAME_WISH_INPUTS = 5
+
+
+class Player(User):
+    """One player.
+
+    Attributes:
+        session: what it plays with; a new one each time that it begins again.
+        number: of this process's players.
+        chance: its own; a number has the same in every run.
+    """
+
+    abstract = True
+    wait_time = constant(0)
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.swarm = swarm.of(environment)
+        self.habits = self.swarm.habits
+        self.number = self.swarm.next_number()
+        self.chance = random.Random(f"{type(self).__name__}/{self.number}")  # noqa: S311
+        self.session = self._new_session()
+
+    def play(self) -> None:
+        """What it does, from `open` on; begins again when it returns."""
+        raise NotImplementedError
+
+    @task
+    def live(self) -> None:
+        """Plays; whatever keeps it from going on is counted, and it begins again."""
+        try:
+            self.play()
+        except (ClientError, TimeoutError) as error:
+            if not self.session.is_aside:
+                self.swarm.measures.count(f"gave_up_{type(error).__name__}")
+        finally:
+            self.session.end()
+        self.session = self._new_session()
+        gevent.sleep(self.chance.uniform(*AGAIN_S))
+
+    def on_stop(self) -> None:
+        """The swarm has no more use for it."""
+        self.session.end()
+
+    def _new_session(self) -> Session:
+        return Session(self.swarm, self.swarm.player_id(self.number), self.chance)
+
+    def join(self) -> None:
+        """Takes a seat in a room of the swarm's."""
+        habits, name = self.habits, self.habits.room_name
+        if habits.room_players:
+            name = f"{name or 'swarm'} {self.number // habits.room_players}"
+        self.session.join(habits.room, name=name, options=dict(habits.options))
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Sends inputs while the block runs, where the room has any."""
+        core, hz = self.session.core, self.habits.input_hz
+        if not core.input_fields or hz <= 0:
+            yield
+            return
+        payloads = [
+            core.pack({field.name: some_value(field, self.chance) for field in core.input_fields})
+            for _ in range(WISHES)
+        ]
+        sent, session = 0, self.session
+
+        def send(due_s: float) -> None:
+            nonlocal sent
+            sent += 1
+            session.send_input(payloads[sent // SAME_WISH_INPUTS % WISHES], due_s)
+
+        beat = self.swarm.metronome.every(1 / hz, send, first_s=self.chance.random() / hz)
+        try:
+            yield
+        finally:
+            beat.stop()
+
+
+def some_value(field: Field, chance: random.Random) -> float:
+    """Any value that a field can have, in the game's units."""
+    match field.kind:
+        case FieldKind.REAL:
+            return chance.uniform(field.low, field.high)
+        case FieldKind.ANGLE:
+            return chance.uniform(0, math.tau)
+        case FieldKind.BOOL:
+            return float(chance.random() < 0.5)
+        case _:
+            return float(chance.randint(*field.range))

@@ -1,0 +1,31 @@
+"""On a bad network: drops without closing, comes back, and must have lost nothing."""
+
+from __future__ import annotations
+
+import gevent
+
+from client.errors import ClientError
+from loadtest.players.player import Player
+
+STAYS_S = (3.0, 10.0)
+AWAY_S = (0.0, 3.0)
+
+
+class Reconnector(Player):
+    """Drops, and comes back to the same session, seat and room; events once and in order (the session counts)."""
+
+    def play(self) -> None:
+        """See the class."""
+        session = self.session
+        session.open()
+        self.join()
+        with self.moving():
+            while True:
+                session.stay(self.chance.uniform(*STAYS_S))
+                room_id = session.core.joined.room_id if session.core.joined is not None else ""
+                session.go_away()
+                gevent.sleep(self.chance.uniform(*AWAY_S))
+                session.come_back()
+                joined = session.core.joined
+                if joined is None or joined.room_id != room_id:
+                    raise ClientError("came back to another room, or to none")

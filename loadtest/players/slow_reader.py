@@ -1,0 +1,27 @@
+"""Takes less than it is sent: nobody else may notice."""
+
+from __future__ import annotations
+
+import gevent
+
+from loadtest.players.player import Player
+
+DEAF_S = (1.0, 3.0)
+READS_S = (0.2, 1.0)
+
+
+class SlowReader(Player):
+    """Joins, moves, and reads only now and then. Missing ticks is its lot, and is not counted."""
+
+    def play(self) -> None:
+        """See the class."""
+        session = self.session
+        session.is_patient = True
+        session.open()
+        self.join()
+        with self.moving():
+            while True:
+                session.pause()
+                gevent.sleep(self.chance.uniform(*DEAF_S))
+                session.unpause()
+                session.stay(self.chance.uniform(*READS_S))

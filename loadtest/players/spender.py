@@ -1,0 +1,47 @@
+"""Earns, asks again on purpose, and counts: what it was told must be what it has."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+
+from client.errors import CommandFailed
+from loadtest.players.player import Player
+
+EVERY_S = 1.0
+REPEATS_SHARE = 0.2
+CHECK_EVERY = 10
+
+
+class Spender(Player):
+    """Durable commands, one a second, every fifth of them sent three times; now and then the purse is compared.
+
+    `--spend` names a command whose reply says by how much `--item` has grown; `--purse` one that says how much there
+    is.
+    """
+
+    def play(self) -> None:
+        """See the class."""
+        session, habits = self.session, self.habits
+        session.has_quiet_ticks = True  # what everybody sees changes when somebody earns
+        session.open()
+        session.join(habits.spend_room, name=habits.room_name)
+        owns, asked = self._purse(), 0
+        next_s = time.monotonic() + self.chance.uniform(0, EVERY_S)
+        while True:
+            gevent.sleep(max(0.0, next_s - time.monotonic()))
+            times = 3 if self.chance.random() < REPEATS_SHARE else 1
+            try:
+                owns += session.command(habits.spend, None, due_s=next_s, times=times)
+            except CommandFailed as error:
+                self.swarm.measures.fail("reply", error.reply.error.name)
+            asked += 1
+            if asked % CHECK_EVERY == 0 and (found := self._purse()) != owns:
+                self.swarm.measures.fail("replies", "what it owns is not what it was told")
+                owns = found
+            next_s = max(next_s + EVERY_S, time.monotonic() - EVERY_S)
+
+    def _purse(self) -> int:
+        purse = self.session.command(self.habits.purse, None, due_s=time.monotonic())
+        return int(purse.get(self.habits.item, 0))

@@ -1,0 +1,18 @@
+"""The most of a crowd: joins, moves, stays."""
+
+from __future__ import annotations
+
+from loadtest.players.player import Player
+
+FOREVER_S = 1e9
+
+
+class Wanderer(Player):
+    """Joins, moves at `--input-hz`, stays for as long as the run is."""
+
+    def play(self) -> None:
+        """See the class."""
+        self.session.open()
+        self.join()
+        with self.moving():
+            self.session.stay(FOREVER_S)

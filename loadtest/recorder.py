@@ -1,0 +1,127 @@
+"""Second by second: takes what this process's players have measured, tells locust, and hands it on.
+
+A worker sends its seconds to the master with locust's own report; the master, or the only process, adds them up.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gevent
+import msgspec
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import StatsEntry, bucket_response_time
+
+from loadtest.findings import Findings
+from loadtest.measures import Histogram, Measures, Second
+from loadtest.swarm import Swarm
+
+METHOD = "swarm"
+NOT_IN_TOTAL = frozenset(("tick", "jitter", "lateness"))
+"""Rows that come twenty times a second and player: beside them nothing else would be seen in locust's totals."""
+REPORT_KEY = "tickwire_seconds"
+SECONDS_WAITING_MAX = 600
+"""A worker that cannot reach its master keeps so many; the oldest are lost, and the master misses them."""
+
+
+class Recorder:
+    """Records one process's part of a run.
+
+    Attributes:
+        findings: what is known here: of all processes on the master, of this one elsewhere.
+    """
+
+    def __init__(self, environment: Environment, swarm: Swarm | None) -> None:
+        self.findings = Findings()
+        self._environment = environment
+        self._swarm = swarm
+        self._waiting: list[Second] = []
+        self._at = 0
+        self._greenlet: gevent.Greenlet | None = None
+        events = environment.events
+        if isinstance(environment.runner, WorkerRunner):
+            events.report_to_master.add_listener(self._report)
+        elif isinstance(environment.runner, MasterRunner):
+            events.worker_report.add_listener(self._reported)
+
+    def start(self) -> None:
+        """Begins a run."""
+        self.findings.clear()
+        self._waiting.clear()
+        if self._swarm is not None and self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Ends it, with the second that has begun. Idempotent."""
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            greenlet.kill()
+            assert self._swarm is not None
+            self._swarm.give_up_inputs()
+            self._turn()
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(1.0 - time.time() % 1.0)
+            self._turn()
+
+    def _turn(self) -> None:
+        assert self._swarm is not None
+        self._at = max(int(time.time() - 0.5), self._at + 1)  # a clock that jumps back makes no second twice
+        second = self._swarm.turn_second(self._at)
+        tell_locust(self._environment.stats, second.measures)
+        if isinstance(self._environment.runner, WorkerRunner):
+            self._waiting = [*self._waiting[1 - SECONDS_WAITING_MAX :], second]
+        else:
+            self.findings.add(second)
+
+    def _report(self, client_id: str, data: dict[str, Any]) -> None:
+        seconds, self._waiting = self._waiting, []
+        data[REPORT_KEY] = msgspec.msgpack.encode(seconds)
+
+    def _reported(self, client_id: str, data: dict[str, Any]) -> None:
+        for second in msgspec.msgpack.decode(data.get(REPORT_KEY, b"\x90"), type=list[Second]):
+            self.findings.add(second)
+
+
+def tell_locust(stats: Any, measures: Measures) -> None:
+    """Puts a second's measures into locust's own statistics, a row each, all at once."""
+    for name, histogram in measures.times.items():
+        if histogram.counts:
+            entry = _entry_of(stats, name, histogram)
+            stats.entries[(name, METHOD)].extend(entry)
+            if name not in NOT_IN_TOTAL:
+                stats.total.extend(entry)
+    for row, reasons in measures.failures.items():
+        for reason, times in reasons.items():
+            _tell_failures(stats, row, reason, times)
+
+
+def _entry_of(stats: Any, name: str, histogram: Histogram) -> StatsEntry:
+    now = time.time()
+    entry = StatsEntry(stats, name, METHOD)
+    items = histogram.items_ms()
+    entry.num_requests = histogram.count
+    entry.total_response_time = histogram.sum_s * 1e3  # type: ignore[assignment]  # locust's own are floats, too
+    entry.min_response_time, entry.max_response_time = items[0][0], items[-1][0]  # type: ignore[assignment]
+    entry.last_request_timestamp = now
+    entry.num_reqs_per_sec[int(now)] = histogram.count
+    for milliseconds, count in items:
+        entry.response_times[bucket_response_time(milliseconds)] += count
+    return entry
+
+
+def _tell_failures(stats: Any, row: str, reason: str, times: int) -> None:
+    """As so many failed requests without a response time."""
+    stats.log_request(METHOD, row, None, 0)
+    stats.log_error(METHOD, row, reason)
+    more = times - 1
+    for entry in (stats.entries[(row, METHOD)], stats.total):
+        entry.num_requests += more
+        entry.num_none_requests += more
+        entry.num_failures += more
+    for error in stats.errors.values():
+        if error.method == METHOD and error.name == row and error.error == reason:
+            error.occurrences += more

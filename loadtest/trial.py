@@ -1,0 +1,169 @@
+"""A server of its own (real Redis and MongoDB, some shards), and a swarm against it: `python -m loadtest.trial`.
+
+What stands behind `--` goes to the swarm: `python -m loadtest.trial --shards 3 -- -u 300 --shape storm`. With
+`--shape rolling` and no `--during` the shards are replaced one after another by this process.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server import embedded
+
+START_S_MAX = 30.0
+STOP_S_MAX = 30.0
+ROOMS = "examples.arena,examples.plaza,examples.cards,examples.market"
+
+
+class Shard:
+    """One shard, a process.
+
+    Args:
+        environ: settings.
+        folder: for its log.
+        cpu: the only one that it may use; None: any.
+    """
+
+    def __init__(self, environ: dict[str, str], folder: Path, *, cpu: int | None = None) -> None:
+        self.port, self.operations_port = embedded.free_port(), embedded.free_port()
+        self.log = folder / f"{self.port}.log"
+        self._environ = environ | {
+            "TICKWIRE__LISTEN__PORT": str(self.port),
+            "TICKWIRE__OPERATIONS__PORT": str(self.operations_port),
+        }
+        self._cpu = cpu
+        self.process = self._start()
+
+    @property
+    def url(self) -> str:
+        """Where players connect."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        pinned = ["taskset", "-c", str(self._cpu)] if self._cpu is not None else []
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [*pinned, sys.executable, "-m", "server", "serve"],
+                env=os.environ | self._environ,
+                stdout=output,
+                stderr=output,
+                preexec_fn=embedded.die_with_parent,  # noqa: PLW1509
+            )
+
+    def wait_ready(self) -> None:
+        """Returns once it says that it is ready.
+
+        Raises:
+            RuntimeError: it does not within START_S_MAX; with its log.
+        """
+        deadline_s = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the shard did not start:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it. Idempotent."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            self.process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def replace(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it, and starts another in its place, as a deploy does."""
+        self.stop(how)
+        self.process = self._start()
+        self.wait_ready()
+
+
+@contextmanager
+def fleet(
+    count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
+) -> Iterator[list[Shard]]:
+    """Some shards that are ready, with stores of their own; all ended at the end of the block."""
+    with tempfile.TemporaryDirectory() as name, embedded.running(Path(name) / "data") as stores:
+        settings = {
+            "TICKWIRE__ROOMS": rooms,
+            "TICKWIRE__LISTEN__PLAINTEXT": "true",
+            "TICKWIRE__REDIS__URL": stores.redis_url,
+            "TICKWIRE__MONGO__URL": stores.mongo_url,
+            "TICKWIRE__MONGO__MIGRATE": "true",
+            "TICKWIRE__TICKETS__KEYS__TRIAL": secrets.token_urlsafe(32),
+            "TICKWIRE__TICKETS__CURRENT": "trial",
+            "TICKWIRE__LOGGING__LEVEL": "warning",
+            "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+        }
+        shards: list[Shard] = []
+        try:
+            for _ in range(count):
+                shards.append(Shard(settings | (environ or {}), Path(name), cpu=cpu))
+                shards[-1].wait_ready()
+            yield shards
+        finally:
+            for shard in shards:
+                shard.stop()
+
+
+def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subprocess.Popen[bytes]:
+    """A swarm without a window, in a process of its own."""
+    pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
+    return subprocess.Popen(
+        [*pinned, sys.executable, "-m", "loadtest", "--headless", "--only-summary", "--host", url, *arguments],
+        preexec_fn=embedded.die_with_parent,  # noqa: PLW1509
+    )
+
+
+def main(
+    arguments: Annotated[list[str] | None, typer.Argument(help="the swarm's, behind --")] = None,
+    shards: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    rooms: Annotated[str, typer.Option(help="modules that offer ROOMS")] = ROOMS,
+    how: Annotated[str, typer.Option(help="how --shape rolling ends a shard: TERM or KILL")] = "TERM",
+) -> None:
+    """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
+    given = list(arguments or [])
+    with fleet(shards, rooms=rooms) as running:
+        if "rolling" in given and "--during" not in given:
+            given += ["--during", _replacing(running, how)]
+        process = swarm(running[0].url, given)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            code = process.wait()
+    raise typer.Exit(code)
+
+
+def _replacing(running: list[Shard], how: str) -> str:
+    """A command that tells this process to replace its shards, and waits until it has."""
+
+    def replace(*_: object) -> None:
+        for shard in running:
+            shard.replace(signal.Signals[f"SIG{how}"])
+        done.touch()
+
+    done = Path(tempfile.mkdtemp()) / "done"
+    signal.signal(signal.SIGUSR1, replace)
+    return f"sh -c 'kill -USR1 {os.getpid()}; until [ -e {done} ]; do sleep 0.1; done'"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -9,7 +9,7 @@ import msgspec
 from loadtest.measures import Crowd, Measures, Second
 
 LATENESS_S_MAX = 0.02
-"""A load that is later than this, at the 99th percentile, has measured itself."""
+"""A load that is later than this, at the 99th percentile, has measured itself; `--load-lateness` says otherwise."""
 SERIES = ("input", "tick", "jitter", "resume", "join", "lateness")
 SECONDS_MAX = 24 * 3600
 """Of a longer run the oldest seconds are left out of the charts; the totals have them."""
@@ -43,12 +43,16 @@ class Point(msgspec.Struct, frozen=True):
 class Findings:
     """What was found so far.
 
+    Args:
+        lateness_s_max: a load that is later has measured itself.
+
     Attributes:
         total: of the whole run.
         moments: by second, UTC.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lateness_s_max: float = LATENESS_S_MAX) -> None:
+        self.lateness_s_max = lateness_s_max
         self.total = Measures()
         self.moments: dict[int, Moment] = {}
 
@@ -82,7 +86,7 @@ class Findings:
     @property
     def is_load_late(self) -> bool:
         """Whether the figures are the load's own, rather than the server's."""
-        return self.load_lateness_s > LATENESS_S_MAX
+        return self.load_lateness_s > self.lateness_s_max
 
     def crowd_at(self, at: int) -> Crowd:
         """Who was there in a second; nobody where nothing is known."""

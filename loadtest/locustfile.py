@@ -65,7 +65,11 @@ class Run:
             build=self._options.build_name,
         )
         swarms.put(environment, self._swarm)
-        self._recorder = Recorder(environment, None if self._is_master else self._swarm)
+        self._recorder = Recorder(
+            environment,
+            None if self._is_master else self._swarm,
+            lateness_s_max=self._options.load_lateness / 1000,
+        )
         runner: Any = environment.runner
         runner.register_message(DROP_MESSAGE, self._drop)
         environment.events.test_start.add_listener(self._begin)

@@ -50,6 +50,7 @@ def add_to(parser: LocustArgumentParser) -> None:
     option("--during", "rolling: a command that replaces the shards", default="")
     levels = f"{', '.join((*SHARES, *COUNTS))}, or a time ({', '.join(TIMES)}) with _p99 and the like"
     option("--slo", f"a service level, NAME=LIMIT; may be repeated. {levels}", action="append", default=[])
+    option("--load-lateness", "ms; a load that is later, at p99, has measured itself", type=float, default=20.0)
     option("--report", "an HTML file with charts, at the end", default="")
     option("--summary", "a JSON file for CI, at the end", default="")
     option("--room", "the room type that players join", default="arena")

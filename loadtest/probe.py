@@ -7,7 +7,7 @@ import random
 from client.errors import ClientError, Disconnected, RefusedError
 from loadtest.session import Session
 from loadtest.swarm import Swarm
-from schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN
+from schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
 from schemas.messages import ErrorCode
 
 
@@ -58,9 +58,9 @@ def _unreachable(swarm: Swarm, error: Exception) -> str:
     words = str(error)
     if "certificate is not trusted" in words:
         return f"{words}. Give the authority's certificate with --ca FILE."
-    if "subprotocol" in words.lower():
+    if f"speaks no {SUBPROTOCOL}" in words:
         return (
-            f"{swarm.url} does not speak tickwire.1: it is another server, or one that is too old for this swarm "
+            f"{swarm.url} does not speak {SUBPROTOCOL}: it is another server, or one that is too old for this swarm "
             f"(schema versions {SCHEMA_VERSION_MIN} to {SCHEMA_VERSION})."
         )
     if isinstance(error, Disconnected):

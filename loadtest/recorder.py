@@ -33,8 +33,8 @@ class Recorder:
         findings: what is known here: of all processes on the master, of this one elsewhere.
     """
 
-    def __init__(self, environment: Environment, swarm: Swarm | None) -> None:
-        self.findings = Findings()
+    def __init__(self, environment: Environment, swarm: Swarm | None, *, lateness_s_max: float) -> None:
+        self.findings = Findings(lateness_s_max)
         self._environment = environment
         self._swarm = swarm
         self._waiting: list[Second] = []

@@ -71,6 +71,7 @@ class Session:
         core: the client.
         is_patient: it reads slowly on purpose: what it sees, and when, is not measured.
         has_quiet_ticks: in its room a tick may change nothing: none was missed.
+        may_end: its room may end the play: that is no failure.
         is_aside: what happens to it is counted nowhere (it misbehaves on purpose).
         events: how many came.
         on_event: told of each event.
@@ -79,6 +80,7 @@ class Session:
     def __init__(self, swarm: Swarm, player_id: str, chance: random.Random) -> None:
         self.core = ClientCore(swarm.worlds.world_of)
         self.is_patient = self.is_aside = False
+        self.may_end = False
         self.has_quiet_ticks = swarm.habits.has_quiet_ticks
         self.events = 0
         self.on_event: Callable[[EventReceived], None] | None = None
@@ -604,7 +606,11 @@ class Session:
                 self._answers.append(update)
             case Redirected(redirect) if redirect.is_resume:
                 self._moved_to = redirect.url
-            case SeatLost() | Redirected():
+            case Redirected():
+                self._answers.append(update)
+            case SeatLost(reason):
+                if self._wants_seat_since_s is not None and not self.may_end:
+                    self._measures.fail("seat", f"lost: {reason[:100]}")
                 self._answers.append(update)
             case Refused(error):
                 if self._welcome is None:

@@ -84,7 +84,7 @@ class Course:
     def _judged(self, start: float, end: float) -> Step:
         measures, players = self._findings.between(start, end), self.steps.players
         crowd = self._findings.crowd_at(int(end) - 1)
-        found = Findings()
+        found = Findings(self._findings.lateness_s_max)
         found.total = measures
         if found.is_load_late:
             late_ms = found.load_lateness_s * 1e3

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from loadtest.findings import LATENESS_S_MAX, Findings, Point
+from loadtest.findings import Findings, Point
 from loadtest.levels import Level, Verdict, judge
 from loadtest.measures import TIMES, Crowd, Histogram
 from loadtest.plans import Plan, Step
@@ -46,6 +46,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     plan: Plan
     load_lateness_p99_ms: float
+    load_lateness_ms_max: float
     seated: int
     expected: int
     players_most: int
@@ -106,6 +107,7 @@ def summarise(
         url=url,
         plan=plan,
         load_lateness_p99_ms=round(findings.load_lateness_s * 1e3, 3),
+        load_lateness_ms_max=findings.lateness_s_max * 1e3,
         seated=crowd.seated,
         expected=crowd.expected,
         players_most=crowd.players,
@@ -167,8 +169,8 @@ def words(summary: Summary, *, is_colour: bool) -> str:
     if summary.outcome == "load was late":
         lines.append(
             f"{red}THE LOAD ITSELF WAS LATE: {summary.load_lateness_p99_ms:.0f} ms at the 99th percentile (at most "
-            f"{LATENESS_S_MAX * 1e3:.0f}). These figures are the load's, not the server's: use more workers, or "
-            f"fewer players.{plain}"
+            f"{summary.load_lateness_ms_max:.0f}). These figures are the load's, not the server's: use more "
+            f"workers, or fewer players.{plain}"
         )
     if summary.outcome == "nothing was measured":
         lines.append(f"{red}NOTHING WAS MEASURED: nobody was ever sent a state{plain}")

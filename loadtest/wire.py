@@ -146,6 +146,9 @@ class Wire:
         if error is not None:
             self._end(str(error))
             raise Disconnected(f"cannot connect to {url}: {error}", may_return=False) from error
+        if protocol.subprotocol != SUBPROTOCOL:
+            self.close()
+            raise Disconnected(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
 
     def _until(self, is_done: Callable[[], bool]) -> None:
         while not is_done():

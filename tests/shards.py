@@ -63,7 +63,7 @@ class ShardProcess:
         self.url = f"ws://127.0.0.1:{self.port}"
         config = folder / f"{self.port}.toml"
         config.write_text(
-            f'rooms = ["tests.rooms"]\n'
+            f"rooms = {msgspec.json.encode(settings.rooms).decode()}\n"
             f"[listen]\nport = {self.port}\nplaintext = true\n[operations]\nport = {self.operations_port}\n"
             f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\nlease_s = 2.0\n'
             f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\nmigrate = true\n'

@@ -14,6 +14,7 @@ class Matchmaker(Player):
     def play(self) -> None:
         """See the class."""
         session, habits = self.session, self.habits
+        session.may_end = True
         session.open()
         party = self.swarm.party(habits.mode, habits.party_size) if habits.party_size > 1 else None
         try:

@@ -55,7 +55,7 @@ class Player(User):
             self.play()
         except (ClientError, TimeoutError) as error:
             if not self.session.is_aside:
-                self.swarm.measures.count(f"gave_up_{type(error).__name__}")
+                self.swarm.measures.fail("gave up", f"{type(error).__name__}: {str(error)[:80]}")
         finally:
             self.session.end()
         self.session = self._new_session()

@@ -1,0 +1,301 @@
+"""A swarm tells the truth: of a server that is well, of one that is not, and of itself. Over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from websockets.asyncio.server import serve
+
+from benchmarks.certificates import make_certificate
+from server.config import Listen, Settings
+from server.edge import greeting
+from server.edge.auth_settings import AuthSettings
+from server.edge.settings import EdgeSettings
+from server.embedded import free_port
+from server.replication import channel
+from server.shard import Shard
+from tests.shards import ShardProcess, running, settings_of
+from tests.swarms import ended, swarm
+from tests.waiting import eventually
+
+EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 matchmaker=4 spender=3 abuser=1"
+
+
+@pytest.fixture
+def settings(redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str) -> Settings:
+    made = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    return msgspec.structs.replace(made, rooms=["examples.arena", "examples.market", "tests.rooms"])
+
+
+@pytest.fixture
+async def shard(settings: Settings) -> AsyncIterator[Shard]:
+    async with running(settings) as made:
+        yield made
+
+
+async def test_every_kind_of_player_plays_and_finds_nothing_wrong(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "48", "-r", "48", "-t", "12s", "--mix", EVERYBODY, "--slo", "lost_sessions=0",
+        "--report", str(tmp_path / "report.html"),
+    )  # fmt: skip
+    assert code == 0, run.output
+    summary = run.summary
+    assert set(summary.times) == {
+        "connect", "hello", "join", "input", "reply", "resume", "match", "tick", "jitter", "lateness",
+    }  # fmt: skip
+    assert 0 < summary.seated == summary.expected <= 48
+    assert summary.players_most == 48
+    assert summary.counts["drops"] > 0
+    assert summary.counts["abuses"] >= summary.counts["abuses_closed"] > 0
+    assert not {"world", "events", "replies", "seats"} & set(summary.failures)
+    assert summary.bytes_per_player > 100
+    report = (tmp_path / "report.html").read_text()
+    assert report.count("<svg") >= 7
+    assert "locust" in report
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_a_broken_level_is_named_and_the_exit_code_is_1(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "3s", "--slo", "input_p50=1us", "--slo", "failures=0"
+    )
+    assert code == 1, run.output
+    assert "BROKEN input_p50" in run.output
+    assert "held   failures" in run.output
+    assert [verdict.holds for verdict in run.summary.verdicts] == [False, True]
+
+
+async def test_a_server_that_tells_a_wrong_world_fails_the_run(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "checksum", lambda tables: b"lies")
+    code, run = await ended(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "8s")
+    assert code == 1, run.output
+    assert run.summary.failures["world"]["checksum mismatch"] >= 4
+
+
+async def test_sessions_that_the_server_does_not_keep_are_told_of(settings: Settings, tmp_path: Path) -> None:
+    forgetful = msgspec.structs.replace(settings, edge=EdgeSettings(resume_window_s=0.05))
+    async with running(forgetful) as shard:
+        code, run = await ended(
+            shard.url, tmp_path, "-u", "6", "-r", "6", "-t", "12s", "--mix", "reconnector", "--slo", "lost_sessions=0"
+        )
+    assert code == 1, run.output
+    assert run.summary.failures["resume"]["the session was not kept"] > 0
+    assert "BROKEN lost_sessions" in run.output
+
+
+async def test_a_server_that_stalls_is_not_hidden_and_the_load_is_not_blamed(
+    settings: Settings, tmp_path: Path
+) -> None:
+    shard = ShardProcess(settings, tmp_path)
+    try:
+        await shard.ready()
+        async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "7s") as run:
+            await asyncio.sleep(4)
+            shard.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(1.5)
+            shard.process.send_signal(signal.SIGCONT)
+            code = await run.end()
+    finally:
+        shard.process.send_signal(signal.SIGCONT)
+        shard.kill()
+    assert code == 0, run.output
+    row = run.summary.times["input"]
+    assert row.max_ms > 1200
+    assert row.p95_ms > 700, "inputs that were due in the stall count with all that they have waited"
+    assert row.count > 8 * 10 * 5, "and none of them was left out"
+
+
+async def test_seats_that_a_room_takes_away_are_told_of(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "4s", "--room", "garden", "--slo", "failures=0"
+    )
+    assert code == 1, run.output
+    assert sum(run.summary.failures["seat"].values()) > 0, "whatever is wished for at random breaks a garden"
+    assert sum(run.summary.failures["gave up"].values()) > 0
+
+
+async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -> None:
+    async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "8s", "--load-lateness", "300") as run:
+        await eventually(lambda: len(shard.listener.registry) >= 8, 20, "the swarm plays")
+        await asyncio.sleep(2)
+        run.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(2)
+        run.process.send_signal(signal.SIGCONT)
+        code = await run.end()
+    assert code == 3, run.output
+    assert "THE LOAD ITSELF WAS LATE" in run.output
+    assert run.summary.outcome == "load was late"
+
+
+# -- shapes -------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_storm_all_are_back_and_the_time_is_said(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "30", "-r", "30", "-t", "10s", "--shape", "storm", "--settle", "2",
+        "--slo", "lost_sessions=0",
+    )  # fmt: skip
+    assert code == 0, run.output
+    summary = run.summary
+    assert summary.counts["drops"] == summary.times["resume"].count == 30
+    assert summary.back_after_s == pytest.approx(summary.times["resume"].max_ms / 1000, abs=0.01)
+    assert "all were back" in run.output
+
+
+async def test_steps_end_where_a_level_breaks_and_say_the_last_good_one(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "12", "-r", "12", "--shape", "steps", "--step-players", "4", "--step-seconds", "2",
+        "--settle", "1", "--slo", "input_p50=10s",
+    )  # fmt: skip
+    assert code == 0, run.output
+    assert [(step.players, step.holds) for step in run.summary.steps] == [(4, True), (8, True), (12, True)]
+    assert run.summary.last_good == 12
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "12", "-r", "12", "--shape", "steps", "--step-players", "4", "--step-seconds", "2",
+        "--settle", "1", "--slo", "input_p50=1us",
+    )  # fmt: skip
+    assert code == 1, run.output
+    assert [step.players for step in run.summary.steps] == [4]
+    assert "input_p50 was" in run.summary.steps[0].because
+
+
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("false", 1), ("no-such-program", 1)])
+async def test_a_rolling_run_lives_through_its_command(shard: Shard, tmp_path: Path, command: str, code: int) -> None:
+    found, run = await ended(
+        shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "4s", "--shape", "rolling", "--settle", "1",
+        "--during", command,
+    )  # fmt: skip
+    assert found == code, run.output
+    assert bool(run.summary.command_failed) == bool(code)
+
+
+async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> None:
+    port = str(free_port())
+    master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "-u", "20", "-r", "20", "-t", "10s",
+              "--shape", "storm", "--settle", "3"]  # fmt: skip
+    worker = ["--worker", "--master-port", port]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    async with (
+        swarm(shard.url, tmp_path, *master) as leads,
+        swarm("", tmp_path / "a", *worker) as a,
+        swarm("", tmp_path / "b", *worker) as b,
+    ):
+        assert await leads.end() == 0, leads.output
+        assert await a.end() == await b.end() == 0, a.output + b.output
+    summary = leads.summary
+    assert (summary.players_most, summary.seated, summary.expected) == (20, 20, 20)
+    assert summary.times["join"].count == 20
+    assert summary.counts["drops"] == summary.times["resume"].count == 20
+    assert summary.times["input"].count > 20 * 10 * 5
+
+
+# -- what cannot be -----------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    code, run = await ended(f"ws://127.0.0.1:{free_port()}", tmp_path, "-u", "1")
+    assert code == 2
+    assert "there is no server that can be reached" in run.output
+    assert "Connection refused" in run.output
+    assert "Traceback" not in run.output
+
+
+async def test_a_certificate_that_is_not_trusted(settings: Settings, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    secure = msgspec.structs.replace(settings, listen=Listen(port=0, certificate=str(certificate), key=str(key)))
+    async with running(secure) as shard:
+        url = shard.url.replace("127.0.0.1", "localhost")
+        code, run = await ended(url, tmp_path, "-u", "1", "-t", "2s")
+        assert code == 2
+        assert "not trusted" in run.output
+        assert "--ca FILE" in run.output
+        code, run = await ended(
+            url, tmp_path, "-u", "2", "-t", "4s", "--ca", str(certificate), "--mix", "reconnector"
+        )
+        assert code == 0, run.output
+        assert run.summary.times["input"].count > 0
+
+
+async def test_a_token_that_is_wrong_and_one_that_is_right(settings: Settings, tmp_path: Path) -> None:
+    secret = "a secret that is shared with whoever signs"
+    strict = msgspec.structs.replace(settings, auth=AuthSettings(guests=False, secret=secret, audience="game"))
+    token, right = tmp_path / "token", tmp_path / "secret"
+    token.write_text("not.a.token")
+    right.write_text(secret)
+    async with running(strict) as shard:
+        code, run = await ended(shard.url, tmp_path, "-u", "1", "--token-file", str(token))
+        assert code == 2
+        assert "does not accept the token" in run.output
+        signed = ("--token-secret-file", str(right), "--token-audience", "game")
+        code, run = await ended(shard.url, tmp_path, "-u", "3", "-r", "3", "-t", "3s", *signed)
+        assert code == 0, run.output
+        assert run.summary.seated == 3
+        assert secret not in run.output + run.summary_file.read_text()
+
+
+async def test_a_server_that_is_too_new(shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(greeting, "SCHEMA_VERSION_MIN", 99)
+    code, run = await ended(shard.url, tmp_path, "-u", "1")
+    assert code == 2
+    assert "too new for this swarm: it wants schema version 99" in run.output
+
+
+async def test_a_server_that_is_too_old_or_another(tmp_path: Path) -> None:
+    async def hang_up(connection: object) -> None:
+        pass
+
+    async with serve(hang_up, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        code, run = await ended(f"ws://127.0.0.1:{port}", tmp_path, "-u", "1")
+    assert code == 2
+    assert "does not speak tickwire.1" in run.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--room", "nowhere"], "hosts no rooms of type 'nowhere'"),
+        (["--slo", "latency=5"], "there is no service level 'latency'"),
+        (["--mix", "dragon=1"], "there are no players 'dragon'; there are abuser, churner"),
+        (["--mix", "wanderer=x"], "has no number"),
+        (["--mix", "wanderer=0"], "nobody is left"),
+        (["--shape", "rolling"], "needs --during COMMAND"),
+        (["--shape", "steps"], "give at least one --slo"),
+        (["--room-options", "[1]"], "no JSON object"),
+        (["--token-file", "/no/such/file"], "No such file"),
+        (["--ca", "/no/such/file"], "No such file"),
+    ],
+)
+async def test_what_cannot_be_is_said_in_a_sentence(
+    shard: Shard, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    code, run = await ended(shard.url, tmp_path, "-u", "1", *arguments)
+    assert code == 2, run.output
+    assert words in run.output
+    assert "Traceback" not in run.output
+
+
+async def test_a_file_says_the_same_as_the_command_line(shard: Shard, tmp_path: Path) -> None:
+    config = tmp_path / "swarm.toml"
+    config.write_text(
+        '[tool.locust]\nusers = 3\nspawn-rate = 3\nrun-time = "3s"\nmix = "wanderer=1 churner=1"\n'
+        'slo = ["input_p99=30s", "failures=0"]\n'
+    )
+    code, run = await ended(shard.url, tmp_path, "--config", str(config))
+    assert code == 0, run.output
+    assert [verdict.level for verdict in run.summary.verdicts] == ["input_p99", "failures"]
+    assert run.summary.plan.players == 3
+
+
+async def test_a_report_that_cannot_be_written_is_said(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(shard.url, tmp_path, "-u", "1", "-t", "3s", "--report", "/proc/no/report.html")
+    assert code == 0, run.output
+    assert "/proc/no/report.html cannot be written" in run.output

@@ -1,0 +1,202 @@
+"""A swarm's parts that move bytes and time: frames, shared worlds, the metronome. No socket."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.rooms import Fan
+from client.core import ClientCore
+from loadtest.frames import FrameCutter, masked_frame
+from loadtest.metronome import OWED_S_MAX, TURN_S, Metronome
+from loadtest.worlds import SharedWorlds
+from schemas.codec import encode_server
+from schemas.framing import binary_frame
+from schemas.messages import Message
+from server.edge.splitter import Splitter
+from server.replication import channel
+from server.rooms.counters import RoomCounters
+from server.rooms.making import create
+from tests.unit.test_simulation import Listening
+
+# -- frames -------------------------------------------------------------------------------------------------
+
+
+class Heard:
+    def __init__(self, payload_bytes_max: int = 1 << 20) -> None:
+        self.messages: list[bytes] = []
+        self.other: list[bytes] = []
+        self.cutter = FrameCutter(
+            payload_bytes_max=payload_bytes_max, on_message=self.messages.append, on_other=self.other.append
+        )
+
+
+@given(st.lists(st.binary(max_size=300)), st.lists(st.integers(1, 50), min_size=1), st.booleans())
+def test_however_bytes_arrive_the_messages_are_the_same(
+    messages: list[bytes], cuts: list[int], is_long: bool
+) -> None:
+    if is_long:
+        messages = [*messages, bytes(70_000)]
+    heard, stream = Heard(), b"".join(map(binary_frame, messages))
+    at, turn = 0, 0
+    while at < len(stream):
+        size = cuts[turn % len(cuts)]
+        heard.cutter.feed(stream[at : at + size])
+        at, turn = at + size, turn + 1
+        if is_long and at > 20_000:
+            size = len(stream)
+            heard.cutter.feed(stream[at:])
+            break
+    assert heard.messages == messages
+    assert heard.other == []
+
+
+def test_control_frames_go_whole_to_the_library() -> None:
+    heard = Heard()
+    stream = binary_frame(b"a") + b"\x89\x02hi" + binary_frame(b"b") + b"\x88\x02\x03\xe8"
+    for byte in stream:
+        heard.cutter.feed(bytes([byte]))
+    assert heard.messages == [b"a", b"b"]
+    assert heard.other == [b"\x89\x02hi", b"\x88\x02\x03\xe8"]
+
+
+@pytest.mark.parametrize("wrong", [b"\x82\x81\0\0\0\0x", binary_frame(bytes(2000))])
+def test_what_can_never_be_right_goes_to_the_library_with_all_behind_it(wrong: bytes) -> None:
+    heard = Heard(payload_bytes_max=1000)
+    heard.cutter.feed(binary_frame(b"a") + wrong[:7])
+    heard.cutter.feed(wrong[7:] + binary_frame(b"b"))
+    assert heard.messages == [b"a"]
+    assert b"".join(heard.other).endswith(binary_frame(b"b"))
+
+
+@given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
+def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None:
+    heard: list[bytes] = []
+    splitter = Splitter(
+        payload_bytes_max=1 << 20, message=heard.append, library=heard.append, is_fragmented=lambda: False
+    )
+    splitter.feed(masked_frame(payload, key))
+    assert heard == [payload]
+
+
+# -- worlds -------------------------------------------------------------------------------------------------
+
+
+class Watching(Listening):
+    """A subscriber that keeps what it gets."""
+
+    def __init__(self, player_id: str) -> None:
+        super().__init__(player_id)
+        self.heard: list[bytes] = []
+
+    def write(self, frames: bytes) -> None:
+        cutter = Heard()
+        cutter.cutter.feed(frames)
+        self.heard += cutter.messages
+
+    def send_message(self, message: Message) -> None:
+        self.heard.append(encode_server(message))
+
+
+def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
+    """What a room sends to players who come one after the other: (whose, message)."""
+    room = create(Fan, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    watching: list[Watching] = []
+    for tick in range(ticks):
+        if tick % 7 == 0 and len(watching) < players:
+            watching.append(Watching(f"p{tick}"))
+            room.seat(watching[-1], f"p{tick}", {}, lambda seat: None)
+        room.step()
+        for number, one in enumerate(watching):
+            for message in one.heard:
+                yield number, message
+            one.heard = []
+
+
+def test_worlds_that_share_are_those_that_do_not() -> None:
+    """Five players join one after the other; each hears what a room tells it, alone and together."""
+    shared = SharedWorlds()
+    together = [ClientCore(shared.world_of) for _ in range(5)]
+    alone = [ClientCore() for _ in range(5)]
+    for number, message in frames_of_a_room(players=5, ticks=300):
+        a, b = together[number], alone[number]
+        a.receive(message, now_us=0)
+        b.receive(message, now_us=0)
+        assert (a.world is None) == (b.world is None)
+        if a.world is None or b.world is None:
+            continue
+        mine, other = a.world.table("movers"), b.world.table("movers")
+        assert np.array_equal(mine.ids, other.ids)
+        assert all(np.array_equal(mine.quantised(field), other.quantised(field)) for field in ("x", "y", "heading"))
+    assert [core.mismatches for core in together] == [0] * 5
+    assert shared.shared > 2 * shared.decoded, "those who stand alike decode once"
+
+
+def test_bytes_that_lie_are_found_out_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "checksum", lambda tables: b"lies")
+    shared = SharedWorlds()
+    cores = [ClientCore(shared.world_of) for _ in range(2)]
+    for number, message in frames_of_a_room(players=2, ticks=110):
+        cores[number].receive(message, now_us=0)
+    assert [core.mismatches for core in cores] == [1, 1]
+
+
+# -- the metronome ------------------------------------------------------------------------------------------
+
+
+class Beats:
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self.skipped = 0
+        self.due: list[float] = []
+        self.metronome = Metronome(self.late.append, self._skip)
+
+    def _skip(self, count: int) -> None:
+        self.skipped += count
+
+
+def test_a_late_beat_is_done_with_the_time_at_which_it_was_due() -> None:
+    beats = Beats()
+    beats.metronome.every(0.1, beats.due.append, first_s=0.0)
+    started = time.monotonic()
+    while len(beats.due) < 4:  # it is now a second later; each run does some
+        beats.metronome.run_due(time.monotonic() + 1.0)
+    steps = np.diff(beats.due[:4])
+    assert np.allclose(steps, 0.1), "none was skipped, and each knows when it was due"
+    assert beats.due[0] == pytest.approx(started, abs=0.05)
+    assert beats.late[0] == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_is_owed_for_too_long_is_given_up_and_counted() -> None:
+    beats = Beats()
+    beats.metronome.every(0.1, beats.due.append, first_s=0.0)
+    beats.metronome.run_due(time.monotonic() + 10 * OWED_S_MAX)
+    assert beats.skipped == pytest.approx(10 * OWED_S_MAX / 0.1, abs=3)
+
+
+def test_a_beat_that_was_stopped_is_over() -> None:
+    beats = Beats()
+    beat = beats.metronome.every(0.1, beats.due.append, first_s=0.0)
+    beats.metronome.run_due(time.monotonic() + 0.01)
+    beat.stop()
+    beats.metronome.run_due(time.monotonic() + 1.0)
+    assert len(beats.due) == 1
+
+
+def test_much_that_is_due_leaves_others_their_turn() -> None:
+    beats, chance = Beats(), random.Random(1)
+
+    def slow(due_s: float) -> None:
+        beats.due.append(due_s)
+        time.sleep(TURN_S)
+
+    for _ in range(5):
+        beats.metronome.every(1.0, slow, first_s=-chance.random())
+    beats.metronome.run_due(time.monotonic())
+    assert 1 <= len(beats.due) <= 2

@@ -25,6 +25,10 @@ class Name(StrEnum):
     QUEUE = "queue"
     FLUSH = "flush"
     RECOVER = "recover"
+    SWARM = "swarm"
+    CAPACITY = "capacity"
+    LATENCY = "latency"
+    MEMORY = "memory"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)

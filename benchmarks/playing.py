@@ -108,13 +108,13 @@ async def _play(
         bytes_per_tick=grown["tickwire_state_bytes_total"] / client_ticks,
         late_share=grown["tickwire_ticks_late_total"] / grown["tickwire_ticks_total"],
         load_lateness_s=statistics.quantiles(lateness, n=100)[98],
-        tick_s=_percentile(grown, "tickwire_tick_duration_seconds", 0.99),
+        tick_s=percentile(grown, "tickwire_tick_duration_seconds", 0.99),
         joins_per_second=players / joined_s,
         bytes_per_client=resident / players,
     )
 
 
-def _percentile(grown: dict[str, float], histogram: str, share: float) -> float:
+def percentile(grown: dict[str, float], histogram: str, share: float) -> float:
     """A percentile of what a Prometheus histogram has counted."""
     prefix = f'{histogram}_bucket{{le="'
     edges = sorted((float(name[len(prefix) : -2]), count) for name, count in grown.items() if name.startswith(prefix))

@@ -64,6 +64,11 @@ def goal(name: str, value: float, wanted: float, *, limited_by: str | None = Non
     return Goal(name, round(value, 3), wanted, "lower", None if limited_by else value <= wanted)
 
 
+def at_least(name: str, value: float, wanted: float, *, limited_by: str | None = None) -> Goal:
+    """A goal that wants a figure to be at least something."""
+    return Goal(name, round(value, 3), wanted, "higher", None if limited_by else value >= wanted)
+
+
 def report(name: str, *, quick: bool, rows: list[Row], goals: list[Goal], limited_by: str | None = None) -> Report:
     """A report with this machine's and the libraries' versions."""
     packages = ("websockets", "uvloop", "flatbuffers", "msgspec", "numpy", "redis", "motor")

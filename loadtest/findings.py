@@ -61,6 +61,10 @@ class Findings:
         self.total = Measures()
         self.moments.clear()
 
+    def begin_anew(self) -> None:
+        """What came before, the way up, counts no more; the charts keep it."""
+        self.total = Measures()
+
     def add(self, second: Second) -> None:
         """One second of one process, whenever it arrives."""
         self.total.add(second.measures)

@@ -74,7 +74,7 @@ class Run:
         runner.register_message(DROP_MESSAGE, self._drop)
         environment.events.test_start.add_listener(self._begin)
         environment.events.test_stopping.add_listener(self._end)  # before players are sent home
-        environment.events.spawning_complete.add_listener(_all_are_there)
+        environment.events.spawning_complete.add_listener(self._all_are_there)
         if not self._is_worker:
             SwarmShape.new_course = staticmethod(self._new_course)
             environment.events.quitting.add_listener(self._conclude)
@@ -106,6 +106,11 @@ class Run:
         self._recorder.start()
         if not self._is_master:
             self._swarm.metronome.start(_died)
+
+    def _all_are_there(self, **_: Any) -> None:
+        gc.freeze()
+        if self._options.reset_stats and self._plan.shape != "steps":
+            self._recorder.findings.begin_anew()
 
     def _end(self, **_: Any) -> None:
         self._recorder.stop()
@@ -164,10 +169,6 @@ def _spare_pauses() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 1_000)
-
-
-def _all_are_there(**_: Any) -> None:
-    gc.freeze()
 
 
 def _died(error: BaseException) -> None:

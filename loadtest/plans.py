@@ -91,12 +91,15 @@ class Step(msgspec.Struct, frozen=True):
         holds: whether every level held.
         because: the first that did not, or what made the step worthless.
         is_load: it was the load that was late, and not the server.
+        start, end: what of the run was looked at, UTC.
     """
 
     players: int
     holds: bool
     because: str = ""
     is_load: bool = False
+    start: float = 0.0
+    end: float = 0.0
 
 
 class Steps:

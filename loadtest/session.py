@@ -398,18 +398,18 @@ class Session:
 
     def _greets(self, url: str) -> bool:
         """One connection, from the first byte to Welcome; False: the session goes on at `_moved_to`."""
-        measures, started_s = self._measures, time.monotonic()
+        started_s = time.monotonic()
         self._stop_beats()
         if self._wire is not None:
             self._wire.abort()
-            self.collect(measures)
+            self.collect(self._measures)
             self._wire = None
         self._welcome, self._goodbye = None, None
         self._bytes = 0
         wire = Wire(self._hear, self._connection_ended)
         wire.open(url, tls=self._swarm.tls, timeout_s=CALL_S_MAX)
         opened_s = time.monotonic()
-        measures.times["connect"].record(opened_s - started_s)
+        self._measures.times["connect"].record(opened_s - started_s)
         self._wire, self._url, self._has_state, self._last_tick = wire, url, False, 0
         wire.send(self.core.hello(build=self._swarm.build, token=self._token))
         try:
@@ -574,9 +574,9 @@ class Session:
             measures.count("late_states")
 
     def _acknowledged(self, ack: InputAcknowledged) -> None:
-        inputs = self._inputs
-        if inputs and inputs[0][0] <= ack.seq:
-            now, row = time.monotonic(), self._measures.times["input"]
+        inputs, wire = self._inputs, self._wire
+        if wire is not None and inputs and inputs[0][0] <= ack.seq:
+            now, row = wire.read_at_s, self._measures.times["input"]
             while inputs and inputs[0][0] <= ack.seq:
                 row.record(now - inputs.popleft()[1])
 

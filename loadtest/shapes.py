@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gevent
+import msgspec
 from gevent import subprocess as gevent_subprocess
 from locust import LoadTestShape
 
@@ -76,7 +77,8 @@ class Course:
         steps, since = self.steps, elapsed_s - self._delay_s
         window = steps.window(since)
         if window is not None:
-            step = self._judged(self._started_at + window[0], self._started_at + window[1])
+            start, end = self._started_at + window[0], self._started_at + window[1]
+            step = msgspec.structs.replace(self._judged(start, end), start=start, end=end)
             if not steps.judged(step, elapsed_s):
                 return None
         return steps.players, steps.rate

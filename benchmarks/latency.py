@@ -1,0 +1,37 @@
+"""How long is it from when an input should be sent to the first state that shows it?
+
+Wanderers in rooms of 50 at 20 Hz, inputs at 10 Hz, on loopback, at what is half of what a shard is known to hold on
+the machine at hand, or of what the swarm carries there: 700 players a worker. An input waits for the next tick, half
+an interval in the mean and one at most; the rest is what the server, the swarm and the way between them add.
+"""
+
+from __future__ import annotations
+
+from benchmarks import swarming
+from benchmarks.report import Report, goal, report, row
+from benchmarks.rooms import Fan
+
+PLAYERS_PER_WORKER = 700
+INTERVAL_MS = 1e3 / Fan.tick_rate_hz
+
+
+def run(*, quick: bool) -> Report:
+    """Three turns of 40 s; quick: one of 25 s."""
+    count = swarming.workers()
+    found = []
+    for _ in range(1 if quick else 3):
+        with swarming.one_shard() as shard:
+            arguments = ("-u", str(PLAYERS_PER_WORKER * count), "-r", "100", "--room", Fan.room_type, "--reset-stats")
+            found.append(swarming.swarm(shard.url, *arguments, "-t", "25s" if quick else "40s", count=count))
+    over = [one.times["input"].p99_ms - INTERVAL_MS for one in found]
+    rows = [
+        row("tickwire", "input_p50", "ms", [one.times["input"].p50_ms for one in found]),
+        row("tickwire", "input_p99", "ms", [one.times["input"].p99_ms for one in found]),
+        row("tickwire", "input_p99_over_interval", "ms", over),
+        row("tickwire", "tick_jitter_p99", "ms", [one.times["jitter"].p99_ms for one in found]),
+        row("load", "lateness_p99", "ms", [one.load_lateness_p99_ms for one in found]),
+        row("load", "players", "1", [float(one.seated) for one in found]),
+    ]
+    limited_by = "load generator" if any(one.outcome == "load was late" for one in found) else None
+    goals = [goal("input_p99_over_interval_ms", sorted(over)[len(over) // 2], 10, limited_by=limited_by)]
+    return report("latency", quick=quick, rows=rows, goals=goals, limited_by=limited_by)

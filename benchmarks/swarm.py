@@ -1,0 +1,54 @@
+"""How many players does one worker of the swarm carry, and itself stay on time?
+
+Wanderers in rooms of 50 at 20 Hz, inputs at 10 Hz, every world verified; one worker process on one core, the server
+on another. More and more players, until the worker's own lateness is above 20 ms at the 99th percentile. Then two
+workers under a master: on two cores they share the one that is left.
+"""
+
+from __future__ import annotations
+
+from benchmarks import swarming
+from benchmarks.report import Report, at_least, report, row
+from benchmarks.rooms import Fan
+from loadtest.plans import Step
+from loadtest.summary import Summary
+
+STEP, MOST = 300, 3000
+QUICK_STEP = 800
+TWO_WORKERS = 600
+
+
+def run(*, quick: bool) -> Report:
+    """Climbs, three times; quick: two large steps, once."""
+    step, most, seconds = (QUICK_STEP, 2 * QUICK_STEP, 6) if quick else (STEP, MOST, 12)
+    carried: list[float] = []
+    lateness_ms: list[float] = []
+    for _ in range(1 if quick else 3):
+        with swarming.one_shard() as shard:
+            found = swarming.swarm(
+                shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step),
+                "--step-seconds", str(seconds), "--settle", "2", "--slo", "input_p99=10s", "--room", Fan.room_type,
+            )  # fmt: skip
+        carried.append(float(found.last_good))
+        lateness_ms.append(found.load_lateness_p99_ms)
+        limited_by = _other_than_load(found.steps)
+    rows = [row("one worker", "players", "1", carried)]
+    rows.append(row("one worker", "lateness_p99_of_all_steps", "ms", lateness_ms))
+    if not quick:
+        two = _two_workers()
+        rows.append(row("two workers on a core", "players_seated", "1", [float(two.seated)]))
+        rows.append(row("two workers on a core", "lateness_p99", "ms", [two.load_lateness_p99_ms]))
+    goals = [at_least("players_per_worker", min(carried), 800, limited_by=limited_by)]
+    return report("swarm", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
+
+
+def _two_workers() -> Summary:
+    with swarming.one_shard() as shard:
+        arguments = ("-u", str(TWO_WORKERS), "-r", "100", "-t", "30s", "--room", Fan.room_type)
+        return swarming.swarm(shard.url, *arguments, count=2)
+
+
+def _other_than_load(steps: list[Step]) -> str | None:
+    """What ended the climb, if it was not the worker; every step that held says enough for a goal below it."""
+    last = steps[-1]
+    return None if last.holds or last.is_load or last.players > 800 else f"the server: {last.because}"

@@ -58,7 +58,7 @@ fuzz: $(VENV)/.fuzz ## one target under atheris: make fuzz TARGET=session SECOND
 	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
 
 bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
-	@for name in bandwidth encode fanout bigroom edge join queue flush recover swarm capacity latency memory; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
+	@for name in bandwidth encode fanout bigroom edge join queue flush recover swarm capacity latency memory migrate; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
 loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, against a server that it starts; report in .tickwire/
 	@$(BIN)/python -m loadtest.trial -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \

@@ -29,6 +29,7 @@ class Name(StrEnum):
     CAPACITY = "capacity"
     LATENCY = "latency"
     MEMORY = "memory"
+    MIGRATE = "migrate"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)

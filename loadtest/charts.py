@@ -25,7 +25,14 @@ _CHARTS: dict[str, tuple[str, Sequence[tuple[str, str, str]]]] = {
         "a second",
         (("drops", "drops", _GREY), ("resumes", "resumes", _GREEN), ("failures", "failures", _RED)),
     ),
-    "resume": ("ms", (("resume_p50", "median", _BLUE), ("resume_p99", "99th percentile", _RED))),
+    "resume, and blackout": (
+        "ms",
+        (
+            ("resume_p50", "resume, median", _BLUE),
+            ("resume_p99", "99th percentile", _RED),
+            ("blackout_p99", "blackout", _GREY),
+        ),
+    ),
     "lateness of the load itself": (
         "ms",
         (("lateness_p50", "median", _BLUE), ("lateness_p99", "99th percentile", _RED)),

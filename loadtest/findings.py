@@ -10,8 +10,10 @@ from loadtest.measures import Crowd, Measures, Second
 
 LATENESS_S_MAX = 0.02
 """A load that is later than this, at the 99th percentile, has measured itself; `--load-lateness` says otherwise."""
-SERIES = ("input", "tick", "jitter", "resume", "join", "lateness")
-SECONDS_MAX = 24 * 3600
+SERIES = ("input", "tick", "jitter", "resume", "blackout", "join", "lateness")
+WHOLE_S = 900
+"""So many seconds are kept whole, for steps and storms; of those before, what is charted."""
+POINTS_MAX = 24 * 3600
 """Of a longer run the oldest seconds are left out of the charts; the totals have them."""
 
 
@@ -48,18 +50,22 @@ class Findings:
 
     Attributes:
         total: of the whole run.
-        moments: by second, UTC.
+        moments: the newest, by second, UTC.
     """
 
     def __init__(self, lateness_s_max: float = LATENESS_S_MAX) -> None:
         self.lateness_s_max = lateness_s_max
         self.total = Measures()
         self.moments: dict[int, Moment] = {}
+        self._first = 0
+        self._points: dict[int, Point] = {}  # of those that are not kept whole
 
     def clear(self) -> None:
         """Forgets all."""
         self.total = Measures()
         self.moments.clear()
+        self._points.clear()
+        self._first = 0
 
     def begin_anew(self) -> None:
         """What came before, the way up, counts no more; the charts keep it."""
@@ -71,8 +77,12 @@ class Findings:
         moment = self.moments.setdefault(second.at, Moment())
         moment.crowd.add(second.crowd)
         moment.measures.add(second.measures)
-        if len(self.moments) > SECONDS_MAX:
-            del self.moments[min(self.moments)]
+        self._first = min(self._first or second.at, second.at)
+        if len(self.moments) > WHOLE_S:
+            oldest = min(self.moments)
+            self._points[oldest] = _point(oldest - self._first, self.moments.pop(oldest))
+            if len(self._points) > POINTS_MAX:
+                del self._points[next(iter(self._points))]
 
     def between(self, start: float, end: float) -> Measures:
         """Of some while: from `start`, up to and without `end`, UTC."""
@@ -110,10 +120,8 @@ class Findings:
 
     def points(self) -> list[Point]:
         """The charts' points, in order."""
-        if not self.moments:
-            return []
-        first = min(self.moments)
-        return [_point(at - first, self.moments[at]) for at in sorted(self.moments)]
+        whole = [_point(at - self._first, self.moments[at]) for at in sorted(self.moments)]
+        return [*self._points.values(), *whole]
 
 
 def _point(at_s: float, moment: Moment) -> Point:

@@ -33,6 +33,10 @@ class FrameCutter:
         self._pending = b""
         self._is_given_up = False
 
+    def close(self) -> None:
+        """Lets go of whoever was told: nothing is fed any more."""
+        self._on_message = self._on_other = _ignore
+
     def feed(self, data: bytes) -> None:
         """Takes what was read; keeps at most one incomplete frame."""
         if self._is_given_up:
@@ -64,6 +68,10 @@ class FrameCutter:
                 self._on_other(data[at:end])
             at = end
         self._pending = data[at:] if at else data
+
+
+def _ignore(data: bytes) -> None:
+    pass
 
 
 def masked_frame(payload: bytes, key: bytes) -> bytes:

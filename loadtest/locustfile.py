@@ -54,8 +54,9 @@ class Run:
         self._is_master = isinstance(self._runner, MasterRunner)
         self._words = ""
         self._is_worker = isinstance(self._runner, WorkerRunner)
-        # What cannot be is said before anything begins.
-        environment.user_classes[:] = of_options.mixed(self._options.mix, list(environment.user_classes))
+        # What cannot be is said before anything begins. A worker is told by its master what to do, and with whom.
+        if not self._is_worker:
+            environment.user_classes[:] = of_options.mixed(self._options.mix, list(environment.user_classes))
         self._plan, self._levels = of_options.plan_of(self._options), of_options.levels_of(self._options)
         self._swarm = swarms.Swarm(
             environment.host or "ws://127.0.0.1:8080",
@@ -100,8 +101,12 @@ class Run:
             probe(self._swarm)
 
     def _begin(self, environment: Environment, **_: Any) -> None:
-        if environment.host:
-            self._swarm.url = environment.host  # a worker is told by its master
+        if self._is_worker:  # its master's options are here by now
+            self._swarm.url = environment.host or self._swarm.url
+            self._swarm.habits = of_options.habits_of(self._options)
+            self._swarm.tokens = of_options.tokens_of(self._options)
+            self._swarm.tls = of_options.tls_of(self._options)
+            self._swarm.build = self._options.build_name
         _spare_pauses()
         self._recorder.start()
         if not self._is_master:

@@ -18,6 +18,7 @@ TIMES = {
     "input": "from when an input should have been sent to the first state that shows it",
     "reply": "from when a command should have been asked to its Reply",
     "resume": "from the loss of a connection to the first state after it",
+    "blackout": "from the last state before a connection was lost to the first one after it",
     "match": "MatchRequest to the seat in the match",
     "tick": "from one state to the next",
     "jitter": "by how much that differs from what the ticks in between should take",

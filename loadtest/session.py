@@ -66,6 +66,7 @@ class Session:
         swarm: what it shares with others.
         player_id: who it is.
         chance: spreads retries.
+        wanted_since_s: since when its player has wanted a seat, with the sessions before this; None: it does not.
 
     Attributes:
         core: the client.
@@ -77,7 +78,9 @@ class Session:
         on_event: told of each event.
     """
 
-    def __init__(self, swarm: Swarm, player_id: str, chance: random.Random) -> None:
+    def __init__(
+        self, swarm: Swarm, player_id: str, chance: random.Random, *, wanted_since_s: float | None = None
+    ) -> None:
         self.core = ClientCore(swarm.worlds.world_of)
         self.is_patient = self.is_aside = False
         self.may_end = False
@@ -96,12 +99,13 @@ class Session:
         self._news = Signal()
         self._heartbeat: Beat | None = None
         self._lost_at_s: float | None = None
+        self._dark_since_s = 0.0  # the last state before the connection was lost; 0: it is not dark
         self._moved_to = ""
         self._sessions_lost = 0
         self._is_joining = self._has_session = False
         self._aside = Measures()
         # the seat
-        self._wants_seat_since_s: float | None = None
+        self._wants_seat_since_s = wanted_since_s
         self._had_seat = self._has_state = False
         # what is measured
         self._inputs: deque[tuple[int, float]] = deque(maxlen=INPUTS_WAITING_MAX)
@@ -130,9 +134,19 @@ class Session:
         )
 
     @property
+    def wanted_since_s(self) -> float | None:
+        """Since when its player has wanted a seat; None: it does not (any more)."""
+        return self._wants_seat_since_s
+
+    @property
     def is_seated(self) -> bool:
         """Whether it has a seat and a connection, and has seen the room since."""
         return self.core.world is not None and self._has_state and self._wire is not None and self._wire.is_open
+
+    @property
+    def is_seated_somewhere(self) -> bool:
+        """Whether it has a seat, with or without a connection, and has seen the room."""
+        return self.core.world is not None and self._has_state
 
     @property
     def is_connected(self) -> bool:
@@ -167,6 +181,8 @@ class Session:
         Raises:
             Disconnected, RefusedError: it cannot be done.
         """
+        if self._wants_seat_since_s is None and not self.may_end:
+            self._wants_seat_since_s = time.monotonic()
         self._again(lambda: self._connect(self._url), JOIN_S_MAX, "hello", is_eager=True)
 
     def connect_once(self) -> None:
@@ -193,6 +209,7 @@ class Session:
         """Closes, and leaves the swarm. Idempotent."""
         self.close()
         self.collect(self._swarm.measures)
+        self.on_event = None
         self._swarm.members.discard(self)
 
     def drop(self) -> None:
@@ -231,7 +248,9 @@ class Session:
             Disconnected, ClientError: it cannot be done.
             TimeoutError: no seat within JOIN_S_MAX.
         """
-        self._wants_seat_since_s = started_s = time.monotonic()
+        started_s = time.monotonic()
+        if self._wants_seat_since_s is None:
+            self._wants_seat_since_s = started_s
 
         def once() -> Joined:
             self._be_connected()
@@ -276,6 +295,7 @@ class Session:
         """
         self._wants_seat_since_s = None
         self._had_seat = False
+        self._dark_since_s = 0.0
         self.give_up_inputs()
         if self.core.world is not None and self.is_connected:
             self._ask(self.core.leave(), SeatLost, CALL_S_MAX)
@@ -468,6 +488,7 @@ class Session:
         self._stop_beats()
         if self._lost_at_s is None:
             self._lost_at_s = time.monotonic()
+            self._dark_since_s = self._last_state_s if self.is_seated_somewhere else 0.0
         if wire is not None and not wire.is_ours and isinstance(self._welcome, Welcome) and not self._moved_to:
             self._measures.fail("close", _short(wire.because))
         self._news.set()
@@ -556,6 +577,9 @@ class Session:
                 measures.count("missed_ticks", ticks - 1)
         if not self._has_state:
             self._has_state = True
+            if self._dark_since_s:
+                measures.times["blackout"].record(now - self._dark_since_s)
+                self._dark_since_s = 0.0
             self._base_s = self._next_base_s = float("inf")
             self._news.set()
         self._last_tick, self._last_state_s = tick, now

@@ -194,7 +194,7 @@ def series(points: list[Point]) -> dict[str, list[float | None]]:
             for point in points
         ],
     }
-    for name in ("input", "jitter", "resume", "lateness"):
+    for name in ("input", "jitter", "resume", "blackout", "lateness"):
         found[f"{name}_p50"] = [point.p50_ms.get(name) for point in points]
         found[f"{name}_p99"] = [point.p99_ms.get(name) for point in points]
     return found

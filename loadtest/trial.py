@@ -88,6 +88,10 @@ class Shard:
             self.process.kill()
             self.process.wait()
 
+    def another(self) -> Shard:
+        """One more of the same fleet."""
+        return Shard(self._environ, self.log.parent, cpu=self._cpu)
+
     def replace(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Ends it, and starts another in its place, as a deploy does."""
         self.stop(how)
@@ -140,29 +144,30 @@ def main(
 ) -> None:
     """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
     given = list(arguments or [])
-    with fleet(shards, rooms=rooms) as running:
+    with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder:
+        asked, done = Path(folder) / "asked", Path(folder) / "done"
         if "rolling" in given and "--during" not in given:
-            given += ["--during", _replacing(running, how)]
+            # The swarm asks this process, which does it: a child dies with the thread that has started it.
+            given += ["--during", f"sh -c 'touch {asked}; until [ -e {done} ]; do sleep 0.1; done'"]
         process = swarm(running[0].url, given)
         try:
-            code = process.wait()
+            while process.poll() is None:
+                if asked.exists() and not done.exists():
+                    _replace(running, how)
+                    done.touch()
+                time.sleep(0.1)
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
-            code = process.wait()
-    raise typer.Exit(code)
+            process.wait()
+    raise typer.Exit(process.returncode)
 
 
-def _replacing(running: list[Shard], how: str) -> str:
-    """A command that tells this process to replace its shards, and waits until it has."""
-
-    def replace(*_: object) -> None:
-        for shard in running:
-            shard.replace(signal.Signals[f"SIG{how}"])
-        done.touch()
-
-    done = Path(tempfile.mkdtemp()) / "done"
-    signal.signal(signal.SIGUSR1, replace)
-    return f"sh -c 'kill -USR1 {os.getpid()}; until [ -e {done} ]; do sleep 0.1; done'"
+def _replace(running: list[Shard], how: str) -> None:
+    """All shards, one after another."""
+    for shard in running:
+        started_s = time.monotonic()
+        shard.replace(signal.Signals[f"SIG{how}"])
+        typer.echo(f"replaced the shard on port {shard.port} in {time.monotonic() - started_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -327,4 +327,18 @@ class Wire:
         if self._socket is not None:
             self._socket.close()
         self._has_news.set()
-        self._on_end()
+        on_end, self._on_end, self._on_message = self._on_end, _nobody, _nobody_hears
+        on_end()
+        # Connections come and go by the thousand: what refers to itself would wait for the collector.
+        self._cutter.close()
+        self._reader = self._writer = None
+        if self._protocol is not None:
+            self._protocol.parser.close()
+
+
+def _nobody() -> None:
+    pass
+
+
+def _nobody_hears(data: bytes) -> None:
+    pass

@@ -1,6 +1,6 @@
 """The matchmaker on Redis: directory, placement, reservations, leases, queues, tickets. Imports none of ours."""
 
-from matchmaking.directory import Access, Directory, RoomHome, RoomStatus, ShardInfo, ShardStatus
+from matchmaking.directory import Access, Directory, Heard, RoomHome, RoomStatus, ShardInfo, ShardStatus
 from matchmaking.errors import (
     BadRequest,
     BadTicket,
@@ -12,6 +12,7 @@ from matchmaking.errors import (
     RoomNotFound,
     StaleLease,
 )
+from matchmaking.handovers import Handovers, Offer
 from matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
 from matchmaking.matchmaker import Matchmaker
 from matchmaking.placement import Party, Placement, PlaceRequest, Placing
@@ -24,11 +25,14 @@ __all__ = [
     "BadRequest",
     "BadTicket",
     "Directory",
+    "Handovers",
+    "Heard",
     "Leases",
     "Matchmaker",
     "MatchmakerUnavailable",
     "MatchmakingError",
     "NoCapacity",
+    "Offer",
     "Orphan",
     "Party",
     "PlaceRequest",

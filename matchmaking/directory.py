@@ -84,9 +84,28 @@ class RoomHome(msgspec.Struct, frozen=True):
     name: str
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """What a shard hears with its heartbeat.
+
+    Args:
+        is_known: the directory has it; else it must register again.
+        has_offers: rooms are offered to it: `Handovers.hear`.
+        is_to_drain: somebody asks it to drain.
+    """
+
+    is_known: bool
+    has_offers: bool = False
+    is_to_drain: bool = False
+
+    def __bool__(self) -> bool:
+        return self.is_known
+
+
 class _Heartbeat(msgspec.Struct, frozen=True):
     status: str
     now_ms: int
+    has_offers: bool = False
+    is_to_drain: bool = False
 
 
 class Directory:
@@ -116,16 +135,16 @@ class Directory:
         request = msgspec.to_builtins(shard) | {"ttl_ms": self._ttls.shard_ms}
         await self._ask("register", request | {"is_again": is_again, "heal_ms": self._ttls.heal_ms})
 
-    async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> bool:
-        """Keeps a shard in the directory.
-
-        Returns:
-            False when the directory has lost it: register again.
-        """
+    async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> Heard:
+        """Keeps a shard in the directory."""
         request = {"shard_id": shard_id, "load": load, "players": players, "rooms": rooms}
         found = await self._calls.run("heartbeat", request | {"ttl_ms": self._ttls.shard_ms}, _Heartbeat)
         self._clock.heard(found.now_ms)
-        return found.status == "ok"
+        return Heard(found.status == "ok", found.has_offers, found.is_to_drain)
+
+    async def ask_to_drain(self, shard_id: str) -> bool:
+        """Asks a shard to give its rooms away and end; False: there is no such shard."""
+        return await self._ask("drain", {"shard_id": shard_id, "ttl_ms": self._ttls.shard_ms * 2}) == "ok"
 
     async def deregister(self, shard_id: str) -> None:
         """Takes a shard out of the directory. Idempotent."""

@@ -14,6 +14,7 @@ from matchmaking.calls import Calls
 from matchmaking.clock import FleetClock
 from matchmaking.connecting import Client, client_of
 from matchmaking.directory import Directory
+from matchmaking.handovers import Handovers
 from matchmaking.leases import Leases
 from matchmaking.placement import Placing
 from matchmaking.ttls import Ttls
@@ -33,6 +34,7 @@ class Matchmaker:
         directory: shards and open rooms.
         places: join or create.
         leases: who owns which room, who is seated.
+        handovers: rooms that go from one shard to another.
         clock: the same on all shards.
     """
 
@@ -53,6 +55,7 @@ class Matchmaker:
         self.clock = FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.calls, self.ttls, self.clock)
         self.leases = Leases(self.calls, self.ttls)
+        self.handovers = Handovers(self.calls, self.ttls)
         spread = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.places = Placing(self.calls, self.ttls, spread)
 

@@ -18,6 +18,7 @@ import msgspec
 import typer
 import uvloop
 
+from matchmaking import MatchmakingError
 from server import __version__
 from server.config import Settings, load
 from server.dev import run_dev
@@ -26,7 +27,7 @@ from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
 from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
-from server.shard import Shard
+from server.shard import Shard, ask_to_drain
 from server.storage import Store, archive
 from server.storing import export_of, export_to, make_steps, with_store
 from server.supervisor import supervise
@@ -135,6 +136,21 @@ def forget(
     typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
 
 
+@app.command()
+def drain(
+    shard: Annotated[str, typer.Argument(help="a shard's id, as its log and the directory have it")],
+    config: Config = None,
+) -> None:
+    """Asks a shard to give its rooms to others, with those who play in them, and to end."""
+    settings = _settings(config, "", None)
+    try:
+        if not asyncio.run(ask_to_drain(settings.redis, shard)):
+            _fail(f"there is no shard {shard!r} in the directory")
+    except (MatchmakingError, ConfigError) as error:
+        _fail(str(error))
+    typer.echo(f"{shard} is asked to drain")
+
+
 @app.command(name="bytes")
 def show_bytes(
     room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
@@ -195,31 +211,39 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         _fail("\n".join(str(error) for error in group.exceptions))
 
 
-def _stop_event() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the second ends the process at once."""
-    stopping = asyncio.Event()
+def _stop_events(count: int) -> list[asyncio.Event]:
+    """Each SIGTERM or SIGINT sets the next one; the one after the last ends the process at once."""
+    events = [asyncio.Event() for _ in range(count)]
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        if stopping.is_set():
+        unset = [event for event in events if not event.is_set()]
+        if not unset:
             os._exit(1)
-        stopping.set()
+        unset[0].set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    return stopping
+    return events
 
 
 async def _serve(settings: Settings) -> None:
-    stopping = _stop_event()
+    """A first signal drains the shard, a second saves and closes now."""
+    draining, hurried = _stop_events(2)
     shard = Shard(settings)
+    shard.on_drain = draining.set
     logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
     await shard.start()
     try:
-        await stopping.wait()
+        await draining.wait()
+        tasks = [asyncio.create_task(shard.drain(), name="drain"), asyncio.create_task(hurried.wait(), name="hurry")]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         await shard.stop()
 
 
 async def _dev(settings: Settings, data: Path, bots: int) -> None:
-    await run_dev(settings, data, bots=bots, stopping=_stop_event())
+    await run_dev(settings, data, bots=bots, stopping=_stop_events(1)[0])

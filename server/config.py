@@ -131,7 +131,8 @@ class Settings(Section, frozen=True):
         rooms: Python modules whose ROOMS dictionary is hosted here.
         region: where this shard is, for the matchmaker: rooms and matches are of one region.
         build: what is deployed here, as the directory shows it; the version of Tickwire when empty.
-        shutdown_s: how long an orderly stop may take.
+        drain_s: how long a shard that is to stop may take to give its rooms to others; 0: it does not.
+        shutdown_s: how long an orderly stop may take after that.
     """
 
     rooms: list[str] = msgspec.field(
@@ -139,6 +140,7 @@ class Settings(Section, frozen=True):
     )
     region: str = ""
     build: str = ""
+    drain_s: float = 20.0
     shutdown_s: float = 15.0
     capacity: Capacity = Capacity()
     listen: Listen = Listen()

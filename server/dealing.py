@@ -63,6 +63,13 @@ class Dealing:
         """Deals under way, or waiting for their turn."""
         return self._waiting.total()
 
+    async def settled(self, simulation: Simulation) -> None:
+        """Returns when none of a room's deals is under way any more; each has its deadline."""
+        fence = fence_of(simulation)
+        while self._waiting[fence]:
+            await asyncio.sleep(0.005)
+        del self._waiting[fence]  # looking made an entry
+
     async def load(self, player_ids: Sequence[str]) -> dict[str, Record]:
         """What some players own.
 

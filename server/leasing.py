@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from matchmaking import (
+    Heard,
     Matchmaker,
     MatchmakerUnavailable,
     MatchmakingError,
@@ -74,15 +75,16 @@ class Leaseholder:
 
     # -- upkeep ---------------------------------------------------------------------------------------------
 
-    async def beat(self, load: float) -> None:
-        """One round of upkeep.
+    async def beat(self, load: float) -> Heard:
+        """One round of upkeep; gives what was heard.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer.
         """
         try:
-            await self._be_registered(load)
+            heard = await self._be_registered(load)
             await self._renew()
+            return heard
         except MatchmakerUnavailable:
             self._is_registered = False
             raise
@@ -98,16 +100,18 @@ class Leaseholder:
         await self._matchmaker.directory.register(self.shard, is_again=self._was_registered)
         self._is_registered = True
 
-    async def _be_registered(self, load: float) -> None:
+    async def _be_registered(self, load: float) -> Heard:
         directory = self._matchmaker.directory
         if not self._is_registered:
             await directory.register(self.shard, is_again=self._was_registered)
             self._is_registered = self._was_registered = True
         players = sum(len(simulation.seats) for simulation in self._host)
         beat = partial(directory.heartbeat, self.shard.shard_id, load=load, players=players, rooms=len(self._host))
-        if not await beat():
+        heard = await beat()
+        if not heard.is_known:
             await directory.register(self.shard, is_again=True)
-            await beat()
+            heard = await beat()
+        return heard
 
     async def _renew(self) -> None:
         owned = [(simulation.room.room_id, simulation.epoch) for simulation in self._host]
@@ -134,7 +138,7 @@ class Leaseholder:
 
     def _lose(self, room_id: str) -> None:
         simulation = self._host.get(room_id)
-        if simulation is not None:
+        if simulation is not None and not simulation.is_frozen:  # else it is moving, and is seen to by who moves it
             self.leases_lost += 1
             log.warning("lease_lost", room_id=room_id)
             # A durable room was made again from its last save, and those who are in it with it.
@@ -163,6 +167,10 @@ class Leaseholder:
         del self._releasing[room_id]
         if not task.cancelled() and task.exception() is not None:
             log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
+
+    def room_moved(self, room_id: str) -> None:
+        """Another shard has the room, and its lease."""
+        self._told.pop(room_id, None)
 
     def seated(self, seat: Seat, epoch: int) -> None:
         """A ticket's player has its seat: the directory is told in the background."""

@@ -116,8 +116,6 @@ class RoomPlacer:
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `server.rooms.ports.Placer.place`."""
-        if self.is_draining:
-            raise Unavailable("this shard is draining", retry_after_ms=500)
         options = decode_map(join.options, dict[str, Any], "options")
         try:
             if join.ticket:
@@ -299,6 +297,30 @@ class RoomPlacer:
             mode=ticket.mode,
             reviver=self.reviver,
             on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
+            records=records,
+        )
+
+    async def remake(
+        self, room_id: str, room_type: str, name: str, saved: RoomState, *, code: str, mode: str
+    ) -> Simulation:
+        """A room that comes from another shard, with those who play in it: made, and not yet ticking, under no epoch.
+
+        Raises:
+            TickwireError: this build does not host it, its code raised, or MongoDB does not answer.
+        """
+        records = {}
+        if self._host.type_of(room_type).uses_ledger:
+            records = await self._dealing.load([seat.player_id for seat in saved.seats])
+            saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
+        return self._host.prepare(
+            room_id=room_id,
+            room_type=room_type,
+            name=name,
+            saved=saved,
+            code=code,
+            mode=mode,
+            reviver=self.reviver,
+            on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, seat.simulation.epoch),
             records=records,
         )
 

@@ -70,14 +70,15 @@ class Saver:
             pause_s = SAVE_INTERVAL_S / max(1, len(rooms))
             for first in range(0, max(1, len(rooms)), batch := max(1, int(PAUSE_S_MIN / pause_s))):
                 for simulation in rooms[first : first + batch]:
-                    if simulation.is_open:
+                    if simulation.is_open and not simulation.is_frozen:
                         self.save(simulation)
                 await asyncio.sleep(pause_s * batch)
 
     def save_changed(self, host: RoomHost) -> None:
         """Hands every durable room that has changed to the write-behind, now."""
         for simulation in host:
-            self.save(simulation)
+            if not simulation.is_frozen:
+                self.save(simulation)
 
     def save(self, simulation: Simulation, *, is_last: bool = False) -> None:
         """Hands one room to the write-behind if it is durable and has changed since the last time.
@@ -119,6 +120,8 @@ def is_durable(simulation: Simulation) -> bool:
 def close_fenced(host: RoomHost, key: str) -> None:
     """A write was refused: the room belongs to another shard, so it ends here, and goes on there."""
     for simulation in host:
+        if simulation.is_frozen:
+            continue  # it is moving: whoever moves it finds out where it is
         if is_durable(simulation) and world_key(simulation.room.room_type, simulation.room.name) == key:
             log.warning("room_fenced", room_id=simulation.room.room_id, epoch=simulation.epoch)
             host.close(simulation.room.room_id, "another shard owns the room now", has_moved=True)

@@ -18,7 +18,7 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -37,6 +37,7 @@ from server.edge.listener import Listener
 from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
 from server.leasing import Leaseholder
+from server.migrating import Migration
 from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
@@ -145,6 +146,19 @@ class Shard:
             placer=self.placer,
         )
         self.listener.dealer = self._dealing
+        self._migration = Migration(
+            shard_id=self.shard_id,
+            region=settings.region,
+            build=settings.build or __version__,
+            host=self.host,
+            matchmaker=self._matchmaker,
+            placer=self.placer,
+            saver=self._saver,
+            dealing=self._dealing,
+            spawn=self.listener.spawn,
+            on_moved=self._room_moved,
+        )
+        self.on_drain: Callable[[], None] = lambda: None
         self.placer.reviver = self.listener
         self.operations = OperationsServer(
             self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
@@ -198,6 +212,16 @@ class Shard:
         sys.setswitchinterval(SWITCH_S)
         log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
 
+    async def drain(self) -> None:
+        """Takes nothing new, and gives every room to another shard, with those who play in it; for at most `drain_s`.
+        What could not move is left for `stop`."""
+        self.health.block("draining", "the shard gives its rooms away")
+        self.placer.is_draining = True
+        with suppress(MatchmakerUnavailable):
+            await self._leaseholder.drain()
+        left = await self._migration.give_all(self.settings.drain_s)
+        log.info("shard_drained", shard_id=self.shard_id, left=left, **self._migration.results)
+
     async def stop(self, reason: str = "the server is stopping") -> None:
         """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""
         self.health.block("stopping", reason)
@@ -232,7 +256,11 @@ class Shard:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
                 self._queueing.look_after_rooms()
-                await self._leaseholder.beat(self._tick_share)
+                heard = await self._leaseholder.beat(self._tick_share)
+                if heard.has_offers:
+                    await self._migration.hear()
+                if heard.is_to_drain:
+                    self.on_drain()
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
             except MatchmakingError as error:
@@ -266,6 +294,12 @@ class Shard:
         self._saver.save(simulation, is_last=True)
         self._saver.forget(simulation.room.room_id)
         self._leaseholder.room_closed(simulation)
+        self.placer.room_closed(simulation)
+
+    def _room_moved(self, simulation: Simulation) -> None:
+        room_id = simulation.room.room_id
+        self._saver.forget(room_id)
+        self._leaseholder.room_moved(room_id)
         self.placer.room_closed(simulation)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
@@ -328,6 +362,7 @@ class Shard:
         metrics.count_all_to("slow_clients", rooms.slow_clients)
         metrics.count_all_to("joins", edge.joins)
         metrics.count_all_to("deals", self._dealing.results)
+        metrics.count_all_to("migrations", self._migration.results)
         metrics.gauge("deals_waiting", self._dealing.waiting)
         metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
         metrics.count_fields_to("clamped_values", rooms.clamped)
@@ -362,6 +397,19 @@ def matchmaker_of(redis: RedisSettings) -> Matchmaker:
         return Matchmaker.from_url(redis.url, namespace=redis.namespace, ttls=ttls, deadline_s=redis.deadline_s)
     except ValueError as error:
         raise ConfigError(f"redis.url: {error}") from error
+
+
+async def ask_to_drain(redis: RedisSettings, shard_id: str) -> bool:
+    """Asks a shard of the fleet to drain; False: there is none of that id.
+
+    Raises:
+        MatchmakingError: Redis does not answer.
+    """
+    matchmaker = matchmaker_of(redis)
+    try:
+        return await matchmaker.directory.ask_to_drain(shard_id)
+    finally:
+        await matchmaker.aclose()
 
 
 def room_types(modules: list[str]) -> Mapping[str, type[Room]]:

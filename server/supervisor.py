@@ -48,7 +48,7 @@ async def supervise(settings: Settings, count: int, config_arguments: list[str])
                 "TICKWIRE__OPERATIONS__PORT": str(settings.operations.port + index),
             }
             command = [sys.executable, "-m", "server", "serve", *config_arguments]
-            keeping = _keep_running(index, command, environ, stopping, settings.shutdown_s)
+            keeping = _keep_running(index, command, environ, stopping, settings.drain_s + settings.shutdown_s)
             group.create_task(keeping, name=f"shard {index}")
 
 

@@ -51,22 +51,25 @@ class Player(User):
     @task
     def live(self) -> None:
         """Plays; whatever keeps it from going on is counted, and it begins again."""
+        wanted_since_s = None
         try:
             self.play()
         except (ClientError, TimeoutError) as error:
+            wanted_since_s = self.session.wanted_since_s  # it wants it still: nobody is forgotten by beginning again
             if not self.session.is_aside:
                 self.swarm.measures.fail("gave up", f"{type(error).__name__}: {str(error)[:80]}")
         finally:
             self.session.end()
-        self.session = self._new_session()
+        self.session = self._new_session(wanted_since_s)
         gevent.sleep(self.chance.uniform(*AGAIN_S))
 
     def on_stop(self) -> None:
         """The swarm has no more use for it."""
         self.session.end()
 
-    def _new_session(self) -> Session:
-        return Session(self.swarm, self.swarm.player_id(self.number), self.chance)
+    def _new_session(self, wanted_since_s: float | None = None) -> Session:
+        player_id = self.swarm.player_id(self.number)
+        return Session(self.swarm, player_id, self.chance, wanted_since_s=wanted_since_s)
 
     def join(self) -> None:
         """Takes a seat in a room of the swarm's."""

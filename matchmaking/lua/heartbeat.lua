@@ -1,7 +1,8 @@
 -- Keeps a shard in the directory. After rooms.lua.
 -- KEYS  1 the slot
 -- ARGV  2 {shard_id, load, players, rooms, ttl_ms}
--- Result  {status = "ok", now_ms}, or "unregistered" when the directory has lost it; now_ms is what time it is in Redis
+-- Result  {status = "ok", now_ms, has_offers, is_to_drain}, or "unregistered" when the directory has lost it; now_ms is
+--         what time it is in Redis; rooms are offered to it (handover.lua); it was asked to drain
 
 local id = asked.shard_id
 local known = redis.call('HMGET', key('shard', id), 'state', 'region', 'room_types')
@@ -21,4 +22,7 @@ if known[1] == 'ready' then
     redis.call('PEXPIRE', hosts, INDEX_MS)
   end
 end
-return answer({status = 'ok', now_ms = now})
+return answer({
+  status = 'ok', now_ms = now, has_offers = redis.call('EXISTS', key('offers', id)) == 1,
+  is_to_drain = redis.call('EXISTS', key('drain', id)) == 1,
+})

@@ -30,20 +30,13 @@ if asked.how == 'take_over' then
   end
   redis.call('DEL', key('seats', asked.room_id))
   room = {
-    id = asked.room_id, type = asked.room_type, name = asked.name, seats = asked.seats, access = asked.access,
+    shard = asked.from, region = shard.region, id = asked.room_id, type = asked.room_type, name = asked.name, seats = asked.seats, access = asked.access,
     code = asked.code, labels = table.concat(asked.labels, ','),
   }
 else
   if not is_ours(room, asked.shard_id, asked.epoch) then
     return answer({status = 'stale'})
   end
-  unindex(room)
-  redis.call('HDEL', key('owned', asked.shard_id), room.id)
 end
-room.shard, room.region, room.build = owner, shard.region, shard.build
-room.epoch = next_epoch(asked.least_epoch)
--- Whoever had it before finds itself late, also when this lease has run out by then.
-redis.call('SET', key('moved', room.id), room.epoch, 'PX', NAME_MS)
-lease(room, asked.lease_ms)
-index(room)
+give_to(room, shard, asked.lease_ms, asked.least_epoch)
 return answer({status = 'ok', epoch = room.epoch})

@@ -12,6 +12,8 @@
 --   PREFIX:seats:ID            sorted set, TTL: player -> end of the reservation, ms; once seated SEATED + since
 --   PREFIX:name:TYPE:NAME      hash, TTL: id (while the room is not released), epoch
 --   PREFIX:moved:ID            TTL: the epoch under which a room got its last owner; only of those that had several
+--   PREFIX:drain:SHARD         TTL: somebody asks the shard to drain
+--   PREFIX:handover:ROOM       hash, TTL, and PREFIX:offers:SHARD: a room on its way (handover.lua)
 --   PREFIX:code:CODE           TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE     TTL: the room that holds seats for a party
 --   PREFIX:open:REGION:TYPE    sorted set, TTL: open room -> free seats. So too, for one shard's and for one label:
@@ -149,6 +151,18 @@ local function lease(room, ms)
     access = room.access, code = room.code, labels = room.labels,
   }))
   redis.call('PEXPIRE', owned, OWNED_MS)
+end
+
+-- A room gets an owner, or the one that it has a greater epoch.
+local function give_to(room, shard, ms, least_epoch)
+  unindex(room)
+  redis.call('HDEL', key('owned', room.shard), room.id)
+  room.shard, room.region, room.build = shard.id, shard.region, shard.build
+  room.epoch = next_epoch(least_epoch)
+  -- Whoever had it before finds itself late, also when this lease has run out by then.
+  redis.call('SET', key('moved', room.id), room.epoch, 'PX', NAME_MS)
+  lease(room, ms)
+  index(room)
 end
 
 -- A room's record goes; what remains is the epoch of its name, so that an older owner finds itself late.

@@ -69,7 +69,9 @@ class Commands:
             tell(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
         else:
             answer = seat.command(command)
-            if isinstance(answer, Reply):
+            if isinstance(answer, Reply) and answer.error is ErrorCode.UNAVAILABLE and not answer.ok:
+                tell(answer)  # the room is moving: it was not run, and is asked again where the room goes on
+            elif isinstance(answer, Reply):
                 self._answered(answer, tell)
             else:
                 self._begin(command, seat, answer, tell, is_again=False)

@@ -288,11 +288,14 @@ class Session:
         """The session was revived with its room."""
         self._seat, self.state = seat, State.SEATED
 
-    def seat_moved(self, reason: str) -> None:
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """The room goes on at another shard: whoever comes back to this one is told where."""
         self._seat = None
         if self.state is State.SEATED:
-            self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
+            if redirect is not None:
+                self.send_message(redirect)
+            else:
+                self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
             self._expel(Closing.MOVED, reason, counted_as="moved")
 
     def _flush_events(self) -> None:

@@ -68,6 +68,7 @@ _LABELLED = {
     "slow_clients": ("Steps of slow clients, down the ladder and up again.", "step"),
     "joins": ("Joins by result.", "result"),
     "deals": ("Commands that change what players own, by result.", "result"),
+    "migrations": ("Rooms given to other shards, or taken from them, by result.", "result"),
     "redis_failures": ("Scripts on Redis that failed.", "reason"),
     "queue_results": ("Players who waited for a match here, by what became of it.", "result"),
     "match_results": ("Matches made by this shard as a leader, by what became of them.", "result"),

@@ -65,6 +65,7 @@ class TableState(msgspec.Struct, frozen=True):
     Args:
         fields: all of them; first come the columns of `values`, then those of `texts`.
         channels: (entities,): which channel each row is in; None: all in EVERYONE.
+        exact: of a room that moves, as it is in memory: every column that holds numbers, also local ones, by name.
     """
 
     fields: tuple[Field, ...]
@@ -72,6 +73,7 @@ class TableState(msgspec.Struct, frozen=True):
     values: Matrix
     texts: Texts | None = None
     channels: NDArray[np.uint16] | None = None
+    exact: dict[str, NDArray[Any]] | None = None
 
 
 class Row:
@@ -296,6 +298,12 @@ class Table:
         texts = self.texts().copy() if self.textual else None
         return TableState(self.numeric + self.textual, self.ids.copy(), self.quantise(), texts, channels)
 
+    def exact(self) -> dict[str, NDArray[Any]]:
+        """All columns that hold numbers, as they are."""
+        return {
+            name: array[: self._count].copy() for name, array in self._arrays.items() if array.dtype != np.object_
+        }
+
     def restore(self, state: TableState) -> None:
         """Replaces all rows by saved ones, by field name; fields that were not saved are zero."""
         self._allocate(max(ROWS_MIN, state.ids.size))
@@ -308,6 +316,9 @@ class Table:
         for field, saved in zip(state.fields, (*state.values, *texts), strict=True):
             if field.name in self._arrays:
                 self._arrays[field.name][: self._count] = field.dequantise(saved)
+        for name, column in (state.exact or {}).items():
+            if name in self._arrays and self._arrays[name].dtype == column.dtype:
+                self._arrays[name][: self._count] = column
         self._settle()
         self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
         self.compact()

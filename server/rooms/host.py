@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from schemas.messages import Redirect
 from server.errors import NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
@@ -179,6 +180,40 @@ class RoomHost:
         )
         return simulation
 
+    def prepare(
+        self,
+        *,
+        room_id: str,
+        room_type: str,
+        name: str,
+        saved: RoomState,
+        code: str,
+        mode: str,
+        reviver: Reviver,
+        on_ended: SeatEnded,
+        records: Mapping[str, Record],
+    ) -> Simulation:
+        """Makes a room that comes from elsewhere; it is not of this host until `adopt`.
+
+        Raises:
+            NoSuchRoomType, RoomClosed: as `create`.
+        """
+        return create(
+            self.type_of(room_type),
+            room_id=room_id,
+            name=name,
+            epoch=0,
+            seed=secrets.randbits(64),
+            counters=self.counters,
+            options={},
+            saved=saved,
+            code=code,
+            mode=mode,
+            reviver=reviver,
+            on_ended=on_ended,
+            records=records,
+        )
+
     def seat(
         self,
         room_id: str,
@@ -207,18 +242,51 @@ class RoomHost:
         simulation = self._rooms.pop(room_id, None)
         if simulation is None:
             return
-        beat = next(beat for beat in self._beats if simulation in beat.simulations)
-        beat.remove(simulation)
-        if not beat.simulations:
-            self._beats.remove(beat)
+        if not simulation.is_frozen:
+            self._stop_beat(simulation)
         simulation.close(reason, has_moved=has_moved)
         log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick)
         self._on_closed(simulation, reason)
+
+    def freeze(self, simulation: Simulation) -> None:
+        """Stops a room's ticks; see `Simulation.freeze`."""
+        simulation.freeze()
+        self._stop_beat(simulation)
+
+    def thaw(self, simulation: Simulation) -> None:
+        """A frozen room goes on."""
+        simulation.thaw()
+        self._beat_for(simulation).add(simulation)
+
+    def adopt(self, simulation: Simulation) -> None:
+        """A room that was made elsewhere in this process ticks here from now on.
+
+        Raises:
+            RoomClosed: the room exists already.
+        """
+        room = simulation.room
+        if room.room_id in self._rooms:
+            raise RoomClosed("the room exists already")
+        self._rooms[room.room_id] = simulation
+        self._beat_for(simulation).add(simulation)
+        log.info("room_adopted", room_id=room.room_id, room_type=room.room_type, epoch=simulation.epoch)
+
+    def let_go(self, simulation: Simulation, redirect: Redirect) -> None:
+        """A frozen room goes on elsewhere: it ends here, without a save."""
+        del self._rooms[simulation.room.room_id]
+        simulation.let_go(redirect)
+        log.info("room_moved", room_id=simulation.room.room_id, tick=simulation.tick, to=redirect.url)
 
     def close_all(self, reason: str) -> None:
         """Ends every room."""
         for room_id in list(self._rooms):
             self.close(room_id, reason)
+
+    def _stop_beat(self, simulation: Simulation) -> None:
+        beat = next(beat for beat in self._beats if simulation in beat.simulations)
+        beat.remove(simulation)
+        if not beat.simulations:
+            self._beats.remove(beat)
 
     def _beat_for(self, simulation: Simulation) -> _Beat:
         """A beat that has room for it, or a new one."""

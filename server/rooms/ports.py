@@ -73,8 +73,8 @@ class Subscriber(Protocol):
         """The room took the seat away (it closed); the session stays and may join again."""
         ...
 
-    def seat_moved(self, reason: str) -> None:
-        """The room goes on at another shard, and the session with it: the client is sent back to the door."""
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
+        """The room goes on at another shard, and the session with it: its client is sent there, or to the door."""
         ...
 
     def seat_restored(self, seat: Seat) -> None:

@@ -46,6 +46,18 @@ class CommandRefused(Exception):
     """Raise it in `on_command`: the player gets a Reply that says no, with these words."""
 
 
+def _to_nobody(name: str, payload: bytes) -> None:
+    pass
+
+
+def _for_nobody() -> None:
+    pass
+
+
+def _no_channel() -> int:
+    return NOBODY
+
+
 class Player:
     """Somebody who has a seat in the room.
 
@@ -63,8 +75,8 @@ class Player:
         id: str,
         send: Callable[[str, bytes], None],
         *,
-        interest_changed: Callable[[], None] = lambda: None,
-        open_channel: Callable[[], int] = lambda: NOBODY,
+        interest_changed: Callable[[], None] = _for_nobody,
+        open_channel: Callable[[], int] = _no_channel,
         team: int = 0,
         skill: float = 0.0,
         watched: Iterable[int] = (EVERYONE,),
@@ -85,6 +97,12 @@ class Player:
         self._send = send
         self._interest_changed = interest_changed
         self._open_channel = open_channel
+
+    def let_go(self) -> None:
+        """The player has left: it reaches nobody any more. What refers to itself would wait for the collector."""
+        self._send = _to_nobody
+        self._interest_changed = _for_nobody
+        self._open_channel = _no_channel
 
     @property
     def holdings(self) -> Mapping[str, int]:
@@ -258,6 +276,11 @@ class Room:
 
     def on_dispose(self) -> None:
         """The room ends; durable state is saved after this."""
+
+    def can_migrate(self) -> bool:
+        """Whether the room may move to another shard now. One that says no is asked again until the drain's deadline:
+        a match near its end ends first. What it has beside tables and players' data moves by `save` and `restore`."""
+        return True
 
     def save(self) -> Saved:
         """Durable state beside the tables and the players' data."""

@@ -240,6 +240,18 @@ class Seat:
         self.is_open = False
         self._on_ended(self)
 
+    def let_go(self) -> None:
+        """Nothing is asked of it any more but what its player owns: what it remembers goes, and what refers to it.
+
+        Players come and go by the thousand, and the collector looks for cycles seldom: a world that each of them
+        still holds would be a leak.
+        """
+        self.player.let_go()
+        self.holding = self.wire = None
+        self._recent = ()
+        self._told.clear()
+        self.inbox.clear()
+
     def _push_event(self, name: str, payload: bytes) -> None:
         if not self.is_open:
             return

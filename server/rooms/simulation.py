@@ -19,12 +19,13 @@ from typing import Any
 
 import msgspec
 import structlog
+from numpy.typing import NDArray
 
 from schemas import SCHEMA_VERSION
 from schemas.codec import frame_ack
 from schemas.inputs import InputReader
-from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Reply
-from server.errors import RoomClosed, RoomFull, UpgradeRequired
+from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, Reply
+from server.errors import RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import Row
 from server.replication.weights import SAMPLE_TICKS, Weights
@@ -40,6 +41,8 @@ from server.rooms.watching import Watching
 
 log = structlog.get_logger(__name__)
 
+MOVES_MS = 300
+"""A room that moves stands still for less than this, mostly."""
 TEXT_CHARACTERS_MAX = 1000
 """What a game says in a refusal is cut here: a client takes no text of more than 4,096 bytes."""
 
@@ -64,7 +67,9 @@ class Simulation:
         self.dt = 1.0 / room.tick_rate_hz
         self.empty_ticks = 0
         self.is_open = True
+        self.is_frozen = False
         self.seats: list[Seat] = []
+        self._own = frozenset(vars(room))
         self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
         self.weights = Weights({name: table.fields for name, table in room.tables.items()})
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
@@ -114,6 +119,8 @@ class Simulation:
             raise UpgradeRequired(f"a room with texts wants schema version {SCHEMA_VERSION}")
         if not self.is_open:
             raise RoomClosed("the room has ended")
+        if self.is_frozen:
+            raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
         if len(self.seats) >= self.room.seats:
             raise RoomFull(f"all {self.room.seats} seats are taken")
         if player_id in self.room.players:
@@ -186,6 +193,7 @@ class Simulation:
             self.room.on_leave(seat.player)
         self.room.players.pop(seat.player_id, None)
         self._close_private(seat)
+        seat.let_go()
 
     def _close_private(self, seat: Seat) -> None:
         if seat.player.opened is not None:
@@ -220,6 +228,8 @@ class Simulation:
 
     def run_command(self, seat: Seat, message: Command) -> Reply | Deal:
         """Runs one command of a player; whatever happens, there is a Reply, or a Deal to be carried out for it."""
+        if self.is_frozen:
+            return _refusal(message.id, ErrorCode.UNAVAILABLE, "the room is moving to another shard")
         try:
             payload = msgspec.msgpack.decode(message.payload) if message.payload else None
         except msgspec.DecodeError:
@@ -424,6 +434,35 @@ class Simulation:
             self.room.on_dispose()
         for table in self.room.all_tables():
             table.compact()
+
+    def what_stays_behind(self) -> list[str]:
+        """Attributes that the game has given the room and that `save` does not keep: with any, it does not move."""
+        if type(self.room).save is not Room.save:
+            return []
+        return sorted(vars(self.room).keys() - self._own)
+
+    def freeze(self) -> None:
+        """The room stands still from now on, and takes no command and nobody new, until `thaw`."""
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """Goes on."""
+        self.is_frozen = False
+
+    def exact(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """All tables' numbers as they are in memory."""
+        return {name: getattr(self.room, name).exact() for name in self.room.tables}
+
+    def let_go(self, redirect: Redirect) -> None:
+        """The room goes on elsewhere: its players are sent there. The game is told only that this one ends."""
+        self.is_open = False
+        for seat in list(self.seats):
+            self.seats.remove(seat)
+            seat.ended()
+            seat.let_go()
+            seat.subscriber.seat_moved("the room has moved to another shard", redirect)
+        with suppress(RoomCodeRaised), self.contained("on_dispose"):
+            self.room.on_dispose()
 
     def beside(self) -> Beside:
         """What is saved beside the tables.

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
+from loadtest.levels import CORRECT, COUNTS, SHARES
+from loadtest.measures import TIMES
+from loadtest.plans import Shape
+from loadtest.summary import EXIT_CODES
 from schemas.messages import ErrorCode
 from server import errors
 from server.config import Settings
@@ -69,3 +74,22 @@ def test_every_test_that_the_failure_table_names_is_there() -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_[a-z_]+)", OPERATIONS):
         assert f"def {name}" in tests, name
+
+
+LOADTESTING = (ROOT / "docs" / "loadtesting.md").read_text()
+
+
+def test_every_option_of_a_swarm_is_told_of() -> None:
+    source = (ROOT / "loadtest" / "options.py").read_text()  # importing it would patch this process for gevent
+    for name in re.findall(r'option\(\s*"(--[a-z-]+)"', source):
+        assert f"`{name}" in LOADTESTING or f" {name} " in LOADTESTING, name
+
+
+def test_every_row_level_shape_and_exit_code_of_a_swarm_is_told_of() -> None:
+    rows = set(re.findall(r"^\| `([a-z_]+)` \|", LOADTESTING, re.MULTILINE))
+    assert rows >= set(TIMES)
+    assert rows >= set(get_args(Shape))
+    for name in (*SHARES, *COUNTS, *CORRECT):
+        assert f"`{name}`" in LOADTESTING, name
+    codes = {int(code) for code in re.findall(r"^\| (\d) \|", LOADTESTING, re.MULTILINE)}
+    assert codes == {2, *EXIT_CODES.values()}

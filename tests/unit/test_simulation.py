@@ -12,7 +12,7 @@ from client.updates import SeatTaken
 from schemas import SCHEMA_VERSION
 from schemas.codec import encode_server
 from schemas.fields import pack_input
-from schemas.messages import Command, Input, Joined, Message, Rate, Resync
+from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Resync
 from server.errors import Malformed, RoomClosed, RoomFull
 from server.replication.replication import AGE_TICKS_MAX
 from server.rooms.counters import RoomCounters
@@ -57,7 +57,7 @@ class Listening:
     def seat_lost(self, reason: str) -> None:
         self.told.append(reason)
 
-    def seat_moved(self, reason: str) -> None:
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         self.told.append(f"moved: {reason}")
 
     def seat_restored(self, seat: Seat) -> None:

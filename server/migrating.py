@@ -1,0 +1,292 @@
+"""Rooms move to another shard, between two ticks, with all who play in them.
+
+    giver   offer -> accepted? -> the room stands still -> sent -> taken? -> its players are told where it goes on
+    taker           says yes      ------------------------> made -> took ->  it ticks, its players come
+
+The room has one owner at each moment: `take` and `withdraw` are scripts, and whichever runs first decides
+(matchmaking/handovers.py). Nobody takes it, or the taker ends half-way: it goes on here. What a player asks of a room
+that stands still is not run, and is asked again where it goes on; what was being written is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Offer, ShardStatus
+from schemas.messages import Redirect
+from server.dealing import Dealing
+from server.errors import TickwireError
+from server.moving import TooLarge, pack, unpack
+from server.placing import RoomPlacer
+from server.rooms.host import RoomHost
+from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.saving import Saver, is_durable
+
+log = structlog.get_logger(__name__)
+
+ACCEPTED_S_MAX = 4.0
+"""A shard hears of an offer with its heartbeat, once a second."""
+TAKEN_S_MAX = 3.0
+SENT_S_MAX = 6.0
+LOOK_S, FETCH_S = 0.1, 0.02
+DEALS_S_MAX = 2.0
+DECIDE_S_MAX = 6.0
+"""Who cannot find out whether the room was taken goes on after this; if it was, its next renewal says so."""
+AT_ONCE_MAX = 4
+"""Rooms that move at one time: their players come to the other shards as a stream, and not as one wave."""
+AGAIN_S = 0.5
+
+
+class Migration:
+    """A shard's side of both.
+
+    Args:
+        shard_id: this shard.
+        region, build: of it.
+        host: its rooms.
+        matchmaker: has the handovers.
+        placer: knows how a room is made.
+        saver, dealing: durable rooms, and what their players own.
+        spawn: runs a task that the shard owns.
+        on_moved: told of a room that has gone.
+
+    Attributes:
+        results: moved, refused, stayed, kept, lost on the giver's side; taken, failed on the taker's.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard_id: str,
+        region: str,
+        build: str,
+        host: RoomHost,
+        matchmaker: Matchmaker,
+        placer: RoomPlacer,
+        saver: Saver,
+        dealing: Dealing,
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        on_moved: Callable[[Simulation], None],
+    ) -> None:
+        self.results: Counter[str] = Counter()
+        self._shard_id = shard_id
+        self._region = region
+        self._build = build
+        self._host = host
+        self._matchmaker = matchmaker
+        self._handovers = matchmaker.handovers
+        self._placer = placer
+        self._saver = saver
+        self._dealing = dealing
+        self._spawn = spawn
+        self._on_moved = on_moved
+
+    # -- giving ---------------------------------------------------------------------------------------------
+
+    async def give_all(self, deadline_s: float) -> int:
+        """Gives all rooms away, those again that could not be had; gives how many are left at the deadline."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + deadline_s
+        slots = asyncio.Semaphore(AT_ONCE_MAX)
+        given: Counter[str] = Counter()
+
+        async def give_one(simulation: Simulation, shards: list[ShardStatus]) -> None:
+            async with slots:
+                target = self._target(simulation, shards, given)
+                if target is not None and simulation.is_open:
+                    given[target.info.shard_id] += 1
+                    await self.give(simulation, target)
+
+        try:
+            async with asyncio.timeout(deadline_s):
+                while rooms := [room for room in self._host if not room.what_stays_behind()]:
+                    shards = await self._others()
+                    if not shards or loop.time() + AGAIN_S > until_s:
+                        break
+                    await asyncio.gather(*(give_one(room, shards) for room in rooms))
+                    await asyncio.sleep(AGAIN_S if len(self._host) else 0)
+        except TimeoutError:
+            pass
+        return len(self._host)
+
+    async def give(self, simulation: Simulation, target: ShardStatus) -> bool:
+        """Gives a room to a shard; False: it goes on here."""
+        room, to = simulation.room, target.info.shard_id
+        if not self._may_move(simulation):
+            self.results["stayed"] += 1
+            return False
+        offer = Offer(room.room_id, room.room_type, self._shard_id, "", self._build, len(simulation.seats))
+        try:
+            await self._handovers.offer(offer, epoch=simulation.epoch, to=to)
+            if not await self._is(room.room_id, "accepted", ACCEPTED_S_MAX, LOOK_S):
+                self.results["refused"] += 1
+                await self._handovers.withdraw(room.room_id, self._shard_id)
+                return False
+        except MatchmakingError as error:
+            log.warning("room_not_offered", room_id=room.room_id, to=to, error=str(error))
+            self.results["refused"] += 1
+            return False
+        if not simulation.is_open:
+            return False
+        return await self._send(simulation, target)
+
+    async def _send(self, simulation: Simulation, target: ShardStatus) -> bool:
+        room_id = simulation.room.room_id
+        self._host.freeze(simulation)
+        has_gone = False
+        try:
+            async with asyncio.timeout(DEALS_S_MAX):
+                await self._dealing.settled(simulation)
+            await self._handovers.send(room_id, self._shard_id, pack(simulation))
+            has_gone = await self._has_gone(room_id)
+        except (MatchmakingError, RoomCodeRaised, TooLarge, TimeoutError) as error:
+            log.warning("room_not_moved", room_id=room_id, to=target.info.shard_id, error=str(error))
+            has_gone = not await self._withdrawn(room_id)
+        except asyncio.CancelledError:  # the deadline of the drain: whoever has it now has it
+            has_gone = not await asyncio.shield(self._withdrawn(room_id))
+            raise
+        finally:
+            if has_gone:
+                self.results["moved"] += 1
+                room = simulation.room
+                redirect = Redirect(target.info.url, room_type=room.room_type, room_name=room.name, is_resume=True)
+                self._host.let_go(simulation, redirect)
+                self._on_moved(simulation)
+            else:
+                self.results["kept"] += 1
+                self._host.thaw(simulation)
+        return has_gone
+
+    async def _has_gone(self, room_id: str) -> bool:
+        if await self._is(room_id, "", TAKEN_S_MAX, FETCH_S):
+            return True
+        return not await self._withdrawn(room_id)
+
+    async def _withdrawn(self, room_id: str) -> bool:
+        """Takes the room back, if nobody has it; asked until Redis says which it is."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + DECIDE_S_MAX
+        while loop.time() < until_s:
+            try:
+                if await self._handovers.withdraw(room_id, self._shard_id):
+                    return True
+                home = await self._matchmaker.directory.home_of(room_id)
+                return home is None or home.shard_id == self._shard_id
+            except MatchmakerUnavailable:
+                await asyncio.sleep(AGAIN_S)
+        return True
+
+    async def _is(self, room_id: str, wanted: str, timeout_s: float, pause_s: float) -> bool:
+        """Whether a handover comes to stand so; False when it is over otherwise, or the time is."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while loop.time() < until_s:
+            state = await self._handovers.look(room_id)
+            if state == wanted:
+                return True
+            if state in ("", "refused"):
+                return False
+            await asyncio.sleep(pause_s)
+        return False
+
+    def _may_move(self, simulation: Simulation) -> bool:
+        if stays := simulation.what_stays_behind():
+            log.info("room_cannot_move", room_id=simulation.room.room_id, not_saved=stays)
+            return False
+        try:
+            with simulation.contained("can_migrate"):
+                return simulation.room.can_migrate()
+        except RoomCodeRaised:
+            return False
+
+    async def _others(self) -> list[ShardStatus]:
+        try:
+            shards = await self._matchmaker.directory.shards()
+            return [one for one in shards if one.info.shard_id != self._shard_id and one.info.state == "ready"]
+        except MatchmakingError as error:
+            log.warning("no_shards_known", error=str(error))
+            return []
+
+    def _target(self, simulation: Simulation, shards: list[ShardStatus], given: Counter[str]) -> ShardStatus | None:
+        """Where a room goes: to another build than this one's first, for a deploy; then the least loaded."""
+        able = [
+            shard
+            for shard in shards
+            if shard.info.region == self._region
+            and simulation.room.room_type in shard.info.room_types
+            and shard.rooms + given[shard.info.shard_id] < shard.info.rooms_max
+            and shard.load < shard.info.load_max
+        ]
+        return min(
+            able,
+            key=lambda shard: (
+                shard.info.build == self._build,
+                shard.rooms + given[shard.info.shard_id],
+                shard.info.shard_id,
+            ),
+            default=None,
+        )
+
+    # -- taking ---------------------------------------------------------------------------------------------
+
+    async def hear(self) -> None:
+        """Rooms are offered to this shard: says yes or no to each, and makes those that come.
+
+        Raises:
+            MatchmakingError: Redis does not answer.
+        """
+        for offer in await self._handovers.hear(self._shard_id):
+            accepts = not self._placer.is_draining and offer.room_type in self._host.room_types
+            if await self._handovers.answer(offer.room_id, self._shard_id, accepts=accepts) and accepts:
+                self._spawn(self._receive(offer), f"receive {offer.room_id}")
+
+    async def _receive(self, offer: Offer) -> None:
+        """The task of one room that comes."""
+        simulation: Simulation | None = None
+        try:
+            data = await self._fetched(offer.room_id)
+            if not data:
+                return  # its owner has thought better of it
+            moved, state = unpack(data)
+            simulation = await self._placer.remake(
+                moved.world.room_id, moved.world.room_type, moved.world.name, state, code=moved.code, mode=moved.mode
+            )
+            simulation.room.access = moved.access
+            simulation.epoch = await self._handovers.take(offer.room_id, self._shard_id)
+            await self._own(simulation)
+            self.results["taken"] += 1
+        except (MatchmakingError, TickwireError, ValueError) as error:
+            self.results["failed"] += 1
+            log.warning("room_not_taken", room_id=offer.room_id, error=str(error))
+            if simulation is not None and self._host.get(offer.room_id) is not simulation:
+                simulation.close("the room did not come", has_moved=True)
+
+    async def _own(self, simulation: Simulation) -> None:
+        """The room is ours: it ticks at once; the store learns of its owner beside it, and refuses older ones."""
+        self._host.adopt(simulation)
+        room = simulation.room
+        if is_durable(simulation):
+            self._spawn(self._claim(room.room_type, room.name, simulation.epoch), f"claim {room.room_id}")
+
+    async def _claim(self, room_type: str, name: str, epoch: int) -> None:
+        try:
+            await self._saver.claim(room_type, name, epoch)
+        except TickwireError as error:
+            log.warning("moved_room_not_claimed", room_type=room_type, room_name=name, error=str(error))
+
+    async def _fetched(self, room_id: str) -> bytes:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + SENT_S_MAX
+        while loop.time() < until_s:
+            state, data = await self._handovers.fetch(room_id, self._shard_id)
+            if state == "sent":
+                return data
+            if state != "accepted":
+                return b""
+            await asyncio.sleep(FETCH_S)
+        return b""

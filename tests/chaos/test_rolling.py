@@ -1,0 +1,42 @@
+"""Every shard of a fleet is replaced, one after another, while a swarm plays: processes, sockets, real stores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loadtest.summary import Summary
+from tests.swarms import LATE_MS
+
+ROOT = Path(__file__).parents[2]
+PLAYERS = 60
+
+
+def rolled(tmp_path: Path, how: str) -> tuple[str, Summary]:
+    """Three shards are replaced, one after another; gives what was said, and what the swarm has found."""
+    summary = tmp_path / "summary.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "loadtest.trial", "--shards", "3", "--how", how, "--",
+         "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
+         "--mix", "wanderer=4 reconnector=1", "--load-lateness", LATE_MS, "--summary", str(summary)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
+        timeout=110, check=False,
+    )  # fmt: skip
+    assert summary.exists(), ended.stdout
+    return ended.stdout, msgspec.json.decode(summary.read_bytes(), type=Summary)
+
+
+@pytest.mark.timeout(120)
+def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_path: Path) -> None:
+    said, found = rolled(tmp_path, "TERM")
+    assert said.count("replaced the shard") == 3, said
+    assert found.outcome == "held", said
+    assert (found.seated, found.expected) == (found.expected, found.expected), said
+    assert found.expected >= PLAYERS * 0.8
+    assert found.times["blackout"].count >= 1, "somebody has moved"
+    for row in ("resume", "seat", "join", "events", "world", "gave up"):
+        assert row not in found.failures, said

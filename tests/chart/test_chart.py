@@ -1,0 +1,262 @@
+"""The chart, rendered by Helm's own engine, and every object held against Kubernetes's schemas."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from server import config
+
+helm = pytest.importorskip("helm_python", reason="pip install helm-python-sdk")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+
+CHART = Path(__file__).parents[2] / "helm" / "tickwire"
+EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
+VERSIONS = ("1.29", "1.33", "1.36")
+"""The oldest and the newest that are supported, and one between."""
+CUSTOM = {"HTTPRoute", "ScaledObject", "ServiceMonitor"}
+"""Kinds that Kubernetes itself does not know."""
+REQUIRED = {
+    "host": "play.example.test",
+    "routing": {"gateway": {"parentRefs": [{"name": "public"}]}},
+    "redis": {"url": "redis://redis:6379/0"},
+    "mongo": {"url": "mongodb://mongo:27017/?replicaSet=rs0"},
+    "tickets": {"existingSecret": "tickwire-tickets"},
+    "auth": {"guests": True},
+}
+Object = dict[str, Any]
+
+
+def merged(*values: Object) -> Object:
+    found: Object = {}
+    for one in values:
+        for key, value in one.items():
+            both = isinstance(value, dict) and isinstance(found.get(key), dict)
+            found[key] = merged(found[key], value) if both else value
+    return found
+
+
+def rendered(*values: Object, name: str = "tickwire") -> list[Object]:
+    with helm.Chart.load(str(CHART)) as chart:
+        given = merged(*values)
+        chart.validate_schema(given)
+        files = chart.render(given, name=name, namespace="game")
+    texts = [text for name, text in files.items() if name.endswith(".yaml")]
+    return [one for text in texts for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+
+
+def values_of(file: Path) -> Object:
+    found: Object = yaml.safe_load(file.read_text())
+    return merged(REQUIRED, found) if file.stem == "loadtest" else found
+
+
+def kinds(objects: list[Object], kind: str) -> list[Object]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def pods(objects: list[Object]) -> Iterator[Object]:
+    for one in objects:
+        if one["kind"] in ("StatefulSet", "Job"):
+            yield one["spec"]["template"]["spec"]
+
+
+def settings_of(objects: list[Object]) -> str:
+    (found,) = [one for one in kinds(objects, "ConfigMap") if "tickwire.toml" in one["data"]]
+    return str(found["data"]["tickwire.toml"])
+
+
+def test_the_chart_lints() -> None:
+    found = helm.lint(str(CHART), REQUIRED, strict=True)
+    assert found["errors"] == []
+    assert [one["error"] for one in found["messages"]] == ["icon is recommended"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_every_example_is_what_kubernetes_takes(file: Path, version: str) -> None:
+    objects = rendered(values_of(file))
+    assert objects
+    for one in objects:
+        if one["kind"] not in CUSTOM:
+            kubernetes_validate.validate(one, version, strict=True)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_no_two_objects_have_one_name(file: Path) -> None:
+    names = [(one["kind"], one["metadata"]["name"]) for one in rendered(values_of(file))]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_every_pod_is_restricted(file: Path) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
+    for pod in pods(rendered(values_of(file))):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod.get("hostNetwork")
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_settings_are_those_of_the_server(file: Path, tmp_path: Path) -> None:
+    objects = rendered(values_of(file))
+    toml = tmp_path / "tickwire.toml"
+    toml.write_text(settings_of(objects))
+    (container, *_) = next(pods(kinds(objects, "StatefulSet")))["containers"]
+    environ = {one["name"]: one.get("value", "redis://x" if "REDIS" in one["name"] else "x" * 40)
+               for one in container["env"] if one["name"].startswith("TICKWIRE__")}  # fmt: skip
+    if environ["TICKWIRE__MONGO__URL"].startswith("x"):
+        environ["TICKWIRE__MONGO__URL"] = "mongodb://mongo"
+    settings = config.load(toml, environ)
+    assert settings.listen.plaintext
+    assert settings.listen.url.startswith("wss://")
+    assert settings.tickets.current in settings.tickets.keys
+
+
+def test_an_example_has_its_own_groups_alone() -> None:
+    names = {one["metadata"]["name"] for one in kinds(rendered(values_of(EXAMPLES[1])), "StatefulSet")}
+    assert EXAMPLES[1].stem == "production"
+    assert names == {"tickwire-blue", "tickwire-green"}
+
+
+def test_secrets_are_references_alone() -> None:
+    text = yaml.safe_dump_all(rendered(values_of(CHART / "examples" / "production.yaml")))
+    assert "kind: Secret" not in text
+    assert text.count("secretKeyRef") >= 3
+
+
+def test_a_replica_count_is_left_to_the_autoscaler() -> None:
+    (one,) = kinds(rendered(REQUIRED), "StatefulSet")
+    assert one["spec"]["replicas"] == 2
+    assert one["spec"]["podManagementPolicy"] == "Parallel"
+    for kind in ("hpa", "keda"):
+        scaled = merged(REQUIRED, {"autoscaling": {"enabled": True, "kind": kind, "prometheusUrl": "http://p"}})
+        objects = rendered(scaled)
+        assert "replicas" not in kinds(objects, "StatefulSet")[0]["spec"]
+        assert len(kinds(objects, "HorizontalPodAutoscaler") + kinds(objects, "ScaledObject")) == 1
+
+
+def test_each_shard_has_a_route_that_knows_it_also_when_it_is_not_ready() -> None:
+    objects = rendered(
+        REQUIRED, {"maxShards": 40, "groups": [{"name": "a", "replicas": 3}, {"name": "b", "replicas": 0}]}
+    )
+    routes = kinds(objects, "HTTPRoute")
+    assert max(len(route["spec"]["rules"]) for route in routes) <= 16
+    paths = {
+        rule["matches"][0]["path"]["value"]: rule["backendRefs"][0]["name"]
+        for route in routes
+        for rule in route["spec"]["rules"]
+        if "matches" in rule
+    }
+    assert paths == {f"/s/{group}/{n}/": f"tickwire-{group}-{n}" for group in "ab" for n in range(40)}
+    services = {one["metadata"]["name"]: one["spec"] for one in kinds(objects, "Service")}
+    for name in paths.values():
+        assert services[name]["publishNotReadyAddresses"] is True
+        assert services[name]["selector"]["apps.kubernetes.io/pod-index"] == name.rpartition("-")[2]
+    assert "publishNotReadyAddresses" not in services["tickwire"]
+    (a, _) = kinds(objects, "StatefulSet")
+    env = {one["name"]: one.get("value") for one in a["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["TICKWIRE__LISTEN__URL"] == "wss://play.example.test/s/a/$(POD_INDEX)/"
+
+
+def test_hosts_instead_of_paths() -> None:
+    objects = rendered(values_of(CHART / "examples" / "region-us.yaml"))
+    hosts = {host for route in kinds(objects, "HTTPRoute") for host in route["spec"]["hostnames"]}
+    assert hosts == {"us.play.example.test", *(f"a-{n}.us.play.example.test" for n in range(16))}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"host": ""}, "host"),
+        ({"redis": {"url": ""}}, "redis.url"),
+        ({"mongo": {"url": ""}}, "mongo.url"),
+        ({"tickets": {"existingSecret": ""}}, "tickets.existingSecret"),
+        ({"tickets": {"current": "other"}}, "tickets.current"),
+        ({"auth": {"guests": False}}, "nobody could come in"),
+        ({"termination": {"gracePeriodSeconds": 44}}, "too short; preStop, drain, shutdown and flush take 45"),
+        ({"routing": {"gateway": {"parentRefs": []}}}, "which Gateway"),
+        ({"groups": [{"name": "a", "replicas": 17}]}, "more replicas than maxShards"),
+        ({"autoscaling": {"enabled": True, "maxReplicas": 17}}, "more than maxShards"),
+        ({"autoscaling": {"enabled": True, "kind": "keda"}}, "where is Prometheus"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"image": {"tagg": "1"}}, "tagg"),
+        ({"maxShards": 0}, "maxShards"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(values: Object, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        rendered(REQUIRED, values)
+
+
+def test_every_value_is_explained_and_in_the_schema() -> None:
+    def keys(values: Object, schema: Object, where: str) -> Iterator[str]:
+        for key, value in values.items():
+            known = schema.get("properties", {}).get(key)
+            assert known is not None, f"{where}{key} is not in values.schema.json"
+            yield f"{where}{key}"
+            if isinstance(value, dict) and "properties" in known:
+                yield from keys(value, known, f"{where}{key}.")
+
+    text = (CHART / "values.yaml").read_text()
+    schema = msgspec.json.decode((CHART / "values.schema.json").read_bytes())
+    assert len(list(keys(yaml.safe_load(text), schema, ""))) > 60
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if line and not line.startswith((" ", "#")):
+            above = lines[number - 1]
+            inside = lines[number + 1] if number + 1 < len(lines) else ""
+            is_told = above.lstrip().startswith("#") or inside.lstrip().startswith("#")
+            is_plain = line.rstrip().endswith(('""', "{}", "[]", ":"))
+            assert is_told or is_plain, f"nothing is said of {line!r}"
+
+
+# -- the swarm ----------------------------------------------------------------------------------------------
+
+
+def test_the_swarm_is_off_by_default() -> None:
+    assert not any("loadtest" in one["metadata"]["name"] for one in rendered(REQUIRED))
+
+
+def test_the_swarm_is_a_job_with_a_master_and_workers() -> None:
+    objects = rendered(values_of(CHART / "examples" / "loadtest.yaml"))
+    (job,) = [one for one in kinds(objects, "Job") if "loadtest" in one["metadata"]["name"]]
+    assert (job["spec"]["completions"], job["spec"]["parallelism"], job["spec"]["backoffLimit"]) == (5, 5, 0)
+    pod = job["spec"]["template"]["spec"]
+    script = pod["containers"][0]["command"][2]
+    assert "--expect-workers 4" in script
+    assert f"--master-host {job['metadata']['name']}-0.{pod['subdomain']}" in script
+    assert pod["containers"][0]["image"] == "tickwire:0.1.0-loadtest"
+    (service,) = [one for one in kinds(objects, "Service") if one["metadata"]["name"] == pod["subdomain"]]
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    for one in kinds(objects, "StatefulSet") + kinds(objects, "PodDisruptionBudget"):
+        assert not one["spec"]["selector"]["matchLabels"].items() <= labels.items(), "players must not come to it"
+
+
+def test_the_swarms_file_is_one_that_a_swarm_reads() -> None:
+    objects = rendered(values_of(CHART / "examples" / "loadtest.yaml"))
+    (found,) = [one["data"]["swarm.toml"] for one in kinds(objects, "ConfigMap") if "swarm.toml" in one["data"]]
+    told = tomllib.loads(found)["tool"]["locust"]
+    assert told["host"] == "ws://tickwire"
+    assert told["users"] == 4000
+    assert told["slo"] == ["input_p99=100ms", "late_ticks=0.1%", "lost_sessions=0"]
+    assert told["token-secret-file"] == "/run/secrets/swarm/secret"
+    assert told["reset-stats"] is True
+    source = (CHART.parents[1] / "loadtest" / "options.py").read_text()
+    own = {"host", "users", "spawn-rate", "run-time", "reset-stats"}  # locust's
+    for name in told.keys() - own:
+        assert f'option("--{name}"' in source, name

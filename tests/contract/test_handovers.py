@@ -1,0 +1,151 @@
+"""A room on its way from one shard to another has one owner at each moment: the scripts, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from matchmaking import Matchmaker, MatchmakerUnavailable, Offer, PlaceRequest, ShardInfo, StaleLease, Ttls
+
+ROOM = msgspec.msgpack.encode({"x": b"\xff\xfe", "n": 1})
+
+
+@pytest.fixture
+async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
+    made = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(5000, 5000, 5000, 100))
+    for shard in ("a", "b", "c"):
+        await made.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("garden",)))
+    yield made
+    await made.aclose()
+
+
+async def room_of(matchmaker: Matchmaker, name: str = "home") -> tuple[Offer, int, str]:
+    """A new room: an offer of it, its epoch, its shard."""
+    wanted = PlaceRequest(room_type="garden", players=("ann",), shard_id="a", region="", seats=4, name=name)
+    placed = await matchmaker.places.place(wanted)
+    return Offer(placed.room_id, "garden", placed.shard_id, "", "1", 1), placed.epoch, placed.shard_id
+
+
+def other_than(shard: str) -> str:
+    return "b" if shard != "b" else "c"
+
+
+async def sent(matchmaker: Matchmaker) -> tuple[Offer, int, str]:
+    """A room that was sent: the offer, its epoch, the shard that is to take it."""
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+    assert await matchmaker.handovers.answer(offer.room_id, to, accepts=True)
+    await matchmaker.handovers.send(offer.room_id, owner, ROOM)
+    return offer, epoch, to
+
+
+async def test_a_room_goes_from_one_shard_to_another(matchmaker: Matchmaker) -> None:
+    handovers = matchmaker.handovers
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    await handovers.offer(offer, epoch=epoch, to=to)
+    assert (await matchmaker.directory.heartbeat(to, load=0, players=0, rooms=0)).has_offers
+    assert await handovers.hear(to) == [offer]
+    assert await handovers.hear(to) == [], "once"
+    assert not (await matchmaker.directory.heartbeat(to, load=0, players=0, rooms=0)).has_offers
+    assert await handovers.look(offer.room_id) == "offered"
+    assert await handovers.answer(offer.room_id, to, accepts=True)
+    assert await handovers.look(offer.room_id) == "accepted"
+    assert await handovers.fetch(offer.room_id, to) == ("accepted", b"\xc0")
+    await handovers.send(offer.room_id, owner, ROOM)
+    assert await handovers.fetch(offer.room_id, to) == ("sent", ROOM)
+    newer = await handovers.take(offer.room_id, to)
+    assert newer > epoch
+    assert await handovers.look(offer.room_id) == ""
+    home = await matchmaker.directory.home_of(offer.room_id)
+    assert home is not None
+    assert home.shard_id == to
+    assert (await matchmaker.leases.renew([(offer.room_id, epoch)], owner)).lost == {offer.room_id}
+    assert not (await matchmaker.leases.renew([(offer.room_id, newer)], to)).lost
+    assert not await handovers.withdraw(offer.room_id, owner)
+
+
+async def test_the_seats_and_the_name_stay(matchmaker: Matchmaker) -> None:
+    offer, _, to = await sent(matchmaker)
+    await matchmaker.handovers.take(offer.room_id, to)
+    again = await matchmaker.places.place(
+        PlaceRequest(room_type="garden", players=("bob",), shard_id="a", region="", seats=4, name="home")
+    )
+    assert (again.room_id, again.shard_id) == (offer.room_id, to)
+
+
+async def test_what_was_withdrawn_cannot_be_taken_and_what_was_taken_not_withdrawn(matchmaker: Matchmaker) -> None:
+    handovers = matchmaker.handovers
+    for _ in range(20):
+        offer, epoch, to = await sent(matchmaker)
+        took, withdrew = await asyncio.gather(
+            handovers.take(offer.room_id, to), handovers.withdraw(offer.room_id, offer.from_shard),
+            return_exceptions=True,
+        )  # fmt: skip
+        assert isinstance(took, int) != withdrew, "one of the two, and not both"
+        home = await matchmaker.directory.home_of(offer.room_id)
+        assert home is not None
+        assert home.shard_id == (to if isinstance(took, int) else offer.from_shard)
+        newest = took if isinstance(took, int) else epoch
+        await matchmaker.leases.release(offer.room_id, shard_id=home.shard_id, epoch=newest)
+
+
+async def test_a_refused_room_stays(matchmaker: Matchmaker) -> None:
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+    assert await matchmaker.handovers.answer(offer.room_id, to, accepts=False)
+    assert await matchmaker.handovers.look(offer.room_id) == "refused"
+    with pytest.raises(StaleLease):
+        await matchmaker.handovers.send(offer.room_id, owner, ROOM)
+    assert await matchmaker.handovers.withdraw(offer.room_id, owner)
+
+
+async def test_only_its_owner_gives_a_room_and_only_to_who_is_ready(matchmaker: Matchmaker) -> None:
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    with pytest.raises(StaleLease):
+        await matchmaker.handovers.offer(offer, epoch=epoch - 1, to=to)
+    with pytest.raises(MatchmakerUnavailable):
+        await matchmaker.handovers.offer(offer, epoch=epoch, to="nobody")
+    await matchmaker.directory.register(
+        ShardInfo(to, f"ws://{to}", "1", state="draining", room_types=("garden",)), is_again=True
+    )
+    with pytest.raises(MatchmakerUnavailable):
+        await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+
+
+async def test_nobody_else_answers_fetches_or_takes(matchmaker: Matchmaker) -> None:
+    offer, _, to = await sent(matchmaker)
+    thief = next(shard for shard in "abc" if shard not in (to, offer.from_shard))
+    assert not await matchmaker.handovers.answer(offer.room_id, thief, accepts=True)
+    assert await matchmaker.handovers.fetch(offer.room_id, thief) == ("", b"\xc0")
+    with pytest.raises(StaleLease):
+        await matchmaker.handovers.take(offer.room_id, thief)
+    assert not await matchmaker.handovers.withdraw(offer.room_id, thief)
+    assert await matchmaker.handovers.take(offer.room_id, to)
+
+
+async def test_a_room_that_its_owner_has_lost_cannot_be_taken(matchmaker: Matchmaker) -> None:
+    offer, epoch, to = await sent(matchmaker)
+    await matchmaker.leases.raise_epoch(offer.room_id, shard_id=offer.from_shard, epoch=epoch, above=epoch + 5)
+    with pytest.raises(StaleLease):
+        await matchmaker.handovers.take(offer.room_id, to)
+
+
+async def test_a_shard_is_asked_to_drain_with_its_heartbeat(matchmaker: Matchmaker) -> None:
+    assert await matchmaker.directory.ask_to_drain("a")
+    assert (await matchmaker.directory.heartbeat("a", load=0, players=0, rooms=0)).is_to_drain
+    assert not (await matchmaker.directory.heartbeat("b", load=0, players=0, rooms=0)).is_to_drain
+    assert not await matchmaker.directory.ask_to_drain("nobody")
+
+
+async def test_everything_of_a_handover_ends_by_itself(matchmaker: Matchmaker, redis_namespace: str) -> None:
+    offer, *_ = await sent(matchmaker)
+    client = matchmaker.client
+    for key in (f"{{{redis_namespace}}}:handover:{offer.room_id}",):
+        assert 0 < await client.pttl(key) <= 10_000

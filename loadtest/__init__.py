@@ -2,10 +2,12 @@
 
 locustfile.py    what locust loads: players, options, shapes, hooks
 players/         what players do, one file a kind
-session.py       one player's session, over client's Sans-I/O core; what it measures
+session.py       one player's session, over client's Sans-I/O core; connected.py: its connections
+watching.py      what a player sees: states, inputs, darkness                  (pure)
 wire.py          one WebSocket on gevent (frames.py cuts its bytes)
 worlds.py        worlds of one process: equal bytes on equal worlds are decoded once
 metronome.py     when each input is due, and by how much the load itself is late
+recorder.py      second by second: to locust, and to the master
 swarm.py         what all players of one process share
 measures.py      figures of one second: histograms, counts, failures          (pure)
 findings.py      all seconds of a run, from all workers                       (pure)

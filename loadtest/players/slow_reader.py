@@ -16,7 +16,7 @@ class SlowReader(Player):
     def play(self) -> None:
         """See the class."""
         session = self.session
-        session.is_patient = True
+        session.watch.is_patient = True
         session.open()
         self.join()
         with self.moving():

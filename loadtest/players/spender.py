@@ -24,7 +24,7 @@ class Spender(Player):
     def play(self) -> None:
         """See the class."""
         session, habits = self.session, self.habits
-        session.has_quiet_ticks = True  # what everybody sees changes when somebody earns
+        session.watch.has_quiet_ticks = True  # what everybody sees changes when somebody earns
         session.open()
         session.join(habits.spend_room, name=habits.room_name)
         owns, asked = self._purse(), 0

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +17,19 @@ import pytest
 import yaml
 
 from server import config
+from server.ops.metrics import Metrics
 
 helm = pytest.importorskip("helm_python", reason="pip install helm-python-sdk")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helm"))
+from dashboard import dashboard  # noqa: E402
 
 CHART = Path(__file__).parents[2] / "helm" / "tickwire"
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 VERSIONS = ("1.29", "1.33", "1.36")
 """The oldest and the newest that are supported, and one between."""
-CUSTOM = {"HTTPRoute", "ScaledObject", "ServiceMonitor"}
+CUSTOM = {"HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor"}
 """Kinds that Kubernetes itself does not know."""
 REQUIRED = {
     "host": "play.example.test",
@@ -260,3 +269,60 @@ def test_the_swarms_file_is_one_that_a_swarm_reads() -> None:
     own = {"host", "users", "spawn-rate", "run-time", "reset-stats"}  # locust's
     for name in told.keys() - own:
         assert f'option("--{name}"' in source, name
+
+
+# -- what is watched ----------------------------------------------------------------------------------------
+
+RULES = CHART / "files" / "rules.yaml"
+DASHBOARD = CHART / "files" / "dashboard.json"
+OPERATIONS = (CHART.parents[1] / "docs" / "operations.md").read_text()
+
+
+def alerts() -> list[Object]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def metrics_in(expression: str) -> set[str]:
+    names = set(re.findall(r"\btickwire_[a-z_]+", expression))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+
+def metrics_there() -> set[str]:
+    text = Metrics("1").exposition().decode()
+    return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
+def test_alerts_and_panels_ask_for_metrics_that_a_server_has() -> None:
+    asked = {name for rule in alerts() for name in metrics_in(rule["expr"])}
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    asked |= {name for panel in panels for one in panel.get("targets", ()) for name in metrics_in(one["expr"])}
+    assert len(asked) > 25
+    assert asked <= metrics_there()
+
+
+def test_the_dashboard_is_what_its_table_makes() -> None:
+    assert json.loads(DASHBOARD.read_text()) == dashboard()
+
+
+def test_every_panel_is_a_question_and_has_a_place_of_its_own() -> None:
+    panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels) == 24
+    assert len({panel["title"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize("name", sorted({rule["alert"] for rule in alerts()}))
+def test_every_alert_says_what_to_do(name: str) -> None:
+    assert re.search(rf"^### {name}$", OPERATIONS, re.MULTILINE)
+    for rule in alerts():
+        if rule["alert"] == name:
+            assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
+            assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here: apt-get install prometheus")
+@pytest.mark.parametrize("how", [["check", "rules", "--lint-fatal"], ["test", "rules"]], ids=["check", "test"])
+def test_the_rules_are_what_prometheus_takes(how: list[str]) -> None:
+    file = RULES if how[0] == "check" else Path(__file__).with_name("rules.test.yaml")
+    done = subprocess.run(["promtool", *how, str(file)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

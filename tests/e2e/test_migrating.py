@@ -279,3 +279,58 @@ async def test_many_rooms_move_to_the_less_loaded_of_the_others(shard_settings: 
             assert client.sessions_lost == 0
         assert sum(len(other.host) for other in others) == 12
         assert all(len(other.host) >= 3 for other in others)
+
+
+async def test_a_private_room_stays_private_and_a_locked_one_locked(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as host, connect(other.url) as guest, connect(other.url) as stranger:
+        joined = await host.join("duel", is_private=True)
+        there = one if one.host.get(joined.room_id) is not None else other
+        to = other if there is one else one
+        await there.drain()
+        await moves_with(host, to)
+        moved = to.host.get(joined.room_id)
+        assert moved is not None
+        assert (moved.room.code, moved.room.access) == (joined.room_code, "private")
+        assert (await guest.join("duel", code=joined.room_code)).room_id == joined.room_id
+        assert (await stranger.join("duel")).room_id != joined.room_id
+
+
+async def test_a_room_moves_twice_and_back(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    async with running(settings) as one, running(settings) as other, connect(one.url) as client:
+        joined = await client.join("garden", name="home")
+        start = one if one.host.get(joined.room_id) is not None else other
+        end = other if start is one else one
+        await start.drain()
+        await moves_with(client, end)
+        start.placer.is_draining = False
+        start._leaseholder.shard = msgspec.structs.replace(start._leaseholder.shard, state="ready")
+        await start._matchmaker.directory.register(start._leaseholder.shard, is_again=True)
+        await end.drain()
+        await moves_with(client, start)
+        assert await client.command("plant", {"x": 1.0}) > 0
+        assert (client.sessions_lost, client.core.mismatches, client.core.events_missed) == (0, 0, 0)
+        room = start.host.get(joined.room_id)
+        assert room is not None
+        assert len(room.seats) == 1
+
+
+async def test_a_giver_that_cannot_find_out_goes_on_and_is_fenced_off(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room was taken, and the giver does not hear of it: it ticks on until its next renewal, and no longer."""
+    one, other = two
+
+    async def not_heard(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(one._migration, "_has_gone", not_heard)
+    async with connect(one.url) as client:
+        await client.join("garden", name="home")
+        await client.command("plant", {"x": 1.0})
+        await one.drain()
+        await eventually(lambda: len(one.host) == 0, 10, "its renewal says that the room is another's")
+        await moves_with(client, other)
+        assert await client.command("planted") == 1
+        assert client.sessions_lost == 0

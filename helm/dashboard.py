@@ -1,0 +1,164 @@
+"""The Grafana dashboard, from a table of questions: `make dashboard` writes helm/tickwire/files/dashboard.json.
+
+Each panel answers one question, which is its title; a test holds its metrics against those that a server has.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent / "tickwire" / "files" / "dashboard.json"
+BY = 'job=~"$job"'
+Queries = dict[str, str]  # legend: expression
+
+
+def per(label: str, metric: str) -> Queries:
+    """A rate, by a label."""
+    return {f"{{{{{label}}}}}": f"sum by ({label}) (rate({metric}{{B}}[5m]))"}
+
+
+def percentile(share: float, label: str, histogram: str) -> Queries:
+    """Of a histogram, by a label."""
+    buckets = f"sum by (le, {label}) (rate({histogram}_bucket{{B}}[5m]))"
+    return {f"{{{{{label}}}}}": f"histogram_quantile({share:g}, {buckets})"}
+
+
+def ratio(label: str, part: str, whole: str) -> Queries:
+    """Of two rates, by a label."""
+    rates = [f"sum by ({label}) (rate({metric}{{B}}[5m]))" for metric in (part, whole)]
+    return {f"{{{{{label}}}}}": " / ".join(rates)}
+
+
+ROWS: dict[str, list[tuple[str, str, Queries]]] = {
+    "What players feel": [
+        (
+            "Are ticks on time? Share that is late",
+            "percentunit",
+            ratio("job", "tickwire_ticks_late_total", "tickwire_ticks_total"),
+        ),
+        ("How late are they? 99th percentile", "s", percentile(0.99, "instance", "tickwire_tick_lateness_seconds")),
+        ("Do joins succeed? By result", "ops", per("result", "tickwire_joins_total")),
+        ("Do players come back to their sessions? By result", "ops", per("result", "tickwire_resumes_total")),
+    ],
+    "Who is there": [
+        (
+            "How many players and connections?",
+            "short",
+            {
+                "sessions": "sum(tickwire_sessions{B})",
+                "away": "sum(tickwire_sessions_away{B})",
+                "connections": "sum(tickwire_connections{B})",
+            },
+        ),
+        ("How many rooms, of which type?", "short", {"{{type}}": "sum by (type) (tickwire_rooms{B})"}),
+        ("Which shards are ready?", "short", {"{{instance}}": "tickwire_ready{B}"}),
+        ("How do rooms move?", "ops", per("result", "tickwire_migrations_total")),
+    ],
+    "Is there room for more?": [
+        ("What share of the time do ticks take?", "percentunit", {"{{instance}}": "tickwire_tick_share{B}"}),
+        (
+            "How long does a tick take? 99th percentile",
+            "s",
+            percentile(0.99, "instance", "tickwire_tick_duration_seconds"),
+        ),
+        (
+            "What does a player cost? Bytes a second",
+            "Bps",
+            {"all": "sum(rate(tickwire_state_bytes_total{B}[5m])) / sum(tickwire_sessions{B})"},
+        ),
+        ("Who is turned away at the door?", "ops", per("reason", "tickwire_refused_connections_total")),
+    ],
+    "What reaches players, and what does not": [
+        (
+            "Keyframes beside deltas",
+            "ops",
+            {
+                "keyframes": "sum(rate(tickwire_keyframes_total{B}[5m]))",
+                "deltas": "sum(rate(tickwire_deltas_total{B}[5m]))",
+            },
+        ),
+        ("Whose networks are slow?", "ops", per("step", "tickwire_slow_clients_total")),
+        ("Do worlds differ? Keyframes that were asked for", "ops", per("instance", "tickwire_resyncs_total")),
+        ("What do clients send that they should not?", "ops", per("reason", "tickwire_rejected_messages_total")),
+    ],
+    "The stores": [
+        (
+            "Is anything waiting to be written? Age of the oldest change",
+            "s",
+            {"{{instance}}": "tickwire_storage_lag_seconds{B}"},
+        ),
+        ("What becomes of deals?", "ops", per("result", "tickwire_deals_total")),
+        (
+            "How long does MongoDB take? Mean of a call",
+            "s",
+            ratio("instance", "tickwire_mongo_seconds_total", "tickwire_mongo_calls_total"),
+        ),
+        (
+            "How long does Redis take? Mean of a round trip",
+            "s",
+            ratio("instance", "tickwire_redis_seconds_total", "tickwire_redis_round_trips_total"),
+        ),
+    ],
+    "The queue": [
+        ("How many wait?", "short", {"{{mode}}": "max by (mode) (tickwire_queue_tickets{B})"}),
+        ("How long do they wait? Median", "s", percentile(0.5, "mode", "tickwire_match_wait_seconds")),
+        ("What becomes of them?", "ops", per("result", "tickwire_queue_results_total")),
+        (
+            "How unlike are those who play together? Median spread",
+            "short",
+            percentile(0.5, "mode", "tickwire_match_skill_spread"),
+        ),
+    ],
+}
+
+
+def dashboard() -> dict[str, Any]:
+    """The whole of it."""
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for title, row in ROWS.items():
+        panels.append({"type": "row", "title": title, "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []})
+        y += 1
+        for at, (question, unit, queries) in enumerate(row):
+            panels.append(_panel(question, unit, queries, x=at * 6, y=y))
+        y += 8
+    for number, panel in enumerate(panels):
+        panel["id"] = number + 1
+    return {
+        "title": "Tickwire",
+        "uid": "tickwire",
+        "schemaVersion": 39,
+        "tags": ["tickwire"],
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {
+            "list": [
+                {"name": "datasource", "type": "datasource", "query": "prometheus"},
+                {
+                    "name": "job", "type": "query", "datasource": {"uid": "${datasource}"}, "includeAll": True,
+                    "multi": True, "query": "label_values(tickwire_ready, job)", "refresh": 2,
+                },
+            ]
+        },
+        "panels": panels,
+    }  # fmt: skip
+
+
+def _panel(question: str, unit: str, queries: Queries, *, x: int, y: int) -> dict[str, Any]:
+    return {
+        "type": "timeseries",
+        "title": question,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "gridPos": {"x": x, "y": y, "w": 6, "h": 8},
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + at), "legendFormat": legend, "expr": expression.replace("{B}", "{" + BY + "}")}
+            for at, (legend, expression) in enumerate(queries.items())
+        ],
+    }
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(dashboard(), indent=1) + "\n")

@@ -105,7 +105,7 @@ class Connected:
     def unpause(self) -> None:
         """Reads again."""
         if self._wire is not None:
-            self.watch.began()
+            self.watch.reads_again()
             self._wire.resume()
 
     def collect(self, measures: Measures) -> None:

@@ -47,8 +47,12 @@ class Watch:
         self.began()
 
     def began(self) -> None:
-        """A connection, or the reading on it, begins anew: the next state is the first."""
+        """A connection begins: the next state is the first."""
         self.has_state, self._tick = False, 0
+
+    def reads_again(self) -> None:
+        """What came meanwhile is read at once: it says nothing of ticks."""
+        self._tick = 0
 
     def lost(self, *, has_seat: bool) -> None:
         """The connection is lost."""

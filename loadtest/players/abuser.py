@@ -6,6 +6,7 @@ import gevent
 
 from client.errors import ClientError
 from loadtest.players.player import Player
+from loadtest.session import Session
 from schemas.codec import encode_client, encode_input
 from schemas.messages import Command, Join, Ping
 
@@ -18,19 +19,22 @@ class Abuser(Player):
 
     def play(self) -> None:
         """See the class."""
-        session, counts = self.session, self.swarm.measures
-        session.is_aside = True
+        session = self.session
         session.open()
         session.join(self.habits.room, options=dict(self.habits.options))
         for messages in self.chance.sample(self._abuses(), 3):
-            counts = self.swarm.measures
-            counts.count("abuses")
+            self.swarm.measures.count("abuses")
             for message in messages:
                 session.send(message)
             gevent.sleep(self.chance.uniform(*PAUSE_S))
             if not session.is_connected:
                 self.swarm.measures.count("abuses_closed")
                 raise ClientError("thrown out, as it should be")
+
+    def _new_session(self, wanted_since_s: float | None = None) -> Session:
+        session = super()._new_session()
+        session.is_aside = True  # from the beginning: nobody expects it to have a seat
+        return session
 
     def _abuses(self) -> list[list[bytes]]:
         rubbish = [self.chance.randbytes(self.chance.randint(1, 200)) for _ in range(5)]

@@ -139,6 +139,13 @@ async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
     assert "4 of 4 had no seat at the end" in run.output
 
 
+async def test_nobody_expects_an_abuser_to_have_a_seat(shard: Shard, tmp_path: Path) -> None:
+    code, run = await ended(shard.url, tmp_path, "-u", "12", "-r", "12", "-t", "16s", "--mix", "wanderer=1 abuser=3")
+    assert code == 0, run.output
+    assert run.summary.counts["abuses_closed"] > 0
+    assert run.summary.expected == 3
+
+
 async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -> None:
     async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "8s", "--load-lateness", "300") as run:
         await eventually(lambda: len(shard.listener.registry) >= 8, 20, "the swarm plays")

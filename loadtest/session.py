@@ -66,6 +66,7 @@ class Session(Connected):
         self._is_joining = False
         self._answers: deque[SeatTaken | SeatLost | Redirected | QueueChanged | Refused] = deque(maxlen=16)
         self._replies: OrderedDict[int, Reply] = OrderedDict()
+        self._heard_again: set[int] = set()
         swarm.members.add(self)
 
     # -- what the swarm asks --------------------------------------------------------------------------------
@@ -197,7 +198,8 @@ class Session(Connected):
         self._measures.count("inputs")
 
     def command(self, name: str, payload: Any, *, due_s: float, times: int = 1) -> Any:
-        """Asks for something, `times` times under one id, and gives the answer; comes back first where it must.
+        """Asks for something, `times` times under one id (then also once more when it was answered), and gives the
+        answer; comes back first where it must.
 
         Raises:
             CommandFailed: the room says no.
@@ -230,9 +232,20 @@ class Session(Connected):
         finally:
             self.core.give_up(command_id)
         self._measures.times["reply"].record(time.monotonic() - due_s)
+        if times > 1:
+            self._ask_again(command_id, data)
         if not reply.ok:
             raise CommandFailed(reply)
         return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+
+    def _ask_again(self, command_id: int, data: bytes) -> None:
+        """Asks for what was answered: the same answer must come again (`_check_reply`), wherever the session is."""
+        self._heard_again.discard(command_id)
+        self.send(data)
+        try:
+            self._wait(lambda: command_id in self._heard_again or not self.is_connected, CALL_S_MAX)
+        except TimeoutError:
+            self._measures.fail("replies", "a repeated command was not answered")
 
     def stay(self, seconds: float) -> None:
         """Stays for a while, and comes back when the connection is lost.
@@ -319,8 +332,11 @@ class Session(Connected):
     def _check_reply(self, reply: Reply) -> None:
         """The same id has the same answer, however often it was asked."""
         before = self._replies.get(reply.id)
+        if before is not None:
+            self._heard_again.add(reply.id)
         if before is not None and before.error is not ErrorCode.UNAVAILABLE and before != reply:
             self._measures.fail("replies", "a repeated command was answered otherwise")
         self._replies[reply.id] = reply
         if len(self._replies) > REPLIES_KEPT:
-            self._replies.popitem(last=False)
+            oldest, _ = self._replies.popitem(last=False)
+            self._heard_again.discard(oldest)

@@ -15,7 +15,8 @@ CHECK_EVERY = 10
 
 
 class Spender(Player):
-    """Durable commands, one a second, every fifth of them sent three times; now and then the purse is compared.
+    """Durable commands, one a second, every fifth of them sent three times at once, and again; now and then the purse
+    is compared.
 
     `--spend` names a command whose reply says by how much `--item` has grown; `--purse` one that says how much there
     is.

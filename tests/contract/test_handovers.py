@@ -130,6 +130,16 @@ async def test_nobody_else_answers_fetches_or_takes(matchmaker: Matchmaker) -> N
     assert await matchmaker.handovers.take(offer.room_id, to)
 
 
+async def test_a_room_that_was_not_sent_cannot_be_taken(matchmaker: Matchmaker) -> None:
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+    for _ in range(2):
+        with pytest.raises(StaleLease):
+            await matchmaker.handovers.take(offer.room_id, to)
+        await matchmaker.handovers.answer(offer.room_id, to, accepts=True)
+
+
 async def test_a_room_that_its_owner_has_lost_cannot_be_taken(matchmaker: Matchmaker) -> None:
     offer, epoch, to = await sent(matchmaker)
     await matchmaker.leases.raise_epoch(offer.room_id, shard_id=offer.from_shard, epoch=epoch, above=epoch + 5)

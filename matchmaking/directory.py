@@ -97,9 +97,6 @@ class Heard(msgspec.Struct, frozen=True):
     has_offers: bool = False
     is_to_drain: bool = False
 
-    def __bool__(self) -> bool:
-        return self.is_known
-
 
 class _Heartbeat(msgspec.Struct, frozen=True):
     status: str

@@ -30,7 +30,7 @@ async def works(url: str) -> None:
     await matchmaker.ping()
     for shard in "ab":
         await matchmaker.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("duel",)))
-        assert await matchmaker.directory.heartbeat(shard, load=0.1, players=0, rooms=0)
+        assert (await matchmaker.directory.heartbeat(shard, load=0.1, players=0, rooms=0)).is_known
 
     async def join(number: int) -> str:
         wish = PlaceRequest(

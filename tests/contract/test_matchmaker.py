@@ -539,7 +539,7 @@ async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
     await forget_all(matchmaker, redis_url)
     for shard in "ab":
         info = ShardInfo(shard, f"ws://{shard}", "1", room_types=TYPES)
-        assert not await matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)
+        assert not (await matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)).is_known
         await matchmaker.directory.register(info, is_again=True)
     with pytest.raises(MatchmakerUnavailable, match="put together") as refused:
         await place(matchmaker, "p2", name="lobby", seats=2)
@@ -606,7 +606,7 @@ async def test_a_shard_that_stops_beating_leaves_the_directory(redis_url: str, r
         return await brief.directory.shards() == []
 
     await eventually(nobody_is_left)
-    assert not await brief.directory.heartbeat("a", load=0.0, players=0, rooms=0)
+    assert not (await brief.directory.heartbeat("a", load=0.0, players=0, rooms=0)).is_known
     with pytest.raises(MatchmakerUnavailable, match="not in the directory"):
         await place(brief, "p")
     await brief.aclose()

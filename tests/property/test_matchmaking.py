@@ -128,8 +128,8 @@ class Fleet(RuleBasedStateMachine):
     @rule(shard=shards, load=st.sampled_from([0.0, 0.3, 0.9]))
     def heartbeat(self, shard: str, load: float) -> None:
         rooms = len(self.hosted[shard])
-        known = self.run(self.matchmaker.directory.heartbeat(shard, load=load, players=0, rooms=rooms))
-        assert known == (self.states[shard] is not None)
+        heard = self.run(self.matchmaker.directory.heartbeat(shard, load=load, players=0, rooms=rooms))
+        assert heard.is_known == (self.states[shard] is not None)
 
     @rule(shard=shards)
     def is_not_heard_of(self, shard: str) -> None:

@@ -1,0 +1,73 @@
+# One shard, one process, as nobody, on a root that may be read-only.
+#
+#   docker build -t tickwire .                       the server
+#   docker build -t tickwire:0.1.0-loadtest --target loadtest .    the same with the swarm in it
+#
+# BASE is pinned by whoever builds: --build-arg BASE=python:3.12-slim@sha256:...
+ARG BASE=python:3.12-slim
+
+# -- wheels, built once; what builds them stays here
+FROM ${BASE} AS wheels
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# Wheels of ours are the same bytes for the same sources.
+ARG SOURCE_DATE_EPOCH=1700000000
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
+WORKDIR /source
+RUN python3 -m venv /build
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY schemas schemas
+COPY matchmaking matchmaking
+COPY server server
+COPY client client
+COPY examples examples
+COPY loadtest loadtest
+RUN mkdir benchmarks \
+    && /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest]'
+
+# -- an environment from those wheels alone; then nothing is left that could install more
+FROM ${BASE} AS environment
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+COPY --from=wheels /wheels /wheels
+RUN python3 -m venv /opt/tickwire \
+    && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile tickwire \
+    && /opt/tickwire/bin/python -m pip uninstall --quiet --yes setuptools pip || true
+RUN /opt/tickwire/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/tickwire/lib \
+    && rm -rf /opt/tickwire/bin/pip* /opt/tickwire/lib/python3*/site-packages/pip*
+
+FROM ${BASE} AS loadtest-environment
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+COPY --from=wheels /wheels /wheels
+RUN python3 -m venv /opt/tickwire \
+    && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile 'tickwire[loadtest]' \
+    && rm -rf /opt/tickwire/bin/pip* /opt/tickwire/lib/python3*/site-packages/pip*
+
+# -- what both run on
+FROM ${BASE} AS runtime
+RUN rm -rf /usr/bin/apt* /usr/lib/apt /var/lib/apt /etc/apt /var/cache/apt \
+        /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
+    && echo 'tickwire:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
+    && echo 'tickwire:x:10001:' >> /etc/group
+ENV PATH=/opt/tickwire/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONHASHSEED=random
+WORKDIR /tmp
+USER 10001:10001
+
+FROM runtime AS loadtest
+COPY --from=loadtest-environment /opt/tickwire /opt/tickwire
+ENTRYPOINT ["python", "-m", "loadtest"]
+
+FROM runtime AS server
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="tickwire" \
+      org.opencontainers.image.description="A real-time game session server" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=environment /opt/tickwire /opt/tickwire
+EXPOSE 8080 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/livez', timeout=2)"]
+# The shard is process 1: it gets SIGTERM itself, and starts nothing that it would have to reap.
+ENTRYPOINT ["tickwire"]
+CMD ["serve"]

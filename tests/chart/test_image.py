@@ -1,0 +1,76 @@
+"""The image: built unchanged on a local base, and run as it will be. Minutes, root, and four programs: asked for with
+TICKWIRE_IMAGE=1 (`make image-test`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BASE, IMAGE = "localhost/tickwire-base:tested", "localhost/tickwire:tested"
+PROGRAMS = ("mmdebstrap", "buildah", "podman", "runc")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("TICKWIRE_IMAGE"), reason="takes minutes: TICKWIRE_IMAGE=1"),
+    pytest.mark.skipif(bool(MISSING), reason=f"apt-get install {' '.join(MISSING)}"),
+    pytest.mark.timeout(900),
+]
+
+
+def run(*command: str) -> str:
+    """What a program says that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Dockerfile as it is, on a Debian that stands in for its base."""
+    tar = tmp_path_factory.mktemp("base") / "base.tar"
+    include = "--include=python3,python3-venv,ca-certificates"
+    run("mmdebstrap", "--quiet", "--variant=minbase", include, "bookworm", str(tar))
+    run("podman", "import", "-q", str(tar), BASE)
+    try:
+        how = ("--isolation", "chroot", "--pull-never", "--network", "host", "--build-arg", f"BASE={BASE}")
+        trusted = ("--volume", "/etc/ssl/certs:/etc/ssl/certs:ro")  # what this machine trusts, the build does
+        run("buildah", "bud", *how, *trusted, "-t", IMAGE, ".")
+        yield IMAGE
+    finally:
+        subprocess.run(["podman", "rmi", "-f", IMAGE, BASE], capture_output=True, check=False, timeout=120)
+
+
+def inside(image: str, *arguments: str, entrypoint: str = "tickwire") -> str:
+    """What a program in it says, on a read-only root."""
+    limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+    how = ("--rm", "--network", "host", "--read-only", *limits, "--entrypoint", entrypoint)
+    return run("podman", "--runtime", "runc", "run", *how, image, *arguments)
+
+
+def test_it_is_nobody_and_has_nothing_to_build_or_install_with(image: str) -> None:
+    script = (
+        "import json, os, shutil; from server.shard import Shard; "
+        "print(json.dumps([os.getuid(), [p for p in ('pip', 'gcc', 'cc', 'apt-get') if shutil.which(p)]]))"
+    )
+    said = inside(image, "-c", script, entrypoint="python")
+    assert json.loads(said.splitlines()[-1]) == [10001, []]
+
+
+def test_it_says_its_version_and_checks_its_settings_on_a_read_only_root(image: str) -> None:
+    assert inside(image, "version").strip()
+    assert "listen" in inside(image, "check")
+
+
+def test_its_labels_and_its_signal(image: str) -> None:
+    config = json.loads(run("buildah", "inspect", "--type", "image", image))["OCIv1"]["config"]
+    assert config["Labels"]["org.opencontainers.image.title"] == "tickwire"
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Entrypoint"] == ["tickwire"]

@@ -56,7 +56,7 @@ class Migration:
         on_moved: told of a room that has gone.
 
     Attributes:
-        results: moved, refused, stayed, kept, lost on the giver's side; taken, failed on the taker's.
+        results: moved, refused, stayed, kept on the giver's side; taken, failed on the taker's.
     """
 
     def __init__(

@@ -142,6 +142,7 @@ async def _flood(store: Store, seconds: float) -> float:
         for number in range(FLOOD_WORLDS):
             if number % 50 == 0:
                 room.move()
+                room.encode()
             name = f"flood {number}"
             behind.put(f"field/{name}", partial(world_of, "field", name, name, room.state()), 1)
         assert await behind.flush(60)

@@ -70,6 +70,24 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("Who is turned away at the door?", "ops", per("reason", "tickwire_refused_connections_total")),
     ],
+    "What is in the way of ticks?": [
+        (
+            "What share of the time is spent on encoding?",
+            "percentunit",
+            {"{{instance}}": "sum by (instance) (rate(tickwire_encode_seconds_total{B}[5m]))"},
+        ),
+        (
+            "Does the event loop keep up? 99th percentile",
+            "s",
+            percentile(0.99, "instance", "tickwire_loop_lag_seconds"),
+        ),
+        (
+            "For how long does the garbage collector stop everything? 99th percentile",
+            "s",
+            percentile(0.99, "generation", "tickwire_gc_pause_seconds"),
+        ),
+        ("Whose code raises?", "ops", per("type", "tickwire_room_errors_total")),
+    ],
     "What reaches players, and what does not": [
         (
             "Keyframes beside deltas",
@@ -91,14 +109,14 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("What becomes of deals?", "ops", per("result", "tickwire_deals_total")),
         (
-            "How long does MongoDB take? Mean of a call",
+            "How long does MongoDB take? 99th percentile of a call",
             "s",
-            ratio("instance", "tickwire_mongo_seconds_total", "tickwire_mongo_calls_total"),
+            percentile(0.99, "instance", "tickwire_mongo_duration_seconds"),
         ),
         (
-            "How long does Redis take? Mean of a round trip",
+            "How long does Redis take? 99th percentile of a round trip",
             "s",
-            ratio("instance", "tickwire_redis_seconds_total", "tickwire_redis_round_trips_total"),
+            percentile(0.99, "instance", "tickwire_redis_duration_seconds"),
         ),
     ],
     "The queue": [

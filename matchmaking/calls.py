@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -46,8 +46,6 @@ class CallCounters(msgspec.Struct):
     """Totals since the start."""
 
     calls: int = 0
-    batches: int = 0
-    seconds: float = 0.0
     failures: Counter[str] = msgspec.field(default_factory=Counter)
 
 
@@ -58,11 +56,15 @@ class Calls:
         client: not owned; answers in bytes.
         prefix: of all keys, with the hash tag.
         deadline_s: the longest that one call may take, waiting and all.
+
+    Attributes:
+        observe: told of each round trip, seconds.
     """
 
     def __init__(self, client: Client, *, prefix: str, deadline_s: float) -> None:
         self.prefix = prefix
         self.counters = CallCounters()
+        self.observe: Callable[[float], object] = lambda seconds: None
         self._client = client
         self._deadline_s = deadline_s
         self._waiting: deque[Call] = deque()
@@ -168,8 +170,7 @@ class Calls:
                     call.answer.set_exception(MatchmakerUnavailable("the door to Redis is closed"))
             raise
         self.counters.calls += len(batch)
-        self.counters.batches += 1
-        self.counters.seconds += time.monotonic() - started
+        self.observe(time.monotonic() - started)
         for call, result in zip(batch, results, strict=True):
             if call.answer.done():
                 continue

@@ -25,7 +25,7 @@ from server.dev import run_dev
 from server.edge.auth import mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
-from server.ops import logs
+from server.ops import logs, traces
 from server.ops.bytes import fetch_bytes, table_of
 from server.shard import Shard, ask_to_drain
 from server.storage import Store, archive
@@ -233,6 +233,7 @@ async def _serve(settings: Settings) -> None:
     shard = Shard(settings)
     shard.on_drain = draining.set
     logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
+    stop_traces = traces.start(settings.traces.endpoint, settings.traces.share, shard.shard_id)
     await shard.start()
     try:
         await draining.wait()
@@ -243,6 +244,7 @@ async def _serve(settings: Settings) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         await shard.stop()
+        await asyncio.to_thread(stop_traces)
 
 
 async def _dev(settings: Settings, data: Path, bots: int) -> None:

@@ -31,7 +31,8 @@ LEASE_S_MIN = 2.0
 """Leases are renewed once a second: one renewal may fail without losing a room."""
 RESERVATION_S_MIN = 5.0
 """A ticket ends two seconds before its seat is given back, and the player must get there first."""
-_SECRET_SECTIONS = frozenset(("tickets", "auth"))
+_SECRET_SECTIONS = frozenset(("tickets", "auth", "operations"))
+TOKEN_CHARACTERS_MIN = 32
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,10 +58,19 @@ class Listen(Section, frozen=True):
 
 
 class Operations(Section, frozen=True):
-    """The port for metrics and health; never open it to players."""
+    """The port for metrics, health and the admin API; never open it to players.
+
+    Args:
+        token: what the admin API wants to be shown, at least 32 characters; the same for all shards of a fleet.
+            Without one there is no admin API.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9090
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Operations(host={self.host!r}, port={self.port}, token={'***' if self.token else ''!r})"
 
 
 class RedisSettings(Section, frozen=True):
@@ -124,6 +134,18 @@ class Logging(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Traces(Section, frozen=True):
+    """OpenTelemetry; wants the extra `traces`.
+
+    Args:
+        endpoint: of an OTLP collector over HTTP, such as http://collector:4318/v1/traces; empty: none are sent.
+        share: of all traces, up to 1.
+    """
+
+    endpoint: str = ""
+    share: float = 0.01
+
+
 class Settings(Section, frozen=True):
     """All of a shard's settings.
 
@@ -151,6 +173,7 @@ class Settings(Section, frozen=True):
     mongo: MongoSettings = MongoSettings()
     tickets: Tickets = Tickets()
     logging: Logging = Logging()
+    traces: Traces = Traces()
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -247,6 +270,10 @@ def _check(settings: Settings, problems: list[str]) -> None:
     for key_id, key in tickets.keys.items():
         if len(key) < 32:
             problems.append(f"tickets.keys.{key_id}: is too short; wants at least 32 characters")
+    if settings.operations.token and len(settings.operations.token) < TOKEN_CHARACTERS_MIN:
+        problems.append(f"operations.token: is too short; wants at least {TOKEN_CHARACTERS_MIN} characters")
+    if settings.traces.share > 1:
+        problems.append(f"traces.share: is at most 1; it is {settings.traces.share}")
     if bool(settings.listen.certificate) != bool(settings.listen.key):
         problems.append("listen.certificate: certificate and key go together")
     problems += auth_problems(settings.auth)
@@ -257,7 +284,7 @@ def _check(settings: Settings, problems: list[str]) -> None:
         problems.append(f"redis.reservation_s: must be at least {RESERVATION_S_MIN:g}")
     _check_region(settings.region, problems)
     _check_limits(settings, "", problems)
-    for section in ("capacity", "edge", "auth", "redis", "mongo"):
+    for section in ("capacity", "edge", "auth", "redis", "mongo", "traces"):
         _check_limits(getattr(settings, section), f"{section}.", problems)
 
 

@@ -22,6 +22,7 @@ from schemas.messages import Redirect
 from server.dealing import Dealing
 from server.errors import TickwireError
 from server.moving import TooLarge, pack, unpack
+from server.ops.traces import span
 from server.placing import RoomPlacer
 from server.rooms.host import RoomHost
 from server.rooms.simulation import RoomCodeRaised, Simulation
@@ -116,6 +117,11 @@ class Migration:
 
     async def give(self, simulation: Simulation, target: ShardStatus) -> bool:
         """Gives a room to a shard; False: it goes on here."""
+        room = simulation.room
+        with span("migrate", room_type=room.room_type, room_id=room.room_id, to=target.info.shard_id):
+            return await self._give(simulation, target)
+
+    async def _give(self, simulation: Simulation, target: ShardStatus) -> bool:
         room, to = simulation.room, target.info.shard_id
         if not self._may_move(simulation):
             self.results["stayed"] += 1

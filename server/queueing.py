@@ -26,6 +26,7 @@ from matchmaking.placement import check_party
 from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from server.errors import Internal, Malformed, NoSuchMode, Unavailable
+from server.ops.traces import past_span
 from server.placing import RoomPlacer, decode_map, told
 from server.rooms.host import RoomHost
 from server.rooms.ports import Subscriber
@@ -45,6 +46,7 @@ class _Waiting(msgspec.Struct, eq=False):
     mode: str
     skill: float
     status: MatchStatus
+    since_s: float
     entry_id: str = ""
     redirect: Redirect | None = None
     good_until_s: float = 0.0
@@ -98,7 +100,7 @@ class Queueing:
         wish = _wish_of(request, mode, self._region)
         skill = self._skill_of(mode, subscriber, request)
         self.leave(subscriber)
-        waiting = _Waiting(subscriber, mode.name, skill, _status(mode.name, QueueState.WAITING))
+        waiting = _Waiting(subscriber, mode.name, skill, _status(mode.name, QueueState.WAITING), self._now_s())
         desk = self._desk_of(mode.name)
         try:
             waiting.entry_id = desk.enter(
@@ -197,6 +199,8 @@ class Queueing:
             waiting.redirect = self._redirect(waiting, news.room, news.team)
             waiting.good_until_s = self._placer.ticket_expires_s()
             self.results["found"] += 1
+            now_s = self._now_s()
+            past_span("match", since_s=min(waiting.since_s, now_s), until_s=now_s, mode=waiting.mode)
         else:
             waiting.status = msgspec.structs.replace(_status(waiting.mode, _ENDED[news.kind]), reason=news.reason)
             self._waiting.pop(waiting.subscriber.session_id, None)

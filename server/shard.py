@@ -17,7 +17,6 @@ import importlib
 import secrets
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -41,6 +40,7 @@ from server.migrating import Migration
 from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
+from server.ops.pulse import Pulse
 from server.placing import RoomPlacer
 from server.queueing import Queueing
 from server.recovering import Recovery
@@ -48,6 +48,7 @@ from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.simulation import Simulation
 from server.saving import Saver, close_fenced
+from server.scraping import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
 from server.storage import Store, WriteBehind
 
 log = structlog.get_logger(__name__)
@@ -163,6 +164,10 @@ class Shard:
         self.operations = OperationsServer(
             self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
         )
+        self._store.calls.observe = self.metrics.observe_mongo
+        for calls in (self._matchmaker.calls, *self._queues.doors):
+            calls.observe = self.metrics.observe_redis
+        self._pulse = Pulse(self.metrics.observe_lag, self.metrics.observe_collection)
         self._tasks: list[asyncio.Task[None]] = []
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
@@ -196,6 +201,7 @@ class Shard:
         self.health.clear("starting")
         for name, work in (
             ("upkeep", self._upkeep()),
+            ("pulse", self._pulse.run()),
             ("saver", self._saver.run(self.host)),
             ("write-behind", self._write_behind.run()),
             ("directory calls", self._leaseholder.make_calls()),
@@ -307,82 +313,16 @@ class Shard:
             log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
             self.health.block(task.get_name(), "its task has failed: restart this shard")
 
-    # -- metrics --------------------------------------------------------------------------------------------
-
     def _scrape(self) -> bytes:
-        metrics, rooms, edge = self.metrics, self.host.counters, self.listener.counters
-        metrics.gauge("connections", self.listener.connection_count)
-        metrics.gauge("connections_waiting", self.listener.waiting_count)
-        metrics.gauge("sessions", len(self.listener.registry))
-        metrics.gauge("sessions_away", self.listener.registry.away_count)
-        certificates = self.listener.certificates
-        if certificates is not None:
-            metrics.gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
-            metrics.count_to("certificate_reloads", certificates.reloads)
-            metrics.count_to("certificate_failures", certificates.failures)
-        metrics.gauge("tick_share", self._tick_share)
-        self._scrape_matchmaking()
-        metrics.gauge("storage_lag_seconds", self._write_behind.lag_s)
-        metrics.gauge("storage_waiting_worlds", len(self._write_behind))
-        metrics.gauge("ready", self.health.is_ready)
-        by_type = Counter(simulation.room.room_type for simulation in self.host)
-        metrics.rooms({room_type: by_type[room_type] for room_type in self.host.room_types})
-        totals = {
-            "ticks": rooms.ticks,
-            "ticks_late": rooms.ticks_late,
-            "ticks_skipped": rooms.ticks_skipped,
-            "state_bytes": rooms.bytes_sent,
-            "state_writes": rooms.frames_sent,
-            "player_ticks": rooms.player_ticks,
-            "inputs": rooms.inputs_applied,
-            "inputs_superseded": rooms.inputs_superseded,
-            "congested_passes": rooms.congested_passes,
-            "resyncs": rooms.resyncs,
-            "keyframes": rooms.keyframes,
-            "deltas": rooms.deltas,
-            "room_errors": rooms.room_errors,
-            "received_bytes": edge.bytes_received,
-            "received_messages": edge.messages_received,
-            "sessions_opened": edge.sessions_opened,
-            "handshakes": edge.handshakes,
-            "storage_saves": self._write_behind.saves,
-            "storage_failures": self._write_behind.failures,
-            "storage_bytes": self._write_behind.bytes_written,
-            "mongo_calls": self._store.calls.count,
-            "mongo_seconds": self._store.calls.seconds,
-            "sessions_revived": edge.sessions_revived,
-        }
-        for name, total in totals.items():
-            metrics.count_to(name, total)
-        metrics.count_all_to("rejected_messages", edge.rejected)
-        metrics.count_all_to("refused_connections", edge.refused)
-        metrics.count_all_to("closed_connections", edge.closed)
-        metrics.count_all_to("sessions_ended", edge.ended)
-        metrics.count_all_to("resumes", edge.resumes)
-        metrics.count_all_to("slow_clients", rooms.slow_clients)
-        metrics.count_all_to("joins", edge.joins)
-        metrics.count_all_to("deals", self._dealing.results)
-        metrics.count_all_to("migrations", self._migration.results)
-        metrics.gauge("deals_waiting", self._dealing.waiting)
-        metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
-        metrics.count_fields_to("clamped_values", rooms.clamped)
-        return metrics.exposition()
-
-    def _scrape_matchmaking(self) -> None:
         metrics = self.metrics
-        doors = [self._matchmaker.calls.counters, *self._queues.counters]
-        metrics.count_to("redis_calls", sum(door.calls for door in doors))
-        metrics.count_to("redis_round_trips", sum(door.batches for door in doors))
-        metrics.count_to("redis_seconds", sum(door.seconds for door in doors))
-        metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
-        metrics.count_to("leases_lost", self._leaseholder.leases_lost)
-        metrics.count_to("directory_calls_lost", self._leaseholder.calls_lost)
-        metrics.count_all_to("queue_results", self._queueing.results)
-        results: Counter[str] = sum((leader.results for leader in self._queues.leaders.values()), Counter())
-        metrics.count_all_to("match_results", results)
-        for mode, desk in self._queues.desks.items():
-            leads = self._queues.leaders[mode].epoch > 0
-            metrics.queue(mode, tickets=desk.waiting_in_all, leads=leads)
+        metrics.gauge("ready", self.health.is_ready)
+        metrics.gauge("tick_share", self._tick_share)
+        scrape_edge(metrics, self.listener)
+        scrape_rooms(metrics, self.host)
+        scrape_storage(metrics, self._write_behind, self._dealing)
+        scrape_matchmaking(metrics, self._matchmaker, self._queues, self._queueing, self._leaseholder)
+        metrics.count_all_to("migrations", self._migration.results)
+        return metrics.exposition()
 
 
 def matchmaker_of(redis: RedisSettings) -> Matchmaker:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,12 @@ class ShardProcess:
     Args:
         settings: as for `running`; the ports are chosen here.
         folder: for its log.
+        environ: more settings.
     """
 
-    def __init__(self, settings: Settings, folder: Path, port: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, port: int = 0, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.port, self.operations_port = port or free_port(), free_port()
         self.url = f"ws://127.0.0.1:{self.port}"
         config = folder / f"{self.port}.toml"
@@ -76,7 +79,7 @@ class ShardProcess:
                 stdout=output,
                 stderr=output,
                 cwd=Path(__file__).parent.parent,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
             )
 
     async def ready(self) -> None:

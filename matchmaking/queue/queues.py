@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from matchmaking.calls import CallCounters, Calls
+from matchmaking.calls import Calls
 from matchmaking.errors import MatchmakerUnavailable
 from matchmaking.matchmaker import Matchmaker
 from matchmaking.queue.assigning import Assigner
@@ -71,6 +71,9 @@ class Queues:
         shard_id, region: whose they are.
         chance: seeds the match functions.
         on_match: told of each match that has got its room.
+
+    Attributes:
+        doors: to Redis.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Queues:
         self.leaders: dict[str, Leader] = {}
         self._region = region
         self._calls: dict[str, Calls] = {}
-        self._doors: list[Calls] = []
+        self.doors: list[Calls] = []
         for mode, seats in modes:
             prefix = f"{{{matchmaker.namespace}:{mode.name}}}"
             # Two doors: what the desk says does not wait for the leader's longer calls.
@@ -97,7 +100,7 @@ class Queues:
             )
             self.modes[mode.name] = mode
             self._calls[mode.name] = calls
-            self._doors += [calls, leading]
+            self.doors += [calls, leading]
             self.desks[mode.name] = Desk(
                 shard_id, region, calls, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
             )
@@ -120,11 +123,6 @@ class Queues:
                 chance=chance or random.Random(),  # noqa: S311 - decides who is team one
             )
 
-    @property
-    def counters(self) -> list[CallCounters]:
-        """Of the doors to Redis."""
-        return [calls.counters for calls in self._doors]
-
     async def run(self) -> None:
         """Desks and leaders, until it is cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -138,7 +136,7 @@ class Queues:
             with suppress(MatchmakerUnavailable):
                 await self.leaders[mode].resign()
                 await self.desks[mode].beat()
-        for calls in self._doors:
+        for calls in self.doors:
             await calls.aclose()
 
     async def status(self, mode: str) -> QueueStatus:

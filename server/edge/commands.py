@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from schemas.messages import Command, ErrorCode, Reply
 from server.edge.replies import REPLIES_MAX, Replies
 from server.edge.surroundings import Surroundings
+from server.ops.traces import span
 from server.rooms.deals import Deal
 from server.rooms.seat import Seat
 
@@ -83,7 +84,8 @@ class Commands:
     async def _deal(self, command: Command, seat: Seat, deal: Deal, tell: Tell, *, is_again: bool) -> None:
         """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
         try:
-            answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
+            with span("command", command=command.name[:64], is_again=is_again):
+                answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
         finally:
             self._under_way.discard(command.id)
         if answer.ok or answer.error is not ErrorCode.UNAVAILABLE:

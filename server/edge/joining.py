@@ -8,6 +8,7 @@ import structlog
 
 from schemas.messages import Error, ErrorCode, Join, Redirect
 from server.errors import Internal, TickwireError, Unavailable
+from server.ops.traces import span
 from server.rooms.ports import Placer, Subscriber
 from server.rooms.seat import Seat
 
@@ -19,8 +20,9 @@ async def find_seat(
 ) -> Seat | Redirect | TickwireError:
     """A seat, or where else to go, or why not. The caller owns the seat."""
     try:
-        async with asyncio.timeout(timeout_s):
-            return await placer.place(subscriber, join)
+        with span("join", room_type=join.room_type[:64], has_ticket=bool(join.ticket)):
+            async with asyncio.timeout(timeout_s):
+                return await placer.place(subscriber, join)
     except TimeoutError:
         return Unavailable("finding a room took too long", retry_after_ms=1000)
     except TickwireError as error:

@@ -100,9 +100,12 @@ class Session:
         "_commands",
         "_counters",
         "_is_revived",
+        "_joined",
         "_joining",
         "_joins",
+        "_last_room_id",
         "_log",
+        "_opened_s",
         "_reserved",
         "_seat",
         "generation",
@@ -136,6 +139,9 @@ class Session:
         self._allowance = Allowance(around.settings, around.now_s())
         joins = around.settings.joins_per_minute_max
         self._joins = Bucket(joins / 60, joins, around.now_s())
+        self._opened_s = around.now_s()
+        self._joined = 0
+        self._last_room_id = ""
         self._log = log.bind(session_id=self.session_id)
 
     @classmethod
@@ -287,6 +293,7 @@ class Session:
     def seat_restored(self, seat: Seat) -> None:
         """The session was revived with its room."""
         self._seat, self.state = seat, State.SEATED
+        self._last_room_id = seat.room_id
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """The room goes on at another shard: whoever comes back to this one is told where."""
@@ -363,7 +370,17 @@ class Session:
         if seat is not None:
             seat.leave(reason)
         self._around.registry.ended(self, counted_as)
-        self._log.debug("session_ended", reason=reason, events=self.outbox.last_number)
+        self._log.info(
+            "session_ended",
+            player_id=self.player_id,
+            reason=reason,
+            result=counted_as,
+            duration_s=round(self._around.now_s() - self._opened_s, 3),
+            connections=self.generation,
+            joins=self._joined,
+            last_room_id=self._last_room_id,
+            events=self.outbox.last_number,
+        )
 
     def replace(self) -> None:
         """The player has opened another session."""
@@ -454,6 +471,8 @@ class Session:
         self.state = State.SEATED
         if self.wire is None:
             seat.disconnected()
+        self._joined += 1
+        self._last_room_id = seat.room_id
         self._log.debug("seated", room_id=seat.room_id, player_id=seat.player_id)
 
     def _check_joins(self) -> None:

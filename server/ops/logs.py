@@ -1,20 +1,103 @@
-"""Logs: one event a line, JSON in production and readable in a terminal; secrets never.
+"""Logs: one event a line, JSON by the Elastic Common Schema in production and readable in a terminal; secrets never.
 
-Keys follow ECS where it has a name (@timestamp, log.level, message); every line of a session or room carries
-session_id or room_id, bound where the logger is made.
+What ECS has a name for is under that name; what is ours alone is under `tickwire.`, so that no field of ours ever
+collides with one of its objects: OpenSearch, Elasticsearch and Kibana take the lines as they are. One line tells of a
+session's whole life. Of everything else that one event says more than SAMPLED_MAX times a second, the rest are left
+out, and the next line says how many.
+
+https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
 
-_SECRETS = ("token", "ticket", "secret", "password", "authorization")
+from server import __version__
+from server.ops.traces import trace_ids
+
+Event = MutableMapping[str, Any]
+ECS_VERSION = "8.11.0"
+SAMPLED_MAX = 50
+NEVER_SAMPLED = frozenset(("session_ended",))
+LEVELS = ("debug", "info", "warning", "error")
+
+_SECRET_KEYS = ("token", "ticket", "secret", "password", "authorization", "resume")
+_SECRET_VALUES = re.compile(r"\beyJ[\w-]+\.[\w-]*\.?[\w-]*|(?<=://)[^/@\s]+(?=@)|(?<=[Bb]earer )\S+")
+"""JSON Web Tokens, the user and password of a URL, and what an Authorization header carries."""
+_NAMES = {
+    "level": "log.level",
+    "shard_id": "service.node.name",
+    "player_id": "user.id",
+    "address": "client.address",
+    "reason": "event.reason",
+    "url": "url.full",
+    "error": "error.message",
+    "trace_id": "trace.id",
+    "span_id": "span.id",
+}
+_OURS = frozenset(("@timestamp", "message", "event.action", "error.type", "error.message", "error.stack_trace"))
+
+
+class Level:
+    """The least level that is written; it may change while the process runs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._number = logging.getLevelNamesMapping()[name.upper()]
+        self._name = name
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        """Drops what is below it."""
+        if logging.getLevelNamesMapping()[method.upper().replace("EXCEPTION", "ERROR")] < self._number:
+            raise structlog.DropEvent
+        return event
+
+
+class Sampler:
+    """Of events that come in crowds, the first of each second.
+
+    Args:
+        now_s: a monotonic clock.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._seen: dict[str, tuple[int, int]] = {}  # event: which second, how many of it
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        """Drops what is too much."""
+        name = str(event.get("event", ""))
+        if name in NEVER_SAMPLED:
+            return event
+        second = int(self._now_s())
+        since, count = self._seen.get(name, (second, 0))
+        self._seen[name] = (since, count + 1)
+        if since != second:
+            self._seen[name] = (second, 1)
+            if count > SAMPLED_MAX:
+                event["left_out"] = count - SAMPLED_MAX
+        elif count >= SAMPLED_MAX:
+            raise structlog.DropEvent
+        return event
+
+
+level = Level("info")
+"""The process's."""
 
 
 def configure(*, format: Literal["auto", "json", "console"], level: str, **always: str) -> None:
@@ -25,45 +108,85 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
         level: the least level that is written.
         always: what every line carries, such as shard_id.
     """
+    globals()["level"].name = level
     is_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
-    number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    shared: list[structlog.typing.Processor] = [
+    first: list[structlog.typing.Processor] = [
+        globals()["level"],
+        Sampler(time.monotonic),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        redact,
+        trace_ids,
     ]
-    if is_json:
-        shared += [
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
-            # Without locals: they may hold secrets.
-            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-            structlog.processors.EventRenamer("message"),
-            _ecs,
-            structlog.processors.JSONRenderer(),
-        ]
-    else:
-        shared += [
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-        ]
+    last = _json() if is_json else _console()
     structlog.configure(
-        processors=shared,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[*first, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # What libraries log by Python's own means looks no different.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(**always)
 
 
-def redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blanks every value whose key names a secret."""
-    for key in event:
-        if any(secret in key.lower() for secret in _SECRETS):
-            event[key] = "***"
+def _json() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
+        structlog.processors.format_exc_info,
+        redact,
+        to_ecs,
+        structlog.processors.JSONRenderer(default=str),
+    ]
+
+
+def _console() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        redact,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def redact(logger: Any, method: str, event: Event) -> Event:
+    """Blanks every value whose key names a secret, and what looks like one in any other, however deep."""
+    for key, value in event.items():
+        event[key] = "***" if _is_secret(key) else _redacted(value)
     return event
 
 
-def _ecs(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event["log.level"] = event.pop("level")
-    return event
+def _is_secret(key: Any) -> bool:
+    return isinstance(key, str) and any(secret in key.lower() for secret in _SECRET_KEYS)
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return _SECRET_VALUES.sub("***", value)
+        case dict():
+            return {key: "***" if _is_secret(key) else _redacted(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_redacted(inner) for inner in value]
+        case _:
+            return value
+
+
+def to_ecs(logger: Any, method: str, event: Event) -> Event:
+    """The event under ECS's names."""
+    found: dict[str, Any] = {"@timestamp": event.pop("@timestamp", None)}
+    found["message"] = found["event.action"] = event.pop("event", "")
+    trace = event.pop("exception", None)
+    for key, value in event.items():
+        found[_NAMES.get(key, key if key in _OURS else f"tickwire.{key}")] = value
+    if trace:
+        kind, _, words = str(trace).strip().rpartition("\n")[2].partition(": ")
+        found |= {"error.type": kind, "error.stack_trace": trace}
+        found.setdefault("error.message", words)
+    found |= {"ecs.version": ECS_VERSION, "service.name": "tickwire", "service.version": __version__}
+    return found

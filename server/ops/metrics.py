@@ -14,6 +14,8 @@ WAIT_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 SPREAD_BUCKETS = (5, 10, 25, 50, 100, 200, 400, 800)
 LATENCY_BUCKETS_S = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25)
+STORE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 
 _GAUGES = {
     "connections": "Open sockets.",
@@ -31,6 +33,7 @@ _COUNTERS = {
     "ticks": "Ticks of all rooms.",
     "ticks_late": "Ticks that started more than half an interval late.",
     "ticks_skipped": "Ticks left out because the room was too far behind.",
+    "encode_seconds": "Time that ticks took to encode what has changed, of their duration.",
     "state_bytes": "Bytes of state, acknowledgements and events written.",
     "state_writes": "Writes of state: at most one a client and tick.",
     "player_ticks": "Ticks, summed over the players in them.",
@@ -40,7 +43,6 @@ _COUNTERS = {
     "keyframes": "Keyframes encoded: once for all who want one.",
     "deltas": "Deltas encoded: once for all who stand alike.",
     "resyncs": "Keyframes that clients asked for: should stay 0.",
-    "room_errors": "Exceptions that left a room's code.",
     "received_bytes": "Bytes from clients.",
     "received_messages": "Messages from clients.",
     "sessions_opened": "Sessions opened.",
@@ -50,12 +52,8 @@ _COUNTERS = {
     "leases_lost": "Rooms closed because another shard owns them now.",
     "directory_calls_lost": "Seats that could not be told to Redis at once: told again with their room.",
     "redis_calls": "Scripts run on Redis.",
-    "redis_round_trips": "Round trips to Redis: one takes many scripts.",
-    "redis_seconds": "Time that round trips to Redis have taken, summed.",
     "storage_saves": "Worlds written.",
     "storage_bytes": "Bytes of worlds written: what had changed of them.",
-    "mongo_calls": "Calls to MongoDB.",
-    "mongo_seconds": "Time that calls to MongoDB have taken, summed.",
     "sessions_revived": "Sessions of another shard, or an earlier run, that were made again with their room.",
     "storage_failures": "Writes that failed and will be tried again.",
 }
@@ -65,6 +63,7 @@ _LABELLED = {
     "closed_connections": ("Connections closed by us.", "reason"),
     "sessions_ended": ("Sessions that are over.", "reason"),
     "resumes": ("Connections that named a session to come back to, by result.", "result"),
+    "room_errors": ("Exceptions that left a room's code.", "type"),
     "slow_clients": ("Steps of slow clients, down the ladder and up again.", "step"),
     "joins": ("Joins by result.", "result"),
     "deals": ("Commands that change what players own, by result.", "result"),
@@ -129,18 +128,23 @@ class Metrics:
             name: Counter(f"tickwire_{name}", text, ["type", "table", "field"], registry=self.registry)
             for name, text in _BY_FIELD.items()
         }
-        self._tick = Histogram(
-            "tickwire_tick_duration_seconds",
-            "Time one tick took.",
-            buckets=TICK_BUCKETS_S,
+        self._tick = self._histogram("tick_duration_seconds", "Time one tick took.", TICK_BUCKETS_S)
+        self._lateness = self._histogram("tick_lateness_seconds", "How late a tick started.", TICK_BUCKETS_S)
+        self._lag = self._histogram("loop_lag_seconds", "How much later the loop did what was due.", TICK_BUCKETS_S)
+        self._redis = self._histogram(
+            "redis_duration_seconds", "A round trip to Redis; it takes many scripts.", STORE_BUCKETS_S
+        )
+        self._mongo = self._histogram("mongo_duration_seconds", "A call to MongoDB.", STORE_BUCKETS_S)
+        self._collections = Histogram(
+            "tickwire_gc_pause_seconds",
+            "For how long the garbage collector stopped everything.",
+            ["generation"],
+            buckets=PAUSE_BUCKETS_S,
             registry=self.registry,
         )
-        self._lateness = Histogram(
-            "tickwire_tick_lateness_seconds",
-            "How late a tick started.",
-            buckets=TICK_BUCKETS_S,
-            registry=self.registry,
-        )
+        self.observe_lag = self._lag.observe
+        self.observe_redis = self._redis.observe
+        self.observe_mongo = self._mongo.observe
         self._queued = Gauge(
             "tickwire_queue_tickets", "Tickets that wait, at all shards.", ["mode"], registry=self.registry
         )
@@ -164,6 +168,10 @@ class Metrics:
         """One tick of one room."""
         self._tick.observe(duration_s)
         self._lateness.observe(lateness_s)
+
+    def observe_collection(self, generation: int, duration_s: float) -> None:
+        """One run of the garbage collector."""
+        self._collections.labels(generation).observe(duration_s)
 
     def observe_match(self, mode: str, quality: MatchQuality) -> None:
         """One match, as good as it is."""
@@ -210,6 +218,9 @@ class Metrics:
     def exposition(self) -> bytes:
         """What a scrape gets, in Prometheus's text format."""
         return generate_latest(self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"tickwire_{name}", text, buckets=buckets, registry=self.registry)
 
     def _growth(self, name: str, label: str, total: float) -> float:
         before = self._seen.get((name, label), 0)

@@ -9,6 +9,7 @@ class RoomCounters:
     """What the rooms of one shard have done since it started.
 
     Attributes:
+        room_errors: exceptions that left the game's code, by room type.
         slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
         field_bits: bits of state by room type, table and field, as far as sampled ticks tell for all.
         clamped: values that were out of their field's range, by room type, table and field.
@@ -19,6 +20,7 @@ class RoomCounters:
         "clamped",
         "congested_passes",
         "deltas",
+        "encode_seconds",
         "field_bits",
         "frames_sent",
         "inputs_applied",
@@ -39,6 +41,7 @@ class RoomCounters:
         self.ticks_late = 0
         self.ticks_skipped = 0
         self.tick_seconds = 0.0
+        self.encode_seconds = 0.0
         self.player_ticks = 0
         self.bytes_sent = 0
         self.frames_sent = 0
@@ -48,7 +51,7 @@ class RoomCounters:
         self.resyncs = 0
         self.keyframes = 0
         self.deltas = 0
-        self.room_errors = 0
+        self.room_errors: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()
         self.clamped: Counter[tuple[str, str, str]] = Counter()

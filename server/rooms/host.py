@@ -353,6 +353,9 @@ class _Beat:
             started = monotonic()
             try:
                 simulation.move()
+                encoding = monotonic()
+                simulation.encode()
+                simulation.counters.encode_seconds += monotonic() - encoding
             except RoomCodeRaised:
                 failed.append(simulation)
             moved.append((simulation, started, monotonic() - started))

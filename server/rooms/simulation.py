@@ -271,11 +271,11 @@ class Simulation:
             RoomCodeRaised: the game's code did, or left a NaN in a column.
         """
         self.move()
+        self.encode()
         self.write()
 
     def move(self) -> None:
-        """The first half of a step: inputs, the game's tick, the snapshot, and what follows from it for nearly
-        everybody.
+        """The first part of a step: inputs, the game's tick, the snapshot.
 
         Raises:
             RoomCodeRaised: the game's code did, or left a NaN in a column.
@@ -290,12 +290,15 @@ class Simulation:
                 table.compact()
             self._watching.refresh(self.seats)
             self.replication.capture(room.tick)
-        if any(seat.wire is not None for seat in self.seats):
-            self.replication.encode()
-            if room.tick % SAMPLE_TICKS == SAMPLE_TICKS - 1:
-                self._sample()
         self.counters.ticks += 1
         self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
+
+    def encode(self) -> None:
+        """The second part: what follows from the snapshot for nearly everybody."""
+        if any(seat.wire is not None for seat in self.seats):
+            self.replication.encode()
+            if self.room.tick % SAMPLE_TICKS == SAMPLE_TICKS - 1:
+                self._sample()
 
     def _sample(self) -> None:
         """Looks at what this tick's bytes were spent on, and counts it for all ticks until the next look."""
@@ -528,8 +531,8 @@ class Simulation:
         except CommandRefused:
             raise
         except Exception as error:  # the boundary to the game's code
-            self.counters.room_errors += 1
             room = self.room
+            self.counters.room_errors[room.room_type] += 1
             log.exception(
                 "room_code_raised", hook=hook, room_id=room.room_id, room_type=room.room_type, tick=room.tick
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bson.errors import BSONError
@@ -35,14 +35,13 @@ class Calls:
 
     Attributes:
         writes_fail: why the last write failed; empty when it succeeded.
-        seconds, count: of all calls so far.
+        observe: told of each call, seconds.
     """
 
     def __init__(self, call_s_max: float) -> None:
         self.call_s_max = call_s_max
         self.writes_fail = ""
-        self.seconds = 0.0
-        self.count = 0
+        self.observe: Callable[[float], object] = lambda seconds: None
 
     async def read(self, call: Awaitable[T]) -> T:
         """The answer of a call that changes nothing.
@@ -58,8 +57,7 @@ class Calls:
         except (PyMongoError, TimeoutError) as error:
             raise _unavailable(error) from error
         finally:
-            self.seconds += loop.time() - started
-            self.count += 1
+            self.observe(loop.time() - started)
 
     async def write(self, call: Awaitable[T]) -> T:
         """The answer of a call that changes something, acknowledged by a majority.
@@ -88,8 +86,7 @@ class Calls:
             self.writes_fail = str(unavailable)
             raise unavailable from error
         finally:
-            self.seconds += loop.time() - started
-            self.count += 1
+            self.observe(loop.time() - started)
         self.writes_fail = ""
         return result
 

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from server.errors import NotSavable, Unavailable
+from server.ops.traces import span
 from server.storage.documents import Piece, Save, SavedWorld, save_of
 from server.storage.worlds import Worlds, Written
 
@@ -169,7 +170,8 @@ class WriteBehind:
                 saves[key] = save
             else:
                 self._refused(key, entries[key], save)
-        fates = await self._worlds.write(list(saves.values())) if saves else {}
+        with span("save", worlds=len(saves)):
+            fates = await self._worlds.write(list(saves.values())) if saves else {}
         for key, fate in fates.items():
             if not isinstance(fate, Unavailable):
                 self._settle(entries[key], saves[key], fate)

@@ -154,7 +154,7 @@ async def test_a_room_that_raises_ends_alone(shard: Shard) -> None:
         await other.wait_for(lambda: other.core.acknowledged_seq == 0 and len(shard.host) == 1)
         await other.send_input({"dx": 1.0})
         await other.wait_for(lambda: other.world.tick > tick)
-        assert shard.host.counters.room_errors == 1
+        assert shard.host.counters.room_errors.total() == 1
         await eventually_joins(unlucky, "garden", "bad")
 
 

@@ -6,15 +6,68 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
+
+import pytest
+import structlog
 
 from server.ops.health import Health
-from server.ops.logs import redact
+from server.ops.logs import SAMPLED_MAX, Level, Sampler, redact, to_ecs
 from server.ops.metrics import Metrics
 
 
-def test_values_of_secret_keys_are_blanked() -> None:
+def test_values_of_secret_keys_are_blanked_however_deep_they_are() -> None:
     event = redact(None, "info", {"resume_token": "abc", "Authorization": "Bearer x", "room_id": "r"})
     assert event == {"resume_token": "***", "Authorization": "***", "room_id": "r"}
+    deep = redact(None, "info", {"request": {"headers": [{"ticket": "abc", "room": "r"}]}})
+    assert deep == {"request": {"headers": [{"ticket": "***", "room": "r"}]}}
+
+
+def test_what_looks_like_a_secret_is_blanked_in_any_value() -> None:
+    event = redact(
+        None,
+        "info",
+        {
+            "error": "cannot reach mongodb://ann:pw@db:27017/x",
+            "line": "Authorization: Bearer abc.def",
+            "claims": "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln from it",
+        },
+    )
+    assert event["error"] == "cannot reach mongodb://***@db:27017/x"
+    assert event["line"] == "Authorization: Bearer ***"
+    assert event["claims"] == "got *** from it"
+
+
+def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_written() -> None:
+    now_s = 1.0
+    sample = Sampler(lambda: now_s)
+    written = 0
+    for _ in range(SAMPLED_MAX + 7):
+        with suppress(structlog.DropEvent):
+            sample(None, "info", {"event": "handshake_failed"})
+            written += 1
+    assert written == SAMPLED_MAX
+    assert sample(None, "info", {"event": "another"}) == {"event": "another"}
+    for _ in range(SAMPLED_MAX + 7):
+        sample(None, "info", {"event": "session_ended"})
+    now_s = 2.0
+    assert sample(None, "info", {"event": "handshake_failed"})["left_out"] == 7
+    assert "left_out" not in sample(None, "info", {"event": "handshake_failed"})
+
+
+def test_the_level_may_change_while_it_runs() -> None:
+    level = Level("warning")
+    with pytest.raises(structlog.DropEvent):
+        level(None, "info", {})
+    level.name = "debug"
+    assert level(None, "debug", {}) == {}
+
+
+def test_what_ecs_has_no_name_for_is_under_a_name_of_ours() -> None:
+    event = to_ecs(None, "info", {"event": "x", "level": "info", "url": "ws://a", "host": "h", "player_id": "ada"})
+    assert (event["event.action"], event["url.full"], event["user.id"]) == ("x", "ws://a", "ada")
+    assert event["tickwire.host"] == "h"  # in ECS `host` is an object
+    assert not {"url", "host", "error", "event", "level"} & event.keys()
 
 
 def test_production_logs_are_one_json_object_a_line_with_ids_and_without_locals() -> None:
@@ -26,13 +79,18 @@ def test_production_logs_are_one_json_object_a_line_with_ids_and_without_locals(
         "log.info('seated', ticket='secret-value')\n"
         "try:\n    password = 'secret-value'; 1 / 0\n"
         "except ZeroDivisionError:\n    log.exception('failed')\n"
+        "import logging\nlogging.getLogger('x').warning('a library speaks')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    first, second, third = (json.loads(line) for line in done.stderr.splitlines())
     assert first["message"] == "seated"
-    assert (first["shard_id"], first["session_id"], first["log.level"]) == ("shard-1", "s1", "info")
+    assert (first["service.node.name"], first["log.level"]) == ("shard-1", "info")
+    assert first["tickwire.session_id"] == "s1"
     assert first["@timestamp"].endswith("Z")
-    assert second["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert (second["error.type"], second["error.message"]) == ("ZeroDivisionError", "division by zero")
+    assert "ZeroDivisionError" in second["error.stack_trace"]
+    assert third["message"] == "a library speaks"
+    assert third["log.level"] == "warning"
     assert "secret-value" not in done.stderr.replace("password = 'secret-value'", "")
 
 

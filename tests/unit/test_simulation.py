@@ -281,7 +281,7 @@ def test_what_the_games_code_raises_is_contained() -> None:
     seat.push_input(step_input(1, is_bad=1.0))
     with pytest.raises(RoomCodeRaised):
         simulation.step()
-    assert simulation.counters.room_errors == 3
+    assert simulation.counters.room_errors.total() == 3
 
 
 def test_a_nan_ends_the_room_and_no_other() -> None:

@@ -1,0 +1,83 @@
+"""Traces, with the extra `traces`: what a join, a match, a migration, a save or a command waited for.
+
+Without the extra, or without `traces.endpoint`, a span costs a function call and nothing is kept. How they are sent
+is OpenTelemetry's own business: its environment variables count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from server import __version__
+from server.errors import ConfigError
+
+try:
+    from opentelemetry import trace
+except ImportError:  # the extra is not installed
+    trace = None  # type: ignore[assignment]
+
+Attribute = str | int | float | bool
+
+
+@contextmanager
+def span(name: str, **attributes: Attribute) -> Iterator[None]:
+    """What is done within is one span, under the one that is open. An exception that leaves it marks it as failed.
+
+    Args:
+        attributes: keys get the prefix `tickwire.`; never a secret.
+    """
+    if trace is None:
+        yield
+        return
+    named = {f"tickwire.{key}": value for key, value in attributes.items()}
+    with trace.get_tracer("tickwire", __version__).start_as_current_span(name, attributes=named):
+        yield
+
+
+def past_span(name: str, *, since_s: float, until_s: float, **attributes: Attribute) -> None:
+    """A span of its own for what has been waited for; UTC, seconds since 1970."""
+    if trace is not None:
+        named = {f"tickwire.{key}": value for key, value in attributes.items()}
+        tracer = trace.get_tracer("tickwire", __version__)
+        tracer.start_span(name, attributes=named, start_time=int(since_s * 1e9)).end(int(until_s * 1e9))
+
+
+def trace_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Puts the ids of the open span into a log line."""
+    if trace is not None:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            event["trace_id"] = trace.format_trace_id(context.trace_id)
+            event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
+    """Begins to send traces; gives what ends it, which waits until what is left was sent.
+
+    Args:
+        endpoint: of an OTLP collector, over HTTP; empty: nothing is sent.
+        share: of all traces, 0 to 1.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    if not endpoint:
+        return lambda: None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    except ImportError as error:
+        raise ConfigError("traces.endpoint: traces want more: pip install 'tickwire[traces]'") from error
+    resource = Resource.create(
+        {"service.name": "tickwire", "service.version": __version__, "service.instance.id": shard_id}
+    )
+    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(share)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown

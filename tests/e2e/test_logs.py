@@ -1,0 +1,65 @@
+"""What a shard writes down: one line of a session's life, by ECS, and never a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from client.aio import connect
+from client.errors import CommandFailed, RefusedError
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from tests.shards import KEY, ShardProcess
+
+SECRET = "a-secret-that-signs-the-tokens-of-players"
+OPERATIONS = "a-token-that-opens-the-operations-port"
+
+
+async def test_a_session_is_one_line_and_no_secret_is_in_any(shard_settings: Settings, tmp_path: Path) -> None:
+    """With all that is ever logged: a join, a lost connection, a bad token, an exception of a game, the end."""
+    environ = {
+        "TICKWIRE__LOGGING__FORMAT": "json",
+        "TICKWIRE__LOGGING__LEVEL": "debug",
+        "TICKWIRE__AUTH__SECRET": SECRET,
+        "TICKWIRE__OPERATIONS__TOKEN": OPERATIONS,
+    }
+    mongo_url = shard_settings.mongo.url + "&appname=tickwire"
+    settings = msgspec.structs.replace(
+        shard_settings, mongo=msgspec.structs.replace(shard_settings.mongo, url=mongo_url)
+    )
+    shard = ShardProcess(settings, tmp_path, environ=environ)
+    token = mint(AuthSettings(secret=SECRET), "ada", ttl_s=60, now_s=time.time())
+    secrets = {SECRET, OPERATIONS, KEY, token}
+    try:
+        await shard.ready()
+        async with connect(shard.url, token=token) as ada:
+            joined = await ada.join("garden")
+            secrets.add(ada.core.resume_token)
+            await ada.drop()
+            await ada.wait_for(lambda: ada.resumes == 1)
+            secrets.add(ada.core.resume_token)
+            with pytest.raises(CommandFailed):
+                await ada.command("fail")
+        with pytest.raises(RefusedError):
+            async with connect(shard.url, token=token[:-3] + "abc", reconnect_s=0):
+                pass
+    finally:
+        await asyncio.to_thread(shard.stop)
+    text = shard.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    (ended,) = [line for line in lines if line["event.action"] == "session_ended"]
+    assert ended["user.id"] == "ada"
+    assert ended["tickwire.connections"] == 2
+    assert ended["tickwire.last_room_id"] == joined.room_id
+    assert ended["tickwire.duration_s"] > 0
+    assert ended["service.node.name"].startswith("shard-")
+    assert all(line["ecs.version"] and line["log.level"] and line["@timestamp"].endswith("Z") for line in lines)
+    assert any(line["log.level"] == "debug" for line in lines)
+    assert len(secrets) == 6
+    assert [secret for secret in secrets if secret in text] == []

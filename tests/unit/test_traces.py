@@ -1,0 +1,54 @@
+"""Spans are kept where the extra is installed and switched on, and cost nothing elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from server.ops import traces
+
+PROGRAM = """
+import structlog
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from server.ops import logs
+from server.ops.traces import past_span, span
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+logs.configure(format="json", level="info")
+with span("join", room_type="arena"):
+    structlog.get_logger().info("within")
+structlog.get_logger().info("without")
+past_span("match", since_s=1.0, until_s=3.5, mode="duel")
+for one in exporter.get_finished_spans():
+    print(one.name, dict(one.attributes), (one.end_time - one.start_time) / 1e9 if one.name == "match" else "")
+"""
+
+
+def test_a_span_is_kept_with_our_names_and_the_log_line_within_has_its_ids() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    join, match = done.stdout.splitlines()
+    assert join == "join {'tickwire.room_type': 'arena'} "
+    assert match == "match {'tickwire.mode': 'duel'} 2.5"
+    within, without = (json.loads(line) for line in done.stderr.splitlines())
+    assert len(within["trace.id"]) == 32
+    assert len(within["span.id"]) == 16
+    assert "trace.id" not in without
+
+
+def test_without_the_extra_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "trace", None)
+    with traces.span("join"), pytest.raises(ValueError), traces.span("inner"):
+        raise ValueError
+    traces.past_span("match", since_s=0, until_s=1)
+    assert traces.trace_ids(None, "info", {"event": "x"}) == {"event": "x"}
+
+
+def test_without_an_endpoint_nothing_is_sent() -> None:
+    traces.start("", 1.0, "shard-1")()

@@ -7,19 +7,18 @@ over what is rare, such as shots and hits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Inputs, Player, Room, Saved, Table, angle, boolean, local, real, uint
+from server.rooms import CommandRefused, Inputs, Player, Room, Saved, Table, Tuning, angle, boolean, local, real, uint
 
 SIZE = 500.0
-SHIP_SPEED_MAX = 60.0
 BULLET_SPEED = 150.0
 BULLET_S = 1.5
 HIT_RADIUS = 12.0
-DAMAGE = 20
 SCORES_KEPT = 10
 
 
@@ -49,6 +48,13 @@ class Bullets(Table):
     owner = local(np.int64)
 
 
+class Pace(Tuning, frozen=True):
+    """What may be changed while people play."""
+
+    ship_speed_max: Annotated[float, Meta(gt=0, le=200)] = 60.0
+    damage: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
 class ArenaSave(Saved):
     """Names come from players: as values they may hold anything, as keys in a store they may not."""
 
@@ -62,6 +68,7 @@ class Arena(Room):
     seats = 50
     durable = True
     saves = ArenaSave
+    tunes = Pace
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64), "fire": boolean()}
     ships: Ships
     bullets: Bullets
@@ -109,7 +116,7 @@ class Arena(Room):
     def _fly(self, dt: float) -> None:
         ships = self.ships
         ships.heading += ships.turn * np.float32(3.0 * dt)
-        ships.speed += (ships.thrust * SHIP_SPEED_MAX - ships.speed) * np.float32(2.0 * dt)
+        ships.speed += (ships.thrust * self.tuning.ship_speed_max - ships.speed) * np.float32(2.0 * dt)
         ships.x += np.cos(ships.heading) * ships.speed * np.float32(dt)
         ships.y += np.sin(ships.heading) * ships.speed * np.float32(dt)
         np.clip(ships.x, -SIZE, SIZE, out=ships.x)
@@ -138,7 +145,7 @@ class Arena(Room):
         for bullet in np.flatnonzero(hits.any(axis=1)):
             ship = int(np.argmax(hits[bullet]))  # one bullet hits one ship
             bullets.despawn(int(bullets.ids[bullet]))
-            ships.hp[ship] = max(0, ships.hp[ship] - DAMAGE)
+            ships.hp[ship] = max(0, ships.hp[ship] - self.tuning.damage)
             if ships.hp[ship] == 0:
                 self._score(int(bullets.owner[bullet]))
                 ships.hp[ship] = 100

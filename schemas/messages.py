@@ -43,6 +43,8 @@ class ErrorCode(enum.IntEnum):
     COMMAND_TOO_OLD = 18
     ROOM_LOCKED = 19
     NO_SUCH_MODE = 20
+    KICKED = 21
+    BANNED = 22
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:

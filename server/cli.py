@@ -21,7 +21,7 @@ import uvloop
 from matchmaking import MatchmakingError
 from server import __version__
 from server.config import Settings, load
-from server.dev import run_dev
+from server.dev import DEV_TOKEN, run_dev
 from server.edge.auth import mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
@@ -156,10 +156,11 @@ def show_bytes(
     room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
     url: Annotated[str, typer.Option(help="the shard's operations port")] = "http://127.0.0.1:9090",
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    config: Config = None,
 ) -> None:
     """Says which field of a running room costs how many bytes, and what could be done about it."""
     try:
-        report = asyncio.run(fetch_bytes(url, room))
+        report = asyncio.run(fetch_bytes(url, _operations_token(_settings(config, "", None)), room))
     except LookupError as error:
         _fail(str(error))
     typer.echo(msgspec.json.encode(report).decode() if json else table_of(report))
@@ -188,6 +189,13 @@ def _settings(config: Path | None, rooms: str, port: int | None) -> Settings:
     if port is not None:
         settings = msgspec.structs.replace(settings, listen=msgspec.structs.replace(settings.listen, port=port))
     return settings
+
+
+def _operations_token(settings: Settings) -> str:
+    """Of the settings; else the one that `tickwire dev`, started in this folder, has made for its run."""
+    if settings.operations.token or not DEV_TOKEN.is_file():
+        return settings.operations.token
+    return DEV_TOKEN.read_text().strip()
 
 
 def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +14,16 @@ from server import embedded
 from server.config import Settings
 from server.shard import Shard
 
+DEV_TOKEN = Path(".tickwire") / "operations-token"
+"""Where a run writes what its admin API wants to be shown; nobody else may read it."""
+
 
 def settings_for(services: embedded.Services, settings: Settings) -> Settings:
-    """The settings, with the stores that were started, and plain ws if there is no certificate."""
+    """The settings, with the stores that were started, plain ws if there is no certificate, and a token if none."""
+    token = settings.operations.token or secrets.token_urlsafe(32)
     return msgspec.structs.replace(
         settings,
+        operations=msgspec.structs.replace(settings.operations, token=token),
         listen=msgspec.structs.replace(settings.listen, plaintext=True),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
@@ -34,6 +40,9 @@ async def run_dev(settings: Settings, data_dir: Path, *, bots: int, stopping: as
     services = embedded.start(data_dir)
     try:
         shard = Shard(settings_for(services, settings))
+        DEV_TOKEN.parent.mkdir(exist_ok=True)
+        DEV_TOKEN.touch(mode=0o600)
+        DEV_TOKEN.write_text(shard.settings.operations.token)
         await shard.start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -46,6 +55,7 @@ async def run_dev(settings: Settings, data_dir: Path, *, bots: int, stopping: as
             await shard.stop()
     finally:
         services.stop()
+        DEV_TOKEN.unlink(missing_ok=True)
     print("stopped; `make run` finds the world again.", flush=True)
 
 

@@ -7,6 +7,7 @@
     │   ├── Unsupported           a message this build does not know
     │   ├── UpgradeRequired       the client's schema version is not accepted
     │   ├── Unauthorized          no valid token or ticket
+    │   ├── Banned                an operator keeps the player out for a while
     │   ├── AlreadyConnected      the player has a session, and may have only one
     │   ├── OutOfOrder            a message that its state does not allow (Input before Joined)
     │   ├── RateLimited           too much, too fast
@@ -82,6 +83,12 @@ class Unauthorized(PeerError):
     """No valid token, or a ticket that is expired, forged or for somebody else."""
 
     code = "UNAUTHORIZED"
+
+
+class Banned(PeerError):
+    """An operator keeps the player out; the sentence says until when, and why."""
+
+    code = "BANNED"
 
 
 class AlreadyConnected(PeerError):

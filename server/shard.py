@@ -28,6 +28,7 @@ from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Sha
 from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
+from server.administering import ShardAdministration
 from server.config import RedisSettings, Settings
 from server.dealing import Dealing
 from server.edge.auth import authenticator_of
@@ -37,6 +38,7 @@ from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
 from server.leasing import Leaseholder
 from server.migrating import Migration
+from server.ops.admin import Admin
 from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
@@ -47,6 +49,7 @@ from server.recovering import Recovery
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.simulation import Simulation
+from server.ruling import Ruling
 from server.saving import Saver, close_fenced
 from server.scraping import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
 from server.storage import Store, WriteBehind
@@ -161,9 +164,26 @@ class Shard:
         )
         self.on_drain: Callable[[], None] = lambda: None
         self.placer.reviver = self.listener
-        self.operations = OperationsServer(
-            self._scrape, self.health, self.host.describe, self.host.bytes_of, self._queueing
+        self._ruling = Ruling(
+            self._store.orders,
+            self.host,
+            self.listener.registry,
+            {"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
         )
+        self.host.tune = self._ruling.tune_room
+        self.listener.bans = self._ruling
+        self._administration = ShardAdministration(
+            lambda: self._leaseholder.shard,
+            host=self.host,
+            listener=self.listener,
+            queueing=self._queueing,
+            ruling=self._ruling,
+            matchmaker=self._matchmaker,
+            health=self.health,
+            load=lambda: self._tick_share,
+        )
+        self._admin = Admin(self._administration, settings.operations.token)
+        self.operations = OperationsServer(self._scrape, self.health, self._admin)
         self._store.calls.observe = self.metrics.observe_mongo
         for calls in (self._matchmaker.calls, *self._queues.doors):
             calls.observe = self.metrics.observe_redis
@@ -207,6 +227,7 @@ class Shard:
             ("directory calls", self._leaseholder.make_calls()),
             ("watch mongo", self._watch_mongo()),
             ("queues", self._queues.run()),
+            ("orders", self._ruling.run()),
         ):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._task_done)
@@ -322,6 +343,7 @@ class Shard:
         scrape_storage(metrics, self._write_behind, self._dealing)
         scrape_matchmaking(metrics, self._matchmaker, self._queues, self._queueing, self._leaseholder)
         metrics.count_all_to("migrations", self._migration.results)
+        metrics.count_all_to("admin_calls", self._admin.results)
         return metrics.exposition()
 
 

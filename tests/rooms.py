@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Deal, Player, Room, Saved, Table, boolean, grant, local, real, uint
+from server.rooms import CommandRefused, Deal, Player, Room, Saved, Table, Tuning, boolean, grant, local, real, uint
 
 
 class Walkers(Table):
@@ -29,6 +29,10 @@ class GardenSave(Saved):
     planted: int = 0
 
 
+class GardenTuning(Tuning, frozen=True):
+    greeting: str = "hello"
+
+
 class Garden(Room):
     """Players walk and plant; a garden with a name is durable."""
 
@@ -36,6 +40,7 @@ class Garden(Room):
     seats = 4
     durable = True
     saves = GardenSave
+    tunes = GardenTuning
     linger_s = 1.0
     checksum_ticks = 5
     inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
@@ -73,6 +78,9 @@ class Garden(Room):
         if player.entity is not None:
             player.entity.x += wish["dx"]
 
+    def on_tuned(self) -> None:
+        self.broadcast("tuned")
+
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         match name:
             case "plant":
@@ -80,6 +88,8 @@ class Garden(Room):
                 return self.flowers.spawn(x=payload["x"], colour=self.planted % 256).id
             case "planted":
                 return self.planted
+            case "greeting":
+                return self.tuning.greeting
             case "fail":
                 raise RuntimeError("told to fail in on_command")
             case _:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 
 from server.config import Listen, MongoSettings, Operations, RedisSettings, Settings, Tickets
@@ -22,6 +23,7 @@ from server.shard import Shard
 from tests.waiting import eventually
 
 KEY = "a key that only tests know, long enough"
+OPERATIONS_TOKEN = "what the admin API of tests wants to be shown"
 
 
 def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, **changes: Any) -> Settings:
@@ -30,7 +32,7 @@ def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, *
         rooms=["tests.rooms"],
         shutdown_s=6.0,
         listen=Listen(port=0, plaintext=True),
-        operations=Operations(port=0),
+        operations=Operations(port=0, token=OPERATIONS_TOKEN),
         redis=RedisSettings(redis_url, namespace, deadline_s=1.0, lease_s=2.0),
         mongo=MongoSettings(mongo_url, database, deadline_s=1.0, migrate=True),
         tickets=Tickets({"test": KEY}, "test"),
@@ -68,6 +70,7 @@ class ShardProcess:
         config.write_text(
             f"rooms = {msgspec.json.encode(settings.rooms).decode()}\n"
             f"[listen]\nport = {self.port}\nplaintext = true\n[operations]\nport = {self.operations_port}\n"
+            f'token = "{OPERATIONS_TOKEN}"\n'
             f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\nlease_s = 2.0\n'
             f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\nmigrate = true\n'
             f'[tickets]\ncurrent = "test"\n[tickets.keys]\ntest = "{KEY}"\n'
@@ -110,6 +113,17 @@ class ShardProcess:
             return self.process.wait(20)
         finally:
             self.process.kill()
+
+
+async def admin(port: int, method: str, path: str, body: Any = None, *, token: str = OPERATIONS_TOKEN) -> Any:
+    """What the admin API answers; an error's status and words as a tuple."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
+        session.request(method, f"http://127.0.0.1:{port}/v1{path}", json=body) as answer,
+    ):
+        found = await answer.json()
+        return found if answer.status == 200 else (answer.status, found["error"])
 
 
 def scrape(port: int) -> dict[str, float]:

@@ -29,6 +29,8 @@ class ErrorCode(object):
     COMMAND_TOO_OLD = 18
     ROOM_LOCKED = 19
     NO_SUCH_MODE = 20
+    KICKED = 21
+    BANNED = 22
 
 
 class FieldKind(object):

@@ -31,6 +31,8 @@ class Closing(enum.IntEnum):
     REPLACED = 4501
     UNAUTHORIZED = 4502
     ALREADY_CONNECTED = 4503
+    KICKED = 4504
+    BANNED = 4505
 
 
 def shortened(reason: str) -> str:

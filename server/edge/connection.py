@@ -10,6 +10,8 @@ but two: how large an HTTP request may be, and when a transport is congested.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
@@ -78,6 +80,10 @@ class Owner(Protocol):
     def ended(self, connection: Connection) -> None:
         """The transport is gone, also before the handshake."""
         ...
+
+
+_TCPI_RTT_US, _TCPI_RTT_AT = struct.Struct("=I"), 68
+"""Of struct tcp_info in linux/tcp.h: eight bytes, then numbers of four bytes each."""
 
 
 def _nowhere(frames: bytes, /) -> None:
@@ -167,6 +173,22 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What was written and the kernel has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def rtt_ms(self) -> float:
+        """The round trip as the kernel has measured it; 0 where it does not say."""
+        if self._transport is None or not hasattr(socket, "TCP_INFO"):
+            return 0.0
+        try:
+            info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            return float(_TCPI_RTT_US.unpack_from(info, _TCPI_RTT_AT)[0]) / 1000
+        except (OSError, struct.error):
+            return 0.0
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ _CLOSING = {
     ErrorCode.UNAUTHORIZED: Closing.UNAUTHORIZED,
     ErrorCode.ALREADY_CONNECTED: Closing.ALREADY_CONNECTED,
     ErrorCode.UNAVAILABLE: Closing.UNAVAILABLE,
+    ErrorCode.BANNED: Closing.BANNED,
 }
 
 
@@ -137,6 +138,7 @@ class Greeting:
             async with asyncio.timeout(settings.handshake_timeout_s):
                 identity = await self._authenticator.identify(hello.token or self._token)
             self._token = ""
+            self._around.bans.check(identity.player_id)
             resumption = self._around.tokens.read(hello.resume_token) if session is None and hello.room_id else None
             if resumption is not None:
                 self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s

@@ -30,6 +30,7 @@ from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
+from server.edge.surroundings import Bans, NoBans
 from server.edge.tokens import ResumeTokens
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
@@ -56,6 +57,7 @@ class Listener:
         queue: where sessions wait for a match.
         homes: finds sessions that are not known here.
         dealer: carries out deals.
+        bans: who may not play.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Listener:
         self.queue: Queue = NoQueue()
         self.homes: Homes = NoHomes()
         self.dealer: Dealer = NoDealer()
+        self.bans: Bans = NoBans()
         self.settings = settings
         self.registry = Sessions(
             window_s=settings.resume_window_s,

@@ -174,6 +174,11 @@ class Session:
             replies=self._commands.replies,
         )
 
+    @property
+    def room_id(self) -> str:
+        """Where it sits; empty outside of a room."""
+        return self._seat.room_id if self._seat is not None else ""
+
     # -- connections ----------------------------------------------------------------------------------------
 
     def may_resume(self, generation: int) -> bool:
@@ -255,7 +260,7 @@ class Session:
                 inputs_per_second_max=settings.inputs_per_second_max,
                 generation=self.generation,
                 resume_window_ms=int(settings.resume_window_s * 1000),
-                room_id=self._seat.room_id if self._seat is not None else "",
+                room_id=self.room_id,
                 is_joining=self.state is State.JOINING,
             )
         )
@@ -386,6 +391,16 @@ class Session:
         """The player has opened another session."""
         self.send_message(Goodbye(ErrorCode.REPLACED, "the player has opened another session"))
         self._expel(Closing.REPLACED, "the player has opened another session", counted_as="replaced")
+
+    def kick(self, reason: str) -> None:
+        """An operator ends the session; the player may open another."""
+        self.send_message(Goodbye(ErrorCode.KICKED, reason))
+        self._expel(Closing.KICKED, reason, counted_as="kicked")
+
+    def ban(self, reason: str) -> None:
+        """The player may not play for a while."""
+        self.send_message(Goodbye(ErrorCode.BANNED, reason))
+        self._expel(Closing.BANNED, reason, counted_as="banned")
 
     def say_goodbye(self, goodbye: Goodbye) -> None:
         """Tells the client that the server ends, and whether to come back."""

@@ -89,6 +89,14 @@ class Sessions:
             return None
         return session
 
+    def get(self, session_id: str) -> Session | None:
+        """The session of that id."""
+        return self._by_id.get(session_id)
+
+    def of_player(self, player_id: str) -> list[Session]:
+        """A player's sessions."""
+        return list(self._by_player.get(player_id, ()))
+
     def went_away(self, session: Session, now_s: float) -> None:
         """It has lost its connection."""
         self._away[session] = now_s

@@ -31,6 +31,21 @@ class Registry(Protocol):
         ...
 
 
+class Bans(Protocol):
+    """Who may not play."""
+
+    def check(self, player_id: str, /) -> None:
+        """Raises Banned when the player may not."""
+        ...
+
+
+class NoBans:
+    """Where everybody may."""
+
+    def check(self, player_id: str, /) -> None:
+        """Nobody is banned."""
+
+
 class Surroundings(Protocol):
     """Limits, clocks, counters, and who runs tasks."""
 
@@ -39,6 +54,7 @@ class Surroundings(Protocol):
     queue: Queue
     homes: Homes
     dealer: Dealer
+    bans: Bans
     tokens: ResumeTokens
     counters: EdgeCounters
 

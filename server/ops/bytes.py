@@ -9,28 +9,32 @@ import aiohttp
 ANSWER_S_MAX = 10.0
 
 
-async def fetch_bytes(url: str, room_id: str) -> dict[str, Any]:
+async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
     """A room's report from a shard.
 
     Args:
         url: of the shard's operations port.
+        token: `operations.token`.
         room_id: empty: the room with the most players.
 
     Raises:
         LookupError: there is no such room or no room at all, or nobody answers; in a sentence.
     """
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX)) as session:
+        headers, timeout = {"Authorization": f"Bearer {token}"}, aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             if not room_id:
-                async with session.get(f"{url}/rooms") as answer:
+                async with session.get(f"{url}/v1/rooms") as answer:
                     rooms = await answer.json()
+                    if answer.status != 200:
+                        raise LookupError(str(rooms["error"]))
                 if not rooms:
                     raise LookupError(f"no room is running on {url}")
                 room_id = max(rooms, key=lambda room: int(room["players"]))["room_id"]
-            async with session.get(f"{url}/rooms/{room_id}/bytes") as answer:
-                if answer.status != 200:
-                    raise LookupError(f"room {room_id} is not on {url}")
+            async with session.get(f"{url}/v1/rooms/{room_id}/bytes") as answer:
                 report: dict[str, Any] = await answer.json()
+                if answer.status != 200:
+                    raise LookupError(str(report["error"]))
                 return report
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise LookupError(f"{url} does not answer as an operations port does: {error}") from error

@@ -7,6 +7,7 @@ from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
 from server.rooms.inputs import Inputs
 from server.rooms.room import CommandRefused, Player, Room
 from server.rooms.state import Saved
+from server.rooms.tuning import Tuning
 
 __all__ = [
     "EVERYONE",
@@ -21,6 +22,7 @@ __all__ = [
     "Row",
     "Saved",
     "Table",
+    "Tuning",
     "angle",
     "blob",
     "boolean",

@@ -56,6 +56,9 @@ class RoomHost:
         room_types: what this shard can host, by name.
         on_closed: told after a room has ended, with the reason; its state can still be read.
         observe_tick: told of every tick.
+
+    Attributes:
+        tune: gives a room that is made the tuning that is meant for it.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class RoomHost:
     ) -> None:
         self.room_types = dict(room_types)
         self.counters = RoomCounters()
+        self.tune: Callable[[Room], None] = lambda room: None
         self._on_closed = on_closed
         self._observe_tick = observe_tick
         self._rooms: dict[str, Simulation] = {}
@@ -82,19 +86,6 @@ class RoomHost:
     def get(self, room_id: str) -> Simulation | None:
         """The room, if it is here."""
         return self._rooms.get(room_id)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """The rooms, for operators: id, type, name, players, tick."""
-        return [
-            {
-                "room_id": simulation.room.room_id,
-                "room_type": simulation.room.room_type,
-                "room_name": simulation.room.name,
-                "players": len(simulation.seats),
-                "tick": simulation.tick,
-            }
-            for simulation in self
-        ]
 
     def bytes_of(self, room_id: str) -> dict[str, Any] | None:
         """Which field of a room costs what, and advice; None when it is not here."""
@@ -167,6 +158,7 @@ class RoomHost:
             reviver=reviver,
             on_ended=on_ended,
             records=records,
+            tune=self.tune,
         )
         self._rooms[room_id] = simulation
         self._beat_for(simulation).add(simulation)
@@ -212,6 +204,7 @@ class RoomHost:
             reviver=reviver,
             on_ended=on_ended,
             records=records,
+            tune=self.tune,
         )
 
     def seat(

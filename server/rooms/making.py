@@ -5,7 +5,7 @@ Pure, as what it makes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.errors import RoomClosed
@@ -34,6 +34,7 @@ def create(
     reviver: Reviver | None = None,
     on_ended: SeatEnded = lambda seat: None,
     records: Mapping[str, Record] | None = None,
+    tune: Callable[[Room], None] = lambda room: None,
 ) -> Simulation:
     """Makes a room, new or from its saved state.
 
@@ -41,6 +42,7 @@ def create(
         reviver: gives those who were in a saved room their sessions again; without, nobody comes back.
         on_ended: told when one of those gives the seat up.
         records: what those own.
+        tune: gives the room the tuning that is meant for it.
 
     Raises:
         RoomClosed: the game's on_create or restore raised.
@@ -49,6 +51,7 @@ def create(
     room.code, room.mode = code, mode
     room.labels = (labels or {}) if saved is None else saved.labels
     room.unlock()
+    tune(room)
     simulation = Simulation(room, epoch=epoch, counters=counters)
     try:
         with simulation.contained("on_create" if saved is None else "restore"):

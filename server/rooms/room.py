@@ -34,6 +34,7 @@ from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
 from server.rooms.deals import Deal, Record
 from server.rooms.inputs import Inputs
 from server.rooms.state import Saved
+from server.rooms.tuning import Tuning
 
 Access = Literal["open", "locked", "private"]
 LABELS_MAX = 8
@@ -177,6 +178,7 @@ class Room:
         durable: whether a room with a name is saved, and found again by it.
         saves: what `save` gives and `restore` gets.
         uses_ledger: whether commands may come to a Deal; players' records are read before they join.
+        tunes: what operators may change while it is played; see server/rooms/tuning.py.
         inputs: what an input holds, by name.
         grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
         linger_s: how long it stays when nobody is in it.
@@ -187,6 +189,7 @@ class Room:
         access: "open"; "locked": nobody new comes in; "private": only by its code.
         code: opens a private room.
         labels: what it is like; a Join may ask for rooms with some of them.
+        tuning, tuning_version: what operators have set of `tunes`; version 0: nothing.
         mode: of the match that it was made for; empty for other rooms.
     """
 
@@ -196,6 +199,7 @@ class Room:
     durable: ClassVar[bool] = False
     saves: ClassVar[type[Saved]] = Saved
     uses_ledger: ClassVar[bool] = False
+    tunes: ClassVar[type[Tuning]] = Tuning
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
     linger_s: ClassVar[float] = 10.0
@@ -229,6 +233,8 @@ class Room:
         self.code = ""
         self.labels: Mapping[str, str] = {}
         self.mode = ""
+        self.tuning: Any = self.tunes()
+        self.tuning_version = 0
         self.entity_ids = EntityIds()
         self.next_channel = NOBODY - 1
         self._closed_channels: list[int] = []
@@ -273,6 +279,9 @@ class Room:
 
     def on_leave(self, player: Player) -> None:
         """A player has given the seat up, or was away for too long."""
+
+    def on_tuned(self) -> None:
+        """`self.tuning` is another one now, between two ticks."""
 
     def on_dispose(self) -> None:
         """The room ends; durable state is saved after this."""

@@ -7,7 +7,7 @@ What happens to an exception that leaves a hook of the game:
     on_command                    the player gets a Reply that says COMMAND_FAILED
     on_input, on_tick             the host closes this room, and no other
     on_leave, on_dispose, on_dealt
-    on_disconnect, on_resume      logged and counted; the room goes on
+    on_disconnect, on_resume, on_tuned      logged and counted; the room goes on
 """
 
 from __future__ import annotations
@@ -221,6 +221,11 @@ class Simulation:
         """Whether a client's world can go on where it was; else it is told `Joined` again."""
         is_simple = seat.interest is self.replication.everyone and self._watching.is_settled
         return seat.subscriber.schema_version >= SCHEMA_VERSION or is_simple
+
+    def tuned(self) -> None:
+        """Tells the game that its tuning is another one."""
+        with suppress(RoomCodeRaised), self.contained("on_tuned"):
+            self.room.on_tuned()
 
     def interest_changed(self, seat: Seat) -> None:
         """What a player watches is to be looked at anew before the next write."""

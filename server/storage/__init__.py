@@ -5,6 +5,7 @@ from server.storage import archive
 from server.storage.documents import SavedTable, SavedWorld, world_key
 from server.storage.ledger import Answer, Booked, Booking, Ledger
 from server.storage.migrations import VERSION, migrate, version_of
+from server.storage.orders import Ban, Orders, TuningVersion
 from server.storage.players import PlayerRecord, Players
 from server.storage.store import Store
 from server.storage.worlds import KeptPlayer, Worlds
@@ -13,15 +14,18 @@ from server.storage.write_behind import WriteBehind
 __all__ = [
     "VERSION",
     "Answer",
+    "Ban",
     "Booked",
     "Booking",
     "KeptPlayer",
     "Ledger",
+    "Orders",
     "PlayerRecord",
     "Players",
     "SavedTable",
     "SavedWorld",
     "Store",
+    "TuningVersion",
     "Worlds",
     "WriteBehind",
     "archive",

@@ -27,6 +27,8 @@ COUNT = WHOLE | {"minimum": 0}
 TEXT = {"bsonType": "string"}
 FENCE_DAYS = 30
 """A fence that nobody has touched for so long keeps nobody out: no shard sleeps through it."""
+BAN_KEPT_DAYS = 1
+"""A ban that is over is kept for a while: shards learn of it by asking for what has changed."""
 _STEP_S_MAX = 60.0
 
 
@@ -86,7 +88,14 @@ async def _collections(database: Database) -> None:
         await database[name].create_indexes(indexes)
 
 
-STEPS: tuple[Step, ...] = (_collections,)
+async def _orders(database: Database) -> None:
+    """What operators order: bans, gone a while after they are over, and tunings, which stay."""
+    await database["bans"].create_indexes(
+        [IndexModel("until", expireAfterSeconds=BAN_KEPT_DAYS * 24 * 3600), IndexModel("changed_at")]
+    )
+
+
+STEPS: tuple[Step, ...] = (_collections, _orders)
 VERSION = len(STEPS)
 
 

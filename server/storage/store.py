@@ -17,6 +17,7 @@ from server.storage.abandoned import APP_NAME, Abandoned
 from server.storage.calls import Calls
 from server.storage.ledger import Ledger
 from server.storage.migrations import VERSION, migrate, version_of
+from server.storage.orders import Orders
 from server.storage.players import Players
 from server.storage.worlds import Worlds
 
@@ -58,6 +59,7 @@ class Store:
         self.abandoned = Abandoned(self.client, self.calls)
         self.worlds = Worlds(self.database, self.calls, self.abandoned)
         self.players = Players(self.database, self.calls)
+        self.orders = Orders(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.abandoned)
 
     async def check(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -24,7 +22,7 @@ from server.edge.auth_settings import AuthSettings
 from server.edge.settings import EdgeSettings
 from server.shard import Shard, ticket_keys
 from tests.redises import RedisProcess
-from tests.shards import running, settings_of
+from tests.shards import admin, running, settings_of
 from tests.waiting import eventually, eventually_joins
 
 
@@ -50,12 +48,7 @@ async def test_a_client_that_comes_back_by_the_wrong_door_is_sent_to_its_session
 
 
 async def ask(shard: Shard, path: str) -> Any:
-    def get() -> Any:
-        url = f"http://127.0.0.1:{shard.operations.port}{path}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.load(answer)
-
-    return await asyncio.to_thread(get)
+    return await admin(shard.operations.port, "GET", path)
 
 
 def player_of(shard: Shard, joined: Joined, at: int = 0) -> str:

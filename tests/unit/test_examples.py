@@ -112,7 +112,7 @@ def test_one_bullet_hits_one_ship() -> None:
     wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 0.0})
     for _ in range(20):
         simulation.step()
-    assert sorted(ship_of(target).hp for target in targets) == [100 - arena.DAMAGE, 100]
+    assert sorted(ship_of(target).hp for target in targets) == [100 - arena.Pace().damage, 100]
 
 
 def test_bullets_end() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import aiohttp
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
 from schemas.columns import CHECKSUM_BYTES
 from schemas.delta import decode_channel
 from schemas.weigh import weigh
+from server.ops.admin import Admin
 from server.ops.bytes import fetch_bytes, table_of
 from server.ops.health import Health
 from server.ops.http import OperationsServer
+from server.ops.views import Administration
 from server.replication.columns import angle, boolean, real, text, uint
 from server.replication.replication import Replication
 from server.replication.table import Table
@@ -110,20 +113,29 @@ async def test_the_report_is_fetched_and_shown() -> None:
     row = {"table": "ships", "field": "x", "bytes_per_client_tick": 1.5, "share": 1.0, "bits_per_entity": 2.0}
     report = {"room_id": "b", "room_type": "arena", "sampled_ticks": 2, "sampled_client_ticks": 4}
     report["fields"] = [{**row, "advice": ["step: coarser"]}]  # type: ignore[assignment]
-    rooms = [{"room_id": "a", "players": 1}, {"room_id": "b", "players": 2}]
-    server = OperationsServer(lambda: b"", Health(), lambda: rooms, lambda id: report if id == "b" else None)
+
+    class Two:
+        def rooms(self) -> list[dict[str, Any]]:
+            return [{"room_id": "a", "players": 1}, {"room_id": "b", "players": 2}]
+
+        def bytes_of(self, room_id: str) -> dict[str, Any]:
+            if room_id != "b":
+                raise LookupError("there is no such room on this shard")
+            return report
+
+    server = OperationsServer(lambda: b"", Health(), Admin(cast(Administration, Two()), "t" * 32))
     await server.start("127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.port}"
     try:
-        assert await fetch_bytes(url, "") == report, "without a room, the fullest"
-        shown = table_of(await fetch_bytes(url, "b"))
+        assert await fetch_bytes(url, "t" * 32, "") == report, "without a room, the fullest"
+        shown = table_of(await fetch_bytes(url, "t" * 32, "b"))
         assert "ships" in shown
         assert "step: coarser" in shown
-        with pytest.raises(LookupError, match="room x is not on"):
-            await fetch_bytes(url, "x")
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/rooms/x/bytes") as answer:
-            assert answer.status == 404
+        with pytest.raises(LookupError, match="no such room"):
+            await fetch_bytes(url, "t" * 32, "x")
+        with pytest.raises(LookupError, match=r"operations\.token"):
+            await fetch_bytes(url, "wrong", "")
     finally:
         await server.stop()
     with pytest.raises(LookupError, match="does not answer"):
-        await fetch_bytes(url, "")
+        await fetch_bytes(url, "t" * 32, "")

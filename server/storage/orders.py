@@ -1,0 +1,143 @@
+"""What operators have ordered, for the whole fleet: who is banned, and how rooms are tuned.
+
+    bans      _id: the player; until, reason, at; changed_at
+    tunings   _id: the version, which counts up; values, percentage, labels, note, at
+
+Guarantees: a ban replaces the one before. A tuning's version is given out once: of two who make the next one at the
+same time, one has it and the other is told. Both are read from when they are acknowledged, by whoever asks for what
+has changed.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import msgspec
+from motor.motor_asyncio import AsyncIOMotorDatabase
+from pymongo import DESCENDING
+from pymongo.errors import DuplicateKeyError
+
+from server.errors import VersionConflict
+from server.storage.calls import Calls
+
+BANS_MAX = 100_000
+TUNINGS_MAX = 50
+"""So many versions are looked at, the newest first."""
+MARGIN = datetime.timedelta(seconds=10)
+"""What has changed is asked for from so long before: members of a replica set do not have one clock."""
+_BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """A player who may not play.
+
+    Args:
+        until: UTC; in the past: the ban was lifted.
+    """
+
+    player_id: str
+    until: datetime.datetime
+    reason: str = ""
+
+
+class TuningVersion(msgspec.Struct, frozen=True):
+    """One version of what rooms are tuned by.
+
+    Args:
+        values: by room type, the fields that are not as the game declares them.
+        percentage: of the rooms that have it, 0 to 100.
+        labels: a room has all of them, or not this version.
+        note: why.
+        at: UTC.
+    """
+
+    version: int
+    values: dict[str, dict[str, Any]]
+    percentage: float = 100.0
+    labels: dict[str, str] = {}
+    note: str = ""
+    at: datetime.datetime = _BEGINNING
+
+
+class Orders:
+    """The collections `bans` and `tunings`.
+
+    Args:
+        database: a Motor database.
+        calls: the door.
+    """
+
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+        self._bans = database["bans"]
+        self._tunings = database["tunings"]
+        self._calls = calls
+
+    # -- bans -----------------------------------------------------------------------------------------------
+
+    async def ban(self, ban: Ban) -> None:
+        """A player may not play until then. Idempotent.
+
+        Raises:
+            Unavailable: MongoDB does not answer. So do all others here.
+        """
+        change = {
+            "$set": {"until": ban.until, "reason": ban.reason},
+            "$currentDate": {"changed_at": True},
+        }
+        await self._calls.write(self._bans.update_one({"_id": ban.player_id}, change, upsert=True))
+
+    async def bans_changed(self, since: datetime.datetime | None) -> tuple[list[Ban], datetime.datetime | None]:
+        """Who was banned, or is no more, since then; and what to ask with the next time.
+
+        Args:
+            since: None: all who are banned.
+        """
+        if since is None:
+            wanted: dict[str, Any] = {"until": {"$gt": datetime.datetime.now(datetime.UTC)}}
+        else:
+            wanted = {"changed_at": {"$gte": since - MARGIN}}
+        documents = await self._calls.read(self._bans.find(wanted).to_list(BANS_MAX))
+        newest = max((document["changed_at"] for document in documents), default=since or _BEGINNING + MARGIN)
+        return [Ban(one["_id"], one["until"], one["reason"]) for one in documents], newest
+
+    async def bans(self, limit: int) -> list[Ban]:
+        """Who is banned now, those first who are for longest."""
+        now = datetime.datetime.now(datetime.UTC)
+        cursor = self._bans.find({"until": {"$gt": now}}).sort("until", DESCENDING).limit(limit)
+        return [Ban(one["_id"], one["until"], one["reason"]) for one in await self._calls.read(cursor.to_list(limit))]
+
+    # -- tunings --------------------------------------------------------------------------------------------
+
+    async def newest_tuning(self) -> int:
+        """The newest version; 0 when there is none."""
+        found = await self._calls.read(self._tunings.find_one({}, {"_id": 1}, sort=[("_id", DESCENDING)]))
+        return int(found["_id"]) if found else 0
+
+    async def tunings(self, limit: int = TUNINGS_MAX) -> list[TuningVersion]:
+        """The versions, the newest first."""
+        cursor = self._tunings.find().sort("_id", DESCENDING).limit(limit)
+        return [_tuning(document) for document in await self._calls.read(cursor.to_list(limit))]
+
+    async def tuning(self, version: int) -> TuningVersion | None:
+        """One version."""
+        found = await self._calls.read(self._tunings.find_one({"_id": version}))
+        return _tuning(found) if found else None
+
+    async def tune(self, tuning: TuningVersion) -> None:
+        """A version that follows the newest.
+
+        Raises:
+            VersionConflict: somebody else has made it.
+            NotSavable: a value is nothing that MongoDB can hold.
+        """
+        document = {name: getattr(tuning, name) for name in tuning.__struct_fields__ if name != "version"}
+        try:
+            await self._calls.write(self._tunings.insert_one({"_id": tuning.version, **document}))
+        except DuplicateKeyError:
+            raise VersionConflict(f"version {tuning.version} has been made by somebody else") from None
+
+
+def _tuning(document: dict[str, Any]) -> TuningVersion:
+    values = {name: value for name, value in document.items() if name != "_id"}
+    return msgspec.convert({"version": document["_id"], **values}, TuningVersion)

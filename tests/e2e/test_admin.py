@@ -1,0 +1,316 @@
+"""The admin API on a running shard, over its port: what operators see, and what they do to those who play."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jsonschema
+import msgspec
+import openapi_spec_validator
+import pytest
+
+from client.aio import Client, RefusedError, connect
+from schemas.messages import ErrorCode
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.ops import logs
+from server.ops.admin import OPERATIONS, openapi
+from server.shard import Shard
+from server.storage import TuningVersion
+from tests.shards import ShardProcess, admin, running
+from tests.waiting import eventually
+
+SECRET = "a secret of at least thirty-two characters"
+AUTH = AuthSettings(secret=SECRET)
+
+
+def token(player: str) -> str:
+    return mint(AUTH, player, ttl_s=60, now_s=time.time())
+
+
+async def ask(shard: Shard, method: str, path: str, body: Any = None) -> Any:
+    return await admin(shard.operations.port, method, path, body)
+
+
+def session_ids(shard: Shard) -> list[str]:
+    return [session.session_id for session in shard.listener.registry]
+
+
+# -- the door --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+async def test_nothing_is_answered_without_the_token(shard: Shard, operation: Any) -> None:
+    for shown in ("", "wrong"):
+        status, words = await admin(shard.operations.port, operation.method, operation.path, {}, token=shown)
+        assert status == 401, words
+
+
+async def test_where_no_token_is_set_there_is_no_admin_api(shard_settings: Settings) -> None:
+    operations = msgspec.structs.replace(shard_settings.operations, token="")
+    async with running(msgspec.structs.replace(shard_settings, operations=operations)) as shard:
+        for shown in ("", "x"):
+            status, words = await admin(shard.operations.port, "GET", "/shard", token=shown)
+            assert (status, "operations.token" in words) == (403, True)
+
+
+async def test_the_document_is_openapi_and_what_is_answered_is_what_it_says(shard: Shard) -> None:
+    url = f"http://127.0.0.1:{shard.operations.port}/v1/openapi.json"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        document = await answer.json()
+    openapi_spec_validator.validate(document)
+    assert document == msgspec.json.decode(msgspec.json.encode(openapi()))
+    async with connect(shard.url) as client:
+        room_id = (await client.join("garden")).room_id
+        await ask(shard, "PUT", "/bans/eve", {"duration_s": 60})
+        await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "hi"}}})
+        names = {"room_id": room_id, "mode": "versus"}
+        checked = 0
+        for path, methods in document["paths"].items():
+            if "get" not in methods or "player_id" in path:
+                continue
+            found = await ask(shard, "GET", path.removeprefix("/v1").format(**names))
+            schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            jsonschema.validate(found, {**schema, "components": document["components"]})
+            checked += 1
+        assert checked == 11
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("GET", "/rooms/none", None, 404, "no such room"),
+        ("POST", "/rooms/none/close", {}, 404, "no such room"),
+        ("POST", "/sessions/none/kick", {}, 404, "no such session"),
+        ("POST", "/fleet/none/drain", None, 404, "no shard"),
+        ("GET", "/queues/none", None, 404, "no such mode"),
+        ("GET", "/sessions?limit=0", None, 422, "limit"),
+        ("GET", "/sessions?limit=x", None, 422, "limit"),
+        ("GET", "/rooms?x=1", None, 422, "no x"),
+        ("PUT", "/bans/ada", {}, 422, "duration_s"),
+        ("PUT", "/bans/ada", {"duration_s": 0}, 422, "duration_s"),
+        ("PUT", "/bans/ada", {"duration_s": 9, "x": 1}, 422, "x"),
+        ("PUT", "/log-level", {"level": "loud"}, 422, "loud"),
+        ("PUT", "/tuning", {"after": 7, "values": {}}, 409, "newest version is 0"),
+        ("PUT", "/tuning", {"after": 0, "values": {"none": {}}}, 400, "none"),
+        ("PUT", "/tuning", {"after": 0, "values": {"garden": {"none": 1}}}, 422, "none"),
+        ("PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": 1}}}, 422, "greeting"),
+        ("PUT", "/tuning", {"after": 0, "values": {}, "percentage": 101}, 422, "percentage"),
+        ("POST", "/tuning/rollback", {"to": 9}, 422, "no version 9"),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_why(
+    shard: Shard, method: str, path: str, body: Any, status: int, words: str
+) -> None:
+    found = await ask(shard, method, path, body)
+    assert isinstance(found, tuple), found
+    assert found[0] == status
+    assert words in found[1]
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_shard_its_rooms_and_who_is_in_them(shard: Shard) -> None:
+    async with connect(shard.url) as one, connect(shard.url) as two:
+        joined = await one.join("garden", name="home")
+        await two.join("garden", name="home")
+        await one.command("plant", {"x": 5.0})
+        (room,) = await ask(shard, "GET", "/rooms")
+        assert (room["room_id"], room["name"], room["players"], room["is_durable"]) == (
+            joined.room_id,
+            "home",
+            2,
+            True,
+        )
+        assert await ask(shard, "GET", f"/rooms/{room['room_id']}") == {
+            **room,
+            "tick": pytest.approx(room["tick"], abs=40),
+        }
+        state = await ask(shard, "GET", f"/rooms/{room['room_id']}/state")
+        flowers = next(table for table in state["tables"] if table["name"] == "flowers")
+        assert flowers["columns"]["x"] == [5.0]
+        assert flowers["fields"][0]["kind"] == "real"
+        assert len(flowers["ids"]) == 1
+        sessions = await ask(shard, "GET", f"/sessions?room_id={room['room_id']}")
+        assert {session["session_id"] for session in sessions} == set(session_ids(shard))
+        assert all(session["is_connected"] and session["rtt_ms"] > 0 for session in sessions)
+        assert len(await ask(shard, "GET", f"/sessions?player_id={sessions[0]['player_id']}")) == 1
+        assert len(await ask(shard, "GET", "/sessions?limit=1")) == 1
+        detail = await ask(shard, "GET", "/shard")
+        assert (detail["shard_id"], detail["rooms"], detail["sessions"]) == (shard.shard_id, 1, 2)
+        assert detail["is_ready"]
+        (this,) = await ask(shard, "GET", "/fleet")
+        assert (this["shard_id"], this["is_this"], this["state"]) == (shard.shard_id, True, "ready")
+
+
+# -- acting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_kicked_is_told_why_and_may_come_again(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        (session_id,) = session_ids(shard)
+        assert await ask(shard, "POST", f"/sessions/{session_id}/kick", {"reason": "be nice"}) == {"count": 1}
+        await client.wait_for(lambda: client.goodbye is not None)
+        assert client.goodbye is not None
+        assert (client.goodbye.code, client.goodbye.message) == (ErrorCode.KICKED, "be nice")
+        assert not client.goodbye.come_back
+        await eventually(lambda: client.close_code == 4504)
+    assert len(shard.listener.registry) == 0
+    async with connect(shard.url) as again:
+        await again.join("garden")
+
+
+async def test_who_is_banned_leaves_every_shard_and_stays_out_until_it_is_lifted(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, auth=AUTH)
+    async with running(settings) as a, running(settings) as b:
+        async with connect(b.url, token=token("ada")) as ada, connect(b.url, token=token("bob")) as bob:
+            await ada.join("garden")
+            await bob.join("garden")
+            found = await ask(a, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
+            assert found["player_id"] == "ada"
+            await ada.wait_for(lambda: ada.goodbye is not None, 5)
+            assert ada.goodbye is not None
+            assert (ada.goodbye.code, ada.goodbye.message) == (ErrorCode.BANNED, "cheats")
+            for shard in (a, b):
+                with pytest.raises(RefusedError, match="cheats") as refused:
+                    async with connect(shard.url, token=token("ada")):
+                        pass
+                assert refused.value.error.code is ErrorCode.BANNED
+            assert bob.is_connected
+        assert [ban["player_id"] for ban in await ask(b, "GET", "/bans")] == ["ada"]
+        await ask(b, "DELETE", "/bans/ada")
+
+        async def is_let_in() -> bool:
+            try:
+                async with connect(a.url, token=token("ada")):
+                    return True
+            except RefusedError:
+                return False
+
+        await eventually(is_let_in)
+
+
+async def test_a_ban_ends_by_itself_and_outlives_a_restart(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, auth=AUTH)
+    async with running(settings) as first:
+        await ask(first, "PUT", "/bans/ada", {"duration_s": 60})
+        await ask(first, "PUT", "/bans/bob", {"duration_s": 0.2})
+    async with running(settings) as second:
+        await eventually(lambda: "ada" in second._ruling._bans)
+        with pytest.raises(RefusedError):
+            async with connect(second.url, token=token("ada")):
+                pass
+        await eventually(lambda: not _is_banned(second, "bob"))
+        async with connect(second.url, token=token("bob")):
+            pass
+
+
+def _is_banned(shard: Shard, player_id: str) -> bool:
+    try:
+        shard._ruling.check(player_id)
+    except Exception:
+        return True
+    return False
+
+
+async def test_a_closed_room_says_so_and_is_saved_and_an_event_reaches_all_in_it(shard: Shard) -> None:
+    async with connect(shard.url) as one, connect(shard.url) as two:
+        room_id = (await one.join("garden", name="home")).room_id
+        await two.join("garden", name="home")
+        await one.command("plant", {"x": 5.0})
+        assert await ask(shard, "POST", f"/rooms/{room_id}/broadcast", {"name": "news", "payload": {"at": 5}}) == {
+            "count": 2
+        }
+        for client in (one, two):
+            await client.wait_for(lambda client=client: any(event.name == "news" for event in client.events))
+        assert await ask(shard, "POST", f"/rooms/{room_id}/close", {"reason": "repairs"}) == {"count": 2}
+        await one.wait_for(lambda: one.core.joined is None)
+        await one.join("garden", name="home")
+        assert await one.command("planted") == 1
+
+
+async def test_the_log_level_changes_while_it_runs(shard: Shard) -> None:
+    before = logs.level.name
+    try:
+        await ask(shard, "PUT", "/log-level", {"level": "error"})
+        assert (await ask(shard, "GET", "/shard"))["log_level"] == "error"
+    finally:
+        logs.level.name = before
+
+
+async def test_a_shard_of_the_fleet_is_drained_from_another(
+    shard_settings: Settings, shard: Shard, tmp_path: Path
+) -> None:
+    process = ShardProcess(shard_settings, tmp_path)
+    try:
+        await process.ready()
+        other = next(one["shard_id"] for one in await ask(shard, "GET", "/fleet") if not one["is_this"])
+        assert await ask(shard, "POST", f"/fleet/{other}/drain") == {"count": 1}
+        assert await asyncio.to_thread(process.process.wait, 20) == 0
+    finally:
+        process.stop()
+
+
+# -- tuning ----------------------------------------------------------------------------------------------------------
+
+
+async def greeting_of(client: Client) -> str:
+    return str(await client.command("greeting"))
+
+
+async def test_rooms_of_all_shards_are_tuned_and_rolled_back_without_a_restart(shard_settings: Settings) -> None:
+    async with (
+        running(shard_settings) as a,
+        running(shard_settings) as b,
+        connect(a.url) as one,
+        connect(b.url) as two,
+    ):
+        await one.join("garden", name="here")
+        await two.join("garden", name="there")
+        assert (await greeting_of(one), await greeting_of(two)) == ("hello", "hello")
+        made = await ask(a, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}, "note": "x"})
+        assert (made["version"], made["note"]) == (1, "x")
+        for client in (one, two):
+            await eventually(lambda client=client: _says(client, "ahoy"))
+        for client in (one, two):
+            await client.wait_for(lambda client=client: any(event.name == "tuned" for event in client.events))
+        assert (await ask(b, "PUT", "/tuning", {"after": 0, "values": {}}))[0] == 409
+        rolled = await ask(b, "POST", "/tuning/rollback", {"to": 0})
+        assert (rolled["version"], rolled["values"]) == (2, {})
+        for client in (one, two):
+            await eventually(lambda client=client: _says(client, "hello"))
+        tunings = await ask(a, "GET", "/tuning")
+        assert [version["version"] for version in tunings["versions"]] == [2, 1]
+        assert tunings["newest"] == 2
+        assert "greeting" in str(tunings["schemas"]["garden"])
+
+
+async def _says(client: Client, words: str) -> bool:
+    return await greeting_of(client) == words
+
+
+async def test_a_version_with_labels_is_for_rooms_that_have_them_also_for_new_ones(shard: Shard) -> None:
+    values = {"garden": {"greeting": "howdy"}}
+    await ask(shard, "PUT", "/tuning", {"after": 0, "values": values, "labels": {"map": "west"}})
+    async with connect(shard.url) as west, connect(shard.url) as east:
+        await west.join("garden", name="west", labels={"map": "west"})
+        await east.join("garden", name="east", labels={"map": "east"})
+        assert (await greeting_of(west), await greeting_of(east)) == ("howdy", "hello")
+        rooms = {room["name"]: room["tuning_version"] for room in await ask(shard, "GET", "/rooms")}
+        assert rooms == {"west": 1, "east": 0}
+
+
+async def test_what_an_older_build_cannot_read_it_leaves_alone(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}})
+        await shard._store.orders.tune(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
+        await eventually(lambda: shard._ruling.versions[0].version == 2)
+        assert await greeting_of(client) == "ahoy"

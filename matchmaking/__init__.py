@@ -15,6 +15,7 @@ from matchmaking.errors import (
 from matchmaking.handovers import Handovers, Offer
 from matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
 from matchmaking.matchmaker import Matchmaker
+from matchmaking.parcels import Parcels
 from matchmaking.placement import Party, Placement, PlaceRequest, Placing
 from matchmaking.tickets import Admissions, Ticket, TicketKeys, sign, verify
 from matchmaking.ttls import Ttls
@@ -34,6 +35,7 @@ __all__ = [
     "NoCapacity",
     "Offer",
     "Orphan",
+    "Parcels",
     "Party",
     "PlaceRequest",
     "Placement",

@@ -16,6 +16,7 @@ from matchmaking.connecting import Client, client_of
 from matchmaking.directory import Directory
 from matchmaking.handovers import Handovers
 from matchmaking.leases import Leases
+from matchmaking.parcels import Parcels
 from matchmaking.placement import Placing
 from matchmaking.ttls import Ttls
 
@@ -35,6 +36,7 @@ class Matchmaker:
         places: join or create.
         leases: who owns which room, who is seated.
         handovers: rooms that go from one shard to another.
+        parcels: what one shard leaves for another.
         clock: the same on all shards.
     """
 
@@ -56,6 +58,7 @@ class Matchmaker:
         self.directory = Directory(self.calls, self.ttls, self.clock)
         self.leases = Leases(self.calls, self.ttls)
         self.handovers = Handovers(self.calls, self.ttls)
+        self.parcels = Parcels(self.calls)
         spread = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.places = Placing(self.calls, self.ttls, spread)
 

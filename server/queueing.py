@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ import structlog
 from matchmaking import BadRequest, MatchmakerUnavailable, Party, Ticket
 from matchmaking.labels import check_labels, from_pairs, to_pairs
 from matchmaking.placement import check_party
-from matchmaking.queue import Backfill, Desk, Letter, MatchRoom, Mode, Place, Queues
+from matchmaking.queue import Backfill, Desk, Entry, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from server.errors import Internal, Malformed, NoSuchMode, Unavailable
 from server.ops.traces import past_span
@@ -37,6 +38,19 @@ log = structlog.get_logger(__name__)
 REGIONS_MAX = 32
 LATENCY_MS_MAX = 10_000.0
 _ENDED = {"cancelled": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
+
+
+class PackedPlace(msgspec.Struct, frozen=True):
+    """A place in a queue, on its way to another shard.
+
+    Args:
+        came_ms: when the player came, UTC.
+    """
+
+    mode: str
+    skill: float
+    entry: Entry
+    came_ms: int
 
 
 class _Waiting(msgspec.Struct, eq=False):
@@ -133,6 +147,41 @@ class Queueing:
         waiting = self._waiting.get(subscriber.session_id)
         if waiting is not None and not self._is_over(waiting):
             self._tell(waiting)
+
+    # -- going on elsewhere ---------------------------------------------------------------------------------
+
+    def has_match(self, subscriber: Subscriber) -> bool:
+        """Whether a match was found for a session, that it has not taken its seat in yet."""
+        waiting = self._waiting.get(subscriber.session_id)
+        return waiting is not None and waiting.redirect is not None and not self._is_over(waiting)
+
+    def place_of(self, subscriber: Subscriber) -> PackedPlace | None:
+        """Where a session waits; None when it does not."""
+        waiting = self._waiting.get(subscriber.session_id)
+        found = self._desk_of(waiting.mode).entry_of(waiting.entry_id) if waiting is not None else None
+        if waiting is None or found is None:
+            return None
+        return PackedPlace(waiting.mode, waiting.skill, *found)
+
+    def release(self, subscriber: Subscriber) -> None:
+        """A session's place goes on at another shard, which adopts what `place_of` gave. Idempotent."""
+        waiting = self._waiting.pop(subscriber.session_id, None)
+        if waiting is not None:
+            self._desk_of(waiting.mode).release(waiting.entry_id)
+            self.results["passed_on"] += 1
+
+    async def adopt(self, subscriber: Subscriber, place: PackedPlace) -> None:
+        """A session has come from another shard, with its place."""
+        desk = self._queues.desks.get(place.mode)
+        if desk is None:
+            log.warning("place_lost", mode=place.mode, session_id=subscriber.session_id)
+            return
+        status = _status(place.mode, QueueState.WAITING)
+        waiting = _Waiting(subscriber, place.mode, place.skill, status, place.came_ms / 1000, place.entry.entry_id)
+        self._waiting[subscriber.session_id] = waiting
+        self.results["adopted"] += 1
+        with suppress(MatchmakerUnavailable):  # the desk asks again by itself
+            await desk.adopt(place.entry, place.came_ms, lambda news: self._heard(waiting, news))
 
     # -- QueueViews: what operators ask -----------------------------------------------------------------------
 

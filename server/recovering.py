@@ -14,6 +14,7 @@ import structlog
 from matchmaking import Matchmaker, MatchmakingError
 from schemas.messages import Redirect
 from server.errors import TickwireError, Unavailable
+from server.passing import Passing
 from server.placing import RoomPlacer, told
 from server.rooms.host import RoomHost
 from server.storage import Worlds
@@ -32,19 +33,31 @@ class Recovery:
         matchmaker: knows where rooms are.
         worlds: know who was in them.
         placer: makes them again.
+        passing: knows of sessions without a room.
     """
 
     def __init__(
-        self, *, shard_id: str, host: RoomHost, matchmaker: Matchmaker, worlds: Worlds, placer: RoomPlacer
+        self,
+        *,
+        shard_id: str,
+        host: RoomHost,
+        matchmaker: Matchmaker,
+        worlds: Worlds,
+        placer: RoomPlacer,
+        passing: Passing,
     ) -> None:
         self._shard_id = shard_id
         self._host = host
         self._matchmaker = matchmaker
         self._worlds = worlds
         self._placer = placer
+        self._passing = passing
 
     async def find(self, room_id: str, session_id: str) -> Redirect | None:
         """See `server.rooms.ports.Homes.find`."""
+        if not room_id:
+            await self._passing.receive(session_id)
+            return None
         if self._host.get(room_id) is not None:
             return None
         try:

@@ -43,6 +43,7 @@ from server.ops.health import Health
 from server.ops.http import OperationsServer
 from server.ops.metrics import Metrics
 from server.ops.pulse import Pulse
+from server.passing import Passing
 from server.placing import RoomPlacer
 from server.queueing import Queueing
 from server.recovering import Recovery
@@ -142,12 +143,20 @@ class Shard:
             ResumeTokens(keys.keys, keys.current),
         )
         self.listener.queue = self._queueing
+        self._passing = Passing(
+            shard_id=self.shard_id,
+            region=settings.region,
+            listener=self.listener,
+            queueing=self._queueing,
+            matchmaker=self._matchmaker,
+        )
         self.listener.homes = Recovery(
             shard_id=self.shard_id,
             host=self.host,
             matchmaker=self._matchmaker,
             worlds=self._store.worlds,
             placer=self.placer,
+            passing=self._passing,
         )
         self.listener.dealer = self._dealing
         self._migration = Migration(
@@ -246,8 +255,11 @@ class Shard:
         self.placer.is_draining = True
         with suppress(MatchmakerUnavailable):
             await self._leaseholder.drain()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.settings.drain_s
         left = await self._migration.give_all(self.settings.drain_s)
-        log.info("shard_drained", shard_id=self.shard_id, left=left, **self._migration.results)
+        sessions_left = await self._passing.send_all(max(0.0, until_s - loop.time()))
+        log.info("shard_drained", rooms_left=left, sessions_left=sessions_left, **self._migration.results)
 
     async def stop(self, reason: str = "the server is stopping") -> None:
         """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""

@@ -14,6 +14,7 @@
 --   PREFIX:backfills              hash: room that wants players -> what it wants
 --   PREFIX:desks                  sorted set: desk (a shard's run) -> when it was last heard of, ms
 --   PREFIX:mail:DESK              sorted set: letter -> its number; kept until the desk says that it has read it
+--   PREFIX:forwards               hash: entry -> its desk, where that is not the one it entered at (adopt.lua)
 --   PREFIX:leader:REGION          hash: owner, epoch; its TTL is the lease
 --   PREFIX:lately:REGION          what a place in the queue has cost lately, ms
 --
@@ -36,6 +37,7 @@ end
 
 local TICKETS, PLAYERS, PARTIES = key('tickets'), key('players'), key('parties')
 local WAITING, GATHERING, MATCHES, LEFT = key('waiting'), key('gathering'), key('matches'), key('left')
+local FORWARDS = key('forwards')
 
 local function answer(values)
   return cmsgpack.pack(values)
@@ -94,7 +96,7 @@ local function waits_as(player)
 end
 
 local NOTHING = cmsgpack.pack(nil)
-local first_letter, letters, boxes = nil, 0, {}
+local first_letter, letters, boxes, has_forwards = nil, 0, {}, nil
 
 -- A letter to a desk about an entry; `room` is packed already. A letter is an array:
 -- number, entry_id, kind, reason, team, match_id, room.
@@ -102,6 +104,10 @@ local function mail(desk, entry_id, kind, reason, team, match_id, room)
   first_letter = first_letter or tonumber(redis.call('GET', key('mailed')) or 0)
   letters = letters + 1
   local number = first_letter + letters
+  if has_forwards == nil then
+    has_forwards = redis.call('EXISTS', FORWARDS) == 1
+  end
+  desk = has_forwards and redis.call('HGET', FORWARDS, entry_id) or desk
   local box = boxes[desk] or {}
   boxes[desk] = box
   box[#box + 1] = number

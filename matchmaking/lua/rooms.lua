@@ -14,6 +14,7 @@
 --   PREFIX:moved:ID            TTL: the epoch under which a room got its last owner; only of those that had several
 --   PREFIX:drain:SHARD         TTL: somebody asks the shard to drain
 --   PREFIX:handover:ROOM       hash, TTL, and PREFIX:offers:SHARD: a room on its way (handover.lua)
+--   PREFIX:parcel:NAME         TTL: what one shard leaves for another (parcel.lua)
 --   PREFIX:code:CODE           TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE     TTL: the room that holds seats for a party
 --   PREFIX:open:REGION:TYPE    sorted set, TTL: open room -> free seats. So too, for one shard's and for one label:

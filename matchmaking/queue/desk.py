@@ -4,6 +4,7 @@ enter, leave    are kept and said with the next beat; what is said twice happens
 a beat          one script: says all that is new, hears all letters. Letters come until they are said to be read
 now and then    asks whether all who wait here are still known: whom Redis has forgotten enters again, with the
                 time that it has waited
+release, adopt  a player goes on at another desk, without a gap: whatever is decided meanwhile reaches it
 silence         a desk that is not heard of for DESK_S_MAX is gone, and its players with it
 """
 
@@ -80,6 +81,10 @@ class Waiter(Protocol):
     def __call__(self, news: Place | Letter, /) -> None: ...
 
 
+class _Adopted(msgspec.Struct, frozen=True):
+    adopted: Sequence[str]
+
+
 class _Heard(msgspec.Struct, frozen=True):
     letters: Sequence[Letter]
     unknown: Sequence[str]
@@ -128,7 +133,7 @@ class Desk:
         self._filled: dict[str, None] = {}
         self._asking: deque[str] = deque()
         self._read = 0
-        self._is_again = False
+        self._is_again = self._is_leaving = False
         self._asked_s = self._known_s = now_s()
         self._has_news = asyncio.Event()
 
@@ -172,6 +177,33 @@ class Desk:
         found = self._here.pop(entry_id, None)
         if found is not None:
             self._leaving[entry_id] = found[0].player_id
+            self._has_news.set()
+
+    def entry_of(self, entry_id: str) -> tuple[Entry, int] | None:
+        """An entry that waits here, and when it came, UTC ms: what another desk adopts."""
+        found = self._here.get(entry_id)
+        return found[:2] if found is not None else None
+
+    def release(self, entry_id: str) -> None:
+        """A player goes on waiting at another desk, and is told nothing more here. From now on this desk takes no
+        letter off: one that is for the player is still there when it is adopted. Idempotent."""
+        self._is_leaving = True
+        self._here.pop(entry_id, None)
+
+    async def adopt(self, entry: Entry, came_ms: int, waiter: Waiter) -> None:
+        """A player who waited at another desk waits here, in its place; one whom Redis has forgotten enters again.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer; it is asked again with the beats.
+        """
+        before, entry = entry.desk, msgspec.structs.replace(entry, desk=self.desk_id)
+        self._here[entry.entry_id] = (entry, came_ms, waiter)
+        self._asking.append(entry.entry_id)
+        self._has_news.set()
+        request = {"desk": self.desk_id, "entries": [(entry.player_id, entry.entry_id, before)]}
+        found = await self._calls.run("queue/adopt", request, _Adopted)
+        if entry.entry_id not in found.adopted and entry.entry_id in self._here:
+            self._entering.append(msgspec.structs.replace(entry, since_ms=came_ms))
             self._has_news.set()
 
     def want(self, backfill: Backfill) -> None:
@@ -273,7 +305,8 @@ class Desk:
         told = set()
         for letter in heard.letters:
             if letter.number > self._read:
-                self._read = letter.number
+                if not self._is_leaving:
+                    self._read = letter.number
                 told.add(letter.entry_id)
                 found = self._here.pop(letter.entry_id, None)
                 if found is not None:

@@ -139,7 +139,7 @@ class Greeting:
                 identity = await self._authenticator.identify(hello.token or self._token)
             self._token = ""
             self._around.bans.check(identity.player_id)
-            resumption = self._around.tokens.read(hello.resume_token) if session is None and hello.room_id else None
+            resumption = self._around.tokens.read(hello.resume_token) if session is None else None
             if resumption is not None:
                 self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s
                 async with asyncio.timeout(settings.join_timeout_s):

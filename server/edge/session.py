@@ -392,6 +392,13 @@ class Session:
         self.send_message(Goodbye(ErrorCode.REPLACED, "the player has opened another session"))
         self._expel(Closing.REPLACED, "the player has opened another session", counted_as="replaced")
 
+    def go_on_at(self, redirect: Redirect) -> None:
+        """The session goes on at another shard, which has been left what must be known of it. Idempotent."""
+        if self.state is not State.CLOSED:
+            self._flush_events()
+            self.send_message(redirect)
+            self._expel(Closing.MOVED, "the session goes on at another shard", counted_as="moved")
+
     def kick(self, reason: str) -> None:
         """An operator ends the session; the player may open another."""
         self.send_message(Goodbye(ErrorCode.KICKED, reason))

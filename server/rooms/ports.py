@@ -112,7 +112,7 @@ class Homes(Protocol):
 
     async def find(self, room_id: str, session_id: str) -> Redirect | None:
         """Where a session goes on whose resume token was shown. None: its room was made again here, and the session
-        with it; or it is lost.
+        with it; or it was in no room, and was passed on to this shard; or it is lost.
 
         Raises:
             TickwireError: not to be found out now; its `retryable` says whether asking again makes sense.

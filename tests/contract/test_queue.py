@@ -702,3 +702,116 @@ async def test_a_crowded_desk_says_so(hall: Hall, monkeypatch: pytest.MonkeyPatc
         hall.enter(desk, f"p{n}")
     with pytest.raises(MatchmakerUnavailable, match="too many"):
         hall.enter(desk, "p2")
+
+
+# -- places that go on at another desk ------------------------------------------------------------------------
+
+
+async def pass_on(hall: Hall, player: str, before: Desk, after: Desk) -> None:
+    """A player's shard drains, and another one has the player from now on."""
+    packed = before.entry_of(hall.entries[player])
+    assert packed is not None
+    before.release(hall.entries[player])
+    await after.adopt(*packed, hall.told[player].append)
+
+
+async def test_who_goes_on_at_another_desk_keeps_the_place_and_is_told_there(hall: Hall) -> None:
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(one, "p1")
+    await one.beat()
+    await pass_on(hall, "p1", one, two)
+    await pass_on_again_does_nothing(hall, one)
+    hall.enter(two, "p2")
+    hall.clock.now_s += 2
+    await two.beat()
+    assert [news.place for news in hall.told["p1"] if isinstance(news, Place)] == [1]
+    assert two.waiting_in_all == 2
+    assert await leader.round()
+    for desk in (one, two):
+        await desk.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+
+
+async def pass_on_again_does_nothing(hall: Hall, desk: Desk) -> None:
+    desk.release(hall.entries["p1"])
+    assert desk.entry_of(hall.entries["p1"]) is None
+    await desk.beat()
+
+
+async def test_a_letter_that_came_between_two_desks_is_not_lost(hall: Hall) -> None:
+    """Matched, and told so at the desk before, which had let go of the player already."""
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(one, player)
+    await one.beat()
+    packed = one.entry_of(hall.entries["p1"])
+    assert packed is not None
+    one.release(hall.entries["p1"])
+    assert await leader.round()
+    await one.beat()
+    await one.beat()
+    assert (hall.ends("p1"), hall.ends("p2")) == ([], ["found"])
+    await two.adopt(*packed, hall.told["p1"].append)
+    await two.beat()
+    await two.beat()
+    assert hall.ends("p1") == ["found"]
+    assert hall.room("p1") == hall.room("p2")
+
+
+async def test_a_match_that_has_no_room_yet_finds_its_players_at_their_new_desk(hall: Hall) -> None:
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(one, player)
+    await one.beat()
+    assert await leader._lead()
+    made = await leader._commit(leader._match(await leader._read()), 0)
+    await pass_on(hall, "p1", one, two)
+    await leader._find_rooms(made, {}, 0)
+    for desk in (one, two):
+        await desk.beat()
+    assert hall.ends("p1") == hall.ends("p2") == ["found"]
+
+
+async def test_a_party_stays_together_wherever_its_members_go(hall_of: Callable[[Mode], Hall]) -> None:
+    hall = hall_of(Mode("pairs", Rules(room_type="duel", teams=2, team_size=2)))
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(one, "f1", party=("us", 2))
+    await one.beat()
+    await pass_on(hall, "f1", one, two)
+    hall.enter(two, "f2", party=("us", 2))
+    for player in ("p1", "p2"):
+        hall.enter(two, player)
+    await two.beat()
+    assert await leader.round()
+    await two.beat()
+    assert [hall.ends(player) for player in ("f1", "f2", "p1", "p2")] == [["found"]] * 4
+
+
+async def test_the_end_of_the_desk_before_ends_nobody_who_went_on(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    for player in ("p1", "stayed"):
+        hall.enter(one, player, skill=0.0 if player == "p1" else 1000.0)
+    await one.beat()
+    await pass_on(hall, "p1", one, two)
+    await hall.redis("ZADD", f"{{{hall.matchmaker.namespace}:duel}}:desks", 1, one.desk_id)
+    hall.clock.now_s += 60
+    await leader.round()
+    hall.clock.now_s += 60
+    await two.beat()
+    assert two.waiting_in_all == 1
+    assert hall.ends("p1") == []
+
+
+async def test_who_is_adopted_by_a_redis_that_has_forgotten_enters_again_with_its_time(hall: Hall) -> None:
+    one, two = hall.desk("a"), hall.desk("b")
+    hall.enter(one, "p1")
+    await one.beat()
+    await hall.forget(":duel}:*")
+    await pass_on(hall, "p1", one, two)
+    hall.enter(two, "p2")
+    await two.beat()
+    waiting = await two._calls.run("queue/look", {"limit": 10, "regions": [""], "player_id": ""}, dict[str, Any])
+    since = {ticket[3][0][1]: ticket[2] for ticket in waiting["tickets"]}
+    assert since["p1"] < since["p2"]

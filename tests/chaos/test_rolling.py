@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 PLAYERS = 60
 
 
-def rolled(tmp_path: Path, how: str) -> tuple[str, Summary]:
+def rolled(tmp_path: Path, how: str, *more: str) -> tuple[str, Summary]:
     """Three shards are replaced, one after another; gives what was said, and what the swarm has found."""
     summary = tmp_path / "summary.json"
     ended = subprocess.run(
         [sys.executable, "-m", "loadtest.trial", "--shards", "3", "--how", how, "--",
          "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
-         "--mix", "wanderer=4 reconnector=1", "--load-lateness", LATE_MS, "--summary", str(summary)],
+         "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
         timeout=110, check=False,
     )  # fmt: skip
@@ -32,11 +32,23 @@ def rolled(tmp_path: Path, how: str) -> tuple[str, Summary]:
 
 @pytest.mark.timeout(120)
 def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_path: Path) -> None:
-    said, found = rolled(tmp_path, "TERM")
+    said, found = rolled(tmp_path, "TERM", "--mix", "wanderer=4 reconnector=1")
     assert said.count("replaced the shard") == 3, said
     assert found.outcome == "held", said
     assert (found.seated, found.expected) == (found.expected, found.expected), said
     assert found.expected >= PLAYERS * 0.8
     assert found.times["blackout"].count >= 1, "somebody has moved"
     for row in ("resume", "seat", "join", "events", "world", "gave up"):
+        assert row not in found.failures, said
+
+
+@pytest.mark.timeout(120)
+def test_shards_that_are_killed_lose_no_session_of_a_durable_room(tmp_path: Path) -> None:
+    """Of rooms that have names, and so are saved: the hitch is a lease long, and all are back in their sessions."""
+    said, found = rolled(tmp_path, "KILL", "--room-players", "20", "-t", "40s")
+    assert said.count("replaced the shard") == 3, said
+    assert (found.seated, found.expected) == (PLAYERS, PLAYERS), said
+    assert found.times["resume"].count >= PLAYERS * 0.8, "all but those whom nobody killed"
+    assert found.times["join"].count == PLAYERS, "nobody has joined twice"
+    for row in ("resume", "seat", "join", "events", "world", "gave up", "reply"):
         assert row not in found.failures, said

@@ -1,5 +1,5 @@
-"""The image: built unchanged on a local base, and run as it will be. Minutes, root, and four programs: asked for with
-TICKWIRE_IMAGE=1 (`make image-test`)."""
+"""The image: built unchanged on a local base, and run as it will be. Wants root, four programs, and a minute or two;
+`make image-test` runs it, and CI. Where containers cannot run, it says so and skips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROGRAMS = ("mmdebstrap", "buildah", "podman", "runc")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
 pytestmark = [
-    pytest.mark.skipif(not os.environ.get("TICKWIRE_IMAGE"), reason="takes minutes: TICKWIRE_IMAGE=1"),
+    pytest.mark.skipif(not os.environ.get("TICKWIRE_IMAGE"), reason="takes minutes: make image-test"),
     pytest.mark.skipif(bool(MISSING), reason=f"apt-get install {' '.join(MISSING)}"),
     pytest.mark.timeout(900),
 ]
@@ -36,8 +36,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The Dockerfile as it is, on a Debian that stands in for its base."""
     tar = tmp_path_factory.mktemp("base") / "base.tar"
     include = "--include=python3,python3-venv,ca-certificates"
-    run("mmdebstrap", "--quiet", "--variant=minbase", include, "bookworm", str(tar))
-    run("podman", "import", "-q", str(tar), BASE)
+    try:
+        run("mmdebstrap", "--quiet", "--variant=minbase", include, "bookworm", str(tar))
+        run("podman", "import", "-q", str(tar), BASE)
+        inside(BASE, entrypoint="/bin/true")
+    except AssertionError as error:
+        pytest.skip(f"containers cannot be made or run here: {str(error)[-300:]}")
     try:
         how = ("--isolation", "chroot", "--pull-never", "--network", "host", "--build-arg", f"BASE={BASE}")
         trusted = ("--volume", "/etc/ssl/certs:/etc/ssl/certs:ro")  # what this machine trusts, the build does

@@ -26,11 +26,12 @@ from server.edge.counters import EdgeCounters
 from server.edge.greeting import Greeting
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
+from server.edge.surroundings import NoBans
 from server.edge.tokens import ResumeTokens
 from server.rooms import Player, Room
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
-from server.rooms.ports import NoQueue, Subscriber
+from server.rooms.ports import NoHomes, NoQueue, Subscriber
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
 from tests.rooms import Diary
@@ -53,7 +54,7 @@ class Around:
             tokens=self.tokens,
         )
         self.placer = self
-        self.queue = NoQueue()
+        self.queue, self.homes, self.bans = NoQueue(), NoHomes(), NoBans()
         self.simulation: Simulation = create(
             Diary, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None
         )

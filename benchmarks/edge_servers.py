@@ -23,7 +23,7 @@ from typing import Any, cast
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.asyncio.server import serve as serve_websockets
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from schemas import SUBPROTOCOL
@@ -129,6 +129,9 @@ class Tickwire(Subject):
         return False
 
     def screen(self, connection: Connection, request: Request) -> Refusal | None:
+        return None
+
+    def page(self, request: Request) -> Response | None:
         return None
 
     def opened(self, connection: Connection, request: Request) -> Receiver:

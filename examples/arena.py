@@ -20,6 +20,7 @@ BULLET_SPEED = 150.0
 BULLET_S = 1.5
 HIT_RADIUS = 12.0
 SCORES_KEPT = 10
+WORDS_MAX = 200
 
 
 class Ships(Table):
@@ -92,6 +93,7 @@ class Arena(Room):
         player.data["name"] = str(options.get("name", "pilot"))[:16]
         x, y = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
         player.entity = self.ships.spawn(x=x, y=y, heading=self.random.uniform(0, 6.28), hp=100)
+        self.broadcast("named", {"id": player.entity.id, "name": player.data["name"]})
 
     def on_leave(self, player: Player) -> None:
         if player.entity is not None:
@@ -104,8 +106,16 @@ class Arena(Room):
         self.ships.is_firing[rows] = wishes["fire"] > 0
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        if name == "scores":
-            return self.best
+        match name:
+            case "scores":
+                return self.best
+            case "names":
+                return {
+                    str(one.entity.id): one.data["name"] for one in self.players.values() if one.entity is not None
+                }
+            case "say" if isinstance(payload, str) and 0 < len(payload) <= WORDS_MAX:
+                self.broadcast("said", {"name": player.data["name"], "words": payload})
+                return None
         raise CommandRefused(f"unknown command {name!r}")
 
     def on_tick(self, dt: float) -> None:

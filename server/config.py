@@ -47,6 +47,7 @@ class Listen(Section, frozen=True):
         url: what other shards tell clients to connect to; made from host and port when empty.
         certificate, key: PEM files; taken into use again when they change.
         plaintext: speak plain ws without them: for development, or behind something that speaks TLS.
+        pages: a folder whose files are served over HTTP at the same address: for development.
     """
 
     host: str = "127.0.0.1"
@@ -55,18 +56,21 @@ class Listen(Section, frozen=True):
     certificate: str = ""
     key: str = ""
     plaintext: bool = False
+    pages: str = ""
 
 
 class Operations(Section, frozen=True):
     """The port for metrics, health and the admin API; never open it to players.
 
     Args:
+        console: a folder with the built console (web/console), served at /console/; empty: there is none.
         token: what the admin API wants to be shown, at least 32 characters; the same for all shards of a fleet.
             Without one there is no admin API.
     """
 
     host: str = "127.0.0.1"
     port: int = 9090
+    console: str = ""
     token: str = ""
 
     def __repr__(self) -> str:

@@ -18,16 +18,28 @@ DEV_TOKEN = Path(".tickwire") / "operations-token"
 """Where a run writes what its admin API wants to be shown; nobody else may read it."""
 
 
+WEB = Path(__file__).parent.parent / "web" / "dist"
+"""The built web client, in a checkout."""
+
+
 def settings_for(services: embedded.Services, settings: Settings) -> Settings:
     """The settings, with the stores that were started, plain ws if there is no certificate, and a token if none."""
     token = settings.operations.token or secrets.token_urlsafe(32)
+    console = settings.operations.console or _built("console")
+    pages = settings.listen.pages or _built("demo")
     return msgspec.structs.replace(
         settings,
-        operations=msgspec.structs.replace(settings.operations, token=token),
-        listen=msgspec.structs.replace(settings.listen, plaintext=True),
+        operations=msgspec.structs.replace(settings.operations, token=token, console=console),
+        listen=msgspec.structs.replace(settings.listen, plaintext=True, pages=pages),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
     )
+
+
+def _built(name: str) -> str:
+    """A part of the web client, if it has been built (`make web`)."""
+    folder = WEB / name
+    return str(folder) if (folder / "index.html").is_file() else ""
 
 
 async def run_dev(settings: Settings, data_dir: Path, *, bots: int, stopping: asyncio.Event) -> None:
@@ -62,12 +74,20 @@ async def run_dev(settings: Settings, data_dir: Path, *, bots: int, stopping: as
 async def _play(shard: Shard, bots: int) -> None:
     while not shard.health.is_ready:
         await asyncio.sleep(0.05)
-    print(
-        f"\n  players connect to   {shard.url}   (subprotocol tickwire.1; see docs/protocol.md)"
-        f"\n  metrics and health   http://127.0.0.1:{shard.operations.port}/metrics  /livez  /readyz"
-        f"\n  stop with            Ctrl-C\n",
-        flush=True,
-    )
+    operations = f"http://127.0.0.1:{shard.operations.port}"
+    lines = {
+        "players connect to": f"{shard.url}   (subprotocol tickwire.1; see docs/protocol.md)",
+        "metrics and health": f"{operations}/metrics  /livez  /readyz",
+    }
+    if shard.settings.operations.console:
+        # Behind the #, which is sent to nobody.
+        lines["operate at"] = f"{operations}/console/#token={shard.settings.operations.token}"
+    if shard.settings.listen.pages:
+        lines["play at"] = f"{shard.url.replace('ws', 'http', 1)}/"
+    else:
+        lines["play at"] = "nothing yet: the web client is built by `make web`"
+    lines["stop with"] = "Ctrl-C"
+    print("\n" + "\n".join(f"  {name:20} {text}" for name, text in lines.items()) + "\n", flush=True)
     if bots and "arena" in shard.host.room_types:
         from examples.bots import run_bots
 

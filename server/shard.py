@@ -31,6 +31,7 @@ from server import __version__
 from server.administering import ShardAdministration
 from server.config import RedisSettings, Settings
 from server.dealing import Dealing
+from server.edge import pages
 from server.edge.auth import authenticator_of
 from server.edge.certificates import Certificates
 from server.edge.listener import Listener
@@ -159,6 +160,7 @@ class Shard:
             passing=self._passing,
         )
         self.listener.dealer = self._dealing
+        self.listener.pages = pages.load(settings.listen.pages)
         self._migration = Migration(
             shard_id=self.shard_id,
             region=settings.region,
@@ -192,7 +194,7 @@ class Shard:
             load=lambda: self._tick_share,
         )
         self._admin = Admin(self._administration, settings.operations.token)
-        self.operations = OperationsServer(self._scrape, self.health, self._admin)
+        self.operations = OperationsServer(self._scrape, self.health, self._admin, settings.operations.console)
         self._store.calls.observe = self.metrics.observe_mongo
         for calls in (self._matchmaker.calls, *self._queues.doors):
             calls.observe = self.metrics.observe_redis

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -73,6 +73,10 @@ class Owner(Protocol):
         """Looks at a handshake that is right in itself; a refusal ends it."""
         ...
 
+    def page(self, request: Request) -> Response | None:
+        """What is sent to who asks for a page, and not for a WebSocket; None: there is none."""
+        ...
+
     def opened(self, connection: Connection, request: Request) -> Receiver:
         """The handshake is done; gives who is to be told of what comes."""
         ...
@@ -117,6 +121,7 @@ class Connection(asyncio.Protocol):
         "_counters",
         "_fragments",
         "_is_between_frames",
+        "_is_page",
         "_is_text",
         "_library",
         "_loop",
@@ -161,7 +166,7 @@ class Connection(asyncio.Protocol):
         self._write_buffer_bytes_max = write_buffer_bytes_max
         self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=message_bytes_max)
         self._request = b""
-        self._wants_proxy_header = False
+        self._wants_proxy_header = self._is_page = False
         self._fragments: list[bytes] = []
         self._is_text = False
         self._splitter = Splitter(
@@ -291,7 +296,7 @@ class Connection(asyncio.Protocol):
         self._request = b""
         self._feed_library(request)
         if self._library.state is State.CONNECTING:  # refused, or longer than any request of ours
-            self._counters.refused["handshake"] += self._library.handshake_exc is not None
+            self._counters.refused["handshake"] += self._library.handshake_exc is not None and not self._is_page
             self._end()
             return b""
         return rest
@@ -312,6 +317,11 @@ class Connection(asyncio.Protocol):
         return True
 
     def _answer(self, request: Request) -> None:
+        page = self._owner.page(request)
+        if page is not None:
+            self._is_page = True
+            self._library.send_response(page)
+            return
         response = self._library.accept(request)
         if response.status_code == 101:
             refusal = self._owner.screen(self, request)

@@ -16,9 +16,10 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 
 from schemas.messages import Goodbye
+from server.edge import pages
 from server.edge.auth import Authenticator
 from server.edge.certificates import Certificates
 from server.edge.connection import Connection, Receiver, Refusal
@@ -58,6 +59,7 @@ class Listener:
         homes: finds sessions that are not known here.
         dealer: carries out deals.
         bans: who may not play.
+        pages: files that are served at the same address; for development.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Listener:
         self.homes: Homes = NoHomes()
         self.dealer: Dealer = NoDealer()
         self.bans: Bans = NoBans()
+        self.pages: dict[str, pages.Page] = {}
         self.settings = settings
         self.registry = Sessions(
             window_s=settings.resume_window_s,
@@ -191,6 +194,11 @@ class Listener:
         if not self._origins.allows(header(request, "Origin"), header(request, "Host")):
             return Refusal(403, "this origin may not connect", "origin")
         return None
+
+    def page(self, request: Request) -> Response | None:
+        """See `Owner.page`."""
+        found = pages.find(self.pages, request)
+        return found.response() if found is not None else None
 
     def opened(self, connection: Connection, request: Request) -> Receiver:
         """See `Owner.opened`."""

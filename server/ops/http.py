@@ -3,11 +3,13 @@
 /livez, /readyz   whether the process lives, and takes players: for Kubernetes
 /metrics          Prometheus's text format
 /v1/...           the admin API, behind its token: server/ops/admin.py
+/console/         the console: files, which ask the admin API
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -27,9 +29,15 @@ class OperationsServer:
         scrape: gives the metrics in Prometheus's text format.
         health: what /readyz tells.
         admin: the admin API; None: there is none.
+        console: a folder of files; empty: there is none.
+
+    Raises:
+        ConfigError: there is no such folder.
     """
 
-    def __init__(self, scrape: Callable[[], bytes], health: Health, admin: Admin | None = None) -> None:
+    def __init__(
+        self, scrape: Callable[[], bytes], health: Health, admin: Admin | None = None, console: str = ""
+    ) -> None:
         self._scrape = scrape
         self._health = health
         app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -38,6 +46,8 @@ class OperationsServer:
         app.router.add_get("/readyz", self._readyz)
         if admin is not None:
             admin.add_to(app)
+        if console:
+            self._add_console(app, Path(console))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S_MAX)
         self.port = 0
 
@@ -59,6 +69,20 @@ class OperationsServer:
     async def stop(self) -> None:
         """Answers no more. Idempotent."""
         await self._runner.cleanup()
+
+    def _add_console(self, app: web.Application, folder: Path) -> None:
+        if not (folder / "index.html").is_file():
+            raise ConfigError(f"operations.console: there is no {folder / 'index.html'}")
+
+        async def index(request: web.Request) -> web.FileResponse:
+            return web.FileResponse(folder / "index.html")
+
+        async def to_index(request: web.Request) -> web.Response:
+            raise web.HTTPFound("/console/")
+
+        app.router.add_get("/console", to_index)
+        app.router.add_get("/console/", index)
+        app.router.add_static("/console/", folder)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,105 @@
+/** The admin API, as much of it as the console reads. Its own description: /v1/openapi.json. */
+
+const TOKEN = "tickwire-operations-token";
+const ANSWER_MS_MAX = 5000;
+
+export interface Shard {
+  shard_id: string;
+  url: string;
+  region: string;
+  build: string;
+  state: string;
+  rooms: number;
+  rooms_max: number;
+  players: number;
+  load: number;
+  load_max: number;
+  is_this: boolean;
+}
+
+export interface ShardDetail {
+  shard_id: string;
+  build: string;
+  uptime_s: number;
+  is_ready: boolean;
+  reasons: Record<string, string>;
+  rooms: number;
+  sessions: number;
+  load: number;
+  ticks: number;
+  ticks_late: number;
+  bytes_sent: number;
+}
+
+export interface Room {
+  room_id: string;
+  room_type: string;
+  name: string;
+  tick: number;
+  tick_rate_hz: number;
+  players: number;
+  seats: number;
+  entities: number;
+  epoch: number;
+  is_durable: boolean;
+  access: string;
+  tuning_version: number;
+}
+
+export interface FieldView {
+  name: string;
+  kind: string;
+  low: number;
+  high: number;
+}
+
+export interface RoomState {
+  room: Room;
+  tables: { name: string; entities: number; ids: number[]; columns: Record<string, any[]>; fields: FieldView[] }[];
+}
+
+export interface Session {
+  session_id: string;
+  player_id: string;
+  state: string;
+  is_connected: boolean;
+  connections: number;
+  rtt_ms: number;
+  backlog_bytes: number;
+  unacknowledged_events: number;
+}
+
+export interface Queue {
+  mode: string;
+  waiting: number;
+  oldest_s: number;
+}
+
+export class NotAllowed extends Error {}
+
+/** Kept for this tab alone, and shown in no address. */
+export function token(): string {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+export function keepToken(value: string): void {
+  sessionStorage.setItem(TOKEN, value);
+}
+
+export async function ask<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+  const answer = await fetch(`/v1${path}`, {
+    method,
+    headers: { Authorization: `Bearer ${token()}`, "X-Operator": "console" },
+    signal: AbortSignal.timeout(ANSWER_MS_MAX),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const found = await answer.json();
+  if (answer.status === 401 || answer.status === 403) throw new NotAllowed(found.error);
+  if (!answer.ok) throw new Error(found.error);
+  return found as T;
+}

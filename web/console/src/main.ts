@@ -1,0 +1,207 @@
+/** The fleet at a glance, this shard's rooms, one of them live. Reads the admin API once a second, and nothing else. */
+
+import { ask, keepToken, NotAllowed, type Queue, type Room, type RoomState, type Session, type Shard, type ShardDetail, token } from "./api.js";
+import { Chart } from "./chart.js";
+import { drawWorld } from "./world.js";
+
+const LOOK_MS = 1000;
+const SESSIONS_SHOWN = 100;
+const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const chart = (id: string, format: (value: number) => string) =>
+  new Chart(by<HTMLCanvasElement>(id), by(`${id}-now`), format);
+const charts = {
+  ticks: chart("ticks", (value) => value.toFixed(0)),
+  late: chart("late", (value) => value.toFixed(1)),
+  bytes: chart("bytes", (value) => value.toFixed(1)),
+  load: chart("load", (value) => `${(value * 100).toFixed(1)} %`),
+};
+let before: { detail: ShardDetail; atMs: number } | null = null;
+let shownRoom = "";
+
+function cell(content: string | Node): HTMLTableCellElement {
+  const made = document.createElement("td");
+  made.append(content);
+  return made;
+}
+
+function button(text: string, kind: string, press: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.textContent = text;
+  made.className = kind;
+  made.onclick = press;
+  return made;
+}
+
+function fill(table: HTMLElement, heads: readonly string[], rows: readonly (string | Node)[][]): void {
+  const head = document.createElement("tr");
+  head.append(
+    ...heads.map((text) => {
+      const made = document.createElement("th");
+      made.textContent = text;
+      return made;
+    }),
+  );
+  table.replaceChildren(
+    head,
+    ...rows.map((cells) => {
+      const row = document.createElement("tr");
+      row.append(...cells.map(cell));
+      return row;
+    }),
+  );
+}
+
+/** Asks before something happens to those who play. */
+async function isSure(question: string): Promise<boolean> {
+  const dialog = by<HTMLDialogElement>("sure");
+  by("question").textContent = question;
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  return dialog.returnValue === "yes";
+}
+
+async function act(question: string, path: string, body?: unknown): Promise<void> {
+  if (!(await isSure(question))) return;
+  try {
+    await ask(path, "POST", body);
+    await look();
+  } catch (error) {
+    by("status").textContent = String((error as Error).message);
+  }
+}
+
+function meter(value: number, most: number): Node {
+  const made = document.createElement("meter");
+  made.max = 1;
+  made.high = most;
+  made.optimum = 0;
+  made.value = value;
+  made.title = `${(value * 100).toFixed(1)} %`;
+  return made;
+}
+
+function showFleet(shards: readonly Shard[]): void {
+  const rows = shards.map((shard) => [
+    `${shard.shard_id}${shard.is_this ? " (this)" : ""}`,
+    shard.state,
+    `${shard.rooms} of ${shard.rooms_max}`,
+    String(shard.players),
+    meter(shard.load, shard.load_max),
+    shard.build,
+    shard.region || "–",
+    button("drain", "bad", () => {
+      const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms go to other shards, and it ends.`;
+      void act(question, `/fleet/${encodeURIComponent(shard.shard_id)}/drain`);
+    }),
+  ]);
+  fill(by("fleet"), ["shard", "state", "rooms", "players", "load", "build", "region", ""], rows);
+}
+
+function showRooms(rooms: readonly Room[]): void {
+  const rows = [...rooms]
+    .sort((a, b) => b.players - a.players)
+    .map((room) => [
+      button(room.name || room.room_id, "link", () => {
+        shownRoom = room.room_id;
+        void look();
+      }),
+      room.room_type,
+      `${room.players} of ${room.seats}`,
+      String(room.entities),
+      String(room.tick),
+      `${room.tick_rate_hz} Hz`,
+      room.access + (room.is_durable ? ", durable" : ""),
+      String(room.tuning_version || "–"),
+    ]);
+  fill(by("rooms"), ["room", "type", "players", "entities", "tick", "rate", "access", "tuning"], rows);
+}
+
+function showSessions(sessions: readonly Session[]): void {
+  const rows = sessions.map((session) => [
+    session.player_id,
+    session.is_connected ? "connected" : "away",
+    session.is_connected ? `${session.rtt_ms.toFixed(1)} ms` : "–",
+    `${(session.backlog_bytes / 1024).toFixed(1)} KB`,
+    String(session.unacknowledged_events),
+    String(session.connections),
+    button("kick", "bad", () => {
+      void act(`End the session of ${session.player_id}?`, `/sessions/${session.session_id}/kick`, {});
+    }),
+  ]);
+  fill(by("sessions"), ["player", "state", "ping", "backlog", "events", "connections", ""], rows);
+}
+
+function measure(detail: ShardDetail): void {
+  const now = performance.now();
+  if (before) {
+    const seconds = (now - before.atMs) / 1000;
+    charts.ticks.add((detail.ticks - before.detail.ticks) / seconds);
+    charts.late.add((detail.ticks_late - before.detail.ticks_late) / seconds);
+    charts.bytes.add((detail.bytes_sent - before.detail.bytes_sent) / seconds / 1024);
+    charts.load.add(detail.load);
+  }
+  before = { detail, atMs: now };
+  const state = detail.is_ready ? "ready" : Object.values(detail.reasons).join("; ");
+  const minutes = Math.floor(detail.uptime_s / 60);
+  by("shard").textContent = `${detail.shard_id} · ${state} · up ${minutes} min · ${detail.sessions} sessions`;
+}
+
+async function showRoom(rooms: readonly Room[]): Promise<void> {
+  const room = rooms.find((one) => one.room_id === shownRoom) ?? [...rooms].sort((a, b) => b.players - a.players)[0];
+  by("room").hidden = !room;
+  if (!room) return;
+  shownRoom = room.room_id;
+  const [state, sessions] = await Promise.all([
+    ask<RoomState>(`/rooms/${room.room_id}/state?limit=2000`),
+    ask<Session[]>(`/sessions?room_id=${room.room_id}&limit=${SESSIONS_SHOWN}`),
+  ]);
+  by("room-title").textContent = `${room.room_type} / ${room.name || room.room_id}, tick ${state.room.tick}`;
+  drawWorld(by<HTMLCanvasElement>("world"), by("legend"), state);
+  showSessions(sessions);
+  by("close-room").onclick = () => {
+    void act(`Close ${room.name || room.room_id}? Its ${room.players} players are told.`, `/rooms/${room.room_id}/close`, {});
+  };
+}
+
+async function look(): Promise<void> {
+  const [detail, shards, rooms, modes] = await Promise.all([
+    ask<ShardDetail>("/shard"),
+    ask<Shard[]>("/fleet"),
+    ask<Room[]>("/rooms"),
+    ask<string[]>("/queues"),
+  ]);
+  by("door").hidden = true;
+  document.querySelector("main")!.hidden = false;
+  measure(detail);
+  showFleet(shards);
+  const queues = await Promise.all(modes.map((mode) => ask<Queue>(`/queues/${mode}`)));
+  by("queues").textContent = queues.length
+    ? `Queues: ${queues.map((queue) => `${queue.mode} ${queue.waiting} waiting`).join(" · ")}`
+    : "No queues";
+  showRooms(rooms);
+  await showRoom(rooms);
+  by("status").textContent = "";
+}
+
+async function watch(): Promise<void> {
+  try {
+    await look();
+  } catch (error) {
+    if (error instanceof NotAllowed) {
+      by("door").hidden = false;
+      document.querySelector("main")!.hidden = true;
+      if (token()) by("status").textContent = error.message;
+      return;
+    }
+    by("status").textContent = String((error as Error).message);
+  }
+  setTimeout(() => void watch(), LOOK_MS);
+}
+
+by<HTMLFormElement>("door").onsubmit = (event) => {
+  event.preventDefault();
+  keepToken(by<HTMLInputElement>("token").value.trim());
+  void watch();
+};
+token();
+void watch();

@@ -1,0 +1,242 @@
+/** arena: the own ship predicted, all others a little in the past, bullets as they are told. */
+
+import { Interpolation, Prediction, shortWay, TickClock } from "tickwire";
+
+import { animate, canvasIn, colours, type Game, hint } from "./game.js";
+
+const SIZE = 500;
+const VIEW = 420; // so much of the arena is seen across the shorter side, at least
+const SHIP_SPEED_MAX = 60;
+const TURN_RATE = 3;
+const GRID = 100;
+const SMOOTH = 0.12; // of what prediction was wrong by, so much is taken back a frame
+
+interface Wish extends Record<string, number> {
+  thrust: number;
+  turn: number;
+  fire: number;
+}
+type Ship = { x: number; y: number; heading: number; speed: number };
+
+export const arena: Game = ({ client, stage, say, players }) => {
+  const { canvas, context } = canvasIn(stage);
+  const colour = colours();
+  const fire = document.createElement("button");
+  fire.className = "fire";
+  fire.textContent = "Fire";
+  stage.append(fire);
+  hint(stage, "arrows or WASD, space fires · or point where to fly");
+
+  const dt = 1 / client.room!.tickRateHz;
+  const step = (ship: Readonly<Ship>, wish: Wish): Ship => {
+    const heading = ship.heading + wish.turn * TURN_RATE * dt;
+    const speed = ship.speed + (wish.thrust * SHIP_SPEED_MAX - ship.speed) * 2 * dt;
+    const held = (value: number) => Math.max(-SIZE, Math.min(SIZE, value));
+    return {
+      x: held(ship.x + Math.cos(heading) * speed * dt),
+      y: held(ship.y + Math.sin(heading) * speed * dt),
+      heading,
+      speed,
+    };
+  };
+  const prediction = new Prediction<Ship, Wish>(step);
+  const speeds = new Map<number, number>(); // the ship's speed is not told: it follows from the own inputs alone
+  const names = new Map<number, string>();
+  const off = { x: 0, y: 0, heading: 0 };
+  let previous: Ship | null = null;
+  let sentMs = 0;
+
+  let ships: Interpolation;
+  let clock: TickClock;
+  const begin = () => {
+    ships = new Interpolation(client.world.table("ships"), ["x", "y", "heading", "hp"]);
+    clock = new TickClock(client.room!.tickRateHz);
+    prediction.reset();
+    void client.command("names").then((found) => {
+      for (const [id, name] of Object.entries(found as Record<string, string>)) names.set(Number(id), name);
+    }, () => undefined);
+  };
+  begin();
+
+  const listening = [
+    client.on("joined", begin),
+    client.on("state", ({ tick }) => {
+      clock.heard(tick, performance.now());
+      ships.heard(client.world);
+      confirm();
+      players(client.world.table("ships").size);
+    }),
+    client.on("event", ({ name, payload }) => {
+      const told = payload as Record<string, string | number>;
+      if (name === "named") names.set(Number(told.id), String(told.name));
+      if (name === "said") say(String(told.name), String(told.words));
+      if (name === "scored") say("★", `${told.name} scores: ${told.score}`);
+    }),
+  ];
+
+  function confirm(): void {
+    const me = client.room!.entity;
+    const table = client.world.table("ships");
+    if (!table.has(me)) return;
+    const seq = client.core.acknowledgedSeq;
+    for (const old of speeds.keys()) if (old < seq) speeds.delete(old);
+    const before = prediction.now;
+    prediction.confirmed(
+      {
+        x: table.number(me, "x"),
+        y: table.number(me, "y"),
+        heading: table.number(me, "heading"),
+        speed: speeds.get(seq) ?? 0,
+      },
+      seq,
+    );
+    const now = prediction.now!;
+    if (before && Math.hypot(before.x - now.x, before.y - now.y) < 80) {
+      off.x += before.x - now.x;
+      off.y += before.y - now.y;
+      off.heading += shortWay(before.heading - now.heading);
+    }
+  }
+
+  // -- wishes ---------------------------------------------------------------------------------------------
+
+  const keys = new Set<string>();
+  const pointer = { isDown: false, x: 0, y: 0 };
+  let isFiring = false;
+  const onKey = (event: KeyboardEvent) => {
+    if ((event.target as HTMLElement).tagName === "INPUT") return;
+    if (event.type === "keydown") keys.add(event.code);
+    else keys.delete(event.code);
+    if (event.code === "Space" || event.code.startsWith("Arrow")) event.preventDefault();
+  };
+  addEventListener("keydown", onKey);
+  addEventListener("keyup", onKey);
+  const point = (event: PointerEvent) => {
+    const box = canvas.getBoundingClientRect();
+    pointer.x = event.clientX - box.left - box.width / 2;
+    pointer.y = event.clientY - box.top - box.height / 2;
+    if (event.type === "pointerdown") {
+      pointer.isDown = true;
+      canvas.focus({ preventScroll: true });
+    }
+  };
+  canvas.addEventListener("pointerdown", point);
+  canvas.addEventListener("pointermove", point);
+  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
+    canvas.addEventListener(name, () => (pointer.isDown = false));
+  }
+  fire.addEventListener("pointerdown", () => (isFiring = true));
+  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
+    fire.addEventListener(name, () => (isFiring = false));
+  }
+
+  function wish(): Wish {
+    const down = (...codes: string[]) => (codes.some((code) => keys.has(code)) ? 1 : 0);
+    let turn = down("ArrowRight", "KeyD") - down("ArrowLeft", "KeyA");
+    let thrust = down("ArrowUp", "KeyW") - 0.5 * down("ArrowDown", "KeyS");
+    if (pointer.isDown && prediction.now) {
+      const way = shortWay(Math.atan2(pointer.y, pointer.x) - prediction.now.heading);
+      turn = Math.max(-1, Math.min(1, way * 2));
+      thrust = Math.abs(way) < 1.2 ? 1 : 0.2;
+    }
+    return { thrust, turn, fire: isFiring || keys.has("Space") ? 1 : 0 };
+  }
+
+  const sending = setInterval(() => {
+    if (client.state !== "open" || !client.core.world) return;
+    const wanted = wish();
+    previous = prediction.now && { ...prediction.now };
+    const seq = client.input(wanted);
+    prediction.sent(seq, wanted);
+    speeds.set(seq, prediction.now?.speed ?? 0);
+    sentMs = performance.now();
+  }, dt * 1000);
+
+  // -- drawing --------------------------------------------------------------------------------------------
+
+  /** Between the last two steps of the own ship, so that it moves with every frame. */
+  function ownShip(now: number): Ship | null {
+    const ship = prediction.now;
+    if (!ship) return null;
+    off.x *= 1 - SMOOTH;
+    off.y *= 1 - SMOOTH;
+    off.heading *= 1 - SMOOTH;
+    const share = previous ? Math.min(1, (now - sentMs) / (dt * 1000)) : 1;
+    const from = previous ?? ship;
+    return {
+      x: from.x + (ship.x - from.x) * share + off.x,
+      y: from.y + (ship.y - from.y) * share + off.y,
+      heading: from.heading + shortWay(ship.heading - from.heading) * share + off.heading,
+      speed: ship.speed,
+    };
+  }
+
+  const stopDrawing = animate(canvas, context, (width, height, now) => {
+    const me = ownShip(now) ?? { x: 0, y: 0, heading: 0, speed: 0 };
+    const scale = Math.min(width, height) / VIEW;
+    const toX = (x: number) => width / 2 + (x - me.x) * scale;
+    const toY = (y: number) => height / 2 + (y - me.y) * scale;
+    context.fillStyle = colour("space");
+    context.fillRect(0, 0, width, height);
+    context.strokeStyle = colour("grid");
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let line = -SIZE; line <= SIZE; line += GRID) {
+      context.moveTo(toX(line), toY(-SIZE));
+      context.lineTo(toX(line), toY(SIZE));
+      context.moveTo(toX(-SIZE), toY(line));
+      context.lineTo(toX(SIZE), toY(line));
+    }
+    context.stroke();
+    context.strokeStyle = colour("faint");
+    context.strokeRect(toX(-SIZE), toY(-SIZE), 2 * SIZE * scale, 2 * SIZE * scale);
+    if (!client.core.world) return;
+    context.fillStyle = colour("shot");
+    client.world.table("bullets").each((_, number) => {
+      context.beginPath();
+      context.arc(toX(number("x")), toY(number("y")), Math.max(2, 2.2 * scale), 0, 7);
+      context.fill();
+    });
+    const own = client.room?.entity ?? 0;
+    ships.at(clock.shown(now), (id, number) => {
+      if (id === own) return;
+      drawShip(toX(number("x")), toY(number("y")), number("heading"), number("hp"), names.get(id) ?? "", "other");
+    });
+    const table = client.world.table("ships");
+    if (table.has(own)) drawShip(toX(me.x), toY(me.y), me.heading, table.number(own, "hp"), names.get(own) ?? "", "accent");
+
+    function drawShip(x: number, y: number, heading: number, hp: number, name: string, kind: string): void {
+      const size = Math.max(7, 9 * scale);
+      context.save();
+      context.translate(x, y);
+      context.rotate(heading);
+      context.fillStyle = colour(kind);
+      context.beginPath();
+      context.moveTo(size * 1.3, 0);
+      context.lineTo(-size, size * 0.8);
+      context.lineTo(-size * 0.55, 0);
+      context.lineTo(-size, -size * 0.8);
+      context.fill();
+      context.restore();
+      context.fillStyle = colour("line");
+      context.fillRect(x - size, y - size * 1.9, size * 2, 3);
+      context.fillStyle = colour(hp > 40 ? "good" : "bad");
+      context.fillRect(x - size, y - size * 1.9, (size * 2 * hp) / 100, 3);
+      context.fillStyle = colour("faint");
+      context.font = "12px system-ui, sans-serif";
+      context.textAlign = "center";
+      context.fillText(name, x, y + size * 2.4);
+    }
+  });
+
+  return {
+    say: (words) => client.command("say", words),
+    stop: () => {
+      stopDrawing();
+      clearInterval(sending);
+      for (const end of listening) end();
+      removeEventListener("keydown", onKey);
+      removeEventListener("keyup", onKey);
+    },
+  };
+};

@@ -1,0 +1,70 @@
+/** What a game of the demo is to the page around it. */
+
+import type { Client } from "tickwire";
+
+export interface Around {
+  readonly client: Client;
+  readonly stage: HTMLElement;
+  readonly name: string;
+  /** A line in the chat. */
+  say(by: string, words: string): void;
+  players(count: number): void;
+}
+
+/** Begins a game in a room that was joined; gives what ends it. */
+export type Game = (around: Around) => Playing;
+
+export interface Playing {
+  /** The player says something; absent where nobody listens. */
+  say?(words: string): Promise<unknown>;
+  stop(): void;
+}
+
+/** A canvas that fills the stage, in device pixels. */
+export function canvasIn(stage: HTMLElement): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } {
+  const canvas = document.createElement("canvas");
+  canvas.tabIndex = 0;
+  stage.append(canvas);
+  return { canvas, context: canvas.getContext("2d")! };
+}
+
+/** Draws before each frame that is shown, with the canvas's size in CSS pixels, until it is stopped. */
+export function animate(
+  canvas: HTMLCanvasElement,
+  context: CanvasRenderingContext2D,
+  draw: (width: number, height: number, now: number) => void,
+): () => void {
+  let frame = 0;
+  const next = (now: number) => {
+    frame = requestAnimationFrame(next);
+    const { clientWidth: width, clientHeight: height } = canvas;
+    const scale = devicePixelRatio;
+    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    draw(width, height, now);
+  };
+  frame = requestAnimationFrame(next);
+  return () => cancelAnimationFrame(frame);
+}
+
+/** The page's colours, which follow its light or dark scheme. */
+export function colours(): (name: string) => string {
+  const style = getComputedStyle(document.documentElement);
+  const known = new Map<string, string>();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => known.clear());
+  return (name) => {
+    let found = known.get(name);
+    if (found === undefined) known.set(name, (found = style.getPropertyValue(`--${name}`).trim()));
+    return found;
+  };
+}
+
+export function hint(stage: HTMLElement, text: string): void {
+  const line = document.createElement("p");
+  line.className = "hint";
+  line.textContent = text;
+  stage.append(line);
+}

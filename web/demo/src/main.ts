@@ -1,0 +1,104 @@
+/** The page: one session, one game at a time, a name, a chat and the network panel. */
+
+import { type Client, connect, TickwireError } from "tickwire";
+
+import { arena } from "./arena.js";
+import { cards } from "./cards.js";
+import type { Game, Playing } from "./game.js";
+import { Panel } from "./panel.js";
+import { plaza } from "./plaza.js";
+import { socketOf, Weather } from "./wire.js";
+
+const GAMES: Record<string, Game> = { arena, plaza, cards };
+const LINES_MAX = 60;
+const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+const stage = by("stage");
+const status = by("status");
+const weather = new Weather();
+const panel = new Panel(by("panel"), weather);
+const query = new URLSearchParams(location.search);
+let playing: Playing | null = null;
+let client: Client | null = null;
+
+function serverUrl(): string {
+  return query.get("server") ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
+}
+
+function wanted(): string {
+  const game = location.hash.slice(1);
+  return game in GAMES ? game : "arena";
+}
+
+function say(who: string, words: string): void {
+  const line = document.createElement("li");
+  const name = document.createElement("b");
+  name.textContent = `${who} `;
+  line.append(name, words);
+  const said = by("said");
+  said.append(line);
+  while (said.children.length > LINES_MAX) said.firstChild!.remove();
+  said.scrollTop = said.scrollHeight;
+}
+
+async function play(): Promise<void> {
+  const game = wanted();
+  for (const link of document.querySelectorAll("nav a")) {
+    link.toggleAttribute("aria-current", link.getAttribute("href") === `#${game}`);
+  }
+  playing?.stop();
+  playing = null;
+  client?.close();
+  stage.replaceChildren(status);
+  status.textContent = "connecting …";
+  by<HTMLInputElement>("words").disabled = game === "cards";
+  const name = by<HTMLInputElement>("name").value.trim() || "pilot";
+  const mine = await connect(serverUrl(), { build: "demo", socket: socketOf(weather) });
+  if (wanted() !== game) {
+    mine.close();
+    return;
+  }
+  client = mine;
+  panel.watch(mine);
+  mine.on("away", () => (status.textContent = "connection lost: coming back …"));
+  mine.on("back", ({ isSameSession }) => {
+    status.textContent = isSameSession ? "" : "the session was lost";
+    if (!isSameSession) void begin(play());
+  });
+  mine.on("left", ({ reason }) => (status.textContent = `the room has ended: ${reason}`));
+  mine.on("closed", (error) => {
+    if (mine === client) status.textContent = error.message;
+  });
+  await mine.join(game, { name: query.get("room") ?? "lobby", options: { name } });
+  status.textContent = "";
+  playing = GAMES[game]!({ client: mine, stage, name, say, players: (count) => panel.players(count) });
+}
+
+async function begin(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof TickwireError)) throw error;
+    status.textContent = error.message;
+  }
+}
+
+const name = by<HTMLInputElement>("name");
+name.value = query.get("name") ?? localStorage.getItem("name") ?? `pilot-${Math.floor(Math.random() * 900 + 100)}`;
+name.onchange = () => {
+  localStorage.setItem("name", name.value);
+  void begin(play());
+};
+by<HTMLFormElement>("say").onsubmit = (event) => {
+  event.preventDefault();
+  const words = by<HTMLInputElement>("words");
+  if (words.value.trim() && playing?.say) void playing.say(words.value.trim()).catch((error) => say("!", String(error)));
+  words.value = "";
+};
+addEventListener("hashchange", () => void begin(play()));
+declare global {
+  interface Window {
+    tickwire: () => Client | null;
+  }
+}
+window.tickwire = () => client; // for the console, and for tests
+void begin(play());

@@ -1,0 +1,84 @@
+/** The network panel: what the connection does, and how to make it worse. */
+
+import type { Client } from "tickwire";
+
+import type { Weather } from "./wire.js";
+
+const LOOK_MS = 500;
+
+export class Panel {
+  private readonly rows = new Map<string, HTMLElement>();
+  private bytesSeen = 0;
+  private seenMs = performance.now();
+  private lastStateMs = 0;
+  private jitterMs = 0;
+  private client: Client | null = null;
+
+  constructor(root: HTMLElement, weather: Weather) {
+    root.innerHTML = `<h2>Network</h2><dl></dl>
+      <div class="row">
+        <button id="cut">Cut it</button>
+        <label>latency <select id="latency">${options([0, 50, 150, 400], " ms")}</select></label>
+        <label>loss <select id="loss">${options([0, 2, 10], " %")}</select></label>
+      </div>`;
+    const list = root.querySelector("dl")!;
+    for (const name of ["ping", "jitter", "received", "tick", "players", "resumes"]) {
+      const [term, value] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = name;
+      value.id = `net-${name}`;
+      value.textContent = "–";
+      list.append(term, value);
+      this.rows.set(name, value);
+    }
+    root.querySelector("#cut")!.addEventListener("click", () => this.client?.drop());
+    root.querySelector<HTMLSelectElement>("#latency")!.onchange = (event) => {
+      weather.latencyMs = Number((event.target as HTMLSelectElement).value);
+    };
+    root.querySelector<HTMLSelectElement>("#loss")!.onchange = (event) => {
+      weather.lossShare = Number((event.target as HTMLSelectElement).value) / 100;
+    };
+    setInterval(() => this.show(), LOOK_MS);
+  }
+
+  /** Watches a client from now on. */
+  watch(client: Client): void {
+    this.client = client;
+    this.bytesSeen = client.bytesReceived;
+    client.on("state", () => this.heardState());
+  }
+
+  private heardState(): void {
+    const now = performance.now();
+    const interval = 1000 / (this.client?.room?.tickRateHz ?? 20);
+    // As in RFC 3550, section 6.4.1: a running mean of how much intervals differ.
+    if (this.lastStateMs) this.jitterMs += (Math.abs(now - this.lastStateMs - interval) - this.jitterMs) / 16;
+    this.lastStateMs = now;
+  }
+
+  private show(): void {
+    const { client } = this;
+    if (!client) return;
+    const now = performance.now();
+    const rate = ((client.bytesReceived - this.bytesSeen) * 1000) / (now - this.seenMs);
+    this.bytesSeen = client.bytesReceived;
+    this.seenMs = now;
+    this.put("ping", Number.isNaN(client.rttMs) ? "–" : `${client.rttMs.toFixed(0)} ms`);
+    this.put("jitter", `${this.jitterMs.toFixed(1)} ms`);
+    this.put("received", rate >= 1000 ? `${(rate / 1000).toFixed(1)} KB/s` : `${rate.toFixed(0)} B/s`);
+    this.put("tick", String(client.core.world?.tick ?? "–"));
+    this.put("resumes", String(client.resumes));
+  }
+
+  /** How many others there are. */
+  players(count: number): void {
+    this.put("players", String(count));
+  }
+
+  private put(name: string, text: string): void {
+    this.rows.get(name)!.textContent = text;
+  }
+}
+
+function options(values: readonly number[], unit: string): string {
+  return values.map((value) => `<option value="${value}">${value}${unit}</option>`).join("");
+}

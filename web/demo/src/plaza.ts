@@ -1,0 +1,140 @@
+/** plaza: a thousand wander, and each player is told of those who are near. The cells that it is told of are drawn. */
+
+import { Interpolation, TickClock } from "tickwire";
+
+import { animate, canvasIn, colours, type Game, hint } from "./game.js";
+
+const SIZE = 1000;
+const CELL = 100;
+const VIEW = 150;
+const SEEN = 430; // so much is drawn across the shorter side, more than is told of
+const TALK_MS = 6000;
+
+export const plaza: Game = ({ client, stage, say, players }) => {
+  const { canvas, context } = canvasIn(stage);
+  const colour = colours();
+  hint(stage, "arrows or WASD, or point where to walk · the circle is how far you see");
+  const said = new Map<number, { words: string; untilMs: number }>();
+  let walkers: Interpolation;
+  let clock: TickClock;
+  const begin = () => {
+    walkers = new Interpolation(client.world.table("walkers"), ["x", "y", "heading", "mood", "is_player"]);
+    clock = new TickClock(client.room!.tickRateHz);
+  };
+  begin();
+  const listening = [
+    client.on("joined", begin),
+    client.on("state", ({ tick }) => {
+      clock.heard(tick, performance.now());
+      walkers.heard(client.world);
+      players(client.world.table("walkers").size);
+    }),
+    client.on("event", ({ name, payload }) => {
+      if (name !== "said") return;
+      const { by, words } = payload as { by: number; words: string };
+      said.set(by, { words, untilMs: performance.now() + TALK_MS });
+      say(nameOf(by), words);
+    }),
+  ];
+
+  function nameOf(id: number): string {
+    return String(client.world.table("walkers").value(id, "name") ?? "") || "somebody";
+  }
+
+  const keys = new Set<string>();
+  const pointer = { isDown: false, x: 0, y: 0 };
+  const onKey = (event: KeyboardEvent) => {
+    if ((event.target as HTMLElement).tagName === "INPUT") return;
+    if (event.type === "keydown") keys.add(event.code);
+    else keys.delete(event.code);
+    if (event.code.startsWith("Arrow")) event.preventDefault();
+  };
+  addEventListener("keydown", onKey);
+  addEventListener("keyup", onKey);
+  const point = (event: PointerEvent) => {
+    const box = canvas.getBoundingClientRect();
+    pointer.x = event.clientX - box.left - box.width / 2;
+    pointer.y = event.clientY - box.top - box.height / 2;
+    if (event.type === "pointerdown") pointer.isDown = true;
+  };
+  canvas.addEventListener("pointerdown", point);
+  canvas.addEventListener("pointermove", point);
+  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
+    canvas.addEventListener(name, () => (pointer.isDown = false));
+  }
+  const sending = setInterval(() => {
+    if (client.state !== "open" || !client.core.world) return;
+    const down = (...codes: string[]) => (codes.some((code) => keys.has(code)) ? 1 : 0);
+    let x = down("ArrowRight", "KeyD") - down("ArrowLeft", "KeyA");
+    let y = down("ArrowDown", "KeyS") - down("ArrowUp", "KeyW");
+    if (pointer.isDown) [x, y] = [pointer.x, pointer.y];
+    const isWalking = x !== 0 || y !== 0;
+    client.input(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
+  }, 100);
+
+  const stopDrawing = animate(canvas, context, (width, height, now) => {
+    const scale = Math.min(width, height) / SEEN;
+    const shown = new Map<number, { x: number; y: number; heading: number; mood: number; isPlayer: boolean }>();
+    if (client.core.world) {
+      walkers.at(clock.shown(now), (id, number) => {
+        const isPlayer = number("is_player") > 0;
+        shown.set(id, { x: number("x"), y: number("y"), heading: number("heading"), mood: number("mood"), isPlayer });
+      });
+    }
+    const own = client.room?.entity ?? 0;
+    const me = shown.get(own) ?? { x: 0, y: 0 };
+    const toX = (x: number) => width / 2 + (x - me.x) * scale;
+    const toY = (y: number) => height / 2 + (y - me.y) * scale;
+    context.fillStyle = colour("space");
+    context.fillRect(0, 0, width, height);
+    for (let x = -SIZE; x < SIZE; x += CELL) {
+      for (let y = -SIZE; y < SIZE; y += CELL) {
+        const [nearX, nearY] = [clamp(me.x, x, x + CELL), clamp(me.y, y, y + CELL)];
+        if (Math.hypot(nearX - me.x, nearY - me.y) <= VIEW) {
+          context.fillStyle = colour("grid");
+          context.fillRect(toX(x) + 1, toY(y) + 1, CELL * scale - 2, CELL * scale - 2);
+        }
+      }
+    }
+    context.strokeStyle = colour("accent");
+    context.setLineDash([6, 6]);
+    context.beginPath();
+    context.arc(toX(me.x), toY(me.y), VIEW * scale, 0, 7);
+    context.stroke();
+    context.setLineDash([]);
+    context.font = "12px system-ui, sans-serif";
+    context.textAlign = "center";
+    for (const [id, walker] of shown) {
+      const [x, y] = [toX(walker.x), toY(walker.y)];
+      context.fillStyle = colour(id === own ? "accent" : walker.isPlayer ? "good" : ["faint", "other", "shot"][walker.mood]!);
+      context.beginPath();
+      context.arc(x, y, walker.isPlayer ? 7 : 4.5, 0, 7);
+      context.fill();
+      context.fillRect(x + Math.cos(walker.heading) * 7 - 1.5, y + Math.sin(walker.heading) * 7 - 1.5, 3, 3);
+      if (walker.isPlayer) {
+        context.fillStyle = colour("ink");
+        context.fillText(nameOf(id), x, y + 22);
+      }
+      const talk = said.get(id);
+      if (talk && talk.untilMs > now) {
+        context.fillStyle = colour("ink");
+        context.fillText(`“${talk.words}”`, x, y - 14);
+      }
+    }
+  });
+
+  return {
+    say: (words) => client.command("say", words),
+    stop: () => {
+      stopDrawing();
+      clearInterval(sending);
+      for (const end of listening) end();
+      removeEventListener("keydown", onKey);
+      removeEventListener("keyup", onKey);
+    },
+  };
+};
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.max(low, Math.min(high, value));
+}

@@ -1,0 +1,12 @@
+import { fileURLToPath } from "node:url";
+
+import { defineConfig } from "vite";
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  root: here("demo"),
+  base: "./",
+  resolve: { alias: { tickwire: here("sdk/src/index.ts") } },
+  build: { outDir: here("dist/demo"), emptyOutDir: true, target: "es2022" },
+});

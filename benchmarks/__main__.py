@@ -30,6 +30,7 @@ class Name(StrEnum):
     LATENCY = "latency"
     MEMORY = "memory"
     MIGRATE = "migrate"
+    DECODE = "decode"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)

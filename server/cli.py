@@ -27,7 +27,8 @@ from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
 from server.ops import logs, traces
 from server.ops.bytes import fetch_bytes, table_of
-from server.shard import Shard, ask_to_drain
+from server.rooms.typescript import types_of
+from server.shard import Shard, ask_to_drain, room_types
 from server.storage import Store, archive
 from server.storing import export_of, export_to, make_steps, with_store
 from server.supervisor import supervise
@@ -164,6 +165,18 @@ def show_bytes(
     except LookupError as error:
         _fail(str(error))
     typer.echo(msgspec.json.encode(report).decode() if json else table_of(report))
+
+
+@app.command()
+def types(
+    modules: Annotated[list[str], typer.Argument(help="Python modules that offer ROOMS")],
+) -> None:
+    """Prints what the rooms' tables and inputs are made of, as TypeScript."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        typer.echo(types_of(room_types(modules)), nl=False)
+    except ConfigError as error:
+        _fail(str(error))
 
 
 @app.command()

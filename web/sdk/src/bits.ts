@@ -148,6 +148,16 @@ export class Numbers {
   }
 }
 
+/** The same for whole numbers of 32 bits. */
+export class Ints {
+  private data = new Int32Array(64);
+
+  room(count: number): Int32Array {
+    if (count > this.data.length) this.data = new Int32Array(2 * count);
+    return this.data;
+  }
+}
+
 /** 0, 1, 2, 3 become 0, -1, 1, -2. */
 export function unzigzag(value: number): number {
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2;

@@ -7,6 +7,7 @@
 
 import { Backoff } from "./backoff.js";
 import { ClientCore, type Update } from "./core.js";
+import { type EntityListener, EntityWatch } from "./entities.js";
 import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, TickwireError } from "./errors.js";
 import {
   type GoodbyeMessage,
@@ -142,6 +143,30 @@ export class Client {
     const known = this.listeners.get(name) ?? new Set();
     this.listeners.set(name, known.add(listener));
     return () => known.delete(listener);
+  }
+
+  /** Watches a table of every room that is joined from now on: who enters, changes and leaves. Gives what ends that.
+   *
+   * @param fields: those whose change counts. */
+  entities(table: string, fields: readonly string[], listener: EntityListener): () => void {
+    let watched: World | null = null;
+    let watch: EntityWatch | null = null;
+    const leave = () => {
+      watch?.end();
+      watched = watch = null;
+    };
+    const ends = [
+      this.on("state", () => {
+        if (this.core.world !== watched) {
+          leave();
+          watched = this.core.world;
+          watch = watched && watched.tableNames.includes(table) ? new EntityWatch(watched.table(table), fields, listener) : null;
+        }
+        watch?.heard();
+      }),
+      this.on("left", leave),
+    ];
+    return () => ends.forEach((end) => end());
   }
 
   // -- what a player does ---------------------------------------------------------------------------------

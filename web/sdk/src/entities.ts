@@ -1,6 +1,6 @@
 /** Who enters, changes and leaves: what a scene graph wants to be told instead of looking at whole tables. */
 
-import type { TableView, World } from "./world.js";
+import type { TableView } from "./world.js";
 
 export interface EntityListener {
   enter?(id: number): void;
@@ -23,7 +23,7 @@ export class EntityWatch {
     private readonly listener: EntityListener,
   ) {}
 
-  heard(_world: World): void {
+  heard(): void {
     const { known, listener } = this;
     for (const id of known.keys()) {
       if (this.table.has(id)) continue;
@@ -45,5 +45,11 @@ export class EntityWatch {
         listener.enter?.(id);
       } else if (hasChanged) listener.change?.(id);
     });
+  }
+
+  /** The table is gone: all have left. */
+  end(): void {
+    for (const id of this.known.keys()) this.listener.leave?.(id);
+    this.known.clear();
   }
 }

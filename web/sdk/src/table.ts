@@ -3,7 +3,7 @@
  * A section of a frame is read into spare arrays, and taken by `commit`; until then nothing has changed. Arrays are kept
  * and used again, so that a tick in which nobody comes or goes allocates nothing. Layout: docs/protocol.md, "Packed". */
 
-import { BitReader, Numbers, unzigzag, unzigzagBig } from "./bits.js";
+import { BitReader, Ints, Numbers, unzigzag, unzigzagBig } from "./bits.js";
 import type { Crc32 } from "./crc32.js";
 import { MalformedMessage } from "./errors.js";
 import type { Field } from "./fields.js";
@@ -17,6 +17,9 @@ const CHANGED = 2;
 const RICE = 3;
 const ESCAPE = 24;
 const RAW_BITS = 60;
+/** Codes of so many bits are whole numbers to a JavaScript engine, which makes no objects of them. */
+const SMALL_BITS = 30;
+const SMALL_K = 25; // a quotient below ESCAPE has five bits
 const NO_BYTES = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -37,7 +40,7 @@ export class Shape {
 // What one frame needs while it is read; one thread reads one frame at a time.
 const leftPlaces = new Numbers();
 const enteredIds = new Numbers();
-const quotients = new Numbers();
+const quotients = new Ints();
 const stayedLast = new Numbers();
 const stayedBefore = new Numbers();
 const stayedNow = new Numbers();
@@ -332,7 +335,14 @@ function readFixed(
 ): void {
   checkWidth(width);
   bits.need(count * width);
-  if (predictor === LAST) {
+  if (width <= SMALL_BITS) {
+    const isLine = predictor !== LAST;
+    for (let row = 0; row < count; row++) {
+      const code = bits.small(width);
+      const base = isLine ? 2 * last[row]! - before[row]! : last[row]!;
+      into[row] = base + ((code >>> 1) ^ -(code & 1));
+    }
+  } else if (predictor === LAST) {
     for (let row = 0; row < count; row++) into[row] = last[row]! + unzigzag(bits.number(width));
   } else {
     for (let row = 0; row < count; row++) into[row] = 2 * last[row]! - before[row]! + unzigzag(bits.number(width));
@@ -347,7 +357,11 @@ function readChanged(bits: BitReader, width: number, count: number, last: Float6
   for (let row = 0; row < count; row++) changed += isSet[row] = bits.small(1);
   bits.need(changed * width);
   for (let row = 0; row < count; row++) {
-    into[row] = isSet[row] ? last[row]! + unzigzag(bits.number(width)) : last[row]!;
+    if (!isSet[row]) into[row] = last[row]!;
+    else if (width <= SMALL_BITS) {
+      const code = bits.small(width);
+      into[row] = last[row]! + ((code >>> 1) ^ -(code & 1));
+    } else into[row] = last[row]! + unzigzag(bits.number(width));
   }
 }
 
@@ -366,6 +380,11 @@ function readRice(
   for (let row = 0; row < count; row++) {
     const isRaw = many[row] === ESCAPE;
     bits.need(isRaw ? RAW_BITS : k);
+    if (!isRaw && k <= SMALL_K) {
+      const small = (many[row]! << k) | bits.small(k);
+      into[row] = 2 * last[row]! - before[row]! + ((small >>> 1) ^ -(small & 1));
+      continue;
+    }
     const code = isRaw ? Number(bits.big(RAW_BITS)) : many[row]! * factor + bits.number(k);
     into[row] = 2 * last[row]! - before[row]! + unzigzag(code);
   }

@@ -57,8 +57,8 @@ export class World {
   }
 
   /** A table by its name, all channels together. */
-  table(name: string): TableView {
-    const table = this.tables.get(name);
+  table<Entity extends object = any>(name: string): TableView<Entity> {
+    const table = this.tables.get(name) as TableView<Entity> | undefined;
     if (!table) throw new RangeError(`no table ${name}; this room has: ${[...this.tables.keys()].join(", ")}`);
     return table;
   }
@@ -154,8 +154,10 @@ interface Row {
   row: number;
 }
 
-/** One table, all channels together. Its rows are of the last frame; ask again after the next. */
-export class TableView {
+/** One table, all channels together. Its rows are of the last frame; ask again after the next.
+ *
+ * `Entity` says what fields there are: `tickwire types` writes it from the room. */
+export class TableView<Entity extends object = any> {
   private rows: Row[] = [];
   private places = new Map<number, Row>();
   private isCurrent = false;
@@ -201,14 +203,14 @@ export class TableView {
 
   /** One field of one entity, in the game's units; a text as a string, an enumeration as its place. Undefined when it is
    * not here. */
-  value(id: number, field: string): number | string | Uint8Array | undefined {
+  value<Name extends keyof Entity & string>(id: number, field: Name): Entity[Name] | undefined {
     this.current();
     const row = this.places.get(id);
-    return row && this.valueOf(row, field);
+    return row && (this.valueOf(row, field) as Entity[Name]);
   }
 
   /** A number of an entity; NaN when it is not here. */
-  number(id: number, field: string): number {
+  number(id: number, field: keyof Entity & string): number {
     this.current();
     const row = this.places.get(id);
     const column = this.column(field);
@@ -216,20 +218,20 @@ export class TableView {
   }
 
   /** The label of an enumeration's value. */
-  label(id: number, field: string): string {
+  label(id: number, field: keyof Entity & string): string {
     return this.column(field).field.labels[this.number(id, field)] ?? "";
   }
 
   /** One entity's fields by name. */
-  get(id: number): Record<string, number | string | Uint8Array> | undefined {
+  get(id: number): Entity | undefined {
     this.current();
     const row = this.places.get(id);
     if (!row) return undefined;
-    return Object.fromEntries(this.shape.fields.map((field) => [field.name, this.valueOf(row, field.name)]));
+    return Object.fromEntries(this.shape.fields.map((field) => [field.name, this.valueOf(row, field.name)])) as Entity;
   }
 
   /** Calls for each entity, in ascending order of ids, with a function that gives its numbers: no objects are made. */
-  each(visit: (id: number, number: (field: string) => number) => void): void {
+  each(visit: (id: number, number: (field: keyof Entity & string) => number) => void): void {
     for (const row of this.current()) {
       visit(row.id, (field) => {
         const column = this.column(field);
@@ -239,7 +241,7 @@ export class TableView {
   }
 
   /** A field of all entities, in the order of `ids`. */
-  numbers(field: string, into: number[] = []): number[] {
+  numbers(field: keyof Entity & string, into: number[] = []): number[] {
     const { field: known, place } = this.column(field);
     into.length = 0;
     for (const row of this.current()) into.push(known.value(row.table.column(place)[row.row]!));

@@ -1,0 +1,113 @@
+"""How long does a browser take to read a tick of 1,000 moving entities? Wants Node, Chromium, and `make web`.
+
+The frames are made by the server's own replication. They are decoded by the TypeScript client in Node and in
+Chromium, and in the same run the same world by @colyseus/schema, from its own patches. What is allocated is
+counted in Node by V8's sampling profiler, with what is collected at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchmarks.bandwidth import TICK_S
+from benchmarks.report import Goal, Report, report, row
+from benchmarks.rooms import Movers, move, spawn
+from server.replication.replication import Replication
+
+WEB = Path(__file__).parents[1] / "web"
+ENTITIES = 1000
+GOAL_US = 1000.0
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    rounds = 3 if quick else 5
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        work = folder / "work.json"
+        work.write_text(json.dumps(frames(100 if quick else 400)))
+        bundle = folder / "decode.mjs"
+        esbuild = WEB / "node_modules" / ".bin" / "esbuild"
+        entry = WEB / "sdk" / "scripts" / "decode.ts"
+        how = ["--bundle", "--format=esm", "--platform=node", "--log-level=error", f"--outfile={bundle}"]
+        subprocess.run([str(esbuild), str(entry), *how], check=True, cwd=WEB)
+        node = [in_node(bundle, work) for _ in range(rounds)]
+        chromium = asyncio.run(in_chromium(bundle.read_text(), json.loads(work.read_text()), rounds))
+    rows = []
+    for place, found in (("node", node), ("chromium", chromium)):
+        for subject in ("tickwire", "colyseus"):
+            times = [one[subject] for one in found]
+            rows.append(row(f"{subject} in {place}", f"decode_{ENTITIES}", "us", times))
+    rows.append(row("tickwire", "frame_bytes", "B", [one["tickwireBytes"] for one in node]))
+    rows.append(row("colyseus", "frame_bytes", "B", [one["colyseusBytes"] for one in node]))
+    rows.append(row("tickwire in node", "allocated", "B", [one["allocated"] for one in node]))
+    median = next(one.median for one in rows if one.subject == "tickwire in chromium")
+    goal = Goal(f"decode_{ENTITIES} in Chromium, us", median, GOAL_US, "lower", median <= GOAL_US)
+    return report("decode", quick=quick, rows=rows, goals=[goal])
+
+
+def frames(ticks: int) -> dict[str, Any]:
+    """A world that moves, as frames and as numbers."""
+    random = np.random.default_rng(7)
+    movers = Movers()
+    for _ in range(ENTITIES):
+        spawn(movers, random)
+    replication = Replication((movers,))
+    everyone = replication.everyone
+    found: list[str] = []
+    numbers: list[list[list[float]]] = []
+    for tick in range(1, ticks + 2):
+        if tick > 1:
+            turning = random.random(ENTITIES) < 0.1
+            movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
+            move(movers, TICK_S)
+        replication.capture(tick)
+        data = replication.update(None, everyone)[0] if tick == 1 else _frame_of(replication)
+        found.append(data[_head(data) :].hex())
+        numbers.append([column.astype(float).tolist() for column in (movers.x, movers.y, movers.heading)])
+    description = {"tables": [msgspec.to_builtins(Movers.describe("movers"))]}
+    return {"description": description, "frames": found, "ticks": numbers}
+
+
+def _frame_of(replication: Replication) -> bytes:
+    replication.of(replication.everyone)
+    return bytes(replication.everyone.data)
+
+
+def _head(data: bytes) -> int:
+    """The size of a WebSocket frame's head: RFC 6455, section 5.2; a server's frames have no mask."""
+    return {126: 4, 127: 10}.get(data[1], 2)
+
+
+def in_node(bundle: Path, work: Path) -> dict[str, Any]:
+    """One turn in Node."""
+    command = ["node", str(bundle), str(work)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def in_chromium(bundle: str, work: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
+    """Some turns in a browser, each in a page of its own."""
+    from playwright.async_api import async_playwright
+
+    found = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for _ in range(rounds):
+            page = await browser.new_page()
+            await page.add_script_tag(content=bundle, type="module")
+            await page.wait_for_function("() => typeof measure === 'function'")
+            found.append(await page.evaluate("work => measure(work)", work))
+            await page.close()
+        await browser.close()
+    return found

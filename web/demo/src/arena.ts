@@ -9,6 +9,7 @@ const VIEW = 420; // so much of the arena is seen across the shorter side, at le
 const SHIP_SPEED_MAX = 60;
 const TURN_RATE = 3;
 const GRID = 100;
+const MARGIN = 25;
 const SMOOTH = 0.12; // of what prediction was wrong by, so much is taken back a frame
 
 interface Wish extends Record<string, number> {
@@ -43,6 +44,7 @@ export const arena: Game = ({ client, stage, say, players }) => {
   const speeds = new Map<number, number>(); // the ship's speed is not told: it follows from the own inputs alone
   const names = new Map<number, string>();
   const off = { x: 0, y: 0, heading: 0 };
+  let middle = { x: 0, y: 0 }; // where the own ship is drawn
   let previous: Ship | null = null;
   let sentMs = 0;
 
@@ -113,8 +115,8 @@ export const arena: Game = ({ client, stage, say, players }) => {
   addEventListener("keyup", onKey);
   const point = (event: PointerEvent) => {
     const box = canvas.getBoundingClientRect();
-    pointer.x = event.clientX - box.left - box.width / 2;
-    pointer.y = event.clientY - box.top - box.height / 2;
+    pointer.x = event.clientX - box.left - middle.x;
+    pointer.y = event.clientY - box.top - middle.y;
     if (event.type === "pointerdown") {
       pointer.isDown = true;
       canvas.focus({ preventScroll: true });
@@ -171,11 +173,19 @@ export const arena: Game = ({ client, stage, say, players }) => {
     };
   }
 
+  /** The middle of what is seen: the ship, but for little beyond the walls. */
+  function seen(place: number, span: number): number {
+    const most = Math.max(0, SIZE + MARGIN - span / 2);
+    return Math.max(-most, Math.min(most, place));
+  }
+
   const stopDrawing = animate(canvas, context, (width, height, now) => {
     const me = ownShip(now) ?? { x: 0, y: 0, heading: 0, speed: 0 };
     const scale = Math.min(width, height) / VIEW;
-    const toX = (x: number) => width / 2 + (x - me.x) * scale;
-    const toY = (y: number) => height / 2 + (y - me.y) * scale;
+    const [left, top] = [seen(me.x, width / scale), seen(me.y, height / scale)];
+    const toX = (x: number) => width / 2 + (x - left) * scale;
+    const toY = (y: number) => height / 2 + (y - top) * scale;
+    middle = { x: toX(me.x), y: toY(me.y) };
     context.fillStyle = colour("space");
     context.fillRect(0, 0, width, height);
     context.strokeStyle = colour("grid");

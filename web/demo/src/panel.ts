@@ -50,8 +50,9 @@ export class Panel {
   private heardState(): void {
     const now = performance.now();
     const interval = 1000 / (this.client?.room?.tickRateHz ?? 20);
-    // As in RFC 3550, section 6.4.1: a running mean of how much intervals differ.
-    if (this.lastStateMs) this.jitterMs += (Math.abs(now - this.lastStateMs - interval) - this.jitterMs) / 16;
+    const late = now - this.lastStateMs - interval;
+    // As in RFC 3550, section 6.4.1: a running mean of how much intervals differ; a room that rests sends nothing.
+    if (this.lastStateMs && late < 10 * interval) this.jitterMs += (Math.abs(late) - this.jitterMs) / 16;
     this.lastStateMs = now;
   }
 

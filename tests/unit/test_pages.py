@@ -1,0 +1,47 @@
+"""The demo's files, as a shard serves them in development."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from server.edge import pages
+from server.errors import ConfigError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<p>hello")
+    (tmp_path / "assets" / "main.js").write_text("1")
+    (tmp_path.parent / "secret").write_text("secret")
+    return tmp_path
+
+
+def asked(path: str, *, upgrade: bool = False) -> Request:
+    return Request(path, Headers([("Upgrade", "websocket")] if upgrade else []))
+
+
+def test_what_is_in_the_folder_is_found_and_nothing_else(folder: Path) -> None:
+    known = pages.load(str(folder))
+    assert set(known) == {"/", "/index.html", "/assets/main.js"}
+    page = pages.find(known, asked("/?name=ada"))
+    assert page is not None
+    assert (page.content_type, page.body) == ("text/html; charset=utf-8", b"<p>hello")
+    for path in ("/../secret", "/assets/../../secret", "//secret", "/assets", ""):
+        assert pages.find(known, asked(path)) is None
+
+
+def test_who_wants_a_websocket_gets_no_page(folder: Path) -> None:
+    known = pages.load(str(folder))
+    assert pages.find(known, asked("/", upgrade=True)) is None
+    assert pages.find({}, asked("/")) is None
+
+
+def test_a_folder_that_is_not_there_is_a_problem_that_names_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"listen\.pages"):
+        pages.load(str(tmp_path / "none"))
+    assert pages.load("") == {}

@@ -22,14 +22,14 @@ COPY client client
 COPY examples examples
 COPY loadtest loadtest
 RUN mkdir benchmarks \
-    && /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest]'
+    && /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest,traces]'
 
 # -- an environment from those wheels alone; then nothing is left that could install more
 FROM ${BASE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY --from=wheels /wheels /wheels
 RUN python3 -m venv /opt/tickwire \
-    && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile tickwire \
+    && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile 'tickwire[traces]' \
     && /opt/tickwire/bin/python -m pip uninstall --quiet --yes setuptools pip || true
 RUN /opt/tickwire/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/tickwire/lib \
     && rm -rf /opt/tickwire/bin/pip* /opt/tickwire/lib/python3*/site-packages/pip*

@@ -97,6 +97,9 @@ class Together:
     def screen(self, connection: Connection, request: Request) -> Refusal | None:
         return None
 
+    def page(self, request: Request) -> None:
+        return None
+
     def opened(self, connection: Connection, request: Request) -> Receiver:
         return self
 

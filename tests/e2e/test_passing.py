@@ -9,6 +9,7 @@ import pytest
 
 from client.aio import connect
 from matchmaking import MatchmakerUnavailable
+from schemas.messages import MatchRequest
 from server.config import Settings
 from server.shard import Shard
 from tests.e2e.test_migrating import fleet
@@ -114,3 +115,24 @@ async def test_while_redis_is_away_sessions_stay_and_new_ones_begin_anew(
         assert begun.session_id not in {session.session_id for session in one.listener.registry}
         await ann.wait_for(lambda: ann.is_connected)
         await ann.join("garden")
+
+
+async def test_what_happens_to_a_session_while_it_is_packed_goes_with_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The player asks for a match just then: what was packed is not what there is any more."""
+    async with fleet(settings) as (one, other), connect(one.url) as ann:
+        (session,) = one.listener.registry
+        put = one._matchmaker.parcels.put
+
+        async def slowly(name: str, parcel: bytes, *, ttl_ms: int) -> None:
+            await put(name, parcel, ttl_ms=ttl_ms)
+            if not len(one._queueing):
+                one.placer.is_draining = False
+                one._queueing.enter(session, MatchRequest("versus"))
+
+        monkeypatch.setattr(one._matchmaker.parcels, "put", slowly)
+        await one.drain()
+        await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
+        await eventually(lambda: is_waiting(other))
+        assert one._queueing.results["passed_on"] == 1

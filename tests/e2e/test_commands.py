@@ -28,6 +28,7 @@ from tests.shards import settings_of
 from tests.waiting import eventually, eventually_joins
 
 ROOT = Path(__file__).parent.parent.parent
+STARTED = '"message": "shard_started"'
 
 
 def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -206,7 +207,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
             cwd=ROOT,
         )
     try:
-        await eventually(lambda: log.read_text().count("shard_started") == 2, 30, log.read_text())
+        await eventually(lambda: log.read_text().count(STARTED) == 2, 30, log.read_text())
         async with connect(f"ws://127.0.0.1:{port}") as one, connect(f"ws://127.0.0.1:{port + 1}") as two:
             there = await eventually_joins(one, "garden", "home")
             assert (await eventually_joins(two, "garden", "home")).room_id == there.room_id

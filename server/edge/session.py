@@ -104,7 +104,6 @@ class Session:
         "_joining",
         "_joins",
         "_last_room_id",
-        "_log",
         "_opened_s",
         "_reserved",
         "_seat",
@@ -142,7 +141,6 @@ class Session:
         self._opened_s = around.now_s()
         self._joined = 0
         self._last_room_id = ""
-        self._log = log.bind(session_id=self.session_id)
 
     @classmethod
     def revived(cls, kept: KeptSession, around: Surroundings) -> Session:
@@ -150,7 +148,6 @@ class Session:
         identity = Identity(kept.player_id, kept.is_guest)
         session = cls(identity, schema_version=kept.schema_version, around=around)
         session.session_id = kept.session_id
-        session._log = log.bind(session_id=kept.session_id)
         session.generation = session._reserved = kept.generation
         session._attempt = kept.attempt
         session.used_generation = kept.used_generation
@@ -224,7 +221,7 @@ class Session:
         self._welcome()
         if not is_new:
             self._resume(hello)
-        self._log.debug("session_attached", generation=generation, address=connection.address)
+        log.debug("session_attached", session_id=self.session_id, generation=generation, address=connection.address)
         return True
 
     def connection_ended(self, connection: Connection) -> None:
@@ -375,8 +372,9 @@ class Session:
         if seat is not None:
             seat.leave(reason)
         self._around.registry.ended(self, counted_as)
-        self._log.info(
+        log.info(
             "session_ended",
+            session_id=self.session_id,
             player_id=self.player_id,
             reason=reason,
             result=counted_as,
@@ -495,7 +493,7 @@ class Session:
             seat.disconnected()
         self._joined += 1
         self._last_room_id = seat.room_id
-        self._log.debug("seated", room_id=seat.room_id, player_id=seat.player_id)
+        log.debug("seated", session_id=self.session_id, room_id=seat.room_id, player_id=seat.player_id)
 
     def _check_joins(self) -> None:
         if not self._joins.take(self._around.now_s()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server import __version__
 from server.errors import ConfigError
@@ -18,7 +18,12 @@ try:
 except ImportError:  # the extra is not installed
     trace = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer, TracerProvider
+
 Attribute = str | int | float | bool
+_tracer: Tracer | None = None
+"""Where spans are kept; None: nowhere, and a span costs nothing."""
 
 
 @contextmanager
@@ -28,25 +33,27 @@ def span(name: str, **attributes: Attribute) -> Iterator[None]:
     Args:
         attributes: keys get the prefix `tickwire.`; never a secret.
     """
-    if trace is None:
+    if _tracer is None:
         yield
         return
-    named = {f"tickwire.{key}": value for key, value in attributes.items()}
-    with trace.get_tracer("tickwire", __version__).start_as_current_span(name, attributes=named):
+    with _tracer.start_as_current_span(name, attributes=_named(attributes)):
         yield
 
 
 def past_span(name: str, *, since_s: float, until_s: float, **attributes: Attribute) -> None:
     """A span of its own for what has been waited for; UTC, seconds since 1970."""
-    if trace is not None:
-        named = {f"tickwire.{key}": value for key, value in attributes.items()}
-        tracer = trace.get_tracer("tickwire", __version__)
-        tracer.start_span(name, attributes=named, start_time=int(since_s * 1e9)).end(int(until_s * 1e9))
+    if _tracer is not None:
+        made = _tracer.start_span(name, attributes=_named(attributes), start_time=int(since_s * 1e9))
+        made.end(int(until_s * 1e9))
+
+
+def _named(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    return {f"tickwire.{key}": value for key, value in attributes.items()}
 
 
 def trace_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Puts the ids of the open span into a log line."""
-    if trace is not None:
+    if _tracer is not None:
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -79,5 +86,11 @@ def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
     )
     provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(share)))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    trace.set_tracer_provider(provider)
+    use(provider)
     return provider.shutdown
+
+
+def use(provider: TracerProvider) -> None:
+    """Keeps spans from now on."""
+    global _tracer  # noqa: PLW0603 - one a process, as logging is
+    _tracer = provider.get_tracer("tickwire", __version__)

@@ -8,11 +8,10 @@ import subprocess
 import sys
 from contextlib import suppress
 
-import pytest
 import structlog
 
 from server.ops.health import Health
-from server.ops.logs import SAMPLED_MAX, Level, Sampler, redact, to_ecs
+from server.ops.logs import SAMPLED_MAX, Sampler, redact, to_ecs
 from server.ops.metrics import Metrics
 
 
@@ -56,11 +55,17 @@ def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_w
 
 
 def test_the_level_may_change_while_it_runs() -> None:
-    level = Level("warning")
-    with pytest.raises(structlog.DropEvent):
-        level(None, "info", {})
-    level.name = "debug"
-    assert level(None, "debug", {}) == {}
+    program = (
+        "import structlog\n"
+        "from server.ops import logs\n"
+        "logs.configure(format='json', level='warning')\n"
+        "log = structlog.get_logger()\n"
+        "log.info('one')\n"
+        "logs.level.name = 'debug'\nlog.debug('two')\n"
+        "logs.level.name = 'error'\nlog.warning('three')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["two"]
 
 
 def test_what_ecs_has_no_name_for_is_under_a_name_of_ours() -> None:

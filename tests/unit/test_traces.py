@@ -12,15 +12,14 @@ from server.ops import traces
 
 PROGRAM = """
 import structlog
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from server.ops import logs
-from server.ops.traces import past_span, span
+from server.ops.traces import past_span, span, use
 exporter, provider = InMemorySpanExporter(), TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
-trace.set_tracer_provider(provider)
+use(provider)
 logs.configure(format="json", level="info")
 with span("join", room_type="arena"):
     structlog.get_logger().info("within")
@@ -42,8 +41,8 @@ def test_a_span_is_kept_with_our_names_and_the_log_line_within_has_its_ids() -> 
     assert "trace.id" not in without
 
 
-def test_without_the_extra_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "trace", None)
+def test_while_nothing_is_kept_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "trace", None)  # as without the extra
     with traces.span("join"), pytest.raises(ValueError), traces.span("inner"):
         raise ValueError
     traces.past_span("match", since_s=0, until_s=1)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
-from schemas.codec import encode_server
+from schemas.codec import decode_server, encode_server
 from schemas.framing import binary_frame
 from schemas.messages import Event
 
@@ -35,14 +35,14 @@ class Outbox:
         unsent: how many wait for the next write.
     """
 
-    __slots__ = ("_bytes", "_frames", "_is_restored", "last_number", "unsent")
+    __slots__ = ("_bytes", "_frames", "_restored_at", "last_number", "unsent")
 
     def __init__(self) -> None:
         self.last_number = 0
         self.unsent = 0
         self._frames: deque[bytes] = deque()
         self._bytes = 0
-        self._is_restored = False
+        self._restored_at: int | None = None
 
     @property
     def frames(self) -> tuple[bytes, ...]:
@@ -54,7 +54,7 @@ class Outbox:
         self.last_number = last_number
         self._frames.extend(frames)
         self._bytes = sum(map(len, self._frames))
-        self._is_restored = True
+        self._restored_at = last_number
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -92,15 +92,22 @@ class Outbox:
         Returns:
             How many events it has lost for good.
         """
-        ahead = last_seen - self.last_number
-        if self._is_restored and 0 < ahead <= LOST_MAX:
-            # The shard that was lost had sent more than was kept: those numbers are taken.
-            self._frames.clear()
-            self._bytes, self.last_number = 0, last_seen
-        self._is_restored = False
+        if self._restored_at is not None and 0 < last_seen - self._restored_at <= LOST_MAX:
+            self._renumber(self.last_number - self._restored_at, last_seen)
+        self._restored_at = None
         self.acknowledge(last_seen)
         self.unsent = len(self._frames)
         return max(0, self._first - last_seen - 1)
+
+    def _renumber(self, fresh: int, last_seen: int) -> None:
+        """The shard that was lost had sent more than was kept: those numbers are taken, and what has happened since
+        gets the next ones."""
+        kept = list(self._frames)[len(self._frames) - min(fresh, len(self._frames)) :]
+        self.last_number = last_seen + fresh
+        first = self.last_number - len(kept) + 1
+        self._frames = deque(_numbered(frame, first + place) for place, frame in enumerate(kept))
+        self._bytes = sum(map(len, self._frames))
+        self.unsent = len(self._frames)
 
     @property
     def _first(self) -> int:
@@ -109,3 +116,11 @@ class Outbox:
     def _forget_oldest(self) -> None:
         self._bytes -= len(self._frames.popleft())
         self.unsent = min(self.unsent, len(self._frames))
+
+
+def _numbered(frame: bytes, number: int) -> bytes:
+    """The same event under another number."""
+    head = {126: 4, 127: 10}.get(frame[1], 2)  # of a frame without a mask: RFC 6455, section 5.2
+    event = decode_server(frame[head:])
+    assert isinstance(event, Event), "an outbox holds events alone"
+    return binary_frame(encode_server(Event(number, event.name, event.payload)))

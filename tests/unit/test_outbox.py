@@ -105,3 +105,55 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
     kept.rewind(2**32 - 1)
     kept.push("e", b"")
     assert kept.last_number == 4, "nobody is that far ahead"
+
+
+def names(frames: bytes) -> list[tuple[int, str]]:
+    found = []
+    while frames:
+        start = {126: 4, 127: 10}.get(frames[1], 2)
+        size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
+        event = decode_server(frames[start : start + size])
+        assert isinstance(event, Event)
+        found.append((event.number, event.name))
+        frames = frames[start + size :]
+    return found
+
+
+def restored(last_number: int, *since: str, payload: bytes = b"") -> Outbox:
+    """An outbox as it was when its shard was lost, and what has happened since."""
+    outbox = Outbox()
+    outbox.restore(last_number, filled(last_number).frames)
+    for name in since:
+        outbox.push(name, payload)
+    return outbox
+
+
+def test_what_happens_after_a_crash_never_has_a_number_that_was_given_out_before_it() -> None:
+    """The shard that was lost had sent 4 and 5; nobody has kept them. What happens since is other news."""
+    for since in ((), ("a",), ("a", "b"), ("a", "b", "c", "d")):
+        outbox = restored(3, *since)
+        assert outbox.rewind(5) == 0
+        assert names(outbox.take()) == [(6 + at, name) for at, name in enumerate(since)]
+        outbox.push("next", b"")
+        assert names(outbox.take()) == [(6 + len(since), "next")]
+
+
+def test_long_events_keep_what_is_in_them_under_their_new_numbers() -> None:
+    outbox = restored(3, "a", "b", payload=b"x" * 70_000)
+    outbox.rewind(9)
+    assert names(outbox.take()) == [(10, "a"), (11, "b")]
+
+
+def test_what_a_crash_and_the_limit_have_cost_is_counted() -> None:
+    outbox = restored(3, *["e"] * (EVENTS_MAX + 7))
+    assert outbox.rewind(5) == 7
+    assert numbers(outbox.take())[0] == 6 + 7
+
+
+def test_after_a_clean_move_numbers_go_on_also_over_a_second_loss() -> None:
+    outbox = restored(3, "a")
+    assert outbox.rewind(2) == 0
+    assert numbers(outbox.take()) == [3, 4]
+    outbox.push("b", b"")
+    assert outbox.rewind(4) == 0
+    assert names(outbox.take()) == [(5, "b")]

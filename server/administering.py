@@ -136,7 +136,7 @@ class ShardAdministration:
         return Done(1)
 
     def set_log_level(self, order: LogLevel) -> Done:
-        logs.level.name = order.level
+        logs.set_level(order.level)
         return Done(1)
 
     # -- rooms ----------------------------------------------------------------------------------------------

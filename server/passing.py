@@ -122,7 +122,11 @@ class Passing:
             return
         if data is None:
             return
-        parcel = msgspec.msgpack.decode(data, type=Parcel)
+        try:
+            parcel = msgspec.msgpack.decode(data, type=Parcel)
+        except msgspec.DecodeError as error:  # packed by another build
+            log.warning("parcel_not_read", session_id=session_id, error=str(error))
+            return
         session = self._listener.revive(parcel.session)
         if session is not None and parcel.place is not None:
             await self._queueing.adopt(session, parcel.place)

@@ -96,6 +96,11 @@ level = Level("info")
 """The process's."""
 
 
+def set_level(name: str) -> None:
+    """Writes what is at least of this level, from now on."""
+    level.name = name
+
+
 def configure(*, format: Literal["auto", "json", "console"], level: str, **always: str) -> None:
     """Sets up logging for the process.
 
@@ -117,7 +122,7 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    globals()["level"].name = level
+    set_level(level)
     # What libraries log by Python's own means looks no different.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -136,3 +136,10 @@ async def test_what_happens_to_a_session_while_it_is_packed_goes_with_it(
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
         await eventually(lambda: is_waiting(other))
         assert one._queueing.results["passed_on"] == 1
+
+
+async def test_a_parcel_that_this_build_cannot_read_is_a_session_that_begins_anew(settings: Settings) -> None:
+    async with fleet(settings, 1) as (one,):
+        await one._matchmaker.parcels.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
+        await one._passing.receive("a-session")
+        assert len(one.listener.registry) == 0

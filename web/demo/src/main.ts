@@ -19,6 +19,7 @@ const panel = new Panel(by("panel"), weather);
 const query = new URLSearchParams(location.search);
 let playing: Playing | null = null;
 let client: Client | null = null;
+let turns = 0; // of `play`: one that is overtaken while it connects gives up
 
 function serverUrl(): string {
   return query.get("server") ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
@@ -41,6 +42,7 @@ function say(who: string, words: string): void {
 }
 
 async function play(): Promise<void> {
+  const turn = ++turns;
   const game = wanted();
   for (const link of document.querySelectorAll("nav a")) {
     link.toggleAttribute("aria-current", link.getAttribute("href") === `#${game}`);
@@ -53,7 +55,7 @@ async function play(): Promise<void> {
   by<HTMLInputElement>("words").disabled = game === "cards";
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
   const mine = await connect(serverUrl(), { build: "demo", socket: socketOf(weather) });
-  if (wanted() !== game) {
+  if (turn !== turns) {
     mine.close();
     return;
   }

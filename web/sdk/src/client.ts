@@ -17,6 +17,7 @@ import {
   type RedirectMessage,
   type ReplyMessage,
   SUBPROTOCOL,
+  type WelcomeMessage,
   type Wish,
 } from "./messages.js";
 import { decode, type Plain } from "./msgpack.js";
@@ -78,6 +79,10 @@ type Listener<K extends keyof Events> = (value: Events[K]) => void;
 type State = "connecting" | "open" | "away" | "closed";
 
 interface Waiting {
+  /** What was asked. */
+  readonly data: Uint8Array;
+  /** Whether the answer follows by itself on a connection that begins so; else it is asked again. */
+  readonly isUnderWay: (welcome: WelcomeMessage) => boolean;
   /** Gives what ends the wait, or null when this says nothing of it. */
   hear(update: Update): { value?: unknown; error?: Error } | null;
   resolve(value: any): void;
@@ -190,7 +195,9 @@ export class Client {
       return update.type === "refused" ? { error: new Refused(update.error) } : null;
     });
     if (this.core.world) await this.leave();
-    return this.takeSeat(await this.follow(found, wish.options), wish.options);
+    const data = await this.follow(found, wish.options);
+    if (!data) throw new NotMatched("the shard of the match cannot be reached");
+    return this.takeSeat(data, wish.options);
   }
 
   /** Waits in the queue no more. */
@@ -220,7 +227,7 @@ export class Client {
         if (update.type === "reply" && update.reply.id === id) return this.heardReply(update.reply);
         const isLost = (update.type === "welcomed" && !update.hasResumed) || update.type === "left";
         return isLost ? { error: new SessionLost(`the seat was lost before the room answered ${name}`) } : null;
-      });
+      }, () => true); // the core asks again
       if (!reply.ok) throw new CommandFailed(reply.error, reply.message);
       return decode(reply.payload);
     } finally {
@@ -251,30 +258,49 @@ export class Client {
 
   // -- seats ----------------------------------------------------------------------------------------------
 
-  private async takeSeat(data: Uint8Array, options: Wish["options"]): Promise<JoinedMessage> {
+  private async takeSeat(first: Uint8Array, options: Wish["options"]): Promise<JoinedMessage> {
+    let data = first;
     for (let hops = 0; hops <= REDIRECTS_MAX; hops++) {
       const answer = await this.ask<JoinedMessage | RedirectMessage>(data, ANSWER_MS_MAX, (update) => {
         if (update.type === "joined") return { value: update.joined };
         if (update.type === "redirected" && !update.redirect.isResume) return { value: update.redirect };
         return update.type === "refused" ? { error: new Refused(update.error) } : null;
-      });
+      }, (welcome) => welcome.isJoining || welcome.roomId !== "");
       if (answer.type === "joined") return answer;
-      data = await this.follow(answer, options);
+      data = (await this.follow(answer, options)) ?? first;
     }
     throw new TickwireError(`redirected more than ${REDIRECTS_MAX} times`);
   }
 
-  /** Goes where a Redirect says; gives the Join that is to be sent there. */
-  private async follow(redirect: RedirectMessage, options: Wish["options"]): Promise<Uint8Array> {
+  /** Goes where a Redirect says; gives the Join that is to be sent there. Null: that cannot be reached, and the client is
+   * where it began, to ask there again. */
+  private async follow(redirect: RedirectMessage, options: Wish["options"]): Promise<Uint8Array | null> {
     if (redirect.url && redirect.url !== this.url) {
       this.checkScheme(redirect.url);
-      this.url = redirect.url;
       this.core.forgetSession();
       this.detach("redirected");
-      await this.connectOnce();
+      if (!(await this.isReached(redirect.url))) return null;
     }
     const { ticket, roomName } = redirect;
     return this.core.join(redirect.roomType, { ticket, name: roomName, ...(options ? { options } : {}) });
+  }
+
+  /** @throws Disconnected, Refused: not even where it began. */
+  private async isReached(url: string): Promise<boolean> {
+    try {
+      this.url = url;
+      await this.connectOnce();
+      return true;
+    } catch {
+      this.url = this.home; // some gateways refuse in ways of their own; whatever it is, the door is open
+    }
+    try {
+      await this.connectOnce();
+      return false;
+    } catch (error) {
+      this.closeWith(error as TickwireError);
+      throw error;
+    }
   }
 
   private checkScheme(url: string): void {
@@ -284,14 +310,19 @@ export class Client {
   }
 
   /** Sends, and waits for what ends the wait. What was under way when the connection was lost is sent again. */
-  private ask<T>(data: Uint8Array, timeoutMs: number, hear: Waiting["hear"]): Promise<T> {
+  private ask<T>(
+    data: Uint8Array,
+    timeoutMs: number,
+    hear: Waiting["hear"],
+    isUnderWay: Waiting["isUnderWay"] = () => false,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.state === "closed") {
         reject(new Disconnected("the session is closed", this.goodbye));
         return;
       }
       const timer = setTimeout(() => this.settle(waiting, { error: new TickwireError("no answer in time") }), timeoutMs);
-      const waiting: Waiting = { hear, resolve, reject, timer };
+      const waiting: Waiting = { data, hear, isUnderWay, resolve, reject, timer };
       this.waiting.add(waiting);
       this.send(data);
     });
@@ -322,6 +353,7 @@ export class Client {
       socket.binaryType = "arraybuffer";
       this.socket = socket;
       this.goodbye = this.lastError = null;
+      let hasBegun = false;
       const fail = (error: Error) => {
         clearTimeout(timer);
         if (this.socket === socket) this.detach("not connected");
@@ -331,13 +363,13 @@ export class Client {
       socket.onopen = () => socket.send(this.core.hello(this.options.build ?? "tickwire-web", shown));
       socket.onerror = () => undefined; // a close follows
       socket.onclose = (event: { code?: number; reason?: string }) => {
-        const isOpen = this.socket === socket && this.state === "open";
-        if (isOpen) this.lost(event.code ?? 1006, event.reason ?? "");
+        if (hasBegun && this.socket === socket) this.lost(event.code ?? 1006, event.reason ?? "");
         else fail(this.lastError ?? new Disconnected(`the connection was closed: ${event.code ?? ""}`, this.goodbye));
       };
       socket.onmessage = (event: { data: ArrayBuffer }) => {
         if (this.socket !== socket) return;
         if (this.receive(new Uint8Array(event.data))) {
+          hasBegun = true;
           clearTimeout(timer);
           resolve();
         }
@@ -415,6 +447,7 @@ export class Client {
     if (!isAgain) return;
     if (update.hasResumed) this.resumes += 1;
     else this.sessionsLost += 1;
+    for (const waiting of this.waiting) if (!waiting.isUnderWay(update.welcome)) this.send(waiting.data);
     this.tell("back", { isSameSession: update.hasResumed });
     if (update.lostRoom) this.tell("left", { reason: "the seat was lost with the session" });
   }

@@ -228,6 +228,47 @@ describe("the client", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
+  it("asks again for a seat when the connection was lost before the answer", async () => {
+    const client = await open();
+    const joining = client.join("garden");
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2"));
+    expect(newest().kinds().filter((kind) => kind === "Join")).toHaveLength(1);
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+  });
+
+  it("does not ask again for a seat that it has been given meanwhile", async () => {
+    const client = await open();
+    const joining = client.join("garden");
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", "room-1"));
+    expect(newest().kinds()).not.toContain("Join");
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+  });
+
+  it("comes back to where it began when a Redirect leads nowhere, and asks there again", async () => {
+    const client = await open();
+    const joining = client.join("garden");
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    await settle();
+    expect(newest().url).toBe("ws://other/");
+    newest().ends(1006);
+    await settle();
+    expect(newest().url).toBe("ws://home/");
+    newest().opens();
+    newest().says(welcome(1, "token-3"));
+    await settle();
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+    expect([client.state, client.address]).toEqual(["open", "ws://home/"]);
+  });
+
   it("never sends its token over a plain connection when it came over TLS", async () => {
     const client = new Client("wss://home/", { socket: (url) => new FakeSocket(url) });
     const opened = client.open();

@@ -2,6 +2,7 @@
 
 import { Interpolation, Prediction, shortWay, TickClock } from "tickwire";
 
+import { Controls, whenReleased } from "./controls.js";
 import { animate, canvasIn, colours, type Game, hint } from "./game.js";
 
 const SIZE = 500;
@@ -102,46 +103,21 @@ export const arena: Game = ({ client, stage, say, players }) => {
 
   // -- wishes ---------------------------------------------------------------------------------------------
 
-  const keys = new Set<string>();
-  const pointer = { isDown: false, x: 0, y: 0 };
+  const controls = new Controls(canvas, () => middle);
   let isFiring = false;
-  const onKey = (event: KeyboardEvent) => {
-    if ((event.target as HTMLElement).tagName === "INPUT") return;
-    if (event.type === "keydown") keys.add(event.code);
-    else keys.delete(event.code);
-    if (event.code === "Space" || event.code.startsWith("Arrow")) event.preventDefault();
-  };
-  addEventListener("keydown", onKey);
-  addEventListener("keyup", onKey);
-  const point = (event: PointerEvent) => {
-    const box = canvas.getBoundingClientRect();
-    pointer.x = event.clientX - box.left - middle.x;
-    pointer.y = event.clientY - box.top - middle.y;
-    if (event.type === "pointerdown") {
-      pointer.isDown = true;
-      canvas.focus({ preventScroll: true });
-    }
-  };
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("pointermove", point);
-  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
-    canvas.addEventListener(name, () => (pointer.isDown = false));
-  }
   fire.addEventListener("pointerdown", () => (isFiring = true));
-  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
-    fire.addEventListener(name, () => (isFiring = false));
-  }
+  whenReleased(fire, () => (isFiring = false));
 
   function wish(): Wish {
-    const down = (...codes: string[]) => (codes.some((code) => keys.has(code)) ? 1 : 0);
-    let turn = down("ArrowRight", "KeyD") - down("ArrowLeft", "KeyA");
-    let thrust = down("ArrowUp", "KeyW") - 0.5 * down("ArrowDown", "KeyS");
+    const { pointer } = controls;
+    let turn = controls.down("ArrowRight", "KeyD") - controls.down("ArrowLeft", "KeyA");
+    let thrust = controls.down("ArrowUp", "KeyW") - 0.5 * controls.down("ArrowDown", "KeyS");
     if (pointer.isDown && prediction.now) {
       const way = shortWay(Math.atan2(pointer.y, pointer.x) - prediction.now.heading);
       turn = Math.max(-1, Math.min(1, way * 2));
       thrust = Math.abs(way) < 1.2 ? 1 : 0.2;
     }
-    return { thrust, turn, fire: isFiring || keys.has("Space") ? 1 : 0 };
+    return { thrust, turn, fire: isFiring ? 1 : controls.down("Space") };
   }
 
   const sending = setInterval(() => {
@@ -245,8 +221,7 @@ export const arena: Game = ({ client, stage, say, players }) => {
       stopDrawing();
       clearInterval(sending);
       for (const end of listening) end();
-      removeEventListener("keydown", onKey);
-      removeEventListener("keyup", onKey);
+      controls.stop();
     },
   };
 };

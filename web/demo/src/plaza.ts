@@ -2,6 +2,7 @@
 
 import { Interpolation, TickClock } from "tickwire";
 
+import { Controls } from "./controls.js";
 import { animate, canvasIn, colours, type Game, hint } from "./game.js";
 
 const SIZE = 1000;
@@ -41,32 +42,12 @@ export const plaza: Game = ({ client, stage, say, players }) => {
     return String(client.world.table("walkers").value(id, "name") ?? "") || "somebody";
   }
 
-  const keys = new Set<string>();
-  const pointer = { isDown: false, x: 0, y: 0 };
-  const onKey = (event: KeyboardEvent) => {
-    if ((event.target as HTMLElement).tagName === "INPUT") return;
-    if (event.type === "keydown") keys.add(event.code);
-    else keys.delete(event.code);
-    if (event.code.startsWith("Arrow")) event.preventDefault();
-  };
-  addEventListener("keydown", onKey);
-  addEventListener("keyup", onKey);
-  const point = (event: PointerEvent) => {
-    const box = canvas.getBoundingClientRect();
-    pointer.x = event.clientX - box.left - box.width / 2;
-    pointer.y = event.clientY - box.top - box.height / 2;
-    if (event.type === "pointerdown") pointer.isDown = true;
-  };
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("pointermove", point);
-  for (const name of ["pointerup", "pointercancel", "pointerleave"] as const) {
-    canvas.addEventListener(name, () => (pointer.isDown = false));
-  }
+  const controls = new Controls(canvas, () => ({ x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 }));
   const sending = setInterval(() => {
     if (client.state !== "open" || !client.core.world) return;
-    const down = (...codes: string[]) => (codes.some((code) => keys.has(code)) ? 1 : 0);
-    let x = down("ArrowRight", "KeyD") - down("ArrowLeft", "KeyA");
-    let y = down("ArrowDown", "KeyS") - down("ArrowUp", "KeyW");
+    const { pointer } = controls;
+    let x = controls.down("ArrowRight", "KeyD") - controls.down("ArrowLeft", "KeyA");
+    let y = controls.down("ArrowDown", "KeyS") - controls.down("ArrowUp", "KeyW");
     if (pointer.isDown) [x, y] = [pointer.x, pointer.y];
     const isWalking = x !== 0 || y !== 0;
     client.input(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
@@ -129,8 +110,7 @@ export const plaza: Game = ({ client, stage, say, players }) => {
       stopDrawing();
       clearInterval(sending);
       for (const end of listening) end();
-      removeEventListener("keydown", onKey);
-      removeEventListener("keyup", onKey);
+      controls.stop();
     },
   };
 };

@@ -252,7 +252,7 @@ async def _serve(settings: Settings) -> None:
     """A first signal drains the shard, a second saves and closes now."""
     draining, hurried = _stop_events(2)
     shard = Shard(settings)
-    shard.on_drain = draining.set
+    shard.on_drain = shard.on_failed = draining.set
     logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
     stop_traces = traces.start(settings.traces.endpoint, settings.traces.share, shard.shard_id)
     await shard.start()
@@ -266,6 +266,8 @@ async def _serve(settings: Settings) -> None:
     finally:
         await shard.stop()
         await asyncio.to_thread(stop_traces)
+    if not shard.health.is_alive:
+        raise typer.Exit(1)
 
 
 async def _dev(settings: Settings, data: Path, bots: int) -> None:

@@ -144,6 +144,7 @@ class Shard:
             ResumeTokens(keys.keys, keys.current),
         )
         self.listener.queue = self._queueing
+        self.listener.on_sweep_ended = self._task_done
         self._passing = Passing(
             shard_id=self.shard_id,
             region=settings.region,
@@ -174,6 +175,7 @@ class Shard:
             on_moved=self._room_moved,
         )
         self.on_drain: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[], None] = lambda: None
         self.placer.reviver = self.listener
         self._ruling = Ruling(
             self._store.orders,
@@ -200,6 +202,7 @@ class Shard:
             calls.observe = self.metrics.observe_redis
         self._pulse = Pulse(self.metrics.observe_lag, self.metrics.observe_collection)
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
 
@@ -265,6 +268,7 @@ class Shard:
 
     async def stop(self, reason: str = "the server is stopping") -> None:
         """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""
+        self._is_stopping = True
         self.health.block("stopping", reason)
         self.placer.is_draining = True
         with suppress(MatchmakerUnavailable):
@@ -344,9 +348,13 @@ class Shard:
         self.placer.room_closed(simulation)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
-            self.health.block(task.get_name(), "its task has failed: restart this shard")
+        """End liveness when one of the shard's own tasks ends before `stop` ends it, for whatever reason."""
+        if self._is_stopping and task.cancelled():
+            return
+        error = None if task.cancelled() else task.exception()
+        log.critical("task_failed", task=task.get_name(), exc_info=error)
+        self.health.fail(task.get_name(), "its task has failed: restart this shard")
+        self.on_failed()
 
     def _scrape(self) -> bytes:
         metrics = self.metrics

@@ -11,7 +11,7 @@ import secrets
 import ssl
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -60,6 +60,7 @@ class Listener:
         dealer: carries out deals.
         bans: who may not play.
         pages: files that are served at the same address; for development.
+        on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault; set it before `start`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Listener:
         self.certificates: Certificates | None = None
         self._door: Door | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self.on_sweep_ended: Callable[[asyncio.Task[None]], object] = lambda task: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -124,6 +126,7 @@ class Listener:
         self._door = Door(self.settings, counters=self.counters, make=self._make, spawn=self.spawn)
         self._door.open(host, port, tls)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
+        self._sweeping.add_done_callback(self.on_sweep_ended)
 
     async def close(self, goodbye: Goodbye, *, deadline_s: float) -> None:
         """Accepts no more, says Goodbye to everybody, waits for them, and drops who is left. Idempotent."""

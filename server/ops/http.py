@@ -1,6 +1,6 @@
 """The operations port: for operators and their tools, never for players.
 
-/livez, /readyz   whether the process lives, and takes players: for Kubernetes
+/livez, /readyz   whether the shard is alive, and takes players: for Kubernetes
 /metrics          Prometheus's text format
 /v1/...           the admin API, behind its token: server/ops/admin.py
 /console/         the console: files, which ask the admin API
@@ -88,6 +88,9 @@ class OperationsServer:
         return web.Response(body=self._scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _livez(self, request: web.Request) -> web.Response:
+        failures = self._health.failures
+        if failures:
+            return web.json_response({"alive": False, "reasons": failures}, status=503)
         return web.Response(text="alive\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:

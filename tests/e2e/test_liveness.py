@@ -1,0 +1,69 @@
+"""A shard that loses one of its own tasks is not alive any more, so that it is restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from server.config import Settings
+from server.shard import Shard
+from tests.shards import readiness
+from tests.waiting import eventually
+
+
+def liveness(port: int) -> int:
+    """Return the status of /livez."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def tasks_of(shard: Shard) -> list[asyncio.Task[Any]]:
+    """Return every background task that the shard itself owns."""
+    assert shard.listener._sweeping is not None
+    return [*shard._tasks, shard.listener._sweeping]
+
+
+async def test_whichever_task_of_a_shard_ends_liveness_ends_too(shard_settings: Settings) -> None:
+    shard = Shard(shard_settings)
+    await shard.start()
+    try:
+        failed = asyncio.Event()
+        shard.on_failed = failed.set
+        names = [task.get_name() for task in tasks_of(shard)]
+        assert await asyncio.to_thread(liveness, shard.operations.port) == 200
+        for count, task in enumerate(tasks_of(shard), 1):
+            task.cancel()
+            await eventually(lambda count=count: len(shard.health.failures) == count, 5, task.get_name())
+        assert list(shard.health.failures) == names
+        assert failed.is_set()
+        assert await asyncio.to_thread(liveness, shard.operations.port) == 503
+        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+        assert status == 503
+        assert set(names) <= set(body["reasons"])
+    finally:
+        await shard.stop()
+
+
+async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault of the shard")
+
+    monkeypatch.setattr(shard, "_measure", broken)
+    await eventually(lambda: not shard.health.is_alive, 5)
+    assert shard.health.failures == {"upkeep": "its task has failed: restart this shard"}
+
+
+async def test_a_shard_that_stops_in_order_has_not_failed(shard_settings: Settings) -> None:
+    shard = Shard(shard_settings)
+    await shard.start()
+    await shard.stop()
+    await asyncio.sleep(0)
+    assert shard.health.is_alive

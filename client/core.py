@@ -38,6 +38,7 @@ from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.fields import Field, from_description, pack_input
 from schemas.messages import (
     Command,
+    EndSession,
     Error,
     ErrorCode,
     Event,
@@ -188,6 +189,10 @@ class ClientCore:
     def leave(self) -> bytes:
         """Gives the seat back."""
         return encode_client(Leave())
+
+    def end_session(self) -> bytes:
+        """Encode the request to end the session, with its seat and its place in the queue."""
+        return encode_client(EndSession())
 
     def input(self, values: dict[str, float]) -> bytes:
         """A wish for the simulation, in the game's units; what is not given is zero.

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ssl import SSLContext
 
+from websockets.frames import CloseCode
+
 from client.backoff import Backoff
 from client.core import ClientCore
 from client.errors import Disconnected, RefusedError
@@ -173,7 +175,7 @@ class Keeper:
         try:
             welcome = await self._greet(link, token)
         except BaseException:
-            await link.close()
+            await link.close(CloseCode.GOING_AWAY)  # the server may have the session on this connection already
             raise
         heartbeat_s = min(max(welcome.heartbeat_interval_ms / 1000, HEARTBEAT_S_MIN), HEARTBEAT_S_MAX)
         link.start_heartbeat(heartbeat_s, lambda: self._core.ping(time.monotonic_ns() // 1000))
@@ -209,7 +211,7 @@ class Keeper:
                 await link.ended.wait()
                 self.close_code = link.close_code
                 self._lost_because = link.because or f"close code {link.close_code}"
-                await link.close()
+                await link.close(CloseCode.GOING_AWAY)
                 if not self._may_return(link):
                     return
                 await self._set_state(ConnectionState.RECONNECTING)

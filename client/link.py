@@ -121,14 +121,18 @@ class Link:
             raise Disconnected(self.reason) from error
         except TimeoutError as error:
             self.because = f"the server took nothing for {SEND_S_MAX:g} s"
-            await self._socket.close()
+            await self._socket.close(CloseCode.GOING_AWAY)
             raise Disconnected(self.reason) from error
 
-    async def close(self) -> None:
-        """Closes the connection; at most CLOSE_S_MAX. Idempotent."""
+    async def close(self, code: CloseCode = CloseCode.NORMAL_CLOSURE) -> None:
+        """Close the connection, in at most CLOSE_S_MAX. Idempotent.
+
+        Args:
+            code: 1000 ends the session at the server; any other code leaves it to be resumed.
+        """
         for task in self._tasks[1:]:
             task.cancel()
-        await self._socket.close()  # after it the reading task ends
+        await self._socket.close(code)  # after it the reading task ends
         await asyncio.wait(self._tasks)  # unlike awaiting each, lets a cancellation of ours through
         for task in self._tasks:
             if not task.cancelled():
@@ -155,7 +159,7 @@ class Link:
             self.because = f"the server sent what is no message: {error}"
             await self._socket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
         finally:
-            await self._socket.close()
+            await self._socket.close(CloseCode.GOING_AWAY)
             self.ended.set()
             await self._on_end()
 
@@ -166,4 +170,4 @@ class Link:
                 await self.send(ping())
                 await asyncio.sleep(interval_s)
             self.because = f"the server has been silent for {silent_s_max:g} s"
-            await self._socket.close()
+            await self._socket.close(CloseCode.GOING_AWAY)

@@ -160,6 +160,10 @@ class MatchCancel(Message, frozen=True):
     """The place in the queue is given up."""
 
 
+class EndSession(Message, frozen=True):
+    """End the session now, with its seat and its place in the queue; the server closes the connection with 1000."""
+
+
 # -- server to client ---------------------------------------------------------------------------------------
 
 
@@ -317,7 +321,7 @@ class Rate(Message, frozen=True):
     keyframes_only: bool = False
 
 
-ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel
+ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel | EndSession
 ServerMessage = (
     StateFrame
     | InputAck
@@ -344,6 +348,7 @@ CLIENT_BODY: tuple[type[Message], ...] = (
     Ping,
     MatchRequest,
     MatchCancel,
+    EndSession,
 )
 """The union ClientBody: a member's tag is its place in here plus one."""
 

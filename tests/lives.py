@@ -86,6 +86,7 @@ class Wire:
         self.is_open = True
         self.is_cut = False
         self.is_congested = False
+        self.was_closed_normally = False
         self.address = "here"
         self.accepted_s = self.heard_s = around.clock_s
         self.closed_with: int | None = None

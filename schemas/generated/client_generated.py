@@ -17,6 +17,7 @@ class ClientBody(object):
     Ping = 7
     MatchRequest = 8
     MatchCancel = 9
+    EndSession = 10
 
 
 # The first message on a connection, within the handshake's time limit.
@@ -648,6 +649,30 @@ class MatchCancel(object):
 
 def MatchCancelStart(builder): builder.StartObject(0)
 def MatchCancelEnd(builder): return builder.EndObject()
+
+
+# End the session now: the seat and the place in the queue are given up, and the session cannot be resumed. The server
+# closes the connection with 1000.
+class EndSession(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = EndSession()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsEndSession(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # EndSession
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+def EndSessionStart(builder): builder.StartObject(0)
+def EndSessionEnd(builder): return builder.EndObject()
 
 
 class ClientMessage(object):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -194,6 +194,19 @@ class Connection(asyncio.Protocol):
             return float(_TCPI_RTT_US.unpack_from(info, _TCPI_RTT_AT)[0]) / 1000
         except (OSError, struct.error):
             return 0.0
+
+    @property
+    def was_closed_normally(self) -> bool:
+        """Whether the client closed the connection with 1000, and not in answer to a close of the server.
+
+        Some libraries answer every close with 1000, whatever code they received.
+        """
+        library = self._library
+        return (
+            library.close_rcvd is not None
+            and library.close_rcvd.code == CloseCode.NORMAL_CLOSURE
+            and library.close_rcvd_then_sent is True
+        )
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 

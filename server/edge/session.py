@@ -22,6 +22,7 @@ from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
 from schemas.messages import (
     Command,
+    EndSession,
     Error,
     ErrorCode,
     Goodbye,
@@ -58,6 +59,9 @@ from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
+ENDS_BY_CLOSE_VERSION_MIN = 3
+"""From this schema version on, a client's close with 1000 ends its session."""
+
 
 class State(enum.Enum):
     """Where a session stands."""
@@ -68,7 +72,7 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel))
+_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel, EndSession))
 ALLOWED: dict[State, frozenset[type[Message]]] = {
     # A room may close while inputs are on their way: those that come after are ignored, not a
     # mistake; and a Leave that comes after is answered as ever.
@@ -225,8 +229,16 @@ class Session:
         return True
 
     def connection_ended(self, connection: Connection) -> None:
-        """A connection is gone; if it was the session's, the session is away."""
-        if connection is self.wire:
+        """Detach the connection. The session ends if its client closed the connection with 1000.
+
+        A client of schema version 2 keeps its session: version 2 did not define what 1000 means for a session.
+        """
+        if connection is not self.wire:
+            return
+        if connection.was_closed_normally and self.schema_version >= ENDS_BY_CLOSE_VERSION_MIN:
+            self.wire = None
+            self.end("the client closed the connection with 1000", counted_as="ended_by_client")
+        else:
             self._detach()
 
     def _detach(self) -> None:
@@ -397,6 +409,9 @@ class Session:
             self.send_message(redirect)
             self._expel(Closing.MOVED, "the session goes on at another shard", counted_as="moved")
 
+    def _end_by_client(self) -> None:
+        self._expel(Closing.NORMAL, "the client ended the session", counted_as="ended_by_client")
+
     def kick(self, reason: str) -> None:
         """An operator ends the session; the player may open another."""
         self.send_message(Goodbye(ErrorCode.KICKED, reason))
@@ -443,6 +458,8 @@ class Session:
             case MatchCancel():
                 self._around.queue.leave(self)
                 self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player has given the place back"))
+            case EndSession():
+                self._end_by_client()
             case _:
                 pass  # an Input or Resync that came after the room had closed
 

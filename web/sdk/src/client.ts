@@ -28,6 +28,8 @@ const ANSWER_MS_MAX = 15_000;
 const RECONNECT_MS_MAX = 60_000;
 const REDIRECTS_MAX = 5;
 const ASK_AGAIN_MS = 500;
+/** Closes a connection and leaves the session to be resumed: browsers allow 1000 and 3000 to 4999 only. */
+const RECONNECT_CODE = 4000;
 
 /** As much of a WebSocket as is used; Node's package `ws` has it, too. */
 export interface Socket {
@@ -356,7 +358,7 @@ export class Client {
       let hasBegun = false;
       const fail = (error: Error) => {
         clearTimeout(timer);
-        if (this.socket === socket) this.detach("not connected");
+        if (this.socket === socket) this.detach("not connected", RECONNECT_CODE); // the server may have the session by now
         reject(error);
       };
       const timer = setTimeout(() => fail(new Disconnected("no Welcome in time")), HELLO_MS_MAX);
@@ -508,14 +510,15 @@ export class Client {
     }
   }
 
-  private detach(reason: string): void {
+  /** @param code: 1000 ends the session at the server; any other code leaves it to be resumed. */
+  private detach(reason: string, code = 1000): void {
     clearInterval(this.heartbeat);
     const { socket } = this;
     this.socket = null;
     if (socket) {
       socket.onmessage = socket.onopen = null;
       socket.onclose = socket.onerror = () => undefined;
-      if (socket.readyState < 2) socket.close(1000, reason);
+      if (socket.readyState < 2) socket.close(code, reason);
     }
   }
 

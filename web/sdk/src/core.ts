@@ -22,6 +22,7 @@ import {
   type Wish,
   command,
   decodeServer,
+  endSession,
   hello,
   input,
   join,
@@ -116,6 +117,11 @@ export class ClientCore {
 
   leave(): Uint8Array {
     return leave();
+  }
+
+  /** Ends the session, with its seat and its place in the queue. */
+  endSession(): Uint8Array {
+    return endSession();
   }
 
   matchRequest(mode: string, wish: MatchWish = {}): Uint8Array {

@@ -9,6 +9,7 @@ import { ClientMessage } from "./generated/tickwire/client-message";
 import { Command } from "./generated/tickwire/command";
 import { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code";
 import { Error as WireError } from "./generated/tickwire/error";
+import { EndSession } from "./generated/tickwire/end-session";
 import { Event } from "./generated/tickwire/event";
 import type { FieldDescription as WireField } from "./generated/tickwire/field-description";
 import { Goodbye } from "./generated/tickwire/goodbye";
@@ -477,4 +478,9 @@ export function matchRequest(mode: string, wish: MatchWish): Uint8Array {
 
 export function matchCancel(): Uint8Array {
   return message(ClientBody.MatchCancel, (builder) => MatchCancel.createMatchCancel(builder));
+}
+
+/** Ends the session now, with its seat and its place in the queue. The server closes the connection with 1000. */
+export function endSession(): Uint8Array {
+  return message(ClientBody.EndSession, (builder) => EndSession.createEndSession(builder));
 }

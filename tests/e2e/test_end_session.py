@@ -1,0 +1,126 @@
+"""A client ends its session: seat and place in the queue are free at once, and the session cannot be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect as open_websocket
+from websockets.frames import Close, Frame, Opcode
+from websockets.typing import Subprotocol
+
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
+from schemas.messages import EndSession, Error, Hello, Join, Joined, MatchRequest, MatchStatus, Welcome
+from server.shard import Shard
+from tests.e2e.test_resume import Raw
+from tests.shards import admin
+from tests.waiting import eventually
+
+
+async def opened(shard: Shard, *, version: int = SCHEMA_VERSION, **resume: Any) -> tuple[Raw, Welcome]:
+    socket = await open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None)
+    client = Raw(socket)
+    await client.say(Hello(version, "test", **resume))
+    return client, await client.next(Welcome)
+
+
+async def generation_of_the_next(shard: Shard, welcome: Welcome, attempt: int = 2) -> int:
+    """Resume, and return the generation of the Welcome: 1 is a new session."""
+    client, again = await opened(shard, resume_token=welcome.resume_token, attempt=attempt)
+    client.cut()
+    return again.generation
+
+
+async def by_message(client: Raw) -> None:
+    await client.say(EndSession())
+
+
+async def by_close(client: Raw) -> None:
+    await client.socket.close(1000)
+
+
+ENDS = pytest.mark.parametrize("end", [by_message, by_close])
+
+
+@ENDS
+async def test_a_player_who_ends_the_session_leaves_the_room_at_once(
+    shard: Shard, end: Callable[[Raw], Awaitable[None]]
+) -> None:
+    client, welcome = await opened(shard)
+    await client.say(Join("diary"))
+    await client.next(Joined)
+    (simulation,) = shard.host
+    await end(client)
+    assert await client.close_code() == 1000
+    await eventually(lambda: not len(shard.listener.registry), 2, "the session has ended")
+    assert not simulation.room.players, "the seat is free"
+    assert "disconnect" not in simulation.room.noted, "the player has left and is not away"  # type: ignore[attr-defined]
+    assert shard.listener.counters.ended == {"ended_by_client": 1}
+    assert await generation_of_the_next(shard, welcome) == 1
+
+
+@ENDS
+async def test_a_player_who_ends_the_session_gives_up_the_place_in_the_queue(
+    shard: Shard, end: Callable[[Raw], Awaitable[None]]
+) -> None:
+    client, _ = await opened(shard)
+    await client.say(MatchRequest("versus"))
+    await client.next(MatchStatus)
+
+    async def has_waiting(count: int) -> bool:
+        queue = await admin(shard.operations.port, "GET", "/queues/versus")
+        return bool(queue["waiting"] == count)
+
+    await eventually(lambda: has_waiting(1), 5, "the player waits")
+    await end(client)
+    await eventually(lambda: has_waiting(0), 5, "the queue is empty")
+
+
+async def test_a_session_that_ends_while_it_joins_holds_no_seat(shard: Shard) -> None:
+    client, _ = await opened(shard)
+    await client.say(Join("diary"), EndSession())
+    assert await client.close_code() == 1000
+    await eventually(lambda: all(not simulation.seats for simulation in shard.host), 5, "no seat is held")
+    assert not len(shard.listener.registry)
+
+
+@pytest.mark.parametrize(
+    ("code", "version", "generation"),
+    [(1001, 3, 2), (4000, 3, 2), (None, 3, 2), (1000, 2, 2)],
+    ids=["a page that is reloaded", "a client that reconnects", "a connection that breaks", "schema version 2"],
+)
+async def test_other_closes_leave_the_session_to_be_resumed(
+    shard: Shard, code: int | None, version: int, generation: int
+) -> None:
+    client, welcome = await opened(shard, version=version)
+    if code is None:
+        client.cut()
+    else:
+        await client.socket.close(code)
+    await eventually(lambda: shard.listener.registry.away_count == 1, 5, "the session is away")
+    assert await generation_of_the_next(shard, welcome) == generation
+
+
+async def test_a_library_that_answers_every_close_with_1000_ends_no_session(shard: Shard) -> None:
+    client, welcome = await opened(shard)
+    protocol = client.socket.protocol
+    send_frame = protocol.send_frame
+
+    def send_1000(frame: Frame) -> None:
+        send_frame(Frame(Opcode.CLOSE, Close(1000, "").serialize()) if frame.opcode is Opcode.CLOSE else frame)
+
+    protocol.send_frame = send_1000  # type: ignore[method-assign]
+    (session,) = shard.listener.registry
+    session.slow_consumer("the test")
+    assert await client.close_code() == 4001
+    await eventually(lambda: shard.listener.registry.away_count == 1, 5, "the session is away")
+    assert await generation_of_the_next(shard, welcome) == 2
+
+
+async def test_a_session_that_has_not_begun_cannot_be_ended(shard: Shard) -> None:
+    socket = await open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None)
+    client = Raw(socket)
+    await client.say(EndSession())
+    assert (await client.next(Error)).code.name == "OUT_OF_ORDER"
+    assert await client.close_code() == 1008

@@ -69,6 +69,16 @@ def decode_client(data: bytes) -> ClientMessage:
     return _read_body(reader, reader.slots(reader.root()), 0, _CLIENT_LAYOUTS)  # type: ignore[return-value]
 
 
+def client_message_type(data: bytes) -> int:
+    """Return the tag of a client's message in ClientBody; 0 if there is none. Reads nothing else of the message."""
+    try:
+        reader = Reader(data)
+        slots = reader.slots(reader.root())
+        return int(reader.scalar("u8", slots[0])) if slots and slots[0] else 0
+    except MalformedMessage:
+        return 0
+
+
 def decode_server(data: bytes) -> ServerMessage:
     """Reads what a server sent.
 

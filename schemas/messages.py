@@ -225,6 +225,8 @@ class Welcome(Message, frozen=True):
     resume_window_ms: U32 = 0
     room_id: str = ""
     is_joining: bool = False
+    messages_per_second_max: U32 = 0
+    bytes_per_second_max: U32 = 0
 
 
 class Joined(Message, frozen=True):
@@ -296,13 +298,18 @@ class MatchStatus(Message, frozen=True):
 
 
 class Error(Message, frozen=True):
-    """A request failed, or what was sent cannot be accepted."""
+    """A request failed, or what was sent cannot be accepted.
+
+    `request_type` is the tag of the failed message in the union ClientBody (see `request_type_of`); 0: no particular
+    message.
+    """
 
     code: ErrorCode = ErrorCode.INTERNAL
     message: str = ""
     retry_after_ms: U32 = 0
     upgrade_to: U16 = 0
     retryable: bool = False
+    request_type: U8 = 0
 
 
 class Goodbye(Message, frozen=True):
@@ -351,6 +358,7 @@ CLIENT_BODY: tuple[type[Message], ...] = (
     EndSession,
 )
 """The union ClientBody: a member's tag is its place in here plus one."""
+_REQUEST_TYPES = {member: tag for tag, member in enumerate(CLIENT_BODY, start=1)}
 
 SERVER_BODY: tuple[type[Message], ...] = (
     Welcome,
@@ -366,3 +374,8 @@ SERVER_BODY: tuple[type[Message], ...] = (
     Rate,
 )
 """The union ServerBody: a member's tag is its place in here plus one."""
+
+
+def request_type_of(message_type: type[Message]) -> int:
+    """Return the tag of a client's message type in the union ClientBody: the value of `Error.request_type`."""
+    return _REQUEST_TYPES[message_type]

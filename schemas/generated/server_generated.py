@@ -443,7 +443,21 @@ class Welcome(object):
             return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
         return False
 
-def WelcomeStart(builder): builder.StartObject(10)
+    # Welcome
+    def MessagesPerSecondMax(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Welcome
+    def BytesPerSecondMax(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def WelcomeStart(builder): builder.StartObject(12)
 def WelcomeAddSessionId(builder, sessionId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sessionId), 0)
 def WelcomeAddResumeToken(builder, resumeToken): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(resumeToken), 0)
 def WelcomeAddServerTimeUs(builder, serverTimeUs): builder.PrependUint64Slot(2, serverTimeUs, 0)
@@ -454,6 +468,8 @@ def WelcomeAddGeneration(builder, generation): builder.PrependUint32Slot(6, gene
 def WelcomeAddResumeWindowMs(builder, resumeWindowMs): builder.PrependUint32Slot(7, resumeWindowMs, 0)
 def WelcomeAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(8, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
 def WelcomeAddIsJoining(builder, isJoining): builder.PrependBoolSlot(9, isJoining, 0)
+def WelcomeAddMessagesPerSecondMax(builder, messagesPerSecondMax): builder.PrependUint32Slot(10, messagesPerSecondMax, 0)
+def WelcomeAddBytesPerSecondMax(builder, bytesPerSecondMax): builder.PrependUint32Slot(11, bytesPerSecondMax, 0)
 def WelcomeEnd(builder): return builder.EndObject()
 
 
@@ -969,12 +985,20 @@ class Error(object):
             return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
         return False
 
-def ErrorStart(builder): builder.StartObject(5)
+    # Error
+    def RequestType(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def ErrorStart(builder): builder.StartObject(6)
 def ErrorAddCode(builder, code): builder.PrependUint8Slot(0, code, 0)
 def ErrorAddMessage(builder, message): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(message), 0)
 def ErrorAddRetryAfterMs(builder, retryAfterMs): builder.PrependUint32Slot(2, retryAfterMs, 0)
 def ErrorAddUpgradeTo(builder, upgradeTo): builder.PrependUint16Slot(3, upgradeTo, 0)
 def ErrorAddRetryable(builder, retryable): builder.PrependBoolSlot(4, retryable, 0)
+def ErrorAddRequestType(builder, requestType): builder.PrependUint8Slot(5, requestType, 0)
 def ErrorEnd(builder): return builder.EndObject()
 
 

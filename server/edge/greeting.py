@@ -20,7 +20,7 @@ from schemas import SCHEMA_VERSION_MIN
 from schemas.codec import decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
-from schemas.messages import Error, ErrorCode, Hello, Redirect
+from schemas.messages import Error, ErrorCode, Hello, Redirect, request_type_of
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.joining import error_message
@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 EARLY_MESSAGES_MAX = 16
 """What a client may say before it has heard Welcome."""
+_HELLO = request_type_of(Hello)
 _CLOSING = {
     ErrorCode.UNAUTHORIZED: Closing.UNAUTHORIZED,
     ErrorCode.ALREADY_CONNECTED: Closing.ALREADY_CONNECTED,
@@ -102,7 +103,7 @@ class Greeting:
     def swept(self, now_s: float) -> None:
         """A second has passed."""
         if now_s - self._connection.accepted_s > self._patience_s:
-            error = Error(ErrorCode.HANDSHAKE_TIMEOUT, "no valid Hello in time", retryable=True)
+            error = Error(ErrorCode.HANDSHAKE_TIMEOUT, "no valid Hello in time", retryable=True, request_type=_HELLO)
             self._close(error, Closing.POLICY, "handshake_timeout")
 
     def connection_ended(self, connection: Connection) -> None:
@@ -123,7 +124,7 @@ class Greeting:
         elif hello.schema_version < SCHEMA_VERSION_MIN:
             version = hello.schema_version
             text = f"schema version {version} is too old; at least {SCHEMA_VERSION_MIN} is spoken here"
-            error = Error(ErrorCode.UPGRADE_REQUIRED, text, upgrade_to=SCHEMA_VERSION_MIN)
+            error = Error(ErrorCode.UPGRADE_REQUIRED, text, upgrade_to=SCHEMA_VERSION_MIN, request_type=_HELLO)
             self._around.counters.rejected["upgrade_required"] += 1
             self._close(error, Closing.UPGRADE_REQUIRED, "upgrade_required")
         else:
@@ -189,14 +190,14 @@ class Greeting:
     # -- refusals -------------------------------------------------------------------------------------------
 
     def _refuse_with(self, error: TickwireError) -> None:
-        message = error_message(error)
+        message = error_message(error, Hello)
         self._around.counters.rejected[error.code.lower()] += 1
         self._close(message, _CLOSING.get(message.code, Closing.INTERNAL), error.code.lower())
 
     def _refuse(self, code: ErrorCode, text: str, closing: Closing, counted_as: str = "") -> None:
         counted_as = counted_as or code.name.lower()
         self._around.counters.rejected[counted_as] += 1
-        self._close(Error(code, text), closing, counted_as)
+        self._close(Error(code, text, request_type=_HELLO), closing, counted_as)
 
     def _close(self, error: Error, closing: Closing, counted_as: str) -> None:
         connection = self._connection

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from schemas.messages import Error, ErrorCode, Join, Redirect
+from schemas.messages import Error, ErrorCode, Join, Message, Redirect, request_type_of
 from server.errors import Internal, TickwireError, Unavailable
 from server.ops.traces import span
 from server.rooms.ports import Placer, Subscriber
@@ -32,6 +32,16 @@ async def find_seat(
         return Internal("the server failed to find a room")
 
 
-def error_message(error: TickwireError) -> Error:
-    """An error as the client is told of it."""
-    return Error(ErrorCode[error.code], str(error), retry_after_ms=error.retry_after_ms, retryable=error.retryable)
+def error_message(error: TickwireError, request: type[Message]) -> Error:
+    """Convert an error to the message that the client receives.
+
+    Args:
+        request: the type of the client's message that failed.
+    """
+    return Error(
+        ErrorCode[error.code],
+        str(error),
+        retry_after_ms=error.retry_after_ms,
+        retryable=error.retryable,
+        request_type=request_type_of(request),
+    )

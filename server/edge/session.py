@@ -17,7 +17,7 @@ import secrets
 
 import structlog
 
-from schemas.codec import decode_client, encode_server
+from schemas.codec import client_message_type, decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
 from schemas.messages import (
@@ -271,6 +271,8 @@ class Session:
                 resume_window_ms=int(settings.resume_window_s * 1000),
                 room_id=self.room_id,
                 is_joining=self.state is State.JOINING,
+                messages_per_second_max=settings.messages_per_second_max,
+                bytes_per_second_max=settings.bytes_per_second_max,
             )
         )
 
@@ -332,12 +334,12 @@ class Session:
         messages, octets = self._allowance.messages, self._allowance.octets
         messages.level -= 1
         octets.level -= len(data)
-        if (messages.level < 0 or octets.level < 0) and not self._is_heard(len(data)):
+        if (messages.level < 0 or octets.level < 0) and not self._is_heard(data):
             return
         try:
             message = decode_client(data)
         except UnknownMessage as error:
-            self._reject("unsupported", ErrorCode.UNSUPPORTED, str(error))
+            self._reject("unsupported", ErrorCode.UNSUPPORTED, str(error), request_type=client_message_type(data))
             return
         except MalformedMessage as error:
             self._malformed(str(error))
@@ -351,7 +353,7 @@ class Session:
             self._malformed(str(error))
         except TickwireError as error:
             self._counters.rejected[error.code.lower()] += 1
-            self.send_message(error_message(error))
+            self.send_message(error_message(error, type(message)))
 
     def text_received(self) -> None:
         """All messages are binary."""
@@ -494,7 +496,7 @@ class Session:
             if self._around.queue.leave(self):  # whoever follows it has another session there
                 self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player goes to another shard"))
         else:
-            self._not_seated(result.code.lower(), error_message(result))
+            self._not_seated(result.code.lower(), error_message(result, Join))
 
     def _not_seated(self, counted_as: str, answer: Message) -> None:
         self._counters.joins[counted_as] += 1
@@ -523,13 +525,13 @@ class Session:
             self._around.queue.enter(self, request)
         except TickwireError as error:  # also one that is Malformed: what cannot be is refused, and no more
             self._counters.rejected[error.code.lower()] += 1
-            self.send_message(error_message(error))
+            self.send_message(error_message(error, MatchRequest))
 
     # -- refusals -------------------------------------------------------------------------------------------
 
-    def _is_heard(self, size: int) -> bool:
+    def _is_heard(self, data: bytes) -> bool:
         """Whether a message above the allowance is heard after all; if not, it is counted, and perhaps answered."""
-        verdict = self._allowance.judge(size, self._around.now_s())
+        verdict = self._allowance.judge(len(data), self._around.now_s())
         if verdict is Verdict.HEARD:
             return True
         self._counters.rejected["rate_limited"] += 1
@@ -537,7 +539,15 @@ class Session:
             settings = self._around.settings
             limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes"
             text = f"more than {limits} a second are dropped"
-            self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
+            self.send_message(
+                Error(
+                    ErrorCode.RATE_LIMITED,
+                    text,
+                    retry_after_ms=1000,
+                    retryable=True,
+                    request_type=client_message_type(data),
+                )
+            )
         elif verdict is Verdict.TOO_MANY:
             self._expel(Closing.POLICY, "too many messages", counted_as="rate_limited")
         return False
@@ -546,6 +556,6 @@ class Session:
         self._reject("malformed", ErrorCode.MALFORMED, text)
         self._expel(Closing.POLICY, "malformed message", counted_as="malformed")
 
-    def _reject(self, counted_as: str, code: ErrorCode, text: str) -> None:
+    def _reject(self, counted_as: str, code: ErrorCode, text: str, *, request_type: int = 0) -> None:
         self._counters.rejected[counted_as] += 1
-        self.send_message(Error(code, text))
+        self.send_message(Error(code, text, request_type=request_type))

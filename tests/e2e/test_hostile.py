@@ -35,6 +35,7 @@ from schemas.messages import (
     ServerMessage,
     StateFrame,
     Welcome,
+    request_type_of,
 )
 from schemas.tables import Reader
 from server.config import Settings
@@ -152,6 +153,36 @@ async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connectio
         assert (await next_of(socket, Error)).code is ErrorCode.NO_SUCH_MODE  # type: ignore[union-attr]
         await socket.send(encode_client(Ping(9)))
         assert (await next_of(socket, Pong)).client_time_us == 9  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("request_message", "code"),
+    [
+        (Join("chess"), ErrorCode.NO_SUCH_ROOM_TYPE),
+        (Join("garden", options=msgspec.msgpack.encode([1])), ErrorCode.MALFORMED),
+        (MatchRequest("nothing"), ErrorCode.NO_SUCH_MODE),
+        (Hello(SCHEMA_VERSION), ErrorCode.OUT_OF_ORDER),
+    ],
+    ids=["join", "join with wrong options", "match request", "second hello"],
+)
+async def test_error_names_the_request_that_failed(shard: Shard, request_message: Message, code: ErrorCode) -> None:
+    async with raw(shard, request_message) as socket:
+        error = await next_of(socket, Error)
+        assert isinstance(error, Error)
+        assert (error.code, error.request_type) == (code, request_type_of(type(request_message)))
+
+
+async def test_error_for_a_message_above_the_rate_names_its_type(shard_settings: Settings) -> None:
+    limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
+    async with running(limited) as shard, raw(shard) as socket:
+        welcome = await next_of(socket, Welcome)
+        assert isinstance(welcome, Welcome)
+        assert welcome.messages_per_second_max == 20
+        for number in range(30):
+            await socket.send(encode_client(Ping(number)))
+        error = await next_of(socket, Error)
+        assert isinstance(error, Error)
+        assert (error.code, error.request_type) == (ErrorCode.RATE_LIMITED, request_type_of(Ping))
 
 
 async def test_an_old_schema_version_is_told_to_upgrade(shard: Shard, bystander: Client) -> None:

@@ -66,6 +66,9 @@ export interface WelcomeMessage {
   readonly resumeWindowMs: number;
   readonly roomId: string;
   readonly isJoining: boolean;
+  readonly messageBytesMax: number;
+  readonly messagesPerSecondMax: number;
+  readonly bytesPerSecondMax: number;
 }
 
 export interface JoinedMessage {
@@ -123,6 +126,8 @@ export interface ErrorMessage {
   readonly retryAfterMs: number;
   readonly upgradeTo: number;
   readonly retryable: boolean;
+  /** The type of the message that failed, by its name in the union ClientBody; "NONE": no particular one. */
+  readonly requestType: string;
 }
 
 export interface GoodbyeMessage {
@@ -233,6 +238,9 @@ function welcome(from: Welcome): WelcomeMessage {
     resumeWindowMs: from.resumeWindowMs(),
     roomId: text(from.roomId()),
     isJoining: from.isJoining(),
+    messageBytesMax: from.messageBytesMax(),
+    messagesPerSecondMax: from.messagesPerSecondMax(),
+    bytesPerSecondMax: from.bytesPerSecondMax(),
   };
 }
 
@@ -314,6 +322,7 @@ function error(from: WireError): ErrorMessage {
     retryAfterMs: from.retryAfterMs(),
     upgradeTo: from.upgradeTo(),
     retryable: from.retryable(),
+    requestType: ClientBody[from.requestType()] ?? "NONE",
   };
 }
 

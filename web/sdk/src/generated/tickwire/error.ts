@@ -50,8 +50,13 @@ retryable():boolean {
   return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
 }
 
+requestType():number {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 0;
+}
+
 static startError(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(6);
 }
 
 static addCode(builder:flatbuffers.Builder, code:ErrorCode) {
@@ -74,18 +79,23 @@ static addRetryable(builder:flatbuffers.Builder, retryable:boolean) {
   builder.addFieldInt8(4, +retryable, +false);
 }
 
+static addRequestType(builder:flatbuffers.Builder, requestType:number) {
+  builder.addFieldInt8(5, requestType, 0);
+}
+
 static endError(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createError(builder:flatbuffers.Builder, code:ErrorCode, messageOffset:flatbuffers.Offset, retryAfterMs:number, upgradeTo:number, retryable:boolean):flatbuffers.Offset {
+static createError(builder:flatbuffers.Builder, code:ErrorCode, messageOffset:flatbuffers.Offset, retryAfterMs:number, upgradeTo:number, retryable:boolean, requestType:number):flatbuffers.Offset {
   Error.startError(builder);
   Error.addCode(builder, code);
   Error.addMessage(builder, messageOffset);
   Error.addRetryAfterMs(builder, retryAfterMs);
   Error.addUpgradeTo(builder, upgradeTo);
   Error.addRetryable(builder, retryable);
+  Error.addRequestType(builder, requestType);
   return Error.endError(builder);
 }
 }

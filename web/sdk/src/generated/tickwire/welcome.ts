@@ -76,8 +76,18 @@ isJoining():boolean {
   return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
 }
 
+messagesPerSecondMax():number {
+  const offset = this.bb!.__offset(this.bb_pos, 24);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
+bytesPerSecondMax():number {
+  const offset = this.bb!.__offset(this.bb_pos, 26);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startWelcome(builder:flatbuffers.Builder) {
-  builder.startObject(10);
+  builder.startObject(12);
 }
 
 static addSessionId(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset) {
@@ -120,12 +130,20 @@ static addIsJoining(builder:flatbuffers.Builder, isJoining:boolean) {
   builder.addFieldInt8(9, +isJoining, +false);
 }
 
+static addMessagesPerSecondMax(builder:flatbuffers.Builder, messagesPerSecondMax:number) {
+  builder.addFieldInt32(10, messagesPerSecondMax, 0);
+}
+
+static addBytesPerSecondMax(builder:flatbuffers.Builder, bytesPerSecondMax:number) {
+  builder.addFieldInt32(11, bytesPerSecondMax, 0);
+}
+
 static endWelcome(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset, resumeTokenOffset:flatbuffers.Offset, serverTimeUs:bigint, heartbeatIntervalMs:number, messageBytesMax:number, inputsPerSecondMax:number, generation:number, resumeWindowMs:number, roomIdOffset:flatbuffers.Offset, isJoining:boolean):flatbuffers.Offset {
+static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset, resumeTokenOffset:flatbuffers.Offset, serverTimeUs:bigint, heartbeatIntervalMs:number, messageBytesMax:number, inputsPerSecondMax:number, generation:number, resumeWindowMs:number, roomIdOffset:flatbuffers.Offset, isJoining:boolean, messagesPerSecondMax:number, bytesPerSecondMax:number):flatbuffers.Offset {
   Welcome.startWelcome(builder);
   Welcome.addSessionId(builder, sessionIdOffset);
   Welcome.addResumeToken(builder, resumeTokenOffset);
@@ -137,6 +155,8 @@ static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Of
   Welcome.addResumeWindowMs(builder, resumeWindowMs);
   Welcome.addRoomId(builder, roomIdOffset);
   Welcome.addIsJoining(builder, isJoining);
+  Welcome.addMessagesPerSecondMax(builder, messagesPerSecondMax);
+  Welcome.addBytesPerSecondMax(builder, bytesPerSecondMax);
   return Welcome.endWelcome(builder);
 }
 }

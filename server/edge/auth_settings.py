@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-SECRET_CHARACTERS_MIN = 32
-"""RFC 7518, section 3.2: a key for HS256 has at least 256 bits."""
+from server.setting_types import CallSeconds, Claim, HttpUrl, Seconds, SecondsOrNone, Secret, Texts
+
+Contradiction = tuple[tuple[str, ...], str]
+"""Keys of settings that do not go together, the one to change first, and what it must be."""
 PUBLIC_ALGORITHMS = frozenset(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 )
@@ -25,22 +27,22 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         algorithms: what a key of the JWKS may be used with.
         audience, issuer: what `aud` and `iss` must be; empty: not looked at.
         player_claim: the claim that names the player.
-        leeway_s: how far clocks may differ.
+        leeway_s: how far clocks may differ; 0: not at all.
         jwks_refresh_s: the keys are read again after so long.
         jwks_deadline_s: the longest that reading them may take.
     """
 
     guests: bool = True
-    secret: str = ""
+    secret: Secret = ""
     jwks_file: str = ""
-    jwks_url: str = ""
-    algorithms: list[str] = msgspec.field(default_factory=lambda: ["RS256", "ES256", "EdDSA"])
+    jwks_url: HttpUrl = ""
+    algorithms: Texts = msgspec.field(default_factory=lambda: ["RS256", "ES256", "EdDSA"])
     audience: str = ""
     issuer: str = ""
-    player_claim: str = "sub"
-    leeway_s: float = 10.0
-    jwks_refresh_s: float = 300.0
-    jwks_deadline_s: float = 3.0
+    player_claim: Claim = "sub"
+    leeway_s: SecondsOrNone = 10.0
+    jwks_refresh_s: Seconds = 300.0
+    jwks_deadline_s: CallSeconds = 3.0
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -48,18 +50,21 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"AuthSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def problems(settings: AuthSettings) -> Iterator[str]:
-    """A sentence for everything that is wrong; each names its key."""
-    if settings.secret and len(settings.secret) < SECRET_CHARACTERS_MIN:
-        yield f"auth.secret: is too short; wants at least {SECRET_CHARACTERS_MIN} characters"
+def contradictions(settings: AuthSettings) -> Iterator[Contradiction]:
+    """Yield the settings that are right alone and wrong together."""
     if settings.jwks_file and settings.jwks_url:
-        yield "auth.jwks_url: cannot go with auth.jwks_file"
+        yield ("auth.jwks_url", "auth.jwks_file"), "must not be set, because auth.jwks_file is"
     unknown = [name for name in settings.algorithms if name not in PUBLIC_ALGORITHMS]
-    if unknown:
-        yield f"auth.algorithms: {', '.join(unknown)} cannot be used with public keys"
+    if unknown or not settings.algorithms:
+        words = ", ".join(sorted(PUBLIC_ALGORITHMS))
+        yield ("auth.algorithms",), f"must be a list of at least one of {words}; got {', '.join(unknown) or 'none'}"
     if not (settings.guests or settings.secret or settings.jwks_file or settings.jwks_url):
-        yield "auth.guests: nobody could come in; set auth.secret, auth.jwks_file or auth.jwks_url"
+        words = "must be true, or no player is admitted; or set auth.secret, auth.jwks_file or auth.jwks_url"
+        yield ("auth.guests", "auth.secret", "auth.jwks_file", "auth.jwks_url"), words
     if settings.jwks_url:
         parts = urlsplit(settings.jwks_url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            yield "auth.jwks_url: must be https"
+            yield ("auth.jwks_url",), "must begin with https://; http:// is for loopback addresses alone"
+    if settings.jwks_deadline_s >= settings.jwks_refresh_s:
+        words = f"must be less than auth.jwks_refresh_s ({settings.jwks_refresh_s:g})"
+        yield ("auth.jwks_deadline_s", "auth.jwks_refresh_s"), words

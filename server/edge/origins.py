@@ -72,11 +72,11 @@ def _entry(entry: str) -> tuple[_Origin, bool]:
     origin = _parsed(scheme + separator + rest.removeprefix("*."))
     if origin is None or (is_wildcard and origin.host.startswith("[")):
         raise ValueError(
-            f"{entry!r} is no origin; wants scheme://host or scheme://host:port without a path, in ASCII, "
-            'with "*." at most before the host; or "*", or "null"'
+            "must be a list of origins: scheme://host or scheme://host:port without a path, in ASCII, "
+            f'with "*." at most before the host; or "*", or "null"; got {entry[:80]!r}'
         )
     if origin.scheme in ("ws", "wss"):  # it would never match, and nobody would know why
-        raise ValueError(f"{entry!r} is no origin; a page's is http or https, also when it opens a {origin.scheme}")
+        raise ValueError(f"must be a list of origins, which begin with http:// or https://; got {entry[:80]!r}")
     return origin, is_wildcard
 
 

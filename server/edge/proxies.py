@@ -78,7 +78,7 @@ def _network(text: str) -> Network:
     try:
         network = ip_network(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no network in CIDR notation: {error}") from error
+        raise ValueError(f"must be a list of networks such as 10.0.0.0/8; got {text[:80]!r}") from error
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         ipv4 = network.network_address.ipv4_mapped
         assert ipv4 is not None, "the network is within the mapped ones"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from server.setting_types import Bytes, Count, Rate, Seconds, Texts
+
+MessageBytes = Annotated[int, Meta(ge=256, le=16 * 1024 * 1024)]
+"""A Hello with a token has up to 4 KiB; what is larger than 16 MiB is no message of a game."""
+HeartbeatSeconds = Annotated[float, Meta(ge=0.1, le=3600)]
 
 
 class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,25 +42,25 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         token_in_query: whether a token may stand in the URL (`?token=`), where proxies write it into their logs.
     """
 
-    connections_max: int = 10_000
-    connections_per_address_max: int = 2_000
-    handshakes_per_second_max: float = 500.0
-    gate_wait_s_max: float = 3.0
-    handshake_timeout_s: float = 5.0
-    heartbeat_interval_s: float = 15.0
-    message_bytes_max: int = 16 * 1024
-    messages_per_second_max: int = 120
-    bytes_per_second_max: int = 64 * 1024
-    inputs_per_second_max: int = 60
-    joins_per_minute_max: int = 120
-    write_buffer_bytes_max: int = 64 * 1024
-    send_buffer_bytes: int = 64 * 1024
-    join_timeout_s: float = 8.0
-    close_timeout_s: float = 2.0
-    resume_window_s: float = 30.0
+    connections_max: Count = 10_000
+    connections_per_address_max: Count = 2_000
+    handshakes_per_second_max: Rate = 500.0
+    gate_wait_s_max: Seconds = 3.0
+    handshake_timeout_s: Seconds = 5.0
+    heartbeat_interval_s: HeartbeatSeconds = 15.0
+    message_bytes_max: MessageBytes = 16 * 1024
+    messages_per_second_max: Count = 120
+    bytes_per_second_max: Bytes = 64 * 1024
+    inputs_per_second_max: Count = 60
+    joins_per_minute_max: Count = 120
+    write_buffer_bytes_max: Bytes = 64 * 1024
+    send_buffer_bytes: Bytes = 64 * 1024
+    join_timeout_s: Seconds = 8.0
+    close_timeout_s: Seconds = 2.0
+    resume_window_s: Seconds = 30.0
     same_player: Literal["replace", "refuse", "allow"] = "replace"
-    origins: list[str] = []
-    trusted_proxies: list[str] = []
+    origins: Texts = []
+    trusted_proxies: Texts = []
     proxy_protocol: bool = False
     token_in_query: bool = False
 

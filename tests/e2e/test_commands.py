@@ -150,7 +150,7 @@ def test_wrong_settings_are_one_sentence_each(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "tickwire: listen.prot: unknown key; did you mean listen.port?",
-        "tickwire: edge.connections_max: expected `int`, got `str`; it is str 'many'",
+        "tickwire: edge.connections_max: must be a whole number from 1 to 10000000; got 'many'",
     ]
 
 

@@ -37,17 +37,16 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     with pytest.raises(ConfigError) as raised:
         load(path, {"TICKWIRE__MONGO__DEADLINE_S": "soon"})
     lines = str(raised.value).splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 8
     for beginning in (
         "colour: unknown key",
-        "redis: wants a table",
+        "redis: must be a table; got 3",
         "listen.prot: unknown key; did you mean listen.port?",
-        "listen.port: expected `int`, got `str`; it is str 'eighty'",
-        "edge.heartbeat_interval_s: must be more than 0",
-        "logging.format: invalid enum value 'xml'",
-        "mongo.deadline_s: ",
-        "tickets.current: ",
-        "tickets.keys.a: is too short",
+        "listen.port: must be a whole number from 0 to 65535; got 'eighty'",
+        "edge.heartbeat_interval_s: must be a number from 0.1 to 3600; got -1",
+        "logging.format: must be one of auto, json, console; got 'xml'",
+        "mongo.deadline_s: must be a number above 0 and at most 60; got 'soon'",
+        "tickets.keys.a: must be a secret of at least 32 characters; got a value that is not shown",
     ):
         assert any(line.startswith(beginning) for line in lines), (beginning, lines)
 
@@ -75,10 +74,10 @@ def test_secrets_are_not_shown_by_a_problem_either(tmp_path: Path) -> None:
         load(path, environ)
     assert "hunter2" not in str(raised.value)
     for beginning in (
-        "mongo: wants a table, not str 'mongodb://***@mongo'",
-        "redis: wants a table, not str",
-        "tickets.keys: expected `object`, got `str`; it is str",
-        "tickets.current: ",
+        "mongo: must be a table; got 'mongodb://***@mongo'",
+        "redis: must be a table; got 'redis://redis/0?password=***'",
+        "tickets.keys: must be a table of key ids and keys; got a value that is not shown",
+        "tickets.current: must be a text; got a table",
     ):
         assert any(line.startswith(beginning) for line in str(raised.value).splitlines()), beginning
 

@@ -1,0 +1,190 @@
+"""Reads settings from a TOML file and from the environment, and builds the structs that declare them.
+
+    file, then environment, then command line    each overrides the one before
+    every problem is one line                    KEY: must be WHAT IT MAY BE; got WHAT IT IS
+
+All problems are found in one pass: a value that is wrong is replaced by its default. No problem shows a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from server.errors import ConfigError
+from server.setting_types import TEXT_CHARACTERS_MAX, base_type, describe
+
+ENVIRONMENT_PREFIX = "TICKWIRE__"
+FILE_BYTES_MAX = 1024 * 1024
+SHOWN_CHARACTERS_MAX = 60
+_SECRETS = ("tickets", "auth.secret", "operations.token")
+"""Keys whose values are never shown, nor those below them."""
+
+
+class _EnvironmentText(str):
+    """A text that may stand for a number, or for a list with commas: the environment has no types."""
+
+    __slots__ = ()
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the values of a TOML file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: must be at most {FILE_BYTES_MAX} bytes long")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is not TOML: it is nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, and numbers that Python refuses
+        raise ConfigError(f"{path}: is not TOML: {shown_text(str(error))}") from error
+
+
+def add_environment(values: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Put the variables that begin with TICKWIRE__ into the values of the file; return the problems."""
+    problems: list[str] = []
+    for name, text in sorted(environ.items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _put(values, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), _EnvironmentText(text))
+        elif name.startswith(ENVIRONMENT_PREFIX[:-1]) and "__" in name:
+            problems.append(f"{shown_text(name)}: the name of a setting begins with {ENVIRONMENT_PREFIX}, with two _")
+    return problems
+
+
+def add_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Put the values of the command line, by key, into those of the file and the environment."""
+    for key, value in overrides.items():
+        _put(values, key.split("."), value)
+
+
+def build(section: type[Any], values: Mapping[str, Any], where: str = "") -> tuple[Any, list[str]]:
+    """Build one section of the settings and its inner sections.
+
+    Args:
+        section: the struct that declares them.
+        values: from the sources above.
+        where: the section's own key with a dot, or nothing.
+
+    Returns:
+        The section, with defaults for values that are wrong, and the problems.
+    """
+    kinds = {
+        name: kind
+        for name, kind in get_type_hints(section, include_extras=True).items()
+        if name in section.__struct_fields__
+    }
+    known: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in values.items():
+        path = f"{where}{key}"
+        kind = kinds.get(key)
+        if kind is None:
+            near = difflib.get_close_matches(key[:100], kinds, 1)
+            hint = f"; did you mean {where}{near[0]}?" if near else ""
+            problems.append(f"{shown_text(path)}: unknown key{hint}")
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            if isinstance(value, Mapping):
+                known[key], inner = build(kind, value, f"{path}.")
+                problems += inner
+            else:
+                problems.append(f"{path}: must be a table; got {_shown(path, value)}")
+        else:
+            problems += _convert(known, key, value, kind, path)
+    return section(**known), problems
+
+
+def shown_text(text: str) -> str:
+    """Return a text on one line and shortened, safe for a terminal."""
+    short = text if len(text) <= SHOWN_CHARACTERS_MAX * 2 else f"{text[: SHOWN_CHARACTERS_MAX * 2]}..."
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in short)
+
+
+def redacted(url: str) -> str:
+    """Return a connection string without its user and password, wherever they stand."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    if "@" in rest:
+        rest = f"***@{rest.rpartition('@')[2]}"
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", f"{scheme}{separator}{rest}")
+
+
+def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Set a key in nested tables. A key above it that is no table stays, and is a problem when it is built."""
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            return
+        values = inner
+    values[keys[-1]] = value
+
+
+def _convert(known: dict[str, Any], key: str, value: Any, kind: Any, path: str) -> Iterator[str]:
+    """Put a value of the declared type into `known`, or yield the problem."""
+    if get_origin(base_type(kind)) is dict and isinstance(value, Mapping):
+        entries = known[key] = {}
+        for name, text in value.items():
+            yield from _convert(entries, name, text, get_args(base_type(kind))[1], f"{path}.{shown_text(name)}")
+        return
+    expected = f"{path}: must be {describe(kind)}"
+    is_text = isinstance(value, _EnvironmentText)
+    if is_text:
+        is_list = get_origin(base_type(kind)) is list
+        value = [part.strip() for part in value.split(",") if part.strip()] if is_list else str(value)
+    try:
+        converted = msgspec.convert(value, kind, strict=not is_text)
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        yield f"{expected}; got {_shown(path, value)}"
+        return
+    problem = next((problem for text in _texts(converted) for problem in _text_problems(text)), "")
+    if problem:
+        yield f"{path}: must not {problem}; got {_shown(path, value)}"
+    else:
+        known[key] = converted
+
+
+def _texts(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def _text_problems(text: str) -> Iterator[str]:
+    if len(text) > TEXT_CHARACTERS_MAX:
+        yield f"have more than {TEXT_CHARACTERS_MAX} characters"
+    if not text.isprintable():  # a line break at the end of a secret that was read from a file
+        yield "contain characters that cannot be printed, such as a line break at its end"
+    if text != text.strip():
+        yield "begin or end with a blank"
+
+
+def _shown(path: str, value: Any) -> str:
+    """Return a value as a problem shows it: shortened, on one line, and never a secret."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if _is_secret(path):
+        return "a value that is not shown"
+    try:
+        text = redacted(str(value))
+    except (ValueError, RecursionError):  # Python writes no number of more than 4,300 digits
+        return "a value that is too large to show"
+    text = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."
+    return repr(text) if isinstance(value, str) else shown_text(text)
+
+
+def _is_secret(path: str) -> bool:
+    return any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in _SECRETS)

@@ -124,7 +124,9 @@ class Queues:
             )
 
     async def run(self) -> None:
-        """Desks and leaders, until it is cancelled."""
+        """Run the desk and the leader of every mode until cancelled, also when there are no modes."""
+        if not self.modes:
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for mode in self.modes:
                 group.create_task(self.desks[mode].run(), name=f"desk {mode}")

@@ -7,11 +7,12 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.config import Settings
 from server.shard import Shard
-from tests.shards import readiness
+from tests.shards import readiness, running
 from tests.waiting import eventually
 
 
@@ -59,6 +60,12 @@ async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: py
     monkeypatch.setattr(shard, "_measure", broken)
     await eventually(lambda: not shard.health.is_alive, 5)
     assert shard.health.failures == {"upkeep": "its task has failed: restart this shard"}
+
+
+async def test_a_shard_without_matchmaking_modes_stays_alive(shard_settings: Settings) -> None:
+    async with running(msgspec.structs.replace(shard_settings, rooms=["examples.market"])) as shard:
+        assert not shard._queues.modes
+        assert shard.health.is_alive
 
 
 async def test_a_shard_that_stops_in_order_has_not_failed(shard_settings: Settings) -> None:

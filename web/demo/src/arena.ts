@@ -20,7 +20,7 @@ interface Wish extends Record<string, number> {
 }
 type Ship = { x: number; y: number; heading: number; speed: number };
 
-export const arena: Game = ({ client, stage, say, players }) => {
+export const arena: Game = ({ client, stage, say, report, players }) => {
   const { canvas, context } = canvasIn(stage);
   const colour = colours();
   const fire = document.createElement("button");
@@ -45,28 +45,49 @@ export const arena: Game = ({ client, stage, say, players }) => {
   const speeds = new Map<number, number>(); // the ship's speed is not told: it follows from the own inputs alone
   const names = new Map<number, string>();
   const off = { x: 0, y: 0, heading: 0 };
+  let before: Readonly<Ship> | null = null;
   let middle = { x: 0, y: 0 }; // where the own ship is drawn
   let previous: Ship | null = null;
   let sentMs = 0;
 
-  let ships: Interpolation;
-  let clock: TickClock;
-  const begin = () => {
-    ships = new Interpolation(client.world.table("ships"), ["x", "y", "heading", "hp"]);
-    clock = new TickClock(client.room!.tickRateHz);
-    prediction.reset();
-    void client.command("names").then((found) => {
-      for (const [id, name] of Object.entries(found as Record<string, string>)) names.set(Number(id), name);
-    }, () => undefined);
-  };
-  begin();
+  const ships = new Interpolation("ships", ["x", "y", "heading", "hp"]);
+  const clock = new TickClock(client.room!.tickRateHz);
+
+  async function fetchNames(): Promise<void> {
+    for (const [id, name] of Object.entries((await client.command("names")) as Record<string, string>)) names.set(Number(id), name);
+  }
+  report(fetchNames());
+
+  /** The own ship in the world; `before` is where it was drawn until now. */
+  function ownState(): Ship | null {
+    const me = client.room!.entity;
+    const table = client.world.table("ships");
+    if (!table.has(me)) return null;
+    const seq = client.core.acknowledgedSeq;
+    for (const old of speeds.keys()) if (old < seq) speeds.delete(old);
+    before = prediction.now;
+    const [x, y, heading] = [table.number(me, "x"), table.number(me, "y"), table.number(me, "heading")];
+    return { x, y, heading, speed: speeds.get(seq) ?? 0 };
+  }
+
+  /** What prediction was wrong by is taken back over some frames. */
+  function smooth(): void {
+    const now = prediction.now;
+    if (before && now && Math.hypot(before.x - now.x, before.y - now.y) < 80) {
+      off.x += before.x - now.x;
+      off.y += before.y - now.y;
+      off.heading += shortWay(before.heading - now.heading);
+    }
+    before = null;
+  }
 
   const listening = [
-    client.on("joined", begin),
+    client.on("joined", () => report(fetchNames())),
+    prediction.follow(client, ownState),
     client.on("state", ({ tick }) => {
+      smooth();
       clock.heard(tick, performance.now());
       ships.heard(client.world);
-      confirm();
       players(client.world.table("ships").size);
     }),
     client.on("event", ({ name, payload }) => {
@@ -76,30 +97,6 @@ export const arena: Game = ({ client, stage, say, players }) => {
       if (name === "scored") say("★", `${told.name} scores: ${told.score}`);
     }),
   ];
-
-  function confirm(): void {
-    const me = client.room!.entity;
-    const table = client.world.table("ships");
-    if (!table.has(me)) return;
-    const seq = client.core.acknowledgedSeq;
-    for (const old of speeds.keys()) if (old < seq) speeds.delete(old);
-    const before = prediction.now;
-    prediction.confirmed(
-      {
-        x: table.number(me, "x"),
-        y: table.number(me, "y"),
-        heading: table.number(me, "heading"),
-        speed: speeds.get(seq) ?? 0,
-      },
-      seq,
-    );
-    const now = prediction.now!;
-    if (before && Math.hypot(before.x - now.x, before.y - now.y) < 80) {
-      off.x += before.x - now.x;
-      off.y += before.y - now.y;
-      off.heading += shortWay(before.heading - now.heading);
-    }
-  }
 
   // -- wishes ---------------------------------------------------------------------------------------------
 
@@ -121,10 +118,11 @@ export const arena: Game = ({ client, stage, say, players }) => {
   }
 
   const sending = setInterval(() => {
-    if (client.state !== "open" || !client.core.world) return;
+    if (!client.room) return;
     const wanted = wish();
-    previous = prediction.now && { ...prediction.now };
     const seq = client.input(wanted);
+    if (!seq) return; // there is no connection
+    previous = prediction.now && { ...prediction.now };
     prediction.sent(seq, wanted);
     speeds.set(seq, prediction.now?.speed ?? 0);
     sentMs = performance.now();

@@ -1,7 +1,5 @@
 /** cards: a game of turns. The own hand is known to its player alone; everybody sees how many cards there are. */
 
-import { CommandFailed } from "tickwire";
-
 import type { Game } from "./game.js";
 
 const SUITS = ["♣", "♦", "♥", "♠"];
@@ -15,7 +13,7 @@ interface Card {
   holder: number;
 }
 
-export const cards: Game = ({ client, stage, say, players }) => {
+export const cards: Game = ({ client, stage, say, report, players }) => {
   const table = document.createElement("div");
   table.className = "table";
   table.innerHTML = `<ul class="hands" aria-label="players"></ul>
@@ -26,16 +24,11 @@ export const cards: Game = ({ client, stage, say, players }) => {
   stage.append(table);
   const part = <T extends HTMLElement>(selector: string) => table.querySelector<T>(selector)!;
   const draw = part<HTMLButtonElement>(".draw");
-  draw.onclick = () => void ask("draw", null);
+  draw.onclick = () => ask("draw", null);
   let drawn = "";
 
-  async function ask(name: string, payload: unknown): Promise<void> {
-    try {
-      await client.command(name, payload);
-    } catch (error) {
-      if (!(error instanceof CommandFailed)) throw error;
-      say("table", error.message.replace(/^\w+: /, ""));
-    }
+  function ask(name: string, payload: unknown): void {
+    report(client.command(name, payload));
   }
 
   function all(): Card[] {
@@ -79,7 +72,7 @@ export const cards: Game = ({ client, stage, say, players }) => {
         button.classList.toggle("fits", fits);
         button.disabled = !fits;
         button.dataset.card = String(card.id);
-        button.onclick = () => void ask("play", card.id);
+        button.onclick = () => ask("play", card.id);
         return button;
       }),
     );

@@ -8,6 +8,8 @@ export interface Around {
   readonly name: string;
   /** A line in the chat. */
   say(by: string, words: string): void;
+  /** Shows in the chat why work in the background has failed. */
+  report(work: Promise<unknown>): void;
   players(count: number): void;
 }
 

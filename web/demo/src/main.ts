@@ -41,9 +41,26 @@ function say(who: string, words: string): void {
   said.scrollTop = said.scrollHeight;
 }
 
+/** Shows in the chat why work in the background has failed. */
+function report(work: Promise<unknown>): void {
+  work.catch((error: unknown) => {
+    if (!(error instanceof TickwireError)) throw error;
+    say("!", error.message);
+  });
+}
+
+/** Plays the game that the address names, under the name in the field. A later call overtakes an earlier one. */
 async function play(): Promise<void> {
   const turn = ++turns;
-  const game = wanted();
+  try {
+    await enter(wanted(), () => turn === turns);
+  } catch (error) {
+    if (!(error instanceof TickwireError)) throw error;
+    if (turn === turns) status.textContent = error.message;
+  }
+}
+
+async function enter(game: string, isCurrent: () => boolean): Promise<void> {
   for (const link of document.querySelectorAll("nav a")) {
     link.toggleAttribute("aria-current", link.getAttribute("href") === `#${game}`);
   }
@@ -55,52 +72,50 @@ async function play(): Promise<void> {
   by<HTMLInputElement>("words").disabled = game === "cards";
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
   const mine = await connect(serverUrl(), { build: "demo", socket: socketOf(weather) });
-  if (turn !== turns) {
+  if (!isCurrent()) {
     mine.close();
     return;
   }
   client = mine;
   panel.watch(mine);
-  mine.on("away", () => (status.textContent = "connection lost: coming back …"));
-  mine.on("back", ({ isSameSession }) => {
-    status.textContent = isSameSession ? "" : "the session was lost";
-    if (!isSameSession) void begin(play());
-  });
-  mine.on("left", ({ reason }) => (status.textContent = `the room has ended: ${reason}`));
-  mine.on("closed", (error) => {
-    if (mine === client) status.textContent = error.message;
-  });
+  listen(mine);
   await mine.join(game, { name: query.get("room") ?? "lobby", options: { name } });
+  if (!isCurrent()) return; // it was closed meanwhile
   status.textContent = "";
-  playing = GAMES[game]!({ client: mine, stage, name, say, players: (count) => panel.players(count) });
+  playing = GAMES[game]!({ client: mine, stage, name, say, report, players: (count) => panel.players(count) });
 }
 
-async function begin(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!(error instanceof TickwireError)) throw error;
-    status.textContent = error.message;
-  }
+/** Shows what becomes of the connection. */
+function listen(mine: Client): void {
+  const show = (text: string) => {
+    if (mine === client) status.textContent = text;
+  };
+  mine.on("away", () => show("connection lost: coming back …"));
+  mine.on("back", ({ isSameSession }) => {
+    show(isSameSession ? "" : "the session was lost");
+    if (!isSameSession && mine === client) void play();
+  });
+  mine.on("left", ({ reason }) => show(`the room has ended: ${reason}`));
+  mine.on("closed", (error) => show(error.message));
 }
 
 const name = by<HTMLInputElement>("name");
 name.value = query.get("name") ?? localStorage.getItem("name") ?? `pilot-${Math.floor(Math.random() * 900 + 100)}`;
 name.onchange = () => {
   localStorage.setItem("name", name.value);
-  void begin(play());
+  void play();
 };
 by<HTMLFormElement>("say").onsubmit = (event) => {
   event.preventDefault();
   const words = by<HTMLInputElement>("words");
-  if (words.value.trim() && playing?.say) void playing.say(words.value.trim()).catch((error) => say("!", String(error)));
+  if (words.value.trim() && playing?.say) report(playing.say(words.value.trim()));
   words.value = "";
 };
-addEventListener("hashchange", () => void begin(play()));
+addEventListener("hashchange", () => void play());
 declare global {
   interface Window {
     tickwire: () => Client | null;
   }
 }
 window.tickwire = () => client; // for the console, and for tests
-void begin(play());
+void play();

@@ -16,15 +16,9 @@ export const plaza: Game = ({ client, stage, say, players }) => {
   const colour = colours();
   hint(stage, "arrows or WASD, or point where to walk · the circle is how far you see");
   const said = new Map<number, { words: string; untilMs: number }>();
-  let walkers: Interpolation;
-  let clock: TickClock;
-  const begin = () => {
-    walkers = new Interpolation(client.world.table("walkers"), ["x", "y", "heading", "mood", "is_player"]);
-    clock = new TickClock(client.room!.tickRateHz);
-  };
-  begin();
+  const walkers = new Interpolation("walkers", ["x", "y", "heading", "mood", "is_player"]);
+  const clock = new TickClock(client.room!.tickRateHz);
   const listening = [
-    client.on("joined", begin),
     client.on("state", ({ tick }) => {
       clock.heard(tick, performance.now());
       walkers.heard(client.world);
@@ -44,7 +38,7 @@ export const plaza: Game = ({ client, stage, say, players }) => {
 
   const controls = new Controls(canvas, () => ({ x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 }));
   const sending = setInterval(() => {
-    if (client.state !== "open" || !client.core.world) return;
+    if (!client.room) return;
     const { pointer } = controls;
     let x = controls.down("ArrowRight", "KeyD") - controls.down("ArrowLeft", "KeyA");
     let y = controls.down("ArrowDown", "KeyS") - controls.down("ArrowUp", "KeyW");

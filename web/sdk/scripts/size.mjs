@@ -1,10 +1,11 @@
-// How large the client is for who ships it: minified and gzipped, with the flatbuffers runtime. At most 30 KB.
+// The size of the whole client in an application: bundled and minified by Vite with the flatbuffers runtime, gzipped.
 
 import { gzipSync } from "node:zlib";
 
 import { build } from "vite";
 
-const BYTES_MAX = 30 * 1024;
+const BYTES_MAX = 26 * 1024;
+// Not Vite's library mode: it keeps the whitespace of ES modules, which an application's build does not.
 const built = await build({
   root: new URL("..", import.meta.url).pathname,
   configFile: false,
@@ -13,10 +14,11 @@ const built = await build({
     write: false,
     target: "es2022",
     minify: "esbuild",
-    lib: { entry: "src/index.ts", formats: ["es"], fileName: "tickwire" },
+    modulePreload: { polyfill: false },
+    rollupOptions: { input: new URL("../src/index.ts", import.meta.url).pathname, preserveEntrySignatures: "strict" },
   },
 });
-const code = built[0].output.map((part) => part.code ?? "").join("");
+const code = built.output.map((part) => part.code ?? "").join("");
 const size = gzipSync(code, { level: 9 }).length;
-console.log(`${(code.length / 1024).toFixed(1)} KB minified, ${(size / 1024).toFixed(1)} KB gzipped; at most 30 KB`);
+console.log(`${(code.length / 1024).toFixed(1)} KB minified, ${(size / 1024).toFixed(1)} KB gzipped; at most ${BYTES_MAX / 1024} KB`);
 process.exit(size > BYTES_MAX ? 1 : 0);

@@ -156,22 +156,10 @@ export class Client {
    *
    * @param fields: those whose change counts. */
   entities(table: string, fields: readonly string[], listener: EntityListener): () => void {
-    let watched: World | null = null;
-    let watch: EntityWatch | null = null;
-    const leave = () => {
-      watch?.end();
-      watched = watch = null;
-    };
+    const watch = new EntityWatch(table, fields, listener);
     const ends = [
-      this.on("state", () => {
-        if (this.core.world !== watched) {
-          leave();
-          watched = this.core.world;
-          watch = watched && watched.tableNames.includes(table) ? new EntityWatch(watched.table(table), fields, listener) : null;
-        }
-        watch?.heard();
-      }),
-      this.on("left", leave),
+      this.on("state", () => this.core.world && watch.heard(this.core.world)),
+      this.on("left", () => watch.end()),
     ];
     return () => ends.forEach((end) => end());
   }

@@ -226,7 +226,9 @@ export class ClientCore {
   }
 
   private seatTaken(joined: JoinedMessage): Update {
-    this.world = new World(joined.description);
+    // The same room again, at another shard: whoever holds a view of its world goes on with it.
+    if (this.world && this.joined?.roomId === joined.roomId && this.world.fits(joined.description)) this.world.clear();
+    else this.world = new World(joined.description);
     this.inputFields = joined.description.inputs.map((field) => new Field(field));
     this.joined = joined;
     this.acknowledgedSeq = this.inputSeq = 0;

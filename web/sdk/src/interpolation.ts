@@ -5,16 +5,20 @@
  * known. Entity interpolation as in Valve's "Source Multiplayer Networking". */
 
 import type { Field } from "./fields.js";
-import type { TableView, World } from "./world.js";
+import type { World } from "./world.js";
 
 const SNAPSHOTS_MAX = 16;
 const OFFSETS_MAX = 64;
+/** After this many late frames in a row the ticks themselves have shifted, as when one of them has blocked. */
+const LATE_FRAMES = 4;
 
-/** Which tick is to be shown now. A frame is never early, only late; so the least late of the last ones says when ticks
- * happen. */
+/** Which tick to show now.
+ *
+ * A frame is never early, only late; so the least late of the last ones says when ticks happen. */
 export class TickClock {
   private readonly offsetsMs: number[] = [];
-  private at = 0;
+  private lastTick = 0;
+  private leastMs = Infinity;
 
   /** @param delayTicks: how far in the past the world is shown; two ride out one tick that is lost or late. */
   constructor(
@@ -24,15 +28,22 @@ export class TickClock {
 
   /** The state of a tick has arrived. */
   heard(tick: number, nowMs: number): void {
-    this.offsetsMs[this.at] = nowMs - (tick * 1000) / this.tickRateHz;
-    this.at = (this.at + 1) % OFFSETS_MAX;
+    const { offsetsMs } = this;
+    if (tick < this.lastTick) offsetsMs.length = 0; // the room was restored: its old ticks say nothing of the new ones
+    this.lastTick = tick;
+    offsetsMs.push(nowMs - (tick * 1000) / this.tickRateHz);
+    if (offsetsMs.length > OFFSETS_MAX) offsetsMs.shift();
+    this.leastMs = Math.min(...offsetsMs);
+    const leastOfLast = Math.min(...offsetsMs.slice(-LATE_FRAMES));
+    if (leastOfLast - this.leastMs > (this.delayTicks * 500) / this.tickRateHz) {
+      offsetsMs.splice(0, offsetsMs.length - LATE_FRAMES);
+      this.leastMs = leastOfLast;
+    }
   }
 
-  /** The tick to show, with its fraction; minus infinity before the first was heard. */
+  /** The tick to show, with its fraction; minus infinity before the first frame. */
   shown(nowMs: number): number {
-    if (!this.offsetsMs.length) return -Infinity;
-    const least = this.offsetsMs.reduce((least, offset) => Math.min(least, offset), Infinity);
-    return ((nowMs - least) * this.tickRateHz) / 1000 - this.delayTicks;
+    return ((nowMs - this.leastMs) * this.tickRateHz) / 1000 - this.delayTicks;
   }
 }
 
@@ -43,38 +54,54 @@ interface Snapshot {
   columns: number[][];
 }
 
-/** One table's last snapshots, of the fields that are shown. Its arrays are used again and again. */
+/** The last snapshots of one table, of the fields that are shown. Its arrays are used again and again. */
 export class Interpolation {
   private readonly ring: Snapshot[] = [];
   private newest = -1;
   private count = 0;
-  private readonly fields: Map<string, { field: Field; place: number }>;
+  private world: World | null = null;
+  private readonly fields = new Map<string, { field: Field; place: number }>();
 
+  /** @param table: the table's name. */
   constructor(
-    private readonly table: TableView,
-    names: readonly string[],
-  ) {
-    this.fields = new Map(
-      names.map((name, place) => {
-        const field = table.fields.find((one) => one.name === name);
-        if (!field) throw new RangeError(`no field ${name} in ${table.name}`);
-        return [name, { field, place }];
-      }),
-    );
-  }
+    private readonly table: string,
+    private readonly names: readonly string[],
+  ) {}
 
-  /** Takes the table as it stands now; call it after each state. */
+  /** Takes the table as it is now; call it after each state.
+   *
+   * Another world replaces all that is known. When the tick has gone back, that tick and later ones are forgotten.
+   *
+   * @throws RangeError: the table has no such field. */
   heard(world: World): void {
-    if (this.newest < 0 || world.tick > this.ring[this.newest]!.tick) {
-      this.newest = (this.newest + 1) % SNAPSHOTS_MAX;
-      this.count = Math.min(SNAPSHOTS_MAX, this.count + 1);
+    if (world !== this.world) this.begin(world);
+    if (!this.fields.size) return;
+    while (this.count && this.ring[this.newest]!.tick >= world.tick) {
+      this.newest = (this.newest - 1 + SNAPSHOTS_MAX) % SNAPSHOTS_MAX;
+      this.count--;
     }
+    this.newest = (this.newest + 1) % SNAPSHOTS_MAX;
+    this.count = Math.min(SNAPSHOTS_MAX, this.count + 1);
     const snapshot = (this.ring[this.newest] ??= { tick: 0, ids: [], places: new Map(), columns: [] });
+    const table = world.table(this.table);
     snapshot.tick = world.tick;
-    snapshot.ids = this.table.ids;
+    snapshot.ids = table.ids;
     snapshot.places.clear();
     snapshot.ids.forEach((id, row) => snapshot.places.set(id, row));
-    for (const [name, { place }] of this.fields) this.table.numbers(name, (snapshot.columns[place] ??= []));
+    for (const [name, { place }] of this.fields) table.numbers(name, (snapshot.columns[place] ??= []));
+  }
+
+  private begin(world: World): void {
+    this.world = world;
+    this.count = 0;
+    this.fields.clear();
+    if (!world.tableNames.includes(this.table)) return;
+    const table = world.table(this.table);
+    this.names.forEach((name, place) => {
+      const field = table.fields.find((one) => one.name === name);
+      if (!field) throw new RangeError(`no field ${name} in ${this.table}`);
+      this.fields.set(name, { field, place });
+    });
   }
 
   /** Calls for each entity that is to be shown at a tick that may lie between two snapshots.

@@ -1,11 +1,13 @@
-/** MessagePack for what commands, events and options hold: null, booleans, numbers, strings, bytes, arrays, and maps with
- * texts as keys. https://github.com/msgpack/msgpack/blob/master/spec.md */
+/** MessagePack for commands, events and options: null, booleans, numbers, strings, bytes, dates, arrays, and maps with
+ * strings as keys. https://github.com/msgpack/msgpack/blob/master/spec.md */
 
 import { MalformedMessage } from "./errors.js";
 
-export type Plain = null | boolean | number | bigint | string | Uint8Array | Plain[] | { [key: string]: Plain };
+export type Plain = null | boolean | number | bigint | string | Uint8Array | Date | Plain[] | { [key: string]: Plain };
 
 const DEPTH_MAX = 64;
+/** The extension type of a timestamp: -1, as an unsigned byte. */
+const TIMESTAMP = 0xff;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -41,8 +43,9 @@ class Writer {
     else if (typeof value === "string") this.text(value);
     else if (value instanceof Uint8Array) this.binary(value);
     else if (Array.isArray(value)) this.array(value, depth);
-    else if (typeof value === "object") this.map(value as Record<string, unknown>, depth);
-    else throw new TypeError(`msgpack holds no ${typeof value}`);
+    else if (value instanceof Date) this.date(value);
+    else if (isMap(value)) this.map(value as Record<string, unknown>, depth);
+    else throw new TypeError(`msgpack holds no ${Object.prototype.toString.call(value).slice(8, -1)}`);
   }
 
   private number(value: number): void {
@@ -89,6 +92,19 @@ class Writer {
   private binary(value: Uint8Array): void {
     this.sized(value.length, 0xc4, 0xc5, 0xc6);
     this.raw(value);
+  }
+
+  /** A timestamp of 96 bits, which holds every date. */
+  private date(value: Date): void {
+    const ms = value.getTime();
+    if (Number.isNaN(ms)) throw new RangeError("an invalid date");
+    const seconds = Math.floor(ms / 1000);
+    this.tagged(0xc7, 1, 12);
+    this.u8(TIMESTAMP);
+    this.room(12);
+    this.view.setUint32(this.at, (ms - seconds * 1000) * 1e6);
+    this.view.setBigInt64(this.at + 4, BigInt(seconds));
+    this.at += 12;
   }
 
   private array(value: readonly unknown[], depth: number): void {
@@ -173,6 +189,11 @@ class Reader {
       case 0xc5:
       case 0xc6:
         return this.take(this.unsigned(1 << (tag - 0xc4))).slice();
+      case 0xc7:
+        return this.timestamp(this.unsigned(1));
+      case 0xd6:
+      case 0xd7:
+        return this.timestamp(tag === 0xd6 ? 4 : 8);
       case 0xca:
         return this.view.getFloat32(this.skip(4));
       case 0xcb:
@@ -204,6 +225,25 @@ class Reader {
       default:
         throw new MalformedMessage(`msgpack's type ${tag} is not used here`);
     }
+  }
+
+  /** A date; what is finer than a millisecond is cut off. */
+  private timestamp(size: number): Date {
+    if (this.unsigned(1) !== TIMESTAMP) throw new MalformedMessage("an extension of msgpack that is not a timestamp");
+    let [nanoseconds, seconds] = [0, 0];
+    if (size === 4) seconds = this.unsigned(4);
+    else if (size === 8) {
+      // 30 bits of nanoseconds, then 34 bits of seconds
+      const high = this.unsigned(4);
+      nanoseconds = high >>> 2;
+      seconds = (high & 3) * 2 ** 32 + this.unsigned(4);
+    } else if (size === 12) {
+      nanoseconds = this.unsigned(4);
+      seconds = Number(this.view.getBigInt64(this.skip(8)));
+    } else throw new MalformedMessage(`a timestamp of ${size} bytes`);
+    const date = new Date(seconds * 1000 + Math.floor(nanoseconds / 1e6));
+    if (Number.isNaN(date.getTime())) throw new MalformedMessage("a timestamp beyond all dates");
+    return date;
   }
 
   private array(count: number, depth: number): Plain[] {
@@ -238,6 +278,10 @@ class Reader {
     this.at += count;
     return this.at - count;
   }
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === "object" && !(Symbol.iterator in value!) && !ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer);
 }
 
 function narrow(value: bigint): number | bigint {

@@ -1,44 +1,83 @@
-/** The own player without waiting for the server: inputs are applied at once, and again on top of what the server says.
+/** Client-side prediction of the player's own entity: inputs apply at once, and again on top of each state of the server.
  *
- * The server's word comes a round trip late, and holds the inputs up to a number. What was sent after it is applied to it
- * anew; if the game's step is the server's, the result is where the player is already. Where it is not, the difference is
- * taken back over some frames instead of at once. As in Gambetta's "Client-Side Prediction and Server Reconciliation". */
+ * The server's state arrives a round trip late and contains the inputs up to a number. Inputs sent after it are applied again;
+ * if the game's step is the server's, the result is the position the player sees already. As in Gambetta's "Client-Side
+ * Prediction and Server Reconciliation". */
+
+import type { Client } from "./client.js";
 
 const PENDING_MAX = 128;
 
 export class Prediction<State extends Record<string, number>, Wish> {
   private readonly pending: { seq: number; wish: Wish }[] = [];
+  private confirmedState: State | null = null;
   private state: State | null = null;
 
-  /** @param step: what an input does in one tick; it gives a new state. */
+  /** @param step: what an input does in one tick; returns a new state. */
   constructor(private readonly step: (state: Readonly<State>, wish: Wish) => State) {}
 
-  /** Where the player is, as far as is known; null before the server has said it once. */
+  /** The predicted state; null before the first state of the server. */
   get now(): Readonly<State> | null {
     return this.state;
   }
 
-  /** How many inputs the server has not spoken of. */
+  /** The number of inputs that the server has not acknowledged. */
   get unacknowledged(): number {
     return this.pending.length;
   }
 
-  /** An input was sent. */
+  /** Applies an input that was sent.
+   *
+   * @param seq: as `client.input` returned it; 0, an input that was not sent, changes nothing. */
   sent(seq: number, wish: Wish): void {
+    if (!seq) return;
     this.pending.push({ seq, wish });
     if (this.pending.length > PENDING_MAX) this.pending.shift();
     if (this.state) this.state = this.step(this.state, wish);
   }
 
-  /** The server has said where the player is, with all inputs up to `seq`. */
+  /** Takes the server's state, which contains all inputs up to `seq`. */
   confirmed(state: State, seq: number): void {
-    while (this.pending.length && this.pending[0]!.seq <= seq) this.pending.shift();
-    this.state = this.pending.reduce<State>((before, { wish }) => this.step(before, wish), state);
+    this.confirmedState = state;
+    this.acknowledged(seq);
   }
 
-  /** All is forgotten: another room, or another session. */
+  /** Takes an acknowledgement: the server's last state contains all inputs up to `seq`.
+   *
+   * Without a new state the inputs have changed nothing there. */
+  acknowledged(seq: number): void {
+    while (this.pending.length && this.pending[0]!.seq <= seq) this.pending.shift();
+    const { confirmedState } = this;
+    this.state = confirmedState && this.pending.reduce<State>((before, { wish }) => this.step(before, wish), confirmedState);
+  }
+
+  /** Forgets pending inputs: the connection they were sent on is gone. */
+  forget(): void {
+    this.acknowledged(Infinity);
+  }
+
+  /** Forgets everything. */
   reset(): void {
-    this.pending.length = 0;
-    this.state = null;
+    this.confirmedState = null;
+    this.forget();
+  }
+
+  /** Keeps this up to date with a client. Returns a function that ends it.
+   *
+   * @param read: returns the own entity's state in the client's world; null when it has none. */
+  follow(client: Client, read: () => State | null): () => void {
+    const acknowledge = () => this.acknowledged(client.core.acknowledgedSeq);
+    const ends = [
+      client.on("state", () => {
+        const state = read();
+        if (state) this.confirmed(state, client.core.acknowledgedSeq);
+      }),
+      // The acknowledgement precedes its tick's state, which is on the way if there is one: the state comes first.
+      client.on("acknowledged", () => setTimeout(acknowledge)),
+      client.on("back", () => this.forget()),
+      client.on("joined", () => this.forget()),
+      client.on("left", () => this.reset()),
+    ];
+    return () => ends.forEach((end) => end());
   }
 }

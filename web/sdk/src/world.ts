@@ -45,11 +45,21 @@ export class World {
   private readonly bits = new BitReader();
   private readonly tables: Map<string, TableView>;
 
-  constructor(description: StateDescription) {
+  constructor(private readonly description: StateDescription) {
     this.shapes = description.tables.map(
       (table) => new Shape(table.name, table.fields.map((field) => new Field(field))),
     );
     this.tables = new Map(this.shapes.map((shape, place) => [shape.name, new TableView(shape, this, place)]));
+  }
+
+  /** Whether a state of this description fits this world. */
+  fits(description: StateDescription): boolean {
+    return JSON.stringify(description) === JSON.stringify(this.description);
+  }
+
+  /** Forgets everything, as if nothing had been received. Views of its tables stay valid. */
+  clear(): void {
+    this.finish(0, new Set());
   }
 
   get channelNumbers(): number[] {

@@ -58,6 +58,31 @@ describe("msgpack", () => {
     expect(encode({ a: 1, b: [true, null, 1.5], c: "ø" })).toEqual(bytes);
   });
 
+  it.each([
+    ["d6ff65920080", 1_704_067_200_000],
+    ["d7ff7735940065920080", 1_704_067_200_500],
+    ["c70cff00000000ffffffffffffffff", -1000],
+    ["c70cff0000000000000004a0fe7280", 19_880_899_200_000],
+  ])("reads the timestamp %s as msgspec writes it", (hex, ms) => {
+    const bytes = Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16));
+    expect(decode(bytes)).toEqual(new Date(ms));
+  });
+
+  it.each([0, 1_704_067_200_123, -1, -62_135_596_800_000, 253_402_300_799_999])("holds the date %i", (ms) => {
+    expect(decode(encode({ at: new Date(ms) }))).toEqual({ at: new Date(ms) });
+  });
+
+  it.each([new Date(NaN), new Map([[1, 2]]), new Set([1]), new Float32Array(2), new ArrayBuffer(2), () => 1])(
+    "refuses to write %s instead of writing something else",
+    (value) => {
+      expect(() => encode({ value })).toThrow();
+    },
+  );
+
+  it.each(["d401ff", "c70cfe000000000000000000000000", "c703ff000000", "d6ff6592", "c70cff000000007fffffffffffffff"])("refuses the extension %s", (hex) => {
+    expect(() => decode(Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16)))).toThrow();
+  });
+
   it.each(["c1", "92", "a5", "93ffff", "dd7fffffff", "0000", "df7fffffff"])("refuses %s", (hex) => {
     expect(() => decode(Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16)))).toThrow();
   });
@@ -130,29 +155,92 @@ class Fake {
   }
 }
 
+/** A world with one table, at a tick. */
+function worldOf(table: Fake, tick: number): World {
+  return { tick, tableNames: ["ships"], table: () => table as unknown as TableView } as unknown as World;
+}
+
 describe("interpolation", () => {
   const table = new Fake();
-  const view = table as unknown as TableView;
+  const world = worldOf(table, 0);
+  const at = (shown: Interpolation, tick: number) => {
+    const found: Record<number, number> = {};
+    shown.at(tick, (id, number) => (found[id] = number("x")));
+    return found;
+  };
 
   it("is between two ticks, the short way round, and holds what cannot be between", () => {
-    const shown = new Interpolation(view, ["x", "way", "hp"]);
+    const shown = new Interpolation("ships", ["x", "way", "hp"]);
     table.rows.set(1, { x: 0, way: 6.2, hp: 9 });
-    shown.heard({ tick: 10 } as World);
+    world.tick = 10;
+    shown.heard(world);
     table.rows.set(1, { x: 10, way: 0.1, hp: 3 });
     table.rows.set(2, { x: 5, way: 0, hp: 1 });
-    shown.heard({ tick: 12 } as World);
-    const at = (tick: number) => {
+    world.tick = 12;
+    shown.heard(world);
+    const all = (tick: number) => {
       const found: Record<number, number[]> = {};
       shown.at(tick, (id, number) => (found[id] = [number("x"), number("way"), number("hp")]));
       return found;
     };
-    expect(at(11)[1]![0]).toBeCloseTo(5);
-    expect(at(11)[1]![1]).toBeCloseTo(6.2 + shortWay(0.1 - 6.2) / 2);
-    expect(at(11)[1]![2]).toBe(9);
-    expect(Object.keys(at(11))).toEqual(["1"]);
-    expect(at(12)[2]).toEqual([5, 0, 1]);
-    expect(at(99)[1]![0]).toBe(10);
-    expect(at(3)[1]![0]).toBe(0);
+    expect(all(11)[1]![0]).toBeCloseTo(5);
+    expect(all(11)[1]![1]).toBeCloseTo(6.2 + shortWay(0.1 - 6.2) / 2);
+    expect(all(11)[1]![2]).toBe(9);
+    expect(Object.keys(all(11))).toEqual(["1"]);
+    expect(all(12)[2]).toEqual([5, 0, 1]);
+    expect(all(99)[1]![0]).toBe(10);
+    expect(all(3)[1]![0]).toBe(0);
+  });
+
+  it("follows the world that it is given: another one replaces all that is known", () => {
+    const shown = new Interpolation("ships", ["x"]);
+    const [before, after] = [new Fake(), new Fake()];
+    before.rows.set(1, { x: 0 });
+    shown.heard(worldOf(before, 10));
+    after.rows.set(2, { x: 7 });
+    shown.heard(worldOf(after, 11));
+    expect([at(shown, 10.5), at(shown, 11)]).toEqual([{ 2: 7 }, { 2: 7 }]);
+  });
+
+  it("forgets what is newer than a tick that has gone back", () => {
+    const shown = new Interpolation("ships", ["x"]);
+    const rows = new Fake();
+    const same = worldOf(rows, 0);
+    for (const [tick, x] of [[10, 100], [11, 110], [12, 120], [11, 0], [12, 10]] as const) {
+      rows.rows.set(1, { x });
+      same.tick = tick;
+      shown.heard(same);
+    }
+    expect([at(shown, 10), at(shown, 11), at(shown, 11.5), at(shown, 99)]).toEqual([{ 1: 100 }, { 1: 0 }, { 1: 5 }, { 1: 10 }]);
+  });
+
+  it("is empty while the world has no such table", () => {
+    const shown = new Interpolation("ships", ["x"]);
+    shown.heard({ tick: 1, tableNames: [] } as unknown as World);
+    expect(at(shown, 1)).toEqual({});
+  });
+
+  it("has a clock that recovers within four frames when the ticks have shifted", () => {
+    const clock = new TickClock(20, 2);
+    for (let tick = 0; tick < 100; tick++) clock.heard(tick, tick * 50);
+    const late = (tick: number) => tick * 50 + 600; // one tick has blocked for 0.6 s
+    for (let tick = 100; tick < 104; tick++) clock.heard(tick, late(tick));
+    expect(clock.shown(late(103))).toBeCloseTo(101);
+  });
+
+  it("has a clock that a burst after a stall does not move", () => {
+    const clock = new TickClock(20, 2);
+    for (let tick = 0; tick < 50; tick++) clock.heard(tick, tick * 50);
+    for (let tick = 50; tick < 70; tick++) clock.heard(tick, 70 * 50); // all at once
+    clock.heard(70, 70 * 50);
+    expect(clock.shown(70 * 50)).toBeCloseTo(68);
+  });
+
+  it("has a clock that begins again when the tick goes back", () => {
+    const clock = new TickClock(20, 2);
+    for (let tick = 500; tick < 510; tick++) clock.heard(tick, tick * 50);
+    clock.heard(400, 510 * 50);
+    expect(clock.shown(510 * 50)).toBeCloseTo(398);
   });
 
   it("shows ticks by the least late of them", () => {
@@ -181,27 +269,72 @@ describe("prediction", () => {
     own.reset();
     expect(own.now).toBeNull();
   });
+
+  it("takes an acknowledgement without a state: the server has changed nothing", () => {
+    const own = new Prediction<{ x: number }, number>(step);
+    own.confirmed({ x: 100 }, 0);
+    own.sent(1, 5);
+    own.sent(2, 5);
+    own.acknowledged(1);
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 105 }, 1]);
+    own.acknowledged(2);
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
+  });
+
+  it("ignores an input that was not sent", () => {
+    const own = new Prediction<{ x: number }, number>(step);
+    own.confirmed({ x: 100 }, 0);
+    own.sent(0, 5);
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
+  });
+
+  it("forgets what is pending, and stands where the server has said", () => {
+    const own = new Prediction<{ x: number }, number>(step);
+    own.confirmed({ x: 100 }, 0);
+    own.sent(1, 5);
+    own.forget();
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
+    own.confirmed({ x: 104 }, 0);
+    expect(own.now).toEqual({ x: 104 });
+  });
 });
 
 describe("a watch", () => {
   it("tells who enters, changes and leaves, once each", () => {
     const table = new Fake();
     const told: string[] = [];
-    const watch = new EntityWatch(table as unknown as TableView, ["x"], {
+    const world = worldOf(table, 1);
+    const watch = new EntityWatch("ships", ["x"], {
       enter: (id) => told.push(`+${id}`),
       change: (id) => told.push(`~${id}`),
       leave: (id) => told.push(`-${id}`),
     });
     table.rows.set(1, { x: 1, hp: 1 });
-    watch.heard();
-    watch.heard();
+    watch.heard(world);
+    watch.heard(world);
     table.rows.set(1, { x: 1, hp: 2 }); // nobody has asked for hp
     table.rows.set(2, { x: 1 });
-    watch.heard();
+    watch.heard(world);
     table.rows.set(1, { x: 2 });
     table.rows.delete(2);
-    watch.heard();
+    watch.heard(world);
     watch.end();
     expect(told).toEqual(["+1", "+2", "-2", "~1", "-1"]);
+  });
+
+  it("follows the world that it is given: in another one all have left and others have entered", () => {
+    const [before, after] = [new Fake(), new Fake()];
+    const told: string[] = [];
+    const watch = new EntityWatch("ships", ["x"], {
+      enter: (id) => told.push(`+${id}`),
+      change: (id) => told.push(`~${id}`),
+      leave: (id) => told.push(`-${id}`),
+    });
+    before.rows.set(1, { x: 1 });
+    watch.heard(worldOf(before, 1));
+    after.rows.set(1, { x: 1 });
+    watch.heard(worldOf(after, 2));
+    watch.heard({ tick: 3, tableNames: [] } as unknown as World);
+    expect(told).toEqual(["+1", "-1", "+1", "-1"]);
   });
 });

@@ -16,6 +16,7 @@ import re
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -117,13 +118,16 @@ class Tickwire(Subject):
             task.add_done_callback(self._tasks.discard)
             return task
 
-        door = Door(settings, counters=counters, make=make, spawn=spawn)
+        door = Door(settings, counters=counters, make=make, spawn=spawn, now_s=self.now_s)
         door.open("127.0.0.1", port, tls)
         return door
 
     def write(self, members: list[Any], frame: bytes) -> None:
         for connection in members:
             connection.write(frame)
+
+    def now_s(self) -> float:
+        return time.monotonic()
 
     def wants_proxy_header(self, address: str) -> bool:
         return False

@@ -85,6 +85,10 @@ class Owner(Protocol):
         """The transport is gone, also before the handshake."""
         ...
 
+    def now_s(self) -> float:
+        """Return the time on the clock that peers are judged by."""
+        ...
+
 
 _TCPI_RTT_US, _TCPI_RTT_AT = struct.Struct("=I"), 68
 """Of struct tcp_info in linux/tcp.h: eight bytes, then numbers of four bytes each."""
@@ -102,7 +106,7 @@ class Connection(asyncio.Protocol):
         write_buffer_bytes_max: above this the connection is congested.
         counters: the edge's numbers, added to.
         owner: who is asked and told.
-        accepted_s: loop time when the socket was accepted.
+        accepted_s: when the socket was accepted, on the owner's clock.
 
     Attributes:
         write: writes whole frames at once; does nothing once the connection closes. It is the transport's own method
@@ -113,8 +117,8 @@ class Connection(asyncio.Protocol):
         receiver: who is told of messages; may be set to somebody else at any time.
         address: the client's, as far as proxies are trusted.
         has_spoken: whether something has arrived; taken back by whoever writes down when.
-        heard_s: loop time when that was last found true.
-        closing_since_s: loop time since when we wait for the client to close; None before.
+        heard_s: when that was last found true, on the owner's clock.
+        closing_since_s: since when we wait for the client to close, on the owner's clock; None before.
     """
 
     __slots__ = (
@@ -124,7 +128,6 @@ class Connection(asyncio.Protocol):
         "_is_page",
         "_is_text",
         "_library",
-        "_loop",
         "_owner",
         "_request",
         "_splitter",
@@ -175,7 +178,6 @@ class Connection(asyncio.Protocol):
             library=self._feed_library,
             is_fragmented=lambda: self._library.current_size is not None,
         )
-        self._loop = asyncio.get_running_loop()
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
 
@@ -289,6 +291,15 @@ class Connection(asyncio.Protocol):
             return
         self._flush()
 
+    def ping(self) -> None:
+        """Send a WebSocket ping, which every WebSocket stack answers by itself.
+
+        A congested peer is not pinged: what is queued for it shows whether it still reads.
+        """
+        if self.is_open and not self.is_congested:
+            self._library.send_ping(b"")
+            self._flush()
+
     def abort(self) -> None:
         """Drops the connection without a word."""
         if self._transport is not None:
@@ -394,10 +405,10 @@ class Connection(asyncio.Protocol):
             else:
                 self._end()
         if self._library.close_expected() and self.closing_since_s is None:
-            self.closing_since_s = self._loop.time()
+            self.closing_since_s = self._owner.now_s()
 
     def _end(self) -> None:
         if self.closing_since_s is None:
-            self.closing_since_s = self._loop.time()
+            self.closing_since_s = self._owner.now_s()
         if self._transport is not None:
             self._transport.close()

@@ -50,8 +50,9 @@ class Door:
     Args:
         settings: the edge's limits.
         counters: the edge's numbers, added to.
-        make: makes the protocol of an accepted socket; its argument is the loop's time of the accept.
+        make: makes the protocol of an accepted socket; its argument is the time of the accept.
         spawn: runs handshakes.
+        now_s: the clock that peers are judged by.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Door:
         counters: EdgeCounters,
         make: Callable[[float], Connection],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        now_s: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._make = make
         self._spawn = spawn
+        self._now_s = now_s
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLContext | None = None
         self._socket: socket.socket | None = None
@@ -74,7 +77,7 @@ class Door:
         self._gate: Gate[Waiting] = Gate(
             per_second=settings.handshakes_per_second_max,
             wait_s_max=settings.gate_wait_s_max,
-            now_s=self._loop.time(),
+            now_s=now_s(),
         )
 
     @property
@@ -138,7 +141,7 @@ class Door:
             self._accepted(accepted)
 
     def _accepted(self, accepted: socket.socket) -> None:
-        now_s = self._loop.time()
+        now_s = self._now_s()
         waiting = Waiting(accepted, now_s)
         if self._gate.is_full:
             self._counters.refused["gate"] += 1
@@ -149,7 +152,7 @@ class Door:
             self._timer = self._loop.call_later(SLOT_S, self._open_gate)
 
     def _open_gate(self) -> None:
-        for waiting in self._gate.open(self._loop.time()):
+        for waiting in self._gate.open(self._now_s()):
             self._let_in(waiting)
         self._timer = self._loop.call_later(SLOT_S, self._open_gate) if len(self._gate) else None
 

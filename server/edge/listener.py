@@ -1,7 +1,7 @@
 """A shard's edge: its door, the connections behind it, and their sessions.
 
-One sweep a second looks after every time limit, so that neither a connection nor a session needs timers of its own:
-no Hello in time, silence, a close that is not answered, a session that nobody has come back to.
+A sweep looks after every time limit, once a second, so that neither a connection nor a session needs timers of
+its own: no Hello in time, silence, a close that is not answered, a session that nobody has come back to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from server.edge.connection import Connection, Receiver, Refusal
 from server.edge.counters import EdgeCounters
 from server.edge.door import Door
 from server.edge.greeting import Greeting
+from server.edge.loop_clock import LoopClock
 from server.edge.origins import Origins
 from server.edge.proxies import TrustedProxies
 from server.edge.requests import header, token_of
@@ -38,7 +39,7 @@ from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
-SWEEP_INTERVAL_S = 1.0
+SWEEP_INTERVAL_S_MAX = 1.0
 RETRY_AFTER_S = 5
 
 
@@ -98,6 +99,8 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._none_left = asyncio.Event()
         self._none_left.set()
+        self._sweep_interval_s = min(SWEEP_INTERVAL_S_MAX, settings.heartbeat_interval_s / 3)
+        self._clock = LoopClock(self._sweep_interval_s, time.monotonic())
 
     @property
     def connection_count(self) -> int:
@@ -123,7 +126,7 @@ class Listener:
         """
         self.certificates = certificates
         tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
-        self._door = Door(self.settings, counters=self.counters, make=self._make, spawn=self.spawn)
+        self._door = Door(self.settings, counters=self.counters, make=self._make, spawn=self.spawn, now_s=self.now_s)
         self._door.open(host, port, tls)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
         self._sweeping.add_done_callback(self.on_sweep_ended)
@@ -160,8 +163,8 @@ class Listener:
     # -- what sessions share --------------------------------------------------------------------------------
 
     def now_s(self) -> float:
-        """The loop's clock."""
-        return asyncio.get_running_loop().time()
+        """Return the time on the clock that peers are judged by: the loop's, without its stalls."""
+        return self._clock.read(time.monotonic())
 
     def now_us(self) -> int:
         """UTC, microseconds since 1970."""
@@ -239,10 +242,12 @@ class Listener:
     # -- time limits ----------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            now_s = loop.time()
+            await asyncio.sleep(self._sweep_interval_s)
+            stall_s = self._clock.advance(time.monotonic())
+            if stall_s:
+                log.warning("loop_stalled", stall_s=round(stall_s, 3))
+            now_s = self.now_s()
             for connection in list(self._connections):
                 self._look_after(connection, now_s)
             self.registry.sweep(now_s)
@@ -258,6 +263,8 @@ class Listener:
                 connection.abort()
         elif connection.receiver is not None:
             connection.receiver.swept(now_s)
+            if now_s - connection.heard_s >= settings.heartbeat_interval_s:
+                connection.ping()
         elif now_s - connection.accepted_s > settings.handshake_timeout_s:
             self.counters.refused["handshake_timeout"] += 1
             connection.abort()

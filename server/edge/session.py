@@ -49,7 +49,7 @@ from server.edge.closing import Closing
 from server.edge.commands import Commands
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
-from server.edge.settings import SILENCE_HEARTBEATS_MAX
+from server.edge.settings import SILENT_INTERVALS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
 from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
@@ -362,7 +362,7 @@ class Session:
 
     def swept(self, now_s: float) -> None:
         """A second has passed: a client that has been silent for too long is taken for gone."""
-        silence_s_max = SILENCE_HEARTBEATS_MAX * self._around.settings.heartbeat_interval_s
+        silence_s_max = SILENT_INTERVALS_MAX * self._around.settings.heartbeat_interval_s
         if self.wire is not None and now_s - self.wire.heard_s > silence_s_max:
             self.close(Closing.SILENT, "nothing was heard for too long", counted_as="silent")
 

@@ -23,7 +23,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         handshakes_per_second_max: connections are let in at this rate, first come, first served.
         gate_wait_s_max: who would wait longer than this for its handshake is refused at once, with 503.
         handshake_timeout_s: from TCP accept to a valid Hello.
-        heartbeat_interval_s: a client says something at least this often; below every proxy's idle limit.
+        heartbeat_interval_s: clients send a Ping this often, and the server pings a client that has been silent
+            for as long; after SILENT_INTERVALS_MAX of them without a byte the connection is closed. Below a third
+            of every proxy's idle limit.
         message_bytes_max: the largest message accepted.
         messages_per_second_max: more are dropped and counted; twice as many close the session.
         bytes_per_second_max: the same for the bytes of a session's messages.
@@ -47,7 +49,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     handshakes_per_second_max: Rate = 500.0
     gate_wait_s_max: Seconds = 3.0
     handshake_timeout_s: Seconds = 5.0
-    heartbeat_interval_s: HeartbeatSeconds = 15.0
+    heartbeat_interval_s: HeartbeatSeconds = 3.0
     message_bytes_max: MessageBytes = 16 * 1024
     messages_per_second_max: Count = 120
     bytes_per_second_max: Bytes = 64 * 1024
@@ -65,5 +67,6 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_in_query: bool = False
 
 
-SILENCE_HEARTBEATS_MAX = 2.5
-"""A client that has said nothing for so many heartbeat intervals is taken for gone."""
+SILENT_INTERVALS_MAX = 3
+"""A peer that sends nothing for three heartbeat intervals is considered lost: two pings had the time to be answered,
+and a network that holds everything back for 5 s is not mistaken for one that is gone."""

@@ -91,6 +91,9 @@ class Together:
         return ("here", 1)
 
     # what an owner has
+    def now_s(self) -> float:
+        return 0.0
+
     def wants_proxy_header(self, address: str) -> bool:
         return False
 

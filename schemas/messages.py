@@ -45,6 +45,7 @@ class ErrorCode(enum.IntEnum):
     NO_SUCH_MODE = 20
     KICKED = 21
     BANNED = 22
+    KEY_REUSED = 23
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:
@@ -258,13 +259,17 @@ class Event(Message, frozen=True):
 
 
 class Reply(Message, frozen=True):
-    """The one answer to a Command."""
+    """The one answer to a Command.
+
+    A `retry_after_ms` above 0 means that nothing is decided: the client sends the same id again after that time.
+    """
 
     id: U64 = 0
     ok: bool = False
     error: ErrorCode = ErrorCode.INTERNAL
     message: str = ""
     payload: bytes = b""
+    retry_after_ms: U32 = 0
 
 
 class Pong(Message, frozen=True):

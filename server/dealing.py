@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 DEALS_WAITING_MAX = 128
 """A room's: with a few milliseconds each, who is behind them waits for less than a second."""
 CONFLICTS_MAX = 5
+RETRY_AFTER_MS = 1000
+"""When a client asks again after a reply that decides nothing and that no error has a time for."""
 
 
 class Dealing:
@@ -95,15 +97,17 @@ class Dealing:
             async with asyncio.timeout(self._deadline_s), self._turn(fence):
                 return await self._book(fence, seat, command, deal, is_again=is_again)
         except TimeoutError:
-            return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, "writing it down takes too long")
+            return self._undecided(command, "writing it down takes too long")
         except Unavailable as error:
-            return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, str(error))
+            return self._undecided(command, str(error), error.retry_after_ms or RETRY_AFTER_MS)
         except StaleEpoch:
             self._on_fenced(fence)
-            return self._no(command, "unavailable", ErrorCode.UNAVAILABLE, "the room goes on at another shard")
+            return self._undecided(command, "the room goes on at another shard")
         except (NotSavable, TypeError, ValueError) as error:
             log.error("deal_not_savable", room_id=seat.room_id, command=command.name, error=str(error))
-            return self._no(command, "failed", ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+            self.results["failed"] += 1
+            text = "the room failed to run the command"
+            return Reply(command.id, ok=False, error=ErrorCode.COMMAND_FAILED, message=text)
 
     @asynccontextmanager
     async def _turn(self, fence: str) -> AsyncIterator[None]:
@@ -148,9 +152,10 @@ class Dealing:
                 seat.simulation.learn(seat, records)
         return _reply(command.id, booked.reply, booked.refused)
 
-    def _no(self, command: Command, counted_as: str, code: ErrorCode, why: str) -> Reply:
-        self.results[counted_as] += 1
-        return Reply(command.id, ok=False, error=code, message=why)
+    def _undecided(self, command: Command, why: str, retry_after_ms: int = RETRY_AFTER_MS) -> Reply:
+        self.results["unavailable"] += 1
+        code = ErrorCode.UNAVAILABLE
+        return Reply(command.id, ok=False, error=code, message=why, retry_after_ms=retry_after_ms)
 
 
 def fence_of(simulation: Simulation) -> str:

@@ -22,6 +22,7 @@
         │   ├── Locked            somebody else changes it just now; nothing was written
         │   └── VersionConflict   somebody else has changed it meanwhile; nothing was written
         ├── StaleEpoch            another shard owns this room now; nothing was written
+        ├── KeyReused             an idempotency key names another transaction already; nothing was written
         └── Internal              a mistake in our code, or in the game's
             └── NotSavable        a room's state is nothing that MongoDB can hold; trying again does not help
 
@@ -182,6 +183,12 @@ class StaleEpoch(ServerError):
     def __init__(self, message: str, *, newest: int = 0) -> None:
         super().__init__(message)
         self.newest = newest
+
+
+class KeyReused(ServerError):
+    """A game used an idempotency key again for other moves or another player; nothing was written."""
+
+    code = "KEY_REUSED"
 
 
 class Internal(ServerError):

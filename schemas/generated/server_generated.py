@@ -31,6 +31,7 @@ class ErrorCode(object):
     NO_SUCH_MODE = 20
     KICKED = 21
     BANNED = 22
+    KEY_REUSED = 23
 
 
 class FieldKind(object):
@@ -741,13 +742,21 @@ class Reply(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
         return o == 0
 
-def ReplyStart(builder): builder.StartObject(5)
+    # Reply
+    def RetryAfterMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def ReplyStart(builder): builder.StartObject(6)
 def ReplyAddId(builder, id): builder.PrependUint64Slot(0, id, 0)
 def ReplyAddOk(builder, ok): builder.PrependBoolSlot(1, ok, 0)
 def ReplyAddError(builder, error): builder.PrependUint8Slot(2, error, 0)
 def ReplyAddMessage(builder, message): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(message), 0)
 def ReplyAddPayload(builder, payload): builder.PrependUOffsetTRelativeSlot(4, flatbuffers.number_types.UOffsetTFlags.py_type(payload), 0)
 def ReplyStartPayloadVector(builder, numElems): return builder.StartVector(1, numElems, 1)
+def ReplyAddRetryAfterMs(builder, retryAfterMs): builder.PrependUint32Slot(5, retryAfterMs, 0)
 def ReplyEnd(builder): return builder.EndObject()
 
 

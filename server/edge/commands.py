@@ -22,6 +22,8 @@ from server.rooms.seat import Seat
 
 UNDER_WAY_MAX = 16
 """Commands of a session that are being written at one time."""
+UNDER_WAY_RETRY_MS = 200
+"""A deal takes some milliseconds: by then several of them are written."""
 Tell = Callable[[Reply], None]
 
 
@@ -62,7 +64,8 @@ class Commands:
             pass  # it is answered once
         elif len(self._under_way) >= UNDER_WAY_MAX:
             text = f"more than {UNDER_WAY_MAX} commands are under way"
-            tell(Reply(command.id, ok=False, error=ErrorCode.RATE_LIMITED, message=text))
+            code, wait_ms = ErrorCode.RATE_LIMITED, UNDER_WAY_RETRY_MS
+            tell(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
         elif command.id in self._undecided:
             its_seat, deal = self._undecided.pop(command.id)
             self._begin(command, its_seat, deal, tell, is_again=True)

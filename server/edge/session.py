@@ -39,8 +39,10 @@ from schemas.messages import (
     Pong,
     QueueState,
     Redirect,
+    Reply,
     Resync,
     Welcome,
+    request_type_of,
 )
 from server.edge.allowance import Allowance, Verdict
 from server.edge.auth import Identity
@@ -58,6 +60,10 @@ from server.rooms.seat import Seat
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
+
+DROPPED_RETRY_MS = 1000
+"""A client whose messages are dropped waits for this long; the limits refill completely within it."""
+_COMMAND_TYPE = request_type_of(Command)
 
 ENDS_BY_CLOSE_VERSION_MIN = 3
 """From this schema version on, a client's close with 1000 ends its session."""
@@ -535,22 +541,23 @@ class Session:
         if verdict is Verdict.HEARD:
             return True
         self._counters.rejected["rate_limited"] += 1
-        if verdict is Verdict.DROPPED_AND_TOLD:
-            settings = self._around.settings
-            limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes"
-            text = f"more than {limits} a second are dropped"
-            self.send_message(
-                Error(
-                    ErrorCode.RATE_LIMITED,
-                    text,
-                    retry_after_ms=1000,
-                    retryable=True,
-                    request_type=client_message_type(data),
-                )
-            )
-        elif verdict is Verdict.TOO_MANY:
+        if verdict is Verdict.TOO_MANY:
             self._expel(Closing.POLICY, "too many messages", counted_as="rate_limited")
+        else:
+            self._answer_dropped(data, is_told=verdict is Verdict.DROPPED_AND_TOLD)
         return False
+
+    def _answer_dropped(self, data: bytes, *, is_told: bool) -> None:
+        """Answer a message that the rate limit drops: a command always and by its id, so that the client sends it
+        again; any other message once a second. Above twice the rate the session ends, which bounds the replies."""
+        settings, request_type = self._around.settings, client_message_type(data)
+        limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes"
+        text = f"more than {limits} a second are dropped"
+        code, wait_ms = ErrorCode.RATE_LIMITED, DROPPED_RETRY_MS
+        if request_type == _COMMAND_TYPE and (id := _command_id(data)) is not None:
+            self.send_message(Reply(id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
+        elif is_told:
+            self.send_message(Error(code, text, retry_after_ms=wait_ms, retryable=True, request_type=request_type))
 
     def _malformed(self, text: str) -> None:
         self._reject("malformed", ErrorCode.MALFORMED, text)
@@ -559,3 +566,12 @@ class Session:
     def _reject(self, counted_as: str, code: ErrorCode, text: str, *, request_type: int = 0) -> None:
         self._counters.rejected[counted_as] += 1
         self.send_message(Error(code, text, request_type=request_type))
+
+
+def _command_id(data: bytes) -> int | None:
+    """Return the id of an encoded Command; None if it is malformed."""
+    try:
+        command = decode_client(data)
+    except MalformedMessage:
+        return None
+    return command.id if isinstance(command, Command) else None

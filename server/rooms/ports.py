@@ -104,7 +104,8 @@ class NoDealer:
 
     async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
         """Says no."""
-        return Reply(command.id, ok=False, error=ErrorCode.UNAVAILABLE, message="nothing is written here")
+        text, code = "nothing is written here", ErrorCode.UNAVAILABLE
+        return Reply(command.id, ok=False, error=code, message=text, retry_after_ms=1000)
 
 
 class Homes(Protocol):

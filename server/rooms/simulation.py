@@ -234,7 +234,8 @@ class Simulation:
     def run_command(self, seat: Seat, message: Command) -> Reply | Deal:
         """Runs one command of a player; whatever happens, there is a Reply, or a Deal to be carried out for it."""
         if self.is_frozen:
-            return _refusal(message.id, ErrorCode.UNAVAILABLE, "the room is moving to another shard")
+            text = "the room is moving to another shard"
+            return _refusal(message.id, ErrorCode.UNAVAILABLE, text, retry_after_ms=MOVES_MS)
         try:
             payload = msgspec.msgpack.decode(message.payload) if message.payload else None
         except msgspec.DecodeError:
@@ -544,5 +545,5 @@ class Simulation:
             raise RoomCodeRaised(hook) from error
 
 
-def _refusal(id: int, code: ErrorCode, message: str) -> Reply:
-    return Reply(id, ok=False, error=code, message=message)
+def _refusal(id: int, code: ErrorCode, message: str, *, retry_after_ms: int = 0) -> Reply:
+    return Reply(id, ok=False, error=code, message=message, retry_after_ms=retry_after_ms)

@@ -185,6 +185,34 @@ async def test_error_for_a_message_above_the_rate_names_its_type(shard_settings:
         assert (error.code, error.request_type) == (ErrorCode.RATE_LIMITED, request_type_of(Ping))
 
 
+async def test_every_command_above_the_rate_is_answered_by_its_id_and_runs_when_it_is_sent_again(
+    shard_settings: Settings,
+) -> None:
+    limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
+    async with running(limited) as shard, raw(shard, Join("garden")) as socket:
+        await next_of(socket, Joined)
+        pending = {id: encode_client(Command(id, "planted")) for id in range(1, 31)}
+        limited_ids, run_ids = set[int](), set[int]()
+        while pending:
+            for data in pending.values():
+                await socket.send(data)
+            waits_ms = [0]
+            for _ in range(len(pending)):
+                reply = await next_of(socket, Reply)
+                assert isinstance(reply, Reply)
+                if reply.error is ErrorCode.RATE_LIMITED and not reply.ok:
+                    assert reply.retry_after_ms > 0, "the client knows when to send it again"
+                    limited_ids.add(reply.id)
+                    waits_ms.append(reply.retry_after_ms)
+                else:
+                    assert reply.id not in run_ids
+                    run_ids.add(reply.id)
+                    del pending[reply.id]
+            await asyncio.sleep(max(waits_ms) / 1000)
+        assert run_ids == set(range(1, 31))
+        assert limited_ids
+
+
 async def test_an_old_schema_version_is_told_to_upgrade(shard: Shard, bystander: Client) -> None:
     async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
         await socket.send(encode_client(Hello(SCHEMA_VERSION_MIN - 1, "ancient")))

@@ -211,6 +211,7 @@ async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> 
         refused = [task.exception() for task in working if task.done()]
         assert refused
         assert all(isinstance(e, CommandFailed) and e.reply.error is ErrorCode.RATE_LIMITED for e in refused)
+        assert all(isinstance(e, CommandFailed) and e.reply.retry_after_ms > 0 for e in refused)
         assert shard._dealing.waiting == UNDER_WAY_MAX
         go_on.set()
         await asyncio.gather(*working, return_exceptions=True)

@@ -99,6 +99,7 @@ class Wire:
     is_open = True
     address = "test"
     heard_s = 0.0
+    was_closed_normally = False
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -146,7 +147,9 @@ class Client:
 
     def told_of(self, reply: Reply) -> None:
         if not reply.ok and reply.error is ErrorCode.UNAVAILABLE:
+            assert reply.retry_after_ms > 0, "the client knows when to ask again"
             return
+        assert reply.retry_after_ms == 0, "a reply that decides something"
         self.told_by.setdefault(reply.id, self.epoch)
         before = self.told.setdefault(reply.id, reply)
         assert (before.ok, before.payload, before.message) == (reply.ok, reply.payload, reply.message), "two answers"

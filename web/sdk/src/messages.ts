@@ -98,6 +98,8 @@ export interface ReplyMessage {
   readonly error: string;
   readonly message: string;
   readonly payload: Uint8Array;
+  /** Above 0: nothing is decided; send the same id again after this time. */
+  readonly retryAfterMs: number;
 }
 
 export interface RedirectMessage {
@@ -288,6 +290,7 @@ function reply(from: Reply): ReplyMessage {
     error: codeOf(from.error()),
     message: text(from.message()),
     payload: bytes(from.payloadArray()),
+    retryAfterMs: from.retryAfterMs(),
   };
 }
 

@@ -26,5 +26,6 @@ export enum ErrorCode {
   ROOM_LOCKED = 19,
   NO_SUCH_MODE = 20,
   KICKED = 21,
-  BANNED = 22
+  BANNED = 22,
+  KEY_REUSED = 23
 }

@@ -60,8 +60,13 @@ payloadArray():Uint8Array|null {
   return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
 }
 
+retryAfterMs():number {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
+}
+
 static startReply(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(6);
 }
 
 static addId(builder:flatbuffers.Builder, id:bigint) {
@@ -96,18 +101,23 @@ static startPayloadVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(1, numElems, 1);
 }
 
+static addRetryAfterMs(builder:flatbuffers.Builder, retryAfterMs:number) {
+  builder.addFieldInt32(5, retryAfterMs, 0);
+}
+
 static endReply(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createReply(builder:flatbuffers.Builder, id:bigint, ok:boolean, error:ErrorCode, messageOffset:flatbuffers.Offset, payloadOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createReply(builder:flatbuffers.Builder, id:bigint, ok:boolean, error:ErrorCode, messageOffset:flatbuffers.Offset, payloadOffset:flatbuffers.Offset, retryAfterMs:number):flatbuffers.Offset {
   Reply.startReply(builder);
   Reply.addId(builder, id);
   Reply.addOk(builder, ok);
   Reply.addError(builder, error);
   Reply.addMessage(builder, messageOffset);
   Reply.addPayload(builder, payloadOffset);
+  Reply.addRetryAfterMs(builder, retryAfterMs);
   return Reply.endReply(builder);
 }
 }

@@ -57,6 +57,8 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
         seat_here: a seat in a room of the asking shard is taken at once, not held.
         make: exactly this id; made when there is no such room, and open to nobody else. Safe to repeat.
         may_enter: also a room that is locked or private: for those who have a seat in it.
+        is_durable: a named room whose lease has ended keeps its id when it is made again, since its world is
+            restored. Any other room begins again, and gets a new id.
     """
 
     room_type: str
@@ -73,6 +75,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
     seat_here: bool = False
     make: str | None = None
     may_enter: bool = False
+    is_durable: bool = False
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -137,6 +140,7 @@ class Placing:
             "hold_ms": self._ttls.reservation_ms,
             "seat_here": wanted.seat_here,
             "may_enter": wanted.may_enter,
+            "is_durable": wanted.is_durable,
         }
         if wanted.make is not None:
             request["make"] = True

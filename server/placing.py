@@ -142,6 +142,7 @@ class RoomPlacer:
             labels=labels,
             name=name,
             may_enter=True,
+            is_durable=True,
         )
         try:
             placement = await self._matchmaker.places.place(wanted)
@@ -185,12 +186,13 @@ class RoomPlacer:
     def _wanted(self, subscriber: Subscriber, join: Join) -> PlaceRequest:
         if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:
             raise Malformed(f"a room's name has at most {ROOM_NAME_CHARACTERS_MAX} characters")
+        room_class = self._host.type_of(join.room_type)
         return PlaceRequest(
             room_type=join.room_type,
             players=(subscriber.player_id,),
             shard_id=self._shard_id,
             region=self._region,
-            seats=self._host.type_of(join.room_type).seats,
+            seats=room_class.seats,
             labels=decode_map(join.labels, dict[str, str], "labels"),
             name=join.room_name or None,
             room_id=join.room_id or None,
@@ -198,6 +200,7 @@ class RoomPlacer:
             is_private=join.is_private,
             party=Party(join.party, join.party_size) if join.party else None,
             seat_here=True,
+            is_durable=room_class.durable,
         )
 
     def _ticket(self, placement: Placement, player_id: str, *, is_guest: bool) -> Ticket:

@@ -7,6 +7,7 @@
 --       and what is wanted, if not just any open room: name, or room_id, or code, or is_private (a new one of one's
 --       own), or make (a room by exactly the id new_id, made if it is not there, for these players alone);
 --       may_enter: also a room that is locked or private;
+--       is_durable: a named room whose lease has ended keeps its id;
 --       party, party_size: the first of a party holds seats for all of it, the others find them}
 -- Result  {status = "ok", room_id, room_type, name, code, labels, shard_id, url, epoch, is_new, is_seated, until_ms}
 --       until_ms: when the reservation ends, by the clock of Redis
@@ -269,7 +270,9 @@ if asked.name then
   if room then
     return enter(room, asked.may_enter or room.access == 'open')
   end
-  asked.new_id = known[1] or asked.new_id  -- its shard is gone: it is the same room that is made again
+  -- Its shard is gone. A durable room is restored and keeps its id; any other room begins again under a new one, so
+  -- that what games derive from the id, such as idempotency keys, is not repeated.
+  asked.new_id = asked.is_durable and known[1] or asked.new_id
   if not known[2] and redis.call('EXISTS', prefix .. ':healing') == 1 then
     return answer({status = 'healing', wait_ms = redis.call('PTTL', prefix .. ':healing')})
   end

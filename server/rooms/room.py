@@ -173,6 +173,8 @@ class Room:
 
     Attributes:
         room_type: its name in Join; unique on a shard.
+        room_id: unique among all rooms that ever were, with one exception: a durable room that is restored keeps its
+            id. A world can be restored from before a crash, so an id and a round number make no idempotency key.
         tick_rate_hz: ticks a second.
         seats: how many players it holds.
         durable: whether a room with a name is saved, and found again by it.

@@ -339,18 +339,33 @@ async def test_telling_does_not_forget_who_was_seated_meanwhile(matchmaker: Matc
 # -- leases -------------------------------------------------------------------------------------------------
 
 
-async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(hasty: Matchmaker) -> None:
-    first = await place(hasty, "p1", name="lobby")
+async def made_again(matchmaker: Matchmaker, first: Placement, *, is_durable: bool) -> Placement:
+    """Wait until the lease of a named room has ended, and place a player in the room that is made for its name."""
     second = first
 
-    async def is_taken_over() -> bool:
+    async def is_made_again() -> bool:
         nonlocal second
-        second = await place(hasty, "p2", "b", name="lobby")
+        second = await place(matchmaker, "p2", "b", name=first.name, is_durable=is_durable)
         return second.epoch != first.epoch
 
-    await eventually(is_taken_over)
+    await eventually(is_made_again)
+    return second
+
+
+async def test_a_room_that_begins_again_under_its_name_has_a_new_id(hasty: Matchmaker) -> None:
+    first = await place(hasty, "p1", name="lobby")
+    second = await made_again(hasty, first, is_durable=False)
     assert second.epoch > first.epoch
-    assert second.room_id == first.room_id, "it is the same room, made again"
+    assert second.room_id != first.room_id, "a key that a game makes of the id is not repeated"
+    with pytest.raises(StaleLease):
+        await tell(hasty, first)
+
+
+async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(hasty: Matchmaker) -> None:
+    first = await place(hasty, "p1", name="lobby", is_durable=True)
+    second = await made_again(hasty, first, is_durable=True)
+    assert second.epoch > first.epoch
+    assert second.room_id == first.room_id, "its world is restored: it is the same room"
     await hasty.leases.renew([(second.room_id, second.epoch)], second.shard_id)
     with pytest.raises(StaleLease):
         await hasty.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
@@ -493,7 +508,8 @@ async def test_an_orphan_whose_name_has_another_room_is_not_taken_over(redis_url
     lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
     await registered(lasting, "a")
     orphans = {orphan.record.name: orphan for orphan in await lasting.leases.orphans()}
-    assert (await place(lasting, "p", name="lobby")).room_id == old.room_id, "the same room, made again"
+    again = await place(lasting, "p", name="lobby", is_durable=True)
+    assert again.room_id == old.room_id, "the same room, made again"
     assert [orphan.record.name for orphan in await lasting.leases.orphans()] == ["other"]
     with pytest.raises(StaleLease):
         await lasting.leases.take_over(orphans["lobby"], "a")

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from client.updates import (
     Ended,
     EventReceived,
@@ -62,6 +60,7 @@ from schemas.messages import (
     Welcome,
 )
 from schemas.parts import IS_COMPLETE, Part, parts_of
+from schemas.payloads import encode_payload
 
 RESYNC_AGAIN_TICKS = 64
 """After so many ticks without the keyframe it asked for, the core asks again: a server above its rate limit drops
@@ -239,7 +238,7 @@ class ClientCore:
     def command(self, name: str, payload: Any = None) -> tuple[int, bytes]:
         """A request; its id is in the Reply. Until that has come it is asked again after every resume."""
         self._command_id += 1
-        data = encode_client(Command(self._command_id, name, msgspec.msgpack.encode(payload)))
+        data = encode_client(Command(self._command_id, name, encode_payload(payload)))
         self._unanswered[self._command_id] = data
         return self._command_id, data
 
@@ -400,4 +399,4 @@ def _world_of(joined: Joined) -> World:
 
 
 def _packed(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:
-    return msgspec.msgpack.encode(value) if value else b""
+    return encode_payload(value) if value else b""

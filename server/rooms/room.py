@@ -21,13 +21,13 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-import msgspec
 import numpy as np
 
 from schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from schemas.fields import Field, input_bytes
 from schemas.inputs import Wish
 from schemas.messages import StateDescription
+from schemas.payloads import encode_payload
 from server.replication.columns import Column
 from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
@@ -165,7 +165,7 @@ class Player:
             name: what happened.
             payload: anything msgpack can hold.
         """
-        self._send(name, msgspec.msgpack.encode(payload))
+        self._send(name, encode_payload(payload))
 
 
 class Room:
@@ -327,7 +327,7 @@ class Room:
 
     def broadcast(self, name: str, payload: Any = None) -> None:
         """Sends an event to everybody in the room; encoded once."""
-        data = msgspec.msgpack.encode(payload)
+        data = encode_payload(payload)
         for player in self.players.values():
             player._send(name, data)
 

@@ -25,6 +25,7 @@ from schemas import SCHEMA_VERSION
 from schemas.codec import frame_ack
 from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, Reply
+from schemas.payloads import encode_payload
 from server.errors import RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import Row
@@ -247,7 +248,7 @@ class Simulation:
                     if not self.room.uses_ledger:
                         raise TypeError(f"{type(self.room).__name__} makes a Deal, but does not say uses_ledger")
                     return answer
-                answer = msgspec.msgpack.encode(answer)
+                answer = encode_payload(answer)
         except CommandRefused as refused:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused)[:TEXT_CHARACTERS_MAX])
         except RoomCodeRaised:

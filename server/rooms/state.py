@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import msgspec
 
 from schemas.messages import Reply
+from schemas.payloads import to_plain
 from server.replication.table import NOBODY, TableState
 
 
@@ -57,7 +58,7 @@ class Saved(msgspec.Struct):
 
 def plain(value: Any) -> dict[str, Any]:
     """A copy of a struct or dictionary in plain values; raises TypeError where something cannot be one."""
-    copied: dict[str, Any] = msgspec.to_builtins(value, builtin_types=(bytes,), str_keys=True)
+    copied: dict[str, Any] = to_plain(value)
     return copied
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from client.core import ClientCore
@@ -12,16 +13,17 @@ from client.updates import SeatTaken
 from schemas import SCHEMA_VERSION
 from schemas.codec import encode_server
 from schemas.fields import pack_input
-from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Resync
+from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
 from server.errors import Malformed, RoomClosed, RoomFull
 from server.replication.replication import AGE_TICKS_MAX
+from server.rooms import Player
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
 from server.rooms.outbox import UNSENT_MAX, Outbox
 from server.rooms.seat import INBOX_MAX, Seat
 from server.rooms.simulation import RoomCodeRaised, Simulation
 from server.rooms.state import KeptSession
-from tests.rooms import Duel, Garden
+from tests.rooms import Duel, Garden, GardenSave
 
 
 class Listening:
@@ -256,6 +258,31 @@ def test_every_command_that_reaches_a_seat_is_run() -> None:
     assert seat.command(plant).ok
     simulation.step()
     assert len(simulation.room.all_tables()[1]) == 1
+
+
+class Meter(Garden):
+    """Says what its columns hold: numpy's numbers."""
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        player.send("measured", {"x": np.float32(0.5)})
+        self.broadcast("counted", np.int64(3))
+        return [np.uint8(7), {"at": self.walkers.x.max()}]
+
+    def save(self) -> GardenSave:
+        return GardenSave(np.int64(4))  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_reach_clients_and_the_store_as_numbers() -> None:
+    simulation = garden(Meter)
+    seat, subscriber = seated(simulation)
+    reply = seat.command(Command(1, "measure"))
+    assert isinstance(reply, Reply)
+    assert msgspec.msgpack.decode(reply.payload) == [7, {"at": 0.0}]
+    seat.player.data["best"] = np.int64(5)
+    simulation.step()
+    assert subscriber.core._event_number == 3, "the greeting and both"
+    state = simulation.state()
+    assert type(state.state["planted"]) is type(state.seats[0].data["best"]) is int
 
 
 def test_no_more_players_than_seats_and_none_twice() -> None:

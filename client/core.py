@@ -333,7 +333,6 @@ class ClientCore:
         self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         self._input_names = frozenset(field.name for field in self._input_fields)
         self.joined, self.world = joined, world
-        self.acknowledged_seq = self._input_seq = 0
         self._awaiting_keyframe.clear()
         return SeatTaken(joined)
 

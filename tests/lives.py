@@ -86,7 +86,7 @@ class Wire:
         self.is_open = True
         self.is_cut = False
         self.is_congested = False
-        self.was_closed_normally = False
+        self.client_close_code: int | None = None
         self.address = "here"
         self.accepted_s = self.heard_s = around.clock_s
         self.closed_with: int | None = None
@@ -274,6 +274,19 @@ class Life:
                 while self.wire.to_client:
                     self.hear(self.wire.to_client.popleft(), self.wire)
             self.tick()
+        await self.acknowledged_within_two_ticks()
+
+    async def acknowledged_within_two_ticks(self) -> None:
+        """Assert that the room takes an input, and that its acknowledgement names this input."""
+        assert self.wire is not None
+        self.send_input()
+        while self.wire.to_server:
+            self.wire.server_hears()
+        for _ in range(2):
+            self.tick()
+            while self.wire.to_client:
+                self.hear(self.wire.to_client.popleft(), self.wire)
+        assert self.core.acknowledged_seq == self.core.input_seq
 
     def check(self) -> None:
         assert self.events_heard == self.events_sent

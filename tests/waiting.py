@@ -44,3 +44,14 @@ async def eventually_joins(client: Client, room_type: str, name: str = "", timeo
                 if not refused.error.retryable:
                     raise
             await asyncio.sleep(0.1)
+
+
+async def acknowledges(client: Client, timeout_s: float = 5.0) -> None:
+    """Assert that the room takes an input of the client: the acknowledgement names this input and no other.
+
+    One input is sent. When the room and the client count from different numbers, it is ignored, and no
+    acknowledgement follows.
+    """
+    seq = await client.send_input({})
+    assert seq, "the client is connected"
+    await client.wait_for(lambda: client.acknowledged_seq == seq, timeout_s)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from server.rooms.simulation import Simulation
 
 INBOX_MAX = 8
+FIRST_SEQ = 1
 TOLD_MAX = 16
 """How many changes of its interest are remembered, for a client that comes back with less than it was sent."""
 
@@ -54,6 +55,7 @@ class Seat:
 
     __slots__ = (
         "_input_size",
+        "_may_restart",
         "_newest",
         "_on_ended",
         "_received_seq",
@@ -116,6 +118,7 @@ class Seat:
         self.is_open = True
         self.is_restored = kept is not None
         self._received_seq = 0
+        self._may_restart = False
         self._recent: tuple[Moment, ...] = ()
         self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
         self._on_ended = on_ended
@@ -144,13 +147,19 @@ class Seat:
         return self._simulation.tick
 
     def push_input(self, message: Input) -> None:
-        """Keeps an input for the next tick. One that is not newer than the last is ignored.
+        """Keep an input for the next tick; ignore it if its number is not above the last one.
+
+        The first number 1 after a second `Joined` begins a new count: the client may count from 1 in a room that it
+        was told of again, while an input that it had sent before it read `Joined` carries its old number.
 
         Raises:
             Malformed: the payload is not what the room declares.
         """
-        if message.seq <= self._received_seq or not self.is_open:
+        is_old = message.seq <= self._received_seq and not (self._may_restart and message.seq == FIRST_SEQ)
+        if is_old or not self.is_open:
             return
+        if message.seq == FIRST_SEQ:
+            self._may_restart = False
         if len(message.payload) != self._input_size:
             raise Malformed(f"an input of {len(message.payload)} bytes; wants {self._input_size}")
         self._received_seq = message.seq
@@ -216,6 +225,9 @@ class Seat:
         if self.holding is not None:
             self._told.append((last_tick, self.holding.interest))
         self.acknowledged_seq = 0  # the last acknowledgement may have been lost, too
+        if not is_told:
+            self._received_seq = self.applied_seq = 0
+            self._may_restart = True
         self._simulation.player_resumed(self, is_told=is_told)
 
     def _held(self, last_tick: int) -> Holding | None:

@@ -215,7 +215,7 @@ def test_a_complete_frame_drops_what_it_does_not_name() -> None:
     assert len(core.world.table("ships")) == 0
 
 
-def test_inputs_are_numbered_in_each_room_and_name_the_tick_shown() -> None:
+def test_inputs_are_numbered_within_a_session_and_name_the_tick_shown() -> None:
     core = seated()
     told(core, keyframe(6, 3))
     first, second = (decode_client(core.input({"thrust": 0.5})) for _ in range(2))
@@ -224,6 +224,10 @@ def test_inputs_are_numbered_in_each_room_and_name_the_tick_shown() -> None:
     assert (first.seq, first.tick, second.seq, core.input_seq) == (1, 6, 2, 2)
     assert InputReader(INPUTS).read(first.payload) == {"thrust": 0.5, "fire": 0}
     told(core, JOINED)
+    third = decode_client(core.input({"thrust": 0.5}))
+    assert isinstance(third, Input)
+    assert third.seq == core.input_seq == 3, "an input may have been sent between Welcome and Joined"
+    core.forget_session()
     assert core.input_seq == core.acknowledged_seq == 0
 
 

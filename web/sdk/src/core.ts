@@ -231,7 +231,6 @@ export class ClientCore {
     else this.world = new World(joined.description);
     this.inputFields = joined.description.inputs.map((field) => new Field(field));
     this.joined = joined;
-    this.acknowledgedSeq = this.inputSeq = 0;
     this.awaitingKeyframe.clear();
     return { type: "joined", joined };
   }

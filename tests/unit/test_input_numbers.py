@@ -1,0 +1,74 @@
+"""The numbers of inputs: a room takes the inputs of a client that resumes, however the client counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.messages import Input
+from server.rooms.seat import Seat
+from server.rooms.simulation import Simulation
+from tests.unit.test_simulation import Listening, garden, seated, step_input
+
+
+def played(inputs: int = 50) -> tuple[Simulation, Seat, Listening]:
+    """A player that has played for a while."""
+    simulation = garden()
+    seat, subscriber = seated(simulation)
+    for seq in range(1, inputs + 1):
+        seat.push_input(step_input(seq))
+        simulation.step()
+    return simulation, seat, subscriber
+
+
+def resumed(seat: Seat, *, is_told: bool) -> None:
+    seat.disconnected()
+    seat.resumed(seat.room_id if is_told else "", 0)
+
+
+def acknowledged(simulation: Simulation, seat: Seat, subscriber: Listening, *numbers: int) -> int:
+    for seq in numbers:
+        seat.push_input(step_input(seq))
+    simulation.step()
+    simulation.step()
+    return subscriber.core.acknowledged_seq
+
+
+@pytest.mark.parametrize(
+    ("is_told", "numbers"),
+    [
+        (True, [51]),
+        (False, [51]),
+        (False, [1]),
+        (False, [2]),
+        (False, [51, 1]),
+        (False, [51, 52, 1, 2]),
+    ],
+    ids=[
+        "resumed",
+        "Joined again, and the client counts on",
+        "Joined again, and the client counts from 1",
+        "Joined again, and the first input was lost",
+        "Joined again, and an input was sent before it was read",
+        "Joined again, and two inputs were sent before it was read",
+    ],
+)
+def test_the_last_input_after_a_resume_is_acknowledged_within_two_ticks(is_told: bool, numbers: list[int]) -> None:
+    simulation, seat, subscriber = played()
+    resumed(seat, is_told=is_told)
+    assert acknowledged(simulation, seat, subscriber, *numbers) == numbers[-1]
+
+
+def test_inputs_that_are_sent_twice_are_applied_once() -> None:
+    simulation, seat, _ = played()
+    resumed(seat, is_told=False)
+    assert seat.player.entity is not None
+    x = seat.player.entity.x
+    for seq in (1, 1, 2, 1, 2, 3, 3, 2, 1):
+        seat.push_input(Input(seq, 0, step_input(seq, dx=1.0).payload))
+    simulation.step()
+    assert seat.player.entity.x == x + 3.0
+
+
+def test_before_joined_is_sent_again_no_old_input_is_taken() -> None:
+    simulation, seat, subscriber = played()
+    assert acknowledged(simulation, seat, subscriber, 1, 2, 49, 50) == 50

@@ -275,6 +275,7 @@ class Migration:
     async def _own(self, simulation: Simulation) -> None:
         """The room is ours: it ticks at once; the store learns of its owner beside it, and refuses older ones."""
         self._host.adopt(simulation)
+        self._placer.settle(simulation)
         room = simulation.room
         if is_durable(simulation):
             self._spawn(self._claim(room.room_type, room.name, simulation.epoch), f"claim {room.room_id}")

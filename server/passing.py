@@ -128,5 +128,7 @@ class Passing:
             log.warning("parcel_not_read", session_id=session_id, error=str(error))
             return
         session = self._listener.revive(parcel.session)
+        if session is not None:
+            self._listener.settle(session)
         if session is not None and parcel.place is not None:
             await self._queueing.adopt(session, parcel.place)

@@ -288,7 +288,7 @@ class RoomPlacer:
             # After the claim: nothing more is booked in this room by those who had it before.
             records = await self._dealing.load([seat.player_id for seat in saved.seats])
             saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
-        return self._host.create(
+        simulation = self._host.create(
             room_id=ticket.room_id,
             room_type=ticket.room_type,
             name=ticket.name,
@@ -302,6 +302,13 @@ class RoomPlacer:
             on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
             records=records,
         )
+        self.settle(simulation)
+        return simulation
+
+    def settle(self, simulation: Simulation) -> None:
+        """Apply the policy for several sessions of one player to everyone in a room that has come here."""
+        for seat in list(simulation.seats):
+            self.reviver.settle(seat.subscriber)
 
     async def remake(
         self, room_id: str, room_type: str, name: str, saved: RoomState, *, code: str, mode: str

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -198,17 +198,13 @@ class Connection(asyncio.Protocol):
             return 0.0
 
     @property
-    def was_closed_normally(self) -> bool:
-        """Whether the client closed the connection with 1000, and not in answer to a close of the server.
+    def client_close_code(self) -> int | None:
+        """The code with which the client closed the connection; None if the server closed it, or it broke.
 
-        Some libraries answer every close with 1000, whatever code they received.
+        An answer to a close of the server does not count: some libraries answer every close with 1000.
         """
         library = self._library
-        return (
-            library.close_rcvd is not None
-            and library.close_rcvd.code == CloseCode.NORMAL_CLOSURE
-            and library.close_rcvd_then_sent is True
-        )
+        return library.close_rcvd.code if library.close_rcvd is not None and library.close_rcvd_then_sent else None
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 

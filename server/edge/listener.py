@@ -160,6 +160,12 @@ class Listener:
         """See `server.rooms.ports.Reviver.revive`."""
         return self.registry.revive(kept, self)
 
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """See `server.rooms.ports.Reviver.settle`."""
+        session = self.registry.get(subscriber.session_id)
+        if session is subscriber:
+            self.registry.settle(session)
+
     # -- what sessions share --------------------------------------------------------------------------------
 
     def now_s(self) -> float:

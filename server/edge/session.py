@@ -16,6 +16,7 @@ import enum
 import secrets
 
 import structlog
+from websockets.frames import CloseCode
 
 from schemas.codec import client_message_type, decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
@@ -101,6 +102,7 @@ class Session:
         wire: its connection; None while it is away.
         generation: which of its connections this is, from 1; 0 before the first.
         used_generation: of the token that it was resumed with last, while that is good; else 0.
+        opened_us: UTC of the moment when it was opened, on whichever shard; microseconds since 1970.
     """
 
     __slots__ = (
@@ -109,16 +111,18 @@ class Session:
         "_attempt",
         "_commands",
         "_counters",
+        "_is_redirected",
         "_is_revived",
         "_joined",
         "_joining",
         "_joins",
         "_last_room_id",
-        "_opened_s",
         "_reserved",
         "_seat",
+        "_seat_changes",
         "generation",
         "is_guest",
+        "opened_us",
         "outbox",
         "player_id",
         "schema_version",
@@ -138,17 +142,17 @@ class Session:
         self.state = State.IDLE
         self.generation = 0
         self.used_generation = 0
-        self._is_revived = False
+        self._is_revived = self._is_redirected = False
         self._around = around
         self._counters = around.counters
         self._commands = Commands(around)
-        self._reserved = self._attempt = 0
+        self._reserved = self._attempt = self._seat_changes = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
         self._allowance = Allowance(around.settings, around.now_s())
         joins = around.settings.joins_per_minute_max
         self._joins = Bucket(joins / 60, joins, around.now_s())
-        self._opened_s = around.now_s()
+        self.opened_us = around.now_us()
         self._joined = 0
         self._last_room_id = ""
 
@@ -161,6 +165,8 @@ class Session:
         session.generation = session._reserved = kept.generation
         session._attempt = kept.attempt
         session.used_generation = kept.used_generation
+        session.opened_us = kept.opened_us
+        session._seat_changes = kept.seat_changes
         session._is_revived = True
         session.outbox.restore(kept.last_event, kept.frames)
         session._commands = Commands(around, kept.replies)
@@ -179,7 +185,17 @@ class Session:
             last_event=self.outbox.last_number,
             frames=self.outbox.frames,
             replies=self._commands.replies,
+            opened_us=self.opened_us,
+            seat_changes=self._seat_changes,
         )
+
+    def is_older_than(self, kept: KeptSession) -> bool:
+        """Return whether a copy of this session from another shard is newer than this one.
+
+        The copy that a client is connected to is the newest one.
+        """
+        ours = self._seat_changes, self.generation
+        return self.wire is None and (kept.seat_changes, kept.generation) > ours
 
     @property
     def room_id(self) -> str:
@@ -221,6 +237,7 @@ class Session:
         self._is_revived = False
         if self.wire is not None:
             self._let_go(self.wire)
+        self._is_redirected = False
         is_new, self.generation = not self.generation, generation
         self.wire = connection
         self.schema_version = hello.schema_version
@@ -241,9 +258,13 @@ class Session:
         """
         if connection is not self.wire:
             return
-        if connection.was_closed_normally and self.schema_version >= ENDS_BY_CLOSE_VERSION_MIN:
+        code = connection.client_close_code
+        if code == CloseCode.NORMAL_CLOSURE and self.schema_version >= ENDS_BY_CLOSE_VERSION_MIN:
             self.wire = None
             self.end("the client closed the connection with 1000", counted_as="ended_by_client")
+        elif code is not None and self._is_redirected:
+            self.wire = None
+            self.end("the client followed a Redirect to another shard", counted_as="redirected")
         else:
             self._detach()
 
@@ -306,6 +327,8 @@ class Session:
 
     def seat_lost(self, reason: str) -> None:
         """The room has closed; the session may join another."""
+        if self._seat is not None:
+            self._seat_changes += 1
         self._seat = None
         if self.state is State.SEATED:
             self.state = State.IDLE
@@ -315,6 +338,7 @@ class Session:
     def seat_restored(self, seat: Seat) -> None:
         """The session was revived with its room."""
         self._seat, self.state = seat, State.SEATED
+        self._seat_changes += 1
         self._last_room_id = seat.room_id
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
@@ -398,12 +422,23 @@ class Session:
             player_id=self.player_id,
             reason=reason,
             result=counted_as,
-            duration_s=round(self._around.now_s() - self._opened_s, 3),
+            duration_s=round((self._around.now_us() - self.opened_us) / 1e6, 3),
             connections=self.generation,
             joins=self._joined,
             last_room_id=self._last_room_id,
             events=self.outbox.last_number,
         )
+
+    def end_if_left_behind(self) -> bool:
+        """End the session if its client has followed a Redirect and has another session where that led.
+
+        Returns:
+            Whether it has ended.
+        """
+        if not self._is_redirected or self.wire is not None:
+            return False
+        self.end("the client followed a Redirect to another shard", counted_as="redirected")
+        return True
 
     def replace(self) -> None:
         """The player has opened another session."""
@@ -475,6 +510,7 @@ class Session:
         seat, self._seat = self._seat, None
         self.state = State.IDLE
         if seat is not None:
+            self._seat_changes += 1
             seat.leave("left")
         self._flush_events()
         self.send_message(Left("left"))
@@ -482,6 +518,7 @@ class Session:
     # -- joining --------------------------------------------------------------------------------------------
 
     def _start_join(self, join: Join) -> None:
+        self._is_redirected = False
         self.state = State.JOINING
         self._joining = self._around.spawn(self._join(join), f"join {self.session_id}")
 
@@ -499,6 +536,7 @@ class Session:
             self._seated(result)
         elif isinstance(result, Redirect):
             self._not_seated("redirected", result)
+            self._is_redirected = bool(result.url) and self.wire is not None
             if self._around.queue.leave(self):  # whoever follows it has another session there
                 self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player goes to another shard"))
         else:
@@ -517,6 +555,7 @@ class Session:
         if self.wire is None:
             seat.disconnected()
         self._joined += 1
+        self._seat_changes += 1
         self._last_room_id = seat.room_id
         log.debug("seated", session_id=self.session_id, room_id=seat.room_id, player_id=seat.player_id)
 

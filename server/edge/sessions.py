@@ -60,26 +60,52 @@ class Sessions:
         Raises:
             AlreadyConnected: its player has one already, and the policy is to refuse.
         """
-        others = self._by_player.get(session.player_id, set())
-        if others and self._same_player == "refuse":
-            raise AlreadyConnected("the player has a session already, and may have only one")
-        if self._same_player == "replace":
-            for other in list(others):
+        for other in self._others_of(session):
+            if self._same_player == "replace":
                 other.replace()
+            elif self._same_player == "refuse" and not other.end_if_left_behind():
+                raise AlreadyConnected("the player has a session already, and may have only one")
+        self._insert(session)
+
+    def revive(self, kept: KeptSession, around: Surroundings) -> Session | None:
+        """Restore a session of another shard, disconnected. Call `settle` once the session is ours for good.
+
+        Returns:
+            None if this shard has a newer copy of the session.
+        """
+        present = self._by_id.get(kept.session_id)
+        if present is not None and not present.is_older_than(kept):
+            return None
+        if present is not None:
+            present.end("a newer copy of the session has come from another shard", counted_as="superseded")
+        session = Session.revived(kept, around)
+        self._insert(session)
+        self.went_away(session, around.now_s())
+        self._counters.sessions_revived += 1
+        return session
+
+    def settle(self, session: Session) -> None:
+        """Apply `same_player` to a session that was opened on another shard, and may meet others of its player here.
+
+        With `replace` the session that was opened last stays: it would have replaced the others, had all been opened
+        here. With `refuse` all stay, since each was let in where it was opened.
+        """
+        if self._same_player == "allow":
+            return
+        for other in self._others_of(session):
+            other.end_if_left_behind()
+        if self._same_player == "replace":
+            *replaced, _ = sorted((session, *self._others_of(session)), key=lambda each: each.opened_us)
+            for each in replaced:
+                each.replace()
+
+    def _insert(self, session: Session) -> None:
         self._by_id[session.session_id] = session
         self._by_player[session.player_id].add(session)
         self._counters.sessions_opened += 1
 
-    def revive(self, kept: KeptSession, around: Surroundings) -> Session | None:
-        """A session that another shard had; away from now on. None when its player has one here by now."""
-        has_others = self._same_player != "allow" and bool(self._by_player.get(kept.player_id))
-        if kept.session_id in self._by_id or has_others:
-            return None
-        session = Session.revived(kept, around)
-        self.add(session)
-        self.went_away(session, around.now_s())
-        self._counters.sessions_revived += 1
-        return session
+    def _others_of(self, session: Session) -> list[Session]:
+        return [other for other in self.of_player(session.player_id) if other is not session]
 
     def find(self, token: str) -> Session | None:
         """The session that a resume token is good for; None for any other token."""

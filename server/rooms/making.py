@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.errors import RoomClosed
+from server.rooms.absent_session import AbsentSession
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.ports import NoReviver, Reviver
@@ -39,7 +40,8 @@ def create(
     """Makes a room, new or from its saved state.
 
     Args:
-        reviver: gives those who were in a saved room their sessions again; without, nobody comes back.
+        reviver: restores the sessions of a saved room. Without it, and for a session that it cannot restore, the
+            player leaves the room.
         on_ended: told when one of those gives the seat up.
         records: what those own.
         tune: gives the room the tuning that is meant for it.
@@ -84,7 +86,9 @@ def _restore(
         if attribute in room.tables:
             getattr(room, attribute).restore(table)
     for kept in saved.seats:
-        subscriber = reviver.revive(kept.session)
-        if subscriber is not None:
-            simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
+        subscriber = reviver.revive(kept.session) or AbsentSession(kept.session)
+        simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
     room.restore(state)
+    for seat in list(simulation.seats):
+        if isinstance(seat.subscriber, AbsentSession):
+            seat.leave("the session is not here")

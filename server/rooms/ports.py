@@ -133,7 +133,15 @@ class Reviver(Protocol):
     """Makes sessions again that another shard had, or an earlier run of this one."""
 
     def revive(self, kept: KeptSession, /) -> Subscriber | None:
-        """The session, away until its client comes back; None when its player has another one here by now."""
+        """Restore a session, disconnected until its client resumes it.
+
+        Returns:
+            None if this shard has a newer copy of the session.
+        """
+        ...
+
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """Apply the policy for several sessions of one player. Call it when the room of a restored one is ours."""
         ...
 
 
@@ -143,6 +151,9 @@ class NoReviver:
     def revive(self, kept: KeptSession, /) -> Subscriber | None:
         """Nobody."""
         return None
+
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """Do nothing: there are no sessions."""
 
 
 class Placer(Protocol):

@@ -75,6 +75,9 @@ class KeptSession(msgspec.Struct, frozen=True):
         last_event: the number of its newest event.
         frames: the newest events, those that its client may not have.
         replies: answers to commands.
+        opened_us: UTC of the moment when the session was opened, microseconds since 1970.
+        seat_changes: how often the session has taken or left a seat. Of two copies of a session, the one with more
+            seat changes is the newer.
     """
 
     session_id: str
@@ -87,6 +90,8 @@ class KeptSession(msgspec.Struct, frozen=True):
     last_event: int = 0
     frames: tuple[bytes, ...] = ()
     replies: tuple[Reply, ...] = ()
+    opened_us: int = 0
+    seat_changes: int = 0
 
 
 class KeptSeat(msgspec.Struct, frozen=True):

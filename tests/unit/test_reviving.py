@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from schemas.messages import Reply
@@ -41,12 +42,68 @@ async def test_tokens_that_were_given_since_are_known(generation: int, is_good: 
         assert session.reserve_generation(9) > max(generation, 5), "the next one is newer than any"
 
 
-@pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
-async def test_a_player_who_is_here_already_keeps_the_newer_session(policy: str) -> None:
+def context_of(policy: str) -> Around:
     around = Around(EdgeSettings(same_player=policy))  # type: ignore[arg-type]
     around.registry._same_player = policy  # type: ignore[assignment]
-    newer = Session(Identity("p", False), schema_version=3, around=around)  # type: ignore[arg-type]
-    around.registry.add(newer)
-    revived = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
-    assert (revived is not None) == (policy == "allow")
-    assert newer in list(around.registry)
+    return around
+
+
+def opened(around: Around, at_us: int) -> Session:
+    session = Session(Identity("p", False), schema_version=3, around=around)  # type: ignore[arg-type]
+    session.opened_us = at_us
+    around.registry._insert(session)
+    return session
+
+
+@pytest.mark.parametrize(
+    ("policy", "opened_here_us", "stay"),
+    [
+        ("replace", 10, {"s"}),
+        ("replace", 30, {"here"}),
+        ("refuse", 10, {"s", "here"}),
+        ("refuse", 30, {"s", "here"}),
+        ("allow", 10, {"s", "here"}),
+    ],
+)
+async def test_sessions_of_one_player_that_meet_follow_the_policy(
+    policy: str, opened_here_us: int, stay: set[str]
+) -> None:
+    around = context_of(policy)
+    opened(around, opened_here_us).session_id = "here"
+    restored = around.registry.revive(msgspec.structs.replace(KEPT, opened_us=20), around)  # type: ignore[arg-type]
+    assert restored is not None
+    assert len(around.registry) == 2, "nothing is decided before the room is ours"
+    around.registry.settle(restored)
+    alive = {session.session_id for session in around.registry.of_player("p")}
+    assert alive == stay
+
+
+@pytest.mark.parametrize("policy", ["replace", "refuse"])
+async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_returns(policy: str) -> None:
+    around = context_of(policy)
+    left_behind = opened(around, 30)  # by a shard whose clock is ahead
+    left_behind._is_redirected = True
+    restored = around.registry.revive(msgspec.structs.replace(KEPT, opened_us=20), around)  # type: ignore[arg-type]
+    assert restored is not None
+    around.registry.settle(restored)
+    assert around.registry.of_player("p") == [restored]
+    restored._is_redirected = True
+    around.registry.add(newer := Session(Identity("p", False), schema_version=3, around=around))  # type: ignore[arg-type]
+    assert around.registry.of_player("p") == [newer]
+
+
+@pytest.mark.parametrize(
+    ("seat_changes", "generation", "is_restored"),
+    [(2, 9, False), (3, 4, False), (3, 5, False), (3, 6, True), (4, 1, True)],
+)
+async def test_of_two_copies_of_a_session_the_newer_one_stays(
+    seat_changes: int, generation: int, is_restored: bool
+) -> None:
+    around = context_of("replace")
+    kept = msgspec.structs.replace(KEPT, seat_changes=3)
+    first = around.registry.revive(kept, around)  # type: ignore[arg-type]
+    other = msgspec.structs.replace(kept, seat_changes=seat_changes, generation=generation)
+    second = around.registry.revive(other, around)  # type: ignore[arg-type]
+    assert (second is not None) == is_restored
+    assert around.registry.get("s") is (second if is_restored else first)
+    assert len(around.registry) == 1

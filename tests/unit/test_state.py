@@ -77,6 +77,9 @@ class Revived(dict[str, Listening]):
         made.wire = None
         return made
 
+    def settle(self, subscriber: object) -> None:
+        pass
+
 
 def house(saved: RoomState | None = None, reviver: Revived | None = None, **more: Any) -> Simulation:
     return create(
@@ -158,7 +161,8 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     )
     room = again.room
     assert isinstance(room, House)
-    assert room.told == ["restored with ann, bob"], "who was made again is there before the room is"
+    assert room.told == ["restored with ann, bob, gone", "gone has left"], "all are there before the room is restored"
+    assert ended == ["gone"], "the directory is to know that the seat is free"
     assert room.labels == {"map": "ice"}
     player = room.players["ann"]
     assert not player.is_connected
@@ -182,7 +186,7 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     restored = revived["bob"].restored
     assert restored is not None
     restored.leave("away for too long")
-    assert (room.told[-1], ended) == ("bob has left", ["bob"])
+    assert (room.told[-1], ended) == ("bob has left", ["gone", "bob"])
     assert set(room.players) == {"ann"}
 
 

@@ -1,0 +1,65 @@
+"""The session of a saved seat that no client can resume: the seat is restored with it and then given up.
+
+A room is restored with everyone who was in it. A player whose session lives elsewhere, or has ended, leaves the room
+through `on_leave`, as every other player does, so that nothing of the player stays behind in the world.
+"""
+
+from __future__ import annotations
+
+from schemas.messages import Message, Redirect
+from server.rooms.outbox import Outbox
+from server.rooms.ports import Wire
+from server.rooms.seat import Seat
+from server.rooms.state import KeptSession
+
+
+class AbsentSession:
+    """Stands in for a session that cannot be restored. Implements `server.rooms.ports.Subscriber`; sends nothing.
+
+    Args:
+        kept: the session as it was saved.
+    """
+
+    def __init__(self, kept: KeptSession) -> None:
+        self.wire: Wire | None = None
+        self.outbox = Outbox()
+        self._kept = kept
+
+    @property
+    def session_id(self) -> str:
+        """Return the id that the session had."""
+        return self._kept.session_id
+
+    @property
+    def player_id(self) -> str:
+        """Return the player of the session."""
+        return self._kept.player_id
+
+    @property
+    def is_guest(self) -> bool:
+        """Return whether the player was a guest."""
+        return self._kept.is_guest
+
+    @property
+    def schema_version(self) -> int:
+        """Return the schema version of the session's last client."""
+        return self._kept.schema_version
+
+    def send_message(self, message: Message) -> None:
+        """Do nothing: there is no client."""
+
+    def slow_consumer(self, reason: str) -> None:
+        """Do nothing: there is no client."""
+
+    def seat_lost(self, reason: str) -> None:
+        """Do nothing: there is no client."""
+
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
+        """Do nothing: there is no client."""
+
+    def seat_restored(self, seat: Seat) -> None:
+        """Do nothing: the seat is given up when the room is restored."""
+
+    def keep(self) -> KeptSession:
+        """Return the session as it was saved."""
+        return self._kept

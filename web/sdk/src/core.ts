@@ -6,7 +6,8 @@
  * commands that were not answered are asked again. */
 
 import { BitReader } from "./bits.js";
-import { MalformedMessage } from "./errors.js";
+import { CommandQueue } from "./commands.js";
+import { MalformedMessage, MessageTooLarge } from "./errors.js";
 import { Field, packInput } from "./fields.js";
 import {
   type ErrorMessage,
@@ -74,11 +75,12 @@ export class ClientCore {
 
   private inputFields: Field[] = [];
   private inputSeq = 0;
-  private commandId = 0n;
+  /** What the server accepts; 0 before Welcome. */
+  private messageBytesMax = 0;
   private eventNumber = 0;
   private generation = 0;
   private attempt = 0;
-  private readonly unanswered = new Map<bigint, Uint8Array>();
+  private readonly commands = new CommandQueue();
   private readonly awaitingKeyframe = new Map<number, number>(); // channel: the tick at which it was asked for
   private readonly bits = new BitReader();
   private readonly only: Part = { channel: 0, isKeyframe: false, hasChecksum: false, packed: new Uint8Array(0) };
@@ -105,14 +107,14 @@ export class ClientCore {
   /** The next `hello` asks for a new session. */
   forgetSession(): void {
     this.resumeToken = "";
-    this.unanswered.clear();
+    this.commands.clear();
     this.world = this.joined = null;
     this.acknowledgedSeq = this.inputSeq = this.eventNumber = 0;
     this.awaitingKeyframe.clear();
   }
 
   join(roomType: string, wish: Wish = {}): Uint8Array {
-    return join(roomType, wish);
+    return this.checked(join(roomType, wish));
   }
 
   leave(): Uint8Array {
@@ -125,7 +127,7 @@ export class ClientCore {
   }
 
   matchRequest(mode: string, wish: MatchWish = {}): Uint8Array {
-    return matchRequest(mode, wish);
+    return this.checked(matchRequest(mode, wish));
   }
 
   matchCancel(): Uint8Array {
@@ -138,26 +140,43 @@ export class ClientCore {
   input(values: Readonly<Record<string, number>>): { seq: number; data: Uint8Array } {
     if (!this.world) throw new RangeError("an input needs a room: join first");
     this.inputSeq += 1;
-    return { seq: this.inputSeq, data: input(this.inputSeq, this.world.tick, packInput(this.inputFields, values)) };
+    return { seq: this.inputSeq, data: this.checked(input(this.inputSeq, this.world.tick, packInput(this.inputFields, values))) };
   }
 
-  /** A request that is answered exactly once, and asked again after a resume until it is. */
-  command(name: string, payload: unknown): { id: bigint; data: Uint8Array } {
+  /** Takes a command, to be sent by `commandsToSend`; it is sent again after a resume until it is answered. Returns its id.
+   *
+   * @throws RangeError: in no room. MessageTooLarge. TickwireError: too many have no answer. */
+  command(name: string, payload: unknown): bigint {
     if (!this.world) throw new RangeError("a command needs a room: join first");
-    this.commandId += 1n;
-    const data = command(this.commandId, name, payload);
-    this.unanswered.set(this.commandId, data);
-    return { id: this.commandId, data };
+    return this.commands.add((id) => this.checked(command(id, name, payload)));
+  }
+
+  /** The commands to send now. Call it again after `commandWaitMs`. */
+  commandsToSend(nowMs: number): Uint8Array[] {
+    return this.commands.take(nowMs);
+  }
+
+  /** For how long the server's rates held commands back at the last `commandsToSend`; 0: they did not. */
+  commandWaitMs(nowMs: number): number {
+    return this.commands.waitMs(nowMs);
   }
 
   /** Asks for a command no more. */
   giveUp(id: bigint): void {
-    this.unanswered.delete(id);
+    this.commands.remove(id);
   }
 
-  /** What a command was sent as, while it is not answered. */
+  /** A command that has been sent and has no answer. */
   unansweredCommand(id: bigint): Uint8Array | undefined {
-    return this.unanswered.get(id);
+    return this.commands.get(id);
+  }
+
+  /** @throws MessageTooLarge: the server would not accept it. */
+  private checked(data: Uint8Array): Uint8Array {
+    if (this.messageBytesMax && data.length > this.messageBytesMax) {
+      throw new MessageTooLarge(`a message of ${data.length} bytes; the server accepts ${this.messageBytesMax}`);
+    }
+    return data;
   }
 
   /** A clock reading for the server to give back; also the heartbeat, and says what has arrived. */
@@ -189,7 +208,8 @@ export class ClientCore {
         this.world = this.joined = null;
         return { type: "left", reason: message.reason };
       case "reply":
-        if (message.ok || message.error !== "UNAVAILABLE") this.unanswered.delete(message.id); // that decides nothing
+        if (!message.retryAfterMs) this.commands.remove(message.id);
+        else if (message.error === "RATE_LIMITED") this.commands.pause(nowMs + message.retryAfterMs);
         return { type: "reply", reply: message };
       case "pong": {
         // The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
@@ -216,11 +236,13 @@ export class ClientCore {
     this.resumeToken = welcome.resumeToken;
     this.sessionId = welcome.sessionId;
     this.generation = welcome.generation;
+    this.messageBytesMax = welcome.messageBytesMax;
+    this.commands.limit(welcome.messagesPerSecondMax, welcome.bytesPerSecondMax);
     if (hasResumed) {
       this.awaitingKeyframe.clear();
       if (wasIn && welcome.roomId === wasIn) this.world?.settle();
       else if (wasIn && !welcome.roomId) this.world = this.joined = null;
-      this.outgoing.push(...this.unanswered.values());
+      this.commands.rewind();
     }
     return { type: "welcomed", welcome, hasResumed, lostRoom: wasIn && !this.joined ? wasIn : "" };
   }

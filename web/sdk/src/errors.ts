@@ -44,10 +44,15 @@ export class Disconnected extends TickwireError {
   constructor(
     message: string,
     readonly goodbye: GoodbyeMessage | null = null,
+    /** The close code; 0: there was none. */
+    readonly code = 0,
   ) {
     super(message);
   }
 }
+
+/** A message, or a text in it, is larger than the server accepts. Nothing was sent. */
+export class MessageTooLarge extends TickwireError {}
 
 /** The place in the queue is gone: cancelled, or out of time. */
 export class NotMatched extends TickwireError {}

@@ -1,11 +1,13 @@
 export { Backoff } from "./backoff.js";
 export { type Events, type Options, type Socket, Client, connect } from "./client.js";
 export { type Update, ClientCore } from "./core.js";
+export type { ListenerError } from "./emitter.js";
 export { type EntityListener, EntityWatch } from "./entities.js";
 export {
   CommandFailed,
   Disconnected,
   MalformedMessage,
+  MessageTooLarge,
   NotMatched,
   Refused,
   SessionLost,

@@ -2,7 +2,7 @@
 
 import { Builder, ByteBuffer } from "flatbuffers";
 
-import { MalformedMessage } from "./errors.js";
+import { MalformedMessage, MessageTooLarge } from "./errors.js";
 import { type FieldDescription, KINDS } from "./fields.js";
 import { ClientBody } from "./generated/tickwire/client-body";
 import { ClientMessage } from "./generated/tickwire/client-message";
@@ -158,6 +158,8 @@ export type ServerMessage =
 
 // -- reading ------------------------------------------------------------------------------------------------
 
+/** An offset to the root table, and that table's own to its vtable. */
+const MESSAGE_BYTES_MIN = 8;
 const wire = new Wire();
 const head = new StateHead();
 const ack = new InputAck();
@@ -168,6 +170,7 @@ const acknowledged: AckMessage = { type: "ack", tick: 0, seq: 0 };
  *
  * @throws MalformedMessage: the bytes are none. */
 export function decodeServer(data: Uint8Array): ServerMessage {
+  if (data.length < MESSAGE_BYTES_MIN) throw new MalformedMessage(`no message: ${data.length} bytes`);
   try {
     return read(new ByteBuffer(data));
   } catch (error) {
@@ -396,6 +399,19 @@ function message(type: ClientBody, write: (builder: Builder) => number): Uint8Ar
   return builder.asUint8Array();
 }
 
+/** The server takes no longer text in any message. */
+const TEXT_BYTES_MAX = 4096;
+const encoder = new TextEncoder();
+
+/** @throws MessageTooLarge. */
+function textOf(builder: Builder, value: string): number {
+  const bytes = encoder.encode(value);
+  if (bytes.length > TEXT_BYTES_MAX) {
+    throw new MessageTooLarge(`a text of ${bytes.length} bytes ("${value.slice(0, 20)}…"); the server accepts ${TEXT_BYTES_MAX}`);
+  }
+  return builder.createString(bytes);
+}
+
 function mapOf(builder: Builder, value: object | undefined): number {
   return value ? Join.createOptionsVector(builder, pack(value)) : 0;
 }
@@ -403,7 +419,7 @@ function mapOf(builder: Builder, value: object | undefined): number {
 export function hello(fields: HelloFields): Uint8Array {
   return message(ClientBody.Hello, (builder) => {
     const [build, token, resumeToken, roomId] = [fields.build, fields.token, fields.resumeToken, fields.roomId].map(
-      (value) => builder.createString(value),
+      (value) => textOf(builder, value),
     ) as [number, number, number, number];
     Hello.startHello(builder);
     Hello.addSchemaVersion(builder, SCHEMA_VERSION);
@@ -427,7 +443,7 @@ export function join(roomType: string, wish: Wish): Uint8Array {
       wish.roomId ?? "",
       wish.code ?? "",
       wish.party?.[0] ?? "",
-    ].map((value) => builder.createString(value)) as [number, number, number, number, number, number];
+    ].map((value) => textOf(builder, value)) as [number, number, number, number, number, number];
     const options = mapOf(builder, wish.options);
     const labels = mapOf(builder, wish.labels);
     Join.startJoin(builder);
@@ -457,7 +473,7 @@ export function input(seq: number, tick: number, payload: Uint8Array): Uint8Arra
 
 export function command(id: bigint, name: string, payload: unknown): Uint8Array {
   return message(ClientBody.Command, (builder) => {
-    const called = builder.createString(name);
+    const called = textOf(builder, name);
     return Command.createCommand(builder, id, called, Command.createPayloadVector(builder, pack(payload)));
   });
 }
@@ -472,8 +488,8 @@ export function ping(clientTimeUs: bigint, lastEvent: number, generation: number
 
 export function matchRequest(mode: string, wish: MatchWish): Uint8Array {
   return message(ClientBody.MatchRequest, (builder) => {
-    const called = builder.createString(mode);
-    const party = builder.createString(wish.party?.[0] ?? "");
+    const called = textOf(builder, mode);
+    const party = textOf(builder, wish.party?.[0] ?? "");
     const [options, latencies, labels] = [wish.options, wish.latencies, wish.labels].map((map) =>
       mapOf(builder, map),
     ) as [number, number, number];

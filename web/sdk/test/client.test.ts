@@ -1,158 +1,40 @@
-/** The client against a socket that a test holds: what it says, what it waits for, how it comes back. */
+/** The client against a socket that a test holds: what it sends, what it waits for, what its listeners get. */
 
-import { Builder, ByteBuffer } from "flatbuffers";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { Client, type Socket } from "../src/client.js";
+import { Client, type Events } from "../src/client.js";
 import { ClientBody } from "../src/generated/tickwire/client-body";
-import { ClientMessage } from "../src/generated/tickwire/client-message";
 import { Command } from "../src/generated/tickwire/command";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
-import { Event } from "../src/generated/tickwire/event";
 import { Hello } from "../src/generated/tickwire/hello";
-import { Joined } from "../src/generated/tickwire/joined";
-import { Redirect } from "../src/generated/tickwire/redirect";
-import { Reply } from "../src/generated/tickwire/reply";
-import { ServerBody } from "../src/generated/tickwire/server-body";
-import { ServerMessage } from "../src/generated/tickwire/server-message";
-import { StateDescription } from "../src/generated/tickwire/state-description";
-import { Welcome } from "../src/generated/tickwire/welcome";
-import { encode } from "../src/msgpack.js";
+import { QueueState } from "../src/generated/tickwire/queue-state";
+import {
+  ack,
+  event,
+  FakeSocket,
+  joined,
+  joinedIn,
+  left,
+  match,
+  newest,
+  noReply,
+  open,
+  redirect,
+  refusal,
+  reply,
+  resumes,
+  seated,
+  settle,
+  welcome,
+} from "./fakes.js";
 
-class FakeSocket implements Socket {
-  static all: FakeSocket[] = [];
-  binaryType = "arraybuffer";
-  readyState = 0;
-  onopen: any = null;
-  onmessage: any = null;
-  onclose: any = null;
-  onerror: any = null;
-  sent: Uint8Array[] = [];
-
-  constructor(readonly url: string) {
-    FakeSocket.all.push(this);
-  }
-  send(data: Uint8Array): void {
-    this.sent.push(data.slice());
-  }
-  close(): void {
-    this.readyState = 3;
-  }
-  opens(): void {
-    this.readyState = 1;
-    this.onopen?.({});
-  }
-  says(data: Uint8Array): void {
-    this.onmessage?.({ data: data.slice().buffer });
-  }
-  ends(code: number, reason = ""): void {
-    this.readyState = 3;
-    this.onclose?.({ code, reason });
-  }
-  /** What was sent, by kind. */
-  kinds(): string[] {
-    return this.sent.map((data) => ClientBody[ClientMessage.getRootAsClientMessage(new ByteBuffer(data)).bodyType()]!);
-  }
-  last<T>(kind: ClientBody, body: T): T {
-    const found = this.sent
-      .filter((data) => ClientMessage.getRootAsClientMessage(new ByteBuffer(data)).bodyType() === kind)
-      .at(-1)!;
-    return ClientMessage.getRootAsClientMessage(new ByteBuffer(found)).body(body as any);
-  }
-}
-
-function message(type: ServerBody, write: (builder: Builder) => number): Uint8Array {
-  const builder = new Builder(64);
-  const body = write(builder);
-  ServerMessage.startServerMessage(builder);
-  ServerMessage.addBodyType(builder, type);
-  ServerMessage.addBody(builder, body);
-  builder.finish(ServerMessage.endServerMessage(builder));
-  return builder.asUint8Array();
-}
-
-function welcome(generation: number, token: string, roomId = ""): Uint8Array {
-  return message(ServerBody.Welcome, (builder) => {
-    const [resumeToken, room] = [builder.createString(token), builder.createString(roomId)];
-    Welcome.startWelcome(builder);
-    Welcome.addResumeToken(builder, resumeToken);
-    Welcome.addHeartbeatIntervalMs(builder, 15_000);
-    Welcome.addGeneration(builder, generation);
-    Welcome.addRoomId(builder, room);
-    return Welcome.endWelcome(builder);
-  });
-}
-
-const joined = message(ServerBody.Joined, (builder) => {
-  const [id, type] = [builder.createString("room-1"), builder.createString("garden")];
-  StateDescription.startStateDescription(builder);
-  const description = StateDescription.endStateDescription(builder);
-  Joined.startJoined(builder);
-  Joined.addRoomId(builder, id);
-  Joined.addRoomType(builder, type);
-  Joined.addTickRateHz(builder, 20);
-  Joined.addDescription(builder, description);
-  return Joined.endJoined(builder);
+beforeEach(() => {
+  FakeSocket.all = [];
+  vi.useFakeTimers();
+  return () => vi.useRealTimers();
 });
 
-function reply(id: bigint, payload: unknown, ok = true, error = ErrorCode.INTERNAL): Uint8Array {
-  return message(ServerBody.Reply, (builder) => {
-    const bytes = Reply.createPayloadVector(builder, encode(payload));
-    Reply.startReply(builder);
-    Reply.addId(builder, id);
-    Reply.addOk(builder, ok);
-    Reply.addError(builder, error);
-    Reply.addPayload(builder, bytes);
-    return Reply.endReply(builder);
-  });
-}
-
-function redirect(url: string, isResume: boolean, ticket = ""): Uint8Array {
-  return message(ServerBody.Redirect, (builder) => {
-    const [to, shown, type] = [url, ticket, "garden"].map((text) => builder.createString(text)) as [number, number, number];
-    return Redirect.createRedirect(builder, to, shown, type, 0, isResume);
-  });
-}
-
-function event(number: number): Uint8Array {
-  return message(ServerBody.Event, (builder) => {
-    const name = builder.createString("said");
-    return Event.createEvent(builder, number, name, Event.createPayloadVector(builder, encode(number)));
-  });
-}
-
-const newest = () => FakeSocket.all.at(-1)!;
-
-/** Lets what waits for promises go on. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 8; turn++) await Promise.resolve();
-}
-
-async function open(): Promise<Client> {
-  const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url), token: () => "jwt" });
-  const opened = client.open();
-  await settle();
-  newest().opens();
-  newest().says(welcome(1, "token-1"));
-  await opened;
-  return client;
-}
-
-async function seated(): Promise<Client> {
-  const client = await open();
-  const joining = client.join("garden");
-  newest().says(joined);
-  await joining;
-  return client;
-}
-
 describe("the client", () => {
-  beforeEach(() => {
-    FakeSocket.all = [];
-    vi.useFakeTimers();
-    return () => vi.useRealTimers();
-  });
-
   it("says Hello with its token, and at once that the Welcome has arrived", async () => {
     await open();
     expect(newest().kinds()).toEqual(["Hello", "Ping"]);
@@ -170,7 +52,7 @@ describe("the client", () => {
     newest().opens();
     const hello = newest().last(ClientBody.Hello, new Hello());
     expect([hello.resumeToken(), hello.roomId(), hello.attempt()]).toEqual(["token-1", "room-1", 2]);
-    newest().says(welcome(2, "token-2", "room-1"));
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     const again = newest().last(ClientBody.Command, new Command());
     expect([again.id(), again.name()]).toEqual([1n, "plant"]);
     newest().says(reply(1n, "done"));
@@ -194,9 +76,11 @@ describe("the client", () => {
   it("asks again for a command whose answer decides nothing", async () => {
     const client = await seated();
     const answer = client.command("earn");
-    newest().says(reply(1n, null, false, ErrorCode.UNAVAILABLE));
-    await vi.advanceTimersByTimeAsync(600);
-    expect(newest().kinds().filter((kind) => kind === "Command")).toHaveLength(2);
+    newest().says(noReply(1, ErrorCode.UNAVAILABLE, 500));
+    await vi.advanceTimersByTimeAsync(499);
+    expect(newest().commands()).toEqual([1]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(newest().commands()).toEqual([1, 1]);
     newest().says(reply(1n, 5));
     expect(await answer).toBe(5);
   });
@@ -209,7 +93,7 @@ describe("the client", () => {
     expect(newest().url).toBe("ws://other/");
     newest().opens();
     expect(newest().last(ClientBody.Hello, new Hello()).resumeToken()).toBe("token-1");
-    newest().says(welcome(2, "token-2", "room-1"));
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     await settle();
     expect([client.state, client.resumes, client.address]).toEqual(["open", 1, "ws://other/"]);
   });
@@ -246,7 +130,7 @@ describe("the client", () => {
     newest().ends(1006);
     await vi.advanceTimersByTimeAsync(300);
     newest().opens();
-    newest().says(welcome(2, "token-2", "room-1"));
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     expect(newest().kinds()).not.toContain("Join");
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
@@ -282,15 +166,6 @@ describe("the client", () => {
     expect(FakeSocket.all).toHaveLength(1);
   });
 
-  it.each([4500, 4501, 4502, 4504, 4505, 1008])("does not come back after %i", async (code) => {
-    const client = await seated();
-    const closed = vi.fn();
-    client.on("closed", closed);
-    newest().ends(code, "no");
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect([client.state, closed.mock.calls.length, FakeSocket.all.length]).toEqual(["closed", 1, 1]);
-  });
-
   it("gives an event once and in order, however often it is said", async () => {
     const client = await seated();
     const heard: unknown[] = [];
@@ -300,15 +175,379 @@ describe("the client", () => {
     expect([client.core.eventsRepeated, client.core.eventsMissed]).toEqual([2, 0]);
   });
 
-  it("tries for as long as it was told to, ever more seldom", async () => {
-    const client = await seated();
+});
+
+describe("a request", () => {
+  it("is not ended by an Error that answers another message", async () => {
+    const client = await open();
+    const refused = vi.fn();
+    client.on("refused", refused);
+    const matching = client.match("duel");
+    newest().says(match(QueueState.WAITING));
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Input, 1000));
+    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("", false, "ticket-1"));
+    await settle();
+    newest().says(joined);
+    expect((await matching).roomId).toBe("room-1");
+    expect(refused).toHaveBeenCalledTimes(2);
+  });
+
+  it("is ended by the Error that answers it", async () => {
+    const client = await open();
+    const joining = expect(client.join("garden")).rejects.toMatchObject({ code: "ROOM_FULL", name: "Refused" });
+    newest().says(refusal(ErrorCode.ROOM_FULL, ClientBody.Join));
+    await joining;
+  });
+
+  it("is sent again after a rate limit that may have dropped it, and not refused because the first was read", async () => {
+    const client = await open();
+    const joining = client.join("garden");
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Input, 1000));
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(newest().count("Join")).toBe(2);
+    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+  });
+
+  it("to join gives back a seat that comes after it was given up", async () => {
+    const client = await open();
+    const joining = expect(client.join("garden")).rejects.toThrow(/in time/);
+    await vi.advanceTimersByTimeAsync(15_000);
+    await joining;
+    newest().says(joined);
+    expect(newest().kinds().at(-1)).toBe("Leave");
+  });
+
+  it("does not give back the seat that a room takes along to another shard", async () => {
+    await seated();
+    await resumes();
+    newest().says(joined);
+    expect(newest().kinds()).not.toContain("Leave");
+  });
+});
+
+describe("a match", () => {
+  it.each([
+    ["the mode is unknown", () => newest().says(refusal(ErrorCode.NO_SUCH_MODE, ClientBody.MatchRequest)), "Refused"],
+    ["the queue ends it", () => newest().says(match(QueueState.TIMED_OUT)), "NotMatched"],
+    ["the time is over", () => vi.advanceTimersByTime(1000), "TickwireError"],
+  ])("gives the place back when %s", async (_, happens, name) => {
+    const client = await open();
+    const matching = expect(client.match("duel", {}, 1000)).rejects.toMatchObject({ name });
+    newest().says(match(QueueState.WAITING));
+    happens();
+    await matching;
+    expect(newest().kinds().at(-1)).toBe("MatchCancel");
+  });
+
+  it("that was given up while the connection was away gives its place back on the next one", async () => {
+    const client = await open();
+    const matching = expect(client.match("duel", {}, 100)).rejects.toThrow(/in time/);
+    newest().says(match(QueueState.WAITING));
     newest().ends(1006);
-    for (let second = 0; second < 100; second++) {
-      await vi.advanceTimersByTimeAsync(1000);
-      if (newest().readyState === 0) newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    await matching;
+    newest().opens();
+    newest().says(welcome(2, "token-2"));
+    newest().says(match(QueueState.WAITING));
+    expect(newest().kinds()).toContain("MatchCancel");
+  });
+
+  it("is not ended by the cancellation of the one before", async () => {
+    const client = await open();
+    client.cancelMatch();
+    const matching = client.match("duel");
+    newest().says(match(QueueState.CANCELLED, ""));
+    newest().says(match(QueueState.WAITING));
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("", false, "ticket-1"));
+    await settle();
+    newest().says(joined);
+    expect((await matching).roomId).toBe("room-1");
+  });
+
+  it("ends when it is cancelled", async () => {
+    const client = await open();
+    const matching = expect(client.match("duel")).rejects.toMatchObject({ name: "NotMatched" });
+    newest().says(match(QueueState.WAITING));
+    client.cancelMatch();
+    newest().says(match(QueueState.CANCELLED, ""));
+    await matching;
+  });
+
+  it("and a join meanwhile do not take each other's Redirect", async () => {
+    const client = await open();
+    const matching = client.match("duel");
+    newest().says(match(QueueState.WAITING));
+    const joining = client.join("garden");
+    newest().says(redirect("", false, "of the join"));
+    await settle();
+    newest().says(joined);
+    await joining;
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("", false, "of the match"));
+    await settle();
+    newest().says(left); // the client has left the room
+    await settle();
+    newest().says(joinedIn("room-2"));
+    expect((await matching).roomId).toBe("room-2");
+  });
+});
+
+describe("close", () => {
+  it("ends the session at the server, with its seat and its place", async () => {
+    const client = await seated();
+    client.close();
+    expect([newest().kinds().at(-1), newest().closedWith, client.state]).toEqual(["EndSession", 1000, "closed"]);
+  });
+
+  it("while it connects ends that at once", async () => {
+    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
+    const opening = expect(client.open()).rejects.toThrow(/closed by the client/);
+    await settle();
+    client.close();
+    await opening;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("while it follows a Redirect ends that, and no session begins there", async () => {
+    const client = await open();
+    const joining = expect(client.join("garden")).rejects.toThrow(/closed by the client/);
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    await settle();
+    client.close();
+    await joining;
+    newest().opens();
+    newest().says(welcome(1, "token-2"));
+    expect([client.state, newest().kinds()]).toEqual(["closed", []]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("leaves no timer behind, so that a process may end", async () => {
+    const client = await seated();
+    client.command("plant").catch(() => undefined);
+    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
+    client.close();
+    await settle();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("of a session that a Redirect leaves behind ends that one at its shard", async () => {
+    const client = await open();
+    const [before] = FakeSocket.all;
+    client.join("garden").catch(() => undefined);
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    await settle();
+    expect([before!.kinds().at(-1), before!.closedWith]).toEqual(["EndSession", 1000]);
+  });
+});
+
+describe("commands", () => {
+  it("are all answered, 300 at once, without more than the server's rates allow", async () => {
+    const client = await seated();
+    const answers = Array.from({ length: 300 }, (_, at) => client.command("plant", at));
+    const socket = newest();
+    let answered = 0;
+    let perSecond = 0;
+    for (let ms = 0; ms < 10_000; ms += 20) {
+      const ids = socket.commands();
+      for (; answered < ids.length; answered++) socket.says(reply(ids[answered]!, ids[answered]));
+      if (ms % 1000 === 0) {
+        expect(answered - perSecond).toBeLessThanOrEqual(121);
+        perSecond = answered;
+      }
+      await vi.advanceTimersByTimeAsync(20);
     }
-    expect(client.state).toBe("closed");
-    expect(FakeSocket.all.length).toBeGreaterThan(5);
-    expect(FakeSocket.all.length).toBeLessThan(40);
+    expect(await Promise.all(answers)).toEqual(Array.from({ length: 300 }, (_, at) => at + 1));
+    expect(socket.commands()).toEqual(Array.from({ length: 300 }, (_, at) => at + 1));
+  });
+
+  it("that a rate limit drops are asked again, in an order that the server still knows", async () => {
+    const client = await seated({}, { messagesPerSecondMax: 10_000 });
+    const answers = Array.from({ length: 40 }, (_, at) => client.command("plant", at));
+    const socket = newest();
+    const seen = new Set<number>();
+    let highest = 0;
+    let read = 0;
+    for (let ms = 0; ms < 30_000 && seen.size < 40; ms += 50) {
+      const ids = socket.commands();
+      for (; read < ids.length; read++) {
+        const id = ids[read]!;
+        expect(id).toBeGreaterThan(highest - 64); // else the server has forgotten, and refuses it
+        if ((id * 7 + read) % 3) socket.says(noReply(id, ErrorCode.RATE_LIMITED, 100));
+        else {
+          seen.add(id);
+          highest = Math.max(highest, id);
+          socket.says(reply(id, id));
+        }
+      }
+      await vi.advanceTimersByTimeAsync(50);
+    }
+    expect(await Promise.all(answers)).toEqual(Array.from({ length: 40 }, (_, at) => at + 1));
+  });
+
+  it("given while the connection is away are sent on the next one, after those without an answer", async () => {
+    const client = await seated();
+    const first = client.command("plant");
+    newest().ends(1006);
+    const second = client.command("water");
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    expect(newest().commands()).toEqual([1, 2]);
+    newest().says(reply(2, "b"));
+    newest().says(reply(1, "a"));
+    expect(await Promise.all([first, second])).toEqual(["a", "b"]);
+  });
+
+  it("without a reply are sent again after 10 s", async () => {
+    const client = await seated();
+    const answer = client.command("plant");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(newest().commands()).toEqual([1, 1]);
+    newest().says(reply(1, 1));
+    await answer;
+  });
+
+  it("above what the server accepts are refused, and nothing is sent", async () => {
+    const client = await seated({}, { messageBytesMax: 1000 });
+    await expect(client.command("plant", "x".repeat(1000))).rejects.toMatchObject({ name: "MessageTooLarge" });
+    await expect(client.join("garden", { options: { text: "x".repeat(1000) } })).rejects.toThrow(/accepts 1000/);
+    await expect(client.join("garden", { name: "x".repeat(4097) })).rejects.toMatchObject({ name: "MessageTooLarge" });
+    await expect(client.match("duel", { labels: { map: "x".repeat(1000) } })).rejects.toThrow(/accepts 1000/);
+    expect(newest().kinds()).toEqual(["Hello", "Ping", "Join"]);
+    const answer = client.command("plant", "x".repeat(900));
+    newest().says(reply(1, null));
+    expect(await answer).toBeNull();
+  });
+
+  it("are bounded: the 1,025th without an answer is refused", async () => {
+    const client = await seated();
+    const ends = Array.from({ length: 1024 }, () => client.command("plant").catch(() => undefined));
+    await expect(client.command("plant")).rejects.toThrow(/more than 1024/);
+    client.close();
+    await Promise.all(ends);
+  });
+});
+
+describe("an input", () => {
+  it("returns its number, and 0 when it is not sent", async () => {
+    const client = await seated();
+    expect([client.input({}), client.input({})]).toEqual([1, 2]);
+    newest().ends(1006);
+    expect(client.input({})).toBe(0);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    expect(client.input({})).toBe(3);
+    newest().readyState = 2;
+    expect(client.input({})).toBe(0);
+  });
+
+  it("outside of a room is a mistake", async () => {
+    const client = await open();
+    expect(() => client.input({})).toThrow(/join first/);
+  });
+});
+
+describe("a listener", () => {
+  it.each(["joined", "state", "event", "left", "pong", "away", "back", "refused", "match", "acknowledged"] as const)(
+    "of %s that throws stops nothing, and is reported",
+    async (name) => {
+      const client = await open();
+      const reported: Events["error"][] = [];
+      client.on("error", (error) => reported.push(error));
+      client.on(name, () => {
+        throw new Error("a mistake of the game");
+      });
+      const joining = client.join("garden");
+      newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Leave));
+      newest().says(joined);
+      expect((await joining).roomId).toBe("room-1");
+      await settle();
+      newest().says(event(1));
+      newest().says(ack(1, 1));
+      newest().says(match(QueueState.WAITING));
+      newest().says(left);
+      await resumes(2, {});
+      const answer = client.join("garden");
+      newest().says(joined);
+      await answer;
+      expect(client.state).toBe("open");
+      if (name !== "state") {
+        expect(reported[0]).toMatchObject({ event: name, error: { message: "a mistake of the game" } });
+      }
+    },
+  );
+
+  it("that throws is on the console when nobody listens to errors", async () => {
+    const client = await seated();
+    const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const mistake = new Error("a mistake of the game");
+    client.on("event", () => {
+      throw mistake;
+    });
+    const heard = vi.fn();
+    client.on("event", heard);
+    newest().says(event(1));
+    expect(heard).toHaveBeenCalledOnce();
+    expect(console_).toHaveBeenCalledWith(expect.stringContaining("event"), mistake);
+    console_.mockRestore();
+  });
+
+  it("of errors that throws itself does not go round in circles", async () => {
+    const client = await seated();
+    const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    for (const name of ["event", "error"] as const) {
+      client.on(name, () => {
+        throw new Error(name);
+      });
+    }
+    newest().says(event(1));
+    expect(console_).toHaveBeenCalledOnce();
+    console_.mockRestore();
+  });
+
+  it("gets what came with the seat when it was added right after the join", async () => {
+    const client = await open();
+    const heard: unknown[] = [];
+    const play = async () => {
+      await client.join("garden");
+      client.on("event", ({ payload }) => heard.push(payload));
+    };
+    const playing = play();
+    for (const data of [joined, event(1), event(2)]) newest().says(data); // in one task, as Node's ws does it
+    await playing;
+    await settle();
+    expect(heard).toEqual([1, 2]);
+  });
+
+  it("of events gets no event that cannot be read, but all that follow", async () => {
+    const client = await seated();
+    const heard: unknown[] = [];
+    const reported = vi.fn();
+    client.on("event", ({ payload }) => heard.push(payload));
+    client.on("error", reported);
+    newest().says(event(1, Uint8Array.of(0xc1)));
+    newest().says(event(2));
+    expect([heard, reported.mock.calls.length]).toEqual([[2], 1]);
+  });
+});
+
+describe("a world", () => {
+  it("is the same object while its room moves to another shard, and another one in another room", async () => {
+    const client = await seated();
+    const { world } = client;
+    await resumes();
+    newest().says(joined);
+    expect(client.world).toBe(world);
+    newest().says(left);
+    const joining = client.join("garden");
+    newest().says(joinedIn("room-2"));
+    await joining;
+    expect(client.world).not.toBe(world);
   });
 });

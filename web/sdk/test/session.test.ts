@@ -1,0 +1,329 @@
+/** The session against a socket that a test holds: how it notices, how it comes back, and what is final. */
+
+import { readFileSync } from "node:fs";
+
+import { beforeEach, describe, expect, it, vi } from "vitest";
+
+import { Client } from "../src/client.js";
+import { isFinal } from "../src/close_codes.js";
+import { ErrorCode } from "../src/generated/tickwire/error-code";
+import { FakeSocket, goodbye, joined, newest, open, redirect, refusal, seated, settle, welcome } from "./fakes.js";
+import { ClientBody } from "../src/generated/tickwire/client-body";
+import { Retry } from "../src/retry.js";
+
+beforeEach(() => {
+  FakeSocket.all = [];
+  vi.useFakeTimers();
+  return () => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  };
+});
+
+const hints = { window: new EventTarget(), document: Object.assign(new EventTarget(), { visibilityState: "visible" }) };
+
+describe("close codes", () => {
+  it("mean what the protocol's table says", () => {
+    const text = readFileSync(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
+    const rows = [...text.matchAll(/^\| ([\d, ]+) \| .* \| (.*) \|$/gm)].filter(([, codes]) => /\d{4}/.test(codes!));
+    expect(rows.length).toBeGreaterThan(8);
+    for (const [, codes, comeBack] of rows) {
+      for (const code of codes!.split(", ").map(Number)) {
+        const named = comeBack!.match(/(\d{4}): yes/); // of several codes this one alone
+        const mayReturn = named ? Number(named[1]) === code : comeBack!.startsWith("yes");
+        expect([code, isFinal(code)]).toEqual([code, !mayReturn]);
+      }
+    }
+    expect([4250, 4999, 1005, 1006, 1012].map(isFinal)).toEqual([false, true, false, false, false]);
+  });
+
+  it.each([1000, 1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4504, 4505])("%i is final", async (code) => {
+    const client = await seated();
+    const closed = vi.fn();
+    client.on("closed", closed);
+    newest().ends(code, "no");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([client.state, closed.mock.calls.length, FakeSocket.all.length]).toEqual(["closed", 1, 1]);
+  });
+
+  it("of a Goodbye count for less than what it says", async () => {
+    const client = await seated();
+    newest().says(goodbye(ErrorCode.RATE_LIMITED, true));
+    newest().ends(1008);
+    expect(client.state).toBe("away");
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    newest().says(goodbye(ErrorCode.KICKED, false));
+    newest().ends(1011);
+    expect(client.state).toBe("closed");
+  });
+});
+
+describe("a path that dies silently", () => {
+  it("is noticed within 10 s, and the session comes back on another connection", async () => {
+    const client = await seated();
+    const dead = newest();
+    dead.isAlive = false;
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect([client.state, newest() !== dead]).toEqual(["away", true]);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    expect([client.state, client.resumes, dead.closedWith]).toEqual(["open", 1, 4000]);
+  });
+
+  it("is not one that holds everything back for 5 s", async () => {
+    const client = await seated();
+    const socket = newest();
+    await vi.advanceTimersByTimeAsync(2_900);
+    socket.isAlive = false;
+    await vi.advanceTimersByTimeAsync(5_000);
+    socket.isAlive = true;
+    socket.says(joined);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+  });
+
+  it("is not one of a tab whose timers run once a minute", async () => {
+    const setInterval_ = globalThis.setInterval;
+    vi.stubGlobal("setInterval", (run: () => void) => setInterval_(run, 60_000));
+    const client = await seated();
+    await vi.advanceTimersByTimeAsync(20 * 60_000);
+    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+  });
+
+  it("traffic sends pings where timers do not run", async () => {
+    vi.stubGlobal("setInterval", () => 0);
+    const client = await seated();
+    for (let second = 0; second < 30; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      newest().says(joined);
+    }
+    expect(client.state).toBe("open");
+    expect(newest().count("Ping")).toBe(11);
+  });
+
+  it.each([
+    ["online", hints.window],
+    ["pageshow", hints.window],
+    ["visibilitychange", hints.document],
+    ["resume", hints.document],
+  ] as const)("is noticed within one interval after %s", async (name, target) => {
+    for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
+    const client = await seated();
+    newest().isAlive = false;
+    target.dispatchEvent(new Event(name));
+    await vi.advanceTimersByTimeAsync(3_001);
+    expect(client.state).toBe("away");
+    client.close();
+  });
+
+  it("a hint on a path that lives changes nothing", async () => {
+    for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
+    const client = await seated();
+    for (let second = 0; second < 10; second++) {
+      hints.window.dispatchEvent(new Event("online"));
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+    client.close();
+  });
+
+  it("a connection that the browser has closed without a word is noticed at once", async () => {
+    for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
+    const client = await seated();
+    newest().readyState = 3;
+    hints.window.dispatchEvent(new Event("pageshow"));
+    expect(client.state).toBe("away");
+    client.close();
+  });
+});
+
+describe("reconnecting", () => {
+  it("tries for as long as it was told to, ever more seldom", async () => {
+    const client = await seated();
+    newest().ends(1006);
+    for (let second = 0; second < 100; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      if (newest().readyState === 0) newest().ends(1006);
+    }
+    expect(client.state).toBe("closed");
+    expect(FakeSocket.all.length).toBeGreaterThan(5);
+    expect(FakeSocket.all.length).toBeLessThan(40);
+  });
+
+  it.each([1000, 1006, 1008, 1009])("goes on when a front closes the socket with %i during the handshake", async (code) => {
+    const client = await seated();
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().ends(code);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([client.state, FakeSocket.all.length > 2]).toEqual(["away", true]);
+  });
+
+  it("goes on when the token cannot be fetched, and when it is never there", async () => {
+    let attempts = 0;
+    const token = () => {
+      attempts++;
+      if (attempts === 2) throw new Error("no network");
+      return attempts === 3 ? new Promise<string>(() => undefined) : "jwt";
+    };
+    const client = await seated({ token });
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(12_000);
+    expect([client.state, attempts]).toEqual(["away", 4]);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    expect(client.state).toBe("open");
+  });
+
+  it("ends when the server says that coming again makes no sense", async () => {
+    const client = await seated();
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(refusal(ErrorCode.BANNED, ClientBody.Hello));
+    newest().ends(4505);
+    await settle();
+    expect(client.state).toBe("closed");
+  });
+
+  it("does not begin again with each Welcome: a connection that dies at once is tried ever more seldom, and then no more", async () => {
+    const client = await seated();
+    newest().ends(1006);
+    for (let step = 0; step < 3000; step++) {
+      await vi.advanceTimersByTimeAsync(100);
+      if (newest().readyState !== 0) continue;
+      newest().opens();
+      newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+      newest().ends(1011);
+    }
+    expect(client.state).toBe("closed");
+    expect(FakeSocket.all.length).toBeLessThan(40);
+  });
+
+  it("ends with a message that cannot be decoded: the same would come again", async () => {
+    const client = await seated();
+    const closed = vi.fn();
+    client.on("closed", closed);
+    newest().says(Uint8Array.of(1, 2, 3));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([client.state, FakeSocket.all.length, newest().closedWith]).toEqual(["closed", 1, 1000]);
+    expect(closed.mock.calls[0]![0].message).toMatch(/no message/);
+  });
+
+  it("is quick again after a hint, and has its whole time again", async () => {
+    for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
+    const client = await seated();
+    newest().ends(1006);
+    for (let second = 0; second < 45; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      if (newest().readyState === 0) newest().ends(1006);
+    }
+    const before = FakeSocket.all.length;
+    hints.window.dispatchEvent(new Event("online"));
+    await vi.advanceTimersByTimeAsync(600);
+    expect(FakeSocket.all.length).toBeGreaterThan(before);
+    for (let second = 0; second < 45; second++) {
+      await vi.advanceTimersByTimeAsync(1000);
+      if (newest().readyState === 0) newest().ends(1006);
+    }
+    expect(client.state).toBe("away");
+    client.close();
+  });
+
+  it("abandons an attempt that hangs on the network that there was", async () => {
+    for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
+    const client = await seated();
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    const hanging = newest();
+    hints.window.dispatchEvent(new Event("online"));
+    await vi.advanceTimersByTimeAsync(600);
+    expect([newest() === hanging, client.state]).toEqual([false, "away"]);
+    client.close();
+  });
+
+  it("in a tab whose timers run once a minute does not run out of time", async () => {
+    const setTimeout_ = globalThis.setTimeout;
+    vi.stubGlobal("setTimeout", (run: () => void, ms = 0) => setTimeout_(run, Math.max(ms, 60_000)));
+    const client = await seated();
+    newest().ends(1006);
+    for (let minute = 0; minute < 6; minute++) {
+      await vi.advanceTimersByTimeAsync(60_000);
+      if (minute < 5) newest().ends(1006);
+    }
+    newest().opens();
+    newest().says(welcome(1, "token-2"));
+    expect(client.state).toBe("open");
+    client.close();
+  });
+
+  it("comes home, and asks there again, when the shard that a join is redirected to cannot be reached, and home is busy", async () => {
+    const client = await open();
+    const joining = client.join("garden");
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    await settle();
+    newest().ends(1006);
+    await settle();
+    newest().ends(1006); // home, too, for a moment
+    await vi.advanceTimersByTimeAsync(600);
+    expect(newest().url).toBe("ws://home/");
+    newest().opens();
+    newest().says(welcome(1, "token-3"));
+    await settle();
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+  });
+});
+
+describe("the address of an attempt", () => {
+  it("is the shard's three times, then by turns home and the shard's", () => {
+    const retry = new Retry(60_000, () => 0);
+    expect(Array.from({ length: 7 }, () => retry.next(0)!.isHome)).toEqual([false, false, false, true, false, true, false]);
+  });
+
+  it("is home for good once home has answered", () => {
+    const retry = new Retry(60_000, () => 0);
+    for (let attempt = 0; attempt < 4; attempt++) retry.next(0);
+    retry.failed(0, true);
+    expect([retry.next(0)!.isHome, retry.next(0)!.isHome]).toEqual([true, true]);
+  });
+
+  it("is where a Redirect says, without a wait, five times in a row", () => {
+    const retry = new Retry(60_000, () => 1);
+    const waits = Array.from({ length: 7 }, () => {
+      retry.redirected();
+      return retry.next(0)!.waitMs;
+    });
+    expect(waits).toEqual([0, 0, 0, 0, 0, 250, 500]);
+  });
+});
+
+describe("a refused handshake", () => {
+  it("names the likely causes to a page, with its origin", async () => {
+    vi.stubGlobal("location", { origin: "http://localhost:5173" });
+    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
+    const opening = expect(client.open()).rejects.toThrow(/cannot connect to ws:\/\/home\/.*1006.*http:\/\/localhost:5173.*edge\.origins/s);
+    await settle();
+    newest().ends(1006);
+    await opening;
+  });
+
+  it("says what Node's WebSocket knows", async () => {
+    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
+    const opening = expect(client.open()).rejects.toThrow("cannot connect to ws://home/: Unexpected server response: 403.");
+    await settle();
+    newest().onerror({ message: "Unexpected server response: 403" });
+    newest().ends(1006);
+    await opening;
+  });
+
+  it("is an error of this package when the address is no address", async () => {
+    const socket = () => {
+      throw new SyntaxError("The URL 'nonsense' is invalid");
+    };
+    const opening = new Client("nonsense", { socket }).open();
+    await expect(opening).rejects.toMatchObject({ name: "Disconnected", message: expect.stringContaining("nonsense") });
+  });
+});

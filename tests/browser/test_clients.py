@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from server.config import Settings
 from server.edge.settings import EdgeSettings
@@ -33,9 +33,9 @@ def test_the_browser_s_square_takes_less_than_forty_lines() -> None:
     assert len(block("ts", "import { connect, Inter").splitlines()) < 40
 
 
-async def test_the_guide_s_square_moves_in_a_browser_and_in_python(
-    shard_settings: Settings, built: Path, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def squares(shard_settings: Settings, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of shards with the guide's room, and the guide's page at their address."""
     (tmp_path / "squares.py").write_text(block("python", "from server.rooms"))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
@@ -48,32 +48,35 @@ async def test_the_guide_s_square_moves_in_a_browser_and_in_python(
     how = ["--bundle", "--format=esm", "--target=es2022", f"--outfile={pages / 'square.js'}", alias]
     bundling = await asyncio.create_subprocess_exec(str(esbuild), str(tmp_path / "square.ts"), *how, cwd=ROOT / "web")
     assert await asyncio.wait_for(bundling.wait(), 60) == 0
-    settings = msgspec.structs.replace(
+    return msgspec.structs.replace(
         shard_settings,
         rooms=["squares"],
         edge=EdgeSettings(origins=["*"]),
         listen=msgspec.structs.replace(shard_settings.listen, pages=str(pages)),
+        drain_s=8.0,
     )
-    async with running(settings) as shard:
+
+
+DRAWN_X = """() => {
+  const { data } = document.querySelector('canvas').getContext('2d').getImageData(0, 0, 400, 400);
+  let [sum, count] = [0, 0];
+  for (let at = 3; at < data.length; at += 4) if (data[at]) { sum += (at >> 2) % 400; count++; }
+  return count ? sum / count : -1;
+}"""
+"""Where the squares are drawn, in the mean; -1 when none is."""
+
+
+async def wait_until_drawn(page: Page, condition: str) -> None:
+    """Return once the drawn position `x` satisfies a condition."""
+    await page.wait_for_function(f"() => {{ const x = ({DRAWN_X})(); return {condition}; }}", timeout=15_000)
+
+
+async def test_the_guide_s_square_moves_in_a_browser_and_in_python(squares: Settings, browser: Browser) -> None:
+    async with running(squares) as shard:
         page = await open_page(browser, f"{shard.url.replace('ws', 'http', 1)}/?server={shard.url}/")
-
-        async def is_seated() -> bool:
-            return sum(len(simulation.seats) for simulation in shard.host) == 1
-
-        await eventually(is_seated, 15)
-        image = "document.querySelector('canvas').getContext('2d').getImageData(0, 0, 400, 400)"
-        await page.wait_for_function(f"() => {image}.data.some((value) => value)")
+        await wait_until_drawn(page, "Math.abs(x - 200) < 1")
         await page.keyboard.down("ArrowRight")
-
-        async def has_moved() -> bool:
-            (simulation,) = shard.host
-            return bool(simulation.room.all_tables()[0].x[0] > 250)  # type: ignore[attr-defined]
-
-        await eventually(has_moved, 10)
-        painted = (
-            "() => document.querySelector('canvas').getContext('2d').getImageData(0, 0, 400, 400).data.some((v) => v)"
-        )
-        await page.wait_for_function(painted)
+        await wait_until_drawn(page, "x > 250")
         assert errors_of(page) == []
         program = block("python", "import asyncio").replace("ws://127.0.0.1:8080/", f"{shard.url}/")
         process = await asyncio.create_subprocess_exec(
@@ -83,6 +86,20 @@ async def test_the_guide_s_square_moves_in_a_browser_and_in_python(
         place = re.search(r"the square is at \{'x': (\S+), 'y': 200.0\}", said.decode())
         assert place is not None, said
         assert float(place[1]) > 300
+
+
+async def test_the_guide_s_square_moves_on_after_its_room_has_moved(squares: Settings, browser: Browser) -> None:
+    async with running(squares) as one, running(squares) as other:
+        page = await open_page(browser, f"{one.url.replace('ws', 'http', 1)}/?server={one.url}/")
+        await wait_until_drawn(page, "Math.abs(x - 200) < 1")
+        await page.keyboard.down("ArrowRight")
+        await wait_until_drawn(page, "x > 250")
+        await page.keyboard.up("ArrowRight")
+        await one.drain()
+        await eventually(lambda: len(other.host) == 1, 20)
+        await page.keyboard.down("ArrowLeft")
+        await wait_until_drawn(page, "0 <= x && x < 150")
+        assert errors_of(page) == []
 
 
 async def test_the_built_package_plays_in_node(shard_settings: Settings, built: Path) -> None:

@@ -551,3 +551,16 @@ describe("a world", () => {
     expect(client.world).not.toBe(world);
   });
 });
+
+describe("inputs of a session", () => {
+  it("are numbered on, before and after the Joined that follows a move", async () => {
+    const client = await seated();
+    client.input({});
+    await resumes();
+    expect(client.input({})).toBe(2);
+    newest().says(joined);
+    expect(client.input({})).toBe(3);
+    newest().says(ack(7, 3));
+    expect(client.core.acknowledgedSeq).toBe(3);
+  });
+});

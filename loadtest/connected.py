@@ -59,7 +59,7 @@ class Connected:
         self._swarm = swarm
         self._chance = chance
         self._token = swarm.tokens.of(player_id, time.time())
-        self._url = swarm.url
+        self._url = self._home_url = swarm.next_entry()
         self._wire: Wire | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
@@ -145,7 +145,7 @@ class Connected:
             nonlocal attempts
             attempts += 1
             is_for_home = attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0
-            self._connect(self._swarm.url if is_for_home else self._url)
+            self._connect(self._home_url if is_for_home else self._url)
 
         lost = self.sessions_lost
         self._again(once, self._swarm.habits.resume_s_max, "hello", is_eager=is_sent)
@@ -165,7 +165,7 @@ class Connected:
             Disconnected, RefusedError: as `open`.
         """
         for _ in range(REDIRECTS_MAX):
-            if self._swarm.url.startswith("wss:") and not url.startswith("wss:"):
+            if self._home_url.startswith("wss:") and not url.startswith("wss:"):
                 words = f"redirected to {url}: the token is not sent over a plain connection"
                 raise Disconnected(words, may_return=False)
             if self._greets(url):

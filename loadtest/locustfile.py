@@ -60,6 +60,7 @@ class Run:
         self._plan, self._levels = of_options.plan_of(self._options), of_options.levels_of(self._options)
         self._swarm = swarms.Swarm(
             environment.host or "ws://127.0.0.1:8080",
+            more_urls=self._options.entry,
             tokens=of_options.tokens_of(self._options),
             habits=of_options.habits_of(self._options),
             tls=of_options.tls_of(self._options),
@@ -103,6 +104,7 @@ class Run:
     def _begin(self, environment: Environment, **_: Any) -> None:
         if self._is_worker:  # its master's options are here by now
             self._swarm.url = environment.host or self._swarm.url
+            self._swarm.more_urls = self._options.entry
             self._swarm.habits = of_options.habits_of(self._options)
             self._swarm.tokens = of_options.tokens_of(self._options)
             self._swarm.tls = of_options.tls_of(self._options)

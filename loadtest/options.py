@@ -53,6 +53,12 @@ def add_to(parser: LocustArgumentParser) -> None:
     option("--load-lateness", "ms; a load that is later, at p99, has measured itself", type=float, default=20.0)
     option("--report", "an HTML file with charts, at the end", default="")
     option("--summary", "a JSON file for CI, at the end", default="")
+    option(
+        "--entry",
+        "one more address where players connect first, in turn with --host; repeatable",
+        action="append",
+        default=[],
+    )
     option("--room", "the room type that players join", default="arena")
     option("--room-name", "the room's name; without, any open room", default="")
     option("--room-players", "rooms of one name each for so many players", type=int, default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
@@ -107,6 +108,7 @@ class Swarm:
 
     Args:
         url: where they connect first.
+        more_urls: other addresses where they connect first, in turn with `url`.
         tls: what is trusted; None: what the system trusts.
 
     Attributes:
@@ -114,8 +116,18 @@ class Swarm:
         members: sessions there are.
     """
 
-    def __init__(self, url: str, *, tokens: Tokens, habits: Habits, tls: ssl.SSLContext | None, build: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        more_urls: Sequence[str] = (),
+        tokens: Tokens,
+        habits: Habits,
+        tls: ssl.SSLContext | None,
+        build: str,
+    ) -> None:
         self.url = url
+        self.more_urls = more_urls
         self.tokens = tokens
         self.habits = habits
         self.tls = tls
@@ -124,7 +136,7 @@ class Swarm:
         self.worlds = SharedWorlds()
         self.metronome = Metronome(self._was_late, self._skipped)
         self.members: set[Member] = set()
-        self._numbers = 0
+        self._numbers = self._entries = 0
         self._run_id = secrets.token_hex(3)
         self._parties: dict[str, tuple[str, int]] = {}
 
@@ -132,6 +144,12 @@ class Swarm:
         """Counts the players of this process."""
         self._numbers += 1
         return self._numbers
+
+    def next_entry(self) -> str:
+        """Return the address where the next player connects first."""
+        urls = (self.url, *self.more_urls)
+        self._entries += 1
+        return urls[self._entries % len(urls)]
 
     def player_id(self, number: int) -> str:
         """A name that no other run's player has."""

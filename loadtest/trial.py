@@ -25,6 +25,8 @@ from server import embedded
 
 START_S_MAX = 30.0
 STOP_S_MAX = 30.0
+TOKEN_SECRET = secrets.token_urlsafe(32)
+"""Signs the tokens of the players of this process's swarms; the shards let guests in, too."""
 ROOMS = "examples.arena,examples.plaza,examples.cards,examples.market"
 
 
@@ -115,6 +117,7 @@ def fleet(
             "TICKWIRE__TICKETS__CURRENT": "trial",
             "TICKWIRE__LOGGING__LEVEL": "warning",
             "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+            "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
         }
         shards: list[Shard] = []
         try:
@@ -125,6 +128,20 @@ def fleet(
         finally:
             for shard in shards:
                 shard.stop()
+
+
+@contextmanager
+def player_tokens() -> Iterator[list[str]]:
+    """The arguments that give each player of a swarm a token of its own."""
+    with tempfile.NamedTemporaryFile("w", suffix=".secret") as file:
+        file.write(TOKEN_SECRET)
+        file.flush()
+        yield ["--token-secret-file", file.name]
+
+
+def entries(shards: Sequence[Shard]) -> list[str]:
+    """The arguments that let the players of a swarm connect to these shards in turn, as a load balancer would."""
+    return [argument for shard in shards for argument in ("--entry", shard.url)]
 
 
 def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subprocess.Popen[bytes]:
@@ -144,12 +161,12 @@ def main(
 ) -> None:
     """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
     given = list(arguments or [])
-    with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder:
+    with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder, player_tokens() as tokens:
         asked, done = Path(folder) / "asked", Path(folder) / "done"
         if "rolling" in given and "--during" not in given:
             # The swarm asks this process, which does it: a child dies with the thread that has started it.
             given += ["--during", f"sh -c 'touch {asked}; until [ -e {done} ]; do sleep 0.1; done'"]
-        process = swarm(running[0].url, given)
+        process = swarm(running[0].url, [*given, *tokens, *entries(running[1:])])
         try:
             while process.poll() is None:
                 if asked.exists() and not done.exists():
@@ -163,8 +180,8 @@ def main(
 
 
 def _replace(running: list[Shard], how: str) -> None:
-    """All shards, one after another."""
-    for shard in running:
+    """All shards, one after another: the last one first, as a StatefulSet does."""
+    for shard in reversed(running):
         started_s = time.monotonic()
         shard.replace(signal.Signals[f"SIG{how}"])
         typer.echo(f"replaced the shard on port {shard.port} in {time.monotonic() - started_s:.1f} s")

@@ -1,4 +1,7 @@
-"""Every shard of a fleet is replaced, one after another, while a swarm plays: processes, sockets, real stores."""
+"""Every shard of a fleet is replaced, the last one first, while a swarm plays: processes, sockets, real stores.
+
+Players have tokens, and connect to the shards in turn.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ def rolled(tmp_path: Path, how: str, *more: str) -> tuple[str, Summary]:
          "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
          "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
-        timeout=110, check=False,
+        timeout=150, check=False,
     )  # fmt: skip
     assert summary.exists(), ended.stdout
     return ended.stdout, msgspec.json.decode(summary.read_bytes(), type=Summary)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(170)
 def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_path: Path) -> None:
     said, found = rolled(tmp_path, "TERM", "--mix", "wanderer=4 reconnector=1")
     assert said.count("replaced the shard") == 3, said
@@ -42,10 +45,13 @@ def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_pat
         assert row not in found.failures, said
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(170)
 def test_shards_that_are_killed_lose_no_session_of_a_durable_room(tmp_path: Path) -> None:
-    """Of rooms that have names, and so are saved: the hitch is a lease long, and all are back in their sessions."""
-    said, found = rolled(tmp_path, "KILL", "--room-players", "20", "-t", "40s")
+    """Of rooms that have names, and so are saved: the hitch is a lease long, and all are back in their sessions.
+
+    A room may be recovered on a shard that is killed next. So the longest hitch is three leases long.
+    """
+    said, found = rolled(tmp_path, "KILL", "--room-players", "20", "-t", "60s")
     assert said.count("replaced the shard") == 3, said
     assert (found.seated, found.expected) == (PLAYERS, PLAYERS), said
     assert found.times["resume"].count >= PLAYERS * 0.8, "all but those whom nobody killed"

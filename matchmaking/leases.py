@@ -112,6 +112,14 @@ class Leases:
         """
         await self._seat(room_id, player_id, shard_id, epoch, is_seated=False)
 
+    async def unreserved(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
+        """Removes a player's reservation; a seat that the player has taken stays. Idempotent.
+
+        Raises:
+            StaleLease: the room has another owner or is gone; nothing was changed.
+        """
+        await self._seat(room_id, player_id, shard_id, epoch, is_seated=False, only_reserved=True)
+
     async def release(self, room_id: str, *, shard_id: str, epoch: int) -> None:
         """A room has ended: its record goes at once, if it is still ours. Idempotent."""
         await self._calls.run("release", {"room_id": room_id, "shard_id": shard_id, "epoch": epoch}, dict[str, str])
@@ -149,9 +157,26 @@ class Leases:
         found = await self._calls.run("list", {"what": "orphans"}, dict[str, list[dict[str, Any]]])
         return [_to_orphan(fields) for fields in found["orphans"]]
 
-    async def _seat(self, room_id: str, player_id: str, shard_id: str, epoch: int, *, is_seated: bool) -> None:
-        request = {"room_id": room_id, "player_id": player_id, "shard_id": shard_id, "epoch": epoch}
-        await self._ask("seat", request | {"is_seated": is_seated, "lease_ms": self._ttls.lease_ms})
+    async def _seat(
+        self,
+        room_id: str,
+        player_id: str,
+        shard_id: str,
+        epoch: int,
+        *,
+        is_seated: bool,
+        only_reserved: bool = False,
+    ) -> None:
+        request = {
+            "room_id": room_id,
+            "player_id": player_id,
+            "shard_id": shard_id,
+            "epoch": epoch,
+            "is_seated": is_seated,
+            "only_reserved": only_reserved,
+            "lease_ms": self._ttls.lease_ms,
+        }
+        await self._ask("seat", request)
 
     async def _own(self, how: str, room_id: str, request: dict[str, Any]) -> int:
         request |= {"how": how, "room_id": room_id, "lease_ms": self._ttls.lease_ms}

@@ -83,7 +83,7 @@ class Passing:
             one for one in self._listener.registry if not one.room_id and not self._queueing.has_match(one)
         ]:
             for session in left:
-                if session.state is State.IDLE:
+                if session.state is State.IDLE and not self._queueing.is_leaving(session):
                     await self._send(session, next(url_of))
                     await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
             await asyncio.sleep(LOOK_S)  # who is just joining is soon seated, or redirected, or neither

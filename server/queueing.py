@@ -7,13 +7,15 @@ One MatchRequest, followed:
     end      cancelled by the player, by a friend who leaves, by the time; or with the session, so a connection that
              is lost leaves the queue when the resume window is over, and not before
 
-A player waits in one queue at a time: asking for another mode leaves the one before.
+A cancel is decided in Redis (lua/queue/assign.lua): the player receives CANCELLED, or FOUND when the match was final
+before. A player waits in one queue at a time: a request for another mode cancels the place in the one before, and is
+carried out once that is decided; when it was a match, the player is in that match, and the request is void.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 REGIONS_MAX = 32
 LATENCY_MS_MAX = 10_000.0
-_ENDED = {"cancelled": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
+_ENDED = {"cancelled": QueueState.CANCELLED, "left": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
 
 
 class PackedPlace(msgspec.Struct, frozen=True):
@@ -64,6 +66,13 @@ class _Waiting(msgspec.Struct, eq=False):
     entry_id: str = ""
     redirect: Redirect | None = None
     good_until_s: float = 0.0
+    leaving_because: str = ""
+    next_request: Callable[[], None] | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it has asked for its place to be cancelled, and Redis has not decided yet."""
+        return bool(self.leaving_because)
 
 
 class Queueing:
@@ -104,8 +113,8 @@ class Queueing:
 
     def enter(self, subscriber: Subscriber, request: MatchRequest) -> None:
         """See `server.rooms.ports.Queue.enter`."""
-        waiting = self._waiting.get(subscriber.session_id)
-        if waiting is not None and waiting.mode == request.mode and not self._is_over(waiting):
+        waiting = self._current(subscriber)
+        if waiting is not None and waiting.mode == request.mode and not waiting.is_leaving:
             self._tell(waiting)
             return
         mode = self._mode_of(request.mode)
@@ -113,28 +122,31 @@ class Queueing:
             raise Unavailable("this shard is draining", retry_after_ms=500)
         wish = _wish_of(request, mode, self._region)
         skill = self._skill_of(mode, subscriber, request)
-        self.leave(subscriber)
-        waiting = _Waiting(subscriber, mode.name, skill, _status(mode.name, QueueState.WAITING), self._now_s())
-        desk = self._desk_of(mode.name)
-        try:
-            waiting.entry_id = desk.enter(
-                subscriber.player_id, lambda news: self._heard(waiting, news), skill=skill, **wish
-            )
-        except MatchmakerUnavailable as error:
-            raise told(error) from error
-        self._waiting[subscriber.session_id] = waiting
-        self.results["entered"] += 1
-        self._tell(waiting)
+        status = _status(mode.name, QueueState.WAITING)
+        begins = _Waiting(subscriber, mode.name, skill, status, self._now_s())
+        if waiting is not None and waiting.redirect is None:
+            self._start_leaving(waiting, "the player has asked for another match")
+            waiting.next_request = lambda: self._begin_again(begins, wish)
+        else:
+            self._begin(begins, wish)
 
-    def leave(self, subscriber: Subscriber) -> bool:
-        """See `server.rooms.ports.Queue.leave`."""
-        waiting = self._waiting.pop(subscriber.session_id, None)
+    def cancel(self, subscriber: Subscriber, reason: str) -> bool:
+        """See `server.rooms.ports.Queue.cancel`."""
+        waiting = self._current(subscriber)
         if waiting is None:
             return False
-        if waiting.redirect is None:
-            self._desk_of(waiting.mode).leave(waiting.entry_id)
-            self.results["left"] += 1
+        if waiting.redirect is not None:
+            self._tell(waiting)  # too late: the other players know of the match
+        else:
+            self._start_leaving(waiting, reason)
+            waiting.next_request = None
         return True
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """See `server.rooms.ports.Queue.leave`."""
+        waiting = self._waiting.pop(subscriber.session_id, None)
+        if waiting is not None and waiting.redirect is None:
+            self._start_leaving(waiting, "the session has ended")
 
     def seated(self, subscriber: Subscriber) -> None:
         """See `server.rooms.ports.Queue.seated`."""
@@ -144,16 +156,21 @@ class Queueing:
 
     def resumed(self, subscriber: Subscriber) -> None:
         """See `server.rooms.ports.Queue.resumed`."""
-        waiting = self._waiting.get(subscriber.session_id)
-        if waiting is not None and not self._is_over(waiting):
+        waiting = self._current(subscriber)
+        if waiting is not None:
             self._tell(waiting)
 
     # -- going on elsewhere ---------------------------------------------------------------------------------
 
     def has_match(self, subscriber: Subscriber) -> bool:
         """Whether a match was found for a session, that it has not taken its seat in yet."""
+        waiting = self._current(subscriber)
+        return waiting is not None and waiting.redirect is not None
+
+    def is_leaving(self, subscriber: Subscriber) -> bool:
+        """Whether a session has cancelled its place, and Redis has not decided yet."""
         waiting = self._waiting.get(subscriber.session_id)
-        return waiting is not None and waiting.redirect is not None and not self._is_over(waiting)
+        return waiting is not None and waiting.is_leaving
 
     def place_of(self, subscriber: Subscriber) -> PackedPlace | None:
         """Where a session waits; None when it does not."""
@@ -242,18 +259,36 @@ class Queueing:
 
     def _heard(self, waiting: _Waiting, news: Place | Letter) -> None:
         if isinstance(news, Place):
-            waiting.status = _status(waiting.mode, QueueState.WAITING, news)
+            if not waiting.is_leaving:
+                waiting.status = _status(waiting.mode, QueueState.WAITING, news)
+                self._tell(waiting)
+        elif self._waiting.get(waiting.subscriber.session_id) is not waiting:
+            self.results["left" if news.kind != "found" else "unclaimed"] += 1  # its session has ended
         elif news.kind == "found" and news.room is not None:
-            waiting.status = _status(waiting.mode, QueueState.FOUND)
-            waiting.redirect = self._redirect(waiting, news.room, news.team)
-            waiting.good_until_s = self._placer.ticket_expires_s()
-            self.results["found"] += 1
-            now_s = self._now_s()
-            past_span("match", since_s=min(waiting.since_s, now_s), until_s=now_s, mode=waiting.mode)
+            self._found(waiting, news.room, news.team)
         else:
-            waiting.status = msgspec.structs.replace(_status(waiting.mode, _ENDED[news.kind]), reason=news.reason)
-            self._waiting.pop(waiting.subscriber.session_id, None)
-            self.results[news.kind] += 1
+            self._ended(waiting, news)
+
+    def _found(self, waiting: _Waiting, room: MatchRoom, team: int) -> None:
+        waiting.leaving_because, waiting.next_request = "", None
+        waiting.status = _status(waiting.mode, QueueState.FOUND)
+        waiting.redirect = self._redirect(waiting, room, team)
+        waiting.good_until_s = self._placer.ticket_expires_s()
+        self.results["found"] += 1
+        now_s = self._now_s()
+        past_span("match", since_s=min(waiting.since_s, now_s), until_s=now_s, mode=waiting.mode)
+        self._tell(waiting)
+
+    def _ended(self, waiting: _Waiting, letter: Letter) -> None:
+        self._waiting.pop(waiting.subscriber.session_id, None)
+        state, reason = _ENDED[letter.kind], letter.reason
+        if waiting.is_leaving and state is QueueState.CANCELLED:
+            reason = waiting.leaving_because
+        self.results["left" if waiting.is_leaving else letter.kind] += 1
+        if waiting.next_request is not None:
+            waiting.next_request()
+            return
+        waiting.status = msgspec.structs.replace(_status(waiting.mode, state), reason=reason)
         self._tell(waiting)
 
     def _redirect(self, waiting: _Waiting, room: MatchRoom, team: int) -> Redirect:
@@ -278,12 +313,42 @@ class Queueing:
         if waiting.redirect is not None:
             waiting.subscriber.send_message(waiting.redirect)
 
-    def _is_over(self, waiting: _Waiting) -> bool:
-        """Whether its match was found so long ago that the seat is not held any more."""
-        if waiting.redirect is None or self._now_s() < waiting.good_until_s:
-            return False
-        self._waiting.pop(waiting.subscriber.session_id, None)
-        return True
+    def _current(self, subscriber: Subscriber) -> _Waiting | None:
+        """What a session waits for; None also when its match was found so long ago that the seat is not held now."""
+        waiting = self._waiting.get(subscriber.session_id)
+        if waiting is not None and waiting.redirect is not None and self._now_s() >= waiting.good_until_s:
+            del self._waiting[subscriber.session_id]
+            return None
+        return waiting
+
+    def _begin(self, waiting: _Waiting, wish: Mapping[str, Any]) -> None:
+        """Enters the queue.
+
+        Raises:
+            Unavailable: too many wait here.
+        """
+        subscriber, desk = waiting.subscriber, self._desk_of(waiting.mode)
+        try:
+            waiting.entry_id = desk.enter(
+                subscriber.player_id, lambda news: self._heard(waiting, news), skill=waiting.skill, **wish
+            )
+        except MatchmakerUnavailable as error:
+            raise told(error) from error
+        self._waiting[subscriber.session_id] = waiting
+        self.results["entered"] += 1
+        self._tell(waiting)
+
+    def _begin_again(self, waiting: _Waiting, wish: Mapping[str, Any]) -> None:
+        """Enters the queue for a request that waited for a cancel."""
+        try:
+            self._begin(waiting, wish)
+        except Unavailable as error:
+            cancelled = _status(waiting.mode, QueueState.CANCELLED)
+            waiting.subscriber.send_message(msgspec.structs.replace(cancelled, reason=str(error)))
+
+    def _start_leaving(self, waiting: _Waiting, reason: str) -> None:
+        waiting.leaving_because = reason
+        self._desk_of(waiting.mode).leave(waiting.entry_id)
 
     # -- modes ----------------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ def leader_of(
         seats=8,
         calls=calls,
         places=matchmaker.places,
+        leases=matchmaker.leases,
         on_match=on_match,
     )
     name = f"{shard_id}/{secrets.token_hex(4)}"

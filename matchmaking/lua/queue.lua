@@ -10,7 +10,8 @@
 --   PREFIX:gathering              sorted set: ticket -> since when, ms
 --   PREFIX:waiting                sorted set: ticket -> seq; that is the place in the queue
 --   PREFIX:matches                hash: match that has no room yet -> what the leader decided, packed
---   PREFIX:left                   sorted set: entry that left while its match had no room yet -> when, ms
+--   PREFIX:left                   sorted set: entry that left, or whose desk ended, while its match had no room yet
+--                                 -> when, ms; such a match is dropped
 --   PREFIX:backfills              hash: room that wants players -> what it wants
 --   PREFIX:desks                  sorted set: desk (a shard's run) -> when it was last heard of, ms
 --   PREFIX:mail:DESK              sorted set: letter -> its number; kept until the desk says that it has read it
@@ -151,6 +152,27 @@ local function cancel(id, kind, reason, but_entry)
     redis.call('HDEL', PARTIES, party)
   end
   return true
+end
+
+local matched  -- tickets in matches that have no room yet: read once, and only where somebody wants to know
+
+local function is_in_match(id)
+  if not matched then
+    matched = {}
+    for _, match in ipairs(redis.call('HVALS', MATCHES)) do
+      for _, ticket_id in ipairs(cmsgpack.unpack(match)[3]) do
+        matched[ticket_id] = true
+      end
+    end
+  end
+  return matched[id]
+end
+
+-- An entry has left while its ticket is in a match that has no room yet: that match is dropped (assign.lua).
+local function mark_left(entry_id)
+  redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', now - KEEP_MS)
+  redis.call('ZADD', LEFT, now, entry_id)
+  keep('left')
 end
 
 local function leads(region, leader, epoch)

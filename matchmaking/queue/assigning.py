@@ -1,7 +1,8 @@
 """Rooms for matches that are final: found in Redis under the match's own id, then told to the players' desks.
 
 Doing it again finds the same room and the same seats, and tells nobody twice: a match leaves the list of those
-without a room by whoever assigns it first.
+without a room by whoever assigns it first. A match that one of its players has left by then is dropped: its room is
+given back, and the others wait where they were.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 from matchmaking.calls import Calls
 from matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
 from matchmaking.labels import from_pairs, to_pairs
+from matchmaking.leases import Leases
 from matchmaking.placement import Placement, PlaceRequest, Placing
 from matchmaking.queue.desk import Room
 from matchmaking.queue.mode import Mode
@@ -49,6 +51,7 @@ class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
 class _Assigned(msgspec.Struct, frozen=True):
     assigned: Sequence[str]
     returned: Sequence[str]
+    dropped: Sequence[str]
 
 
 class Assigner:
@@ -61,6 +64,7 @@ class Assigner:
         seats: of the mode's room type.
         calls: the door to the mode's queue.
         places: finds rooms.
+        leases: gives back the rooms of matches that are dropped.
         on_match: told of each match that has got its room.
 
     Attributes:
@@ -77,6 +81,7 @@ class Assigner:
         seats: int,
         calls: Calls,
         places: Placing,
+        leases: Leases,
         on_match: Callable[[str, MatchQuality], None],
     ) -> None:
         self.results: Counter[str] = Counter()
@@ -87,6 +92,7 @@ class Assigner:
         self._seats = max(seats, mode.rules.players_max)
         self._calls = calls
         self._places = places
+        self._leases = leases
         self._on_match = on_match
 
     async def find_rooms(self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int) -> bool:
@@ -133,13 +139,30 @@ class Assigner:
         assigned = await self._calls.run("queue/assign", request, _Assigned)
         self.results["found"] += len(assigned.assigned)
         self.results["no_room"] += len(assigned.returned)
+        self.results["dropped"] += len(assigned.dropped)
+        dropped = frozenset(assigned.dropped)
+        await asyncio.gather(
+            *(self._give_back_room(match, found[match.match_id]) for match in matches if match.match_id in dropped)
+        )
         if len(found) < len(matches):
             late = len(matches) - len(found) - len(failed)
             log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
         for match in matches:
-            if match.match_id in found and tickets:
+            if match.match_id in found and match.match_id not in dropped and tickets:
                 self._judge(match, tickets, now_ms)
-        return len(found) == len(matches)
+        return len(found) == len(matches) and not dropped
+
+    async def _give_back_room(self, match: MadeMatch, room: Placement) -> None:
+        """Releases the room that was found for a dropped match, or its seats in a room in play; else they expire."""
+        shard_id, epoch = room.shard_id, room.epoch
+        try:
+            if not match.backfill:
+                await self._leases.release(room.room_id, shard_id=shard_id, epoch=epoch)
+                return
+            for _, _, player_id, _ in match.players:
+                await self._leases.unreserved(room.room_id, player_id, shard_id=shard_id, epoch=epoch)
+        except MatchmakingError as error:
+            log.warning("match_room_release_failed", room_id=room.room_id, error=str(error))
 
     async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
         """A room; why there is none; or None when Redis has not answered, and the match is tried again."""

@@ -1,6 +1,7 @@
 """A desk: a shard's place at the queue of one mode, where it speaks for its players who wait.
 
 enter, leave    are kept and said with the next beat; what is said twice happens once
+a leave         is decided in Redis (lua/queue/assign.lua): the waiter receives "left", or a match that came first
 a beat          one script: says all that is new, hears all letters. Letters come until they are said to be read
 now and then    asks whether all who wait here are still known: whom Redis has forgotten enters again, with the
                 time that it has waited
@@ -14,7 +15,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Literal, Protocol
 
 import msgspec
@@ -30,8 +31,8 @@ BEAT_S = 0.2
 DESK_S_MAX = 10.0
 ASK_S = 1.0
 KNOWN_S = 5.0
-ENTERING_MAX = 1000
-"""So many enter in one call: what a script does, all others wait for."""
+ENTERING_MAX = LEAVING_MAX = 250
+"""So many enter and leave in one call: what a script does, all others wait for."""
 ASKED_MAX = 100
 LETTERS_MAX = 1000
 WAITING_MAX = 20_000
@@ -50,11 +51,16 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):
-    """What a desk is told of one of its players. Packed by `mail` in lua/queue.lua."""
+    """What a desk is told of one of its players. Packed by `mail` in lua/queue.lua.
+
+    Args:
+        number: grows from letter to letter; 0 for one that the desk makes itself.
+        kind: "left" answers `Desk.leave`; a leave that came too late is answered with "found".
+    """
 
     number: int
     entry_id: str
-    kind: Literal["found", "cancelled", "timed_out"]
+    kind: Literal["found", "cancelled", "timed_out", "left"]
     reason: str = ""
     team: int = 0
     match_id: str = ""
@@ -83,6 +89,14 @@ class Waiter(Protocol):
 
 class _Adopted(msgspec.Struct, frozen=True):
     adopted: Sequence[str]
+
+
+class _Waits(msgspec.Struct, frozen=True):
+    """A player who waits here."""
+
+    entry: Entry
+    came_ms: int
+    waiter: Waiter
 
 
 class _Heard(msgspec.Struct, frozen=True):
@@ -125,14 +139,14 @@ class Desk:
         self._calls = calls
         self._now_s = now_s
         self._now_ms = now_ms
-        self._here: dict[str, tuple[Entry, int, Waiter]] = {}  # entry: it, when it came, who is told
+        self._here: dict[str, _Waits] = {}
         self._entering: deque[Entry] = deque()
-        self._leaving: dict[str, str] = {}  # entry: player
+        self._leaving: dict[str, _Waits] = {}  # until Redis has decided
         self._backfills: dict[str, Backfill] = {}
         self._wanting: dict[str, None] = {}
         self._filled: dict[str, None] = {}
         self._asking: deque[str] = deque()
-        self._read = 0
+        self._read = self._deleted = 0  # letters up to these numbers have been read here, and may be deleted in Redis
         self._is_again = self._is_leaving = False
         self._asked_s = self._known_s = now_s()
         self._has_news = asyncio.Event()
@@ -160,29 +174,32 @@ class Desk:
         Raises:
             MatchmakerUnavailable: too many wait at this desk.
         """
-        if len(self._here) >= WAITING_MAX:
+        if len(self._here) + len(self._leaving) >= WAITING_MAX:
             raise MatchmakerUnavailable("too many players wait here", retry_after_ms=5000)
         code, size = party or ("", 1)
         rounded = [(region, max(0, round(ms))) for region, ms in latencies.items()]
         entry_id = f"{self._run}.{next(self._numbers):x}"
         entry = Entry(entry_id, player_id, self.desk_id, code, size, 0, skill, rounded, labels)
-        self._here[entry_id] = (entry, self._now_ms(), waiter)
+        self._here[entry_id] = _Waits(entry, self._now_ms(), waiter)
         self._entering.append(entry)
         self._asking.append(entry_id)
         self._has_news.set()
         return entry_id
 
     def leave(self, entry_id: str) -> None:
-        """A player waits no more, and is told nothing more. Idempotent."""
+        """Asks Redis to take a player out of the queue. Idempotent.
+
+        The waiter receives the answer as its last letter: "left", or what was decided before, such as "found".
+        """
         found = self._here.pop(entry_id, None)
         if found is not None:
-            self._leaving[entry_id] = found[0].player_id
+            self._leaving[entry_id] = found
             self._has_news.set()
 
     def entry_of(self, entry_id: str) -> tuple[Entry, int] | None:
         """An entry that waits here, and when it came, UTC ms: what another desk adopts."""
         found = self._here.get(entry_id)
-        return found[:2] if found is not None else None
+        return (found.entry, found.came_ms) if found is not None else None
 
     def release(self, entry_id: str) -> None:
         """A player goes on waiting at another desk, and is told nothing more here. From now on this desk takes no
@@ -197,7 +214,7 @@ class Desk:
             MatchmakerUnavailable: Redis does not answer; it is asked again with the beats.
         """
         before, entry = entry.desk, msgspec.structs.replace(entry, desk=self.desk_id)
-        self._here[entry.entry_id] = (entry, came_ms, waiter)
+        self._here[entry.entry_id] = _Waits(entry, came_ms, waiter)
         self._asking.append(entry.entry_id)
         self._has_news.set()
         request = {"desk": self.desk_id, "entries": [(entry.player_id, entry.entry_id, before)]}
@@ -242,14 +259,16 @@ class Desk:
             MatchmakerUnavailable: Redis does not answer; what was to be said is said again.
         """
         entering = [entry for entry in self._take_entering() if entry.entry_id in self._here]
-        leaving, wanting, filled = dict(self._leaving), list(self._wanting), list(self._filled)
+        leaving = [waits.entry for waits in islice(self._leaving.values(), LEAVING_MAX)]
+        wanting, filled = list(self._wanting), list(self._filled)
         request = {
             "desk": self.desk_id,
             "region": self._region,
-            "read": self._read,
+            "read": self._deleted,
+            "after": self._read,
             "is_again": self._is_again,
             "enter": [(e.entry_id, e.player_id, e.party, e.size, e.since_ms) for e in entering],
-            "leave": [(player_id, entry_id) for entry_id, player_id in leaving.items()],
+            "leave": [(entry.player_id, entry.entry_id) for entry in leaving],
             "known": self._known(),
             "ask": self._ask(),
             "backfills": [self._backfills[room_id] for room_id in wanting],
@@ -266,14 +285,12 @@ class Desk:
             self._known_s = 0.0  # who knows what it has lost
             raise
         self._is_again = False
-        for entry_id in leaving:
-            self._leaving.pop(entry_id, None)
         for said, done in ((self._wanting, wanting), (self._filled, filled)):
             for name in done:
                 said.pop(name, None)
         self.waiting_in_all = heard.waiting
-        self._hear(heard)
-        return bool(self._entering) or len(heard.letters) >= LETTERS_MAX
+        self._hear(heard, leaving)
+        return bool(self._entering or self._leaving) or len(heard.letters) >= LETTERS_MAX
 
     def _take_entering(self) -> list[Entry]:
         return [self._entering.popleft() for _ in range(min(len(self._entering), ENTERING_MAX))]
@@ -285,7 +302,7 @@ class Desk:
         self._wanting |= dict.fromkeys(self._backfills)
         entering = {entry.entry_id for entry in self._entering}
         return [
-            (entry.player_id, entry_id) for entry_id, (entry, _, _) in self._here.items() if entry_id not in entering
+            (waits.entry.player_id, entry_id) for entry_id, waits in self._here.items() if entry_id not in entering
         ]
 
     def _ask(self) -> list[tuple[str, str]]:
@@ -297,26 +314,34 @@ class Desk:
         for _ in range(min(len(self._asking), ASKED_MAX)):
             entry_id = self._asking.popleft()
             if entry_id in self._here:
-                asked.append((self._here[entry_id][0].player_id, entry_id))
+                asked.append((self._here[entry_id].entry.player_id, entry_id))
                 self._asking.append(entry_id)
         return asked
 
-    def _hear(self, heard: _Heard) -> None:
+    def _hear(self, heard: _Heard, leaving: Sequence[Entry]) -> None:
         told = set()
         for letter in heard.letters:
             if letter.number > self._read:
-                if not self._is_leaving:
-                    self._read = letter.number
+                self._read = letter.number
                 told.add(letter.entry_id)
-                found = self._here.pop(letter.entry_id, None)
-                if found is not None:
-                    found[2](letter)
-        # With letters left unread, who is unknown may have been matched: it is asked again when all are read.
-        unknown = heard.unknown if len(heard.letters) < LETTERS_MAX else ()
-        for entry_id in unknown:
-            if entry_id in self._here and entry_id not in told:
-                entry, came_ms, _ = self._here[entry_id]
-                self._entering.append(msgspec.structs.replace(entry, since_ms=came_ms))
+                self._deliver(letter)
+        if not self._is_leaving:
+            self._deleted = self._read
+        # With letters left unread, those that have left, or are unknown, may have been matched: they are asked about
+        # again when all are read.
+        if len(heard.letters) < LETTERS_MAX:
+            for entry in leaving:
+                self._deliver(Letter(0, entry.entry_id, "left"))
+            for entry_id in heard.unknown:
+                if entry_id in self._here and entry_id not in told:
+                    waits = self._here[entry_id]
+                    self._entering.append(msgspec.structs.replace(waits.entry, since_ms=waits.came_ms))
         for entry_id, place, missing in heard.places:
             if entry_id in self._here:
-                self._here[entry_id][2](Place(place, missing, heard.lately_ms))
+                self._here[entry_id].waiter(Place(place, missing, heard.lately_ms))
+
+    def _deliver(self, letter: Letter) -> None:
+        """Gives a player its last letter; one that has had it gets no other."""
+        waits = self._here.pop(letter.entry_id, None) or self._leaving.pop(letter.entry_id, None)
+        if waits is not None:
+            waits.waiter(letter)

@@ -39,6 +39,7 @@ ABANDONED_MS = 15_000
 """A match that has had no room for so long belongs to a region in which nobody leads."""
 READ_ALL_S = 2.0
 SWEEP_S = 1.0
+SWEEP_MAX = 500
 READ_MAX = 2_000
 COMMIT_MAX = 100
 """Tickets and matches in one call: what a script does, all others wait for."""
@@ -67,6 +68,8 @@ class _Committed(msgspec.Struct, frozen=True):
 class _Swept(msgspec.Struct, frozen=True):
     status: str
     cancelled: Sequence[str]
+    desks: Sequence[str]
+    cursor: str
 
 
 class Leader:
@@ -259,20 +262,27 @@ class Leader:
         self._swept_s = self._now_s()
         timeout_s = self._mode.rules.timeout_s
         overdue = [ticket_id for ticket_id, t in self._tickets.items() if t.waited_s(now_ms) > timeout_s]
-        request = {
-            "region": self._region,
-            "leader": self._name,
-            "epoch": self.epoch,
-            "desk_ms": int(DESK_S_MAX * 1000),
-            "gather_ms": int(timeout_s * 1000),
-            "overdue": overdue[:READ_MAX],
-        }
-        swept = await self._calls.run("queue/sweep", request, _Swept)
-        if swept.status == "stale":
-            self._forget()
-            return False
-        for ticket_id in swept.cancelled:
-            self._tickets.pop(ticket_id, None)
+        desks: Sequence[str] = ()
+        cursor = ""
+        while cursor != "0":  # once, or until the tickets of all desks that are gone have been found
+            request = {
+                "region": self._region,
+                "leader": self._name,
+                "epoch": self.epoch,
+                "desk_ms": int(DESK_S_MAX * 1000),
+                "gather_ms": int(timeout_s * 1000),
+                "overdue": [] if cursor else overdue[:SWEEP_MAX],
+                "limit": SWEEP_MAX,
+                "desks": desks,
+                "cursor": cursor or "0",
+            }
+            swept = await self._calls.run("queue/sweep", request, _Swept)
+            if swept.status == "stale":
+                self._forget()
+                return False
+            for ticket_id in swept.cancelled:
+                self._tickets.pop(ticket_id, None)
+            desks, cursor = swept.desks, swept.cursor
         return True
 
     def _match(self, read: _Read) -> list[Match]:

@@ -111,6 +111,7 @@ class Queues:
                 seats=seats,
                 calls=leading,
                 places=matchmaker.places,
+                leases=matchmaker.leases,
                 on_match=on_match,
             )
             self.leaders[mode.name] = Leader(

@@ -499,8 +499,9 @@ class Session:
             case MatchRequest():
                 self._enter_queue(message)
             case MatchCancel():
-                self._around.queue.leave(self)
-                self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player has given the place back"))
+                reason = "the player has given the place back"
+                if not self._around.queue.cancel(self, reason):
+                    self.send_message(MatchStatus(QueueState.CANCELLED, reason=reason))
             case EndSession():
                 self._end_by_client()
             case _:
@@ -537,8 +538,7 @@ class Session:
         elif isinstance(result, Redirect):
             self._not_seated("redirected", result)
             self._is_redirected = bool(result.url) and self.wire is not None
-            if self._around.queue.leave(self):  # whoever follows it has another session there
-                self.send_message(MatchStatus(QueueState.CANCELLED, reason="the player goes to another shard"))
+            self._around.queue.cancel(self, "the player goes to another shard")  # and has another session there
         else:
             self._not_seated(result.code.lower(), error_message(result, Join))
 

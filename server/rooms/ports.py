@@ -183,8 +183,16 @@ class Queue(Protocol):
         """
         ...
 
-    def leave(self, subscriber: Subscriber, /) -> bool:
-        """A session waits no more; gives whether it did."""
+    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
+        """Cancels a session's place; the session receives CANCELLED with the reason, or FOUND when it is too late.
+
+        Returns:
+            False when the session does not wait; nothing is sent then.
+        """
+        ...
+
+    def leave(self, subscriber: Subscriber, /) -> None:
+        """Cancels the place of a session that has ended; nothing is sent."""
         ...
 
     def seated(self, subscriber: Subscriber, /) -> None:
@@ -203,9 +211,12 @@ class NoQueue:
         """Raises NoSuchMode."""
         raise NoSuchMode("this server has no matchmaking queue")
 
-    def leave(self, subscriber: Subscriber, /) -> bool:
-        """Nobody waits."""
+    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
+        """Return False: no session waits."""
         return False
+
+    def leave(self, subscriber: Subscriber, /) -> None:
+        """Do nothing: no session waits."""
 
     def seated(self, subscriber: Subscriber, /) -> None:
         """Nobody waits."""

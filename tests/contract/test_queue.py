@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardInfo
+from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
 from matchmaking.calls import Calls
 from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Queues, Rules, find_matches
 from matchmaking.queue import leader as leading
@@ -186,7 +186,7 @@ async def test_a_letter_comes_until_it_is_said_to_be_read(hall: Hall) -> None:
     again = await desk._calls.run(
         "queue/desk",
         {n: [] for n in ("enter", "leave", "known", "ask", "backfills", "filled")}
-        | {"desk": desk.desk_id, "region": "", "read": 0, "letters_max": 10},
+        | {"desk": desk.desk_id, "region": "", "read": 0, "after": 0, "letters_max": 10},
         dict[str, Any],
     )
     assert len(again["letters"]) == 2, "read by a call whose answer was lost"
@@ -354,7 +354,83 @@ async def test_who_leaves_between_a_match_and_its_room_does_not_wait_again_when_
         await hall.matchmaker.directory.heartbeat(shard, load=0.99, players=0, rooms=0)
     await leader._find_rooms(made, {}, 0)
     await desk.beat()
-    assert (desk.waiting_in_all, hall.ends("p1"), hall.ends("p2")) == (1, [], []), "the other one waits on"
+    assert (desk.waiting_in_all, hall.ends("p1"), hall.ends("p2")) == (1, ["left"], []), "the other one waits on"
+
+
+@pytest.mark.parametrize("is_beaten", [True, False], ids=["before the room", "after the room"])
+async def test_a_match_that_a_player_leaves_is_dropped_until_it_has_its_room(hall: Hall, is_beaten: bool) -> None:
+    """The commit point is the call that assigns the room: a leave before it drops the match, a later one is void."""
+    desk, other, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(desk, "p1")
+    await desk.beat()
+    hall.now_ms += 5_000
+    hall.enter(other, "p2")
+    await other.beat()
+    assert await leader._lead()
+    made = await leader._commit(leader._match(await leader._read()), 0)
+    desk.leave(hall.entries["p1"])
+    if is_beaten:
+        await desk.beat()
+        assert hall.ends("p1") == ["left"]
+    await leader._find_rooms(made, {}, 0)
+    for _ in range(2):
+        await desk.beat()
+        await other.beat()
+    if is_beaten:
+        assert (hall.ends("p1"), hall.ends("p2")) == (["left"], [])
+        assert (other.waiting_in_all, leader.results["dropped"]) == (1, 1)
+        listed = await hall.redis("KEYS", f"{{{hall.matchmaker.namespace}}}:room:*")
+        assert listed == [], "the room that was found for it is given back"
+    else:
+        assert hall.ends("p1") == hall.ends("p2") == ["found"]
+        assert hall.room("p1") == hall.room("p2")
+
+
+async def test_a_leave_of_a_waiting_player_is_answered_and_one_of_a_forgotten_player_too(hall: Hall) -> None:
+    desk = hall.desk()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    desk.leave(hall.entries["p1"])
+    desk.leave(hall.entries["p1"])
+    await desk.beat()
+    assert (hall.ends("p1"), desk.waiting_in_all) == (["left"], 1)
+    await hall.forget(":duel}*")
+    desk.leave(hall.entries["p2"])
+    await desk.beat()
+    assert (hall.ends("p2"), len(desk)) == (["left"], 0)
+
+
+async def test_seats_in_a_room_in_play_are_given_back_when_a_match_is_dropped(hall: Hall) -> None:
+    """A player who sits in the room already keeps the seat; only reservations go."""
+    places, leases = hall.matchmaker.places, hall.matchmaker.leases
+    placed = await places.place(PlaceRequest(room_type="duel", players=("host",), shard_id="a", seats=8))
+    await leases.seated(placed.room_id, "host", shard_id=placed.shard_id, epoch=placed.epoch)
+    for player in ("host", "p2"):
+        wanted = PlaceRequest(
+            room_type="duel", players=(player,), shard_id="b", seats=8, room_id=placed.room_id, may_enter=True
+        )
+        await places.place(wanted)
+        await leases.unreserved(placed.room_id, player, shard_id=placed.shard_id, epoch=placed.epoch)
+    seats = f"{{{hall.matchmaker.namespace}}}:seats:{placed.room_id}"
+    assert await hall.redis("ZRANGE", seats, 0, -1) == ["host"]
+
+
+async def test_the_tickets_of_a_gone_desk_are_found_in_many_small_steps(hall: Hall) -> None:
+    gone, stays, leader = hall.desk("gone"), hall.desk("a"), hall.leader()
+    for number in range(1_200):  # more than one call looks at
+        hall.enter(gone, f"g{number}", skill=number * 1000)
+    while await gone.beat():
+        pass
+    hall.enter(stays, "p1", skill=-1000)
+    await stays.beat()
+    assert stays.waiting_in_all == 1_201
+    desks = f"{{{hall.matchmaker.namespace}:duel}}:desks"
+    await hall.redis("ZADD", desks, 1, gone.desk_id)
+    assert await leader.round()
+    await stays.beat()
+    assert stays.waiting_in_all == 1
+    assert await hall.redis("ZRANGE", desks, 0, -1) == [stays.desk_id]
 
 
 async def test_a_match_of_a_region_where_nobody_leads_any_more_is_given_back(
@@ -445,7 +521,7 @@ async def test_a_friend_who_leaves_ends_it_for_all(hall_of: Callable[[Mode], Hal
     one.leave(hall.entries["f1"])
     await one.beat()
     await two.beat()
-    assert (hall.ends("f1"), hall.ends("f2")) == ([], ["cancelled"])
+    assert (hall.ends("f1"), hall.ends("f2")) == (["left"], ["cancelled"])
     assert one.waiting_in_all == 0
     hall.enter(one, "f1", party=("us", 3))
     await one.beat()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,56 @@ async def test_a_friend_who_leaves_takes_the_party_out_of_the_queue(fleet: tuple
             "a friend has left the queue",
         )
         assert (await ask(a, "/queues/trios"))["waiting"] == 0
+
+
+async def test_a_cancel_in_the_instant_of_the_match_drops_it_or_comes_too_late(shard_settings: Settings) -> None:
+    """150 times, at any moment: a player whose cancel was accepted leaves nobody alone in a room."""
+    edge = EdgeSettings(joins_per_minute_max=10_000)
+    settings = msgspec.structs.replace(shard_settings, edge=edge)
+    outcomes: Counter[str] = Counter()
+
+    async def meet(a: Shard, b: Shard, pair: int, rng: random.Random) -> None:
+        options = {"skill": pair * 1000}  # pairs do not meet each other
+        async with connect(a.url) as one, connect(b.url) as two:
+            for _ in range(15):
+                matches = [asyncio.create_task(client.match("versus", options=options)) for client in (one, two)]
+                await asyncio.sleep(rng.random() * 0.6)
+                with suppress(Disconnected):  # on its way to the match's shard: it is too late
+                    await one.cancel_match()
+                try:
+                    joined = await matches[0]
+                    outcomes["matched"] += 1
+                except NotMatched:
+                    outcomes["cancelled"] += 1
+                    joined = await one.match("versus", options=options)
+                assert (await matches[1]).room_id == joined.room_id
+                await asyncio.gather(one.leave(), two.leave())
+
+    async with running(settings, "a") as a, running(settings, "b") as b:
+        await asyncio.gather(*(meet(a, b, pair, random.Random(pair)) for pair in range(10)))
+    assert min(outcomes["matched"], outcomes["cancelled"]) > 0, outcomes
+
+
+async def test_a_request_for_another_match_is_carried_out_when_the_place_before_is_cancelled(
+    shard_settings: Settings,
+) -> None:
+    """Also when it asks again for the mode that it is just leaving: it waits in one queue, once."""
+    async with running(shard_settings) as shard, connect(shard.url) as one:
+        desks = shard._queues.desks
+        waiting = asyncio.create_task(one.match("versus"))
+        await eventually(lambda: desks["versus"].waiting_in_all == 1)
+        for mode, other in (("trios", "versus"), ("versus", "trios")):
+            await one._keeper.send(one.core.match_request(mode))
+            await one.wait_for(lambda: one.queue_status is not None and one.queue_status.mode == mode)  # noqa: B023
+            assert one.queue_status is not None
+            assert one.queue_status.state is QueueState.WAITING
+            await eventually(lambda: desks[mode].waiting_in_all == 1 and len(desks[other]) == 0)  # noqa: B023
+        await one.cancel_match()
+        await one._keeper.send(one.core.match_request("versus"))
+        async with connect(shard.url) as two:
+            joined = await two.match("versus")
+            assert (await waiting).room_id == joined.room_id
+        assert shard._queueing.results["left"] == 3
 
 
 async def test_who_finds_nobody_is_told_in_time(fleet: tuple[Shard, Shard]) -> None:

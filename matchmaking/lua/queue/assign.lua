@@ -1,11 +1,15 @@
--- Matches have got their rooms, or have not: their players are told, or wait on where they were. After queue.lua.
+-- Matches become final: their players are told of the room; or are dropped, and their players wait where they were.
+-- A match is dropped when it got no room, or when one of its players has left, or has ended with its desk, before this
+-- script ran. Who leaves afterwards is in the match: the letter is on its way. After queue.lua.
 -- KEYS  1 the slot
--- ARGV  2 {found (list of {match_id, room (a map, told to all)}), failed (list of matches: their players wait on)}
--- Result  {assigned (list of matches), returned (list of matches)}; what was assigned before is in neither
+-- ARGV  2 {found (list of {match_id, room (a map, told to all)}), failed (list of matches that got no room)}
+-- Result  {assigned, returned (those that failed), dropped (those that a player has left): lists of matches}; a match
+--       that was assigned, returned or dropped before is in none of them
 
 local MATCH_ID, TICKETS_OF, PLAYERS_OF = 1, 3, 4     -- of a match; a player of one: desk, entry_id, player_id, team
 local SEQ = 2  -- of a ticket
-local assigned, returned, tickets, players = {}, {}, {}, {}
+local assigned, returned, dropped, tickets, players = {}, {}, {}, {}, {}
+local has_leavers = redis.call('EXISTS', LEFT) == 1
 
 local function take(id)
   local found = redis.call('HGET', MATCHES, id)
@@ -15,23 +19,31 @@ local function take(id)
   end
 end
 
-for _, result in ipairs(asked.found) do
-  local match = take(result.match_id)
-  if match then
-    assigned[#assigned + 1] = match[MATCH_ID]
-    local room = cmsgpack.pack(result.room)
-    for _, id in ipairs(match[TICKETS_OF]) do
-      tickets[#tickets + 1] = id
-    end
-    for _, player in ipairs(match[PLAYERS_OF]) do
-      local desk, entry_id, player_id, team = unpack(player)
-      players[#players + 1] = player_id
-      mail(desk, entry_id, 'found', '', team, match[MATCH_ID], room)
+local function has_left(entry_id)
+  return has_leavers and redis.call('ZSCORE', LEFT, entry_id)
+end
+
+local function is_complete(match)
+  for _, player in ipairs(has_leavers and match[PLAYERS_OF] or {}) do
+    if has_left(player[2]) then
+      return false
     end
   end
+  return true
 end
-forget(tickets, players)
--- A ticket waits where it was, unless somebody of it has left meanwhile, or is gone with its desk.
+
+local function tell(match, room)
+  for _, id in ipairs(match[TICKETS_OF]) do
+    tickets[#tickets + 1] = id
+  end
+  for _, player in ipairs(match[PLAYERS_OF]) do
+    local desk, entry_id, player_id, team = unpack(player)
+    players[#players + 1] = player_id
+    mail(desk, entry_id, 'found', '', team, match[MATCH_ID], room)
+  end
+end
+
+-- A ticket waits where it was. One that a member has left is over.
 local function wait_again(id)
   local ticket = ticket_of(id)
   if not ticket then
@@ -39,13 +51,30 @@ local function wait_again(id)
   end
   redis.call('ZADD', WAITING, ticket[SEQ], id)
   for _, entry in ipairs(ticket[MEMBERS]) do
-    if redis.call('ZSCORE', LEFT, entry[ENTRY_ID]) or not redis.call('ZSCORE', key('desks'), entry[DESK]) then
+    if has_left(entry[ENTRY_ID]) then
+      redis.call('ZREM', LEFT, entry[ENTRY_ID])
       cancel(id, 'cancelled', 'a friend has left the queue')
       return
     end
   end
 end
 
+for _, result in ipairs(asked.found) do
+  local match = take(result.match_id)
+  if match and is_complete(match) then
+    assigned[#assigned + 1] = match[MATCH_ID]
+    tell(match, cmsgpack.pack(result.room))
+  elseif match then
+    dropped[#dropped + 1] = match
+  end
+end
+forget(tickets, players)
+for at, match in ipairs(dropped) do
+  for _, id in ipairs(match[TICKETS_OF]) do
+    wait_again(id)
+  end
+  dropped[at] = match[MATCH_ID]
+end
 for _, id in ipairs(asked.failed) do
   local match = take(id)
   for _, ticket_id in ipairs(match and match[TICKETS_OF] or {}) do
@@ -57,4 +86,4 @@ for _, id in ipairs(asked.failed) do
 end
 finish()
 keep('waiting')
-return answer({assigned = assigned, returned = returned})
+return answer({assigned = assigned, returned = returned, dropped = dropped})

@@ -1,9 +1,10 @@
 -- What a desk has to say and to hear, in one go. After queue.lua.
 -- KEYS  1 the slot
--- ARGV  2 {desk, region, read (the number of the last letter that was read), is_again (the last answer was lost),
+-- ARGV  2 {desk, region, read (letters up to this number are deleted), after (letters above this number are returned),
+--       is_again (the last answer was lost),
 --       enter (list of {entry_id, player_id, party ('' for none), size, since_ms (not 0: it waited before, and Redis has
 --         forgotten it)}),
---       leave (list of {player, entry}), known (list of {player, entry} that should be here),
+--       leave (list of {player, entry}: they have left, unless a letter says that they were matched before), known (list of {player, entry} that should be here),
 --       ask (list of {player, entry}),
 --       backfills (list of {room_id, region, skill, open (free seats of each team), since_ms, labels}), filled (list of rooms that want nobody any more),
 --       letters_max (so many are read at once)}
@@ -94,10 +95,7 @@ redis.call('ZREMRANGEBYSCORE', key('mail', asked.desk), '-inf', asked.read)
 for _, who in ipairs(asked.leave) do
   local entry, id = waits_as(who[1])
   if entry == who[2] and not cancel(id, 'cancelled', 'a friend has left the queue', entry) then
-    -- It is in a match that has no room yet. If it gets none, the ticket does not wait again.
-    redis.call('ZREMRANGEBYSCORE', LEFT, '-inf', now - KEEP_MS)
-    redis.call('ZADD', LEFT, now, entry)
-    keep('left')
+    mark_left(entry)  -- in a match that has no room yet: assign.lua drops that match
   end
 end
 -- Who entered in a call whose answer was lost, and has a letter since, is over: it must not enter again.
@@ -140,5 +138,6 @@ return answer_raw({
   unknown = unknown, places = places, waiting = redis.call('ZCARD', WAITING),
   lately_ms = tonumber(redis.call('GET', key('lately', asked.region)) or 0),
 }, {
-  letters = redis.call('ZRANGEBYSCORE', key('mail', asked.desk), '-inf', '+inf', 'LIMIT', 0, asked.letters_max),
+  letters = redis.call('ZRANGEBYSCORE', key('mail', asked.desk), '(' .. asked.after, '+inf', 'LIMIT', 0,
+    asked.letters_max),
 })

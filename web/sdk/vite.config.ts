@@ -1,8 +1,21 @@
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
+
+/** Says to Node and TypeScript what the files of dist/cjs are: the package is of type "module". */
+const commonJs: Plugin = {
+  name: "commonjs-marker",
+  generateBundle({ format }) {
+    if (format === "cjs") this.emitFile({ type: "asset", fileName: "cjs/package.json", source: '{ "type": "commonjs" }\n' });
+  },
+};
 
 export default defineConfig({
+  plugins: [commonJs],
   build: {
-    lib: { entry: "src/index.ts", formats: ["es"], fileName: "tickwire" },
+    lib: {
+      entry: "src/index.ts",
+      formats: ["es", "cjs"],
+      fileName: (format) => (format === "es" ? "tickwire.js" : "cjs/tickwire.js"),
+    },
     target: "es2022",
     minify: false,
     sourcemap: true,

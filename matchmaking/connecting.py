@@ -13,24 +13,66 @@ those whom the system trusts.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from redis import RedisError
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException
 
 Client = Redis | RedisCluster
 SENTINEL_PORT = 26379
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_ENCODED = "a / @ : or ? within a password must be percent-encoded"
+"""Said instead of the part that is wrong, which may be the end of a password."""
+_SENTINEL_OPTIONS = frozenset((*_FILES, "sentinel_username", "sentinel_password"))
 
 
 def client_of(url: str, *, deadline_s: float) -> Client:
     """A client whose connections are made when they are first needed.
 
     Raises:
-        ValueError: the URL is none of those above.
+        ValueError: the URL is none of those above, or has options that would fail with the first connection.
     """
+    _check_parts(url)
+    try:
+        client = _client_of(url, deadline_s)
+        if isinstance(client, Redis):  # options count when a connection is made: one is made, and not connected
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, RedisError, RedisClusterException) as error:
+        raise ValueError(f"has an option that cannot be used: {str(error).splitlines()[0]}") from error
+    return client
+
+
+def _check_parts(url: str) -> None:
+    """Refuse what the Redis client would ignore, or would find out only when it connects.
+
+    Raises:
+        ValueError: a port or the database is not a number, or a file of certificates cannot be read.
+    """
+    try:
+        parts = urlsplit(url)
+        if "sentinel" not in parts.scheme:  # whose netloc names several
+            _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"must be a URL with a host and a port from 0 to 65535; {_ENCODED}") from error
+    database = parts.path.removeprefix("/")
+    if parts.scheme in ("redis", "rediss") and database and not (database.isascii() and database.isdecimal()):
+        raise ValueError(f"must end with the number of a database, such as /0; {_ENCODED}")
+    for name, files in parse_qs(parts.query).items():
+        for file in files if name in _FILES else ():
+            try:
+                Path(file).open("rb").close()
+            except OSError as error:
+                raise ValueError(f"{name}={file[:200]} cannot be read: {error.strerror}") from error
+
+
+def _client_of(url: str, deadline_s: float) -> Client:
     scheme, _, rest = url.partition("://")
     # One more try at once covers a connection that Redis closed; longer waits are the caller's to choose.
     options: dict[str, Any] = {
@@ -50,11 +92,16 @@ def _master(url: str, options: dict[str, Any]) -> Redis:
     who, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not hosts or not service:
-        raise ValueError("wants redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, where NAME is the master's")
+        raise ValueError("must be redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, where NAME is the master's")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError(f"must end with the number of a database, such as /0; {_ENCODED}")
     user, _, password = who.partition(":")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    unknown = query.keys() - _SENTINEL_OPTIONS
+    if unknown:
+        raise ValueError(f"has options that cannot be used with sentinels: {', '.join(sorted(unknown))[:80]}")
     tls: dict[str, Any] = {"ssl": True} if parts.scheme.startswith("rediss") else {}
-    tls |= {name: value for name, value in query.items() if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")}
+    tls |= {name: value for name, value in query.items() if name in _FILES}
     sentinel_options = options | tls
     for option in ("username", "password"):
         if f"sentinel_{option}" in query:
@@ -73,6 +120,8 @@ def _master(url: str, options: dict[str, Any]) -> Redis:
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host:
-        return text, SENTINEL_PORT
+    if not host or text.endswith("]"):
+        host, port = text, str(SENTINEL_PORT)
+    if not (host and port.isascii() and port.isdecimal() and int(port) <= 65_535):
+        raise ValueError(f"must name each sentinel as HOST or HOST:PORT; {_ENCODED}")
     return host.strip("[]"), int(port)

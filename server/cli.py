@@ -1,18 +1,18 @@
-"""The command `tickwire`: serve, dev, check, token, and what is done to what is stored.
+"""The command `tickwire`: serve, dev, check, token, and the commands on stored data.
 
-An operator's problems are one sentence, never a traceback.
+An operator's problems are one sentence each, never a traceback. Exit codes: see `server.process`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -21,24 +21,50 @@ import uvloop
 from matchmaking import MatchmakingError
 from server import __version__
 from server.config import Settings, load
-from server.dev import DEV_TOKEN, run_dev
-from server.edge.auth import mint
+from server.dev import DATA, read_access, run_dev
+from server.edge.auth import PLAYER_CHARACTERS_MAX, mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
-from server.ops import logs, traces
+from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
+from server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from server.rooms.typescript import types_of
-from server.shard import Shard, ask_to_drain, room_types
+from server.shard import ask_to_drain, room_types
+from server.startup_check import find_problems
 from server.storage import Store, archive
 from server.storing import export_of, export_to, make_steps, with_store
 from server.supervisor import supervise
 
 T = TypeVar("T")
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="A real-time game session server.")
+TOKEN_S_MAX = 10 * 365 * 86_400.0
+# Unexpected exceptions are printed without local variables, which may be secrets.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A real-time game session server.",
+)
 
+
+def _printable(text: str) -> str:
+    """Check an argument that is an id or a key."""
+    if not text or len(text) > ID_CHARACTERS_MAX or not text.isprintable():
+        raise typer.BadParameter(f"must have 1 to {ID_CHARACTERS_MAX} printable characters")
+    return text
+
+
+def _finite(number: float) -> float:
+    """Check an option that is a duration; click's own limits let nan pass."""
+    if not math.isfinite(number):
+        raise typer.BadParameter("must be a finite number")
+    return number
+
+
+ID_CHARACTERS_MAX = 1024
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
 Rooms = Annotated[str, typer.Option(help="Python modules that offer ROOMS, with commas between them")]
 Port = Annotated[int | None, typer.Option(help="where players connect")]
+Data = Annotated[Path, typer.Option(help="the folder of `tickwire dev`, where Redis and MongoDB keep their data")]
 
 
 @app.command()
@@ -50,12 +76,12 @@ def serve(
 ) -> None:
     """Runs one shard, or several on this machine, with the Redis and MongoDB of the settings."""
     settings = _settings(config, rooms, port)
+    logs.configure(format=settings.logging.format, level=settings.logging.level)
     if shards == 1:
-        _run(_serve(settings))
+        _run(run_shard(settings))
     else:
         arguments = ["--config", str(config)] if config else []
         arguments += ["--rooms", rooms] if rooms else []
-        logs.configure(format=settings.logging.format, level=settings.logging.level)
         _run(supervise(settings, shards, arguments))
 
 
@@ -65,34 +91,42 @@ def dev(
     rooms: Rooms = "",
     port: Port = None,
     bots: Annotated[int, typer.Option(min=0, max=1000, help="bots that play in arena")] = 20,
-    data: Annotated[Path, typer.Option(help="where Redis and MongoDB keep their data")] = Path(".tickwire"),
+    data: Data = DATA,
 ) -> None:
     """Runs everything on this machine: real stores as child processes, one shard, bots."""
     settings = _settings(config, rooms, port)
     level = "warning" if settings.logging.level == "info" else settings.logging.level
     logs.configure(format=settings.logging.format, level=level)
-    _run(_dev(settings, data, bots))
+    _exit(lambda: run_dev(settings, data, bots=bots))
 
 
 @app.command()
-def check(config: Config = None) -> None:
-    """Reads the settings and shows them, without secrets."""
-    settings = _settings(config, "", None)
+def check(config: Config = None, rooms: Rooms = "", port: Port = None) -> None:
+    """Shows the settings, without secrets, and checks all that a shard needs besides its stores."""
+    settings = _settings(config, rooms, port)
     for name in settings.__struct_fields__:
         typer.echo(f"{name} = {getattr(settings, name)!r}")
+    problems = asyncio.run(find_problems(settings))
+    if problems:
+        _fail("\n".join(problems), EXIT_USAGE)
 
 
 @app.command()
 def token(
-    player: Annotated[str, typer.Argument(help="who it is for")],
+    player: Annotated[str, typer.Argument(help="the player's id", callback=_printable)],
     config: Config = None,
-    ttl_s: Annotated[float, typer.Option(min=1, help="for how long, in seconds")] = 3600.0,
+    ttl_s: Annotated[
+        float, typer.Option(min=1, max=TOKEN_S_MAX, callback=_finite, help="for how long, in seconds")
+    ] = 3600.0,
 ) -> None:
     """Prints a token for a player, signed with auth.secret: for development."""
+    settings = _settings(config)
+    if len(player) > PLAYER_CHARACTERS_MAX:
+        _fail(f"the player's id must have at most {PLAYER_CHARACTERS_MAX} characters", EXIT_USAGE)
     try:
-        typer.echo(mint(_settings(config, "", None).auth, player, ttl_s=ttl_s, now_s=time.time()))
+        typer.echo(mint(settings.auth, player, ttl_s=ttl_s, now_s=time.time()))
     except ConfigError as error:
-        _fail(str(error))
+        _fail(str(error), EXIT_USAGE)
 
 
 @app.command()
@@ -105,20 +139,22 @@ def migrate(config: Config = None) -> None:
 @app.command()
 def export(
     kind: Annotated[str, typer.Argument(help="world or player")],
-    key: Annotated[str, typer.Argument(help="TYPE/NAME of a world, or a player's id")],
+    key: Annotated[str, typer.Argument(help="TYPE/NAME of a world, or a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:
     """Prints a world or a player as JSON lines."""
     try:
         lines_of = export_of(kind, key)
     except ValueError as error:
-        _fail(str(error))
+        _fail(str(error), EXIT_USAGE)
     _stored(config, export_to(sys.stdout, lines_of))
 
 
 @app.command(name="import")
 def import_(
-    file: Annotated[typer.FileText, typer.Argument(help="what export has printed; - for standard input")],
+    file: Annotated[
+        typer.FileText, typer.Argument(encoding="utf-8", help="what export has printed; - for standard input")
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="also what is there already")] = False,
     config: Config = None,
 ) -> None:
@@ -129,7 +165,7 @@ def import_(
 
 @app.command()
 def forget(
-    player: Annotated[str, typer.Argument(help="a player's id")],
+    player: Annotated[str, typer.Argument(help="a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:
     """Deletes all of a player's data, for good. End the player's sessions first."""
@@ -139,31 +175,44 @@ def forget(
 
 @app.command()
 def drain(
-    shard: Annotated[str, typer.Argument(help="a shard's id, as its log and the directory have it")],
+    shard: Annotated[
+        str, typer.Argument(help="a shard's id, as its log and the directory have it", callback=_printable)
+    ],
     config: Config = None,
 ) -> None:
     """Asks a shard to give its rooms to others, with those who play in them, and to end."""
-    settings = _settings(config, "", None)
+    settings = _settings(config)
     try:
-        if not asyncio.run(ask_to_drain(settings.redis, shard)):
-            _fail(f"there is no shard {shard!r} in the directory")
-    except (MatchmakingError, ConfigError) as error:
-        _fail(str(error))
+        found = asyncio.run(ask_to_drain(settings.redis, shard))
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except MatchmakingError as error:
+        _fail(str(error), EXIT_FAILED)
+    if not found:
+        _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
     typer.echo(f"{shard} is asked to drain")
 
 
 @app.command(name="bytes")
 def show_bytes(
     room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
-    url: Annotated[str, typer.Option(help="the shard's operations port")] = "http://127.0.0.1:9090",
+    url: Annotated[str, typer.Option(help="the shard's operations port; that of the `tickwire dev` of --data")] = "",
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
     config: Config = None,
+    data: Data = DATA,
 ) -> None:
     """Says which field of a running room costs how many bytes, and what could be done about it."""
+    settings = _settings(config)
     try:
-        report = asyncio.run(fetch_bytes(url, _operations_token(_settings(config, "", None)), room))
+        access = None if settings.operations.token else read_access(data)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    url = url or (access.url if access else f"http://127.0.0.1:{settings.operations.port}")
+    token = settings.operations.token or (access.token if access else "")
+    try:
+        report = asyncio.run(fetch_bytes(url, token, room))
     except LookupError as error:
-        _fail(str(error))
+        _fail(str(error), EXIT_FAILED)
     typer.echo(msgspec.json.encode(report).decode() if json else table_of(report))
 
 
@@ -174,9 +223,10 @@ def types(
     """Prints what the rooms' tables and inputs are made of, as TypeScript."""
     sys.path.insert(0, str(Path.cwd()))
     try:
-        typer.echo(types_of(room_types(modules)), nl=False)
+        settings = load(None, {}, {"rooms": modules})
+        typer.echo(types_of(room_types(settings.rooms)), nl=False)
     except ConfigError as error:
-        _fail(str(error))
+        _fail(str(error), EXIT_USAGE)
 
 
 @app.command()
@@ -185,90 +235,48 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def main() -> None:
-    """The console script."""
-    app()
-
-
-def _settings(config: Path | None, rooms: str, port: int | None) -> Settings:
+def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:
     # The games of whoever starts the command are importable from where it is started.
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        settings = load(config, os.environ)
-    except ConfigError as error:
-        _fail(str(error))
+    overrides: dict[str, Any] = {}
     if rooms:
-        settings = msgspec.structs.replace(settings, rooms=[part.strip() for part in rooms.split(",")])
+        overrides["rooms"] = [part.strip() for part in rooms.split(",") if part.strip()]
     if port is not None:
-        settings = msgspec.structs.replace(settings, listen=msgspec.structs.replace(settings.listen, port=port))
-    return settings
-
-
-def _operations_token(settings: Settings) -> str:
-    """Of the settings; else the one that `tickwire dev`, started in this folder, has made for its run."""
-    if settings.operations.token or not DEV_TOKEN.is_file():
-        return settings.operations.token
-    return DEV_TOKEN.read_text().strip()
+        overrides["listen.port"] = port
+    try:
+        return load(config, os.environ, overrides)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
 
 
 def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
     logs.configure(format="auto", level="warning")
+    settings = _settings(config)
     try:
-        return with_store(_settings(config, "", None).mongo, work)
+        return with_store(settings.mongo, work)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
     except TickwireError as error:
-        raise _fail(str(error)) from error
+        _fail(str(error), EXIT_FAILED)
 
 
-def _fail(problem: str) -> Any:
+def _run(work: Coroutine[Any, Any, int]) -> None:
+    _exit(lambda: uvloop.run(work))
+
+
+def _exit(work: Callable[[], int]) -> None:
+    """End the command with the exit code that some work returns."""
+    try:
+        code = work()
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except EmbeddedError as error:
+        _fail(str(error), EXIT_FAILED)
+    raise typer.Exit(code)
+
+
+def _fail(problem: str, code: int) -> NoReturn:
+    """Print a line for each problem, and end the command."""
     for line in problem.splitlines():
         typer.echo(f"tickwire: {line}", err=True)
-    raise typer.Exit(2)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        uvloop.run(work)
-    except* (ConfigError, EmbeddedError) as group:
-        _fail("\n".join(str(error) for error in group.exceptions))
-
-
-def _stop_events(count: int) -> list[asyncio.Event]:
-    """Each SIGTERM or SIGINT sets the next one; the one after the last ends the process at once."""
-    events = [asyncio.Event() for _ in range(count)]
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        unset = [event for event in events if not event.is_set()]
-        if not unset:
-            os._exit(1)
-        unset[0].set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return events
-
-
-async def _serve(settings: Settings) -> None:
-    """A first signal drains the shard, a second saves and closes now."""
-    draining, hurried = _stop_events(2)
-    shard = Shard(settings)
-    shard.on_drain = shard.on_failed = draining.set
-    logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
-    stop_traces = traces.start(settings.traces.endpoint, settings.traces.share, shard.shard_id)
-    await shard.start()
-    try:
-        await draining.wait()
-        tasks = [asyncio.create_task(shard.drain(), name="drain"), asyncio.create_task(hurried.wait(), name="hurry")]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        await shard.stop()
-        await asyncio.to_thread(stop_traces)
-    if not shard.health.is_alive:
-        raise typer.Exit(1)
-
-
-async def _dev(settings: Settings, data: Path, bots: int) -> None:
-    await run_dev(settings, data, bots=bots, stopping=_stop_events(1)[0])
+    raise typer.Exit(code)

@@ -31,6 +31,7 @@ Imports nothing of ours, so that every package may raise these.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -54,6 +55,20 @@ class ConfigError(TickwireError):
     """A setting is missing or wrong; the sentence names its key."""
 
     code = "CONFIG"
+
+
+def listen_error(section: str, host: str, port: int, error: OSError) -> ConfigError:
+    """Return the error for a socket that cannot listen.
+
+    Args:
+        section: of the settings that name the address: "listen" or "operations".
+        error: what the system says.
+    """
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(f"{section}.port: {port} on {host} is in use; set another port, or 0 for a free one")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ConfigError(f"{section}.port: {port} on {host} is not permitted; set a port above 1023")
+    return ConfigError(f"{section}.host: cannot listen on {host}: {error.strerror or error}")
 
 
 class PeerError(TickwireError):

@@ -1,7 +1,8 @@
 """N shards on one machine: one process each, started, watched, and stopped together.
 
-A shard that ends by itself is started again after a pause that grows while it keeps failing. The first SIGTERM or
-SIGINT is passed on; the shards then stop in order, at the same time.
+A shard that ends by itself is started again, after a pause that doubles while it keeps failing. The first SIGTERM or
+SIGINT is passed to the shards, which drain and stop at the same time; the second ends their drain. If the supervisor
+itself is killed, the kernel sends SIGTERM to its shards.
 """
 
 from __future__ import annotations
@@ -9,76 +10,146 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
 from server.config import Settings
+from server.embedded import die_with_parent
+from server.errors import ConfigError
+from server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
+from server.startup_check import find_problems
 
 log = structlog.get_logger(__name__)
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 SETTLED_S = 10.0
+"""A shard that has run for this long was not failing at its start: the pause begins with the shortest again."""
+EXIT_S_MAX = 5.0
+"""A shard that has not exited this long after its drain and stop should have ended is killed."""
+PORT_MAX = 65_535
 
 
-async def supervise(settings: Settings, count: int, config_arguments: list[str]) -> None:
-    """Runs `count` shards until a signal comes; ports count up from those in the settings.
+class ShardCommand(NamedTuple):
+    """How one shard of several is started and stopped."""
+
+    number: int
+    arguments: list[str]
+    environ: Mapping[str, str]
+    stop_s_max: float
+
+
+async def supervise(settings: Settings, count: int, arguments: list[str]) -> int:
+    """Run `count` shards until a signal comes; ports count up from those in the settings.
 
     Args:
         settings: of the first shard.
         count: how many.
-        config_arguments: what each shard gets on its command line.
+        arguments: what each shard gets on its command line.
+
+    Returns:
+        The exit code: EXIT_STOPPED if every shard has stopped in order.
+
+    Raises:
+        ConfigError: one line for each problem.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping, hurried = stop_events(2)
+    problems = [*_contradictions(settings, count), *await find_problems(settings)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    commands = _commands(settings, count, arguments)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_keep_running(command, stopping, hurried), name=f"shard {command.number}")
+            for command in commands
+        ]
+    return EXIT_STOPPED if all(task.result() == EXIT_STOPPED for task in tasks) else EXIT_FAILED
+
+
+def _contradictions(settings: Settings, count: int) -> Iterator[str]:
+    listen, operations = settings.listen, settings.operations
+    for name, port in (("listen.port", listen.port), ("operations.port", operations.port)):
+        port_max = PORT_MAX - count + 1
+        if port > port_max:
+            yield f"{name}: must be at most {port_max} with {count} shards, whose ports count up; got {port}"
+    if listen.port and operations.port and abs(listen.port - operations.port) < count:
+        yield f"operations.port: must be {count} or more from listen.port ({listen.port}) with {count} shards"
+    if listen.url:
+        yield "listen.url: must be empty with several shards, because each of them has a port of its own"
+
+
+def _commands(settings: Settings, count: int, arguments: list[str]) -> list[ShardCommand]:
     shared = dict(os.environ)
     if not settings.tickets.keys:  # tickets of one shard are verified by the others: they need a common key
         shared |= {
             "TICKWIRE__TICKETS__KEYS__COMMON": secrets.token_hex(32),
             "TICKWIRE__TICKETS__CURRENT": "common",
         }
-    async with asyncio.TaskGroup() as group:
-        for index in range(count):
-            environ = shared | {
-                "TICKWIRE__LISTEN__PORT": str(settings.listen.port + index),
-                "TICKWIRE__OPERATIONS__PORT": str(settings.operations.port + index),
-            }
-            command = [sys.executable, "-m", "server", "serve", *config_arguments]
-            keeping = _keep_running(index, command, environ, stopping, settings.drain_s + settings.shutdown_s)
-            group.create_task(keeping, name=f"shard {index}")
+    stop_s_max = settings.drain_s + settings.shutdown_s + EXIT_S_MAX
+    commands = []
+    for index in range(count):
+        ports = {
+            "TICKWIRE__LISTEN__PORT": settings.listen.port,
+            "TICKWIRE__OPERATIONS__PORT": settings.operations.port,
+        }
+        environ = shared | {name: str(port + index if port else 0) for name, port in ports.items()}
+        command = [sys.executable, "-m", "server", "serve", *arguments]
+        commands.append(ShardCommand(index, command, environ, stop_s_max))
+    return commands
 
 
-async def _keep_running(
-    index: int, command: list[str], environ: dict[str, str], stopping: asyncio.Event, shutdown_s: float
-) -> None:
+async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event) -> int:
+    """Start a shard again whenever it ends; return its last exit code once it was to stop."""
     loop = asyncio.get_running_loop()
     pause_s = PAUSE_S_MIN
+    exit_code = EXIT_STOPPED
     while not stopping.is_set():
         started = loop.time()
-        process = await asyncio.create_subprocess_exec(*command, env=environ, start_new_session=True)
-        ended = asyncio.create_task(process.wait(), name=f"shard {index} ended")
-        stopped = asyncio.create_task(stopping.wait(), name=f"shard {index} stopping")
-        try:
-            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            if not ended.done():
-                await _stop(process, ended, shutdown_s + 5)
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments,
+            env=command.environ,
+            start_new_session=True,
+            # Only one system call is made in it, which is safe also when other threads run.
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        exit_code = await _run(process, command, stopping, hurried)
         if stopping.is_set():
-            return
+            break
         pause_s = PAUSE_S_MIN if loop.time() - started > SETTLED_S else min(PAUSE_S_MAX, pause_s * 2)
-        log.error("shard_ended", shard=index, exit_code=process.returncode, again_in_s=pause_s)
+        log.error("shard_ended", shard=command.number, exit_code=exit_code, again_in_s=pause_s)
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), pause_s)
+    return exit_code
 
 
-async def _stop(process: asyncio.subprocess.Process, ended: asyncio.Task[int], deadline_s: float) -> None:
-    process.terminate()
-    done, _ = await asyncio.wait((ended,), timeout=deadline_s)
-    if not done:
-        process.kill()
-        await ended
+async def _run(
+    process: asyncio.subprocess.Process, command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event
+) -> int:
+    """Wait until a shard ends, or stop it; return its exit code."""
+    ended = asyncio.create_task(process.wait(), name=f"shard {command.number} ended")
+    try:
+        await _first(ended, stopping)
+        if not ended.done():
+            process.terminate()
+            await _first(ended, hurried, command.stop_s_max)
+        if not ended.done() and hurried.is_set():
+            process.terminate()
+            await asyncio.wait((ended,), timeout=command.stop_s_max)
+    finally:
+        if not ended.done():
+            log.error("shard_killed", shard=command.number, pid=process.pid)
+            process.kill()
+        exit_code = await ended
+    return exit_code
+
+
+async def _first(ended: asyncio.Task[int], event: asyncio.Event, timeout_s: float | None = None) -> None:
+    """Wait until the process has ended, the event is set, or the time is over."""
+    waiting = asyncio.create_task(event.wait(), name="signal")
+    try:
+        await asyncio.wait((ended, waiting), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
-import os
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -25,7 +24,7 @@ from server.edge.connection import Connection
 from server.edge.counters import EdgeCounters
 from server.edge.gate import SLOT_S, Gate
 from server.edge.settings import EdgeSettings
-from server.errors import ConfigError
+from server.errors import listen_error
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +106,7 @@ class Door:
                 dualstack_ipv6=is_ipv6 and host == "::" and socket.has_dualstack_ipv6(),
             )
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
+            raise listen_error("listen", host, port, error) from error
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._accept)
 

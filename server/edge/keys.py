@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from server.edge.auth_settings import AuthSettings
-from server.errors import Unauthorized, Unavailable
+from server.errors import ConfigError, Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +102,24 @@ def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> KeySet | N
     else:
         return None
     return KeySet(read, refresh_s=settings.jwks_refresh_s, now_s=now_s)
+
+
+def check_file(settings: AuthSettings) -> None:
+    """Read the file of keys once, as a start-up check.
+
+    Raises:
+        ConfigError: there are no keys in it, or it cannot be read.
+    """
+    if not settings.jwks_file:
+        return
+    try:
+        keys = _parsed(Path(settings.jwks_file).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must be a JWKS (RFC 7517): {error}") from error
+    if not keys:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must hold at least one key that signs")
 
 
 def _parsed(data: bytes) -> dict[str | None, jwt.PyJWK]:

@@ -48,7 +48,14 @@ def load(folder: str) -> dict[str, Page]:
         return {}
     root = Path(folder)
     if not root.is_dir():
-        raise ConfigError(f"listen.pages: {folder} is no folder")
+        raise ConfigError(f"listen.pages: must be a directory that exists; got {folder}")
+    try:
+        return _load(root)
+    except OSError as error:
+        raise ConfigError(f"listen.pages: {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _load(root: Path) -> dict[str, Page]:
     pages: dict[str, Page] = {}
     total = 0
     for path in sorted(root.rglob("*")):
@@ -57,7 +64,7 @@ def load(folder: str) -> dict[str, Page]:
         body = path.read_bytes()
         total += len(body)
         if total > BYTES_MAX:
-            raise ConfigError(f"listen.pages: {folder} holds more than {BYTES_MAX} bytes")
+            raise ConfigError(f"listen.pages: {root} must hold at most {BYTES_MAX} bytes")
         name = "/" + path.relative_to(root).as_posix()
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         page = Page(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, body)

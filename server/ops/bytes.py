@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 ANSWER_S_MAX = 10.0
+
+
+class _RoomSummary(msgspec.Struct):
+    room_id: str
+    players: int
+
+
+class _Failure(msgspec.Struct):
+    error: str = ""
 
 
 async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
@@ -20,24 +31,32 @@ async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
     Raises:
         LookupError: there is no such room or no room at all, or nobody answers; in a sentence.
     """
+    headers = {"Authorization": f"Bearer {token}"}
     try:
-        headers, timeout = {"Authorization": f"Bearer {token}"}, aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+        ) as session:
             if not room_id:
-                async with session.get(f"{url}/v1/rooms") as answer:
-                    rooms = await answer.json()
-                    if answer.status != 200:
-                        raise LookupError(str(rooms["error"]))
+                rooms = await _fetch(session, f"{url}/v1/rooms", list[_RoomSummary])
                 if not rooms:
                     raise LookupError(f"no room is running on {url}")
-                room_id = max(rooms, key=lambda room: int(room["players"]))["room_id"]
-            async with session.get(f"{url}/v1/rooms/{room_id}/bytes") as answer:
-                report: dict[str, Any] = await answer.json()
-                if answer.status != 200:
-                    raise LookupError(str(report["error"]))
-                return report
+                room_id = max(rooms, key=lambda room: room.players).room_id
+            report: dict[str, Any] = await _fetch(
+                session, f"{url}/v1/rooms/{quote(room_id, safe='')}/bytes", dict[str, Any]
+            )
+            return report
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise LookupError(f"{url} does not answer as an operations port does: {error}") from error
+        words = str(error) or type(error).__name__
+        raise LookupError(f"{url} does not answer as an operations port does: {words}") from error
+
+
+async def _fetch(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
+    # A redirect leads to something that is no operations port, and that must not see the token.
+    async with session.get(url, allow_redirects=False) as answer:
+        data = await answer.read()
+        if answer.status == 200:
+            return msgspec.json.decode(data, type=kind)
+        raise LookupError(msgspec.json.decode(data, type=_Failure).error or f"{url} answers {answer.status}")
 
 
 def table_of(report: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from server.errors import ConfigError
+from server.errors import ConfigError, listen_error
 from server.ops.admin import Admin
 from server.ops.health import Health
 
@@ -63,7 +63,7 @@ class OperationsServer:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            raise ConfigError(f"cannot listen on {host}:{port} (operations): {error.strerror or error}") from error
+            raise listen_error("operations", host, port, error) from error
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -71,8 +71,7 @@ class OperationsServer:
         await self._runner.cleanup()
 
     def _add_console(self, app: web.Application, folder: Path) -> None:
-        if not (folder / "index.html").is_file():
-            raise ConfigError(f"operations.console: there is no {folder / 'index.html'}")
+        check_console(str(folder))
 
         async def index(request: web.Request) -> web.FileResponse:
             return web.FileResponse(folder / "index.html")
@@ -96,3 +95,13 @@ class OperationsServer:
     async def _readyz(self, request: web.Request) -> web.Response:
         reasons = self._health.reasons
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+
+def check_console(folder: str) -> None:
+    """Check that the console can be served from a folder; an empty path means that there is none.
+
+    Raises:
+        ConfigError: the folder has no index.html.
+    """
+    if folder and not (Path(folder) / "index.html").is_file():
+        raise ConfigError(f"operations.console: must be a directory with an index.html; got {folder}")

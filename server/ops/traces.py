@@ -6,9 +6,14 @@ is OpenTelemetry's own business: its environment variables count.
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from server import __version__
 from server.errors import ConfigError
@@ -21,6 +26,9 @@ except ImportError:  # the extra is not installed
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
 
+log = structlog.get_logger(__name__)
+
+STOP_S_MAX = 3.0
 Attribute = str | int | float | bool
 _tracer: Tracer | None = None
 """Where spans are kept; None: nowhere, and a span costs nothing."""
@@ -61,6 +69,21 @@ def trace_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
+def check(endpoint: str) -> None:
+    """Check that traces can be sent, if an endpoint asks for them.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    if not endpoint:
+        return
+    for module in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError("traces.endpoint: requires more packages: pip install 'tickwire[traces]'") from error
+
+
 def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
     """Begins to send traces; gives what ends it, which waits until what is left was sent.
 
@@ -73,21 +96,30 @@ def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
     """
     if not endpoint:
         return lambda: None
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-    except ImportError as error:
-        raise ConfigError("traces.endpoint: traces want more: pip install 'tickwire[traces]'") from error
+    check(endpoint)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
     resource = Resource.create(
         {"service.name": "tickwire", "service.version": __version__, "service.instance.id": shard_id}
     )
-    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(share)))
+    sampler = ParentBased(TraceIdRatioBased(share))
+    provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     use(provider)
-    return provider.shutdown
+    return partial(_stop, provider.shutdown)
+
+
+def _stop(shutdown: Callable[[], None]) -> None:
+    """Send the last spans, for at most STOP_S_MAX: with a collector that does not answer, `shutdown` takes 30 s."""
+    thread = threading.Thread(target=shutdown, name="stop traces", daemon=True)
+    thread.start()
+    thread.join(STOP_S_MAX)
+    if thread.is_alive():
+        log.warning("traces_flush_failed", timeout_s=STOP_S_MAX)
 
 
 def use(provider: TracerProvider) -> None:

@@ -7,6 +7,7 @@ and whoever has had a write acknowledged reads it. Why: docs/storage.md.
 from __future__ import annotations
 
 import datetime
+import warnings
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -33,29 +34,37 @@ class Store:
         call_s_max: the longest that one call may take, seconds.
 
     Raises:
-        ConfigError: the URL is none of MongoDB's.
+        ConfigError: the URL or the name of the database cannot be used.
     """
 
     def __init__(self, url: str, database: str, *, call_s_max: float = CALL_S_MAX) -> None:
         timeout_ms = int(call_s_max * 1000)
+        self.client: AsyncIOMotorClient[dict[str, Any]]
         try:
-            self.client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
-                url,
-                serverSelectionTimeoutMS=timeout_ms,
-                connectTimeoutMS=timeout_ms,
-                socketTimeoutMS=timeout_ms,
-                w="majority",
-                journal=True,
-                wTimeoutMS=timeout_ms,
-                readConcernLevel="majority",
-                retryWrites=True,
-                tz_aware=True,
-                appname=APP_NAME,
-            )
-        except (PyMongoError, ValueError) as error:
-            raise ConfigError(f"mongo.url: {error}") from error
+            # The driver warns of options that it does not know or cannot read, and then connects without them, for
+            # example without TLS.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                self.client = AsyncIOMotorClient(
+                    url,
+                    serverSelectionTimeoutMS=timeout_ms,
+                    connectTimeoutMS=timeout_ms,
+                    socketTimeoutMS=timeout_ms,
+                    w="majority",
+                    journal=True,
+                    wTimeoutMS=timeout_ms,
+                    readConcernLevel="majority",
+                    retryWrites=True,
+                    tz_aware=True,
+                    appname=APP_NAME,
+                )
+        except (PyMongoError, ValueError, OSError, UserWarning) as error:  # a file of certificates is read at once
+            raise ConfigError(f"mongo.url: cannot be used: {error}") from error
         self.calls = Calls(call_s_max)
-        self.database = self.client[database]
+        try:
+            self.database = self.client[database]
+        except PyMongoError as error:
+            raise ConfigError(f"mongo.database: must be a name that MongoDB takes: {error}") from error
         self.abandoned = Abandoned(self.client, self.calls)
         self.worlds = Worlds(self.database, self.calls, self.abandoned)
         self.players = Players(self.database, self.calls)

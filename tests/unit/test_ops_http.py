@@ -68,7 +68,7 @@ async def test_there_is_nothing_else_on_the_port(
 
 async def test_a_port_in_use_is_one_sentence_that_names_it(server: OperationsServer) -> None:
     second = OperationsServer(lambda: b"", Health())
-    with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}") as raised:
+    with pytest.raises(ConfigError, match=f"operations.port: {server.port} on 127.0.0.1 is in use") as raised:
         await second.start("127.0.0.1", server.port)
     assert "\n" not in str(raised.value)
     await second.stop()

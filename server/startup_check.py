@@ -1,0 +1,43 @@
+"""Checks everything that a shard needs before it opens its ports, except the stores themselves.
+
+`tickwire check` and `tickwire serve` report all problems of these checks at once: files that cannot be read, modules
+that cannot be imported, URLs that their drivers refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from server.config import Settings
+from server.edge import keys, pages
+from server.errors import ConfigError
+from server.ops import http, traces
+from server.shard import certificates, matchmaker_of, modes, room_types
+from server.storage import Store
+
+
+async def find_problems(settings: Settings) -> list[str]:
+    """Return a line for each problem; an empty list means that a shard can start once its stores answer.
+
+    The clients of the stores are created, which needs the event loop, and closed again without a connection.
+    """
+    problems: list[str] = []
+
+    def attempt(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except ConfigError as error:
+            problems.extend(str(error).splitlines())
+
+    attempt(lambda: modes(settings.rooms, room_types(settings.rooms)))
+    attempt(lambda: certificates(settings))
+    attempt(lambda: keys.check_file(settings.auth))
+    attempt(lambda: pages.load(settings.listen.pages))
+    attempt(lambda: http.check_console(settings.operations.console))
+    attempt(lambda: traces.check(settings.traces.endpoint))
+    attempt(lambda: Store(settings.mongo.url, settings.mongo.database).close())
+    try:
+        await matchmaker_of(settings.redis).aclose()
+    except ConfigError as error:
+        problems.append(str(error))
+    return problems

@@ -1,0 +1,249 @@
+"""Every command with wrong arguments: one sentence for each problem, a documented exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from server.cli import app
+from server.process import EXIT_FAILED, EXIT_USAGE
+
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+SECRET = "a secret of at least thirty-two characters"
+LONG = "a" * 10_000
+
+
+def run(*arguments: str, given: str = "", **environ: str) -> Result:
+    """Run a command in this process, without stores: nothing listens where the settings say."""
+    base = {
+        "TICKWIRE__REDIS__URL": "redis://127.0.0.1:1/0",
+        "TICKWIRE__REDIS__DEADLINE_S": "0.5",
+        "TICKWIRE__MONGO__URL": "mongodb://127.0.0.1:1/?directConnection=true",
+        "TICKWIRE__MONGO__DEADLINE_S": "0.3",
+        "TICKWIRE__LISTEN__PLAINTEXT": "true",
+    }
+    environ = {f"TICKWIRE__{name}": text for name, text in environ.items()}
+    return CliRunner().invoke(app, arguments, input=given, env={**base, **environ})
+
+
+def lines_of(result: Result) -> list[str]:
+    return result.stderr.splitlines()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with files that cannot be what a setting wants."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("not what is expected")
+    (tmp_path / "no-keys.json").write_text('{"keys": []}')
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    return tmp_path
+
+
+PROBLEMS: list[tuple[dict[str, str], str]] = [
+    ({"ROOMS": "no.such.game"}, "rooms: the module 'no' cannot be found"),
+    ({"ROOMS": "client.core"}, "rooms: the module 'client.core' has no ROOMS"),
+    ({"LISTEN__PLAINTEXT": "false"}, "listen.certificate: is not set"),
+    (
+        {"LISTEN__PLAINTEXT": "false", "LISTEN__CERTIFICATE": "nowhere.pem", "LISTEN__KEY": "nowhere.pem"},
+        "listen.certificate: nowhere.pem with the key nowhere.pem cannot be used: [Errno 2] No such file",
+    ),
+    (
+        {"LISTEN__PLAINTEXT": "false", "LISTEN__CERTIFICATE": "{folder}/text", "LISTEN__KEY": "{folder}/text"},
+        "listen.certificate: {folder}/text with the key {folder}/text cannot be used",
+    ),
+    ({"LISTEN__PAGES": "{folder}/nowhere"}, "listen.pages: must be a directory that exists; got {folder}/nowhere"),
+    ({"OPERATIONS__CONSOLE": "{folder}/empty"}, "operations.console: must be a directory with an index.html; got"),
+    ({"AUTH__JWKS_FILE": "{folder}/nowhere"}, "auth.jwks_file: {folder}/nowhere cannot be read: No such file"),
+    ({"AUTH__JWKS_FILE": "{folder}/empty"}, "auth.jwks_file: {folder}/empty cannot be read: Is a directory"),
+    ({"AUTH__JWKS_FILE": "{folder}/text"}, "auth.jwks_file: {folder}/text must be a JWKS"),
+    ({"AUTH__JWKS_FILE": "{folder}/binary"}, "auth.jwks_file: {folder}/binary must be a JWKS"),
+    ({"AUTH__JWKS_FILE": "{folder}/list.json"}, "auth.jwks_file: {folder}/list.json must be a JWKS"),
+    ({"AUTH__JWKS_FILE": "{folder}/no-keys.json"}, "auth.jwks_file: {folder}/no-keys.json must"),
+    ({"REDIS__URL": "redis://h/lobby"}, "redis.url: must end with the number of a database"),
+    ({"REDIS__URL": "redis://h:port"}, "redis.url: must be a URL with a host and a port from 0 to 65535"),
+    ({"REDIS__URL": "redis://h?colour=red"}, "redis.url: has an option that cannot be used"),
+    (
+        {"REDIS__URL": "rediss://h?ssl_ca_certs={folder}/nowhere"},
+        "redis.url: ssl_ca_certs={folder}/nowhere cannot be",
+    ),
+    ({"REDIS__URL": "redis+sentinel://h"}, "redis.url: must be redis+sentinel://HOST:PORT"),
+    ({"REDIS__URL": "redis+sentinel://h:x/m"}, "redis.url: must name each sentinel as HOST or HOST:PORT"),
+    ({"REDIS__URL": "redis+sentinel://h/m?colour=red"}, "redis.url: has options that cannot be used with sentinels"),
+    ({"REDIS__URL": "redis+cluster://h?colour=red"}, "redis.url: has an option that cannot be used"),
+    ({"MONGO__URL": "mongodb://h:port"}, "mongo.url: cannot be used: Port contains non-digit characters"),
+    ({"MONGO__URL": "mongodb://h/?tls=maybe"}, "mongo.url: cannot be used: The value of tls must be"),
+    ({"MONGO__URL": "mongodb://h/?colour=red"}, "mongo.url: cannot be used: Unknown option: colour"),
+    (
+        {"MONGO__URL": "mongodb://h/?tls=true&tlsCAFile={folder}/nowhere"},
+        "mongo.url: cannot be used: [Errno 2] No such file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("environ", "sentence"), PROBLEMS, ids=[sentence[:60] for _, sentence in PROBLEMS])
+def test_check_reports_what_serve_would_fail_on(environ: dict[str, str], sentence: str, folder: Path) -> None:
+    result = run("check", **{name: text.replace("{folder}", str(folder)) for name, text in environ.items()})
+    assert result.exit_code == EXIT_USAGE
+    (line,) = lines_of(result)
+    assert line.startswith("tickwire: " + sentence.replace("{folder}", str(folder)))
+    assert result.stdout.startswith("rooms = ["), "the settings are shown all the same"
+
+
+def test_check_reports_all_problems_at_once() -> None:
+    result = run("check", "--rooms", "no.such.game", REDIS__URL="redis://h/x", MONGO__URL="mongodb://h:x")
+    assert [line.split(":")[1].strip() for line in lines_of(result)] == ["rooms", "mongo.url", "redis.url"]
+
+
+def test_check_of_good_settings_says_nothing_on_standard_error() -> None:
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "dev"])
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["--port", "99999"], "listen.port"),
+        (["--port", "-1"], "listen.port"),
+        (["--rooms", ","], "rooms"),
+        (["--rooms", "a b"], "rooms"),
+        (["--rooms", "games/arena.py"], "rooms"),
+        (["--config", "/nowhere/tickwire.toml"], "/nowhere/tickwire.toml"),
+        (["--config", "/"], "/"),
+    ],
+)
+def test_the_command_line_is_checked_as_the_settings_are(command: str, arguments: list[str], key: str) -> None:
+    result = run(command, *arguments)
+    assert result.exit_code == EXIT_USAGE
+    (line,) = lines_of(result)
+    assert line.startswith(f"tickwire: {key}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "sentence"),
+    [
+        ([], {"LISTEN__PORT": "65535"}, "listen.port: must be at most 65534 with 2 shards"),
+        (
+            [],
+            {"OPERATIONS__PORT": "8081"},
+            "operations.port: must be 2 or more from listen.port (8080) with 2 shards",
+        ),
+        ([], {"LISTEN__URL": "wss://play.example"}, "listen.url: must be empty with several shards"),
+        (["--rooms", "no.such.game"], {}, "rooms: the module 'no' cannot be found"),
+    ],
+)
+def test_several_shards_are_checked_before_any_is_started(
+    arguments: list[str], environ: dict[str, str], sentence: str
+) -> None:
+    result = run("serve", "--shards", "2", *arguments, **environ)
+    assert result.exit_code == EXIT_USAGE
+    (line,) = lines_of(result)
+    assert line.startswith(f"tickwire: {sentence}")
+
+
+WRONG: list[tuple[list[str], int]] = [
+    ([], EXIT_USAGE),
+    (["frobnicate"], EXIT_USAGE),
+    (["serve", "--shards", "0"], EXIT_USAGE),
+    (["serve", "--shards", "65"], EXIT_USAGE),
+    (["serve", "--shards", "many"], EXIT_USAGE),
+    (["serve", "--frob"], EXIT_USAGE),
+    (["dev", "--bots", "-1"], EXIT_USAGE),
+    (["dev", "--bots", "1001"], EXIT_USAGE),
+    (["dev", "--data", "/proc/nowhere", "--bots", "0"], EXIT_FAILED),
+    (["token"], EXIT_USAGE),
+    (["token", ""], EXIT_USAGE),
+    (["token", LONG], EXIT_USAGE),
+    (["token", "a" * 129], EXIT_USAGE),
+    (["token", "a\x1b[2J"], EXIT_USAGE),
+    (["token", "a\udc80"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "0"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "-5"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "nan"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "inf"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "1e300"], EXIT_USAGE),
+    (["token", "ada", "--ttl-s", "soon"], EXIT_USAGE),
+    (["migrate"], EXIT_FAILED),
+    (["migrate", "now"], EXIT_USAGE),
+    (["export"], EXIT_USAGE),
+    (["export", "world", ""], EXIT_USAGE),
+    (["export", "world", "garden"], EXIT_USAGE),
+    (["export", "thing", "a/b"], EXIT_USAGE),
+    (["export", "player", "a\udc80"], EXIT_USAGE),
+    (["export", "player", LONG], EXIT_USAGE),
+    (["export", "world", "a/b"], EXIT_FAILED),
+    (["export", "player", "a/../b?c=\u00fc"], EXIT_FAILED),
+    (["import"], EXIT_USAGE),
+    (["import", "/nowhere"], EXIT_USAGE),
+    (["import", "/"], EXIT_USAGE),
+    (["import", "-"], EXIT_FAILED),
+    (["import", "{folder}/binary"], EXIT_FAILED),
+    (["import", "{folder}/text"], EXIT_FAILED),
+    (["import", "{folder}/list.json"], EXIT_FAILED),
+    (["forget"], EXIT_USAGE),
+    (["forget", ""], EXIT_USAGE),
+    (["forget", "\n"], EXIT_USAGE),
+    (["forget", "ada"], EXIT_FAILED),
+    (["drain"], EXIT_USAGE),
+    (["drain", ""], EXIT_USAGE),
+    (["drain", LONG], EXIT_USAGE),
+    (["drain", "a\udc80"], EXIT_USAGE),
+    (["drain", "shard-1"], EXIT_FAILED),
+    (["drain", "a/b c\u00fc"], EXIT_FAILED),
+    (["bytes"], EXIT_FAILED),
+    (["bytes", "a/../../v1/shard"], EXIT_FAILED),
+    (["bytes", LONG], EXIT_FAILED),
+    (["bytes", "--url", "nonsense"], EXIT_FAILED),
+    (["bytes", "--url", "ftp://127.0.0.1:1"], EXIT_FAILED),
+    (["bytes", "--url", "http://a b"], EXIT_FAILED),
+    (["bytes", "--url", "http://127.0.0.1:1"], EXIT_FAILED),
+    (["types"], EXIT_USAGE),
+    (["types", ""], EXIT_USAGE),
+    (["types", "no.such.game"], EXIT_USAGE),
+    (["types", "games/arena.py"], EXIT_USAGE),
+    (["types", "client.core"], EXIT_USAGE),
+    (["version", "2"], EXIT_USAGE),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), WRONG, ids=[" ".join(words)[:40] or "nothing" for words, _ in WRONG])
+def test_wrong_arguments_are_a_sentence_and_an_exit_code(arguments: list[str], code: int, folder: Path) -> None:
+    words = [word.replace("{folder}", str(folder)) for word in arguments]
+    result = run(*words, AUTH__SECRET=SECRET)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert result.output.isascii() or "\x1b[2J" not in result.output
+    if "Usage:" not in result.output:
+        assert lines_of(result)
+        assert all(line.startswith("tickwire: ") for line in lines_of(result))
+
+
+def test_every_command_has_a_case_with_wrong_arguments_and_is_documented() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert commands == {words[0] for words, _ in WRONG if words and words[0] in commands} | {"check"}
+    for name in commands:
+        assert f"`tickwire {name}" in OPERATIONS, name
+
+
+def test_every_exit_code_is_documented() -> None:
+    rows = {int(code) for code in re.findall(r"^\| (\d+) \| ", OPERATIONS, re.MULTILINE)}
+    assert rows == {0, EXIT_FAILED, EXIT_USAGE, 143}
+
+
+def test_a_config_file_with_windows_line_ends_and_a_byte_order_mark_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "tickwire.toml"
+    path.write_bytes(b"\xef\xbb\xbf[listen]\r\nport = 7001\r\n")
+    result = run("check", "--config", str(path))
+    assert result.exit_code == 0
+    assert "port=7001" in result.stdout
+
+
+def test_the_environment_of_the_tests_has_no_settings() -> None:
+    assert not [name for name in os.environ if name.startswith("TICKWIRE__")]

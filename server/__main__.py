@@ -6,18 +6,33 @@ without a handler, and the container would be killed after its grace.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 
 EXIT_SIGTERM = 128 + signal.SIGTERM
 
 
 def main() -> None:
     """Run the command `tickwire`."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(EXIT_SIGTERM))
+    # Not by an exception: extension modules that are interrupted while they are imported have been seen to crash.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_SIGTERM))
     from server.cli import app
 
-    app()
+    try:
+        app()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Flush what was printed; Python would turn an error into the exit code 120."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:  # no space, or nothing reads it any more
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open until the process ends
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
     Raises:
         EmbeddedError, ConfigError: one sentence that says what is in the way.
     """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
     with embedded.running(data_dir) as services:
         code: int = uvloop.run(_run_shard(settings, services, data_dir, bots))

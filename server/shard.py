@@ -39,6 +39,7 @@ from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
 from server.leasing import Leaseholder
 from server.migrating import Migration
+from server.ops import logs
 from server.ops.admin import Admin
 from server.ops.health import Health
 from server.ops.http import OperationsServer
@@ -366,6 +367,7 @@ class Shard:
         scrape_matchmaking(metrics, self._matchmaker, self._queues, self._queueing, self._leaseholder)
         metrics.count_all_to("migrations", self._migration.results)
         metrics.count_all_to("admin_calls", self._admin.results)
+        metrics.count_to("log_lines_lost", logs.writer.lines_lost)
         return metrics.exposition()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
@@ -96,6 +97,34 @@ level = Level("info")
 """The process's."""
 
 
+class LineWriter:
+    """Writes lines to a file. A line that cannot be written is counted and dropped: a full disk ends no room.
+
+    Attributes:
+        lines_lost: how many lines could not be written.
+    """
+
+    def __init__(self) -> None:
+        self.lines_lost = 0
+        self._lock = threading.Lock()
+
+    def msg(self, message: str) -> None:
+        """Write one line to the standard error stream of this moment."""
+        try:
+            with self._lock:
+                sys.stderr.write(message + "\n")
+                sys.stderr.flush()
+        except (OSError, ValueError):  # no space, a pipe that nobody reads, a file that was closed
+            self.lines_lost += 1
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
+writer = LineWriter()
+"""The process's."""
+
+
 def set_level(name: str) -> None:
     """Writes what is at least of this level, from now on."""
     level.name = name
@@ -119,12 +148,12 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
     last = _json() if is_json else _console()
     structlog.configure(
         processors=[*first, *last],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
     set_level(level)
     # What libraries log by Python's own means looks no different.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LibraryHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level],
@@ -133,6 +162,13 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(**always)
+
+
+class _LibraryHandler(logging.Handler):
+    """Passes lines of Python's own logging to the writer."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        writer.msg(self.format(record))
 
 
 def _json() -> list[structlog.typing.Processor]:

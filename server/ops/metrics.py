@@ -51,6 +51,7 @@ _COUNTERS = {
     "certificate_failures": "Changed certificates that could not be used.",
     "leases_lost": "Rooms closed because another shard owns them now.",
     "directory_calls_lost": "Seats that could not be told to Redis at once: told again with their room.",
+    "log_lines_lost": "Log lines that could not be written, such as for a full disk.",
     "redis_calls": "Scripts run on Redis.",
     "storage_saves": "Worlds written.",
     "storage_bytes": "Bytes of worlds written: what had changed of them.",

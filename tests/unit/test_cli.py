@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from server.cli import app
+from server.ops import logs
 from server.process import EXIT_FAILED, EXIT_USAGE
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -32,6 +34,13 @@ def run(*arguments: str, given: str = "", **environ: str) -> Result:
 
 def lines_of(result: Result) -> list[str]:
     return result.stderr.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Commands configure the log of the process: here that of all tests."""
+    yield
+    logs.configure(format="console", level="debug")
 
 
 @pytest.fixture

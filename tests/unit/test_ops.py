@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -126,3 +127,22 @@ def test_a_shard_is_ready_when_nobody_has_a_reason_against_it() -> None:
     health.clear("redis")
     health.clear("redis")
     assert health.is_ready
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing() -> None:
+    program = (
+        "import structlog, logging, sys\n"
+        "from server.ops import logs\n"
+        "logs.configure(format='json', level='info')\n"
+        "structlog.get_logger().info('one')\n"
+        "logging.getLogger('x').warning('two')\n"
+        "print(logs.writer.lines_lost)\n"
+        "sys.stderr.close()\n"
+        "structlog.get_logger().info('three')\n"
+        "print(logs.writer.lines_lost)\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, stderr=full, text=True
+        )
+    assert done.stdout.split() == ["2", "3"]

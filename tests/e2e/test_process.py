@@ -1,0 +1,255 @@
+"""A shard as a process: signals at any time, a full disk for its log, stores that are away; exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pytest
+from opentelemetry import trace
+
+from client.aio import connect
+from server.config import Capacity, Settings
+from server.embedded import free_port
+from server.ops import traces
+from tests.redises import RedisProcess
+from tests.shards import KEY, readiness, running, scrape
+from tests.waiting import eventually, eventually_joins
+
+ROOT = Path(__file__).parents[2]
+STARTED = '"shard_started"'
+STOPPED = '"shard_stopped"'
+DEAD_STORES = {
+    "TICKWIRE__REDIS__URL": "redis://127.0.0.1:1/0",
+    "TICKWIRE__MONGO__URL": "mongodb://127.0.0.1:1/?directConnection=true",
+}
+
+
+class Serve:
+    """A `tickwire serve` that runs."""
+
+    def __init__(self, settings: Settings, folder: Path, *arguments: str, **environ: str) -> None:
+        self.port, self.operations_port = free_port(), free_port()
+        self.url = f"ws://127.0.0.1:{self.port}"
+        self.log = folder / f"serve-{self.port}.log"
+        base = {
+            "ROOMS": "tests.rooms",
+            "LISTEN__PORT": str(self.port),
+            "LISTEN__PLAINTEXT": "true",
+            "OPERATIONS__PORT": str(self.operations_port),
+            "REDIS__URL": settings.redis.url,
+            "REDIS__NAMESPACE": settings.redis.namespace,
+            "REDIS__DEADLINE_S": "1",
+            "REDIS__LEASE_S": "2",
+            "MONGO__URL": settings.mongo.url,
+            "MONGO__DATABASE": settings.mongo.database,
+            "MONGO__DEADLINE_S": "1",
+            "MONGO__MIGRATE": "true",
+            "SHUTDOWN_S": "6",
+            "TICKETS__CURRENT": "test",
+            "TICKETS__KEYS__TEST": KEY,
+        }
+        self._environ = {f"TICKWIRE__{name}": text for name, text in base.items()} | environ
+        self._arguments = arguments
+        with self.log.open("wb") as output:
+            self.process = self._start(output)
+
+    def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "server", "serve", *self._arguments],
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            env={**os.environ, **self._environ},
+        )
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    async def has(self, words: str, count: int = 1, timeout_s: float = 30) -> None:
+        """Return once the log has these words."""
+        await eventually(lambda: self.text.count(words) >= count, timeout_s, words)
+
+    async def exit_code(self, timeout_s: float = 40) -> int:
+        return await asyncio.to_thread(self.process.wait, timeout_s)
+
+
+@contextmanager
+def serve(settings: Settings, folder: Path, *arguments: str, **environ: str) -> Iterator[Serve]:
+    """Run `tickwire serve`, and end it whatever happens."""
+    process = Serve(settings, folder, *arguments, **environ)
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_a_shard_in_order(shard_settings: Settings, tmp_path: Path, number: int) -> None:
+    with serve(shard_settings, tmp_path) as shard:
+        await shard.has(STARTED)
+        shard.process.send_signal(number)
+        assert await shard.exit_code() == 0
+        assert shard.text.count(STOPPED) == 2  # the line names its event twice
+        assert "Traceback" not in shard.text
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.3, 0.6, 0.9, 1.2, 1.6, 2.0])
+async def test_a_signal_at_any_time_of_the_start_ends_the_process_in_order(
+    shard_settings: Settings, tmp_path: Path, delay_s: float
+) -> None:
+    with serve(shard_settings, tmp_path) as shard:
+        await asyncio.sleep(delay_s)  # no condition to wait for: whichever moment it hits, the end is the same
+        shard.process.send_signal(signal.SIGTERM)
+        code = await shard.exit_code()
+        assert code in (0, 143, -signal.SIGTERM)  # the last while Python itself is starting
+        assert code == 0 or STARTED not in shard.text
+        assert "Traceback" not in shard.text
+
+
+async def test_a_second_signal_ends_the_drain_and_saves(shard_settings: Settings, tmp_path: Path) -> None:
+    """The other shard is full, so that the drain would last for as long as it may."""
+    async with running(msgspec.structs.replace(shard_settings, capacity=Capacity(rooms_max=0))):
+        with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_S="300") as shard:
+            await shard.has(STARTED)
+            async with connect(shard.url, reconnect_s=0) as client:
+                await eventually_joins(client, "garden", name="home")
+                shard.process.send_signal(signal.SIGTERM)
+                await eventually(lambda: "draining" in readiness(shard.operations_port)[1]["reasons"], 20)
+                assert len(shard_rooms(shard)) == 1
+                shard.process.send_signal(signal.SIGTERM)
+                assert await shard.exit_code() == 0
+            assert STOPPED in shard.text
+            assert '"tickwire.is_flushed": true' in shard.text
+
+
+async def test_a_third_signal_ends_the_process_at_once(shard_settings: Settings, tmp_path: Path) -> None:
+    """Redis and MongoDB have stopped answering, so that an orderly stop would wait for them."""
+    own = RedisProcess(tmp_path / "redis")
+    await own.start()
+    try:
+        settings = msgspec.structs.replace(
+            shard_settings, redis=msgspec.structs.replace(shard_settings.redis, url=own.url)
+        )
+        with serve(settings, tmp_path, TICKWIRE__SHUTDOWN_S="600", TICKWIRE__REDIS__DEADLINE_S="60",
+                   TICKWIRE__REDIS__LEASE_S="600") as shard:  # fmt: skip
+            await shard.has(STARTED)
+            await eventually(lambda: readiness(shard.operations_port)[0] == 200, 20)
+            own.pause()
+            for _ in range(3):
+                shard.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.5)  # two signals in one turn of the loop are one
+            assert await shard.exit_code(20) == 1
+    finally:
+        await asyncio.to_thread(own.stop)
+
+
+async def test_with_a_drain_of_zero_seconds_no_room_moves(shard_settings: Settings, tmp_path: Path) -> None:
+    async with running(shard_settings) as other:
+        with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_S="0") as shard:
+            await shard.has(STARTED)
+            async with connect(shard.url, reconnect_s=0) as client:
+                await eventually_joins(client, "garden", name="home")
+                if len(shard_rooms(shard)) == 1:  # else it was placed on the other shard
+                    shard.process.send_signal(signal.SIGTERM)
+                    assert await shard.exit_code() == 0
+                    assert len(other.host) == 0
+                    assert '"tickwire.is_flushed": true' in shard.text
+
+
+async def test_a_shard_whose_stores_are_away_stops_in_order(shard_settings: Settings, tmp_path: Path) -> None:
+    with serve(shard_settings, tmp_path, **DEAD_STORES) as shard:
+        await shard.has(STARTED)
+        await shard.has("redis_unavailable")
+        await shard.has("mongo_unavailable")
+        shard.process.send_signal(signal.SIGTERM)
+        assert await shard.exit_code() == 0
+        assert STOPPED in shard.text
+        assert "Traceback" not in shard.text
+
+
+async def test_a_full_disk_under_the_log_stops_nothing(shard_settings: Settings, tmp_path: Path) -> None:
+    class OnFullDisk(Serve):
+        def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
+            with Path("/dev/full").open("wb") as full:
+                return super()._start(full)
+
+    shard = OnFullDisk(shard_settings, tmp_path, TICKWIRE__LOGGING__LEVEL="debug")
+    try:
+        await eventually(lambda: is_ready(shard), 30)
+        async with connect(shard.url) as client:
+            await eventually_joins(client, "garden", name="home")
+            await client.wait_for(lambda: client.ticks_received > 3)
+        lost = scrape(shard.operations_port)["tickwire_log_lines_lost_total"]
+        assert lost > 0
+        assert await asyncio.to_thread(lambda: urlopen(shard, "livez")) == 200
+        shard.process.send_signal(signal.SIGTERM)
+        assert await shard.exit_code() == 0
+    finally:
+        shard.process.kill()
+        shard.process.wait()
+
+
+async def test_a_collector_of_traces_that_never_answers_does_not_hold_the_stop(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        more = {"TICKWIRE__TRACES__ENDPOINT": endpoint, "TICKWIRE__TRACES__SHARE": "1"}
+        with serve(shard_settings, tmp_path, **more) as shard:
+            await shard.has(STARTED)
+            async with connect(shard.url) as client:
+                await eventually_joins(client, "garden", name="home")
+            shard.process.send_signal(signal.SIGTERM)
+            assert await shard.exit_code() == 0
+            assert "traces_flush_failed" in shard.text
+
+
+def test_a_share_of_zero_traces_is_none() -> None:
+    stop = traces.start("http://127.0.0.1:1/v1/traces", 0.0, "shard-1")
+    try:
+        assert traces._tracer is not None
+        with traces.span("join"):
+            assert not trace.get_current_span().get_span_context().trace_flags.sampled
+    finally:
+        stop()
+        traces._tracer = None
+
+
+async def test_a_port_in_use_is_exit_code_two_and_names_the_setting(shard_settings: Settings, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name in ("LISTEN", "OPERATIONS"):
+            with serve(shard_settings, tmp_path, **{f"TICKWIRE__{name}__PORT": str(port)}) as shard:
+                assert await shard.exit_code() == 2
+                assert f"tickwire: {name.lower()}.port: {port} on 127.0.0.1 is in use" in shard.text
+                assert "Traceback" not in shard.text
+
+
+def is_ready(shard: Serve) -> bool:
+    try:
+        return readiness(shard.operations_port)[0] == 200
+    except OSError:
+        return False
+
+
+def urlopen(shard: Serve, path: str) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{shard.operations_port}/{path}", timeout=5) as answer:
+        return int(answer.status)
+
+
+def shard_rooms(shard: Serve) -> list[str]:
+    return [name for name, value in scrape(shard.operations_port).items()
+            if name.startswith("tickwire_rooms{") and value > 0]  # fmt: skip

@@ -38,8 +38,9 @@ from server.ops.views import (
 from server.placing import told
 from server.queueing import Queueing
 from server.replication.table import Table
+from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.ruling import Ruling
 from server.saving import is_durable
 from server.storage import Ban, TuningVersion

@@ -14,7 +14,8 @@
     │   ├── NoSuchRoomType        Join for a type this build does not host
     │   ├── NoSuchRoom            no room of that id or code, or the ticket's is not here
     │   ├── NoSuchMode            MatchRequest for a mode that this build does not have
-    │   └── RoomLocked            the room asked for takes nobody in
+    │   ├── RoomLocked            the room asked for takes nobody in
+    │   └── JoinRefused           the game refuses the player, with its reason
     └── ServerError               ours, or our stores'
         ├── RoomFull              no seat left in the room asked for
         ├── RoomClosed            the room ended, or its code raised
@@ -149,6 +150,12 @@ class RoomLocked(PeerError):
     """The room asked for takes nobody in (any more)."""
 
     code = "ROOM_LOCKED"
+
+
+class JoinRefused(PeerError):
+    """The room's `on_join` refused the player; the sentence is the game's."""
+
+    code = "COMMAND_FAILED"
 
 
 class ServerError(TickwireError):

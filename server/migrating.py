@@ -24,8 +24,9 @@ from server.errors import TickwireError
 from server.moving import TooLarge, pack, unpack
 from server.ops.traces import span
 from server.placing import RoomPlacer
+from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.saving import Saver, is_durable
 
 log = structlog.get_logger(__name__)
@@ -204,11 +205,7 @@ class Migration:
         if stays := simulation.what_stays_behind():
             log.info("room_cannot_move", room_id=simulation.room.room_id, not_saved=stays)
             return False
-        try:
-            with simulation.contained("can_migrate"):
-                return simulation.room.can_migrate()
-        except RoomCodeRaised:
-            return False
+        return simulation.can_migrate()
 
     async def _others(self) -> list[ShardStatus]:
         try:

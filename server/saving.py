@@ -22,8 +22,9 @@ from schemas.fields import Field
 from schemas.messages import FieldKind
 from server.errors import NotSavable
 from server.replication.table import TableState
+from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.rooms.state import Beside, KeptSeat, RoomState
 from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind, world_key
 

@@ -66,6 +66,7 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
     for name, total in totals.items():
         metrics.count_to(name, total)
     metrics.count_all_to("room_errors", rooms.room_errors)
+    metrics.count_all_to("slow_room_calls", rooms.slow_room_calls)
     metrics.count_all_to("slow_clients", rooms.slow_clients)
     metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
     metrics.count_fields_to("clamped_values", rooms.clamped)

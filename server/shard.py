@@ -237,6 +237,7 @@ class Shard:
         for name, work in (
             ("upkeep", self._upkeep()),
             ("pulse", self._pulse.run()),
+            ("tick watch", self.host.watch_ticks()),
             ("saver", self._saver.run(self.host)),
             ("write-behind", self._write_behind.run()),
             ("directory calls", self._leaseholder.make_calls()),

@@ -65,6 +65,8 @@ class Garden(Room):
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         if options.get("is_bad_join"):
             raise RuntimeError("told to fail in on_join")
+        if options.get("is_stranger"):
+            raise CommandRefused("members only")
         player.entity = self.walkers.spawn(x=0.0)
         self.broadcast("came", player.id)
 

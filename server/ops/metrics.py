@@ -65,6 +65,7 @@ _LABELLED = {
     "sessions_ended": ("Sessions that are over.", "reason"),
     "resumes": ("Connections that named a session to come back to, by result.", "result"),
     "room_errors": ("Exceptions that left a room's code.", "type"),
+    "slow_room_calls": ("Ticks and other hooks of rooms that took more than half a tick interval or 50 ms.", "type"),
     "slow_clients": ("Steps of slow clients, down the ladder and up again.", "step"),
     "joins": ("Joins by result.", "result"),
     "deals": ("Commands that change what players own, by result.", "result"),

@@ -194,6 +194,10 @@ class Table:
         if id in self:
             self._gone.add(id)
 
+    def despawn_from(self, count: int) -> None:
+        """Take out every entity that was spawned since the table had `count` rows, within the same tick."""
+        self._gone.update(self.ids[count:].tolist())
+
     def compact(self) -> None:
         """Closes the gaps that despawned entities leave, and puts an id that was used again in its place."""
         if not self._gone and self._is_ordered:

@@ -3,9 +3,10 @@
 from server.replication.columns import angle, blob, boolean, entity, enumeration, local, real, sint, text, uint
 from server.replication.grid import Grid
 from server.replication.table import EVERYONE, NOBODY, Row, Table
+from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
 from server.rooms.inputs import Inputs
-from server.rooms.room import CommandRefused, Player, Room
+from server.rooms.room import Player, Room
 from server.rooms.state import Saved
 from server.rooms.tuning import Tuning
 

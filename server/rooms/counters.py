@@ -10,6 +10,7 @@ class RoomCounters:
 
     Attributes:
         room_errors: exceptions that left the game's code, by room type.
+        slow_room_calls: ticks and other hooks that took too long, by room type.
         slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
         field_bits: bits of state by room type, table and field, as far as sampled ticks tell for all.
         clamped: values that were out of their field's range, by room type, table and field.
@@ -30,6 +31,7 @@ class RoomCounters:
         "resyncs",
         "room_errors",
         "slow_clients",
+        "slow_room_calls",
         "tick_seconds",
         "ticks",
         "ticks_late",
@@ -52,6 +54,7 @@ class RoomCounters:
         self.keyframes = 0
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()
+        self.slow_room_calls: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()
         self.clamped: Counter[tuple[str, str, str]] = Counter()

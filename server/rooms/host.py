@@ -1,10 +1,8 @@
 """The rooms of one shard: made, ticked on time, ended.
 
-A few rooms share a beat: all of them are simulated and encoded, then all are written, because what the processor has
-just done it does again in a third of the time, and a write to a socket makes it forget. The beats of a shard are
-spread over the tick interval, so that a hundred rooms are many small pieces of work and not one burst. A tick that
-cannot start in time is late; a beat that is behind by more than CATCH_UP_TICKS_MAX skips the rest and says so in a
-counter. An exception of one room's code ends that room alone.
+Rooms share tick groups (server/rooms/tick_loop.py). The groups of a shard are spread over the tick interval, so
+that a hundred rooms are many small pieces of work and not one burst. An exception of one room's code ends that room
+alone. An empty room ends after its `linger_s`, which is time: how slow its shard is does not matter.
 """
 
 from __future__ import annotations
@@ -14,35 +12,31 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from schemas.messages import Redirect
-from server.errors import NoSuchRoom, NoSuchRoomType, RoomClosed
+from server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.making import create
 from server.rooms.ports import Reviver, Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.rooms.state import RoomState
+from server.rooms.tick_loop import TickGroup, TickObserver
 
 log = structlog.get_logger(__name__)
 
-CATCH_UP_TICKS_MAX = 3
-LATE_SHARE = 0.5
-"""A tick that starts later than this share of its interval is late."""
-BEAT_SEATS_MAX = 512
-"""How many seats the rooms of one beat have together: some five milliseconds of work. A larger room is alone."""
+STALLED_S_MAX = 5.0
+"""A tick that is due for longer, while the event loop runs, will never come."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-class TickObserver(Protocol):
-    """Told of every tick: for histograms."""
-
-    def __call__(self, duration_s: float, lateness_s: float) -> None: ...
+class TicksStalled(Internal):
+    """A tick group's timer has stopped: its rooms stand still for good."""
 
 
 def _ignore(duration_s: float, lateness_s: float) -> None:
@@ -59,6 +53,7 @@ class RoomHost:
 
     Attributes:
         tune: gives a room that is made the tuning that is meant for it.
+        tick_groups: the timers of the rooms.
     """
 
     def __init__(
@@ -74,8 +69,8 @@ class RoomHost:
         self._on_closed = on_closed
         self._observe_tick = observe_tick
         self._rooms: dict[str, Simulation] = {}
-        self._beats: list[_Beat] = []
-        self._beats_made = 0
+        self.tick_groups: list[TickGroup] = []
+        self._groups_made = 0
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -159,9 +154,10 @@ class RoomHost:
             on_ended=on_ended,
             records=records,
             tune=self.tune,
+            now_s=monotonic,
         )
         self._rooms[room_id] = simulation
-        self._beat_for(simulation).add(simulation)
+        self._start_ticks(simulation)
         log.info(
             "room_created",
             room_id=room_id,
@@ -205,6 +201,7 @@ class RoomHost:
             on_ended=on_ended,
             records=records,
             tune=self.tune,
+            now_s=monotonic,
         )
 
     def seat(
@@ -236,7 +233,7 @@ class RoomHost:
         if simulation is None:
             return
         if not simulation.is_frozen:
-            self._stop_beat(simulation)
+            self._stop_ticks(simulation)
         simulation.close(reason, has_moved=has_moved)
         log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick)
         self._on_closed(simulation, reason)
@@ -244,12 +241,12 @@ class RoomHost:
     def freeze(self, simulation: Simulation) -> None:
         """Stops a room's ticks; see `Simulation.freeze`."""
         simulation.freeze()
-        self._stop_beat(simulation)
+        self._stop_ticks(simulation)
 
     def thaw(self, simulation: Simulation) -> None:
         """A frozen room goes on."""
         simulation.thaw()
-        self._beat_for(simulation).add(simulation)
+        self._start_ticks(simulation)
 
     def adopt(self, simulation: Simulation) -> None:
         """A room that was made elsewhere in this process ticks here from now on.
@@ -261,7 +258,7 @@ class RoomHost:
         if room.room_id in self._rooms:
             raise RoomClosed("the room exists already")
         self._rooms[room.room_id] = simulation
-        self._beat_for(simulation).add(simulation)
+        self._start_ticks(simulation)
         log.info("room_adopted", room_id=room.room_id, room_type=room.room_type, epoch=simulation.epoch)
 
     def let_go(self, simulation: Simulation, redirect: Redirect) -> None:
@@ -275,101 +272,47 @@ class RoomHost:
         for room_id in list(self._rooms):
             self.close(room_id, reason)
 
-    def _stop_beat(self, simulation: Simulation) -> None:
-        beat = next(beat for beat in self._beats if simulation in beat.simulations)
-        beat.remove(simulation)
-        if not beat.simulations:
-            self._beats.remove(beat)
+    async def watch_ticks(self) -> None:
+        """Run until it is cancelled, or until a tick group stands still although the event loop does not.
 
-    def _beat_for(self, simulation: Simulation) -> _Beat:
-        """A beat that has room for it, or a new one."""
-        for beat in self._beats:
-            if beat.can_take(simulation):
-                return beat
-        # Multiples of the golden ratio spread any number of beats evenly, without moving those that run.
-        self._beats_made += 1
-        phase = (self._beats_made * _GOLDEN) % 1.0
-        beat = _Beat(simulation.dt, phase, self._tick_done, self._observe_tick)
-        self._beats.append(beat)
-        return beat
+        Raises:
+            TicksStalled: a tick has been due for too long, at two looks: only a restart helps.
+        """
+        looks_overdue = 0
+        while looks_overdue < 2:
+            await asyncio.sleep(STALLED_S_MAX / 5)
+            overdue_s = max((group.overdue_s() for group in self.tick_groups), default=0.0)
+            looks_overdue = looks_overdue + 1 if overdue_s > STALLED_S_MAX else 0
+        raise TicksStalled(f"a tick has been due for {overdue_s:.1f} s")
+
+    def _stop_ticks(self, simulation: Simulation) -> None:
+        group = next((group for group in self.tick_groups if simulation in group.simulations), None)
+        if group is None:
+            return
+        group.remove(simulation)
+        if not group.simulations:
+            self.tick_groups.remove(group)
+
+    def _start_ticks(self, simulation: Simulation) -> None:
+        """Put a room into a group that has room for it, or into a new one."""
+        for group in self.tick_groups:
+            if group.has_room_for(simulation):
+                break
+        else:
+            # Multiples of the golden ratio spread any number of groups evenly, without moving those that run.
+            self._groups_made += 1
+            phase = (self._groups_made * _GOLDEN) % 1.0
+            group = TickGroup(simulation.dt, phase, self._tick_done, self._observe_tick)
+            self.tick_groups.append(group)
+        group.add(simulation)
 
     def _tick_done(self, simulation: Simulation, failed: bool) -> None:
-        room = simulation.room
+        room, now_s = simulation.room, monotonic()
         if failed:
             self.close(room.room_id, "the room's code failed")
-        elif simulation.empty_ticks > room.linger_s * room.tick_rate_hz:
+        elif simulation.seats:
+            simulation.empty_since_s = None
+        elif simulation.empty_since_s is None:
+            simulation.empty_since_s = now_s
+        elif now_s - simulation.empty_since_s > room.linger_s:
             self.close(room.room_id, "empty")
-
-
-class _Beat:
-    """The timer of some rooms: steps them when a tick is due, counts what was late. Owned by the host.
-
-    Ticks are due by the loop's clock, which is the monotonic one; uvloop's moves in whole milliseconds and stands
-    still during a callback, so what has passed is read from the monotonic clock itself.
-
-    Args:
-        interval: between two ticks, seconds.
-        phase: where in the interval its ticks are, 0 to 1.
-    """
-
-    def __init__(
-        self, interval: float, phase: float, on_done: Callable[[Simulation, bool], None], observe: TickObserver
-    ) -> None:
-        self.simulations: list[Simulation] = []
-        self._interval = interval
-        self._loop = asyncio.get_running_loop()
-        self._on_done = on_done
-        self._observe = observe
-        self._due = (math.floor(self._loop.time() / interval) + 1 + phase) * interval
-        self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._due, self._run)
-
-    def can_take(self, simulation: Simulation) -> bool:
-        """Whether one more room fits."""
-        seats = sum(other.room.seats for other in self.simulations) + simulation.room.seats
-        return simulation.dt == self._interval and seats <= BEAT_SEATS_MAX
-
-    def add(self, simulation: Simulation) -> None:
-        """The room is stepped from the next tick on."""
-        self.simulations.append(simulation)
-
-    def remove(self, simulation: Simulation) -> None:
-        """The room is stepped no more; without any room the beat stops."""
-        self.simulations.remove(simulation)
-        if not self.simulations and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _run(self) -> None:
-        moved: list[tuple[Simulation, float, float]] = []
-        failed: list[Simulation] = []
-        for simulation in self.simulations:
-            started = monotonic()
-            try:
-                simulation.move()
-                encoding = monotonic()
-                simulation.encode()
-                simulation.counters.encode_seconds += monotonic() - encoding
-            except RoomCodeRaised:
-                failed.append(simulation)
-            moved.append((simulation, started, monotonic() - started))
-        for simulation, started, duration in moved:
-            writing = monotonic()
-            if simulation.is_open and simulation not in failed:
-                simulation.write()
-            self._count(simulation, started - self._due, duration + monotonic() - writing)
-        if self._timer is not None:
-            self._due += self._interval
-            behind = int((monotonic() - self._due) / self._interval)
-            if behind > CATCH_UP_TICKS_MAX:
-                for simulation in self.simulations:
-                    simulation.counters.ticks_skipped += behind
-                self._due += behind * self._interval
-            self._timer = self._loop.call_at(self._due, self._run)
-        for simulation, _, _ in moved:
-            self._on_done(simulation, simulation in failed)
-
-    def _count(self, simulation: Simulation, lateness: float, duration: float) -> None:
-        simulation.counters.tick_seconds += duration
-        if lateness > LATE_SHARE * self._interval:
-            simulation.counters.ticks_late += 1
-        self._observe(duration, max(lateness, 0.0))

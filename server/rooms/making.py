@@ -10,12 +10,13 @@ from typing import Any
 
 from server.errors import RoomClosed
 from server.rooms.absent_session import AbsentSession
+from server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.ports import NoReviver, Reviver
 from server.rooms.room import Room
 from server.rooms.seat import SeatEnded
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.rooms.state import RoomState
 
 
@@ -36,6 +37,7 @@ def create(
     on_ended: SeatEnded = lambda seat: None,
     records: Mapping[str, Record] | None = None,
     tune: Callable[[Room], None] = lambda room: None,
+    now_s: Callable[[], float] = lambda: 0.0,
 ) -> Simulation:
     """Makes a room, new or from its saved state.
 
@@ -45,16 +47,21 @@ def create(
         on_ended: told when one of those gives the seat up.
         records: what those own.
         tune: gives the room the tuning that is meant for it.
+        now_s: a monotonic clock, for hooks that take too long.
 
     Raises:
-        RoomClosed: the game's on_create or restore raised.
+        RoomClosed: the game's code raised.
     """
-    room = room_class(room_id=room_id, name=name, seed=seed)
-    room.code, room.mode = code, mode
-    room.labels = (labels or {}) if saved is None else saved.labels
-    room.unlock()
-    tune(room)
-    simulation = Simulation(room, epoch=epoch, counters=counters)
+    try:
+        with contain("__init__", UnmadeRoom(room_class.room_type, room_id), counters):
+            room = room_class(room_id=room_id, name=name, seed=seed)
+            room.code, room.mode = code, mode
+            room.labels = (labels or {}) if saved is None else saved.labels
+            room.unlock()
+            tune(room)
+            simulation = Simulation(room, epoch=epoch, counters=counters, now_s=now_s)
+    except RoomCodeRaised as error:
+        raise RoomClosed("the room could not be made") from error
     try:
         with simulation.contained("on_create" if saved is None else "restore"):
             if saved is None:

@@ -22,7 +22,6 @@ EVENT_BYTES_MAX = 256 * 1024
 UNSENT_MAX = 256
 """More than this on a connection that stands: the client takes too little."""
 
-
 LOST_MAX = 1_000_000
 """More than a shard sends to one session in the second that is lost with it."""
 
@@ -73,6 +72,13 @@ class Outbox:
         self.unsent += 1
         while len(self._frames) > 1 and (len(self._frames) > EVENTS_MAX or self._bytes > EVENT_BYTES_MAX):
             self._forget_oldest()
+
+    def retract(self, number: int) -> None:
+        """Forget the unsent events above `number`: what they tell of has not happened after all."""
+        while self.unsent and self.last_number > number:
+            self._bytes -= len(self._frames.pop())
+            self.last_number -= 1
+            self.unsent -= 1
 
     def take(self) -> bytes:
         """The frames of all unsent events; they count as sent."""

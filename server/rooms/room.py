@@ -5,7 +5,7 @@
         inputs = {"dx": real(-1, 1, step=1 / 64)}
         squares: SquareTable
 
-        def on_join(self, player): player.entity = self.squares.spawn(x=0.0)
+        def on_join(self, player, options): player.entity = self.squares.spawn(x=0.0)
         def on_input(self, player, wish): player.entity.x += wish["dx"]
 
 All hooks run on the loop's thread, in the order: on_create or restore (a saved room), then for each tick on_input
@@ -31,6 +31,7 @@ from schemas.payloads import encode_payload
 from server.replication.columns import Column
 from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
+from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Record
 from server.rooms.inputs import Inputs
 from server.rooms.state import Saved
@@ -43,10 +44,6 @@ CHECKSUM_TICKS_MAX = 200
 """Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
 
 
-class CommandRefused(Exception):
-    """Raise it in `on_command`: the player gets a Reply that says no, with these words."""
-
-
 def _to_nobody(name: str, payload: bytes) -> None:
     pass
 
@@ -57,6 +54,12 @@ def _for_nobody() -> None:
 
 def _no_channel() -> int:
     return NOBODY
+
+
+def _row(name: str, value: Any) -> Row | None:
+    if value is None or isinstance(value, Row):
+        return value
+    raise TypeError(f"player.{name}: a Row or None, not {type(value).__name__}")
 
 
 class Player:
@@ -122,7 +125,7 @@ class Player:
 
     @entity.setter
     def entity(self, entity: Row | None) -> None:
-        self._entity = entity
+        self._entity = _row("entity", entity)
         self._interest_changed()
 
     @property
@@ -132,7 +135,7 @@ class Player:
 
     @focus.setter
     def focus(self, focus: Row | None) -> None:
-        self._focus = focus
+        self._focus = _row("focus", focus)
         self._interest_changed()
 
     @property
@@ -183,7 +186,9 @@ class Room:
         tunes: what operators may change while it is played; see server/rooms/tuning.py.
         inputs: what an input holds, by name.
         grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
-        linger_s: how long it stays when nobody is in it.
+        linger_s: how long it stays when nobody is in it, seconds of time.
+        ticks_when_empty: whether `on_tick` runs while nobody is in it. A room that is empty stands still unless this
+            is set: its tick number stays, and so does its world.
         checksum_ticks: every so many ticks each channel is told with a checksum; at most CHECKSUM_TICKS_MAX.
         tick: the number of the running tick, from 1.
         random: the room's own random numbers.
@@ -205,6 +210,7 @@ class Room:
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
     linger_s: ClassVar[float] = 10.0
+    ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100
 
     tables: ClassVar[Mapping[str, type[Table]]] = {}
@@ -249,7 +255,14 @@ class Room:
         """The room is new; `options` are those of the Join that made it. Not called for a saved room."""
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
-        """A player has taken a seat. Set `player.entity` here."""
+        """A player has taken a seat. Set `player.entity` here.
+
+        A join that fails leaves nothing behind: entities that this spawned, and events that it sent to the player,
+        are taken back. What else it has changed by then stays: check first.
+
+        Raises:
+            CommandRefused: the player is refused, with these words, and the seat is free.
+        """
 
     def on_input(self, player: Player, wish: Wish) -> None:
         """A player's input, in the game's units; clamped to what `inputs` declares."""

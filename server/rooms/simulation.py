@@ -2,10 +2,13 @@
 
 Pure: no clock, no socket, no task. `server/rooms/host.py` calls `step` when a tick is due.
 
-What happens to an exception that leaves a hook of the game:
-    on_create, restore, on_join   the join is refused; a room that was being made is dropped
+What happens to an exception that leaves a hook of the game, whatever its type (server/rooms/containment.py):
+    __init__, on_create, restore  the join is refused; the room that was being made is dropped
+    on_join                       the join is refused, and everything that the hook gave the player is taken back
     on_command                    the player gets a Reply that says COMMAND_FAILED
-    on_input, on_tick             the host closes this room, and no other
+    on_input, on_inputs, on_tick  the host closes this room, and no other
+    save                          the state that was saved before stays
+    can_migrate                   the room stays where it is
     on_leave, on_dispose, on_dealt
     on_disconnect, on_resume, on_tuned      logged and counted; the room goes on
 """
@@ -13,12 +16,11 @@ What happens to an exception that leaves a hook of the game:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
-import structlog
 from numpy.typing import NDArray
 
 from schemas import SCHEMA_VERSION
@@ -26,30 +28,24 @@ from schemas.codec import frame_ack
 from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, Reply
 from schemas.payloads import encode_payload
-from server.errors import RoomClosed, RoomFull, Unavailable, UpgradeRequired
+from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import Row
 from server.replication.weights import SAMPLE_TICKS, Weights
+from server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Deal, Record
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
-from server.rooms.room import CommandRefused, Room
+from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
+from server.rooms.slow_log import SlowLog
 from server.rooms.state import Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
-log = structlog.get_logger(__name__)
-
 MOVES_MS = 300
 """A room that moves stands still for less than this, mostly."""
-TEXT_CHARACTERS_MAX = 1000
-"""What a game says in a refusal is cut here: a client takes no text of more than 4,096 bytes."""
-
-
-class RoomCodeRaised(Exception):
-    """The game's code raised in a hook, named by the argument; the cause is chained."""
 
 
 class Simulation:
@@ -59,17 +55,26 @@ class Simulation:
         room: the game's room, created or restored.
         epoch: the fencing number under which it is owned.
         counters: the shard's numbers, added to.
+        now_s: a monotonic clock, for hooks that take too long.
+
+    Attributes:
+        empty_since_s: when the host first found nobody in it; None while somebody is.
     """
 
-    def __init__(self, room: Room, *, epoch: int, counters: RoomCounters) -> None:
+    def __init__(
+        self, room: Room, *, epoch: int, counters: RoomCounters, now_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.room = room
         self.epoch = epoch
         self.counters = counters
         self.dt = 1.0 / room.tick_rate_hz
-        self.empty_ticks = 0
+        self.slow_log = SlowLog(room, self.dt, counters)
+        self.empty_since_s: float | None = None
         self.is_open = True
         self.is_frozen = False
         self.seats: list[Seat] = []
+        self._now_s = now_s
+        self._is_settled = False
         self._own = frozenset(vars(room))
         self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
         self.weights = Weights({name: table.fields for name, table in room.tables.items()})
@@ -96,6 +101,14 @@ class Simulation:
         """The last tick in which a client would have seen something change."""
         return self.replication.changed_tick
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a tick is left out: nobody is in the room, and the game does not ask for ticks without players.
+
+        One tick follows whatever was changed last, so that it is replicated and saved.
+        """
+        return not self.seats and self._is_settled and not self.room.ticks_when_empty
+
     # -- seats ----------------------------------------------------------------------------------------------
 
     def seat(
@@ -113,6 +126,7 @@ class Simulation:
 
         Raises:
             RoomFull: no seat is left, or the player has one already.
+            JoinRefused: on_join refused the player.
             RoomClosed: the room has ended, or its on_join raised.
             UpgradeRequired: the client could not read the room's state.
         """
@@ -127,20 +141,35 @@ class Simulation:
         if player_id in self.room.players:
             raise RoomFull("the player has a seat in this room already")
         seat = Seat(self, subscriber, player_id, on_ended, team=team, skill=skill, record=record)
-        self.room.players[player_id] = seat.player
-        try:
-            with self.contained("on_join"):
-                self.room.on_join(seat.player, options)
-        except RoomCodeRaised as error:
-            del self.room.players[player_id]
-            self._watching.forget(seat)
-            self._close_private(seat)
-            raise RoomClosed("the room could not take the player in") from error
+        joined = self._run_on_join(seat, options)
         self.seats.append(seat)
         self._watching.came(seat)
-        self.empty_ticks = 0
-        subscriber.send_message(self._joined(seat))
+        subscriber.send_message(joined)
         return seat
+
+    def _run_on_join(self, seat: Seat, options: Mapping[str, Any]) -> Joined:
+        """Run the hook. A join that fails leaves nothing behind: no player, channel, entity or event."""
+        room, outbox = self.room, seat.subscriber.outbox
+        self._is_settled = False
+        last_event = outbox.last_number
+        row_counts = [len(table) for table in room.all_tables()]
+        room.players[seat.player_id] = seat.player
+        try:
+            with self.contained("on_join", may_refuse=True):
+                room.on_join(seat.player, options)
+                return self._joined(seat)
+        except (CommandRefused, RoomCodeRaised) as error:
+            room.players.pop(seat.player_id, None)
+            seat.is_open = False
+            self._watching.forget(seat)
+            self._close_private(seat)
+            for table, count in zip(room.all_tables(), row_counts, strict=True):
+                table.despawn_from(count)
+            outbox.retract(last_event)
+            seat.let_go()
+            if isinstance(error, CommandRefused):
+                raise JoinRefused(error.reason) from error
+            raise RoomClosed("the room could not take the player in") from error
 
     def restore_seat(
         self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded, record: Record | None = None
@@ -225,6 +254,7 @@ class Simulation:
 
     def tuned(self) -> None:
         """Tells the game that its tuning is another one."""
+        self._is_settled = False
         with suppress(RoomCodeRaised), self.contained("on_tuned"):
             self.room.on_tuned()
 
@@ -242,7 +272,7 @@ class Simulation:
         except msgspec.DecodeError:
             return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
         try:
-            with self.contained("on_command"):
+            with self.contained("on_command", may_refuse=True):
                 answer = self.room.on_command(seat.player, message.name, payload)
                 if isinstance(answer, Deal):
                     if not self.room.uses_ledger:
@@ -250,7 +280,7 @@ class Simulation:
                     return answer
                 answer = encode_payload(answer)
         except CommandRefused as refused:
-            return _refusal(message.id, ErrorCode.COMMAND_FAILED, str(refused)[:TEXT_CHARACTERS_MAX])
+            return _refusal(message.id, ErrorCode.COMMAND_FAILED, refused.reason)
         except RoomCodeRaised:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(message.id, ok=True, payload=answer)
@@ -258,6 +288,7 @@ class Simulation:
     def dealt(self, seat: Seat, name: str, deal: Deal, records: Mapping[str, Record]) -> None:
         """A command's deal is written: the room is told, also when who asked has left."""
         self.learn(seat, records)
+        self._is_settled = False
         if self.is_open:
             with suppress(RoomCodeRaised), self.contained("on_dealt"):
                 self.room.on_dealt(seat.player, name, deal)
@@ -290,7 +321,7 @@ class Simulation:
         room = self.room
         room.tick += 1
         room.entity_ids.tick = room.tick
-        with self.contained("tick"):
+        with contain("tick", room, self.counters):
             self._apply_inputs()
             room.on_tick(self.dt)
             for table in room.all_tables():
@@ -298,7 +329,7 @@ class Simulation:
             self._watching.refresh(self.seats)
             self.replication.capture(room.tick)
         self.counters.ticks += 1
-        self.empty_ticks = 0 if self.seats else self.empty_ticks + 1
+        self._is_settled = not self.seats
 
     def encode(self) -> None:
         """The second part: what follows from the snapshot for nearly everybody."""
@@ -526,24 +557,24 @@ class Simulation:
             data=plain(player.data) if player.data else {},
         )
 
-    @contextmanager
-    def contained(self, hook: str) -> Iterator[None]:
-        """Runs the game's code: whatever it raises is logged, counted, and becomes one kind of error.
-
-        Raises:
-            RoomCodeRaised: the code raised anything but CommandRefused.
-        """
+    def can_migrate(self) -> bool:
+        """Whether the game lets the room move now."""
         try:
-            yield
-        except CommandRefused:
-            raise
-        except Exception as error:  # the boundary to the game's code
-            room = self.room
-            self.counters.room_errors[room.room_type] += 1
-            log.exception(
-                "room_code_raised", hook=hook, room_id=room.room_id, room_type=room.room_type, tick=room.tick
-            )
-            raise RoomCodeRaised(hook) from error
+            with self.contained("can_migrate"):
+                return bool(self.room.can_migrate())
+        except RoomCodeRaised:
+            return False
+
+    @contextmanager
+    def contained(self, hook: str, *, may_refuse: bool = False) -> Iterator[None]:
+        """Run the game's code between two ticks; see `server.rooms.containment.contain`."""
+        started_s = self._now_s()
+        try:
+            with contain(hook, self.room, self.counters, may_refuse=may_refuse):
+                yield
+        finally:
+            now_s = self._now_s()
+            self.slow_log.note(hook, now_s - started_s, now_s)
 
 
 def _refusal(id: int, code: ErrorCode, message: str, *, retry_after_ms: int = 0) -> Reply:

@@ -167,6 +167,17 @@ async def test_a_room_that_cannot_be_made_or_joined_is_an_error_for_that_player_
         await client.join("garden")
 
 
+async def test_a_player_that_the_game_refuses_gets_its_reason_and_the_seat_is_free(shard: Shard) -> None:
+    async with connect(shard.url) as one, connect(shard.url) as two:
+        await one.join("duel", name="members")
+        for _ in range(3):  # more often than the room has seats
+            with pytest.raises(RefusedError, match="members only") as refused:
+                await two.join("duel", name="members", options={"is_stranger": True})
+            assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.COMMAND_FAILED, False)
+        await eventually_joins(two, "duel", "members")
+        await agree(one, two)
+
+
 async def test_players_are_told_goodbye_when_the_shard_stops(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard:
         client = Client(shard.url, token="", build="test")

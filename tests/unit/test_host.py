@@ -6,8 +6,9 @@ import asyncio
 from typing import ClassVar
 
 from server.rooms import Room
-from server.rooms.host import BEAT_SEATS_MAX, RoomHost
+from server.rooms.host import RoomHost
 from server.rooms.simulation import Simulation
+from server.rooms.tick_loop import GROUP_SEATS_MAX
 from tests.waiting import eventually
 
 
@@ -17,7 +18,8 @@ class Clock(Room):
     room_type = "clock"
     tick_rate_hz = 100.0
     linger_s = 60.0
-    seats = BEAT_SEATS_MAX // 2
+    ticks_when_empty = True
+    seats = GROUP_SEATS_MAX // 2
     order: ClassVar[list[str]] = []
 
     def on_tick(self, dt: float) -> None:
@@ -33,7 +35,7 @@ class Slow(Clock):
 
 class Big(Clock):
     room_type = "big"
-    seats = 2 * BEAT_SEATS_MAX
+    seats = 2 * GROUP_SEATS_MAX
 
 
 def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
@@ -51,15 +53,15 @@ def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]
 async def test_small_rooms_of_one_rate_share_a_beat_and_a_big_one_is_alone() -> None:
     host, _ = host_with(("clock", ""), ("clock", ""), ("clock", ""), ("slow", ""), ("big", ""), ("big", ""))
     try:
-        beats = [[simulation.room.room_id for simulation in beat.simulations] for beat in host._beats]
-        assert beats == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
+        groups = [[simulation.room.room_id for simulation in group.simulations] for group in host.tick_groups]
+        assert groups == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
         Clock.order.clear()
         await eventually(lambda: min(simulation.tick for simulation in host) >= 5)
         at = [number for number, room_id in enumerate(Clock.order) if room_id == "r0"]
         assert all(Clock.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
     finally:
         host.close_all("over")
-    assert host._beats == []
+    assert host.tick_groups == []
 
 
 async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
@@ -70,7 +72,7 @@ async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
         tick = good.tick
         await eventually(lambda: good.tick > tick + 5)
         host.create(room_id="r9", room_type="clock", name="", epoch=1, options={}, saved=None)
-        assert len(host._beats) == 1
+        assert len(host.tick_groups) == 1
     finally:
         host.close_all("over")
 

@@ -17,11 +17,12 @@ from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Re
 from server.errors import Malformed, RoomClosed, RoomFull
 from server.replication.replication import AGE_TICKS_MAX
 from server.rooms import Player
+from server.rooms.containment import RoomCodeRaised
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
 from server.rooms.outbox import UNSENT_MAX, Outbox
 from server.rooms.seat import INBOX_MAX, Seat
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.rooms.state import KeptSession
 from tests.rooms import Duel, Garden, GardenSave
 

@@ -10,11 +10,12 @@ import pytest
 from schemas.messages import Reply
 from server.errors import RoomClosed
 from server.rooms import EVERYONE, Player, Room, Saved, Table, real
+from server.rooms.containment import RoomCodeRaised
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.making import create
 from server.rooms.seat import Seat
-from server.rooms.simulation import RoomCodeRaised, Simulation
+from server.rooms.simulation import Simulation
 from server.rooms.state import KeptSession, RoomState, TooNew, plain
 from server.saving import state_of, world_of
 from tests.unit.test_simulation import Listening

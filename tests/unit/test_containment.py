@@ -1,0 +1,284 @@
+"""Nothing that a game raises leaves its room: every exception type, in every hook."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.fields import pack_input
+from schemas.messages import Command, Input, Reply
+from server.errors import TickwireError
+from server.rooms import CommandRefused, Deal, Inputs, Player, Room, Saved, Table, boolean, grant, real
+from server.rooms.containment import RoomCodeRaised
+from server.rooms.counters import RoomCounters
+from server.rooms.host import RoomHost, TicksStalled
+from server.rooms.making import create
+from server.rooms.simulation import Simulation
+from server.rooms.state import RoomState
+from tests.unit.test_simulation import Listening
+from tests.waiting import eventually
+
+
+class Unprintable(Exception):
+    """A game's own error, whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise SystemExit("told to fail while it is written")
+
+    __repr__ = __str__
+
+
+def exception_types() -> Iterator[type[BaseException]]:
+    """Yield every built-in exception type, also those that are not an Exception."""
+    seen: list[type[BaseException]] = [BaseException]
+    for kind in seen:
+        seen += [sub for sub in kind.__subclasses__() if sub.__module__ == "builtins" and sub not in seen]
+    yield from seen
+    yield from (asyncio.CancelledError, CommandRefused, Unprintable, msgspec.ValidationError)
+
+
+def error_of(kind: type[BaseException]) -> BaseException:
+    """Return an instance, whatever arguments the type requires."""
+    words = "told to fail"
+    unicode = ("utf-8", b"x", 0, 1, words), ("utf-8", "x", 0, 1, words), ("x", 0, 1, words)
+    for arguments in ((), (words,), (words, [ValueError("inner")]), *unicode):
+        with suppress(TypeError):
+            return kind(*arguments)
+    raise AssertionError(f"no arguments for {kind.__name__}")
+
+
+class Stones(Table):
+    x = real(-100, 100, step=1 / 16)
+
+
+class Trap(Room):
+    """A room that raises one exception in one hook."""
+
+    room_type = "trap"
+    tick_rate_hz = 200.0
+    uses_ledger = True
+    ticks_when_empty = True
+    inputs = {"is_pressed": boolean()}
+    stones: Stones
+    raising: tuple[str, BaseException] | None = None
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.visit("__init__")
+
+    def visit(self, hook: str) -> None:
+        if self.raising is not None and self.raising[0] == hook:
+            raise self.raising[1]
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.visit("on_create")
+
+    def restore(self, saved: Any) -> None:
+        self.visit("restore")
+
+    def save(self) -> Saved:
+        self.visit("save")
+        return Saved()
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.entity = self.stones.spawn(x=1.0)
+        player.send("welcome")
+        self.visit("on_join")
+
+    def on_input(self, player: Player, wish: Any) -> None:
+        self.visit("on_input")
+
+    def on_tick(self, dt: float) -> None:
+        self.visit("on_tick")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        self.visit("on_command")
+        return Deal(grant(player.id, "gold")) if name == "earn" else None
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        self.visit("on_dealt")
+
+    def on_disconnect(self, player: Player) -> None:
+        self.visit("on_disconnect")
+
+    def on_resume(self, player: Player) -> None:
+        self.visit("on_resume")
+
+    def on_leave(self, player: Player) -> None:
+        self.visit("on_leave")
+
+    def on_tuned(self) -> None:
+        self.visit("on_tuned")
+
+    def on_dispose(self) -> None:
+        self.visit("on_dispose")
+
+    def can_migrate(self) -> bool:
+        self.visit("can_migrate")
+        return True
+
+
+class BatchTrap(Trap):
+    """The same for a room that takes all inputs of a tick at once."""
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        self.visit("on_inputs")
+
+
+HOOKS = (
+    "__init__",
+    "on_create",
+    "restore",
+    "save",
+    "on_join",
+    "on_input",
+    "on_inputs",
+    "on_tick",
+    "on_command",
+    "on_dealt",
+    "on_disconnect",
+    "on_resume",
+    "on_leave",
+    "on_tuned",
+    "on_dispose",
+    "can_migrate",
+)
+REFUSE_THE_ROOM = ("__init__", "on_create", "restore")
+END_THE_ROOM = ("on_input", "on_inputs", "on_tick")
+
+
+def made(hook: str, counters: RoomCounters, saved: RoomState | None) -> Simulation:
+    kind = BatchTrap if hook == "on_inputs" else Trap
+    return create(kind, room_id="r", name="", epoch=1, seed=1, counters=counters, options={}, saved=saved)
+
+
+def play(hook: str, error: BaseException, counters: RoomCounters) -> list[str]:
+    """Take a room through its life while one hook raises. Return what the server made of the error."""
+    saved = made("", RoomCounters(), None).state()
+    Trap.raising = (hook, error)
+    found: list[str] = []
+    try:
+        simulation = made(hook, counters, saved if hook == "restore" else None)
+        seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+        seat.push_input(Input(1, 0, pack_input(Trap.input_fields, {"is_pressed": True})))
+        simulation.step()
+        reply = seat.command(Command(1, "look"))
+        if isinstance(reply, Reply) and not reply.ok:
+            found.append(reply.error.name)
+        deal = seat.command(Command(2, "earn"))
+        if isinstance(deal, Deal):
+            simulation.dealt(seat, "earn", deal, {})
+        seat.disconnected()
+        seat.resumed("r", 0)
+        simulation.tuned()
+        if not simulation.can_migrate():
+            found.append("stays")
+        simulation.state()
+        seat.leave("left")
+        simulation.close("over")
+    except (TickwireError, RoomCodeRaised) as raised:
+        found.append(type(raised).__name__)
+    finally:
+        Trap.raising = None
+    return found
+
+
+def test_the_hooks_of_this_test_are_all_that_a_room_has() -> None:
+    declared = {name for name in vars(Room) if name.startswith("on_")} | {
+        "save",
+        "restore",
+        "can_migrate",
+        "__init__",
+    }
+    assert set(HOOKS) == declared
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_whatever_a_hook_raises_stays_in_its_room_and_is_counted(hook: str) -> None:
+    for kind in exception_types():
+        check_containment(kind, hook)
+
+
+def check_containment(kind: type[BaseException], hook: str) -> None:
+    """Raise one type in one hook, and compare what becomes of it with the documentation."""
+    counters = RoomCounters()
+    found = play(hook, error_of(kind), counters)
+    is_refusal = kind is CommandRefused and hook in ("on_join", "on_command")
+    assert counters.room_errors["trap"] == (0 if is_refusal else 2 if hook == "on_command" else 1)
+    match hook:
+        case "on_join":
+            assert found == ["JoinRefused" if is_refusal else "RoomClosed"]
+        case "on_command":
+            assert found == ["COMMAND_FAILED"]
+        case "save":
+            assert found == ["RoomCodeRaised"]
+        case "can_migrate":
+            assert found == ["stays"]
+        case _ if hook in REFUSE_THE_ROOM:
+            assert found == ["RoomClosed"]
+        case _ if hook in END_THE_ROOM:
+            assert found == ["RoomCodeRaised"]
+        case _:
+            assert found == []
+
+
+@pytest.mark.parametrize("kind", [CommandRefused, KeyboardInterrupt, SystemExit, asyncio.CancelledError, Unprintable])
+async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(kind: type[BaseException]) -> None:
+    closed: list[str] = []
+    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: closed.append(simulation.room.room_id))
+
+    def make(room_id: str) -> Simulation:
+        return host.create(room_id=room_id, room_type="trap", name="", epoch=1, options={}, saved=None)
+
+    try:
+        bad, good = make("bad"), make("good")
+        bad.room.raising = ("on_tick", kind("told to fail"))  # type: ignore[attr-defined]
+        await eventually(lambda: closed == ["bad"], 5)
+        later = make("later")
+        ticks = good.tick
+        await eventually(lambda: good.tick > ticks + 3 and later.tick > 3, 5)
+    finally:
+        host.close_all("over")
+
+
+async def test_a_fault_of_the_server_in_one_rooms_tick_ends_that_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: closed.append(simulation.room.room_id))
+
+    def broken() -> None:
+        raise ZeroDivisionError("a fault of the server")
+
+    try:
+        for part in ("move", "encode", "write"):
+            bad = host.create(room_id=part, room_type="trap", name="", epoch=1, options={}, saved=None)
+            good = host.create(room_id=f"{part} good", room_type="trap", name="", epoch=1, options={}, saved=None)
+            monkeypatch.setattr(bad, part, broken)
+            await eventually(lambda part=part: part in closed, 5)
+            ticks = good.tick
+            await eventually(lambda good=good, ticks=ticks: good.tick > ticks + 3, 5)
+        assert closed == ["move", "encode", "write"]
+    finally:
+        host.close_all("over")
+
+
+async def test_tick_groups_that_stand_still_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.rooms.host.STALLED_S_MAX", 0.05)
+    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: None)
+    watching = asyncio.create_task(host.watch_ticks())
+    try:
+        room = host.create(room_id="r", room_type="trap", name="", epoch=1, options={}, saved=None)
+        await eventually(lambda: room.tick > 20, 5)
+        assert not watching.done()
+        for group in host.tick_groups:
+            assert group._timer is not None
+            group._timer.cancel()
+        await eventually(watching.done, 5)
+        assert isinstance(watching.exception(), TicksStalled)
+    finally:
+        watching.cancel()
+        host.close_all("over")

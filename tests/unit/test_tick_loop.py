@@ -1,0 +1,165 @@
+"""What the tick loop does about slow rooms and empty ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from structlog.testing import capture_logs
+
+from schemas.messages import Command
+from server.rooms import Player, Room, Table, uint
+from server.rooms.counters import RoomCounters
+from server.rooms.host import RoomHost
+from server.rooms.simulation import Simulation
+from server.rooms.slow_log import LOG_INTERVAL_S, SlowLog
+from tests.unit.test_simulation import Listening
+from tests.waiting import eventually
+
+
+class Ages(Table):
+    ticks = uint(bits=32)
+
+
+class Cellar(Room):
+    """Counts its ticks; nobody has to be there."""
+
+    room_type = "cellar"
+    tick_rate_hz = 100.0
+    linger_s = 60.0
+    ages: Ages
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.delay_s: float = options.get("delay_s", 0.0)
+        self.ticked = 0
+        self.ages.spawn()
+
+    def on_tick(self, dt: float) -> None:
+        self.ticked += 1
+        time.sleep(self.delay_s)
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        time.sleep(payload)
+
+    def on_leave(self, player: Player) -> None:
+        self.ages.spawn(ticks=99)
+
+
+class Mine(Cellar):
+    """A world that goes on without players."""
+
+    room_type = "mine"
+    ticks_when_empty = True
+
+
+class Brief(Mine):
+    """A slow room that stays for a moment."""
+
+    room_type = "brief"
+    tick_rate_hz = 100.0
+    linger_s = 0.2
+
+
+def host_of(*kinds: type[Room]) -> tuple[RoomHost, list[str]]:
+    closed: list[str] = []
+    host = RoomHost(
+        {kind.room_type: kind for kind in kinds},
+        on_closed=lambda simulation, reason: closed.append(f"{simulation.room.room_id}: {reason}"),
+    )
+    return host, closed
+
+
+def make(host: RoomHost, room_type: str, room_id: str = "", **options: Any) -> Simulation:
+    return host.create(
+        room_id=room_id or room_type, room_type=room_type, name="", epoch=1, options=options, saved=None
+    )
+
+
+async def test_an_empty_room_stands_still_unless_it_asks_for_ticks() -> None:
+    host, _ = host_of(Cellar, Mine)
+    try:
+        cellar, mine = make(host, "cellar"), make(host, "mine")
+        await eventually(lambda: mine.tick > 20)
+        assert cellar.tick == 1
+        assert host.counters.ticks == mine.tick + 1
+    finally:
+        host.close_all("over")
+
+
+async def test_a_room_ticks_while_it_has_a_player_and_once_more_after_the_last_one() -> None:
+    host, _ = host_of(Cellar)
+    try:
+        cellar = make(host, "cellar")
+        seat = host.seat("cellar", Listening("p"), "p", {}, lambda seat: None)
+        await eventually(lambda: cellar.tick > 5)
+        seat.disconnected()
+        tick = cellar.tick
+        await eventually(lambda: cellar.tick > tick + 5)  # who is away has a seat
+        seat.leave("left")
+        tick = cellar.tick
+        await eventually(lambda: cellar.is_idle)
+        assert cellar.tick == tick + 1
+        assert cellar.changed_tick == cellar.tick, "what on_leave did is there to be saved"
+        host.seat("cellar", Listening("q"), "q", {}, lambda seat: None).leave("at once")
+        assert not cellar.is_idle
+        await eventually(lambda: cellar.is_idle)
+        assert cellar.changed_tick == cellar.tick == tick + 2
+        seat = host.seat("cellar", Listening("p"), "p", {}, lambda seat: None)
+        await eventually(lambda: cellar.tick > tick + 5)
+    finally:
+        host.close_all("over")
+
+
+async def test_an_empty_room_stays_for_its_linger_time_however_slow_it_is() -> None:
+    host, closed = host_of(Brief)
+    try:
+        slow = make(host, "brief", "slow", delay_s=0.05)  # a fifth of its ticks come
+        started = time.monotonic()
+        await eventually(lambda: closed == ["slow: empty"])
+        assert slow.tick < Brief.linger_s * Brief.tick_rate_hz
+        assert time.monotonic() - started > Brief.linger_s
+    finally:
+        host.close_all("over")
+
+
+async def test_a_slow_tick_and_a_slow_command_are_logged_with_the_room_and_counted() -> None:
+    host, _ = host_of(Cellar, Mine)
+    try:
+        with capture_logs() as lines:
+            make(host, "mine", "slow one", delay_s=0.02)
+            good = make(host, "mine", "good one")
+            await eventually(lambda: good.tick > 5)
+            seat = host.seat("good one", Listening("p"), "p", {}, lambda seat: None)
+            seat.command(Command(1, "wait", msgspec.msgpack.encode(0.02)))
+        slow = {
+            (line["hook"], line["room_id"], line["room_type"]): line["duration_ms"]
+            for line in lines
+            if line["event"] == "room_code_slow"
+        }
+        assert slow["tick", "slow one", "mine"] >= 20
+        assert slow["on_command", "good one", "mine"] >= 20
+        assert host.counters.slow_room_calls["mine"] >= 5
+    finally:
+        host.close_all("over")
+
+
+def test_slow_calls_of_one_room_are_one_line_in_a_while() -> None:
+    room = Cellar(room_id="r", name="", seed=1)
+    counters = RoomCounters()
+    slow_log = SlowLog(room, 0.05, counters)
+    with capture_logs() as lines:
+        for number in range(100):
+            slow_log.note("tick", 0.3, now_s=number * 0.1)
+            slow_log.note("tick", 0.024, now_s=number * 0.1)
+        slow_log.note("tick", 0.3, now_s=LOG_INTERVAL_S)
+        slow_log.note("on_join", 0.3, now_s=LOG_INTERVAL_S)
+    assert [(line["hook"], line["slow_calls"]) for line in lines] == [("tick", 1), ("tick", 100), ("on_join", 1)]
+    assert counters.slow_room_calls["cellar"] == 102
+
+
+def test_a_room_that_ticks_seldom_may_not_hold_the_loop_for_longer_than_others() -> None:
+    counters = RoomCounters()
+    SlowLog(Cellar(room_id="r", name="", seed=1), 1.0, counters).note("tick", 0.06, now_s=0.0)
+    assert counters.slow_room_calls.total() == 1

@@ -22,6 +22,7 @@ from client.aio import connect
 from server.config import Capacity, Settings
 from server.embedded import free_port
 from server.ops import traces
+from tests.e2e.test_commands import children_of, is_alive
 from tests.redises import RedisProcess
 from tests.shards import KEY, readiness, running, scrape
 from tests.waiting import eventually, eventually_joins
@@ -236,6 +237,48 @@ async def test_a_port_in_use_is_exit_code_two_and_names_the_setting(shard_settin
                 assert await shard.exit_code() == 2
                 assert f"tickwire: {name.lower()}.port: {port} on 127.0.0.1 is in use" in shard.text
                 assert "Traceback" not in shard.text
+
+
+ANY_PORTS = {"TICKWIRE__LISTEN__PORT": "0", "TICKWIRE__OPERATIONS__PORT": "0"}
+
+
+async def test_a_shard_that_ends_is_started_again(shard_settings: Settings, tmp_path: Path) -> None:
+    """Each of several shards has any free port when the settings ask for one."""
+    with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS) as fleet:
+        await fleet.has('"message": "shard_started"', 2)
+        shards = children_of(fleet.process.pid)
+        assert len(shards) == 2
+        os.kill(shards[0], signal.SIGKILL)
+        await fleet.has('"message": "shard_started"', 3)
+        assert '"tickwire.exit_code": -9' in fleet.text
+        fleet.process.send_signal(signal.SIGTERM)
+        assert await fleet.exit_code() == 0
+        assert not any(map(is_alive, shards))
+
+
+async def test_shards_drain_and_stop_when_their_supervisor_is_killed(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS) as fleet:
+        await fleet.has('"message": "shard_started"', 2)
+        shards = children_of(fleet.process.pid)
+        fleet.process.kill()
+        await fleet.has('"message": "shard_stopped"', 2, 60)
+        await eventually(lambda: not any(map(is_alive, shards)), 20)
+
+
+async def test_a_shard_that_does_not_stop_is_killed_and_the_exit_code_says_so(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    short = {"TICKWIRE__DRAIN_S": "0", "TICKWIRE__SHUTDOWN_S": "0.5"}
+    with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS, **short) as fleet:
+        await fleet.has('"message": "shard_started"', 2)
+        stuck, _ = children_of(fleet.process.pid)
+        os.kill(stuck, signal.SIGSTOP)
+        fleet.process.send_signal(signal.SIGTERM)
+        assert await fleet.exit_code() == 1
+        assert '"message": "shard_killed"' in fleet.text
+        assert not is_alive(stuck)
 
 
 def is_ready(shard: Serve) -> bool:

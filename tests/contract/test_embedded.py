@@ -1,0 +1,148 @@
+"""The stores of `tickwire dev`, as real child processes: each has its folder alone, and ends with its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from server import embedded
+from server.embedded import EmbeddedError
+from tests.mongos import small_disk
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import sys, time
+from pathlib import Path
+from server import embedded
+services = embedded.start(Path(sys.argv[1]), with_mongo=sys.argv[2] == "both")
+print(*services.pids.values(), flush=True)
+time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def holder(folder: Path, which: str = "redis") -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Run another process that uses the folder; give it and the ids of its stores."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), which], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    try:
+        yield process, [int(pid) for pid in process.stdout.readline().split()]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_folder_that_another_process_uses_is_refused_with_its_id(tmp_path: Path) -> None:
+    with holder(tmp_path) as (process, _):
+        with pytest.raises(
+            EmbeddedError, match=rf"redis is in use by process {process.pid}: stop it, or use another"
+        ):
+            embedded.start(tmp_path, with_mongo=False)
+        assert process.poll() is None
+
+
+async def test_stores_end_with_a_parent_that_is_killed_and_their_folder_is_free_then(tmp_path: Path) -> None:
+    with holder(tmp_path, "both") as (process, pids):
+        assert len(pids) == 2
+        process.kill()
+        process.wait()
+        # At once: the stores of the killed one are still writing their last.
+        services = await asyncio.to_thread(embedded.start, tmp_path)
+        try:
+            assert not any(map(is_alive, pids))
+            services.check()
+        finally:
+            await asyncio.to_thread(services.stop)
+
+
+def test_a_lock_file_that_a_process_left_behind_locks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "lock").write_text(str(os.getppid()))
+    with embedded.running(tmp_path, with_mongo=False) as services:
+        services.check()
+
+
+@pytest.mark.parametrize("which", ["redis", "mongo"])
+def test_a_port_that_was_taken_after_it_was_chosen_is_chosen_again(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = iter([taken.getsockname()[1], embedded.free_port()])
+        monkeypatch.setattr(embedded, "free_port", lambda: next(ports))
+        with embedded.running(tmp_path, with_redis=which == "redis", with_mongo=which == "mongo") as services:
+            services.check()
+            assert len(services.pids) == 1
+
+
+async def test_a_store_that_ends_is_named_with_its_log(tmp_path: Path) -> None:
+    with embedded.running(tmp_path, with_mongo=False) as services:
+        os.kill(services.pids["redis-server"], signal.SIGKILL)
+        with pytest.raises(EmbeddedError, match=r"redis-server has ended with exit code -9; see .*redis\.log"):
+            await eventually(lambda: services.check() is not None, 10)  # type: ignore[func-returns-value]
+
+
+def test_why_a_store_ended_is_read_from_this_run_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "mongo"
+    folder.mkdir()
+    (folder / "mongod.log").write_text("DBPathInUse: of an earlier run\n")
+    (folder / "storage.bson").write_bytes(b"damaged")
+    with pytest.raises(EmbeddedError, match="mongod ended as soon as it was started"):
+        embedded.start(tmp_path, with_redis=False)
+
+
+def test_a_log_that_has_grown_is_begun_again(tmp_path: Path) -> None:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with (folder / "redis.log").open("wb") as log:
+        log.truncate(embedded.LOG_BYTES_MAX + 1)
+    with embedded.running(tmp_path, with_mongo=False):
+        assert (folder / "redis.log").stat().st_size < embedded.LOG_BYTES_MAX
+        assert (folder / "redis.log.1").stat().st_size > embedded.LOG_BYTES_MAX
+
+
+@pytest.mark.parametrize("which", ["redis", "mongo"])
+def test_a_disk_without_space_is_one_sentence(which: str, tmp_path: Path) -> None:
+    disk = small_disk(tmp_path / "disk", 1)
+    try:
+        disk.__enter__()
+    except OSError:
+        pytest.skip("this user cannot mount a file system")
+    try:
+        fill(tmp_path / "disk" / "filler")
+        with pytest.raises(EmbeddedError, match=r"space"):
+            embedded.start(tmp_path / "disk", with_redis=which == "redis", with_mongo=which == "mongo")
+    finally:
+        disk.__exit__(None, None, None)
+
+
+def fill(path: Path) -> None:
+    """Write until there is no space left."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(EmbeddedError, match=r"the folder .*file/redis cannot be written: Not a directory"):
+        embedded.start(tmp_path / "file")

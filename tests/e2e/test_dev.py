@@ -1,0 +1,184 @@
+"""`tickwire dev` beside another one, and when something of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from server.dev import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
+from server.embedded import free_port
+from server.errors import ConfigError
+from tests.e2e.test_commands import children_of, command, is_alive
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+RUNS = "players connect to"
+
+
+class Dev:
+    """A `tickwire dev` that runs, with the settings' own operations port."""
+
+    def __init__(self, data: Path, *arguments: str, **environ: str) -> None:
+        self.data = data
+        self.port = free_port()
+        self.output = data.parent / f"dev-{self.port}.log"
+        command = [sys.executable, "-m", "server", "dev", "--port", str(self.port), "--data", str(data), *arguments]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def access(self) -> Access:
+        found = read_access(self.data)
+        assert found is not None
+        return found
+
+    async def says(self, words: str, timeout_s: float = 60) -> None:
+        """Return once it has printed these words."""
+        await eventually(lambda: words in self.text, timeout_s, words)
+
+    async def exit_code(self) -> int:
+        return await asyncio.to_thread(self.process.wait, 40)
+
+
+@contextmanager
+def dev(data: Path, *arguments: str, **environ: str) -> Iterator[Dev]:
+    """Run `tickwire dev`, and end it whatever happens."""
+    running = Dev(data, "--bots", *(arguments or ("0",)), **environ)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+async def test_two_of_them_run_beside_each_other_and_each_keeps_its_own_token(tmp_path: Path) -> None:
+    with dev(tmp_path / "one") as one, dev(tmp_path / "other") as other:
+        await one.says(RUNS)
+        await other.says(RUNS)
+        assert one.access.token != other.access.token
+        assert one.access.url != other.access.url
+        for running in (one, other):
+            path = running.data / ACCESS_FILE
+            assert path.stat().st_mode & 0o077 == 0
+            done = await asyncio.to_thread(command, "bytes", "--data", str(running.data))
+            assert done.stderr == f"tickwire: no room is running on {running.access.url}\n"
+        before = one.access
+        other.process.send_signal(signal.SIGTERM)
+        assert await other.exit_code() == 0, other.text
+        assert read_access(other.data) is None
+        assert one.access == before
+
+
+async def test_a_second_one_with_the_same_data_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with dev(tmp_path / "data") as first:
+        await first.says(RUNS)
+        before = first.access
+        with dev(tmp_path / "data") as second:
+            assert await second.exit_code() == 1
+            last = second.text.splitlines()[-1]
+            folder = tmp_path / "data" / "redis"
+            words = f"the folder {folder} is in use by process {first.process.pid}: stop it, or use another"
+            assert last == f"tickwire: {words}"
+        assert first.access == before
+        assert first.process.poll() is None
+
+
+async def test_a_second_one_that_cannot_have_its_port_leaves_the_first_ones_token(tmp_path: Path) -> None:
+    with dev(tmp_path / "one") as first:
+        await first.says(RUNS)
+        done = await asyncio.to_thread(
+            command, "dev", "--port", str(first.port), "--data", str(tmp_path / "two"), "--bots", "0"
+        )
+        assert done.returncode == 2
+        assert f"tickwire: listen.port: {first.port} on 127.0.0.1 is in use" in done.stderr
+        assert first.access.token
+        assert read_access(tmp_path / "two") is None
+
+
+@pytest.mark.parametrize("store", ["redis-server", "mongod"])
+async def test_it_stops_and_names_the_store_that_has_ended(store: str, tmp_path: Path) -> None:
+    with dev(tmp_path / "data", TICKWIRE__SHUTDOWN_S="3") as running:
+        await running.says(RUNS)
+        names = {name_of(pid): pid for pid in children_of(running.process.pid)}
+        os.kill(names[store], signal.SIGKILL)
+        assert await running.exit_code() == 1
+        assert f"tickwire: {store} has ended with exit code -9; see " in running.text
+        assert not any(map(is_alive, names.values()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_a_signal_while_the_stores_start_leaves_no_store_behind(number: int, tmp_path: Path) -> None:
+    with dev(tmp_path / "data") as running:
+        await eventually(lambda: len(children_of(running.process.pid)) > 0, 30)
+        stores = children_of(running.process.pid)
+        running.process.send_signal(number)
+        assert await running.exit_code() != 0
+        await eventually(lambda: not any(map(is_alive, stores)), 20)
+        assert "Traceback" not in running.text
+
+
+async def test_bots_that_cannot_connect_are_reported_with_the_reason(tmp_path: Path) -> None:
+    with dev(tmp_path / "data", "3", TICKWIRE__EDGE__CONNECTIONS_MAX="1") as running:
+        await running.says("2 of 3 bots cannot connect to ws://127.0.0.1:")
+        await running.says("503")
+
+
+def test_each_reason_of_bots_that_never_join_is_reported_once() -> None:
+    report = _BotReport(2, "ws://here")
+    assert report.news() == ""
+    report.observe("bot 0", "refused")
+    report.observe("bot 1", "refused")
+    assert report.news() == "2 of 2 bots cannot connect to ws://here: refused"
+    assert report.news() == ""
+    report.observe("bot 0", "")
+    report.observe("bot 1", "a proxy is in the way")
+    assert report.news() == "1 of 2 bots cannot connect to ws://here: a proxy is in the way"
+    report.observe("bot 1", "")
+    report.observe("bot 1", "the connection was lost")  # it comes back by itself
+    assert report.news() == ""
+
+
+def test_bots_that_neither_join_nor_fail_are_reported() -> None:
+    report = _BotReport(2, "ws://here")
+    news = [report.news() for _ in range(BOTS_LOOKS_MAX * 2)]
+    assert [line for line in news if line] == [
+        f"2 of 2 bots cannot connect to ws://here: no answer within {BOTS_LOOKS_MAX} s"
+    ]
+
+
+def test_no_bots_are_not_reported() -> None:
+    report = _BotReport(0, "ws://here")
+    assert not any(report.news() for _ in range(BOTS_LOOKS_MAX * 2))
+
+
+def test_an_access_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    assert read_access(tmp_path) is None
+    (tmp_path / ACCESS_FILE).write_bytes(msgspec.json.encode({"url": 3}))
+    with pytest.raises(ConfigError, match=rf"{ACCESS_FILE}: cannot be read"):
+        read_access(tmp_path)
+    done = command("bytes", "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"tickwire: {tmp_path / ACCESS_FILE}: cannot be read")

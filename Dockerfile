@@ -30,7 +30,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 COPY --from=wheels /wheels /wheels
 RUN python3 -m venv /opt/tickwire \
     && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile 'tickwire[traces]' \
-    && /opt/tickwire/bin/python -m pip uninstall --quiet --yes setuptools pip || true
+    && /opt/tickwire/bin/python -m pip uninstall --quiet --yes setuptools pip
 RUN /opt/tickwire/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/tickwire/lib \
     && rm -rf /opt/tickwire/bin/pip* /opt/tickwire/lib/python3*/site-packages/pip*
 

@@ -1,5 +1,9 @@
 # The index of habits: `make help`.
 
+# A recipe ends at the first command that fails, also within a pipe or a loop.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
 PYTHON ?= python3
 VENV := .venv
 TARGET ?= frame_path
@@ -36,11 +40,14 @@ test: $(VENV)/.test ## all tests, with a Redis and a MongoDB of their own
 test-deep: $(VENV)/.test ## the same with many more random examples
 	TICKWIRE_HYPOTHESIS=deep $(BIN)/python -m pytest -n 2 --timeout 1800
 
-lint: $(VENV)/.dev ## ruff, mypy, import-linter
+lint: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, shellcheck, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	git ls-files -z | xargs -0 $(BIN)/codespell
+	$(BIN)/shellcheck .ci/run schemas/generate.sh
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.dev ## formats the code
 	$(BIN)/ruff check --fix .

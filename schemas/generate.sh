@@ -9,6 +9,7 @@ command -v flatc >/dev/null || { echo "flatc is missing: install the package fla
 mkdir -p "$python" "$typescript"
 cd "$here"
 flatc --python --gen-onefile -o "$python" client.fbs server.fbs
+# shellcheck disable=SC2016 # the backticks are Python's
 printf '"""Made by `make schemas` from the .fbs files; never edited."""\n' >"$python/__init__.py"
 flatc --ts -o "$typescript" client.fbs server.fbs
 rm -f "$typescript"/*_generated.ts # they only name what is in tickwire/

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,10 +51,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.run(["podman", "rmi", "-f", IMAGE, BASE], capture_output=True, check=False, timeout=120)
 
 
-def inside(image: str, *arguments: str, entrypoint: str = "tickwire") -> str:
+def inside(image: str, *arguments: str, entrypoint: str = "tickwire", environ: Sequence[str] = ()) -> str:
     """What a program in it says, on a read-only root."""
     limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
     how = ("--rm", "--network", "host", "--read-only", *limits, "--entrypoint", entrypoint)
+    how += tuple(part for text in environ for part in ("--env", text))
     return run("podman", "--runtime", "runc", "run", *how, image, *arguments)
 
 
@@ -69,7 +70,7 @@ def test_it_is_nobody_and_has_nothing_to_build_or_install_with(image: str) -> No
 
 def test_it_says_its_version_and_checks_its_settings_on_a_read_only_root(image: str) -> None:
     assert inside(image, "version").strip()
-    assert "listen" in inside(image, "check")
+    assert "listen" in inside(image, "check", environ=["TICKWIRE__LISTEN__PLAINTEXT=true"])
 
 
 def test_its_labels_and_its_signal(image: str) -> None:

@@ -1,0 +1,113 @@
+"""The build's scripts fail when one of their commands fails."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAILING = re.compile(r"\s*(\{[^{}]*\bexit [1-9]\d*;? *\}|exit [1-9]\d*|false\b|return [1-9]\d*)")
+STEPS = ("schemas-check", "lint", "image-test", "web-test", "test")
+
+
+def shell_lines(path: Path) -> Iterator[str]:
+    """Yield the commands of a file, each on one line, without comments and quoted texts."""
+    text = path.read_text()
+    if path.name == "package.json":
+        text = "\n".join(json.loads(text).get("scripts", {}).values())
+    elif path.name == "Makefile":
+        text = "\n".join(line for line in re.sub(r"\\\n\s*", " ", text).splitlines() if line.startswith("\t"))
+    text = re.sub(r"\\\n\s*", " ", text)
+    text = re.sub(r"(&&|\|\|)[ \t]*\n\s*", r"\1 ", text)
+    for line in text.splitlines():
+        if not line.lstrip().startswith("#"):
+            yield re.sub(r"'[^']*'|\"[^\"]*\"", "''", line)
+
+
+def hidden_failures(line: str) -> list[str]:
+    """Return the parts of a line where `A && B || C` turns a failure of A into whatever C returns."""
+    found = []
+    for part in re.split(r";|\bthen\b|\bdo\b|\(|\)", re.sub(r"\{[^{}]*\}", _group, line)):
+        pairs = itertools.pairwise(part.split("||"))
+        found += [part for before, after in pairs if "&&" in before and not FAILING.match(after)]
+    return found
+
+
+def _group(match: re.Match[str]) -> str:
+    """Keep what a group ends with, and that it is one command."""
+    return "{ exit 1 }" if re.search(r"\bexit [1-9]", match[0]) else "group"
+
+
+def scripts() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = listed.splitlines()
+    wanted = [name for name in names if Path(name).name in ("Makefile", "Dockerfile", "package.json")]
+    wanted += [
+        name for name in names if name.endswith(".sh") or name.startswith((".ci/", "helm/tickwire/templates/"))
+    ]
+    return [ROOT / name for name in wanted]
+
+
+@pytest.mark.parametrize("path", scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_script_hides_a_failure_behind_or(path: Path) -> None:
+    for line in shell_lines(path):
+        assert hidden_failures(line) == [], line
+
+
+@pytest.mark.parametrize(
+    ("line", "hides"),
+    [
+        ("pip install x && pip uninstall pip || true", True),
+        ("apt-get update && apt-get install x || echo no", True),
+        ("{ apt-get update && apt-get install x; } || echo no", False),
+        ("npm install && npm run build || { cat log; exit 1; }", False),
+        ("npm install && npm run build || exit 1", False),
+        ("command -v npm || echo none", False),
+        ("make a; make b || true", False),
+        ("a && b", False),
+    ],
+)
+def test_what_hides_a_failure(line: str, hides: bool) -> None:
+    assert bool(hidden_failures(line)) == hides
+
+
+def test_programs_are_looked_for_one_by_one() -> None:
+    """`command -v a b` succeeds when one of them is there."""
+    for path in scripts():
+        for line in shell_lines(path):
+            for arguments in re.findall(r"command -v ([^>&|;)]+)", line):
+                assert len(arguments.split()) == 1, line
+
+
+def test_recipes_stop_at_the_first_command_that_fails(tmp_path: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    shell = [line for line in makefile.splitlines() if line.startswith(("SHELL", ".SHELLFLAGS"))]
+    recipe = "a:\n\t@false | cat; echo went on\nb:\n\t@for one in 1 2; do false; done; echo went on\n"
+    (tmp_path / "Makefile").write_text("\n".join(shell) + "\n" + recipe)
+    for target in "ab":
+        done = subprocess.run(["make", target], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert "went on" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("flatc") is None, reason="apt-get install flatbuffers-compiler")
+@pytest.mark.parametrize("failing", [*STEPS, ""])
+def test_ci_fails_when_one_of_its_steps_fails(failing: str, tmp_path: Path) -> None:
+    """With a make and an apt-get of our own before those of the system."""
+    log = tmp_path / "log"
+    for name, code in (("make", f'[ "$1" != "{failing}" ]'), ("apt-get", "exit 0")):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{code}\n')
+        (tmp_path / name).chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(ROOT / ".ci" / "run")], env=environ, capture_output=True, text=True, check=False)
+    made = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("make ")]
+    assert (done.returncode == 0) == (failing == "")
+    assert made == list(STEPS[: STEPS.index(failing) + 1] if failing else STEPS)

@@ -3,10 +3,14 @@
 A command that changes what somebody owns returns a Deal, and changes nothing else: the deal is written down before
 its player hears of it, and a command that is asked again, after a crash or on another shard, is answered as before.
 What the others see follows in `on_dealt`.
+
+An offer has a random id, and the idempotency key of its Deal is made of that. A number that counts up in the room
+would not do: a room that is restored after a crash may be a second old, and would use the last numbers again.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +44,7 @@ class Traders(Table):
 class Offer(Saved):
     """One player's, to another."""
 
-    number: int
+    id: str
     giver: str
     taker: str
     gives: dict[str, int]
@@ -50,8 +54,13 @@ class Offer(Saved):
 class MarketSave(Saved):
     """Offers outlive the room, too."""
 
+    version = 2
     offers: list[Offer] = []
-    offers_made: int = 0
+
+    @classmethod
+    def upgrade(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        """Version 1 numbered the offers. They are dropped: some may have been accepted under their numbers."""
+        return {"offers": []}
 
 
 class Market(Room):
@@ -66,19 +75,17 @@ class Market(Room):
     traders: Traders
 
     def on_create(self, options: Mapping[str, Any]) -> None:
-        self.offers: dict[int, Offer] = {}
-        self.offers_made = 0
+        self.offers: dict[str, Offer] = {}
 
     def restore(self, saved: MarketSave) -> None:
-        self.offers = {offer.number: offer for offer in saved.offers}
-        self.offers_made = saved.offers_made
+        self.offers = {offer.id: offer for offer in saved.offers}
         theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
         for trader in self.traders:
             if trader.id not in theirs:
                 self.traders.despawn(trader.id)
 
     def save(self) -> MarketSave:
-        return MarketSave(list(self.offers.values()), self.offers_made)
+        return MarketSave(list(self.offers.values()))
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         name = player.profile.get("name") or str(options.get("name", "trader"))
@@ -101,19 +108,19 @@ class Market(Room):
                     return self._buy(player, payload["item"])
                 case "give":
                     taker = self._trader(payload["to"])
-                    return Deal(transfer(player.id, taker.id, str(payload["item"]), int(payload["amount"])))
+                    return Deal(transfer(player.id, taker.id, payload["item"], payload["amount"]))
                 case "name":
                     return Deal(profile={**player.profile, "name": str(payload)[:24]})
                 case "offer":
                     return self._offer(player, payload)
                 case "accept":
                     return self._accept(player, payload)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CommandRefused(f"that cannot be: {error}") from error
         raise CommandRefused(f"unknown command {name!r}")
 
     def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
-        if name == "accept" and isinstance(deal.reply, int):
+        if name == "accept":
             self.offers.pop(deal.reply, None)
         for other in self.players.values():
             if other.entity is not None:
@@ -126,25 +133,24 @@ class Market(Room):
             raise CommandRefused(f"nobody sells {item!r} here")
         return Deal((*spend(player.id, "gold", PRICES[item]), *grant(player.id, item)), reply=item)
 
-    def _offer(self, player: Player, payload: Mapping[str, Any]) -> int:
+    def _offer(self, player: Player, payload: Mapping[str, Any]) -> str:
         """Nobody's holdings change yet, so this is no deal."""
         if len(self.offers) >= OFFERS_MAX:
             raise CommandRefused("too many offers are open")
         taker = self._trader(payload["to"])
         trade(player.id, payload["gives"], taker.id, payload["takes"])  # raises where there can be no such trade
-        self.offers_made += 1
-        number = self.offers_made
-        self.offers[number] = Offer(number, player.id, taker.id, payload["gives"], payload["takes"])
-        taker.send("offered", {"offer": number, "gives": payload["gives"], "takes": payload["takes"]})
-        return number
+        offer = Offer(secrets.token_urlsafe(9), player.id, taker.id, payload["gives"], payload["takes"])
+        self.offers[offer.id] = offer
+        taker.send("offered", {"offer": offer.id, "gives": offer.gives, "takes": offer.takes})
+        return offer.id
 
-    def _accept(self, player: Player, number: int) -> Deal:
-        offer = self.offers.get(number)
+    def _accept(self, player: Player, id: str) -> Deal:
+        offer = self.offers.get(id)
         if offer is None or offer.taker != player.id:
             raise CommandRefused("there is no such offer")
         moves = trade(offer.giver, offer.gives, offer.taker, offer.takes)
-        # An offer is good once, whoever says yes how often.
-        return Deal(moves, reply=number, key=f"{self.room_type}/{self.name}/offer {number}")
+        # The trade happens once, also when the room is restored from before it and the offer is open again.
+        return Deal(moves, reply=offer.id, key=f"offer/{offer.id}")
 
     def _trader(self, id: int) -> Player:
         for player in self.players.values():

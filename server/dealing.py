@@ -1,8 +1,14 @@
 """Carries out what commands do to what players own: the one place that knows both rooms and the ledger.
 
-A room's deals are booked one after the other, since each touches the room's fence; DEALS_WAITING_MAX wait at most. A
-deal that finds the player changed since its profile was read is asked of the room again. Whatever happens there is a
-Reply within the deadline; one that says UNAVAILABLE says nothing of whether it happened, and may be asked again.
+A room's deals are booked one after the other, since each touches the room's fence; DEALS_WAITING_MAX wait at most.
+Many may be on their way at once, each decided when its command came. When its turn comes, a decision is written only
+if what it was based on still holds:
+
+    the outcome of an earlier deal is unknown   that one is carried out first; until then no other one is
+    the room has applied another deal since     the room decides again, before anything is written
+    a record that the room read has changed     the ledger refuses, the records are read, the room decides again
+
+A Reply follows within the deadline, whatever happens; one with `retry_after_ms` decides nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +23,9 @@ import msgspec
 import structlog
 
 from schemas.messages import Command, ErrorCode, Reply
-from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
-from server.rooms.deals import Deal, Record, net
+from server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
+from server.rooms.deals import Decision, Record, net
+from server.rooms.ports import Outcome
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
 from server.rooms.state import KeptSeat
@@ -57,6 +64,7 @@ class Dealing:
         self._ledger = ledger
         self._on_fenced = on_fenced
         self._deadline_s = deadline_s
+        self._pending: dict[str, _Attempt] = {}  # by fence: the one deal of the room whose outcome is unknown
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -66,11 +74,16 @@ class Dealing:
         return self._waiting.total()
 
     async def settled(self, simulation: Simulation) -> None:
-        """Returns when none of a room's deals is under way any more; each has its deadline."""
+        """Return when none of a room's deals is under way any more, and the outcome of every one is known.
+
+        Raises:
+            Unavailable: the outcome of one cannot be found out now.
+        """
         fence = fence_of(simulation)
         while self._waiting[fence]:
             await asyncio.sleep(0.005)
         del self._waiting[fence]  # looking made an entry
+        await self._settle_pending(fence)
 
     async def load(self, player_ids: Sequence[str]) -> dict[str, Record]:
         """What some players own.
@@ -90,24 +103,35 @@ class Dealing:
         answers = await self._ledger.answers([seat.session.session_id for seat in seats])
         return tuple(_with_answers(seat, answers) for seat in seats)
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
+    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
         """See `server.rooms.ports.Dealer.deal`."""
-        fence = fence_of(seat.simulation)
+        return await self.deal_again(_Attempt(seat, command, decision))
+
+    async def deal_again(self, pending: _Attempt) -> Outcome:
+        """See `server.rooms.ports.Dealer.deal_again`."""
+        attempt, fence = pending, pending.fence
+        retry_after_ms = RETRY_AFTER_MS
         try:
             async with asyncio.timeout(self._deadline_s), self._turn(fence):
-                return await self._book(fence, seat, command, deal, is_again=is_again)
+                await self._settle_pending(fence)  # it may be this one
+                await self._settle(attempt)
         except TimeoutError:
-            return self._undecided(command, "writing it down takes too long")
+            why = "writing it down takes too long"
         except Unavailable as error:
-            return self._undecided(command, str(error), error.retry_after_ms or RETRY_AFTER_MS)
+            why, retry_after_ms = str(error), error.retry_after_ms or RETRY_AFTER_MS
         except StaleEpoch:
             self._on_fenced(fence)
-            return self._undecided(command, "the room goes on at another shard")
-        except (NotSavable, TypeError, ValueError) as error:
-            log.error("deal_not_savable", room_id=seat.room_id, command=command.name, error=str(error))
-            self.results["failed"] += 1
-            text = "the room failed to run the command"
-            return Reply(command.id, ok=False, error=ErrorCode.COMMAND_FAILED, message=text)
+            why = "the room goes on at another shard"
+        if attempt.reply is not None:
+            return Outcome(attempt.reply)
+        self.results["unavailable"] += 1
+        code, id = ErrorCode.UNAVAILABLE, attempt.command.id
+        reply = Reply(id, ok=False, error=code, message=why, retry_after_ms=retry_after_ms)
+        return Outcome(reply, attempt if attempt.is_tried else None)
+
+    def forget(self, simulation: Simulation) -> None:
+        """The room has ended here: no later deal depends on what became of its last one."""
+        self._pending.pop(fence_of(simulation), None)
 
     @asynccontextmanager
     async def _turn(self, fence: str) -> AsyncIterator[None]:
@@ -122,61 +146,136 @@ class Dealing:
             if not self._waiting[fence]:
                 del self._waiting[fence], self._turns[fence]
 
-    async def _book(self, fence: str, seat: Seat, command: Command, deal: Deal, *, is_again: bool) -> Reply:
+    async def _settle_pending(self, fence: str) -> None:
+        """Carry out the deal whose outcome is unknown, if there is one."""
+        pending = self._pending.get(fence)
+        if pending is not None:
+            await self._settle(pending)
+
+    async def _settle(self, attempt: _Attempt) -> None:
+        """Write the decision, or have the room decide again until one can be written, or none is to be.
+
+        Raises:
+            Unavailable, StaleEpoch: the attempt is not decided.
+        """
+        if attempt.is_outdated:
+            attempt.decide_again()
         for _ in range(CONFLICTS_MAX):
-            try:
-                booked = await self._ledger.book(_booking(fence, seat, command, deal))
-                return await self._told(seat, command, deal, booked, is_again=is_again)
-            except VersionConflict:
-                seat.player.record = (await self.load([seat.player_id]))[seat.player_id]
-                again = seat.command(command)
-                if isinstance(again, Reply):
-                    return again
-                deal = again
-        raise VersionConflict("others change the player all the time", retry_after_ms=200)
+            if attempt.reply is None:
+                await self._try(attempt)
+        if attempt.reply is None:
+            raise VersionConflict("others change the player all the time", retry_after_ms=200)
 
-    async def _told(self, seat: Seat, command: Command, deal: Deal, booked: Booked, *, is_again: bool) -> Reply:
+    async def _try(self, attempt: _Attempt) -> None:
+        """Write the decision; on a conflict have the room decide again."""
+        attempt.is_tried, self._pending[attempt.fence] = True, attempt
+        try:
+            attempt.reply = await self._told(attempt, await self._ledger.book(attempt.booking()))
+        except VersionConflict:  # it was not written and never will be: versions only grow
+            attempt.is_tried = False
+        except (Unavailable, StaleEpoch):
+            raise
+        except KeyReused as error:
+            attempt.fail(ErrorCode.KEY_REUSED, str(error))
+        except NotSavable as error:
+            log.error(
+                "deal_not_savable", room_id=attempt.seat.room_id, command=attempt.command.name, error=str(error)
+            )
+            self.results["failed"] += 1
+            attempt.fail(ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+        except Exception as error:  # a fault in one deal must not keep the room's other deals waiting
+            log.exception("deal_raised", room_id=attempt.seat.room_id, command=attempt.command.name)
+            self._pending.pop(attempt.fence, None)
+            raise Unavailable("the server failed to write it down", retry_after_ms=RETRY_AFTER_MS) from error
+        self._pending.pop(attempt.fence, None)
+        if attempt.reply is None:
+            records = await self.load(list(attempt.decision.versions))
+            attempt.seat.simulation.learn(attempt.seat, records)
+            attempt.decide_again()
+
+    async def _told(self, attempt: _Attempt, booked: Booked) -> Reply:
         """Tells the room, and gives the Reply."""
+        seat, deal = attempt.seat, attempt.decision.deal
+        result = "refused" if booked.refused else "booked"
+        self.results[result if booked.is_new else "repeated"] += 1
         if booked.refused:
-            self.results["refused" if booked.is_new else "repeated"] += 1
-        elif booked.is_new:
-            self.results["booked"] += 1
+            return _reply(attempt.command.id, booked.reply, booked.refused)
+        if booked.is_new:
             records = {player_id: _record_of(record) for player_id, record in booked.players.items()}
-            seat.simulation.dealt(seat, command.name, deal, records)
         else:
-            self.results["repeated"] += 1
             records = await self.load([seat.player_id, *net(deal.moves)])
-            if is_again:  # it was written when its answer was lost
-                seat.simulation.dealt(seat, command.name, deal, records)
-            else:
-                seat.simulation.learn(seat, records)
-        return _reply(command.id, booked.reply, booked.refused)
+        # What was written for this command, by this attempt or an earlier one, the room has not applied yet.
+        if booked.is_new or (booked.is_own and booked.changes == net(deal.moves)):
+            seat.simulation.dealt(seat, attempt.command.name, deal, records)
+        else:
+            seat.simulation.learn(seat, records)
+        return _reply(attempt.command.id, booked.reply, booked.refused)
 
-    def _undecided(self, command: Command, why: str, retry_after_ms: int = RETRY_AFTER_MS) -> Reply:
-        self.results["unavailable"] += 1
-        code = ErrorCode.UNAVAILABLE
-        return Reply(command.id, ok=False, error=code, message=why, retry_after_ms=retry_after_ms)
+
+class _Attempt:
+    """One command on its way into the ledger.
+
+    Attributes:
+        reply: set when the command is decided.
+        is_tried: whether the decision may have been written.
+    """
+
+    def __init__(self, seat: Seat, command: Command, decision: Decision) -> None:
+        self.seat = seat
+        self.command = command
+        self.decision = decision
+        self.fence = fence_of(seat.simulation)
+        self.reply: Reply | None = None
+        self.is_tried = False
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the room has applied another deal since it decided, and nothing was written."""
+        return not self.is_tried and self.decision.sequence != self.seat.simulation.deals_applied
+
+    def decide_again(self) -> None:
+        """Have the room decide again.
+
+        Raises:
+            Unavailable: the room is moving.
+        """
+        if not self.seat.is_open:
+            self.fail(ErrorCode.OUT_OF_ORDER, "in no room")
+            return
+        answer = self.seat.command(self.command)
+        if isinstance(answer, Decision):
+            self.decision = answer
+        elif answer.retry_after_ms:
+            raise Unavailable(answer.message, retry_after_ms=answer.retry_after_ms)
+        else:
+            self.reply = answer
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """Decide the command: nothing was written."""
+        self.reply = Reply(self.command.id, ok=False, error=code, message=message)
+
+    def booking(self) -> Booking:
+        """Return what the ledger is to write."""
+        decision, session_id = self.decision, self.seat.subscriber.session_id
+        key = decision.deal.key
+        return Booking(
+            key=f"key:{key}" if key else f"{session_id}/{self.command.id}",
+            player_id=self.seat.player_id,
+            session_id=session_id,
+            command_id=self.command.id,
+            fence=self.fence,
+            epoch=self.seat.simulation.epoch,
+            changes=net(decision.deal.moves),
+            reply=decision.reply,
+            versions=decision.versions,
+            profile=decision.profile,
+        )
 
 
 def fence_of(simulation: Simulation) -> str:
     """What a room's deals are fenced by: a durable one's claims raise it."""
     room = simulation.room
     return world_key(room.room_type, room.name) if is_durable(simulation) else room.room_id
-
-
-def _booking(fence: str, seat: Seat, command: Command, deal: Deal) -> Booking:
-    session_id = seat.subscriber.session_id
-    return Booking(
-        key=f"key:{deal.key}" if deal.key else f"{session_id}/{command.id}",
-        player_id=seat.player_id,
-        session_id=session_id,
-        command_id=command.id,
-        fence=fence,
-        epoch=seat.simulation.epoch,
-        changes=net(deal.moves),
-        reply=msgspec.msgpack.encode(deal.reply),
-        profile=None if deal.profile is None else (seat.player.record.version, deal.profile),
-    )
 
 
 def _record_of(record: PlayerRecord) -> Record:

@@ -151,7 +151,7 @@ class Migration:
                 await self._dealing.settled(simulation)
             await self._handovers.send(room_id, self._shard_id, pack(simulation))
             has_gone = await self._has_gone(room_id)
-        except (MatchmakingError, RoomCodeRaised, TooLarge, TimeoutError) as error:
+        except (MatchmakingError, TickwireError, RoomCodeRaised, TooLarge, TimeoutError) as error:
             log.warning("room_not_moved", room_id=room_id, to=target.info.shard_id, error=str(error))
             has_gone = not await self._withdrawn(room_id)
         except asyncio.CancelledError:  # the deadline of the drain: whoever has it now has it

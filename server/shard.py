@@ -340,12 +340,14 @@ class Shard:
     def _room_closed(self, simulation: Simulation, reason: str) -> None:
         self._saver.save(simulation, is_last=True)
         self._saver.forget(simulation.room.room_id)
+        self._dealing.forget(simulation)
         self._leaseholder.room_closed(simulation)
         self.placer.room_closed(simulation)
 
     def _room_moved(self, simulation: Simulation) -> None:
         room_id = simulation.room.room_id
         self._saver.forget(room_id)
+        self._dealing.forget(simulation)
         self._leaseholder.room_moved(room_id)
         self.placer.room_closed(simulation)
 

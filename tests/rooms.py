@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Deal, Player, Room, Saved, Table, Tuning, boolean, grant, local, real, uint
+from server.rooms import (
+    CommandRefused,
+    Deal,
+    Player,
+    Room,
+    Saved,
+    Table,
+    Tuning,
+    boolean,
+    grant,
+    local,
+    real,
+    transfer,
+    uint,
+)
 
 
 class Walkers(Table):
@@ -195,10 +210,56 @@ class Estate(Room):
         return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
 
 
+class Bank(Room):
+    """Rules that look at what players own, at what others own, and at what the room itself remembers."""
+
+    room_type = "bank"
+    uses_ledger = True
+    linger_s = 60.0
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.visitors: set[str] = set()
+        self.shown: Counter[str] = Counter()
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "claim":
+                self._refuse_if(bool(player.profile.get("claimed")))
+                return Deal(grant(player.id, "gold", 100), profile={**player.profile, "claimed": True})
+            case "count":
+                return Deal(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
+            case "sword":
+                self._refuse_if("sword" in player.holdings)
+                return Deal(grant(player.id, "sword"))
+            case "visit":
+                self._refuse_if(player.id in self.visitors)
+                return Deal(grant(player.id, "gold", 100))
+            case "alms":
+                self._refuse_if(self.players[payload].holdings.get("gold", 0) >= 5)
+                return Deal(grant(payload, "gold", 5))
+            case "work":
+                return Deal(grant(player.id, "gold", 10))
+            case "pay":
+                return Deal(transfer(player.id, payload["to"], "gold", payload["amount"]))
+            case "under a key":
+                moves = grant(payload.get("to", player.id), "gold", payload.get("amount", 1))
+                return Deal(moves, reply="paid", key=payload["key"])
+        return {**player.holdings, **player.profile}
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        self.shown[name] += 1
+        if name == "visit":
+            self.visitors.add(player.id)
+
+    def _refuse_if(self, has_it_already: bool) -> None:
+        if has_it_already:
+            raise CommandRefused("once is enough")
+
+
 MODES = [
     Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
     Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {"estate": Estate, "garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}
+ROOMS = {"bank": Bank, "estate": Estate, "garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}

@@ -2,22 +2,24 @@
 
     asked --the room answers--> answered
       └--the room makes a deal--> under way --written, refused--> answered
-                                     ^  └--who knows (UNAVAILABLE)--> undecided
-                                     └------------asked again------------┘
+                                     ^  └--outcome unknown--> undecided
+                                     └------asked again----------┘
 
-What was undecided is booked again as it was, and the room not asked a second time: it might decide otherwise, and the
-first may have been written.
+A command whose outcome is unknown keeps the attempt, which is made again as it was. The room decides a second time
+only when it is certain that the first decision was not written (server/dealing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from schemas.messages import Command, ErrorCode, Reply
 from server.edge.replies import REPLIES_MAX, Replies
 from server.edge.surroundings import Surroundings
 from server.ops.traces import span
-from server.rooms.deals import Deal
+from server.rooms.deals import Decision
+from server.rooms.ports import Outcome
 from server.rooms.seat import Seat
 
 UNDER_WAY_MAX = 16
@@ -41,7 +43,7 @@ class Commands:
         self._around = around
         self._replies = Replies()
         self._under_way: set[int] = set()
-        self._undecided: dict[int, tuple[Seat, Deal]] = {}
+        self._undecided: dict[int, object] = {}  # attempts of the dealer, by command id
         for reply in known:
             self._replies.keep(reply)
 
@@ -67,37 +69,38 @@ class Commands:
             code, wait_ms = ErrorCode.RATE_LIMITED, UNDER_WAY_RETRY_MS
             tell(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
         elif command.id in self._undecided:
-            its_seat, deal = self._undecided.pop(command.id)
-            self._begin(command, its_seat, deal, tell, is_again=True)
+            pending = self._undecided.pop(command.id)
+            self._begin(command, self._around.dealer.deal_again(pending), tell)
         elif seat is None:
             tell(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
         else:
             answer = seat.command(command)
-            if isinstance(answer, Reply) and answer.error is ErrorCode.UNAVAILABLE and not answer.ok:
-                tell(answer)  # the room is moving: it was not run, and is asked again where the room goes on
-            elif isinstance(answer, Reply):
-                self._answered(answer, tell)
+            if isinstance(answer, Decision):
+                self._begin(command, self._around.dealer.deal(seat, command, answer), tell)
+            elif answer.retry_after_ms:
+                tell(answer)  # the room is moving: the command was not run, and is sent again where the room goes on
             else:
-                self._begin(command, seat, answer, tell, is_again=False)
+                self._answered(answer, tell)
 
-    def _begin(self, command: Command, seat: Seat, deal: Deal, tell: Tell, *, is_again: bool) -> None:
+    def _begin(self, command: Command, attempt: Coroutine[Any, Any, Outcome], tell: Tell) -> None:
         self._under_way.add(command.id)
-        self._around.spawn(self._deal(command, seat, deal, tell, is_again=is_again), f"deal {command.id}")
+        self._around.spawn(self._deal(command, attempt, tell), f"deal {command.id}")
 
-    async def _deal(self, command: Command, seat: Seat, deal: Deal, tell: Tell, *, is_again: bool) -> None:
+    async def _deal(self, command: Command, attempt: Coroutine[Any, Any, Outcome], tell: Tell) -> None:
         """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
         try:
-            with span("command", command=command.name[:64], is_again=is_again):
-                answer = await self._around.dealer.deal(seat, command, deal, is_again=is_again)
+            with span("command", command=command.name[:64]):
+                outcome = await attempt
         finally:
             self._under_way.discard(command.id)
-        if answer.ok or answer.error is not ErrorCode.UNAVAILABLE:
-            self._answered(answer, tell)
+        if not outcome.reply.retry_after_ms:
+            self._answered(outcome.reply, tell)
             return
-        self._undecided[command.id] = seat, deal
-        if len(self._undecided) > REPLIES_MAX:
-            del self._undecided[next(iter(self._undecided))]
-        tell(answer)
+        if outcome.pending is not None:
+            self._undecided[command.id] = outcome.pending
+            if len(self._undecided) > REPLIES_MAX:
+                del self._undecided[next(iter(self._undecided))]
+        tell(outcome.reply)
 
     def _answered(self, reply: Reply, tell: Tell) -> None:
         self._replies.keep(reply)

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import numpy as np
 
 ITEM = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 AMOUNT_MAX = 2**53
@@ -27,8 +30,11 @@ KEY_CHARACTERS_MAX = 200
 class Move(msgspec.Struct, frozen=True):
     """So many of an item come to a player, or are taken when `amount` is below 0.
 
+    Amounts are whole numbers, of Python or numpy. A float or a boolean is refused, also where its value is whole: it
+    would be stored as another type.
+
     Raises:
-        ValueError: there can be no such item or amount.
+        ValueError: the player, the item or the amount is invalid.
     """
 
     player_id: str
@@ -36,10 +42,14 @@ class Move(msgspec.Struct, frozen=True):
     amount: int
 
     def __post_init__(self) -> None:
-        if not ITEM.fullmatch(self.item):
-            raise ValueError(f"an item is called by 1 to 64 of A-Z a-z 0-9 _ -, not {self.item[:80]!r}")
-        if not self.player_id or not 0 < abs(self.amount) < AMOUNT_MAX:
-            raise ValueError(f"{self.amount} {self.item} cannot be given or taken")
+        if not isinstance(self.item, str) or not ITEM.fullmatch(self.item):
+            raise ValueError(f"an item is called by 1 to 64 of A-Z a-z 0-9 _ -, not {str(self.item)[:80]!r}")
+        if not isinstance(self.player_id, str) or not self.player_id:
+            raise ValueError(f"a player id must be a text, not {repr(self.player_id)[:80]}")
+        amount = _whole(self.item, self.amount)
+        if not 0 < abs(amount) < AMOUNT_MAX:
+            raise ValueError(f"{amount} {self.item} cannot be given or taken")
+        msgspec.structs.force_setattr(self, "amount", amount)
 
 
 class Deal(msgspec.Struct, frozen=True):
@@ -49,8 +59,9 @@ class Deal(msgspec.Struct, frozen=True):
         moves: all of them happen, or none.
         reply: the Reply's payload; the same whenever the command is asked again.
         profile: takes the place of the player's; None leaves it.
-        key: makes it happen once over all commands, sessions and rooms: a purchase's number, say. Without one it is
-            the session's and the command's.
+        key: makes it happen once over all commands, sessions and rooms. It must be one that a crash cannot repeat: an
+            order number, or a random id that was made and saved before. With other moves it is refused. Without one
+            the key is the session's and the command's.
     """
 
     moves: tuple[Move, ...] = ()
@@ -61,6 +72,51 @@ class Deal(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if len(self.key) > KEY_CHARACTERS_MAX:
             raise ValueError(f"a deal's key has at most {KEY_CHARACTERS_MAX} characters")
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A Deal as the room decided it, with everything that the decision was based on.
+
+    It may be written only while that still holds; otherwise the room decides again.
+
+    Args:
+        deal: as the game returned it.
+        reply: its payload, encoded.
+        profile: in plain values, or None.
+        versions: of each player whose record the room read for the decision.
+        sequence: how many deals the room had applied (`Simulation.deals_applied`), since `on_dealt` changes what the
+            room itself remembers.
+    """
+
+    deal: Deal
+    reply: bytes
+    profile: dict[str, Any] | None
+    versions: Mapping[str, int]
+    sequence: int
+
+
+class RecordReads:
+    """Notes which players' records a room reads while it decides on one command."""
+
+    __slots__ = ("_versions",)
+
+    def __init__(self) -> None:
+        self._versions: dict[str, int] | None = None
+
+    def note(self, player_id: str, version: int) -> None:
+        """Note that the room has read a player's record. Outside of `collect` nothing is kept."""
+        if self._versions is not None:
+            self._versions[player_id] = version
+
+    @contextmanager
+    def collect(self) -> Iterator[dict[str, int]]:
+        """Yield the versions of the records that are read within, by player id."""
+        versions: dict[str, int] = {}
+        self._versions = versions
+        try:
+            yield versions
+        finally:
+            self._versions = None
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -79,12 +135,12 @@ class Record(msgspec.Struct, frozen=True):
 
 def grant(player_id: str, item: str, amount: int = 1) -> tuple[Move]:
     """Comes from nowhere: a reward, a purchase."""
-    return (Move(player_id, item, _positive(amount)),)
+    return (Move(player_id, item, _positive(item, amount)),)
 
 
 def spend(player_id: str, item: str, amount: int = 1) -> tuple[Move]:
     """Goes nowhere: a price, a use."""
-    return (Move(player_id, item, -_positive(amount)),)
+    return (Move(player_id, item, -_positive(item, amount)),)
 
 
 def transfer(giver_id: str, taker_id: str, item: str, amount: int = 1) -> tuple[Move, Move]:
@@ -111,7 +167,14 @@ def net(moves: tuple[Move, ...]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _positive(amount: int) -> int:
-    if amount <= 0:
-        raise ValueError(f"an amount is above 0, not {amount}")
-    return amount
+def _whole(item: str, amount: object) -> int:
+    if isinstance(amount, bool) or not isinstance(amount, int | np.integer):
+        raise ValueError(f"the amount of {item} must be a whole number, not {repr(amount)[:80]}")
+    return int(amount)
+
+
+def _positive(item: str, amount: object) -> int:
+    whole = _whole(item, amount)
+    if whole <= 0:
+        raise ValueError(f"an amount is above 0, not {whole}")
+    return whole

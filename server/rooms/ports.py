@@ -5,11 +5,13 @@ Imports schemas and, for its type alone, the seat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
 from server.errors import NoSuchMode
-from server.rooms.deals import Deal
+from server.rooms.deals import Decision
 from server.rooms.outbox import Outbox
 from server.rooms.state import KeptSession
 
@@ -86,15 +88,31 @@ class Subscriber(Protocol):
         ...
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """The result of an attempt to write a command's decision.
+
+    Args:
+        reply: for the client. One with `retry_after_ms` decides nothing.
+        pending: the attempt, if the decision may have been written, for `Dealer.deal_again`. None when the command is
+            decided, and when nothing was written: then the room may decide again.
+    """
+
+    reply: Reply
+    pending: object | None = None
+
+
 class Dealer(Protocol):
     """Carries out deals. The shard implements it over the ledger."""
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
-        """Writes a command's deal, and gives its Reply: within a deadline, whatever happens. The same command asked
-        again is given the same Reply; one that says UNAVAILABLE decides nothing.
+    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
+        """Write a command's decision, within a deadline, whatever happens."""
+        ...
+
+    async def deal_again(self, pending: Any) -> Outcome:
+        """Find out what became of an attempt, and carry it out if it was not written.
 
         Args:
-            is_again: the same deal was answered so before, and the room has not been told of it.
+            pending: of the `Outcome` before.
         """
         ...
 
@@ -102,10 +120,14 @@ class Dealer(Protocol):
 class NoDealer:
     """Where nothing is written."""
 
-    async def deal(self, seat: Seat, command: Command, deal: Deal, *, is_again: bool = False) -> Reply:
-        """Says no."""
+    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
+        """Return a Reply that decides nothing."""
         text, code = "nothing is written here", ErrorCode.UNAVAILABLE
-        return Reply(command.id, ok=False, error=code, message=text, retry_after_ms=1000)
+        return Outcome(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=1000))
+
+    async def deal_again(self, pending: Any) -> Outcome:
+        """Never called: no attempt of this dealer is pending."""
+        raise NotImplementedError
 
 
 class Homes(Protocol):

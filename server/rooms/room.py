@@ -32,7 +32,7 @@ from server.replication.columns import Column
 from server.replication.grid import CELLS_MAX, Cells, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
 from server.rooms.containment import CommandRefused
-from server.rooms.deals import Deal, Record
+from server.rooms.deals import Deal, Record, RecordReads
 from server.rooms.inputs import Inputs
 from server.rooms.state import Saved
 from server.rooms.tuning import Tuning
@@ -69,7 +69,6 @@ class Player:
         id: who it is; a guest has one too, for as long as the session lives.
         is_connected: whether its connection stands; a lost one may come back.
         data: whatever the game wants to keep with the player; in a durable room plain values, which are saved too.
-        record: what it owns, and what the game keeps of it over all rooms; in a room that uses the ledger.
         watched: the channels that it is told of, beside those of the room's grid.
         team, skill: in a match, from 1, and as it was matched; 0 where there are no teams.
     """
@@ -87,13 +86,15 @@ class Player:
         private: int | None = None,
         data: dict[str, Any] | None = None,
         record: Record | None = None,
+        record_reads: RecordReads | None = None,
     ) -> None:
         self.id = id
         self.team = team
         self.skill = skill
         self.is_connected = True
         self.data: dict[str, Any] = {} if data is None else data
-        self.record = record or Record()
+        self._record = record or Record()
+        self._record_reads = record_reads or RecordReads()
         self.watched: frozenset[int] = frozenset(watched)
         self._entity: Row | None = None
         self._focus: Row | None = None
@@ -107,6 +108,19 @@ class Player:
         self._send = _to_nobody
         self._interest_changed = _for_nobody
         self._open_channel = _no_channel
+
+    @property
+    def record(self) -> Record:
+        """What the player owns and what the game keeps of it, as last read or written here.
+
+        A decision of `on_command` that reads it is written only if it is still the newest.
+        """
+        self._record_reads.note(self.id, self._record.version)
+        return self._record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        self._record = record
 
     @property
     def holdings(self) -> Mapping[str, int]:
@@ -276,7 +290,8 @@ class Room:
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         """Answers a request; what it returns is the Reply's payload. What changes players' holdings returns a Deal,
-        and changes nothing else: it may be asked again, and what follows belongs into `on_dealt`.
+        and changes nothing else: it runs again if a record that it read has changed, or the room has applied another
+        deal, before the Deal is written. What follows belongs into `on_dealt`.
 
         Raises:
             CommandRefused: the player gets a Reply that says no.

@@ -18,7 +18,7 @@ from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
 from server.replication.interest import Holding, Interest, Moment
 from server.replication.table import EVERYONE
-from server.rooms.deals import Deal, Record
+from server.rooms.deals import Decision, Record
 from server.rooms.outbox import UNSENT_MAX
 from server.rooms.pace import Pace
 from server.rooms.ports import Subscriber
@@ -106,6 +106,7 @@ class Seat:
             private=kept.private if kept else None,
             data=kept.data if kept else None,
             record=record,
+            record_reads=simulation.record_reads,
         )
         self.player.is_connected = kept is None
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
@@ -173,7 +174,7 @@ class Seat:
             self.inputs_superseded += 1
         self.inbox.append(message)
 
-    def command(self, message: Command) -> Reply | Deal:
+    def command(self, message: Command) -> Reply | Decision:
         """Runs a command and gives its one answer, or what must be written first; the session sees to it that none
         is run twice.
 

@@ -34,7 +34,7 @@ from server.replication.table import Row
 from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from server.rooms.counters import RoomCounters
-from server.rooms.deals import Deal, Record
+from server.rooms.deals import Deal, Decision, Record, RecordReads
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
@@ -59,6 +59,8 @@ class Simulation:
 
     Attributes:
         empty_since_s: when the host first found nobody in it; None while somebody is.
+        record_reads: notes the records that a command's decision is based on.
+        deals_applied: how often `on_dealt` was called: what the room remembers may have changed each time.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Simulation:
         self.seats: list[Seat] = []
         self._now_s = now_s
         self._is_settled = False
+        self.record_reads = RecordReads()
+        self.deals_applied = 0
         self._own = frozenset(vars(room))
         self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
         self.weights = Weights({name: table.fields for name, table in room.tables.items()})
@@ -262,8 +266,8 @@ class Simulation:
         """What a player watches is to be looked at anew before the next write."""
         self._watching.changed(seat)
 
-    def run_command(self, seat: Seat, message: Command) -> Reply | Deal:
-        """Runs one command of a player; whatever happens, there is a Reply, or a Deal to be carried out for it."""
+    def run_command(self, seat: Seat, message: Command) -> Reply | Decision:
+        """Run one command of a player; whatever happens, there is a Reply, or a Decision to be written."""
         if self.is_frozen:
             text = "the room is moving to another shard"
             return _refusal(message.id, ErrorCode.UNAVAILABLE, text, retry_after_ms=MOVES_MS)
@@ -273,11 +277,10 @@ class Simulation:
             return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
         try:
             with self.contained("on_command", may_refuse=True):
-                answer = self.room.on_command(seat.player, message.name, payload)
-                if isinstance(answer, Deal):
-                    if not self.room.uses_ledger:
-                        raise TypeError(f"{type(self.room).__name__} makes a Deal, but does not say uses_ledger")
-                    return answer
+                with self.record_reads.collect() as versions:
+                    answer = self.room.on_command(seat.player, message.name, payload)
+                    if isinstance(answer, Deal):
+                        return self._decision(seat, answer, versions)
                 answer = encode_payload(answer)
         except CommandRefused as refused:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, refused.reason)
@@ -285,10 +288,20 @@ class Simulation:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(message.id, ok=True, payload=answer)
 
+    def _decision(self, seat: Seat, deal: Deal, versions: dict[str, int]) -> Decision:
+        if not self.room.uses_ledger:
+            raise TypeError(f"{type(self.room).__name__} makes a Deal, but does not say uses_ledger")
+        profile = None
+        if deal.profile is not None:
+            profile = plain(deal.profile)
+            versions[seat.player_id] = seat.player.record.version  # also where the game did not read the profile
+        return Decision(deal, encode_payload(deal.reply), profile, versions, self.deals_applied)
+
     def dealt(self, seat: Seat, name: str, deal: Deal, records: Mapping[str, Record]) -> None:
         """A command's deal is written: the room is told, also when who asked has left."""
         self.learn(seat, records)
         self._is_settled = False
+        self.deals_applied += 1
         if self.is_open:
             with suppress(RoomCodeRaised), self.contained("on_dealt"):
                 self.room.on_dealt(seat.player, name, deal)

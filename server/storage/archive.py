@@ -139,7 +139,8 @@ async def _import_player(
             fence=IMPORT_ROOM,
             epoch=0,
             changes={player_id: {item: amount for item, amount in changes.items() if amount}},
-            profile=(now.version, wanted.profile),
+            versions={player_id: now.version},
+            profile=wanted.profile,
         )
     )
     if booked.refused:

@@ -7,27 +7,32 @@
     entries      [ { player_id, item, amount }, ... ]
     reply        BinData (msgpack)            what the player was, or is to be, told
     refused      "not enough gold"            instead of entries: it did not happen, and will not under this key;
+    attempted    BinData                      a digest of the entries that it would have had;
     expires_at                                forgotten after a week
 
 A deal is one transaction, acknowledged by a majority: its entry here, the fence of its room, the players. Whichever
-of two with the same key is first decides; the other is given what the first was answered. Guarantees: all of it or
-nothing; nobody owns less than nothing; nothing happens under an epoch that is older than the fence's; a call that
-failed may have been carried out, and is safe to repeat.
+of two with the same key is first decides; the other is given what the first was answered. A key that another command
+uses for other moves, or for another player's profile, is refused (KeyReused).
+
+Guarantees: all of it or nothing; nobody owns less than nothing; nothing happens under an epoch that is older than the
+fence's; the records that a decision was based on are the newest when it is written, and are locked until then; a call
+that failed may have been carried out, and is safe to repeat.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from server.errors import StaleEpoch, Unavailable, VersionConflict
+from server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
 from server.storage.abandoned import Abandoned
 from server.storage.calls import RETRY_AFTER_MS, Calls
 from server.storage.players import PlayerRecord, record_of
@@ -38,6 +43,7 @@ AT_ONCE_MAX = 16
 REPLIES_MAX = 64
 """So many of a session's answers are looked up: as many as a session keeps."""
 AMOUNT_MAX = 2**53
+_DUPLICATE_KEY = 11000
 Document = dict[str, Any]
 T = TypeVar("T")
 
@@ -50,7 +56,8 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
         changes: by player and item; what is below 0 is taken.
         reply: what the player is told, packed.
         fence, epoch: what the room is known by, and under which owner it asks.
-        profile: with the version that it was made from; takes the place of `player_id`'s.
+        versions: of the players' records that the decision was based on; all of them must be the newest.
+        profile: takes the place of `player_id`'s, whose version must be among `versions`.
     """
 
     key: str
@@ -59,9 +66,10 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     command_id: int
     fence: str
     epoch: int
-    changes: Mapping[str, Mapping[str, int]]
+    changes: Mapping[str, Mapping[str, int]] = {}
     reply: bytes = b""
-    profile: tuple[int, Document] | None = None
+    versions: Mapping[str, int] = {}
+    profile: Document | None = None
 
 
 class Booked(msgspec.Struct, frozen=True):
@@ -71,12 +79,16 @@ class Booked(msgspec.Struct, frozen=True):
         is_new: it was booked by this call; else by one before.
         refused: why it did not happen; empty when it did.
         players: as they are now; only of one that is new.
+        is_own: it was booked for this command; else for another one with the same key and the same moves.
+        changes: as they were booked; only of one that is not new.
     """
 
     is_new: bool
     reply: bytes = b""
     refused: str = ""
     players: Mapping[str, PlayerRecord] = {}
+    is_own: bool = True
+    changes: Mapping[str, Mapping[str, int]] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -129,7 +141,9 @@ class Ledger:
 
         Raises:
             StaleEpoch: a newer owner has the room; nothing has happened.
-            VersionConflict: the player was changed since its profile was read; nothing has happened.
+            VersionConflict: a record that the decision was based on has changed; nothing has happened, and nothing
+                ever will with these versions.
+            KeyReused: the key names another deal; nothing has happened.
             NotSavable: it is nothing that MongoDB can hold; nothing has happened.
             Unavailable: MongoDB does not answer; it may or may not have happened, and may be asked again.
         """
@@ -149,7 +163,7 @@ class Ledger:
             except _Again:
                 continue  # somebody else has changed the player: so things move on, if not for us
             except DuplicateKeyError:
-                return await self._booked_before(booking.key)
+                return await self._booked_before(booking)
             except _Refused as refused:
                 return await self._refuse(booking, str(refused))
 
@@ -158,18 +172,21 @@ class Ledger:
         now = datetime.datetime.now(datetime.UTC)
         expires = now + datetime.timedelta(days=REFUSED_DAYS)
         try:
-            await self._calls.write(
-                self._ledger.insert_one(_entry_of(booking, now, []) | {"refused": why, "expires_at": expires})
-            )
+            refusal = {"refused": why, "attempted": _digest_of(booking.changes), "expires_at": expires}
+            await self._calls.write(self._ledger.insert_one(_entry_of(booking, now, []) | refusal))
         except DuplicateKeyError:
-            return await self._booked_before(booking.key)
+            return await self._booked_before(booking)
         return Booked(True, b"", why)
 
-    async def _booked_before(self, key: str) -> Booked:
-        document = await self._calls.read(self._ledger.find_one({"_id": key}))
+    async def _booked_before(self, booking: Booking) -> Booked:
+        document = await self._calls.read(self._ledger.find_one({"_id": booking.key}))
         if document is None:  # refused a week ago, and forgotten between the two calls
             raise Unavailable("the deal is being forgotten", retry_after_ms=RETRY_AFTER_MS)
-        return Booked(False, document["reply"], document.get("refused", ""))
+        is_own = (document["session_id"], document["command_id"]) == (booking.session_id, booking.command_id)
+        if not is_own and not _is_same(document, booking):
+            raise KeyReused(f"the key {booking.key.removeprefix('key:')!r} names another deal already")
+        changes = _changes_of(document["entries"])
+        return Booked(False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes)
 
     async def _in_time(self, work: Any) -> Any:
         """Runs a transaction, and does not wait for one that hangs: it ends by itself, soon after."""
@@ -217,15 +234,11 @@ class Ledger:
 
     async def _steps(self, booking: Booking, session: Any) -> dict[str, PlayerRecord]:
         now = datetime.datetime.now(datetime.UTC)
-        entries = [
-            {"player_id": player_id, "item": item, "amount": amount}
-            for player_id, items in booking.changes.items()
-            for item, amount in items.items()
-        ]
-        await self._ledger.insert_one(_entry_of(booking, now, entries), session=session)
+        await self._ledger.insert_one(_entry_of(booking, now, _entries_of(booking.changes)), session=session)
         changes = dict(booking.changes)
         if booking.profile is not None:
             changes.setdefault(booking.player_id, {})
+        await self._lock(booking, sorted(booking.versions.keys() - changes.keys()), now, session)
         players = {
             player_id: await self._change(booking, player_id, items, now, session)
             for player_id, items in sorted(changes.items())
@@ -245,6 +258,26 @@ class Ledger:
         except DuplicateKeyError as error:
             raise StaleEpoch(f"{booking.fence} has a newer owner than epoch {booking.epoch}") from error
 
+    async def _lock(self, booking: Booking, player_ids: list[str], now: datetime.datetime, session: Any) -> None:
+        """Lock the records that are read and not changed: a write conflicts with every other one until the end."""
+        if not player_ids:
+            return
+        lock: Document = {"$set": {"read_at": now}, "$setOnInsert": {"holdings": {}, "created_at": now}}
+        versions = [(player_id, booking.versions[player_id]) for player_id in player_ids]
+        locks = [UpdateOne({"_id": id, "version": version}, lock, upsert=not version) for id, version in versions]
+        try:
+            done = await self._players.bulk_write(locks, session=session)
+            if done.matched_count + done.upserted_count == len(locks):
+                return
+        except BulkWriteError as error:
+            if any(one["code"] != _DUPLICATE_KEY for one in error.details["writeErrors"]):
+                raise
+        for player_id in player_ids:
+            reason = await self._why_not(booking, player_id, {})
+            if isinstance(reason, VersionConflict):
+                raise reason
+        raise _Again
+
     async def _change(
         self, booking: Booking, player_id: str, items: Mapping[str, int], now: datetime.datetime, session: Any
     ) -> PlayerRecord:
@@ -257,11 +290,11 @@ class Ledger:
         change["$set"] = {"updated_at": now}
         change["$setOnInsert"] = {"created_at": now}
         is_new = not takes
+        if player_id in booking.versions:
+            wanted["version"] = booking.versions[player_id]
+            is_new = is_new and not booking.versions[player_id]
         if booking.profile is not None and player_id == booking.player_id:
-            version, profile = booking.profile
-            wanted["version"] = version
-            change["$set"]["profile"] = profile
-            is_new = is_new and version == 0
+            change["$set"]["profile"] = booking.profile
         if is_new and not items:
             change["$setOnInsert"]["holdings"] = {}
         try:
@@ -278,8 +311,9 @@ class Ledger:
         """Why a player could not be changed: as it is now, not as the transaction sees it."""
         document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
         record = record_of(document)
-        if booking.profile is not None and player_id == booking.player_id and record.version != booking.profile[0]:
-            return VersionConflict(f"the player has been changed since version {booking.profile[0]}")
+        version = booking.versions.get(player_id, record.version)
+        if record.version != version:
+            return VersionConflict(f"the player has been changed since version {version}")
         for item, amount in takes.items():
             if record.holdings.get(item, 0) < amount:
                 return _Refused(f"not enough {item}")
@@ -336,6 +370,36 @@ class Ledger:
         """Waits for what is under way; it ends on its own deadlines."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=self._calls.call_s_max)
+
+
+def _entries_of(changes: Mapping[str, Mapping[str, int]]) -> list[Document]:
+    return [
+        {"player_id": player_id, "item": item, "amount": amount}
+        for player_id, items in changes.items()
+        for item, amount in items.items()
+    ]
+
+
+def _changes_of(entries: Sequence[Document]) -> dict[str, dict[str, int]]:
+    changes: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        changes.setdefault(entry["player_id"], {})[entry["item"]] = int(entry["amount"])
+    return changes
+
+
+def _is_same(document: Document, booking: Booking) -> bool:
+    """Whether an entry of another command is of the same deal: the same moves, and no other player's profile."""
+    if booking.profile is not None and document["player_id"] != booking.player_id:
+        return False
+    if document.get("refused"):  # older builds wrote no digest
+        return bool(document.get("attempted", _digest_of(booking.changes)) == _digest_of(booking.changes))
+    return _changes_of(document["entries"]) == booking.changes
+
+
+def _digest_of(changes: Mapping[str, Mapping[str, int]]) -> bytes:
+    """A digest, so that a refusal holds nothing of the other players in it."""
+    ordered = sorted((player_id, sorted(items.items())) for player_id, items in changes.items())
+    return hashlib.blake2b(msgspec.msgpack.encode(ordered), digest_size=16).digest()
 
 
 def _entry_of(booking: Booking, now: datetime.datetime, entries: list[Document]) -> Document:

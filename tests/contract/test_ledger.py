@@ -12,7 +12,7 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 
-from server.errors import NotSavable, StaleEpoch, Unavailable, VersionConflict
+from server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
 from server.storage.abandoned import OPEN_S_MAX
 from server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
@@ -308,7 +308,7 @@ async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -
     for version in (0, 2):
         with pytest.raises(VersionConflict):
             await store.players.update("ann", version, {"name": "Not Ann"})
-    both = await store.ledger.book(booking("1", {"ann": {"gold": 5}}, profile=(1, {"name": "Annie"})))
+    both = await store.ledger.book(booking("1", {"ann": {"gold": 5}}, versions={"ann": 1}, profile={"name": "Annie"}))
     assert both.players["ann"] == PlayerRecord("ann", 2, {"gold": 5}, {"name": "Annie"})
     for version, changes in (
         (1, {"ann": {"gold": 5}}),
@@ -317,10 +317,80 @@ async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -
         (1, {"ann": {"gold": -1}}),
     ):
         with pytest.raises(VersionConflict):
-            await store.ledger.book(booking("2", changes, profile=(version, {})))
+            await store.ledger.book(booking("2", changes, versions={"ann": version}, profile={}))
     assert await holdings(store, "ann") == [{"gold": 5}]
-    fresh = await store.ledger.book(booking("3", {}, player="bob", profile=(0, {"name": "Bob"})))
+    fresh = await store.ledger.book(booking("3", {}, player="bob", versions={"bob": 0}, profile={"name": "Bob"}))
     assert fresh.players["bob"] == PlayerRecord("bob", 1, {}, {"name": "Bob"})
+
+
+async def test_every_record_that_a_decision_was_based_on_must_be_the_newest(store: Store) -> None:
+    await store.ledger.book(booking("0", {"ann": {"gold": 5}}))
+    for versions in ({"ann": 0}, {"ann": 2}, {"ann": 1, "bob": 1}, {"bob": 1}):
+        with pytest.raises(VersionConflict):
+            await store.ledger.book(booking("1", {"ann": {"gold": 1}}, versions=versions))
+    await store.ledger.book(booking("1", {"ann": {"gold": 1}}, versions={"ann": 1, "bob": 0}))
+    await store.ledger.book(booking("2", {"bob": {"gold": 1}}, versions={"ann": 2, "bob": 0, "cid": 0}))
+    found = await store.players.load(["ann", "bob", "cid"])
+    assert [found[player].version for player in found] == [2, 1, 0], "to be read does not change a player"
+    assert await holdings(store, "ann", "bob") == [{"gold": 6}, {"gold": 1}]
+    await store.ledger.book(booking("3", {"cid": {"gold": 1}}, versions={"cid": 0}))
+    with pytest.raises(VersionConflict):
+        await store.ledger.book(booking("4", {"ann": {"gold": 1}}, versions={"cid": 0}))
+
+
+async def test_of_two_that_each_read_what_the_other_changes_one_is_written(store: Store) -> None:
+    """Write skew: each alone may be written, and both together may not."""
+    for player in ("ann", "bob"):
+        await store.ledger.book(booking(player, {player: {"gold": 1}}))
+    for number in range(10):
+        versions = {id: record.version for id, record in (await store.players.load(["ann", "bob"])).items()}
+        both = [
+            booking(f"{number}/{player}", {player: {"gold": 1}}, versions=versions, fence=f"room of {player}")
+            for player in ("ann", "bob")
+        ]
+        done = await asyncio.gather(*map(store.ledger.book, both), return_exceptions=True)
+        assert [type(one) for one in done].count(VersionConflict) == 1, done
+    assert sum(one["gold"] for one in await holdings(store, "ann", "bob")) == 12
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"changes": {"ann": {"gold": 6}}},
+        {"changes": {"ann": {"silver": 5}}},
+        {"changes": {"bob": {"gold": 5}}},
+        {"changes": {"ann": {"gold": 5}, "bob": {"gold": 5}}},
+        {"changes": {}},
+        {"player_id": "bob", "profile": {"paid": True}, "versions": {"bob": 0}},
+    ],
+    ids=[
+        "another amount",
+        "another item",
+        "another player",
+        "one player more",
+        "nothing",
+        "another player's profile",
+    ],
+)
+@pytest.mark.parametrize("is_refused", [False, True], ids=["written before", "refused before"])
+async def test_a_key_that_comes_again_for_something_else_is_refused(
+    store: Store, again: dict[str, Any], is_refused: bool
+) -> None:
+    first = booking("key:quest", {"ann": {"gold": 5} | ({"bread": -1} if is_refused else {})})
+    assert bool((await store.ledger.book(first)).refused) == is_refused
+    before = await holdings(store, "ann", "bob")
+    with pytest.raises(KeyReused, match="'quest'"):
+        await store.ledger.book(msgspec.structs.replace(first, session_id="s2", command_id=7, **again))
+    assert await holdings(store, "ann", "bob") == before
+    same = await store.ledger.book(msgspec.structs.replace(first, session_id="s2", command_id=7))
+    assert (same.is_new, same.is_own, bool(same.refused)) == (False, False, is_refused), "the same again is a repeat"
+
+
+async def test_a_refusal_that_an_older_build_wrote_is_answered_under_its_key(store: Store) -> None:
+    await store.ledger.book(booking("key:quest", {"ann": {"gold": -5}}))
+    await store.database["ledger"].update_one({"_id": "key:quest"}, {"$unset": {"attempted": ""}})
+    again = await store.ledger.book(booking("key:quest", {"bob": {"gold": -5}}, command_id=7))
+    assert again.refused == "not enough gold"
 
 
 @pytest.mark.parametrize("profile", [{"a\0b": 1}, {"huge": 2**70}], ids=["nul", "huge"])
@@ -328,7 +398,7 @@ async def test_what_mongo_cannot_hold_is_an_error_with_a_name(store: Store, prof
     with pytest.raises(NotSavable):
         await store.players.update("ann", 0, profile)
     with pytest.raises(NotSavable):
-        await store.ledger.book(booking("1", {"ann": {"gold": 5}}, profile=(0, profile)))
+        await store.ledger.book(booking("1", {"ann": {"gold": 5}}, versions={"ann": 0}, profile=profile))
     assert await holdings(store, "ann") == [{}]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from client.aio import Client, CommandFailed, connect
 from schemas.messages import ErrorCode
 from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
 from server.edge.commands import UNDER_WAY_MAX
 from server.errors import Unavailable
 from server.rooms import CommandRefused
@@ -19,6 +22,12 @@ from server.shard import Shard
 from server.storage.ledger import Booked, Booking
 from tests.shards import running
 from tests.waiting import eventually, eventually_joins
+
+AUTH = AuthSettings(secret="a secret that only tests know, long enough")
+
+
+def token(player: str) -> str:
+    return mint(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 @pytest.fixture
@@ -75,7 +84,11 @@ async def test_work_buy_give_and_trade(shard: Shard) -> None:
         ("buy", {"item": "the moon"}),
         ("buy", None),
         ("accept", {"a": 1}),
+        ("give", {"to": 1, "item": "gold", "amount": 1.5}),
+        ("give", {"to": 1, "item": "gold", "amount": True}),
         ("offer", {"to": 1, "gives": {"a.b": 1}, "takes": {}}),
+        ("offer", {"to": 1, "gives": {"gold": 0.5}, "takes": {}}),
+        ("offer", {"to": 1, "gives": ["gold"], "takes": {}}),
     ],
 )
 async def test_what_cannot_be_is_refused(shard: Shard, name: str, payload: Any) -> None:
@@ -178,7 +191,7 @@ async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shar
         players = next(iter(shard.host)).room.players
         ids = {player.entity.name: player.id for player in players.values() if player.entity is not None}
         elsewhere = Booking(
-            key=f"key:market/home/offer {offer}",
+            key=f"key:offer/{offer}",
             player_id=ids["ann"],
             session_id="another",
             command_id=1,
@@ -192,6 +205,30 @@ async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shar
         assert await one.command("accept", offer) == "done elsewhere"
         assert await one.command("purse") == {"gold": 4}
         assert await two.command("purse") == {"gold": 6}
+
+
+async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
+    shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The world is saved before the first offer and not again: the second one is made in a world that has none."""
+    settings = msgspec.structs.replace(shard_settings, rooms=["examples.market"], auth=AUTH)
+
+    async def trade(shard: Shard, gold: int) -> None:
+        async with connect(shard.url, token=token("ann")) as one, connect(shard.url, token=token("bob")) as two:
+            ann, _ = await trader(one, "ann"), await trader(two, "bob")
+            await two.command("work")
+            offer = await two.command("offer", {"to": ann, "gives": {"gold": gold}, "takes": {}})
+            assert await one.command("accept", offer) == offer
+
+    async with running(settings) as shard:
+        async with connect(shard.url, token=token("ann")) as client:
+            await trader(client, "ann")
+            await eventually(lambda: shard._write_behind.saves > 0)
+        monkeypatch.setattr(shard._saver, "save", lambda *args, **more: None)
+        await trade(shard, 3)
+    async with running(settings) as shard:
+        await trade(shard, 4)
+        assert await sums_of(shard) == {"ann": {"gold": 7}, "bob": {"gold": 13}}
 
 
 async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from server.rooms.deals import AMOUNT_MAX, Deal, Move, grant, net, spend, trade, transfer
@@ -32,6 +33,21 @@ def test_what_evens_out_is_left_out() -> None:
         (grant, ("ann", "gold", -5)),
         (spend, ("ann", "gold", -5)),
         (grant, ("ann", "gold", AMOUNT_MAX)),
+        (grant, ("ann", "gold", 0.5)),
+        (grant, ("ann", "gold", 1.0)),
+        (grant, ("ann", "gold", True)),
+        (grant, ("ann", "gold", "1")),
+        (grant, ("ann", "gold", None)),
+        (grant, ("ann", "gold", np.float64(2.0))),
+        (grant, ("ann", "gold", np.bool_(True))),
+        (spend, ("ann", "gold", 0.5)),
+        (transfer, ("ann", "bob", "gold", 0.5)),
+        (trade, ("ann", {"gold": 0.5}, "bob", {})),
+        (trade, ("ann", {"gold": 1}, "bob", {"bread": True})),
+        (Move, ("ann", "gold", 0.5)),
+        (Move, ("ann", "gold", True)),
+        (Move, (5, "gold", 1)),
+        (Move, ("ann", 5, 1)),
         (grant, ("ann", "", 1)),
         (grant, ("ann", "a.b", 1)),
         (grant, ("ann", "$set", 1)),
@@ -45,6 +61,19 @@ def test_what_evens_out_is_left_out() -> None:
 def test_what_cannot_be_is_no_move(make: Any, wrong: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError):
         make(*wrong)
+
+
+@pytest.mark.parametrize("amount", [0.5, 1.0, True, "1", None])
+def test_an_amount_that_is_not_a_whole_number_is_refused_with_a_sentence(amount: Any) -> None:
+    for make in (grant, spend, Move):
+        with pytest.raises(ValueError, match=f"the amount of gold must be a whole number, not {amount!r}"):
+            make("ann", "gold", amount)
+
+
+def test_whole_numbers_of_numpy_are_amounts() -> None:
+    (move,) = grant("ann", "gold", np.int32(3))
+    assert type(move.amount) is int
+    assert type(net((move,))["ann"]["gold"]) is int
 
 
 def test_a_deals_key_has_a_length() -> None:

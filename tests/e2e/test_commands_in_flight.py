@@ -1,0 +1,178 @@
+"""Many commands at once: each decision holds for what is there when it is written, or the room decides again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.aio import Client, CommandFailed, connect
+from schemas.messages import ErrorCode
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.errors import Unavailable
+from server.shard import Shard
+from server.storage.ledger import Booked, Booking
+from tests.rooms import Bank
+from tests.shards import running
+from tests.waiting import eventually
+
+AUTH = AuthSettings(secret="a secret that only tests know, long enough")
+AT_ONCE = 10
+
+
+@pytest.fixture
+async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
+    async with running(msgspec.structs.replace(shard_settings, auth=AUTH)) as made:
+        yield made
+
+
+def token_of(player: str) -> str:
+    return mint(AUTH, player, ttl_s=60, now_s=time.time())
+
+
+async def visitor(stack: AsyncExitStack, shard: Shard, player: str, bank: str = "main") -> Client:
+    client = await stack.enter_async_context(connect(shard.url, token=token_of(player)))
+    await client.join("bank", name=bank)
+    return client
+
+
+async def outcomes(client: Client, name: str, payload: Any = None, times: int = AT_ONCE) -> list[str]:
+    """Send a command several times without waiting; return the sorted outcomes."""
+    results = await asyncio.gather(*(client.command(name, payload) for _ in range(times)), return_exceptions=True)
+    texts = []
+    for result in results:
+        assert not isinstance(result, BaseException) or isinstance(result, CommandFailed), repr(result)
+        texts.append(result.reply.message if isinstance(result, CommandFailed) else "ok")
+    return sorted(texts, key=lambda text: text != "ok")
+
+
+ONE_OF_TEN = ["ok"] + ["once is enough"] * (AT_ONCE - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "owned"),
+    [("claim", {"gold": 100, "claimed": True}), ("sword", {"sword": 1}), ("visit", {"gold": 100})],
+    ids=["rule on the profile", "rule on the holdings", "rule on the room's memory"],
+)
+async def test_of_ten_claims_at_once_one_is_paid_and_nine_are_refused(
+    shard: Shard, name: str, owned: dict[str, Any]
+) -> None:
+    async with AsyncExitStack() as stack:
+        client = await visitor(stack, shard, "ann")
+        assert await outcomes(client, name) == ONE_OF_TEN
+        assert await client.command("owned") == owned
+
+
+async def test_ten_counters_at_once_count_to_ten(shard: Shard) -> None:
+    async with AsyncExitStack() as stack:
+        client = await visitor(stack, shard, "ann")
+        assert await outcomes(client, "count") == ["ok"] * AT_ONCE
+        assert await client.command("owned") == {"count": AT_ONCE}
+
+
+async def test_a_rule_on_another_players_holdings_holds_when_it_is_written(shard: Shard) -> None:
+    async with AsyncExitStack() as stack:
+        ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
+        assert await outcomes(ann, "alms", "bob") == ONE_OF_TEN
+        assert await bob.command("owned") == {"gold": 5}
+
+
+@pytest.mark.parametrize("name", ["claim", "sword"])
+async def test_a_player_in_two_rooms_on_two_shards_is_paid_once(shard: Shard, name: str) -> None:
+    async with running(shard.settings) as other, AsyncExitStack() as stack:
+        here, there = await visitor(stack, shard, "ann", "here"), await visitor(stack, other, "ann", "there")
+        both = await asyncio.gather(outcomes(here, name, times=5), outcomes(there, name, times=5))
+        assert sorted([*both[0], *both[1]], key=lambda text: text != "ok") == ONE_OF_TEN
+        assert (await shard._dealing.load(["ann"]))["ann"].holdings in ({"gold": 100}, {"sword": 1})
+
+
+@pytest.mark.parametrize("is_written", [True, False], ids=["written", "not written"])
+@pytest.mark.parametrize(("name", "paid"), [("claim", 100), ("visit", 100)])
+async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_has_changed_what_it_looked_at(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, name: str, paid: int, is_written: bool
+) -> None:
+    """The outcome of the first is lost; until it is sent again, the second is carried out."""
+    book = shard._store.ledger.book
+    attempts: list[str] = []
+
+    async def forgetful(booking: Booking) -> Booked:
+        attempts.append(booking.key)
+        if len(attempts) == 1:
+            if is_written:
+                await book(booking)
+            raise Unavailable("the answer was lost", retry_after_ms=1)
+        return await book(booking)
+
+    monkeypatch.setattr(shard._store.ledger, "book", forgetful)
+    async with AsyncExitStack() as stack:
+        client = await visitor(stack, shard, "ann")
+        assert await outcomes(client, name, times=3) == ["ok", *["once is enough"] * 2]
+        assert (await client.command("owned"))["gold"] == paid
+        room = next(iter(shard.host)).room
+        assert isinstance(room, Bank)
+        assert room.shown == {name: 1}, "the room has seen what was written, once"
+
+
+async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_answered(shard: Shard) -> None:
+    """It ended without an answer: the seat that was to decide again had been given up."""
+    go_on = asyncio.Event()
+    book = shard._store.ledger.book
+
+    async def held(booking: Booking) -> Booked:
+        await go_on.wait()
+        return await book(booking)
+
+    shard._store.ledger.book = held  # type: ignore[method-assign]
+    async with AsyncExitStack() as stack:
+        client = await visitor(stack, shard, "ann")
+        first, second = (asyncio.create_task(client.command("count")) for _ in range(2))
+        await eventually(lambda: shard._dealing.waiting == 2)
+        session = next(iter(shard.listener.registry.of_player("ann")))
+        await client.leave()
+        go_on.set()
+        await eventually(lambda: not shard._dealing.waiting)
+        replies = sorted(session._commands.replies, key=lambda reply: reply.id)
+        assert [reply.ok for reply in replies] == [True, False]
+        assert replies[1].error is ErrorCode.OUT_OF_ORDER
+        await asyncio.gather(first, second, return_exceptions=True)
+    assert (await shard._dealing.load(["ann"]))["ann"].profile == {"count": 1}
+
+
+async def test_a_key_that_a_game_uses_again_for_something_else_is_an_error_of_its_own(shard: Shard) -> None:
+    async with AsyncExitStack() as stack:
+        ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
+        assert await ann.command("under a key", {"key": "round 1", "to": "ann"}) == "paid"
+        assert await bob.command("under a key", {"key": "round 1", "to": "ann"}) == "paid", "the same deal again"
+        for again in ({"to": "bob"}, {"to": "ann", "amount": 2}):
+            with pytest.raises(CommandFailed) as failed:
+                await bob.command("under a key", {"key": "round 1", **again})
+            assert failed.value.reply.error is ErrorCode.KEY_REUSED
+        assert await outcomes(bob, "under a key", {"key": "round 2", "to": "bob"}) == ["ok"] * AT_ONCE
+        assert await ann.command("owned") == await bob.command("owned") == {"gold": 1}
+
+
+async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = shard._store.ledger.book
+
+    async def faulty(booking: Booking) -> Booked:
+        if booking.player_id == "ann":
+            raise ZeroDivisionError("a fault of the shard")
+        return await book(booking)
+
+    monkeypatch.setattr(shard._store.ledger, "book", faulty)
+    async with AsyncExitStack() as stack:
+        ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
+        with pytest.raises((TimeoutError, CommandFailed)):  # nobody can say whether it was written
+            await ann.command("work", timeout_s=0.5)
+        assert await outcomes(bob, "work", times=1) == ["ok"]
+        monkeypatch.undo()
+        assert await outcomes(ann, "work", times=1) == ["ok"]

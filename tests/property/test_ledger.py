@@ -156,7 +156,7 @@ class Wire:
     is_open = True
     address = "test"
     heard_s = 0.0
-    was_closed_normally = False
+    client_close_code: int | None = None
 
     def __init__(self) -> None:
         self.messages: list[Any] = []

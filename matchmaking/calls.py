@@ -8,7 +8,6 @@ as a whole or not at all; and every script is safe to repeat, because a call tha
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +18,18 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError
 
 from matchmaking.connecting import Client
 from matchmaking.errors import MatchmakerUnavailable, MatchmakingError
+from matchmaking.loop_timeout import LoopTimeout
+from matchmaking.redis_errors import REDIS_ERRORS, is_script_fault, reason_of
 
 T = TypeVar("T")
 
 BATCH_CALLS_MAX = 256
 WAITING_CALLS_MAX = 10_000
 """Above this, calls are refused at once: what waits would be answered too late."""
-_PASSING = ("READONLY", "LOADING", "MISCONF", "OOM", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN")
-"""What Redis says when it cannot write now, and may later."""
 
 
 class Call(msgspec.Struct, eq=False):
@@ -55,17 +54,21 @@ class Calls:
     Args:
         client: not owned; answers in bytes.
         prefix: of all keys, with the hash tag.
-        deadline_s: the longest that one call may take, waiting and all.
+        deadline_s: the longest that one call may take, waiting and all; time in which the event loop was blocked does
+            not count.
+        address: of Redis, as operators know it; without credentials.
 
     Attributes:
+        address: as given.
         observe: told of each round trip, seconds.
     """
 
-    def __init__(self, client: Client, *, prefix: str, deadline_s: float) -> None:
+    def __init__(self, client: Client, *, prefix: str, deadline_s: float, address: str = "") -> None:
         self.prefix = prefix
         self.counters = CallCounters()
         self.observe: Callable[[float], object] = lambda seconds: None
         self._client = client
+        self.address = address
         self._deadline_s = deadline_s
         self._waiting: deque[Call] = deque()
         self._pump: asyncio.Task[None] | None = None
@@ -104,11 +107,11 @@ class Calls:
         if self._pump is None:
             self._pump = asyncio.create_task(self._send_all(), name="calls to Redis")
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with LoopTimeout(self._deadline_s):
                 found = await future
         except TimeoutError as error:
             self.counters.failures["timeout"] += 1
-            raise MatchmakerUnavailable(f"Redis does not answer within {self._deadline_s:g} s") from error
+            raise self._unavailable_because(error) from error
         try:
             return msgspec.msgpack.decode(found, type=answer)
         except msgspec.DecodeError as error:
@@ -122,9 +125,9 @@ class Calls:
             MatchmakerUnavailable: it does not.
         """
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with LoopTimeout(self._deadline_s):
                 await self._client.execute_command("PING")
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             raise self._unavailable(error) from error
 
     async def aclose(self) -> None:
@@ -155,14 +158,14 @@ class Calls:
     async def _send(self, batch: list[Call]) -> None:
         started = time.monotonic()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with LoopTimeout(self._deadline_s):
                 results = await self._execute(batch, by_digest=True)
                 unknown = [at for at, result in enumerate(results) if isinstance(result, NoScriptError)]
                 if unknown:  # Redis was restarted or failed over: it is told the scripts again
                     again = await self._execute([batch[at] for at in unknown], by_digest=False)
                     for at, result in zip(unknown, again, strict=True):
                         results[at] = result
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             results = [error] * len(batch)
         except asyncio.CancelledError:
             for call in batch:
@@ -191,20 +194,18 @@ class Calls:
             return cast("list[bytes | Exception]", await pipe.execute(raise_on_error=False))
 
     def _named(self, error: Exception, script: str) -> MatchmakingError:
-        words = str(error)
-        if isinstance(error, ResponseError) and not _is_passing(words):
+        if is_script_fault(error):
             self.counters.failures["script"] += 1
-            return MatchmakingError(f"{script}.lua failed: {words}")
+            return MatchmakingError(f"{script}.lua failed: {error}")
         return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> MatchmakerUnavailable:
         self.counters.failures[type(error).__name__] += 1
-        return MatchmakerUnavailable(f"Redis does not answer: {type(error).__name__}")
+        return self._unavailable_because(error)
 
-
-def _is_passing(words: str) -> bool:
-    """Also when Redis 6 wraps what a script was refused in words of its own."""
-    return bool(re.search(rf"\b({'|'.join(_PASSING)})\b|read only replica|used memory", words))
+    def _unavailable_because(self, error: Exception) -> MatchmakerUnavailable:
+        detail = f"{self.address or 'Redis'}: {reason_of(error, self._deadline_s)}"
+        return MatchmakerUnavailable("Redis does not answer", detail=detail)
 
 
 def _command(call: Call, *, by_digest: bool) -> list[Any]:
@@ -218,6 +219,6 @@ def source_of(name: str) -> tuple[str, str]:
     """A script's text, with what all of its kind begin with, and its SHA-1, by which Redis knows it."""
     folder = files("matchmaking") / "lua"
     kind, _, _ = name.rpartition("/")
-    prelude = (folder / f"{kind or 'rooms'}.lua").read_text()
-    text = prelude + (folder / f"{name}.lua").read_text()
+    prelude = folder / f"{kind or 'rooms'}.lua"
+    text = (prelude.read_text() if prelude.is_file() else "") + (folder / f"{name}.lua").read_text()
     return text, sha1(text.encode()).hexdigest()  # noqa: S324 - Redis's name for it, no secret

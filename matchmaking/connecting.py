@@ -75,19 +75,27 @@ def _check_parts(url: str) -> None:
 def _client_of(url: str, deadline_s: float) -> Client:
     scheme, _, rest = url.partition("://")
     # One more try at once covers a connection that Redis closed; longer waits are the caller's to choose.
-    options: dict[str, Any] = {
-        "socket_timeout": deadline_s,
-        "socket_connect_timeout": deadline_s,
-        "retry": Retry(NoBackoff(), 1),
-    }
+    options: dict[str, Any] = {"retry": Retry(NoBackoff(), 1)}
     if scheme in ("redis+cluster", "rediss+cluster"):
-        return RedisCluster.from_url(f"{scheme.partition('+')[0]}://{rest}", **options)
+        return RedisCluster.from_url(f"{scheme.partition('+')[0]}://{rest}", **options, **_impatient(deadline_s))
     if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return _master(url, options)
-    return Redis.from_url(url, **options)
+        return _master(url, options, deadline_s)
+    # The caller's deadline alone holds, since it does not count time in which our own event loop was blocked.
+    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=None, **options)
 
 
-def _master(url: str, options: dict[str, Any]) -> Redis:
+def address_of(url: str) -> str:
+    """A URL as operators may read it: without credentials and options."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def _impatient(deadline_s: float) -> dict[str, Any]:
+    """Where there are several addresses, one that does not answer leaves time to try the next."""
+    return {"socket_timeout": deadline_s / 2, "socket_connect_timeout": deadline_s / 2}
+
+
+def _master(url: str, options: dict[str, Any], deadline_s: float) -> Redis:
     parts = urlsplit(url)
     who, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
@@ -102,12 +110,17 @@ def _master(url: str, options: dict[str, Any]) -> Redis:
         raise ValueError(f"has options that cannot be used with sentinels: {', '.join(sorted(unknown))[:80]}")
     tls: dict[str, Any] = {"ssl": True} if parts.scheme.startswith("rediss") else {}
     tls |= {name: value for name, value in query.items() if name in _FILES}
-    sentinel_options = options | tls
+    sentinel_options = options | tls | _impatient(deadline_s)
     for option in ("username", "password"):
         if f"sentinel_{option}" in query:
             sentinel_options[option] = query[f"sentinel_{option}"]
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        [_address(host) for host in hosts.split(",")], sentinel_kwargs=sentinel_options, **options, **tls
+        [_address(host) for host in hosts.split(",")],
+        sentinel_kwargs=sentinel_options,
+        socket_timeout=None,
+        socket_connect_timeout=None,
+        **options,
+        **tls,
     )
     found: Redis = sentinel.master_for(
         service,

@@ -15,7 +15,16 @@ from __future__ import annotations
 
 
 class MatchmakingError(Exception):
-    """Something went wrong that has a name."""
+    """Something went wrong that has a name.
+
+    Attributes:
+        detail: the message for operators. It may name hosts and reasons that players must not receive.
+    """
+
+    @property
+    def detail(self) -> str:
+        """The message, unless there is another one for operators."""
+        return str(self)
 
 
 class MatchmakerUnavailable(MatchmakingError):
@@ -23,11 +32,18 @@ class MatchmakerUnavailable(MatchmakingError):
 
     Args:
         retry_after_ms: when to come again.
+        detail: the same for operators; the message itself may reach players.
     """
 
-    def __init__(self, message: str, *, retry_after_ms: int = 1000) -> None:
+    def __init__(self, message: str, *, retry_after_ms: int = 1000, detail: str = "") -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+        self._detail = detail
+
+    @property
+    def detail(self) -> str:
+        """See `MatchmakingError.detail`."""
+        return self._detail or str(self)
 
 
 class NoCapacity(MatchmakerUnavailable):

@@ -12,7 +12,7 @@ import time
 
 from matchmaking.calls import Calls
 from matchmaking.clock import FleetClock
-from matchmaking.connecting import Client, client_of
+from matchmaking.connecting import Client, address_of, client_of
 from matchmaking.directory import Directory
 from matchmaking.handovers import Handovers
 from matchmaking.leases import Leases
@@ -29,6 +29,7 @@ class Matchmaker:
         namespace: prefix of all keys, for fleets that share a Redis.
         ttls: how long things last.
         deadline_s: the longest that one call may take.
+        address: of Redis, for operators.
         chance: which shards are looked at for new rooms.
 
     Attributes:
@@ -47,13 +48,15 @@ class Matchmaker:
         namespace: str = "tickwire",
         ttls: Ttls | None = None,
         deadline_s: float = 2.0,
+        address: str = "",
         chance: random.Random | None = None,
     ) -> None:
         self.ttls = ttls or Ttls()
         self.client = client
         self.namespace = namespace
         self.deadline_s = deadline_s
-        self.calls = Calls(client, prefix=f"{{{namespace}}}", deadline_s=deadline_s)
+        self.address = address
+        self.calls = self.script_runner(namespace)
         self.clock = FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.calls, self.ttls, self.clock)
         self.leases = Leases(self.calls, self.ttls)
@@ -71,7 +74,17 @@ class Matchmaker:
         Raises:
             ValueError: the URL is none of Redis's.
         """
-        return cls(client_of(url, deadline_s=deadline_s), namespace=namespace, ttls=ttls, deadline_s=deadline_s)
+        return cls(
+            client_of(url, deadline_s=deadline_s),
+            namespace=namespace,
+            ttls=ttls,
+            deadline_s=deadline_s,
+            address=address_of(url),
+        )
+
+    def script_runner(self, slot: str) -> Calls:
+        """Runs scripts on the keys of one slot: those that begin with {SLOT}."""
+        return Calls(self.client, prefix=f"{{{slot}}}", deadline_s=self.deadline_s, address=self.address)
 
     async def aclose(self) -> None:
         """Closes all connections."""

@@ -187,7 +187,7 @@ def drain(
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
     except MatchmakingError as error:
-        _fail(str(error), EXIT_FAILED)
+        _fail(error.detail, EXIT_FAILED)
     if not found:
         _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
     typer.echo(f"{shard} is asked to drain")

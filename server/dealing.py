@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from matchmaking.loop_timeout import LoopTimeout
 from schemas.messages import Command, ErrorCode, Reply
 from server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from server.rooms.deals import Decision, Record, net
@@ -112,7 +113,7 @@ class Dealing:
         attempt, fence = pending, pending.fence
         retry_after_ms = RETRY_AFTER_MS
         try:
-            async with asyncio.timeout(self._deadline_s), self._turn(fence):
+            async with LoopTimeout(self._deadline_s), self._turn(fence):
                 await self._settle_pending(fence)  # it may be this one
                 await self._settle(attempt)
         except TimeoutError:

@@ -22,7 +22,6 @@ import structlog
 from matchmaking import (
     Heard,
     Matchmaker,
-    MatchmakerUnavailable,
     MatchmakingError,
     RoomRecord,
     ShardInfo,
@@ -85,7 +84,7 @@ class Leaseholder:
             heard = await self._be_registered(load)
             await self._renew()
             return heard
-        except MatchmakerUnavailable:
+        except MatchmakingError:
             self._is_registered = False
             raise
 
@@ -160,8 +159,8 @@ class Leaseholder:
         room_id = simulation.room.room_id
         try:
             await self._matchmaker.leases.release(room_id, shard_id=self.shard.shard_id, epoch=simulation.epoch)
-        except MatchmakerUnavailable as error:
-            log.warning("lease_not_released", room_id=room_id, error=str(error))  # it runs out
+        except MatchmakingError as error:
+            log.warning("lease_not_released", room_id=room_id, error=error.detail)  # it runs out
 
     def _released(self, room_id: str, task: asyncio.Task[None]) -> None:
         del self._releasing[room_id]
@@ -207,7 +206,7 @@ class Leaseholder:
             except StaleLease:
                 pass  # the room has ended, or its next renewal finds that it is lost
             except MatchmakingError as error:
-                log.warning("directory_call_lost", room_id=room_id, error=str(error))
+                log.warning("directory_call_lost", room_id=room_id, error=error.detail)
                 self._call_lost(room_id)
             finally:
                 self._calls.task_done()
@@ -220,7 +219,7 @@ class Leaseholder:
         releasing = [task for task, _ in self._releasing.values()]
         try:
             async with asyncio.timeout(deadline_s):
-                await asyncio.gather(*releasing)
+                await asyncio.gather(*releasing, return_exceptions=True)
                 await self._calls.join()
         except TimeoutError:
             log.warning("directory_not_settled", rooms=len(self._releasing), calls=self._calls.qsize())

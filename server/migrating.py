@@ -135,7 +135,7 @@ class Migration:
                 await self._handovers.withdraw(room.room_id, self._shard_id)
                 return False
         except MatchmakingError as error:
-            log.warning("room_not_offered", room_id=room.room_id, to=to, error=str(error))
+            log.warning("room_not_offered", room_id=room.room_id, to=to, error=error.detail)
             self.results["refused"] += 1
             return False
         if not simulation.is_open:
@@ -212,7 +212,7 @@ class Migration:
             shards = await self._matchmaker.directory.shards()
             return [one for one in shards if one.info.shard_id != self._shard_id and one.info.state == "ready"]
         except MatchmakingError as error:
-            log.warning("no_shards_known", error=str(error))
+            log.warning("no_shards_known", error=error.detail)
             return []
 
     def _target(self, simulation: Simulation, shards: list[ShardStatus], given: Counter[str]) -> ShardStatus | None:

@@ -74,7 +74,7 @@ class Passing:
             except TimeoutError:
                 pass
             except MatchmakingError as error:
-                log.warning("sessions_not_passed_on", error=str(error))
+                log.warning("sessions_not_passed_on", error=error.detail)
         return sum(not session.room_id for session in self._listener.registry)
 
     async def _send_to(self, targets: list[ShardStatus]) -> None:
@@ -103,7 +103,7 @@ class Passing:
         try:
             shards = await self._matchmaker.directory.shards()
         except MatchmakingError as error:
-            log.warning("no_shards_known", error=str(error))
+            log.warning("no_shards_known", error=error.detail)
             return []
         return [
             shard
@@ -118,7 +118,7 @@ class Passing:
         try:
             data = await self._matchmaker.parcels.take(session_id)
         except MatchmakingError as error:  # who has no room loses little, and may begin anew
-            log.warning("parcel_not_taken", error=str(error))
+            log.warning("parcel_not_taken", error=error.detail)
             return
         if data is None:
             return

@@ -378,4 +378,5 @@ def told(error: MatchmakingError) -> TickwireError:
         case MatchmakerUnavailable():
             return Unavailable(f"no room can be found now: {error}", retry_after_ms=error.retry_after_ms)
         case _:
-            return Unavailable(f"no room can be found now: {error}", retry_after_ms=1000)
+            log.error("matchmaking_failed", error=error.detail)
+            return Unavailable("no room can be found now", retry_after_ms=1000)

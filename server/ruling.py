@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from server.errors import Banned, Malformed, Unavailable, VersionConflict
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.tuning import Tuning, read, version_for
-from server.storage import Ban, Orders, TuningVersion
+from server.storage import CLOCKS_APART, Ban, Orders, TuningVersion
 
 log = structlog.get_logger(__name__)
 
@@ -35,17 +35,27 @@ class Ruling:
         host: the rooms that are tuned.
         sessions: those of banned players are ended.
         where: labels of this shard, beside those of each room.
+        now_s: the fleet's clock, UTC, seconds since 1970. A shard's own may be wrong, and let banned players in.
 
     Attributes:
         versions: of the tuning, the newest first.
     """
 
-    def __init__(self, orders: Orders, host: RoomHost, sessions: Sessions, where: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        host: RoomHost,
+        sessions: Sessions,
+        where: Mapping[str, str],
+        *,
+        now_s: Callable[[], float],
+    ) -> None:
         self.versions: list[TuningVersion] = []
         self._orders = orders
         self._host = host
         self._sessions = sessions
         self._where = dict(where)
+        self._now_s = now_s
         self._bans: dict[str, Ban] = {}
         self._bans_as_of: datetime.datetime | None = None
         self._read: dict[tuple[int, str], Tuning | None] = {}
@@ -68,7 +78,7 @@ class Ruling:
         Raises:
             Unavailable: MongoDB does not answer. So do all others here that wait.
         """
-        bans, self._bans_as_of = await self._orders.bans_changed(self._bans_as_of)
+        bans, self._bans_as_of = await self._orders.bans_changed(self._bans_as_of, now=self._now())
         for ban in bans:
             self._learn(ban)
         if await self._orders.newest_tuning() != self._newest:
@@ -85,28 +95,31 @@ class Ruling:
     def check(self, player_id: str) -> None:
         """See `server.edge.surroundings.Bans.check`."""
         ban = self._bans.get(player_id)
-        if ban is not None and ban.until > _now():
+        if ban is not None and ban.until > self._now():
             raise Banned(f"the player is banned until {ban.until:%Y-%m-%d %H:%M} UTC: {ban.reason}")
-        self._bans.pop(player_id, None)
+        if ban is not None and ban.until < self._now() - CLOCKS_APART:
+            del self._bans[player_id]
 
     async def ban(self, player_id: str, duration_s: float, reason: str) -> Ban:
         """Bans a player, at all shards; 0 s: lifts the ban."""
-        ban = Ban(player_id, _now() + datetime.timedelta(seconds=duration_s), reason)
+        ban = Ban(player_id, self._now() + datetime.timedelta(seconds=duration_s), reason)
         await self._orders.ban(ban)
         self._learn(ban)
         return ban
 
     async def bans(self, limit: int) -> list[Ban]:
         """Who is banned now."""
-        return await self._orders.bans(limit)
+        return await self._orders.bans(limit, now=self._now())
 
     def _learn(self, ban: Ban) -> None:
-        if ban.until <= _now():
-            self._bans.pop(ban.player_id, None)
+        self._bans[ban.player_id] = ban  # also one that is over: the fleet's clock may not be known yet
+        if ban.until <= self._now():
             return
-        self._bans[ban.player_id] = ban
         for session in self._sessions.of_player(ban.player_id):
             session.ban(ban.reason)
+
+    def _now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self._now_s(), datetime.UTC)
 
     # -- tuning ---------------------------------------------------------------------------------------------
 
@@ -152,7 +165,7 @@ class Ruling:
         if newest != after:
             raise VersionConflict(f"the newest version is {newest}, not {after}")
         plain = {room_type: msgspec.to_builtins(dict(fields)) for room_type, fields in values.items()}
-        tuning = TuningVersion(after + 1, plain, percentage, dict(labels or {}), note, _now())
+        tuning = TuningVersion(after + 1, plain, percentage, dict(labels or {}), note, self._now())
         await self._orders.tune(tuning)
         await self.ask()
         return tuning
@@ -174,7 +187,3 @@ class Ruling:
             labels=older.labels,
             note=f"back to version {to}",
         )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -5,6 +5,7 @@ Hot paths add to numbers of their own and look no label up; here they become met
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from matchmaking import Matchmaker
@@ -14,6 +15,7 @@ from server.edge.listener import Listener
 from server.leasing import Leaseholder
 from server.ops.metrics import Metrics
 from server.queueing import Queueing
+from server.redis_setup import RedisSetup
 from server.rooms.host import RoomHost
 from server.storage import WriteBehind
 
@@ -84,12 +86,18 @@ def scrape_storage(metrics: Metrics, write_behind: WriteBehind, dealing: Dealing
 
 
 def scrape_matchmaking(
-    metrics: Metrics, matchmaker: Matchmaker, queues: Queues, queueing: Queueing, leaseholder: Leaseholder
+    metrics: Metrics,
+    matchmaker: Matchmaker,
+    redis_setup: RedisSetup,
+    queues: Queues,
+    queueing: Queueing,
+    leaseholder: Leaseholder,
 ) -> None:
     """The directory and the queues."""
     doors = [calls.counters for calls in (matchmaker.calls, *queues.doors)]
     metrics.count_to("redis_calls", sum(door.calls for door in doors))
     metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
+    metrics.gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
     metrics.count_to("leases_lost", leaseholder.leases_lost)
     metrics.count_to("directory_calls_lost", leaseholder.calls_lost)
     metrics.count_all_to("queue_results", queueing.results)

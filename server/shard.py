@@ -17,14 +17,15 @@ import importlib
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import msgspec
 import structlog
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardInfo, TicketKeys, Ttls
+from matchmaking import Matchmaker, MatchmakingError, ShardInfo, TicketKeys, Ttls
+from matchmaking.loop_timeout import LoopTimeout
 from matchmaking.queue import Mode, Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
@@ -49,6 +50,7 @@ from server.passing import Passing
 from server.placing import RoomPlacer
 from server.queueing import Queueing
 from server.recovering import Recovery
+from server.redis_setup import RedisSetup
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.simulation import Simulation
@@ -85,7 +87,9 @@ class Shard:
         self.host = RoomHost(
             room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
-        self._store = Store(settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s)
+        self._store = Store(
+            settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s, timeout=LoopTimeout
+        )
         self._write_behind = WriteBehind(
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
@@ -141,9 +145,10 @@ class Shard:
         self.listener = Listener(
             self.placer,
             settings.edge,
-            authenticator_of(settings.auth, time.time),
+            authenticator_of(settings.auth, self._matchmaker.clock.now_s),
             ResumeTokens(keys.keys, keys.current),
         )
+        self.listener.wall_s = self._matchmaker.clock.now_s
         self.listener.queue = self._queueing
         self.listener.on_sweep_ended = self._task_done
         self._passing = Passing(
@@ -183,6 +188,7 @@ class Shard:
             self.host,
             self.listener.registry,
             {"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
+            now_s=self._matchmaker.clock.now_s,
         )
         self.host.tune = self._ruling.tune_room
         self.listener.bans = self._ruling
@@ -199,8 +205,10 @@ class Shard:
         self._admin = Admin(self._administration, settings.operations.token)
         self.operations = OperationsServer(self._scrape, self.health, self._admin, settings.operations.console)
         self._store.calls.observe = self.metrics.observe_mongo
-        for calls in (self._matchmaker.calls, *self._queues.doors):
+        runners = (self._matchmaker.calls, *self._queues.doors)
+        for calls in runners:
             calls.observe = self.metrics.observe_redis
+        self._redis_setup = RedisSetup(self._matchmaker.client, runners, settings.redis.deadline_s)
         self._pulse = Pulse(self.metrics.observe_lag, self.metrics.observe_collection)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_stopping = False
@@ -260,7 +268,7 @@ class Shard:
         What could not move is left for `stop`."""
         self.health.block("draining", "the shard gives its rooms away")
         self.placer.is_draining = True
-        with suppress(MatchmakerUnavailable):
+        with suppress(MatchmakingError):
             await self._leaseholder.drain()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.settings.drain_s
@@ -269,25 +277,34 @@ class Shard:
         log.info("shard_drained", rooms_left=left, sessions_left=sessions_left, **self._migration.results)
 
     async def stop(self, reason: str = "the server is stopping") -> None:
-        """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`."""
+        """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`.
+
+        A step that fails does not keep the others from being done: rooms are saved whatever Redis says.
+        """
         self._is_stopping = True
         self.health.block("stopping", reason)
         self.placer.is_draining = True
-        with suppress(MatchmakerUnavailable):
+        with _shutdown_step("announce"), suppress(MatchmakingError):
             await self._leaseholder.drain()
-        self._saver.save_changed(self.host)
-        self.host.close_all(reason)
-        await self.listener.close(_goodbye(reason), deadline_s=self.settings.shutdown_s / 3)
-        is_flushed = await self._write_behind.flush(self.settings.shutdown_s / 3)
-        await self._leaseholder.settle(self.settings.shutdown_s / 3)
+        with _shutdown_step("close rooms"):
+            self._saver.save_changed(self.host)
+            self.host.close_all(reason)
+        third_s = self.settings.shutdown_s / 3
+        with _shutdown_step("close connections"):
+            await self.listener.close(_goodbye(reason), deadline_s=third_s)
+        is_flushed = await self._write_behind.flush(third_s)
+        with _shutdown_step("release leases"):
+            await self._leaseholder.settle(third_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._queues.close()
-        with suppress(MatchmakerUnavailable):
+        with _shutdown_step("leave queues"):
+            await self._queues.close()
+        with _shutdown_step("leave directory"), suppress(MatchmakingError):
             await self._leaseholder.leave()
         await self.operations.stop()
-        await self._matchmaker.aclose()
+        with _shutdown_step("close Redis"):
+            await self._matchmaker.aclose()
         await self._store.ledger.close()
         self._write_behind.close()
         self._store.close()
@@ -302,6 +319,7 @@ class Shard:
             try:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
+                await self._redis_setup.check(last_s)
                 self._queueing.look_after_rooms()
                 heard = await self._leaseholder.beat(self._tick_share)
                 if heard.has_offers:
@@ -311,8 +329,8 @@ class Shard:
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
             except MatchmakingError as error:
-                self.health.block("redis", str(error))
-                log.warning("redis_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                self.health.block("redis", error.detail)
+                log.warning("redis_unavailable", error=error.detail, retry_s=round(pause_s, 2))
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
             await asyncio.sleep(pause_s)
 
@@ -367,7 +385,9 @@ class Shard:
         scrape_edge(metrics, self.listener)
         scrape_rooms(metrics, self.host)
         scrape_storage(metrics, self._write_behind, self._dealing)
-        scrape_matchmaking(metrics, self._matchmaker, self._queues, self._queueing, self._leaseholder)
+        scrape_matchmaking(
+            metrics, self._matchmaker, self._redis_setup, self._queues, self._queueing, self._leaseholder
+        )
         metrics.count_all_to("migrations", self._migration.results)
         metrics.count_all_to("admin_calls", self._admin.results)
         metrics.count_to("log_lines_lost", logs.writer.lines_lost)
@@ -459,6 +479,15 @@ def certificates(settings: Settings) -> Certificates | None:
     if not listen.plaintext:
         raise ConfigError("listen.certificate: is not set; where something else speaks TLS, set listen.plaintext")
     return None
+
+
+@contextmanager
+def _shutdown_step(name: str) -> Iterator[None]:
+    """Contain what a step of the shutdown raises, so that the next ones are done."""
+    try:
+        yield
+    except Exception:
+        log.exception("shutdown_step_failed", step=name)
 
 
 def _goodbye(reason: str) -> Goodbye:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -256,10 +257,30 @@ class Bank(Room):
             raise CommandRefused("once is enough")
 
 
+class Heavy(Room):
+    """A room whose ticks block the event loop."""
+
+    room_type = "heavy"
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.stall_s = options.get("stall_s", 0.3)
+
+    def on_tick(self, dt: float) -> None:
+        time.sleep(self.stall_s)
+
+
 MODES = [
     Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
     Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {"bank": Bank, "estate": Estate, "garden": Garden, "duel": Duel, "diary": Diary, "pulse": Pulse}
+ROOMS = {
+    "bank": Bank,
+    "estate": Estate,
+    "garden": Garden,
+    "duel": Duel,
+    "diary": Diary,
+    "pulse": Pulse,
+    "heavy": Heavy,
+}

@@ -162,7 +162,7 @@ class Assigner:
             for _, _, player_id, _ in match.players:
                 await self._leases.unreserved(room.room_id, player_id, shard_id=shard_id, epoch=epoch)
         except MatchmakingError as error:
-            log.warning("match_room_release_failed", room_id=room.room_id, error=str(error))
+            log.warning("match_room_release_failed", room_id=room.room_id, error=error.detail)
 
     async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
         """A room; why there is none; or None when Redis has not answered, and the match is tried again."""

@@ -249,7 +249,7 @@ class Desk:
                 pause_s = 0.0 if is_more else BEAT_S
             except MatchmakingError as error:
                 pause_s = min(5.0, max(pause_s, BEAT_S) * 1.5)
-                log.warning("queue_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                log.warning("queue_unavailable", error=error.detail, retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 
     async def beat(self) -> bool:

@@ -137,7 +137,7 @@ class Leader:
             except MatchmakerUnavailable as error:
                 self.epoch = 0
                 pause_s = min(5.0, max(ROUND_S, pause_s) * 1.5)
-                log.warning("leader_unavailable", mode=self._mode.name, error=str(error))
+                log.warning("leader_unavailable", mode=self._mode.name, error=error.detail)
             except Exception:
                 # The match function may be a game's own; whatever it does, the next round is another chance.
                 self.results["error"] += 1

@@ -16,7 +16,7 @@ from contextlib import suppress
 import msgspec
 
 from matchmaking.calls import Calls
-from matchmaking.errors import MatchmakerUnavailable
+from matchmaking.errors import MatchmakingError
 from matchmaking.matchmaker import Matchmaker
 from matchmaking.queue.assigning import Assigner
 from matchmaking.queue.desk import Desk
@@ -93,11 +93,9 @@ class Queues:
         self._calls: dict[str, Calls] = {}
         self.doors: list[Calls] = []
         for mode, seats in modes:
-            prefix = f"{{{matchmaker.namespace}:{mode.name}}}"
             # Two doors: what the desk says does not wait for the leader's longer calls.
-            calls, leading = (
-                Calls(matchmaker.client, prefix=prefix, deadline_s=matchmaker.deadline_s) for _ in range(2)
-            )
+            slot = f"{matchmaker.namespace}:{mode.name}"
+            calls, leading = matchmaker.script_runner(slot), matchmaker.script_runner(slot)
             self.modes[mode.name] = mode
             self._calls[mode.name] = calls
             self.doors += [calls, leading]
@@ -135,12 +133,14 @@ class Queues:
 
     async def close(self) -> None:
         """Says what is left to say, gives the leads back, and closes the doors. After `run` has ended."""
-        for mode in self.modes:
-            with suppress(MatchmakerUnavailable):
-                await self.leaders[mode].resign()
-                await self.desks[mode].beat()
+        await asyncio.gather(*(self._leave(mode) for mode in self.modes))
         for calls in self.doors:
             await calls.aclose()
+
+    async def _leave(self, mode: str) -> None:
+        with suppress(MatchmakingError):
+            await self.leaders[mode].resign()
+            await self.desks[mode].beat()
 
     async def status(self, mode: str) -> QueueStatus:
         """How a queue stands.

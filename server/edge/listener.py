@@ -60,6 +60,7 @@ class Listener:
         homes: finds sessions that are not known here.
         dealer: carries out deals.
         bans: who may not play.
+        wall_s: UTC, seconds since 1970, as clients are told of it.
         pages: files that are served at the same address; for development.
         on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault; set it before `start`.
     """
@@ -78,6 +79,7 @@ class Listener:
         self.homes: Homes = NoHomes()
         self.dealer: Dealer = NoDealer()
         self.bans: Bans = NoBans()
+        self.wall_s: Callable[[], float] = time.time
         self.pages: dict[str, pages.Page] = {}
         self.settings = settings
         self.registry = Sessions(
@@ -174,7 +176,7 @@ class Listener:
 
     def now_us(self) -> int:
         """UTC, microseconds since 1970."""
-        return time.time_ns() // 1000
+        return int(self.wall_s() * 1_000_000)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Runs a task; `close` awaits it, and cancels it if it takes too long."""

@@ -27,6 +27,7 @@ _GAUGES = {
     "deals_waiting": "Commands that are being written down, or wait for it.",
     "storage_lag_seconds": "Age of the oldest durable change that is not written.",
     "storage_waiting_worlds": "Worlds that wait to be written.",
+    "redis_evicts": "1 when Redis deletes keys once its memory is full, 0 when it does not, NaN when unknown.",
     "ready": "1 when this shard takes players.",
 }
 _COUNTERS = {

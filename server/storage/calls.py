@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from bson.errors import BSONError
@@ -20,6 +21,8 @@ from pymongo.errors import (
 from server.errors import Locked, NotSavable, Unavailable
 
 T = TypeVar("T")
+Timeout = Callable[[float], AbstractAsyncContextManager[object]]
+"""Such as `asyncio.timeout`: raises TimeoutError in its body after so many seconds."""
 
 RETRY_AFTER_MS = 1000
 CANNOT_HOLD = frozenset((2, 9, 14, 15, 34, 52, 56, 57, 121, 10334, 17419, 17420))
@@ -32,14 +35,16 @@ class Calls:
 
     Args:
         call_s_max: the longest that one call may take, seconds.
+        timeout: limits a call to so many seconds.
 
     Attributes:
         writes_fail: why the last write failed; empty when it succeeded.
         observe: told of each call, seconds.
     """
 
-    def __init__(self, call_s_max: float) -> None:
+    def __init__(self, call_s_max: float, timeout: Timeout = asyncio.timeout) -> None:
         self.call_s_max = call_s_max
+        self.timeout = timeout
         self.writes_fail = ""
         self.observe: Callable[[float], object] = lambda seconds: None
 
@@ -52,7 +57,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout(self.call_s_max):
+            async with self.timeout(self.call_s_max):
                 return await call
         except (PyMongoError, TimeoutError) as error:
             raise _unavailable(error) from error
@@ -71,7 +76,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout(self.call_s_max):
+            async with self.timeout(self.call_s_max):
                 result = await call
         except (DuplicateKeyError, BulkWriteError):
             raise

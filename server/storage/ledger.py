@@ -204,7 +204,7 @@ class Ledger:
 
     async def _in_slot(self, work: Any) -> Any:
         try:
-            async with asyncio.timeout(self._calls.call_s_max):
+            async with self._calls.timeout(self._calls.call_s_max):
                 await self._slots.acquire()
         except TimeoutError:
             work.close()

@@ -26,6 +26,8 @@ TUNINGS_MAX = 50
 """So many versions are looked at, the newest first."""
 MARGIN = datetime.timedelta(seconds=10)
 """What has changed is asked for from so long before: members of a replica set do not have one clock."""
+CLOCKS_APART = datetime.timedelta(days=1)
+"""How wrong the clock of a shard may be that has not heard of Redis yet: of bans, it reads so many more."""
 _BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -87,23 +89,25 @@ class Orders:
         }
         await self._calls.write(self._bans.update_one({"_id": ban.player_id}, change, upsert=True))
 
-    async def bans_changed(self, since: datetime.datetime | None) -> tuple[list[Ban], datetime.datetime | None]:
+    async def bans_changed(
+        self, since: datetime.datetime | None, *, now: datetime.datetime
+    ) -> tuple[list[Ban], datetime.datetime | None]:
         """Who was banned, or is no more, since then; and what to ask with the next time.
 
         Args:
             since: None: all who are banned.
+            now: by the caller's clock; bans that ended less than CLOCKS_APART before it are returned too.
         """
         if since is None:
-            wanted: dict[str, Any] = {"until": {"$gt": datetime.datetime.now(datetime.UTC)}}
+            wanted: dict[str, Any] = {"until": {"$gt": now - CLOCKS_APART}}
         else:
             wanted = {"changed_at": {"$gte": since - MARGIN}}
         documents = await self._calls.read(self._bans.find(wanted).to_list(BANS_MAX))
         newest = max((document["changed_at"] for document in documents), default=since or _BEGINNING + MARGIN)
         return [Ban(one["_id"], one["until"], one["reason"]) for one in documents], newest
 
-    async def bans(self, limit: int) -> list[Ban]:
+    async def bans(self, limit: int, *, now: datetime.datetime) -> list[Ban]:
         """Who is banned now, those first who are for longest."""
-        now = datetime.datetime.now(datetime.UTC)
         cursor = self._bans.find({"until": {"$gt": now}}).sort("until", DESCENDING).limit(limit)
         return [Ban(one["_id"], one["until"], one["reason"]) for one in await self._calls.read(cursor.to_list(limit))]
 

@@ -6,6 +6,7 @@ and whoever has had a write acknowledged reads it. Why: docs/storage.md.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import warnings
 from typing import Any
@@ -15,7 +16,7 @@ from pymongo.errors import PyMongoError
 
 from server.errors import ConfigError, Unavailable
 from server.storage.abandoned import APP_NAME, Abandoned
-from server.storage.calls import Calls
+from server.storage.calls import Calls, Timeout
 from server.storage.ledger import Ledger
 from server.storage.migrations import VERSION, migrate, version_of
 from server.storage.orders import Orders
@@ -32,12 +33,15 @@ class Store:
         url: a MongoDB connection string.
         database: the database's name.
         call_s_max: the longest that one call may take, seconds.
+        timeout: limits calls; a shard's does not count time in which its event loop was blocked.
 
     Raises:
         ConfigError: the URL or the name of the database cannot be used.
     """
 
-    def __init__(self, url: str, database: str, *, call_s_max: float = CALL_S_MAX) -> None:
+    def __init__(
+        self, url: str, database: str, *, call_s_max: float = CALL_S_MAX, timeout: Timeout = asyncio.timeout
+    ) -> None:
         timeout_ms = int(call_s_max * 1000)
         self.client: AsyncIOMotorClient[dict[str, Any]]
         try:
@@ -60,7 +64,7 @@ class Store:
                 )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:  # a file of certificates is read at once
             raise ConfigError(f"mongo.url: cannot be used: {error}") from error
-        self.calls = Calls(call_s_max)
+        self.calls = Calls(call_s_max, timeout)
         try:
             self.database = self.client[database]
         except PyMongoError as error:

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from client.aio import Client, RefusedError, connect
 from matchmaking import Matchmaker
 from schemas.messages import ErrorCode
 from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
 from server.shard import Shard
 from tests.redises import RedisProcess, Road
-from tests.shards import ShardProcess, running, settings_of
+from tests.shards import ShardProcess, admin, running, scrape, settings_of
 from tests.waiting import eventually, eventually_joins
 
 
@@ -250,6 +253,98 @@ async def test_a_shard_whose_clock_is_an_hour_off_signs_and_takes_tickets_all_th
                 joined = [await client.join("duel", name=name) for client in pair]
                 assert len({j.room_id for j in joined}) == 1
             assert abs(a._matchmaker.clock.now_s() - b._matchmaker.clock.now_s()) < 1
+
+
+@pytest.mark.parametrize("off_s", [3600, -3600])
+async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_banned_players(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, off_s: int
+) -> None:
+    auth = AuthSettings(secret="s" * 32)
+    settings = msgspec.structs.replace(settings, auth=auth)
+    wall_s = time.time
+
+    def token(player: str) -> str:
+        return mint(auth, player, ttl_s=60, now_s=wall_s())
+
+    async with running(settings, "a") as a:
+        monkeypatch.setattr("time.time", lambda: wall_s() + off_s)
+        async with running(settings, "b") as b, connect(b.url, token=token("ann")) as ann:
+            await ann.join("duel")
+            assert abs(b.listener.now_us() / 1e6 - wall_s()) < 60
+            duration = {"duration_s": 600, "reason": "cheats"}
+            for shard, player in ((a, "bob"), (b, "cid")):
+                await admin(shard.operations.port, "PUT", f"/bans/{player}", duration)
+            for shard in (a, b):
+                for player in ("bob", "cid"):
+                    await eventually(lambda s=shard, p=player: p in s._ruling._bans)  # type: ignore[misc]
+                    with pytest.raises(RefusedError) as refused:
+                        await connect(shard.url, token=token(player)).__aenter__()
+                    assert refused.value.error.code is ErrorCode.BANNED
+            old = mint(auth, "dan", ttl_s=60, now_s=wall_s() - 1800)
+            with pytest.raises(RefusedError) as refused:
+                await connect(b.url, token=old).__aenter__()
+            assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("taken_away", ["-eval -evalsha", "-@all"])
+async def test_a_shard_that_redis_refuses_stops_in_order_and_saves_its_rooms(
+    settings: Settings, own_redis: RedisProcess, tmp_path: Path, taken_away: str
+) -> None:
+    own_redis.say("ACL", "SETUSER", "game", "on", ">secret", "~*", "+@all")
+    limited = with_redis(settings, f"redis://game:secret@127.0.0.1:{own_redis.port}/0")
+    shard = ShardProcess(limited, tmp_path)
+    try:
+        await shard.ready()
+        async with connect(shard.url) as client:
+            await client.join("garden", name="home")
+            own_redis.say("ACL", "SETUSER", "game", *taken_away.split())
+            await client.command("plant", {"x": 1.0})
+            assert await asyncio.to_thread(shard.stop) == 0, shard.log.read_text()
+        log = shard.log.read_text()
+        assert "secret" not in log
+        assert f"127.0.0.1:{own_redis.port}/0: the user lacks a permission" in log
+    finally:
+        shard.kill()
+    await eventually(lambda: own_redis.say("KEYS", "*:shard:*") == [], what="its entry has run out")
+    async with running(settings, "next") as other, connect(other.url) as client:
+        await eventually_joins(client, "garden", "home")
+        assert await client.command("planted") == 1
+
+
+async def test_a_shard_says_which_permission_is_missing_and_is_ready_once_it_is_given(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    own_redis.say("ACL", "SETUSER", "game", "on", ">secret", "~*", "+@all", "-zadd", "-hset")
+    limited = with_redis(settings, f"redis://game:secret@127.0.0.1:{own_redis.port}/0")
+    shard = Shard(limited)
+    await shard.start()
+    try:
+        await eventually(lambda: "lacks permissions: +hset +zadd" in shard.health.reasons.get("redis", ""))
+        assert str(own_redis.port) in shard.health.reasons["redis"]
+        own_redis.say("ACL", "SETUSER", "game", "+zadd", "+hset")
+        await eventually(lambda: shard.health.is_ready, 20)
+    finally:
+        await shard.stop()
+
+
+async def test_a_redis_that_evicts_keys_is_warned_of_and_counted(
+    settings: Settings, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.redis_setup.EVICTION_CHECK_INTERVAL_S", 0.0)
+    async with running(settings) as shard:
+
+        def evicts() -> float:
+            return scrape(shard.operations.port)["tickwire_redis_evicts"]
+
+        assert await asyncio.to_thread(evicts) == 0
+        own_redis.say("CONFIG", "SET", "maxmemory", "100mb")
+        with capture_logs() as lines:
+            own_redis.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+            await eventually(lambda: shard._redis_setup.may_evict is True)
+            await eventually(lambda: shard._leaseholder._is_registered)
+        assert await asyncio.to_thread(evicts) == 1
+        assert [line["policy"] for line in lines if line["event"] == "redis_evicts_keys"] == ["allkeys-lru"]
+        assert shard.health.is_ready, "rooms are played on; it is for the operator to decide"
 
 
 async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.certificates import make_certificate
-from matchmaking import Matchmaker, Party, PlaceRequest, RoomFull, ShardInfo
+from matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlaceRequest, RoomFull, ShardInfo
 from matchmaking.connecting import client_of
+from matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tests.redises import RedisProcess, Road
 from tests.waiting import eventually
+
+PERMISSIONS = "~{tickwire* +@read +@write +eval +evalsha +ping +time"
+"""What docs/matchmaking.md says that the user needs."""
 
 
 @pytest.fixture
@@ -103,9 +108,127 @@ async def test_a_cluster_takes_every_script(tmp_path: Path) -> None:
             await eventually(lambda n=node: "cluster_known_nodes:2" in str(n.say("CLUSTER", "INFO")), 30)  # type: ignore[misc]
             await eventually(lambda n=node: "cluster_state:ok" in str(n.say("CLUSTER", "INFO")), 30)  # type: ignore[misc]
         await works(f"redis+cluster://127.0.0.1:{nodes[0].port}")
+        for node in nodes:
+            node.say("FLUSHALL")
+            node.say("ACL", "SETUSER", "game", "on", ">secret", *f"{PERMISSIONS} +cluster +command +info".split())
+        url = f"redis+cluster://game:secret@127.0.0.1:{nodes[0].port}"
+        await works(url)
+        client = client_of(url, deadline_s=2.0)
+        assert await find_eviction_policy(client, 2.0) == ""
+        for setting, value in (("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru")):
+            nodes[1].say("CONFIG", "SET", setting, value)
+        assert await find_eviction_policy(client, 2.0) == "allkeys-lru", "one node of the two does"
+        await client.aclose()
     finally:
         for node in nodes:
             await asyncio.to_thread(node.stop)
+
+
+@pytest.fixture
+async def limited_redis(own_redis: RedisProcess) -> Callable[[str], str]:
+    """Gives the user `game` exactly these permissions, and returns the URL to use."""
+
+    def limit(permissions: str) -> str:
+        own_redis.say("ACL", "SETUSER", "game", "reset", "on", ">secret", *permissions.split())
+        return f"redis://game:secret@127.0.0.1:{own_redis.port}"
+
+    return limit
+
+
+async def test_a_user_with_the_documented_permissions_may_do_all_that_is_needed(
+    limited_redis: Callable[[str], str],
+) -> None:
+    url = limited_redis(PERMISSIONS)
+    matchmaker = Matchmaker.from_url(url)
+    for slot in ("tickwire", "tickwire:mode"):
+        await check_permissions(matchmaker.script_runner(slot))
+    await matchmaker.aclose()
+    await works(url)
+    await works(limited_redis(PERMISSIONS + " +select") + "/3")
+    assert PERMISSIONS in (Path(__file__).parents[2] / "docs/matchmaking.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("taken_away", "named"),
+    [
+        ("-zadd", r"\+zadd$"),
+        ("-hset -hscan -time", r"\+time \+hscan \+hset$"),
+        ("resetkeys ~other*", r"permission"),
+        ("-evalsha", r"'evalsha'"),
+        ("-eval", r"'eval'"),
+    ],
+)
+async def test_a_missing_permission_is_named(
+    limited_redis: Callable[[str], str], taken_away: str, named: str
+) -> None:
+    matchmaker = Matchmaker.from_url(limited_redis(f"{PERMISSIONS} {taken_away}"))
+    with pytest.raises(MatchmakerUnavailable) as refused:
+        await check_permissions(matchmaker.calls)
+    assert re.search(named, refused.value.detail)
+    assert "secret" not in refused.value.detail
+    assert str(refused.value) == "Redis does not answer", "players receive neither the address nor the reason"
+    await matchmaker.aclose()
+
+
+def test_the_check_of_permissions_knows_all_commands_of_the_scripts() -> None:
+    folder = Path(__file__).parents[2] / "matchmaking/lua"
+    scripts = "".join(path.read_text() for path in folder.rglob("*.lua") if path.parent.name != "check")
+    used = set(re.findall(r"(?:redis\.call|each)\('([A-Z]+)'", scripts))
+    checked = set(re.findall(r"'([A-Z]{3,})'", (folder / "check/permissions.lua").read_text()))
+    assert checked == used
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://game:wrong@127.0.0.1:{port}/0", r"redis://127.0.0.1:\d+/0: the user name or password is wrong"),
+        ("redis://127.0.0.1:1/0", r"redis://127.0.0.1:1/0: .*[Cc]onnect"),
+        ("redis://nowhere.invalid/0", r"redis://nowhere.invalid/0: .*nowhere.invalid"),
+        ("redis://127.0.0.1:{port}/99", r"/99: there is no database of this number"),
+        ("redis+cluster://127.0.0.1:{port}", r"Cluster mode is not enabled"),
+        ("redis+sentinel://127.0.0.1:1/fleet", r"No master found for 'fleet'$"),
+    ],
+)
+async def test_an_operator_is_told_which_redis_cannot_be_used_and_why(
+    own_redis: RedisProcess, url: str, reason: str
+) -> None:
+    matchmaker = Matchmaker.from_url(url.format(port=own_redis.port))
+    for call in (matchmaker.ping, matchmaker.directory.shards):
+        with pytest.raises(MatchmakerUnavailable) as refused:
+            await call()
+        assert re.search(reason, refused.value.detail), refused.value.detail
+        assert "wrong@" not in refused.value.detail
+        assert str(refused.value) == "Redis does not answer"
+    await matchmaker.aclose()
+
+
+async def test_a_certificate_that_nobody_trusts_is_named(own_redis: RedisProcess, tmp_path: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*make_certificate(tmp_path))
+    async with Road(own_redis.port, tls) as road:
+        matchmaker = Matchmaker.from_url(f"rediss://127.0.0.1:{road.port}/0")
+        with pytest.raises(MatchmakerUnavailable) as refused:
+            await matchmaker.ping()
+        assert "TLS failed: CERTIFICATE_VERIFY_FAILED" in refused.value.detail
+        await matchmaker.aclose()
+
+
+async def test_a_redis_that_evicts_keys_is_recognised(own_redis: RedisProcess) -> None:
+    client = client_of(own_redis.url, deadline_s=2.0)
+    assert await find_eviction_policy(client, 2.0) == ""
+    own_redis.say("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+    assert await find_eviction_policy(client, 2.0) == "", "there is no limit of memory"
+    own_redis.say("CONFIG", "SET", "maxmemory", "100mb")
+    assert await find_eviction_policy(client, 2.0) == "volatile-lru"
+    await client.aclose()
+
+
+async def test_whether_a_redis_evicts_is_unknown_where_the_user_may_not_ask(
+    limited_redis: Callable[[str], str],
+) -> None:
+    client = client_of(limited_redis(PERMISSIONS), deadline_s=2.0)
+    assert await find_eviction_policy(client, 2.0) is None
+    await client.aclose()
 
 
 @pytest.mark.parametrize(

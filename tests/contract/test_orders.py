@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.errors import VersionConflict
-from server.storage import Ban, Store, TuningVersion
+from server.storage import CLOCKS_APART, Ban, Store, TuningVersion
 
 
 @pytest.fixture
@@ -26,19 +26,23 @@ def in_s(seconds: float) -> datetime.datetime:
 
 
 async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(store: Store) -> None:
-    first, since = await store.orders.bans_changed(None)
+    first, since = await store.orders.bans_changed(None, now=in_s(0))
     assert first == []
     ban = Ban("ada", in_s(60), "spam")
     await store.orders.ban(ban)
-    assert await store.orders.bans_changed(None) == ([ban], (await store.orders.bans_changed(since))[1])
-    changed, since = await store.orders.bans_changed(since)
+    assert await store.orders.bans_changed(None, now=in_s(0)) == (
+        [ban],
+        (await store.orders.bans_changed(since, now=in_s(0)))[1],
+    )
+    changed, since = await store.orders.bans_changed(since, now=in_s(0))
     assert changed == [ban]
     lifted = Ban("ada", in_s(-1))
     await store.orders.ban(lifted)
-    changed, _ = await store.orders.bans_changed(since)
+    changed, _ = await store.orders.bans_changed(since, now=in_s(0))
     assert changed == [lifted]
-    assert await store.orders.bans(10) == []
-    assert (await store.orders.bans_changed(None))[0] == []
+    assert await store.orders.bans(10, now=in_s(0)) == []
+    assert (await store.orders.bans_changed(None, now=in_s(0)))[0] == [lifted], "read, in case our clock is wrong"
+    assert (await store.orders.bans_changed(None, now=in_s(0) + CLOCKS_APART))[0] == []
 
 
 async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(store: Store) -> None:
@@ -47,8 +51,8 @@ async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(st
     other = Ban("bob", in_s(90))
     await store.orders.ban(other)
     await store.orders.ban(longer)
-    assert await store.orders.bans(10) == [longer, other]
-    assert await store.orders.bans(1) == [longer]
+    assert await store.orders.bans(10, now=in_s(0)) == [longer, other]
+    assert await store.orders.bans(1, now=in_s(0)) == [longer]
 
 
 async def test_of_two_who_make_the_next_version_at_once_one_is_told_so(store: Store) -> None:

@@ -1,0 +1,61 @@
+"""Checks whether a Redis is set up as the matchmaker requires: the user's permissions, and that no key is evicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import RedisCluster
+
+from matchmaking.calls import Calls
+from matchmaking.connecting import Client
+from matchmaking.errors import MatchmakerUnavailable
+from matchmaking.loop_timeout import LoopTimeout
+from matchmaking.redis_errors import REDIS_ERRORS
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    commands: Sequence[str]
+    keys: Sequence[str]
+
+
+async def check_permissions(calls: Calls) -> None:
+    """Return if the user of Redis may run all commands that the scripts run.
+
+    Raises:
+        MatchmakerUnavailable: a permission is missing, which its `detail` names; or Redis does not answer.
+    """
+    missing = await calls.run("check/permissions", {}, _Missing)
+    rules = [f"+{name}" for name in dict.fromkeys(missing.commands)] + [f"~{pattern}" for pattern in missing.keys]
+    if rules:
+        detail = f"{calls.address or 'Redis'}: the user lacks permissions: {' '.join(rules)}"
+        raise MatchmakerUnavailable("Redis does not answer", detail=detail)
+
+
+async def find_eviction_policy(client: Client, deadline_s: float) -> str | None:
+    """Return the policy by which Redis deletes keys when its memory is full.
+
+    Returns:
+        Empty when it deletes none, as the matchmaker requires; None when that is unknown, because the user may not
+        run INFO, or Redis does not answer.
+    """
+    try:
+        async with LoopTimeout(deadline_s):
+            nodes = await _memory_of_nodes(client)
+    except REDIS_ERRORS:
+        return None
+    for memory in nodes:
+        policy = str(memory.get("maxmemory_policy", ""))
+        if not policy:
+            return None
+        if policy != "noeviction" and memory.get("maxmemory", 0):
+            return policy
+    return ""
+
+
+async def _memory_of_nodes(client: Client) -> Sequence[dict[str, Any]]:
+    if isinstance(client, RedisCluster):
+        found = await client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+        return list(found.values())
+    return [await client.info("memory")]

@@ -1,0 +1,27 @@
+"""A room whose ticks block the shard's event loop delays everybody; it does not make healthy stores unavailable."""
+
+from __future__ import annotations
+
+import msgspec
+
+from client.aio import connect
+from server.config import Settings
+from server.edge.settings import EdgeSettings
+from tests.shards import running
+
+
+async def test_joins_succeed_while_the_ticks_of_a_room_block_the_loop(shard_settings: Settings) -> None:
+    patient = msgspec.structs.replace(
+        shard_settings,
+        redis=msgspec.structs.replace(shard_settings.redis, deadline_s=0.2),
+        mongo=msgspec.structs.replace(shard_settings.mongo, deadline_s=0.5),
+        edge=EdgeSettings(join_timeout_s=60.0),
+    )
+    async with running(patient) as shard, connect(shard.url) as one, connect(shard.url) as two:
+        await one.join("heavy", options={"stall_s": 0.3499})
+        for room_type, name in (("duel", ""), ("garden", "home")):
+            await two.join(room_type, name=name)
+            assert shard.health.is_ready, shard.health.reasons
+            await two.leave()
+        assert shard._matchmaker.calls.counters.failures.total() == 0
+        await one.leave()

@@ -52,7 +52,7 @@ class Stage:
     """A room without a clock, and one client."""
 
     def __init__(self, checksum_ticks: int = 5) -> None:
-        ids = EntityIds()
+        self.ids = ids = EntityIds()
         self.ships, self.kinds = Ships(ids), Kinds(ids)
         self.replication = Replication((self.ships, self.kinds), checksum_ticks=checksum_ticks)
         self.watched = frozenset({0})
@@ -100,7 +100,8 @@ def coming_and_going(stage: Stage) -> Iterator[bytes]:
                 stage.ships.despawn(ship.id)
         stage.ships.x += np.float32(0.25)
         yield stage.next()
-    stage.replication._groups[0]._table._entity_ids.tick = 1 << 20
+    stage.ids.tick = 1 << 20
+    stage.ids.recycle((stage.ships, stage.kinds), known=())
     stage.ships.spawn(hp=1)
     yield stage.next()
 

@@ -8,7 +8,7 @@ Each row is in one channel: everybody's, unless the game says otherwise. Pure.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -35,28 +35,62 @@ QUARANTINE_TICKS = 4096
 class EntityIds:
     """Gives a room's entities their ids: from 1 up, over all of its tables; one that has rested is used again.
 
+        taken --the entity is despawned--> resting for QUARANTINE_TICKS --recycled--> free --> taken
+
     Attributes:
         next_id: above every id that was given so far.
         tick: the room's tick.
+        generations: how often each id was released; an id that is not here was never. A `Row` remembers it, so that
+            it stays dead when another entity gets the id.
     """
 
     def __init__(self, next_id: int = 1) -> None:
         self.next_id = next_id
         self.tick = 0
+        self.generations: dict[int, int] = {}
         self._resting: deque[tuple[int, int]] = deque()
+        self._free: deque[int] = deque()
 
     def take(self) -> int:
         """An id that nobody has."""
-        if self._resting and self.tick - self._resting[0][0] >= QUARANTINE_TICKS:
-            return self._resting.popleft()[1]
+        if self._free:
+            return self._free.popleft()
         if self.next_id >= 1 << 32:
             raise OverflowError("the room has used up all entity ids")
         self.next_id += 1
         return self.next_id - 1
 
     def release(self, id: int) -> None:
-        """Its entity is gone: it rests from now on."""
+        """Its entity is gone: every Row of it is dead, and the id rests from now on."""
+        self.generations[id] = self.generations.get(id, 0) + 1
         self._resting.append((self.tick, id))
+
+    @property
+    def has_rested(self) -> bool:
+        """Whether an id has rested for long enough."""
+        return bool(self._resting) and self.tick - self._resting[0][0] >= QUARANTINE_TICKS
+
+    def recycle(self, tables: Iterable[Table], *, known: Collection[int]) -> None:
+        """Make the ids that have rested free, once no entity field of the room names them any more.
+
+        Args:
+            tables: all tables of the room.
+            known: ids that clients take for their own entity; these rest on.
+        """
+        rested: list[int] = []
+        while self.has_rested:
+            _, id = self._resting.popleft()
+            if id in known:
+                self._resting.append((self.tick, id))
+            else:
+                rested.append(id)
+        for table in tables:
+            table.forget_references(rested)
+        self._free.extend(rested)
+
+
+class TableFull(ValueError):
+    """The table holds ENTITIES_MAX entities, which is what a frame can tell of."""
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -77,40 +111,71 @@ class TableState(msgspec.Struct, frozen=True):
 
 
 class Row:
-    """One entity of a table: its columns as attributes. Holds no memory of its own; stale once despawned."""
+    """One entity of a table: its columns as attributes. Holds no memory of its own.
 
-    __slots__ = ("_table", "id")
+    A row stays with its entity. Once that is despawned, and the tick is over, the row is dead for ever, also when
+    another entity gets the id: then `id` is 0, and its columns raise a KeyError.
+    """
 
+    __slots__ = ("_generation", "_id", "_table")
+
+    _generation: int
+    _id: int
     _table: Table
-    id: int
 
     def __init__(self, table: Table, id: int) -> None:
         object.__setattr__(self, "_table", table)
-        object.__setattr__(self, "id", id)
+        object.__setattr__(self, "_id", id)
+        object.__setattr__(self, "_generation", table._generations.get(id, 0))
+
+    @property
+    def id(self) -> int:
+        """The entity's id; 0 once it is gone."""
+        return self._id if self.exists else 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether the entity is there. One that was despawned is, until the end of the tick."""
+        return self._table._generations.get(self._id, 0) == self._generation
+
+    def _at(self) -> int:
+        table = self._table
+        if table._generations.get(self._id, 0) != self._generation:
+            raise KeyError(f"{type(table).__name__} has no entity {self._id} any more")
+        return table.row_of(self._id)
 
     def __getattr__(self, name: str) -> Any:
-        value = self._table.view(name)[self._table.row_of(self.id)]
+        value = self._table.view(name)[self._at()]
         return value.item() if isinstance(value, np.generic) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
         # view() marks "channel" as used by the game, which is what setting it means.
-        self._table.view(name)[self._table.row_of(self.id)] = value
+        self._table.view(name)[self._at()] = value
 
     def row_in(self, table: Table) -> int | None:
         """Its row, if it is an entity of this table that is still there."""
-        return self._table._rows.get(self.id) if self._table is table else None
+        return self._table._rows.get(self._id) if self._table is table and self.exists else None
 
     @property
     def channel(self) -> int:
         """Who is told of it."""
-        return int(self._table.channels[self._table.row_of(self.id)])
+        return int(self._table.channels[self._at()])
 
     @channel.setter
     def channel(self, channel: int) -> None:
-        self._table.channel[self._table.row_of(self.id)] = channel
+        self._table.channel[self._at()] = channel
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[int, int, int]:
+        return id(self._table), self._id, self._generation
 
     def __repr__(self) -> str:
-        return f"<{type(self._table).__name__} {self.id}>"
+        return f"<{type(self._table).__name__} {self._id}{'' if self.exists else ', despawned'}>"
 
 
 class Table:
@@ -128,6 +193,7 @@ class Table:
     fields: tuple[Field, ...] = ()
     numeric: tuple[Field, ...] = ()
     textual: tuple[Field, ...] = ()
+    _reference_names: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -137,6 +203,7 @@ class Table:
         cls.fields = tuple(column.field(name) for name, column in cls.columns.items() if column.is_replicated)
         cls.numeric = tuple(field for field in cls.fields if not field.is_text)
         cls.textual = tuple(field for field in cls.fields if field.is_text)
+        cls._reference_names = tuple(field.name for field in cls.fields if field.kind is FieldKind.ENTITY)
         cls.defaults = dict.fromkeys(cls.columns, 0) | {
             field.name: "" if field.kind is FieldKind.TEXT else b"" for field in cls.textual
         }
@@ -145,6 +212,7 @@ class Table:
 
     def __init__(self, ids: EntityIds | None = None) -> None:
         self._entity_ids = ids or EntityIds()
+        self._generations = self._entity_ids.generations
         self._quantiser = Quantiser(self.numeric)
         self._texts = TextEncoder(self.textual)
         self._count = 0
@@ -168,13 +236,14 @@ class Table:
             channel: who is told of it.
 
         Raises:
-            ValueError: a name is not a column, or the table holds ENTITIES_MAX.
+            TableFull: the table holds ENTITIES_MAX entities, those despawned in this tick included.
+            ValueError: a name is not a column.
         """
         unknown = values.keys() - self.columns.keys()
         if unknown:
             raise ValueError(f"{type(self).__name__} has no column {', '.join(sorted(unknown))}")
         if self._count == ENTITIES_MAX:
-            raise ValueError(f"{type(self).__name__} is full: {ENTITIES_MAX} entities")
+            raise TableFull(f"{type(self).__name__} is full: a table holds at most {ENTITIES_MAX:,} entities")
         if self._count == self._ids.size:
             self._grow()
         row, id = self._count, self._entity_ids.take()
@@ -189,8 +258,9 @@ class Table:
         self._resize_views()
         return Row(self, id)
 
-    def despawn(self, id: int) -> None:
-        """Takes an entity out at the end of this tick. Idempotent; unknown ids are ignored."""
+    def despawn(self, entity: Row | int) -> None:
+        """Takes an entity out at the end of this tick. Idempotent; unknown ids and dead rows are ignored."""
+        id = entity.id if isinstance(entity, Row) else int(entity)
         if id in self:
             self._gone.add(id)
 
@@ -209,10 +279,18 @@ class Table:
         arrays: list[NDArray[Any]] = [self._ids, self._channels, *self._arrays.values()]
         for array in arrays:
             array[: rows.size] = array[rows]
-        for id in self._gone:
+        for id in sorted(self._gone):
             self._entity_ids.release(id)
         self._count = rows.size
         self._settle()
+
+    def forget_references(self, ids: list[int]) -> None:
+        """Set entity fields that name one of these ids to 0, nobody."""
+        if not ids:
+            return
+        for name in self._reference_names:
+            view = self._views[name]
+            view[np.isin(view, ids)] = 0
 
     def row_of(self, id: int) -> int:
         """The row of an entity, this tick.
@@ -309,7 +387,10 @@ class Table:
         }
 
     def restore(self, state: TableState) -> None:
-        """Replaces all rows by saved ones, by field name; fields that were not saved are zero."""
+        """Replaces all rows by saved ones, by field name; fields that were not saved are zero. Rows of what was in
+        the table before are dead."""
+        for id in self._rows:
+            self._generations[id] = self._generations.get(id, 0) + 1
         self._allocate(max(ROWS_MIN, state.ids.size))
         self._count = state.ids.size
         self._ids[: self._count] = state.ids
@@ -366,3 +447,10 @@ class Table:
         self.layout += 1
         self._views = {name: array[: self._count] for name, array in self._arrays.items()}
         self._views["channel"] = self._channels[: self._count]
+
+
+def dead_row() -> Row:
+    """Return a row of an entity that is gone."""
+    row = Row(Table(), 0)
+    object.__setattr__(row, "_generation", -1)
+    return row

@@ -2,7 +2,7 @@
 
 from server.replication.columns import angle, blob, boolean, entity, enumeration, local, real, sint, text, uint
 from server.replication.grid import Grid
-from server.replication.table import EVERYONE, NOBODY, Row, Table
+from server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
 from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
 from server.rooms.inputs import Inputs
@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "Saved",
     "Table",
+    "TableFull",
     "Tuning",
     "angle",
     "blob",

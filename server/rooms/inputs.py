@@ -31,7 +31,7 @@ class Inputs:
 
     def of(self, table: Table) -> tuple[NDArray[np.int64], Wishes]:
         """The rows of the players' entities, and what those want; players without one in the table are left out."""
-        found = [entity.row_in(table) if (entity := player.entity) is not None else None for player in self.players]
+        found = [entity.row_in(table) if (entity := player._entity) is not None else None for player in self.players]
         if None not in found:
             return np.array(found, np.int64), self.wishes
         at = [place for place, row in enumerate(found) if row is not None]

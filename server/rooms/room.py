@@ -62,6 +62,10 @@ def _row(name: str, value: Any) -> Row | None:
     raise TypeError(f"player.{name}: a Row or None, not {type(value).__name__}")
 
 
+def _existing(row: Row | None) -> Row | None:
+    return row if row is not None and row.exists else None
+
+
 class Player:
     """Somebody who has a seat in the room.
 
@@ -134,8 +138,9 @@ class Player:
 
     @property
     def entity(self) -> Row | None:
-        """The entity that is this player's, if the game gave it one; its id is told in Joined."""
-        return self._entity
+        """The entity that is this player's, if the game gave it one; its id is told in Joined. None once it is gone:
+        the tick in which it was despawned is over."""
+        return _existing(self._entity)
 
     @entity.setter
     def entity(self, entity: Row | None) -> None:
@@ -144,13 +149,24 @@ class Player:
 
     @property
     def focus(self) -> Row | None:
-        """Where the player looks, on the room's grid: its entity, unless the game says otherwise."""
-        return self._focus or self._entity
+        """Where the player looks, on the room's grid: its entity, unless the game says otherwise. None without one,
+        and once it is gone; a player whose focus is gone keeps looking at the place where it was last."""
+        return _existing(self.own_focus)
 
     @focus.setter
     def focus(self, focus: Row | None) -> None:
         self._focus = _row("focus", focus)
         self._interest_changed()
+
+    @property
+    def assigned(self) -> tuple[Row | None, Row | None]:
+        """What the game has set as the player's entity and as its focus; either may be gone by now."""
+        return self._entity, self._focus
+
+    @property
+    def own_focus(self) -> Row | None:
+        """What the game has set as the player's focus, or else as its entity; it may be gone by now."""
+        return self._entity if self._focus is None else self._focus
 
     @property
     def private(self) -> int:

@@ -51,6 +51,10 @@ class Seat:
         team, skill: in a match.
         kept: it was one before, in the room as it was saved; its player is away.
         record: what the player owns.
+
+    Attributes:
+        cell: the grid's cell that the player looks at, as a channel; None for none.
+        known_entity: the id that the client was last told in Joined, and takes for its own entity; 0: none.
     """
 
     __slots__ = (
@@ -64,6 +68,7 @@ class Seat:
         "_told",
         "acknowledged_seq",
         "applied_seq",
+        "cell",
         "has_events",
         "holding",
         "inbox",
@@ -71,6 +76,7 @@ class Seat:
         "interest",
         "is_open",
         "is_restored",
+        "known_entity",
         "pace",
         "player",
         "player_id",
@@ -116,6 +122,8 @@ class Seat:
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
         self.pace: Pace | None = None
+        self.cell = kept.cell if kept else None
+        self.known_entity = 0
         self.is_open = True
         self.is_restored = kept is not None
         self._received_seq = 0

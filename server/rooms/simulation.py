@@ -30,7 +30,7 @@ from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, 
 from schemas.payloads import encode_payload
 from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
-from server.replication.table import Row
+from server.replication.table import Row, dead_row
 from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from server.rooms.counters import RoomCounters
@@ -41,7 +41,7 @@ from server.rooms.ports import Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
 from server.rooms.slow_log import SlowLog
-from server.rooms.state import Beside, KeptSeat, RoomState, plain
+from server.rooms.state import GONE, Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
 MOVES_MS = 300
@@ -183,29 +183,35 @@ class Simulation:
         self.seats.append(seat)
         self.room.players[kept.player_id] = seat.player
         seat.player.entity = self._entity_at(kept.entity)
-        if kept.focus is not None:
-            seat.player.focus = self._entity_at(kept.focus)
+        seat.player.focus = self._entity_at(kept.focus)
         subscriber.seat_restored(seat)
 
     def _entity_at(self, place: tuple[str, int] | None) -> Row | None:
-        table = getattr(self.room, place[0], None) if place and place[0] in self.room.tables else None
-        return table[place[1]] if place and table is not None and place[1] in table else None
+        """The row of a saved entity; a dead row for one that was gone already, or that this build does not have."""
+        if place is None:
+            return None
+        table = getattr(self.room, place[0]) if place[0] in self.room.tables else None
+        return table[place[1]] if table is not None and place[1] in table else dead_row()
 
     def _place_of(self, entity: Row | None) -> tuple[str, int] | None:
+        if entity is None:
+            return None
         for name in self.room.tables:
-            if entity is not None and entity.row_in(getattr(self.room, name)) is not None:
+            if entity.row_in(getattr(self.room, name)) is not None:
                 return name, entity.id
-        return None
+        return GONE
 
     def _joined(self, seat: Seat) -> Joined:
         room = self.room
+        entity = seat.player.entity
+        seat.known_entity = 0 if entity is None else entity.id
         return Joined(
             room_id=room.room_id,
             room_type=room.room_type,
             room_name=room.name,
             tick_rate_hz=room.tick_rate_hz,
             tick=room.tick,
-            entity=seat.player.entity.id if seat.player.entity else 0,
+            entity=seat.known_entity,
             description=self._description,
             room_code=room.code,
             team=seat.player.team,
@@ -337,12 +343,19 @@ class Simulation:
         with contain("tick", room, self.counters):
             self._apply_inputs()
             room.on_tick(self.dt)
-            for table in room.all_tables():
-                table.compact()
+            self._compact()
             self._watching.refresh(self.seats)
             self.replication.capture(room.tick)
         self.counters.ticks += 1
         self._is_settled = not self.seats
+
+    def _compact(self) -> None:
+        """Take despawned entities out, and make ids that have rested free for others."""
+        tables, ids = self.room.all_tables(), self.room.entity_ids
+        for table in tables:
+            table.compact()
+        if ids.has_rested:
+            ids.recycle(tables, known={seat.known_entity for seat in self.seats})
 
     def encode(self) -> None:
         """The second part: what follows from the snapshot for nearly everybody."""
@@ -486,8 +499,7 @@ class Simulation:
                 seat.subscriber.seat_lost(reason)
         with suppress(RoomCodeRaised), self.contained("on_dispose"):
             self.room.on_dispose()
-        for table in self.room.all_tables():
-            table.compact()
+        self._compact()
 
     def what_stays_behind(self) -> list[str]:
         """Attributes that the game has given the room and that `save` does not keep: with any, it does not move."""
@@ -505,6 +517,7 @@ class Simulation:
 
     def exact(self) -> dict[str, dict[str, NDArray[Any]]]:
         """All tables' numbers as they are in memory."""
+        self._compact()
         return {name: getattr(self.room, name).exact() for name in self.room.tables}
 
     def let_go(self, redirect: Redirect) -> None:
@@ -525,6 +538,7 @@ class Simulation:
             RoomCodeRaised: the game's `save` did, or gave something else than it declares.
         """
         room = self.room
+        self._compact()
         with self.contained("save"):
             saved = room.save()
             if not isinstance(saved, room.saves):
@@ -543,6 +557,7 @@ class Simulation:
         Raises:
             RoomCodeRaised: as `beside`; or a column holds what it must not.
         """
+        self._compact()  # what a command has despawned since the last tick is not in the save
         room, beside = self.room, beside or self.beside()
         with self.contained("save"):
             return RoomState(
@@ -558,11 +573,13 @@ class Simulation:
 
     def _kept(self, seat: Seat) -> KeptSeat:
         player = seat.player
+        entity, focus = player.assigned
         return KeptSeat(
             player_id=seat.player_id,
             session=seat.subscriber.keep(),
-            entity=self._place_of(player.entity),
-            focus=self._place_of(player.focus) if player.focus is not player.entity else None,
+            entity=self._place_of(entity),
+            focus=self._place_of(focus),
+            cell=seat.cell,
             watched=tuple(sorted(player.watched)),
             private=player.opened,
             team=player.team,

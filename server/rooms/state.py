@@ -94,12 +94,17 @@ class KeptSession(msgspec.Struct, frozen=True):
     seat_changes: int = 0
 
 
+GONE = ("", 0)
+"""The place of an entity that a player had and that is gone."""
+
+
 class KeptSeat(msgspec.Struct, frozen=True):
     """A player in a room.
 
     Args:
         player_id: who plays; of a guest who came by a ticket, another than the session's own.
-        entity, focus: the table and the id of an entity; None for none.
+        entity, focus: what the game has set: the table and the id of an entity; None for none, GONE for a gone one.
+        cell: the grid's cell that the player looks at, as a channel; None for none.
         watched, private: channels.
         data: what the game keeps with the player.
     """
@@ -108,6 +113,7 @@ class KeptSeat(msgspec.Struct, frozen=True):
     session: KeptSession
     entity: tuple[str, int] | None = None
     focus: tuple[str, int] | None = None
+    cell: int | None = None
     watched: tuple[int, ...] = ()
     private: int | None = None
     team: int = 0

@@ -1,7 +1,8 @@
 """Which channels a room's players watch: those the game gave them, and on a map those around their focus.
 
-Looked at anew only for players whose channels or focus the game has changed, or whose focus has come into another
-cell. Pure.
+A player whose focus is gone keeps looking at the cell in which it was last, also after a resume, a save or a move.
+One whom the game has given no focus looks at none. Looked at anew only for players whose channels or focus the game
+has changed, or whose focus has come into another cell. Pure.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ class Watching:
             self._refresh(seat)
 
     def _refresh(self, seat: Seat) -> None:
-        numbers, focus = seat.player.watched, seat.player.focus
-        if self._cells is not None and focus is not None and any(focus.row_in(t) is not None for t in self._on_grid):
-            numbers |= self._cells.view_of(focus.channel)
+        numbers = seat.player.watched
+        if self._cells is not None:
+            seat.cell = self._cell_of(seat)
+            if seat.cell is not None:
+                numbers |= self._cells.view_of(seat.cell)
         if numbers == seat.interest.numbers or not seat.is_open:
             return
         interest = self._replication.interest(numbers)
@@ -82,11 +85,20 @@ class Watching:
             self._replication.unwatch(seat.interest)
         seat.interest = interest
 
+    def _cell_of(self, seat: Seat) -> int | None:
+        """The cell that a player looks at: the one in which its focus is, or was last when it is gone."""
+        focus = seat.player.own_focus
+        if focus is None:
+            return None
+        if not focus.exists:
+            return seat.cell
+        return focus.channel if any(focus.row_in(table) is not None for table in self._on_grid) else None
+
 
 def _by_focus(seats: list[Seat]) -> dict[int, list[Seat]]:
     """Who looks at the map from which entity."""
     by_focus: dict[int, list[Seat]] = {}
     for seat in seats:
-        if seat.player.focus is not None:
-            by_focus.setdefault(seat.player.focus.id, []).append(seat)
+        if (focus := seat.player.focus) is not None:
+            by_focus.setdefault(focus.id, []).append(seat)
     return by_focus

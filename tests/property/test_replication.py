@@ -158,6 +158,7 @@ class Room(RuleBasedStateMachine):
         for _ in range(count):
             self.tick_number += 1
             self.ids.tick = self.tick_number
+            self.ids.recycle(self.tables, known=())
             for table in self.tables:
                 table.compact()
             self.replication.capture(self.tick_number)

@@ -16,6 +16,7 @@ from server.errors import TickwireError
 from server.rooms import CommandRefused, Deal, Inputs, Player, Room, Saved, Table, boolean, grant, real
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.counters import RoomCounters
+from server.rooms.deals import Decision
 from server.rooms.host import RoomHost, TicksStalled
 from server.rooms.making import create
 from server.rooms.simulation import Simulation
@@ -171,8 +172,8 @@ def play(hook: str, error: BaseException, counters: RoomCounters) -> list[str]:
         if isinstance(reply, Reply) and not reply.ok:
             found.append(reply.error.name)
         deal = seat.command(Command(2, "earn"))
-        if isinstance(deal, Deal):
-            simulation.dealt(seat, "earn", deal, {})
+        if isinstance(deal, Decision):
+            simulation.dealt(seat, "earn", deal.deal, {})
         seat.disconnected()
         seat.resumed("r", 0)
         simulation.tuned()

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from client.world import World
+from schemas.delta import ENTITIES_MAX
 from schemas.fields import NotANumber
 from schemas.messages import StateDescription, StateFrame
 from schemas.parts import HAS_CHECKSUM, parts_of
 from server.replication.columns import blob, local, real, text, uint
 from server.replication.interest import Holding, Interest
 from server.replication.replication import AGE_TICKS_MAX, Replication
-from server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table
+from server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table, TableFull
 from server.replication.texts import WrongText
 from tests.frames import apply, frames_in
 
@@ -286,13 +287,16 @@ def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> N
     ids = EntityIds()
     ships = Ships(ids)
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
-    ships.despawn(first.id)
+    first_id = first.id
+    ships.despawn(first_id)
     ships.compact()
     ids.tick = QUARANTINE_TICKS - 1
+    ids.recycle((ships,), known=())
     third = ships.spawn(x=3.0)
     ids.tick = QUARANTINE_TICKS
+    ids.recycle((ships,), known=())
     again = ships.spawn(x=4.0)
-    assert (third.id, again.id) == (3, first.id)
+    assert (third.id, again.id) == (3, first_id)
     ships.compact()
     assert ships.ids.tolist() == [again.id, second.id, third.id]
     assert ships.x.tolist() == [4.0, 2.0, 3.0]
@@ -357,3 +361,16 @@ def test_a_saved_table_keeps_who_is_told_of_what() -> None:
     restored = Ships()
     restored.restore(ships.state())
     assert restored.channel.tolist() == [9]
+
+
+def test_a_full_table_says_so_and_has_room_again_in_the_next_tick() -> None:
+    ships = Ships()
+    for _ in range(ENTITIES_MAX):
+        ships.spawn()
+    with pytest.raises(TableFull, match=r"Ships is full: a table holds at most 65,536 entities"):
+        ships.spawn()
+    ships.despawn(1)
+    with pytest.raises(TableFull):
+        ships.spawn()
+    ships.compact()
+    assert ships.spawn().id == ENTITIES_MAX + 1

@@ -1,0 +1,263 @@
+"""An entity that has gone stays gone, whoever gets its id: for rows, inputs, saves, moves and entity fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.fields import pack_input
+from schemas.messages import Input
+from server.moving import pack, unpack
+from server.replication.table import QUARANTINE_TICKS, EntityIds
+from server.rooms import Grid, Inputs, Player, Room, Table, entity, local, real
+from server.rooms.counters import RoomCounters
+from server.rooms.making import create
+from server.rooms.seat import Seat
+from server.rooms.simulation import Simulation
+from server.rooms.state import GONE, KeptSession, RoomState
+from tests.unit.test_simulation import Listening
+
+
+class Ships(Table):
+    x = real(-1000, 1000, step=1 / 16)
+    y = real(-1000, 1000, step=1 / 16)
+    target = entity()
+    speed = local(np.float64)
+
+
+class Space(Room):
+    """Ships that move by their players' inputs, as most games write it."""
+
+    room_type = "space"
+    seats = 8
+    grid = Grid("ships", cell=100, view=100)
+    inputs = {"dx": real(-1, 1, step=1 / 64)}
+    ships: Ships
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.entity = self.ships.spawn(x=500.0, y=500.0)
+
+    def on_input(self, player: Player, wish: Any) -> None:
+        if player.entity is not None:
+            player.entity.x += wish["dx"]
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.ships.despawn(player.entity.id)
+
+
+class Fleet(Space):
+    """The same with all inputs of a tick at once."""
+
+    room_type = "fleet"
+
+    def on_inputs(self, inputs: Inputs) -> None:
+        rows, wishes = inputs.of(self.ships)
+        self.ships.x[rows] += wishes["dx"]
+
+
+def room_of(kind: type[Space] = Space, saved: RoomState | None = None, **more: Any) -> tuple[Simulation, Ships]:
+    simulation = create(
+        kind, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved, **more
+    )
+    return simulation, simulation.room.ships  # type: ignore[attr-defined]
+
+
+def seated(simulation: Simulation, player_id: str) -> Seat:
+    return simulation.seat(Listening(player_id), player_id, {}, lambda seat: None)
+
+
+def press(seat: Seat, seq: int) -> None:
+    seat.push_input(Input(seq, 0, pack_input(Space.input_fields, {"dx": 1.0})))
+
+
+def rest(simulation: Simulation, ticks: int = QUARANTINE_TICKS) -> None:
+    """Let so many ticks pass for the ids that rest; the room itself takes two."""
+    simulation.step()
+    simulation.room.tick += ticks
+    simulation.step()
+
+
+class Reviving:
+    """Whoever was in a room has a session again."""
+
+    def __init__(self) -> None:
+        self.subscribers: dict[str, Listening] = {}
+
+    def revive(self, kept: KeptSession, /) -> Listening:
+        subscriber = self.subscribers[kept.player_id] = Listening(kept.player_id)
+        subscriber.wire = None
+        return subscriber
+
+
+@pytest.mark.parametrize("kind", [Space, Fleet])
+def test_a_dead_players_inputs_and_leaving_do_not_reach_whoever_has_its_entitys_id(kind: type[Space]) -> None:
+    simulation, ships = room_of(kind)
+    dead = seated(simulation, "dead")
+    row = dead.player.entity
+    assert row is not None
+    old_id = row.id
+    ships.despawn(old_id)
+    # Nobody may be given an id that the client of a seated player takes for its own.
+    rest(simulation)
+    assert seated(simulation, "early").player.entity.id != old_id  # type: ignore[union-attr]
+    other = seated(simulation, "other")
+    other_row = other.player.entity
+    assert other_row is not None
+    bullet = ships.spawn()
+    bullet_id = bullet.id
+    ships.despawn(bullet_id)
+    rest(simulation)
+    newcomer = ships.spawn(x=7.0)
+    assert newcomer.id == bullet_id
+    dead.player.entity = bullet  # as if it had been the player's
+    simulation.step()
+    assert dead.player.entity is None
+    press(dead, 1)
+    simulation.step()
+    assert newcomer.x == 7.0
+    dead.leave("left")
+    simulation.step()
+    assert newcomer.id in ships
+    assert newcomer.x == 7.0
+
+
+def test_a_row_of_a_despawned_entity_stays_dead_when_its_id_is_given_again() -> None:
+    simulation, ships = room_of()
+    row = ships.spawn(x=1.0)
+    old_id = row.id
+    ships.despawn(row)
+    assert row.x == 1.0, "until the end of the tick it is there"
+    rest(simulation)
+    assert not row.exists
+    assert row.id == 0
+    newcomer = ships.spawn(x=2.0)
+    assert newcomer.id == old_id
+    for use in (
+        lambda: row.x,
+        lambda: row.channel,
+        lambda: setattr(row, "x", 3.0),
+        lambda: setattr(row, "channel", 3),
+    ):
+        with pytest.raises(KeyError, match=f"Ships has no entity {old_id} any more"):
+            use()
+    assert row.row_in(ships) is None
+    ships.despawn(row)
+    ships.despawn(row.id)
+    simulation.step()
+    assert newcomer.x == 2.0
+    assert repr(row) == f"<Ships {old_id}, despawned>"
+
+
+def test_rows_are_equal_when_they_are_the_same_entity() -> None:
+    simulation, ships = room_of()
+    row = ships.spawn()
+    assert row == ships[row.id]
+    assert len({row, ships[row.id]}) == 1
+    assert row != ships.spawn()
+    old_id = row.id
+    ships.despawn(row)
+    rest(simulation)
+    ships.spawn()
+    assert row != ships[old_id]
+
+
+def test_an_entity_field_names_nobody_before_the_id_is_given_again() -> None:
+    simulation, ships = room_of()
+    hunter, prey = ships.spawn(), ships.spawn()
+    hunter.target = prey.id
+    ships.despawn(prey)
+    rest(simulation, QUARANTINE_TICKS - 3)
+    assert hunter.target == prey.id or hunter.target != 0, "who it was can be seen for a while"
+    rest(simulation)
+    newcomer = ships.spawn()
+    assert hunter.target == 0
+    hunter.target = newcomer.id
+    simulation.step()
+    assert hunter.target == newcomer.id
+
+
+def test_entity_fields_of_all_tables_forget_an_id_at_once() -> None:
+    ids = EntityIds()
+    ships, others = Ships(ids), Ships(ids)
+    prey = ships.spawn()
+    for table in (ships, others):
+        for _ in range(20):
+            table.spawn(target=prey.id)
+    ships.despawn(prey)
+    ships.compact()
+    ids.tick = QUARANTINE_TICKS
+    ids.recycle((ships, others), known=())
+    assert not np.any(ships.target)
+    assert not np.any(others.target)
+    assert ships.spawn().id == 1
+
+
+def test_an_entity_that_is_despawned_between_two_ticks_is_not_in_a_save() -> None:
+    simulation, ships = room_of()
+    seat = seated(simulation, "p")
+    flower = ships.spawn(x=1.0)
+    simulation.step()
+    ships.despawn(flower)  # as a command does, that has given the player what it is worth
+    assert seat.player.entity is not None
+    ships.despawn(seat.player.entity)
+    beside = simulation.beside()
+    assert beside.seats[0].entity == GONE
+    state = simulation.state(beside)
+    assert flower.id not in state.tables["ships"].ids
+    assert state.seats[0].entity == GONE
+    moved, state = unpack(pack(simulation))
+    assert moved.world.tables["ships"].count == 0
+    again, ships_again = room_of(saved=state, reviver=Reviving())
+    assert len(ships_again) == 0
+    assert again.seats[0].player.entity is None
+
+
+def test_a_room_moves_with_its_exact_numbers_also_when_something_was_despawned_just_before() -> None:
+    simulation, ships = room_of()
+    ships.spawn()
+    kept = ships.spawn(speed=1.2345678)
+    simulation.step()
+    ships.despawn(next(iter(ships)))
+    _, ships_again = room_of(saved=unpack(pack(simulation))[1])
+    assert ships_again[kept.id].speed == 1.2345678
+
+
+def test_rows_from_before_a_restore_are_dead() -> None:
+    ships = Ships()
+    before = ships.spawn(x=1.0)
+    ships.restore(ships.state())
+    assert not before.exists
+    assert ships[1].exists
+    assert ships[1].x == 1.0
+
+
+def test_after_a_save_or_a_move_no_id_from_before_is_given_again() -> None:
+    simulation, ships = room_of()
+    seated(simulation, "p")
+    gone = ships.spawn()
+    gone_id = gone.id
+    ships.despawn(gone)
+    simulation.step()
+    for state in (simulation.state(), unpack(pack(simulation))[1]):
+        again, ships_again = room_of(saved=state, reviver=Reviving())
+        rest(again)
+        assert gone_id not in {ships_again.spawn().id for _ in range(50)}
+
+
+def test_an_id_that_a_player_was_told_in_joined_is_not_given_again_while_it_is_seated() -> None:
+    simulation, ships = room_of()
+    seat = seated(simulation, "p")
+    assert seat.player.entity is not None
+    told = seat.player.entity.id
+    ships.despawn(told)
+    for _ in range(3):
+        rest(simulation)
+        assert ships.spawn().id != told
+    seat.leave("left")
+    rest(simulation)
+    rest(simulation)
+    assert told in {ships.spawn().id for _ in range(3)}

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
+import bson
+import msgspec
 from bson import json_util
 from bson.errors import BSONError
+from msgspec import Meta
 
 from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.storage.documents import Document, parts_named, put_parts, save_of, world_key, world_of
-from server.storage.ledger import Booking
-from server.storage.players import record_of
+from server.storage.ledger import AMOUNT_MAX, Booking
 from server.storage.store import Store
 
 FORMAT = 1
 IMPORT_ROOM = "import"
+WORDS_CHARACTERS_MAX = 200
+Item = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_\-]{1,64}\Z")]
+Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+Epoch = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 async def export_world(store: Store, room_type: str, name: str) -> AsyncIterator[str]:
@@ -62,7 +69,7 @@ async def export_player(store: Store, player_id: str) -> AsyncIterator[str]:
     yield _header("player", player_id)
     yield _line("players", player)
     theirs = {"$or": [{"entries.player_id": player_id}, {"player_id": player_id}]}
-    async for entry in store.database["ledger"].find(theirs, sort=[("at", 1)]):
+    async for entry in store.calls.each(store.database["ledger"].find(theirs, sort=[("at", 1)])):
         entry["entries"] = [one for one in entry["entries"] if one["player_id"] == player_id]
         if entry["player_id"] != player_id:  # who has asked for it, and what that one was told, is not theirs to have
             entry |= _NOBODYS
@@ -79,36 +86,68 @@ async def import_lines(store: Store, lines: Iterable[str], *, replace: bool = Fa
         NotSavable: the lines are none that an export gave, or there is one already.
         Unavailable: MongoDB does not answer; asked again it does no harm.
     """
-    try:
-        header, *rest = [json_util.loads(line) for line in lines if line.strip()]
-        kind, key, version = header["tickwire"], header["key"], header["version"]
-        documents = [(line["collection"], line["document"]) for line in rest]
-    except (ValueError, KeyError, TypeError, BSONError) as error:
-        raise NotSavable(f"these lines are no export: {error}") from error
-    if version > FORMAT:
-        raise NotSavable(f"the export is of version {version}; this build reads up to {FORMAT}")
-    if kind == "world":
+    with _refuses_malformed():
+        header, documents = _parsed(lines)
+    if header.version > FORMAT:
+        raise NotSavable(f"the export is of version {header.version}; this build reads up to {FORMAT}")
+    if header.tickwire == "world":
         await _import_world(store, documents, replace=replace)
-    elif kind == "player":
+    elif header.tickwire == "player":
         await _import_player(store, header, documents, replace=replace)
     else:
-        raise NotSavable(f"an export of a {kind!r} cannot be read")
-    return str(key)
+        raise NotSavable(f"an export of a {header.tickwire!r} cannot be read")
+    return header.key
+
+
+class _Header(msgspec.Struct):
+    """The first line of an export."""
+
+    tickwire: str
+    version: int
+    key: str
+    id: str
+
+
+class _Player(msgspec.Struct):
+    """The document of a player, as far as it is imported."""
+
+    player_id: Annotated[str, Meta(min_length=1)] = msgspec.field(name="_id")
+    holdings: dict[Item, Amount] = {}
+    profile: dict[str, Any] = {}
+
+
+@contextmanager
+def _refuses_malformed() -> Iterator[None]:
+    """Turn whatever reading a malformed export raises into one error."""
+    try:
+        yield
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, StopIteration),
+        BSONError,
+    ) as error:
+        words = " ".join(str(error).split())[:WORDS_CHARACTERS_MAX] or type(error).__name__
+        raise NotSavable(f"these lines are no export: {words}") from error
+
+
+def _parsed(lines: Iterable[str]) -> tuple[_Header, list[tuple[str, Document]]]:
+    first, *rest = [json_util.loads(line) for line in lines if line.strip()]
+    documents: list[tuple[str, Document]] = [(line["collection"], line["document"]) for line in rest]
+    return msgspec.convert(first, _Header), documents
 
 
 async def _import_world(store: Store, documents: list[tuple[str, Document]], *, replace: bool) -> None:
-    try:
+    with _refuses_malformed():
         head = next(document for collection, document in documents if collection == "worlds")
         put_parts(head, {part["_id"]: part["data"] for collection, part in documents if collection == "world_parts"})
         world = world_of(head)
-    except (StopIteration, KeyError, ValueError, BSONError) as error:
-        raise NotSavable(f"the export is not whole: {error}") from error
-    if world is None:
-        raise NotSavable("the export holds no world")
+        if world is None:
+            raise ValueError("it holds no world")
+        exported = msgspec.convert(head["epoch"], Epoch)
+        save_of(world, exported, 1, None, _now())  # refused before anything is claimed
     there = await store.calls.read(store.database["worlds"].find_one({"_id": world.key}, {"epoch": 1, "tables": 1}))
     if there is not None and "tables" in there and not replace:
         raise NotSavable(f"there is a world {world.key} already")
-    epoch = max(int(head["epoch"]), int((there or {}).get("epoch", 0))) + 1
+    epoch = max(exported, int((there or {}).get("epoch", 0))) + 1
     await store.worlds.claim(world.room_type, world.name, epoch)
     fate = (await store.worlds.write([save_of(world, epoch, 1, None, _now())]))[world.key]
     if isinstance(fate, NotSavable | Unavailable):
@@ -118,12 +157,12 @@ async def _import_world(store: Store, documents: list[tuple[str, Document]], *, 
 
 
 async def _import_player(
-    store: Store, header: Document, documents: list[tuple[str, Document]], *, replace: bool
+    store: Store, header: _Header, documents: list[tuple[str, Document]], *, replace: bool
 ) -> None:
-    try:
-        wanted = record_of(next(document for collection, document in documents if collection == "players"))
-    except (StopIteration, KeyError) as error:
-        raise NotSavable(f"the export is not whole: {error}") from error
+    with _refuses_malformed():
+        document = next(document for collection, document in documents if collection == "players")
+        wanted = msgspec.convert(document, _Player)
+        bson.encode(wanted.profile)
     player_id = wanted.player_id
     now = (await store.players.load([player_id]))[player_id]
     if now.version and not replace:
@@ -132,7 +171,7 @@ async def _import_player(
     changes = {item: wanted.holdings.get(item, 0) - now.holdings.get(item, 0) for item in items}
     booked = await store.ledger.book(
         Booking(
-            key=f"import/{header['id']}/{now.version}",
+            key=f"import/{header.id}/{now.version}",
             player_id=player_id,
             session_id="",
             command_id=0,
@@ -165,9 +204,8 @@ async def forget_player(store: Store, player_id: str) -> dict[str, int]:
     sessions = 0
     is_theirs = {"$in": [player_id, {"$map": {"input": _SESSIONS, "in": "$$this.v.player_id"}}]}
     has_parts = {"$anyElementTrue": {"$map": {"input": _SESSIONS, "in": {"$isArray": "$$this.v.in_parts"}}}}
-    async for head in worlds.find(
-        {"$expr": {"$or": [is_theirs, has_parts]}}, {"room_type": 1, "name": 1, "sessions": 1}
-    ):
+    wanted = {"$expr": {"$or": [is_theirs, has_parts]}}
+    async for head in store.calls.each(worlds.find(wanted, {"room_type": 1, "name": 1, "sessions": 1})):
         world = await store.worlds.load(head["room_type"], head["name"])
         theirs = [key for key, one in (world.sessions if world else {}).items() if one["player_id"] == player_id]
         for session_id in theirs:

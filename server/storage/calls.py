@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -63,6 +64,18 @@ class Calls:
             raise _unavailable(error) from error
         finally:
             self.observe(loop.time() - started)
+
+    async def each(self, cursor: AsyncIOMotorCursor[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """Yield a cursor's documents, each with a deadline.
+
+        Raises:
+            Unavailable: MongoDB does not answer in time, or is no primary.
+        """
+        while True:
+            try:
+                yield await self.read(cursor.next())
+            except StopAsyncIteration:
+                return
 
     async def write(self, call: Awaitable[T]) -> T:
         """The answer of a call that changes something, acknowledged by a majority.

@@ -42,6 +42,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 _RawSocket: Any = monkey.get_original("socket", "socket")
 _random = random.Random()  # noqa: S311 - masks keep proxies from reading frames as requests; nothing here is a secret
 
+CONNECT_S_MAX = 30.0
+"""For one address of a host; `open` has a deadline of its own for all of them, and for the handshake."""
+
 
 class Wire:
     """One connection.
@@ -104,7 +107,7 @@ class Wire:
             raise
 
     def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        made = gevent_socket.create_connection((host, port))
+        made = gevent_socket.create_connection((host, port), timeout=CONNECT_S_MAX)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         family, kind, proto = made.family, made.type, made.proto
         self._socket = _RawSocket(family, kind, proto, fileno=made.detach())

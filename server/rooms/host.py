@@ -186,7 +186,7 @@ class RoomHost:
         Raises:
             NoSuchRoomType, RoomClosed: as `create`.
         """
-        simulation = create(
+        return create(
             self.type_of(room_type),
             room_id=room_id,
             name=name,
@@ -203,8 +203,6 @@ class RoomHost:
             tune=self.tune,
             now_s=monotonic,
         )
-        simulation.has_gone_back = False  # it has stood still since it was sent
-        return simulation
 
     def seat(
         self,

@@ -29,9 +29,11 @@ from websockets.typing import Subprotocol
 
 from schemas import SUBPROTOCOL
 from schemas.framing import binary_frame
+from server.edge.addresses import Addresses
 from server.edge.connection import Connection, Receiver, Refusal
 from server.edge.counters import EdgeCounters
 from server.edge.door import Door
+from server.edge.rate_limit import RateLimiter, Scope
 from server.edge.settings import EdgeSettings
 
 GROUPS = 20
@@ -98,11 +100,19 @@ class Tickwire(Subject):
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
         counters = EdgeCounters()
-        settings = EdgeSettings(handshakes_per_second_max=10_000.0)
+        unlimited = 10_000_000
+        settings = EdgeSettings(
+            handshakes_per_second_max=10_000.0,
+            messages_per_second_max=unlimited,
+            messages_per_second_per_address_max=unlimited,
+        )
+        addresses = Addresses(settings)
         loop = asyncio.get_running_loop()
 
-        def make(accepted_s: float) -> Connection:
+        def make(peer: str, accepted_s: float) -> Connection:
+            now_s = time.monotonic()
             return Connection(
+                limiter=RateLimiter(settings, addresses.get(peer, now_s).messages, now_s),
                 message_bytes_max=settings.message_bytes_max,
                 write_buffer_bytes_max=settings.write_buffer_bytes_max,
                 counters=counters,
@@ -118,7 +128,7 @@ class Tickwire(Subject):
             task.add_done_callback(self._tasks.discard)
             return task
 
-        door = Door(settings, counters=counters, make=make, spawn=spawn, now_s=self.now_s)
+        door = Door(settings, counters=counters, make=make, spawn=spawn, admit=lambda peer: True, now_s=self.now_s)
         door.open("127.0.0.1", port, tls)
         return door
 
@@ -128,6 +138,11 @@ class Tickwire(Subject):
 
     def now_s(self) -> float:
         return time.monotonic()
+
+    def throttle(self, connection: Connection, scope: Scope) -> None:
+        raise AssertionError("nothing is limited here")
+
+    def unthrottle(self, connection: Connection) -> None: ...
 
     def wants_proxy_header(self, address: str) -> bool:
         return False

@@ -74,6 +74,7 @@ def server_environ(stores: embedded.Services, port: int, operations: int, name: 
         "TICKWIRE__LOGGING__LEVEL": "warning",
         # The gate would let 500 in a second, whatever the server can do; peers have none.
         "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
+        "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
     }
 
 

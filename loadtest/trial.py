@@ -117,6 +117,8 @@ def fleet(
             "TICKWIRE__TICKETS__CURRENT": "trial",
             "TICKWIRE__LOGGING__LEVEL": "warning",
             "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+            "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # a swarm is one address, which gets half of them
+            "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
             "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
         }
         shards: list[Shard] = []

@@ -27,16 +27,16 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from client.core import MESSAGE_BYTES_MAX
-from client.errors import ConnectFailed
-from client.reconnect import is_retry_status
+from client.errors import Disconnected
 from loadtest.frames import FrameCutter, masked_frame
 from schemas import SUBPROTOCOL
 
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 READ_BYTES = 64 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
 """A server that takes nothing more: the connection is given up."""
 HEAD_BYTES_MAX = 64 * 1024
+_COME_BACK_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _READ, _WRITE = 1, 2
 _END_OF_HEAD = b"\r\n\r\n"
 _RawSocket: Any = monkey.get_original("socket", "socket")
@@ -86,7 +86,7 @@ class Wire:
         """Connects; the greenlet that calls waits.
 
         Raises:
-            ConnectFailed: it cannot be done; says whether, and when, to try again.
+            Disconnected: it cannot be done; says whether, and when, to try again.
         """
         uri = parse_uri(url)
         try:
@@ -95,10 +95,10 @@ class Wire:
                 self._upgrade(url)
         except ssl.SSLCertVerificationError as error:
             self._end(f"its certificate is not trusted: {error.verify_message}")
-            raise ConnectFailed(f"cannot connect to {url}: {self.because}", may_return=False) from error
+            raise Disconnected(f"cannot connect to {url}: {self.because}", may_return=False) from error
         except (OSError, ssl.SSLError) as error:
             self._end(str(error) or type(error).__name__)
-            raise ConnectFailed(f"cannot connect to {url}: {self.because}") from error
+            raise Disconnected(f"cannot connect to {url}: {self.because}") from error
         except BaseException:
             self.abort()
             raise
@@ -138,17 +138,17 @@ class Wire:
         if isinstance(error, InvalidStatus):
             advice, status = error.response.headers.get("Retry-After", ""), error.response.status_code
             self._end(f"the server answers with status {status}")
-            raise ConnectFailed(
+            raise Disconnected(
                 f"cannot connect to {url}: {self.because}",
-                may_return=is_retry_status(status),
+                may_return=status in _COME_BACK_STATUS,
                 retry_after_s=float(advice) if advice.isdigit() else 0.0,
             ) from error
         if error is not None:
             self._end(str(error))
-            raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
+            raise Disconnected(f"cannot connect to {url}: {error}", may_return=False) from error
         if protocol.subprotocol != SUBPROTOCOL:
             self.close()
-            raise ConnectFailed(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
+            raise Disconnected(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
 
     def _until(self, is_done: Callable[[], bool]) -> None:
         while not is_done():
@@ -309,10 +309,6 @@ class Wire:
             self._protocol.send_close(1000)
             self._flush_library()
         self._end("closed by this side")
-
-    def give_up(self, because: str) -> None:
-        """End a connection on which nothing arrives any more: that is not this side's wish."""
-        self._end(because)
 
     def abort(self) -> None:
         """Goes without a word, as a network does. Idempotent."""

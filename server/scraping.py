@@ -34,6 +34,8 @@ def scrape_edge(metrics: Metrics, listener: Listener) -> None:
         metrics.count_to("certificate_failures", certificates.failures)
     metrics.count_to("received_bytes", edge.bytes_received)
     metrics.count_to("received_messages", edge.messages_received)
+    metrics.count_to("received_other_frames", edge.other_frames)
+    metrics.count_all_to("throttled_connections", edge.throttled)
     metrics.count_to("sessions_opened", edge.sessions_opened)
     metrics.count_to("sessions_revived", edge.sessions_revived)
     metrics.count_to("handshakes", edge.handshakes)

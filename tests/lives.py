@@ -85,7 +85,7 @@ class Wire:
         self.to_server: deque[bytes] = deque()
         self.is_open = True
         self.is_cut = False
-        self.is_congested = False
+        self.is_congested = self.has_session = self.is_throttled = False
         self.client_close_code: int | None = None
         self.address = "here"
         self.accepted_s = self.heard_s = around.clock_s
@@ -105,6 +105,12 @@ class Wire:
             size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
             self.to_client.append(frames[start : start + size])
             frames = frames[start + size :]
+
+    def send(self, frames: bytes) -> bool:
+        self.write(frames)
+        return True
+
+    def charge(self, tokens: int) -> None: ...
 
     def close(self, code: int, reason: str) -> None:
         self.is_open = False
@@ -127,7 +133,7 @@ class Life:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.around = Around(EdgeSettings(messages_per_second_max=10**6, bytes_per_second_max=10**9))
+        self.around = Around(EdgeSettings())
         self.core = ClientCore()
         self.wire: Wire | None = None
         self.dead: list[Wire] = []  # cut, but the server does not know
@@ -136,7 +142,6 @@ class Life:
         self.events_heard: list[int] = []
         self.replies: dict[int, Any] = {}
         self.drops = self.resumes = 0
-        self.is_welcome = False
 
     @property
     def room(self) -> Room:
@@ -161,7 +166,6 @@ class Life:
         if self.wire is None:
             self.wire = Wire(self.around)
             self.wire.to_server.append(self.core.hello())
-            self.is_welcome = False
 
     def drop(self) -> None:
         """The network cuts the connection; the server may see it at once, later, or only when it is replaced."""
@@ -208,7 +212,7 @@ class Life:
                 self.wire.server_hears()
 
     def hear(self, data: bytes, wire: Wire | None) -> None:
-        match self.core.receive(data, now_us=self.now_us):
+        match self.core.receive(data, now_us=1):
             case EventReceived(event, missed):
                 assert missed == 0
                 if event.name == "note":
@@ -218,8 +222,7 @@ class Life:
                 assert self.replies.setdefault(reply.id, value) == value
             case EventsLost():
                 raise AssertionError("events were lost")
-            case Welcomed(welcome, has_resumed):
-                self.is_welcome = True
+            case Welcomed(welcome, has_resumed, _):
                 self.resumes += has_resumed
                 if wire is not None and not welcome.room_id and not welcome.is_joining:
                     wire.to_server.append(self.core.join("diary"))
@@ -227,24 +230,13 @@ class Life:
             message = self.core.outgoing.popleft()
             if wire is not None:
                 wire.to_server.append(message)
-        if wire is not None and self.is_welcome:
-            self.send_commands(wire)
-
-    @property
-    def now_us(self) -> int:
-        return int(self.around.clock_s * 1e6) + 1
-
-    def send_commands(self, wire: Wire) -> None:
-        """Sends what is due, some of it twice."""
-        for data in self.core.commands_due(self.now_us):
-            wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
 
     def command(self) -> None:
         if self.core.joined is not None:
             self.commands += 1
-            self.core.command("do", self.commands)
-            if self.wire is not None and self.is_welcome:
-                self.send_commands(self.wire)
+            _, data = self.core.command("do", self.commands)
+            if self.wire is not None:
+                self.wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
 
     def send_input(self) -> None:
         if self.core.joined is not None and self.wire is not None:

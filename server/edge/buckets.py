@@ -12,18 +12,20 @@ class Bucket:
 
     Args:
         per_second: the rate.
-        burst: the most that is held; it begins full.
+        burst: the most that is held.
         now_s: seconds on any clock that does not run backwards.
+        level: the tokens at the beginning; None: it is full.
 
     Attributes:
         level: what is left.
+        per_second: the rate.
     """
 
-    __slots__ = ("_at_s", "_burst", "_per_second", "level")
+    __slots__ = ("_at_s", "_burst", "level", "per_second")
 
-    def __init__(self, per_second: float, burst: float, now_s: float) -> None:
-        self.level = burst
-        self._per_second = per_second
+    def __init__(self, per_second: float, burst: float, now_s: float, *, level: float | None = None) -> None:
+        self.level = burst if level is None else level
+        self.per_second = per_second
         self._burst = burst
         self._at_s = now_s
 
@@ -33,9 +35,14 @@ class Bucket:
         Returns:
             Whether the level is not below zero.
         """
-        self.level = min(self._burst, self.level + (now_s - self._at_s) * self._per_second)
+        self.level = min(self._burst, self.level + (now_s - self._at_s) * self.per_second)
         self._at_s = now_s
         return self.level >= 0
+
+    def is_full(self, now_s: float) -> bool:
+        """Return whether it holds as much as it can."""
+        self.refill(now_s)
+        return self.level >= self._burst
 
     def take(self, now_s: float, count: float = 1) -> bool:
         """Takes tokens if there are enough."""

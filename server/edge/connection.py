@@ -1,10 +1,14 @@
 """One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a receiver.
 
 The library (websockets, Sans-I/O) does the handshake, control frames, fragments and the close; the splitter takes
-whole binary messages past it, and outgoing messages are framed by `schemas.framing`. No decision is made here
-but two: how large an HTTP request may be, and when a transport is congested.
+whole binary messages past it, and outgoing messages are framed by `schemas.framing`. Three limits hold here: how
+large an HTTP request may be, when a transport is congested, and how much a peer may send.
 
     (proxy header ->) handshake -> open -> closing -> closed
+
+Whatever arrives is paid for with the tokens of a `RateLimiter`: every frame, and every read without one. When there
+are none, a connection with a session is throttled, that is, its reading pauses; a stranger's is dropped. Nothing is
+queued for a congested peer but what it must receive, and of that no more than one buffer's worth.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
@@ -23,13 +28,17 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from schemas import SUBPROTOCOL
+from server.edge.addresses import OTHER_FRAME_TOKENS
 from server.edge.closing import shortened
 from server.edge.counters import EdgeCounters
 from server.edge.masking import unmask
 from server.edge.proxies import BadProxyHeader, read_proxy_header
-from server.edge.splitter import FIN_BINARY, MASKED, Splitter
+from server.edge.rate_limit import FLOOD_S, RateLimiter, Scope
+from server.edge.splitter import FIN_BINARY, FIN_PING, MASKED, Splitter, payload_of
 
 REQUEST_BYTES_MAX = 32 * 1024
+_SHORT_FRAME_BYTES_MAX = 131
+"""A masked frame with a payload of up to 125 bytes, whose length is in its second byte."""
 _REQUEST_END = b"\r\n\r\n"
 
 
@@ -89,6 +98,14 @@ class Owner(Protocol):
         """Return the time on the clock that peers are judged by."""
         ...
 
+    def throttle(self, connection: Connection, scope: Scope) -> None:
+        """Call `connection.proceed` again and again until it returns to normal or ends."""
+        ...
+
+    def unthrottle(self, connection: Connection) -> None:
+        """Stop that."""
+        ...
+
 
 _TCPI_RTT_US, _TCPI_RTT_AT = struct.Struct("=I"), 68
 """Of struct tcp_info in linux/tcp.h: eight bytes, then numbers of four bytes each."""
@@ -104,6 +121,7 @@ class Connection(asyncio.Protocol):
     Args:
         message_bytes_max: the largest message accepted.
         write_buffer_bytes_max: above this the connection is congested.
+        limiter: what the peer may send.
         counters: the edge's numbers, added to.
         owner: who is asked and told.
         accepted_s: when the socket was accepted, on the owner's clock.
@@ -119,15 +137,21 @@ class Connection(asyncio.Protocol):
         has_spoken: whether something has arrived; taken back by whoever writes down when.
         heard_s: when that was last found true, on the owner's clock.
         closing_since_s: since when we wait for the client to close, on the owner's clock; None before.
+        limiter: what the peer may send.
+        has_session: whether an excess is read later; without a session the connection is dropped for it.
+        is_throttled: whether its reading is paused.
     """
 
     __slots__ = (
         "_counters",
+        "_exceeded_since_s",
         "_fragments",
         "_is_between_frames",
         "_is_page",
         "_is_text",
         "_library",
+        "_one_token_bytes_max",
+        "_owed_bytes",
         "_owner",
         "_request",
         "_splitter",
@@ -137,10 +161,13 @@ class Connection(asyncio.Protocol):
         "accepted_s",
         "address",
         "closing_since_s",
+        "has_session",
         "has_spoken",
         "heard_s",
         "is_congested",
         "is_open",
+        "is_throttled",
+        "limiter",
         "receiver",
         "was_opened",
         "write",
@@ -151,6 +178,7 @@ class Connection(asyncio.Protocol):
         *,
         message_bytes_max: int,
         write_buffer_bytes_max: int,
+        limiter: RateLimiter,
         counters: EdgeCounters,
         owner: Owner,
         accepted_s: float,
@@ -158,7 +186,7 @@ class Connection(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _nowhere
         self.is_open = False
         self.is_congested = False
-        self.has_spoken = False
+        self.has_spoken = self.has_session = self.is_throttled = False
         self.closing_since_s: float | None = None
         self.receiver: Receiver | None = None
         self.was_opened = False
@@ -170,14 +198,13 @@ class Connection(asyncio.Protocol):
         self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=message_bytes_max)
         self._request = b""
         self._wants_proxy_header = self._is_page = False
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
         self._is_text = False
-        self._splitter = Splitter(
-            payload_bytes_max=message_bytes_max,
-            message=self._message,
-            library=self._feed_library,
-            is_fragmented=lambda: self._library.current_size is not None,
-        )
+        self._splitter = Splitter(payload_bytes_max=message_bytes_max)
+        self.limiter = limiter
+        self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
+        self._exceeded_since_s: float | None = None
+        self._owed_bytes = 0
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
 
@@ -219,13 +246,23 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client.
 
-        Nearly every read is one whole short binary frame and nothing else: a look at three things tells, and it is
+        Nearly every read is one whole short binary frame and nothing else: a look at four things tells, and it is
         unmasked here, without a call. Whatever else it is goes the long way.
         """
         size = len(data)
         self._counters.bytes_received += size
         self.has_spoken = True
-        if self._is_between_frames and 6 < size <= 131 and data[0] == FIN_BINARY and data[1] == MASKED | size - 6:
+        own, shared = self.limiter.own, self.limiter.address
+        if (
+            self._is_between_frames
+            and own.level > 0
+            and shared.level > 0
+            and 6 < size <= self._one_token_bytes_max
+            and data[0] == FIN_BINARY
+            and data[1] == MASKED | size - 6
+        ):
+            own.level -= 1
+            shared.level -= 1
             self.receiver.message_received(unmask(data[6:], data[2:6]))  # type: ignore[union-attr]
         else:
             self._bytes_received(data)
@@ -234,11 +271,94 @@ class Connection(asyncio.Protocol):
         self._is_between_frames = False
         if not self.is_open and self._library.state is State.CONNECTING:
             data = self._handshake(data)
-        if data and self._transport is not None:
-            self._splitter.feed(data)
+        self._splitter.feed(data)
+        if not self._handle_frames():
+            self.limiter.take(1)  # a piece of a frame, or of the handshake
+
+    def _handle_frames(self) -> int:
+        """Handle the frames that have arrived, as far as there are tokens; return how many."""
+        handled, limiter = 0, self.limiter
+        while self._transport is not None:
+            if limiter.own.level <= 0 or limiter.address.level <= 0:
+                scope = limiter.refill(time.monotonic())
+                if scope is not None:
+                    self._exceeded(scope)
+                    return handled
+            frame = self._splitter.next()
+            if frame is None:
+                break
+            handled += 1
+            limiter.take(len(frame))
+            self._frame_received(frame)
         self._is_between_frames = (
             self.is_open and self._splitter.is_between_frames and self._library.current_size is None
         )
+        return handled
+
+    def _frame_received(self, frame: bytes) -> None:
+        if self._splitter.is_given_up:
+            self._feed_library(frame)
+        elif frame[0] == FIN_BINARY and self._library.current_size is None:
+            if self.is_open:
+                self.receiver.message_received(payload_of(frame))  # type: ignore[union-attr]
+        elif frame[0] == FIN_PING and self.is_congested:
+            self._counters.rejected["ping_congested"] += 1  # RFC 6455, 5.5.3: an older ping need not be answered
+        else:
+            self._counters.other_frames += 1
+            self.charge(OTHER_FRAME_TOKENS)
+            self._feed_library(frame)
+
+    # -- limits ---------------------------------------------------------------------------------------------
+
+    def _exceeded(self, scope: Scope) -> None:
+        """No token is left: read no more until there is one, or drop a peer to which nothing is owed.
+
+        A connection that closes is throttled, not dropped: unread bytes would turn its end into a reset, which takes
+        the close frame with it (RFC 1122, 4.2.2.13). The time limit of the close ends it.
+        """
+        if scope is Scope.CONNECTION:
+            if not self.has_session and self.closing_since_s is None:
+                self._counters.closed["flood"] += 1
+                self.abort()
+                return
+            if self._exceeded_since_s is None:
+                self._exceeded_since_s = self._owner.now_s()
+        if not self.is_throttled and self._transport is not None:
+            self.is_throttled = True
+            self._transport.pause_reading()
+            self._counters.throttled[scope.value] += 1
+            self._owner.throttle(self, scope)
+
+    def proceed(self) -> bool:
+        """Handle what waits, as far as there are tokens now, and read on when nothing waits any more.
+
+        Returns:
+            Whether anything was handled.
+        """
+        handled = self._handle_frames()
+        is_within = self.limiter.own.level > 0 and self.limiter.address.level > 0
+        if self._transport is not None and is_within:
+            self.is_throttled = False
+            self._owner.unthrottle(self)
+            self._transport.resume_reading()
+        return bool(handled) or not self.is_throttled
+
+    def is_flooding(self, now_s: float) -> bool:
+        """Return whether the peer has stayed above its own limit for FLOOD_S.
+
+        Args:
+            now_s: on the owner's clock.
+        """
+        if self._exceeded_since_s is None:
+            return False
+        if self.limiter.has_recovered(time.monotonic()):
+            self._exceeded_since_s = None
+            return False
+        return now_s - self._exceeded_since_s > FLOOD_S
+
+    def charge(self, tokens: int) -> None:
+        """Take tokens from the peer's address, for what costs more than the frame that it came in."""
+        self.limiter.address.level -= tokens
 
     def eof_received(self) -> None:
         """The client will send no more; the transport closes itself after this."""
@@ -248,15 +368,15 @@ class Connection(asyncio.Protocol):
         """The transport is gone."""
         self._feed_eof()
         self._transport = None
-        self.is_open = self._is_between_frames = False
+        self.is_open = self._is_between_frames = self.is_throttled = False
         self.write = _nowhere
+        self._owner.unthrottle(self)
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.connection_ended(self)
         self._owner.ended(self)
         # Connections come and go by the thousand: what refers to itself would wait for the collector, and make its
         # pauses long.
-        self._splitter.close()
         self._library.parser.close()
         if self._library.parser_exc is not None:
             self._library.parser_exc.__traceback__ = None
@@ -268,6 +388,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has taken enough of it."""
         self.is_congested = False
+        self._owed_bytes = 0
 
     def never_made(self) -> None:
         """The transport's own handshake (TLS) has failed: there will be none."""
@@ -275,6 +396,19 @@ class Connection(asyncio.Protocol):
             self._owner.ended(self)
 
     # -- for the session ------------------------------------------------------------------------------------
+
+    def send(self, frames: bytes) -> bool:
+        """Write frames that the peer must receive.
+
+        Returns:
+            False when a congested peer is owed more than one buffer's worth already: nothing was written then.
+        """
+        if self.is_congested:
+            self._owed_bytes += len(frames)
+            if self._owed_bytes > self._write_buffer_bytes_max:
+                return False
+        self.write(frames)
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Starts the closing handshake. Idempotent."""
@@ -373,19 +507,17 @@ class Connection(asyncio.Protocol):
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
-            self._fragments = []
+            self._fragments.clear()
         elif frame.opcode is not Opcode.CONT:
             return  # control frames are the library's
-        self._fragments.append(bytes(frame.data))
-        if frame.fin:
-            data, self._fragments = b"".join(self._fragments), []
-            if self._is_text and self.receiver is not None:
-                self.receiver.text_received()
-            elif not self._is_text:
-                self._message(data)
-
-    def _message(self, data: bytes) -> None:
-        if self.is_open:
+        self._fragments += frame.data
+        if not frame.fin:
+            return
+        data = bytes(self._fragments)
+        self._fragments.clear()
+        if self.receiver is not None and self._is_text:
+            self.receiver.text_received()
+        elif self.is_open:
             self.receiver.message_received(data)  # type: ignore[union-attr]  # open means that there is one
 
     def _flush(self) -> None:

@@ -9,6 +9,8 @@ class EdgeCounters:
     """What the edge of one shard has done since it started.
 
     Attributes:
+        other_frames: frames that are no whole binary message: control frames, fragments, text.
+        throttled: pauses of a connection's reading, by whose limit was exceeded: connection, address.
         rejected: messages that were not accepted, by reason.
         closed: connections that we closed, by reason.
         refused: connections that were refused at the handshake, by reason.
@@ -24,16 +26,20 @@ class EdgeCounters:
         "handshakes",
         "joins",
         "messages_received",
+        "other_frames",
         "refused",
         "rejected",
         "resumes",
         "sessions_opened",
         "sessions_revived",
+        "throttled",
     )
 
     def __init__(self) -> None:
         self.bytes_received = 0
         self.messages_received = 0
+        self.other_frames = 0
+        self.throttled: Counter[str] = Counter()
         self.sessions_opened = 0
         self.sessions_revived = 0
         self.handshakes = 0

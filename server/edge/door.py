@@ -33,13 +33,16 @@ ACCEPTS_AT_ONCE = 64
 NO_FILES_PAUSE_S = 0.2
 UNSENT_BYTES_LOW = 16 * 1024
 """TCP_NOTSENT_LOWAT: the kernel takes no more than this beyond what is on its way to the client."""
-_BUSY = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+RETRY_AFTER_S = 5
+_BUSY, _TOO_MANY = "503 Service Unavailable", "429 Too Many Requests"
+_ANSWER = "HTTP/1.1 {}\r\nRetry-After: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Waiting(NamedTuple):
     """A socket that waits at the gate."""
 
     socket: socket.socket
+    address: str
     accepted_s: float
 
 
@@ -49,8 +52,10 @@ class Door:
     Args:
         settings: the edge's limits.
         counters: the edge's numbers, added to.
-        make: makes the protocol of an accepted socket; its argument is the time of the accept.
+        make: makes the protocol of an accepted socket; its arguments are the peer's address and the
+            time of the accept.
         spawn: runs handshakes.
+        admit: whether a peer at this address may have a handshake now.
         now_s: the clock that peers are judged by.
     """
 
@@ -59,14 +64,16 @@ class Door:
         settings: EdgeSettings,
         *,
         counters: EdgeCounters,
-        make: Callable[[float], Connection],
+        make: Callable[[str, float], Connection],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        admit: Callable[[str], bool],
         now_s: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._make = make
         self._spawn = spawn
+        self._admit = admit
         self._now_s = now_s
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLContext | None = None
@@ -107,6 +114,8 @@ class Door:
             )
         except OSError as error:
             raise listen_error("listen", host, port, error) from error
+        # Before the accept: the window that a peer is offered depends on it.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._settings.receive_buffer_bytes)
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._accept)
 
@@ -129,7 +138,7 @@ class Door:
         assert self._socket is not None, "there is a reader only while it is open"
         for _ in range(ACCEPTS_AT_ONCE):
             try:
-                accepted, _address = self._socket.accept()
+                accepted, address = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -137,14 +146,17 @@ class Door:
                     raise
                 self._wait_for_files(error)
                 return
-            self._accepted(accepted)
+            self._accepted(accepted, str(address[0]))
 
-    def _accepted(self, accepted: socket.socket) -> None:
+    def _accepted(self, accepted: socket.socket, address: str) -> None:
         now_s = self._now_s()
-        waiting = Waiting(accepted, now_s)
+        waiting = Waiting(accepted, address, now_s)
         if self._gate.is_full:
             self._counters.refused["gate"] += 1
-            self._refuse(accepted)
+            self._refuse(accepted, _BUSY, self._gate.wait_s)
+        elif not self._admit(address):
+            self._counters.refused["address_handshakes"] += 1
+            self._refuse(accepted, _TOO_MANY, RETRY_AFTER_S)
         elif self._gate.ask(waiting, now_s):
             self._let_in(waiting)
         elif self._timer is None:
@@ -166,7 +178,7 @@ class Door:
 
     async def _connect(self, waiting: Waiting) -> None:
         timeout_s = self._settings.handshake_timeout_s if self._tls is not None else None
-        connection = self._make(waiting.accepted_s)
+        connection = self._make(waiting.address, waiting.accepted_s)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection, waiting.socket, ssl=self._tls, ssl_handshake_timeout=timeout_s
@@ -176,14 +188,14 @@ class Door:
             self._counters.refused["tls" if self._tls is not None else "gone"] += 1
             log.debug("handshake_failed", error=str(error))
 
-    def _refuse(self, accepted: socket.socket) -> None:
+    def _refuse(self, accepted: socket.socket, status: str, retry_after_s: float) -> None:
         """Says when to come again, in as few steps as can be; behind TLS there is no way to say it."""
         with accepted:
             if self._tls is None:
                 try:
                     accepted.setblocking(False)
                     accepted.recv(65536)  # what is unread when a socket is closed would make the answer be dropped
-                    accepted.send(_BUSY.format(math.ceil(self._gate.wait_s)).encode())
+                    accepted.send(_ANSWER.format(status, math.ceil(retry_after_s)).encode())
                 except OSError:
                     return  # it has gone, or has not asked yet: then it sees the connection end
 

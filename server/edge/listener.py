@@ -10,7 +10,6 @@ import asyncio
 import secrets
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -20,19 +19,22 @@ from websockets.http11 import Request, Response
 
 from schemas.messages import Goodbye
 from server.edge import pages
+from server.edge.addresses import Address, Addresses
 from server.edge.auth import Authenticator
 from server.edge.certificates import Certificates
 from server.edge.connection import Connection, Receiver, Refusal
 from server.edge.counters import EdgeCounters
-from server.edge.door import Door
+from server.edge.door import RETRY_AFTER_S, Door
 from server.edge.greeting import Greeting
 from server.edge.loop_clock import LoopClock
 from server.edge.origins import Origins
 from server.edge.proxies import TrustedProxies
+from server.edge.rate_limit import RateLimiter, Scope
 from server.edge.requests import header, token_of
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
 from server.edge.surroundings import Bans, NoBans
+from server.edge.throttle import Throttle
 from server.edge.tokens import ResumeTokens
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
@@ -40,7 +42,7 @@ from server.rooms.state import KeptSession
 log = structlog.get_logger(__name__)
 
 SWEEP_INTERVAL_S_MAX = 1.0
-RETRY_AFTER_S = 5
+ADDRESS_LOGGED_EVERY_S = 60.0
 
 
 class Listener:
@@ -93,7 +95,8 @@ class Listener:
         self._origins = Origins(settings.origins)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._connections: set[Connection] = set()
-        self._addresses: Counter[str] = Counter()
+        self._addresses = Addresses(settings)
+        self._throttle = Throttle()
         self.certificates: Certificates | None = None
         self._door: Door | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -128,7 +131,14 @@ class Listener:
         """
         self.certificates = certificates
         tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
-        self._door = Door(self.settings, counters=self.counters, make=self._make, spawn=self.spawn, now_s=self.now_s)
+        self._door = Door(
+            self.settings,
+            counters=self.counters,
+            make=self._make,
+            spawn=self.spawn,
+            admit=self._admit,
+            now_s=self.now_s,
+        )
         self._door.open(host, port, tls)
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
         self._sweeping.add_done_callback(self.on_sweep_ended)
@@ -144,6 +154,7 @@ class Listener:
                 await self._none_left.wait()
         for connection in list(self._connections):
             connection.abort()
+        self._throttle.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=deadline_s)
         for task in list(self._tasks):
@@ -198,13 +209,17 @@ class Listener:
 
     def screen(self, connection: Connection, request: Request) -> Refusal | None:
         """See `Owner.screen`."""
-        forwarded = request.headers.get_all("X-Forwarded-For")
-        connection.address = self._proxies.client_address(connection.address, forwarded)
+        peer = connection.address
+        connection.address = self._proxies.client_address(peer, request.headers.get_all("X-Forwarded-For"))
+        address = self._address_of(connection)
+        connection.limiter.address = address.messages
         if len(self._connections) > self.settings.connections_max:
             return Refusal(503, "the shard holds as many connections as it may", "connections_max", RETRY_AFTER_S)
-        if self._addresses[connection.address] >= self.settings.connections_per_address_max:
+        if address.connections >= self.settings.connections_per_address_max:
             reason = "too many connections from this address"
             return Refusal(429, reason, "connections_per_address_max", RETRY_AFTER_S)
+        if self._proxies.trusts(peer) and not address.handshakes.take(time.monotonic()):
+            return Refusal(429, "too many handshakes from this address", "address_handshakes", RETRY_AFTER_S)
         if not self._origins.allows(header(request, "Origin"), header(request, "Host")):
             return Refusal(403, "this origin may not connect", "origin")
         return None
@@ -216,7 +231,7 @@ class Listener:
 
     def opened(self, connection: Connection, request: Request) -> Receiver:
         """See `Owner.opened`."""
-        self._addresses[connection.address] += 1
+        self._address_of(connection).connections += 1
         return Greeting(
             connection,
             token=token_of(request, in_query=self.settings.token_in_query),
@@ -229,16 +244,49 @@ class Listener:
         """See `Owner.ended`."""
         self._connections.discard(connection)
         if connection.was_opened:
-            self._addresses[connection.address] -= 1
-            if self._addresses[connection.address] <= 0:
-                del self._addresses[connection.address]
+            self._address_of(connection).connections -= 1
         if not self._connections:
             self._none_left.set()
 
-    def _make(self, accepted_s: float) -> Connection:
+    def throttle(self, connection: Connection, scope: Scope) -> None:
+        """See `Owner.throttle`."""
+        self._throttle.add(connection)
+        if scope is Scope.ADDRESS:
+            self._log_address(connection)
+
+    def unthrottle(self, connection: Connection) -> None:
+        """See `Owner.unthrottle`."""
+        self._throttle.remove(connection)
+
+    # -- addresses ------------------------------------------------------------------------------------------
+
+    def _address_of(self, connection: Connection) -> Address:
+        return self._addresses.get(connection.address, time.monotonic())
+
+    def _admit(self, peer: str) -> bool:
+        """Whether a peer may have a handshake; for whom a proxy speaks is known only when its request was read."""
+        now_s = time.monotonic()
+        return self._proxies.trusts(peer) or self._addresses.get(peer, now_s).handshakes.take(now_s)
+
+    def _log_address(self, connection: Connection) -> None:
+        address, now_s = self._address_of(connection), time.monotonic()
+        if address.logged_s is None or now_s - address.logged_s > ADDRESS_LOGGED_EVERY_S:
+            address.logged_s = now_s
+            log.warning(
+                "address_throttled",
+                address=connection.address,
+                connections=address.connections,
+                setting="edge.messages_per_second_per_address_max",
+                limit=self.settings.messages_per_second_per_address_max,
+                hint="a proxy that is not in edge.trusted_proxies, many players behind one address, or an attack",
+            )
+
+    def _make(self, peer: str, accepted_s: float) -> Connection:
+        now_s = time.monotonic()
         connection = Connection(
             message_bytes_max=self.settings.message_bytes_max,
             write_buffer_bytes_max=self.settings.write_buffer_bytes_max,
+            limiter=RateLimiter(self.settings, self._addresses.get(peer, now_s).messages, now_s),
             counters=self.counters,
             owner=self,
             accepted_s=accepted_s,
@@ -259,6 +307,7 @@ class Listener:
             for connection in list(self._connections):
                 self._look_after(connection, now_s)
             self.registry.sweep(now_s)
+            self._addresses.expire(time.monotonic())
             if self.certificates is not None:
                 self.certificates.reload_if_changed()
 

@@ -40,18 +40,17 @@ from schemas.messages import (
     Pong,
     QueueState,
     Redirect,
-    Reply,
     Resync,
     Welcome,
-    request_type_of,
 )
-from server.edge.allowance import Allowance, Verdict
+from server.edge.addresses import MESSAGE_TOKENS
 from server.edge.auth import Identity
 from server.edge.buckets import Bucket
 from server.edge.closing import Closing
 from server.edge.commands import Commands
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
+from server.edge.rate_limit import FLOOD_S
 from server.edge.settings import SILENT_INTERVALS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
@@ -61,10 +60,6 @@ from server.rooms.seat import Seat
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
-
-DROPPED_RETRY_MS = 1000
-"""A client whose messages are dropped waits for this long; the limits refill completely within it."""
-_COMMAND_TYPE = request_type_of(Command)
 
 ENDS_BY_CLOSE_VERSION_MIN = 3
 """From this schema version on, a client's close with 1000 ends its session."""
@@ -106,7 +101,6 @@ class Session:
     """
 
     __slots__ = (
-        "_allowance",
         "_around",
         "_attempt",
         "_commands",
@@ -149,7 +143,6 @@ class Session:
         self._reserved = self._attempt = self._seat_changes = 0
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
-        self._allowance = Allowance(around.settings, around.now_s())
         joins = around.settings.joins_per_minute_max
         self._joins = Bucket(joins / 60, joins, around.now_s())
         self.opened_us = around.now_us()
@@ -238,6 +231,7 @@ class Session:
         if self.wire is not None:
             self._let_go(self.wire)
         self._is_redirected = False
+        connection.has_session = True
         is_new, self.generation = not self.generation, generation
         self.wire = connection
         self.schema_version = hello.schema_version
@@ -279,6 +273,7 @@ class Session:
     def _let_go(self, connection: Connection) -> None:
         """Another connection has the session now: the one before is told why, and not heard any more."""
         connection.receiver = Unheard(self._counters)
+        connection.has_session = False
         self.send_message(Goodbye(ErrorCode.REPLACED, "the session goes on on another connection"))
         connection.close(Closing.REPLACED, "replaced by another connection")
         self._counters.closed["replaced"] += 1
@@ -317,9 +312,18 @@ class Session:
     # -- Subscriber: what the room calls --------------------------------------------------------------------
 
     def send_message(self, message: Message) -> None:
-        """Writes one message now; nothing while the session is away."""
-        if self.wire is not None:
-            self.wire.write(binary_frame(encode_server(message)))
+        """Writes one message now; nothing while the session is away.
+
+        A congested peer gets no Pong: whatever is on its way to it shows that the server lives. Of all else one
+        buffer's worth is queued for it. More ends the connection, and the client asks again when it resumes.
+        """
+        wire = self.wire
+        if wire is None:
+            return
+        if wire.is_congested and type(message) is Pong:
+            self._counters.rejected["ping_congested"] += 1
+        elif not wire.send(binary_frame(encode_server(message))):
+            self.slow_consumer("the client takes no answers")
 
     def slow_consumer(self, reason: str) -> None:
         """The client takes too little for too long. The session stays: it may come back."""
@@ -353,22 +357,18 @@ class Session:
 
     def _flush_events(self) -> None:
         """Outside of a room no tick takes the events along."""
-        if self.wire is not None and self.outbox.unsent:
-            self.wire.write(self.outbox.take())
+        if self.wire is not None and self.outbox.unsent and not self.wire.send(self.outbox.take()):
+            self.slow_consumer("the client takes no events")
 
     # -- Receiver: what the connection calls ----------------------------------------------------------------
 
     def message_received(self, data: bytes, /) -> None:
         """One message. Whatever it holds, what follows is an answer, a counter, or a close."""
         self._counters.messages_received += 1
-        messages, octets = self._allowance.messages, self._allowance.octets
-        messages.level -= 1
-        octets.level -= len(data)
-        if (messages.level < 0 or octets.level < 0) and not self._is_heard(data):
-            return
         try:
             message = decode_client(data)
         except UnknownMessage as error:
+            self._charge(MESSAGE_TOKENS)
             self._reject("unsupported", ErrorCode.UNSUPPORTED, str(error), request_type=client_message_type(data))
             return
         except MalformedMessage as error:
@@ -391,9 +391,13 @@ class Session:
         self._expel(Closing.TEXT_MESSAGE, "all messages are binary", counted_as="text")
 
     def swept(self, now_s: float) -> None:
-        """A second has passed: a client that has been silent for too long is taken for gone."""
+        """A second has passed: a client that floods, or has been silent for too long, loses its connection."""
         silence_s_max = SILENT_INTERVALS_MAX * self._around.settings.heartbeat_interval_s
-        if self.wire is not None and now_s - self.wire.heard_s > silence_s_max:
+        if self.wire is None:
+            return
+        if self.wire.is_flooding(now_s):
+            self._flooded()
+        elif not self.wire.is_throttled and now_s - self.wire.heard_s > silence_s_max:
             self.close(Closing.SILENT, "nothing was heard for too long", counted_as="silent")
 
     # -- the end --------------------------------------------------------------------------------------------
@@ -478,6 +482,8 @@ class Session:
     # -- messages -------------------------------------------------------------------------------------------
 
     def _handle(self, message: Message) -> None:
+        if type(message) is not Input:
+            self._charge(MESSAGE_TOKENS)
         if type(message) not in ALLOWED[self.state]:
             raise OutOfOrder(f"{type(message).__name__} makes no sense while {self.state.value}")
         match message:
@@ -574,29 +580,16 @@ class Session:
 
     # -- refusals -------------------------------------------------------------------------------------------
 
-    def _is_heard(self, data: bytes) -> bool:
-        """Whether a message above the allowance is heard after all; if not, it is counted, and perhaps answered."""
-        verdict = self._allowance.judge(len(data), self._around.now_s())
-        if verdict is Verdict.HEARD:
-            return True
-        self._counters.rejected["rate_limited"] += 1
-        if verdict is Verdict.TOO_MANY:
-            self._expel(Closing.POLICY, "too many messages", counted_as="rate_limited")
-        else:
-            self._answer_dropped(data, is_told=verdict is Verdict.DROPPED_AND_TOLD)
-        return False
+    def _charge(self, tokens: int) -> None:
+        if self.wire is not None:
+            self.wire.charge(tokens)
 
-    def _answer_dropped(self, data: bytes, *, is_told: bool) -> None:
-        """Answer a message that the rate limit drops: a command always and by its id, so that the client sends it
-        again; any other message once a second. Above twice the rate the session ends, which bounds the replies."""
-        settings, request_type = self._around.settings, client_message_type(data)
-        limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes"
-        text = f"more than {limits} a second are dropped"
-        code, wait_ms = ErrorCode.RATE_LIMITED, DROPPED_RETRY_MS
-        if request_type == _COMMAND_TYPE and (id := _command_id(data)) is not None:
-            self.send_message(Reply(id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
-        elif is_told:
-            self.send_message(Error(code, text, retry_after_ms=wait_ms, retryable=True, request_type=request_type))
+    def _flooded(self) -> None:
+        settings = self._around.settings
+        limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes a second"
+        text = f"more than {limits} for {FLOOD_S:g} s"
+        self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
+        self.close(Closing.FLOOD, text, counted_as="flood")
 
     def _malformed(self, text: str) -> None:
         self._reject("malformed", ErrorCode.MALFORMED, text)
@@ -605,12 +598,3 @@ class Session:
     def _reject(self, counted_as: str, code: ErrorCode, text: str, *, request_type: int = 0) -> None:
         self._counters.rejected[counted_as] += 1
         self.send_message(Error(code, text, request_type=request_type))
-
-
-def _command_id(data: bytes) -> int | None:
-    """Return the id of an encoded Command; None if it is malformed."""
-    try:
-        command = decode_client(data)
-    except MalformedMessage:
-        return None
-    return command.id if isinstance(command, Command) else None

@@ -20,19 +20,25 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         connections_max: open connections in total; more are refused at the handshake with 503.
         connections_per_address_max: the same for one address, with 429.
-        handshakes_per_second_max: connections are let in at this rate, first come, first served.
+        handshakes_per_second_max: connections are let in at this rate, first come, first served; one address gets
+            half of them, at most.
         gate_wait_s_max: who would wait longer than this for its handshake is refused at once, with 503.
         handshake_timeout_s: from TCP accept to a valid Hello.
         heartbeat_interval_s: clients send a Ping this often, and the server pings a client that has been silent
             for as long; after SILENT_INTERVALS_MAX of them without a byte the connection is closed. Below a third
             of every proxy's idle limit.
         message_bytes_max: the largest message accepted.
-        messages_per_second_max: more are dropped and counted; twice as many close the session.
-        bytes_per_second_max: the same for the bytes of a session's messages.
+        messages_per_second_max: frames of all kinds that a connection may send. Above it the server reads more
+            slowly; a connection that stays above it for 5 s is closed, and its session can be resumed.
+        bytes_per_second_max: the same for bytes.
+        messages_per_second_per_address_max: what all connections of an address (of an IPv6 network of 64 bits) may
+            send. An input counts as one, a control frame or fragment as three, any other message as five. Above it
+            the server reads them more slowly.
         inputs_per_second_max: what Welcome tells the client to stay below.
         joins_per_minute_max: how often a session may ask for a room or a match; each may hold a seat for a while.
         write_buffer_bytes_max: above this a session is congested and passed over.
         send_buffer_bytes: the kernel's buffer for one socket: what waits there is old when it arrives.
+        receive_buffer_bytes: the same for what a client sends: what one connection can have waiting.
         join_timeout_s: the longest that finding a room may take.
         close_timeout_s: how long a client has to answer a close.
         resume_window_s: how long a session outlives its connection.
@@ -54,10 +60,12 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_bytes_max: MessageBytes = 16 * 1024
     messages_per_second_max: Count = 120
     bytes_per_second_max: Bytes = 64 * 1024
+    messages_per_second_per_address_max: Count = 12_000
     inputs_per_second_max: Count = 60
     joins_per_minute_max: Count = 120
     write_buffer_bytes_max: Bytes = 64 * 1024
     send_buffer_bytes: Bytes = 64 * 1024
+    receive_buffer_bytes: Bytes = 64 * 1024
     join_timeout_s: Seconds = 8.0
     close_timeout_s: Seconds = 2.0
     resume_window_s: Seconds = 30.0

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import ssl
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from server.edge.auth import mint
 from server.edge.auth_settings import AuthSettings
 from server.edge.settings import EdgeSettings
 from server.shard import Shard
-from tests.crowd import crowd, masked
+from tests.crowd import crowd
 from tests.shards import running
 from tests.waiting import eventually
 
@@ -163,7 +162,7 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
     shard_settings: Settings,
 ) -> None:
     async with (
-        running(changed(shard_settings, handshakes_per_second_max=150)) as shard,
+        running(changed(shard_settings, handshakes_per_second_max=150, gate_wait_s_max=5)) as shard,
         crowd(shard.listener.port, 20),
     ):
         loop = asyncio.get_running_loop()
@@ -187,16 +186,17 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
     async with running(settings) as shard:
         found: list[Any] = []
 
-        async def come() -> None:
+        async def come(number: int) -> None:
             try:
-                async with open_websocket(shard.url, subprotocols=OURS):
+                local = (f"127.0.1.{number + 1}", 0)  # one address alone gets half of what there is
+                async with open_websocket(shard.url, subprotocols=OURS, local_addr=local):
                     found.append("in")
             except InvalidStatus as refused:
                 found.append((refused.response.status_code, refused.response.headers["Retry-After"]))
             except (InvalidHandshake, OSError, EOFError):
                 found.append("gone")  # the answer may be lost when the refusal comes before the request
 
-        await asyncio.gather(*(come() for _ in range(40)))
+        await asyncio.gather(*(come(number) for number in range(40)))
         assert found.count("in") >= 10
         assert shard.listener.counters.refused["gate"] == 40 - found.count("in") > 0
         assert set(found) <= {"in", "gone", (503, "1")}
@@ -205,7 +205,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 async def test_the_asyncio_client_comes_again_when_it_is_told_to(shard_settings: Settings) -> None:
     async with running(changed(shard_settings, connections_max=1)) as shard, connect(shard.url) as first:
         with pytest.raises(Disconnected) as refused:
-            await open_link(shard.url, tls=None, on_message=_ignore, on_end=_ignore_end)
+            await open_link(shard.url, tls=None, timeout_s=5, on_message=_ignore, on_end=_ignore_end)
         assert refused.value.may_return
         assert refused.value.retry_after_s == 5
         assert first.is_connected
@@ -217,16 +217,17 @@ async def _ignore(data: bytes) -> None: ...
 async def _ignore_end() -> None: ...
 
 
-async def test_too_many_bytes_a_second_are_dropped(shard_settings: Settings) -> None:
+async def test_too_many_bytes_a_second_end_the_connection(shard_settings: Settings) -> None:
     settings = changed(shard_settings, bytes_per_second_max=1000)
     async with (
         running(settings) as shard,
         open_websocket(shard.url, subprotocols=OURS) as socket,
     ):
         await socket.send(encode_client(Hello(SCHEMA_VERSION)))
-        for _ in range(30):
+        await socket.recv()
+        for _ in range(300):
             await socket.send(encode_client(Ping(7)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while True:
                 data = await socket.recv()
                 assert isinstance(data, bytes)
@@ -235,7 +236,7 @@ async def test_too_many_bytes_a_second_are_dropped(shard_settings: Settings) -> 
                     break
         assert message.code is ErrorCode.RATE_LIMITED
         assert message.retry_after_ms == 1000
-        assert shard.listener.counters.rejected["rate_limited"] > 0
+        assert shard.listener.counters.closed["flood"] == 1
 
 
 # -- TLS ------------------------------------------------------------------------------------------------------
@@ -331,19 +332,6 @@ async def test_a_flood_of_connects_that_say_nothing_passes(attacked: Shard) -> N
     await eventually(lambda: attacked.listener.connection_count == 20 and not attacked.listener.waiting_count)
     async with connect(attacked.url) as client:
         await client.join("garden")
-
-
-async def test_a_flood_of_inputs_ends_for_who_sends_it(attacked: Shard) -> None:
-    async with open_websocket(attacked.url, subprotocols=OURS) as socket:
-        await socket.send(encode_client(Hello(SCHEMA_VERSION)))
-        await socket.recv()
-        for number in range(2000):
-            socket.transport.write(masked(encode_client(Ping(number))))
-        with suppress(ConnectionClosed):
-            while True:
-                await asyncio.wait_for(socket.recv(), 5)
-        assert socket.close_code == 1008
-    assert attacked.listener.counters.rejected["rate_limited"] > 100
 
 
 async def test_compression_is_not_taken_up_and_a_bomb_is_not_unpacked(attacked: Shard) -> None:

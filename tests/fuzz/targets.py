@@ -19,12 +19,15 @@ from schemas.codec import decode_client, decode_server, encode_client
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
 from schemas.messages import Hello, Join
+from server.edge.buckets import Bucket
 from server.edge.connection import Connection, Receiver, Refusal
 from server.edge.counters import EdgeCounters
+from server.edge.rate_limit import RateLimiter, Scope
 from server.edge.settings import EdgeSettings
 from tests.lives import Around, Wire
 
 PAYLOAD_BYTES_MAX = 70_000
+UNLIMITED = EdgeSettings(messages_per_second_max=10**7, bytes_per_second_max=1 << 30)
 
 
 class Alone:
@@ -61,6 +64,7 @@ class Together:
         self.connection = Connection(
             message_bytes_max=PAYLOAD_BYTES_MAX,
             write_buffer_bytes_max=1,
+            limiter=RateLimiter(UNLIMITED, Bucket(1, 10**9, 0.0), 0.0),
             counters=EdgeCounters(),
             owner=self,
             accepted_s=0.0,
@@ -91,6 +95,11 @@ class Together:
         return ("here", 1)
 
     # what an owner has
+    def throttle(self, connection: Connection, scope: Scope) -> None:
+        raise AssertionError("nothing is limited here")
+
+    def unthrottle(self, connection: Connection) -> None: ...
+
     def now_s(self) -> float:
         return 0.0
 

@@ -165,6 +165,12 @@ class Wire:
     def write(self, frames: bytes) -> None:
         self.messages += messages_in(frames)
 
+    def send(self, frames: bytes) -> bool:
+        self.write(frames)
+        return True
+
+    def charge(self, tokens: int) -> None: ...
+
     def close(self, code: int, reason: str) -> None:
         self.is_open = False
 

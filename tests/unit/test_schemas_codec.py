@@ -28,6 +28,7 @@ from schemas.messages import (
     Input,
     InputAck,
     Message,
+    Pong,
     QueueState,
     StateDescription,
     StateFrame,
@@ -135,6 +136,12 @@ def test_an_acknowledgement_equals_the_builders() -> None:
     for ack in (InputAck(0, 0), InputAck(1, 2), InputAck(0xFFFFFFFF, 0xFFFFFFFE)):
         assert codec.encode_ack(ack.tick, ack.seq) == codec.build_ack(ack)
         assert codec.decode_server(codec.encode_ack(ack.tick, ack.seq)) == ack
+
+
+def test_a_pong_equals_the_builders() -> None:
+    for pong in (Pong(), Pong(1, 2, 3), Pong(2**64 - 1, 2**64 - 2, 2**32 - 1)):
+        assert codec.encode_server(pong) == codec.build_pong(pong)
+        assert codec.decode_server(codec.encode_server(pong)) == pong
 
 
 @pytest.mark.parametrize("size", [*range(17), 60, 64, 65, 200])

@@ -19,7 +19,7 @@ from loadtest.worlds import SharedWorlds
 from schemas.codec import encode_server
 from schemas.framing import binary_frame
 from schemas.messages import Message
-from server.edge.splitter import Splitter
+from server.edge.splitter import Splitter, payload_of
 from server.replication import channel
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
@@ -77,12 +77,12 @@ def test_what_can_never_be_right_goes_to_the_library_with_all_behind_it(wrong: b
 
 @given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
 def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None:
-    heard: list[bytes] = []
-    splitter = Splitter(
-        payload_bytes_max=1 << 20, message=heard.append, library=heard.append, is_fragmented=lambda: False
-    )
+    splitter = Splitter(payload_bytes_max=1 << 20)
     splitter.feed(masked_frame(payload, key))
-    assert heard == [payload]
+    frame = splitter.next()
+    assert frame is not None
+    assert payload_of(frame) == payload
+    assert splitter.is_between_frames
 
 
 # -- worlds -------------------------------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""The client addresses of a shard: how many connections each has, and the limits that they share.
+
+An address is forgotten when its last connection has closed and its buckets are full again: a client that reconnects
+finds them as it left them. Pure: the caller passes the time.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+
+from server.edge.buckets import Bucket
+from server.edge.settings import EdgeSettings
+
+BURST_S = 0.25
+"""All connections of an address at once: some 20 ms of the loop."""
+MESSAGE_TOKENS = 4
+"""What any message but an input takes beside the token of its frame: it takes some 30 µs, an input some 7 µs."""
+OTHER_FRAME_TOKENS = 2
+"""The same for control frames, fragments and text: some 20 µs."""
+HANDSHAKE_SHARE = 0.5
+"""Of the shard's handshakes, and of those that wait for theirs: another address gets the other half."""
+
+
+class Address:
+    """One client address.
+
+    Attributes:
+        messages: the tokens that its connections share; see `server.edge.rate_limit`.
+        handshakes: the handshakes that it may have.
+        connections: how many it has.
+        logged_s: when its limit was last logged; None if it was not.
+    """
+
+    __slots__ = ("connections", "handshakes", "logged_s", "messages")
+
+    def __init__(self, *, messages: Bucket, handshakes: Bucket) -> None:
+        self.messages = messages
+        self.handshakes = handshakes
+        self.connections = 0
+        self.logged_s: float | None = None
+
+    def is_idle(self, now_s: float) -> bool:
+        """Return whether nothing is lost when it is forgotten."""
+        return not self.connections and self.messages.is_full(now_s) and self.handshakes.is_full(now_s)
+
+
+class Addresses:
+    """All client addresses of a shard.
+
+    Args:
+        settings: the rates.
+    """
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._messages_per_second = settings.messages_per_second_per_address_max
+        self._handshakes_per_second = settings.handshakes_per_second_max * HANDSHAKE_SHARE
+        self._handshakes_burst = max(1.0, self._handshakes_per_second * settings.gate_wait_s_max)
+        self._by_name: dict[str, Address] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: str, now_s: float) -> Address:
+        """Return the address of this name; a new one has full buckets."""
+        name = _network(name)
+        address = self._by_name.get(name)
+        if address is None:
+            rate = self._messages_per_second
+            address = self._by_name[name] = Address(
+                messages=Bucket(rate, max(1.0, rate * BURST_S), now_s),
+                handshakes=Bucket(self._handshakes_per_second, self._handshakes_burst, now_s),
+            )
+        return address
+
+    def expire(self, now_s: float) -> None:
+        """Forget the addresses without connections whose buckets are full."""
+        for name, address in list(self._by_name.items()):
+            if address.is_idle(now_s):
+                del self._by_name[name]
+
+
+@lru_cache(maxsize=4096)
+def _network(name: str) -> str:
+    """Return what counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address.
+
+    Providers give every customer at least a network of 64 bits (RFC 6177).
+    """
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name
+    if not isinstance(address, IPv6Address):
+        return name
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> 64 << 64))

@@ -1,0 +1,356 @@
+"""Peers that send too much: each is bounded and counted, keeps its session, and costs the other players nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from client.aio import Client, connect
+from schemas import SCHEMA_VERSION, SUBPROTOCOL
+from schemas.codec import decode_server, encode_client, encode_input
+from schemas.messages import (
+    Command,
+    Error,
+    ErrorCode,
+    Goodbye,
+    Hello,
+    Join,
+    Joined,
+    Ping,
+    Reply,
+    ServerMessage,
+    Welcome,
+)
+from server.config import Settings
+from server.edge.addresses import MESSAGE_TOKENS
+from server.edge.closing import Closing
+from server.edge.settings import EdgeSettings
+from server.shard import Shard
+from tests.frames import payloads_in
+from tests.shards import ShardProcess, running
+from tests.waiting import eventually
+
+REQUEST = (
+    f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+).encode()
+HELLO = encode_client(Hello(SCHEMA_VERSION, "test"))
+STRANGER = "127.0.0.2"
+"""Another address of this machine: its limits are not those of the tests' other players."""
+
+
+def frame(payload: bytes = b"", first: int = 0x82) -> bytes:
+    """A client's frame, under a mask of zeros."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return bytes([first]) + length + bytes(4) + payload
+
+
+class RawPeer:
+    """A TCP connection to a shard: what a peer writes is up to the test.
+
+    Attributes:
+        messages: the messages of the server, while reading is not paused.
+        close_code: of the server's close frame; None before.
+        is_lost: whether the connection has ended.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.messages: list[ServerMessage] = []
+        self.close_code: int | None = None
+        self.is_lost = False
+        self._reader, self.writer = reader, writer
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            assert (await self._reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+            while True:
+                head = await self._reader.readexactly(2)
+                extended = {126: 2, 127: 8}.get(head[1], 0)
+                length = await self._reader.readexactly(extended)
+                size = int.from_bytes(length, "big") if extended else head[1]
+                payload = await self._reader.readexactly(size)
+                if head[0] == 0x82:
+                    (data,) = payloads_in(head + length + payload)
+                    self.messages.append(decode_server(data))
+                elif head[0] == 0x88:
+                    self.close_code = int.from_bytes(payload[:2], "big")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.is_lost = True
+
+    def of(self, kind: type[ServerMessage]) -> list[Any]:
+        """The messages of a kind."""
+        return [message for message in self.messages if isinstance(message, kind)]
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+        self.writer.transport.abort()
+
+
+@asynccontextmanager
+async def raw_peer(shard: Shard, *, first: bytes = frame(HELLO), address: str = STRANGER) -> AsyncIterator[RawPeer]:
+    """A peer that has sent its handshake and these bytes behind it."""
+    port = shard.listener.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0), limit=1 << 24)
+    peer = RawPeer(reader, writer)
+    writer.write(REQUEST + first)
+    try:
+        if first:
+            await eventually(lambda: bool(peer.of(Welcome)))
+        yield peer
+    finally:
+        await peer.close()
+
+
+async def send_until(peer: RawPeer, data: bytes, is_over: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Send the same bytes as fast as the server takes them."""
+    async with asyncio.timeout(timeout_s):
+        while not is_over():
+            try:
+                peer.writer.write(data)
+                async with asyncio.timeout(0.05):
+                    await peer.writer.drain()
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+    await eventually(is_over)
+
+
+def waiting_bytes(shard: Shard) -> int:
+    """The most that waits for any one client."""
+    return max((connection.backlog_bytes for connection in shard.listener._connections), default=0)
+
+
+@pytest.fixture
+async def bystander(shard: Shard) -> AsyncIterator[Client]:
+    """Somebody who plays on; checked at the end."""
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        yield client
+        tick = client.world.tick
+        await client.send_input({"dx": 1.0})
+        await client.wait_for(lambda: client.world.tick > tick)
+        assert client.resumes == client.core.mismatches == client.core.resyncs == client.core.events_missed == 0
+
+
+def with_edge(settings: Settings, **changes: Any) -> Settings:
+    return msgspec.structs.replace(settings, edge=EdgeSettings(**changes))
+
+
+FLOODS = {
+    "pings": frame(b"x" * 100, 0x89),
+    "empty pings": frame(b"", 0x89),
+    "pongs": frame(b"x" * 100, 0x8A),
+    "messages": frame(encode_client(Ping(7))),
+    "empty fragments": frame(b"", 0x00),
+    "fragments": frame(b"x", 0x00),
+}
+
+
+# -- one connection --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pings", "pongs"])
+async def test_a_stranger_that_floods_before_its_hello_is_dropped_and_counted(
+    shard: Shard, bystander: Client, kind: str
+) -> None:
+    async with raw_peer(shard, first=b"") as peer:
+        await send_until(peer, FLOODS[kind] * 1000, lambda: peer.is_lost)
+    assert shard.listener.counters.closed["flood"] == 1
+    assert shard.listener.counters.other_frames < 500, "it ended when the first second's worth was used up"
+
+
+@pytest.mark.parametrize("first", [b"", REQUEST + b"\x82\xfe\x10\x00"], ids=["request", "frame"])
+async def test_a_stranger_that_sends_byte_by_byte_is_dropped_and_counted(
+    shard: Shard, bystander: Client, first: bytes
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port, local_addr=(STRANGER, 0))
+    writer.write(first)
+
+    async def dribble() -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.001)
+
+    dribbling = asyncio.create_task(dribble())
+    await eventually(lambda: shard.listener.counters.closed["flood"] == 1)
+    dribbling.cancel()
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_of_any_frames_ends_the_connection_and_not_the_session(
+    shard: Shard, bystander: Client, kind: str
+) -> None:
+    first = frame(HELLO) + (frame(b"x", 0x02) if "fragments" in kind else b"")
+    async with raw_peer(shard, first=first) as peer:
+        before = shard.listener.counters.messages_received
+        started_s = asyncio.get_running_loop().time()
+        await send_until(peer, FLOODS[kind] * 1000, lambda: peer.close_code or peer.is_lost)
+        duration_s = asyncio.get_running_loop().time() - started_s
+    counters, rate = shard.listener.counters, EdgeSettings().messages_per_second_max
+    assert peer.close_code == 4004
+    assert [error.code for error in peer.of(Error)][-1:] == [ErrorCode.RATE_LIMITED]
+    assert counters.closed["flood"] == 1
+    assert counters.throttled["connection"] > 0
+    handled = counters.other_frames + counters.messages_received - before
+    assert handled < rate * (duration_s + 2) + 200, "no more than the rate, whatever was sent"
+    await eventually(lambda: shard.listener.registry.away_count == 1, what="the session can be resumed")
+
+
+async def test_a_flooder_that_reads_nothing_has_no_answers_queued(shard: Shard, bystander: Client) -> None:
+    async with raw_peer(shard) as peer:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer._reading.cancel()
+        most = 0
+
+        def is_over() -> bool:
+            nonlocal most
+            most = max(most, waiting_bytes(shard))
+            return bool(shard.listener.counters.closed["flood"])
+
+        await send_until(peer, frame(b"x" * 100, 0x89) * 1000, is_over)
+    assert most < EdgeSettings().write_buffer_bytes_max * 2
+
+
+async def test_a_peer_that_reads_no_answers_is_closed_as_a_slow_consumer(shard_settings: Settings) -> None:
+    settings = with_edge(shard_settings, send_buffer_bytes=4096, write_buffer_bytes_max=8192)
+    async with running(settings) as shard, raw_peer(shard, first=frame(HELLO)) as peer:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer._reading.cancel()
+        unknown = frame(encode_client(Command(1, "x" * 60)))
+        counters = shard.listener.counters
+        async with asyncio.timeout(60):
+            while not counters.closed["slow_consumer"]:
+                peer.writer.write(unknown * 50)  # each is answered: it is in no room
+                await asyncio.sleep(0.5)
+                assert waiting_bytes(shard) < 3 * 8192
+        assert not counters.closed["flood"], "it stayed below its limit"
+
+
+async def test_messages_after_a_close_frame_are_not_read_and_the_peer_sees_the_close(
+    shard: Shard, bystander: Client
+) -> None:
+    async with raw_peer(shard) as peer:
+        session = shard.listener.registry.get(peer.of(Welcome)[0].session_id)
+        assert session is not None
+        before = shard.listener.counters.bytes_received
+        session.close(Closing.GOING_AWAY, "a test", counted_as="test")
+        await send_until(peer, frame(b"whatever") * 1000, lambda: peer.is_lost)
+        assert shard.listener.counters.bytes_received - before < 1 << 20
+        assert peer.close_code == Closing.GOING_AWAY
+    assert shard.listener.counters.throttled["connection"] == 1
+
+
+async def test_three_hundred_commands_at_once_are_all_answered(shard: Shard) -> None:
+    async with raw_peer(shard, first=frame(HELLO) + frame(encode_client(Join("garden")))) as peer:
+        await eventually(lambda: bool(peer.of(Joined)))
+        for id in range(1, 301):
+            peer.writer.write(frame(encode_client(Command(id, "planted"))))
+        await eventually(lambda: len(peer.of(Reply)) == 300)
+        assert all(reply.ok for reply in peer.of(Reply))
+        assert not peer.of(Error)
+
+
+# -- one address -----------------------------------------------------------------------------------------------
+
+
+async def test_the_connections_of_an_address_share_a_limit_and_other_addresses_do_not_notice(
+    shard_settings: Settings,
+) -> None:
+    limit = 500
+    settings = with_edge(shard_settings, messages_per_second_per_address_max=limit)
+    async with running(settings) as shard, connect(shard.url) as bystander:
+        await bystander.join("garden")
+        counters = shard.listener.counters
+        async with AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(raw_peer(shard)) for _ in range(20)]
+            before, started_s = counters.messages_received, asyncio.get_running_loop().time()
+            sent = 0
+            while asyncio.get_running_loop().time() - started_s < 3:
+                for peer in peers:
+                    peer.writer.write(frame(encode_client(Ping(7))) * 5)
+                sent += 5 * len(peers)
+                await asyncio.sleep(0.1)  # 50 messages a second each, within the limit of a connection
+            duration_s = asyncio.get_running_loop().time() - started_s
+            handled = counters.messages_received - before
+            assert sent > 2 * handled
+            assert handled < limit * (duration_s + 1) / (1 + MESSAGE_TOKENS) + 50
+            assert counters.throttled["address"] > 0
+            assert not counters.throttled["connection"]
+            assert not counters.closed["flood"], "it may be a school"
+            before = bystander.world.tick
+            await bystander.wait_for(lambda: bystander.world.tick > before + 5)
+
+
+async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Settings) -> None:
+    settings = with_edge(shard_settings, handshakes_per_second_max=4, gate_wait_s_max=2)
+    async with running(settings) as shard:
+        answers = []
+        for _ in range(12):
+            reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+            writer.write(REQUEST)
+            try:
+                answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode())
+            except (ConnectionError, asyncio.IncompleteReadError):
+                answers.append("")  # refused before its request was there
+            writer.transport.abort()
+        statuses = [answer.partition("\r\n")[0].partition(" ")[2] for answer in answers]
+        assert statuses[:4] == ["101 Switching Protocols"] * 4
+        assert set(statuses[5:]) <= {"429 Too Many Requests", "", "101 Switching Protocols"}
+        assert shard.listener.counters.refused["address_handshakes"] >= 4
+        async with raw_peer(shard):
+            pass  # another address
+
+
+# -- networks and shards that stall ----------------------------------------------------------------------------
+
+
+async def test_a_shard_that_was_stopped_for_five_seconds_loses_none_of_its_players(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    shard = ShardProcess(shard_settings, tmp_path)
+    try:
+        await shard.ready()
+        async with connect(shard.url) as client:
+            await client.join("garden")
+            shard.process.send_signal(signal.SIGSTOP)
+            for _ in range(5 * 60):
+                await client.send_input({"dx": 1.0})
+                await asyncio.sleep(1 / 60)
+            shard.process.send_signal(signal.SIGCONT)
+            last = await client.send_input({"dx": 0.5})
+            await client.wait_for(lambda: client.acknowledged_seq >= last)
+            assert client.resumes == 0
+    finally:
+        shard.stop()
+
+
+async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_connection(
+    shard: Shard, bystander: Client
+) -> None:
+    async with raw_peer(shard, first=frame(HELLO) + frame(encode_client(Join("garden")))) as peer:
+        await eventually(lambda: bool(peer.of(Joined)))
+        await asyncio.sleep(2)  # it plays: the limit must not depend on a long silence before
+        size = sum(-(-field.bits // 8) for field in peer.of(Joined)[0].description.inputs)
+        payload = bytes(-(-size // 4) * 4)
+        await asyncio.sleep(5)
+        peer.writer.write(b"".join(frame(encode_input(seq, 1, payload)) for seq in range(1, 301)))
+        peer.writer.write(frame(encode_client(Command(1, "planted"))))
+        await eventually(lambda: bool(peer.of(Reply)))
+        assert not peer.of(Goodbye)
+        assert not peer.of(Error)
+        assert shard.listener.counters.throttled["connection"] == 0, "it was handled at once"

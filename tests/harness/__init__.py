@@ -1,1 +1,0 @@
-"""Fakes and fixtures that several test packages share."""

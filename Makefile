@@ -108,7 +108,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -name '*.css' -o -name '*.json' -o -name '*.mjs' \) \
+WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -name '*.css' -o -name '*.svg' -o -name '*.json' -o -name '*.mjs' \) \
 	-not -path '*/node_modules/*' -not -path '*/dist/*')
 
 web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python

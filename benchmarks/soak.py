@@ -93,7 +93,7 @@ def _report(players: list[SoakPlayer], memory: list[float], grown: dict[str, flo
         found["checksum_mismatches"] += player.core.mismatches
         found["resyncs"] += player.core.resyncs
         found["events_missed"] += player.core.events_missed
-        found["commands_unanswered"] += len(player.core._unanswered) > 1  # the last may still be on its way
+        found["commands_unanswered"] += player.core.commands_unanswered > 1  # the last may still be on its way
     rows = [
         row("shard", "resident_start", "MB", memory[:1]),
         row("shard", "resident_end", "MB", memory[-1:]),
@@ -142,11 +142,13 @@ class SoakPlayer:
         command_at, ping_at = loop.time() + COMMAND_EVERY_S, loop.time() + PING_EVERY_S
         while not wire.is_lost and (loop.time() < until or not self.is_restless):
             await asyncio.sleep(0.2)
+            if wire.is_welcome:
+                self._send_commands(wire)
             if self.core.world is not None and wire.is_welcome and loop.time() > command_at:
                 command_at += COMMAND_EVERY_S
                 self._commands += 1
                 self.found["commands"] += 1
-                wire.send(self.core.command("count", self._commands)[1])
+                self.core.command("count", self._commands)
                 wire.send(self.core.input({"turn": self._chance.uniform(-1, 1)}))
             if wire.is_welcome and loop.time() > ping_at:
                 ping_at += PING_EVERY_S
@@ -163,9 +165,13 @@ class SoakPlayer:
         else:
             wire.abort()
 
+    def _send_commands(self, wire: SoakWire) -> None:
+        for data in self.core.commands_due(time.monotonic_ns() // 1000):
+            wire.send(data)
+
     def hear(self, wire: SoakWire, data: bytes) -> None:
         """A message; only of the newest connection."""
-        match self.core.receive(data, now_us=1):
+        match self.core.receive(data, now_us=time.monotonic_ns() // 1000):
             case Welcomed(welcome, has_resumed, _):
                 wire.is_welcome = True
                 self.found["resumes" if has_resumed else "sessions"] += 1
@@ -179,13 +185,15 @@ class SoakPlayer:
                 self.found["notes"] += 1
                 self.found["notes_wrong"] += note != self._last_note + 1
                 self._last_note = note
-            case ReplyReceived(reply):
+            case ReplyReceived(reply, is_decided=True):
                 number, runs = msgspec.msgpack.decode(reply.payload) if reply.ok else (0, -1)
                 self.found["replies_wrong"] += number != runs
             case EventsLost():
                 self.found["events_lost"] += 1
         while self.core.outgoing:
             wire.send(self.core.outgoing.popleft())
+        if wire.is_welcome:
+            self._send_commands(wire)
 
 
 class SoakWire(asyncio.Protocol):

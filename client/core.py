@@ -12,6 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from client.command_window import CommandWindow, is_decided
+from client.errors import MessageTooLarge
+from client.match_queue import MatchQueue
+from client.requests import is_answer
 from client.updates import (
     Ended,
     EventReceived,
@@ -50,6 +54,7 @@ from schemas.messages import (
     MatchCancel,
     MatchRequest,
     MatchStatus,
+    Message,
     Ping,
     Pong,
     Rate,
@@ -62,6 +67,10 @@ from schemas.messages import (
 from schemas.parts import IS_COMPLETE, Part, parts_of
 from schemas.payloads import encode_payload
 
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""The largest message that a client takes from a server."""
+TEXT_BYTES_MAX = 4096
+"""The longest text in a message, as UTF-8: the server closes the session of a client that sends a longer one."""
 RESYNC_AGAIN_TICKS = 64
 """After so many ticks without the keyframe it asked for, the core asks again: a server above its rate limit drops
 what it gets, a Resync too."""
@@ -72,6 +81,7 @@ class ClientCore:
 
     Args:
         make_world: makes the mirror of a room that was joined.
+        random: returns random numbers from 0 to 1; spreads the pauses before a command is sent again.
 
     Attributes:
         world: what was told of the room; None outside of one.
@@ -79,11 +89,14 @@ class ClientCore:
         acknowledged_seq: the newest input that is part of the world.
         resume_token: what brings this session back; empty when there is none, or it cannot be resumed.
         rate: how much of the state the server sends.
-        outgoing: messages that must be sent though nobody asked: take and send them after each `receive`.
+        outgoing: messages that must be sent though nobody asked: take and send them after each `receive`, and after
+            `give_up_match`.
         resyncs, mismatches, events_missed, events_repeated: should stay 0; counted, over all sessions.
     """
 
-    def __init__(self, make_world: Callable[[Joined], World] | None = None) -> None:
+    def __init__(
+        self, make_world: Callable[[Joined], World] | None = None, *, random: Callable[[], float] = lambda: 0.5
+    ) -> None:
         self._make_world = make_world or _world_of
         self.world: World | None = None
         self.joined: Joined | None = None
@@ -103,7 +116,11 @@ class ClientCore:
         self._event_number = 0
         self._generation = 0
         self._attempt = 0
-        self._unanswered: dict[int, bytes] = {}
+        self._has_session = False
+        self._is_giving_up_join = False
+        self._message_bytes_max = 0
+        self._commands = CommandWindow(random)
+        self._queue = MatchQueue()
         self._awaiting_keyframe: dict[int, int] = {}  # channel: the tick at which it was asked for
 
     # -- wishes ---------------------------------------------------------------------------------------------
@@ -113,7 +130,7 @@ class ClientCore:
         self.outgoing.clear()
         self._attempt += 1
         world = self.world if not self._awaiting_keyframe else None  # a world known to be wrong is no baseline
-        return encode_client(
+        return self._encoded(
             Hello(
                 SCHEMA_VERSION,
                 build,
@@ -129,7 +146,9 @@ class ClientCore:
     def forget_session(self) -> None:
         """The next `hello` asks for a new session."""
         self.resume_token = ""
-        self._unanswered.clear()
+        self._has_session = self._is_giving_up_join = False
+        self._commands.clear()
+        self._queue.reset()
         self.world = self.joined = None
         self.acknowledged_seq = self._input_seq = self._event_number = 0
         self._awaiting_keyframe.clear()
@@ -155,11 +174,14 @@ class ClientCore:
             is_private: a new room, that only its code opens.
             labels: only rooms that have them.
             party: a code that friends share, and how many they are: all get seats in one room, or nobody.
+
+        Raises:
+            MessageTooLarge: the server would not accept the message.
         """
         party_code, party_size = party or ("", 0)
         packed, of_labels = _packed(options), _packed(labels)
         wish = Join(room_type, name, ticket, packed, room_id, code, is_private, of_labels, party_code, party_size)
-        return encode_client(wish)
+        return self._encoded(wish)
 
     def match_request(
         self,
@@ -176,14 +198,35 @@ class ClientCore:
             party: a code that friends share, and how many they are: matched together once all have asked.
             latencies: round trips in milliseconds by region; without, the region that was reached.
             labels: what the match must be like.
+
+        Raises:
+            MessageTooLarge: the server would not accept the message.
         """
         code, size = party or ("", 0)
         wish = MatchRequest(mode, _packed(options), code, size, _packed(latencies), _packed(labels))
-        return encode_client(wish)
+        return self._encoded(wish)
 
     def match_cancel(self) -> bytes:
-        """Gives the place in the queue back."""
+        """Encode the wish to leave the queue; CANCELLED answers it, and ends the wait for the match."""
         return encode_client(MatchCancel())
+
+    def give_up_match(self) -> None:
+        """Leave the queue without waiting for the answer.
+
+        A MatchCancel is in `outgoing`, and is sent again after a resume until it is answered. Messages about the
+        place that still arrive are not reported as current.
+        """
+        self._queue.give_up()
+        self.outgoing.append(self.match_cancel())
+
+    def give_up_join(self) -> None:
+        """Give the seat back that a Join without an answer may bring, as soon as it is there."""
+        self._is_giving_up_join = True
+
+    @property
+    def is_giving_up_join(self) -> bool:
+        """Whether a Join that was given up has no answer yet: another one must wait."""
+        return self._is_giving_up_join
 
     def leave(self) -> bytes:
         """Gives the seat back."""
@@ -236,15 +279,42 @@ class ClientCore:
         return self._input_seq
 
     def command(self, name: str, payload: Any = None) -> tuple[int, bytes]:
-        """A request; its id is in the Reply. Until that has come it is asked again after every resume."""
-        self._command_id += 1
-        data = encode_client(Command(self._command_id, name, encode_payload(payload)))
-        self._unanswered[self._command_id] = data
-        return self._command_id, data
+        """Add a command for the room. `commands_due` returns it until it is answered.
+
+        Returns:
+            Its id, which is in the Reply, and the message, for a caller that sends it by itself.
+
+        Raises:
+            MessageTooLarge: the server would not accept the message.
+            ClientError: too many commands have no answer yet.
+        """
+        command_id = self._command_id + 1
+        data = self._encoded(Command(command_id, name, encode_payload(payload)))
+        self._commands.add(command_id, data)
+        self._command_id = command_id
+        return command_id, data
+
+    def commands_due(self, now_us: int) -> list[bytes]:
+        """Return the commands to send now on the session's connection: new ones, and those to be sent again.
+
+        Args:
+            now_us: the clock that `receive` is given, microseconds.
+        """
+        return self._commands.due(now_us / 1e6)
+
+    def next_command_us(self, now_us: int) -> int | None:
+        """Return when `commands_due` returns something, if nothing is received before; None without commands."""
+        due_s = self._commands.next_due_s(now_us / 1e6)
+        return None if due_s is None else int(due_s * 1e6) + 1
+
+    @property
+    def commands_unanswered(self) -> int:
+        """How many commands have no answer yet."""
+        return len(self._commands)
 
     def give_up(self, command_id: int) -> None:
-        """Asks for a command no more. Idempotent."""
-        self._unanswered.pop(command_id, None)
+        """Remove a command: it is not sent again. Idempotent."""
+        self._commands.remove(command_id)
 
     def ping(self, now_us: int) -> bytes:
         """A clock reading for the server to give back; also the heartbeat, and says what has arrived.
@@ -290,16 +360,24 @@ class ClientCore:
                 self.rate = Rate(1)
                 return SeatLost(reason)
             case Reply():
-                if message.ok or message.error is not ErrorCode.UNAVAILABLE:  # that decides nothing
-                    self._unanswered.pop(message.id, None)
-                return ReplyReceived(message)
+                self._commands.replied(message, now_us / 1e6)
+                return ReplyReceived(message, is_decided(message))
             case Pong():
                 return self._pong(message, now_us)
-            case Redirect():
+            case Redirect(is_resume=True):
                 return Redirected(message)
+            case Redirect():
+                is_match = self._queue.redirect_received()
+                if not is_match:
+                    self._is_giving_up_join = False
+                return None if is_match is None else Redirected(message, is_match)
             case Error(ErrorCode.RESYNC):
                 return EventsLost(message)
             case Error():
+                if is_answer(message, Join):
+                    self._is_giving_up_join = False
+                if message.code is ErrorCode.RATE_LIMITED:
+                    self._commands.limited(message.retry_after_ms / 1000, now_us / 1e6)
                 return Refused(message)
             case Goodbye():
                 return Ended(message)
@@ -307,16 +385,20 @@ class ClientCore:
                 self.rate = message
                 return RateChanged(message)
             case MatchStatus():
-                return QueueChanged(message)
+                return QueueChanged(message, self._queue.status_received(message.state))
             case _:
                 return None
 
     def _welcomed(self, welcome: Welcome) -> Welcomed:
         has_resumed = welcome.generation > 1
         was_in = self.joined.room_id if self.joined is not None else ""
+        has_lost_session = self._has_session and not has_resumed
         if not has_resumed:
             self.forget_session()
+        self._has_session = True
         self.resume_token, self._generation = welcome.resume_token, welcome.generation
+        self._message_bytes_max = welcome.message_bytes_max
+        self._commands.welcomed(welcome)
         if has_resumed:
             self.rate = Rate(1)
             self._awaiting_keyframe.clear()
@@ -324,11 +406,19 @@ class ClientCore:
                 self.world.settle()
             elif was_in and not welcome.room_id:
                 self.world = self.joined = None
-            self.outgoing.extend(self._unanswered.values())
+            if self._queue.has_cancelled:
+                self._queue.resumed()
+                self.outgoing.append(self.match_cancel())
+            if not welcome.is_joining and not welcome.room_id:
+                self._is_giving_up_join = False
         is_lost = bool(was_in) and self.joined is None
-        return Welcomed(welcome, has_resumed, was_in if is_lost else "")
+        return Welcomed(welcome, has_resumed, was_in if is_lost else "", has_lost_session)
 
-    def _seat_taken(self, joined: Joined) -> SeatTaken:
+    def _seat_taken(self, joined: Joined) -> SeatTaken | None:
+        if self._is_giving_up_join:
+            self._is_giving_up_join = False
+            self.outgoing.append(self.leave())
+            return None
         world = self._make_world(joined)
         self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         self._input_names = frozenset(field.name for field in self._input_fields)
@@ -386,6 +476,24 @@ class ClientCore:
         self.events_missed += missed
         self._event_number = event.number
         return EventReceived(event, missed)
+
+    def _encoded(self, message: Message) -> bytes:
+        """Encode a message with contents of the game's, if the server accepts it.
+
+        Raises:
+            MessageTooLarge: it does not.
+        """
+        kind = type(message).__name__
+        for name in message.__struct_fields__:
+            value = getattr(message, name)
+            if isinstance(value, str) and len(value) > TEXT_BYTES_MAX // 4:
+                size = len(value.encode())
+                if size > TEXT_BYTES_MAX:
+                    raise MessageTooLarge(f"the {name} of a {kind}", size, TEXT_BYTES_MAX)
+        data = encode_client(message)
+        if 0 < self._message_bytes_max < len(data):
+            raise MessageTooLarge(f"the {kind}", len(data), self._message_bytes_max)
+        return data
 
     def _pong(self, pong: Pong, now_us: int) -> PongReceived:
         # The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.

@@ -2,10 +2,12 @@
 
 ClientError            something the client cannot go on from by itself
 ├── Disconnected       the connection is lost for good, or could not be made
+│   └── ConnectFailed  the connection could not be made
 ├── RefusedError       the server refused; `error` says why, and whether and when to come back
 ├── NotMatched         the place in the matchmaking queue is gone
 ├── CommandFailed      a command was answered with no
-└── SessionLost        the server did not keep the session: the client is in no room any more
+├── SessionLost        the server did not keep the session: the client is in no room any more
+└── MessageTooLarge    a message that the server would not accept, and that was not sent
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ class Disconnected(ClientError):
         super().__init__(message)
         self.may_return = may_return
         self.retry_after_s = retry_after_s
+
+
+class ConnectFailed(Disconnected):
+    """The connection could not be made."""
 
 
 class RefusedError(ClientError):
@@ -58,3 +64,18 @@ class NotMatched(ClientError):
 
 class SessionLost(ClientError):
     """The server did not keep the session: the client is in no room any more; what was asked may have been done."""
+
+
+class MessageTooLarge(ClientError):
+    """A message that the server would not accept: it was not sent, and the session continues.
+
+    Args:
+        what: the message, or the text in it.
+        size: in bytes.
+        limit: the largest size that the server accepts.
+    """
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(f"{what} has {size} bytes; the server accepts at most {limit}")
+        self.size = size
+        self.limit = limit

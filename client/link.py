@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import ipaddress
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ssl import SSLContext
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
-from client.errors import ClientError, Disconnected
+from client.core import MESSAGE_BYTES_MAX
+from client.errors import ClientError, ConnectFailed, Disconnected
+from client.heartbeat import Heartbeat
+from client.reconnect import CONNECT_S_MAX, is_final_close, is_retry_status
 from schemas import SUBPROTOCOL
 from schemas.errors import MalformedMessage
+from schemas.messages import Goodbye
 
 SEND_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-SILENT_INTERVALS_MAX = 3
-"""Each heartbeat is answered; after so many without a word the server is taken for gone."""
-_DO_NOT_RETURN = {1000, 1002, 1003, 1007, 1008, 1009}
-_COME_BACK_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 async def open_link(
     url: str,
     *,
     tls: SSLContext | None,
-    timeout_s: float,
     on_message: Callable[[bytes], Awaitable[None]],
     on_end: Callable[[], Awaitable[None]],
 ) -> Link:
-    """Connects.
+    """Connect, within CONNECT_S_MAX.
 
     Raises:
-        Disconnected: it cannot be done; says whether, and when, to try again.
+        ConnectFailed: with the reason, and whether and when trying again makes sense.
     """
     try:
         socket = await open_websocket(
@@ -46,24 +51,37 @@ async def open_link(
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
             max_size=MESSAGE_BYTES_MAX,
-            open_timeout=timeout_s,
+            open_timeout=CONNECT_S_MAX,
             close_timeout=CLOSE_S_MAX,
             ping_interval=None,
             ssl=tls,
+            proxy=None if is_loopback(url) else True,
         )
+    except InvalidURI as error:
+        text = f"cannot connect to {url}: the address must begin with ws:// or wss://"
+        raise ConnectFailed(text, may_return=False) from error
     except InvalidStatus as error:
         response = error.response
         retry_after = response.headers.get("Retry-After", "0")
-        raise Disconnected(
+        raise ConnectFailed(
             f"cannot connect to {url}: {error}",
-            may_return=response.status_code in _COME_BACK_STATUS,
+            may_return=is_retry_status(response.status_code),
             retry_after_s=float(retry_after) if retry_after.isdigit() else 0.0,
         ) from error
     except InvalidHandshake as error:
-        raise Disconnected(f"cannot connect to {url}: {error}", may_return=False) from error
-    except (OSError, WebSocketException) as error:  # TimeoutError is an OSError
-        raise Disconnected(f"cannot connect to {url}: {error}") from error
+        raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
+    except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy without python-socks
+        raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
     return Link(socket, on_message, on_end)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL leads to this machine: no proxy of the environment is used then."""
+    try:
+        host = parse_uri(url).host
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except (InvalidURI, ValueError):
+        return False
 
 
 class Link:
@@ -75,7 +93,8 @@ class Link:
         on_end: called once, when it is over.
 
     Attributes:
-        because: why it ended, if it was not the server that closed it.
+        because: why this side ended it; empty if the server did, or the network.
+        is_broken_off: the server sent something that cannot be read. Reconnecting would bring it again.
         ended: set when it is over.
     """
 
@@ -86,30 +105,33 @@ class Link:
         on_end: Callable[[], Awaitable[None]],
     ) -> None:
         self.because = ""
+        self.is_broken_off = False
         self.ended = asyncio.Event()
         self._socket = socket
         self._on_message = on_message
         self._on_end = on_end
-        self._heard_s = time.monotonic()
+        self._heartbeat = Heartbeat()
         self._tasks = [asyncio.create_task(self._read(), name="client read")]
 
     @property
     def close_code(self) -> int | None:
-        """The close code; None while the connection stands, or when it broke."""
+        """The close code; None while the connection is open, or when it broke."""
         return self._socket.close_code
 
-    @property
-    def may_return(self) -> bool:
-        """Whether the close code leaves the door open: docs/protocol.md has the table."""
-        code = self.close_code
-        return code is None or (code not in _DO_NOT_RETURN and code < 4500)
+    def is_final(self, goodbye: Goodbye | None) -> bool:
+        """Return whether the session cannot continue on another connection.
+
+        Args:
+            goodbye: the server's last message, if there was one.
+        """
+        return self.is_broken_off or is_final_close(self.close_code, goodbye)
 
     def start_heartbeat(self, interval_s: float, ping: Callable[[], bytes]) -> None:
-        """Says something every interval, and closes when nothing comes back: the deadline of all reading."""
+        """Send a Ping every interval, and end the connection when nothing comes back."""
         self._tasks.append(asyncio.create_task(self._beat(interval_s, ping), name="client heartbeat"))
 
     async def send(self, data: bytes) -> None:
-        """Sends a message.
+        """Send a message.
 
         Raises:
             Disconnected: the connection is lost, or takes nothing any more.
@@ -120,54 +142,72 @@ class Link:
         except ConnectionClosed as error:
             raise Disconnected(self.reason) from error
         except TimeoutError as error:
-            self.because = f"the server took nothing for {SEND_S_MAX:g} s"
-            await self._socket.close(CloseCode.GOING_AWAY)
+            self._break(f"the server took nothing for {SEND_S_MAX:g} s")
             raise Disconnected(self.reason) from error
 
-    async def close(self, code: CloseCode = CloseCode.NORMAL_CLOSURE) -> None:
-        """Close the connection, in at most CLOSE_S_MAX. Idempotent.
+    async def close(self, last: bytes) -> None:
+        """Send a last message and close with 1000, which ends the session; at most CLOSE_S_MAX. Idempotent."""
+        try:
+            with suppress(ConnectionClosed):
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await self._socket.send(last)
+                    await self._socket.close()  # waits for the server's close, at most CLOSE_S_MAX
+        except TimeoutError:
+            pass  # the server takes nothing: it has the rest when, and if, it reads again
+        finally:
+            await self.drop()
 
-        Args:
-            code: 1000 ends the session at the server; any other code leaves it to be resumed.
-        """
+    async def drop(self) -> None:
+        """End the connection without a close, which leaves the session to be resumed. Idempotent."""
+        self._socket.transport.abort()
         for task in self._tasks[1:]:
             task.cancel()
-        await self._socket.close(code)  # after it the reading task ends
         await asyncio.wait(self._tasks)  # unlike awaiting each, lets a cancellation of ours through
         for task in self._tasks:
             if not task.cancelled():
                 task.result()
-
-    def abort(self) -> None:
-        """Drops the connection without a word, as a network does."""
-        self._socket.transport.abort()
 
     @property
     def reason(self) -> str:
         """Why it ended, in a sentence."""
         return f"the connection is lost: {self.because or f'close code {self.close_code}'}"
 
+    def _break(self, because: str) -> None:
+        """End the connection at once: a close would wait for an answer on a path that may be dead."""
+        self.because = self.because or because
+        self._socket.transport.abort()
+
     async def _read(self) -> None:
         try:
             async for data in self._socket:
-                self._heard_s = time.monotonic()
+                self._heartbeat.received()
                 if isinstance(data, bytes):
                     await self._on_message(data)
-        except (ConnectionClosed, ClientError):
-            pass  # told below: every waiter sees that the connection is lost
+        except ConnectionClosed as error:
+            self._note_own_close(error)
+        except ClientError as error:
+            self.because = self.because or str(error)
         except MalformedMessage as error:
-            self.because = f"the server sent what is no message: {error}"
+            self.because = f"the server sent a message that cannot be read: {error}"
+            self.is_broken_off = True
             await self._socket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
         finally:
-            await self._socket.close(CloseCode.GOING_AWAY)
+            self._socket.transport.abort()
             self.ended.set()
             await self._on_end()
 
+    def _note_own_close(self, error: ConnectionClosed) -> None:
+        """The library closes by itself when a frame breaks the protocol, or is too large."""
+        if error.sent is not None and not error.rcvd_then_sent and error.sent.code != CloseCode.NORMAL_CLOSURE:
+            self.is_broken_off = True
+            text = error.sent.reason or f"close code {error.sent.code}"
+            if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+                text = f"a message above {MESSAGE_BYTES_MAX} bytes"
+            self.because = f"the server sent what this client cannot take: {text}"
+
     async def _beat(self, interval_s: float, ping: Callable[[], bytes]) -> None:
-        silent_s_max = SILENT_INTERVALS_MAX * interval_s
         with suppress(Disconnected):
-            while time.monotonic() - self._heard_s <= silent_s_max:
+            while self._heartbeat.beat():
                 await self.send(ping())
                 await asyncio.sleep(interval_s)
-            self.because = f"the server has been silent for {silent_s_max:g} s"
-            await self._socket.close(CloseCode.GOING_AWAY)
+            self._break("the server does not answer pings")

@@ -14,11 +14,13 @@ class Welcomed(msgspec.Struct, frozen=True):
         welcome: what the server said.
         has_resumed: it is the session that there was before.
         lost_room_id: the room that the client was in and is not in any more; empty: none.
+        has_lost_session: there was a session before, and the server has not kept it.
     """
 
     welcome: Welcome
     has_resumed: bool = False
     lost_room_id: str = ""
+    has_lost_session: bool = False
 
 
 class SeatTaken(msgspec.Struct, frozen=True):
@@ -57,9 +59,15 @@ class EventReceived(msgspec.Struct, frozen=True):
 
 
 class ReplyReceived(msgspec.Struct, frozen=True):
-    """A command was answered."""
+    """A command was answered.
+
+    Args:
+        reply: the answer.
+        is_decided: it is final; otherwise the command is sent again.
+    """
 
     reply: Reply
+    is_decided: bool = True
 
 
 class PongReceived(msgspec.Struct, frozen=True):
@@ -70,15 +78,27 @@ class PongReceived(msgspec.Struct, frozen=True):
 
 
 class QueueChanged(msgspec.Struct, frozen=True):
-    """Where the player stands in the matchmaking queue; after FOUND a Redirect follows."""
+    """Where the player stands in the matchmaking queue; after FOUND a Redirect follows.
+
+    Args:
+        status: from the server.
+        is_current: it is about the place that the client wants now, and not about one that it gave up.
+    """
 
     status: MatchStatus
+    is_current: bool = True
 
 
 class Redirected(msgspec.Struct, frozen=True):
-    """The room lives elsewhere."""
+    """The room is on another shard.
+
+    Args:
+        redirect: from the server.
+        is_match: it leads to the match that was found, and does not answer a Join.
+    """
 
     redirect: Redirect
+    is_match: bool = False
 
 
 class EventsLost(msgspec.Struct, frozen=True):

@@ -1,10 +1,9 @@
 """A session's connections: one wire after the other, as every client keeps them (`client.keeper` does it on asyncio).
 
-    connecting -> connected -> lost -> coming back -> connected ...
+    connecting -> connected -> lost -> reconnecting -> connected ...
 
-It connects when it is asked to, with the back-off of every client (`client.backoff`), follows a Redirect of the whole
-session, and is measured: `connect`, `hello`, `resume`. What comes in is heard where it is read; whoever has this says
-what it means (`_told`).
+When and where it reconnects is decided by `client.reconnect`, as in every client. It is measured: `connect`, `hello`,
+`resume`. What comes in is heard where it is read; whoever has this says what it means (`_told`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ from gevent.event import Event as Signal
 
 from client.backoff import Backoff
 from client.core import ClientCore
-from client.errors import Disconnected, RefusedError
+from client.errors import ConnectFailed, Disconnected, RefusedError
+from client.heartbeat import Heartbeat, ping_interval_s
+from client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, is_final_close
 from client.updates import Ended, InputAcknowledged, Redirected, Refused, StateApplied, Update, Welcomed
 from loadtest.measures import Measures
 from loadtest.metronome import Beat
@@ -30,9 +31,6 @@ from schemas.errors import MalformedMessage
 from schemas.messages import Error, Goodbye, Welcome
 
 CALL_S_MAX = 10.0
-REDIRECTS_MAX = 5
-ATTEMPTS_BEFORE_HOME = 2
-_DO_NOT_RETURN = {1000, 1002, 1003, 1007, 1008, 1009}
 
 
 class Connected:
@@ -52,22 +50,23 @@ class Connected:
     """
 
     def __init__(self, swarm: Swarm, player_id: str, chance: random.Random) -> None:
-        self.core = ClientCore(swarm.worlds.world_of)
+        self.core = ClientCore(swarm.worlds.world_of, random=chance.random)
         self.watch = Watch(has_quiet_ticks=swarm.habits.has_quiet_ticks)
         self.is_aside = self.had_seat = False
         self.sessions_lost = 0
         self._swarm = swarm
         self._chance = chance
         self._token = swarm.tokens.of(player_id, time.time())
-        self._url = self._home_url = swarm.next_entry()
+        self._home_url = swarm.next_entry()
+        self._plan = ReconnectPlan(self._home_url, reconnect_s=swarm.habits.resume_s_max, random=chance.random)
         self._wire: Wire | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
         self._news = Signal()
-        self._heartbeat: Beat | None = None
+        self._heartbeat = Heartbeat()
+        self._pings: Beat | None = None
         self._lost_at_s: float | None = None
-        self._moved_to = ""
-        self._has_session = False
+        self._has_moved = self._has_stood = False
         self._aside = Measures()
         self._tally = Tally(time.monotonic())
 
@@ -119,7 +118,7 @@ class Connected:
 
     def connect_once(self) -> None:
         """As `open`, without a second try."""
-        self._connect(self._url)
+        self._connect(self._plan.url)
 
     def be_connected(self) -> None:
         """Comes back, if the connection is lost; raises as `come_back`."""
@@ -130,25 +129,12 @@ class Connected:
         """Connects again and goes on with the session, as every client does; measured from the loss.
 
         Raises:
-            Disconnected, RefusedError: it cannot be done within `Habits.resume_s_max`.
+            Disconnected, RefusedError: it cannot be done within `Habits.resume_s_max`, or not any more.
         """
         lost_at_s = self._lost_at_s if self._lost_at_s is not None else time.monotonic()
-        was_seated, attempts = self.core.world is not None, 0
-        is_sent = bool(self._moved_to)
-        if is_sent:
-            self._url, self._moved_to = self._moved_to, ""
-        advised_s = self._goodbye.retry_after_ms / 1000 if self._goodbye is not None else 0.0
-        if advised_s:
-            gevent.sleep(Backoff(self._chance.random).next_s(advised_s))
-
-        def once() -> None:
-            nonlocal attempts
-            attempts += 1
-            is_for_home = attempts > ATTEMPTS_BEFORE_HOME and attempts % 2 == 0
-            self._connect(self._home_url if is_for_home else self._url)
-
+        was_seated = self.core.world is not None
         lost = self.sessions_lost
-        self._again(once, self._swarm.habits.resume_s_max, "hello", is_eager=is_sent)
+        self._reconnect()
         if self.sessions_lost != lost:
             self._measures.fail("resume", "the session was not kept")
             return
@@ -158,40 +144,65 @@ class Connected:
             self.had_seat = self.core.world is not None
             self._measures.times["resume"].record(time.monotonic() - lost_at_s)
 
+    def _reconnect(self) -> None:
+        last: Exception = Disconnected("the connection was lost")
+        while (attempt := self._plan.next(time.monotonic())) is not None:
+            gevent.sleep(attempt.pause_s)
+            try:
+                self._connect(attempt.url)
+            except RefusedError as error:
+                self._measures.fail("hello", error.error.code.name)
+                if not error.error.retryable:
+                    raise
+                self._plan.failed(error.error.retry_after_ms / 1000, was_refused=True)
+                last = error
+            except Disconnected as error:
+                if self._has_moved:  # no failure: the session is at another shard
+                    self._has_moved = False
+                    continue
+                self._measures.fail("connect", _short(str(error)))
+                if not error.may_return and not isinstance(error, ConnectFailed):
+                    raise
+                self._plan.failed(error.retry_after_s)
+                last = error
+            else:
+                return
+        raise last
+
     def _connect(self, url: str) -> None:
-        """A connection with the session on it, wherever that is.
+        """One connection, from the first byte to Welcome.
 
         Raises:
             Disconnected, RefusedError: as `open`.
         """
-        for _ in range(REDIRECTS_MAX):
-            if self._home_url.startswith("wss:") and not url.startswith("wss:"):
-                words = f"redirected to {url}: the token is not sent over a plain connection"
-                raise Disconnected(words, may_return=False)
-            if self._greets(url):
-                return
-            url, self._moved_to = self._moved_to, ""
-        raise Disconnected(f"sent on more than {REDIRECTS_MAX} times")
-
-    def _greets(self, url: str) -> bool:
-        """One connection, from the first byte to Welcome; False: the session goes on at `_moved_to`."""
+        if self._home_url.startswith("wss:") and not url.startswith("wss:"):
+            words = f"redirected to {url}: the token is not sent over a plain connection"
+            raise Disconnected(words, may_return=False)
         started_s = time.monotonic()
-        self._stop_beats()
+        self._stop_pings()
         if self._wire is not None:
             self._wire.abort()
             self.collect(self._measures)
             self._wire = None
-        self._welcome, self._goodbye = None, None
+        self._welcome, self._goodbye, self._has_moved = None, None, False
         self._tally.connected()
         wire = Wire(self._hear, self._connection_ended)
-        wire.open(url, tls=self._swarm.tls, timeout_s=CALL_S_MAX)
+        wire.open(url, tls=self._swarm.tls, timeout_s=CONNECT_S_MAX)
         opened_s = time.monotonic()
         self._measures.times["connect"].record(opened_s - started_s)
-        self._wire, self._url = wire, url
+        self._wire = wire
         self.watch.began()
         wire.send(self.core.hello(build=self._swarm.build, token=self._token))
+        welcome = self._wait_for_welcome(wire)
+        self._measures.times["hello"].record(time.monotonic() - opened_s)
+        self._lost_at_s, self._has_stood = None, True
+        self._plan.connected(url, time.monotonic())
+        self._flush()
+        self._start_pings(welcome)
+
+    def _wait_for_welcome(self, wire: Wire) -> Welcome:
         try:
-            self._wait(lambda: self._welcome is not None or not wire.is_open, CALL_S_MAX)
+            self._wait(lambda: self._welcome is not None or not wire.is_open, HELLO_S_MAX)
         except TimeoutError:
             wire.abort()
             raise Disconnected("the server did not answer the Hello") from None
@@ -199,17 +210,8 @@ class Connected:
             wire.abort()
             raise RefusedError(self._welcome)
         if self._welcome is None:
-            if self._moved_to:
-                return False
-            raise Disconnected(wire.because, may_return=self._may_return(wire))
-        self._measures.times["hello"].record(time.monotonic() - opened_s)
-        self._lost_at_s = None
-        self._flush()
-        wire.send(self.core.ping(_now_us()))
-        period_s = min(max(self._welcome.heartbeat_interval_ms / 1000, 0.5), 60.0)
-        first_s = self._chance.uniform(0.2, 1.0) * period_s
-        self._heartbeat = self._swarm.metronome.every(period_s, self._ping, first_s=first_s)
-        return True
+            raise Disconnected(wire.because, may_return=not is_final_close(wire.close_code, self._goodbye))
+        return self._welcome
 
     def _again(self, once: Callable[[], Any], timeout_s: float, row: str, *, is_eager: bool = False) -> Any:
         """Tries until it succeeds, as long as that makes sense and there is time; failures are counted."""
@@ -222,7 +224,7 @@ class Connected:
                 return once()
             except Disconnected as error:
                 self._measures.fail("connect", _short(str(error)))
-                if not error.may_return:
+                if not error.may_return and not (self._has_stood and isinstance(error, ConnectFailed)):
                     raise
                 last, advised_s = error, error.retry_after_s
             except RefusedError as error:
@@ -237,27 +239,38 @@ class Connected:
             if time.monotonic() + pause_s > deadline_s:
                 raise last
 
-    def _may_return(self, wire: Wire) -> bool:
-        code = wire.close_code
-        return code is None or (code not in _DO_NOT_RETURN and code < 4500)
-
     def _connection_ended(self) -> None:
         wire = self._wire
-        self._stop_beats()
+        self._stop_pings()
         if self._lost_at_s is None:
             self._lost_at_s = time.monotonic()
             self.watch.lost(has_seat=self.core.world is not None)
-        if wire is not None and not wire.is_ours and isinstance(self._welcome, Welcome) and not self._moved_to:
-            self._measures.fail("close", _short(wire.because))
+        if isinstance(self._welcome, Welcome):
+            advice_s = self._goodbye.retry_after_ms / 1000 if self._goodbye is not None else 0.0
+            self._plan.lost(time.monotonic(), advice_s)
+            if wire is not None and not wire.is_ours and not self._has_moved:
+                self._measures.fail("close", _short(wire.because))
         self._news.set()
 
-    def _stop_beats(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = None
+    def _start_pings(self, welcome: Welcome) -> None:
+        self._heartbeat = Heartbeat()
+        self._ping(0.0)  # at once: it says that the resume token has arrived
+        period_s = ping_interval_s(welcome.heartbeat_interval_ms)
+        first_s = self._chance.uniform(0.2, 1.0) * period_s
+        self._pings = self._swarm.metronome.every(period_s, self._ping, first_s=first_s)
+
+    def _stop_pings(self) -> None:
+        if self._pings is not None:
+            self._pings.stop()
+            self._pings = None
 
     def _ping(self, due_s: float) -> None:
-        self.send(self.core.ping(_now_us()))
+        if self._wire is None:
+            return
+        if self._heartbeat.beat():
+            self._wire.send(self.core.ping(now_us()))
+        else:
+            self._wire.give_up("the server does not answer pings")
 
     # -- waiting, and what comes in ---------------------------------------------------------------------------
 
@@ -269,8 +282,9 @@ class Connected:
                 raise TimeoutError("no answer in time")
 
     def _hear(self, data: bytes) -> None:
+        self._heartbeat.received()
         try:
-            update = self.core.receive(data, now_us=0)
+            update = self.core.receive(data, now_us=now_us())
         except MalformedMessage as error:
             self._measures.fail("world", f"malformed message: {error}")
             if self._wire is not None:
@@ -286,21 +300,21 @@ class Connected:
             self.watch.inputs_shown(update.seq, wire.read_at_s, self._measures)
         elif update is not None:
             self._heard(update)
-        if self.core.outgoing:
+        if self.core.outgoing and isinstance(self._welcome, Welcome):
             self._flush()
 
     def _heard(self, update: Update) -> None:
         match update:
-            case Welcomed(welcome, has_resumed):
+            case Welcomed(welcome):
                 self._welcome = welcome
-                if self._has_session and not has_resumed:
+                if update.has_lost_session:
                     self.sessions_lost += 1
                     self.had_seat = False
-                self._has_session = True
             case Refused(error) if self._welcome is None:
                 self._welcome = error
             case Redirected(redirect) if redirect.is_resume:
-                self._moved_to = redirect.url
+                self._plan.redirected(redirect.url)
+                self._has_moved = True
                 return
             case Ended(goodbye):
                 self._goodbye = goodbye
@@ -316,7 +330,8 @@ class Connected:
             self._wire.send(self.core.outgoing.popleft())
 
 
-def _now_us() -> int:
+def now_us() -> int:
+    """Return the monotonic clock, in microseconds."""
     return time.monotonic_ns() // 1000
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import gevent
 import msgspec
 
-from client.backoff import Backoff
 from client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
+from client.reconnect import REDIRECTS_MAX
+from client.requests import Answer, Request
 from client.updates import (
     EventReceived,
     EventsLost,
@@ -30,9 +31,9 @@ from client.updates import (
     Update,
     Welcomed,
 )
-from loadtest.connected import CALL_S_MAX, REDIRECTS_MAX, Connected
+from loadtest.connected import CALL_S_MAX, Connected, now_us
 from loadtest.swarm import Swarm
-from schemas.messages import ErrorCode, Joined, QueueState, Redirect, Reply
+from schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply
 
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
@@ -64,7 +65,8 @@ class Session(Connected):
         self.on_event: Callable[[EventReceived], None] | None = None
         self._wants_seat_since_s = wanted_since_s
         self._is_joining = False
-        self._answers: deque[SeatTaken | SeatLost | Redirected | QueueChanged | Refused] = deque(maxlen=16)
+        self._request: Request | None = None
+        self._answer: Answer | None = None
         self._replies: OrderedDict[int, Reply] = OrderedDict()
         self._heard_again: set[int] = set()
         swarm.members.add(self)
@@ -98,7 +100,7 @@ class Session(Connected):
         """
         if self._wants_seat_since_s is None and not self.may_end:
             self._wants_seat_since_s = time.monotonic()
-        self._again(lambda: self._connect(self._url), JOIN_S_MAX, "hello", is_eager=True)
+        self._again(lambda: self._connect(self._plan.url), JOIN_S_MAX, "hello", is_eager=True)
 
     def join_once(self, room_type: str, *, options: dict[str, Any] | None = None) -> Joined:
         """As `join`, without a second try, and without waiting for the first state."""
@@ -108,13 +110,13 @@ class Session(Connected):
         """Gives everything back and goes. Idempotent."""
         self._wants_seat_since_s = None
         self.give_up_inputs()
-        if self.is_connected and self._wire is not None:
-            if self.core.world is not None:
-                self._wire.send(self.core.leave())
+        self._end_session()
+        self._stop_pings()
+
+    def _end_session(self) -> None:
+        if self._wire is not None:
+            self._wire.send(self.core.end_session())
             self._wire.close()
-        elif self._wire is not None:
-            self._wire.abort()
-        self._stop_beats()
 
     def end(self) -> None:
         """Closes, and leaves the swarm. Idempotent."""
@@ -161,19 +163,21 @@ class Session(Connected):
         """
         started_s = time.monotonic()
         self.be_connected()
-        found = self._ask(self.core.match_request(mode, party=party), Redirected | QueueChanged, timeout_s)
-        if isinstance(found, QueueChanged):
-            raise NotMatched(found.status)
-        assert isinstance(found, Redirected)
-        self._wants_seat_since_s = time.monotonic()
-        joined = self._take_seat(self._follow(found.redirect, None), None)
+        try:
+            found = self._ask(Request(MatchRequest, self.core.match_request(mode, party=party)), timeout_s)
+            if isinstance(found, QueueChanged):
+                raise NotMatched(found.status)
+            assert isinstance(found, Redirected)
+            self._wants_seat_since_s = time.monotonic()
+            joined = self._take_seat(self._follow(found.redirect, None), None)
+        except BaseException as error:
+            if not isinstance(error, NotMatched):
+                self.core.give_up_match()
+                self._flush()
+            raise
         self.had_seat = True
         self._measures.times["match"].record(time.monotonic() - started_s)
         return joined
-
-    def cancel_match(self) -> None:
-        """Gives the place in the queue back."""
-        self.send(self.core.match_cancel())
 
     def leave(self) -> None:
         """Gives the seat back.
@@ -186,7 +190,7 @@ class Session(Connected):
         self.watch.left()
         self.give_up_inputs()
         if self.core.world is not None and self.is_connected:
-            self._ask(self.core.leave(), SeatLost, CALL_S_MAX)
+            self._ask(Request(Leave, self.core.leave()), CALL_S_MAX)
 
     def send_input(self, payload: bytes, due_s: float) -> None:
         """Sends an input that was due at a moment; without a seat and a connection there is none."""
@@ -209,26 +213,15 @@ class Session(Connected):
         self.be_connected()
         command_id, data = self.core.command(name, payload)
         sessions_lost, deadline_s = self.sessions_lost, time.monotonic() + JOIN_S_MAX
-        backoff = Backoff(self._chance.random)
         try:
-            for _ in range(times):
+            for _ in range(times - 1):
                 self.send(data)
-            while True:
-                self._wait(
-                    lambda: command_id in self._replies or not self.is_connected or self.core.world is None,
-                    deadline_s - time.monotonic(),
-                )
-                reply = self._replies.get(command_id)
-                if reply is not None and (reply.ok or reply.error is not ErrorCode.UNAVAILABLE):
-                    break
+            while (reply := self._replies.get(command_id)) is None:
+                self._send_commands(deadline_s)
                 if not self.is_connected:
                     self.be_connected()  # and the core asks again
                 if self.sessions_lost != sessions_lost or self.core.world is None:
                     raise SessionLost(f"the session was lost before {name!r} was answered")
-                if reply is not None:
-                    del self._replies[command_id]
-                    gevent.sleep(backoff.next_s())
-                    self.send(data)
         finally:
             self.core.give_up(command_id)
         self._measures.times["reply"].record(time.monotonic() - due_s)
@@ -237,6 +230,29 @@ class Session(Connected):
         if not reply.ok:
             raise CommandFailed(reply)
         return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+
+    def _send_commands(self, deadline_s: float) -> None:
+        """Sends what is due, and waits for a reply, the end of the connection, or until there may be more to send.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("no answer in time")
+        for data in self.core.commands_due(now_us()):
+            self.send(data)
+        due_us = self.core.next_command_us(now_us())
+        until_s = min(deadline_s, due_us / 1e6) if due_us is not None else deadline_s
+        known = len(self._replies), next(reversed(self._replies), 0)
+        with suppress(TimeoutError):
+            self._wait(
+                lambda: (
+                    (len(self._replies), next(reversed(self._replies), 0)) != known
+                    or not self.is_connected
+                    or self.core.world is None
+                ),
+                until_s - time.monotonic(),
+            )
 
     def _ask_again(self, command_id: int, data: bytes) -> None:
         """Asks for what was answered: the same answer must come again (`_check_reply`), wherever the session is."""
@@ -268,65 +284,61 @@ class Session(Connected):
     # -- asking ---------------------------------------------------------------------------------------------
 
     def _take_seat(self, data: bytes, options: dict[str, Any] | None) -> Joined:
-        for _ in range(REDIRECTS_MAX):
-            answer = self._ask(data, SeatTaken | Redirected, CALL_S_MAX)
+        for _ in range(REDIRECTS_MAX + 1):
+            answer = self._ask(Request(Join, data), CALL_S_MAX)
             if isinstance(answer, SeatTaken):
                 return answer.joined
+            assert isinstance(answer, Redirected)
             data = self._follow(answer.redirect, options)
         raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
 
     def _follow(self, redirect: Redirect, options: dict[str, Any] | None) -> bytes:
         if redirect.url:
-            if self._wire is not None:
-                self._wire.close()
+            self._end_session()
             self.core.forget_session()
-            self._has_session = False
-            self._connect(redirect.url)
+            self._plan.visit(redirect.url, time.monotonic())
+            self._reconnect()
+            if self._plan.url != redirect.url:
+                raise Disconnected(f"cannot reach {redirect.url}, where the room is: back where it began")
         return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
-    def _ask(self, data: bytes, wanted: Any, timeout_s: float) -> Any:
-        self._answers.clear()
-        if data:
-            self.send(data)
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            self._wait(lambda: bool(self._answers) or not self.is_connected, deadline_s - time.monotonic())
-            if not self._answers:
-                raise Disconnected("the connection was lost before the answer")
-            answer = self._answers.popleft()
-            if isinstance(answer, Refused):
-                raise RefusedError(answer.error)
-            if isinstance(answer, wanted):
-                return answer
+    def _ask(self, request: Request, timeout_s: float) -> Answer:
+        self._request, self._answer = request, None
+        if request.data:
+            self._is_joining = request.type is Join
+            self.send(request.data)
+        self._wait(lambda: self._answer is not None or not self.is_connected, timeout_s)
+        if self._answer is None:
+            raise Disconnected("the connection was lost before the answer")
+        if isinstance(self._answer, Refused):
+            raise RefusedError(self._answer.error)
+        return self._answer
 
     # -- what comes in --------------------------------------------------------------------------------------
 
     def _told(self, update: Update) -> None:
+        if self._request is not None and self._answer is None:
+            self._answer = self._request.answer(update)
         match update:
             case Welcomed(welcome):
                 self._is_joining = welcome.is_joining
             case SeatTaken(joined):
                 self.watch.joined(joined.tick_rate_hz)
                 self._is_joining = False
-                self._answers.append(update)
-            case QueueChanged(status) if status.state in (QueueState.CANCELLED, QueueState.TIMED_OUT):
-                self._answers.append(update)
-            case Redirected():
-                self._answers.append(update)
+            case Redirected(is_match=False):
+                self._is_joining = False
             case SeatLost(reason):
                 if self._wants_seat_since_s is not None and not self.may_end:
                     self._measures.fail("seat", f"lost: {reason[:100]}")
-                self._answers.append(update)
-            case Refused():
+            case Refused() if isinstance(self._answer, Refused):
                 self._is_joining = False
-                self._answers.append(update)
             case EventsLost():
                 self._measures.fail("events", "the server says that some are lost")
             case EventReceived():
                 self.events += 1
                 if self.on_event is not None:
                     self.on_event(update)
-            case ReplyReceived(reply):
+            case ReplyReceived(reply, is_decided=True):
                 self._check_reply(reply)
 
     def _check_reply(self, reply: Reply) -> None:
@@ -334,7 +346,7 @@ class Session(Connected):
         before = self._replies.get(reply.id)
         if before is not None:
             self._heard_again.add(reply.id)
-        if before is not None and before.error is not ErrorCode.UNAVAILABLE and before != reply:
+        if before is not None and before != reply:
             self._measures.fail("replies", "a repeated command was answered otherwise")
         self._replies[reply.id] = reply
         if len(self._replies) > REPLIES_KEPT:

@@ -27,20 +27,23 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from client.errors import Disconnected
+from client.core import MESSAGE_BYTES_MAX
+from client.errors import ConnectFailed
+from client.reconnect import is_retry_status
 from loadtest.frames import FrameCutter, masked_frame
 from schemas import SUBPROTOCOL
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 READ_BYTES = 64 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
 """A server that takes nothing more: the connection is given up."""
 HEAD_BYTES_MAX = 64 * 1024
-_COME_BACK_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _READ, _WRITE = 1, 2
 _END_OF_HEAD = b"\r\n\r\n"
 _RawSocket: Any = monkey.get_original("socket", "socket")
 _random = random.Random()  # noqa: S311 - masks keep proxies from reading frames as requests; nothing here is a secret
+
+CONNECT_S_MAX = 30.0
+"""For one address of a host; `open` has a deadline of its own for all of them, and for the handshake."""
 
 
 class Wire:
@@ -86,7 +89,7 @@ class Wire:
         """Connects; the greenlet that calls waits.
 
         Raises:
-            Disconnected: it cannot be done; says whether, and when, to try again.
+            ConnectFailed: it cannot be done; says whether, and when, to try again.
         """
         uri = parse_uri(url)
         try:
@@ -95,16 +98,16 @@ class Wire:
                 self._upgrade(url)
         except ssl.SSLCertVerificationError as error:
             self._end(f"its certificate is not trusted: {error.verify_message}")
-            raise Disconnected(f"cannot connect to {url}: {self.because}", may_return=False) from error
+            raise ConnectFailed(f"cannot connect to {url}: {self.because}", may_return=False) from error
         except (OSError, ssl.SSLError) as error:
             self._end(str(error) or type(error).__name__)
-            raise Disconnected(f"cannot connect to {url}: {self.because}") from error
+            raise ConnectFailed(f"cannot connect to {url}: {self.because}") from error
         except BaseException:
             self.abort()
             raise
 
     def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        made = gevent_socket.create_connection((host, port))
+        made = gevent_socket.create_connection((host, port), timeout=CONNECT_S_MAX)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         family, kind, proto = made.family, made.type, made.proto
         self._socket = _RawSocket(family, kind, proto, fileno=made.detach())
@@ -138,17 +141,17 @@ class Wire:
         if isinstance(error, InvalidStatus):
             advice, status = error.response.headers.get("Retry-After", ""), error.response.status_code
             self._end(f"the server answers with status {status}")
-            raise Disconnected(
+            raise ConnectFailed(
                 f"cannot connect to {url}: {self.because}",
-                may_return=status in _COME_BACK_STATUS,
+                may_return=is_retry_status(status),
                 retry_after_s=float(advice) if advice.isdigit() else 0.0,
             ) from error
         if error is not None:
             self._end(str(error))
-            raise Disconnected(f"cannot connect to {url}: {error}", may_return=False) from error
+            raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
         if protocol.subprotocol != SUBPROTOCOL:
             self.close()
-            raise Disconnected(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
+            raise ConnectFailed(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
 
     def _until(self, is_done: Callable[[], bool]) -> None:
         while not is_done():
@@ -309,6 +312,10 @@ class Wire:
             self._protocol.send_close(1000)
             self._flush_library()
         self._end("closed by this side")
+
+    def give_up(self, because: str) -> None:
+        """End a connection on which nothing arrives any more: that is not this side's wish."""
+        self._end(because)
 
     def abort(self) -> None:
         """Goes without a word, as a network does. Idempotent."""

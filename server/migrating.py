@@ -113,7 +113,7 @@ class Migration:
                     await asyncio.gather(*(give_one(room, shards) for room in rooms))
                     await asyncio.sleep(AGAIN_S if len(self._host) else 0)
         except TimeoutError:
-            pass
+            pass  # the deadline: the caller receives how many are left
         return len(self._host)
 
     async def give(self, simulation: Simulation, target: ShardStatus) -> bool:

@@ -72,7 +72,7 @@ class Passing:
                 async with asyncio.timeout(deadline_s):
                     await self._send_to(targets)
             except TimeoutError:
-                pass
+                pass  # the deadline: the caller receives how many are left
             except MatchmakingError as error:
                 log.warning("sessions_not_passed_on", error=error.detail)
         return sum(not session.room_id for session in self._listener.registry)

@@ -142,6 +142,7 @@ class Life:
         self.events_heard: list[int] = []
         self.replies: dict[int, Any] = {}
         self.drops = self.resumes = 0
+        self.is_welcome = False
 
     @property
     def room(self) -> Room:
@@ -166,6 +167,7 @@ class Life:
         if self.wire is None:
             self.wire = Wire(self.around)
             self.wire.to_server.append(self.core.hello())
+            self.is_welcome = False
 
     def drop(self) -> None:
         """The network cuts the connection; the server may see it at once, later, or only when it is replaced."""
@@ -212,7 +214,7 @@ class Life:
                 self.wire.server_hears()
 
     def hear(self, data: bytes, wire: Wire | None) -> None:
-        match self.core.receive(data, now_us=1):
+        match self.core.receive(data, now_us=self.now_us):
             case EventReceived(event, missed):
                 assert missed == 0
                 if event.name == "note":
@@ -222,7 +224,8 @@ class Life:
                 assert self.replies.setdefault(reply.id, value) == value
             case EventsLost():
                 raise AssertionError("events were lost")
-            case Welcomed(welcome, has_resumed, _):
+            case Welcomed(welcome, has_resumed):
+                self.is_welcome = True
                 self.resumes += has_resumed
                 if wire is not None and not welcome.room_id and not welcome.is_joining:
                     wire.to_server.append(self.core.join("diary"))
@@ -230,13 +233,24 @@ class Life:
             message = self.core.outgoing.popleft()
             if wire is not None:
                 wire.to_server.append(message)
+        if wire is not None and self.is_welcome:
+            self.send_commands(wire)
+
+    @property
+    def now_us(self) -> int:
+        return int(self.around.clock_s * 1e6) + 1
+
+    def send_commands(self, wire: Wire) -> None:
+        """Sends what is due, some of it twice."""
+        for data in self.core.commands_due(self.now_us):
+            wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
 
     def command(self) -> None:
         if self.core.joined is not None:
             self.commands += 1
-            _, data = self.core.command("do", self.commands)
-            if self.wire is not None:
-                self.wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
+            self.core.command("do", self.commands)
+            if self.wire is not None and self.is_welcome:
+                self.send_commands(self.wire)
 
     def send_input(self) -> None:
         if self.core.joined is not None and self.wire is not None:

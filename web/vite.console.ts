@@ -8,5 +8,5 @@ export default defineConfig({
   root: here("console"),
   base: "./",
   resolve: { alias: { tickwire: here("sdk/src/index.ts") } },
-  build: { outDir: here("dist/console"), emptyOutDir: true, target: "es2022" },
+  build: { outDir: here("dist/console"), emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 },
 });

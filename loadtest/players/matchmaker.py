@@ -24,7 +24,6 @@ class Matchmaker(Player):
             raise
         except (ClientError, TimeoutError) as error:
             self.swarm.measures.fail("match", str(error)[:100])
-            session.cancel_match()
             raise
         with self.moving():
             session.stay(self.chance.uniform(*STAYS_S))

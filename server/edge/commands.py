@@ -11,7 +11,7 @@ only when it is certain that the first decision was not written (server/dealing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from schemas.messages import Command, ErrorCode, Reply
@@ -34,23 +34,21 @@ class Commands:
 
     Args:
         around: carries out deals, and runs their tasks.
-        known: what was answered before this began.
+        replies: the answers so far, of a session that was on another shard.
     """
 
     __slots__ = ("_around", "_replies", "_undecided", "_under_way")
 
-    def __init__(self, around: Surroundings, known: Iterable[Reply] = ()) -> None:
+    def __init__(self, around: Surroundings, replies: Replies | None = None) -> None:
         self._around = around
-        self._replies = Replies()
+        self._replies = replies if replies is not None else Replies()
         self._under_way: set[int] = set()
         self._undecided: dict[int, object] = {}  # attempts of the dealer, by command id
-        for reply in known:
-            self._replies.keep(reply)
 
     @property
-    def replies(self) -> tuple[Reply, ...]:
-        """What was answered, the oldest first, as far as it is remembered."""
-        return tuple(self._replies)
+    def replies(self) -> Replies:
+        """The answers, as far as they are remembered."""
+        return self._replies
 
     def ask(self, command: Command, seat: Seat | None, tell: Tell) -> None:
         """A command has come.

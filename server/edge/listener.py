@@ -165,8 +165,7 @@ class Listener:
                 await self._none_left.wait()
         if self._sweeping is not None:
             self._sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeping
+            await asyncio.wait((self._sweeping,))  # awaiting it would raise its cancellation as if it were ours
             self._sweeping = None
 
     def revive(self, kept: KeptSession, /) -> Subscriber | None:

@@ -6,7 +6,7 @@ those cannot be told from one that was answered before: it is refused, and never
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from schemas.messages import ErrorCode, Reply
 
@@ -16,20 +16,32 @@ REPLY_BYTES_MAX = 64 * 1024
 
 
 class Replies:
-    """The last REPLIES_MAX answers, of at most REPLY_BYTES_MAX in all."""
+    """The last REPLIES_MAX answers, of at most REPLY_BYTES_MAX in all.
+
+    Args:
+        replies: of the same session on another shard, the oldest first.
+        forgotten_id: the same: its `forgotten_id`.
+    """
 
     __slots__ = ("_by_id", "_bytes", "_forgotten_id")
 
-    def __init__(self) -> None:
+    def __init__(self, replies: Iterable[Reply] = (), *, forgotten_id: int = -1) -> None:
         self._by_id: dict[int, Reply] = {}
         self._bytes = 0
-        self._forgotten_id = -1
+        self._forgotten_id = forgotten_id
+        for reply in replies:
+            self.keep(reply)
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Reply]:
         return iter(self._by_id.values())
+
+    @property
+    def forgotten_id(self) -> int:
+        """The highest id whose answer is gone; -1 if none is."""
+        return self._forgotten_id
 
     def find(self, id: int) -> Reply | None:
         """What a command is to be answered without running it; None when it is new."""

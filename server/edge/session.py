@@ -51,6 +51,7 @@ from server.edge.commands import Commands
 from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
 from server.edge.rate_limit import FLOOD_S
+from server.edge.replies import Replies
 from server.edge.settings import SILENT_INTERVALS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
@@ -161,8 +162,9 @@ class Session:
         session.opened_us = kept.opened_us
         session._seat_changes = kept.seat_changes
         session._is_revived = True
-        session.outbox.restore(kept.last_event, kept.frames)
-        session._commands = Commands(around, kept.replies)
+        session.outbox.restore(kept.last_event, kept.frames, restored_at=kept.events_restored_at)
+        replies = Replies(kept.replies, forgotten_id=kept.forgotten_command_id)
+        session._commands = Commands(around, replies)
         return session
 
     def keep(self) -> KeptSession:
@@ -177,9 +179,11 @@ class Session:
             attempt=self._attempt,
             last_event=self.outbox.last_number,
             frames=self.outbox.frames,
-            replies=self._commands.replies,
+            replies=tuple(self._commands.replies),
             opened_us=self.opened_us,
             seat_changes=self._seat_changes,
+            forgotten_command_id=self._commands.replies.forgotten_id,
+            events_restored_at=self.outbox.restored_at,
         )
 
     def is_older_than(self, kept: KeptSession) -> bool:

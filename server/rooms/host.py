@@ -186,7 +186,7 @@ class RoomHost:
         Raises:
             NoSuchRoomType, RoomClosed: as `create`.
         """
-        return create(
+        simulation = create(
             self.type_of(room_type),
             room_id=room_id,
             name=name,
@@ -203,6 +203,8 @@ class RoomHost:
             tune=self.tune,
             now_s=monotonic,
         )
+        simulation.has_gone_back = False  # it has stood still since it was sent
+        return simulation
 
     def seat(
         self,

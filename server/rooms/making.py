@@ -84,6 +84,7 @@ def _restore(
     on_ended: SeatEnded,
     records: Mapping[str, Record],
 ) -> None:
+    simulation.has_gone_back = True
     room = simulation.room
     state = room.saves.read(saved.state_version, saved.state)
     room.tick = saved.tick

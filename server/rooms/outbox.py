@@ -48,12 +48,22 @@ class Outbox:
         """All that is kept, the oldest first."""
         return tuple(self._frames)
 
-    def restore(self, last_number: int, frames: Iterable[bytes]) -> None:
-        """Makes it what it was a moment before its shard was lost."""
+    @property
+    def restored_at(self) -> int | None:
+        """The number of the newest event when the outbox was restored; None once a client has resumed."""
+        return self._restored_at
+
+    def restore(self, last_number: int, frames: Iterable[bytes], *, restored_at: int | None = None) -> None:
+        """Restore the outbox as it was saved, perhaps a moment before its shard was lost.
+
+        Args:
+            restored_at: set if it had been restored before and no client has resumed since: events above this number
+                may get other numbers in `rewind`.
+        """
         self.last_number = last_number
         self._frames.extend(frames)
         self._bytes = sum(map(len, self._frames))
-        self._restored_at = last_number
+        self._restored_at = last_number if restored_at is None else restored_at
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -225,9 +225,11 @@ class Seat:
         """
         self.wire = self.subscriber.wire
         self.has_events = self.subscriber.outbox.unsent > 0
-        # A room that was made again is as it was a moment before the client's world: that begins anew.
+        # A restored room may be older than the client's world, and the client is sent `Joined`. Whether that has
+        # arrived is never certain, and the same tick of both worlds looks alike: so after a save it is sent with
+        # every resume.
         is_told = room_id == self.room_id and not self.is_restored and self._simulation.can_resume(self)
-        self.is_restored = False
+        self.is_restored = self.is_restored and self._simulation.has_gone_back
         self.holding = self._held(last_tick) if is_told and last_tick else None
         self._recent = ()
         self._told.clear()

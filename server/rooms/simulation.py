@@ -58,6 +58,7 @@ class Simulation:
         now_s: a monotonic clock, for hooks that take too long.
 
     Attributes:
+        has_gone_back: whether it was restored from a save: clients may have seen later ticks than it knows.
         empty_since_s: when the host first found nobody in it; None while somebody is.
         record_reads: notes the records that a command's decision is based on.
         deals_applied: how often `on_dealt` was called: what the room remembers may have changed each time.
@@ -73,7 +74,7 @@ class Simulation:
         self.slow_log = SlowLog(room, self.dt, counters)
         self.empty_since_s: float | None = None
         self.is_open = True
-        self.is_frozen = False
+        self.is_frozen = self.has_gone_back = False
         self.seats: list[Seat] = []
         self._now_s = now_s
         self._is_settled = False

@@ -78,6 +78,9 @@ class KeptSession(msgspec.Struct, frozen=True):
         opened_us: UTC of the moment when the session was opened, microseconds since 1970.
         seat_changes: how often the session has taken or left a seat. Of two copies of a session, the one with more
             seat changes is the newer.
+        forgotten_command_id: the highest command id whose reply is not remembered any more; -1 if there is none.
+        events_restored_at: the number of the newest event when the session was last restored; None once a client has
+            resumed it.
     """
 
     session_id: str
@@ -92,6 +95,8 @@ class KeptSession(msgspec.Struct, frozen=True):
     replies: tuple[Reply, ...] = ()
     opened_us: int = 0
     seat_changes: int = 0
+    forgotten_command_id: int = -1
+    events_restored_at: int | None = None
 
 
 GONE = ("", 0)

@@ -76,7 +76,7 @@ class Worlds:
             try:
                 return await self._read(document)
             except KeyError:
-                continue
+                continue  # read again
         raise NotSavable(f"world {world_key(room_type, name)} lacks a part")
 
     async def claim(self, room_type: str, name: str, epoch: int) -> SavedWorld | None:

@@ -14,6 +14,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from client.aio import Client, connect
+from client.updates import ReplyReceived, Update
 from schemas.messages import ErrorCode, Reply
 from server.config import MongoSettings, Settings
 from server.shard import Shard
@@ -46,18 +47,30 @@ def through(settings: Settings, url: str) -> Settings:
     return msgspec.structs.replace(settings, rooms=rooms, mongo=store)
 
 
-async def ask(client: Client, name: str, payload: Any = None, *, command_id: int = 0) -> Reply:
-    """Asks once, and gives the Reply as it is; by its id, the same again."""
-    if command_id:
-        data = client.core._unanswered[command_id]
-    else:
-        command_id, data = client.core.command(name, payload)
-    client._replies[command_id] = None
-    await client._keeper.send(data)
-    await client.wait_for(lambda: client._replies[command_id] is not None, 8 * DEADLINE_S)
-    reply = client._replies.pop(command_id)
-    assert reply is not None
-    return reply
+async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
+    """Send a command once and return its Reply as it is; a client repeats a command that is undecided."""
+    replies: list[Reply] = []
+    take = client._take
+
+    def note(update: Update) -> None:
+        if isinstance(update, ReplyReceived) and update.reply.id == command_id:
+            replies.append(update.reply)
+        take(update)
+
+    client._take = note  # type: ignore[method-assign]
+    try:
+        await client._keeper.send(data)
+        await client.wait_for(lambda: bool(replies), 8 * DEADLINE_S)
+    finally:
+        client._take = take  # type: ignore[method-assign]
+    return replies[0]
+
+
+async def ask(client: Client, name: str, payload: Any = None) -> tuple[Reply, bytes]:
+    """Asks for something new, once; returns the Reply and the message, to ask for the same again."""
+    command_id, data = client.core.command(name, payload)
+    client.core.give_up(command_id)
+    return await ask_once(client, data, command_id), data
 
 
 def has_come_again(reply: Reply) -> bool:
@@ -87,17 +100,18 @@ async def lives_through(
     async with connect(shard.url) as gardener, connect(shard.url) as trader:
         await gardener.join("garden", name="home")
         await trader.join("market", name="home")
-        assert (await ask(trader, "work")).ok
+        assert (await ask(trader, "work"))[0].ok
         await eventually(lambda: shard._write_behind.saves >= 2)
         async with trouble():
             await gardener.command("plant", {"x": 1.0})
-            undecided = 0
+            undecided: dict[int, bytes] = {}
             for _ in range(2):
                 started = loop.time()
-                reply = await ask(trader, "work")
+                reply, data = await ask(trader, "work")
                 answered.append(loop.time() - started)
                 assert reply.ok or has_come_again(reply)
-                undecided += has_come_again(reply)
+                if has_come_again(reply):
+                    undecided[reply.id] = data
             assert undecided, "it was no trouble at all"
             await eventually(lambda: "mongo" in shard.health.reasons, 15, "readiness says so")
             status, body = await asyncio.to_thread(readiness, shard.operations.port)
@@ -111,15 +125,15 @@ async def lives_through(
             assert metrics["tickwire_storage_lag_seconds"] > 0
             assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry a room, however long it lasts"
             assert metrics["tickwire_storage_failures_total"] > 0
-            assert metrics['tickwire_deals_total{result="unavailable"}'] == undecided
+            assert metrics['tickwire_deals_total{result="unavailable"}'] == len(undecided)
             if then is not None:
                 await then()
         await eventually(lambda: shard.health.is_ready, 40, "ready again")
         await eventually(lambda: len(shard._write_behind) == 0, 20, "all is written")
-        for command_id in list(trader.core._unanswered):
-            assert (await ask(trader, "work", command_id=command_id)).ok
+        for command_id, data in undecided.items():
+            assert (await ask_once(trader, data, command_id)).ok
         assert await gold_of(shard) == 30, "three were asked for, some of them twice"
-        assert (await ask(trader, "purse")).payload == msgspec.msgpack.encode({"gold": 30})
+        assert (await ask(trader, "purse"))[0].payload == msgspec.msgpack.encode({"gold": 30})
 
         async def is_stored() -> bool:
             world = await shard._store.worlds.load("garden", "home")
@@ -157,7 +171,7 @@ async def test_a_primary_that_is_lost_is_followed_to_another_member(
             await gardener.join("garden", name="home")
             await trader.join("market", name="home")
             for _ in range(5):
-                assert (await ask(trader, "work")).ok
+                assert (await ask(trader, "work"))[0].ok
             working = [asyncio.create_task(trader.command("work", timeout_s=40)) for _ in range(5)]
             lost = mongos.primary()
             assert lost is not None
@@ -220,7 +234,7 @@ async def test_a_slow_mongod_makes_deals_slow_and_nothing_else(settings: Setting
         async with running(through(settings, url)) as shard, connect(shard.url) as trader:
             await trader.join("market", name="home")
             road.delay_s = 0.05
-            assert (await ask(trader, "work")).ok
+            assert (await ask(trader, "work"))[0].ok
             assert shard.health.is_ready
             await goes_on(trader)
             road.delay_s = 0.0

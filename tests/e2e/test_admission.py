@@ -205,7 +205,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 async def test_the_asyncio_client_comes_again_when_it_is_told_to(shard_settings: Settings) -> None:
     async with running(changed(shard_settings, connections_max=1)) as shard, connect(shard.url) as first:
         with pytest.raises(Disconnected) as refused:
-            await open_link(shard.url, tls=None, timeout_s=5, on_message=_ignore, on_end=_ignore_end)
+            await open_link(shard.url, tls=None, on_message=_ignore, on_end=_ignore_end)
         assert refused.value.may_return
         assert refused.value.retry_after_s == 5
         assert first.is_connected

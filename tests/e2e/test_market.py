@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from client.aio import Client, CommandFailed, connect
-from schemas.messages import ErrorCode
+from client.updates import ReplyReceived, Update
+from schemas.messages import ErrorCode, Reply
 from server.config import Settings
 from server.edge.auth import mint
 from server.edge.auth_settings import AuthSettings
-from server.edge.commands import UNDER_WAY_MAX
 from server.errors import Unavailable
 from server.rooms import CommandRefused
 from server.shard import Shard
@@ -231,7 +231,10 @@ async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
         assert await sums_of(shard) == {"ann": {"gold": 7}, "bob": {"gold": 13}}
 
 
-async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> None:
+async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.edge.commands.UNDER_WAY_MAX", 4)
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
@@ -243,16 +246,23 @@ async def test_more_commands_than_may_be_under_way_are_told_so(shard: Shard) -> 
     shard._dealing._deadline_s = 20.0
     async with connect(shard.url) as client:
         await trader(client, "ann")
-        working = [asyncio.create_task(client.command("work")) for _ in range(UNDER_WAY_MAX + 2)]
-        await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED, timeout=5)
-        refused = [task.exception() for task in working if task.done()]
-        assert refused
-        assert all(isinstance(e, CommandFailed) and e.reply.error is ErrorCode.RATE_LIMITED for e in refused)
-        assert all(isinstance(e, CommandFailed) and e.reply.retry_after_ms > 0 for e in refused)
-        assert shard._dealing.waiting == UNDER_WAY_MAX
+        refused: list[Reply] = []
+        receive = client.core.receive
+
+        def note(data: bytes, *, now_us: int) -> Update | None:
+            update = receive(data, now_us=now_us)
+            if isinstance(update, ReplyReceived) and not update.is_decided:
+                refused.append(update.reply)
+            return update
+
+        monkeypatch.setattr(client.core, "receive", note)
+        working = [asyncio.create_task(client.command("work")) for _ in range(18)]
+        await eventually(lambda: bool(refused))
+        assert all(reply.error is ErrorCode.RATE_LIMITED and reply.retry_after_ms > 0 for reply in refused)
+        assert shard._dealing.waiting == 4
         go_on.set()
-        await asyncio.gather(*working, return_exceptions=True)
-    assert list((await sums_of(shard)).values()) == [{"gold": 10 * UNDER_WAY_MAX}]
+        assert await asyncio.gather(*working) == [10] * 18
+    assert list((await sums_of(shard)).values()) == [{"gold": 180}]
 
 
 async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(

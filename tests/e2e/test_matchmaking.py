@@ -39,7 +39,7 @@ async def test_a_client_that_comes_back_by_the_wrong_door_is_sent_to_its_session
             joined = await client.join(room_type, name=name)
             there = client.url
             other = next(shard for shard in fleet if shard.url != there)
-            client._keeper.url = other.url  # as one that gave up the direct address
+            client._keeper._plan.url = other.url  # as one that gave up the direct address
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == there, 15)  # noqa: B023
             assert (client.resumes, client.sessions_lost) == (1, 0)

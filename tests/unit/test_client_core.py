@@ -301,7 +301,7 @@ def test_a_reply_that_decides_nothing_leaves_the_question_open() -> None:
     told(core, Reply(command_id, ok=False, error=ErrorCode.UNAVAILABLE))
     core.hello()
     told(core, Welcome("s", resume_token="s.next", generation=2, room_id="room"))
-    assert list(core.outgoing) == [data]
+    assert core.commands_due(1_000) == [data]
     core.give_up(command_id)
     core.hello()
     told(core, Welcome("s", resume_token="s.third", generation=3, room_id="room"))
@@ -316,7 +316,7 @@ def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
     core.hello()
     welcome = Welcome("s", resume_token="s.next", generation=2, room_id="room")
     assert told(core, welcome) == Welcomed(welcome, has_resumed=True)
-    assert list(core.outgoing) == [unanswered]
+    assert core.commands_due(1_000) == [unanswered]
     assert core.resume_token == "s.next"
     assert decode_client(core.ping(5)) == Ping(5, last_event=1, generation=2)
     assert core.world is not None

@@ -157,3 +157,14 @@ def test_after_a_clean_move_numbers_go_on_also_over_a_second_loss() -> None:
     outbox.push("b", b"")
     assert outbox.rewind(4) == 0
     assert names(outbox.take()) == [(5, "b")]
+
+
+def test_events_that_wait_for_a_client_over_a_loss_and_a_move_come_once() -> None:
+    """Restored after a crash at 3, moved to a third shard before the client, which has seen 5, has come back."""
+    recovered = restored(3, "a", "b")
+    moved = Outbox()
+    moved.restore(recovered.last_number, recovered.frames, restored_at=recovered.restored_at)
+    moved.push("c", b"")
+    assert moved.rewind(5) == 0
+    assert names(moved.take()) == [(6, "a"), (7, "b"), (8, "c")]
+    assert moved.restored_at is None

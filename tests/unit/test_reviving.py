@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from schemas.messages import Reply
+from schemas.messages import Command, ErrorCode, Reply
 from server.edge.auth import Identity
+from server.edge.replies import REPLIES_MAX
 from server.edge.session import Session
 from server.edge.settings import EdgeSettings
 from server.rooms.state import KeptSession
@@ -20,7 +21,7 @@ async def test_it_is_away_and_as_it_was() -> None:
     session = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
     assert session is not None
     assert (session.session_id, session.player_id, session.is_guest, session.wire) == ("s", "p", False, None)
-    assert session.keep() == KEPT
+    assert session.keep() == msgspec.structs.replace(KEPT, events_restored_at=7)
     assert around.registry.away_count == 1
     assert around.registry.revive(KEPT, around) is None, "there is one of that name"  # type: ignore[arg-type]
     around.registry.sweep(around.settings.resume_window_s + 1)
@@ -40,6 +41,21 @@ async def test_tokens_that_were_given_since_are_known(generation: int, is_good: 
     assert (around.registry.find(token) is session) == is_good
     if is_good:
         assert session.reserve_generation(9) > max(generation, 5), "the next one is newer than any"
+
+
+async def test_no_command_is_run_again_on_another_shard() -> None:
+    around = Around(EdgeSettings())
+    session = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
+    assert session is not None
+    for id in range(2, REPLIES_MAX + 5):
+        session._commands.replies.keep(Reply(id, ok=True))
+    elsewhere = Around(EdgeSettings())
+    again = elsewhere.registry.revive(session.keep(), elsewhere)  # type: ignore[arg-type]
+    assert again is not None
+    sent: list[Reply] = []
+    again._commands.ask(Command(2, "spend"), None, sent.append)
+    again._commands.ask(Command(REPLIES_MAX + 4, "spend"), None, sent.append)
+    assert [(reply.ok, reply.error) for reply in sent] == [(False, ErrorCode.COMMAND_TOO_OLD), (True, ErrorCode(0))]
 
 
 def context_of(policy: str) -> Around:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.messages import Reply
+from schemas.messages import Joined, Message, Reply
 from server.errors import RoomClosed
 from server.rooms import EVERYONE, Player, Room, Saved, Table, real
 from server.rooms.containment import RoomCodeRaised
@@ -189,6 +189,34 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     restored.leave("away for too long")
     assert (room.told[-1], ended) == ("bob has left", ["gone", "bob"])
     assert set(room.players) == {"ann"}
+
+
+@pytest.mark.parametrize("has_gone_back", [True, False], ids=["restored from a save", "moved"])
+def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_world(has_gone_back: bool) -> None:
+    simulation = house()
+    seated(simulation, "ann")
+    for _ in range(8):
+        simulation.step()
+    state = stored(simulation)
+    revived = Revived()
+    again = house(state, revived)
+    again.has_gone_back = has_gone_back
+    listening = revived["ann"]
+    seat = listening.restored
+    assert seat is not None
+    sent: list[Message] = []
+    listening.send_message = sent.append  # type: ignore[method-assign]
+    listening.wire = listening
+    listening.write = lambda frames: None  # type: ignore[method-assign]
+    seat.resumed("r", 10)  # the client has seen two ticks that were not saved
+    for _ in range(2):
+        again.step()
+    listening.wire = None
+    seat.disconnected()
+    listening.wire = listening
+    seat.resumed("r", 10)
+    assert [type(message) for message in sent] == [Joined] * (2 if has_gone_back else 1)
+    assert (seat.holding is None) == has_gone_back
 
 
 def test_a_guest_who_plays_under_a_tickets_name_keeps_it() -> None:

@@ -14,13 +14,8 @@ interface Card {
 }
 
 export const cards: Game = ({ client, stage, say, report, players }) => {
-  const table = document.createElement("div");
-  table.className = "table";
-  table.innerHTML = `<ul class="hands" aria-label="players"></ul>
-    <div class="cards" aria-label="pile"></div>
-    <p class="turn" role="status" aria-live="polite"></p>
-    <div class="cards hand" role="group" aria-label="your hand"></div>
-    <button class="draw">Draw a card</button>`;
+  const template = document.querySelector<HTMLTemplateElement>("#card-table")!;
+  const table = template.content.firstElementChild!.cloneNode(true) as HTMLElement;
   stage.append(table);
   const part = <T extends HTMLElement>(selector: string) => table.querySelector<T>(selector)!;
   const draw = part<HTMLButtonElement>(".draw");

@@ -7,29 +7,13 @@ import type { Weather } from "./wire.js";
 const LOOK_MS = 500;
 
 export class Panel {
-  private readonly rows = new Map<string, HTMLElement>();
   private bytesSeen = 0;
   private seenMs = performance.now();
   private lastStateMs = 0;
   private jitterMs = 0;
   private client: Client | null = null;
 
-  constructor(root: HTMLElement, weather: Weather) {
-    root.innerHTML = `<h2>Network</h2><dl></dl>
-      <div class="row">
-        <button id="cut">Cut it</button>
-        <label>latency <select id="latency">${options([0, 50, 150, 400], " ms")}</select></label>
-        <label>loss <select id="loss">${options([0, 2, 10], " %")}</select></label>
-      </div>`;
-    const list = root.querySelector("dl")!;
-    for (const name of ["ping", "jitter", "received", "tick", "players", "resumes"]) {
-      const [term, value] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = name;
-      value.id = `net-${name}`;
-      value.textContent = "–";
-      list.append(term, value);
-      this.rows.set(name, value);
-    }
+  constructor(private readonly root: HTMLElement, weather: Weather) {
     root.querySelector("#cut")!.addEventListener("click", () => this.client?.drop());
     root.querySelector<HTMLSelectElement>("#latency")!.onchange = (event) => {
       weather.latencyMs = Number((event.target as HTMLSelectElement).value);
@@ -76,10 +60,6 @@ export class Panel {
   }
 
   private put(name: string, text: string): void {
-    this.rows.get(name)!.textContent = text;
+    this.root.querySelector(`#net-${name}`)!.textContent = text;
   }
-}
-
-function options(values: readonly number[], unit: string): string {
-  return values.map((value) => `<option value="${value}">${value}${unit}</option>`).join("");
 }

@@ -8,6 +8,7 @@ import { Command } from "../src/generated/tickwire/command";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
 import { Hello } from "../src/generated/tickwire/hello";
 import { QueueState } from "../src/generated/tickwire/queue-state";
+import { Prediction } from "../src/prediction.js";
 import {
   ack,
   event,
@@ -25,6 +26,7 @@ import {
   resumes,
   seated,
   settle,
+  state,
   welcome,
 } from "./fakes.js";
 
@@ -562,5 +564,62 @@ describe("inputs of a session", () => {
     expect(client.input({})).toBe(3);
     newest().says(ack(7, 3));
     expect(client.core.acknowledgedSeq).toBe(3);
+  });
+});
+
+describe("prediction that follows a client", () => {
+  const play = async () => {
+    const client = await seated();
+    const own = new Prediction<{ x: number }, number>((state, by) => ({ x: state.x + by }));
+    let served: { x: number } | null = { x: 100 };
+    const end = own.follow(client, () => served);
+    const press = (by: number) => own.sent(client.input({}), by);
+    newest().says(state(1));
+    return { client, own, end, press, serve: (next: { x: number } | null) => (served = next) };
+  };
+
+  it("stands where the server says, with the inputs that it has not acknowledged", async () => {
+    const { own, press, serve } = await play();
+    press(5);
+    press(5);
+    expect(own.now).toEqual({ x: 110 });
+    serve({ x: 104 });
+    newest().says(ack(2, 1));
+    newest().says(state(2));
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 109 }, 1]);
+  });
+
+  it("takes an acknowledgement that no state follows", async () => {
+    const { own, press } = await play();
+    press(5);
+    newest().says(ack(2, 1));
+    expect(own.now).toEqual({ x: 105 }); // a state may be on its way
+    await settle();
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
+  });
+
+  it("forgets on a resume, and ignores what is pressed while the connection is away", async () => {
+    const { own, press } = await play();
+    press(5);
+    newest().ends(1006);
+    press(5);
+    expect(own.now).toEqual({ x: 105 });
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
+    press(3);
+    expect(own.now).toEqual({ x: 103 });
+  });
+
+  it("is empty once the seat is gone, and follows no more when it is told so", async () => {
+    const { own, end, serve } = await play();
+    newest().says(left);
+    expect(own.now).toBeNull();
+    end();
+    serve({ x: 1 });
+    newest().says(joined);
+    newest().says(state(3));
+    expect(own.now).toBeNull();
   });
 });

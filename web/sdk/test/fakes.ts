@@ -21,6 +21,7 @@ import { Redirect } from "../src/generated/tickwire/redirect";
 import { Reply } from "../src/generated/tickwire/reply";
 import { ServerBody } from "../src/generated/tickwire/server-body";
 import { ServerMessage } from "../src/generated/tickwire/server-message";
+import { StateHead } from "../src/generated/tickwire/state-head";
 import { StateDescription } from "../src/generated/tickwire/state-description";
 import { Welcome } from "../src/generated/tickwire/welcome";
 import { encode } from "../src/msgpack.js";
@@ -194,6 +195,17 @@ export function match(state: QueueState, mode = "duel"): Uint8Array {
     MatchStatus.addMode(builder, name);
     return MatchStatus.endMatchStatus(builder);
   });
+}
+
+/** A complete keyframe of an empty world. */
+export function state(tick: number): Uint8Array {
+  const builder = new Builder(64);
+  const packed = ServerMessage.createPackedVector(builder, [0]);
+  ServerMessage.startServerMessage(builder);
+  ServerMessage.addState(builder, StateHead.createStateHead(builder, tick, 0, 0, 0));
+  ServerMessage.addPacked(builder, packed);
+  builder.finish(ServerMessage.endServerMessage(builder));
+  return builder.asUint8Array();
 }
 
 export function ack(tick: number, seq: number): Uint8Array {

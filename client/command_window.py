@@ -1,0 +1,156 @@
+"""The commands of a session that have no answer yet: which of them to send, and when. Pure: the time comes in.
+
+    waiting --sent--> in flight --Reply--> answered, removed
+       ^                 └--RATE_LIMITED, UNAVAILABLE, resume, no answer in time--┐
+       └--------------------------------------------------------------------------┘
+
+Only the commands of the IDS_MAX ids from the oldest on are in flight. The server remembers the replies of the last 64
+ids and refuses an older one with COMMAND_TOO_OLD: a client that got further ahead could not ask again. Within the
+window the rate of messages and bytes stays below the session's limits in Welcome. Every id is safe to send again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+import msgspec
+
+from client.backoff import Backoff
+from client.errors import ClientError
+from schemas.messages import ErrorCode, Reply, Welcome
+
+IDS_MAX = 16
+"""As many commands as the server carries out for one session at a time."""
+COMMANDS_MAX = 1024
+"""Commands without an answer, sent or not."""
+ANSWER_S_MAX = 5.0
+"""A command that has no answer for so long on one connection is sent again."""
+RATE_SHARE = 0.5
+"""Of the messages and bytes per second that the session may send; inputs, pings and requests have the rest."""
+UNDECIDED = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
+
+
+def is_decided(reply: Reply) -> bool:
+    """Return whether a reply is final. Otherwise the command is sent again under its id."""
+    return reply.ok or (not reply.retry_after_ms and reply.error not in UNDECIDED)
+
+
+class _Command(msgspec.Struct):
+    data: bytes
+    backoff: Backoff
+    due_s: float = 0.0
+
+
+class _Budget:
+    """A token bucket of one second; a rate of 0 limits nothing. One item may be larger than the bucket."""
+
+    def __init__(self) -> None:
+        self._rate = self._at_s = 0.0
+        self._level = inf
+
+    def limit(self, rate: float) -> None:
+        """Set the rate. What a session has used up before a resume counts after it."""
+        self._rate, self._level = rate, min(self._level, rate)
+
+    def available_s(self, now_s: float) -> float:
+        """Return the time from which on an item may be taken."""
+        if self._rate:
+            self._level = min(self._rate, self._level + (now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        return now_s if not self._rate or self._level >= 0 else now_s - self._level / self._rate
+
+    def take(self, amount: float) -> None:
+        self._level -= amount
+
+
+class CommandWindow:
+    """One session's commands.
+
+    Args:
+        random: returns random numbers from 0 to 1; spreads the pauses before a command is sent again.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._commands: dict[int, _Command] = {}  # by id, ascending
+        self._messages, self._bytes = _Budget(), _Budget()
+        self._paused_until_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def add(self, command_id: int, data: bytes) -> None:
+        """Add a command.
+
+        Args:
+            command_id: above all that were added before.
+            data: the message.
+
+        Raises:
+            ClientError: COMMANDS_MAX commands have no answer yet.
+        """
+        if len(self._commands) >= COMMANDS_MAX:
+            raise ClientError(f"{COMMANDS_MAX} commands have no answer yet: wait for some before sending more")
+        self._commands[command_id] = _Command(data, Backoff(self._random))
+
+    def remove(self, command_id: int) -> None:
+        """Remove a command that is answered or not wanted any more. Idempotent."""
+        self._commands.pop(command_id, None)
+
+    def clear(self) -> None:
+        """Remove all commands: no answer can come any more."""
+        self._commands.clear()
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """Begin a connection: all commands are to be sent on it, within the server's limits."""
+        self._messages.limit(welcome.messages_per_second_max * RATE_SHARE)
+        self._bytes.limit(welcome.bytes_per_second_max * RATE_SHARE)
+        self._send_all_again(0.0)
+
+    def replied(self, reply: Reply, now_s: float) -> None:
+        """Record a reply. One that decides nothing makes the command due again, after a pause."""
+        if is_decided(reply):
+            self.remove(reply.id)
+        elif reply.id in self._commands:
+            command = self._commands[reply.id]
+            command.due_s = now_s + command.backoff.next_s(reply.retry_after_ms / 1000)
+
+    def limited(self, retry_after_s: float, now_s: float) -> None:
+        """Record that the server has dropped messages above its rate. Nothing is sent until it may be; then all
+        commands without an answer are, since those that were dropped are not known."""
+        self._paused_until_s = max(self._paused_until_s, now_s + retry_after_s)
+        self._send_all_again(self._paused_until_s)
+
+    def _send_all_again(self, at_s: float) -> None:
+        for command in self._commands.values():
+            command.due_s = at_s
+
+    def due(self, now_s: float) -> list[bytes]:
+        """Return the messages to send now, in the order of their ids. They are expected to be sent."""
+        messages: list[bytes] = []
+        for command in self._in_window():
+            if self._next_s(command, now_s) <= now_s:
+                messages.append(command.data)
+                self._messages.take(1)
+                self._bytes.take(len(command.data))
+                command.due_s = now_s + ANSWER_S_MAX
+        return messages
+
+    def next_due_s(self, now_s: float) -> float | None:
+        """Return when `due` has something to send, if nothing else happens before; None without commands."""
+        return min((self._next_s(command, now_s) for command in self._in_window()), default=None)
+
+    def _in_window(self) -> list[_Command]:
+        oldest = next(iter(self._commands), 0)
+        window: list[_Command] = []
+        for command_id, command in self._commands.items():
+            if command_id >= oldest + IDS_MAX:
+                break
+            window.append(command)
+        return window
+
+    def _next_s(self, command: _Command, now_s: float) -> float:
+        return max(
+            command.due_s, self._paused_until_s, self._messages.available_s(now_s), self._bytes.available_s(now_s)
+        )

@@ -1,0 +1,161 @@
+"""When and where a client reconnects, and what is final. Pure: the clock and the randomness come in.
+
+The rules stand in docs/clients.md, the close codes in docs/protocol.md. Both shells follow them: client.keeper on
+asyncio, loadtest.connected on gevent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from client.backoff import Backoff
+from schemas.messages import Goodbye
+
+CONNECT_S_MAX = 5.0
+HELLO_S_MAX = 10.0
+"""How long one attempt may take: until the WebSocket is open, and from Hello to Welcome."""
+REDIRECTS_MAX = 5
+"""Redirects that are followed in a row. More means that shards send the session in a circle."""
+HOME_ATTEMPT_FIRST = 4
+"""The first attempt that goes to the home address; then every second one does. The session's shard may be gone."""
+STABLE_CONNECTION_S = 5.0
+"""A connection that was lost sooner continues the series of attempts before it, with its pauses and its deadline."""
+VISIT_S = 10.0
+"""For how long a client that left its session for another shard tries to get a new one, at least."""
+FINAL_CLOSE_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009})
+FINAL_CLOSE_CODES_MIN, FINAL_CLOSE_CODES_MAX = 4500, 4999
+
+
+_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def is_retry_status(status: int) -> bool:
+    """Return whether a first connection that was refused with this HTTP status makes sense again later.
+
+    After that, every failed handshake is tried again: a front may answer anything while it is reloaded.
+    """
+    return status in _RETRY_STATUS
+
+
+def is_final_close(code: int | None, goodbye: Goodbye | None = None) -> bool:
+    """Return whether the server has closed the connection for good.
+
+    Args:
+        code: the close code; None if the connection broke without a close.
+        goodbye: the server's Goodbye before it, if there was one. It decides.
+    """
+    if goodbye is not None:
+        return not goodbye.come_back
+    return code is not None and (code in FINAL_CLOSE_CODES or FINAL_CLOSE_CODES_MIN <= code <= FINAL_CLOSE_CODES_MAX)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """The next attempt to connect.
+
+    Args:
+        url: where to connect.
+        pause_s: how long to wait before.
+    """
+
+    url: str
+    pause_s: float
+
+
+class ReconnectPlan:
+    """Attempts to reconnect one session, over all of its connections.
+
+    A *series* begins when a stable connection is lost. It has a deadline and growing pauses.
+
+    Args:
+        home_url: where the client began.
+        reconnect_s: how long a series may take; 0: never reconnect.
+        random: returns random numbers from 0 to 1.
+
+    Attributes:
+        url: of the shard that has the session, as far as the client knows.
+    """
+
+    def __init__(self, home_url: str, *, reconnect_s: float, random: Callable[[], float]) -> None:
+        self.url = home_url
+        self._home_url = home_url
+        self._reconnect_s = reconnect_s
+        self._random = random
+        self._backoff = Backoff(random)
+        self._deadline_s: float | None = None
+        self._connected_s = 0.0
+        self._attempts = self._redirects = 0
+        self._advice_s = 0.0
+        self._was_home = self._stays_home = False
+        self._next_url = ""  # where a Redirect leads, until the attempt
+
+    def connected(self, url: str, now_s: float) -> None:
+        """Record that the session has a connection.
+
+        Args:
+            url: of the connection.
+            now_s: the monotonic clock.
+        """
+        self.url = url
+        self._connected_s = now_s
+
+    def lost(self, now_s: float, advice_s: float = 0.0) -> None:
+        """Record that the connection was lost.
+
+        Args:
+            now_s: the monotonic clock.
+            advice_s: how long the server asked to wait; 0 without advice.
+        """
+        if self._deadline_s is None or now_s - self._connected_s >= STABLE_CONNECTION_S:
+            self._begin(now_s, self._reconnect_s)
+        self._attempts = 0
+        self._advice_s = advice_s
+        self._stays_home = False
+
+    def _begin(self, now_s: float, seconds: float) -> None:
+        self._deadline_s = now_s + seconds
+        self._backoff = Backoff(self._random)
+        self._attempts = self._redirects = 0
+        self._advice_s = 0.0
+        self._stays_home = False
+
+    def redirected(self, url: str) -> None:
+        """Record that the session continues at another shard: the next attempt goes there, without a pause."""
+        self.url = self._next_url = url
+
+    def visit(self, url: str, now_s: float) -> None:
+        """Begin a series for a new session on another shard.
+
+        The first attempt goes there, without a pause. If it fails, the others go home: the shard may have died.
+        """
+        self._begin(now_s, max(self._reconnect_s, VISIT_S))
+        self.url, self._next_url = self._home_url, url
+
+    def failed(self, advice_s: float = 0.0, *, was_refused: bool = False) -> None:
+        """Record that the last attempt failed.
+
+        Args:
+            advice_s: how long the server asked to wait; 0 without advice.
+            was_refused: the server answered and asked the client to try again later. If this was the home address,
+                the session's shard, which does not answer, is not asked any more.
+        """
+        self._advice_s = advice_s
+        if was_refused:
+            self._stays_home = self._was_home
+
+    def next(self, now_s: float) -> Attempt | None:
+        """Return the next attempt; None if it would begin after the deadline of the series."""
+        url, self._next_url = self._next_url, ""
+        if url and self._redirects < REDIRECTS_MAX:
+            self._redirects += 1
+            self._attempts = 0
+            self._stays_home = self._was_home = False
+            return Attempt(url, 0.0)
+        pause_s = self._backoff.next_s(self._advice_s)
+        if self._deadline_s is None or now_s + pause_s > self._deadline_s:
+            return None
+        self._attempts += 1
+        is_turn_of_home = self._attempts >= HOME_ATTEMPT_FIRST and self._attempts % 2 == 0
+        self._was_home = self._stays_home or is_turn_of_home
+        return Attempt(self._home_url if self._was_home else self.url, pause_s)

@@ -1,0 +1,69 @@
+"""Requests that wait for an answer, and the updates that end them. Pure.
+
+An Error ends only the request that it answers. After a reconnect a request is sent again, unless its answer is under
+way.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from client.updates import QueueChanged, Redirected, Refused, SeatLost, SeatTaken, Update
+from schemas.messages import (
+    Error,
+    ErrorCode,
+    Join,
+    Leave,
+    MatchRequest,
+    Message,
+    QueueState,
+    Welcome,
+    request_type_of,
+)
+
+Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | Refused
+
+_ENDS = (QueueState.CANCELLED, QueueState.TIMED_OUT)
+_NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
+"""Errors of servers that do not name the request: these answer none."""
+
+
+def is_answer(error: Error, request: type[Message]) -> bool:
+    """Return whether an Error answers a request of this type."""
+    if error.request_type:
+        return error.request_type == request_type_of(request)
+    return error.code not in _NO_ANSWER
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """One request that waits.
+
+    Args:
+        type: Join, Leave or MatchRequest.
+        data: the message.
+    """
+
+    type: type[Message]
+    data: bytes
+
+    def answer(self, update: Update) -> Answer | None:
+        """Return the update if it ends this request, else None."""
+        match update:
+            case Refused(error):
+                return update if is_answer(error, self.type) else None
+            case SeatTaken():
+                return update if self.type is Join else None
+            case SeatLost():
+                return update if self.type is Leave else None
+            case Redirected(is_match=is_match):
+                return update if self.type is (MatchRequest if is_match else Join) else None
+            case QueueChanged(status, is_current=True) if status.state in _ENDS:
+                return update if self.type is MatchRequest else None
+            case _:
+                return None
+
+    def is_under_way(self, welcome: Welcome) -> bool:
+        """Return whether the answer follows on a connection that begins with this Welcome, without asking again."""
+        return self.type is Join and (welcome.is_joining or bool(welcome.room_id))

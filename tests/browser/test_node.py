@@ -1,0 +1,186 @@
+"""The built package in Node, with the package `ws`, against a real shard: requests are answered or given back."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from server.config import Settings
+from server.shard import Shard
+from tests.browser.conftest import ROOT
+from tests.shards import admin, running
+from tests.waiting import eventually
+
+HEAD = """
+import { connect } from "./sdk/dist/tickwire.js";
+import WebSocket from "ws";
+const open = () => connect(process.argv[1], { socket: (url, protocol) => new WebSocket(url, protocol) });
+const print = (value) => console.log(JSON.stringify(value));
+const lines = process.stdin[Symbol.asyncIterator]();
+"""
+
+
+class NodeProgram:
+    """A program in Node: it prints lines of JSON, and goes on when it is told to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def printed(self) -> Any:
+        """Return the next line."""
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 40)
+        assert line, await self._complaints()
+        return msgspec.json.decode(line)
+
+    def proceed(self) -> None:
+        """Let a program that waits for `lines.next()` go on."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+
+    async def ended(self) -> None:
+        """Return once the program has ended by itself, without an error."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert await asyncio.wait_for(self._process.wait(), 20) == 0, await self._complaints()
+
+    async def _complaints(self) -> str:
+        assert self._process.stderr is not None
+        return (await self._process.stderr.read()).decode()
+
+
+@asynccontextmanager
+async def node(shard: Shard, program: str) -> AsyncIterator[NodeProgram]:
+    process = await asyncio.create_subprocess_exec(
+        "node", "--input-type=module", "-e", HEAD + program, f"{shard.url}/",
+        cwd=ROOT / "web", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield NodeProgram(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_events_that_come_with_the_seat_reach_listeners_added_after_the_join(
+    shard_settings: Settings, built: Path
+) -> None:
+    program = """
+const client = await open();
+await client.join("garden");
+const { name } = await new Promise((resolve) => client.on("event", resolve));
+print(name);
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+        assert await client.printed() == "came"
+        await client.ended()
+
+
+async def test_three_hundred_commands_at_once_are_run_and_answered_once_each_through_a_cut(
+    shard_settings: Settings, built: Path
+) -> None:
+    program = """
+const client = await open();
+await client.join("diary");
+const answers = Array.from({ length: 300 }, (_, at) => client.command("note", at));
+await answers[150];
+client.drop();
+print((await Promise.all(answers)).map(([payload]) => payload));
+print([client.resumes, client.sessionsLost]);
+await lines.next();
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+        assert await client.printed() == list(range(300))
+        assert await client.printed() == [1, 0]
+        (simulation,) = shard.host
+        assert sorted(simulation.room.runs) == list(range(300))  # type: ignore[attr-defined]
+        client.proceed()
+        await client.ended()
+
+
+async def test_a_rate_limit_of_inputs_does_not_end_a_match_and_close_gives_its_place_back(
+    shard_settings: Settings, built: Path
+) -> None:
+    program = """
+const client = await open();
+await client.join("garden");
+const refused = new Promise((resolve) => client.on("refused", resolve));
+let ended = "";
+client.match("trios").catch((error) => { ended = error.name; });
+for (let count = 0; count < 150; count++) client.input({ dx: 0 });
+print([(await refused).code, ended]);
+await lines.next();
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+
+        async def waiting(count: int) -> bool:
+            status = await admin(shard.operations.port, "GET", "/queues/trios")
+            return bool(status["waiting"] == count)
+
+        assert await client.printed() == ["RATE_LIMITED", ""]
+        await eventually(lambda: waiting(1))
+        client.proceed()
+        await eventually(lambda: waiting(0), 5, "close gives the place back, long before the resume window is over")
+        await eventually(lambda: sum(len(simulation.seats) for simulation in shard.host) == 0, 5)
+        await client.ended()
+
+
+async def test_a_match_that_is_given_up_gives_its_place_back(shard_settings: Settings, built: Path) -> None:
+    program = """
+const client = await open();
+print(await client.match("trios", {}, 1500).then(() => "", (error) => error.message));
+await lines.next();
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+
+        async def waiting(count: int) -> bool:
+            status = await admin(shard.operations.port, "GET", "/queues/trios")
+            return bool(status["waiting"] == count)
+
+        await eventually(lambda: waiting(1))
+        assert "in time" in await client.printed()
+        await eventually(lambda: waiting(0), 5)
+        client.proceed()
+        await client.ended()
+
+
+async def test_a_message_above_the_limit_is_refused_locally_and_the_session_stays(
+    shard_settings: Settings, built: Path
+) -> None:
+    program = """
+const client = await open();
+await client.join("garden");
+print(await client.command("plant", { x: "x".repeat(20_000) }).then(() => "", (error) => error.name));
+print([await client.command("planted"), client.state, client.resumes]);
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+        assert await client.printed() == "MessageTooLarge"
+        assert await client.printed() == [0, "open", 0]
+        await client.ended()
+
+
+async def test_a_listener_that_throws_stops_nothing(shard_settings: Settings, built: Path) -> None:
+    program = """
+const client = await open();
+const reported = [];
+client.on("error", ({ event, error }) => reported.push(`${event}: ${error.message}`));
+client.on("joined", () => { throw new Error("a mistake of the game"); });
+await client.join("garden");
+print([await client.command("planted"), reported]);
+client.close();
+"""
+    async with running(shard_settings) as shard, node(shard, program) as client:
+        assert await client.printed() == [0, ["joined: a mistake of the game"]]
+        await client.ended()

@@ -1,0 +1,32 @@
+"""The client's heartbeat, without a clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from client.heartbeat import PING_INTERVAL_S_MAX, UNANSWERED_PINGS_MAX, Heartbeat, ping_interval_s
+
+
+def test_connection_is_lost_after_three_pings_without_any_message() -> None:
+    heartbeat = Heartbeat()
+    assert [heartbeat.beat() for _ in range(UNANSWERED_PINGS_MAX + 1)] == [True, True, True, False]
+
+
+def test_any_message_is_a_sign_of_life() -> None:
+    heartbeat = Heartbeat()
+    for _ in range(20):
+        assert heartbeat.beat()
+        assert heartbeat.beat()
+        heartbeat.received()
+
+
+@pytest.mark.parametrize(("interval_ms", "interval_s"), [(0, 0.1), (1000, 1.0), (3000, 3.0), (15000, 3.0)])
+def test_pings_are_sent_as_often_as_the_server_asks_and_at_least_every_three_seconds(
+    interval_ms: int, interval_s: float
+) -> None:
+    assert ping_interval_s(interval_ms) == interval_s
+
+
+def test_dead_path_is_noticed_within_ten_seconds_whatever_the_server_asks_for() -> None:
+    assert ping_interval_s(60_000) * UNANSWERED_PINGS_MAX < 10
+    assert PING_INTERVAL_S_MAX * (UNANSWERED_PINGS_MAX - 1) > 5, "and a stall of 5 s is not mistaken for one"

@@ -30,6 +30,7 @@ from benchmarks.playing import LOAD_CORE, SERVER_CORE
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Field
 from server import embedded
+from server.fault_isolation import FaultIsolation
 from server.ops import logs
 from server.rooms.host import RoomHost
 from server.saving import SAVE_INTERVAL_S, Saver, world_of
@@ -104,7 +105,7 @@ async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
     turn, now = Turn(), time.monotonic
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
     host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
-    saver = Saver(store.worlds, behind)
+    saver = Saver(store.worlds, behind, FaultIsolation())
     for number in range(ROOMS + 1):
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
         name = f"field {number}"

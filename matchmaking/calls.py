@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import Any, TypeVar, cast
 
 import msgspec
+import structlog
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError
 
@@ -25,6 +26,7 @@ from matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from matchmaking.loop_timeout import LoopTimeout
 from matchmaking.redis_errors import REDIS_ERRORS, is_script_fault, reason_of
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 BATCH_CALLS_MAX = 256
@@ -166,6 +168,9 @@ class Calls:
                     for at, result in zip(unknown, again, strict=True):
                         results[at] = result
         except REDIS_ERRORS as error:
+            results = [error] * len(batch)
+        except Exception as error:  # whoever asked is told, and the next batch is sent
+            log.exception("redis_batch_failed", calls=len(batch))
             results = [error] * len(batch)
         except asyncio.CancelledError:
             for call in batch:

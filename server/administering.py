@@ -232,9 +232,9 @@ class ShardAdministration:
 
     async def tunings(self) -> Tunings:
         await self._ruling.ask()
-        versions = [_tuning_view(version) for version in self._ruling.versions]
+        versions = [_tuning_view(version) for version in await self._ruling.history()]
         schemas = {name: msgspec.json.schema(room.tunes) for name, room in sorted(self._host.room_types.items())}
-        return Tunings(versions[0].version if versions else 0, versions, schemas)
+        return Tunings(self._ruling.newest, versions, schemas)
 
     async def tune(self, order: Tune) -> TuningView:
         tuning = await self._ruling.tune(

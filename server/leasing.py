@@ -22,11 +22,13 @@ import structlog
 from matchmaking import (
     Heard,
     Matchmaker,
+    MatchmakerUnavailable,
     MatchmakingError,
     RoomRecord,
     ShardInfo,
     StaleLease,
 )
+from server.fault_isolation import FaultIsolation
 from server.rooms.host import RoomHost
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
@@ -49,6 +51,7 @@ class Leaseholder:
         matchmaker: the door to Redis.
         host: the rooms.
         wait_saved: returns once nothing of a room that has ended waits to be written.
+        isolation: guards what is told of each room.
         now_s: a monotonic clock.
     """
 
@@ -59,6 +62,7 @@ class Leaseholder:
         host: RoomHost,
         *,
         wait_saved: Callable[[Simulation], Awaitable[None]],
+        isolation: FaultIsolation,
         now_s: Callable[[], float],
     ) -> None:
         self.shard = shard
@@ -66,6 +70,7 @@ class Leaseholder:
         self._matchmaker = matchmaker
         self._host = host
         self._wait_saved = wait_saved
+        self._isolation = isolation
         self._now_s = now_s
         self._told: dict[str, tuple[Facts, float]] = {}  # what the directory was told of a room last, and when
         self._calls: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue(CALLS_MAX)
@@ -127,13 +132,15 @@ class Leaseholder:
         return self._now_s() - told_s > TELL_AGAIN_S or facts != _facts_of(simulation)
 
     async def _tell(self, simulation: Simulation) -> None:
-        facts = _facts_of(simulation)
-        try:
-            await self._matchmaker.leases.tell(record_of(simulation), self.shard.shard_id)
-        except StaleLease:
-            self._lose(simulation.room.room_id)
-        else:
-            self._told[simulation.room.room_id] = (facts, self._now_s())
+        room_id = simulation.room.room_id
+        with self._isolation.guard("upkeep", room_id, passes=(MatchmakerUnavailable,)):
+            facts = _facts_of(simulation)
+            try:
+                await self._matchmaker.leases.tell(record_of(simulation), self.shard.shard_id)
+            except StaleLease:
+                self._lose(room_id)
+            else:
+                self._told[room_id] = (facts, self._now_s())
 
     def _lose(self, room_id: str) -> None:
         simulation = self._host.get(room_id)
@@ -202,7 +209,8 @@ class Leaseholder:
         while True:
             room_id, call = await self._calls.get()
             try:
-                await call()
+                with self._isolation.guard("directory calls", room_id, passes=(MatchmakingError,)):
+                    await call()
             except StaleLease:
                 pass  # the room has ended, or its next renewal finds that it is lost
             except MatchmakingError as error:

@@ -29,6 +29,7 @@ from matchmaking.placement import check_party
 from matchmaking.queue import Backfill, Desk, Entry, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from server.errors import Internal, Malformed, NoSuchMode, Unavailable
+from server.fault_isolation import FaultIsolation
 from server.ops.traces import past_span
 from server.placing import RoomPlacer, decode_map, told
 from server.rooms.host import RoomHost
@@ -83,6 +84,7 @@ class Queueing:
         queues: desks and leaders.
         placer: signs tickets.
         host: rooms in play.
+        isolation: guards the look at each room.
         now_s: the fleet's clock, UTC, seconds since 1970.
     """
 
@@ -94,6 +96,7 @@ class Queueing:
         queues: Queues,
         placer: RoomPlacer,
         host: RoomHost,
+        isolation: FaultIsolation,
         now_s: Callable[[], float],
     ) -> None:
         self.results: Counter[str] = Counter()
@@ -102,6 +105,7 @@ class Queueing:
         self._queues = queues
         self._placer = placer
         self._host = host
+        self._isolation = isolation
         self._now_s = now_s
         self._waiting: dict[str, _Waiting] = {}
         self._wanted: dict[str, tuple[str, Backfill]] = {}  # room: mode, what it wants
@@ -231,9 +235,11 @@ class Queueing:
         """Once a second: rooms of a match that have lost players say so, if their mode wants that."""
         wanted = {}
         for simulation in self._host:
-            mode = self._queues.modes.get(simulation.room.mode)
-            if mode is not None and mode.rules.backfill and any(_free_seats(simulation, mode)):
-                wanted[simulation.room.room_id] = (mode.name, self._backfill_of(simulation, mode))
+            room_id = simulation.room.room_id
+            with self._isolation.guard("upkeep", room_id):
+                mode = self._queues.modes.get(simulation.room.mode)
+                if mode is not None and mode.rules.backfill and any(_free_seats(simulation, mode)):
+                    wanted[room_id] = (mode.name, self._backfill_of(simulation, mode))
         for room_id, (mode_name, _) in self._wanted.items():
             if room_id not in wanted:
                 self._desk_of(mode_name).want_nobody(room_id)

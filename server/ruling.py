@@ -16,15 +16,19 @@ import structlog
 
 from server.edge.sessions import Sessions
 from server.errors import Banned, Malformed, Unavailable, VersionConflict
+from server.fault_isolation import FaultIsolation
 from server.rooms.host import RoomHost
 from server.rooms.room import Room
-from server.rooms.tuning import Tuning, read, version_for
+from server.rooms.simulation import Simulation
+from server.rooms.tuning import Tuning, in_force, read, version_for
 from server.storage import CLOCKS_APART, Ban, Orders, TuningVersion
 
 log = structlog.get_logger(__name__)
 
 ASK_S = 0.4
 RETRY_S_MAX = 5.0
+HISTORY_MAX = 50
+"""Versions that operators are shown; a room has the one that is in force for it, however old."""
 
 
 class Ruling:
@@ -36,9 +40,11 @@ class Ruling:
         sessions: those of banned players are ended.
         where: labels of this shard, beside those of each room.
         now_s: the fleet's clock, UTC, seconds since 1970. A shard's own may be wrong, and let banned players in.
+        isolation: guards each ban, version and room.
 
     Attributes:
-        versions: of the tuning, the newest first.
+        versions: of the tuning, those in force, the newest first.
+        newest: the number of the newest version, in force or not; 0 before the first.
     """
 
     def __init__(
@@ -49,13 +55,16 @@ class Ruling:
         where: Mapping[str, str],
         *,
         now_s: Callable[[], float],
+        isolation: FaultIsolation,
     ) -> None:
         self.versions: list[TuningVersion] = []
+        self.newest = 0
         self._orders = orders
         self._host = host
         self._sessions = sessions
         self._where = dict(where)
         self._now_s = now_s
+        self._isolation = isolation
         self._bans: dict[str, Ban] = {}
         self._bans_as_of: datetime.datetime | None = None
         self._read: dict[tuple[int, str], Tuning | None] = {}
@@ -80,15 +89,22 @@ class Ruling:
         """
         bans, self._bans_as_of = await self._orders.bans_changed(self._bans_as_of, now=self._now())
         for ban in bans:
-            self._learn(ban)
-        if await self._orders.newest_tuning() != self._newest:
-            self.versions = await self._orders.tunings()
+            with self._isolation.guard("orders", f"ban of {ban.player_id}"):
+                self._learn(ban)
+        newest = await self._orders.newest_tuning()
+        if newest != self.newest:
+            self.versions = in_force(await self._orders.tunings())
+            self.newest = newest
             self._read.clear()
             for simulation in self._host:
-                before = simulation.room.tuning
-                self.tune_room(simulation.room)
-                if simulation.room.tuning != before:
-                    simulation.tuned()
+                with self._isolation.guard("orders", simulation.room.room_id):
+                    self._tune(simulation)
+
+    def _tune(self, simulation: Simulation) -> None:
+        before = simulation.room.tuning
+        self.tune_room(simulation.room)
+        if simulation.room.tuning != before:
+            simulation.tuned()
 
     # -- bans -----------------------------------------------------------------------------------------------
 
@@ -123,9 +139,9 @@ class Ruling:
 
     # -- tuning ---------------------------------------------------------------------------------------------
 
-    @property
-    def _newest(self) -> int:
-        return self.versions[0].version if self.versions else 0
+    async def history(self) -> list[TuningVersion]:
+        """Return the newest versions, also those that no room has any more."""
+        return await self._orders.tunings(HISTORY_MAX)
 
     def tune_room(self, room: Room) -> None:
         """Gives a room the tuning that is meant for it."""

@@ -21,6 +21,7 @@ from schemas.columns import NO_TEXTS
 from schemas.fields import Field
 from schemas.messages import FieldKind
 from server.errors import NotSavable
+from server.fault_isolation import FaultIsolation
 from server.replication.table import TableState
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
@@ -41,11 +42,13 @@ class Saver:
     Args:
         worlds: the store.
         write_behind: the queue before it, coalesced by room.
+        isolation: guards each room's save.
     """
 
-    def __init__(self, worlds: Worlds, write_behind: WriteBehind) -> None:
+    def __init__(self, worlds: Worlds, write_behind: WriteBehind, isolation: FaultIsolation) -> None:
         self._worlds = worlds
         self._write_behind = write_behind
+        self._isolation = isolation
         self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
@@ -87,6 +90,10 @@ class Saver:
         Args:
             is_last: the room has ended: what a command has changed since its last tick is saved too.
         """
+        with self._isolation.guard("saver", simulation.room.room_id):
+            self._save(simulation, is_last=is_last)
+
+    def _save(self, simulation: Simulation, *, is_last: bool) -> None:
         room = simulation.room
         if not is_durable(simulation):
             return

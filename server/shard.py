@@ -38,6 +38,7 @@ from server.edge.certificates import Certificates
 from server.edge.listener import Listener
 from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
+from server.fault_isolation import FaultIsolation
 from server.leasing import Leaseholder
 from server.migrating import Migration
 from server.ops import logs
@@ -83,6 +84,7 @@ class Shard:
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics(__version__)
+        self.isolation = FaultIsolation()
         self._matchmaker = matchmaker_of(settings.redis)
         self.host = RoomHost(
             room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
@@ -90,10 +92,11 @@ class Shard:
         self._store = Store(
             settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s, timeout=LoopTimeout
         )
+        self._store.orders.isolation = self.isolation
         self._write_behind = WriteBehind(
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
-        self._saver = Saver(self._store.worlds, self._write_behind)
+        self._saver = Saver(self._store.worlds, self._write_behind, self.isolation)
         self._dealing = Dealing(
             self._store.players,
             self._store.ledger,
@@ -113,6 +116,7 @@ class Shard:
             self._matchmaker,
             self.host,
             wait_saved=self._saver.wait_saved,
+            isolation=self.isolation,
             now_s=time.monotonic,
         )
         keys = ticket_keys(settings)
@@ -140,6 +144,7 @@ class Shard:
             queues=self._queues,
             placer=self.placer,
             host=self.host,
+            isolation=self.isolation,
             now_s=self._matchmaker.clock.now_s,
         )
         self.listener = Listener(
@@ -150,6 +155,7 @@ class Shard:
         )
         self.listener.wall_s = self._matchmaker.clock.now_s
         self.listener.queue = self._queueing
+        self.listener.isolation = self.isolation
         self.listener.on_sweep_ended = self._task_done
         self._passing = Passing(
             shard_id=self.shard_id,
@@ -189,6 +195,7 @@ class Shard:
             self.listener.registry,
             {"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
             now_s=self._matchmaker.clock.now_s,
+            isolation=self.isolation,
         )
         self.host.tune = self._ruling.tune_room
         self.listener.bans = self._ruling
@@ -390,6 +397,7 @@ class Shard:
         )
         metrics.count_all_to("migrations", self._migration.results)
         metrics.count_all_to("admin_calls", self._admin.results)
+        metrics.count_all_to("background_faults", self.isolation.faults)
         metrics.count_to("log_lines_lost", logs.writer.lines_lost)
         return metrics.exposition()
 

@@ -211,6 +211,40 @@ class Estate(Room):
         return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
 
 
+class VaultSave(Saved):
+    kept: Any = None
+
+
+class Vault(Room):
+    """A durable room that keeps whatever its players bring, and does whatever they say to itself."""
+
+    room_type = "vault"
+    durable = True
+    uses_ledger = True
+    saves = VaultSave
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.kept: Any = None
+
+    def restore(self, saved: VaultSave) -> None:
+        self.kept = saved.kept
+
+    def save(self) -> VaultSave:
+        return VaultSave(self.kept)
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "keep":
+                self.kept = payload
+            case "keep in the profile":
+                return Deal(profile={"kept": payload})
+            case "spoil":
+                setattr(self, *payload)
+            case "spoil me":
+                setattr(player, *payload)
+        return name
+
+
 class Bank(Room):
     """Rules that look at what players own, at what others own, and at what the room itself remembers."""
 
@@ -275,12 +309,4 @@ MODES = [
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {
-    "bank": Bank,
-    "estate": Estate,
-    "garden": Garden,
-    "duel": Duel,
-    "diary": Diary,
-    "pulse": Pulse,
-    "heavy": Heavy,
-}
+ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Vault)}

@@ -338,10 +338,16 @@ class Desk:
                     self._entering.append(msgspec.structs.replace(waits.entry, since_ms=waits.came_ms))
         for entry_id, place, missing in heard.places:
             if entry_id in self._here:
-                self._here[entry_id].waiter(Place(place, missing, heard.lately_ms))
+                self._notify(self._here[entry_id], Place(place, missing, heard.lately_ms))
 
     def _deliver(self, letter: Letter) -> None:
         """Gives a player its last letter; one that has had it gets no other."""
         waits = self._here.pop(letter.entry_id, None) or self._leaving.pop(letter.entry_id, None)
         if waits is not None:
-            waits.waiter(letter)
+            self._notify(waits, letter)
+
+    def _notify(self, waits: _Waits, news: Place | Letter) -> None:
+        try:
+            waits.waiter(news)
+        except Exception:  # one player's fault; the others hear theirs
+            log.exception("queue_listener_failed", player_id=waits.entry.player_id)

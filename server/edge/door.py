@@ -163,9 +163,12 @@ class Door:
             self._timer = self._loop.call_later(SLOT_S, self._open_gate)
 
     def _open_gate(self) -> None:
-        for waiting in self._gate.open(self._now_s()):
-            self._let_in(waiting)
-        self._timer = self._loop.call_later(SLOT_S, self._open_gate) if len(self._gate) else None
+        self._timer = None
+        try:
+            for waiting in self._gate.open(self._now_s()):
+                self._let_in(waiting)
+        finally:  # whatever one of them causes, the others are let in
+            self._timer = self._loop.call_later(SLOT_S, self._open_gate) if len(self._gate) else None
 
     def _let_in(self, waiting: Waiting) -> None:
         self._counters.handshakes += 1

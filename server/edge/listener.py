@@ -36,6 +36,7 @@ from server.edge.settings import EdgeSettings
 from server.edge.surroundings import Bans, NoBans
 from server.edge.throttle import Throttle
 from server.edge.tokens import ResumeTokens
+from server.fault_isolation import FaultIsolation
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
 
@@ -64,6 +65,7 @@ class Listener:
         bans: who may not play.
         wall_s: UTC, seconds since 1970, as clients are told of it.
         pages: files that are served at the same address; for development.
+        isolation: guards each connection in the sweep.
         on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault; set it before `start`.
     """
 
@@ -98,6 +100,7 @@ class Listener:
         self._addresses = Addresses(settings)
         self._throttle = Throttle()
         self.certificates: Certificates | None = None
+        self.isolation = FaultIsolation()
         self._door: Door | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self.on_sweep_ended: Callable[[asyncio.Task[None]], object] = lambda task: None
@@ -304,11 +307,14 @@ class Listener:
                 log.warning("loop_stalled", stall_s=round(stall_s, 3))
             now_s = self.now_s()
             for connection in list(self._connections):
-                self._look_after(connection, now_s)
-            self.registry.sweep(now_s)
+                with self.isolation.guard("edge sweep", connection.address):
+                    self._look_after(connection, now_s)
+            with self.isolation.guard("edge sweep", "sessions"):
+                self.registry.sweep(now_s)
             self._addresses.expire(time.monotonic())
             if self.certificates is not None:
-                self.certificates.reload_if_changed()
+                with self.isolation.guard("edge sweep", "certificates"):
+                    self.certificates.reload_if_changed()
 
     def _look_after(self, connection: Connection, now_s: float) -> None:
         settings = self.settings

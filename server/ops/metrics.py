@@ -74,6 +74,7 @@ _LABELLED = {
     "deals": ("Commands that change what players own, by result.", "result"),
     "migrations": ("Rooms given to other shards, or taken from them, by result.", "result"),
     "redis_failures": ("Scripts on Redis that failed.", "reason"),
+    "background_faults": ("Exceptions of single items in the shard's background tasks, by task.", "task"),
     "admin_calls": ("Calls of the admin API, by result.", "result"),
     "queue_results": ("Players who waited for a match here, by what became of it.", "result"),
     "match_results": ("Matches made by this shard as a leader, by what became of them.", "result"),

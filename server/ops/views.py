@@ -141,7 +141,7 @@ class TuningView(View, frozen=True):
 
 
 class Tunings(View, frozen=True):
-    """All versions, the newest first, and what may be set, by room type: a JSON schema each."""
+    """The newest versions, the newest first, and what may be set, by room type: a JSON schema each."""
 
     newest: int
     versions: Sequence[TuningView]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -28,17 +28,25 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a room may be tuned by: fields with defaults, and with msgspec.Meta for their limits."""
 
 
-class Version(Protocol):
+class Scope(Protocol):
+    """The rooms that a version is meant for."""
+
+    @property
+    def percentage(self) -> float: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+class Version(Scope, Protocol):
     """One version of all rooms' tuning."""
 
     @property
     def version(self) -> int: ...
     @property
     def values(self) -> Mapping[str, Mapping[str, Any]]: ...
-    @property
-    def percentage(self) -> float: ...
-    @property
-    def labels(self) -> Mapping[str, str]: ...
+
+
+V = TypeVar("V", bound=Scope)
 
 
 def version_for(versions: Iterable[Version], room_id: str, labels: Mapping[str, str]) -> Version | None:
@@ -51,7 +59,25 @@ def version_for(versions: Iterable[Version], room_id: str, labels: Mapping[str, 
     return next((version for version in versions if is_for(version, room_id, labels)), None)
 
 
-def is_for(version: Version, room_id: str, labels: Mapping[str, str]) -> bool:
+def in_force(versions: Iterable[V]) -> list[V]:
+    """Return the versions that a room can have, the newest first; for each of the others a newer one is meant for all
+    of its rooms.
+
+    Args:
+        versions: all of them, the newest first.
+    """
+    found: list[V] = []
+    for version in versions:
+        is_superseded = any(
+            newer.labels.items() <= version.labels.items() and newer.percentage >= version.percentage
+            for newer in found
+        )
+        if version.percentage > 0 and not is_superseded:
+            found.append(version)
+    return found
+
+
+def is_for(version: Scope, room_id: str, labels: Mapping[str, str]) -> bool:
     """Whether a version is meant for a room."""
     share = zlib.crc32(room_id.encode()) % _SHARES
     return version.labels.items() <= labels.items() and share < version.percentage / 100 * _SHARES

@@ -11,7 +11,8 @@ has changed.
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -19,15 +20,14 @@ from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
 from server.errors import VersionConflict
+from server.fault_isolation import FaultIsolation
 from server.storage.calls import Calls
 
-BANS_MAX = 100_000
-TUNINGS_MAX = 50
-"""So many versions are looked at, the newest first."""
 MARGIN = datetime.timedelta(seconds=10)
 """What has changed is asked for from so long before: members of a replica set do not have one clock."""
 CLOCKS_APART = datetime.timedelta(days=1)
 """How wrong the clock of a shard may be that has not heard of Redis yet: of bans, it reads so many more."""
+T = TypeVar("T")
 _BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -68,9 +68,13 @@ class Orders:
     Args:
         database: a Motor database.
         calls: the door.
+
+    Attributes:
+        isolation: guards the reading of each document: one that is not as it should be hides no other.
     """
 
     def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+        self.isolation = FaultIsolation()
         self._bans = database["bans"]
         self._tunings = database["tunings"]
         self._calls = calls
@@ -102,14 +106,15 @@ class Orders:
             wanted: dict[str, Any] = {"until": {"$gt": now - CLOCKS_APART}}
         else:
             wanted = {"changed_at": {"$gte": since - MARGIN}}
-        documents = await self._calls.read(self._bans.find(wanted).to_list(BANS_MAX))
-        newest = max((document["changed_at"] for document in documents), default=since or _BEGINNING + MARGIN)
-        return [Ban(one["_id"], one["until"], one["reason"]) for one in documents], newest
+        documents = await self._calls.read(self._bans.find(wanted).to_list(None))
+        changed = [at for one in documents if isinstance(at := one.get("changed_at"), datetime.datetime)]
+        newest = max(changed, default=since or _BEGINNING + MARGIN)
+        return self._each("bans", documents, _ban), newest
 
     async def bans(self, limit: int, *, now: datetime.datetime) -> list[Ban]:
         """Who is banned now, those first who are for longest."""
         cursor = self._bans.find({"until": {"$gt": now}}).sort("until", DESCENDING).limit(limit)
-        return [Ban(one["_id"], one["until"], one["reason"]) for one in await self._calls.read(cursor.to_list(limit))]
+        return self._each("bans", await self._calls.read(cursor.to_list(limit)), _ban)
 
     # -- tunings --------------------------------------------------------------------------------------------
 
@@ -118,10 +123,17 @@ class Orders:
         found = await self._calls.read(self._tunings.find_one({}, {"_id": 1}, sort=[("_id", DESCENDING)]))
         return int(found["_id"]) if found else 0
 
-    async def tunings(self, limit: int = TUNINGS_MAX) -> list[TuningVersion]:
-        """The versions, the newest first."""
-        cursor = self._tunings.find().sort("_id", DESCENDING).limit(limit)
-        return [_tuning(document) for document in await self._calls.read(cursor.to_list(limit))]
+    async def tunings(self, limit: int | None = None) -> list[TuningVersion]:
+        """Return the newest versions, the newest first; all of them without a limit."""
+        cursor = self._tunings.find().sort("_id", DESCENDING).limit(limit or 0)
+        return self._each("tunings", await self._calls.read(cursor.to_list(limit)), _tuning)
+
+    def _each(self, collection: str, documents: list[dict[str, Any]], read: Callable[[dict[str, Any]], T]) -> list[T]:
+        made: list[T] = []
+        for document in documents:
+            with self.isolation.guard("operator documents", f"{collection}/{document['_id']}"):
+                made.append(read(document))
+        return made
 
     async def tuning(self, version: int) -> TuningVersion | None:
         """One version."""
@@ -142,6 +154,9 @@ class Orders:
             raise VersionConflict(f"version {tuning.version} has been made by somebody else") from None
 
 
+def _ban(document: dict[str, Any]) -> Ban:
+    return Ban(document["_id"], document["until"], document.get("reason", ""))
+
+
 def _tuning(document: dict[str, Any]) -> TuningVersion:
-    values = {name: value for name, value in document.items() if name != "_id"}
-    return msgspec.convert({"version": document["_id"], **values}, TuningVersion)
+    return msgspec.convert({"values": {}} | document | {"version": document["_id"]}, TuningVersion)

@@ -4,7 +4,8 @@ put      never waits; a newer state of a room replaces the one that waits for it
 a round  what waits is packed on a thread of its own, and written with one call: of each world, what has changed
 full     cannot be: there is one entry a room, and the last write is never dropped
 trouble  MongoDB does not answer: what waits stays, and is tried again after a growing pause
-bad      the state is nothing that MongoDB can hold: dropped, logged, counted; the other rooms go on
+bad      the state is nothing that MongoDB can hold: dropped, logged, counted. A round that fails for one of its
+         worlds is written in halves, until that one is alone
 fenced   a newer owner has the room: its entry is dropped and `on_fenced` is told
 """
 
@@ -162,7 +163,39 @@ class WriteBehind:
         log.warning("worlds_not_saved", worlds=len(self._waiting), error=why, lag_s=round(self.lag_s, 1))
 
     async def _write(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
-        """Gives those that must be tried again, since MongoDB does not take them now."""
+        """Gives those that must be tried again, since MongoDB does not take them now.
+
+        MongoDB refuses a whole call for one world that it cannot read, such as one that is nested too deep. No world
+        may keep the others from being written, so the call is made again with fewer of them.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        try:
+            return await self._write_together(entries)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one world causes, the others are written; it is logged
+            if len(entries) == 1:
+                self._failed(entries, error)
+                return {}
+        keys = list(entries)
+        failed: dict[str, Unavailable] = {}
+        for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+            failed |= await self._write({key: entries[key] for key in half if self._waiting.get(key) is entries[key]})
+        return failed
+
+    def _failed(self, entries: dict[str, _Entry], error: Exception) -> None:
+        ((key, entry),) = entries.items()
+        if isinstance(error, NotSavable):
+            self._refused(key, entry, error)
+        else:
+            log.exception("world_write_failed", world=key)
+            self._refused(key, entry, NotSavable(f"{type(error).__name__}: {error}"))
+
+    async def _write_together(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
+        if not entries:
+            return {}
         packed = await asyncio.get_running_loop().run_in_executor(self._packer, self._pack, entries)
         saves: dict[str, Save] = {}
         for key, save in packed.items():
@@ -219,8 +252,11 @@ class WriteBehind:
         self._done(key, entry)  # the other rooms are written; this one's next state may be better
 
     def _done(self, key: str, entry: _Entry) -> None:
-        if self._waiting.get(key) is not entry:  # a newer state came while this one was written
-            self._waiting[key].since_s = self._waiting[key].put_s
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            return
+        if waiting is not entry:  # a newer state came while this one was written
+            waiting.since_s = waiting.put_s
             return
         del self._waiting[key]
         self._progress.set()  # wakes whoever waits now; the next ones wait for the next

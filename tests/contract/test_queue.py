@@ -106,6 +106,38 @@ def hall(hall_of: Callable[[Mode], Hall]) -> Hall:
     return hall_of(DUEL)
 
 
+async def test_a_player_whose_listener_raises_keeps_no_other_waiting(hall: Hall) -> None:
+    desk, leader = hall.desk("a"), hall.leader()
+
+    def faulty(news: Place | Letter) -> None:
+        raise ZeroDivisionError("a fault of the shard")
+
+    desk.enter("p1", faulty, skill=0.0, latencies={"": 10})
+    hall.enter(desk, "p2")
+    await desk.beat()
+    assert await leader.round()
+    await desk.beat()
+    assert hall.ends("p2") == ["found"]
+    assert len(desk) == 0
+
+
+async def test_calls_after_one_that_raises_what_it_should_not_are_made(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = hall.matchmaker.calls
+    execute = calls._execute
+
+    async def faulty(*args: Any, **more: Any) -> Any:
+        monkeypatch.undo()
+        raise ZeroDivisionError("a fault of the client library")
+
+    monkeypatch.setattr(calls, "_execute", faulty)
+    with pytest.raises(MatchmakerUnavailable):
+        await hall.matchmaker.directory.shards()
+    assert calls._execute == execute
+    assert len(await hall.matchmaker.directory.shards()) == 2
+
+
 async def test_two_wait_at_two_desks_and_are_told_of_one_room(hall: Hall) -> None:
     one, two, leader = hall.desk("a"), hall.desk("b"), hall.leader()
     hall.enter(one, "p1")

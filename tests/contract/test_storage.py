@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError
 
 from server import embedded
 from server.errors import NotSavable, StaleEpoch, Unavailable
+from server.fault_isolation import FaultIsolation
 from server.saving import Saver, state_of
 from server.storage import SavedTable, SavedWorld, Store, WriteBehind
 from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES, save_of
@@ -36,6 +37,13 @@ TABLE = SavedTable(
 def world(tick: int = 5, name: str = "home", **changes: Any) -> SavedWorld:
     made = SavedWorld(name, "garden", tick, {"ships": TABLE}, {"planted": 3, "by": ["a", "b"]}, 2, 7)
     return msgspec.structs.replace(made, **changes)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"end": 1}
+    for _ in range(depth):
+        made = {"in": made}
+    return made
 
 
 def large(size: int, byte: bytes = b"\2") -> SavedTable:
@@ -180,7 +188,7 @@ async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
     await store.database["worlds"].update_one({"_id": "garden/home"}, damage)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     with pytest.raises(NotSavable, match="cannot be read"):
-        await Saver(store.worlds, behind).claim("garden", "home", 2)
+        await Saver(store.worlds, behind, FaultIsolation()).claim("garden", "home", 2)
     behind.close()
 
 
@@ -312,18 +320,49 @@ def _raises() -> SavedWorld:
     [
         lambda: world(1, "bad", state={"a key with a \0": 1}),
         lambda: world(1, "bad", state={"huge": 2**70}),
+        lambda: world(1, "bad", state=nested(200)),
+        lambda: world(1, "bad", state=nested(5000)),
+        lambda: world(1, "bad", sessions={"s": nested(200)}),
+        lambda: world(1, "bad", labels=nested(200)),
         _raises,
     ],
-    ids=["nul", "huge", "raises"],
+    ids=["nul", "huge", "200 deep", "5000 deep", "a session 200 deep", "labels 200 deep", "raises"],
 )
 async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_saved(
     store: Store, behind: WriteBehind, bad: Callable[[], SavedWorld]
 ) -> None:
     behind.put("garden/bad", bad, 1)
-    put(behind, world())
+    others = [world(), *(world(1, f"room {number}") for number in range(5))]
+    for other in others:
+        put(behind, other)
     assert await behind.flush(10)
-    assert (behind.failures, behind.saves) == (1, 1)
-    assert await store.worlds.load("garden", "home") == world()
+    assert (behind.failures, behind.saves) == (1, len(others))
+    for other in others:
+        assert await store.worlds.load("garden", other.name) == other
+    assert await store.worlds.load("garden", "bad") is None
+    behind.put("garden/bad", lambda: world(2, "bad"), 1)
+    assert await behind.flush(10)
+    assert await store.worlds.load("garden", "bad") == world(2, "bad"), "its next state is better"
+
+
+async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store: Store) -> None:
+    """Also where the fault is in what is done when a world is written."""
+
+    def faulty(key: str) -> None:
+        raise ZeroDivisionError("a fault of the shard")
+
+    await store.worlds.claim("garden", "fenced", 2)
+    behind = WriteBehind(store.worlds, on_fenced=faulty, now_s=time.monotonic, interval_s=0.01)
+    task = asyncio.create_task(behind.run())
+    put(behind, world(1, "fenced"), 1)
+    put(behind, world(1, "other"), 1)
+    await eventually(lambda: len(behind) == 0)
+    put(behind, world(2, "other"), 1)
+    await eventually(lambda: behind.saves == 2)
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    behind.close()
 
 
 async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_saved(

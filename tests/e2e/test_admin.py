@@ -307,6 +307,24 @@ async def test_a_version_with_labels_is_for_rooms_that_have_them_also_for_new_on
         assert rooms == {"west": 1, "east": 0}
 
 
+async def test_a_tuning_in_force_is_not_forgotten_for_many_newer_ones_that_are_meant_for_others(
+    shard: Shard, shard_settings: Settings
+) -> None:
+    values = {"garden": {"greeting": "howdy"}}
+    await ask(shard, "PUT", "/tuning", {"after": 0, "values": values, "labels": {"map": "west"}})
+    for number in range(1, 61):
+        labels = {"map": f"east-{number}"}
+        await shard._store.orders.tune(TuningVersion(number + 1, {"garden": {"greeting": "hi"}}, labels=labels))
+    await shard._ruling.ask()
+    assert (await ask(shard, "GET", "/tuning"))["newest"] == 61
+    async with running(shard_settings) as newcomer:
+        await newcomer._ruling.ask()
+        for one in (shard, newcomer):
+            async with connect(one.url) as west:
+                await west.join("garden", name=f"west of {one.shard_id}", labels={"map": "west"})
+                assert await greeting_of(west) == "howdy"
+
+
 async def test_what_an_older_build_cannot_read_it_leaves_alone(shard: Shard) -> None:
     async with connect(shard.url) as client:
         await client.join("garden")

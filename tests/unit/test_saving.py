@@ -5,6 +5,7 @@ from __future__ import annotations
 import bson
 import msgspec
 
+from server.fault_isolation import FaultIsolation
 from server.replication.columns import blob, real, text, uint
 from server.replication.table import Table
 from server.rooms import Player, Room
@@ -67,7 +68,7 @@ class Behind:
 
 def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> None:
     simulation, behind = made(), Behind()
-    saver = Saver(None, behind)  # type: ignore[arg-type]
+    saver = Saver(None, behind, FaultIsolation())  # type: ignore[arg-type]
     for _ in range(3):
         simulation.step()
         saver.save(simulation)

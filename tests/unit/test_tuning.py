@@ -6,10 +6,12 @@ from typing import Annotated
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.errors import Malformed
 from server.rooms import Tuning
-from server.rooms.tuning import is_for, read, version_for
+from server.rooms.tuning import in_force, is_for, read, version_for
 from server.storage import TuningVersion
 
 
@@ -37,6 +39,36 @@ def test_a_room_has_the_newest_version_that_is_meant_for_it() -> None:
     assert version_for(versions, "a", {"region": "eu", "map": "dust", "more": "x"}) is some
     assert version_for(versions, "a", {"region": "eu"}) is everybody
     assert version_for([nobody], "a", {}) is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 1.0, 50.0, 50.0, 100.0]),
+            st.dictionaries(st.sampled_from(["region", "map"]), st.sampled_from("ab")),
+        ),
+        max_size=12,
+    )
+)
+def test_the_versions_in_force_are_all_that_any_room_needs(scopes: list[tuple[float, dict[str, str]]]) -> None:
+    versions = [
+        TuningVersion(number, {}, percentage, labels) for number, (percentage, labels) in enumerate(scopes, start=1)
+    ][::-1]
+    kept = in_force(versions)
+    for room in ROOMS[:50]:
+        for labels in ({}, {"map": "a"}, {"region": "b"}, {"region": "a", "map": "a"}, {"region": "b", "map": "a"}):
+            assert version_for(kept, room, labels) is version_for(versions, room, labels)
+
+
+def test_a_version_that_newer_ones_leave_no_room_is_not_kept() -> None:
+    west, share, everybody = (
+        TuningVersion(1, {}, labels={"map": "west"}),
+        TuningVersion(2, {}, 50.0),
+        TuningVersion(3, {}),
+    )
+    assert in_force([share, west]) == [share, west]
+    assert in_force([everybody, share, west]) == [everybody]
+    assert in_force([west, everybody]) == [west, everybody]
 
 
 def test_what_a_version_does_not_say_is_as_declared() -> None:

@@ -1,0 +1,140 @@
+"""What one room, player or document does to itself stays with it: everybody else is saved, leased and tuned."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Any
+
+import pytest
+
+from client.aio import Client, CommandFailed, connect
+from server.shard import Shard
+from tests.waiting import eventually
+
+
+def nested(depth: int) -> Any:
+    made: Any = 1
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+async def is_saved(shard: Shard, name: str, kept: Any) -> bool:
+    saved = await shard._store.worlds.load("vault", name)
+    return saved is not None and saved.state["kept"] == kept
+
+
+async def assert_all_is_well(shard: Shard, bystander: Client, name: str) -> None:
+    """Another room is saved, and keeps its lease."""
+    for kept in ("one", "two"):
+        await bystander.command("keep", kept)
+        await eventually(lambda kept=kept: is_saved(shard, name, kept))
+    heartbeats = shard._matchmaker.calls.counters.calls
+    await eventually(lambda: shard._matchmaker.calls.counters.calls > heartbeats + 3)
+    assert shard.health.is_alive
+    assert shard.health.is_ready, shard.health.reasons
+
+
+@pytest.mark.parametrize("depth", [200, 400])
+async def test_a_room_that_keeps_something_nested_deep_is_alone_not_savable(
+    shard: Shard, capsys: pytest.CaptureFixture[str], depth: int
+) -> None:
+    async with connect(shard.url) as client, connect(shard.url) as other:
+        await client.join("vault", name="deep")
+        await other.join("vault", name="other")
+        await client.command("keep", nested(depth))
+        await eventually(lambda: shard._write_behind.failures > 0)
+        await assert_all_is_well(shard, other, "other")
+        assert "world_not_savable" in capsys.readouterr().err
+        await client.command("keep", "plain")
+        await eventually(lambda: is_saved(shard, "deep", "plain"))
+
+
+@pytest.mark.parametrize("depth", [200, 400])
+async def test_a_profile_that_is_nested_deep_fails_its_command_alone(shard: Shard, depth: int) -> None:
+    async with connect(shard.url) as client, connect(shard.url) as other:
+        await client.join("vault", name="deep")
+        await other.join("vault", name="other")
+        with pytest.raises(CommandFailed, match="the room failed to run the command"):
+            await client.command("keep in the profile", nested(depth))
+        await client.command("keep in the profile", "plain")
+        await assert_all_is_well(shard, other, "other")
+
+
+@pytest.mark.parametrize(
+    ("command", "payload"),
+    [
+        ("spoil", ("labels", {"map": ["not a text"]})),
+        ("spoil", ("labels", {1: 2, "map": "ice"})),
+        ("spoil", ("labels", 5)),
+        ("spoil", ("access", 5)),
+        ("spoil", ("code", ["not a text"])),
+        ("spoil", ("mode", ["not a text"])),
+        ("spoil me", ("skill", "not a number")),
+        ("spoil me", ("team", "not a number")),
+    ],
+    ids=str,
+)
+async def test_a_room_that_spoils_its_own_attributes_harms_no_other(
+    shard: Shard, command: str, payload: tuple[str, Any]
+) -> None:
+    async with connect(shard.url) as client, connect(shard.url) as other:
+        await client.join("vault", name="spoilt")
+        await other.join("vault", name="other")
+        await client.command(command, payload)
+        await assert_all_is_well(shard, other, "other")
+        await client.command("keep", "still answered")
+
+
+async def test_documents_of_operators_that_cannot_be_read_do_not_hide_the_others(shard: Shard) -> None:
+    database = shard._store.database
+    now = datetime.datetime.now(datetime.UTC)
+    async with connect(shard.url) as client:
+        await client.join("vault", name="home")
+        (session,) = shard.listener.registry
+        player = session.player_id
+        await database["tunings"].insert_one({"_id": 1, "values": {"garden": {"greeting": "tuned"}}})
+        await database["tunings"].insert_one({"_id": 2, "values": "no map"})
+        await database["bans"].insert_one({"_id": "eve", "changed_at": now})
+        await database["bans"].insert_one(
+            {"_id": player, "until": now + datetime.timedelta(hours=1), "reason": "rude", "changed_at": now}
+        )
+        await eventually(lambda: not list(shard.listener.registry))
+    async with connect(shard.url) as other:
+        await other.join("garden", name="tuned")
+        await eventually(lambda: [s.room.tuning_version for s in shard.host if s.room.name == "tuned"] == [1])
+    assert shard.health.is_alive
+
+
+async def test_a_call_to_the_directory_that_raises_does_not_end_the_others(shard: Shard) -> None:
+    done = asyncio.Event()
+
+    async def faulty() -> None:
+        raise ZeroDivisionError("a fault of the shard")
+
+    async def good() -> None:
+        done.set()
+
+    for _ in range(100):
+        shard._leaseholder._later("a room", faulty)
+    shard._leaseholder._later("a room", good)
+    await asyncio.wait_for(done.wait(), 5)
+    assert shard.health.is_alive
+
+
+async def test_a_connection_that_raises_in_the_sweep_does_not_end_it(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_after, swept = shard.listener._look_after, set()
+
+    def faulty(connection: Any, now_s: float) -> None:
+        swept.add(connection)
+        look_after(connection, now_s)
+        if len(swept) == 1:
+            raise ZeroDivisionError("a fault of the shard")
+
+    monkeypatch.setattr(shard.listener, "_look_after", faulty)
+    async with connect(shard.url), connect(shard.url):
+        await eventually(lambda: len(swept) == 2)
+        assert shard.health.is_alive

@@ -299,6 +299,7 @@ def _session_view(session: Session) -> SessionView:
         backlog_bytes=wire.backlog_bytes if wire is not None else 0,
         unacknowledged_events=len(session.outbox),
         schema_version=session.schema_version,
+        history=session.history.entries,
     )
 
 

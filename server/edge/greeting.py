@@ -179,6 +179,7 @@ class Greeting:
             resumes["resumed"] += 1
         elif hello.resume_token:
             resumes["unknown"] += 1
+            self._log_not_found(hello, identity)
         if session is None:
             session = Session(identity, schema_version=hello.schema_version, around=self._around)
             self._sessions.add(session)
@@ -186,6 +187,18 @@ class Greeting:
         self._connection.receiver = session
         for data in self._early:
             session.message_received(data)
+
+    def _log_not_found(self, hello: Hello, identity: Identity) -> None:
+        """Say why a player whose client has come back begins a new session."""
+        claim = self._around.tokens.read(hello.resume_token)
+        log.info(
+            "session_not_found",
+            session_id=claim.session_id if claim is not None else "",
+            player_id="" if identity.is_guest else identity.player_id,
+            reason="it is over, or its shard is lost" if claim is not None else "the resume token is invalid",
+            room_id=hello.room_id,
+            address=self._connection.address,
+        )
 
     # -- refusals -------------------------------------------------------------------------------------------
 

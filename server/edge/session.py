@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
+from typing import Any
 
 import structlog
 from websockets.frames import CloseCode
@@ -52,6 +53,7 @@ from server.edge.connection import Connection
 from server.edge.joining import error_message, find_seat
 from server.edge.rate_limit import FLOOD_S
 from server.edge.replies import Replies
+from server.edge.session_history import SessionHistory
 from server.edge.settings import SILENT_INTERVALS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
@@ -97,6 +99,7 @@ class Session:
     Attributes:
         wire: its connection; None while it is away.
         generation: which of its connections this is, from 1; 0 before the first.
+        history: what happened to it on this shard.
         used_generation: of the token that it was resumed with last, while that is good; else 0.
         opened_us: UTC of the moment when it was opened, on whichever shard; microseconds since 1970.
     """
@@ -104,6 +107,8 @@ class Session:
     __slots__ = (
         "_around",
         "_attempt",
+        "_away_since_s",
+        "_close_reason",
         "_commands",
         "_counters",
         "_is_redirected",
@@ -116,6 +121,7 @@ class Session:
         "_seat",
         "_seat_changes",
         "generation",
+        "history",
         "is_guest",
         "opened_us",
         "outbox",
@@ -147,6 +153,9 @@ class Session:
         joins = around.settings.joins_per_minute_max
         self._joins = Bucket(joins / 60, joins, around.now_s())
         self.opened_us = around.now_us()
+        self.history = SessionHistory(self.session_id, self.player_id)
+        self._away_since_s = 0.0
+        self._close_reason = ""
         self._joined = 0
         self._last_room_id = ""
 
@@ -156,6 +165,7 @@ class Session:
         identity = Identity(kept.player_id, kept.is_guest)
         session = cls(identity, schema_version=kept.schema_version, around=around)
         session.session_id = kept.session_id
+        session.history = SessionHistory(kept.session_id, kept.player_id)
         session.generation = session._reserved = kept.generation
         session._attempt = kept.attempt
         session.used_generation = kept.used_generation
@@ -244,9 +254,10 @@ class Session:
         used = self._around.tokens.read(hello.resume_token)
         self.used_generation = used.generation if used is not None and not is_new else 0
         self._welcome()
+        self._close_reason = ""
+        self._note_connection("opened" if is_new else "resumed", connection.address)
         if not is_new:
             self._resume(hello)
-        log.debug("session_attached", session_id=self.session_id, generation=generation, address=connection.address)
         return True
 
     def connection_ended(self, connection: Connection) -> None:
@@ -264,13 +275,16 @@ class Session:
             self.wire = None
             self.end("the client followed a Redirect to another shard", counted_as="redirected")
         else:
-            self._detach()
+            closed_by_client = "" if code is None else f"the client closed the connection with {code}"
+            self._detach(self._close_reason or closed_by_client or "the connection was lost")
 
-    def _detach(self) -> None:
+    def _detach(self, reason: str) -> None:
         self.wire = None
         if self.state is State.CLOSED:
             return
-        self._around.registry.went_away(self, self._around.now_s())
+        self._away_since_s = self._around.now_s()
+        self._note("disconnected", reason=reason, room_id=self.room_id)
+        self._around.registry.went_away(self, self._away_since_s)
         if self._seat is not None:
             self._seat.disconnected()
 
@@ -281,7 +295,7 @@ class Session:
         self.send_message(Goodbye(ErrorCode.REPLACED, "the session goes on on another connection"))
         connection.close(Closing.REPLACED, "replaced by another connection")
         self._counters.closed["replaced"] += 1
-        self._detach()
+        self._detach("another connection resumed the session")
 
     def _welcome(self) -> None:
         settings = self._around.settings
@@ -337,9 +351,10 @@ class Session:
         """The room has closed; the session may join another."""
         if self._seat is not None:
             self._seat_changes += 1
-        self._seat = None
+        room_id, self._seat = self.room_id, None
         if self.state is State.SEATED:
             self.state = State.IDLE
+            self._note("unseated", room_id=room_id, reason=reason)
             self._flush_events()
             self.send_message(Left(reason))
 
@@ -348,6 +363,7 @@ class Session:
         self._seat, self.state = seat, State.SEATED
         self._seat_changes += 1
         self._last_room_id = seat.room_id
+        self._note("restored", room_id=seat.room_id)
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """The room goes on at another shard: whoever comes back to this one is told where."""
@@ -410,6 +426,7 @@ class Session:
         """Closes the connection; the session stays, and may be resumed."""
         if self.wire is not None and self.wire.is_open:
             self._counters.closed[counted_as] += 1
+            self._close_reason = reason
             self.wire.close(code, reason)
 
     def end(self, reason: str, *, counted_as: str) -> None:
@@ -435,7 +452,15 @@ class Session:
             joins=self._joined,
             last_room_id=self._last_room_id,
             events=self.outbox.last_number,
+            history=self.history.entries,
         )
+
+    def _note(self, event: str, **details: Any) -> None:
+        self.history.add(self._around.now_us(), event, **details)
+
+    def _note_connection(self, event: str, address: str) -> None:
+        away_s = round(self._around.now_s() - self._away_since_s, 3) if self._away_since_s else 0.0
+        self._note(event, address=address, connection=self.generation, away_s=away_s, room_id=self.room_id)
 
     def end_if_left_behind(self) -> bool:
         """End the session if its client has followed a Redirect and has another session where that led.
@@ -522,6 +547,7 @@ class Session:
         self.state = State.IDLE
         if seat is not None:
             self._seat_changes += 1
+            self._note("unseated", room_id=seat.room_id, reason="left")
             seat.leave("left")
         self._flush_events()
         self.send_message(Left("left"))
@@ -546,10 +572,14 @@ class Session:
         elif isinstance(result, Seat):
             self._seated(result)
         elif isinstance(result, Redirect):
+            self._note("redirected", url=result.url, room_type=join.room_type, room_name=join.room_name)
             self._not_seated("redirected", result)
             self._is_redirected = bool(result.url) and self.wire is not None
             self._around.queue.cancel(self, "the player goes to another shard")  # and has another session there
         else:
+            self._note(
+                "refused", code=result.code, error=str(result), room_type=join.room_type, room_name=join.room_name
+            )
             self._not_seated(result.code.lower(), error_message(result, Join))
 
     def _not_seated(self, counted_as: str, answer: Message) -> None:
@@ -567,7 +597,9 @@ class Session:
         self._joined += 1
         self._seat_changes += 1
         self._last_room_id = seat.room_id
-        log.debug("seated", session_id=self.session_id, room_id=seat.room_id, player_id=seat.player_id)
+        # Of a guest who came by a ticket the seat has another player id than the session.
+        seat_player_id = seat.player_id if seat.player_id != self.player_id else ""
+        self._note("seated", room_id=seat.room_id, seat_player_id=seat_player_id)
 
     def _check_joins(self) -> None:
         if not self._joins.take(self._around.now_s()):

@@ -105,6 +105,7 @@ class SessionView(View, frozen=True):
     Args:
         backlog_bytes: that its connection has not taken yet.
         unacknowledged_events: that are kept for it.
+        history: what happened to it on this shard, the oldest first; the last 32 entries.
     """
 
     session_id: str
@@ -119,6 +120,7 @@ class SessionView(View, frozen=True):
     backlog_bytes: int
     unacknowledged_events: int
     schema_version: int
+    history: list[str]
 
 
 class BanView(View, frozen=True):

@@ -165,6 +165,7 @@ class RoomHost:
             room_name=name,
             epoch=epoch,
             restored=bool(saved),
+            **_members(simulation),
         )
         return simulation
 
@@ -236,8 +237,9 @@ class RoomHost:
             return
         if not simulation.is_frozen:
             self._stop_ticks(simulation)
+        members = _members(simulation)
         simulation.close(reason, has_moved=has_moved)
-        log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick)
+        log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick, **members)
         self._on_closed(simulation, reason)
 
     def freeze(self, simulation: Simulation) -> None:
@@ -261,13 +263,20 @@ class RoomHost:
             raise RoomClosed("the room exists already")
         self._rooms[room.room_id] = simulation
         self._start_ticks(simulation)
-        log.info("room_adopted", room_id=room.room_id, room_type=room.room_type, epoch=simulation.epoch)
+        log.info(
+            "room_adopted",
+            room_id=room.room_id,
+            room_type=room.room_type,
+            epoch=simulation.epoch,
+            **_members(simulation),
+        )
 
     def let_go(self, simulation: Simulation, redirect: Redirect) -> None:
         """A frozen room goes on elsewhere: it ends here, without a save."""
         del self._rooms[simulation.room.room_id]
+        members = _members(simulation)
         simulation.let_go(redirect)
-        log.info("room_moved", room_id=simulation.room.room_id, tick=simulation.tick, to=redirect.url)
+        log.info("room_moved", room_id=simulation.room.room_id, tick=simulation.tick, to=redirect.url, **members)
 
     def close_all(self, reason: str) -> None:
         """Ends every room."""
@@ -318,3 +327,12 @@ class RoomHost:
             simulation.empty_since_s = now_s
         elif now_s - simulation.empty_since_s > room.linger_s:
             self.close(room.room_id, "empty")
+
+
+def _members(simulation: Simulation) -> dict[str, list[str]]:
+    """Return who is in a room, for the line that says what became of it: players and sessions in the same order."""
+    seats = simulation.seats
+    return {
+        "players": [seat.player_id for seat in seats],
+        "sessions": [seat.subscriber.session_id for seat in seats],
+    }

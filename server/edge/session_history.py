@@ -1,0 +1,51 @@
+"""The last things that happened to a session: the answer to "why was this player disconnected at 12:03?".
+
+Each is a line in the log when it happens. The log leaves lines out when they come in crowds, such as in a reconnect
+storm; so the line that ends a session, and the admin API while it lives, have the last of them again.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import deque
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+ENTRIES_MAX = 32
+ENTRY_CHARACTERS_MAX = 300
+
+
+class SessionHistory:
+    """What happened to one session on this shard; the oldest entries are dropped.
+
+    Args:
+        session_id, player_id: whose it is; every line names both.
+    """
+
+    __slots__ = ("_entries", "_player_id", "_session_id")
+
+    def __init__(self, session_id: str, player_id: str) -> None:
+        self._session_id = session_id
+        self._player_id = player_id
+        self._entries: deque[str] = deque(maxlen=ENTRIES_MAX)
+
+    @property
+    def entries(self) -> list[str]:
+        """A line for each, the oldest first, such as "2026-01-31T12:03:05.250Z disconnected reason=silent"."""
+        return list(self._entries)
+
+    def add(self, at_us: int, event: str, **details: Any) -> None:
+        """Note what happens now, and log it as `session_EVENT`.
+
+        Args:
+            at_us: UTC, microseconds since 1970.
+            event: a past participle.
+            details: what an operator asks next; never a secret.
+        """
+        at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        words = " ".join(f"{name}={value}" for name, value in details.items() if value != "")
+        self._entries.append(f"{at}Z {event} {words}".rstrip()[:ENTRY_CHARACTERS_MAX])
+        log.info(f"session_{event}", session_id=self._session_id, player_id=self._player_id, **details)

@@ -1,0 +1,150 @@
+"""Why was player X disconnected at 12:03? The log has an answer for every way in which a player comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+
+from client.aio import connect
+from client.errors import RefusedError
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.shard import Shard
+from tests.redises import Road
+from tests.shards import ShardProcess, admin, running
+from tests.waiting import eventually, eventually_joins
+
+SECRET = "a secret of at least thirty-two characters"
+Line = MutableMapping[str, Any]
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Line]]:
+    """Return what is logged from now on."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def only(lines: list[Line], event: str) -> Line:
+    (found,) = [line for line in lines if line["event"] == event]
+    return found
+
+
+def with_tokens(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, auth=AuthSettings(secret=SECRET))
+
+
+def token_of(player: str) -> str:
+    return mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+
+
+async def test_a_drop_that_resumed_is_two_lines_and_in_the_sessions_history(
+    shard_settings: Settings, lines: list[Line]
+) -> None:
+    async with running(with_tokens(shard_settings)) as shard:
+        async with connect(shard.url, token=token_of("ada")) as ada:
+            joined = await ada.join("garden")
+            await ada.drop()
+            await ada.wait_for(lambda: ada.resumes == 1)
+            (session,) = await admin(shard.operations.port, "GET", "/sessions?player_id=ada")
+            kinds = [entry.split()[1] for entry in session["history"]]
+            assert kinds == ["opened", "seated", "disconnected", "resumed"]
+        await eventually(lambda: any(line["event"] == "session_ended" for line in lines))
+        dropped, resumed = only(lines, "session_disconnected"), only(lines, "session_resumed")
+        assert dropped["player_id"] == resumed["player_id"] == "ada"
+        assert dropped["reason"] == "the connection was lost"
+        assert dropped["room_id"] == resumed["room_id"] == joined.room_id
+        assert resumed["away_s"] > 0
+        assert [entry.split()[1] for entry in only(lines, "session_ended")["history"]][:4] == kinds
+
+
+async def test_a_close_by_the_server_is_the_reason_of_the_disconnection(
+    shard_settings: Settings, lines: list[Line]
+) -> None:
+    """A client that sends nothing is closed; its session waits for it."""
+    edge = msgspec.structs.replace(shard_settings.edge, heartbeat_interval_s=0.3)
+    async with running(msgspec.structs.replace(with_tokens(shard_settings), edge=edge)) as shard:
+        async with connect(shard.url, token=token_of("ada")) as ada:
+            await ada.join("garden")
+            (session,) = list(shard.listener.registry)
+            session.slow_consumer("it takes too little")
+            await ada.wait_for(lambda: ada.resumes == 1)
+        assert only(lines, "session_disconnected")["reason"] == "it takes too little"
+
+
+async def test_a_join_and_a_refused_join_are_lines_with_the_player(
+    shard_settings: Settings, lines: list[Line]
+) -> None:
+    async with running(with_tokens(shard_settings)) as shard, connect(shard.url, token=token_of("ada")) as ada:
+        with pytest.raises(RefusedError):
+            await ada.join("no-such-type")
+        joined = await ada.join("garden")
+        refused, seated = only(lines, "session_refused"), only(lines, "session_seated")
+        assert (refused["player_id"], refused["code"]) == ("ada", "NO_SUCH_ROOM_TYPE")
+        assert refused["room_type"] == "no-such-type"
+        assert (seated["player_id"], seated["room_id"]) == ("ada", joined.room_id)
+
+
+async def test_a_room_that_closes_names_its_players(shard_settings: Settings, lines: list[Line]) -> None:
+    async with running(with_tokens(shard_settings)) as shard, connect(shard.url, token=token_of("ada")) as ada:
+        joined = await ada.join("garden")
+        shard.host.close(joined.room_id, "an operator has closed it")
+        assert only(lines, "room_closed")["players"] == ["ada"]
+        assert only(lines, "session_unseated")["reason"] == "an operator has closed it"
+
+
+async def test_a_resume_token_that_leads_nowhere_is_a_line(shard: Shard, lines: list[Line]) -> None:
+    async with connect(shard.url) as ada:
+        (session,) = list(shard.listener.registry)
+        old = session.session_id
+        session.end("an operator has ended it", counted_as="kicked")
+        await ada.drop()
+        await eventually(lambda: any(line["event"] == "session_not_found" for line in lines))
+        missing = only(lines, "session_not_found")
+        assert missing["session_id"] == old
+        assert missing["reason"] == "it is over, or its shard is lost"
+
+
+async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_over(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    environ = {"TICKWIRE__AUTH__SECRET": SECRET, "TICKWIRE__LOGGING__FORMAT": "json"}
+    lost = ShardProcess(shard_settings, tmp_path, environ=environ)
+    shards = [lost]
+    try:
+        await lost.ready()
+        async with Road(lost.port) as road, connect(f"ws://127.0.0.1:{road.port}", token=token_of("ada")) as ada:
+            joined = await eventually_joins(ada, "estate", "home")
+            await ada.command("work")
+            ticks = ada.world.tick
+            await ada.wait_for(lambda: ada.world.tick > ticks + 40)  # the room has been saved since
+            road.cut()
+            lost.kill()
+            survivor = ShardProcess(shard_settings, tmp_path, environ=environ)
+            shards.append(survivor)
+            await survivor.ready()
+            road.to = survivor.port
+            road.mend()
+            await ada.wait_for(lambda: ada.resumes == 1 and ada.is_connected, 40)
+            await asyncio.to_thread(survivor.stop)
+            logged = [json.loads(line) for line in survivor.log.read_text().splitlines()]
+            (taken,) = [line for line in logged if line["event.action"] == "room_created"]
+            assert taken["tickwire.restored"] is True
+            assert taken["tickwire.players"] == ["ada"]
+            (session_id,) = taken["tickwire.sessions"]
+            of_ada = [line for line in logged if line.get("tickwire.session_id") == session_id]
+            assert [line["event.action"] for line in of_ada][:2] == ["session_restored", "session_resumed"]
+            assert {line["user.id"] for line in of_ada} == {"ada"}
+            assert joined.room_id == taken["tickwire.room_id"]
+    finally:
+        for shard in shards:
+            shard.kill()

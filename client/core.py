@@ -419,7 +419,12 @@ class ClientCore:
             self._is_giving_up_join = False
             self.outgoing.append(self.leave())
             return None
-        world = self._make_world(joined)
+        before = self.joined.room_id if self.joined is not None else ""
+        world = self.world
+        if world is not None and before == joined.room_id and world.description == joined.description:
+            world.clear()
+        else:
+            world = self._make_world(joined)
         self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         self._input_names = frozenset(field.name for field in self._input_fields)
         self.joined, self.world = joined, world

@@ -21,13 +21,16 @@ from schemas.messages import FieldKind
 
 SNAPSHOTS_MAX = 32
 OFFSETS_MAX = 64
+LATE_FRAMES = 4
+"""After so many late frames in a row the ticks themselves have shifted, as when one of them has blocked."""
 _SMOOTH = frozenset((FieldKind.REAL, FieldKind.ANGLE))
 
 
 class TickClock:
     """Which tick is to be shown now.
 
-    A frame is never early, only late; so the least late of the last OFFSETS_MAX frames says when ticks happen.
+    A frame is never early, only late; so the least late of the last OFFSETS_MAX frames says when ticks happen. When
+    the last LATE_FRAMES are all later than that by more than half of the delay, those before them are forgotten.
 
     Args:
         tick_rate_hz: of the room.
@@ -38,10 +41,18 @@ class TickClock:
         self._rate = tick_rate_hz
         self._delay_ticks = delay_ticks
         self._offsets_s: deque[float] = deque(maxlen=OFFSETS_MAX)
+        self._last_tick = 0
 
     def heard(self, tick: int, now_s: float) -> None:
-        """The state of a tick has arrived."""
+        """Record that the state of a tick has arrived. A tick that goes back begins anew: the room was restored."""
+        if tick < self._last_tick:
+            self._offsets_s.clear()
+        self._last_tick = tick
         self._offsets_s.append(now_s - tick / self._rate)
+        last = list(self._offsets_s)[-LATE_FRAMES:]
+        if min(last) - min(self._offsets_s) > self._delay_ticks / 2 / self._rate:
+            self._offsets_s.clear()
+            self._offsets_s.extend(last)
 
     def shown(self, now_s: float) -> float:
         """The tick to show, with its fraction; minus infinity before the first was heard."""
@@ -51,7 +62,7 @@ class TickClock:
 
 
 class Interpolation:
-    """One table's last snapshots.
+    """One table's last snapshots, of the world that it is given.
 
     Args:
         table: its name.
@@ -61,10 +72,20 @@ class Interpolation:
         self._table = table
         self._ticks: deque[int] = deque(maxlen=SNAPSHOTS_MAX)
         self._views: deque[TableView] = deque(maxlen=SNAPSHOTS_MAX)
+        self._world: World | None = None
 
     def heard(self, world: World) -> None:
-        """Takes the table as it stands now; call it after each frame."""
-        if self._ticks and world.tick <= self._ticks[-1]:
+        """Take the table as it is now; call it after each frame.
+
+        Another world replaces all that is known. When the tick has gone back, that tick and later ones are forgotten.
+        """
+        if world is not self._world:
+            self._world = world
+            self._ticks.clear()
+            self._views.clear()
+        if self._table not in world.table_names:
+            return
+        while self._ticks and self._ticks[-1] >= world.tick:
             self._ticks.pop()
             self._views.pop()
         self._ticks.append(world.tick)

@@ -91,16 +91,28 @@ class World:
         description: the room's tables and fields, from Joined.
 
     Attributes:
+        description: the room's tables and fields.
         tick: of the last frame: where the client stands in all channels.
     """
 
     def __init__(self, description: StateDescription) -> None:
         self.tick = 0
+        self.description = description
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
         self._codecs = codecs_for(self._fields)
         self._nothing = tuple(codec.nothing for codec in self._codecs)
         self._channels: dict[int, tuple[int, tuple[Columns, ...]]] = {}
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The names of the room's tables."""
+        return tuple(self._names)
+
+    def clear(self) -> None:
+        """Forget all entities: the room is told of anew, and whatever refers to this world continues with it."""
+        self.tick = 0
+        self._channels.clear()
 
     @property
     def channels(self) -> set[int]:

@@ -117,6 +117,20 @@ def test_each_message_gives_its_update(message: Message | bytes, update: object)
     assert told(ClientCore(), message) == update
 
 
+def test_world_of_a_room_that_has_moved_is_the_same_object_and_begins_empty() -> None:
+    core = seated()
+    told(core, keyframe(7, 5))
+    before = core.world
+    assert before is not None
+    told(core, JOINED)
+    assert core.world is before
+    assert (before.tick, len(before.table("ships"))) == (0, 0)
+    told(core, keyframe(9, 6))
+    assert x_of(core) == 6
+    told(core, msgspec.structs.replace(JOINED, room_id="another"))
+    assert core.world is not before
+
+
 def test_every_message_of_the_contract_is_taken_without_a_complaint() -> None:
     for kind in SERVER_BODY:
         told(ClientCore(), kind())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -66,6 +67,80 @@ def test_nothing_moves_before_the_oldest_and_after_the_newest(motion: Interpolat
     assert motion.at(-math.inf, "x")[1].tolist() == [0.0, 5.0]
     assert motion.at(99, "x")[1].tolist() == [8.0, 1.0]
     assert Interpolation("ships").at(1, "x")[0].size == 0
+
+
+def snapshots(motion: Interpolation) -> list[int]:
+    return list(motion._ticks)
+
+
+def ships() -> World:
+    return World(StateDescription((TableDescription("ships", tuple(field.describe() for field in FIELDS)),)))
+
+
+def test_tick_that_goes_back_forgets_that_tick_and_all_that_are_newer(motion: Interpolation) -> None:
+    """A durable room that was restored after a crash: what came after its last save never happened."""
+    world = ships()
+    apply(world, keyframe(10, e1=(0.0, 0.0, 1)))
+    made = Interpolation("ships")
+    made.heard(world)
+    for tick, x in ((11, 1.0), (12, 2.0), (13, 3.0), (11, 50.0), (12, 52.0)):
+        apply(world, keyframe(tick, e1=(x, 0.0, 1)))
+        made.heard(world)
+    assert snapshots(made) == [10, 11, 12]
+    assert made.at(11.5, "x")[1].tolist() == [51.0]
+
+
+def test_world_of_another_room_replaces_everything(motion: Interpolation) -> None:
+    other = ships()
+    apply(other, keyframe(50, e7=(9.0, 0.0, 1)))
+    motion.heard(other)
+    assert snapshots(motion) == [50]
+    assert motion.at(49, "x")[0].tolist() == [7]
+
+
+def test_world_of_a_room_without_the_table_shows_nothing(motion: Interpolation) -> None:
+    other = World(StateDescription(()))
+    motion.heard(other)
+    assert motion.at(12, "x")[0].size == 0
+    back = ships()
+    apply(back, keyframe(3, e1=(1.0, 0.0, 1)))
+    motion.heard(back)
+    assert motion.at(3, "x")[1].tolist() == [1.0]
+
+
+def frames(first: int, last: int, *, late_s: float = 0.0, seed: int = 0) -> list[tuple[int, float]]:
+    """The moments at which the frames of some ticks arrive, at 20 Hz, with some jitter."""
+    rng = random.Random(seed)
+    return [(tick, 1000 + tick / 20 + late_s + rng.uniform(0.0, 0.02)) for tick in range(first, last)]
+
+
+def test_clock_recovers_within_four_frames_when_one_tick_has_blocked() -> None:
+    """The room's tick 100 took 0.6 s: every tick after it comes 0.6 s later than the ones before."""
+    clock = TickClock(20, delay_ticks=2)
+    for tick, now_s in frames(1, 100, seed=1):
+        clock.heard(tick, now_s)
+    ahead = []
+    for tick, now_s in frames(100, 130, late_s=0.6, seed=2):
+        clock.heard(tick, now_s)
+        ahead.append(clock.shown(now_s) - tick)
+    assert ahead[0] == pytest.approx(10, abs=1)
+    assert max(ahead[4:]) < 0, "what is shown lies between two frames that have arrived"
+
+
+def test_clock_is_not_moved_by_jitter_or_by_single_late_frames() -> None:
+    clock = TickClock(20, delay_ticks=2)
+    for tick, now_s in frames(1, 400, seed=3):
+        clock.heard(tick, now_s + (0.3 if tick % 5 == 0 else 0.0))
+        if tick > 20:
+            assert clock.shown(1000 + tick / 20) == pytest.approx(tick - 2, abs=0.25)
+
+
+def test_clock_forgets_everything_when_the_tick_goes_back() -> None:
+    clock = TickClock(20, delay_ticks=2)
+    for tick, now_s in frames(100, 140):
+        clock.heard(tick, now_s)
+    clock.heard(20, 2000.0)
+    assert clock.shown(2000.0) == pytest.approx(18)
 
 
 def test_the_clock_goes_by_the_least_late_frame() -> None:

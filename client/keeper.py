@@ -21,7 +21,7 @@ from client.core import ClientCore
 from client.errors import ClientError, ConnectFailed, Disconnected, RefusedError
 from client.heartbeat import ping_interval_s
 from client.link import Link, open_link
-from client.reconnect import HELLO_S_MAX, ReconnectPlan
+from client.reconnect import HELLO_S_MAX, ReconnectPlan, advice_s
 from schemas.messages import Error, Goodbye, Welcome
 
 log = logging.getLogger("tickwire.client")
@@ -97,6 +97,7 @@ class Keeper:
         self._plan = ReconnectPlan(options.url, reconnect_s=options.reconnect_s, random=random)
         self._has_answer = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refusal: Error | None = None
         self._lost_because = "never connected"
 
     @property
@@ -200,10 +201,12 @@ class Keeper:
         return self.url.startswith("wss:") and not url.startswith("wss:")
 
     def answered(self, answer: Welcome | Error) -> None:
-        """Record the server's answer to Hello, or its refusal before."""
+        """Record the server's answer to Hello, or a refusal at any time."""
         if self.welcome is None:
             self.welcome = answer
             self._has_answer.set()
+        elif isinstance(answer, Error):
+            self._refusal = answer
 
     def disconnected(self) -> Disconnected:
         """Return why there is no connection, as an error."""
@@ -221,7 +224,7 @@ class Keeper:
         self.welcome = None
         self._has_answer.clear()
         link = await open_link(url, tls=self._options.tls, on_message=self._on_message, on_end=self._link_ended)
-        self.goodbye = self.close_code = None
+        self.goodbye = self.close_code = self._refusal = None
         self.link = link
         try:
             welcome = await self._say_hello(link, token)
@@ -308,8 +311,7 @@ class Keeper:
         self._lost_because = link.because or f"close code {link.close_code}"
         if not self._options.reconnect_s or link.is_final(self.goodbye):
             return False
-        advice_s = self.goodbye.retry_after_ms / 1000 if self.goodbye is not None else 0.0
-        self._plan.lost(time.monotonic(), advice_s)
+        self._plan.lost(time.monotonic(), advice_s(link.close_code, self.goodbye, self._refusal))
         return True
 
     async def _reconnect(self, *, visited_url: str = "") -> Link:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from client.backoff import Backoff
-from schemas.messages import Goodbye
+from schemas.messages import Error, Goodbye
 
 CONNECT_S_MAX = 5.0
 HELLO_S_MAX = 10.0
@@ -28,6 +28,8 @@ FINAL_CLOSE_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009})
 FINAL_CLOSE_CODES_MIN, FINAL_CLOSE_CODES_MAX = 4500, 4999
 
 
+_CLOSED_AFTER_ERROR = frozenset({4002, 4004})
+"""Cannot be served now; too many messages or bytes."""
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -49,6 +51,19 @@ def is_final_close(code: int | None, goodbye: Goodbye | None = None) -> bool:
     if goodbye is not None:
         return not goodbye.come_back
     return code is not None and (code in FINAL_CLOSE_CODES or FINAL_CLOSE_CODES_MIN <= code <= FINAL_CLOSE_CODES_MAX)
+
+
+def advice_s(code: int | None, goodbye: Goodbye | None, refusal: Error | None) -> float:
+    """Return how long the server asked to wait before the next connection; 0 without advice.
+
+    Args:
+        code: the close code.
+        goodbye: the server's Goodbye on the connection, if there was one.
+        refusal: the newest Error on the connection. It counts only where the close is about it.
+    """
+    if goodbye is not None:
+        return goodbye.retry_after_ms / 1000
+    return refusal.retry_after_ms / 1000 if refusal is not None and code in _CLOSED_AFTER_ERROR else 0.0
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from client.backoff import Backoff
 from client.core import ClientCore
 from client.errors import ConnectFailed, Disconnected, RefusedError
 from client.heartbeat import Heartbeat, ping_interval_s
-from client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, is_final_close
+from client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, advice_s, is_final_close
 from client.updates import Ended, InputAcknowledged, Redirected, Refused, StateApplied, Update, Welcomed
 from loadtest.measures import Measures
 from loadtest.metronome import Beat
@@ -62,6 +62,7 @@ class Connected:
         self._wire: Wire | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
+        self._refusal: Error | None = None
         self._news = Signal()
         self._heartbeat = Heartbeat()
         self._pings: Beat | None = None
@@ -184,7 +185,8 @@ class Connected:
             self._wire.abort()
             self.collect(self._measures)
             self._wire = None
-        self._welcome, self._goodbye, self._has_moved = None, None, False
+        self._welcome = self._goodbye = self._refusal = None
+        self._has_moved = False
         self._tally.connected()
         wire = Wire(self._hear, self._connection_ended)
         wire.open(url, tls=self._swarm.tls, timeout_s=CONNECT_S_MAX)
@@ -246,8 +248,8 @@ class Connected:
             self._lost_at_s = time.monotonic()
             self.watch.lost(has_seat=self.core.world is not None)
         if isinstance(self._welcome, Welcome):
-            advice_s = self._goodbye.retry_after_ms / 1000 if self._goodbye is not None else 0.0
-            self._plan.lost(time.monotonic(), advice_s)
+            code = wire.close_code if wire is not None else None
+            self._plan.lost(time.monotonic(), advice_s(code, self._goodbye, self._refusal))
             if wire is not None and not wire.is_ours and not self._has_moved:
                 self._measures.fail("close", _short(wire.because))
         self._news.set()
@@ -310,8 +312,11 @@ class Connected:
                 if update.has_lost_session:
                     self.sessions_lost += 1
                     self.had_seat = False
-            case Refused(error) if self._welcome is None:
-                self._welcome = error
+            case Refused(error):
+                if self._welcome is None:
+                    self._welcome = error
+                else:
+                    self._refusal = error
             case Redirected(redirect) if redirect.is_resume:
                 self._plan.redirected(redirect.url)
                 self._has_moved = True

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from client.reconnect import REDIRECTS_MAX, ReconnectPlan, is_final_close
-from schemas.messages import Goodbye
+from client.reconnect import REDIRECTS_MAX, ReconnectPlan, advice_s, is_final_close
+from schemas.messages import Error, ErrorCode, Goodbye
 
 HOME, SHARD = "ws://home", "ws://shard"
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -152,6 +152,15 @@ def test_final_close_codes_are_those_of_the_protocols_table() -> None:
 )
 def test_closes_that_the_table_does_not_name(code: int | None, is_final: bool) -> None:
     assert is_final_close(code) is is_final
+
+
+def test_servers_advice_is_that_of_its_last_message_about_the_close() -> None:
+    error = Error(ErrorCode.RATE_LIMITED, retry_after_ms=2500)
+    assert advice_s(4004, None, error) == 2.5
+    assert advice_s(4002, None, error) == 2.5
+    assert advice_s(1006, None, error) == 0, "a refused join says nothing of a connection that breaks later"
+    assert advice_s(4004, None, None) == 0
+    assert advice_s(1001, Goodbye(come_back=True, retry_after_ms=700), error) == 0.7
 
 
 def test_goodbye_decides_whatever_the_code_is() -> None:

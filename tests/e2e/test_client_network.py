@@ -1,0 +1,109 @@
+"""The Python client on networks that die or stall, against a real shard; and what it gives back and does not send."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from client.aio import Client, MessageTooLarge, NotMatched, connect
+from server.config import Settings
+from server.shard import Shard
+from tests.harness.network_path import NetworkPath
+from tests.shards import running
+
+
+@pytest.fixture
+async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
+    """A shard with the server's own settings for connections: heartbeats are those of production."""
+    async with running(msgspec.structs.replace(shard_settings, rooms=["tests.rooms", "examples.market"])) as made:
+        yield made
+
+
+async def plays_on(client: Client) -> None:
+    """Return once an input of now is part of the world."""
+    seq = await client.send_input({"dx": 0.1})
+    assert seq
+    await client.wait_for(lambda: client.acknowledged_seq >= seq, 5)
+
+
+async def test_path_that_dies_silently_is_noticed_in_ten_seconds_and_the_session_is_the_same(
+    shard: Shard,
+) -> None:
+    async with NetworkPath(shard.url) as path, connect(path.url) as client:
+        joined = await client.join("garden", name="home")
+        await plays_on(client)
+        path.die()
+        started_s = time.monotonic()
+        await client.wait_for(lambda: client.resumes == 1, 20)
+        assert time.monotonic() - started_s < 10.5
+        assert client.core.joined is not None
+        assert (client.core.joined.room_id, client.sessions_lost, path.connections) == (joined.room_id, 0, 2)
+        await plays_on(client)
+        assert client.core.mismatches == client.core.events_missed == 0
+
+
+async def test_path_of_a_player_who_only_waits_dies_and_the_place_is_kept(shard: Shard) -> None:
+    async with NetworkPath(shard.url) as path, connect(path.url) as client, connect(shard.url) as other:
+        waiting = asyncio.create_task(client.match("versus"))
+        await client.wait_for(lambda: client.queue_status is not None)
+        path.die()
+        await client.wait_for(lambda: client.resumes == 1, 20)
+        joined = await asyncio.gather(waiting, other.match("versus"))
+        assert joined[0].room_id == joined[1].room_id
+
+
+async def test_network_that_holds_everything_back_for_five_seconds_changes_nothing(shard: Shard) -> None:
+    """And then delivers it at once, inputs at the rate that Welcome names among it."""
+    async with NetworkPath(shard.url) as path, connect(path.url) as client:
+        await client.join("garden")
+        await plays_on(client)
+        path.hold()
+        until_s = time.monotonic() + 5.0
+        while time.monotonic() < until_s:
+            assert await client.send_input({"dx": 0.01})
+            await asyncio.sleep(1 / 60)
+        path.release()
+        await plays_on(client)
+        assert (client.resumes, client.sessions_lost, path.connections) == (0, 0, 1)
+
+
+async def test_client_that_closes_frees_its_seat_and_its_place_at_once(shard: Shard) -> None:
+    async with connect(shard.url) as other:
+        client = Client(shard.url)
+        await client.open()
+        await client.join("garden", name="home")
+        waiting = asyncio.create_task(client.match("versus"))
+        await client.wait_for(lambda: client.queue_status is not None)
+        await client.close()
+        await asyncio.wait([waiting])
+        assert len(shard.listener.registry) == 1
+        assert not any(simulation.seats for simulation in shard.host)
+        with pytest.raises((TimeoutError, NotMatched)):
+            await other.match("versus", timeout_s=2.0)
+
+
+async def test_three_hundred_commands_at_once_are_all_answered_once(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        await client.join("market", name="home", options={"name": "ann"})
+        earned = await asyncio.gather(*(client.command("work", timeout_s=60) for _ in range(300)))
+        assert earned == [10] * 300
+        assert await client.command("purse") == {"gold": 3000}
+        assert (client.resumes, client.is_connected) == (0, True)
+        assert shard.listener.counters.rejected["rate_limited"] == 0
+
+
+async def test_command_above_the_servers_limit_is_refused_here_and_the_session_goes_on(shard: Shard) -> None:
+    limit = shard.settings.edge.message_bytes_max
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        for size in (limit, 2 * limit, 100 * limit):
+            with pytest.raises(MessageTooLarge, match=f"the server accepts at most {limit}"):
+                await client.command("plant", {"x": 1.0, "text": "x" * size})
+        with pytest.raises(MessageTooLarge, match="the name of a Command"):
+            await client.command("x" * 5000)
+        assert await client.command("plant", {"x": 1.0}) > 0
+        assert (client.resumes, client.is_connected) == (0, True)

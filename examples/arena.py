@@ -21,6 +21,8 @@ BULLET_S = 1.5
 HIT_RADIUS = 12.0
 SCORES_KEPT = 10
 WORDS_MAX = 200
+LINES_AT_ONCE = 10
+LINES_PER_S = 1.0
 
 
 class Ships(Table):
@@ -114,9 +116,18 @@ class Arena(Room):
                     str(one.entity.id): one.data["name"] for one in self.players.values() if one.entity is not None
                 }
             case "say" if isinstance(payload, str) and 0 < len(payload) <= WORDS_MAX:
+                self._take_line(player)
                 self.broadcast("said", {"name": player.data["name"], "words": payload})
                 return None
         raise CommandRefused(f"unknown command {name!r}")
+
+    def _take_line(self, player: Player) -> None:
+        """Limit what a player says: some lines at once, then one a second. It is the others who have to read it."""
+        lines, tick = player.data.get("lines", (LINES_AT_ONCE, self.tick))
+        lines = min(LINES_AT_ONCE, lines + (self.tick - tick) / self.tick_rate_hz * LINES_PER_S)
+        if lines < 1:
+            raise CommandRefused("you talk too fast")
+        player.data["lines"] = [lines - 1, self.tick]
 
     def on_tick(self, dt: float) -> None:
         self._fly(dt)

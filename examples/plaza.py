@@ -98,14 +98,14 @@ class Plaza(Room):
         """Tells everybody within earshot; gives how many heard it."""
         if speaker.entity is None:
             return 0
-        x, y, id = speaker.entity.x, speaker.entity.y, speaker.entity.id
-        heard = 0
-        for player in self.players.values():
-            near = player.entity
-            if near is not None and np.hypot(near.x - x, near.y - y) <= EARSHOT:
-                player.send("said", {"by": id, "words": words})
-                heard += 1
-        return heard
+        x, y = speaker.entity.x, speaker.entity.y
+        near = [
+            player
+            for player in self.players.values()
+            if player.entity is not None and np.hypot(player.entity.x - x, player.entity.y - y) <= EARSHOT
+        ]
+        self.broadcast("said", {"by": speaker.entity.id, "words": words}, to=near)
+        return len(near)
 
 
 ROOMS = {"plaza": Plaza}

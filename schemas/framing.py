@@ -16,9 +16,18 @@ _FIN_BINARY = 0x82
 
 def binary_frame(payload: bytes) -> bytes:
     """One unmasked, final binary frame that holds `payload`."""
-    size = len(payload)
+    return frame_header(len(payload)) + payload
+
+
+def frame_header(size: int) -> bytes:
+    """Return the header of an unmasked, final binary frame with so many bytes."""
     if size < 126:
-        return _SHORT.pack(_FIN_BINARY, size) + payload
+        return _SHORT.pack(_FIN_BINARY, size)
     if size < 1 << 16:
-        return _MEDIUM.pack(_FIN_BINARY, 126, size) + payload
-    return _LONG.pack(_FIN_BINARY, 127, size) + payload
+        return _MEDIUM.pack(_FIN_BINARY, 126, size)
+    return _LONG.pack(_FIN_BINARY, 127, size)
+
+
+def header_bytes(frame: bytes) -> int:
+    """Return the size of the header of a frame that `binary_frame` made."""
+    return {126: _MEDIUM.size, 127: _LONG.size}.get(frame[1], _SHORT.size)

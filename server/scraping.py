@@ -62,6 +62,7 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
         "player_ticks": rooms.player_ticks,
         "inputs": rooms.inputs_applied,
         "inputs_superseded": rooms.inputs_superseded,
+        "fan_out_refusals": rooms.fan_out_refusals,
         "congested_passes": rooms.congested_passes,
         "resyncs": rooms.resyncs,
         "keyframes": rooms.keyframes,

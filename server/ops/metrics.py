@@ -40,6 +40,7 @@ _COUNTERS = {
     "player_ticks": "Ticks, summed over the players in them.",
     "inputs": "Inputs applied.",
     "inputs_superseded": "Inputs dropped for newer ones.",
+    "fan_out_refusals": "Commands refused because their player's messages caused too many events for others.",
     "congested_passes": "Sessions passed over in a tick because their connection was congested.",
     "keyframes": "Keyframes encoded: once for all who want one.",
     "deltas": "Deltas encoded: once for all who stand alike.",

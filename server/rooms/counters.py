@@ -22,6 +22,7 @@ class RoomCounters:
         "congested_passes",
         "deltas",
         "encode_seconds",
+        "fan_out_refusals",
         "field_bits",
         "frames_sent",
         "inputs_applied",
@@ -49,6 +50,7 @@ class RoomCounters:
         self.frames_sent = 0
         self.inputs_applied = 0
         self.inputs_superseded = 0
+        self.fan_out_refusals = 0
         self.congested_passes = 0
         self.resyncs = 0
         self.keyframes = 0

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from schemas.codec import INPUT_PAYLOAD_BYTES_MAX
+from schemas.event_frames import EventFrame, encode_event
 from schemas.fields import Field, input_bytes
 from schemas.inputs import Wish
 from schemas.messages import StateDescription
@@ -44,7 +45,7 @@ CHECKSUM_TICKS_MAX = 200
 """Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
 
 
-def _to_nobody(name: str, payload: bytes) -> None:
+def _to_nobody(frame: EventFrame) -> None:
     pass
 
 
@@ -80,7 +81,7 @@ class Player:
     def __init__(
         self,
         id: str,
-        send: Callable[[str, bytes], None],
+        send: Callable[[EventFrame], None],
         *,
         interest_changed: Callable[[], None] = _for_nobody,
         open_channel: Callable[[], int] = _no_channel,
@@ -198,7 +199,7 @@ class Player:
             name: what happened.
             payload: anything msgpack can hold.
         """
-        self._send(name, encode_payload(payload))
+        self._send(encode_event(name, encode_payload(payload)))
 
 
 class Room:
@@ -216,6 +217,8 @@ class Room:
         tunes: what operators may change while it is played; see server/rooms/tuning.py.
         inputs: what an input holds, by name.
         grid: who is told of what on a map; None: all is told to everybody, but for what is in other channels.
+        fan_out_max: how many events a player's messages may cause in a second, one for each receiver and begun KiB.
+            Above that the player's commands are refused with RATE_LIMITED.
         linger_s: how long it stays when nobody is in it, seconds of time.
         ticks_when_empty: whether `on_tick` runs while nobody is in it. A room that is empty stands still unless this
             is set: its tick number stays, and so does its world.
@@ -239,6 +242,7 @@ class Room:
     tunes: ClassVar[type[Tuning]] = Tuning
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
+    fan_out_max: ClassVar[float] = 2000.0
     linger_s: ClassVar[float] = 10.0
     ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100
@@ -369,11 +373,17 @@ class Room:
             raise ValueError(f"at most {LABELS_MAX} labels, not {len(merged)}")
         self.labels = merged
 
-    def broadcast(self, name: str, payload: Any = None) -> None:
-        """Sends an event to everybody in the room; encoded once."""
-        data = encode_payload(payload)
-        for player in self.players.values():
-            player._send(name, data)
+    def broadcast(self, name: str, payload: Any = None, *, to: Iterable[Player] | None = None) -> None:
+        """Sends an event to everybody in the room, or to some players; encoded once for all of them.
+
+        Args:
+            name: what happened.
+            payload: anything msgpack can hold.
+            to: who gets it; None: everybody.
+        """
+        frame = encode_event(name, encode_payload(payload))
+        for player in list(self.players.values()) if to is None else to:
+            player._send(frame)
 
     def open_channel(self) -> int:
         """A new channel: `table.spawn(channel=...)` and `row.channel = ...` put entities into it, `player.watch` lets

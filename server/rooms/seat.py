@@ -2,7 +2,8 @@
 
     inbox     at most INBOX_MAX inputs a tick: the oldest is superseded and counted. In a room that takes all inputs
               of a tick at once, the room has it: the newest of each seat
-    events    the session's outbox; too many unsent, and the session is closed as a slow consumer
+    events    the session's outbox, written with the next tick, or before when many wait. A congested session that
+              leaves too many for two ticks is closed as a slow consumer
     state     nothing is queued: a congested session is passed over and gets one cumulative delta later
 
 A seat outlives its session's connections: `disconnected` and `resumed` say when one is lost, and when the next is
@@ -14,14 +15,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from schemas.event_frames import EventFrame
 from schemas.messages import Command, Input, Reply, Resync
 from server.errors import Malformed, OutOfOrder
 from server.replication.interest import Holding, Interest, Moment
 from server.replication.table import EVERYONE
 from server.rooms.deals import Decision, Record
+from server.rooms.fan_out import FanOutBudget, event_cost
 from server.rooms.outbox import UNSENT_MAX
 from server.rooms.pace import Pace
-from server.rooms.ports import Subscriber
+from server.rooms.ports import Subscriber, Wire
 from server.rooms.room import Player
 from server.rooms.state import KeptSeat
 
@@ -53,6 +56,8 @@ class Seat:
         record: what the player owns.
 
     Attributes:
+        backlog: how many events were left unsent in the last tick in which the session was congested.
+        fan_out: what its messages may cost the others; None while they have cost nothing.
         cell: the grid's cell that the player looks at, as a channel; None for none.
         known_entity: the id that the client was last told in Joined, and takes for its own entity; 0: none.
     """
@@ -68,7 +73,9 @@ class Seat:
         "_told",
         "acknowledged_seq",
         "applied_seq",
+        "backlog",
         "cell",
+        "fan_out",
         "has_events",
         "holding",
         "inbox",
@@ -97,8 +104,9 @@ class Seat:
         record: Record | None = None,
     ) -> None:
         self.subscriber = subscriber
-        # Read once a player and tick: what the subscriber has at hand, without asking it.
-        self.wire = subscriber.wire
+        # Read once a player and tick: what the subscriber has at hand, without asking it. Set when the player is
+        # seated: until then nothing may be written.
+        self.wire: Wire | None = None
         self.has_events = subscriber.outbox.unsent > 0
         self.player_id = player_id
         self.player = Player(
@@ -124,6 +132,8 @@ class Seat:
         self.pace: Pace | None = None
         self.cell = kept.cell if kept else None
         self.known_entity = 0
+        self.backlog = 0
+        self.fan_out: FanOutBudget | None = None
         self.is_open = True
         self.is_restored = kept is not None
         self._received_seq = 0
@@ -212,6 +222,7 @@ class Seat:
         them it has.
         """
         self.pace = self.wire = None
+        self.backlog = 0
         self._recent = self._simulation.replication.recent
         self._simulation.player_disconnected(self)
 
@@ -275,11 +286,21 @@ class Seat:
         self._told.clear()
         self.inbox.clear()
 
-    def _push_event(self, name: str, payload: bytes) -> None:
+    def _push_event(self, frame: EventFrame) -> None:
         if not self.is_open:
             return
-        outbox = self.subscriber.outbox
-        outbox.push(name, payload)
+        outbox, wire = self.subscriber.outbox, self.wire
+        if wire is not None and not wire.is_congested and not outbox.has_room_for(frame):
+            wire.write(outbox.take())
+        outbox.push(frame)
         self.has_events = True
-        if outbox.is_overdue and self.subscriber.wire is not None:
-            self.subscriber.slow_consumer(f"more than {UNSENT_MAX} events are waiting to be sent")
+        self._simulation.fan_out_cost += event_cost(frame.size)
+
+    def is_backlogged(self) -> bool:
+        """Whether a congested session has left more events for two ticks than a client that listens would.
+
+        Called once in a tick in which it cannot be written to. Events of the last tick alone are no backlog.
+        """
+        outbox = self.subscriber.outbox
+        backlog, self.backlog = self.backlog, outbox.unsent
+        return outbox.has_lost_unsent or min(backlog, self.backlog) > UNSENT_MAX

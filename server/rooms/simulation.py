@@ -35,6 +35,7 @@ from server.replication.weights import SAMPLE_TICKS, Weights
 from server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Deal, Decision, Record, RecordReads
+from server.rooms.fan_out import FanOutBudget
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
@@ -44,6 +45,7 @@ from server.rooms.slow_log import SlowLog
 from server.rooms.state import GONE, Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
+EVENTS_LOST = "more events are waiting to be sent than are kept"
 MOVES_MS = 300
 """A room that moves stands still for less than this, mostly."""
 
@@ -76,6 +78,7 @@ class Simulation:
         self.is_open = True
         self.is_frozen = self.has_gone_back = False
         self.seats: list[Seat] = []
+        self.fan_out_cost = 0  # of all events so far
         self._now_s = now_s
         self._is_settled = False
         self.record_reads = RecordReads()
@@ -147,6 +150,7 @@ class Simulation:
             raise RoomFull("the player has a seat in this room already")
         seat = Seat(self, subscriber, player_id, on_ended, team=team, skill=skill, record=record)
         joined = self._run_on_join(seat, options)
+        seat.wire = subscriber.wire
         self.seats.append(seat)
         self._watching.came(seat)
         subscriber.send_message(joined)
@@ -278,12 +282,16 @@ class Simulation:
         if self.is_frozen:
             text = "the room is moving to another shard"
             return _refusal(message.id, ErrorCode.UNAVAILABLE, text, retry_after_ms=MOVES_MS)
+        if wait_ms := self._fan_out_wait_ms(seat):
+            self.counters.fan_out_refusals += 1
+            text = "the player's messages cause too many events for others"
+            return _refusal(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
         try:
             payload = msgspec.msgpack.decode(message.payload) if message.payload else None
         except msgspec.DecodeError:
             return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
         try:
-            with self.contained("on_command", may_refuse=True):
+            with self._charged(seat), self.contained("on_command", may_refuse=True):
                 with self.record_reads.collect() as versions:
                     answer = self.room.on_command(seat.player, message.name, payload)
                     if isinstance(answer, Deal):
@@ -294,6 +302,24 @@ class Simulation:
         except RoomCodeRaised:
             return _refusal(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(message.id, ok=True, payload=answer)
+
+    @contextmanager
+    def _charged(self, seat: Seat) -> Iterator[None]:
+        """Count the events that the code inside causes against a player."""
+        before = self.fan_out_cost
+        try:
+            yield
+        finally:
+            self._charge(seat, self.fan_out_cost - before)
+
+    def _charge(self, seat: Seat, cost: int) -> None:
+        if cost:
+            if seat.fan_out is None:
+                seat.fan_out = FanOutBudget(self.room.fan_out_max, self._now_s())
+            seat.fan_out.spend(cost)
+
+    def _fan_out_wait_ms(self, seat: Seat) -> int:
+        return 0 if seat.fan_out is None else seat.fan_out.wait_ms(self._now_s())
 
     def _decision(self, seat: Seat, deal: Deal, versions: dict[str, int]) -> Decision:
         if not self.room.uses_ledger:
@@ -310,7 +336,7 @@ class Simulation:
         self._is_settled = False
         self.deals_applied += 1
         if self.is_open:
-            with suppress(RoomCodeRaised), self.contained("on_dealt"):
+            with suppress(RoomCodeRaised), self._charged(seat), self.contained("on_dealt"):
                 self.room.on_dealt(seat.player, name, deal)
 
     def learn(self, seat: Seat, records: Mapping[str, Record]) -> None:
@@ -387,9 +413,11 @@ class Simulation:
             return
         on_input, read = self.room.on_input, self._inputs.read
         for seat in self.seats:
-            if seat.inbox:
+            if seat.inbox and not self._fan_out_wait_ms(seat):
+                before = self.fan_out_cost
                 for message in seat.inbox:
                     on_input(seat.player, read(message.payload))
+                self._charge(seat, self.fan_out_cost - before)
                 self.counters.inputs_applied += len(seat.inbox)
                 seat.applied_seq = seat.inbox[-1].seq
                 seat.inbox.clear()
@@ -433,6 +461,9 @@ class Simulation:
                 data = frame_ack(tick, seat.applied_seq) + data
                 seat.acknowledged_seq = seat.applied_seq
             if seat.has_events:
+                if seat.subscriber.outbox.has_lost_unsent:
+                    seat.subscriber.slow_consumer(EVENTS_LOST)
+                    continue
                 data += seat.subscriber.outbox.take()
                 seat.has_events = False
             if data:
@@ -465,9 +496,13 @@ class Simulation:
             self.counters.slow_clients["closed" if pace.is_closed else pace.rung.name.lower()] += 1
         if pace.is_closed:
             seat.subscriber.slow_consumer(f"took nothing for {SLOW_S_MAX:g} s")
+        elif seat.is_backlogged():
+            self.counters.slow_clients["closed"] += 1
+            seat.subscriber.slow_consumer(EVENTS_LOST)
 
     def _is_due(self, seat: Seat, pace: Pace) -> bool:
         """Whether a session that has been slow gets this tick; tells it when its rate has changed."""
+        seat.backlog = 0
         if pace.was_clear():
             self.counters.slow_clients["raised"] += 1
         if pace.told is not pace.rung:

@@ -23,6 +23,7 @@ from server.ops.metrics import Metrics
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+STATE = (ROOT / "docs" / "state.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 
@@ -93,3 +94,8 @@ def test_every_row_level_shape_and_exit_code_of_a_swarm_is_told_of() -> None:
         assert f"`{name}`" in LOADTESTING, name
     codes = {int(code) for code in re.findall(r"^\| (\d) \|", LOADTESTING, re.MULTILINE)}
     assert codes == {2, *EXIT_CODES.values()}
+
+
+def test_the_rooms_in_the_guide_to_state_run() -> None:
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", STATE, re.DOTALL)):
+        exec(compile(block, f"docs/state.md, block {number}", "exec"), {"__name__": f"guide_{number}"})

@@ -115,6 +115,20 @@ def test_one_bullet_hits_one_ship() -> None:
     assert sorted(ship_of(target).hp for target in targets) == [100 - arena.Pace().damage, 100]
 
 
+def test_a_pilot_may_say_some_lines_at_once_and_then_one_a_second() -> None:
+    simulation = made(Arena)
+    seat = simulation.seat(Spectator(), "p", {"name": "ann"}, lambda seat: None)
+
+    def say(seconds: float) -> list[bool]:
+        for _ in range(round(seconds * Arena.tick_rate_hz)):
+            simulation.step()
+        return [command(seat, number, "say", "hello").ok for number in range(12)]
+
+    assert say(0.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
+    assert say(3.0) == [True] * 3 + [False] * 9
+    assert say(60.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
+
+
 def test_bullets_end() -> None:
     simulation, room, (shooter,) = playing("ann")
     wish(room, shooter, {"thrust": 0.0, "turn": 1.0, "fire": 1.0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.codec import decode_server
+from schemas.event_frames import encode_event
 from schemas.messages import Event
 from server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
 
@@ -22,7 +23,7 @@ def numbers(frames: bytes) -> list[int]:
 def filled(count: int, payload: bytes = b"") -> Outbox:
     outbox = Outbox()
     for _ in range(count):
-        outbox.push("e", payload)
+        outbox.push(encode_event("e", payload))
     return outbox
 
 
@@ -30,14 +31,14 @@ def test_events_are_taken_once_and_in_order() -> None:
     outbox = filled(3)
     assert numbers(outbox.take()) == [1, 2, 3]
     assert outbox.take() == b""
-    outbox.push("e", b"")
+    outbox.push(encode_event("e", b""))
     assert numbers(outbox.take()) == [4]
 
 
 def test_a_rewind_sends_again_what_was_not_seen() -> None:
     outbox = filled(5)
     outbox.take()
-    outbox.push("e", b"")
+    outbox.push(encode_event("e", b""))
     assert outbox.rewind(2) == 0
     assert numbers(outbox.take()) == [3, 4, 5, 6]
 
@@ -45,7 +46,7 @@ def test_a_rewind_sends_again_what_was_not_seen() -> None:
 def test_what_is_acknowledged_is_forgotten_and_what_was_not_sent_is_not() -> None:
     outbox = filled(3)
     outbox.take()
-    outbox.push("e", b"")
+    outbox.push(encode_event("e", b""))
     outbox.acknowledge(2)
     assert len(outbox) == 2
     outbox.acknowledge(99)
@@ -64,21 +65,44 @@ def test_the_oldest_are_forgotten_above_the_limit_and_counted_on_the_way_back() 
 def test_the_limit_is_of_bytes_too_but_the_newest_stays() -> None:
     outbox = filled(10, bytes(EVENT_BYTES_MAX // 4))
     assert 0 < len(outbox) < 5
-    outbox.push("e", bytes(2 * EVENT_BYTES_MAX))
+    outbox.push(encode_event("e", bytes(2 * EVENT_BYTES_MAX)))
     assert len(outbox) == 1
     assert outbox.rewind(0) == 10
 
 
-def test_too_many_unsent_are_overdue() -> None:
-    assert not filled(UNSENT_MAX).is_overdue
-    assert filled(UNSENT_MAX + 1).is_overdue
+def test_what_waits_for_a_write_has_a_bound_in_events_and_bytes() -> None:
+    small, large = encode_event("e", b"1"), encode_event("e", bytes(EVENT_BYTES_MAX // 2))
+    assert filled(UNSENT_MAX - 1).has_room_for(small)
+    outbox = filled(UNSENT_MAX)
+    assert not outbox.has_room_for(small)
+    outbox.take()
+    assert outbox.has_room_for(small)
+    outbox.push(large)
+    assert outbox.has_room_for(small)
+    assert not outbox.has_room_for(large)
+    outbox.retract(outbox.last_number - 1)
+    assert outbox.has_room_for(large)
+
+
+def test_events_that_are_forgotten_unsent_are_noticed_until_the_client_is_told() -> None:
+    outbox = filled(EVENTS_MAX)
+    assert not outbox.has_lost_unsent
+    outbox.take()
+    outbox.push(encode_event("e", b"1"))
+    assert not outbox.has_lost_unsent, "what was forgotten had been sent"
+    for _ in range(EVENTS_MAX):
+        outbox.push(encode_event("e", b"1"))
+    assert outbox.has_lost_unsent
+    assert outbox.rewind(EVENTS_MAX) == 1
+    assert not outbox.has_lost_unsent
+    assert len(numbers(outbox.take())) == EVENTS_MAX
 
 
 def test_a_client_that_has_seen_more_than_there_was_gets_what_comes() -> None:
     outbox = filled(2)
     outbox.take()
     assert outbox.rewind(1000) == 0
-    outbox.push("e", b"")
+    outbox.push(encode_event("e", b""))
     assert numbers(outbox.take()) == [3]
 
 
@@ -89,7 +113,7 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
     kept.restore(before.last_number, before.frames)
     assert (kept.last_number, len(kept)) == (3, 3)
     assert kept.rewind(5) == 0
-    kept.push("e", b"")
+    kept.push(encode_event("e", b""))
     assert numbers(kept.take()) == [6], "a number that the client has seen is never given again"
 
     kept = Outbox()
@@ -97,13 +121,13 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
     assert kept.rewind(1) == 0
     assert numbers(kept.take()) == [2, 3]
     assert kept.rewind(9) == 0, "once it has come back it is as any other"
-    kept.push("e", b"")
+    kept.push(encode_event("e", b""))
     assert numbers(kept.take()) == [4]
 
     kept = Outbox()
     kept.restore(before.last_number, before.frames)
     kept.rewind(2**32 - 1)
-    kept.push("e", b"")
+    kept.push(encode_event("e", b""))
     assert kept.last_number == 4, "nobody is that far ahead"
 
 
@@ -124,7 +148,7 @@ def restored(last_number: int, *since: str, payload: bytes = b"") -> Outbox:
     outbox = Outbox()
     outbox.restore(last_number, filled(last_number).frames)
     for name in since:
-        outbox.push(name, payload)
+        outbox.push(encode_event(name, payload))
     return outbox
 
 
@@ -134,7 +158,7 @@ def test_what_happens_after_a_crash_never_has_a_number_that_was_given_out_before
         outbox = restored(3, *since)
         assert outbox.rewind(5) == 0
         assert names(outbox.take()) == [(6 + at, name) for at, name in enumerate(since)]
-        outbox.push("next", b"")
+        outbox.push(encode_event("next", b""))
         assert names(outbox.take()) == [(6 + len(since), "next")]
 
 
@@ -154,7 +178,7 @@ def test_after_a_clean_move_numbers_go_on_also_over_a_second_loss() -> None:
     outbox = restored(3, "a")
     assert outbox.rewind(2) == 0
     assert numbers(outbox.take()) == [3, 4]
-    outbox.push("b", b"")
+    outbox.push(encode_event("b", b""))
     assert outbox.rewind(4) == 0
     assert names(outbox.take()) == [(5, "b")]
 
@@ -164,7 +188,16 @@ def test_events_that_wait_for_a_client_over_a_loss_and_a_move_come_once() -> Non
     recovered = restored(3, "a", "b")
     moved = Outbox()
     moved.restore(recovered.last_number, recovered.frames, restored_at=recovered.restored_at)
-    moved.push("c", b"")
+    moved.push(encode_event("c", b""))
     assert moved.rewind(5) == 0
     assert names(moved.take()) == [(6, "a"), (7, "b"), (8, "c")]
     assert moved.restored_at is None
+
+
+def test_a_stored_frame_that_cannot_be_read_costs_it_and_the_older_ones_and_the_client_is_told() -> None:
+    frames = list(filled(5).frames)
+    frames[2] = b"not a frame"
+    outbox = Outbox()
+    outbox.restore(5, frames)
+    assert outbox.rewind(0) == 3
+    assert numbers(outbox.take()) == [4, 5]

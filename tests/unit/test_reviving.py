@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from schemas.event_frames import encode_event
 from schemas.messages import Command, ErrorCode, Reply
 from server.edge.auth import Identity
 from server.edge.replies import REPLIES_MAX
@@ -13,7 +14,8 @@ from server.edge.settings import EdgeSettings
 from server.rooms.state import KeptSession
 from tests.lives import Around
 
-KEPT = KeptSession("s", "p", False, 3, 5, 3, 2, 7, (b"one", b"two"), (Reply(1, ok=True, payload=b"\1"),))
+FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6, "one"), (7, "two")))
+KEPT = KeptSession("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 
 async def test_it_is_away_and_as_it_was() -> None:

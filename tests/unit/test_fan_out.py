@@ -1,0 +1,261 @@
+"""What a player's messages cost the others is counted against that player, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.fields import pack_input
+from schemas.messages import Command, ErrorCode, Input, Reply
+from server.rooms import Deal, Player, Room, boolean
+from server.rooms.counters import RoomCounters
+from server.rooms.deals import Decision
+from server.rooms.making import create
+from server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
+from server.rooms.seat import Seat
+from server.rooms.simulation import Simulation
+from tests.unit.test_simulation import Listening
+
+
+class Chat(Room):
+    """Says to all what one says."""
+
+    room_type = "chat"
+    seats = 100
+    fan_out_max = 100.0
+    uses_ledger = True
+    inputs = {"is_shouting": boolean()}
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.lines_a_tick = 0
+
+    def on_input(self, player: Player, wish: Any) -> None:
+        if wish["is_shouting"]:
+            self.broadcast("shout")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        if name == "buy":
+            return Deal()
+        self.broadcast("said", payload)
+        return None
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        for _ in range(10):
+            self.broadcast("bought", player.id)
+
+    def on_tick(self, dt: float) -> None:
+        for number in range(self.lines_a_tick):
+            self.broadcast("news", number)
+
+
+class Hall:
+    """A room of some players, and its clock."""
+
+    def __init__(self, players: int = 20) -> None:
+        self.now_s = 100.0
+        self.simulation: Simulation = create(
+            Chat,
+            room_id="r",
+            name="",
+            epoch=1,
+            seed=1,
+            counters=RoomCounters(),
+            options={},
+            saved=None,
+            now_s=lambda: self.now_s,
+        )
+        self.subscribers = [Listening(f"p{number}") for number in range(players)]
+        self.seats = [self.simulation.seat(one, one.player_id, {}, lambda seat: None) for one in self.subscribers]
+        self._command_id = 0
+
+    def say(self, seat: Seat, words: Any = "hello", name: str = "say") -> Reply | Decision:
+        self._command_id += 1
+        return seat.command(Command(self._command_id, name, msgspec.msgpack.encode(words)))
+
+
+def refused(reply: Reply | Decision) -> bool:
+    assert isinstance(reply, Reply)
+    if reply.ok:
+        return False
+    assert reply.error is ErrorCode.RATE_LIMITED
+    assert reply.retry_after_ms > 0
+    return True
+
+
+def test_a_player_who_talks_too_much_is_refused_with_a_time_and_the_others_are_not() -> None:
+    hall = Hall()
+    loud, quiet = hall.seats[0], hall.seats[1]
+    told = [refused(hall.say(loud)) for _ in range(10)]
+    assert told == [False] * 6 + [True] * 4, "20 receivers a line, 100 a second, and one line of debt"
+    assert not refused(hall.say(quiet))
+    reply = hall.say(loud)
+    assert isinstance(reply, Reply)
+    assert reply.retry_after_ms == 200
+    hall.now_s += reply.retry_after_ms / 1000
+    assert not refused(hall.say(loud))
+    assert refused(hall.say(loud))
+    assert hall.simulation.counters.fan_out_refusals == 6
+
+
+def test_a_large_event_costs_more_than_a_small_one() -> None:
+    hall = Hall()
+    assert not refused(hall.say(hall.seats[0], "x" * 10_000))
+    reply = hall.say(hall.seats[0])
+    assert refused(reply)
+    assert isinstance(reply, Reply)
+    assert reply.retry_after_ms == 1000  # ten times twenty, of a hundred
+
+
+def test_a_room_may_allow_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Chat, "fan_out_max", 10_000.0)
+    hall = Hall()
+    assert not any(refused(hall.say(hall.seats[0])) for _ in range(200))
+
+
+def test_what_a_deal_causes_counts_too() -> None:
+    hall = Hall()
+    seat = hall.seats[0]
+    decision = hall.say(seat, name="buy")
+    assert isinstance(decision, Decision)
+    hall.simulation.dealt(seat, "buy", decision.deal, {})
+    assert refused(hall.say(seat))
+    assert not refused(hall.say(hall.seats[1]))
+
+
+def test_inputs_that_cause_events_wait_until_their_player_may_again() -> None:
+    hall = Hall()
+    seat = hall.seats[0]
+    shout = pack_input(Chat.input_fields, {"is_shouting": True})
+    for seq in range(1, 9):
+        seat.push_input(Input(seq, 0, shout))
+    hall.simulation.step()
+    assert seat.applied_seq == 8
+    seat.push_input(Input(9, 0, shout))
+    hall.seats[1].push_input(Input(1, 0, shout))
+    hall.simulation.step()
+    assert (seat.applied_seq, hall.seats[1].applied_seq) == (8, 1)
+    hall.now_s += 1.0
+    hall.simulation.step()
+    assert seat.applied_seq == 9
+
+
+def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = Hall()
+    seen: list[str] = []
+    encode = hall.simulation.room.broadcast.__globals__["encode_event"]
+
+    def counting(name: str, payload: bytes) -> Any:
+        seen.append(name)
+        return encode(name, payload)
+
+    monkeypatch.setattr("server.rooms.room.encode_event", counting)
+    hall.say(hall.seats[0])
+    hall.simulation.room.broadcast("some", to=hall.simulation.room.players.values())
+    assert seen == ["said", "some"]
+    frames = {one.outbox._frames[-1] for one in hall.subscribers}
+    assert len(frames) == 1, "and kept once for all"
+
+
+@pytest.mark.parametrize("lines", [UNSENT_MAX - 1, UNSENT_MAX, 2 * UNSENT_MAX + 1, 3 * EVENTS_MAX])
+def test_however_many_events_a_tick_makes_a_client_that_listens_gets_them_all(lines: int) -> None:
+    hall = Hall(players=3)
+    room = hall.simulation.room
+    hall.simulation.step()
+    room.lines_a_tick = lines  # type: ignore[attr-defined]
+    hall.simulation.step()
+    for subscriber in hall.subscribers:
+        assert subscriber.told == []
+        assert subscriber.events == [("news", number) for number in range(lines)]
+        assert subscriber.core.events_missed == 0
+
+
+def test_events_too_large_to_be_kept_together_reach_a_client_that_listens() -> None:
+    hall = Hall(players=2)
+    hall.simulation.step()
+    large = "x" * (EVENT_BYTES_MAX // 2)
+    for number in range(5):
+        hall.simulation.room.broadcast("large", [number, large])
+    hall.simulation.room.broadcast("too large", large * 3)
+    hall.simulation.room.broadcast("small")
+    hall.simulation.step()
+    names = [name for name, _ in hall.subscribers[0].events]
+    assert names == [*["large"] * 5, "too large", "small"]
+    assert hall.subscribers[0].told == []
+
+
+def test_what_was_pushed_since_the_last_tick_is_no_backlog() -> None:
+    hall = Hall(players=2)
+    slow, quick = hall.subscribers
+    hall.simulation.step()
+    slow.is_congested = True
+    for _ in range(UNSENT_MAX + 50):
+        hall.simulation.room.broadcast("news")
+    assert slow.told == []
+    hall.simulation.step()
+    assert slow.told == [], "one tick in which it could not be written to"
+    slow.is_congested = False
+    hall.simulation.step()
+    hall.simulation.step()
+    assert slow.told == []
+    assert len(slow.events) == len(quick.events) == UNSENT_MAX + 50
+
+
+def test_who_leaves_a_backlog_for_two_ticks_is_closed_to_come_back() -> None:
+    hall = Hall(players=2)
+    slow, quick = hall.subscribers
+    slow.is_congested = True
+    for _ in range(UNSENT_MAX + 50):
+        hall.simulation.room.broadcast("news")
+    hall.simulation.step()
+    hall.simulation.step()
+    assert (slow.told, quick.told) == (["slow"], [])
+    assert hall.simulation.counters.slow_clients["closed"] == 1
+
+
+def test_few_events_for_a_client_that_is_slow_for_a_while_are_no_backlog() -> None:
+    hall = Hall(players=2)
+    slow, _ = hall.subscribers
+    slow.is_congested = True
+    for _ in range(100):
+        hall.simulation.room.broadcast("news")
+        hall.simulation.step()
+    assert slow.told == []
+    slow.is_congested = False
+    for _ in range(100):  # it is sent less for a while
+        hall.simulation.step()
+    assert len(slow.events) == 100
+
+
+def test_an_event_that_is_lost_before_it_was_sent_closes_the_connection() -> None:
+    hall = Hall(players=2)
+    slow, _ = hall.subscribers
+    hall.simulation.step()
+    slow.is_congested = True
+    for _ in range(EVENTS_MAX + 1):
+        hall.simulation.room.broadcast("news")
+    slow.is_congested = False
+    hall.simulation.step()
+    assert slow.told == ["slow"], "a gap must not go unnoticed: the client comes back, and is told"
+    assert slow.events == []
+
+
+def test_events_of_a_join_do_not_come_before_joined() -> None:
+    hall = Hall(players=1)
+    original = hall.simulation.room.on_join
+    written: list[int] = []
+
+    def on_join(player: Player, options: Mapping[str, Any]) -> None:
+        original(player, options)
+        for number in range(UNSENT_MAX * 2):
+            player.send("welcome", number)
+        written.append(newcomer.writes)
+
+    hall.simulation.room.on_join = on_join  # type: ignore[method-assign]
+    newcomer = Listening("new")
+    hall.simulation.seat(newcomer, "new", {}, lambda seat: None)
+    assert written == [0]
+    hall.simulation.step()
+    assert len(newcomer.events) == UNSENT_MAX * 2

@@ -149,7 +149,7 @@ client.close();
             return bool(status["waiting"] == count)
 
         await eventually(lambda: waiting(1))
-        assert "in time" in await client.printed()
+        assert await client.printed() == "no match in 1500 ms"
         await eventually(lambda: waiting(0), 5)
         client.proceed()
         await client.ended()

@@ -23,6 +23,8 @@ import type { World } from "./world.js";
 const ANSWER_MS_MAX = 15_000;
 /** A command without a Reply is sent again: the server may not have read it. */
 const COMMAND_AGAIN_MS = 10_000;
+/** How long the queue may take to decide whether a cancellation or the match came first. */
+const CANCEL_MS_MAX = 5_000;
 const REDIRECTS_MAX = 5;
 
 export type { Socket };
@@ -88,9 +90,12 @@ export class Client {
   private readonly session: Session;
   private readonly emitter = new Emitter<Events>();
   private readonly waiting = new Set<Waiting>();
+  private seating: Promise<unknown> | null = null;
   private pumping: ReturnType<typeof setTimeout> | undefined;
-  /** The calls of `match` that have not ended. */
+  /** The calls of `match` that wait in a queue. */
   private matches = 0;
+  /** The last message was a FOUND: the Redirect that follows is of the match. */
+  private isOfMatch = false;
   /** A join has ended without an answer: a seat that comes now is given back. */
   private isUnwanted = false;
 
@@ -161,38 +166,33 @@ export class Client {
    *
    * @throws Refused, Disconnected, MessageTooLarge. */
   async join(roomType: string, wish: Wish = {}): Promise<JoinedMessage> {
-    return this.takeSeat(this.core.join(roomType, wish), wish.options);
+    const data = this.core.join(roomType, wish);
+    return this.inTurn(() => this.takeSeat(data, wish.options));
   }
 
   /** Waits in a queue until a match is found, and takes the seat in it. However it fails, the place is given back.
    *
+   * A match that was final before a cancellation, or before the time was over, is played: the other players count on it.
+   *
    * @throws NotMatched, Refused, Disconnected, MessageTooLarge. */
   async match(mode: string, wish: MatchWish = {}, timeoutMs = 120_000): Promise<JoinedMessage> {
-    const request = this.core.matchRequest(mode, wish);
-    this.matches++;
-    try {
-      const found = await this.findMatch(mode, request, timeoutMs);
-      if (this.core.world) await this.leave();
+    const found = await this.findMatch(mode, this.core.matchRequest(mode, wish), timeoutMs);
+    return this.inTurn(async () => {
+      if (this.core.world) await this.giveSeat();
       const data = await this.follow(found, wish.options);
       if (!data) throw new NotMatched("the shard of the match cannot be reached");
-      return await this.takeSeat(data, wish.options);
-    } catch (error) {
-      this.cancelMatch();
-      throw error;
-    } finally {
-      this.matches--;
-    }
+      return this.takeSeat(data, wish.options);
+    });
   }
 
-  /** Waits in the queue no more. */
+  /** Asks for the place in the queue to be given up. `match` ends with it, unless the match was final before. */
   cancelMatch(): void {
     this.session.send(this.core.matchCancel());
   }
 
   /** Gives the seat back. */
-  async leave(): Promise<void> {
-    const hear = (update: Update) => (update.type === "left" ? { value: null } : null);
-    await this.ask({ type: "Leave", data: this.core.leave(), hear }, ANSWER_MS_MAX);
+  leave(): Promise<void> {
+    return this.inTurn(() => this.giveSeat());
   }
 
   /** A wish for the simulation, in the game's units; what is not given is zero.
@@ -266,16 +266,48 @@ export class Client {
   // -- seats and matches ----------------------------------------------------------------------------------
 
   private async findMatch(mode: string, data: Uint8Array, timeoutMs: number): Promise<RedirectMessage> {
-    let last: MatchStatusMessage | null = null;
+    let isQueued = false;
+    let isLate = false;
     const hear = (update: Update): Outcome | null => {
-      if (update.type === "redirected" && last?.state === "found") return { value: update.redirect };
-      if (update.type !== "match" || (update.status.mode && update.status.mode !== mode)) return null;
-      if (isPlace(update.status)) last = update.status;
+      if (update.type === "redirected") return this.isOfMatch && isQueued ? { value: update.redirect } : null;
+      if (update.type !== "match") return null;
+      const { state, reason, mode: named } = update.status;
+      if (named && named !== mode) return state === "found" ? { error: new NotMatched(`found: a match of ${named}`) } : null;
+      if (state === "waiting" || state === "found") isQueued = true;
       // What has ended before this place was confirmed is an earlier one.
-      else if (last) return { error: new NotMatched(`${update.status.state}: ${update.status.reason}`) };
+      else if (isQueued) return { error: new NotMatched(isLate ? `no match in ${timeoutMs} ms` : `${state}: ${reason}`) };
       return null;
     };
-    return this.ask({ type: "MatchRequest", data, hear }, timeoutMs);
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.cancelMatch();
+    }, timeoutMs);
+    this.matches++;
+    try {
+      return await this.ask({ type: "MatchRequest", data, hear }, timeoutMs + CANCEL_MS_MAX);
+    } catch (error) {
+      this.cancelMatch();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.matches--;
+    }
+  }
+
+  /** Runs what takes or gives a seat when all before it have ended: the server does one of these at a time. */
+  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    while (this.seating) await this.seating.catch(() => undefined);
+    const mine = (this.seating = work());
+    try {
+      return await mine;
+    } finally {
+      if (this.seating === mine) this.seating = null;
+    }
+  }
+
+  private async giveSeat(): Promise<void> {
+    const hear = (update: Update) => (update.type === "left" ? { value: null } : null);
+    await this.ask({ type: "Leave", data: this.core.leave(), hear }, ANSWER_MS_MAX);
   }
 
   private async takeSeat(first: Uint8Array, options: Wish["options"]): Promise<JoinedMessage> {
@@ -290,7 +322,7 @@ export class Client {
 
   private async askForSeat(data: Uint8Array): Promise<JoinedMessage | RedirectMessage> {
     const hear = (update: Update): Outcome | null => {
-      if (update.type === "redirected" && !update.redirect.isResume) return { value: update.redirect };
+      if (update.type === "redirected") return this.isOfMatch ? null : { value: update.redirect };
       if (update.type !== "joined") return null;
       this.session.hold(); // what comes with the seat reaches those who listen once they have it
       return { value: update.joined };
@@ -349,13 +381,14 @@ export class Client {
     if (update.type === "welcomed") this.welcomed(update, isReturn);
     else this.tell(update);
     const isWanted = this.answer(update);
-    // A place in the queue or a seat for which nobody waits any more would keep others waiting.
-    if (update.type === "match" && !this.matches && isPlace(update.status)) this.cancelMatch();
+    // A place in the queue or a seat that was given up while it could not be said would keep others waiting.
+    if (update.type === "match" && !this.matches && update.status.state === "waiting") this.cancelMatch();
     if (update.type === "joined" && !isWanted && this.isUnwanted) this.session.send(this.core.leave());
   }
 
   /** Ends the waits that this ends. Returns whether there was one. */
   private answer(update: Update): boolean {
+    if (update.type === "redirected" && update.redirect.isResume) return false; // the session follows it
     let isAnswer = false;
     for (const waiting of [...this.waiting]) {
       const outcome = update.type === "refused" ? refusal(waiting, update.error) : waiting.hear(update);
@@ -364,6 +397,7 @@ export class Client {
       waiting.end(outcome);
       if (update.type === "redirected") break; // it answers one request
     }
+    this.isOfMatch = update.type === "match" && update.status.state === "found";
     return isAnswer;
   }
 
@@ -435,8 +469,4 @@ function refusal({ type, isAskedAgain }: Waiting, error: ErrorMessage): Outcome 
   if (error.requestType !== type) return null;
   if (isAskedAgain && error.code === "OUT_OF_ORDER") return null; // the first one is being answered
   return { error: new Refused(error) };
-}
-
-function isPlace({ state }: MatchStatusMessage): boolean {
-  return state === "waiting" || state === "found";
 }

@@ -214,6 +214,27 @@ describe("a request", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
+  it("to leave waits for the join before it, and a join for the leave", async () => {
+    const client = await open();
+    const ends: string[] = [];
+    for (const [name, end] of [
+      ["join", client.join("garden")],
+      ["leave", client.leave()],
+      ["join again", client.join("garden")],
+    ] as const) {
+      void end.then(() => ends.push(name));
+    }
+    expect(newest().kinds().slice(2)).toEqual(["Join"]);
+    newest().says(joined);
+    await settle();
+    expect(newest().kinds().slice(2)).toEqual(["Join", "Leave"]);
+    newest().says(left);
+    await settle();
+    newest().says(joinedIn("room-2"));
+    await settle();
+    expect([ends, client.room!.roomId]).toEqual([["join", "leave", "join again"], "room-2"]);
+  });
+
   it("to join gives back a seat that comes after it was given up", async () => {
     const client = await open();
     const joining = expect(client.join("garden")).rejects.toThrow(/in time/);
@@ -235,7 +256,7 @@ describe("a match", () => {
   it.each([
     ["the mode is unknown", () => newest().says(refusal(ErrorCode.NO_SUCH_MODE, ClientBody.MatchRequest)), "Refused"],
     ["the queue ends it", () => newest().says(match(QueueState.TIMED_OUT)), "NotMatched"],
-    ["the time is over", () => vi.advanceTimersByTime(1000), "TickwireError"],
+    ["the time is over, and the queue says nothing", () => vi.advanceTimersByTime(6000), "TickwireError"],
   ])("gives the place back when %s", async (_, happens, name) => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 1000)).rejects.toMatchObject({ name });
@@ -245,12 +266,61 @@ describe("a match", () => {
     expect(newest().kinds().at(-1)).toBe("MatchCancel");
   });
 
+  it("whose time is over ends when the queue confirms that the place is given up", async () => {
+    const client = await open();
+    const matching = expect(client.match("duel", {}, 1000)).rejects.toThrow(/no match in 1000 ms/);
+    newest().says(match(QueueState.WAITING));
+    vi.advanceTimersByTime(1000);
+    expect(newest().kinds().at(-1)).toBe("MatchCancel");
+    newest().says(match(QueueState.CANCELLED));
+    await matching;
+  });
+
+  it.each([
+    ["its time was over", (_: Client) => vi.advanceTimersByTime(1000)],
+    ["it was cancelled", (client: Client) => client.cancelMatch()],
+  ])("that was final before %s is played", async (_, happens) => {
+    const client = await open();
+    const matching = client.match("duel", {}, 1000);
+    newest().says(match(QueueState.WAITING));
+    happens(client);
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("", false, "ticket-1"));
+    await settle();
+    newest().says(joined);
+    expect((await matching).roomId).toBe("room-1");
+  });
+
+  it("ends when another mode has found one", async () => {
+    const client = await open();
+    const matching = expect(client.match("duel")).rejects.toMatchObject({ name: "NotMatched" });
+    newest().says(match(QueueState.FOUND, "versus"));
+    await matching;
+  });
+
+  it("whose seat was refused leaves its Redirect to no later join", async () => {
+    const client = await open();
+    const matching = expect(client.match("duel")).rejects.toMatchObject({ code: "NO_SUCH_ROOM" });
+    newest().says(match(QueueState.WAITING));
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("", false, "ticket-1"));
+    await settle();
+    newest().says(refusal(ErrorCode.NO_SUCH_ROOM, ClientBody.Join));
+    await matching;
+    const joining = client.join("garden");
+    newest().says(match(QueueState.FOUND));
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+    expect(newest().url).toBe("ws://home/");
+  });
+
   it("that was given up while the connection was away gives its place back on the next one", async () => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 100)).rejects.toThrow(/in time/);
     newest().says(match(QueueState.WAITING));
     newest().ends(1006);
-    await vi.advanceTimersByTimeAsync(300);
+    await vi.advanceTimersByTimeAsync(5_200);
     await matching;
     newest().opens();
     newest().says(welcome(2, "token-2"));

@@ -6,7 +6,6 @@ import { Emitter, type ListenerError } from "./emitter.js";
 import { type EntityListener, EntityWatch } from "./entities.js";
 import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, TickwireError } from "./errors.js";
 import type {
-  ErrorMessage,
   EventMessage,
   JoinedMessage,
   MatchStatusMessage,
@@ -67,7 +66,6 @@ interface Request {
 type Outcome = { value: unknown } | { error: Error };
 
 interface Waiting extends Request {
-  isAskedAgain: boolean;
   end(outcome: Outcome): void;
 }
 
@@ -361,18 +359,10 @@ export class Client {
         else resolve(outcome.value as T);
       };
       const timer = setTimeout(() => end({ error: new TickwireError(`no answer to ${request.type} in time`) }), timeoutMs);
-      const waiting: Waiting = { ...request, isAskedAgain: false, end };
+      const waiting: Waiting = { ...request, end };
       this.waiting.add(waiting);
       if (request.data) this.session.send(request.data);
     });
-  }
-
-  private askEverythingAgain(isNeeded: (waiting: Waiting) => boolean): void {
-    for (const waiting of this.waiting) {
-      if (!waiting.data || !isNeeded(waiting)) continue;
-      waiting.isAskedAgain = true;
-      this.session.send(waiting.data);
-    }
   }
 
   // -- what the server says -------------------------------------------------------------------------------
@@ -391,7 +381,8 @@ export class Client {
     if (update.type === "redirected" && update.redirect.isResume) return false; // the session follows it
     let isAnswer = false;
     for (const waiting of [...this.waiting]) {
-      const outcome = update.type === "refused" ? refusal(waiting, update.error) : waiting.hear(update);
+      const isRefused = update.type === "refused" && update.error.requestType === waiting.type;
+      const outcome = isRefused ? { error: new Refused(update.error) } : waiting.hear(update);
       if (!outcome) continue;
       isAnswer = true;
       waiting.end(outcome);
@@ -402,7 +393,7 @@ export class Client {
   }
 
   private welcomed({ welcome, hasResumed, lostRoom }: Extract<Update, { type: "welcomed" }>, isReturn: boolean): void {
-    this.askEverythingAgain((waiting) => !waiting.isUnderWay?.(welcome));
+    for (const { data, isUnderWay } of this.waiting) if (data && !isUnderWay?.(welcome)) this.session.send(data);
     this.pump();
     if (isReturn) {
       if (hasResumed) this.resumes += 1;
@@ -435,7 +426,7 @@ export class Client {
         emitter.emit("pong", update);
         break;
       case "refused":
-        this.refused(update.error);
+        emitter.emit("refused", new Refused(update.error));
         break;
     }
   }
@@ -451,22 +442,9 @@ export class Client {
     this.emitter.emit("event", { name, payload: decoded });
   }
 
-  private refused(error: ErrorMessage): void {
-    this.emitter.emit("refused", new Refused(error));
-    // More may have been dropped than the message that it names.
-    if (error.code === "RATE_LIMITED") setTimeout(() => this.askEverythingAgain(() => true), error.retryAfterMs);
-  }
-
   private ended(error: TickwireError): void {
     clearTimeout(this.pumping);
     for (const waiting of [...this.waiting]) waiting.end({ error });
     this.emitter.emit("closed", error instanceof Disconnected ? error : new Disconnected(error.message, this.session.goodbye));
   }
-}
-
-/** What an Error means for a request that waits; null: it answers another one. */
-function refusal({ type, isAskedAgain }: Waiting, error: ErrorMessage): Outcome | null {
-  if (error.requestType !== type) return null;
-  if (isAskedAgain && error.code === "OUT_OF_ORDER") return null; // the first one is being answered
-  return { error: new Refused(error) };
 }

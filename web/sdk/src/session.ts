@@ -271,7 +271,7 @@ export class Session {
    *
    * @throws TickwireError: it makes no sense any more. */
   private async reconnect(): Promise<void> {
-    let advisedMs = this.goodbye?.retryAfterMs ?? 0;
+    let advisedMs = this.goodbye?.retryAfterMs || this.refusal?.retryAfterMs || 0;
     for (;;) {
       if (this.hasMoved) this.retry.redirected();
       this.hasMoved = false;

@@ -203,17 +203,6 @@ describe("a request", () => {
     await joining;
   });
 
-  it("is sent again after a rate limit that may have dropped it, and not refused because the first was read", async () => {
-    const client = await open();
-    const joining = client.join("garden");
-    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Input, 1000));
-    await vi.advanceTimersByTimeAsync(1000);
-    expect(newest().count("Join")).toBe(2);
-    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
-    newest().says(joined);
-    expect((await joining).roomId).toBe("room-1");
-  });
-
   it("to leave waits for the join before it, and a join for the leave", async () => {
     const client = await open();
     const ends: string[] = [];

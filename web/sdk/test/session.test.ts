@@ -177,6 +177,16 @@ describe("reconnecting", () => {
     expect(client.state).toBe("open");
   });
 
+  it("waits for as long as the server has asked for with its last Error or Goodbye", async () => {
+    await seated();
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.NONE, 5000));
+    newest().ends(4004);
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(FakeSocket.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1_300);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
   it("ends when the server says that coming again makes no sense", async () => {
     const client = await seated();
     newest().ends(1006);

@@ -139,9 +139,14 @@ class Directory:
         self._clock.heard(found.now_ms)
         return Heard(found.status == "ok", found.has_offers, found.is_to_drain)
 
-    async def ask_to_drain(self, shard_id: str) -> bool:
-        """Asks a shard to give its rooms away and end; False: there is no such shard."""
-        return await self._ask("drain", {"shard_id": shard_id, "ttl_ms": self._ttls.shard_ms * 2}) == "ok"
+    async def ask_to_drain(self, shard_id: str) -> bool | None:
+        """Ask a shard to give its rooms away and end. Idempotent.
+
+        Returns:
+            True if it was asked by this call, False if it drains already, None if there is no such shard.
+        """
+        status = await self._ask("drain", {"shard_id": shard_id, "ttl_ms": self._ttls.shard_ms * 2})
+        return None if status == "gone" else status == "ok"
 
     async def deregister(self, shard_id: str) -> None:
         """Takes a shard out of the directory. Idempotent."""

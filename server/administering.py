@@ -132,13 +132,14 @@ class ShardAdministration:
             is_asked = await self._matchmaker.directory.ask_to_drain(shard_id)
         except MatchmakingError as error:
             raise told(error) from error
-        if not is_asked:
-            raise LookupError(f"there is no shard {shard_id} in the directory")
-        return Done(1)
+        if is_asked is None:
+            raise LookupError(f"there is no shard {shard_id[:100]} in the directory")
+        return Done(int(is_asked))
 
     def set_log_level(self, order: LogLevel) -> Done:
+        is_change = order.level != logs.level.name
         logs.set_level(order.level)
-        return Done(1)
+        return Done(int(is_change))
 
     # -- rooms ----------------------------------------------------------------------------------------------
 
@@ -227,8 +228,7 @@ class ShardAdministration:
         return _ban_view(await self._ruling.ban(player_id, order.duration_s, order.reason))
 
     async def lift_ban(self, player_id: str) -> Done:
-        await self._ruling.ban(player_id, 0.0, "")
-        return Done(1)
+        return Done(await self._ruling.lift_ban(player_id))
 
     async def tunings(self) -> Tunings:
         await self._ruling.ask()

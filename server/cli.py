@@ -188,9 +188,9 @@ def drain(
         _fail(str(error), EXIT_USAGE)
     except MatchmakingError as error:
         _fail(error.detail, EXIT_FAILED)
-    if not found:
+    if found is None:
         _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
-    typer.echo(f"{shard} is asked to drain")
+    typer.echo(f"{shard} is asked to drain" if found else f"{shard} drains already")
 
 
 @app.command(name="bytes")

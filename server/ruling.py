@@ -116,8 +116,16 @@ class Ruling:
         if ban is not None and ban.until < self._now() - CLOCKS_APART:
             del self._bans[player_id]
 
+    async def lift_ban(self, player_id: str) -> int:
+        """Lift a player's ban, at all shards; return how many there were."""
+        ban = Ban(player_id, self._now(), "")
+        count = await self._orders.lift_ban(ban)
+        if count:
+            self._learn(ban)
+        return count
+
     async def ban(self, player_id: str, duration_s: float, reason: str) -> Ban:
-        """Bans a player, at all shards; 0 s: lifts the ban."""
+        """Bans a player, at all shards."""
         ban = Ban(player_id, self._now() + datetime.timedelta(seconds=duration_s), reason)
         await self._orders.ban(ban)
         self._learn(ban)

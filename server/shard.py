@@ -416,8 +416,8 @@ def matchmaker_of(redis: RedisSettings) -> Matchmaker:
         raise ConfigError(f"redis.url: {error}") from error
 
 
-async def ask_to_drain(redis: RedisSettings, shard_id: str) -> bool:
-    """Asks a shard of the fleet to drain; False: there is none of that id.
+async def ask_to_drain(redis: RedisSettings, shard_id: str) -> bool | None:
+    """Ask a shard of the fleet to drain; see `Directory.ask_to_drain`.
 
     Raises:
         MatchmakingError: Redis does not answer.

@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 PREFIX = "/v1"
 LIMIT, LIMIT_MAX = 1000, 10_000
 OPERATOR_CHARACTERS_MAX = 64
+LOGGED_BYTES_MAX = 2000
+NESTING_MAX = 32
+"""Of what a body holds: deeper values can be stored by MongoDB, and read by no client."""
 _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
 Json = dict[str, Any]
 
@@ -241,6 +244,13 @@ class Admin:
             except (TickwireError, LookupError) as error:
                 self.results["failed"] += 1
                 return _error(_status_of(error), str(error.args[0] if error.args else error))
+            except web.HTTPException as error:  # the library's own: the body is too large
+                self.results["failed"] += 1
+                return _error(error.status, error.reason)
+            except Exception:
+                self.results["failed"] += 1
+                log.exception("admin_call_failed", operation=f"{operation.method} {operation.path}")
+                return _error(500, "the call failed; the shard's log says why")
             self.results["ok"] += 1
             return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
@@ -255,14 +265,21 @@ class Admin:
         answer = await answer if inspect.isawaitable(answer) else answer
         if operation.method != "GET":
             operator = request.headers.get("X-Operator", "")[:OPERATOR_CHARACTERS_MAX]
-            log.info("admin_call", operation=f"{operation.method} {operation.path}", operator=operator, **ask.path)
+            log.info(
+                "admin_call",
+                operation=f"{operation.method} {operation.path}",
+                operator=operator,
+                request=msgspec.json.encode(ask.body)[:LOGGED_BYTES_MAX].decode(errors="replace"),
+                **ask.path,
+            )
         return answer
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if not self._token:
             return _error(403, "there is no admin API here: operations.token is not set")
         shown = request.headers.get("Authorization", "")
-        if hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
+        # What is no UTF-8 comes as surrogates, which stand for the bytes as they were.
+        if hmac.compare_digest(shown.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
             return None
         response = _error(401, "Authorization: Bearer and operations.token are wanted")
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -280,9 +297,18 @@ async def _body(operation: Operation, request: web.Request) -> Any:
         return None
     data = await request.read()
     try:
-        return msgspec.json.decode(data or b"{}", type=operation.body)
-    except msgspec.DecodeError as error:
+        body = msgspec.json.decode(data or b"{}", type=operation.body)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(f"the body is not what is wanted: {error}") from error
+    if _is_deep(msgspec.to_builtins(body), NESTING_MAX):
+        raise Malformed(f"the body is nested more than {NESTING_MAX} deep")
+    return body
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Whether a value is nested deeper than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deep(one, levels - 1) for one in inner)
 
 
 def _status_of(error: Exception) -> int:

@@ -13,6 +13,7 @@ import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
 Reason = Annotated[str, msgspec.Meta(max_length=120, description="told to the players")]
+Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 BAN_S_MAX = 10 * 365 * 24 * 3600
 
 
@@ -151,7 +152,7 @@ class Tunings(View, frozen=True):
 
 
 class Done(View, frozen=True):
-    """How many things it was done to."""
+    """How many things it was done to; 0 when everything was so already."""
 
     count: int
 
@@ -195,7 +196,7 @@ class Tune(Order, frozen=True):
         after: the version that it follows: the newest that its author has seen.
     """
 
-    after: Annotated[int, msgspec.Meta(ge=0)]
+    after: Version
     values: dict[str, dict[str, Any]]
     percentage: Annotated[float, msgspec.Meta(gt=0, le=100)] = 100.0
     labels: dict[str, str] = {}
@@ -205,7 +206,7 @@ class Tune(Order, frozen=True):
 class RollBack(Order, frozen=True):
     """Makes an older version the newest again; 0: as the games declare it."""
 
-    to: Annotated[int, msgspec.Meta(ge=0)]
+    to: Version
 
 
 class Administration(Protocol):

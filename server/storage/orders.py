@@ -93,6 +93,17 @@ class Orders:
         }
         await self._calls.write(self._bans.update_one({"_id": ban.player_id}, change, upsert=True))
 
+    async def lift_ban(self, ban: Ban) -> int:
+        """End a ban at `ban.until` if it would last longer; return how many were ended. Idempotent.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        wanted = {"_id": ban.player_id, "until": {"$gt": ban.until}}
+        change = {"$set": {"until": ban.until}, "$currentDate": {"changed_at": True}}
+        done = await self._calls.write(self._bans.update_one(wanted, change))
+        return int(done.modified_count)
+
     async def bans_changed(
         self, since: datetime.datetime | None, *, now: datetime.datetime
     ) -> tuple[list[Ban], datetime.datetime | None]:

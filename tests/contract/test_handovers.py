@@ -148,10 +148,11 @@ async def test_a_room_that_its_owner_has_lost_cannot_be_taken(matchmaker: Matchm
 
 
 async def test_a_shard_is_asked_to_drain_with_its_heartbeat(matchmaker: Matchmaker) -> None:
-    assert await matchmaker.directory.ask_to_drain("a")
+    assert await matchmaker.directory.ask_to_drain("a") is True
+    assert await matchmaker.directory.ask_to_drain("a") is False
     assert (await matchmaker.directory.heartbeat("a", load=0, players=0, rooms=0)).is_to_drain
     assert not (await matchmaker.directory.heartbeat("b", load=0, players=0, rooms=0)).is_to_drain
-    assert not await matchmaker.directory.ask_to_drain("nobody")
+    assert await matchmaker.directory.ask_to_drain("nobody") is None
 
 
 async def test_everything_of_a_handover_ends_by_itself(matchmaker: Matchmaker, redis_namespace: str) -> None:

@@ -17,7 +17,7 @@ from matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
 from matchmaking.matchmaker import Matchmaker
 from matchmaking.parcels import Parcels
 from matchmaking.placement import Party, Placement, PlaceRequest, Placing
-from matchmaking.tickets import Admissions, Ticket, TicketKeys, sign, verify
+from matchmaking.tickets import Admissions, Ticket, TicketKeys, new_ticket_id, sign, verify
 from matchmaking.ttls import Ttls
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Ticket",
     "TicketKeys",
     "Ttls",
+    "new_ticket_id",
     "sign",
     "verify",
 ]

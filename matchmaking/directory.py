@@ -75,6 +75,7 @@ class RoomHome(msgspec.Struct, frozen=True):
     Args:
         url: empty when the shard is gone, or has been silent for seconds.
         left_ms: of its lease.
+        epoch: under which it is owned.
     """
 
     shard_id: str
@@ -82,6 +83,7 @@ class RoomHome(msgspec.Struct, frozen=True):
     left_ms: int
     room_type: str
     name: str
+    epoch: int
 
 
 class Heard(msgspec.Struct, frozen=True):

@@ -21,6 +21,11 @@ from matchmaking.errors import BadTicket
 TICKET_CHARACTERS_MAX = 3072
 
 
+def new_ticket_id() -> str:
+    """Return an id that no other ticket has."""
+    return secrets.token_urlsafe(9)
+
+
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
     """The right of one player to one seat.
 
@@ -38,7 +43,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
     expires_at_s: float
     is_guest: bool = False
-    ticket_id: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(9))
+    ticket_id: str = msgspec.field(default_factory=new_ticket_id)
     room_type: str = ""
     name: str = ""
     code: str = ""

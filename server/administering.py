@@ -13,7 +13,7 @@ from schemas.messages import FieldKind
 from server import __version__
 from server.edge.listener import Listener
 from server.edge.session import Session
-from server.errors import Malformed
+from server.errors import Malformed, Unavailable
 from server.ops import logs
 from server.ops.health import Health
 from server.ops.views import (
@@ -40,7 +40,7 @@ from server.queueing import Queueing
 from server.replication.table import Table
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
-from server.rooms.simulation import Simulation
+from server.rooms.simulation import MOVES_MS, Simulation
 from server.ruling import Ruling
 from server.saving import is_durable
 from server.storage import Ban, TuningVersion
@@ -165,19 +165,25 @@ class ShardAdministration:
         return report
 
     def close_room(self, room_id: str, order: Close) -> Done:
-        simulation = self._found(room_id)
+        simulation = self._at_rest(room_id)
         count = len(simulation.seats)
         self._host.close(room_id, order.reason)
         return Done(count)
 
     def broadcast(self, room_id: str, order: Broadcast) -> Done:
-        simulation = self._found(room_id)
+        simulation = self._at_rest(room_id)
         try:
             with simulation.contained("broadcast"):
                 simulation.room.broadcast(order.name, order.payload)
         except RoomCodeRaised as error:
             raise Malformed("the event could not be sent: it is too large, or no event can hold it") from error
         return Done(len(simulation.seats))
+
+    def _at_rest(self, room_id: str) -> Simulation:
+        simulation = self._found(room_id)
+        if simulation.is_frozen:
+            raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
+        return simulation
 
     def _found(self, room_id: str) -> Simulation:
         simulation = self._host.get(room_id)

@@ -5,16 +5,19 @@
 
 The room has one owner at each moment: `take` and `withdraw` are scripts, and whichever runs first decides
 (matchmaking/handovers.py). Nobody takes it, or the taker ends half-way: it goes on here. What a player asks of a room
-that stands still is not run, and is asked again where it goes on; what was being written is waited for.
+that stands still is not run, and is asked again where it goes on; what was being written is waited for. Once its state
+is sent nothing in the room changes: players who leave, drop or resume are seen to when it is known where the room is, and
+the new owner is told of those who have ended their sessions since.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Offer, ShardStatus
@@ -42,6 +45,9 @@ DECIDE_S_MAX = 6.0
 AT_ONCE_MAX = 4
 """Rooms that move at one time: their players come to the other shards as a stream, and not as one wave."""
 AGAIN_S = 0.5
+LEAVERS_MS = 30_000
+LEAVERS_PAUSES_S = (0.2, 0.8, 2.0)
+"""When the new owner of a room looks for those who left it during the move."""
 
 
 class Migration:
@@ -149,6 +155,7 @@ class Migration:
         try:
             async with asyncio.timeout(DEALS_S_MAX):
                 await self._dealing.settled(simulation)
+            simulation.seal()
             await self._handovers.send(room_id, self._shard_id, pack(simulation))
             has_gone = await self._has_gone(room_id)
         except (MatchmakingError, TickwireError, RoomCodeRaised, TooLarge, TimeoutError) as error:
@@ -162,12 +169,23 @@ class Migration:
                 self.results["moved"] += 1
                 room = simulation.room
                 redirect = Redirect(target.info.url, room_type=room.room_type, room_name=room.name, is_resume=True)
+                if simulation.leavers:
+                    self._spawn(self._tell_leavers(room_id, tuple(simulation.leavers)), f"leavers of {room_id}")
                 self._host.let_go(simulation, redirect)
                 self._on_moved(simulation)
             else:
                 self.results["kept"] += 1
                 self._host.thaw(simulation)
         return has_gone
+
+    async def _tell_leavers(self, room_id: str, session_ids: Sequence[str]) -> None:
+        """Tell the new owner of a room who has left it since its state was sent."""
+        try:
+            await self._matchmaker.parcels.put(
+                _leavers_of(room_id), msgspec.msgpack.encode(session_ids), ttl_ms=LEAVERS_MS
+            )
+        except MatchmakingError as error:  # their sessions expire there
+            log.warning("leavers_publish_failed", room_id=room_id, sessions=len(session_ids), error=str(error))
 
     async def _has_gone(self, room_id: str) -> bool:
         if await self._is(room_id, "", TAKEN_S_MAX, FETCH_S):
@@ -273,9 +291,27 @@ class Migration:
         """The room is ours: it ticks at once; the store learns of its owner beside it, and refuses older ones."""
         self._host.adopt(simulation)
         self._placer.settle(simulation)
+        self._spawn(self._end_leavers(simulation.room.room_id), f"leavers of {simulation.room.room_id}")
         room = simulation.room
         if is_durable(simulation):
             self._spawn(self._claim(room.room_type, room.name, simulation.epoch), f"claim {room.room_id}")
+
+    async def _end_leavers(self, room_id: str) -> None:
+        """End the sessions of players who left the room on its old shard after its state had been sent.
+
+        The old shard knows that the room is gone, and who has left, some milliseconds after this one has it.
+        """
+        for pause_s in LEAVERS_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            try:
+                data = await self._matchmaker.parcels.take(_leavers_of(room_id))
+            except MatchmakingError as error:  # the sessions expire
+                log.warning("leavers_fetch_failed", room_id=room_id, error=str(error))
+                return
+            if data is not None:
+                for session_id in msgspec.msgpack.decode(data, type=list[str]):
+                    self._placer.reviver.drop(session_id, room_id)
+                return
 
     async def _claim(self, room_type: str, name: str, epoch: int) -> None:
         try:
@@ -294,3 +330,7 @@ class Migration:
                 return b""
             await asyncio.sleep(FETCH_S)
         return b""
+
+
+def _leavers_of(room_id: str) -> str:
+    return f"leavers {room_id}"

@@ -19,6 +19,7 @@ from matchmaking import Matchmaker, MatchmakingError, ShardStatus
 from schemas.messages import Redirect
 from server.edge.listener import Listener
 from server.edge.session import Session, State
+from server.placing import told
 from server.queueing import PackedPlace, Queueing
 from server.rooms.state import KeptSession
 
@@ -83,21 +84,29 @@ class Passing:
             one for one in self._listener.registry if not one.room_id and not self._queueing.has_match(one)
         ]:
             for session in left:
-                if session.state is State.IDLE and not self._queueing.is_leaving(session):
+                if self._may_go(session):
                     await self._send(session, next(url_of))
                     await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
             await asyncio.sleep(LOOK_S)  # who is just joining is soon seated, or redirected, or neither
 
     async def _send(self, session: Session, url: str) -> None:
-        place = self._queueing.place_of(session)
-        parcel = msgspec.msgpack.encode(Parcel(session.keep(), place))
+        parcel = self._parcel_of(session)
         ttl_ms = int(self._listener.settings.resume_window_s * 1000)
-        await self._matchmaker.parcels.put(session.session_id, parcel, ttl_ms=ttl_ms)
-        if session.state is not State.IDLE or self._queueing.place_of(session) != place:
+        data = msgspec.msgpack.encode(parcel)
+        await self._matchmaker.parcels.put(session.session_id, data, ttl_ms=ttl_ms)
+        if not self._may_go(session) or self._parcel_of(session) != parcel:
             await self._matchmaker.parcels.take(session.session_id)  # something has happened to it meanwhile
             return
         self._queueing.release(session)
         session.go_on_at(Redirect(url, is_resume=True))
+
+    def _may_go(self, session: Session) -> bool:
+        """Return whether nothing is under way that only this shard can finish."""
+        is_idle = session.state is State.IDLE and not session.has_pending_commands
+        return is_idle and not self._queueing.is_leaving(session)
+
+    def _parcel_of(self, session: Session) -> Parcel:
+        return Parcel(session.keep(), self._queueing.place_of(session))
 
     async def _others(self) -> list[ShardStatus]:
         try:
@@ -114,12 +123,16 @@ class Passing:
         ]
 
     async def receive(self, session_id: str) -> None:
-        """A client has come with the token of a session that is not here: if it was passed on, it is from now on."""
+        """Restore a session that another shard has left in Redis, if it has.
+
+        Raises:
+            TickwireError: Redis does not answer; the client tries again.
+        """
         try:
             data = await self._matchmaker.parcels.take(session_id)
-        except MatchmakingError as error:  # who has no room loses little, and may begin anew
-            log.warning("parcel_not_taken", error=error.detail)
-            return
+        except MatchmakingError as error:
+            log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
+            raise told(error) from error
         if data is None:
             return
         try:

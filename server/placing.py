@@ -33,6 +33,7 @@ from matchmaking import (
     StaleLease,
     Ticket,
     TicketKeys,
+    new_ticket_id,
     sign,
     verify,
 )
@@ -64,6 +65,8 @@ T = TypeVar("T")
 CLOCKS_APART_S = 2.0
 """Tickets expire so long before the seats that they are for: two shards' ideas of the fleet's clock may differ."""
 ROOM_NAME_CHARACTERS_MAX = 64
+MOVING_PAUSE_S = 0.02
+"""A join looks so often whether a room that moves has moved."""
 
 
 class RoomPlacer:
@@ -111,8 +114,9 @@ class RoomPlacer:
         self._keys = keys
         self._now_s = now_s
         self._making: dict[str, asyncio.Lock] = {}
-        # Rooms that have ended here: under which epoch, and when no ticket for that is good any more.
+        # Rooms that have ended here, or moved: under which epoch, and when no ticket for that is good any more.
         self._ended: dict[str, tuple[int, float]] = {}
+        self._moved: dict[str, tuple[int, float]] = {}
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `server.rooms.ports.Placer.place`."""
@@ -164,10 +168,21 @@ class RoomPlacer:
 
     def room_closed(self, simulation: Simulation) -> None:
         """A room has ended here: tickets for it are not good any more, and do not make it again."""
+        self._remember(self._ended, simulation)
+
+    def room_moved(self, simulation: Simulation) -> None:
+        """Send players who have a ticket for a room after it: another shard has it now."""
+        self._remember(self._moved, simulation)
+
+    def _remember(self, rooms: dict[str, tuple[int, float]], simulation: Simulation) -> None:
         now = self._now_s()
-        self._ended = {room_id: (epoch, until) for room_id, (epoch, until) in self._ended.items() if until > now}
-        until = now + self._matchmaker.ttls.reservation_ms / 1000
-        self._ended[simulation.room.room_id] = (simulation.epoch, until)
+        for room_id in [room_id for room_id, (_, until) in rooms.items() if until <= now]:
+            del rooms[room_id]
+        rooms[simulation.room.room_id] = simulation.epoch, now + self._matchmaker.ttls.reservation_ms / 1000
+
+    def _has_left(self, ticket: Ticket, rooms: dict[str, tuple[int, float]]) -> bool:
+        epoch, _ = rooms.get(ticket.room_id, (0, 0.0))
+        return ticket.epoch <= epoch
 
     # -- by wish --------------------------------------------------------------------------------------------
 
@@ -177,6 +192,9 @@ class RoomPlacer:
         if placement.shard_id != self._shard_id:
             return self.redirect(ticket, placement.url)
         try:
+            await self._until_at_rest(placement.room_id)
+            if self._has_left(ticket, self._moved):
+                return await self._follow_room(ticket)
             simulation = await self._make_sure(ticket, options)
             return await self._seat(simulation, subscriber, subscriber.player_id, options)
         except BaseException:  # also one who has gone meanwhile
@@ -219,15 +237,17 @@ class RoomPlacer:
 
     # -- by ticket ------------------------------------------------------------------------------------------
 
-    async def _seat_by_ticket(self, subscriber: Subscriber, text: str, options: dict[str, Any]) -> Seat:
+    async def _seat_by_ticket(self, subscriber: Subscriber, text: str, options: dict[str, Any]) -> Seat | Redirect:
         ticket = verify(text, self._keys, self._now_s())
         if ticket.is_guest != subscriber.is_guest:
             raise BadTicket("it is for another player")
         if not ticket.is_guest and ticket.player_id != subscriber.player_id:
             raise BadTicket("it is for another player")
-        ended_epoch, _ = self._ended.get(ticket.room_id, (0, 0.0))
-        if ticket.shard_id != self._shard_id or ticket.epoch <= ended_epoch:
-            raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
+        await self._until_at_rest(ticket.room_id)
+        if ticket.shard_id != self._shard_id or self._has_left(ticket, self._moved):
+            return await self._follow_room(ticket)
+        if self._has_left(ticket, self._ended):
+            raise NoSuchRoom("the ticket's room has ended: join by type or name")
         self.admissions.admit(ticket, self._now_s())
         try:
             simulation = await self._make_sure(ticket, options)
@@ -243,6 +263,24 @@ class RoomPlacer:
             raise
         self._leaseholder.seated(seat, simulation.epoch)
         return seat
+
+    async def _until_at_rest(self, room_id: str) -> None:
+        """Wait while a room is moving: it is soon here again, or elsewhere. The join has a deadline."""
+        while (simulation := self._host.get(room_id)) is not None and simulation.is_frozen:
+            await asyncio.sleep(MOVING_PAUSE_S)
+
+    async def _follow_room(self, ticket: Ticket) -> Redirect:
+        """Return a ticket for a room that has moved since the one before was signed; its seat has moved with it.
+
+        Raises:
+            NoSuchRoom: the room has ended.
+        """
+        home = await self._matchmaker.directory.home_of(ticket.room_id)
+        if home is None or not home.url or home.shard_id == self._shard_id or home.epoch <= ticket.epoch:
+            raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
+        self.admissions.admit(ticket, self._now_s())
+        moved = msgspec.structs.replace(ticket, shard_id=home.shard_id, epoch=home.epoch, ticket_id=new_ticket_id())
+        return self.redirect(moved, home.url)
 
     # -- both -----------------------------------------------------------------------------------------------
 

@@ -374,7 +374,7 @@ class Shard:
         self._saver.forget(room_id)
         self._dealing.forget(simulation)
         self._leaseholder.room_moved(room_id)
-        self.placer.room_closed(simulation)
+        self.placer.room_moved(simulation)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         """End liveness when one of the shard's own tasks ends before `stop` ends it, for whatever reason."""

@@ -6,7 +6,7 @@
 --       or {what = "rooms", region, room_type, labels (list of KEY=VALUE), limit}: open rooms, the fullest first
 -- Result  {shards = list of maps, orphans = list of {shard_id, record}, rooms = list of maps,
 --       homes = list of none or one of {shard_id, url ('' when the shard is gone, or silent), left_ms (of its lease),
---       room_type, name}}
+--       room_type, name, epoch}}
 
 local SILENT_MS = 3000
 local found = {shards = {}, orphans = {}, rooms = {}, homes = {}}
@@ -48,6 +48,7 @@ if asked.what == 'home' then
     local left_ms = redis.call('PTTL', key('room', asked.room_id))
     found.homes[1] = {
       shard_id = room.shard, url = shard and shard.url or '', left_ms = left_ms, room_type = room.type, name = room.name,
+      epoch = room.epoch,
     }
   end
   return answer(found)

@@ -50,6 +50,11 @@ class Commands:
         """The answers, as far as they are remembered."""
         return self._replies
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether the outcome of a command is not known yet."""
+        return bool(self._under_way or self._undecided)
+
     def ask(self, command: Command, seat: Seat | None, tell: Tell) -> None:
         """A command has come.
 

@@ -181,6 +181,12 @@ class Listener:
         if session is subscriber:
             self.registry.settle(session)
 
+    def drop(self, session_id: str, room_id: str, /) -> None:
+        """See `server.rooms.ports.Reviver.drop`."""
+        session = self.registry.get(session_id)
+        if session is not None and session.wire is None and session.room_id == room_id:
+            session.end("the player left while the room was moving", counted_as="left_while_moving")
+
     # -- what sessions share --------------------------------------------------------------------------------
 
     def now_s(self) -> float:

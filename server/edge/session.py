@@ -209,6 +209,11 @@ class Session:
         """Where it sits; empty outside of a room."""
         return self._seat.room_id if self._seat is not None else ""
 
+    @property
+    def has_pending_commands(self) -> bool:
+        """Whether the outcome of a command is not known yet. Such a session cannot go on at another shard."""
+        return self._commands.has_pending
+
     # -- connections ----------------------------------------------------------------------------------------
 
     def may_resume(self, generation: int) -> bool:
@@ -543,7 +548,11 @@ class Session:
                 pass  # an Input or Resync that came after the room had closed
 
     def _leave(self) -> None:
-        seat, self._seat = self._seat, None
+        """Give the seat up. While the room is moving this waits: the client asks again where the room goes on."""
+        seat = self._seat
+        if seat is not None and seat.puts_off(lambda: self._leave() if self._seat is seat else None):
+            return
+        self._seat = None
         self.state = State.IDLE
         if seat is not None:
             self._seat_changes += 1

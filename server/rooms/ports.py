@@ -166,6 +166,10 @@ class Reviver(Protocol):
         """Apply the policy for several sessions of one player. Call it when the room of a restored one is ours."""
         ...
 
+    def drop(self, session_id: str, room_id: str, /) -> None:
+        """End a restored session whose player has left this room on the shard where it was."""
+        ...
+
 
 class NoReviver:
     """Where nobody comes back."""
@@ -175,6 +179,9 @@ class NoReviver:
         return None
 
     def settle(self, subscriber: Subscriber, /) -> None:
+        """Do nothing: there are no sessions."""
+
+    def drop(self, session_id: str, room_id: str, /) -> None:
         """Do nothing: there are no sessions."""
 
 

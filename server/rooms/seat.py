@@ -13,6 +13,7 @@ there. Pure; what it writes goes out through the Subscriber.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from schemas.event_frames import EventFrame
@@ -263,6 +264,10 @@ class Seat:
 
     def _interest_changed(self) -> None:
         self._simulation.interest_changed(self)
+
+    def puts_off(self, change: Callable[[], None]) -> bool:
+        """Return whether the room is moving; if so, `change` is called when the room turns out to stay."""
+        return self._simulation.puts_off(change)
 
     def leave(self, reason: str) -> None:
         """Gives the seat up. Idempotent."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,7 +40,7 @@ from server.rooms.fan_out import FanOutBudget
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
 from server.rooms.ports import Subscriber
-from server.rooms.room import Room
+from server.rooms.room import Player, Room
 from server.rooms.seat import Seat, SeatEnded
 from server.rooms.slow_log import SlowLog
 from server.rooms.state import GONE, Beside, KeptSeat, RoomState, plain
@@ -60,6 +61,7 @@ class Simulation:
         now_s: a monotonic clock, for hooks that take too long.
 
     Attributes:
+        leavers: sessions that have ended since the room was sealed.
         has_gone_back: whether it was restored from a save: clients may have seen later ticks than it knows.
         empty_since_s: when the host first found nobody in it; None while somebody is.
         record_reads: notes the records that a command's decision is based on.
@@ -77,6 +79,8 @@ class Simulation:
         self.empty_since_s: float | None = None
         self.is_open = True
         self.is_frozen = self.has_gone_back = False
+        self.leavers: set[str] = set()
+        self._sealed: list[Callable[[], None]] | None = None  # what waits for the room to be opened again
         self.seats: list[Seat] = []
         self.fan_out_cost = 0  # of all events so far
         self._now_s = now_s
@@ -226,6 +230,9 @@ class Simulation:
         """Takes a player's seat back and tells the game."""
         if not seat.is_open:
             return
+        if self.puts_off(partial(self.unseat, seat, reason)):
+            self.leavers.add(seat.subscriber.session_id)
+            return
         self.seats.remove(seat)
         if self.newest is not None:
             self.newest.pop(seat, None)
@@ -249,8 +256,7 @@ class Simulation:
         if seat.player.is_connected:
             self._watching.went(seat)
         seat.player.is_connected = False
-        with suppress(RoomCodeRaised), self.contained("on_disconnect"):
-            self.room.on_disconnect(seat.player)
+        self._run_hook(seat, "on_disconnect", self.room.on_disconnect)
 
     def player_resumed(self, seat: Seat, *, is_told: bool) -> None:
         """Tells the game that a player is back, and the player of the room if it does not know."""
@@ -259,8 +265,20 @@ class Simulation:
         seat.player.is_connected = True
         if not is_told:
             seat.subscriber.send_message(self._joined(seat))
-        with suppress(RoomCodeRaised), self.contained("on_resume"):
-            self.room.on_resume(seat.player)
+        self._run_hook(seat, "on_resume", self.room.on_resume)
+
+    def _run_hook(self, seat: Seat, name: str, hook: Callable[[Player], None]) -> None:
+        """Run a hook about a player who has a seat; after the move, if the room is moving."""
+        if seat.is_open and not self.puts_off(partial(self._run_hook, seat, name, hook)):
+            with suppress(RoomCodeRaised), self.contained(name):
+                hook(seat.player)
+
+    def puts_off(self, change: Callable[[], None]) -> bool:
+        """Put a change off while the room is sealed; return whether it is."""
+        if self._sealed is None:
+            return False
+        self._sealed.append(change)
+        return True
 
     def can_resume(self, seat: Seat) -> bool:
         """Whether a client's world can go on where it was; else it is told `Joined` again."""
@@ -526,6 +544,7 @@ class Simulation:
         """
         if not self.is_open:
             return
+        self.unseal()
         self.is_open = False
         for seat in list(self.seats):
             self.unseat(seat, reason)
@@ -547,9 +566,25 @@ class Simulation:
         """The room stands still from now on, and takes no command and nobody new, until `thaw`."""
         self.is_frozen = True
 
+    def seal(self) -> None:
+        """Change nothing any more in a frozen room: its state is sent. What happens to players waits for `unseal`.
+
+        If another shard takes the room, the changes are dropped: the players are there, disconnected, and come back,
+        or are among the `leavers`.
+        """
+        self._sealed = []
+
+    def unseal(self) -> None:
+        """Make the changes that were put off. Idempotent."""
+        changes, self._sealed = self._sealed or [], None
+        self.leavers.clear()
+        for change in changes:
+            change()
+
     def thaw(self) -> None:
         """Goes on."""
         self.is_frozen = False
+        self.unseal()
 
     def exact(self) -> dict[str, dict[str, NDArray[Any]]]:
         """All tables' numbers as they are in memory."""
@@ -563,7 +598,8 @@ class Simulation:
             self.seats.remove(seat)
             seat.ended()
             seat.let_go()
-            seat.subscriber.seat_moved("the room has moved to another shard", redirect)
+            if seat.subscriber.session_id not in self.leavers:
+                seat.subscriber.seat_moved("the room has moved to another shard", redirect)
         with suppress(RoomCodeRaised), self.contained("on_dispose"):
             self.room.on_dispose()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 
 from client.aio import Client, connect
 from client.link import Link
+from matchmaking import Offer, Ticket, sign
+from schemas.messages import Joined
 from server.config import Settings
 from server.edge.auth import mint
 from server.edge.auth_settings import AuthSettings
 from server.edge.settings import EdgeSettings
-from server.shard import Shard
+from server.shard import Shard, ticket_keys
 from tests.shards import running
 from tests.waiting import acknowledges, eventually
 
@@ -119,3 +121,169 @@ async def test_a_rolling_update_from_the_highest_ordinal_down_loses_no_session(
             alive = [each for shard in shards.values() for each in sessions_of(shard, player_name)]
             assert alive == [session_id], "one session, and no other"
         assert sum(len(simulation.seats) for shard in shards.values() for simulation in shard.host) == PLAYERS
+
+
+# -- while a room is moving ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
+    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    async with running(settings) as one, running(settings) as other:
+        yield one, other
+
+
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, one: Shard, other: Shard, do: Callable[[], Awaitable[None]]
+) -> asyncio.Event:
+    """Do something after the state of a room of `one` was sent, and before `other` takes it."""
+    receive, done = other._migration._receive, asyncio.Event()
+
+    async def after(offer: Offer) -> None:
+        simulation = one.host.get(offer.room_id)
+        assert simulation is not None
+        await eventually(lambda: simulation._sealed is not None)
+        await do()
+        done.set()
+        await receive(offer)
+
+    monkeypatch.setattr(other._migration, "_receive", after)
+    return done
+
+
+async def test_a_player_who_ends_the_session_while_the_room_moves_has_no_seat_there(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    async with connect(one.url) as client, connect(one.url) as stays:
+        joined = await client.join("duel")
+        await stays.join("duel", room_id=joined.room_id)
+
+        async def leave() -> None:
+            await client.close()
+            await eventually(lambda: len(one.listener.registry) == 1)
+
+        done = meanwhile(monkeypatch, one, other, leave)
+        await one.drain()
+        assert done.is_set()
+        await stays.wait_for(lambda: stays.url == other.url and stays.is_connected)
+        moved = other.host.get(joined.room_id)
+        assert moved is not None
+        await eventually(lambda: len(moved.seats) == 1, 5, "the seat is free")
+        assert len(other.listener.registry) == 1
+        walkers = moved.room.walkers  # type: ignore[attr-defined]
+        await eventually(lambda: len(walkers) == 1, 5, "the player's entity is gone")
+        await acknowledges(stays)
+
+
+async def test_a_player_who_leaves_while_the_room_moves_keeps_the_session_and_may_join_again(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("duel", name="final")
+        session_id = client.core.resume_token.partition(".")[0]
+        done = meanwhile(monkeypatch, one, other, client.leave)
+        await one.drain()
+        assert done.is_set()
+        await client.wait_for(lambda: client.url == other.url and client.is_connected)
+        again = await client.join("duel", name="final")
+        assert again.entity != joined.entity or again.room_id != joined.room_id, "it is a new seat"
+        await plays_on(client, session_id)
+        assert [len(simulation.seats) for simulation in other.host] == [1]
+
+
+async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.5)
+
+    async def nothing(offer: Offer) -> None:
+        simulation = one.host.get(offer.room_id)
+        assert simulation is not None
+        await eventually(lambda: simulation._sealed is not None)
+        await leaver.close()
+        await dropper.drop()
+        await eventually(lambda: one.listener.registry.away_count == 1 or len(one.listener.registry) == 1)
+
+    monkeypatch.setattr(other._migration, "_receive", nothing)
+    async with connect(one.url) as leaver, connect(one.url) as dropper:
+        joined = await leaver.join("diary", name="d")
+        await dropper.join("diary", name="d")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        room._own |= {"runs", "noted"}  # so that it may move
+        target = next(
+            shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
+        )
+        assert not await one._migration.give(room, target)
+        assert room.room.noted.count("leave") == 1  # type: ignore[attr-defined]
+        assert "disconnect" in room.room.noted  # type: ignore[attr-defined]
+        assert len(room.seats) == 1
+        await dropper.wait_for(lambda: dropper.is_connected)
+        await acknowledges(dropper)
+
+
+@pytest.mark.parametrize("how", ["by name", "by ticket"])
+async def test_a_join_that_comes_while_the_room_moves_goes_where_it_goes(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    one, other = two
+    async with connect(one.url) as first, connect(one.url) as second:
+        joined = await first.join("duel", name="final")
+        joining: list[asyncio.Task[Joined]] = []
+
+        async def join() -> None:
+            room = one.host.get(joined.room_id)
+            assert room is not None
+            if how == "by ticket":
+                ticket = Ticket(
+                    room_id=joined.room_id,
+                    player_id="guest-of-a-match",
+                    shard_id=one.shard_id,
+                    epoch=room.epoch,
+                    expires_at_s=time.time() + 60,
+                    is_guest=True,
+                    room_type="duel",
+                    name="final",
+                )
+                data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
+                joining.append(asyncio.create_task(second._take_seat(data, None)))
+            else:
+                joining.append(asyncio.create_task(second.join("duel", name="final")))
+            await asyncio.sleep(0)
+            await eventually(lambda: len(one.listener._tasks) > 0, 2, "the join has begun")
+
+        done = meanwhile(monkeypatch, one, other, join)
+        await one.drain()
+        assert done.is_set()
+        seated = await joining[0]
+        assert (second.url, seated.room_id) == (other.url, joined.room_id)
+        assert (len(one.host), len(other.host)) == (0, 1)
+        await acknowledges(second)
+
+
+async def test_a_ticket_for_a_room_that_has_moved_is_good_where_it_went(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as first, connect(one.url) as second:
+        joined = await first.join("duel", name="final")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        ticket = Ticket(
+            room_id=joined.room_id,
+            player_id="guest-of-a-match",
+            shard_id=one.shard_id,
+            epoch=room.epoch,
+            expires_at_s=time.time() + 60,
+            is_guest=True,
+            room_type="duel",
+            name="final",
+        )
+        target = next(
+            shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
+        )
+        assert await one._migration.give(room, target)
+        data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
+        seated = await second._take_seat(data, None)
+        assert (second.url, seated.room_id) == (other.url, joined.room_id)

@@ -377,3 +377,54 @@ def test_closing_tells_everybody_and_the_state_can_still_be_read() -> None:
     assert simulation.state().tables["walkers"].ids.size == 0
     with pytest.raises(RoomClosed):
         seated(simulation, "late")
+
+
+class Noting(Garden):
+    """A garden that notes its hooks."""
+
+    def on_create(self, options: Any) -> None:
+        super().on_create(options)
+        self.noted: list[str] = []
+
+    def on_leave(self, player: Player) -> None:
+        super().on_leave(player)
+        self.noted.append(f"leave {player.id}")
+
+    def on_disconnect(self, player: Player) -> None:
+        self.noted.append(f"disconnect {player.id}")
+
+    def on_resume(self, player: Player) -> None:
+        self.noted.append(f"resume {player.id}")
+
+
+def test_what_happens_to_players_of_a_room_whose_state_was_sent_waits_until_it_is_known_where_the_room_is() -> None:
+    simulation = garden(Noting)
+    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
+    room = simulation.room
+    assert isinstance(room, Noting)
+    simulation.step()
+    simulation.freeze()
+    simulation.seal()
+    ann.leave("gone")
+    ann.leave("gone")
+    bob.disconnected()
+    bob.resumed("r", 0)
+    assert room.noted == []
+    assert [kept.player_id for kept in simulation.state().seats] == ["ann", "bob"]
+    assert simulation.leavers == {"ann"}
+    simulation.thaw()
+    assert room.noted == ["leave ann", "disconnect bob", "resume bob"]
+    assert [seat.player_id for seat in simulation.seats] == ["bob"]
+    assert not simulation.leavers
+
+
+def test_players_who_ended_their_session_are_not_redirected_with_the_room() -> None:
+    simulation = garden(Noting)
+    (ann, ann_session), (_, bob_session) = seated(simulation, "ann"), seated(simulation, "bob")
+    simulation.freeze()
+    simulation.seal()
+    ann.leave("gone")
+    simulation.let_go(Redirect("ws://elsewhere"))
+    assert ann_session.told == []
+    assert bob_session.told == ["moved: the room has moved to another shard"]
+    assert simulation.room.noted == []  # type: ignore[attr-defined]

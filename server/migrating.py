@@ -5,9 +5,10 @@
 
 The room has one owner at each moment: `take` and `withdraw` are scripts, and whichever runs first decides
 (matchmaking/handovers.py). Nobody takes it, or the taker ends half-way: it goes on here. What a player asks of a room
-that stands still is not run, and is asked again where it goes on; what was being written is waited for. Once its state
-is sent nothing in the room changes: players who leave, drop or resume are seen to when it is known where the room is, and
-the new owner is told of those who have ended their sessions since.
+that stands still is not run, and is asked again where it goes on; what was being written is waited for.
+
+Once its state is sent nothing in the room changes: players who leave, drop or resume are seen to when it is known
+where the room is, and the new owner is told of those who have ended their sessions since.
 """
 
 from __future__ import annotations

@@ -40,13 +40,15 @@ SHARES: dict[str, tuple[str, Callable[[Measures], tuple[float, float]]]] = {
 }
 COUNTS: dict[str, tuple[str, Callable[[Measures], float]]] = {
     "failures": ("all that went wrong", lambda m: sum(m.failed(row) for row in m.failures)),
+    "gave_up": ("players that could not go on, and began again", lambda m: m.failed("gave up")),
+    "lost_seats": ("seats that a room has taken away", lambda m: m.failed("seat")),
     "closes": ("connections that the server closed, or that broke", lambda m: m.failed("close")),
     "bytes_per_player": (
         "bytes a second that one player was sent",
         lambda m: m.got("bytes") / m.got("player_seconds") if m.got("player_seconds") else 0.0,
     ),
 }
-CORRECT = ("world", "events", "replies", "seats")
+CORRECT = ("world", "events", "replies", "seats", "inputs", "players", "workers")
 """Rows of failures that no level allows: a run with one of them has failed."""
 
 

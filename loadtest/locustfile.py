@@ -58,9 +58,10 @@ class Run:
         if not self._is_worker:
             environment.user_classes[:] = of_options.mixed(self._options.mix, list(environment.user_classes))
         self._plan, self._levels = of_options.plan_of(self._options), of_options.levels_of(self._options)
+        url, *more_urls = of_options.urls_of(environment.host, self._options.entry)
         self._swarm = swarms.Swarm(
-            environment.host or "ws://127.0.0.1:8080",
-            more_urls=self._options.entry,
+            url,
+            more_urls=more_urls,
             tokens=of_options.tokens_of(self._options),
             habits=of_options.habits_of(self._options),
             tls=of_options.tls_of(self._options),
@@ -136,6 +137,8 @@ class Run:
             self._recorder.findings,
             self._plan,
             self._levels,
+            workers_lost=self._recorder.workers.lost,
+            workers=self._recorder.workers.most,
             url=self._swarm.url,
             happened_at=course.happened_at,
             steps=course.steps.found,

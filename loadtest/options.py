@@ -82,6 +82,22 @@ def add_to(parser: LocustArgumentParser) -> None:
     option("--build-name", "what players say that their build is", default="tickwire-loadtest")
 
 
+def urls_of(host: str | None, entries: list[str]) -> list[str]:
+    """The addresses where players connect first.
+
+    Raises:
+        OptionError: one is not the address of a WebSocket.
+    """
+    urls = [host or "ws://127.0.0.1:8080", *entries]
+    for url in urls:
+        scheme, separator, rest = url.partition("://")
+        if scheme in ("ws", "wss") and separator:
+            continue
+        better = {"http": f"ws://{rest}", "https": f"wss://{rest}"}.get(scheme, f"ws://{rest or url}")
+        raise OptionError(f"{url!r} is not the address of a WebSocket: did you mean {better!r}?")
+    return urls
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the run is to be.
 

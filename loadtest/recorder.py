@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 import msgspec
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 from locust.stats import StatsEntry, bucket_response_time
 
 from loadtest.findings import Findings
@@ -26,11 +26,36 @@ SECONDS_WAITING_MAX = 600
 """A worker that cannot reach its master keeps so many; the oldest are lost, and the master misses them."""
 
 
+class WorkerRoster:
+    """The workers of a run: one that is missing for a moment is lost, since what it had measured may be.
+
+    Attributes:
+        most: how many there were at one time.
+    """
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._known: set[str] = set()
+        self._lost: set[str] = set()
+
+    @property
+    def lost(self) -> int:
+        """How many were lost."""
+        return len(self._lost)
+
+    def update(self, present: set[str]) -> None:
+        """Record the workers that are there now."""
+        self.most = max(self.most, len(present))
+        self._lost |= self._known - present
+        self._known |= present
+
+
 class Recorder:
     """Records one process's part of a run.
 
     Attributes:
         findings: what is known here: of all processes on the master, of this one elsewhere.
+        workers: on the master, those of the run.
     """
 
     def __init__(self, environment: Environment, swarm: Swarm | None, *, lateness_s_max: float) -> None:
@@ -40,6 +65,8 @@ class Recorder:
         self._waiting: list[Second] = []
         self._at = 0
         self._greenlet: gevent.Greenlet | None = None
+        self.workers = WorkerRoster()
+        self._is_master = isinstance(environment.runner, MasterRunner)
         events = environment.events
         if isinstance(environment.runner, WorkerRunner):
             events.report_to_master.add_listener(self._report)
@@ -50,17 +77,24 @@ class Recorder:
         """Begins a run."""
         self.findings.clear()
         self._waiting.clear()
-        if self._swarm is not None and self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+        self.workers = WorkerRoster()
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._watch_workers if self._is_master else self._run)
 
     def stop(self) -> None:
         """Ends it, with the second that has begun. Idempotent."""
         greenlet, self._greenlet = self._greenlet, None
         if greenlet is not None:
             greenlet.kill()
-            assert self._swarm is not None
-            self._swarm.give_up_inputs()
-            self._turn()
+            if self._swarm is not None:
+                self._swarm.give_up_inputs()
+                self._turn()
+
+    def _watch_workers(self) -> None:
+        runner: Any = self._environment.runner
+        while True:
+            gevent.sleep(1.0)
+            self.workers.update({worker.id for worker in runner.clients.all if worker.state != STATE_MISSING})
 
     def _run(self) -> None:
         while True:

@@ -78,9 +78,13 @@ def summarise(
     steps: list[Step] | None = None,
     last_good: int = 0,
     command_failed: str = "",
+    workers_lost: int = 0,
+    workers: int = 0,
 ) -> Summary:
     """What the findings come to."""
     steps, crowd, total = steps or [], crowd_at_end(findings), findings.total
+    if workers_lost:
+        total.fail("workers", f"{workers_lost} of {workers} workers were lost, with what they had measured last")
     if crowd.seated < crowd.expected and plan.shape != "steps":
         total.fail("seats", f"{crowd.expected - crowd.seated} of {crowd.expected} had no seat at the end")
     verdicts = judge([] if plan.shape == "steps" else levels, total)

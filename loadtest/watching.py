@@ -16,6 +16,11 @@ BASE_WINDOW_S = 5.0
 ON_THE_WAY_S = 1.0
 """Inputs that were sent so lately may yet be shown."""
 LATE_SHARE = 0.5
+UNACKNOWLEDGED_S_MAX = 5
+"""Seconds in which states arrive and no acknowledgement does, after which the room has lost the player's inputs.
+Seconds without a state do not count: then the network, or the shard, holds everything back."""
+UNACKNOWLEDGED_INPUTS_MIN = 5
+"""Fewer may have been lost with a connection, if the player has stopped sending since."""
 NEVER_S = float("inf")
 
 
@@ -39,11 +44,12 @@ class Watch:
         self._base_until_s = 0.0
         self._dark_since_s = 0.0  # the last state before the connection was lost; 0: it is not dark
         self._inputs: deque[tuple[int, float]] = deque(maxlen=INPUTS_WAITING_MAX)
+        self._unacknowledged_s = self._last_second = 0
 
     def joined(self, tick_rate_hz: float) -> None:
         """Has a seat: in a new room, or again."""
         self._interval_s = 1 / tick_rate_hz if tick_rate_hz else 0.0
-        self._inputs.clear()
+        self.forget_inputs()
         self.began()
 
     def began(self) -> None:
@@ -78,6 +84,7 @@ class Watch:
                 self._dark_since_s = 0.0
             self._base_s = self._next_base_s = NEVER_S
         self._tick, self._state_s = tick, now_s
+        self._check_acknowledged(int(now_s), measures)
         if not self.is_patient:
             measures.count("states")
             if self._lateness_s(now_s - tick * interval_s, now_s) > LATE_SHARE * interval_s:
@@ -97,6 +104,17 @@ class Watch:
             self._base_s = min(self._base_s, at_s)
         return at_s - self._base_s
 
+    def _check_acknowledged(self, second: int, measures: Measures) -> None:
+        """A state was read in this second: whoever sends inputs must have had an acknowledgement lately."""
+        if len(self._inputs) < UNACKNOWLEDGED_INPUTS_MIN:
+            self._unacknowledged_s = 0
+        elif second != self._last_second:
+            self._unacknowledged_s += 1
+            if self._unacknowledged_s > UNACKNOWLEDGED_S_MAX:
+                measures.fail("inputs", "not acknowledged")
+                self._unacknowledged_s = 0
+        self._last_second = second
+
     # -- inputs ---------------------------------------------------------------------------------------------
 
     def input_sent(self, seq: int, due_s: float) -> None:
@@ -108,6 +126,7 @@ class Watch:
         """The inputs up to `seq` are part of what the player sees."""
         inputs = self._inputs
         if inputs and inputs[0][0] <= seq:
+            self._unacknowledged_s = 0
             row = measures.times["input"]
             while inputs and inputs[0][0] <= seq:
                 row.record(now_s - inputs.popleft()[1])
@@ -115,6 +134,7 @@ class Watch:
     def forget_inputs(self) -> None:
         """That they are shown late, or never, is this side's doing."""
         self._inputs.clear()
+        self._unacknowledged_s = 0
 
     def give_up_inputs(self, now_s: float, measures: Measures) -> None:
         """Inputs that were never shown have taken at least until now: a server that stalls for good must not look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 import gevent
 from locust import User, constant, task
 from locust.env import Environment
+from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 
 from client.errors import ClientError
 from loadtest import swarm
 from loadtest.session import Session
 from schemas.fields import Field
 from schemas.messages import FieldKind
+
+log = logging.getLogger("loadtest")
 
 AGAIN_S = (0.5, 2.0)
 """Who could not go on waits for so long before it begins again."""
@@ -58,6 +62,12 @@ class Player(User):
             wanted_since_s = self.session.wanted_since_s  # it wants it still: nobody is forgotten by beginning again
             if not self.session.is_aside:
                 self.swarm.measures.fail("gave up", f"{type(error).__name__}: {str(error)[:80]}")
+        except (StopUser, RescheduleTask, InterruptTaskSet):
+            raise  # these are how a locust user says what comes next
+        except Exception as error:
+            log.exception("%s has raised", type(self).__name__)
+            text = f"{type(self).__name__} raised {type(error).__name__}: {error}"
+            self.swarm.measures.fail("players", text[:100])
         finally:
             self.session.end()
         self.session = self._new_session(wanted_since_s)

@@ -146,6 +146,14 @@ async def test_bots_that_cannot_connect_are_reported_with_the_reason(tmp_path: P
         await running.says("503")
 
 
+async def test_bots_play_although_a_proxy_is_set(tmp_path: Path) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    environ = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), proxy)
+    with dev(tmp_path / "data", "3", **environ) as running:
+        await running.says("players    3")
+        assert "cannot connect" not in running.text
+
+
 def test_each_reason_of_bots_that_never_join_is_reported_once() -> None:
     report = _BotReport(2, "ws://here")
     assert report.news() == ""

@@ -13,7 +13,7 @@ from websockets.asyncio.server import serve
 
 from benchmarks.certificates import make_certificate
 from examples.market import Market
-from schemas.messages import Reply
+from schemas.messages import Input, Reply
 from server.config import Listen, Settings
 from server.edge import greeting
 from server.edge.auth_settings import AuthSettings
@@ -23,6 +23,7 @@ from server.embedded import free_port
 from server.errors import NoSuchRoomType
 from server.replication import channel
 from server.rooms import Player
+from server.rooms.seat import Seat
 from server.shard import Shard
 from tests.shards import ShardProcess, running, settings_of
 from tests.swarms import ended, swarm
@@ -194,6 +195,80 @@ async def test_nobody_expects_an_abuser_to_have_a_seat(shard: Shard, tmp_path: P
     assert code == 0, run.output
     assert run.summary.counts["abuses_closed"] > 0
     assert run.summary.expected == 3
+
+
+async def test_player_whose_inputs_are_not_acknowledged_fails_the_run(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push, deaf = Seat.push_input, set[Seat]()
+
+    def push_input(seat: Seat, message: Input) -> None:
+        if message.seq > 5 and not deaf:
+            deaf.add(seat)
+        if seat not in deaf:
+            push(seat, message)
+
+    monkeypatch.setattr(Seat, "push_input", push_input)
+    code, run = await ended(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "15s")
+    assert code == 1, run.output
+    assert set(run.summary.failures["inputs"]) == {"not acknowledged"}, run.output
+
+
+async def test_player_that_raises_is_counted_and_fails_the_run(shard: Shard, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from loadtest.locustfile import *\n"
+        "from loadtest.players import Player\n\n\n"
+        "class Broken(Player):\n"
+        "    def play(self):\n"
+        "        self.session.open()\n"
+        "        self.join()\n"
+        "        self.session.stay(0.5)\n"
+        "        raise KeyError('a mistake of the player')\n"
+    )
+    code, run = await ended(shard.url, tmp_path, "-u", "3", "-r", "3", "-t", "7s", "-f", str(mine), "--mix", "broken")
+    assert code == 1, run.output
+    ((reason, times),) = run.summary.failures["players"].items()
+    assert reason == "Broken raised KeyError: 'a mistake of the player'"
+    assert times >= 6, "and each begins again"
+    assert "BROKEN players" in run.output
+
+
+async def test_swarm_that_loses_a_worker_fails(shard: Shard, tmp_path: Path) -> None:
+    port = str(free_port())
+    master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "-u", "8", "-r", "8", "-t", "16s"]
+    worker = ["--worker", "--master-port", port]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    async with (
+        swarm(shard.url, tmp_path, *master) as leads,
+        swarm("", tmp_path / "a", *worker),
+        swarm("", tmp_path / "b", *worker) as lost,
+    ):
+        await eventually(lambda: len(shard.listener.registry) >= 8, 30, "both play")
+        await asyncio.sleep(1.5)
+        lost.process.kill()
+        assert await leads.end() == 1, leads.output
+    assert sum(leads.summary.failures["workers"].values()) == 1
+    assert "1 of 2 workers" in leads.output
+
+
+@pytest.mark.parametrize(
+    ("url", "better"),
+    [
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080"),
+        ("https://game.example", "wss://game.example"),
+        ("game.example:8080", "ws://game.example:8080"),
+    ],
+)
+async def test_address_that_is_not_of_a_websocket_is_refused_with_a_sentence(
+    tmp_path: Path, url: str, better: str
+) -> None:
+    for arguments in (("--host", url), ("--host", "ws://127.0.0.1:1", "--entry", url)):
+        code, run = await ended("ws://127.0.0.1:1", tmp_path, "-u", "1", *arguments)
+        assert code == 2, run.output
+        assert f"{url!r} is not the address of a WebSocket: did you mean {better!r}?" in run.output
+        assert "Traceback" not in run.output
 
 
 async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -> None:

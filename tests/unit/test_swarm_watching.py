@@ -110,6 +110,50 @@ def test_inputs_that_are_never_shown_count_for_as_long_as_they_have_waited() -> 
     assert measures.times["input"].count == 1
 
 
+def playing(seconds: float, *, acknowledged_until_s: float, held_back: tuple[float, float] = (0.0, 0.0)) -> Measures:
+    """What a player measures that sends ten inputs a second into a room of 20 Hz.
+
+    Args:
+        acknowledged_until_s: inputs sent later are never acknowledged.
+        held_back: between these moments nothing arrives on either side; then all of it does at once.
+    """
+    watch, measures, acknowledged = Watch(), Measures(), 0
+    watch.joined(20)
+    for tick in range(1, int(seconds * 20)):
+        now_s = tick / 20
+        if tick % 2:
+            watch.input_sent(tick, now_s)
+        is_held = held_back[0] <= now_s < held_back[1]
+        arrives_s = held_back[1] if is_held else now_s
+        if now_s < acknowledged_until_s and not is_held:
+            acknowledged = tick
+        watch.state_came(tick, 100 + arrives_s, measures)
+        watch.inputs_shown(acknowledged, 100 + arrives_s, measures)
+    return measures
+
+
+def test_player_whose_inputs_are_no_longer_acknowledged_fails_the_run() -> None:
+    """As after a move in which client and seat did not agree on the numbers."""
+    found = playing(12.0, acknowledged_until_s=3.0)
+    assert found.failures["inputs"] == {"not acknowledged": 1}
+
+
+@pytest.mark.parametrize("held_back", [(0.0, 0.0), (3.0, 8.0), (1.0, 11.0)])
+def test_player_whose_network_holds_everything_back_does_not(held_back: tuple[float, float]) -> None:
+    assert "inputs" not in playing(14.0, acknowledged_until_s=99.0, held_back=held_back).failures
+
+
+def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
+    watch, measures = Watch(), Measures()
+    watch.joined(20)
+    for seq in range(1, 50):
+        watch.input_sent(seq, 1.0)
+    watch.joined(20)
+    for tick in range(1, 400):
+        watch.state_came(tick, tick / 20, measures)
+    assert "inputs" not in measures.failures
+
+
 def test_what_a_client_has_found_wrong_is_counted_once() -> None:
     core, tally, measures = ClientCore(), Tally(0.0), Measures()
     core.mismatches, core.events_missed, core.events_repeated = 2, 3, 1

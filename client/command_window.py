@@ -24,7 +24,7 @@ IDS_MAX = 16
 """As many commands as the server carries out for one session at a time."""
 COMMANDS_MAX = 1024
 """Commands without an answer, sent or not."""
-ANSWER_S_MAX = 5.0
+ANSWER_S_MAX = 10.0
 """A command that has no answer for so long on one connection is sent again."""
 RATE_SHARE = 0.5
 """Of the messages and bytes per second that the session may send; inputs, pings and requests have the rest."""
@@ -75,7 +75,6 @@ class CommandWindow:
         self._random = random
         self._commands: dict[int, _Command] = {}  # by id, ascending
         self._messages, self._bytes = _Budget(), _Budget()
-        self._paused_until_s = 0.0
 
     def __len__(self) -> int:
         return len(self._commands)
@@ -106,7 +105,8 @@ class CommandWindow:
         """Begin a connection: all commands are to be sent on it, within the server's limits."""
         self._messages.limit(welcome.messages_per_second_max * RATE_SHARE)
         self._bytes.limit(welcome.bytes_per_second_max * RATE_SHARE)
-        self._send_all_again(0.0)
+        for command in self._commands.values():
+            command.due_s = 0.0
 
     def replied(self, reply: Reply, now_s: float) -> None:
         """Record a reply. One that decides nothing makes the command due again, after a pause."""
@@ -115,16 +115,6 @@ class CommandWindow:
         elif reply.id in self._commands:
             command = self._commands[reply.id]
             command.due_s = now_s + command.backoff.next_s(reply.retry_after_ms / 1000)
-
-    def limited(self, retry_after_s: float, now_s: float) -> None:
-        """Record that the server has dropped messages above its rate. Nothing is sent until it may be; then all
-        commands without an answer are, since those that were dropped are not known."""
-        self._paused_until_s = max(self._paused_until_s, now_s + retry_after_s)
-        self._send_all_again(self._paused_until_s)
-
-    def _send_all_again(self, at_s: float) -> None:
-        for command in self._commands.values():
-            command.due_s = at_s
 
     def due(self, now_s: float) -> list[bytes]:
         """Return the messages to send now, in the order of their ids. They are expected to be sent."""
@@ -151,6 +141,4 @@ class CommandWindow:
         return window
 
     def _next_s(self, command: _Command, now_s: float) -> float:
-        return max(
-            command.due_s, self._paused_until_s, self._messages.available_s(now_s), self._bytes.available_s(now_s)
-        )
+        return max(command.due_s, self._messages.available_s(now_s), self._bytes.available_s(now_s))

@@ -376,8 +376,6 @@ class ClientCore:
             case Error():
                 if is_answer(message, Join):
                     self._is_giving_up_join = False
-                if message.code is ErrorCode.RATE_LIMITED:
-                    self._commands.limited(message.retry_after_ms / 1000, now_us / 1e6)
                 return Refused(message)
             case Goodbye():
                 return Ended(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from client.core import ClientCore
 from client.updates import QueueChanged, Redirected
 from schemas.codec import decode_client, encode_server
-from schemas.messages import Error, ErrorCode, MatchCancel, MatchStatus, Message, QueueState, Redirect, Welcome
+from schemas.messages import MatchCancel, MatchStatus, Message, QueueState, Redirect, Welcome
 
 WAITING, FOUND, CANCELLED, TIMED_OUT = QueueState
 
@@ -84,13 +84,3 @@ def test_new_session_has_no_place_and_nothing_to_cancel() -> None:
     receive(core, Welcome("t", "t.1", generation=1))
     assert not core.outgoing
     assert [is_current(core, state) for state in (WAITING, CANCELLED)] == [True, True]
-
-
-def test_error_about_a_rate_pauses_commands_and_is_reported() -> None:
-    core = ClientCore()
-    receive(core, Welcome("s", "s.1", generation=1))
-    core.command("one")
-    assert len(core.commands_due(1)) == 1
-    receive(core, Error(ErrorCode.RATE_LIMITED, retry_after_ms=1000, retryable=True))
-    assert core.commands_due(900_000) == []
-    assert len(core.commands_due(1_100_000)) == 1

@@ -63,7 +63,7 @@ class Addresses:
 
     def get(self, name: str, now_s: float) -> Address:
         """Return the address of this name; a new one has full buckets."""
-        name = _network(name)
+        name = network_of(name)
         address = self._by_name.get(name)
         if address is None:
             rate = self._messages_per_second
@@ -81,7 +81,7 @@ class Addresses:
 
 
 @lru_cache(maxsize=4096)
-def _network(name: str) -> str:
+def network_of(name: str) -> str:
     """Return what counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address.
 
     Providers give every customer at least a network of 64 bits (RFC 6177).

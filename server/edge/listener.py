@@ -89,6 +89,7 @@ class Listener:
         self.registry = Sessions(
             window_s=settings.resume_window_s,
             away_max=settings.connections_max,
+            away_per_address_max=settings.connections_per_address_max,
             same_player=settings.same_player,
             counters=self.counters,
             tokens=self.tokens,

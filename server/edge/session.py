@@ -98,6 +98,7 @@ class Session:
 
     Attributes:
         wire: its connection; None while it is away.
+        address: of its last connection; empty before the first.
         generation: which of its connections this is, from 1; 0 before the first.
         history: what happened to it on this shard.
         used_generation: of the token that it was resumed with last, while that is good; else 0.
@@ -120,6 +121,7 @@ class Session:
         "_reserved",
         "_seat",
         "_seat_changes",
+        "address",
         "generation",
         "history",
         "is_guest",
@@ -139,6 +141,7 @@ class Session:
         self.is_guest = identity.is_guest
         self.schema_version = schema_version
         self.wire: Connection | None = None
+        self.address = ""
         self.outbox = Outbox()
         self.state = State.IDLE
         self.generation = 0
@@ -253,6 +256,7 @@ class Session:
         connection.has_session = True
         is_new, self.generation = not self.generation, generation
         self.wire = connection
+        self.address = connection.address
         self.schema_version = hello.schema_version
         self._around.registry.came_back(self)
         # Whatever else was given out meanwhile: this one the client has, and what it is given now may be lost.
@@ -284,12 +288,16 @@ class Session:
             self._detach(self._close_reason or closed_by_client or "the connection was lost")
 
     def _detach(self, reason: str) -> None:
+        self._lose_connection(reason)
+        if self.state is not State.CLOSED:
+            self._around.registry.went_away(self, self._away_since_s)  # which may end it
+
+    def _lose_connection(self, reason: str) -> None:
         self.wire = None
         if self.state is State.CLOSED:
             return
         self._away_since_s = self._around.now_s()
         self._note("disconnected", reason=reason, room_id=self.room_id)
-        self._around.registry.went_away(self, self._away_since_s)
         if self._seat is not None:
             self._seat.disconnected()
 
@@ -300,7 +308,7 @@ class Session:
         self.send_message(Goodbye(ErrorCode.REPLACED, "the session goes on on another connection"))
         connection.close(Closing.REPLACED, "replaced by another connection")
         self._counters.closed["replaced"] += 1
-        self._detach("another connection resumed the session")
+        self._lose_connection("another connection resumed the session")
 
     def _welcome(self) -> None:
         settings = self._around.settings

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from server.edge.counters import EdgeCounters
+from server.edge.disconnected_sessions import DisconnectedSessions
 from server.edge.session import Session
 from server.edge.surroundings import Surroundings
 from server.edge.tokens import ResumeTokens
@@ -19,7 +20,8 @@ class Sessions:
 
     Args:
         window_s: how long a session outlives its connection.
-        away_max: of so many sessions without a connection, the one that has been away for longest is ended.
+        away_max: how many sessions without a connection are kept; see `server.edge.disconnected_sessions`.
+        away_per_address_max: how many of one address.
         same_player: see `EdgeSettings.same_player`.
         counters: the edge's numbers, added to.
         tokens: what clients come back with.
@@ -30,18 +32,18 @@ class Sessions:
         *,
         window_s: float,
         away_max: int,
+        away_per_address_max: int = 2_000,
         same_player: Literal["replace", "refuse", "allow"],
         counters: EdgeCounters,
         tokens: ResumeTokens,
     ) -> None:
         self._window_s = window_s
-        self._away_max = away_max
         self._same_player = same_player
         self._counters = counters
         self._tokens = tokens
         self._by_id: dict[str, Session] = {}
         self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
-        self._away: dict[Session, float] = {}  # since when; the longest away first
+        self._away = DisconnectedSessions[Session](most=away_max, most_per_address=away_per_address_max)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -125,18 +127,18 @@ class Sessions:
 
     def went_away(self, session: Session, now_s: float) -> None:
         """It has lost its connection."""
-        self._away[session] = now_s
-        if len(self._away) > self._away_max:
-            next(iter(self._away)).end("too many sessions are away", counted_as="away_max")
+        evicted = self._away.add(session, now_s)
+        if evicted is not None:
+            evicted.end("too many sessions are disconnected", counted_as="away_max")
 
     def came_back(self, session: Session) -> None:
         """It has a connection again."""
-        self._away.pop(session, None)
+        self._away.discard(session)
 
     def ended(self, session: Session, counted_as: str) -> None:
         """It is over."""
         self._counters.ended[counted_as] += 1
-        self._away.pop(session, None)
+        self._away.discard(session)
         self._by_id.pop(session.session_id, None)
         ours = self._by_player[session.player_id]
         ours.discard(session)
@@ -145,7 +147,5 @@ class Sessions:
 
     def sweep(self, now_s: float) -> None:
         """Ends those that have been away for longer than the window."""
-        for session, since_s in list(self._away.items()):
-            if now_s - since_s < self._window_s:
-                break
+        for session in self._away.expired(now_s - self._window_s):
             session.end("away for too long", counted_as="away")

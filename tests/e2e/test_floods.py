@@ -354,3 +354,28 @@ async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_co
         assert not peer.of(Goodbye)
         assert not peer.of(Error)
         assert shard.listener.counters.throttled["connection"] == 0, "it was handled at once"
+
+
+async def test_hellos_of_strangers_end_no_session_of_a_seated_player_nor_of_another_address(
+    shard_settings: Settings,
+) -> None:
+    settings = with_edge(shard_settings, connections_max=20, connections_per_address_max=15)
+    seated_address, lobby_address = "127.0.0.3", "127.0.0.4"
+    async with running(settings) as shard:
+        join = frame(HELLO) + frame(encode_client(Join("garden")))
+        async with raw_peer(shard, first=join, address=seated_address) as seated:
+            await eventually(lambda: bool(seated.of(Joined)))
+        async with raw_peer(shard, address=lobby_address) as lobby:
+            pass
+        await eventually(lambda: shard.listener.registry.away_count == 2)
+        for _ in range(60):
+            async with raw_peer(shard):
+                pass
+        await eventually(lambda: shard.listener.counters.ended["away_max"] >= 40)
+        for away, address, has_seat in ((seated, seated_address, True), (lobby, lobby_address, False)):
+            before = away.of(Welcome)[0]
+            resume = frame(encode_client(Hello(SCHEMA_VERSION, resume_token=before.resume_token)))
+            async with raw_peer(shard, first=resume, address=address) as again:
+                welcome = again.of(Welcome)[0]
+                assert (welcome.session_id, welcome.generation) == (before.session_id, 2)
+                assert bool(welcome.room_id) == has_seat

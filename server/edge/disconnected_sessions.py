@@ -1,0 +1,112 @@
+"""The sessions of a shard that have no connection, and which of them ends when there are too many.
+
+A stranger is a guest without a seat: whoever opens connections can make any number of them.
+
+    an address has too many     its own oldest stranger ends, or its oldest session if none is a stranger
+    the shard has too many      the oldest stranger ends, or the oldest session if none is a stranger
+
+So strangers push out strangers, and those of one address push out each other. Pure: the caller passes the time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from server.edge.addresses import network_of
+
+
+class Resumable(Protocol):
+    """A session, as far as it is known here."""
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether no account vouches for it."""
+        ...
+
+    @property
+    def room_id(self) -> str:
+        """The room in which it has a seat; empty if it has none."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The address of its last connection; empty if it is unknown."""
+        ...
+
+
+SessionT = TypeVar("SessionT", bound=Resumable)
+
+
+class DisconnectedSessions(Generic[SessionT]):
+    """Sessions without a connection, in the order in which they lost it.
+
+    Args:
+        most: how many the shard keeps.
+        most_per_address: how many of one address.
+    """
+
+    def __init__(self, *, most: int, most_per_address: int) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._since_s: dict[SessionT, float] = {}
+        self._strangers: dict[SessionT, None] = {}
+        self._by_network: defaultdict[str, dict[SessionT, None]] = defaultdict(dict)
+
+    def __len__(self) -> int:
+        return len(self._since_s)
+
+    def add(self, session: SessionT, now_s: float) -> SessionT | None:
+        """Add a session that has lost its connection.
+
+        Returns:
+            The session that must end for it; None if there is room. The caller ends it and discards it.
+        """
+        self.discard(session)
+        self._since_s[session] = now_s
+        if _is_stranger(session):
+            self._strangers[session] = None
+        if session.address:
+            neighbours = self._by_network[network_of(session.address)]
+            neighbours[session] = None
+            if len(neighbours) > self._most_per_address:
+                return _first_stranger(neighbours) or next(iter(neighbours))
+        if len(self._since_s) > self._most:
+            return self._oldest_stranger() or next(iter(self._since_s))
+        return None
+
+    def discard(self, session: SessionT) -> None:
+        """Remove a session that has a connection again, or has ended. Idempotent."""
+        self._since_s.pop(session, None)
+        self._strangers.pop(session, None)
+        if session.address:
+            network = network_of(session.address)
+            self._by_network[network].pop(session, None)
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+    def expired(self, before_s: float) -> list[SessionT]:
+        """Return the sessions that lost their connection at this time or before."""
+        expired = []
+        for session, since_s in self._since_s.items():
+            if since_s > before_s:
+                break
+            expired.append(session)
+        return expired
+
+    def _oldest_stranger(self) -> SessionT | None:
+        while self._strangers:
+            session = next(iter(self._strangers))
+            if _is_stranger(session):
+                return session
+            del self._strangers[session]  # its join was done after the connection was lost
+        return None
+
+
+def _first_stranger(sessions: Iterable[SessionT]) -> SessionT | None:
+    return next((session for session in sessions if _is_stranger(session)), None)
+
+
+def _is_stranger(session: Resumable) -> bool:
+    return session.is_guest and not session.room_id

@@ -27,6 +27,7 @@ from loadtest.probe import Unusable, probe
 from loadtest.recorder import Recorder
 from loadtest.shapes import DROP_MESSAGE, Course, SwarmShape
 from loadtest.summary import Summary, series, summarise, words
+from schemas.terminal_text import escape_controls
 
 __all__ = [
     "Abuser",
@@ -198,5 +199,5 @@ def _init(environment: Environment, **_: Any) -> None:
     try:
         Run(environment).probe()
     except (of_options.OptionError, Unusable) as error:
-        sys.stderr.write(f"loadtest: {error}\n")
+        sys.stderr.write(f"loadtest: {escape_controls(str(error))}\n")
         sys.exit(UNUSABLE_EXIT_CODE)

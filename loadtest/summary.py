@@ -10,6 +10,7 @@ from loadtest.findings import Findings, Point
 from loadtest.levels import Level, Verdict, judge
 from loadtest.measures import TIMES, Crowd, Histogram
 from loadtest.plans import Plan, Step
+from schemas.terminal_text import escape_controls
 
 Outcome = Literal["held", "broken", "load was late", "nothing was measured"]
 EXIT_CODES: dict[Outcome, int] = {"held": 0, "broken": 1, "load was late": 3, "nothing was measured": 3}
@@ -161,7 +162,8 @@ def words(summary: Summary, *, is_colour: bool) -> str:
     lines += [f"{what:32} {count:12.0f}" for what, count in summary.counts.items()]
     lines.append(f"{'bytes a second and player':32} {summary.bytes_per_player:12.0f}")
     for row, reasons in summary.failures.items():
-        lines += [f"{red}failed: {row}: {reason} ({times} times){plain}" for reason, times in reasons.items()]
+        for reason, times in reasons.items():
+            lines.append(f"{red}failed: {row}: {escape_controls(reason)} ({times} times){plain}")
     for step in summary.steps:
         lines.append(f"step of {step.players} players: {'held' if step.holds else step.because}")
     if summary.back_after_s is not None:

@@ -19,6 +19,7 @@ import typer
 import uvloop
 
 from matchmaking import MatchmakingError
+from schemas.terminal_text import escape_controls
 from server import __version__
 from server.config import Settings, load
 from server.dev import DATA, read_access, run_dev
@@ -160,7 +161,7 @@ def import_(
 ) -> None:
     """Puts an exported world or player back. A shard that runs the world is fenced off, and loads it anew."""
     key = _stored(config, lambda store: archive.import_lines(store, file, replace=replace))
-    typer.echo(f"imported {key}")
+    typer.echo(f"imported {escape_controls(key)}")
 
 
 @app.command()
@@ -213,7 +214,8 @@ def show_bytes(
         report = asyncio.run(fetch_bytes(url, token, room))
     except LookupError as error:
         _fail(str(error), EXIT_FAILED)
-    typer.echo(msgspec.json.encode(report).decode() if json else table_of(report))
+    text = msgspec.json.encode(report).decode() if json else table_of(report)
+    typer.echo(escape_controls(text, is_block=True))
 
 
 @app.command()
@@ -278,5 +280,5 @@ def _exit(work: Callable[[], int]) -> None:
 def _fail(problem: str, code: int) -> NoReturn:
     """Print a line for each problem, and end the command."""
     for line in problem.splitlines():
-        typer.echo(f"tickwire: {line}", err=True)
+        typer.echo(f"tickwire: {escape_controls(line)}", err=True)
     raise typer.Exit(code)

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from schemas.terminal_text import escape_controls
 from server import embedded
 from server.config import Operations, Settings
 from server.embedded import Services
@@ -183,7 +184,7 @@ class _BotReport:
         if not errors or errors[0] == self._reported or self._reported.startswith("no answer"):
             return ""
         self._reported = errors[0]
-        return f"{missing} of {self._count} bots cannot connect to {self._url}: {self._reported}"
+        return f"{missing} of {self._count} bots cannot connect to {self._url}: {escape_controls(self._reported)}"
 
 
 async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TextIO, TypeVar
 
+from schemas.terminal_text import escape_controls
 from server.config import MongoSettings
 from server.storage import Store, archive, migrate
 
@@ -50,13 +51,13 @@ def export_of(kind: str, key: str) -> Callable[[Store], AsyncIterator[str]]:
 
 
 def export_to(target: TextIO, lines_of: Callable[[Store], AsyncIterator[str]]) -> Callable[[Store], Awaitable[int]]:
-    """Writes lines to a file; gives how many."""
+    """Writes lines of JSON to a file, which may be a terminal; gives how many."""
 
     async def write(store: Store) -> int:
         count = 0
         async with aclosing(lines_of(store)) as lines:  # type: ignore[type-var]
             async for line in lines:
-                target.write(line + "\n")
+                target.write(escape_controls(line) + "\n")
                 count += 1
         return count
 

@@ -11,7 +11,6 @@ https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 import time
@@ -20,7 +19,9 @@ from typing import Any, Literal
 
 import structlog
 
+from schemas.terminal_text import escape_controls
 from server import __version__
+from server.ops.redaction import REDACTED, is_secret, redact_value
 from server.ops.traces import trace_ids
 
 Event = MutableMapping[str, Any]
@@ -29,9 +30,6 @@ SAMPLED_MAX = 50
 NEVER_SAMPLED = frozenset(("session_ended",))
 LEVELS = ("debug", "info", "warning", "error")
 
-_SECRET_KEYS = ("token", "ticket", "secret", "password", "authorization", "resume")
-_SECRET_VALUES = re.compile(r"\beyJ[\w-]+\.[\w-]*\.?[\w-]*|(?<=://)[^/@\s]+(?=@)|(?<=[Bb]earer )\S+")
-"""JSON Web Tokens, the user and password of a URL, and what an Authorization header carries."""
 _NAMES = {
     "level": "log.level",
     "shard_id": "service.node.name",
@@ -184,32 +182,29 @@ def _json() -> list[structlog.typing.Processor]:
 def _console() -> list[structlog.typing.Processor]:
     return [
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.processors.format_exc_info,
         redact,
+        escape,
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 
 
 def redact(logger: Any, method: str, event: Event) -> Event:
-    """Blanks every value whose key names a secret, and what looks like one in any other, however deep."""
+    """Remove secrets from a line; see `server.ops.redaction`."""
     for key, value in event.items():
-        event[key] = "***" if _is_secret(key) else _redacted(value)
+        event[key] = REDACTED if is_secret(key) else redact_value(value)
     return event
 
 
-def _is_secret(key: Any) -> bool:
-    return isinstance(key, str) and any(secret in key.lower() for secret in _SECRET_KEYS)
+def escape(logger: Any, method: str, event: Event) -> Event:
+    """Escape control characters in texts for a terminal; a stack trace keeps its line feeds.
 
-
-def _redacted(value: Any) -> Any:
-    match value:
-        case str():
-            return _SECRET_VALUES.sub("***", value)
-        case dict():
-            return {key: "***" if _is_secret(key) else _redacted(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_redacted(inner) for inner in value]
-        case _:
-            return value
+    Values that are no texts are written as `repr` does it, which escapes by itself.
+    """
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = escape_controls(value, is_block=key == "exception")
+    return event
 
 
 def to_ecs(logger: Any, method: str, event: Event) -> Event:

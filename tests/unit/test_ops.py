@@ -69,6 +69,29 @@ def test_the_level_may_change_while_it_runs() -> None:
     assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["two"]
 
 
+def test_what_a_peer_chose_reaches_no_terminal_as_it_is() -> None:
+    program = (
+        "import logging, structlog\n"
+        "from server.ops import logs\n"
+        "logs.configure(format='console', level='info')\n"
+        "log = structlog.get_logger()\n"
+        "evil = 'a\\x1b]0;owned\\x07\\x9b2J\\n12:00:00 [info] forged \\u202e\\udcff'\n"
+        "log.info('room_created', room_name=evil, options={'x': evil}, rooms=[evil])\n"
+        "try:\n    raise ValueError(evil + ' bearer abc.def')\n"
+        "except ValueError:\n    log.exception('failed', error=evil)\n"
+        "logging.getLogger('x').warning('a library says %s', evil)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    text = done.stderr.decode()
+    without_colours = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert without_colours.replace("\n", "").replace("\t", "").isprintable()
+    assert "forged" in text
+    lines = without_colours.splitlines()
+    assert sum("room_created" in line for line in lines) == sum("a library says" in line for line in lines) == 1
+    assert "Traceback (most recent call last):" in lines, "a stack trace keeps its lines"
+    assert "abc.def" not in text
+
+
 def test_what_ecs_has_no_name_for_is_under_a_name_of_ours() -> None:
     event = to_ecs(None, "info", {"event": "x", "level": "info", "url": "ws://a", "host": "h", "player_id": "ada"})
     assert (event["event.action"], event["url.full"], event["user.id"]) == ("x", "ws://a", "ada")

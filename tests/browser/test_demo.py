@@ -145,6 +145,35 @@ async def test_a_deploy_is_a_hitch(games: Settings, browser: Browser) -> None:
         assert errors_of(page) == []
 
 
+async def test_a_room_that_moves_is_followed_on_a_slow_network(games: Settings, browser: Browser) -> None:
+    async with running(games) as one, running(games) as other:
+        page = await open_page(browser, page_of(one, "arena", "ada"))
+        await is_playing(page)
+        await page.select_option("#latency", "400")
+        before = await evaluate(page, "window.tickwire().core.sessionId")
+        moved = asyncio.create_task(one.drain())
+        await page.wait_for_function(
+            f"() => window.tickwire().address === {other.url!r} && window.tickwire().resumes > 0"
+        )
+        await moved
+        assert await evaluate(page, "window.tickwire().core.sessionId") == before
+        assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().core.mismatches]") == [1, 0]
+        assert errors_of(page) == []
+
+
+async def test_the_page_plays_again_after_its_session_has_ended(games: Settings, browser: Browser) -> None:
+    async with running(games) as shard:
+        page = await open_page(browser, page_of(shard, "arena", "ada"))
+        await is_playing(page)
+        before = await evaluate(page, "window.tickwire().core.sessionId")
+        await page.evaluate("() => window.tickwire().close()")
+        assert await page.inner_text("#status") == "closed by the client"
+        await page.click("nav a[href='#arena']")
+        await is_playing(page)
+        assert await evaluate(page, "window.tickwire().core.sessionId") != before
+        assert await page.inner_text("#status") == ""
+
+
 async def test_the_network_panel_makes_it_slower_and_it_is_still_played(games: Settings, browser: Browser) -> None:
     async with running(games) as shard:
         page = await open_page(browser, page_of(shard, "arena", "ada"))

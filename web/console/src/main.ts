@@ -133,7 +133,8 @@ function showSessions(sessions: readonly Session[]): void {
 
 function measure(detail: ShardDetail): void {
   const now = performance.now();
-  if (before) {
+  // A shard that has started again counts from 0: what it counted before says nothing of its rates.
+  if (before && before.detail.shard_id === detail.shard_id && before.detail.uptime_s <= detail.uptime_s) {
     const seconds = (now - before.atMs) / 1000;
     charts.ticks.add((detail.ticks - before.detail.ticks) / seconds);
     charts.late.add((detail.ticks_late - before.detail.ticks_late) / seconds);

@@ -112,6 +112,10 @@ by<HTMLFormElement>("say").onsubmit = (event) => {
   words.value = "";
 };
 addEventListener("hashchange", () => void play());
+document.querySelector("nav")!.addEventListener("click", (event) => {
+  const isSame = event.target instanceof HTMLAnchorElement && event.target.hash === `#${wanted()}`;
+  if (isSame && client?.state === "closed") void play(); // the way back after the session has ended
+});
 declare global {
   interface Window {
     tickwire: () => Client | null;

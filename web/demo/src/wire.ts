@@ -20,6 +20,7 @@ export class Weather {
 /** Messages that arrive later, and in order. */
 class Lane {
   private lastMs = 0;
+  private waiting = 0;
 
   constructor(private readonly weather: Weather) {}
 
@@ -27,8 +28,15 @@ class Lane {
     const now = performance.now();
     const at = Math.max(this.lastMs, now + this.weather.delayMs());
     this.lastMs = at;
-    if (at - now < 1) deliver();
-    else setTimeout(deliver, at - now);
+    if (!this.waiting && at - now < 1) {
+      deliver();
+      return;
+    }
+    this.waiting++;
+    setTimeout(() => {
+      this.waiting--;
+      deliver();
+    }, at - now);
   }
 }
 
@@ -46,12 +54,12 @@ export function socketOf(weather: Weather): (url: string, subprotocol: string) =
       onclose: null,
       onerror: null,
       send: (data) => there.pass(() => real.readyState === WebSocket.OPEN && real.send(data as BufferSource)),
-      close: (code, reason) => real.close(code, reason),
+      close: (code, reason) => there.pass(() => real.close(code, reason)),
     };
     real.binaryType = "arraybuffer";
-    real.onopen = (event) => socket.onopen?.(event);
+    real.onopen = (event) => back.pass(() => socket.onopen?.(event));
     real.onmessage = (event) => back.pass(() => socket.onmessage?.(event));
-    real.onclose = (event) => socket.onclose?.(event);
+    real.onclose = (event) => back.pass(() => socket.onclose?.(event)); // what was said before it comes before it
     real.onerror = (event) => socket.onerror?.(event);
     return socket;
   };

@@ -426,6 +426,7 @@ export class Client {
         emitter.emit("pong", update);
         break;
       case "refused":
+      case "eventsLost":
         emitter.emit("refused", new Refused(update.error));
         break;
     }

@@ -586,6 +586,14 @@ describe("a listener", () => {
     expect(heard).toEqual([1, 2]);
   });
 
+  it("of refusals is told that events are lost", async () => {
+    const client = await seated();
+    const codes: string[] = [];
+    client.on("refused", ({ code }) => codes.push(code));
+    newest().says(refusal(ErrorCode.RESYNC, ClientBody.NONE));
+    expect(codes).toEqual(["RESYNC"]);
+  });
+
   it("of events gets no event that cannot be read, but all that follow", async () => {
     const client = await seated();
     const heard: unknown[] = [];

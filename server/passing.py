@@ -122,8 +122,8 @@ class Passing:
             and shard.info.shard_id != self._shard_id
         ]
 
-    async def receive(self, session_id: str) -> None:
-        """Restore a session that another shard has left in Redis, if it has.
+    async def receive(self, session_id: str) -> bool:
+        """Restore a session that another shard has left in Redis. Return whether there was one.
 
         Raises:
             TickwireError: Redis does not answer; the client tries again.
@@ -134,14 +134,15 @@ class Passing:
             log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
             raise told(error) from error
         if data is None:
-            return
+            return False
         try:
             parcel = msgspec.msgpack.decode(data, type=Parcel)
         except msgspec.DecodeError as error:  # packed by another build
             log.warning("parcel_not_read", session_id=session_id, error=str(error))
-            return
+            return False
         session = self._listener.revive(parcel.session)
         if session is not None:
             self._listener.settle(session)
         if session is not None and parcel.place is not None:
             await self._queueing.adopt(session, parcel.place)
+        return session is not None

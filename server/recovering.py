@@ -1,6 +1,7 @@
 """Finds sessions that are not known on this shard: their shard is gone, or their client has come to the wrong door.
 
 their room runs elsewhere        the client is told where
+they are in no room              they were passed on to whichever shard asks; or are where their token was issued
 nobody has it, and it is saved   it is made again, here or on a less loaded shard, and their sessions with it
 its shard is gone, and the       come again when it is over: who knows whether the shard only sleeps
 lease is not over yet
@@ -53,17 +54,18 @@ class Recovery:
         self._placer = placer
         self._passing = passing
 
-    async def find(self, room_id: str, session_id: str) -> Redirect | None:
+    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """See `server.rooms.ports.Homes.find`."""
-        if not room_id:
-            await self._passing.receive(session_id)
-            return None
-        if self._host.get(room_id) is not None:
+        if room_id and self._host.get(room_id) is not None:
             return None
         try:
-            home = await self._matchmaker.directory.home_of(room_id)
+            home = await self._matchmaker.directory.home_of(room_id) if room_id else None
+            if home is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
+                return redirect
         except MatchmakingError as error:
             raise told(error) from error
+        if not room_id:
+            return None
         if home is not None and home.shard_id != self._shard_id:
             if not home.url:
                 wait_ms = max(RETRY_AFTER_MS_MIN, home.left_ms)
@@ -82,3 +84,15 @@ class Recovery:
             # Not to be had here, now or later: the player gets a new session instead of none.
             log.warning("room_not_recovered", room_id=room_id, room_type=kept.room_type, error=str(error))
             return None
+
+    async def _find_without_room(self, session_id: str, shard_id: str) -> Redirect | None:
+        """Find a session in no room: it was passed on and is here from now on, or is where its token was issued.
+
+        Raises:
+            MatchmakingError: Redis does not answer.
+        """
+        if await self._passing.receive(session_id) or shard_id in ("", self._shard_id):
+            return None
+        shards = await self._matchmaker.directory.shards()
+        url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")
+        return Redirect(url, is_resume=True) if url else None

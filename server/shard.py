@@ -151,7 +151,7 @@ class Shard:
             self.placer,
             settings.edge,
             authenticator_of(settings.auth, self._matchmaker.clock.now_s),
-            ResumeTokens(keys.keys, keys.current),
+            ResumeTokens(keys.keys, keys.current, self.shard_id),
         )
         self.listener.wall_s = self._matchmaker.clock.now_s
         self.listener.queue = self._queueing

@@ -144,7 +144,9 @@ class Greeting:
             if resumption is not None:
                 self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s
                 async with asyncio.timeout(settings.join_timeout_s):
-                    redirect = await self._around.homes.find(hello.room_id, resumption.session_id)
+                    redirect = await self._around.homes.find(
+                        hello.room_id, resumption.session_id, resumption.shard_id
+                    )
                 if redirect is not None:
                     self._send_away(redirect)
                     return

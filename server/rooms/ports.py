@@ -133,9 +133,13 @@ class NoDealer:
 class Homes(Protocol):
     """Finds sessions that are not known here. The shard implements it over the directory and the stores."""
 
-    async def find(self, room_id: str, session_id: str) -> Redirect | None:
+    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """Where a session goes on whose resume token was shown. None: its room was made again here, and the session
         with it; or it was in no room, and was passed on to this shard; or it is lost.
+
+        Args:
+            room_id: the room that its client believes to be in; empty for none.
+            shard_id: the shard that has issued the token.
 
         Raises:
             TickwireError: not to be found out now; its `retryable` says whether asking again makes sense.
@@ -146,7 +150,7 @@ class Homes(Protocol):
 class NoHomes:
     """Where there is one shard alone."""
 
-    async def find(self, room_id: str, session_id: str) -> Redirect | None:
+    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """Lost."""
         return None
 

@@ -287,3 +287,20 @@ async def test_a_ticket_for_a_room_that_has_moved_is_good_where_it_went(two: tup
         data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
         seated = await second._take_seat(data, None)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
+
+
+async def test_a_session_in_no_room_is_found_from_any_shard(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        waiting = asyncio.create_task(client.match("versus", timeout_s=30))
+        await eventually(lambda: len(one._queueing) == 1)
+        for _ in range(2):
+            (session,) = one.listener.registry
+            client._keeper.moved(other.url)  # as behind a load balancer, which knows nothing of sessions
+            await client.drop()
+            await client.wait_for(lambda: client.is_connected and client.url == one.url)
+            assert list(one.listener.registry) == [session]
+            assert not len(other.listener.registry)
+        assert (client.resumes, client.sessions_lost, len(one._queueing)) == (2, 0, 1)
+        async with connect(other.url) as opponent:
+            await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))

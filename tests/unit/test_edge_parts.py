@@ -13,19 +13,20 @@ KEYS = {"new": b"a new key", "old": b"an old key"}
 
 
 def test_a_token_says_whose_it_is_and_which_to_whoever_has_the_key() -> None:
-    tokens = ResumeTokens(KEYS, "new")
+    tokens = ResumeTokens(KEYS, "new", "shard-7.example")
     token = tokens.sign("session", 7)
-    assert tokens.read(token) == Resumption("session", 7)
-    assert ResumeTokens(KEYS, "old").read(token) == Resumption("session", 7), "keys are changed one shard at a time"
+    assert tokens.read(token) == Resumption("session", 7, "shard-7.example")
+    assert ResumeTokens(KEYS, "old").read(token) == tokens.read(token), "keys are changed one shard at a time"
     assert ResumeTokens({"new": b"another fleet's"}, "new").read(token) is None
     assert ResumeTokens({"old": b"an old key"}, "old").read(token) is None
     assert tokens.sign("session", 8) != token
-    assert len(tokens.sign("x" * 32, GENERATION_MAX)) < TOKEN_CHARACTERS_MAX
+    long = ResumeTokens(KEYS, "new", "s" * 63)
+    assert len(long.sign("x" * 32, GENERATION_MAX)) < TOKEN_CHARACTERS_MAX
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(5))
 def test_a_token_that_was_changed_anywhere_is_none(at: int) -> None:
-    tokens = ResumeTokens(KEYS, "new")
+    tokens = ResumeTokens(KEYS, "new", "a-shard")
     parts = tokens.sign("session", 7).split(".")
     for other in ("", "8", "old", "sessiom", "é", "\u0667", parts[at][:-1], parts[at] + "0", "0" * 64, "9" * 5000):
         assert tokens.read(".".join([*parts[:at], other, *parts[at + 1 :]])) is None

@@ -26,11 +26,12 @@ from server.dev import DATA, read_access, run_dev
 from server.edge.auth import PLAYER_CHARACTERS_MAX, mint
 from server.embedded import EmbeddedError
 from server.errors import ConfigError, TickwireError
+from server.game_modules import load_room_types
 from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
 from server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from server.rooms.typescript import types_of
-from server.shard import ask_to_drain, room_types
+from server.shard import ask_to_drain
 from server.startup_check import find_problems
 from server.storage import Store, archive
 from server.storing import export_of, export_to, make_steps, with_store
@@ -226,7 +227,7 @@ def types(
     sys.path.insert(0, str(Path.cwd()))
     try:
         settings = load(None, {}, {"rooms": modules})
-        typer.echo(types_of(room_types(settings.rooms)), nl=False)
+        typer.echo(types_of(load_room_types(settings.rooms)), nl=False)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
 

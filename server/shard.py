@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -26,7 +25,7 @@ import structlog
 
 from matchmaking import Matchmaker, MatchmakingError, ShardInfo, TicketKeys, Ttls
 from matchmaking.loop_timeout import LoopTimeout
-from matchmaking.queue import Mode, Queues
+from matchmaking.queue import Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.administering import ShardAdministration
@@ -39,6 +38,7 @@ from server.edge.listener import Listener
 from server.edge.tokens import ResumeTokens
 from server.errors import ConfigError, NotSavable, Unavailable
 from server.fault_isolation import FaultIsolation
+from server.game_modules import load_modes, load_room_types
 from server.leasing import Leaseholder
 from server.migrating import Migration
 from server.ops import logs
@@ -53,7 +53,6 @@ from server.queueing import Queueing
 from server.recovering import Recovery
 from server.redis_setup import RedisSetup
 from server.rooms.host import RoomHost
-from server.rooms.room import Room
 from server.rooms.simulation import Simulation
 from server.ruling import Ruling
 from server.saving import Saver, close_fenced
@@ -87,7 +86,7 @@ class Shard:
         self.isolation = FaultIsolation()
         self._matchmaker = matchmaker_of(settings.redis)
         self.host = RoomHost(
-            room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
+            load_room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
         self._store = Store(
             settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s, timeout=LoopTimeout
@@ -132,7 +131,7 @@ class Shard:
             now_s=self._matchmaker.clock.now_s,
         )
         self._queues = Queues(
-            modes(settings.rooms, self.host.room_types),
+            load_modes(settings.rooms, self.host.room_types),
             self._matchmaker,
             shard_id=self.shard_id,
             region=settings.region,
@@ -427,44 +426,6 @@ async def ask_to_drain(redis: RedisSettings, shard_id: str) -> bool | None:
         return await matchmaker.directory.ask_to_drain(shard_id)
     finally:
         await matchmaker.aclose()
-
-
-def room_types(modules: list[str]) -> Mapping[str, type[Room]]:
-    """The rooms that the modules offer, by type.
-
-    Raises:
-        ConfigError: a module cannot be imported or has no ROOMS.
-    """
-    found: dict[str, type[Room]] = {}
-    for name in modules:
-        try:
-            found |= importlib.import_module(name).ROOMS
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"rooms: the module {error.name!r} cannot be found") from error
-        except AttributeError as error:
-            raise ConfigError(f"rooms: the module {name!r} has no ROOMS") from error
-    return found
-
-
-def modes(modules: list[str], hosted: Mapping[str, type[Room]]) -> list[tuple[Mode, int]]:
-    """The modes that the modules offer, each with the seats of its room type.
-
-    Raises:
-        ConfigError: two have one name, a room type is not hosted, or it has too few seats.
-    """
-    found: dict[str, tuple[Mode, int]] = {}
-    for module in modules:
-        for mode in getattr(importlib.import_module(module), "MODES", ()):
-            room_type = mode.rules.room_type
-            room_class = hosted.get(room_type)
-            if mode.name in found:
-                raise ConfigError(f"rooms: two modes are called {mode.name!r}")
-            if room_class is None:
-                raise ConfigError(f"rooms: mode {mode.name!r} wants room type {room_type!r}, which is not here")
-            if room_class.seats < mode.rules.players_max:
-                raise ConfigError(f"rooms: mode {mode.name!r} wants more seats than {room_type!r} has")
-            found[mode.name] = (mode, room_class.seats)
-    return list(found.values())
 
 
 def ticket_keys(settings: Settings) -> TicketKeys:

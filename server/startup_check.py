@@ -11,8 +11,9 @@ from collections.abc import Callable
 from server.config import Settings
 from server.edge import keys, pages
 from server.errors import ConfigError
+from server.game_modules import load_modes, load_room_types
 from server.ops import http, traces
-from server.shard import certificates, matchmaker_of, modes, room_types
+from server.shard import certificates, matchmaker_of
 from server.storage import Store
 
 
@@ -29,7 +30,7 @@ async def find_problems(settings: Settings) -> list[str]:
         except ConfigError as error:
             problems.extend(str(error).splitlines())
 
-    attempt(lambda: modes(settings.rooms, room_types(settings.rooms)))
+    attempt(lambda: load_modes(settings.rooms, load_room_types(settings.rooms)))
     attempt(lambda: certificates(settings))
     attempt(lambda: keys.check_file(settings.auth))
     attempt(lambda: pages.load(settings.listen.pages))

@@ -199,6 +199,9 @@ class Table:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
+        for name in own.keys() & {*dir(Table), *vars(Table()), *dir(Row)}:
+            owner = "Row" if hasattr(Row, name) and not hasattr(Table, name) else "Table"
+            raise TypeError(f"{cls.__name__}.{name}: a column cannot be called so; the name is {owner}'s own")
         cls.columns = {**cls.columns, **own}
         cls.fields = tuple(column.field(name) for name, column in cls.columns.items() if column.is_replicated)
         cls.numeric = tuple(field for field in cls.fields if not field.is_text)
@@ -207,8 +210,6 @@ class Table:
         cls.defaults = dict.fromkeys(cls.columns, 0) | {
             field.name: "" if field.kind is FieldKind.TEXT else b"" for field in cls.textual
         }
-        if "channel" in cls.columns:
-            raise TypeError(f"{cls.__name__}.channel: the name is taken; it says who is told of an entity")
 
     def __init__(self, ids: EntityIds | None = None) -> None:
         self._entity_ids = ids or EntityIds()

@@ -17,23 +17,22 @@ A hook must not block. An exception that leaves a hook is contained: see server/
 from __future__ import annotations
 
 import re
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from schemas.event_frames import EventFrame, encode_event
-from schemas.fields import Field, input_bytes
+from schemas.fields import Field
 from schemas.inputs import Wish
 from schemas.messages import StateDescription
 from schemas.payloads import encode_payload
 from server.replication.columns import Column
-from server.replication.grid import CELLS_MAX, Cells, Grid
+from server.replication.grid import CELLS_MAX, Grid
 from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
 from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Record, RecordReads
+from server.rooms.declarations import check_room, find_input_fields, find_tables
 from server.rooms.inputs import Inputs
 from server.rooms.state import Saved
 from server.rooms.tuning import Tuning
@@ -41,8 +40,6 @@ from server.rooms.tuning import Tuning
 Access = Literal["open", "locked", "private"]
 LABELS_MAX = 8
 LABEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
-CHECKSUM_TICKS_MAX = 200
-"""Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
 
 
 def _to_nobody(frame: EventFrame) -> None:
@@ -252,18 +249,9 @@ class Room:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        hints = typing.get_type_hints(cls)
-        cls.tables = {n: t for n, t in hints.items() if isinstance(t, type) and issubclass(t, Table)}
-        cls.input_fields = tuple(column.field(name) for name, column in cls.inputs.items())
-        if input_bytes(cls.input_fields) > INPUT_PAYLOAD_BYTES_MAX:
-            raise TypeError(f"{cls.__name__}.inputs take more than {INPUT_PAYLOAD_BYTES_MAX} bytes")
-        if not 1 <= cls.checksum_ticks <= CHECKSUM_TICKS_MAX:
-            raise TypeError(f"{cls.__name__}.checksum_ticks is {cls.checksum_ticks}; wants 1 to {CHECKSUM_TICKS_MAX}")
-        if cls.grid is not None:
-            unknown = set(cls.grid.tables) - cls.tables.keys()
-            if unknown:
-                raise TypeError(f"{cls.__name__}.grid names {', '.join(sorted(unknown))}: no table of the room")
-            Cells(cls.grid, [cls.tables[name] for name in cls.grid.tables])
+        cls.tables = find_tables(cls)
+        cls.input_fields = find_input_fields(cls)
+        check_room(cls, Room)
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:
         self.room_id = room_id

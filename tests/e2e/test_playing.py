@@ -136,7 +136,7 @@ async def test_a_full_room_refuses_and_a_free_seat_is_given_again(shard: Shard) 
 async def test_an_unknown_room_type_is_refused_and_named(shard: Shard) -> None:
     async with connect(shard.url) as client:
         with pytest.raises(
-            RefusedError, match="'chess' is not hosted here; known are: diary, duel, estate, garden"
+            RefusedError, match=r"'chess' is not hosted here; known are: .*diary, duel, estate, garden"
         ) as refused:
             await client.join("chess")
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM_TYPE

@@ -10,7 +10,8 @@ import pytest
 from matchmaking.queue import Mode, Rules
 from server.config import RedisSettings
 from server.errors import ConfigError
-from server.shard import matchmaker_of, modes
+from server.game_modules import load_modes
+from server.shard import matchmaker_of
 from tests.rooms import Duel
 
 
@@ -18,13 +19,13 @@ def offered(monkeypatch: pytest.MonkeyPatch, *found: Mode) -> list[tuple[Mode, i
     module = ModuleType("a_game")
     module.MODES = list(found)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "a_game", module)
-    return modes(["a_game"], {"duel": Duel})
+    return load_modes(["a_game"], {"duel": Duel})
 
 
 def test_a_modes_room_has_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     mode = Mode("versus", Rules(room_type="duel"))
     assert offered(monkeypatch, mode) == [(mode, 2)]
-    assert modes(["tests.crowd"], {}) == [], "a module need not have any"
+    assert load_modes(["tests.crowd"], {}) == [], "a module need not have any"
 
 
 def test_two_modes_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

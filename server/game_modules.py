@@ -1,0 +1,98 @@
+"""The rooms and modes that a game's modules offer: every mistake in them is a sentence, before a port is opened.
+
+ROOMS = [Arena, Lobby]                     # or {"arena": Arena, "lobby": Lobby}: the rooms' own room_type
+MODES = [Mode("duel", Rules(...))]         # may be left out
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from matchmaking.queue import Mode
+from server.errors import ConfigError
+from server.rooms.room import Room
+
+
+def load_room_types(modules: Sequence[str]) -> dict[str, type[Room]]:
+    """Return the rooms that the modules offer, by type.
+
+    Raises:
+        ConfigError: a module cannot be imported, offers something that is not a room, or two rooms have one type.
+    """
+    found: dict[str, type[Room]] = {}
+    for module in modules:
+        for room_class in _rooms_of(_load(module), module):
+            other = found.setdefault(room_class.room_type, room_class)
+            if other is not room_class:
+                text = f"{_name_of(other)} and {_name_of(room_class)} have one room_type, {room_class.room_type!r}"
+                raise ConfigError(f"rooms: {text}")
+    return found
+
+
+def load_modes(modules: Sequence[str], hosted: Mapping[str, type[Room]]) -> list[tuple[Mode, int]]:
+    """Return the modes that the modules offer, each with the seats of its room type.
+
+    Raises:
+        ConfigError: two have one name, a room type is not hosted, or it has too few seats.
+    """
+    found: dict[str, tuple[Mode, int]] = {}
+    for module in modules:
+        for mode in _list_of(getattr(_load(module), "MODES", ()), f"the MODES of {module!r}"):
+            if not isinstance(mode, Mode):
+                raise ConfigError(f"rooms: the MODES of {module!r} hold {mode!r}, which is not a Mode")
+            room_type = mode.rules.room_type
+            room_class = hosted.get(room_type)
+            if mode.name in found:
+                raise ConfigError(f"rooms: two modes are called {mode.name!r}")
+            if room_class is None:
+                raise ConfigError(f"rooms: mode {mode.name!r} wants room type {room_type!r}, which is not here")
+            if room_class.seats < mode.rules.players_max:
+                raise ConfigError(f"rooms: mode {mode.name!r} wants more seats than {room_type!r} has")
+            found[mode.name] = (mode, room_class.seats)
+    return list(found.values())
+
+
+def _load(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigError(f"rooms: the module {error.name!r} cannot be found") from error
+        raise ConfigError(f"rooms: the module {name!r} needs {error.name!r}, which cannot be found") from error
+    except (Exception, SystemExit) as error:  # the game's code, at import
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"the module {name!r} cannot be loaded: {what} ({where.filename}, line {where.lineno})"
+        raise ConfigError(f"rooms: {text}") from error
+
+
+def _rooms_of(module: ModuleType, name: str) -> list[type[Room]]:
+    offered = getattr(module, "ROOMS", None)
+    if offered is None:
+        raise ConfigError(f"rooms: the module {name!r} has no ROOMS")
+    classes = _list_of(offered.values() if isinstance(offered, Mapping) else offered, f"the ROOMS of {name!r}")
+    for room_class in classes:
+        if not (isinstance(room_class, type) and issubclass(room_class, Room)):
+            raise ConfigError(f"rooms: the ROOMS of {name!r} hold {room_class!r}, which is not a subclass of Room")
+        if not room_class.room_type:
+            raise ConfigError(f"rooms: {_name_of(room_class)} has no room_type")
+    if isinstance(offered, Mapping):
+        for key, room_class in offered.items():
+            if key != room_class.room_type:
+                text = f"the ROOMS of {name!r} call {_name_of(room_class)} {key!r}"
+                raise ConfigError(f"rooms: {text}, but its room_type is {room_class.room_type!r}")
+    return classes
+
+
+def _list_of(offered: Any, what: str) -> list[Any]:
+    if isinstance(offered, str | bytes | type) or not isinstance(offered, Iterable):
+        raise ConfigError(f"rooms: {what} are a {type(offered).__name__}; must be a list")
+    return list(offered)
+
+
+def _name_of(room_class: type[Room]) -> str:
+    return f"{room_class.__module__}.{room_class.__qualname__}"

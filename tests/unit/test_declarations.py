@@ -1,0 +1,167 @@
+"""What a game declares wrongly is refused when its class is defined, in a sentence that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from server.replication.table import Row
+from server.rooms import Grid, Inputs, Player, Room, Saved, Table, Tuning, local, real, text, uint
+from server.rooms.declarations import own_attributes
+
+HOOKS = {name for name in vars(Room) if name.startswith("on_")} | {"can_migrate", "save", "restore"}
+COMPUTED = {"tables", "input_fields"}
+DECLARATIONS = {name for name, hint in Room.__annotations__.items() if "ClassVar" in hint} - COMPUTED
+ROOM_NAMES = {name for name in dir(Room) if not name.startswith("__")} | own_attributes(Room)
+TABLE_NAMES = {name for name in (*dir(Table), *vars(Table()), *dir(Row)) if not name.startswith("__")}
+
+
+class Stones(Table):
+    x = real(-100, 100, step=1 / 16)
+    y = real(-100, 100, step=1 / 16)
+
+
+def define(annotations: Mapping[str, Any] | None = None, base: type[Room] = Room, **attributes: Any) -> type[Room]:
+    """Define a room class."""
+    return type(base)("Quarry", (base,), {"__annotations__": dict(annotations or {}), **attributes})
+
+
+@pytest.mark.parametrize("name", sorted(ROOM_NAMES))
+def test_a_table_cannot_have_a_name_of_rooms(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a table cannot be called so; the name is Room's own"):
+        define({name: Stones})
+
+
+@pytest.mark.parametrize("name", sorted(ROOM_NAMES - HOOKS - DECLARATIONS - COMPUTED))
+def test_a_room_cannot_set_a_name_of_rooms_nor_can_a_class_that_it_is_made_of(name: str) -> None:
+    for value in (5, lambda self: None, property(lambda self: None)):
+        with pytest.raises(TypeError, match=rf"Quarry\.{name}: the name is Room's own"):
+            define(**{name: value})
+    mixin = type("Mixin", (), {name: lambda self: None})
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: the name is Room's own"):
+        type("Quarry", (mixin, Room), {})
+
+
+def test_what_tells_a_type_checker_more_is_no_shadow() -> None:
+    define({"tuning": Tuning, "players": dict[str, Player]})
+
+
+@pytest.mark.parametrize("name", sorted(HOOKS))
+def test_a_hook_is_a_plain_method_with_the_parameters_it_is_called_with(name: str) -> None:
+    async def asynchronous(*arguments: Any) -> None: ...
+
+    def generator(*arguments: Any) -> Any:
+        yield
+
+    def too_many(self: Any, a: Any, b: Any, c: Any, d: Any) -> None: ...
+
+    for hook in (asynchronous, generator):
+        with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook is a plain method"):
+            define(**{name: hook})
+    with pytest.raises(TypeError, match=rf"Quarry\.{name} is called with \(self"):
+        define(**{name: too_many})
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook is a method"):
+        define(**{name: 5})
+    define(**{name: lambda *arguments: None})
+    define(**{name: getattr(Room, name)})
+
+
+def on_join_of_old(self: Any, player: Player) -> None: ...
+
+
+class Fast(Tuning, frozen=True):
+    speed: float = 1.0
+
+
+class Shadowing(Saved):
+    plain: int = 0  # type: ignore[assignment]
+
+
+class Versioned(Saved):
+    version: int = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"on_join": on_join_of_old}, r"on_join is called with \(self, player, options\)"),
+        ({"on_input": lambda s, p, w: None, "on_inputs": lambda s, i: None}, "on_input would never be called"),
+        ({"stones": Stones}, r"a table is declared by an annotation: `stones: TheTable`"),
+        ({"stones": Stones()}, r"a table is declared by an annotation"),
+        ({"tick_rate_hz": 0}, r"tick_rate_hz is 0; must be a number, 0\.01 to 1000"),
+        ({"tick_rate_hz": float("nan")}, "tick_rate_hz is nan"),
+        ({"tick_rate_hz": 5000}, "tick_rate_hz is 5000"),
+        ({"seats": 0}, "seats is 0; must be a whole number, 1 or more"),
+        ({"seats": 2.5}, r"seats is 2\.5; must be a whole number"),
+        ({"seats": True}, "seats is True"),
+        ({"linger_s": -1}, "linger_s is -1; must be a number, 0 or more"),
+        ({"linger_s": None}, "linger_s is None"),
+        ({"fan_out_max": 0}, "fan_out_max is 0"),
+        ({"checksum_ticks": 201}, "checksum_ticks is 201; must be a whole number, 1 to 200"),
+        ({"room_type": "a/b"}, "room_type is 'a/b'; must be 1 to 64 of"),
+        ({"room_type": 5}, "room_type is 5"),
+        ({"durable": "yes"}, "durable is 'yes'; must be True or False"),
+        ({"uses_ledger": 1}, "uses_ledger is 1"),
+        ({"ticks_when_empty": None}, "ticks_when_empty is None"),
+        ({"saves": Fast}, "saves: must be a subclass of Saved"),
+        ({"saves": Saved()}, "saves: must be a subclass of Saved"),
+        ({"saves": Shadowing}, r"Shadowing\.plain: the name is Saved's own"),
+        ({"saves": Versioned}, r"Versioned\.version: the name is Saved's own"),
+        ({"tunes": Saved}, "tunes: must be a subclass of Tuning"),
+        ({"grid": "stones"}, "grid: must be a Grid or None"),
+        ({"grid": Grid("pebbles", cell=5, view=5)}, "grid names pebbles: no table of the room"),
+        ({"inputs": ["dx"]}, "inputs: must be fields by name"),
+        ({"inputs": {"dx": 5}}, "inputs: must be fields by name"),
+        ({"inputs": {"dx": local(float)}}, r"inputs: 'dx' is local"),
+        ({"inputs": {"words": text()}}, "inputs: field 'words': an input holds numbers"),
+        ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs take more than 64 bytes"),
+    ],
+)
+def test_a_declaration_that_cannot_be_is_a_sentence(attributes: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=f"{words}"):
+        define(**attributes)
+
+
+def test_an_annotation_that_declares_no_table_says_so() -> None:
+    with pytest.raises(TypeError, match=r"Quarry\.stones: .* declares no table; write `stones: TheTable`"):
+        define({"stones": Stones | None})
+    with pytest.raises(TypeError, match=r"Quarry: name 'Elsewhere' is not defined in its annotations: import"):
+        define({"stones": "Elsewhere"})
+
+
+def test_what_looks_like_a_mistake_and_is_none_is_accepted() -> None:
+    class Cave(Room):
+        class Crystals(Table):
+            size = uint(bits=8)
+
+        wall: ClassVar[type[Table]] = Stones
+        stones: Stones
+
+        def on_input(self, player: Player, wish: Any) -> None: ...
+
+    class Deep(Cave):
+        """Takes all inputs of a tick at once, which its base does not."""
+
+        linger_s = float("inf")
+
+        def on_inputs(self, inputs: Inputs) -> None: ...
+
+    assert Deep.tables == {"stones": Stones}
+    assert define(room_type="").tables == {}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE_NAMES))
+def test_a_column_cannot_have_a_name_of_tables_or_rows(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a column cannot be called so; the name is (Table|Row)'s"):
+        type("Quarry", (Table,), {name: uint(bits=8)})
+
+
+def test_a_name_that_room_gets_later_is_refused_without_a_list_to_keep() -> None:
+    class NewRoom(Room):
+        def __init__(self, **known: Any) -> None:
+            super().__init__(**known)
+            self.newest = 1
+
+    assert own_attributes(NewRoom) - own_attributes(Room) == {"newest"}

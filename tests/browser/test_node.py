@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from server.config import Settings
 from server.shard import Shard
@@ -168,6 +170,45 @@ client.close();
     async with running(shard_settings) as shard, node(shard, program) as client:
         assert await client.printed() == "MessageTooLarge"
         assert await client.printed() == [0, "open", 0]
+        await client.ended()
+
+
+CALENDAR = """
+from datetime import UTC, datetime
+from server.rooms import Room
+
+class Calendar(Room):
+    room_type = "calendar"
+
+    def on_join(self, player, options):
+        player.send("now", {"at": datetime(2024, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)})
+
+    def on_command(self, player, name, payload):
+        return [type(payload).__name__, payload]
+
+ROOMS = {"calendar": Calendar}
+"""
+
+
+async def test_dates_pass_in_events_replies_and_commands(
+    shard_settings: Settings, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = """
+const client = await open();
+await client.join("calendar");
+const { payload } = await new Promise((resolve) => client.on("event", resolve));
+const [kind, same] = await client.command("echo", new Date("1969-07-20T20:17:40.500Z"));
+print([payload.at instanceof Date, payload.at, kind, same instanceof Date, same]);
+client.close();
+"""
+    (tmp_path / "calendar_rooms.py").write_text(CALENDAR)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    settings = msgspec.structs.replace(shard_settings, rooms=["calendar_rooms"])
+    async with running(settings) as shard, node(shard, program) as client:
+        assert await client.printed() == [
+            True, "2024-01-01T12:30:15.250Z", "datetime", True, "1969-07-20T20:17:40.500Z",
+        ]  # fmt: skip
         await client.ended()
 
 

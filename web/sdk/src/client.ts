@@ -368,19 +368,20 @@ export class Client {
   // -- what the server says -------------------------------------------------------------------------------
 
   private heard(update: Update, isReturn: boolean): void {
+    const asked = [...this.waiting]; // what listeners ask for is answered later
     if (update.type === "welcomed") this.welcomed(update, isReturn);
     else this.tell(update);
-    const isWanted = this.answer(update);
+    const isWanted = this.answer(update, asked);
     // A place in the queue or a seat that was given up while it could not be said would keep others waiting.
     if (update.type === "match" && !this.matches && update.status.state === "waiting") this.cancelMatch();
     if (update.type === "joined" && !isWanted && this.isUnwanted) this.session.send(this.core.leave());
   }
 
-  /** Ends the waits that this ends. Returns whether there was one. */
-  private answer(update: Update): boolean {
+  /** Ends those waits that an update ends. Returns whether there was one. */
+  private answer(update: Update, asked: readonly Waiting[]): boolean {
     if (update.type === "redirected" && update.redirect.isResume) return false; // the session follows it
     let isAnswer = false;
-    for (const waiting of [...this.waiting]) {
+    for (const waiting of asked) {
       const isRefused = update.type === "refused" && update.error.requestType === waiting.type;
       const outcome = isRefused ? { error: new Refused(update.error) } : waiting.hear(update);
       if (!outcome) continue;

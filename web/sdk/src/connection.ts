@@ -70,17 +70,19 @@ export class Connection {
   startHeartbeat(intervalMs: number, ping: () => Uint8Array): void {
     this.pingMs = Math.min(PING_MS_MAX, Math.max(PING_MS_MIN, intervalMs));
     this.ping = ping;
-    this.probe();
-    this.silentIntervals = 0;
+    this.sendPing();
+    this.startBeating();
   }
 
   /** Pings now. There is reason to doubt the path: it has one interval to prove itself. */
   probe(): void {
-    clearInterval(this.beating);
     if (this.hasEnded) return;
+    if (!this.sendPing()) {
+      this.close(RECONNECT, "the connection is gone"); // a page that was stored away gets no event for it
+      return;
+    }
     this.silentIntervals = SILENT_INTERVALS - 1;
-    this.sendPing();
-    this.beating = setInterval(() => this.beat(), this.pingMs);
+    this.startBeating();
   }
 
   /** Keeps messages back until the promises that this task has settled have run, where one task may receive several: Node. */
@@ -94,15 +96,18 @@ export class Connection {
     });
   }
 
-  private beat(): void {
-    this.silentIntervals++;
-    if (this.silentIntervals >= SILENT_INTERVALS) this.close(RECONNECT, "the server does not answer");
-    else this.sendPing();
+  private startBeating(): void {
+    clearInterval(this.beating);
+    this.beating = setInterval(() => {
+      this.silentIntervals++;
+      if (this.silentIntervals >= SILENT_INTERVALS) this.close(RECONNECT, "the server does not answer");
+      else this.sendPing();
+    }, this.pingMs);
   }
 
-  private sendPing(): void {
+  private sendPing(): boolean {
     this.pingedMs = this.now();
-    if (!this.send(this.ping())) this.close(RECONNECT, "the connection is gone");
+    return this.send(this.ping());
   }
 
   private arrived(data: Uint8Array): void {

@@ -544,6 +544,19 @@ describe("a listener", () => {
     },
   );
 
+  it("of refusals that asks again is not refused by the same Error", async () => {
+    const client = await open();
+    let again: Promise<unknown> | undefined;
+    client.on("refused", () => (again ??= client.match("duel")));
+    const matching = expect(client.match("duel")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    newest().says(refusal(ErrorCode.UNAVAILABLE, ClientBody.MatchRequest, 500));
+    await matching;
+    for (const data of [match(QueueState.WAITING), match(QueueState.FOUND), redirect("", false, "t")]) newest().says(data);
+    await settle();
+    newest().says(joined);
+    expect(await again).toMatchObject({ roomId: "room-1" });
+  });
+
   it("that throws is on the console when nobody listens to errors", async () => {
     const client = await seated();
     const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);

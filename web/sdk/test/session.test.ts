@@ -187,6 +187,21 @@ describe("reconnecting", () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
+  it("goes on when the connection is gone by the time its Welcome is read", async () => {
+    const client = await seated();
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().readyState = 3;
+    newest().says(welcome(2, "token-2", { roomId: "room-1" }));
+    newest().ends(1006);
+    expect(client.state).toBe("away");
+    await vi.advanceTimersByTimeAsync(600);
+    newest().opens();
+    newest().says(welcome(3, "token-3", { roomId: "room-1" }));
+    expect([client.state, client.resumes]).toEqual(["open", 2]);
+  });
+
   it("ends when the server says that coming again makes no sense", async () => {
     const client = await seated();
     newest().ends(1006);

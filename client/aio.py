@@ -57,6 +57,7 @@ from client.updates import (
     Welcomed,
 )
 from client.world import World
+from schemas.errors import MalformedMessage
 from schemas.messages import (
     Error,
     Event,
@@ -70,6 +71,7 @@ from schemas.messages import (
     Redirect,
     Reply,
 )
+from schemas.payloads import decode_payload
 
 __all__ = [
     "Client",
@@ -416,9 +418,9 @@ class Client:
         if not reply.ok:
             raise CommandFailed(reply)
         try:
-            return msgspec.msgpack.decode(reply.payload) if reply.payload else None
-        except msgspec.DecodeError as error:
-            raise ClientError(f"the reply to {name!r} is not msgpack") from error
+            return decode_payload(reply.payload) if reply.payload else None
+        except MalformedMessage as error:
+            raise ClientError(f"the reply to {name!r} cannot be decoded: {error}") from error
 
     @property
     def world(self) -> World:

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from schemas.errors import MalformedMessage
 from schemas.messages import Event
+from schemas.payloads import decode_payload
 
 log = logging.getLogger("tickwire.client")
 
@@ -39,8 +41,8 @@ class RoomEvent(msgspec.Struct, frozen=True):
 def room_event_from(event: Event) -> RoomEvent:
     """Decode an event. A payload that is not msgpack is logged; the event arrives all the same."""
     try:
-        payload = msgspec.msgpack.decode(event.payload) if event.payload else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        payload = decode_payload(event.payload) if event.payload else None
+    except MalformedMessage:
         log.warning("the payload of event %d %r cannot be decoded", event.number, event.name[:64])
         payload = None
     return RoomEvent(event.number, event.name, payload, event.payload)

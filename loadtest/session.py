@@ -14,8 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
 from client.reconnect import REDIRECTS_MAX
 from client.requests import Answer, Request
@@ -34,6 +32,7 @@ from client.updates import (
 from loadtest.connected import CALL_S_MAX, Connected, now_us
 from loadtest.swarm import Swarm
 from schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply
+from schemas.payloads import decode_payload
 
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
@@ -229,7 +228,7 @@ class Session(Connected):
             self._ask_again(command_id, data)
         if not reply.ok:
             raise CommandFailed(reply)
-        return msgspec.msgpack.decode(reply.payload) if reply.payload else None
+        return decode_payload(reply.payload) if reply.payload else None
 
     def _send_commands(self, deadline_s: float) -> None:
         """Sends what is due, and waits for a reply, the end of the connection, or until there may be more to send.

@@ -116,7 +116,7 @@ class Calls:
             raise self._unavailable_because(error) from error
         try:
             return msgspec.msgpack.decode(found, type=answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.counters.failures["script"] += 1
             raise MatchmakingError(f"{script}.lua answered what it should not: {error}") from error
 

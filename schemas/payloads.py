@@ -1,15 +1,30 @@
 """Payloads of events, commands and replies: plain values in MessagePack.
 
 Plain values are None, booleans, numbers, text, bytes, lists and maps. Structs and dataclasses become maps. Numbers of
-numpy become numbers, and its arrays lists. Pure.
+numpy become numbers, and its arrays lists.
+
+Whatever a peer sends as MessagePack or JSON is decoded here: nested at most DEPTH_MAX deep, and with one error for
+everything that is wrong with it. msgspec alone raises three kinds (DecodeError, UnicodeDecodeError, RecursionError).
+Pure.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+
+from schemas.errors import MalformedMessage
+
+T = TypeVar("T")
+DEPTH_MAX = 64
+"""Levels of lists and maps. MongoDB stores 100, of which a game's own structures take some."""
+_MSGPACK_CONTAINERS = (*range(0x80, 0xA0), *range(0xDC, 0xE0))
+_JSON_CONTAINERS = b"[{"
+_NO_MSGPACK_CONTAINERS = bytes(set(range(256)) - set(_MSGPACK_CONTAINERS))
+_NO_JSON_CONTAINERS = bytes(set(range(256)) - set(_JSON_CONTAINERS))
 
 
 def to_python(value: object) -> Any:
@@ -45,6 +60,54 @@ def encode_payload(value: object) -> bytes:
         TypeError, ValueError, OverflowError, RecursionError: MessagePack cannot hold the value.
     """
     return _encoder.encode(value)
+
+
+def decode_payload(data: bytes, kind: type[T] | Any = Any) -> T | Any:
+    """Decode MessagePack that a peer has sent.
+
+    Raises:
+        MalformedMessage: the bytes are not MessagePack, not of this type, or nested too deeply.
+    """
+    may_be_deep = len(data.translate(None, _NO_MSGPACK_CONTAINERS)) > DEPTH_MAX
+    return _decode(msgspec.msgpack.decode, data, kind, may_be_deep=may_be_deep)
+
+
+def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
+    """Decode JSON that a peer has sent.
+
+    Raises:
+        MalformedMessage: the bytes are not JSON, not of this type, or nested too deeply.
+    """
+    may_be_deep = len(data.translate(None, _NO_JSON_CONTAINERS)) > DEPTH_MAX
+    return _decode(msgspec.json.decode, data, kind, may_be_deep=may_be_deep)
+
+
+def _decode(decode: Callable[..., Any], data: bytes, kind: Any, *, may_be_deep: bool) -> Any:
+    try:
+        if may_be_deep and _is_too_deep(decode(data)):
+            raise MalformedMessage(f"it is nested more than {DEPTH_MAX} levels deep")
+        return decode(data, type=kind)
+    except RecursionError:
+        raise MalformedMessage(f"it is nested more than {DEPTH_MAX} levels deep") from None
+    except UnicodeDecodeError as error:
+        raise MalformedMessage("a text is not UTF-8") from error
+    except msgspec.DecodeError as error:
+        raise MalformedMessage(str(error)) from error
+
+
+def _is_too_deep(value: object) -> bool:
+    """Return whether a decoded value has more than DEPTH_MAX levels, level by level, without recursion."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list | tuple)  # a list as the key of a map is decoded as a tuple
+            for inner in ((*each, *each.values()) if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def to_plain(value: object) -> Any:

@@ -22,7 +22,9 @@ import msgspec
 import structlog
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Offer, ShardStatus
+from schemas.errors import MalformedMessage
 from schemas.messages import Redirect
+from schemas.payloads import decode_payload
 from server.dealing import Dealing
 from server.errors import TickwireError
 from server.moving import TooLarge, pack, unpack
@@ -306,11 +308,12 @@ class Migration:
             await asyncio.sleep(pause_s)
             try:
                 data = await self._matchmaker.parcels.take(_leavers_of(room_id))
-            except MatchmakingError as error:  # the sessions expire
+                session_ids = decode_payload(data, list[str]) if data is not None else None
+            except (MatchmakingError, MalformedMessage) as error:  # the sessions expire
                 log.warning("leavers_fetch_failed", room_id=room_id, error=str(error))
                 return
-            if data is not None:
-                for session_id in msgspec.msgpack.decode(data, type=list[str]):
+            if session_ids is not None:
+                for session_id in session_ids:
                     self._placer.reviver.drop(session_id, room_id)
                 return
 

@@ -84,7 +84,7 @@ def unpack(data: bytes) -> tuple[MovedRoom, RoomState]:
             name: msgspec.structs.replace(table, exact=_columns(moved.exact.get(name, {}), table.ids.size))
             for name, table in state.tables.items()
         }
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(f"the room that was sent cannot be read: {error!r}") from error
     return moved, msgspec.structs.replace(state, tables=tables)
 

@@ -16,7 +16,9 @@ import msgspec
 import structlog
 
 from matchmaking import Matchmaker, MatchmakingError, ShardStatus
+from schemas.errors import MalformedMessage
 from schemas.messages import Redirect
+from schemas.payloads import decode_payload
 from server.edge.listener import Listener
 from server.edge.session import Session, State
 from server.placing import told
@@ -136,8 +138,8 @@ class Passing:
         if data is None:
             return False
         try:
-            parcel = msgspec.msgpack.decode(data, type=Parcel)
-        except msgspec.DecodeError as error:  # packed by another build
+            parcel = decode_payload(data, Parcel)
+        except MalformedMessage as error:  # packed by another build
             log.warning("parcel_not_read", session_id=session_id, error=str(error))
             return False
         session = self._listener.revive(parcel.session)

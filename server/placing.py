@@ -39,7 +39,9 @@ from matchmaking import (
 )
 from matchmaking import RoomFull as NoSeatLeft
 from matchmaking import RoomLocked as NobodyGoesIn
+from schemas.errors import MalformedMessage
 from schemas.messages import Join, Redirect
+from schemas.payloads import decode_payload
 from server.dealing import Dealing
 from server.errors import (
     Malformed,
@@ -393,9 +395,10 @@ def decode_map(data: bytes, kind: type[T], what: str) -> T:
         Malformed: it is none.
     """
     try:
-        return msgspec.msgpack.decode(data or b"\x80", type=kind)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"the {what} are not a msgpack map as it should be") from error
+        value: T = decode_payload(data or b"\x80", kind)
+        return value
+    except MalformedMessage as error:
+        raise Malformed(f"the {what} are not a msgpack map as it should be: {error}") from error
 
 
 def told(error: MatchmakingError) -> TickwireError:

@@ -215,6 +215,14 @@ class VaultSave(Saved):
     kept: Any = None
 
 
+def nested(depth: int) -> Any:
+    """Return lists in lists."""
+    made: Any = 1
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
 class Vault(Room):
     """A durable room that keeps whatever its players bring, and does whatever they say to itself."""
 
@@ -236,6 +244,10 @@ class Vault(Room):
         match name:
             case "keep":
                 self.kept = payload
+            case "keep nested":
+                self.kept = nested(payload)
+            case "keep nested in the profile":
+                return Deal(profile={"kept": nested(payload)})
             case "keep in the profile":
                 return Deal(profile={"kept": payload})
             case "spoil":

@@ -79,9 +79,13 @@ class TokenBearers:
         """See `Authenticator.identify`."""
         if len(token) > TOKEN_CHARACTERS_MAX:
             raise Unauthorized(f"a token of more than {TOKEN_CHARACTERS_MAX} characters")
+        if (
+            not token.isascii()
+        ):  # bytes of a header that are not ASCII arrive as surrogates, which PyJWT cannot encode
+            raise Unauthorized("the token is no JSON Web Token")
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, RecursionError) as error:
             raise Unauthorized("the token is no JSON Web Token") from error
         key, algorithm = await self._key_for(header)
         return Identity(self._player_of(self._claims(token, key, algorithm)), is_guest=False)
@@ -113,6 +117,8 @@ class TokenBearers:
                     "verify_iat": False,
                 },
             )
+        except RecursionError as error:
+            raise Unauthorized("the token is not good: its claims are nested too deeply") from error
         except jwt.PyJWTError as error:
             raise Unauthorized(f"the token is not good: {error}") from error
         self._check_times(claims)

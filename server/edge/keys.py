@@ -16,9 +16,9 @@ from typing import Any
 
 import aiohttp
 import jwt
-import msgspec
 import structlog
 
+from schemas.payloads import decode_json
 from server.edge.auth_settings import AuthSettings
 from server.errors import ConfigError, Unauthorized, Unavailable
 
@@ -116,15 +116,23 @@ def check_file(settings: AuthSettings) -> None:
         keys = _parsed(Path(settings.jwks_file).read_bytes())
     except OSError as error:
         raise ConfigError(f"auth.jwks_file: {settings.jwks_file} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, AttributeError, jwt.PyJWTError) as error:
+    except (ValueError, jwt.PyJWTError) as error:
         raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must be a JWKS (RFC 7517): {error}") from error
     if not keys:
         raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must hold at least one key that signs")
 
 
 def _parsed(data: bytes) -> dict[str | None, jwt.PyJWK]:
-    document = msgspec.json.decode(data, type=dict[str, Any])
-    keys = jwt.PyJWKSet.from_dict(document).keys
+    """Return the keys of a JWKS.
+
+    Raises:
+        ValueError, jwt.PyJWTError: it is not one.
+    """
+    document = decode_json(data, dict[str, Any])
+    try:
+        keys = jwt.PyJWKSet.from_dict(document).keys
+    except (TypeError, AttributeError) as error:  # PyJWT trusts that each key is a JSON object with texts
+        raise ValueError(f"a key in the JWKS is malformed: {error}") from error
     return {key.key_id: key for key in keys if key.public_key_use in (None, "sig")}
 
 

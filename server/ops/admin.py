@@ -16,6 +16,8 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from schemas.errors import MalformedMessage
+from schemas.payloads import decode_json
 from server import __version__
 from server.errors import Malformed, TickwireError, Unavailable, VersionConflict
 from server.ops.views import (
@@ -45,7 +47,6 @@ PREFIX = "/v1"
 LIMIT, LIMIT_MAX = 1000, 10_000
 OPERATOR_CHARACTERS_MAX = 64
 LOGGED_BYTES_MAX = 2000
-NESTING_MAX = 32
 """Of what a body holds: deeper values can be stored by MongoDB, and read by no client."""
 _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
 Json = dict[str, Any]
@@ -297,18 +298,9 @@ async def _body(operation: Operation, request: web.Request) -> Any:
         return None
     data = await request.read()
     try:
-        body = msgspec.json.decode(data or b"{}", type=operation.body)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return decode_json(data or b"{}", operation.body)
+    except MalformedMessage as error:
         raise Malformed(f"the body is not what is wanted: {error}") from error
-    if _is_deep(msgspec.to_builtins(body), NESTING_MAX):
-        raise Malformed(f"the body is nested more than {NESTING_MAX} deep")
-    return body
-
-
-def _is_deep(value: Any, levels: int) -> bool:
-    """Whether a value is nested deeper than so many levels."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_is_deep(one, levels - 1) for one in inner)
 
 
 def _status_of(error: Exception) -> int:

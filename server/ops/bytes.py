@@ -8,6 +8,8 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from schemas.payloads import decode_json
+
 ANSWER_S_MAX = 10.0
 
 
@@ -55,8 +57,8 @@ async def _fetch(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
     async with session.get(url, allow_redirects=False) as answer:
         data = await answer.read()
         if answer.status == 200:
-            return msgspec.json.decode(data, type=kind)
-        raise LookupError(msgspec.json.decode(data, type=_Failure).error or f"{url} answers {answer.status}")
+            return decode_json(data, kind)
+        raise LookupError(decode_json(data, _Failure).error or f"{url} answers {answer.status}")
 
 
 def table_of(report: dict[str, Any]) -> str:

@@ -21,14 +21,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-import msgspec
 from numpy.typing import NDArray
 
 from schemas import SCHEMA_VERSION
 from schemas.codec import frame_ack
+from schemas.errors import MalformedMessage
 from schemas.inputs import InputReader
 from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, Reply
-from schemas.payloads import encode_payload
+from schemas.payloads import decode_payload, encode_payload
 from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import Row, dead_row
@@ -305,9 +305,9 @@ class Simulation:
             text = "the player's messages cause too many events for others"
             return _refusal(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
         try:
-            payload = msgspec.msgpack.decode(message.payload) if message.payload else None
-        except msgspec.DecodeError:
-            return _refusal(message.id, ErrorCode.MALFORMED, "the payload is not msgpack")
+            payload = decode_payload(message.payload) if message.payload else None
+        except MalformedMessage as error:
+            return _refusal(message.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
         try:
             with self._charged(seat), self.contained("on_command", may_refuse=True):
                 with self.record_reads.collect() as versions:

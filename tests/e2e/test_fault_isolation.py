@@ -13,13 +13,6 @@ from server.shard import Shard
 from tests.waiting import eventually
 
 
-def nested(depth: int) -> Any:
-    made: Any = 1
-    for _ in range(depth):
-        made = [made]
-    return made
-
-
 async def is_saved(shard: Shard, name: str, kept: Any) -> bool:
     saved = await shard._store.worlds.load("vault", name)
     return saved is not None and saved.state["kept"] == kept
@@ -43,7 +36,7 @@ async def test_a_room_that_keeps_something_nested_deep_is_alone_not_savable(
     async with connect(shard.url) as client, connect(shard.url) as other:
         await client.join("vault", name="deep")
         await other.join("vault", name="other")
-        await client.command("keep", nested(depth))
+        await client.command("keep nested", depth)
         await eventually(lambda: shard._write_behind.failures > 0)
         await assert_all_is_well(shard, other, "other")
         assert "world_not_savable" in capsys.readouterr().err
@@ -57,7 +50,7 @@ async def test_a_profile_that_is_nested_deep_fails_its_command_alone(shard: Shar
         await client.join("vault", name="deep")
         await other.join("vault", name="other")
         with pytest.raises(CommandFailed, match="the room failed to run the command"):
-            await client.command("keep in the profile", nested(depth))
+            await client.command("keep nested in the profile", depth)
         await client.command("keep in the profile", "plain")
         await assert_all_is_well(shard, other, "other")
 

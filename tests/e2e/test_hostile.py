@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,8 +40,10 @@ from schemas.messages import (
 )
 from schemas.tables import Reader
 from server.config import Settings
+from server.edge.auth_settings import AuthSettings
 from server.edge.settings import EdgeSettings
 from server.shard import Shard
+from tests.crowd import masked
 from tests.shards import running
 from tests.waiting import eventually
 
@@ -353,3 +356,74 @@ def test_every_error_of_the_server_has_its_code_on_the_wire() -> None:
 
     codes = {leaf.code for leaf in leaves(errors.TickwireError)} - {"CONFIG"}
     assert codes <= set(ErrorCode.__members__)
+
+
+DEEP = b"\x91" * 5_000 + b"\x00"
+BAD_PAYLOADS = {
+    "deep": DEEP,
+    "less deep": b"\x91" * 100 + b"\x00",
+    "bad text": b"\xa1\xff",
+    "bad key": b"\x81\x80\x00",
+}
+
+
+@pytest.mark.parametrize("name", BAD_PAYLOADS)
+async def test_payloads_that_cannot_be_decoded_are_malformed_and_the_connection_stays(
+    shard: Shard, bystander: Client, name: str
+) -> None:
+    data = BAD_PAYLOADS[name]
+    async with raw(shard) as socket:
+        for request_message in (
+            Join("garden", options=b"\x81\xa1a" + data),
+            Join("garden", labels=b"\x81\xa1a" + data),
+            MatchRequest("versus", options=b"\x81\xa1a" + data),
+            MatchRequest("versus", labels=b"\x81\xa1a" + data),
+            MatchRequest("versus", latencies=b"\x81\xa1a" + data),
+        ):
+            await socket.send(encode_client(request_message))
+            error = await next_of(socket, Error)
+            assert isinstance(error, Error)
+            assert error.code is ErrorCode.MALFORMED, error.message
+        await socket.send(encode_client(Join("garden")))
+        await next_of(socket, Joined)
+        await socket.send(encode_client(Command(1, "planted", data)))
+        reply = await next_of(socket, Reply)
+        assert isinstance(reply, Reply)
+        assert (reply.id, reply.ok, reply.error) == (1, False, ErrorCode.MALFORMED)
+        await socket.send(encode_client(Ping(9)))
+        await next_of(socket, Pong)
+
+
+def jwt_of(header: bytes) -> bytes:
+    """Return a token with this header, unsigned."""
+    return b"Bearer " + base64.urlsafe_b64encode(header).rstrip(b"=") + b".e30.c2ln"
+
+
+BAD_TOKENS = {
+    "no ascii": b"Bearer \xff\xfe.\x80.x",
+    "deep": jwt_of(b"[" * 2_900),
+    "deep alg": jwt_of(b'{"alg":' + b"[" * 1_000 + b"]" * 1_000 + b"}"),
+    "key id": jwt_of(b'{"alg":"HS256","kid":[1]}'),
+    "empty": b"Bearer ..",
+    "five parts": b"Bearer a.b.c.d.e",
+}
+
+
+@pytest.mark.parametrize("header", BAD_TOKENS.values(), ids=BAD_TOKENS)
+async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Settings, header: bytes) -> None:
+    auth = AuthSettings(secret="a secret of at least thirty-two characters")
+    async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.listener.port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n"
+            b"Authorization: " + header + b"\r\n\r\n" + masked(HELLO)
+        )
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readexactly(2)
+            size = head[1] if head[1] < 126 else int.from_bytes(await reader.readexactly(2), "big")
+            error = decode_server(await reader.readexactly(size))
+        assert isinstance(error, Error)
+        assert error.code is ErrorCode.UNAUTHORIZED, error.message
+        writer.transport.abort()

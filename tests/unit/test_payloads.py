@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.payloads import encode_payload, to_plain
+from schemas.errors import MalformedMessage
+from schemas.payloads import DEPTH_MAX, decode_json, decode_payload, encode_payload, to_plain
 
 SCALARS: list[tuple[Any, Any]] = [
     (np.int8(-3), -3),
@@ -41,3 +48,92 @@ def test_numpy_scalars_may_be_keys() -> None:
 def test_a_value_without_a_plain_form_is_refused(encode: Any, value: object) -> None:
     with pytest.raises(TypeError, match="cannot be encoded"):
         encode(value)
+
+
+def lists(depth: int) -> bytes:
+    """Lists in lists, as MessagePack."""
+    return b"\x91" * depth + b"\x00"
+
+
+def maps(depth: int) -> bytes:
+    return b"\x81\xa1a" * depth + b"\x00"
+
+
+def keys(depth: int) -> bytes:
+    """A map with a list in a list as its key."""
+    return b"\x81" + lists(depth - 1) + b"\x00"
+
+
+@pytest.mark.parametrize("nest", [lists, maps, keys])
+def test_a_payload_is_nested_so_deep_and_no_deeper(nest: Callable[[int], bytes]) -> None:
+    decode_payload(nest(DEPTH_MAX))
+    for depth in (DEPTH_MAX + 1, 200, 900, 5_000, 100_000):
+        with pytest.raises(MalformedMessage, match="nested"):
+            decode_payload(nest(depth))
+
+
+def test_depth_counts_and_width_does_not() -> None:
+    wide = [{"a": [1, 2]} for _ in range(1_000)]
+    assert decode_payload(encode_payload(wide)) == wide
+    assert decode_payload(b"\xc4\xc8" + b"\x91" * 200) == b"\x91" * 200, "bytes that look like lists"
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_is_nested_so_deep_and_no_deeper(opening: str) -> None:
+    closing = {"[": "]"}.get(opening, "}")
+    decode_json((opening * DEPTH_MAX + "1" + closing * DEPTH_MAX).encode())
+    for depth in (DEPTH_MAX + 1, 200, 900, 100_000):
+        with pytest.raises(MalformedMessage, match="nested"):
+            decode_json((opening * depth + "1" + closing * depth).encode())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\xa1\xff", b"\x91", b"\x00\x00", b"\xdd\xff\xff\xff\xff", b"\x81\x80\x00"]
+)
+def test_what_is_no_messagepack_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_payload(data)
+    with pytest.raises(MalformedMessage):
+        decode_json(data)
+
+
+def test_the_type_is_checked() -> None:
+    assert decode_payload(b"\x81\xa1a\xa1b", dict[str, str]) == {"a": "b"}
+    with pytest.raises(MalformedMessage, match="Expected `str`"):
+        decode_payload(b"\x81\xa1a\x01", dict[str, str])
+
+
+@given(st.binary(max_size=200))
+def test_whatever_the_bytes_are_there_is_one_error(data: bytes) -> None:
+    for decode in (decode_payload, decode_json):
+        with suppress(MalformedMessage):
+            decode(data)
+
+
+@given(
+    st.lists(st.sampled_from([b"\x91", b"\x81", b"\xdc\x00\x01", b"\xa1a", b"\x00", b"\xc0", b"\x92"]), max_size=400)
+)
+def test_whatever_is_nested_in_whatever_there_is_one_error(parts: list[bytes]) -> None:
+    with suppress(MalformedMessage):
+        decode_payload(b"".join(parts))
+
+
+DECODE_THEMSELVES = {
+    "schemas/payloads.py",
+    "server/moving.py",  # a room that another shard of the fleet has encoded
+    "server/dev.py",  # a file of the user
+    "matchmaking/tickets.py",  # after the signature was checked
+    "matchmaking/calls.py",  # what a script of ours returns
+    "loadtest/options.py",  # the command line
+    "loadtest/recorder.py",  # a worker of the same load test
+}
+
+
+def test_what_a_peer_sends_is_decoded_in_one_place() -> None:
+    root = Path(__file__).parent.parent.parent
+    found = set()
+    for package in ("server", "client", "matchmaking", "schemas", "loadtest", "examples"):
+        for path in (root / package).rglob("*.py"):
+            if re.search(r"\b(msgpack|json)\.(decode|loads|Decoder)\(", path.read_text()):
+                found.add(path.relative_to(root).as_posix())
+    assert found == DECODE_THEMSELVES

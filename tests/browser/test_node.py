@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from client.aio import connect
 from server.config import Settings
 from server.shard import Shard
 from tests.browser.conftest import ROOT
-from tests.shards import admin, running
+from tests.shards import ShardProcess, admin, running
 from tests.waiting import eventually
 
 HEAD = """
@@ -58,7 +59,7 @@ class NodeProgram:
 
 
 @asynccontextmanager
-async def node(shard: Shard, program: str) -> AsyncIterator[NodeProgram]:
+async def node(shard: Shard | ShardProcess, program: str) -> AsyncIterator[NodeProgram]:
     process = await asyncio.create_subprocess_exec(
         "node", "--input-type=module", "-e", HEAD + program, f"{shard.url}/",
         cwd=ROOT / "web", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -171,6 +172,38 @@ client.close();
         assert await client.printed() == "MessageTooLarge"
         assert await client.printed() == [0, "open", 0]
         await client.ended()
+
+
+async def test_a_join_that_is_redirected_to_a_dead_shard_ends_with_a_seat(
+    shard_settings: Settings, built: Path, tmp_path: Path
+) -> None:
+    program = """
+const client = await open();
+let room;
+while (!room) {
+  room = await client.join("garden", { name: "far" }).catch((error) => {
+    if (!error.isRetryable) throw error;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+}
+print([room.roomName, client.address === process.argv[1]]);
+client.close();
+"""
+    shards = [ShardProcess(shard_settings, tmp_path) for _ in range(2)]
+    try:
+        for shard in shards:
+            await shard.ready()
+        async with connect(shards[0].url) as bot:
+            await bot.join("garden", name="far")
+            (dead,) = (shard for shard in shards if bot.url == shard.url)
+            (survivor,) = (shard for shard in shards if shard is not dead)
+            dead.kill()
+        async with node(survivor, program) as client:
+            assert await client.printed() == ["far", True]
+            await client.ended()
+    finally:
+        for shard in shards:
+            shard.kill()
 
 
 CALENDAR = """

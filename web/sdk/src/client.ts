@@ -1,5 +1,6 @@
 /** A client: one session, what a player does as promises, and what the server says as events, in the order in which it came. */
 
+import { Backoff } from "./backoff.js";
 import type { Socket } from "./connection.js";
 import type { ClientCore, Update } from "./core.js";
 import { Emitter, type ListenerError } from "./emitter.js";
@@ -24,6 +25,8 @@ const ANSWER_MS_MAX = 15_000;
 const COMMAND_AGAIN_MS = 10_000;
 /** How long the queue may take to decide whether a cancellation or the match came first. */
 const CANCEL_MS_MAX = 5_000;
+/** How long a join asks again when it is redirected to a shard that cannot be reached. */
+const JOIN_MS_MAX = 30_000;
 const REDIRECTS_MAX = 5;
 
 export type { Socket };
@@ -308,12 +311,22 @@ export class Client {
     await this.ask({ type: "Leave", data: this.core.leave(), hear }, ANSWER_MS_MAX);
   }
 
+  /** Asks for a seat, and follows Redirects. A shard that has died is forgotten by the others within some seconds: until then
+   * they redirect to it, and the client asks again where it began. */
   private async takeSeat(first: Uint8Array, options: Wish["options"]): Promise<JoinedMessage> {
+    const backoff = new Backoff();
+    const untilMs = this.session.now() + JOIN_MS_MAX;
     let data = first;
     for (let hops = 0; hops <= REDIRECTS_MAX; hops++) {
       const answer = await this.askForSeat(data);
       if (answer.type === "joined") return answer;
-      data = (await this.follow(answer, options)) ?? first;
+      const followed = await this.follow(answer, options);
+      data = followed ?? first;
+      if (followed) continue;
+      const waitMs = backoff.next();
+      if (this.session.now() + waitMs > untilMs) throw new Disconnected(`the room's shard, ${answer.url}, cannot be reached`);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      hops = -1;
     }
     throw new TickwireError(`redirected more than ${REDIRECTS_MAX} times`);
   }

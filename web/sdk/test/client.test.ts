@@ -149,7 +149,7 @@ describe("the client", () => {
     expect(newest().url).toBe("ws://home/");
     newest().opens();
     newest().says(welcome(1, "token-3"));
-    await settle();
+    await vi.advanceTimersByTimeAsync(250);
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
     expect([client.state, client.address]).toEqual(["open", "ws://home/"]);
@@ -238,6 +238,38 @@ describe("a request", () => {
     await resumes();
     newest().says(joined);
     expect(newest().kinds()).not.toContain("Leave");
+  });
+});
+
+describe("a join that is redirected to a shard that has died", () => {
+  const untilSeated = async (seconds: number) => {
+    const client = await open();
+    const joining = client.join("garden").then(() => "joined", (error) => error.message);
+    let ended = "";
+    void joining.then((how) => (ended = how));
+    for (let ms = 0; ms < 45_000 && !ended; ms += 50) {
+      const socket = newest();
+      if (socket.readyState === 0 && socket.url === "ws://dead/") socket.ends(1006);
+      else if (socket.readyState === 0) {
+        socket.opens();
+        socket.says(welcome(1, "token-n"));
+      } else if (socket.kinds().at(-1) === "Join") {
+        socket.sent.length = 0;
+        socket.says(ms < seconds * 1000 ? redirect("ws://dead/", false, "ticket") : joined);
+      }
+      await vi.advanceTimersByTimeAsync(50);
+    }
+    return ended;
+  };
+
+  it("asks again at home until the others have forgotten that shard, ever more seldom", async () => {
+    expect(await untilSeated(8)).toBe("joined");
+    expect(FakeSocket.all.length).toBeGreaterThan(6);
+    expect(FakeSocket.all.length).toBeLessThan(30);
+  });
+
+  it("says so when they do not", async () => {
+    expect(await untilSeated(60)).toBe("the room's shard, ws://dead/, cannot be reached");
   });
 });
 

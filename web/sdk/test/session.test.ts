@@ -296,7 +296,7 @@ describe("reconnecting", () => {
     expect(newest().url).toBe("ws://home/");
     newest().opens();
     newest().says(welcome(1, "token-3"));
-    await settle();
+    await vi.advanceTimersByTimeAsync(250);
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
   });

@@ -23,6 +23,7 @@ from locust.argument_parser import LocustArgumentParser
 
 from loadtest.levels import COUNTS, SHARES, Level, level_of
 from loadtest.measures import TIMES
+from loadtest.option_limits import problems
 from loadtest.plans import Plan, Shape
 from loadtest.swarm import Habits, Tokens
 
@@ -104,6 +105,9 @@ def plan_of(options: argparse.Namespace) -> Plan:
     Raises:
         OptionError: it cannot be.
     """
+    wrong = next(problems(options), "")
+    if wrong:
+        raise OptionError(wrong)
     if options.shape == "rolling" and not options.during:
         raise OptionError("--shape rolling needs --during COMMAND, which replaces the shards")
     if options.shape == "steps" and not options.slo:

@@ -179,12 +179,12 @@ class _BotReport:
         self._looks += 1
         errors = [error for bot, error in self._errors.items() if bot not in self._joined]
         missing = self._count - len(self._joined)
-        if not errors and missing and self._looks >= BOTS_LOOKS_MAX:
-            errors = [f"no answer within {self._looks} s"]
+        if not errors and self._looks >= BOTS_LOOKS_MAX:
+            errors = [f"no answer within {self._looks} s"] * missing
         if not errors or errors[0] == self._reported or self._reported.startswith("no answer"):
             return ""
         self._reported = errors[0]
-        return f"{missing} of {self._count} bots cannot connect to {self._url}: {escape_controls(self._reported)}"
+        return f"{len(errors)} of {self._count} bots cannot connect to {self._url}: {escape_controls(self._reported)}"
 
 
 async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) -> None:

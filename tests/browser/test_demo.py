@@ -257,3 +257,21 @@ async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: 
             await eventually(lambda wanted=is_left: len(shard.host) == wanted)
         assert await admin(shard.operations.port, "GET", "/rooms") == []
         assert errors_of(page) == []
+
+
+async def test_a_press_in_the_console_that_takes_longer_than_a_refresh_counts(
+    games: Settings, browser: Browser
+) -> None:
+    async with running(games) as shard, connect(shard.url) as bot:
+        await bot.join("arena", name="lobby", options={"name": "bot"})
+        base = f"http://127.0.0.1:{shard.operations.port}/console/#token={shard.settings.operations.token}"
+        page = await open_page(browser, base)
+        button = page.locator("#sessions button")
+        box = await button.bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        await page.mouse.down()
+        tick = await page.inner_text("#room-title")
+        await page.wait_for_function(f"() => document.getElementById('room-title').textContent !== {tick!r}")
+        await page.mouse.up()
+        await page.wait_for_selector("#sure[open]", timeout=2_000)

@@ -33,6 +33,7 @@ function button(text: string, kind: string, press: () => void): HTMLButtonElemen
 }
 
 function fill(table: HTMLElement, heads: readonly string[], rows: readonly (string | Node)[][]): void {
+  if (table.querySelector("button:active")) return; // a press on a button that is replaced is lost
   const head = document.createElement("tr");
   head.append(
     ...heads.map((text) => {

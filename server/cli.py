@@ -260,7 +260,7 @@ def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
     except TickwireError as error:
-        _fail(str(error), EXIT_FAILED)
+        _fail(error.detail, EXIT_FAILED)
 
 
 def _run(work: Coroutine[Any, Any, int]) -> None:

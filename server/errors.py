@@ -42,14 +42,21 @@ class TickwireError(Exception):
     Args:
         message: the sentence, without secrets.
         retry_after_ms: when coming back makes sense; 0 says nothing about it.
+        detail: the same for operators. It may name hosts and reasons that players must not receive.
     """
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, retry_after_ms: int = 0) -> None:
+    def __init__(self, message: str, *, retry_after_ms: int = 0, detail: str = "") -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+        self._detail = detail
+
+    @property
+    def detail(self) -> str:
+        """The sentence for operators: the message, unless there is another one."""
+        return self._detail or str(self)
 
 
 class ConfigError(TickwireError):

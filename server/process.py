@@ -56,6 +56,8 @@ async def run_shard(settings: Settings) -> int:
             await shard.stop()
     finally:
         await asyncio.to_thread(stop_traces)
+    if shard.refusal is not None:
+        raise shard.refusal
     return EXIT_STOPPED if shard.health.is_alive else EXIT_FAILED
 
 

@@ -78,7 +78,7 @@ class Ruling:
                 pause_s = ASK_S
             except Unavailable as error:
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
-                log.warning("orders_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                log.warning("orders_unavailable", error=error.detail, retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 
     async def ask(self) -> None:

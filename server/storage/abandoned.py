@@ -43,7 +43,7 @@ class Abandoned:
         try:
             return await self._end()
         except Unavailable as error:
-            log.warning("abandoned_transactions_not_ended", error=str(error))
+            log.warning("abandoned_transactions_not_ended", error=error.detail)
             return 0
 
     async def _end(self) -> int:

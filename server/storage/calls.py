@@ -11,15 +11,14 @@ from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo.errors import (
     BulkWriteError,
-    ConnectionFailure,
     DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
-    WTimeoutError,
 )
 
 from server.errors import Locked, NotSavable, Unavailable
+from server.storage.mongo_errors import for_operators, for_players
 
 T = TypeVar("T")
 Timeout = Callable[[float], AbstractAsyncContextManager[object]]
@@ -37,15 +36,17 @@ class Calls:
     Args:
         call_s_max: the longest that one call may take, seconds.
         timeout: limits a call to so many seconds.
+        address: the hosts, for operators.
 
     Attributes:
-        writes_fail: why the last write failed; empty when it succeeded.
+        writes_fail: for operators, why the last write failed; empty when it succeeded.
         observe: told of each call, seconds.
     """
 
-    def __init__(self, call_s_max: float, timeout: Timeout = asyncio.timeout) -> None:
+    def __init__(self, call_s_max: float, timeout: Timeout = asyncio.timeout, address: str = "") -> None:
         self.call_s_max = call_s_max
         self.timeout = timeout
+        self.address = address
         self.writes_fail = ""
         self.observe: Callable[[float], object] = lambda seconds: None
 
@@ -61,7 +62,7 @@ class Calls:
             async with self.timeout(self.call_s_max):
                 return await call
         except (PyMongoError, TimeoutError) as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         finally:
             self.observe(loop.time() - started)
 
@@ -100,29 +101,15 @@ class Calls:
                 raise NotSavable(f"MongoDB cannot hold this: {error}") from error
             if isinstance(error, ExecutionTimeout):
                 raise Locked("what is to be changed is locked", retry_after_ms=RETRY_AFTER_MS) from error
-            unavailable = _unavailable(error)
-            self.writes_fail = str(unavailable)
+            unavailable = self._unavailable(error)
+            self.writes_fail = unavailable.detail
             raise unavailable from error
         finally:
             self.observe(loop.time() - started)
         self.writes_fail = ""
         return result
 
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"MongoDB does not answer: {_word(error)}", retry_after_ms=RETRY_AFTER_MS)
-
-
-def _word(error: Exception) -> str:
-    """What happened, without addresses: these words reach players."""
-    match error:
-        case WTimeoutError():
-            return "no majority of its members has acknowledged the write in time"
-        case TimeoutError() | ExecutionTimeout():
-            return "it takes too long"
-        case ConnectionFailure():
-            return "there is no primary that can be reached"
-        case OperationFailure(code=code):
-            return f"it failed with code {code}"
-        case _:
-            return type(error).__name__
+    def _unavailable(self, error: Exception) -> Unavailable:
+        detail = f"MongoDB at {self.address} cannot be used: {for_operators(error, self.call_s_max)}"
+        message = f"MongoDB does not answer: {for_players(error)}"
+        return Unavailable(message, retry_after_ms=RETRY_AFTER_MS, detail=detail)

@@ -15,15 +15,19 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from server.errors import ConfigError, Unavailable
+from server.storage import mongo_checks
 from server.storage.abandoned import APP_NAME, Abandoned
 from server.storage.calls import Calls, Timeout
 from server.storage.ledger import Ledger
 from server.storage.migrations import VERSION, migrate, version_of
+from server.storage.mongo_errors import address_of
 from server.storage.orders import Orders
 from server.storage.players import Players
 from server.storage.worlds import Worlds
 
 CALL_S_MAX = 5.0
+SELECTION_MARGIN_MS = 600
+"""The driver gives up finding a server so long before the call is over, and says why. It looks twice a second."""
 
 
 class Store:
@@ -51,7 +55,7 @@ class Store:
                 warnings.simplefilter("error", UserWarning)
                 self.client = AsyncIOMotorClient(
                     url,
-                    serverSelectionTimeoutMS=timeout_ms,
+                    serverSelectionTimeoutMS=max(timeout_ms // 2, timeout_ms - SELECTION_MARGIN_MS),
                     connectTimeoutMS=timeout_ms,
                     socketTimeoutMS=timeout_ms,
                     w="majority",
@@ -64,7 +68,8 @@ class Store:
                 )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:  # a file of certificates is read at once
             raise ConfigError(f"mongo.url: cannot be used: {error}") from error
-        self.calls = Calls(call_s_max, timeout)
+        self.calls = Calls(call_s_max, timeout, address_of(url))
+        self._url = url
         try:
             self.database = self.client[database]
         except PyMongoError as error:
@@ -74,6 +79,15 @@ class Store:
         self.players = Players(self.database, self.calls)
         self.orders = Orders(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.abandoned)
+
+    async def check_setup(self) -> None:
+        """Return when MongoDB is set up as it must be; to be called before its first use.
+
+        Raises:
+            ConfigError: it is no replica set, or another one than the URL names.
+            Unavailable: it does not answer, or the user lacks a right; `detail` says which.
+        """
+        await mongo_checks.check_setup(self.client, self.database.name, self._url, self.calls)
 
     async def check(self) -> None:
         """Returns when MongoDB has a primary that answers, and takes writes as far as is known.

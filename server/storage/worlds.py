@@ -222,7 +222,8 @@ class Worlds:
         if code in CANNOT_HOLD:
             return NotSavable(f"MongoDB cannot hold this: {words}")
         self._calls.writes_fail = f"MongoDB does not take writes: code {code}"
-        return Unavailable(f"{self._calls.writes_fail}: {words}", retry_after_ms=RETRY_AFTER_MS)
+        detail = f"{self._calls.writes_fail}: {words}"
+        return Unavailable("MongoDB does not take writes", retry_after_ms=RETRY_AFTER_MS, detail=detail)
 
     async def _check(self, saves: list[Save], fates: dict[str, Fate]) -> None:
         """A write finds its document by key, epoch and number, or changes nothing: says which have not."""

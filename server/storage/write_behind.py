@@ -159,7 +159,7 @@ class WriteBehind:
         self.failures += len(failed)
         for key in failed:  # who knows what was written: the next time it is all of it
             self._known(key, entries[key].epoch).holds = None
-        why = str(next(iter(failed.values())))
+        why = next(iter(failed.values())).detail
         log.warning("worlds_not_saved", worlds=len(self._waiting), error=why, lag_s=round(self.lag_s, 1))
 
     async def _write(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -193,7 +194,9 @@ async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and
     shard = Shard(own_settings)
     await shard.start()
     try:
-        await eventually(lambda: all("does not answer" in reason for reason in shard.health.reasons.values()), 20)
+        for store, url in (("redis", own_stores.redis_url), ("mongo", own_stores.mongo_url)):
+            host = urlsplit(url).netloc
+            await eventually(lambda store=store, host=host: host in shard.health.reasons[store], 20)
         status, body = await asyncio.to_thread(readiness, shard.operations.port)
         assert (status, sorted(body["reasons"])) == (503, ["mongo", "redis"])
         for pid in own_stores.pids.values():

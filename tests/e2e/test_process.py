@@ -23,6 +23,7 @@ from server.config import Capacity, Settings
 from server.embedded import free_port
 from server.ops import traces
 from tests.e2e.test_commands import children_of, is_alive
+from tests.mongos import MongoProcess
 from tests.redises import RedisProcess
 from tests.shards import KEY, readiness, running, scrape
 from tests.waiting import eventually, eventually_joins
@@ -296,3 +297,32 @@ def urlopen(shard: Serve, path: str) -> int:
 def shard_rooms(shard: Serve) -> list[str]:
     return [name for name, value in scrape(shard.operations_port).items()
             if name.startswith("tickwire_rooms{") and value > 0]  # fmt: skip
+
+
+async def test_a_shard_whose_mongodb_is_in_no_replica_set_ends_with_a_sentence_and_2(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    standalone = MongoProcess(tmp_path / "standalone", replica_set="")
+    await standalone.start()
+    try:
+        mongo = msgspec.structs.replace(shard_settings.mongo, url=f"mongodb://127.0.0.1:{standalone.port}/")
+        settings = msgspec.structs.replace(shard_settings, mongo=mongo)
+        with serve(settings, tmp_path) as served:
+            assert await asyncio.to_thread(served.process.wait, 20) == 2
+            last = served.log.read_text().splitlines()[-1]
+        migrate = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "server", "migrate"],
+            env={**os.environ, "TICKWIRE__MONGO__URL": mongo.url},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        sentence = f"tickwire: mongo.url: MongoDB at 127.0.0.1:{standalone.port} is not a replica set"
+        assert last.startswith(sentence)
+        assert migrate.stderr.splitlines()[-1].startswith(sentence)
+        assert migrate.returncode == 2
+    finally:
+        standalone.kill()

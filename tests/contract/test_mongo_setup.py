@@ -1,0 +1,183 @@
+"""A MongoDB that is not set up as it must be is refused, with a sentence that names the host and the reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from server.errors import ConfigError, Unavailable
+from server.storage import Store, migrate
+from server.storage.mongo_checks import missing_actions
+from server.storage.mongo_errors import address_of, for_operators
+from tests.mongos import MongoProcess
+from tests.waiting import eventually
+
+PASSWORD = "a-secret-word"
+
+
+@asynccontextmanager
+async def connected(url: str, database: str = "tickwire") -> AsyncIterator[Store]:
+    store = Store(url, database, call_s_max=1.0)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+async def refusal_of(url: str, kind: type[ConfigError | Unavailable], database: str = "tickwire") -> str:
+    """Return the sentence for operators with which a URL is refused."""
+    async with connected(url, database) as store:
+        with pytest.raises(kind) as refused:
+            await store.check_setup()
+    for words in (refused.value.detail, str(refused.value)):
+        assert PASSWORD not in words
+    if kind is Unavailable:
+        assert "127.0.0.1" not in str(refused.value), "the sentence for players names no host"
+    return refused.value.detail
+
+
+@pytest.fixture
+async def standalone(tmp_path: Path) -> AsyncIterator[MongoProcess]:
+    process = MongoProcess(tmp_path / "standalone", replica_set="")
+    await process.start()
+    yield process
+    process.kill()
+
+
+@pytest.mark.parametrize("query", ["", "?directConnection=true", "?replicaSet=rs0"])
+async def test_a_mongod_that_is_in_no_replica_set_is_refused(standalone: MongoProcess, query: str) -> None:
+    words = await refusal_of(f"mongodb://127.0.0.1:{standalone.port}/{query}", ConfigError)
+    assert words.startswith(f"mongo.url: MongoDB at 127.0.0.1:{standalone.port} is not a replica set")
+    assert "--replSet" in words
+
+
+async def test_a_replica_set_of_another_name_is_refused_with_both_names(mongo_url: str) -> None:
+    words = await refusal_of(mongo_url.replace("rs0", "rs1"), ConfigError)
+    assert words.startswith("mongo.url: replicaSet=rs1 is wrong")
+    assert words.endswith(f'MongoDB at {address_of(mongo_url)} is a member of the replica set "rs0"')
+
+
+@pytest.mark.parametrize("query", ["?directConnection=true", "?replicaSet=rs0"])
+async def test_a_replica_set_that_is_not_initiated_is_waited_for(tmp_path: Path, query: str) -> None:
+    process = MongoProcess(tmp_path / "new")
+    process.spawn()
+    try:
+        url = f"mongodb://127.0.0.1:{process.port}/{query}"
+        with pymongo.MongoClient[Any](process.url, serverSelectionTimeoutMS=20_000) as client:
+            client.admin.command("hello")  # waits until it answers
+        assert "not initiated yet: run rs.initiate()" in await refusal_of(url, Unavailable)
+        await eventually(process.is_primary, 40)
+        async with connected(url) as store:
+            await store.check_setup()
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"mongodb://ann:{PASSWORD}@127.0.0.1:1/?replicaSet=rs0", "Connection refused"),
+        (f"mongodb://ann:{PASSWORD}@mongo.invalid:1/?replicaSet=rs0", "mongo.invalid:1: "),
+    ],
+    ids=["refused", "no such host"],
+)
+async def test_a_host_that_cannot_be_reached_is_named_with_the_reason(url: str, reason: str) -> None:
+    words = await refusal_of(url, Unavailable)
+    assert words.startswith(f"MongoDB at {address_of(url)} cannot be used: ")
+    assert reason in words
+    assert "Topology" not in words
+
+
+async def test_plain_text_where_tls_is_wanted_is_named(mongo_url: str) -> None:
+    words = await refusal_of(f"{mongo_url}&tls=true", Unavailable)
+    assert "SSL handshake failed" in words
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Callable[[str], str]]:
+    """A mongod that checks users; gives the URL of one."""
+    key = tmp_path / "key"
+    key.write_text("c2VjcmV0cyBvZiBtZW1iZXJz")
+    key.chmod(0o600)
+    process = MongoProcess(tmp_path / "guarded")
+    await process.start()
+    with process.client() as client:
+        client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
+        client.admin.command("createUser", "reader", pwd=PASSWORD, roles=[{"role": "read", "db": "tickwire"}])
+        client.admin.command("createUser", "writer", pwd=PASSWORD, roles=[{"role": "readWrite", "db": "tickwire"}])
+        client.admin.command("createUser", "owner", pwd=PASSWORD, roles=[{"role": "dbOwner", "db": "tickwire"}])
+    process.kill()
+    os.remove(tmp_path / "guarded" / "mongod.lock")
+    process.options = ["--auth", "--keyFile", str(key)]
+
+    def url_of(user: str) -> str:
+        return f"mongodb://{user}@127.0.0.1:{process.port}/?replicaSet=rs0&authSource=admin"
+
+    process.spawn()
+    with pymongo.MongoClient[Any](url_of(f"root:{PASSWORD}"), serverSelectionTimeoutMS=40_000) as client:
+        client.admin.command("ping")
+    yield url_of
+    process.kill()
+
+
+async def test_a_wrong_password_and_a_missing_role_are_named(guarded: Callable[[str], str]) -> None:
+    assert "the user name or password is wrong" in await refusal_of(guarded("root:wrong"), Unavailable)
+    nobody = guarded("").replace("@", "")
+    async with connected(nobody) as store:
+        await store.check_setup()  # what anybody may ask is in order
+        with pytest.raises(Unavailable) as refused:
+            await store.check_schema(may_migrate=False)
+        assert refused.value.detail.endswith("a user name and a password are required")
+    reader = await refusal_of(guarded(f"reader:{PASSWORD}"), Unavailable)
+    assert reader.endswith(
+        "lacks the rights insert, remove, update on database tickwire: grant it the role readWrite"
+    )
+    elsewhere = await refusal_of(guarded(f"writer:{PASSWORD}"), Unavailable, database="another")
+    assert "find, insert, remove, update on database another" in elsewhere
+    async with connected(guarded(f"writer:{PASSWORD}")) as store:
+        await store.check_setup()
+        with pytest.raises(Unavailable) as refused:
+            await migrate(store.database, store.calls)
+        assert "lacks the right to collMod on database tickwire" in refused.value.detail
+        assert str(refused.value) == "MongoDB does not answer: it failed with code 13"
+    async with connected(guarded(f"owner:{PASSWORD}")) as store:
+        await store.check_setup()
+        assert await migrate(store.database, store.calls)
+
+
+def test_privileges_count_where_they_hold() -> None:
+    def user(**resource: Any) -> dict[str, Any]:
+        actions = ["find", "insert", "remove", "update", "collMod"]
+        privilege = {"resource": resource, "actions": actions}
+        return {"authenticatedUsers": [{"user": "ann"}], "authenticatedUserPrivileges": [privilege]}
+
+    assert missing_actions({"authenticatedUsers": []}, "tickwire") == [], "users are not checked"
+    for resource in ({"db": "tickwire", "collection": ""}, {"db": "", "collection": ""}, {"anyResource": True}):
+        assert missing_actions(user(**resource), "tickwire") == []
+    for resource in ({"db": "other", "collection": ""}, {"db": "tickwire", "collection": "one"}, {"cluster": True}):
+        assert missing_actions(user(**resource), "tickwire") == ["find", "insert", "remove", "update"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mongodb://ann:{PASSWORD}@a:1,b:2/db?replicaSet=rs0",
+        f"mongodb+srv://ann:{PASSWORD}@cluster.example.org/",
+        "mongodb://a/",
+    ],
+)
+def test_an_address_is_hosts_alone(url: str) -> None:
+    assert address_of(url) in ("a:1,b:2", "cluster.example.org", "a")
+
+
+def test_documents_that_the_server_quotes_reach_no_log() -> None:
+    error = pymongo.errors.OperationFailure(
+        "E11000 dup key: {name: 'Ann'}", 20, {"codeName": "IllegalOperation", "errmsg": "dup key: {name: 'Ann'}"}
+    )
+    assert for_operators(error, 1.0) == "code 20 IllegalOperation"

@@ -30,7 +30,7 @@ async def find_problems(settings: Settings) -> list[str]:
         except ConfigError as error:
             problems.extend(str(error).splitlines())
 
-    attempt(lambda: load_modes(settings.rooms, load_room_types(settings.rooms)))
+    attempt(lambda: _check_rooms(settings.rooms))
     attempt(lambda: certificates(settings))
     attempt(lambda: keys.check_file(settings.auth))
     attempt(lambda: pages.load(settings.listen.pages))
@@ -42,3 +42,10 @@ async def find_problems(settings: Settings) -> list[str]:
     except ConfigError as error:
         problems.append(str(error))
     return problems
+
+
+def _check_rooms(modules: list[str]) -> None:
+    room_types = load_room_types(modules)
+    if not room_types:
+        raise ConfigError(f"rooms: must name a module whose ROOMS hold a room; {', '.join(modules)} hold none")
+    load_modes(modules, room_types)

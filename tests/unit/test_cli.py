@@ -104,6 +104,15 @@ def test_check_reports_what_serve_would_fail_on(environ: dict[str, str], sentenc
     assert result.stdout.startswith("rooms = ["), "the settings are shown all the same"
 
 
+def test_modules_that_offer_no_room_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_game_without_rooms.py").write_text("ROOMS = {}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    result = run("check", "--rooms", "a_game_without_rooms")
+    assert result.exit_code == EXIT_USAGE
+    words = "rooms: must name a module whose ROOMS hold a room; a_game_without_rooms hold none"
+    assert lines_of(result) == [f"tickwire: {words}"]
+
+
 def test_check_reports_all_problems_at_once() -> None:
     result = run("check", "--rooms", "no.such.game", REDIS__URL="redis://h/x", MONGO__URL="mongodb://h:x")
     assert [line.split(":")[1].strip() for line in lines_of(result)] == ["rooms", "mongo.url", "redis.url"]
@@ -243,7 +252,7 @@ def test_every_command_has_a_case_with_wrong_arguments_and_is_documented() -> No
 
 def test_every_exit_code_is_documented() -> None:
     rows = {int(code) for code in re.findall(r"^\| (\d+) \| ", OPERATIONS, re.MULTILINE)}
-    assert rows == {0, EXIT_FAILED, EXIT_USAGE, 143}
+    assert rows == {0, EXIT_FAILED, EXIT_USAGE, 130, 143}
 
 
 def test_a_config_file_with_windows_line_ends_and_a_byte_order_mark_is_checked(tmp_path: Path) -> None:

@@ -182,6 +182,26 @@ async def test_a_shard_whose_stores_are_away_stops_in_order(shard_settings: Sett
         assert "Traceback" not in shard.text
 
 
+async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_one(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    fault = tmp_path / "fault"
+    more = {"TICKWIRE__ROOMS": "tests.broken_shard", "BREAK_UPKEEP": str(fault)}
+    with serve(shard_settings, tmp_path, **more) as shard:
+        await shard.has(STARTED)
+        await eventually(lambda: is_ready(shard), 20)
+        async with connect(shard.url) as client:
+            joined = await eventually_joins(client, "garden", name="home")
+            async with running(shard_settings) as other:
+                fault.touch()
+                assert await shard.exit_code() == 1
+                await client.wait_for(lambda: client.url == other.url and client.is_connected, 20)
+                assert other.host.get(joined.room_id) is not None
+    assert '"message": "task_failed"' in shard.text
+    assert "ZeroDivisionError" in shard.text
+    assert STOPPED in shard.text
+
+
 async def test_a_full_disk_under_the_log_stops_nothing(shard_settings: Settings, tmp_path: Path) -> None:
     class OnFullDisk(Serve):
         def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:

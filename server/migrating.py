@@ -105,6 +105,7 @@ class Migration:
         until_s = loop.time() + deadline_s
         slots = asyncio.Semaphore(AT_ONCE_MAX)
         given: Counter[str] = Counter()
+        stuck: set[str] = set()
 
         async def give_one(simulation: Simulation, shards: list[ShardStatus]) -> None:
             async with slots:
@@ -115,7 +116,7 @@ class Migration:
 
         try:
             async with asyncio.timeout(deadline_s):
-                while rooms := [room for room in self._host if not room.what_stays_behind()]:
+                while rooms := [room for room in self._host if self._can_be_copied(room, stuck)]:
                     shards = await self._others()
                     if not shards or loop.time() + AGAIN_S > until_s:
                         break
@@ -223,10 +224,16 @@ class Migration:
         return False
 
     def _may_move(self, simulation: Simulation) -> bool:
-        if stays := simulation.what_stays_behind():
-            log.info("room_cannot_move", room_id=simulation.room.room_id, not_saved=stays)
-            return False
-        return simulation.can_migrate()
+        return self._can_be_copied(simulation, set()) and simulation.can_migrate()
+
+    def _can_be_copied(self, simulation: Simulation, reported: set[str]) -> bool:
+        """Whether nothing of a room would be missing elsewhere; the log names what would, once a room."""
+        missing = self._host.find_lost_attributes(simulation).missing
+        room_id = simulation.room.room_id
+        if missing and room_id not in reported:
+            reported.add(room_id)
+            log.warning("room_cannot_move", room_id=room_id, room_type=simulation.room.room_type, missing=missing)
+        return not missing
 
     async def _others(self) -> list[ShardStatus]:
         try:

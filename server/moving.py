@@ -7,6 +7,7 @@ understood is left out, as it is of a save. Pure.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ class MovedRoom(msgspec.Struct, frozen=True):
     Args:
         exact: by table and column.
         access, code, mode: of the room.
+        attributes: that the game keeps on it, as far as they can be copied.
+        random: the state of its random numbers, in JSON, which holds numbers of 128 bits.
     """
 
     world: SavedWorld
@@ -43,6 +46,8 @@ class MovedRoom(msgspec.Struct, frozen=True):
     access: Access
     code: str
     mode: str
+    attributes: dict[str, bytes] = {}
+    random: str = ""
 
 
 class TooLarge(Exception):
@@ -65,7 +70,16 @@ def pack(simulation: Simulation) -> bytes:
         for table, columns in simulation.exact().items()
     }
     world = world_of(room.room_type, room.name, room.room_id, simulation.state())
-    packed = msgspec.msgpack.encode(MovedRoom(world, exact, room.access, room.code, room.mode))
+    moved = MovedRoom(
+        world,
+        exact,
+        room.access,
+        room.code,
+        room.mode,
+        attributes=simulation.encode_attributes(),
+        random=json.dumps(room.random.bit_generator.state),
+    )
+    packed = msgspec.msgpack.encode(moved)
     if len(packed) > ROOM_BYTES_MAX:
         raise TooLarge(f"the room is {len(packed)} bytes; at most {ROOM_BYTES_MAX} are sent")
     return packed
@@ -84,9 +98,10 @@ def unpack(data: bytes) -> tuple[MovedRoom, RoomState]:
             name: msgspec.structs.replace(table, exact=_columns(moved.exact.get(name, {}), table.ids.size))
             for name, table in state.tables.items()
         }
+        random = json.loads(moved.random or "{}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(f"the room that was sent cannot be read: {error!r}") from error
-    return moved, msgspec.structs.replace(state, tables=tables)
+    return moved, msgspec.structs.replace(state, tables=tables, attributes=moved.attributes, random=random)
 
 
 def _columns(columns: dict[str, _Column], count: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import structlog
 
 from schemas.messages import Redirect
 from server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
+from server.rooms.attributes import AttributeReport
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.making import create
@@ -71,6 +72,8 @@ class RoomHost:
         self._rooms: dict[str, Simulation] = {}
         self.tick_groups: list[TickGroup] = []
         self._groups_made = 0
+        self._checked: set[tuple[type[Room], frozenset[str]]] = set()
+        self._reported: set[tuple[type[Room], AttributeReport]] = set()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -167,6 +170,7 @@ class RoomHost:
             restored=bool(saved),
             **_members(simulation),
         )
+        self._check_attributes(simulation)
         return simulation
 
     def prepare(
@@ -237,6 +241,7 @@ class RoomHost:
             return
         if not simulation.is_frozen:
             self._stop_ticks(simulation)
+        self._check_attributes(simulation)
         members = _members(simulation)
         simulation.close(reason, has_moved=has_moved)
         log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick, **members)
@@ -295,6 +300,29 @@ class RoomHost:
             overdue_s = max((group.overdue_s() for group in self.tick_groups), default=0.0)
             looks_overdue = looks_overdue + 1 if overdue_s > STALLED_S_MAX else 0
         raise TicksStalled(f"a tick has been due for {overdue_s:.1f} s")
+
+    def find_lost_attributes(self, simulation: Simulation) -> AttributeReport:
+        """Find the attributes that a move of the room would lose; said once for each class."""
+        found = simulation.find_lost_attributes()
+        kind = type(simulation.room)
+        if (found.reset or found.missing) and (kind, found) not in self._reported:
+            self._reported.add((kind, found))
+            log.warning(
+                "room_attributes_not_moved",
+                room_type=kind.room_type,
+                room_class=kind.__qualname__,
+                reset=found.reset,
+                missing=found.missing,
+                advice=f"a move to another shard resets or lacks them: set them in {kind.__qualname__}.restore",
+            )
+        return found
+
+    def _check_attributes(self, simulation: Simulation) -> None:
+        """Look at each set of attributes of a class once: when its room is made, and when it ends."""
+        names = type(simulation.room), simulation.game_attributes
+        if names not in self._checked:
+            self._checked.add(names)
+            self.find_lost_attributes(simulation)
 
     def _stop_ticks(self, simulation: Simulation) -> None:
         group = next((group for group in self.tick_groups if simulation in group.simulations), None)

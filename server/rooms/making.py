@@ -10,6 +10,7 @@ from typing import Any
 
 from server.errors import RoomClosed
 from server.rooms.absent_session import AbsentSession
+from server.rooms.attributes import decode_attributes
 from server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
@@ -96,6 +97,10 @@ def _restore(
     for kept in saved.seats:
         subscriber = reviver.revive(kept.session) or AbsentSession(kept.session)
         simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
+    for name, value in decode_attributes(room, saved.attributes).items():
+        setattr(room, name, value)
+    if saved.random:
+        room.random.bit_generator.state = saved.random
     room.restore(state)
     for seat in list(simulation.seats):
         if isinstance(seat.subscriber, AbsentSession):

@@ -70,10 +70,29 @@ class Player:
     Attributes:
         id: who it is; a guest has one too, for as long as the session lives.
         is_connected: whether its connection stands; a lost one may come back.
-        data: whatever the game wants to keep with the player; in a durable room plain values, which are saved too.
+        data: whatever the game wants to keep with the player; plain values, which are saved and moved with the room.
+            A player has no other attributes that a game may set: they would be lost with the first save or move.
         watched: the channels that it is told of, beside those of the room's grid.
         team, skill: in a match, from 1, and as it was matched; 0 where there are no teams.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_entity",
+        "_focus",
+        "_interest_changed",
+        "_open_channel",
+        "_private",
+        "_record",
+        "_record_reads",
+        "_send",
+        "data",
+        "id",
+        "is_connected",
+        "skill",
+        "team",
+        "watched",
+    )
 
     def __init__(
         self,
@@ -104,6 +123,12 @@ class Player:
         self._send = send
         self._interest_changed = interest_changed
         self._open_channel = open_channel
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            object.__setattr__(self, name, value)
+        except AttributeError:
+            raise AttributeError(f"player.{name}: a player has no such attribute; keep it in player.data") from None
 
     def let_go(self) -> None:
         """The player has left: it reaches nobody any more. What refers to itself would wait for the collector."""
@@ -326,7 +351,8 @@ class Room:
 
     def can_migrate(self) -> bool:
         """Whether the room may move to another shard now. One that says no is asked again until the drain's deadline:
-        a match near its end ends first. What it has beside tables and players' data moves by `save` and `restore`."""
+        a match near its end ends first. Its attributes move as far as they can be copied, see
+        server/rooms/attributes.py; the others must be rebuilt by `restore`."""
         return True
 
     def save(self) -> Saved:

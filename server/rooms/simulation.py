@@ -33,9 +33,11 @@ from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, Upgrad
 from server.replication.replication import Replication
 from server.replication.table import Row, dead_row
 from server.replication.weights import SAMPLE_TICKS, Weights
+from server.rooms.attributes import AttributeReport, encode_attributes, find_lost_attributes
 from server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Deal, Decision, Record, RecordReads
+from server.rooms.declarations import own_attributes
 from server.rooms.fan_out import FanOutBudget
 from server.rooms.inputs import Inputs
 from server.rooms.pace import SLOW_S_MAX, Pace, Rung
@@ -46,6 +48,7 @@ from server.rooms.slow_log import SlowLog
 from server.rooms.state import GONE, Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
+ROOM_ATTRIBUTES = own_attributes(Room)
 EVENTS_LOST = "more events are waiting to be sent than are kept"
 MOVES_MS = 300
 """A room that moves stands still for less than this, mostly."""
@@ -87,7 +90,7 @@ class Simulation:
         self._is_settled = False
         self.record_reads = RecordReads()
         self.deals_applied = 0
-        self._own = frozenset(vars(room))
+        self._initial_attributes = frozenset(vars(room))
         self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
         self.weights = Weights({name: table.fields for name, table in room.tables.items()})
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
@@ -556,11 +559,18 @@ class Simulation:
             self.room.on_dispose()
         self._compact()
 
-    def what_stays_behind(self) -> list[str]:
-        """Attributes that the game has given the room and that `save` does not keep: with any, it does not move."""
-        if type(self.room).save is not Room.save:
-            return []
-        return sorted(vars(self.room).keys() - self._own)
+    @property
+    def game_attributes(self) -> frozenset[str]:
+        """The names of the attributes that the game keeps on the room, beside tables."""
+        return frozenset(vars(self.room)).difference(ROOM_ATTRIBUTES, self.room.tables)
+
+    def find_lost_attributes(self) -> AttributeReport:
+        """Find the attributes that a move would lose; see server/rooms/attributes.py."""
+        return find_lost_attributes(self.room, self.game_attributes, self._initial_attributes)
+
+    def encode_attributes(self) -> dict[str, bytes]:
+        """Copy the game's attributes for a move, as far as they can be copied."""
+        return encode_attributes(self.room, self.game_attributes)
 
     def freeze(self) -> None:
         """The room stands still from now on, and takes no command and nobody new, until `thaw`."""

@@ -136,7 +136,11 @@ class Beside(msgspec.Struct, frozen=True):
 
 
 class RoomState(msgspec.Struct, frozen=True):
-    """What is saved of a durable room. Nothing in it changes any more: another thread may read it."""
+    """What is saved of a durable room. Nothing in it changes any more: another thread may read it.
+
+    Args:
+        attributes, random: of a room that moves: see server/rooms/attributes.py; the state of its random numbers.
+    """
 
     tick: int
     next_entity_id: int
@@ -146,3 +150,5 @@ class RoomState(msgspec.Struct, frozen=True):
     next_channel: int = NOBODY - 1
     labels: dict[str, str] = {}
     seats: tuple[KeptSeat, ...] = ()
+    attributes: dict[str, bytes] = {}
+    random: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from client.aio import Client, connect
 from matchmaking import StaleLease
@@ -234,11 +235,27 @@ async def test_a_room_with_something_that_it_does_not_save_does_not_move(two: tu
         joined = await client.join("pulse")
         room = one.host.get(joined.room_id)
         assert room is not None
-        room.room.score = 7  # type: ignore[attr-defined]
-        assert room.what_stays_behind() == ["score"]
-        async with asyncio.timeout(2):
-            await one.drain()
+        room.room.timer = object()  # type: ignore[attr-defined]
+        with capture_logs() as lines:
+            async with asyncio.timeout(2):
+                await one.drain()
         assert (len(one.host), len(other.host)) == (1, 0)
+        said = [(line["event"], line["missing"]) for line in lines if "missing" in line]
+        assert said == [("room_attributes_not_moved", ("timer",)), ("room_cannot_move", ("timer",))]
+
+
+async def test_a_rooms_attributes_move_with_it(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        joined = await client.join("pulse")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        room.room.score = {"red": 7}  # type: ignore[attr-defined]
+        await one.drain()
+        await moves_with(client, other)
+        moved = other.host.get(joined.room_id)
+        assert moved is not None
+        assert moved.room.score == {"red": 7}  # type: ignore[attr-defined]
 
 
 async def test_what_is_asked_while_the_room_stands_still_is_run_where_it_goes_on(

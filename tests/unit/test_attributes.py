@@ -1,0 +1,219 @@
+"""What a game keeps on its room moves along, or the log says that it does not: nothing is lost in silence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from server.moving import pack, unpack
+from server.rooms import Player, Room, Saved, Table, uint
+from server.rooms.attributes import decode_attributes, encode_attributes
+from server.rooms.counters import RoomCounters
+from server.rooms.host import RoomHost
+from server.rooms.making import create
+from server.rooms.simulation import Simulation
+from server.rooms.state import RoomState
+from tests.unit.test_dead_entities import Reviving
+from tests.unit.test_simulation import Listening
+
+
+class Pieces(Table):
+    kind = uint(bits=4)
+
+
+class Board(Room):
+    """Keeps all that can be copied, and neither `save` nor `restore`."""
+
+    room_type = "board"
+    rounds = 0
+    pieces: Pieces
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.turn = 7
+        self.title = "chess"
+        self.is_over = False
+        self.winner: Player | None = None
+        self.history: list[tuple[int, str]] = [(1, "e4"), (2, "e5")]
+        self.visited = {3, 1}
+        self.frozen = frozenset(["a"])
+        self.by_square: dict[tuple[int, int], Any] = {(1, 2): {"deep": [None, 1.5, b"x"]}}
+        self.heights = np.arange(6, dtype=np.float32).reshape(2, 3)
+        self.level = np.int16(5)
+        self.king = self.pieces.spawn(kind=1)
+        self.captured = self.pieces.spawn(kind=2)
+        self.pieces.despawn(self.captured)
+        self.rounds += 1
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        self.winner = player
+        self.scores = {player: 3, self.king: 4}
+
+
+class Clockwork(Room):
+    """Keeps what cannot be copied, and rebuilds some of it."""
+
+    room_type = "clockwork"
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.started = threading.Event()
+        self.wheel = threading.Event()
+        self.size = 1
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.size = 2
+        self.spring = threading.Event()
+        if options.get("is_late"):
+            self.late = threading.Event()
+
+    def restore(self, saved: Saved) -> None:
+        self.size_seen = self.size
+        self._wind()
+
+    def _wind(self) -> None:
+        self.spring = next(threading.Event() for _ in range(1))
+        self.wheel.set()
+
+
+class Hoard(Room):
+    """Keeps something that nobody rebuilds."""
+
+    room_type = "hoard"
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.loot = threading.Event()
+
+
+def made(kind: type[Room], saved: RoomState | None = None, **options: Any) -> Simulation:
+    return create(
+        kind,
+        room_id="r",
+        name="",
+        epoch=1,
+        seed=1,
+        counters=RoomCounters(),
+        options=options,
+        saved=saved,
+        reviver=Reviving(),
+    )
+
+
+def moved(simulation: Simulation) -> Simulation:
+    _, state = unpack(pack(simulation))
+    return made(type(simulation.room), state)
+
+
+def test_attributes_that_can_be_copied_are_as_they_were_after_a_move() -> None:
+    simulation = made(Board)
+    simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+    simulation.step()
+    before: Any = simulation.room
+    after: Any = moved(simulation).room
+    for name in ("turn", "title", "is_over", "history", "visited", "frozen", "by_square", "level", "rounds"):
+        assert getattr(after, name) == getattr(before, name), name
+        assert type(getattr(after, name)) is type(getattr(before, name)), name
+    assert np.array_equal(after.heights, before.heights)
+    assert after.heights.dtype == np.float32
+    after.heights[0, 0] = 5  # not read-only
+    assert after.winner is after.players["p"]
+    assert after.king == after.pieces[before.king.id]
+    assert not after.captured.exists
+    assert after.scores == {after.players["p"]: 3, after.king: 4}
+    assert made(Board).find_lost_attributes() == moved(simulation).find_lost_attributes()
+    assert not simulation.find_lost_attributes().missing
+
+
+def test_a_player_who_has_left_is_none_after_a_move() -> None:
+    simulation = made(Board)
+    seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+    seat.leave("left")
+    after: Any = moved(simulation).room
+    assert after.winner is None
+
+
+def test_random_numbers_go_on_after_a_move() -> None:
+    simulation = made(Board)
+    simulation.room.random.random(100)
+    after = moved(simulation)
+    assert after.room.random.random(5).tolist() == simulation.room.random.random(5).tolist()
+
+
+def test_what_restore_sets_wins_and_it_sees_what_was_copied() -> None:
+    simulation = made(Clockwork)
+    after: Any = moved(simulation).room
+    assert (after.size, after.size_seen) == (2, 2)
+    assert after.wheel.is_set()
+
+
+def test_what_init_resets_is_found_and_what_restore_mentions_is_not() -> None:
+    found = made(Clockwork).find_lost_attributes()
+    assert (found.reset, found.missing) == (("started",), ())
+    assert made(Clockwork, is_late=True).find_lost_attributes().missing == ("late",)
+    assert made(Hoard).find_lost_attributes().missing == ("loot",)
+
+
+def test_a_value_that_refers_to_itself_or_is_too_large_is_not_copied() -> None:
+    simulation = made(Board)
+    room: Any = simulation.room
+    room.turn = [room]
+    room.history.append(room.history)
+    room.title = "\ud800"
+    room.level = 1 << 70
+    room.rounds = type("Special", (int,), {})(3)
+    assert simulation.find_lost_attributes().missing == ("history", "level", "rounds", "title", "turn")
+
+
+def test_what_another_build_has_sent_does_no_harm() -> None:
+    class Newer(Board):
+        """The same, with a property where there was an attribute."""
+
+        @property
+        def turn(self) -> int:  # type: ignore[override]
+            return 1
+
+    room = Newer(room_id="r", name="", seed=1)
+    sent = encode_attributes(made(Board).room, ["turn", "title"])
+    found = decode_attributes(
+        room, sent | {"bad": b"\xc1", "new": b"\xd4\x63\x00", "array": b"\xc7\x04\x04\x93\xa1?\x90"}
+    )
+    assert found == {"title": "chess"}
+
+
+@pytest.mark.parametrize(("kind", "reset", "missing"), [(Clockwork, ("started",), ()), (Hoard, (), ("loot",))])
+async def test_what_a_move_would_lose_is_said_once_for_a_class(
+    kind: type[Room], reset: tuple[str, ...], missing: tuple[str, ...]
+) -> None:
+    host = RoomHost({kind.room_type: kind}, on_closed=lambda simulation, reason: None)
+    with capture_logs() as lines:
+        for number in range(3):
+            host.create(room_id=f"r{number}", room_type=kind.room_type, name="", epoch=1, options={}, saved=None)
+        host.close_all("over")
+    (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
+    assert (line["log_level"], line["room_type"]) == ("warning", kind.room_type)
+    assert (line["reset"], line["missing"]) == (reset, missing)
+
+
+async def test_attributes_that_come_later_are_said_when_the_room_ends() -> None:
+    host = RoomHost({"board": Board}, on_closed=lambda simulation, reason: None)
+    with capture_logs() as lines:
+        room: Any = host.create(room_id="r", room_type="board", name="", epoch=1, options={}, saved=None).room
+        room.late = threading.Event()
+        host.close_all("over")
+    (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
+    assert line["missing"] == ("late",)
+
+
+def test_a_player_has_no_attributes_that_would_be_lost() -> None:
+    simulation = made(Board)
+    player = simulation.seat(Listening("p"), "p", {}, lambda seat: None).player
+    with pytest.raises(
+        AttributeError, match=r"player\.score: a player has no such attribute; keep it in player\.data"
+    ):
+        player.score = 5  # type: ignore[attr-defined]
+    player.data["score"] = 5
+    assert moved(simulation).room.players["p"].data == {"score": 5}

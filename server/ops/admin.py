@@ -225,13 +225,16 @@ class Admin:
         self.results: Counter[str] = Counter()
         self._administration = administration
         self._token = token
+        self._resources: list[web.AbstractResource] = []
 
     def add_to(self, app: web.Application) -> None:
         """Adds the routes."""
         for operation in OPERATIONS:
             # An id may hold anything but a slash.
             path = operation.path.replace("}", ":[^/]+}")
-            app.router.add_route(operation.method, PREFIX + path, self._handler(operation))
+            route = app.router.add_route(operation.method, PREFIX + path, self._handler(operation))
+            if route.resource is not None and route.resource not in self._resources:
+                self._resources.append(route.resource)
         app.router.add_get(f"{PREFIX}/openapi.json", self._document)
         app.router.add_route("*", PREFIX + "/{rest:.*}", self._unknown)
 
@@ -287,7 +290,18 @@ class Admin:
         return response
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        return self._refusal(request) or _error(404, f"there is no such thing: see {PREFIX}/openapi.json")
+        if refusal := self._refusal(request):
+            return refusal
+        allowed: set[str] = set()
+        for resource in self._resources:
+            _, methods = await resource.resolve(request)
+            allowed |= methods
+        if not allowed:
+            return _error(404, f"there is no such thing: see {PREFIX}/openapi.json")
+        methods_text = ", ".join(sorted(allowed))
+        response = _error(405, f"the method must be {methods_text}")
+        response.headers["Allow"] = methods_text
+        return response
 
     async def _document(self, request: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(openapi()), content_type="application/json")
@@ -332,7 +346,9 @@ def openapi() -> dict[str, Any]:
             },
         }
         if operation.body is not None:
-            described["requestBody"] = {"required": True, "content": {"application/json": {"schema": next(bodies)}}}
+            is_required = any(field.required for field in msgspec.structs.fields(operation.body))
+            content = {"application/json": {"schema": next(bodies)}}
+            described["requestBody"] = {"required": is_required, "content": content}
         paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = described
     error = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
     return {

@@ -123,6 +123,7 @@ async def _run_shard(settings: Settings, services: Services, data_dir: Path, bot
     shard.on_drain = shard.on_failed = stopping.set
     await shard.start()
     access = data_dir / ACCESS_FILE
+    is_saved = False
     try:
         _write(access, Access(f"http://127.0.0.1:{shard.operations.port}", settings.operations.token))
         report = _BotReport(bots, shard.url)
@@ -134,9 +135,9 @@ async def _run_shard(settings: Settings, services: Services, data_dir: Path, bot
             playing.cancel()
     finally:
         access.unlink(missing_ok=True)
-        await shard.stop()
+        is_saved = await shard.stop()
     services.check()
-    return EXIT_STOPPED if shard.health.is_alive else EXIT_FAILED
+    return EXIT_STOPPED if shard.health.is_alive and is_saved else EXIT_FAILED
 
 
 def _write(path: Path, access: Access) -> None:

@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 EXIT_STOPPED = 0
 """Stopped in order."""
 EXIT_FAILED = 1
-"""The work could not be done: a store does not answer, a task of the shard has failed, a third signal came."""
+"""The work could not be done: a store does not answer, a task of the shard has failed, a third signal came; or not
+all that had changed could be saved at the stop."""
 EXIT_USAGE = 2
 """Arguments or settings are wrong: doing the same again cannot succeed."""
 
@@ -47,18 +48,19 @@ async def run_shard(settings: Settings) -> int:
     shard.on_drain = shard.on_failed = stopping.set
     logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
     stop_traces = traces.start(settings.traces.endpoint, settings.traces.share, shard.shard_id)
+    is_saved = False
     try:
         await shard.start()
         try:
             await stopping.wait()
             await _until(hurried, shard.drain())
         finally:
-            await shard.stop()
+            is_saved = await shard.stop()
     finally:
         await asyncio.to_thread(stop_traces)
     if shard.refusal is not None:
         raise shard.refusal
-    return EXIT_STOPPED if shard.health.is_alive else EXIT_FAILED
+    return EXIT_STOPPED if shard.health.is_alive and is_saved else EXIT_FAILED
 
 
 def stop_events(count: int) -> list[asyncio.Event]:

@@ -63,6 +63,8 @@ log = structlog.get_logger(__name__)
 
 UPKEEP_INTERVAL_S = 1.0
 RETRY_S_MAX = 5.0
+STEP_S_MIN = 0.2
+"""The least time of a step of the shutdown."""
 GC_THRESHOLD = (20_000, 50, 100)
 """The collector looks this seldom: what a tick makes has no cycles, and looking at all of it costs milliseconds."""
 
@@ -272,22 +274,34 @@ class Shard:
 
     async def drain(self) -> None:
         """Takes nothing new, and gives every room to another shard, with those who play in it; for at most `drain_s`.
-        What could not move is left for `stop`."""
+        What could not move is left for `stop`. With `drain_s = 0` nothing is given away."""
         self.health.block("draining", "the shard gives its rooms away")
         self.placer.is_draining = True
         with suppress(MatchmakingError):
             await self._leaseholder.drain()
+        if not self.settings.drain_s:
+            return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.settings.drain_s
         left = await self._migration.give_all(self.settings.drain_s)
         sessions_left = await self._passing.send_all(max(0.0, until_s - loop.time()))
         log.info("shard_drained", rooms_left=left, sessions_left=sessions_left, **self._migration.results)
 
-    async def stop(self, reason: str = "the server is stopping") -> None:
+    async def stop(self, reason: str = "the server is stopping") -> bool:
         """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`.
 
         A step that fails does not keep the others from being done: rooms are saved whatever Redis says.
+
+        Returns:
+            Whether all that had changed was saved.
         """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.settings.shutdown_s
+
+        def left_s(share: float) -> float:
+            """A share of the time that is left; a little also when there is none, so that each step is tried."""
+            return max(STEP_S_MIN, (until_s - loop.time()) * share)
+
         self._is_stopping = True
         self.health.block("stopping", reason)
         self.placer.is_draining = True
@@ -296,12 +310,13 @@ class Shard:
         with _shutdown_step("close rooms"):
             self._saver.save_changed(self.host)
             self.host.close_all(reason)
-        third_s = self.settings.shutdown_s / 3
         with _shutdown_step("close connections"):
-            await self.listener.close(_goodbye(reason), deadline_s=third_s)
-        is_flushed = await self._write_behind.flush(third_s)
+            await self.listener.close(_goodbye(reason), deadline_s=left_s(0.2))
+        is_flushed = False
+        with _shutdown_step("flush storage"):
+            is_flushed = await self._write_behind.flush(left_s(0.6))
         with _shutdown_step("release leases"):
-            await self._leaseholder.settle(third_s)
+            await self._leaseholder.settle(left_s(0.5))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -309,13 +324,16 @@ class Shard:
             await self._queues.close()
         with _shutdown_step("leave directory"), suppress(MatchmakingError):
             await self._leaseholder.leave()
-        await self.operations.stop()
+        with _shutdown_step("close operations port"):
+            await self.operations.stop()
         with _shutdown_step("close Redis"):
             await self._matchmaker.aclose()
-        await self._store.ledger.close()
-        self._write_behind.close()
-        self._store.close()
+        with _shutdown_step("close MongoDB"):
+            await self._store.ledger.close()
+            self._write_behind.close()
+            self._store.close()
         log.info("shard_stopped", shard_id=self.shard_id, reason=reason, is_flushed=is_flushed)
+        return is_flushed
 
     # -- upkeep ---------------------------------------------------------------------------------------------
 

@@ -182,6 +182,30 @@ async def test_a_shard_whose_stores_are_away_stops_in_order(shard_settings: Sett
         assert "Traceback" not in shard.text
 
 
+async def test_what_a_stop_could_not_save_is_named_and_the_exit_code_is_one(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    mongo = MongoProcess(tmp_path / "mongo")
+    await mongo.start()
+    try:
+        own = msgspec.structs.replace(shard_settings.mongo, url=mongo.url)
+        with serve(msgspec.structs.replace(shard_settings, mongo=own), tmp_path) as shard:
+            await shard.has(STARTED)
+            async with connect(shard.url) as client:
+                await eventually_joins(client, "garden", name="home")
+                mongo.pause()
+                await client.command("plant", {"x": 7.0})
+                shard.process.send_signal(signal.SIGTERM)
+                assert await shard.exit_code() == 1
+            assert '"message": "flush_incomplete"' in shard.text
+            assert '"tickwire.worlds": ["garden/home"]' in shard.text
+            assert '"tickwire.is_flushed": false' in shard.text
+            assert "Traceback" not in shard.text
+    finally:
+        mongo.wake()
+        await asyncio.to_thread(mongo.kill)
+
+
 async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_one(
     shard_settings: Settings, tmp_path: Path
 ) -> None:

@@ -103,7 +103,7 @@ async def _probe_hosts(url: str, calls: Calls) -> None:
                 **tls,
             )
         except (PyMongoError, ValueError, OSError):
-            continue
+            continue  # of this host nothing can be said
         try:
             hello = await calls.read(probe.admin.command("hello"))
         except Unavailable:

@@ -49,6 +49,7 @@ class Saver:
         self._worlds = worlds
         self._write_behind = write_behind
         self._isolation = isolation
+        self._idle_since: dict[str, int] = {}  # by room id: the tick at which it stood still
         self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
@@ -97,8 +98,12 @@ class Saver:
         room = simulation.room
         if not is_durable(simulation):
             return
+        if simulation.is_idle and self._idle_since.get(room.room_id) == simulation.tick and not is_last:
+            return  # it stands still: what `save` returns is what was looked at already
         try:
             beside = simulation.beside()
+            if simulation.is_idle:
+                self._idle_since[room.room_id] = simulation.tick
             if self._saved.get(room.room_id) == beside and not is_last:
                 return
             state = simulation.state(beside)
@@ -117,6 +122,7 @@ class Saver:
 
     def forget(self, room_id: str) -> None:
         """The room has ended."""
+        self._idle_since.pop(room_id, None)
         self._saved.pop(room_id, None)
 
 

@@ -152,6 +152,10 @@ class Row:
         # view() marks "channel" as used by the game, which is what setting it means.
         self._table.view(name)[self._at()] = value
 
+    def despawn(self) -> None:
+        """Take the entity out at the end of this tick. Idempotent."""
+        self._table.despawn(self)
+
     def row_in(self, table: Table) -> int | None:
         """Its row, if it is an entity of this table that is still there."""
         return self._table._rows.get(self._id) if self._table is table and self.exists else None

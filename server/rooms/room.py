@@ -373,16 +373,17 @@ class Room:
         """Takes `lock` back: the room is private if it has a code or is a match, else open. Idempotent."""
         self.access = "private" if self.code or self.mode else "open"
 
-    def label(self, **labels: str) -> None:
+    def label(self, **labels: str | int) -> None:
         """Says what the room is like, beside what was said before; an empty text takes a label away.
 
         Raises:
             ValueError: there are too many, or one holds other signs than A-Z a-z 0-9 _ . -
         """
-        for word in (*labels, *labels.values()):
+        words = {name: str(word) for name, word in labels.items()}  # a number of numpy, too
+        for word in (*words, *words.values()):
             if word and not LABEL.fullmatch(word):
                 raise ValueError(f"a label has 1 to 64 of A-Z a-z 0-9 _ . -, not {word[:80]!r}")
-        merged = {name: value for name, value in {**self.labels, **labels}.items() if value}
+        merged = {name: word for name, word in {**self.labels, **words}.items() if word}
         if len(merged) > LABELS_MAX:
             raise ValueError(f"at most {LABELS_MAX} labels, not {len(merged)}")
         self.labels = merged

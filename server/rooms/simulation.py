@@ -244,8 +244,12 @@ class Simulation:
             self._watching.went(seat)
         self.counters.inputs_superseded += seat.inputs_superseded
         seat.ended()
-        with suppress(RoomCodeRaised), self.contained("on_leave"):
-            self.room.on_leave(seat.player)
+        try:
+            with self.contained("on_leave"):
+                self.room.on_leave(seat.player)
+        except RoomCodeRaised:
+            if seat.player.entity is not None:  # nobody would take it out any more
+                seat.player.entity.despawn()
         self.room.players.pop(seat.player_id, None)
         self._close_private(seat)
         seat.let_go()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,13 @@ def test_numpy_scalars_and_arrays_are_encoded_as_plain_values(wrap: Any, value: 
     for encoded in (msgspec.msgpack.decode(encode_payload(wrap(value))), to_plain(wrap(value))):
         assert encoded == wrap(plain)
         assert type(encoded) is type(wrap(plain))
+
+
+def test_a_datetime_with_a_zone_is_a_timestamp_and_one_without_is_text() -> None:
+    utc = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    assert encode_payload(utc)[:2] == b"\xd6\xff", "extension type -1, which every client reads"
+    assert msgspec.msgpack.decode(encode_payload(utc)) == utc
+    assert msgspec.msgpack.decode(encode_payload(utc.replace(tzinfo=None))) == "2026-01-02T03:04:05"
 
 
 def test_numpy_scalars_may_be_keys() -> None:

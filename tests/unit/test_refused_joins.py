@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from server.errors import JoinRefused, RoomClosed, TickwireError
@@ -107,3 +108,29 @@ def test_an_entity_of_a_player_is_a_row() -> None:
     for name in ("entity", "focus"):
         with pytest.raises(TypeError, match=f"player.{name}: a Row or None, not int"):
             setattr(seat.player, name, 7)
+
+
+def test_a_leave_that_fails_leaves_no_entity_behind() -> None:
+    simulation = club()
+    seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+    simulation.step()
+
+    def on_leave(player: Player) -> None:
+        raise RuntimeError("told to fail")
+
+    simulation.room.on_leave = on_leave  # type: ignore[method-assign]
+    row = seat.player.entity
+    assert row is not None
+    seat.leave("left")
+    simulation.step()
+    assert not row.exists
+    assert simulation.room.players == {}
+
+
+def test_labels_may_be_numbers() -> None:
+    room = club().room
+    room.label(level=np.int64(3), map=np.str_("cave"), round=2)
+    assert room.labels == {"level": "3", "map": "cave", "round": "2"}
+    assert {type(word) for word in room.labels.values()} == {str}
+    with pytest.raises(ValueError, match="a label has 1 to 64"):
+        room.label(level="a b")

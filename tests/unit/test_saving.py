@@ -8,7 +8,7 @@ import msgspec
 from server.fault_isolation import FaultIsolation
 from server.replication.columns import blob, real, text, uint
 from server.replication.table import Table
-from server.rooms import Player, Room
+from server.rooms import Player, Room, Saved
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
 from server.rooms.simulation import Simulation
@@ -86,3 +86,28 @@ def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> No
     saver.forget("r")
     saver.save(simulation)
     assert len(behind.puts) == 4, "another run of it"
+
+
+def test_an_empty_room_that_stands_still_is_looked_at_once() -> None:
+    simulation, behind = made(), Behind()
+    saver = Saver(None, behind, FaultIsolation())  # type: ignore[arg-type]
+    looks: list[int] = []
+
+    def save() -> Saved:
+        looks.append(simulation.tick)
+        return Saved()
+
+    simulation.room.save = save  # type: ignore[method-assign]
+    simulation.step()
+    assert simulation.is_idle
+    for _ in range(3):
+        saver.save(simulation)
+    assert (looks, behind.puts) == ([1], ["board/n"])
+    simulation.tuned()
+    assert not simulation.is_idle
+    saver.save(simulation)
+    simulation.step()
+    saver.save(simulation)
+    assert looks == [1, 1, 2]
+    saver.save(simulation, is_last=True)
+    assert looks == [1, 1, 2, 2]

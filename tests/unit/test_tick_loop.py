@@ -163,3 +163,23 @@ def test_a_room_that_ticks_seldom_may_not_hold_the_loop_for_longer_than_others()
     counters = RoomCounters()
     SlowLog(Cellar(room_id="r", name="", seed=1), 1.0, counters).note("tick", 0.06, now_s=0.0)
     assert counters.slow_room_calls.total() == 1
+
+
+def hold_up(seconds: float) -> None:
+    """Block the event loop, as another room does whose code is slow."""
+    time.sleep(seconds)
+
+
+async def test_after_a_long_block_ticks_are_left_out_and_numbers_go_on_without_a_gap() -> None:
+    host, _ = host_of(Mine)
+    try:
+        mine = make(host, "mine")
+        await eventually(lambda: mine.tick > 3)
+        before, ticked = mine.tick, mine.room.ticked  # type: ignore[attr-defined]
+        hold_up(0.3)  # thirty ticks
+        await eventually(lambda: mine.tick > before + 3)
+        assert host.counters.ticks_skipped >= 20
+        assert mine.tick - before == mine.room.ticked - ticked  # type: ignore[attr-defined]
+        assert mine.tick - before < 20, "and not all at once, either"
+    finally:
+        host.close_all("over")

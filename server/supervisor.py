@@ -119,7 +119,8 @@ async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried:
         if stopping.is_set():
             break
         pause_s = PAUSE_S_MIN if loop.time() - started > SETTLED_S else min(PAUSE_S_MAX, pause_s * 2)
-        log.error("shard_ended", shard=command.number, exit_code=exit_code, again_in_s=pause_s)
+        report = log.info if exit_code == EXIT_STOPPED else log.error  # an operator has drained it
+        report("shard_ended", shard=command.number, exit_code=exit_code, again_in_s=pause_s)
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), pause_s)
     return exit_code

@@ -140,6 +140,19 @@ async def test_a_signal_while_the_stores_start_leaves_no_store_behind(number: in
         assert "Traceback" not in running.text
 
 
+async def test_a_second_signal_ends_it_at_once_and_the_stores_with_it(tmp_path: Path) -> None:
+    with dev(tmp_path / "data") as running:
+        await running.says(RUNS)
+        stores = children_of(running.process.pid)
+        os.kill(stores[-1], signal.SIGSTOP)  # so that an orderly stop would wait for it
+        for _ in range(2):
+            running.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.5)  # two signals in one turn of the loop are one
+        assert await running.exit_code() != 0
+        os.kill(stores[-1], signal.SIGCONT)
+        await eventually(lambda: not any(map(is_alive, stores)), 20)
+
+
 async def test_bots_that_cannot_connect_are_reported_with_the_reason(tmp_path: Path) -> None:
     with dev(tmp_path / "data", "3", TICKWIRE__EDGE__CONNECTIONS_MAX="1") as running:
         await running.says(" of 3 bots cannot connect to ws://127.0.0.1:")  # two, or at first all three

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from client.aio import connect
 from server.config import Capacity, Settings
 from server.embedded import free_port
 from server.ops import traces
-from tests.e2e.test_commands import children_of, is_alive
+from tests.e2e.test_commands import children_of, command, is_alive, two_free_ports
 from tests.mongos import MongoProcess
 from tests.redises import RedisProcess
 from tests.shards import KEY, readiness, running, scrape
@@ -299,6 +300,37 @@ async def test_a_shard_that_ends_is_started_again(shard_settings: Settings, tmp_
         fleet.process.send_signal(signal.SIGTERM)
         assert await fleet.exit_code() == 0
         assert not any(map(is_alive, shards))
+
+
+async def test_a_shard_whose_port_is_taken_starts_once_it_is_free(shard_settings: Settings, tmp_path: Path) -> None:
+    """With a pause between attempts that grows; the other shard serves meanwhile."""
+    port = two_free_ports()
+    more = {"TICKWIRE__LISTEN__PORT": str(port), "TICKWIRE__OPERATIONS__PORT": "0"}
+    with (
+        socket.create_server(("127.0.0.1", port + 1)) as taken,
+        serve(shard_settings, tmp_path, "--shards", "2", **more) as fleet,
+    ):
+        await fleet.has(f"listen.port: {port + 1} on 127.0.0.1 is in use", 2)
+        await fleet.has('"message": "shard_started"', 1)
+        assert '"tickwire.exit_code": 2' in fleet.text
+        taken.close()
+        await fleet.has('"message": "shard_started"', 2)
+        fleet.process.send_signal(signal.SIGTERM)
+        assert await fleet.exit_code() == 0
+
+
+async def test_a_shard_that_an_operator_drains_is_started_again(shard_settings: Settings, tmp_path: Path) -> None:
+    with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS) as fleet:
+        await fleet.has('"message": "shard_started"', 2)
+        started = [line for line in map(json.loads, fleet.text.splitlines()) if line["message"] == "shard_started"]
+        shard_id = str(started[0]["service.node.name"])
+        environ = {
+            f"TICKWIRE__REDIS__{name}": str(getattr(shard_settings.redis, name.lower()))
+            for name in ("URL", "NAMESPACE")
+        }
+        await eventually(lambda: asyncio.to_thread(lambda: command("drain", shard_id, **environ).returncode == 0), 30)
+        await fleet.has('"message": "shard_started"', 3)
+        assert '"tickwire.exit_code": 0' in fleet.text
 
 
 async def test_shards_drain_and_stop_when_their_supervisor_is_killed(

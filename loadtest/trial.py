@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -159,7 +159,9 @@ def main(
     arguments: Annotated[list[str] | None, typer.Argument(help="the swarm's, behind --")] = None,
     shards: Annotated[int, typer.Option(min=1, max=16)] = 1,
     rooms: Annotated[str, typer.Option(help="modules that offer ROOMS")] = ROOMS,
-    how: Annotated[str, typer.Option(help="how --shape rolling ends a shard: TERM or KILL")] = "TERM",
+    how: Annotated[
+        Literal["TERM", "KILL"], typer.Option(help="the signal that ends a shard in --shape rolling")
+    ] = "TERM",
 ) -> None:
     """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
     given = list(arguments or [])

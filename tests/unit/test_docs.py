@@ -18,6 +18,8 @@ from schemas.messages import ErrorCode
 from server import errors
 from server.config import Settings
 from server.edge.closing import Closing
+from server.ops.admin import OPERATIONS as ADMIN_OPERATIONS
+from server.ops.admin import PREFIX
 from server.ops.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,27 @@ def test_every_test_that_the_failure_table_names_is_there() -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_[a-z_]+)", OPERATIONS):
         assert f"def {name}" in tests, name
+
+
+def test_every_path_of_the_operations_port_that_is_named_is_there() -> None:
+    routes = {"/livez", "/readyz", "/metrics", "/console/", PREFIX, f"{PREFIX}/openapi.json"}
+    routes |= {re.sub(r"\{\w+\}", "X", PREFIX + operation.path) for operation in ADMIN_OPERATIONS}
+    notes = (ROOT / "helm" / "tickwire" / "templates" / "NOTES.txt").read_text()
+    named = set(re.findall(r"`(?:GET |POST |PUT |DELETE )?(/[a-z0-9]\S*?)`", OPERATIONS))
+    named |= set(re.findall(r"(?<=[ #])/[a-z0-9]+", notes.partition("-0 9090")[2].partition("\n")[0]))
+    unknown = {path for path in named if re.sub(r"/[A-Z]+\b", "/X", path.partition("?")[0]) not in routes}
+    assert not {path for path in unknown if not path.startswith("/s/")}, "of the operations port"
+
+
+def test_every_event_of_the_log_that_operators_are_told_of_is_logged() -> None:
+    source = "\n".join(path.read_text() for name in ("server", "matchmaking") for path in (ROOT / name).rglob("*.py"))
+    logged = set(re.findall(r"""(?:log\.\w+|report)\(\s*"([a-z_]+)\"""", source))
+    logged |= {f"session_{event}" for event in re.findall(r"""_note\(\s*"([a-z_]+)\"""", source)}
+    logged |= {"session_opened", "session_resumed"}  # named by `_note_connection`
+    names = re.findall(r"`([a-z]+_[a-z_]+)`(?:,? (?:and|or) `[a-z_]+`)* in the log", OPERATIONS)
+    names += re.findall(r"`(session_[a-z_]+|room_[a-z_]+|task_[a-z_]+|flush_[a-z_]+)`", OPERATIONS)
+    assert len(names) > 20
+    assert not set(names) - logged - {"room_type"}, "room_type is an attribute"
 
 
 LOADTESTING = (ROOT / "docs" / "loadtesting.md").read_text()

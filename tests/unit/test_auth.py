@@ -97,6 +97,14 @@ async def test_clocks_may_differ_by_the_leeway() -> None:
     assert await authenticator().identify(signed(exp=NOW_S - 9, nbf=NOW_S + 9))
 
 
+async def test_with_a_leeway_of_zero_a_token_ends_when_it_says_so() -> None:
+    strict = authenticator(leeway_s=0.0)
+    assert await strict.identify(signed(exp=NOW_S + 1, nbf=NOW_S - 1))
+    for late in ({"exp": NOW_S - 1}, {"exp": NOW_S + 60, "nbf": NOW_S + 1}):
+        with pytest.raises(Unauthorized):
+            await strict.identify(signed(**late))
+
+
 async def test_audience_and_issuer_must_be_the_ones_asked_for() -> None:
     ours = authenticator(audience="game", issuer="login")
     assert await ours.identify(signed(aud="game", iss="login"))

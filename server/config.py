@@ -50,7 +50,7 @@ LoadShare = Annotated[float, Meta(gt=0, le=100)]
 """Above 1 the load limits nothing."""
 ReservationSeconds = Annotated[float, Meta(ge=5, le=3600)]
 """A ticket ends two seconds before its seat is given back, and the player must get there first."""
-_ALL_ADDRESSES = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared with, not listened on
+ALL_ADDRESSES = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared with, not listened on
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -239,7 +239,7 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
 
 def _contradictions_of_listeners(settings: Settings) -> Iterator[Contradiction]:
     listen, operations = settings.listen, settings.operations
-    is_one_host = listen.host == operations.host or not _ALL_ADDRESSES.isdisjoint((listen.host, operations.host))
+    is_one_host = listen.host == operations.host or not ALL_ADDRESSES.isdisjoint((listen.host, operations.host))
     if listen.port == operations.port != 0 and is_one_host:
         yield ("operations.port", "listen.port"), f"must not be the port of listen.port, {listen.port}"
     certificate, key = ("listen.certificate", "listen.key") if listen.key else ("listen.key", "listen.certificate")

@@ -29,7 +29,7 @@ from matchmaking.queue import Queues
 from schemas.messages import ErrorCode, Goodbye
 from server import __version__
 from server.administering import ShardAdministration
-from server.config import RedisSettings, Settings
+from server.config import ALL_ADDRESSES, RedisSettings, Settings
 from server.dealing import Dealing
 from server.edge import pages
 from server.edge.auth import authenticator_of
@@ -270,6 +270,12 @@ class Shard:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
         sys.setswitchinterval(SWITCH_S)
+        if not settings.listen.url and settings.listen.host in ALL_ADDRESSES:
+            log.warning(
+                "player_url_not_reachable",
+                url=self.url,
+                hint="set listen.url: other shards redirect players to this address, which leads nowhere",
+            )
         log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
 
     async def drain(self) -> None:

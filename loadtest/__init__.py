@@ -16,5 +16,6 @@ plans.py         shapes: how many players when, and what happens then         (p
 options.py       the command line
 probe.py         is there a server, and does it want us
 summary.py       JSON for CI; page.py and charts.py: the report for people
+faults.py        which faults a fleet suffers under a swarm, and when           (pure)
 trial.py         a server of its own, and a swarm against it
 """

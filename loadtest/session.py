@@ -31,7 +31,7 @@ from client.updates import (
 )
 from loadtest.connected import CALL_S_MAX, Connected, now_us
 from loadtest.swarm import Swarm
-from schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply
+from schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
 from schemas.payloads import decode_payload
 
 JOIN_S_MAX = 30.0
@@ -149,10 +149,21 @@ class Session(Connected):
             return self._take_seat(data, options)
 
         joined: Joined = self._again(once, JOIN_S_MAX, "join", is_eager=True)
-        self._wait(lambda: self.watch.has_state or self.core.world is None, CALL_S_MAX)
+        self._wait_for_state()
         self.had_seat = True
         self._measures.times["join"].record(time.monotonic() - started_s)
         return joined
+
+    def _wait_for_state(self) -> None:
+        """Waits for the first state of the seat, on whatever connection."""
+        deadline_s = time.monotonic() + JOIN_S_MAX
+
+        def is_over() -> bool:
+            return self.watch.has_state or self.core.world is None
+
+        while not is_over():
+            self._wait(lambda: is_over() or not self.is_connected, deadline_s - time.monotonic())
+            self.be_connected()
 
     def match(self, mode: str, *, party: tuple[str, int] | None, timeout_s: float) -> Joined:
         """Waits in a queue, and takes the seat in the match.
@@ -188,8 +199,10 @@ class Session(Connected):
         self.had_seat = False
         self.watch.left()
         self.give_up_inputs()
-        if self.core.world is not None and self.is_connected:
-            self._ask(Request(Leave, self.core.leave()), CALL_S_MAX)
+        if self.core.world is not None:
+            self.be_connected()
+        if self.core.world is not None:
+            self._ask(Request(Leave, self.core.leave()), JOIN_S_MAX)
 
     def send_input(self, payload: bytes, due_s: float) -> None:
         """Sends an input that was due at a moment; without a seat and a connection there is none."""
@@ -302,16 +315,29 @@ class Session(Connected):
         return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
     def _ask(self, request: Request, timeout_s: float) -> Answer:
+        """Asks, and waits for the answer; on a new connection it asks again, unless the answer is under way there.
+
+        Raises:
+            RefusedError, TimeoutError: the answer, or none.
+            Disconnected: it cannot come back.
+        """
         self._request, self._answer = request, None
+        deadline_s = time.monotonic() + timeout_s
+        self._send_request(request)
+        while True:
+            self._wait(lambda: self._answer is not None or not self.is_connected, deadline_s - time.monotonic())
+            if isinstance(self._answer, Refused):
+                raise RefusedError(self._answer.error)
+            if self._answer is not None:
+                return self._answer
+            self.be_connected()
+            if isinstance(self._welcome, Welcome) and not request.is_under_way(self._welcome):
+                self._send_request(request)
+
+    def _send_request(self, request: Request) -> None:
         if request.data:
             self._is_joining = request.type is Join
             self.send(request.data)
-        self._wait(lambda: self._answer is not None or not self.is_connected, timeout_s)
-        if self._answer is None:
-            raise Disconnected("the connection was lost before the answer")
-        if isinstance(self._answer, Refused):
-            raise RefusedError(self._answer.error)
-        return self._answer
 
     # -- what comes in --------------------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """A server of its own (real Redis and MongoDB, some shards), and a swarm against it: `python -m loadtest.trial`.
 
 What stands behind `--` goes to the swarm: `python -m loadtest.trial --shards 3 -- -u 300 --shape storm`. With
-`--shape rolling` and no `--during` the shards are replaced one after another by this process.
+`--shape rolling` and no `--during` the shards are replaced one after another by this process. With `--faults` it
+stops and continues shards and restarts the stores while the swarm plays: nothing may be lost, and nothing be wrong.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import signal
 import subprocess
@@ -21,12 +23,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from loadtest.faults import Fault, FaultKind, schedule_faults
 from server import embedded
 
 START_S_MAX = 30.0
 STOP_S_MAX = 30.0
 TOKEN_SECRET = secrets.token_urlsafe(32)
 """Signs the tokens of the players of this process's swarms; the shards let guests in, too."""
+LONG_RUN_S = 120.0
+"""A run from this length on has stalls that are longer than a lease."""
+FAULTS_SWARM = [
+    "--users", "60", "--spawn-rate", "20", "--room-players", "20",
+    "--mix", "wanderer=8 reconnector=3 spender=3 churner=1",
+    "--slo", "lost_sessions=0", "--slo", "gave_up=0", "--slo", "lost_seats=0",
+]  # fmt: skip
 ROOMS = "examples.arena,examples.plaza,examples.cards,examples.market"
 
 
@@ -106,6 +116,15 @@ def fleet(
     count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
 ) -> Iterator[list[Shard]]:
     """Some shards that are ready, with stores of their own; all ended at the end of the block."""
+    with fleet_and_stores(count, rooms=rooms, environ=environ, cpu=cpu) as (shards, _):
+        yield shards
+
+
+@contextmanager
+def fleet_and_stores(
+    count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
+) -> Iterator[tuple[list[Shard], embedded.Services]]:
+    """As `fleet`, with the stores."""
     with tempfile.TemporaryDirectory() as name, embedded.running(Path(name) / "data") as stores:
         settings = {
             "TICKWIRE__ROOMS": rooms,
@@ -126,9 +145,10 @@ def fleet(
             for _ in range(count):
                 shards.append(Shard(settings | (environ or {}), Path(name), cpu=cpu))
                 shards[-1].wait_ready()
-            yield shards
+            yield shards, stores
         finally:
             for shard in shards:
+                shard.process.send_signal(signal.SIGCONT)
                 shard.stop()
 
 
@@ -162,9 +182,20 @@ def main(
     how: Annotated[
         Literal["TERM", "KILL"], typer.Option(help="the signal that ends a shard in --shape rolling")
     ] = "TERM",
+    faults: Annotated[bool, typer.Option("--faults", help="stop shards, restart the stores while they play")] = False,
+    seconds: Annotated[int, typer.Option(min=40, help="--faults: how long the run is")] = 300,
+    seed: Annotated[int, typer.Option(help="--faults: decides which, and when")] = 1,
 ) -> None:
     """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
     given = list(arguments or [])
+    if faults:
+        schedule = schedule_faults(
+            seconds,
+            max(2, shards),
+            random.Random(seed),  # noqa: S311 - the same faults again, for the same seed
+            has_long_stalls=seconds >= LONG_RUN_S,
+        )
+        raise typer.Exit(_run_with_faults([*given, "--run-time", f"{seconds}s"], max(2, shards), rooms, schedule))
     with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder, player_tokens() as tokens:
         asked, done = Path(folder) / "asked", Path(folder) / "done"
         if "rolling" in given and "--during" not in given:
@@ -181,6 +212,46 @@ def main(
             process.send_signal(signal.SIGINT)
             process.wait()
     raise typer.Exit(process.returncode)
+
+
+def _run_with_faults(given: list[str], count: int, rooms: str, faults: list[Fault]) -> int:
+    """Run a swarm under faults; return its exit code."""
+    with fleet_and_stores(count, rooms=rooms) as (shards, stores), player_tokens() as tokens:
+        # What the swarm is given first, a caller may give again.
+        process = swarm(shards[0].url, [*FAULTS_SWARM, *given, *tokens, *entries(shards[1:])])
+        started_s = time.monotonic()
+        try:
+            for fault in faults:
+                _wait_while_running(process, started_s + fault.at_s)
+                if process.poll() is None:
+                    _inject(fault, shards, stores)
+            process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    return process.returncode
+
+
+def _wait_while_running(process: subprocess.Popen[bytes], until_s: float) -> None:
+    while process.poll() is None and time.monotonic() < until_s:
+        time.sleep(0.05)
+
+
+def _inject(fault: Fault, shards: list[Shard], stores: embedded.Services) -> None:
+    """Cause one fault, and return when it is over."""
+    started_s = time.monotonic()
+    match fault.kind:
+        case FaultKind.STALL | FaultKind.LONG_STALL:
+            shard = shards[fault.shard].process
+            shard.send_signal(signal.SIGSTOP)
+            time.sleep(fault.seconds)
+            shard.send_signal(signal.SIGCONT)
+        case FaultKind.RESTART_REDIS:
+            stores.restart("redis-server", is_sudden=fault.is_sudden)
+        case FaultKind.RESTART_MONGO:
+            stores.restart("mongod", is_sudden=fault.is_sudden)
+    where = f" of shard {fault.shard}" if fault.seconds else " by SIGKILL" if fault.is_sudden else ""
+    typer.echo(f"{fault.at_s:6.1f} s: {fault.kind}{where}, {time.monotonic() - started_s:.1f} s")
 
 
 def _replace(running: list[Shard], how: str) -> None:

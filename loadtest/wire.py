@@ -170,7 +170,8 @@ class Wire:
     @property
     def close_code(self) -> int | None:
         """Of the server's close; None where there was none, or not yet."""
-        return self._protocol.close_code if self._protocol is not None and self._protocol.close_rcvd else None
+        received = self._protocol.close_rcvd if self._protocol is not None else None
+        return received.code if received is not None else None
 
     def send(self, payload: bytes) -> None:
         """Sends a message; on a connection that has ended it is lost."""
@@ -284,7 +285,7 @@ class Wire:
                     self._on_message(whole)
         self._flush_library()
         if protocol.state in (State.CLOSING, State.CLOSED):
-            self._end(f"closed by the server: {protocol.close_code} {protocol.close_reason or ''}".strip())
+            self._end(_end_of(protocol))
 
     def _flush_library(self) -> None:
         assert self._protocol is not None
@@ -341,6 +342,15 @@ class Wire:
         self._reader = self._writer = None
         if self._protocol is not None:
             self._protocol.parser.close()
+
+
+def _end_of(protocol: ClientProtocol) -> str:
+    """Why a connection is over that the library has closed."""
+    if protocol.close_rcvd is not None:
+        return f"closed by the server: {protocol.close_rcvd.code} {protocol.close_rcvd.reason}".strip()
+    if protocol.close_sent is not None:
+        return f"the server sent what cannot be read: {protocol.close_sent.code} {protocol.close_sent.reason}".strip()
+    return "the server has closed the connection"
 
 
 def _nobody() -> None:

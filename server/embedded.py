@@ -50,13 +50,17 @@ class Child:
     Args:
         name: its program.
         process: as it was started.
+        command: how it was started.
         log: where its output goes.
         log_offset: where the output of this run begins.
     """
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path, log_offset: int) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], command: list[str], log: Path, log_offset: int
+    ) -> None:
         self.name = name
         self.process = process
+        self.command = command
         self.log = log
         self._log_offset = log_offset
 
@@ -146,9 +150,30 @@ class Services:
                 # Only one system call is made in it, which is safe also when other threads run.
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
-        child = Child(name, process, log, offset)
+        child = Child(name, process, command, log, offset)
         self._children.append(child)
         return child
+
+    def restart(self, name: str, *, is_sudden: bool) -> None:
+        """End a server and start it again, at its port and with its data; return when it answers.
+
+        Args:
+            name: its program.
+            is_sudden: by SIGKILL, as when its machine fails; else by SIGTERM.
+
+        Raises:
+            EmbeddedError: it does not come up again.
+        """
+        before = next(child for child in self._children if child.name == name)
+        self.discard(before)
+        if is_sudden:
+            before.process.kill()
+        before.stop()
+        child = self.spawn(name, before.command, before.log)
+        if name == "mongod":
+            _await_primary(self, child)
+        else:
+            _await_pong(self, child)
 
     def discard(self, child: Child) -> None:
         """Remove a child that has ended by itself."""
@@ -203,13 +228,20 @@ def _start_redis(services: Services, folder: Path) -> str:
     port = free_port()
     options = {"bind": "127.0.0.1", "port": str(port), "dir": str(folder), "appendonly": "yes", "save": ""}
     command = [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
-    child = services.spawn("redis-server", command, folder / "redis.log")
-    client = redis.Redis(port=port, socket_timeout=1.0)
+    _await_pong(services, services.spawn("redis-server", command, folder / "redis.log"))
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _await_pong(services: Services, child: Child) -> None:
+    client = redis.Redis(port=_port_of(child), socket_timeout=1.0)
     try:
         _await_answer(services, child, lambda: bool(client.ping()), redis.RedisError)
     finally:
         client.close()
-    return f"redis://127.0.0.1:{port}/0"
+
+
+def _port_of(child: Child) -> int:
+    return int(child.command[child.command.index("--port") + 1])
 
 
 def _start_mongo(services: Services, folder: Path) -> str:
@@ -220,19 +252,32 @@ def _start_mongo(services: Services, folder: Path) -> str:
     command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
     child = services.spawn("mongod", command, folder / "mongod.log")
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
-        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
-    )
     errors = pymongo.errors.PyMongoError
+    client = _mongo_client(child)
     try:
         _await_answer(services, child, lambda: bool(client.admin.command("ping")), errors)
         _join_replica_set(client, member)
-        _await_answer(services, child, lambda: bool(client.admin.command("hello")["isWritablePrimary"]), errors)
     except errors as error:
         raise EmbeddedError(f"mongod cannot be set up: {error}; see {child.log}") from error
     finally:
         client.close()
+    _await_primary(services, child)
     return f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
+
+
+def _mongo_client(child: Child) -> pymongo.MongoClient[dict[str, object]]:
+    return pymongo.MongoClient(
+        "127.0.0.1", _port_of(child), directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
+    )
+
+
+def _await_primary(services: Services, child: Child) -> None:
+    client = _mongo_client(child)
+    try:
+        is_primary: Callable[[], bool] = lambda: bool(client.admin.command("hello")["isWritablePrimary"])  # noqa: E731
+        _await_answer(services, child, is_primary, pymongo.errors.PyMongoError)
+    finally:
+        client.close()
 
 
 def _join_replica_set(client: pymongo.MongoClient[dict[str, object]], member: dict[str, object]) -> None:

@@ -1,0 +1,38 @@
+"""The stress run in short: two shards under a verifying swarm with tokens, while shards stall and stores restart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loadtest.faults import FaultKind
+from loadtest.levels import CORRECT
+from loadtest.summary import Summary
+from tests.swarms import LATE_MS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(240)
+def test_nothing_is_lost_or_wrong_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
+    file = tmp_path / "summary.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "loadtest.trial", "--faults", "--seconds", "60", "--seed", "3", "--",
+         "--users", "40", "--load-lateness", LATE_MS, "--summary", str(file)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
+    for kind in (FaultKind.STALL, FaultKind.RESTART_REDIS, FaultKind.RESTART_MONGO):
+        assert f" s: {kind}" in ended.stdout, "each kind of fault has happened"
+    found = msgspec.json.decode(file.read_bytes(), type=Summary)
+    assert found.outcome == "held", ended.stdout
+    assert found.seated == found.expected > 30, ended.stdout
+    assert found.times["resume"].count > 0
+    assert found.times["reply"].count > 0
+    for row in (*CORRECT, "resume", "seat", "gave up"):
+        assert row not in found.failures, ended.stdout

@@ -92,6 +92,8 @@ JOIN_S_MAX = 30.0
 """For how long `join` asks again when it is redirected to a shard that cannot be reached. A shard that has died is
 forgotten by the others within some seconds."""
 MATCH_S_MAX = 300.0
+CANCEL_S_MAX = 5.0
+"""How long the queue may take to decide whether a cancellation or the match came first."""
 RECONNECT_S = 60.0
 EVENTS_MAX = 1024
 
@@ -284,7 +286,7 @@ class Client:
         Raises:
             NotMatched: the place in the queue is gone, and why.
             RefusedError: there is no such mode, the queue is full, or the seat is refused.
-            TimeoutError: nothing was found in time; the place is given up.
+            TimeoutError: nothing was found in time; the place is given up. A match that was final before is played.
             Disconnected, ClientError: as `join`; also when a `match` waits already.
         """
         if self._match_lock.locked():
@@ -293,10 +295,7 @@ class Client:
             data = self.core.match_request(mode, options=options, party=party, latencies=latencies, labels=labels)
             self.queue_status = None
             try:
-                found = await self._request(Request(MatchRequest, data), timeout_s)
-                if isinstance(found, QueueChanged):
-                    raise NotMatched(found.status)
-                assert isinstance(found, Redirected)
+                found = await self._find_match(Request(MatchRequest, data), timeout_s)
                 async with self._seat_lock:
                     return await self._take_match(found.redirect, mode, options)
             except NotMatched:
@@ -305,6 +304,29 @@ class Client:
                 self.core.give_up_match()
                 self._has_to_send.set()
                 raise
+
+    async def _find_match(self, request: Request, timeout_s: float) -> Redirected:
+        """Waits for a match. When the time is over the queue decides: a match that was final before is played."""
+        loop = asyncio.get_running_loop()
+        is_late = False
+
+        def cancel() -> None:
+            nonlocal is_late
+            is_late = True
+            self.core.outgoing.append(self.core.match_cancel())
+            self._has_to_send.set()
+
+        timer = loop.call_later(timeout_s, cancel)
+        try:
+            found = await self._request(request, timeout_s + CANCEL_S_MAX)
+        finally:
+            timer.cancel()
+        if isinstance(found, Redirected):
+            return found
+        assert isinstance(found, QueueChanged)
+        if is_late:
+            raise TimeoutError(f"no match was found within {timeout_s:g} s")
+        raise NotMatched(found.status)
 
     async def _take_match(self, redirect: Redirect, mode: str, options: dict[str, Any] | None) -> Joined:
         if self.core.world is not None:
@@ -316,7 +338,7 @@ class Client:
         return await self._take_seat(data, options)
 
     async def cancel_match(self) -> None:
-        """Gives the place in the queue back; a `match` under way raises NotMatched."""
+        """Gives the place in the queue back: a `match` under way raises NotMatched, unless it was final before."""
         await self._keeper.send(self.core.match_cancel())
 
     async def _take_seat(self, first: bytes, options: dict[str, Any] | None) -> Joined:

@@ -14,7 +14,7 @@ from typing import Any
 
 from client.command_window import CommandWindow, is_decided
 from client.errors import MessageTooLarge
-from client.match_queue import MatchQueue
+from client.match_queue import MatchQueue, Meaning
 from client.requests import is_answer
 from client.updates import (
     Ended,
@@ -204,20 +204,22 @@ class ClientCore:
         """
         code, size = party or ("", 0)
         wish = MatchRequest(mode, _packed(options), code, size, _packed(latencies), _packed(labels))
-        return self._encoded(wish)
+        data = self._encoded(wish)
+        self._queue.request(mode)
+        return data
 
     def match_cancel(self) -> bytes:
-        """Encode the wish to leave the queue; CANCELLED answers it, and ends the wait for the match."""
+        """Encode the wish to leave the queue. CANCELLED answers it and ends the wait, or FOUND if that came first."""
         return encode_client(MatchCancel())
 
     def give_up_match(self) -> None:
-        """Leave the queue without waiting for the answer.
+        """Leave the queue without waiting for the answer. Does nothing if the wait is over.
 
         A MatchCancel is in `outgoing`, and is sent again after a resume until it is answered. Messages about the
         place that still arrive are not reported as current.
         """
-        self._queue.give_up()
-        self.outgoing.append(self.match_cancel())
+        if self._queue.give_up():
+            self.outgoing.append(self.match_cancel())
 
     def give_up_join(self) -> None:
         """Give the seat back that a Join without an answer may bring, as soon as it is there."""
@@ -367,10 +369,11 @@ class ClientCore:
             case Redirect(is_resume=True):
                 return Redirected(message)
             case Redirect():
-                is_match = self._queue.redirect_received()
-                if not is_match:
+                meaning = self._queue.redirect_received()
+                if meaning is None:
                     self._is_giving_up_join = False
-                return None if is_match is None else Redirected(message, is_match)
+                    return Redirected(message)
+                return Redirected(message, is_match=True) if meaning is Meaning.PROGRESS else None
             case Error(ErrorCode.RESYNC):
                 return EventsLost(message)
             case Error():
@@ -383,7 +386,8 @@ class ClientCore:
                 self.rate = message
                 return RateChanged(message)
             case MatchStatus():
-                return QueueChanged(message, self._queue.status_received(message.state))
+                meaning = self._queue.status_received(message)
+                return QueueChanged(message, meaning is not Meaning.NONE, meaning is Meaning.END)
             case _:
                 return None
 

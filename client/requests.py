@@ -18,14 +18,12 @@ from schemas.messages import (
     Leave,
     MatchRequest,
     Message,
-    QueueState,
     Welcome,
     request_type_of,
 )
 
 Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | Refused
 
-_ENDS = (QueueState.CANCELLED, QueueState.TIMED_OUT)
 _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
 """Errors of servers that do not name the request: these answer none."""
 
@@ -59,7 +57,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 return update if self.type is Leave else None
             case Redirected(is_match=is_match):
                 return update if self.type is (MatchRequest if is_match else Join) else None
-            case QueueChanged(status, is_current=True) if status.state in _ENDS:
+            case QueueChanged(is_end=True):
                 return update if self.type is MatchRequest else None
             case _:
                 return None

@@ -83,10 +83,12 @@ class QueueChanged(msgspec.Struct, frozen=True):
     Args:
         status: from the server.
         is_current: it is about the place that the client wants now, and not about one that it gave up.
+        is_end: the wait is over without a match.
     """
 
     status: MatchStatus
     is_current: bool = True
+    is_end: bool = False
 
 
 class Redirected(msgspec.Struct, frozen=True):

@@ -174,10 +174,7 @@ class Session(Connected):
         started_s = time.monotonic()
         self.be_connected()
         try:
-            found = self._ask(Request(MatchRequest, self.core.match_request(mode, party=party)), timeout_s)
-            if isinstance(found, QueueChanged):
-                raise NotMatched(found.status)
-            assert isinstance(found, Redirected)
+            found = self._find_match(Request(MatchRequest, self.core.match_request(mode, party=party)), timeout_s)
             self._wants_seat_since_s = time.monotonic()
             joined = self._take_seat(self._follow(found.redirect, None), None)
         except BaseException as error:
@@ -188,6 +185,20 @@ class Session(Connected):
         self.had_seat = True
         self._measures.times["match"].record(time.monotonic() - started_s)
         return joined
+
+    def _find_match(self, request: Request, timeout_s: float) -> Redirected:
+        """Waits for a match; when the time is over, for the queue to decide whether there is one."""
+        try:
+            found = self._ask(request, timeout_s)
+        except TimeoutError:
+            self.send(self.core.match_cancel())
+            found = self._ask(Request(MatchRequest, b""), CALL_S_MAX)
+            if isinstance(found, QueueChanged):
+                raise
+        if isinstance(found, QueueChanged):
+            raise NotMatched(found.status)
+        assert isinstance(found, Redirected)
+        return found
 
     def leave(self) -> None:
         """Gives the seat back.

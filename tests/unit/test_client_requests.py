@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from client.aio import ClientError, NotMatched, RefusedError, connect
+from client import aio
+from client.aio import Client, ClientError, NotMatched, RefusedError, connect
 from schemas.messages import (
     Command,
     EndSession,
@@ -136,34 +137,82 @@ async def end_by_cancellation(waiting: asyncio.Task[Joined]) -> None:
         await waiting
 
 
-async def end_by_timeout(waiting: asyncio.Task[Joined]) -> None:
-    with pytest.raises(TimeoutError):
-        await waiting
-
-
-@pytest.mark.parametrize(("end", "timeout_s"), [(end_by_cancellation, 30.0), (end_by_timeout, 0.3)])
-async def test_match_that_ends_without_an_answer_gives_the_place_back(
-    end: Callable[[asyncio.Task[Joined]], Awaitable[None]], timeout_s: float
-) -> None:
-    given_back = asyncio.Event()
-
+async def test_match_that_is_cancelled_gives_the_place_back() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(MatchRequest)
         await peer.say(WAITING)
         await peer.want(MatchCancel)
-        given_back.set()
         await peer.want(MatchRequest)  # asked again before the answer to the cancel arrives
         await peer.say(WAITING, CANCELLED, WAITING, FOUND, HERE)
         await peer.want(Join)
         await peer.say(JOINED)
 
     async with server(script) as url, connect(url) as client:
+        waiting = asyncio.create_task(client.match("duel"))
+        await client.wait_for(lambda: client.queue_status is not None)
+        await end_by_cancellation(waiting)
+        assert await client.match("duel") == JOINED
+
+
+async def test_match_whose_time_is_over_ends_when_the_queue_confirms_that_the_place_is_given_up() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(MatchRequest)
+        await peer.say(WAITING)
+        await peer.want(MatchCancel)
+        await peer.say(CANCELLED)
+        await peer.want(MatchRequest)
+        await peer.say(WAITING, FOUND, HERE)
+        await peer.want(Join)
+        await peer.say(JOINED)
+
+    async with server(script) as url, connect(url) as client:
+        with pytest.raises(TimeoutError, match=r"no match was found within 0\.3 s"):
+            await client.match("duel", timeout_s=0.3)
+        assert await client.match("duel") == JOINED
+
+
+async def cancel_match(client: Client) -> None:
+    await client.cancel_match()
+
+
+async def wait(client: Client) -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("happens", "timeout_s"), [(cancel_match, 30.0), (wait, 0.3)])
+async def test_match_that_was_final_before_it_was_cancelled_is_played(
+    happens: Callable[[Client], Awaitable[None]], timeout_s: float
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(MatchRequest)
+        await peer.say(WAITING)
+        await peer.want(MatchCancel)
+        await peer.say(FOUND, HERE)
+        await peer.want(Join)
+        await peer.say(JOINED)
+
+    async with server(script) as url, connect(url) as client:
         waiting = asyncio.create_task(client.match("duel", timeout_s=timeout_s))
         await client.wait_for(lambda: client.queue_status is not None)
-        await end(waiting)
-        assert await client.match("duel") == JOINED
-        assert given_back.is_set()
+        await happens(client)
+        assert await waiting == JOINED
+
+
+async def test_queue_that_does_not_decide_is_not_waited_for_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aio, "CANCEL_S_MAX", 0.3)
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(MatchRequest)
+        await peer.say(WAITING)
+        await peer.want(MatchCancel)
+
+    async with server(script) as url, connect(url) as client:
+        with pytest.raises(TimeoutError):
+            await client.match("duel", timeout_s=0.3)
 
 
 @pytest.mark.parametrize("error", [ErrorCode.ROOM_FULL, ErrorCode.NO_SUCH_ROOM])

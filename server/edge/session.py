@@ -175,6 +175,7 @@ class Session:
         session.opened_us = kept.opened_us
         session._seat_changes = kept.seat_changes
         session._is_revived = True
+        session._away_since_s = around.now_s()
         session.outbox.restore(kept.last_event, kept.frames, restored_at=kept.events_restored_at)
         replies = Replies(kept.replies, forgotten_id=kept.forgotten_command_id)
         session._commands = Commands(around, replies)

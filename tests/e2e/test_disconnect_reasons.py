@@ -144,6 +144,7 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
             of_ada = [line for line in logged if line.get("tickwire.session_id") == session_id]
             assert [line["event.action"] for line in of_ada][:2] == ["session_restored", "session_resumed"]
             assert {line["user.id"] for line in of_ada} == {"ada"}
+            assert of_ada[1]["tickwire.away_s"] > 0
             assert joined.room_id == taken["tickwire.room_id"]
     finally:
         for shard in shards:

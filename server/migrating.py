@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from server.errors import TickwireError
 from server.moving import TooLarge, pack, unpack
 from server.ops.traces import span
 from server.placing import RoomPlacer
+from server.queueing import PackedPlace, Queueing
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
 from server.rooms.simulation import Simulation
@@ -63,6 +64,7 @@ class Migration:
         matchmaker: has the handovers.
         placer: knows how a room is made.
         saver, dealing: durable rooms, and what their players own.
+        queueing: knows which players of a room wait for a match.
         spawn: runs a task that the shard owns.
         on_moved: told of a room that has gone.
 
@@ -81,6 +83,7 @@ class Migration:
         placer: RoomPlacer,
         saver: Saver,
         dealing: Dealing,
+        queueing: Queueing,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         on_moved: Callable[[Simulation], None],
     ) -> None:
@@ -94,6 +97,7 @@ class Migration:
         self._placer = placer
         self._saver = saver
         self._dealing = dealing
+        self._queueing = queueing
         self._spawn = spawn
         self._on_moved = on_moved
 
@@ -156,11 +160,14 @@ class Migration:
         room_id = simulation.room.room_id
         self._host.freeze(simulation)
         has_gone = False
+        places: dict[str, PackedPlace] = {}
         try:
             async with asyncio.timeout(DEALS_S_MAX):
                 await self._dealing.settled(simulation)
             simulation.seal()
-            await self._handovers.send(room_id, self._shard_id, pack(simulation))
+            places = self._places_in(simulation)
+            packed = {session_id: msgspec.msgpack.encode(place) for session_id, place in places.items()}
+            await self._handovers.send(room_id, self._shard_id, pack(simulation, packed))
             has_gone = await self._has_gone(room_id)
         except (MatchmakingError, TickwireError, RoomCodeRaised, TooLarge, TimeoutError) as error:
             log.warning("room_not_moved", room_id=room_id, to=target.info.shard_id, error=str(error))
@@ -175,12 +182,27 @@ class Migration:
                 redirect = Redirect(target.info.url, room_type=room.room_type, room_name=room.name, is_resume=True)
                 if simulation.leavers:
                     self._spawn(self._tell_leavers(room_id, tuple(simulation.leavers)), f"leavers of {room_id}")
+                self._release_places(simulation, places)
                 self._host.let_go(simulation, redirect)
                 self._on_moved(simulation)
             else:
                 self.results["kept"] += 1
                 self._host.thaw(simulation)
         return has_gone
+
+    def _places_in(self, simulation: Simulation) -> dict[str, PackedPlace]:
+        """Return the places in queues of a room's players, by session."""
+        sessions = [seat.subscriber for seat in simulation.seats]
+        found = {session.session_id: self._queueing.place_of(session) for session in sessions}
+        return {session_id: place for session_id, place in found.items() if place is not None}
+
+    def _release_places(self, simulation: Simulation, sent: Mapping[str, PackedPlace]) -> None:
+        """Leave the places that were sent to the new owner of the room. One that has changed since is given up."""
+        for seat in simulation.seats:
+            session = seat.subscriber
+            place = sent.get(session.session_id)
+            if place is not None and self._queueing.place_of(session) == place:
+                self._queueing.release(session)
 
     async def _tell_leavers(self, room_id: str, session_ids: Sequence[str]) -> None:
         """Tell the new owner of a room who has left it since its state was sent."""
@@ -224,6 +246,8 @@ class Migration:
         return False
 
     def _may_move(self, simulation: Simulation) -> bool:
+        if any(self._queueing.is_bound(seat.subscriber) for seat in simulation.seats):
+            return False  # a match was found for a player, who is soon there
         return self._can_be_copied(simulation, set()) and simulation.can_migrate()
 
     def _can_be_copied(self, simulation: Simulation, reported: set[str]) -> bool:
@@ -279,6 +303,7 @@ class Migration:
     async def _receive(self, offer: Offer) -> None:
         """The task of one room that comes."""
         simulation: Simulation | None = None
+        self._placer.arriving.add(offer.room_id)
         try:
             data = await self._fetched(offer.room_id)
             if not data:
@@ -288,23 +313,60 @@ class Migration:
                 moved.world.room_id, moved.world.room_type, moved.world.name, state, code=moved.code, mode=moved.mode
             )
             simulation.room.access = moved.access
-            simulation.epoch = await self._handovers.take(offer.room_id, self._shard_id)
-            await self._own(simulation)
+            simulation.epoch = await self._taken(offer.room_id)
+            await self._own(simulation, moved.places)
             self.results["taken"] += 1
         except (MatchmakingError, TickwireError, ValueError) as error:
             self.results["failed"] += 1
             log.warning("room_not_taken", room_id=offer.room_id, error=str(error))
             if simulation is not None and self._host.get(offer.room_id) is not simulation:
                 simulation.close("the room did not come", has_moved=True)
+        finally:
+            self._placer.arriving.discard(offer.room_id)
 
-    async def _own(self, simulation: Simulation) -> None:
+    async def _taken(self, room_id: str) -> int:
+        """Take a room, and return its epoch. When an answer of Redis is lost, ask what has become of it.
+
+        Raises:
+            MatchmakingError: the room is not ours, or Redis does not answer for DECIDE_S_MAX.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + DECIDE_S_MAX
+        is_lost = False
+        while True:
+            try:
+                home = await self._matchmaker.directory.home_of(room_id) if is_lost else None
+                if home is not None and home.shard_id == self._shard_id:
+                    return home.epoch
+                return await self._handovers.take(room_id, self._shard_id)
+            except MatchmakerUnavailable:
+                if loop.time() > until_s:
+                    raise
+                is_lost = True
+                await asyncio.sleep(LOOK_S)
+
+    async def _own(self, simulation: Simulation, places: Mapping[str, msgspec.Raw]) -> None:
         """The room is ours: it ticks at once; the store learns of its owner beside it, and refuses older ones."""
         self._host.adopt(simulation)
         self._placer.settle(simulation)
+        self._spawn(self._adopt_places(simulation, places), f"places of {simulation.room.room_id}")
         self._spawn(self._end_leavers(simulation.room.room_id), f"leavers of {simulation.room.room_id}")
         room = simulation.room
         if is_durable(simulation):
             self._spawn(self._claim(room.room_type, room.name, simulation.epoch), f"claim {room.room_id}")
+
+    async def _adopt_places(self, simulation: Simulation, places: Mapping[str, msgspec.Raw]) -> None:
+        """Let the players who waited for a match in the room wait on here, at the same place."""
+        for seat in list(simulation.seats):
+            packed = places.get(seat.subscriber.session_id)
+            if packed is None:
+                continue
+            try:
+                place = decode_payload(bytes(packed), PackedPlace)
+            except MalformedMessage as error:  # packed by another build: the client asks for a place again
+                log.warning("queue_position_lost", session_id=seat.subscriber.session_id, error=str(error))
+                continue
+            await self._queueing.adopt(seat.subscriber, place)
 
     async def _end_leavers(self, room_id: str) -> None:
         """End the sessions of players who left the room on its old shard after its state had been sent.

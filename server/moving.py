@@ -8,6 +8,7 @@ understood is left out, as it is of a save. Pure.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ class MovedRoom(msgspec.Struct, frozen=True):
         access, code, mode: of the room.
         attributes: that the game keeps on it, as far as they can be copied.
         random: the state of its random numbers, in JSON, which holds numbers of 128 bits.
+        places: in queues, by session: of players who wait for a match while they are in the room.
     """
 
     world: SavedWorld
@@ -48,14 +50,18 @@ class MovedRoom(msgspec.Struct, frozen=True):
     mode: str
     attributes: dict[str, bytes] = {}
     random: str = ""
+    places: dict[str, msgspec.Raw] = {}
 
 
 class TooLarge(Exception):
     """The room cannot be sent."""
 
 
-def pack(simulation: Simulation) -> bytes:
+def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> bytes:
     """A frozen room, to be sent.
+
+    Args:
+        places: packed msgpack values, by session; see `MovedRoom`.
 
     Raises:
         RoomCodeRaised: the game's `save` did.
@@ -78,6 +84,7 @@ def pack(simulation: Simulation) -> bytes:
         room.mode,
         attributes=simulation.encode_attributes(),
         random=json.dumps(room.random.bit_generator.state),
+        places={session_id: msgspec.Raw(place) for session_id, place in (places or {}).items()},
     )
     packed = msgspec.msgpack.encode(moved)
     if len(packed) > ROOM_BYTES_MAX:

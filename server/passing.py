@@ -105,7 +105,7 @@ class Passing:
     def _may_go(self, session: Session) -> bool:
         """Return whether nothing is under way that only this shard can finish."""
         is_idle = session.state is State.IDLE and not session.has_pending_commands
-        return is_idle and not self._queueing.is_leaving(session)
+        return is_idle and not self._queueing.is_bound(session)
 
     def _parcel_of(self, session: Session) -> Parcel:
         return Parcel(session.keep(), self._queueing.place_of(session))

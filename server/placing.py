@@ -58,7 +58,7 @@ from server.rooms.host import RoomHost
 from server.rooms.ports import NoReviver, Reviver, Subscriber
 from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
+from server.rooms.state import KeptSession, RoomState
 from server.saving import Saver
 
 log = structlog.get_logger(__name__)
@@ -69,6 +69,21 @@ CLOCKS_APART_S = 2.0
 ROOM_NAME_CHARACTERS_MAX = 64
 MOVING_PAUSE_S = 0.02
 """A join looks so often whether a room that moves has moved."""
+
+
+class _Restored(list[Subscriber]):
+    """Collects the sessions that are restored with a room."""
+
+    def __init__(self, reviver: Reviver) -> None:
+        super().__init__()
+        self._reviver = reviver
+
+    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+        """See `server.rooms.ports.SessionSource.revive`."""
+        session = self._reviver.revive(kept)
+        if session is not None:
+            self.append(session)
+        return session
 
 
 class RoomPlacer:
@@ -88,6 +103,7 @@ class RoomPlacer:
     Attributes:
         is_draining: nobody new is taken in.
         reviver: gives those who were in a saved room their sessions again.
+        arriving: rooms that are coming from other shards, and are not here yet.
     """
 
     def __init__(
@@ -105,6 +121,7 @@ class RoomPlacer:
     ) -> None:
         self.is_draining = False
         self.reviver: Reviver = NoReviver()
+        self.arriving: set[str] = set()
         self.admissions = Admissions()
         self._shard_id = shard_id
         self._region = region
@@ -278,6 +295,8 @@ class RoomPlacer:
             NoSuchRoom: the room has ended.
         """
         home = await self._matchmaker.directory.home_of(ticket.room_id)
+        if home is not None and home.shard_id == ticket.shard_id != self._shard_id and home.url:
+            return self.redirect(ticket, home.url)  # the player was moved since
         if home is None or not home.url or home.shard_id == self._shard_id or home.epoch <= ticket.epoch:
             raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
         self.admissions.admit(ticket, self._now_s())
@@ -328,25 +347,28 @@ class RoomPlacer:
             # After the claim: nothing more is booked in this room by those who had it before.
             records = await self._dealing.load([seat.player_id for seat in saved.seats])
             saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
-        simulation = self._host.create(
-            room_id=ticket.room_id,
-            room_type=ticket.room_type,
-            name=ticket.name,
-            epoch=epoch,
-            options=options,
-            saved=saved,
-            code=ticket.code,
-            labels=ticket.labels,
-            mode=ticket.mode,
-            reviver=self.reviver,
-            on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
-            records=records,
-        )
-        self.settle(simulation)
-        return simulation
+        restored = _Restored(self.reviver)
+        try:
+            return self._host.create(
+                room_id=ticket.room_id,
+                room_type=ticket.room_type,
+                name=ticket.name,
+                epoch=epoch,
+                options=options,
+                saved=saved,
+                code=ticket.code,
+                labels=ticket.labels,
+                mode=ticket.mode,
+                reviver=restored,
+                on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
+                records=records,
+            )
+        finally:  # also where the room's code raised: its players keep their sessions
+            for session in restored:
+                self.reviver.settle(session)
 
     def settle(self, simulation: Simulation) -> None:
-        """Apply the policy for several sessions of one player to everyone in a room that has come here."""
+        """Take in the sessions of a room that has come from another shard, and is ours."""
         for seat in list(simulation.seats):
             self.reviver.settle(seat.subscriber)
 

@@ -176,6 +176,10 @@ class Queueing:
         waiting = self._waiting.get(subscriber.session_id)
         return waiting is not None and waiting.is_leaving
 
+    def is_bound(self, subscriber: Subscriber) -> bool:
+        """Whether a session must stay on this shard for a moment: it has a match here, or is cancelling its place."""
+        return self.has_match(subscriber) or self.is_leaving(subscriber)
+
     def place_of(self, subscriber: Subscriber) -> PackedPlace | None:
         """Where a session waits; None when it does not."""
         waiting = self._waiting.get(subscriber.session_id)

@@ -66,6 +66,8 @@ class Recovery:
             raise told(error) from error
         if not room_id:
             return None
+        if home is not None and home.shard_id == self._shard_id and room_id in self._placer.arriving:
+            raise Unavailable("the room is just coming to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
         if home is not None and home.shard_id != self._shard_id:
             if not home.url:
                 wait_ms = max(RETRY_AFTER_MS_MIN, home.left_ms)

@@ -184,6 +184,7 @@ class Shard:
             placer=self.placer,
             saver=self._saver,
             dealing=self._dealing,
+            queueing=self._queueing,
             spawn=self.listener.spawn,
             on_moved=self._room_moved,
         )

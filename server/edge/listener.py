@@ -31,6 +31,7 @@ from server.edge.origins import Origins
 from server.edge.proxies import TrustedProxies
 from server.edge.rate_limit import RateLimiter, Scope
 from server.edge.requests import header, token_of
+from server.edge.session import Session
 from server.edge.sessions import Sessions
 from server.edge.settings import EdgeSettings
 from server.edge.surroundings import Bans, NoBans
@@ -178,9 +179,8 @@ class Listener:
 
     def settle(self, subscriber: Subscriber, /) -> None:
         """See `server.rooms.ports.Reviver.settle`."""
-        session = self.registry.get(subscriber.session_id)
-        if session is subscriber:
-            self.registry.settle(session)
+        if isinstance(subscriber, Session):
+            self.registry.settle(subscriber, self.now_s())
 
     def drop(self, session_id: str, room_id: str, /) -> None:
         """See `server.rooms.ports.Reviver.drop`."""

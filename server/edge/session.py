@@ -454,7 +454,8 @@ class Session:
         seat, self._seat = self._seat, None
         if seat is not None:
             seat.leave(reason)
-        self._around.registry.ended(self, counted_as)
+        if not self._around.registry.ended(self, counted_as):
+            return
         log.info(
             "session_ended",
             session_id=self.session_id,

@@ -70,7 +70,8 @@ class Sessions:
         self._insert(session)
 
     def revive(self, kept: KeptSession, around: Surroundings) -> Session | None:
-        """Restore a session of another shard, disconnected. Call `settle` once the session is ours for good.
+        """Restore a session of another shard, disconnected. No client finds it before `settle` is called: until then
+        the other shard may keep it.
 
         Returns:
             None if this shard has a newer copy of the session.
@@ -78,20 +79,21 @@ class Sessions:
         present = self._by_id.get(kept.session_id)
         if present is not None and not present.is_older_than(kept):
             return None
+        return Session.revived(kept, around)
+
+    def settle(self, session: Session, now_s: float) -> None:
+        """Take in a restored session: it is ours for good.
+
+        It may meet other sessions of its player here. With `same_player` set to `replace` the one that was opened
+        last stays: it would have replaced the others, had all been opened here. With `refuse` all stay, since each
+        was let in where it was opened.
+        """
+        present = self._by_id.get(session.session_id)
         if present is not None:
             present.end("a newer copy of the session has come from another shard", counted_as="superseded")
-        session = Session.revived(kept, around)
         self._insert(session)
-        self.went_away(session, around.now_s())
+        self.went_away(session, now_s)
         self._counters.sessions_revived += 1
-        return session
-
-    def settle(self, session: Session) -> None:
-        """Apply `same_player` to a session that was opened on another shard, and may meet others of its player here.
-
-        With `replace` the session that was opened last stays: it would have replaced the others, had all been opened
-        here. With `refuse` all stay, since each was let in where it was opened.
-        """
         if self._same_player == "allow":
             return
         for other in self._others_of(session):
@@ -135,15 +137,19 @@ class Sessions:
         """It has a connection again."""
         self._away.discard(session)
 
-    def ended(self, session: Session, counted_as: str) -> None:
-        """It is over."""
+    def ended(self, session: Session, counted_as: str) -> bool:
+        """Remove a session that has ended. Return whether it was here: one that was restored and never settled is
+        still on the shard where it came from."""
+        if self._by_id.get(session.session_id) is not session:
+            return False
         self._counters.ended[counted_as] += 1
         self._away.discard(session)
-        self._by_id.pop(session.session_id, None)
+        del self._by_id[session.session_id]
         ours = self._by_player[session.player_id]
         ours.discard(session)
         if not ours:
             del self._by_player[session.player_id]
+        return True
 
     def sweep(self, now_s: float) -> None:
         """Ends those that have been away for longer than the window."""

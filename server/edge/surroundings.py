@@ -26,8 +26,8 @@ class Registry(Protocol):
         """It has a connection again."""
         ...
 
-    def ended(self, session: Session, counted_as: str) -> None:
-        """It is over."""
+    def ended(self, session: Session, counted_as: str) -> bool:
+        """Remove a session that has ended. Return whether it was here."""
         ...
 
 

@@ -22,7 +22,7 @@ from server.rooms.attributes import AttributeReport
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
 from server.rooms.making import create
-from server.rooms.ports import Reviver, Subscriber
+from server.rooms.ports import SessionSource, Subscriber
 from server.rooms.room import Room
 from server.rooms.seat import Seat, SeatEnded
 from server.rooms.simulation import Simulation
@@ -123,7 +123,7 @@ class RoomHost:
         code: str = "",
         labels: Mapping[str, str] | None = None,
         mode: str = "",
-        reviver: Reviver | None = None,
+        reviver: SessionSource | None = None,
         on_ended: SeatEnded = lambda seat: None,
         records: Mapping[str, Record] | None = None,
     ) -> Simulation:
@@ -182,7 +182,7 @@ class RoomHost:
         saved: RoomState,
         code: str,
         mode: str,
-        reviver: Reviver,
+        reviver: SessionSource,
         on_ended: SeatEnded,
         records: Mapping[str, Record],
     ) -> Simulation:

@@ -14,7 +14,7 @@ from server.rooms.attributes import decode_attributes
 from server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
-from server.rooms.ports import NoReviver, Reviver
+from server.rooms.ports import NoReviver, SessionSource
 from server.rooms.room import Room
 from server.rooms.seat import SeatEnded
 from server.rooms.simulation import Simulation
@@ -34,7 +34,7 @@ def create(
     code: str = "",
     labels: Mapping[str, str] | None = None,
     mode: str = "",
-    reviver: Reviver | None = None,
+    reviver: SessionSource | None = None,
     on_ended: SeatEnded = lambda seat: None,
     records: Mapping[str, Record] | None = None,
     tune: Callable[[Room], None] = lambda room: None,
@@ -81,7 +81,7 @@ def create(
 def _restore(
     simulation: Simulation,
     saved: RoomState,
-    reviver: Reviver,
+    reviver: SessionSource,
     on_ended: SeatEnded,
     records: Mapping[str, Record],
 ) -> None:

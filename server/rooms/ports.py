@@ -155,19 +155,26 @@ class NoHomes:
         return None
 
 
-class Reviver(Protocol):
-    """Makes sessions again that another shard had, or an earlier run of this one."""
+class SessionSource(Protocol):
+    """Restores the sessions of a room that another shard had, or an earlier run of this one."""
 
     def revive(self, kept: KeptSession, /) -> Subscriber | None:
-        """Restore a session, disconnected until its client resumes it.
+        """Restore a session, disconnected. No client can resume it before `settle`.
 
         Returns:
             None if this shard has a newer copy of the session.
         """
         ...
 
+
+class Reviver(SessionSource, Protocol):
+    """Restores sessions, and takes them in."""
+
     def settle(self, subscriber: Subscriber, /) -> None:
-        """Apply the policy for several sessions of one player. Call it when the room of a restored one is ours."""
+        """Take in a restored session, and apply the policy for several sessions of one player.
+
+        Call it when the room of the session is ours; or when the room could not be restored, and is nobody's.
+        """
         ...
 
     def drop(self, session_id: str, room_id: str, /) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from client.aio import Client, connect
 from client.link import Link
-from matchmaking import Offer, Ticket, sign
+from matchmaking import MatchmakerUnavailable, Offer, StaleLease, Ticket, sign
 from schemas.messages import Joined
 from server.config import Settings
 from server.edge.auth import mint
@@ -49,10 +49,7 @@ async def fleet(settings: Settings, count: int) -> AsyncIterator[dict[str, Shard
 
 
 async def left_without_a_close(link: Link, *_: object) -> None:
-    for task in link._tasks[1:]:
-        task.cancel()
-    link.abort()
-    await asyncio.wait(link._tasks)
+    await link.drop()
 
 
 def sessions_of(shard: Shard, name: str) -> list[str]:
@@ -213,7 +210,6 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
         await dropper.join("diary", name="d")
         room = one.host.get(joined.room_id)
         assert room is not None
-        room._own |= {"runs", "noted"}  # so that it may move
         target = next(
             shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
         )
@@ -304,3 +300,80 @@ async def test_a_session_in_no_room_is_found_from_any_shard(two: tuple[Shard, Sh
         assert (client.resumes, client.sessions_lost, len(one._queueing)) == (2, 0, 1)
         async with connect(other.url) as opponent:
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
+
+
+async def test_a_player_who_waits_for_a_match_in_a_room_that_moves_keeps_the_place(two: tuple[Shard, Shard]) -> None:
+    one, other = two
+    async with connect(one.url) as client:
+        await client.join("garden", name="home")
+        session_id = client.core.resume_token.partition(".")[0]
+        waiting = asyncio.create_task(client.match("versus", timeout_s=60))
+        await eventually(lambda: len(one._queueing) == 1)
+        (before,) = one._queueing._waiting.values()
+        await one.drain()
+        await client.wait_for(lambda: client.is_connected and client.url == other.url)
+        await eventually(lambda: len(other._queueing) == 1)
+        (after,) = other._queueing._waiting.values()
+        assert (after.subscriber.session_id, after.entry_id) == (session_id, before.entry_id)
+        assert abs(after.since_s - before.since_s) < 0.01, "the time that the player has waited counts"
+        await plays_on(client, session_id)
+        async with connect(other.url) as opponent:
+            await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
+
+
+async def test_a_room_is_not_lost_when_the_answer_that_it_was_taken_is_lost(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    take, lost = other._matchmaker.handovers.take, 0
+
+    async def and_lose_the_answer(room_id: str, shard_id: str) -> int:
+        nonlocal lost
+        epoch = await take(room_id, shard_id)
+        if not lost:
+            lost += 1
+            raise MatchmakerUnavailable("Redis does not answer")
+        return epoch
+
+    monkeypatch.setattr(other._matchmaker.handovers, "take", and_lose_the_answer)
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        session_id = client.core.resume_token.partition(".")[0]
+        await one.drain()
+        assert lost == 1
+        await eventually(lambda: other.host.get(joined.room_id) is not None)
+        await client.wait_for(lambda: client.is_connected and client.url == other.url)
+        await plays_on(client, session_id)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_keeps_its_session(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    one, other = two
+    take = other._migration._taken
+    early: list[str] = []
+
+    async def late(room_id: str) -> int:
+        if not early:
+            client._keeper.moved(other.url)
+            await client.drop()
+            await client.wait_for(lambda: client.is_connected and client.resumes == 1)
+            early.append(client.url)
+        if not is_taken:
+            raise StaleLease("it was withdrawn")
+        return await take(room_id)
+
+    monkeypatch.setattr(other._migration, "_taken", late)
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 2.0)
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        session_id = client.core.resume_token.partition(".")[0]
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        (target,) = await one._migration._others()
+        assert await one._migration.give(room, target) == is_taken
+        assert early == [one.url], "the room is there still"
+        await client.wait_for(lambda: client.is_connected and client.url == (other if is_taken else one).url)
+        assert sum(len(shard.listener.registry) for shard in two) == 1
+        await plays_on(client, session_id)

@@ -264,7 +264,10 @@ class Shard:
         return task
 
     def revive(self, kept: Any) -> Session | None:
-        return self.registry.revive(kept, self)  # type: ignore[arg-type]
+        session = self.registry.revive(kept, self)  # type: ignore[arg-type]
+        if session is not None:
+            self.registry.settle(session, 0.0)
+        return session
 
     async def place(self, subscriber: Any, join: Join) -> Seat:
         assert self.simulation is not None

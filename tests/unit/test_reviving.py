@@ -18,14 +18,22 @@ FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6
 KEPT = KeptSession("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 
+def settled(around: Around, kept: KeptSession) -> Session | None:
+    """A session that has come from another shard, for good."""
+    session = around.registry.revive(kept, around)  # type: ignore[arg-type]
+    if session is not None:
+        around.registry.settle(session, around.now_s())
+    return session
+
+
 async def test_it_is_away_and_as_it_was() -> None:
     around = Around(EdgeSettings())
-    session = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
+    session = settled(around, KEPT)
     assert session is not None
     assert (session.session_id, session.player_id, session.is_guest, session.wire) == ("s", "p", False, None)
     assert session.keep() == msgspec.structs.replace(KEPT, events_restored_at=7)
     assert around.registry.away_count == 1
-    assert around.registry.revive(KEPT, around) is None, "there is one of that name"  # type: ignore[arg-type]
+    assert settled(around, KEPT) is None, "there is one of that name"
     around.registry.sweep(around.settings.resume_window_s + 1)
     assert len(around.registry) == 0, "nobody came back in time"
 
@@ -37,7 +45,7 @@ async def test_it_is_away_and_as_it_was() -> None:
 )
 async def test_tokens_that_were_given_since_are_known(generation: int, is_good: bool) -> None:
     around = Around(EdgeSettings())
-    session = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
+    session = settled(around, KEPT)
     assert session is not None
     token = around.tokens.sign("s", generation)
     assert (around.registry.find(token) is session) == is_good
@@ -47,12 +55,12 @@ async def test_tokens_that_were_given_since_are_known(generation: int, is_good: 
 
 async def test_no_command_is_run_again_on_another_shard() -> None:
     around = Around(EdgeSettings())
-    session = around.registry.revive(KEPT, around)  # type: ignore[arg-type]
+    session = settled(around, KEPT)
     assert session is not None
     for id in range(2, REPLIES_MAX + 5):
         session._commands.replies.keep(Reply(id, ok=True))
     elsewhere = Around(EdgeSettings())
-    again = elsewhere.registry.revive(session.keep(), elsewhere)  # type: ignore[arg-type]
+    again = settled(elsewhere, session.keep())
     assert again is not None
     sent: list[Reply] = []
     again._commands.ask(Command(2, "spend"), None, sent.append)
@@ -68,7 +76,7 @@ def context_of(policy: str) -> Around:
 
 def opened(around: Around, at_us: int) -> Session:
     session = Session(Identity("p", False), schema_version=3, around=around)  # type: ignore[arg-type]
-    session.opened_us = at_us
+    session.session_id, session.opened_us = "here", at_us
     around.registry._insert(session)
     return session
 
@@ -87,11 +95,12 @@ async def test_sessions_of_one_player_that_meet_follow_the_policy(
     policy: str, opened_here_us: int, stay: set[str]
 ) -> None:
     around = context_of(policy)
-    opened(around, opened_here_us).session_id = "here"
+    opened(around, opened_here_us)
     restored = around.registry.revive(msgspec.structs.replace(KEPT, opened_us=20), around)  # type: ignore[arg-type]
     assert restored is not None
-    assert len(around.registry) == 2, "nothing is decided before the room is ours"
-    around.registry.settle(restored)
+    assert around.registry.find(around.tokens.sign("s", 5)) is None, "before the room is ours no client finds it"
+    assert len(around.registry) == 1, "and nothing is decided"
+    around.registry.settle(restored, around.now_s())
     alive = {session.session_id for session in around.registry.of_player("p")}
     assert alive == stay
 
@@ -101,9 +110,8 @@ async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_re
     around = context_of(policy)
     left_behind = opened(around, 30)  # by a shard whose clock is ahead
     left_behind._is_redirected = True
-    restored = around.registry.revive(msgspec.structs.replace(KEPT, opened_us=20), around)  # type: ignore[arg-type]
+    restored = settled(around, msgspec.structs.replace(KEPT, opened_us=20))
     assert restored is not None
-    around.registry.settle(restored)
     assert around.registry.of_player("p") == [restored]
     restored._is_redirected = True
     around.registry.add(newer := Session(Identity("p", False), schema_version=3, around=around))  # type: ignore[arg-type]
@@ -119,9 +127,19 @@ async def test_of_two_copies_of_a_session_the_newer_one_stays(
 ) -> None:
     around = context_of("replace")
     kept = msgspec.structs.replace(KEPT, seat_changes=3)
-    first = around.registry.revive(kept, around)  # type: ignore[arg-type]
+    first = settled(around, kept)
     other = msgspec.structs.replace(kept, seat_changes=seat_changes, generation=generation)
-    second = around.registry.revive(other, around)  # type: ignore[arg-type]
+    second = settled(around, other)
     assert (second is not None) == is_restored
     assert around.registry.get("s") is (second if is_restored else first)
     assert len(around.registry) == 1
+
+
+async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
+    around = context_of("replace")
+    here = opened(around, 10)
+    copy = around.registry.revive(msgspec.structs.replace(KEPT, session_id="here"), around)  # type: ignore[arg-type]
+    assert copy is not None
+    copy.end("the room did not come", counted_as="moved")
+    assert around.registry.get("here") is here
+    assert not around.counters.ended

@@ -112,6 +112,7 @@ class Session:
         "_close_reason",
         "_commands",
         "_counters",
+        "_from_shard",
         "_is_redirected",
         "_is_revived",
         "_joined",
@@ -160,6 +161,7 @@ class Session:
         self._away_since_s = 0.0
         self._close_reason = ""
         self._joined = 0
+        self._from_shard = ""
         self._last_room_id = ""
 
     @classmethod
@@ -174,6 +176,8 @@ class Session:
         session.used_generation = kept.used_generation
         session.opened_us = kept.opened_us
         session._seat_changes = kept.seat_changes
+        session._joined = kept.joins
+        session._from_shard = kept.shard_id
         session._is_revived = True
         session._away_since_s = around.now_s()
         session.outbox.restore(kept.last_event, kept.frames, restored_at=kept.events_restored_at)
@@ -198,7 +202,13 @@ class Session:
             seat_changes=self._seat_changes,
             forgotten_command_id=self._commands.replies.forgotten_id,
             events_restored_at=self.outbox.restored_at,
+            shard_id=self._around.tokens.shard_id,
+            joins=self._joined,
         )
+
+    def settled(self) -> None:
+        """Note that the session, which was on another shard, is on this one now."""
+        self._note("restored", room_id=self.room_id, from_shard=self._from_shard)
 
     def is_older_than(self, kept: KeptSession) -> bool:
         """Return whether a copy of this session from another shard is newer than this one.
@@ -377,13 +387,13 @@ class Session:
         self._seat, self.state = seat, State.SEATED
         self._seat_changes += 1
         self._last_room_id = seat.room_id
-        self._note("restored", room_id=seat.room_id)
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """The room goes on at another shard: whoever comes back to this one is told where."""
         self._seat = None
         if self.state is State.SEATED:
             if redirect is not None:
+                self._note("redirected", url=redirect.url, reason=reason)
                 self.send_message(redirect)
             else:
                 self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
@@ -497,6 +507,7 @@ class Session:
         """The session goes on at another shard, which has been left what must be known of it. Idempotent."""
         if self.state is not State.CLOSED:
             self._flush_events()
+            self._note("redirected", url=redirect.url, reason="the session goes on at another shard")
             self.send_message(redirect)
             self._expel(Closing.MOVED, "the session goes on at another shard", counted_as="moved")
 

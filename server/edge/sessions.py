@@ -94,6 +94,7 @@ class Sessions:
         self._insert(session)
         self.went_away(session, now_s)
         self._counters.sessions_revived += 1
+        session.settled()
         if self._same_player == "allow":
             return
         for other in self._others_of(session):

@@ -39,6 +39,7 @@ class ResumeTokens:
     """
 
     def __init__(self, keys: Mapping[str, bytes], current: str, shard_id: str = "") -> None:
+        self.shard_id = shard_id
         self._shard = base64.urlsafe_b64encode(shard_id.encode()).decode().rstrip("=")
         self._keys = dict(keys)
         self._current = current

@@ -81,6 +81,8 @@ class KeptSession(msgspec.Struct, frozen=True):
         forgotten_command_id: the highest command id whose reply is not remembered any more; -1 if there is none.
         events_restored_at: the number of the newest event when the session was last restored; None once a client has
             resumed it.
+        shard_id: the shard that the session comes from.
+        joins: how many seats it has taken.
     """
 
     session_id: str
@@ -97,6 +99,8 @@ class KeptSession(msgspec.Struct, frozen=True):
     seat_changes: int = 0
     forgotten_command_id: int = -1
     events_restored_at: int | None = None
+    shard_id: str = ""
+    joins: int = 0
 
 
 GONE = ("", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import structlog
 
 from client.aio import connect
 from client.errors import RefusedError
+from matchmaking import StaleLease
 from server.config import Settings
 from server.edge.auth import mint
 from server.edge.auth_settings import AuthSettings
@@ -145,7 +147,68 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
             assert [line["event.action"] for line in of_ada][:2] == ["session_restored", "session_resumed"]
             assert {line["user.id"] for line in of_ada} == {"ada"}
             assert of_ada[1]["tickwire.away_s"] > 0
+            started = json.loads(lost.log.read_text().splitlines()[0])
+            assert of_ada[0]["tickwire.from_shard"] == started["service.node.name"], "it names the lost shard"
             assert joined.room_id == taken["tickwire.room_id"]
     finally:
         for shard in shards:
             shard.kill()
+
+
+async def test_a_move_to_another_shard_is_told_by_both(shard_settings: Settings, lines: list[Line]) -> None:
+    async with (
+        running(with_tokens(shard_settings), "one") as one,
+        running(with_tokens(shard_settings), "other") as other,
+        connect(one.url, token=token_of("ada")) as ada,
+    ):
+        joined = await ada.join("duel")
+        await one.drain()
+        await ada.wait_for(lambda: ada.is_connected and ada.url == other.url)
+        story = [line for line in lines if line.get("player_id") == "ada"]
+        assert [line["event"] for line in story] == [
+            "session_opened",
+            "session_seated",
+            "session_restored",
+            "session_redirected",
+            "session_ended",
+            "session_resumed",
+        ]
+        assert {line["session_id"] for line in story} == {story[0]["session_id"]}
+        assert (story[2]["from_shard"], story[2]["room_id"]) == ("one", joined.room_id)
+        assert (story[3]["url"], story[3]["reason"]) == (other.url, "the room has moved to another shard")
+        assert story[4]["result"] == "moved"
+
+
+async def test_a_move_that_does_not_happen_is_not_told(
+    shard_settings: Settings, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def withdrawn(room_id: str) -> int:
+        raise StaleLease("it was withdrawn")
+
+    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    async with (
+        running(with_tokens(shard_settings), "one") as one,
+        running(with_tokens(shard_settings), "other") as other,
+        connect(one.url, token=token_of("ada")) as ada,
+    ):
+        monkeypatch.setattr(other._migration, "_taken", withdrawn)
+        joined = await ada.join("duel")
+        room = one.host.get(joined.room_id)
+        assert room is not None
+        (target,) = await one._migration._others()
+        assert not await one._migration.give(room, target)
+        await eventually(lambda: other._migration.results["failed"] == 1)
+        story = [line["event"] for line in lines if line.get("player_id") == "ada"]
+        assert story == ["session_opened", "session_seated"]
+
+
+def test_the_documents_have_every_log_event_of_a_session() -> None:
+    root = Path(__file__).parents[2]
+    source = "".join((root / "server" / "edge" / name).read_text() for name in ("session.py", "greeting.py"))
+    events = {f"session_{name}" for name in re.findall(r'_note(?:_connection)?\(\s*"(\w+)"', source)}
+    events |= set(re.findall(r'log\.info\(\s*"(session_\w+)"', source))
+    events |= {"session_opened", "session_resumed"}  # chosen by an expression
+    documented = set(
+        re.findall(r"^\| `(session_\w+)` \|", (root / "docs" / "operations.md").read_text(), re.MULTILINE)
+    )
+    assert documented == events

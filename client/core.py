@@ -34,7 +34,7 @@ from client.updates import (
     Welcomed,
 )
 from client.world import World, WrongBaseline
-from schemas import SCHEMA_VERSION
+from schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
 from schemas.codec import decode_server, encode_client, encode_input
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.fields import Field, from_description, pack_input
@@ -67,13 +67,11 @@ from schemas.messages import (
 from schemas.parts import IS_COMPLETE, Part, parts_of
 from schemas.payloads import encode_payload
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-"""The largest message that a client takes from a server."""
+MESSAGE_BYTES_MAX = SERVER_MESSAGE_BYTES_MAX
 TEXT_BYTES_MAX = 4096
 """The longest text in a message, as UTF-8: the server closes the session of a client that sends a longer one."""
 RESYNC_AGAIN_TICKS = 64
-"""After so many ticks without the keyframe it asked for, the core asks again: a server above its rate limit drops
-what it gets, a Resync too."""
+"""After so many ticks without the keyframe it asked for, the core asks again."""
 
 
 class ClientCore:

@@ -14,6 +14,8 @@ from schemas.framing import binary_frame, frame_header, header_bytes
 from schemas.messages import Event
 from schemas.tables import STRING_BYTES_MAX, Reader
 
+PAYLOAD_BYTES_MAX = 256 * 1024
+"""As much as a session keeps of all its events: a larger one would be lost with the first connection that breaks."""
 _NUMBER = Struct("<I")
 _BODY_SLOT = 4  # of the union in ServerMessage; its type is in the slot before
 
@@ -49,8 +51,10 @@ def encode_event(name: str, payload: bytes) -> EventFrame:
     """Encode an event for any number of receivers, from the precomputed layout.
 
     Raises:
-        ValueError: the name is too long for a client to read.
+        ValueError: the name or the payload is too long.
     """
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise ValueError(f"an event's payload has at most {PAYLOAD_BYTES_MAX} bytes; this one has {len(payload)}")
     text = name.encode()
     if len(text) > STRING_BYTES_MAX:
         raise ValueError(f"an event's name has at most {STRING_BYTES_MAX} bytes")

@@ -6,6 +6,7 @@ made here (binary, final); control frames and fragments are the library's. Pure;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 
 _SHORT = Struct("!BB")
@@ -26,6 +27,18 @@ def frame_header(size: int) -> bytes:
     if size < 1 << 16:
         return _MEDIUM.pack(_FIN_BINARY, 126, size)
     return _LONG.pack(_FIN_BINARY, 127, size)
+
+
+def frame_sizes(frames: bytes) -> Iterator[int]:
+    """Yield the payload sizes of frames that `binary_frame` made, one after another."""
+    at = 0
+    while at < len(frames):
+        header, size = 2, frames[at + 1]
+        if size >= 126:
+            header = 4 if size == 126 else 10
+            size = int.from_bytes(frames[at + 2 : at + header], "big")
+        yield size
+        at += header + size
 
 
 def header_bytes(frame: bytes) -> int:

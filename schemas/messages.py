@@ -46,6 +46,7 @@ class ErrorCode(enum.IntEnum):
     KICKED = 21
     BANNED = 22
     KEY_REUSED = 23
+    STATE_TOO_LARGE = 24
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:

@@ -61,8 +61,11 @@ class Residuals:
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self._count = len(fields)
         self._wrapping = [(row, 1 << field.bits) for row, field in enumerate(fields) if field.wraps]
-        self._halves = np.array([1 << field.bits >> 1 if field.wraps else 0 for field in fields]).reshape(-1, 1)
-        self._masks = np.array([(1 << field.bits) - 1 if field.wraps else -1 for field in fields]).reshape(-1, 1)
+        # With the type named: an array of nothing, of a table that has texts alone, would be one of floats.
+        halves = [1 << field.bits >> 1 if field.wraps else 0 for field in fields]
+        masks = [(1 << field.bits) - 1 if field.wraps else -1 for field in fields]
+        self._halves = np.array(halves, np.int64).reshape(-1, 1)
+        self._masks = np.array(masks, np.int64).reshape(-1, 1)
 
     # -- writing --------------------------------------------------------------------------------------------
 
@@ -80,7 +83,7 @@ class Residuals:
         changed = np.add.reduce(is_set, axis=1, dtype=np.int64).tolist()
         means = np.minimum(line, _MEAN_CAP).sum(axis=1).tolist()
         ks = [max(0, frexp(mean / count)[1] - 1) for mean in means]
-        quotients = np.minimum(line >> np.array(ks).reshape(-1, 1), ESCAPE)
+        quotients = np.minimum(line >> np.array(ks, np.int64).reshape(-1, 1), ESCAPE)
         escapes = quotients == ESCAPE
         zeros = quotients.sum(axis=1).tolist()
         escaped = np.add.reduce(escapes, axis=1, dtype=np.int64).tolist()

@@ -65,6 +65,7 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
         "fan_out_refusals": rooms.fan_out_refusals,
         "congested_passes": rooms.congested_passes,
         "resyncs": rooms.resyncs,
+        "states_refused": rooms.states_refused,
         "keyframes": rooms.keyframes,
         "deltas": rooms.deltas,
     }

@@ -87,6 +87,7 @@ class Wire:
         self.is_cut = False
         self.is_congested = self.has_session = self.is_throttled = False
         self.client_close_code: int | None = None
+        self.failure = ""
         self.address = "here"
         self.accepted_s = self.heard_s = around.clock_s
         self.closed_with: int | None = None

@@ -18,6 +18,7 @@ from server.rooms import (
     Saved,
     Table,
     Tuning,
+    blob,
     boolean,
     grant,
     local,
@@ -315,10 +316,34 @@ class Heavy(Room):
         time.sleep(self.stall_s)
 
 
+class Crates(Table):
+    """Large things."""
+
+    goods = blob(bytes_max=1024)
+
+
+class Warehouse(Room):
+    """A room with as much state, and answers as long, as its players ask for."""
+
+    room_type = "warehouse"
+    crates: Crates
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "fill":
+                for _ in range(payload):
+                    self.crates.spawn(goods=self.random.bytes(1024))
+            case "answer":
+                return bytes(payload)
+            case "tell":
+                self.broadcast("told", bytes(payload))
+        return name
+
+
 MODES = [
     Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
     Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Vault)}
+ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Vault, Warehouse)}

@@ -32,6 +32,7 @@ class ErrorCode(object):
     KICKED = 21
     BANNED = 22
     KEY_REUSED = 23
+    STATE_TOO_LARGE = 24
 
 
 class FieldKind(object):

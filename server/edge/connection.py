@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -37,6 +37,12 @@ from server.edge.rate_limit import FLOOD_S, RateLimiter, Scope
 from server.edge.splitter import FIN_BINARY, FIN_PING, MASKED, Splitter, payload_of
 
 REQUEST_BYTES_MAX = 32 * 1024
+_FAILURES = {
+    CloseCode.PROTOCOL_ERROR: "protocol_error",
+    CloseCode.INVALID_DATA: "bad_utf8",
+    CloseCode.MESSAGE_TOO_BIG: "message_too_big",
+}
+"""The close codes of the library's own, and how they are counted."""
 _SHORT_FRAME_BYTES_MAX = 131
 """A masked frame with a payload of up to 125 bytes, whose length is in its second byte."""
 _REQUEST_END = b"\r\n\r\n"
@@ -232,6 +238,14 @@ class Connection(asyncio.Protocol):
         """
         library = self._library
         return library.close_rcvd.code if library.close_rcvd is not None and library.close_rcvd_then_sent else None
+
+    @property
+    def failure(self) -> str:
+        """Why the connection failed: the peer sent a frame that is too large or broken. Empty if it did not."""
+        library = self._library
+        if library.close_sent is None or library.close_sent.code not in _FAILURES:
+            return ""
+        return f"{library.close_sent.reason or 'the peer broke the protocol'} ({library.close_sent.code})"
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
@@ -536,7 +550,20 @@ class Connection(asyncio.Protocol):
             self.closing_since_s = self._owner.now_s()
 
     def _end(self) -> None:
+        """The library has written all that it will write.
+
+        When the peer may still be sending, only our direction is closed; the time limit of the close, or the peer,
+        ends the connection. Bytes that are not read would turn a close into a reset, which takes the close frame with
+        it before the peer has read it: RFC 6455, 7.1.1, and RFC 1122, 4.2.2.13.
+        """
         if self.closing_since_s is None:
             self.closing_since_s = self._owner.now_s()
-        if self._transport is not None:
-            self._transport.close()
+        transport, close_sent = self._transport, self._library.close_sent
+        if transport is None or transport.is_closing():
+            return
+        if close_sent is not None and close_sent.code in _FAILURES:
+            self._counters.closed[_FAILURES[CloseCode(close_sent.code)]] += 1
+            if transport.can_write_eof():
+                transport.write_eof()
+                return
+        transport.close()

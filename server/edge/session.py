@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from websockets.frames import CloseCode
 
+from schemas import SERVER_MESSAGE_BYTES_MAX
 from schemas.codec import client_message_type, decode_client, encode_server
 from schemas.errors import MalformedMessage, UnknownMessage
 from schemas.framing import binary_frame
@@ -41,6 +42,7 @@ from schemas.messages import (
     Pong,
     QueueState,
     Redirect,
+    Reply,
     Resync,
     Welcome,
 )
@@ -296,7 +298,7 @@ class Session:
             self.end("the client followed a Redirect to another shard", counted_as="redirected")
         else:
             closed_by_client = "" if code is None else f"the client closed the connection with {code}"
-            self._detach(self._close_reason or closed_by_client or "the connection was lost")
+            self._detach(self._close_reason or connection.failure or closed_by_client or "the connection was lost")
 
     def _detach(self, reason: str) -> None:
         self._lose_connection(reason)
@@ -364,8 +366,19 @@ class Session:
             return
         if wire.is_congested and type(message) is Pong:
             self._counters.rejected["ping_congested"] += 1
-        elif not wire.send(binary_frame(encode_server(message))):
+            return
+        frame = binary_frame(encode_server(message))
+        if len(frame) > SERVER_MESSAGE_BYTES_MAX and isinstance(message, Reply):
+            frame = binary_frame(encode_server(self._without_payload(message)))
+        if not wire.send(frame):
             self.slow_consumer("the client takes no answers")
+
+    def _without_payload(self, reply: Reply) -> Reply:
+        """Return the reply to a command whose answer no client could read."""
+        size, limit = len(reply.payload), SERVER_MESSAGE_BYTES_MAX
+        log.error("reply_too_large", session_id=self.session_id, room_id=self.room_id, bytes=size, bytes_max=limit)
+        text = f"the room's answer has {size} bytes; a message has at most {limit}"
+        return Reply(reply.id, ok=False, error=ErrorCode.COMMAND_FAILED, message=text)
 
     def slow_consumer(self, reason: str) -> None:
         """The client takes too little for too long. The session stays: it may come back."""

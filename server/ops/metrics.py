@@ -45,6 +45,7 @@ _COUNTERS = {
     "keyframes": "Keyframes encoded: once for all who want one.",
     "deltas": "Deltas encoded: once for all who stand alike.",
     "resyncs": "Keyframes that clients asked for: should stay 0.",
+    "states_refused": "Seats taken because the room's state did not fit into a message: should stay 0.",
     "received_bytes": "Bytes from clients.",
     "received_messages": "Messages from clients.",
     "received_other_frames": "Frames from clients that are no whole message: control frames, fragments, text.",

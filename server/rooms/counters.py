@@ -11,6 +11,7 @@ class RoomCounters:
     Attributes:
         room_errors: exceptions that left the game's code, by room type.
         slow_room_calls: ticks and other hooks that took too long, by room type.
+        states_refused: seats taken because the state did not fit into a message.
         slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
         field_bits: bits of state by room type, table and field, as far as sampled ticks tell for all.
         clamped: values that were out of their field's range, by room type, table and field.
@@ -33,6 +34,7 @@ class RoomCounters:
         "room_errors",
         "slow_clients",
         "slow_room_calls",
+        "states_refused",
         "tick_seconds",
         "ticks",
         "ticks_late",
@@ -53,6 +55,7 @@ class RoomCounters:
         self.fan_out_refusals = 0
         self.congested_passes = 0
         self.resyncs = 0
+        self.states_refused = 0
         self.keyframes = 0
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()

@@ -21,13 +21,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import structlog
 from numpy.typing import NDArray
 
-from schemas import SCHEMA_VERSION
+from schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
 from schemas.codec import frame_ack
 from schemas.errors import MalformedMessage
+from schemas.framing import frame_sizes
 from schemas.inputs import InputReader
-from schemas.messages import Command, ErrorCode, Input, Joined, Rate, Redirect, Reply
+from schemas.messages import Command, Error, ErrorCode, Input, Joined, Rate, Redirect, Reply
 from schemas.payloads import decode_payload, encode_payload
 from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
@@ -50,6 +52,8 @@ from server.rooms.watching import Watching
 
 ROOM_ATTRIBUTES = own_attributes(Room)
 EVENTS_LOST = "more events are waiting to be sent than are kept"
+log = structlog.get_logger(__name__)
+
 MOVES_MS = 300
 """A room that moves stands still for less than this, mostly."""
 
@@ -464,6 +468,7 @@ class Simulation:
         This loop runs once a player and tick; whatever can be found once a tick is found outside of it.
         """
         replication, tick, sent, bytes_sent = self.replication, self.room.tick, 0, 0
+        too_large: list[tuple[Seat, int]] = []
         for seat in list(self.seats):
             wire = seat.wire
             if wire is None:
@@ -482,6 +487,9 @@ class Simulation:
                 data, seat.holding = interest.data, interest.after
             else:
                 data = self._catch_up(seat)
+            if len(data) > SERVER_MESSAGE_BYTES_MAX and (size := max(frame_sizes(data))) > SERVER_MESSAGE_BYTES_MAX:
+                too_large.append((seat, size))
+                continue
             if seat.applied_seq != seat.acknowledged_seq:
                 data = frame_ack(tick, seat.applied_seq) + data
                 seat.acknowledged_seq = seat.applied_seq
@@ -501,6 +509,26 @@ class Simulation:
         self.counters.frames_sent += sent
         self.counters.bytes_sent += bytes_sent
         self.counters.player_ticks += len(self.seats)
+        for seat, size in too_large:
+            self._refuse_state(seat, size)
+
+    def _refuse_state(self, seat: Seat, size: int) -> None:
+        """Take the seat of a player whose client could not read the room's state: it would reconnect for ever."""
+        room, limit = self.room, SERVER_MESSAGE_BYTES_MAX
+        self.counters.states_refused += 1
+        log.error(
+            "room_state_too_large",
+            room_id=room.room_id,
+            room_type=room.room_type,
+            player_id=seat.player_id,
+            bytes=size,
+            bytes_max=limit,
+            hint="show each player a part of the world: channels, or a grid",
+        )
+        text = f"the state of the room takes {size} bytes for this player; a message has at most {limit}"
+        seat.subscriber.send_message(Error(ErrorCode.STATE_TOO_LARGE, text))
+        self.unseat(seat, "the state of the room is too large")
+        seat.subscriber.seat_lost("the state of the room is too large")
 
     def _catch_up(self, seat: Seat) -> bytes:
         """What a client must be told that is not like the others of its interest."""

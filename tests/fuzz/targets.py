@@ -91,6 +91,13 @@ class Together:
 
     def set_write_buffer_limits(self, high: int) -> None: ...
     def close(self) -> None: ...
+    def write_eof(self) -> None: ...
+    def can_write_eof(self) -> bool:
+        return True
+
+    def is_closing(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str) -> tuple[str, int]:
         return ("here", 1)
 

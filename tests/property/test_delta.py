@@ -58,6 +58,22 @@ def test_a_chain_of_deltas_gives_every_snapshot(chain: list[tuple[np.ndarray, np
         server = now
 
 
+def test_a_table_that_has_texts_alone_has_deltas_too() -> None:
+    codec = TableCodec((fields.text("name", 16),))
+
+    def after(last: Columns, ids: list[int], names: list[bytes]) -> Columns:
+        texts = np.array(names, np.object_).reshape(1, -1)
+        return codec.successor(last, np.array(ids, np.uint32), np.empty((0, len(ids)), np.int64), texts)
+
+    server = client = (empty_columns(0, 1),)
+    for ids, names in (([1], [b"a"]), ([1, 2], [b"a", b"b"]), ([1, 2], [b"c", b"b"]), ([2], [b"d"]), ([], [])):
+        now = (after(server[0], ids, names),)
+        packed = encode_channel((codec,), server, now) + checksum(now)
+        client, agrees = decode_channel((codec,), client, packed, has_checksum=True)
+        assert agrees
+        server = now
+
+
 @given(worlds(), worlds(), st.data())
 def test_a_damaged_delta_is_an_error_or_a_world_within_its_fields(
     first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], data: st.DataObject

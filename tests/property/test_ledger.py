@@ -157,6 +157,7 @@ class Wire:
     address = "test"
     heard_s = 0.0
     client_close_code: int | None = None
+    failure = ""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []

@@ -65,7 +65,7 @@ def test_the_oldest_are_forgotten_above_the_limit_and_counted_on_the_way_back() 
 def test_the_limit_is_of_bytes_too_but_the_newest_stays() -> None:
     outbox = filled(10, bytes(EVENT_BYTES_MAX // 4))
     assert 0 < len(outbox) < 5
-    outbox.push(encode_event("e", bytes(2 * EVENT_BYTES_MAX)))
+    outbox.push(encode_event("e", bytes(EVENT_BYTES_MAX)))
     assert len(outbox) == 1
     assert outbox.rewind(0) == 10
 

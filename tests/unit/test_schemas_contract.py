@@ -95,7 +95,15 @@ def test_every_error_of_a_shard_has_a_code_of_the_contract_and_none_is_shared() 
     codes = [leaf.code for leaf in leaves(TickwireError) if leaf is not ConfigError]
     assert len(codes) == len(set(codes))
     # Not raised but sent: the session's own time limits and losses, and Replies that say no.
-    sent = {"HANDSHAKE_TIMEOUT", "COMMAND_FAILED", "COMMAND_TOO_OLD", "REPLACED", "RESYNC", "KICKED"}
+    sent = {
+        "HANDSHAKE_TIMEOUT",
+        "COMMAND_FAILED",
+        "COMMAND_TOO_OLD",
+        "REPLACED",
+        "RESYNC",
+        "KICKED",
+        "STATE_TOO_LARGE",
+    }
     assert {*codes, *sent} == {code.name for code in ErrorCode}
 
 

@@ -27,5 +27,6 @@ export enum ErrorCode {
   NO_SUCH_MODE = 20,
   KICKED = 21,
   BANNED = 22,
-  KEY_REUSED = 23
+  KEY_REUSED = 23,
+  STATE_TOO_LARGE = 24
 }

@@ -141,6 +141,7 @@ class Field(Room):
     durable = True
     saves = FieldSave
     linger_s = 3600.0
+    ticks_when_empty = True
     movers: Movers
 
     def on_create(self, options: Mapping[str, Any]) -> None:

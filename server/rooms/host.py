@@ -350,10 +350,10 @@ class RoomHost:
         if failed:
             self.close(room.room_id, "the room's code failed")
         elif simulation.seats:
-            simulation.empty_since_s = None
-        elif simulation.empty_since_s is None:
-            simulation.empty_since_s = now_s
-        elif now_s - simulation.empty_since_s > room.linger_s:
+            simulation.closes_at_s = math.inf
+        elif simulation.closes_at_s == math.inf:
+            simulation.closes_at_s = now_s + room.linger_s
+        elif now_s >= simulation.closes_at_s:
             self.close(room.room_id, "empty")
 
 

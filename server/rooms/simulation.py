@@ -15,6 +15,7 @@ What happens to an exception that leaves a hook of the game, whatever its type (
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,7 +71,7 @@ class Simulation:
     Attributes:
         leavers: sessions that have ended since the room was sealed.
         has_gone_back: whether it was restored from a save: clients may have seen later ticks than it knows.
-        empty_since_s: when the host first found nobody in it; None while somebody is.
+        closes_at_s: when the host ends it because nobody is in it; infinite while somebody is.
         record_reads: notes the records that a command's decision is based on.
         deals_applied: how often `on_dealt` was called: what the room remembers may have changed each time.
     """
@@ -83,7 +84,7 @@ class Simulation:
         self.counters = counters
         self.dt = 1.0 / room.tick_rate_hz
         self.slow_log = SlowLog(room, self.dt, counters)
-        self.empty_since_s: float | None = None
+        self.closes_at_s = math.inf
         self.is_open = True
         self.is_frozen = self.has_gone_back = False
         self.leavers: set[str] = set()
@@ -171,6 +172,7 @@ class Simulation:
         """Run the hook. A join that fails leaves nothing behind: no player, channel, entity or event."""
         room, outbox = self.room, seat.subscriber.outbox
         self._is_settled = False
+        self.closes_at_s = math.inf
         last_event = outbox.last_number
         row_counts = [len(table) for table in room.all_tables()]
         room.players[seat.player_id] = seat.player

@@ -45,7 +45,8 @@ class TickGroup:
     Args:
         interval: between two ticks, seconds.
         phase: where in the interval its ticks are, 0 to 1.
-        on_done: called for each room after a tick; the second argument says whether the room failed.
+        on_done: called for each room after a tick, and for an idle one whose time has come; the second argument says
+            whether the room failed.
         observe: called for each tick.
 
     Attributes:
@@ -84,22 +85,32 @@ class TickGroup:
             self._timer = None
 
     def _run(self) -> None:
-        simulations, failed = list(self.simulations), set[Simulation]()
+        done: list[Simulation] = []
+        failed: set[Simulation] = set()
         try:
-            self._tick(simulations, failed)
+            self._tick(done, failed)
         finally:
             self._schedule()
-        for simulation in simulations:
+        for simulation in done:
             try:
                 self._on_done(simulation, simulation in failed)
             except Exception:  # the boundary to the other rooms of the group
                 log.exception("room_upkeep_failed", room_id=simulation.room.room_id)
 
-    def _tick(self, simulations: list[Simulation], failed: set[Simulation]) -> None:
+    def _tick(self, done: list[Simulation], failed: set[Simulation]) -> None:
+        """Step the rooms that are due.
+
+        Args:
+            done: receives those that were stepped, and those that have been empty for long enough.
+            failed: receives those that raised.
+        """
         moved: list[tuple[Simulation, float, float]] = []
-        for simulation in simulations:
+        for simulation in list(self.simulations):
             if simulation.is_idle:
+                if monotonic() >= simulation.closes_at_s:
+                    done.append(simulation)
                 continue
+            done.append(simulation)
             started = monotonic()
             if not _succeeds(simulation, _move):
                 failed.add(simulation)

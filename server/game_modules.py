@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -64,10 +65,17 @@ def _load(name: str) -> ModuleType:
             raise ConfigError(f"rooms: the module {error.name!r} cannot be found") from error
         raise ConfigError(f"rooms: the module {name!r} needs {error.name!r}, which cannot be found") from error
     except (Exception, SystemExit) as error:  # the game's code, at import
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        where = _where(error)
         what = " ".join(f"{type(error).__name__}: {error}".split())
         text = f"the module {name!r} cannot be loaded: {what} ({where.filename}, line {where.lineno})"
         raise ConfigError(f"rooms: {text}") from error
+
+
+def _where(error: BaseException) -> traceback.FrameSummary:
+    """The last line of the game's own code: below it are the server's checks."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = str(Path(__file__).parent)
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith(ours)), frames[-1])
 
 
 def _rooms_of(module: ModuleType, name: str) -> list[type[Room]]:

@@ -25,7 +25,8 @@ from server.rooms.tuning import Tuning
 if TYPE_CHECKING:
     from server.rooms.room import Room
 
-ROOM_TYPE = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
+"""A durable room's key is made of its type, a slash and its name."""
 TICK_RATE_HZ_MAX = 1000.0
 CHECKSUM_TICKS_MAX = 200
 """Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
@@ -154,7 +155,9 @@ def _check_numbers(cls: type[Room]) -> None:
 
 def _check_types(cls: type[Room]) -> None:
     if not isinstance(cls.room_type, str) or not (cls.room_type == "" or ROOM_TYPE.fullmatch(cls.room_type)):
-        raise TypeError(f"{cls.__name__}.room_type is {cls.room_type!r}; must be 1 to 64 of A-Z a-z 0-9 _ . -")
+        raise TypeError(
+            f"{cls.__name__}.room_type is {cls.room_type!r}; must be 1 to 64 characters, no slash and no control characters"
+        )
     for name in ("durable", "uses_ledger", "ticks_when_empty"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")

@@ -69,7 +69,7 @@ def test_a_room_that_two_modules_offer_is_one_room(write: Write) -> None:
         ("raise SystemExit(3)", r"cannot be loaded: SystemExit: 3 \(.*line 1\)"),
         ("raise ValueError('two\\nlines')", r"ValueError: two lines"),
         ("import no_such_module.inner", r"the module 'game_\w+' needs 'no_such_module', which cannot be found"),
-        (f"{GARDEN}\nclass Bad(Room):\n    seats = 0\n", r"TypeError: Bad\.seats is 0; .*\)"),
+        (f"{GARDEN}\nclass Bad(Room):\n    seats = 0\n", r"TypeError: Bad\.seats is 0; .*game_\w+\.py, line 6\)"),
     ],
 )
 def test_a_mistake_in_a_module_is_a_sentence(write: Write, source: str, words: str) -> None:

@@ -155,9 +155,8 @@ def _check_numbers(cls: type[Room]) -> None:
 
 def _check_types(cls: type[Room]) -> None:
     if not isinstance(cls.room_type, str) or not (cls.room_type == "" or ROOM_TYPE.fullmatch(cls.room_type)):
-        raise TypeError(
-            f"{cls.__name__}.room_type is {cls.room_type!r}; must be 1 to 64 characters, no slash and no control characters"
-        )
+        limits = "must be 1 to 64 characters, no slash and no control characters"
+        raise TypeError(f"{cls.__name__}.room_type is {cls.room_type!r}; {limits}")
     for name in ("durable", "uses_ledger", "ticks_when_empty"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")

@@ -140,6 +140,8 @@ class Greeting:
                 identity = await self._authenticator.identify(hello.token or self._token)
             self._token = ""
             self._around.bans.check(identity.player_id)
+            if session is not None and session.is_over:  # since the Hello came: it may have moved
+                session = None
             resumption = self._around.tokens.read(hello.resume_token) if session is None else None
             if resumption is not None:
                 self._patience_s = settings.handshake_timeout_s + settings.join_timeout_s
@@ -173,6 +175,7 @@ class Greeting:
             resumes["other_player"] += 1
             session = None
         elif session is not None:
+            self._around.bans.check(session.player_id)  # of a guest who resumes, the identity is another
             if not session.attach(self._connection, hello, generation):
                 resumes["overtaken"] += 1
                 text = "the session goes on on another connection, or is over"

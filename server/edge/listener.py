@@ -37,6 +37,7 @@ from server.edge.settings import EdgeSettings
 from server.edge.surroundings import Bans, NoBans
 from server.edge.throttle import Throttle
 from server.edge.tokens import ResumeTokens
+from server.errors import Banned
 from server.fault_isolation import FaultIsolation
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
@@ -181,6 +182,10 @@ class Listener:
         """See `server.rooms.ports.Reviver.settle`."""
         if isinstance(subscriber, Session):
             self.registry.settle(subscriber, self.now_s())
+            try:
+                self.bans.check(subscriber.player_id)
+            except Banned as banned:  # since its room was sent
+                subscriber.ban(str(banned))
 
     def drop(self, session_id: str, room_id: str, /) -> None:
         """See `server.rooms.ports.Reviver.drop`."""

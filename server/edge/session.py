@@ -226,6 +226,11 @@ class Session:
         return self._seat.room_id if self._seat is not None else ""
 
     @property
+    def is_over(self) -> bool:
+        """Whether the session has ended on this shard."""
+        return self.state is State.CLOSED
+
+    @property
     def has_pending_commands(self) -> bool:
         """Whether the outcome of a command is not known yet. Such a session cannot go on at another shard."""
         return self._commands.has_pending

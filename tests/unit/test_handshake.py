@@ -1,0 +1,94 @@
+"""A Hello takes a moment to be checked, and the session that it asks for may move or end in that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.codec import decode_server, encode_client
+from schemas.messages import Error, ErrorCode, Hello, Redirect, Welcome
+from server.edge.auth import Guests, Identity
+from server.edge.closing import Closing
+from server.edge.greeting import Greeting
+from server.edge.session import Session
+from server.edge.settings import EdgeSettings
+from server.errors import Banned
+from tests.lives import Around, Wire
+
+ELSEWHERE = Redirect("ws://elsewhere", is_resume=True)
+
+
+class Homes:
+    """Where every session that is not here has gone."""
+
+    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
+        return ELSEWHERE
+
+
+class Meanwhile(Guests):
+    """Lets something happen while a Hello is checked."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self._happens = happens
+
+    async def identify(self, token: str) -> Identity:
+        self._happens()
+        return await super().identify(token)
+
+
+async def answer_to(around: Around, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
+    wire = Wire(around)
+    wire.receiver = Greeting(
+        wire._as_connection(), token="", authenticator=Meanwhile(happens), sessions=around.registry, around=around
+    )
+    wire.receiver.message_received(encode_client(hello))
+    while around.tasks:
+        await next(iter(around.tasks))
+    return decode_server(wire.to_client[0]), wire.closed_with
+
+
+async def opened(around: Around) -> tuple[Session, Welcome]:
+    welcome, _ = await answer_to(around, Hello(3), lambda: None)
+    (session,) = around.registry
+    session.connection_ended(session.wire)  # type: ignore[arg-type]
+    return session, welcome
+
+
+async def test_a_session_that_moves_while_its_client_says_hello_is_followed() -> None:
+    around = Around(EdgeSettings())
+    around.homes = Homes()  # type: ignore[assignment]
+    session, welcome = await opened(around)
+    hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
+    answer, closed_with = await answer_to(around, hello, lambda: session.go_on_at(ELSEWHERE))
+    assert (answer, closed_with) == (ELSEWHERE, Closing.MOVED)
+
+
+async def test_a_session_that_ends_while_its_client_says_hello_is_begun_again() -> None:
+    around = Around(EdgeSettings())
+    session, welcome = await opened(around)
+    hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
+    answer, _ = await answer_to(around, hello, lambda: session.end("its time is over", counted_as="away"))
+    assert isinstance(answer, Welcome)
+    assert (answer.generation, answer.session_id != session.session_id) == (1, True)
+
+
+@pytest.mark.parametrize("is_banned", [True, False])
+async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
+    around = Around(EdgeSettings())
+    session, welcome = await opened(around)
+
+    class Bans:
+        def check(self, player_id: str) -> None:
+            if is_banned and player_id == session.player_id:
+                raise Banned("for a day")
+
+    around.bans = Bans()  # type: ignore[assignment]
+    answer, _ = await answer_to(around, Hello(3, resume_token=welcome.resume_token, attempt=2), lambda: None)
+    if is_banned:
+        assert isinstance(answer, Error)
+        assert answer.code is ErrorCode.BANNED
+    else:
+        assert isinstance(answer, Welcome)
+        assert answer.session_id == session.session_id

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 BATCH_CALLS_MAX = 256
+"""Packing so many calls, and reading their answers, holds the event loop for up to 3 ms."""
 WAITING_CALLS_MAX = 10_000
 """Above this, calls are refused at once: what waits would be answered too late."""
 

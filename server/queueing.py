@@ -39,6 +39,7 @@ from server.rooms.simulation import Simulation
 log = structlog.get_logger(__name__)
 
 REGIONS_MAX = 32
+REGION_CHARACTERS_MAX = 64
 LATENCY_MS_MAX = 10_000.0
 _ENDED = {"cancelled": QueueState.CANCELLED, "left": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
 
@@ -140,7 +141,9 @@ class Queueing:
         if waiting is None:
             return False
         if waiting.redirect is not None:
-            self._tell(waiting)  # too late: the other players know of the match
+            # Too late: the other players know of the match. The Redirect has been sent, and is not sent twice: the
+            # client may be following it already.
+            subscriber.send_message(waiting.status)
         else:
             self._start_leaving(waiting, reason)
             waiting.next_request = None
@@ -389,9 +392,12 @@ def _wish_of(request: MatchRequest, mode: Mode, region: str) -> dict[str, Any]:
     latencies = decode_map(request.latencies, dict[str, float], "latencies")
     if len(latencies) > REGIONS_MAX or not all(0 <= ms <= LATENCY_MS_MAX for ms in latencies.values()):
         raise Malformed(f"latencies are at most {REGIONS_MAX}, of 0 to {LATENCY_MS_MAX:g} ms")
+    if any(len(region) > REGION_CHARACTERS_MAX for region in latencies):
+        raise Malformed(f"a region has at most {REGION_CHARACTERS_MAX} characters")
     party: tuple[str, int] | None = None
     try:
-        labels = check_labels(decode_map(request.labels, dict[str, str], "labels"))
+        asked = check_labels(decode_map(request.labels, dict[str, str], "labels"))
+        labels = {name: asked[name] for name in mode.rules.labels if name in asked}  # no others are ever looked at
         if request.party:
             checked = check_party(Party(request.party, request.party_size), size_max=mode.rules.team_size)
             party = (checked.code, checked.size) if checked.size > 1 else None

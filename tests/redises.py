@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -26,7 +27,7 @@ class RedisProcess:
 
     def __init__(self, folder: Path, *, is_sentinel: bool = False, **options: str) -> None:
         self.port = free_port()
-        while "cluster-enabled" in options and self.port > 55_535:  # a cluster's nodes speak 10,000 ports above
+        while "cluster-enabled" in options and not _is_free(self.port + 10_000):  # where a cluster's nodes speak
             self.port = free_port()
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,15 @@ class RedisProcess:
                 self.process.wait(10)
             finally:
                 self.kill()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 class Road:

@@ -175,6 +175,17 @@ local function mark_left(entry_id)
   keep('left')
 end
 
+-- Rooms that want players, packed: all, or so many of them at random.
+local function some_backfills(limit)
+  local found = {}
+  for at, value in ipairs(redis.call('HRANDFIELD', key('backfills'), limit, 'WITHVALUES')) do
+    if at % 2 == 0 then
+      found[#found + 1] = value
+    end
+  end
+  return found
+end
+
 local function leads(region, leader, epoch)
   local lease = redis.call('HMGET', key('leader', region), 'owner', 'epoch')
   return lease[1] == leader and tonumber(lease[2]) == epoch

@@ -26,8 +26,11 @@ from matchmaking.queue.ticket import Match, QueueTicket
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE_MAX = 100
-"""Matches in one call: what a script does, all others wait for."""
+AT_ONCE_PLAYERS_MAX = 128
+"""Players of matches in one call: other calls wait while a script runs, our loop while we encode and decode."""
+CALLS_AT_ONCE = 8
+PLACES_AT_ONCE = 256
+"""Rooms that are looked for at a time: their calls are packed, and their answers read, in one turn of the loop."""
 
 
 class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
@@ -94,6 +97,8 @@ class Assigner:
         self._places = places
         self._leases = leases
         self._on_match = on_match
+        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._places_at_once = asyncio.Semaphore(PLACES_AT_ONCE)
 
     async def find_rooms(self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int) -> bool:
         """Finds rooms for all of them, some at a time: while Redis tells the players of some, others get theirs.
@@ -107,7 +112,8 @@ class Assigner:
         Raises:
             MatchmakerUnavailable: Redis does not answer.
         """
-        some = [matches[first : first + AT_ONCE_MAX] for first in range(0, len(matches), AT_ONCE_MAX)]
+        count = max(1, AT_ONCE_PLAYERS_MAX // self._mode.rules.players_max)
+        some = [matches[first : first + count] for first in range(0, len(matches), count)]
         ends = await asyncio.gather(
             *(self._find_rooms_of(part, tickets, now_ms) for part in some), return_exceptions=True
         )
@@ -127,6 +133,12 @@ class Assigner:
         self.results["abandoned"] += len(assigned.returned)
 
     async def _find_rooms_of(
+        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> bool:
+        async with self._turns:
+            return await self._find_rooms_now(matches, tickets, now_ms)
+
+    async def _find_rooms_now(
         self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
         placed = await asyncio.gather(*(self._place(match) for match in matches))
@@ -178,7 +190,8 @@ class Assigner:
             may_enter=True,
         )
         try:
-            return await self._places.place(wanted)
+            async with self._places_at_once:
+                return await self._places.place(wanted)
         except NoCapacity as error:
             return error
         except MatchmakerUnavailable:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count, islice
 from typing import Literal, Protocol
 
@@ -23,6 +23,7 @@ import structlog
 
 from matchmaking.calls import Calls
 from matchmaking.errors import MatchmakerUnavailable, MatchmakingError
+from matchmaking.queue.slices import run_in_slices
 from matchmaking.queue.ticket import Backfill, Entry
 
 log = structlog.get_logger(__name__)
@@ -32,9 +33,13 @@ DESK_S_MAX = 10.0
 ASK_S = 1.0
 KNOWN_S = 5.0
 ENTERING_MAX = LEAVING_MAX = 250
-"""So many enter and leave in one call: what a script does, all others wait for."""
+"""So many enter and leave in one call: other calls wait while a script runs."""
 ASKED_MAX = 100
-LETTERS_MAX = 1000
+ASKED_AT_ONCE_MAX = 20
+"""Players whose place is asked for in a second, and in a beat."""
+KNOWN_MAX = 1000
+"""Players of whom a beat asks whether they are still known."""
+LETTERS_MAX = 500
 WAITING_MAX = 20_000
 
 
@@ -146,6 +151,8 @@ class Desk:
         self._wanting: dict[str, None] = {}
         self._filled: dict[str, None] = {}
         self._asking: deque[str] = deque()
+        self._asks_left = 0
+        self._checking: deque[str] = deque()  # of these it is asked whether they are known
         self._read = self._deleted = 0  # letters up to these numbers have been read here, and may be deleted in Redis
         self._is_again = self._is_leaving = False
         self._asked_s = self._known_s = now_s()
@@ -289,42 +296,45 @@ class Desk:
             for name in done:
                 said.pop(name, None)
         self.waiting_in_all = heard.waiting
-        self._hear(heard, leaving)
-        return bool(self._entering or self._leaving) or len(heard.letters) >= LETTERS_MAX
+        await run_in_slices(self._hear(heard, leaving))  # for each player a ticket is signed and sent
+        return bool(self._entering or self._leaving or self._checking) or len(heard.letters) >= LETTERS_MAX
 
     def _take_entering(self) -> list[Entry]:
         return [self._entering.popleft() for _ in range(min(len(self._entering), ENTERING_MAX))]
 
     def _known(self) -> list[tuple[str, str]]:
-        if self._now_s() - self._known_s < KNOWN_S:
-            return []
-        self._known_s = self._now_s()
-        self._wanting |= dict.fromkeys(self._backfills)
-        entering = {entry.entry_id for entry in self._entering}
-        return [
-            (waits.entry.player_id, entry_id) for entry_id, waits in self._here.items() if entry_id not in entering
-        ]
+        """Of whom it is asked whether Redis knows them: of all in turn, once in KNOWN_S."""
+        if self._now_s() - self._known_s >= KNOWN_S:
+            self._known_s = self._now_s()
+            self._wanting |= dict.fromkeys(self._backfills)
+            entering = {entry.entry_id for entry in self._entering}
+            self._checking = deque(entry_id for entry_id in self._here if entry_id not in entering)
+        checked = [self._checking.popleft() for _ in range(min(len(self._checking), KNOWN_MAX))]
+        return [(self._here[entry_id].entry.player_id, entry_id) for entry_id in checked if entry_id in self._here]
 
     def _ask(self) -> list[tuple[str, str]]:
         """Of whom the place is asked: of all in turn, ASKED_MAX a second."""
-        if self._now_s() - self._asked_s < ASK_S:
-            return []
-        self._asked_s = self._now_s()
+        if self._now_s() - self._asked_s >= ASK_S:
+            self._asked_s = self._now_s()
+            self._asks_left = min(len(self._asking), ASKED_MAX)
         asked: list[tuple[str, str]] = []
-        for _ in range(min(len(self._asking), ASKED_MAX)):
+        count = min(self._asks_left, len(self._asking), ASKED_AT_ONCE_MAX)
+        self._asks_left -= count
+        for _ in range(count):
             entry_id = self._asking.popleft()
             if entry_id in self._here:
                 asked.append((self._here[entry_id].entry.player_id, entry_id))
                 self._asking.append(entry_id)
         return asked
 
-    def _hear(self, heard: _Heard, leaving: Sequence[Entry]) -> None:
+    def _hear(self, heard: _Heard, leaving: Sequence[Entry]) -> Generator[None, None, None]:
         told = set()
         for letter in heard.letters:
             if letter.number > self._read:
                 self._read = letter.number
                 told.add(letter.entry_id)
                 self._deliver(letter)
+                yield
         if not self._is_leaving:
             self._deleted = self._read
         # With letters left unread, those that have left, or are unknown, may have been matched: they are asked about

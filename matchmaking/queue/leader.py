@@ -8,6 +8,9 @@
     assign    the players' desks are told; or, where no room could be had, the tickets wait on in their old places
 
 A leader may end between any two of these: the next one reads matches that have no room yet, and goes on from there.
+
+A leader runs on a shard that also ticks rooms. It never holds the event loop for more than some milliseconds, however
+many wait: it reads, sorts, matches and commits in slices, and a game's own match function runs in a thread.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -26,10 +30,13 @@ from matchmaking.errors import MatchmakerUnavailable
 from matchmaking.labels import to_pairs
 from matchmaking.queue.assigning import Assigner, MadeMatch
 from matchmaking.queue.desk import DESK_S_MAX
+from matchmaking.queue.matching import STEP_COST, Steps, find_matches, find_matches_in_steps
 from matchmaking.queue.mode import Mode
+from matchmaking.queue.slices import run_in_slices
 from matchmaking.queue.ticket import Backfill, Match, QueueTicket
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 ROUND_S = 0.25
 BREATH_S = 0.01
@@ -38,11 +45,16 @@ LEASE_MS = 3_000
 ABANDONED_MS = 15_000
 """A match that has had no room for so long belongs to a region in which nobody leads."""
 READ_ALL_S = 2.0
+READ_ALL_S_MAX = 10.0
+READ_ALL_SHARE_MAX = 0.05
+"""Reading everything anew takes no more of the time than this: with many tickets it is done less often."""
 SWEEP_S = 1.0
 SWEEP_MAX = 500
-READ_MAX = 2_000
-COMMIT_MAX = 100
-"""Tickets and matches in one call: what a script does, all others wait for."""
+READ_MAX = 500
+COMMIT_PLAYERS_MAX = 400
+"""Tickets, and players of matches, in one call: other calls wait while a script runs, our loop while we decode."""
+BACKFILLS_MAX = 200
+"""Rooms in play that a round considers; at random where more want players."""
 TICKETS_MAX = 100_000
 """So many tickets are looked at; the youngest above that wait until there is room."""
 
@@ -109,7 +121,8 @@ class Leader:
         self._tickets: dict[str, QueueTicket] = {}
         self._assigner = assigner
         self._last_seq = 0
-        self._read_all_s = self._swept_s = -1e9
+        self._read_all_s = self._swept_s = self._led_s = -1e9
+        self._read_all_took_s = 0.0
         self._placing: asyncio.Task[None] | None = None
 
     @property
@@ -175,7 +188,9 @@ class Leader:
         if not await self._sweep(read.now_ms):
             return False
         await self._take_over(read)
-        matches = self._match(read)
+        matches = await self._while_leading(self._match(read))
+        if matches is None:
+            return False
         await self._settled()
         tickets = {ticket_id: self._tickets[ticket_id] for match in matches for ticket_id in match.tickets}
         made = await self._commit(matches, read.now_ms)
@@ -219,6 +234,7 @@ class Leader:
             "lease_ms": LEASE_MS,
             "lately_ms": self._assigner.lately.wait_ms,
         }
+        self._led_s = self._now_s()
         lead = await self._calls.run("queue/lead", request, _Lead)
         if lead.owner != self._name:
             self._forget()
@@ -229,6 +245,20 @@ class Leader:
             self.epoch = lead.epoch
         return True
 
+    async def _while_leading(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do what may take longer than the lease lasts. Renews the lease meanwhile; returns None if it is lost."""
+        task = asyncio.create_task(work, name=f"match {self._mode.name}")
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=LEASE_MS / 3000)
+                is_due = self._now_s() - self._led_s > LEASE_MS / 3000
+                if is_due and not await self._lead():
+                    return None
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
     def _forget(self) -> None:
         self.epoch = 0
         self._tickets.clear()
@@ -236,22 +266,29 @@ class Leader:
 
     async def _read(self) -> _Read:
         """What there is to know; tickets that were read before stay in mind."""
-        is_all = self._now_s() - self._read_all_s > READ_ALL_S
+        interval_s = min(READ_ALL_S_MAX, max(READ_ALL_S, self._read_all_took_s / READ_ALL_SHARE_MAX))
+        is_all = self._now_s() - self._read_all_s > interval_s
+        known: dict[str, QueueTicket] = {}  # those of before go one by one: to drop thousands at once takes long
         if is_all:
             await self._settled()  # else they would be read as matches that somebody has left behind
             self._read_all_s = self._now_s()
-            self._tickets.clear()
+            known, self._tickets = self._tickets, {}
             self._last_seq = 0
         first: _Read | None = None
         while len(self._tickets) < TICKETS_MAX:
             request = {"after": self._last_seq, "limit": READ_MAX, "with_matches": is_all and first is None}
+            request["backfills_max"] = BACKFILLS_MAX if first is None else 0
             read = await self._calls.run("queue/read", request, _Read)
             first = first or read
             for ticket in read.tickets:
                 self._tickets[ticket.ticket_id] = ticket
                 self._last_seq = max(self._last_seq, ticket.seq)
+                known.pop(ticket.ticket_id, None)
             if len(read.tickets) < READ_MAX:
                 break
+        if is_all:
+            self._read_all_took_s = self._now_s() - self._read_all_s
+            await run_in_slices(_clear(known))
         assert first is not None
         return first
 
@@ -261,7 +298,7 @@ class Leader:
             return True
         self._swept_s = self._now_s()
         timeout_s = self._mode.rules.timeout_s
-        overdue = [ticket_id for ticket_id, t in self._tickets.items() if t.waited_s(now_ms) > timeout_s]
+        overdue = await run_in_slices(self._filter(lambda ticket: ticket.waited_s(now_ms) > timeout_s))
         desks: Sequence[str] = ()
         cursor = ""
         while cursor != "0":  # once, or until the tickets of all desks that are gone have been found
@@ -271,7 +308,7 @@ class Leader:
                 "epoch": self.epoch,
                 "desk_ms": int(DESK_S_MAX * 1000),
                 "gather_ms": int(timeout_s * 1000),
-                "overdue": [] if cursor else overdue[:SWEEP_MAX],
+                "overdue": [] if cursor else [ticket.ticket_id for ticket in overdue[:SWEEP_MAX]],
                 "limit": SWEEP_MAX,
                 "desks": desks,
                 "cursor": cursor or "0",
@@ -285,18 +322,32 @@ class Leader:
             desks, cursor = swept.desks, swept.cursor
         return True
 
-    def _match(self, read: _Read) -> list[Match]:
+    def _filter(self, condition: Callable[[QueueTicket], bool]) -> Steps[list[QueueTicket]]:
+        """Some of the tickets, in steps."""
+        found = []
+        for number, ticket in enumerate(list(self._tickets.values())):
+            if condition(ticket):
+                found.append(ticket)
+            if number % STEP_COST == 0:
+                yield
+        return found
+
+    async def _match(self, read: _Read) -> list[Match]:
         rules, now_ms = self._mode.rules, read.now_ms
-        open_to = [t for t in self._tickets.values() if rules.may_play_in(t, self._region, now_ms)]
+        open_to = await run_in_slices(self._filter(lambda t: rules.may_play_in(t, self._region, now_ms)))
         wanted = [b for b in read.backfills if b.region == self._region] if rules.backfill else []
         wanted.sort(key=lambda backfill: backfill.since_ms)
         chance = random.Random(self._chance.getrandbits(64))  # noqa: S311 - decides who is team one
-        return self._mode.match(open_to, wanted, rules, now_ms=now_ms, chance=chance)
+        if self._mode.match is find_matches:
+            steps = find_matches_in_steps(open_to, wanted, rules, now_ms=now_ms, chance=chance)
+            return await run_in_slices(steps)
+        return await asyncio.to_thread(self._mode.match, open_to, wanted, rules, now_ms=now_ms, chance=chance)
 
     async def _commit(self, matches: Sequence[Match], now_ms: int) -> list[MadeMatch]:
         made: list[MadeMatch] = []
-        for first in range(0, len(matches), COMMIT_MAX):
-            named = [self._named(match, now_ms) for match in matches[first : first + COMMIT_MAX]]
+        count = max(1, COMMIT_PLAYERS_MAX // self._mode.rules.players_max)
+        for first in range(0, len(matches), count):
+            named = [self._named(match, now_ms) for match in matches[first : first + count]]
             wanted = {match.match_id: match for match in named}
             request = {
                 "region": self._region,
@@ -332,3 +383,10 @@ class Leader:
             match.backfill,
             now_ms,
         )
+
+
+def _clear(tickets: dict[str, QueueTicket]) -> Steps[None]:
+    while tickets:
+        tickets.popitem()
+        if len(tickets) % STEP_COST == 0:
+            yield

@@ -26,7 +26,7 @@ from matchmaking.queue.mode import Mode
 from matchmaking.queue.quality import MatchQuality
 from matchmaking.queue.ticket import Backfill, QueueTicket
 
-LOOK_MAX = 1_000
+LOOK_MAX = 500
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
@@ -55,6 +55,7 @@ class _Looked(msgspec.Struct, frozen=True):
     waiting: int
     gathering: int
     matches: int
+    wanting: int
     backfills: Sequence[Backfill]
     desks: int
     own: Sequence[QueueTicket]
@@ -156,7 +157,7 @@ class Queues:
             looked.waiting,
             looked.gathering,
             looked.matches,
-            len(looked.backfills),
+            looked.wanting,
             looked.desks,
             looked.leaders,
             oldest_s,
@@ -177,7 +178,8 @@ class Queues:
         if looked.state != "waiting":
             return not_in_line(ticket, is_matched=looked.state == "matched", now_ms=looked.now_ms)
         region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self._region)
-        return explain(
+        return await asyncio.to_thread(  # it plays the match function through several times
+            explain,
             ticket,
             [other for other in looked.tickets if other.ticket_id != ticket.ticket_id],
             [wanted for wanted in looked.backfills if wanted.region == region] if known.rules.backfill else (),

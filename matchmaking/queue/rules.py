@@ -73,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         latency = ticket.latencies.get(region)
         if latency is None:
             return False
-        return latency == min(ticket.latencies.values()) or latency <= self.latency_limit_of(ticket.waited_s(now_ms))
+        return latency == ticket.nearest_ms or latency <= self.latency_limit_of(ticket.waited_s(now_ms))
 
     def players_wanted(self, waited_s: float) -> int:
         """How many players are enough for a match whose oldest ticket has waited for so long."""

@@ -43,6 +43,8 @@ class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
         since_ms: since when it waits, UTC.
         size, skill, latencies: made from the members: how many they are; the mean; round trips by region in ms, those
             that all members know, of the member who is farthest away.
+        nearest_ms: the shortest of these round trips.
+        labels: made from the members: what the match must be like; where friends differ, the first has its way.
     """
 
     ticket_id: str
@@ -52,6 +54,8 @@ class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     size: int = 0
     skill: float = 0.0
     latencies: Mapping[str, int] = {}
+    nearest_ms: int = 0
+    labels: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         members = self.members
@@ -62,14 +66,12 @@ class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
         elif members:
             _set(self, "skill", sum(member.skill for member in members) / len(members))
             _set(self, "latencies", _of_farthest([dict(member.latencies) for member in members]))
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """What the match must be like; where friends differ, the first has its way."""
-        found: dict[str, str] = {}
-        for member in self.members:
-            found = from_pairs(member.labels) | found
-        return found
+        _set(self, "nearest_ms", min(self.latencies.values(), default=0))
+        if any(member.labels for member in members):
+            labels: dict[str, str] = {}
+            for member in reversed(members):
+                labels |= from_pairs(member.labels)
+            _set(self, "labels", labels)
 
     def waited_s(self, now_ms: int) -> float:
         """For how long it has waited; never less than 0, whatever the clocks say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,8 +14,9 @@ from redis.asyncio import Redis
 
 from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
 from matchmaking.calls import Calls
-from matchmaking.queue import Backfill, Desk, Leader, Letter, Mode, Place, Queues, Rules, find_matches
+from matchmaking.queue import Backfill, Desk, Leader, Letter, Match, Mode, Place, Queues, Rules, find_matches, slices
 from matchmaking.queue import leader as leading
+from matchmaking.queue.matching import STEP_COST
 from tests.queues import leader_of
 from tests.waiting import eventually
 
@@ -175,7 +177,7 @@ async def test_who_has_just_been_matched_has_no_place_to_be_told(hall: Hall) -> 
         hall.enter(desk, player)
     await desk.beat()
     assert await leader._lead()
-    made = await leader._commit(leader._match(await leader._read()), 0)
+    made = await leader._commit(await leader._match(await leader._read()), 0)
     assert len(made) == 1
     hall.clock.now_s += 2
     await desk.beat()
@@ -263,7 +265,7 @@ async def test_a_leader_that_slept_decides_nothing(hall: Hall) -> None:
         hall.enter(desk, player)
     await desk.beat()
     read = await first._read()
-    matches = first._match(read)
+    matches = await first._match(read)
     assert len(matches) == 1
     await hall.redis("DEL", f"{{{hall.matchmaker.namespace}:duel}}:leader:")
     assert await second.round()
@@ -379,7 +381,7 @@ async def test_who_leaves_between_a_match_and_its_room_does_not_wait_again_when_
         hall.enter(desk, player)
     await desk.beat()
     assert await leader._lead()
-    made = await leader._commit(leader._match(await leader._read()), 0)
+    made = await leader._commit(await leader._match(await leader._read()), 0)
     desk.leave(hall.entries["p1"])
     await desk.beat()
     for shard in "ab":
@@ -399,7 +401,7 @@ async def test_a_match_that_a_player_leaves_is_dropped_until_it_has_its_room(hal
     hall.enter(other, "p2")
     await other.beat()
     assert await leader._lead()
-    made = await leader._commit(leader._match(await leader._read()), 0)
+    made = await leader._commit(await leader._match(await leader._read()), 0)
     desk.leave(hall.entries["p1"])
     if is_beaten:
         await desk.beat()
@@ -448,6 +450,79 @@ async def test_seats_in_a_room_in_play_are_given_back_when_a_match_is_dropped(ha
     assert await hall.redis("ZRANGE", seats, 0, -1) == ["host"]
 
 
+async def test_a_leader_lets_others_run_while_it_matches_thousands_that_never_agree(
+    hall_of: Callable[[Mode], Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "SLICE_S", 0.0)
+    hall = hall_of(Mode("labels", Rules(room_type="duel", labels=("map",))))
+    desk, leader = hall.desk(), hall.leader()
+    for number in range(2_000):
+        hall.enter(desk, f"p{number}", labels=[f"map=m{number}"])
+    while await desk.beat():
+        pass
+    assert await leader._lead()
+    read = await leader._read()
+    assert len(leader._tickets) == 2_000
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(count())
+    assert await leader._match(read) == []
+    others.cancel()
+    steps = 4 * 2_000 / STEP_COST  # to choose, to sort, to index and to look around
+    assert turns > steps
+
+
+async def test_a_games_own_match_function_runs_in_a_thread(hall_of: Callable[[Mode], Hall]) -> None:
+    threads: list[bool] = []
+
+    def match(*arguments: Any, **more: Any) -> list[Match]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return find_matches(*arguments, **more)
+
+    hall = hall_of(Mode("own", DUEL.rules, match=match))
+    desk, leader = hall.desk(), hall.leader()
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    assert await leader.round()
+    await desk.beat()
+    assert hall.ends("p1") == ["found"]
+    assert threads == [False]
+
+
+async def test_a_leader_keeps_its_lease_while_it_matches_for_long(
+    hall_of: Callable[[Mode], Hall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "LEASE_MS", 300)
+    is_over = threading.Event()
+
+    def match(*arguments: Any, **more: Any) -> list[Match]:
+        is_over.wait(10)
+        return find_matches(*arguments, **more)
+
+    hall = hall_of(Mode("own", DUEL.rules, match=match))
+    desk, leader, other = hall.desk(), hall.leader("a"), hall.leader("b")
+    leader._now_s = other._now_s = time.monotonic
+    for player in ("p1", "p2"):
+        hall.enter(desk, player)
+    await desk.beat()
+    round_ = asyncio.create_task(leader.round())
+    await eventually(lambda: leader.epoch > 0)
+    for _ in range(20):
+        await asyncio.sleep(0.05)  # more than three leases in all
+        assert not await other._lead()
+    is_over.set()
+    assert await round_
+    await desk.beat()
+    assert hall.ends("p1") == ["found"]
+
+
 async def test_the_tickets_of_a_gone_desk_are_found_in_many_small_steps(hall: Hall) -> None:
     gone, stays, leader = hall.desk("gone"), hall.desk("a"), hall.leader()
     for number in range(1_200):  # more than one call looks at
@@ -475,7 +550,7 @@ async def test_a_match_of_a_region_where_nobody_leads_any_more_is_given_back(
     await desk.beat()
     assert await gone._lead()
     read = await gone._read()
-    assert len(await gone._commit(gone._match(read), read.now_ms)) == 1
+    assert len(await gone._commit(await gone._match(read), read.now_ms)) == 1
 
     async def are_matched_elsewhere() -> bool:
         hall.clock.now_s += 3
@@ -520,7 +595,7 @@ async def test_who_is_in_no_line_is_explained_too(hall: Hall, is_matched: bool, 
     await desk.beat()
     if is_matched:
         assert await leader._lead()
-        assert await leader._commit(leader._match(await leader._read()), 0)
+        assert await leader._commit(await leader._match(await leader._read()), 0)
     told = await queues.explain("duel", "p1")
     assert told is not None
     assert (told.kept_by, told.words) == (kept_by, words)
@@ -703,7 +778,7 @@ async def test_a_room_that_wants_nobody_any_more_gets_nobody(hall_of: Callable[[
     read = await leader._read()
     desk.want_nobody("room")
     await desk.beat()
-    assert await leader._commit(leader._match(read), 0) == []
+    assert await leader._commit(await leader._match(read), 0) == []
     assert desk.waiting_in_all == 1
 
 
@@ -872,7 +947,7 @@ async def test_a_match_that_has_no_room_yet_finds_its_players_at_their_new_desk(
         hall.enter(one, player)
     await one.beat()
     assert await leader._lead()
-    made = await leader._commit(leader._match(await leader._read()), 0)
+    made = await leader._commit(await leader._match(await leader._read()), 0)
     await pass_on(hall, "p1", one, two)
     await leader._find_rooms(made, {}, 0)
     for desk in (one, two):

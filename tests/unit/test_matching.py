@@ -6,12 +6,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches
+from matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches, matching
 from tests.queues import backfill, rules, ticket
 
 
@@ -204,3 +205,71 @@ def test_a_party_is_as_far_away_as_its_farthest_and_knows_what_all_of_it_know() 
     assert both.latencies == {"us": 90}
     assert QueueTicket("p", 0, 0, [*ticket("a", 10).members, *ticket("b", 30).members]).skill == 20
     assert math.isclose(both.waited_s(-5), 0.0)
+
+
+# -- what it costs ------------------------------------------------------------------------------------------
+
+
+def test_two_who_agree_are_matched_though_thousands_of_others_stand_between_them() -> None:
+    law = rules(skill_window=math.inf, labels=("map", "mode"))
+    others = [ticket(f"t{n}", n, seq=n, labels={"map": f"m{n}", "mode": "ffa"}) for n in range(3_000)]
+    two = [ticket(f"friend {at}", at, seq=9_000, labels={"map": "ice", "mode": "ffa"}) for at in (0, 3_000)]
+    assert groups(matched([*others, *two], law)) == {frozenset(("friend 0", "friend 3000"))}
+
+
+def test_four_labels_are_looked_at_though_three_are_indexed() -> None:
+    law = rules(labels=("a", "b", "c", "d"))
+    alike = {"a": "1", "b": "1", "c": "1"}
+    one, two, three = (ticket(f"t{d}{n}", labels=alike | {"d": d}) for n, d in enumerate(("x", "y", "x")))
+    assert groups(matched([one, two, three], law)) == {frozenset(("tx0", "tx2"))}
+
+
+hostile_tickets = st.lists(
+    st.tuples(
+        st.floats(-50, 50),
+        st.integers(1, 3),
+        st.dictionaries(st.sampled_from("abcd"), st.text("xyz", min_size=1, max_size=3), max_size=4),
+    ),
+    min_size=50,
+    max_size=300,
+)
+
+
+@settings(max_examples=max(20, settings().max_examples // 10))
+@given(hostile_tickets, st.sampled_from([(1, 8), (2, 4), (4, 2)]), st.integers(0, 4))
+def test_whatever_players_ask_for_a_step_is_short_and_a_round_is_bounded(
+    raw: list[tuple[float, int, dict[str, str]]], shape: tuple[int, int], labels: int
+) -> None:
+    tickets = [
+        ticket(f"t{n}", skill, since_s=n, seq=n, size=size, labels=wish) for n, (skill, size, wish) in enumerate(raw)
+    ]
+    law = rules(teams=shape[0], team_size=shape[1], labels=tuple("abcd"[:labels]), skill_window=100)
+    looks = Counter[int]()
+    take = matching._Group.take
+
+    def count(*arguments: Any) -> bool:
+        looks[step] += 1
+        return take(*arguments)
+
+    steps = matching.find_matches_in_steps(tickets, (), law, now_ms=400_000, chance=random.Random(1))
+    step = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching._Group, "take", count)
+        patch.setattr(matching, "LOOKS_MAX", 500)
+        for step, _ in enumerate(steps, 1):  # noqa: B007 - counted in `count`
+            pass
+    one_match = matching.NEIGHBOURS_MAX + 1
+    assert max(looks.values()) <= matching.STEP_COST + one_match
+    assert sum(looks.values()) <= 2 * (500 + one_match)
+
+
+def test_tickets_that_never_fit_do_not_keep_the_younger_ones_waiting_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parties of three do not fill teams of four without single players; a round cannot look at all of them."""
+    monkeypatch.setattr(matching, "LOOKS_MAX", 2_000)
+    parties = [ticket(f"three {n}", n % 10, seq=n, size=3) for n in range(300)]
+    alone = [ticket(f"one {n}", 1_000, since_s=10, seq=1_000 + n) for n in range(8)]
+    law = rules(teams=2, team_size=4)
+    found = [groups(matched([*parties, *alone], law, now_s=20, seed=seed)) for seed in range(100)]
+    assert {frozenset(one.ticket_id for one in alone)} in found

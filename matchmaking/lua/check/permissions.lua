@@ -20,7 +20,7 @@ local function check(name, ...)
 end
 
 check('TIME')
-for _, name in ipairs({'EXISTS', 'GET', 'HGETALL', 'HKEYS', 'HLEN', 'HVALS', 'INCR', 'PTTL', 'ZCARD'}) do
+for _, name in ipairs({'EXISTS', 'GET', 'HGETALL', 'HKEYS', 'HLEN', 'HRANDFIELD', 'HVALS', 'INCR', 'PTTL', 'ZCARD'}) do
   check(name, key)
 end
 for _, name in ipairs({'HDEL', 'HEXISTS', 'HGET', 'HMGET', 'ZRANK', 'ZREM', 'ZSCORE'}) do

@@ -1,9 +1,9 @@
 -- The queue as it stands, for operators. Changes nothing. After queue.lua.
 -- KEYS  1 the slot
 -- ARGV  2 {limit, regions (list), player_id (or "")}
--- Result  {tickets, backfills (lists, the oldest tickets first), waiting, gathering, matches (counts), desks, leaders
---       (list of {region, owner, epoch}), own (the player's ticket, if there is one), state (of that: "waiting",
---       "gathering" or "matched"), now_ms}
+-- Result  {tickets, backfills (lists, the oldest tickets first), waiting, gathering, matches, wanting (counts; wanting:
+--       rooms that want players), desks, leaders (list of {region, owner, epoch}), own (the player's ticket, if there is
+--       one), state (of that: "waiting", "gathering" or "matched"), now_ms}
 
 local tickets, leaders = {}, {}
 for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, asked.limit - 1)) do
@@ -25,8 +25,8 @@ end
 return answer_raw({
   now_ms = now, leaders = leaders, waiting = redis.call('ZCARD', WAITING), state = state,
   gathering = redis.call('ZCARD', GATHERING), matches = redis.call('HLEN', MATCHES),
-  desks = redis.call('ZCARD', key('desks')),
+  desks = redis.call('ZCARD', key('desks')), wanting = redis.call('HLEN', key('backfills')),
 }, {
-  tickets = tickets, backfills = redis.call('HVALS', key('backfills')),
+  tickets = tickets, backfills = some_backfills(asked.limit),
   own = {id and redis.call('HGET', TICKETS, id) or nil},
 })

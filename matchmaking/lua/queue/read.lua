@@ -1,6 +1,6 @@
 -- What a leader must know: tickets that wait, rooms that want players, matches that have no room yet. After queue.lua.
 -- KEYS  1 the slot
--- ARGV  2 {after (the seq of the last ticket that is known), limit, with_matches}
+-- ARGV  2 {after (the seq of the last ticket that is known), limit, with_matches, backfills_max}
 -- Result  {tickets (list), backfills (list), matches (list), now_ms (what time it is in Redis)}
 
 local tickets = {}
@@ -11,6 +11,6 @@ if #ids > 0 then
   end
 end
 return answer_raw({now_ms = now}, {
-  tickets = tickets, backfills = redis.call('HVALS', key('backfills')),
+  tickets = tickets, backfills = some_backfills(asked.backfills_max),
   matches = asked.with_matches and redis.call('HVALS', MATCHES) or {},
 })

@@ -1,8 +1,9 @@
 """Relates MatchStatus and Redirect to the match request that waits. Pure.
 
-A MatchCancel is answered with CANCELLED, or with FOUND and its Redirect if the match was final before. A client that
-gives its place up and asks again at once receives messages about the place before; they must not end the new wait.
-CANCELLED comes unasked, too. Messages arrive in order, and the first about a new place is WAITING:
+A MatchCancel is answered with CANCELLED, or with FOUND and a reason if the match was final before: FOUND without one
+and its Redirect have come before that answer. A client that gives its place up and asks again at once receives
+messages about the place before; they must not end the new wait. CANCELLED comes unasked, too. Messages arrive in
+order, and the first about a new place is WAITING:
 
     no place --WAITING--> has a place --CANCELLED, TIMED_OUT, given up--> no place
                               └--FOUND--> the next Redirect leads to the match
@@ -63,7 +64,7 @@ class MatchQueue:
     def status_received(self, status: MatchStatus) -> Meaning:
         """Return what a MatchStatus means."""
         if status.state is QueueState.FOUND:
-            return self._found(status)
+            return self._answered() if status.reason else self._found(status)
         if self._cancels:
             self._cancels -= status.state is QueueState.CANCELLED
             return Meaning.NONE
@@ -71,6 +72,11 @@ class MatchQueue:
         if self._has_place:
             return Meaning.PROGRESS
         return self._end() if had_place else Meaning.NONE
+
+    def _answered(self) -> Meaning:
+        """A MatchCancel came too late; no Redirect follows this FOUND."""
+        self._cancels = max(0, self._cancels - 1)
+        return Meaning.NONE
 
     def _end(self) -> Meaning:
         self._wanted_mode = ""

@@ -7,9 +7,10 @@ One MatchRequest, followed:
     end      cancelled by the player, by a friend who leaves, by the time; or with the session, so a connection that
              is lost leaves the queue when the resume window is over, and not before
 
-A cancel is decided in Redis (lua/queue/assign.lua): the player receives CANCELLED, or FOUND when the match was final
-before. A player waits in one queue at a time: a request for another mode cancels the place in the one before, and is
-carried out once that is decided; when it was a match, the player is in that match, and the request is void.
+A cancel is decided in Redis (lua/queue/assign.lua): the player receives CANCELLED, or FOUND with a reason when the
+match was final before. Each MatchCancel has exactly one of these answers. A player waits in one queue at a time: a
+request for another mode cancels the place in the one before, and is carried out once that is decided; when it was a
+match, the player is in that match, and the request is void.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class _Waiting(msgspec.Struct, eq=False):
     redirect: Redirect | None = None
     good_until_s: float = 0.0
     leaving_because: str = ""
+    cancels: int = 0  # that have no answer yet
     next_request: Callable[[], None] | None = None
 
     @property
@@ -130,7 +132,8 @@ class Queueing:
         status = _status(mode.name, QueueState.WAITING)
         begins = _Waiting(subscriber, mode.name, skill, status, self._now_s())
         if waiting is not None and waiting.redirect is None:
-            self._start_leaving(waiting, "the player has asked for another match")
+            if not waiting.is_leaving:
+                self._start_leaving(waiting, "the player has asked for another match")
             waiting.next_request = lambda: self._begin_again(begins, wish)
         else:
             self._begin(begins, wish)
@@ -140,10 +143,9 @@ class Queueing:
         waiting = self._current(subscriber)
         if waiting is None:
             return False
+        waiting.cancels += 1
         if waiting.redirect is not None:
-            # Too late: the other players know of the match. The Redirect has been sent, and is not sent twice: the
-            # client may be following it already.
-            subscriber.send_message(waiting.status)
+            self._answer_cancels(waiting)  # too late: the other players know of the match
         else:
             self._start_leaving(waiting, reason)
             waiting.next_request = None
@@ -165,6 +167,7 @@ class Queueing:
         """See `server.rooms.ports.Queue.resumed`."""
         waiting = self._current(subscriber)
         if waiting is not None:
+            waiting.cancels = 0  # a client that still waits for an answer asks again
             self._tell(waiting)
 
     # -- going on elsewhere ---------------------------------------------------------------------------------
@@ -291,6 +294,7 @@ class Queueing:
         now_s = self._now_s()
         past_span("match", since_s=min(waiting.since_s, now_s), until_s=now_s, mode=waiting.mode)
         self._tell(waiting)
+        self._answer_cancels(waiting)
 
     def _ended(self, waiting: _Waiting, letter: Letter) -> None:
         self._waiting.pop(waiting.subscriber.session_id, None)
@@ -298,11 +302,22 @@ class Queueing:
         if waiting.is_leaving and state is QueueState.CANCELLED:
             reason = waiting.leaving_because
         self.results["left" if waiting.is_leaving else letter.kind] += 1
+        waiting.status = msgspec.structs.replace(_status(waiting.mode, state), reason=reason)
+        if waiting.cancels:
+            self._answer_cancels(waiting)
+        elif waiting.next_request is None:
+            self._tell(waiting)
         if waiting.next_request is not None:
             waiting.next_request()
-            return
-        waiting.status = msgspec.structs.replace(_status(waiting.mode, state), reason=reason)
-        self._tell(waiting)
+
+    def _answer_cancels(self, waiting: _Waiting) -> None:
+        """Answer each MatchCancel. A FOUND that is such an answer has a reason, and is not followed by a Redirect."""
+        answer = waiting.status
+        if answer.state is not QueueState.CANCELLED:
+            answer = msgspec.structs.replace(answer, reason="the match was final before the player cancelled")
+        for _ in range(waiting.cancels):
+            waiting.subscriber.send_message(answer)
+        waiting.cancels = 0
 
     def _redirect(self, waiting: _Waiting, room: MatchRoom, team: int) -> Redirect:
         subscriber = waiting.subscriber

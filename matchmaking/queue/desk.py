@@ -308,7 +308,8 @@ class Desk:
             self._known_s = self._now_s()
             self._wanting |= dict.fromkeys(self._backfills)
             entering = {entry.entry_id for entry in self._entering}
-            self._checking = deque(entry_id for entry_id in self._here if entry_id not in entering)
+            self._checking.clear()
+            self._checking.extend(entry_id for entry_id in self._here if entry_id not in entering)
         checked = [self._checking.popleft() for _ in range(min(len(self._checking), KNOWN_MAX))]
         return [(self._here[entry_id].entry.player_id, entry_id) for entry_id in checked if entry_id in self._here]
 

@@ -450,9 +450,13 @@ async def test_a_request_for_another_match_is_carried_out_when_the_place_before_
             await eventually(lambda: desks[mode].waiting_in_all == 1 and len(desks[other]) == 0)  # noqa: B023
         await one.cancel_match()
         await one._keeper.send(one.core.match_request("versus"))
+        with pytest.raises(NotMatched):
+            await waiting
+        await eventually(lambda: desks["versus"].waiting_in_all == 1 and len(desks["versus"]) == 1)
+        again = asyncio.create_task(one.match("versus"))
         async with connect(shard.url) as two:
             joined = await two.match("versus")
-            assert (await waiting).room_id == joined.room_id
+            assert (await again).room_id == joined.room_id
         assert shard._queueing.results["left"] == 3
 
 

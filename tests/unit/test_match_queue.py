@@ -93,6 +93,19 @@ def test_match_that_was_final_before_it_was_given_up_is_that_of_a_new_request_fo
     assert receive(core, MATCH) == Redirected(MATCH, is_match=True)
 
 
+def test_found_that_answers_a_late_cancel_has_a_reason_and_leads_to_no_match() -> None:
+    core = queued()
+    meanings(core, WAITING, FOUND)
+    assert receive(core, MATCH) == Redirected(MATCH, is_match=True)
+    core.give_up_match()
+    update = receive(core, MatchStatus(FOUND, mode="duel", reason="the match was final before"))
+    assert isinstance(update, QueueChanged)
+    assert not update.is_current
+    assert receive(core, Redirect("ws://c", "t")) == Redirected(Redirect("ws://c", "t")), "it answers a Join"
+    core.match_request("duel")
+    assert meanings(core, WAITING, CANCELLED) == ["progress", "end"], "nothing waits for an answer"
+
+
 def test_match_of_another_mode_ends_the_wait() -> None:
     core = queued("duel")
     meanings(core, WAITING)

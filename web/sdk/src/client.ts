@@ -402,7 +402,8 @@ export class Client {
       waiting.end(outcome);
       if (update.type === "redirected") break; // it answers one request
     }
-    this.isOfMatch = update.type === "match" && update.status.state === "found";
+    // A FOUND that answers a cancellation has a reason, and no Redirect follows it.
+    this.isOfMatch = update.type === "match" && update.status.state === "found" && !update.status.reason;
     return isAnswer;
   }
 

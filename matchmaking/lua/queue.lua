@@ -141,7 +141,9 @@ local function cancel(id, kind, reason, but_entry)
   end
   local players = {}
   for _, entry in ipairs(ticket[MEMBERS]) do
-    players[#players + 1] = entry[PLAYER_ID]
+    if waits_as(entry[PLAYER_ID]) == entry[ENTRY_ID] then  -- else it has left, and has entered anew since
+      players[#players + 1] = entry[PLAYER_ID]
+    end
     if entry[ENTRY_ID] ~= but_entry then
       mail(entry[DESK], entry[ENTRY_ID], kind, reason)
     end

@@ -420,6 +420,26 @@ async def test_a_match_that_a_player_leaves_is_dropped_until_it_has_its_room(hal
         assert hall.room("p1") == hall.room("p2")
 
 
+async def test_a_player_who_has_left_a_match_may_enter_again_before_it_is_dropped(hall: Hall) -> None:
+    desk, other, leader = hall.desk("a"), hall.desk("b"), hall.leader()
+    hall.enter(desk, "p1")
+    hall.enter(other, "p2")
+    await desk.beat()
+    await other.beat()
+    assert await leader._lead()
+    made = await leader._commit(await leader._match(await leader._read()), 0)
+    desk.leave(hall.entries["p1"])
+    hall.enter(desk, "p1")
+    await desk.beat()
+    await leader._find_rooms(made, {}, 0)
+    await desk.beat()
+    assert (hall.ends("p1"), hall.ends("p2"), desk.waiting_in_all) == ([], [], 2)
+    assert await leader.round()
+    await desk.beat()
+    await other.beat()
+    assert hall.room("p1") == hall.room("p2")
+
+
 async def test_a_leave_of_a_waiting_player_is_answered_and_one_of_a_forgotten_player_too(hall: Hall) -> None:
     desk = hall.desk()
     for player in ("p1", "p2"):

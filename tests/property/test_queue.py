@@ -79,6 +79,7 @@ class Queue(RuleBasedStateMachine):
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: desk and entry, as the shard believes
         self.found: dict[str, list[Letter]] = {}  # entry: what it was told of matches
+        self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
         self.cut_off: set[str] = set()  # entries whose desk has ended, or whose letters Redis has forgotten
         self.sizes: Counter[str] = Counter()
@@ -140,6 +141,9 @@ class Queue(RuleBasedStateMachine):
             if isinstance(news, Letter):
                 assert not letters, "told twice"
                 letters.append(news)
+                if news.reason.startswith("a match has been found"):
+                    ends = [self.found[entry] for entry in self.entries[player] if entry != entry_id]
+                    assert any(not end or end[0].kind != "left" for end in ends), "it has left that match"
                 if self.waiting.get(player) == (shard, entry_id):
                     del self.waiting[player]
                 if news.kind == "found":
@@ -148,6 +152,7 @@ class Queue(RuleBasedStateMachine):
 
         entry_id = desk.enter(player, told, skill=skill, latencies={"": 1}, party=party)
         self.waiting[player] = (shard, entry_id)
+        self.entries.setdefault(player, []).append(entry_id)
         self.found[entry_id] = letters
 
     @rule(players=st.lists(st.sampled_from(PLAYERS), min_size=2, max_size=6, unique=True), data=st.data())
@@ -310,11 +315,12 @@ class Queue(RuleBasedStateMachine):
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"
         tickets = {n: msgspec.msgpack.decode(v, type=QueueTicket) for n, v in self.hash("tickets").items()}
         assert set(tickets) == set(places), "a ticket is nowhere, or something is no ticket"
-        players = {
-            entry.player_id: f"{entry.entry_id} {name}" for name, one in tickets.items() for entry in one.members
-        }
-        assert sum(one.size for one in tickets.values()) == len(players), "a player waits twice"
-        assert {player: entry.decode() for player, entry in self.hash("players").items()} == players
+        left = set(self.names("left"))  # of matches that are to be dropped; such a player may have entered anew
+        live = [(one, entry) for one in tickets.values() for entry in one.members if entry.entry_id not in left]
+        players = {entry.player_id: f"{entry.entry_id} {one.ticket_id}" for one, entry in live}
+        assert len(live) == len(players), "a player waits twice"
+        known = {player: value.decode() for player, value in self.hash("players").items()}
+        assert {player: value for player, value in known.items() if value.split()[0] not in left} == players
         parties = {code: name.decode() for code, name in self.hash("parties").items()}
         assert set(parties.values()) == set(self.names("gathering"))
 

@@ -59,6 +59,7 @@ local function enter(entry_id, player_id, party, size, since_ms, packed)
     return  -- the same call again
   end
   local is_taken = before and not cancel(old, 'cancelled', 'the player has asked again elsewhere')
+    and not redis.call('ZSCORE', LEFT, before)
   if is_taken and redis.call('HEXISTS', TICKETS, old) == 1 then
     return mail(asked.desk, entry_id, 'cancelled', 'a match has been found for the player already')
   end

@@ -436,6 +436,7 @@ class Client:
         finally:
             self.core.give_up(command_id)
             del self._replies[command_id]
+            _mark_retrieved(future)
             self._has_to_send.set()  # there is room for another
         if not reply.ok:
             raise CommandFailed(reply)
@@ -523,6 +524,7 @@ class Client:
             raise
         finally:
             del self._requests[request]
+            _mark_retrieved(future)
         if isinstance(answer, Refused):
             raise RefusedError(answer.error)
         return answer
@@ -674,6 +676,12 @@ class Client:
     def _check_in_room(self) -> None:
         if self.core.world is None:
             raise ClientError("in no room: join first")
+
+
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    """A caller that is cancelled in the moment in which its call fails does not look: asyncio need not log that."""
+    if future.done() and not future.cancelled():
+        future.exception()
 
 
 def _now_us() -> int:

@@ -38,7 +38,7 @@ async def fleet(
     shard_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Shard, Shard]]:
     """Two shards with the guide's room, the minimal example's and the arena."""
-    (tmp_path / "squares.py").write_text(block("from server.rooms").replace('"field"', '"square field"'))
+    (tmp_path / "squares.py").write_text(block("from server.rooms").replace('"field"', '"square-field"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     rooms = ["squares", "examples.minimal", "examples.arena"]
@@ -51,7 +51,7 @@ async def fleet(
 async def test_example_plays_on_when_its_room_moves(fleet: tuple[Shard, Shard], example: str) -> None:
     one, other = fleet
     if example == "guide":
-        program = block("import asyncio").replace('"field"', '"square field"').replace("range(40)", "range(100)")
+        program = block("import asyncio").replace('"field"', '"square-field"').replace("range(40)", "range(100)")
         program = program.replace("ws://127.0.0.1:8080/", one.url)
         last = r"the square is at \{'x': 400.0, 'y': 200.0\}"
     else:
@@ -113,7 +113,7 @@ async def test_drawn_position_moves_on_and_inputs_are_acknowledged_after_the_roo
 ) -> None:
     one, other = fleet
     async with connect(one.url) as client:
-        room = await client.join("square field")
+        room = await client.join("square-field")
         picture = Picture(client, room.tick_rate_hz, room.entity)
 
         async def walk(dx: float, until: float) -> None:

@@ -147,8 +147,8 @@ class Services:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=tuple(self._locks),  # the folders stay locked until the child has ended, too
-                # Only one system call is made in it, which is safe also when other threads run.
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                # Only system calls are made in it, which is safe also when other threads run.
+                preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         child = Child(name, process, command, log, offset)
         self._children.append(child)
@@ -396,3 +396,17 @@ def _end_of(child: Child) -> EmbeddedError:
 def die_with_parent() -> None:
     """For a child process, before it becomes another program: the kernel ends it when the one that made it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_with(parent_pid: int) -> Callable[[], None]:
+    """Return what a child of this process runs before it becomes another program, so that it ends with its parent.
+
+    The parent may have been killed before the child could ask the kernel to be ended with it; then it ends by itself.
+    """
+
+    def prepare() -> None:
+        die_with_parent()
+        if os.getppid() != parent_pid:
+            os._exit(1)
+
+    return prepare

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import structlog
 
 from server.config import Settings
-from server.embedded import die_with_parent
+from server.embedded import end_with
 from server.errors import ConfigError
 from server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
 from server.startup_check import find_problems
@@ -112,8 +112,8 @@ async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried:
             *command.arguments,
             env=command.environ,
             start_new_session=True,
-            # Only one system call is made in it, which is safe also when other threads run.
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            # Only system calls are made in it, which is safe also when other threads run.
+            preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
         )
         exit_code = await _run(process, command, stopping, hurried)
         if stopping.is_set():

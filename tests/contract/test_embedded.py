@@ -94,6 +94,13 @@ def test_a_port_that_was_taken_after_it_was_chosen_is_chosen_again(
             assert len(services.pids) == 1
 
 
+def test_a_child_whose_parent_was_killed_before_it_could_ask_ends_by_itself() -> None:
+    never = subprocess.run([sys.executable, "-c", "print('runs')"], preexec_fn=embedded.end_with(1), check=False)
+    assert never.returncode == 1
+    done = subprocess.run([sys.executable, "-c", "pass"], preexec_fn=embedded.end_with(os.getpid()), check=False)
+    assert done.returncode == 0
+
+
 async def test_a_store_that_ends_is_named_with_its_log(tmp_path: Path) -> None:
     with embedded.running(tmp_path, with_mongo=False) as services:
         os.kill(services.pids["redis-server"], signal.SIGKILL)

@@ -6,7 +6,7 @@
 
 Two Hellos of one session may be checked at the same time, and the later one be done first. So each takes the
 session's next generation when it arrives, and only a higher one than is in place is ever attached. And one may arrive
-after a later one: its `attempt` gives it away.
+after a later one: its `attempt` gives it away, once the later one is attached.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Greeting:
             self._close(error, Closing.UPGRADE_REQUIRED, "upgrade_required")
         else:
             session = self._sessions.find(hello.resume_token) if hello.resume_token else None
-            generation = session.reserve_generation(hello.attempt) if session is not None else 0
+            generation = session.reserve_generation() if session is not None else 0
             self._checking = self._around.spawn(self._check(hello, session, generation), "greeting")
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
@@ -153,7 +153,7 @@ class Greeting:
                     self._send_away(redirect)
                     return
                 session = self._sessions.find(hello.resume_token)
-                generation = session.reserve_generation(hello.attempt) if session is not None else 0
+                generation = session.reserve_generation() if session is not None else 0
             self._attach(hello, identity, session, generation)
         except TimeoutError:
             self._refuse_with(Unavailable("finding out who you are, and where, took too long", retry_after_ms=1000))
@@ -188,7 +188,7 @@ class Greeting:
         if session is None:
             session = Session(identity, schema_version=hello.schema_version, around=self._around)
             self._sessions.add(session)
-            session.attach(self._connection, hello, session.reserve_generation(hello.attempt))
+            session.attach(self._connection, hello, session.reserve_generation())
         self._connection.receiver = session
         for data in self._early:
             session.message_received(data)

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import jwt
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 REREAD_S_MIN = 10.0
 JWKS_BYTES_MAX = 256 * 1024
+REDIRECTS_MAX = 3
+_REDIRECTS = {301, 302, 303, 307, 308}
 
 Read = Callable[[], Awaitable[bytes]]
 
@@ -147,13 +150,42 @@ def _file(path: Path, deadline_s: float) -> Read:
 def _url(url: str, deadline_s: float) -> Read:
     async def read() -> bytes:
         timeout = aiohttp.ClientTimeout(total=deadline_s)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            answer.raise_for_status()
-            data = await answer.content.read(JWKS_BYTES_MAX + 1)
-            while len(data) <= JWKS_BYTES_MAX and (more := await answer.content.read(JWKS_BYTES_MAX)):
-                data += more
-            if len(data) > JWKS_BYTES_MAX:
-                raise ValueError(f"the JWKS has more than {JWKS_BYTES_MAX} bytes")
-            return data
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            where = url
+            for _ in range(REDIRECTS_MAX + 1):
+                async with session.get(where, allow_redirects=False) as answer:
+                    if answer.status not in _REDIRECTS:
+                        answer.raise_for_status()
+                        return await _body_of(answer)
+                    where = redirected(where, answer.headers.get("Location", ""))
+            raise ValueError(f"the JWKS is redirected more than {REDIRECTS_MAX} times")
 
     return read
+
+
+async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+    data = await answer.content.read(JWKS_BYTES_MAX + 1)
+    while len(data) <= JWKS_BYTES_MAX and (more := await answer.content.read(JWKS_BYTES_MAX)):
+        data += more
+    if len(data) > JWKS_BYTES_MAX:
+        raise ValueError(f"the JWKS has more than {JWKS_BYTES_MAX} bytes")
+    return data
+
+
+def redirected(where: str, location: str) -> str:
+    """Return the URL to which a redirect leads.
+
+    Args:
+        where: the URL that was asked.
+        location: what its answer says.
+
+    Raises:
+        ValueError: it names nothing, or leaves https: whoever is on the path could then sign tokens of any player.
+    """
+    target = urljoin(where, location)
+    scheme = urlsplit(target).scheme
+    if target == where or scheme not in ("http", "https"):
+        raise ValueError(f"the JWKS at {where} is redirected to {location!r}")
+    if urlsplit(where).scheme == "https" and scheme != "https":
+        raise ValueError(f"the JWKS at {where} is redirected to {target}, which is not https")
+    return target

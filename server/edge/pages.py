@@ -13,9 +13,12 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from server.errors import ConfigError
+from server.ops.security_headers import security_headers
 
 INDEX = "index.html"
 BYTES_MAX = 16 * 1024 * 1024
+_HEADERS = security_headers(connect="'self' ws: wss:")
+"""A game may be redirected to any shard of the fleet."""
 
 
 class Page(NamedTuple):
@@ -31,8 +34,8 @@ class Page(NamedTuple):
                 ("Content-Type", self.content_type),
                 ("Content-Length", str(len(self.body))),
                 ("Cache-Control", "no-cache"),
-                ("X-Content-Type-Options", "nosniff"),
                 ("Connection", "close"),
+                *_HEADERS.items(),
             ]
         )
         return Response(200, "OK", headers, self.body)

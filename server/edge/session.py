@@ -66,6 +66,8 @@ from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
+ATTEMPT_S = 15.0
+"""A Hello that arrives has been on its way for less: a connection is closed that has sent none for 5 s."""
 ENDS_BY_CLOSE_VERSION_MIN = 3
 """From this schema version on, a client's close with 1000 ends its session."""
 
@@ -109,6 +111,7 @@ class Session:
 
     __slots__ = (
         "_around",
+        "_attached_s",
         "_attempt",
         "_away_since_s",
         "_close_reason",
@@ -154,6 +157,7 @@ class Session:
         self._counters = around.counters
         self._commands = Commands(around)
         self._reserved = self._attempt = self._seat_changes = 0
+        self._attached_s = around.now_s()
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
         joins = around.settings.joins_per_minute_max
@@ -246,18 +250,22 @@ class Session:
             self.generation = self._reserved = generation
         return generation in (self.generation, self.used_generation or self.generation)
 
-    def reserve_generation(self, attempt: int) -> int:
-        """The number of the next connection, in the order in which they asked.
-
-        Args:
-            attempt: which Hello of its client this is; one that is not newer than the newest was delayed, and gets
-                0, which is never attached. Clients that do not count say 0.
-        """
-        if 0 < attempt <= self._attempt:
-            return 0
-        self._attempt = max(self._attempt, attempt)
+    def reserve_generation(self) -> int:
+        """Return the number of the next connection, in the order in which Hellos arrive."""
         self._reserved += 1
         return self._reserved
+
+    def _is_newer(self, attempt: int, generation: int) -> bool:
+        """Return whether a connection is newer than the one that the session has, or had.
+
+        A client counts its Hellos, so that one which the network has delayed takes nothing over. The count is noted
+        when a connection is attached, that is, after the player was authenticated, and holds for ATTEMPT_S. Otherwise
+        whoever has found a resume token could lock out its owner by a high count.
+        """
+        is_recent = self._around.now_s() - self._attached_s < ATTEMPT_S
+        if attempt and self._attempt and is_recent:
+            return attempt > self._attempt
+        return generation > self.generation
 
     def attach(self, connection: Connection, hello: Hello, generation: int) -> bool:
         """Gives the session a connection: Welcome is sent, and what its client has missed follows.
@@ -265,8 +273,11 @@ class Session:
         Returns:
             False when a later connection has the session, or it is over; nothing has been done then.
         """
-        if generation <= self.generation or self.state is State.CLOSED:
+        if self.state is State.CLOSED or not self._is_newer(hello.attempt, generation):
             return False
+        generation = max(generation, self.generation + 1)
+        self._reserved = max(self._reserved, generation)
+        self._attempt, self._attached_s = hello.attempt, self._around.now_s()
         self._is_revived = False
         if self.wire is not None:
             self._let_go(self.wire)

@@ -17,9 +17,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server.errors import ConfigError, listen_error
 from server.ops.admin import Admin
 from server.ops.health import Health
+from server.ops.security_headers import security_headers
 
 STOP_S_MAX = 2.0
 BODY_BYTES_MAX = 256 * 1024
+_HEADERS = security_headers()
 
 
 class OperationsServer:
@@ -41,6 +43,7 @@ class OperationsServer:
         self._scrape = scrape
         self._health = health
         app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.on_response_prepare.append(_add_headers)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -95,6 +98,12 @@ class OperationsServer:
     async def _readyz(self, request: web.Request) -> web.Response:
         reasons = self._health.reasons
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/console") else "no-store")
+    response.headers["Server"] = "tickwire"  # aiohttp's would name its version and Python's
 
 
 def check_console(folder: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,6 +41,7 @@ from schemas.messages import (
 )
 from schemas.tables import Reader
 from server.config import Settings
+from server.edge.auth import mint
 from server.edge.auth_settings import AuthSettings
 from server.edge.settings import EdgeSettings
 from server.shard import Shard
@@ -427,3 +429,47 @@ async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Setti
         assert isinstance(error, Error)
         assert error.code is ErrorCode.UNAUTHORIZED, error.message
         writer.transport.abort()
+
+
+async def resumed(shard: Shard, token: str, attempt: int, jwt: str = "") -> Welcome | Error:
+    """Say Hello with a resume token; return the answer, and drop the connection."""
+    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        await socket.send(encode_client(Hello(SCHEMA_VERSION, token=jwt, resume_token=token, attempt=attempt)))
+        data = await asyncio.wait_for(socket.recv(), 10)
+        socket.transport.abort()
+    assert isinstance(data, bytes)
+    answer = decode_server(data)
+    assert isinstance(answer, Welcome | Error)
+    return answer
+
+
+async def test_who_finds_a_resume_token_does_not_lock_out_its_owner(shard_settings: Settings) -> None:
+    auth = AuthSettings(secret="a secret of at least thirty-two characters")
+    jwt = mint(auth, "ada", ttl_s=60, now_s=time.time())
+    async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
+        first = await resumed(shard, "", 1, jwt)
+        assert isinstance(first, Welcome)
+        for attempt in (2**32 - 1, 0):
+            found = await resumed(shard, first.resume_token, attempt)
+            assert isinstance(found, Welcome)
+            assert found.session_id != first.session_id, "the token alone is not enough"
+        again = await resumed(shard, first.resume_token, 2, jwt)
+        assert isinstance(again, Welcome)
+        assert (again.session_id, again.generation > 1) == (first.session_id, True)
+
+
+async def test_a_count_of_hellos_holds_only_as_long_as_one_can_be_on_its_way(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await resumed(shard, "", 1)
+    assert isinstance(first, Welcome)
+    found = await resumed(shard, first.resume_token, 2**32 - 1)  # a guest has nothing to show but the token
+    assert isinstance(found, Welcome)
+    assert found.session_id == first.session_id
+    delayed = await resumed(shard, first.resume_token, 2)
+    assert isinstance(delayed, Error)
+    assert delayed.code is ErrorCode.REPLACED
+    monkeypatch.setattr("server.edge.session.ATTEMPT_S", 0.0)
+    again = await resumed(shard, first.resume_token, 3)
+    assert isinstance(again, Welcome)
+    assert again.session_id == first.session_id

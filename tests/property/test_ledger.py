@@ -372,7 +372,7 @@ class TwoRooms(RuleBasedStateMachine):
         hello = Hello(
             SCHEMA_VERSION, resume_token=client.resume_token, last_event=client.last_event, attempt=client.attempt
         )
-        assert session.attach(client.wire, hello, session.reserve_generation(client.attempt))  # type: ignore[arg-type]
+        assert session.attach(client.wire, hello, session.reserve_generation())  # type: ignore[arg-type]
 
     def finish(self, *more: Shard) -> None:
         """Everything that is under way, in both rooms together, comes to its end, or to its shard's."""

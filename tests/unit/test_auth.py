@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from server.edge.auth import Authenticator, authenticator_of, mint
 from server.edge.auth_settings import AuthSettings, contradictions
-from server.edge.keys import JWKS_BYTES_MAX, REREAD_S_MIN, KeySet
+from server.edge.keys import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, KeySet, redirected
 from server.errors import ConfigError, Unauthorized, Unavailable
 
 SECRET = "a secret of at least thirty-two characters"
@@ -207,6 +207,63 @@ async def test_keys_come_from_a_url() -> None:
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     async with serving(json.dumps(JWKS).encode()) as url:
         assert await authenticator(secret="", jwks_url=url).identify(token)
+
+
+@pytest.mark.parametrize(
+    ("where", "location", "target"),
+    [
+        ("https://id.example/jwks", "https://keys.example/1", "https://keys.example/1"),
+        ("https://id.example/a/jwks", "/b", "https://id.example/b"),
+        ("https://id.example/a/jwks", "//keys.example/b", "https://keys.example/b"),
+        ("http://id.example/jwks", "https://id.example/jwks", "https://id.example/jwks"),
+        ("http://id.example/jwks", "http://keys.example/", "http://keys.example/"),
+    ],
+)
+def test_a_redirect_of_the_keys_is_followed(where: str, location: str, target: str) -> None:
+    assert redirected(where, location) == target
+
+
+@pytest.mark.parametrize(
+    ("where", "location"),
+    [
+        ("https://id.example/jwks", "http://id.example/jwks"),
+        ("https://id.example/jwks", "HTTP://keys.example/"),
+        ("https://id.example/jwks", "file:///etc/passwd"),
+        ("https://id.example/jwks", "ftp://id.example/"),
+        ("http://id.example/jwks", ""),
+        ("http://id.example/jwks", "http://id.example/jwks"),
+    ],
+)
+def test_a_redirect_of_the_keys_never_leaves_https(where: str, location: str) -> None:
+    with pytest.raises(ValueError, match="redirected"):
+        redirected(where, location)
+
+
+@pytest.mark.parametrize(("hops", "is_found"), [(REDIRECTS_MAX, True), (REDIRECTS_MAX + 1, False)])
+async def test_redirects_of_the_keys_are_followed_so_far_and_no_further(hops: int, is_found: bool) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        left = int(request.match_info["left"])
+        if left:
+            raise web.HTTPFound(f"/{left - 1}")
+        return web.Response(body=json.dumps(JWKS).encode())
+
+    app = web.Application()
+    app.router.add_get("/{left}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
+    try:
+        identify = authenticator(secret="", jwks_url=f"http://127.0.0.1:{runner.addresses[0][1]}/{hops}").identify(
+            token
+        )
+        if is_found:
+            assert (await identify).player_id
+        else:
+            with pytest.raises(Unavailable):
+                await identify
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -82,3 +83,30 @@ async def test_a_stopped_server_answers_no_more_and_stops_twice() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"http://127.0.0.1:{server.port}/livez")
+
+
+@pytest.fixture
+async def console(health: Health, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    (tmp_path / "index.html").write_text("<p>hello")
+    server = OperationsServer(Metrics("1").exposition, health, console=str(tmp_path))
+    await server.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+        yield session
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/", "/console/index.html", "/console", "/console/none", "/metrics", "/readyz", "/x"]
+)
+async def test_every_answer_has_the_headers_that_protect_a_browser(console: aiohttp.ClientSession, path: str) -> None:
+    async with console.get(path, allow_redirects=False) as answer:
+        headers = answer.headers
+        policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == policy["connect-src"] == "'self'"
+        assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == ("no-cache" if path.startswith("/console") else "no-store")
+        assert "aiohttp" not in headers["Server"], "which versions are vulnerable is told to nobody"

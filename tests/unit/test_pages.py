@@ -45,3 +45,14 @@ def test_a_folder_that_is_not_there_is_a_problem_that_names_its_key(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"listen\.pages"):
         pages.load(str(tmp_path / "none"))
     assert pages.load("") == {}
+
+
+def test_a_page_may_connect_to_any_shard_and_runs_nothing_from_elsewhere(folder: Path) -> None:
+    page = pages.find(pages.load(str(folder)), asked("/"))
+    assert page is not None
+    headers = page.response().headers
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'self'"
+    assert policy["connect-src"] == "'self' ws: wss:"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"

@@ -50,7 +50,7 @@ async def test_tokens_that_were_given_since_are_known(generation: int, is_good: 
     token = around.tokens.sign("s", generation)
     assert (around.registry.find(token) is session) == is_good
     if is_good:
-        assert session.reserve_generation(9) > max(generation, 5), "the next one is newer than any"
+        assert session.reserve_generation() > max(generation, 5), "the next one is newer than any"
 
 
 async def test_no_command_is_run_again_on_another_shard() -> None:

@@ -22,6 +22,7 @@ import uvloop
 from schemas.terminal_text import escape_controls
 from server import embedded
 from server.config import Operations, Settings
+from server.edge.origins import LOOPBACK
 from server.embedded import Services
 from server.errors import ConfigError
 from server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
@@ -93,6 +94,7 @@ def settings_for(services: Services, settings: Settings) -> Settings:
         settings,
         operations=msgspec.structs.replace(settings.operations, port=port, token=token, console=console),
         listen=msgspec.structs.replace(settings.listen, plaintext=True, pages=pages),
+        edge=msgspec.structs.replace(settings.edge, origins=[*settings.edge.origins, LOOPBACK]),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
     )

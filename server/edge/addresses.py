@@ -29,16 +29,14 @@ class Address:
         messages: the tokens that its connections share; see `server.edge.rate_limit`.
         handshakes: the handshakes that it may have.
         connections: how many it has.
-        logged_s: when its limit was last logged; None if it was not.
     """
 
-    __slots__ = ("connections", "handshakes", "logged_s", "messages")
+    __slots__ = ("connections", "handshakes", "messages")
 
     def __init__(self, *, messages: Bucket, handshakes: Bucket) -> None:
         self.messages = messages
         self.handshakes = handshakes
         self.connections = 0
-        self.logged_s: float | None = None
 
     def is_idle(self, now_s: float) -> bool:
         """Return whether nothing is lost when it is forgotten."""

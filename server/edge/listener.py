@@ -39,13 +39,15 @@ from server.edge.throttle import Throttle
 from server.edge.tokens import ResumeTokens
 from server.errors import Banned
 from server.fault_isolation import FaultIsolation
+from server.ops.log_interval import LogInterval
 from server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
 
 SWEEP_INTERVAL_S_MAX = 1.0
-ADDRESS_LOGGED_EVERY_S = 60.0
+LOG_INTERVAL_S = 60.0
+LOGGED_CHARACTERS_MAX = 200
 
 
 class Listener:
@@ -102,6 +104,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._addresses = Addresses(settings)
         self._throttle = Throttle()
+        self._throttled_addresses, self._refused_origins = LogInterval(LOG_INTERVAL_S), LogInterval(LOG_INTERVAL_S)
         self.certificates: Certificates | None = None
         self.isolation = FaultIsolation()
         self._door: Door | None = None
@@ -234,7 +237,9 @@ class Listener:
             return Refusal(429, reason, "connections_per_address_max", RETRY_AFTER_S)
         if self._proxies.trusts(peer) and not address.handshakes.take(time.monotonic()):
             return Refusal(429, "too many handshakes from this address", "address_handshakes", RETRY_AFTER_S)
-        if not self._origins.allows(header(request, "Origin"), header(request, "Host")):
+        origin, host = header(request, "Origin"), header(request, "Host")
+        if not self._origins.allows(origin, host):
+            self._log_origin(connection, origin or "", host or "")
             return Refusal(403, "this origin may not connect", "origin")
         return None
 
@@ -282,14 +287,23 @@ class Listener:
         now_s = time.monotonic()
         return self._proxies.trusts(peer) or self._addresses.get(peer, now_s).handshakes.take(now_s)
 
+    def _log_origin(self, connection: Connection, origin: str, host: str) -> None:
+        if self._refused_origins.is_due(origin, time.monotonic()):
+            log.warning(
+                "origin_refused",
+                origin=origin[:LOGGED_CHARACTERS_MAX],
+                host=host[:LOGGED_CHARACTERS_MAX],
+                address=connection.address,
+                setting="edge.origins",
+                hint=f"to let this page connect, add {origin[:LOGGED_CHARACTERS_MAX]!r} to edge.origins",
+            )
+
     def _log_address(self, connection: Connection) -> None:
-        address, now_s = self._address_of(connection), time.monotonic()
-        if address.logged_s is None or now_s - address.logged_s > ADDRESS_LOGGED_EVERY_S:
-            address.logged_s = now_s
+        if self._throttled_addresses.is_due(connection.address, time.monotonic()):
             log.warning(
                 "address_throttled",
                 address=connection.address,
-                connections=address.connections,
+                connections=self._address_of(connection).connections,
                 setting="edge.messages_per_second_per_address_max",
                 limit=self.settings.messages_per_second_per_address_max,
                 hint="a proxy that is not in edge.trusted_proxies, many players behind one address, or an attack",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+LOOPBACK = "loopback"
 _PORTS = {"http": 80, "https": 443}
 _AUTHORITY = r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(?::(?P<port>[0-9]{1,5}))?"
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://" + _AUTHORITY)
@@ -28,7 +29,8 @@ class Origins:
 
     Args:
         allowed: "https://game.example", with a port if it is not the scheme's own; "https://*.game.example" for
-            all its subdomains, but not for itself; "null" for pages without an origin; "*" for all.
+            all its subdomains, but not for itself; "loopback" for pages that this machine serves, on any port, as
+            development servers do; "null" for pages without an origin; "*" for all.
 
     Raises:
         ValueError: an entry is none of these; the sentence names it.
@@ -37,10 +39,11 @@ class Origins:
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allows_all = "*" in allowed
         self._allows_null = "null" in allowed
+        self._allows_loopback = LOOPBACK in allowed
         self._exact: set[_Origin] = set()
         self._parents: list[_Origin] = []  # their hosts begin with a dot
         for entry in allowed:
-            if entry in ("*", "null"):
+            if entry in ("*", "null", LOOPBACK):
                 continue
             origin, is_wildcard = _entry(entry)
             if is_wildcard:
@@ -62,6 +65,8 @@ class Origins:
         parsed = _parsed(origin)
         if parsed is None:
             return False
+        if self._allows_loopback and _is_loopback(parsed):
+            return True
         return parsed in self._exact or _is_of(parsed, host) or any(_is_below(parsed, one) for one in self._parents)
 
 
@@ -73,7 +78,7 @@ def _entry(entry: str) -> tuple[_Origin, bool]:
     if origin is None or (is_wildcard and origin.host.startswith("[")):
         raise ValueError(
             "must be a list of origins: scheme://host or scheme://host:port without a path, in ASCII, "
-            f'with "*." at most before the host; or "*", or "null"; got {entry[:80]!r}'
+            f'with "*." at most before the host; or "*", "loopback" or "null"; got {entry[:80]!r}'
         )
     if origin.scheme in ("ws", "wss"):  # it would never match, and nobody would know why
         raise ValueError(f"must be a list of origins, which begin with http:// or https://; got {entry[:80]!r}")
@@ -103,6 +108,19 @@ def _is_of(origin: _Origin, host: str | None) -> bool:
         return False
     match = _HOST.fullmatch(host.lower())
     return match is not None and _with_port(origin.scheme, match) == origin
+
+
+def _is_loopback(origin: _Origin) -> bool:
+    """Whether a page of this machine asks: RFC 6761, 6.3, and RFC 1122, 3.2.1.3."""
+    host = origin.host.removesuffix(".")
+    if origin.scheme not in _PORTS:
+        return False
+    if host == "[::1]" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return IPv4Address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_below(origin: _Origin, parent: _Origin) -> bool:

@@ -45,7 +45,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         same_player: what happens when a player who has a session here opens another: the new one replaces the old,
             it is refused, or both are allowed. Of sessions that meet here because their rooms have moved, `replace`
             keeps the one that was opened last, and `refuse` keeps all.
-        origins: browsers' origins that may connect, beside the server's own host; "*" means all.
+        origins: browsers' origins that may connect, beside the server's own host; "loopback" means those of this
+            machine, "*" all.
         trusted_proxies: networks (CIDR) whose X-Forwarded-For, or PROXY protocol header, is believed.
         proxy_protocol: whether trusted proxies begin every connection with a PROXY protocol header.
         token_in_query: whether a token may stand in the URL (`?token=`), where proxies write it into their logs.

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
+from schemas import SUBPROTOCOL
 from server.dev import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
 from server.embedded import free_port
 from server.errors import ConfigError
@@ -90,6 +94,24 @@ async def test_two_of_them_run_beside_each_other_and_each_keeps_its_own_token(tm
         assert await other.exit_code() == 0, other.text
         assert read_access(other.data) is None
         assert one.access == before
+
+
+async def test_pages_of_this_machine_connect_and_a_refused_page_is_a_line_with_the_setting(tmp_path: Path) -> None:
+    protocols = [Subprotocol(SUBPROTOCOL)]
+    with dev(tmp_path / "data") as running:
+        await running.says(RUNS)
+        url = f"ws://127.0.0.1:{running.port}"
+        for origin in ("http://localhost:5173", "http://127.0.0.1:3000"):
+            async with open_websocket(url, subprotocols=protocols, origin=Origin(origin)):
+                pass
+        for _ in range(3):
+            with pytest.raises(InvalidStatus):
+                async with open_websocket(url, subprotocols=protocols, origin=Origin("http://192.0.2.7:5173")):
+                    pass
+        await running.says("origin_refused")
+        (line,) = [line for line in running.text.splitlines() if "origin_refused" in line]
+        assert "edge.origins" in line
+        assert "http://192.0.2.7:5173" in line
 
 
 async def test_a_second_one_with_the_same_data_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from server.ops.health import Health
+from server.ops.log_interval import SUBJECTS_MAX, LogInterval
 from server.ops.logs import SAMPLED_MAX, Sampler, redact, to_ecs
 from server.ops.metrics import Metrics
 
@@ -169,3 +170,14 @@ def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing() -> None:
             [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, stderr=full, text=True
         )
     assert done.stdout.split() == ["2", "3"]
+
+
+def test_a_repeated_line_is_written_once_a_subject_and_interval() -> None:
+    interval = LogInterval(60.0)
+    assert [interval.is_due(subject, 0.0) for subject in ("a", "a", "b")] == [True, False, True]
+    assert not interval.is_due("a", 59.0)
+    assert interval.is_due("a", 60.0)
+    written = sum(interval.is_due(str(number), 61.0) for number in range(10_000))
+    assert written == SUBJECTS_MAX - 1, "whoever chooses the subjects fills no log"
+    assert len(interval._logged_s) == SUBJECTS_MAX
+    assert interval.is_due("new", 122.0)

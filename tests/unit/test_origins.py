@@ -160,3 +160,44 @@ def test_a_wildcard_is_all_that_is_below_and_nothing_else(host: str, port: int, 
 @given(st.text(), st.text())
 def test_any_text_gets_an_answer(origin: str, host: str) -> None:
     assert not Origins(["https://game.example"]).allows(f"{origin}/", host)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost",
+        "http://localhost:5173",
+        "https://localhost:8443",
+        "http://LOCALHOST:5173",
+        "http://game.localhost:3000",
+        "http://127.0.0.1:5173",
+        "http://127.1.2.3",
+        "http://[::1]:5173",
+        "http://[0:0:0:0:0:0:0:1]:5173",
+    ],
+)
+def test_pages_of_this_machine_may_connect_where_that_is_set(origin: str) -> None:
+    assert Origins(["loopback"]).allows(origin, "192.0.2.1:8080")
+    assert not Origins([]).allows(origin, "192.0.2.1:8080")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost.example",
+        "http://notlocalhost",
+        "http://127.0.0.1.example",
+        "http://128.0.0.1",
+        "http://[::2]",
+        "http://[::ffff:127.0.0.1]",
+        "http://0.0.0.0:5173",
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://127.1",
+        "ws://localhost",
+        "chrome-extension://localhost",
+        "null",
+    ],
+)
+def test_no_other_page_is_taken_for_one_of_this_machine(origin: str) -> None:
+    assert not Origins(["loopback"]).allows(origin, "192.0.2.1:8080")

@@ -273,6 +273,7 @@ export class Client {
       if (update.type === "redirected") return this.isOfMatch && isQueued ? { value: update.redirect } : null;
       if (update.type !== "match") return null;
       const { state, reason, mode: named } = update.status;
+      if (state === "found" && reason) return null; // it answers a cancellation: the match itself came before
       if (named && named !== mode) return state === "found" ? { error: new NotMatched(`found: a match of ${named}`) } : null;
       if (state === "waiting" || state === "found") isQueued = true;
       // What has ended before this place was confirmed is an earlier one.

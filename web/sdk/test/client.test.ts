@@ -312,6 +312,18 @@ describe("a match", () => {
     expect((await matching).roomId).toBe("room-1");
   });
 
+  it("that was found before a late cancellation leaves a later join its own Redirect", async () => {
+    const client = await open();
+    client.cancelMatch();
+    const joining = client.join("garden");
+    newest().says(match(QueueState.FOUND, "duel", "the match was final before"));
+    newest().says(redirect("", false, "of the join"));
+    await settle();
+    expect(newest().count("Join")).toBe(2);
+    newest().says(joined);
+    expect((await joining).roomId).toBe("room-1");
+  });
+
   it("ends when another mode has found one", async () => {
     const client = await open();
     const matching = expect(client.match("duel")).rejects.toMatchObject({ name: "NotMatched" });

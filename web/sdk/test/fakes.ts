@@ -187,12 +187,13 @@ export function goodbye(code: ErrorCode, comeBack: boolean): Uint8Array {
   });
 }
 
-export function match(state: QueueState, mode = "duel"): Uint8Array {
+export function match(state: QueueState, mode = "duel", reason = ""): Uint8Array {
   return message(ServerBody.MatchStatus, (builder) => {
-    const name = builder.createString(mode);
+    const [name, why] = [builder.createString(mode), builder.createString(reason)];
     MatchStatus.startMatchStatus(builder);
     MatchStatus.addState(builder, state);
     MatchStatus.addMode(builder, name);
+    MatchStatus.addReason(builder, why);
     return MatchStatus.endMatchStatus(builder);
   });
 }

@@ -105,7 +105,7 @@ async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
     turn, now = Turn(), time.monotonic
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
     host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
-    saver = Saver(store.worlds, behind, FaultIsolation())
+    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
     for number in range(ROOMS + 1):
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
         name = f"field {number}"

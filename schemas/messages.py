@@ -47,6 +47,7 @@ class ErrorCode(enum.IntEnum):
     BANNED = 22
     KEY_REUSED = 23
     STATE_TOO_LARGE = 24
+    ROOM_FAILED = 25
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:

@@ -18,7 +18,8 @@
     │   └── JoinRefused           the game refuses the player, with its reason
     └── ServerError               ours, or our stores'
         ├── RoomFull              no seat left in the room asked for
-        ├── RoomClosed            the room ended, or its code raised
+        ├── RoomClosed            the room ended
+        ├── RoomFailed            the room's code raised; trying again does not help
         ├── Unavailable           a store does not answer, or the shard drains; come again
         │   ├── Locked            somebody else changes it just now; nothing was written
         │   └── VersionConflict   somebody else has changed it meanwhile; nothing was written
@@ -183,6 +184,12 @@ class RoomClosed(ServerError):
 
     code = "ROOM_CLOSED"
     retryable = True
+
+
+class RoomFailed(ServerError):
+    """The room's code raised while it was made, or took the player in: trying again does not help."""
+
+    code = "ROOM_FAILED"
 
 
 class Unavailable(ServerError):

@@ -75,7 +75,7 @@ def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> b
         }
         for table, columns in simulation.exact().items()
     }
-    world = world_of(room.room_type, room.name, room.room_id, simulation.state())
+    world = world_of(room.room_type, room.name, room.room_id, simulation.state(), room.saves)
     moved = MovedRoom(
         world,
         exact,

@@ -60,6 +60,7 @@ from server.rooms.seat import Seat
 from server.rooms.simulation import Simulation
 from server.rooms.state import KeptSession, RoomState
 from server.saving import Saver
+from server.storage import world_key
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -343,6 +344,8 @@ class RoomPlacer:
         epoch, records = ticket.epoch, {}
         if room_class.durable and ticket.name:
             saved, epoch = await self._claim(ticket)
+        if saved is not None:
+            saved = await self._salvaged(ticket.room_type, ticket.room_id, ticket.name, epoch, saved)
         if saved is not None and room_class.uses_ledger:
             # After the claim: nothing more is booked in this room by those who had it before.
             records = await self._dealing.load([seat.player_id for seat in saved.seats])
@@ -380,8 +383,9 @@ class RoomPlacer:
         Raises:
             TickwireError: this build does not host it, its code raised, or MongoDB does not answer.
         """
-        records = {}
-        if self._host.type_of(room_type).uses_ledger:
+        room_class, records = self._host.type_of(room_type), {}
+        saved = await self._salvaged(room_type, room_id, name, 0, saved)
+        if room_class.uses_ledger:
             records = await self._dealing.load([seat.player_id for seat in saved.seats])
             saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
         return self._host.prepare(
@@ -395,6 +399,11 @@ class RoomPlacer:
             on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, seat.simulation.epoch),
             records=records,
         )
+
+    async def _salvaged(self, room_type: str, room_id: str, name: str, epoch: int, saved: RoomState) -> RoomState:
+        """A saved state that can be read; parts that did not fit when they were saved are kept in the quarantine."""
+        saved = self._host.salvage(room_type, room_id, saved)
+        return await self._saver.quarantine(world_key(room_type, name or room_id), epoch, saved)
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomState | None, int]:
         """The saved state and the epoch under which it is ours."""

@@ -20,14 +20,17 @@ from numpy.typing import NDArray
 from schemas.columns import NO_TEXTS
 from schemas.fields import Field
 from schemas.messages import FieldKind
+from schemas.payloads import to_plain
 from server.errors import NotSavable
 from server.fault_isolation import FaultIsolation
 from server.replication.table import TableState
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
+from server.rooms.room import Room
+from server.rooms.salvage import find_misfit
 from server.rooms.simulation import Simulation
-from server.rooms.state import Beside, KeptSeat, RoomState
-from server.storage import SavedTable, SavedWorld, Worlds, WriteBehind, world_key
+from server.rooms.state import Aside, Beside, KeptSeat, Rejected, RoomState, Saved
+from server.storage import Quarantine, QuarantinedPart, SavedTable, SavedWorld, Worlds, WriteBehind, world_key
 
 log = structlog.get_logger(__name__)
 
@@ -42,14 +45,23 @@ class Saver:
     Args:
         worlds: the store.
         write_behind: the queue before it, coalesced by room.
+        quarantine: keeps parts of worlds that cannot be read.
         isolation: guards each room's save.
+
+    Attributes:
+        parts_quarantined: counted since the start.
     """
 
-    def __init__(self, worlds: Worlds, write_behind: WriteBehind, isolation: FaultIsolation) -> None:
+    def __init__(
+        self, worlds: Worlds, write_behind: WriteBehind, quarantine: Quarantine, isolation: FaultIsolation
+    ) -> None:
+        self.parts_quarantined = 0
+        self._quarantine = quarantine
         self._worlds = worlds
         self._write_behind = write_behind
         self._isolation = isolation
         self._idle_since: dict[str, int] = {}  # by room id: the tick at which it stood still
+        self._misfits: dict[str, str] = {}  # by room id: why its state does not fit, so that it is logged once
         self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
@@ -60,13 +72,28 @@ class Saver:
             NotSavable: what is stored cannot be read by this build.
             Unavailable: MongoDB does not answer.
         """
-        await self._write_behind.wait_written(world_key(room_type, name))  # ours from an earlier run, if any
+        key = world_key(room_type, name)
+        await self._write_behind.wait_written(key)  # ours from an earlier run, if any
         try:
             saved = await self._worlds.claim(room_type, name, epoch)
             return None if saved is None else _readable(saved)
         except NotSavable as error:
-            log.error("world_not_readable", world=world_key(room_type, name), epoch=epoch, error=str(error))
+            log.error("world_not_readable", world=key, epoch=epoch, error=error.detail)
             raise
+
+    async def quarantine(self, key: str, epoch: int, state: RoomState) -> RoomState:
+        """Move the rejected parts of a world to the quarantine; return the state without them.
+
+        Raises:
+            NotSavable: MongoDB cannot hold one of them; the world must stay as it is.
+            Unavailable: MongoDB does not answer.
+        """
+        for part in state.rejected:
+            log.error("world_part_quarantined", world=key, path=part.path, error=part.error)
+        parts = [QuarantinedPart(part.path, part.value, part.error) for part in state.rejected]
+        await self._quarantine.add(key, epoch, parts)
+        self.parts_quarantined += len(parts)
+        return msgspec.structs.replace(state, rejected=())
 
     async def run(self, host: RoomHost) -> None:
         """Hands every durable room that has changed to the write-behind, again and again. Runs until cancelled."""
@@ -110,8 +137,18 @@ class Saver:
         except RoomCodeRaised:
             return  # logged and counted; the state saved before stays
         self._saved[room.room_id] = beside
-        snapshot = partial(world_of, room.room_type, room.name, room.room_id, state)
+        snapshot = partial(self._world_of, room, state)
         self._write_behind.put(world_key(room.room_type, room.name), snapshot, simulation.epoch)
+
+    def _world_of(self, room: Room, state: RoomState) -> SavedWorld:
+        """Called on the packer's thread."""
+        world = world_of(room.room_type, room.name, room.room_id, state, room.saves)
+        error, known = world.state_error or "", self._misfits.get(room.room_id, "")
+        if error != known:
+            self._misfits[room.room_id] = error
+            if error:
+                log.error("saved_state_invalid", world=world.key, error=error)
+        return world
 
     async def wait_saved(self, simulation: Simulation) -> None:
         """Returns once nothing of this room, which has ended, waits to be written."""
@@ -124,6 +161,7 @@ class Saver:
         """The room has ended."""
         self._idle_since.pop(room_id, None)
         self._saved.pop(room_id, None)
+        self._misfits.pop(room_id, None)
 
 
 def is_durable(simulation: Simulation) -> bool:
@@ -144,8 +182,14 @@ def close_fenced(host: RoomHost, key: str) -> None:
 # -- to a document ------------------------------------------------------------------------------------------------
 
 
-def world_of(room_type: str, name: str, room_id: str, state: RoomState) -> SavedWorld:
-    """A room's state as it is stored. Called on the packer's thread."""
+def world_of(
+    room_type: str, name: str, room_id: str, state: RoomState, saves: type[Saved] | None = None
+) -> SavedWorld:
+    """A room's state as it is stored. Called on the packer's thread.
+
+    Args:
+        saves: checks that the state can be read again.
+    """
     return SavedWorld(
         name=name,
         room_type=room_type,
@@ -154,10 +198,17 @@ def world_of(room_type: str, name: str, room_id: str, state: RoomState) -> Saved
         tables={table: _to_table(saved) for table, saved in state.tables.items()},
         state=state.state,
         state_version=state.state_version,
+        state_error=None if saves is None else find_misfit(saves, state.state),
         next_entity_id=state.next_entity_id,
         next_channel=state.next_channel,
         labels=state.labels,
         sessions={seat.session.session_id: _to_session(seat) for seat in state.seats},
+        aside_tables={table: _to_table(saved) for table, saved in state.aside.tables.items()},
+        aside_columns={
+            table: {field: _to_table(saved) for field, saved in fields.items()}
+            for table, fields in state.aside.columns.items()
+        },
+        aside_state=state.aside.fields,
     )
 
 
@@ -203,7 +254,7 @@ def _little(name: str) -> np.dtype[Any]:
 
 def _to_session(seat: KeptSeat) -> dict[str, Any]:
     """One document: the seat, and in it the session."""
-    kept: dict[str, Any] = msgspec.to_builtins(seat, builtin_types=(bytes,))
+    kept: dict[str, Any] = to_plain(seat)
     del kept["session"]["session_id"]  # it is the document's name
     return kept
 
@@ -212,15 +263,41 @@ def _to_session(seat: KeptSeat) -> dict[str, Any]:
 
 
 def state_of(saved: SavedWorld) -> RoomState:
-    """A room's state from what is stored."""
+    """A room's state from what is stored. Sessions and labels that cannot be read are among its `rejected` parts.
+
+    Raises:
+        ValueError, KeyError, TypeError: a table cannot be read.
+    """
+    seats, labels = [], {}
+    rejected: list[Rejected] = []
+    for session_id, session in saved.sessions.items():
+        try:
+            seats.append(_from_session(session_id, session))
+        except (msgspec.ValidationError, KeyError, TypeError) as error:
+            rejected.append(Rejected(f"sessions.{session_id}", session, f"{error!r}"))
+    for name, label in saved.labels.items():
+        if isinstance(label, str):
+            labels[name] = label
+        else:
+            rejected.append(Rejected(f"labels.{name}", label, f"a label is a text, not a {type(label).__name__}"))
     state = RoomState(
         tick=saved.tick,
         next_entity_id=saved.next_entity_id,
         tables={name: _from_table(table) for name, table in saved.tables.items()},
         state=saved.state,
         state_version=saved.state_version,
-        labels=saved.labels,
-        seats=tuple(_from_session(session_id, session) for session_id, session in saved.sessions.items()),
+        labels=labels,
+        seats=tuple(seats),
+        aside=Aside(
+            {name: _from_table(table) for name, table in saved.aside_tables.items()},
+            {
+                name: {field: _from_table(table) for field, table in fields.items()}
+                for name, fields in saved.aside_columns.items()
+            },
+            saved.aside_state,
+        ),
+        state_error=saved.state_error,
+        rejected=tuple(rejected),
     )
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
@@ -229,7 +306,8 @@ def _readable(saved: SavedWorld) -> RoomState:
     try:
         return state_of(saved)
     except (msgspec.ValidationError, ValueError, KeyError, TypeError) as error:
-        raise NotSavable(f"world {saved.key} cannot be read: {error!r}") from error
+        detail = f"world {saved.key} cannot be read: {error!r}"
+        raise NotSavable("the room's stored world cannot be read", detail=detail) from error
 
 
 def _from_session(session_id: str, kept: dict[str, Any]) -> KeptSeat:

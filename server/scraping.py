@@ -17,6 +17,7 @@ from server.ops.metrics import Metrics
 from server.queueing import Queueing
 from server.redis_setup import RedisSetup
 from server.rooms.host import RoomHost
+from server.saving import Saver
 from server.storage import WriteBehind
 
 
@@ -72,19 +73,21 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
     for name, total in totals.items():
         metrics.count_to(name, total)
     metrics.count_all_to("room_errors", rooms.room_errors)
+    metrics.count_all_to("worlds_with_undeclared_data", rooms.kept_aside)
     metrics.count_all_to("slow_room_calls", rooms.slow_room_calls)
     metrics.count_all_to("slow_clients", rooms.slow_clients)
     metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
     metrics.count_fields_to("clamped_values", rooms.clamped)
 
 
-def scrape_storage(metrics: Metrics, write_behind: WriteBehind, dealing: Dealing) -> None:
+def scrape_storage(metrics: Metrics, write_behind: WriteBehind, dealing: Dealing, saver: Saver) -> None:
     """What is being written."""
     metrics.gauge("storage_lag_seconds", write_behind.lag_s)
     metrics.gauge("storage_waiting_worlds", len(write_behind))
     metrics.count_to("storage_saves", write_behind.saves)
     metrics.count_to("storage_failures", write_behind.failures)
     metrics.count_to("storage_bytes", write_behind.bytes_written)
+    metrics.count_to("world_parts_quarantined", saver.parts_quarantined)
     metrics.gauge("deals_waiting", dealing.waiting)
     metrics.count_all_to("deals", dealing.results)
 

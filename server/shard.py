@@ -97,7 +97,7 @@ class Shard:
         self._write_behind = WriteBehind(
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
-        self._saver = Saver(self._store.worlds, self._write_behind, self.isolation)
+        self._saver = Saver(self._store.worlds, self._write_behind, self._store.quarantine, self.isolation)
         self._dealing = Dealing(
             self._store.players,
             self._store.ledger,
@@ -429,7 +429,7 @@ class Shard:
         metrics.gauge("tick_share", self._tick_share)
         scrape_edge(metrics, self.listener)
         scrape_rooms(metrics, self.host)
-        scrape_storage(metrics, self._write_behind, self._dealing)
+        scrape_storage(metrics, self._write_behind, self._dealing, self._saver)
         scrape_matchmaking(
             metrics, self._matchmaker, self._redis_setup, self._queues, self._queueing, self._leaseholder
         )

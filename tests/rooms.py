@@ -212,6 +212,43 @@ class Estate(Room):
         return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
 
 
+class StallOffer(Saved):
+    giver: str
+    gold: int
+
+
+class StallSave(Saved):
+    offers: list[StallOffer] = []
+    visits: int = 0
+
+
+class Stall(Room):
+    """A durable room that saves what players offer, and checks nothing."""
+
+    room_type = "stall"
+    durable = True
+    saves = StallSave
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.kept = StallSave()
+
+    def restore(self, saved: StallSave) -> None:
+        self.kept = saved
+
+    def save(self) -> StallSave:
+        return self.kept
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "offer":
+                self.kept.offers = [*self.kept.offers, StallOffer(player.id, payload)]
+            case "visit":
+                self.kept.visits = payload
+            case "team":
+                player.team = payload
+        return {"offers": [offer.gold for offer in self.kept.offers], "visits": self.kept.visits}
+
+
 class VaultSave(Saved):
     kept: Any = None
 
@@ -346,4 +383,4 @@ MODES = [
     Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
     Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
 ]
-ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Vault, Warehouse)}
+ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Stall, Vault, Warehouse)}

@@ -33,6 +33,7 @@ class ErrorCode(object):
     BANNED = 22
     KEY_REUSED = 23
     STATE_TOO_LARGE = 24
+    ROOM_FAILED = 25
 
 
 class FieldKind(object):

@@ -8,7 +8,7 @@ Each row is in one channel: everybody's, unless the game says otherwise. Pure.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from schemas.delta import ENTITIES_MAX
 from schemas.fields import Field
 from schemas.messages import FieldKind, TableDescription
 from server.replication.columns import Column
+from server.replication.conversion import ShapeChanged, convert_column
 from server.replication.quantiser import Quantiser
 from server.replication.texts import TextEncoder
 
@@ -108,6 +109,48 @@ class TableState(msgspec.Struct, frozen=True):
     texts: Texts | None = None
     channels: NDArray[np.uint16] | None = None
     exact: dict[str, NDArray[Any]] | None = None
+
+    def single_fields(self) -> list[TableState]:
+        """Return each field as a table of its own, with the ids of all rows."""
+        numeric = [field for field in self.fields if not field.is_text]
+        textual = [field for field in self.fields if field.is_text]
+        texts = [] if self.texts is None else list(self.texts)
+        return [
+            TableState((field,), self.ids, row[np.newaxis]) for field, row in zip(numeric, self.values, strict=True)
+        ] + [
+            TableState((field,), self.ids, self.values[:0], row[np.newaxis])
+            for field, row in zip(textual, texts, strict=True)
+        ]
+
+    def of_rows(self, ids: Collection[int]) -> TableState:
+        """Return the table without the rows whose ids are not among these."""
+        kept = np.isin(self.ids, np.fromiter(ids, np.uint32, len(ids)))
+        if kept.all():
+            return self
+        return TableState(
+            self.fields,
+            self.ids[kept],
+            self.values[:, kept],
+            None if self.texts is None else self.texts[:, kept],
+            None if self.channels is None else self.channels[kept],
+        )
+
+    def with_fields(self, fields: Sequence[TableState]) -> TableState:
+        """Return this table with other fields, each given as a table of its own with the same rows."""
+        numeric = [one for one in fields if one.texts is None]
+        textual = [one for one in fields if one.texts is not None]
+        count = self.ids.size
+        return msgspec.structs.replace(
+            self,
+            fields=tuple(one.fields[0] for one in (*numeric, *textual)),
+            values=np.array([one.values[0] for one in numeric], np.int64).reshape(len(numeric), count),
+            texts=np.concatenate([one.texts for one in textual if one.texts is not None]) if textual else None,
+        )
+
+    def with_field(self, name: str) -> TableState:
+        """Return a table of a single field, which gets another name."""
+        (field,) = self.fields
+        return msgspec.structs.replace(self, fields=(msgspec.structs.replace(field, name=name),))
 
 
 class Row:
@@ -391,9 +434,16 @@ class Table:
             name: array[: self._count].copy() for name, array in self._arrays.items() if array.dtype != np.object_
         }
 
-    def restore(self, state: TableState) -> None:
-        """Replaces all rows by saved ones, by field name; fields that were not saved are zero. Rows of what was in
-        the table before are dead."""
+    def restore(self, state: TableState) -> dict[str, TableState]:
+        """Replace all rows by saved ones, by field name. Fields that were not saved have their defaults, and rows of
+        what was in the table before are dead.
+
+        Returns:
+            The saved fields that this table does not declare, by name, each as a table of its own.
+
+        Raises:
+            ShapeChanged: a field cannot be read as it is declared now; the table must not be used then.
+        """
         for id in self._rows:
             self._generations[id] = self._generations.get(id, 0) + 1
         self._allocate(max(ROWS_MIN, state.ids.size))
@@ -402,16 +452,50 @@ class Table:
         if state.channels is not None:
             self._channels[: self._count] = state.channels
             self.has_channels = True
-        texts = () if state.texts is None else state.texts
-        for field, saved in zip(state.fields, (*state.values, *texts), strict=True):
-            if field.name in self._arrays:
-                self._arrays[field.name][: self._count] = field.dequantise(saved)
+        unknown: dict[str, TableState] = {}
+        changed: set[str] = set()
+        for one in state.single_fields():
+            (field,) = one.fields
+            if field.name not in self._arrays:
+                unknown[field.name] = one
+                continue
+            self._arrays[field.name][: self._count] = self._read(one)
+            if self._field_of(field.name) not in (field, None):
+                changed.add(field.name)
         for name, column in (state.exact or {}).items():
-            if name in self._arrays and self._arrays[name].dtype == column.dtype:
+            if name in self._arrays and name not in changed and self._arrays[name].dtype == column.dtype:
                 self._arrays[name][: self._count] = column
         self._settle()
         self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
         self.compact()
+        return unknown
+
+    def restore_field(self, one: TableState) -> None:
+        """Fill one field of the rows that are there from a field that was kept aside.
+
+        Raises:
+            ShapeChanged: it cannot be read as it is declared now.
+        """
+        (field,) = one.fields
+        column = self._read(one)
+        for id, value in zip(one.ids.tolist(), column, strict=True):
+            row = self._rows.get(id)
+            if row is not None:
+                self._arrays[field.name][row] = value
+
+    def _read(self, one: TableState) -> NDArray[Any]:
+        (field,) = one.fields
+        values = one.values[0] if one.texts is None else one.texts[0]
+        declared = self._field_of(field.name)
+        try:
+            return field.dequantise(values) if declared is None else convert_column(field, declared, values)
+        except ShapeChanged as error:
+            raise ShapeChanged(f"field {field.name!r} {error}") from error
+
+    def _field_of(self, name: str) -> Field | None:
+        """The declared field of a name; None for a local column."""
+        column = self.columns[name]
+        return column.field(name) if column.is_replicated else None
 
     @classmethod
     def describe(cls, name: str) -> TableDescription:

@@ -7,6 +7,7 @@ from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
 from server.rooms.inputs import Inputs
 from server.rooms.room import Player, Room
+from server.rooms.schema_changes import SchemaChanges
 from server.rooms.state import Saved
 from server.rooms.tuning import Tuning
 
@@ -22,6 +23,7 @@ __all__ = [
     "Room",
     "Row",
     "Saved",
+    "SchemaChanges",
     "Table",
     "TableFull",
     "Tuning",

@@ -10,6 +10,7 @@ class RoomCounters:
 
     Attributes:
         room_errors: exceptions that left the game's code, by room type.
+        kept_aside: rooms that were restored with stored data that they do not declare, by room type.
         slow_room_calls: ticks and other hooks that took too long, by room type.
         states_refused: seats taken because the state did not fit into a message.
         slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
@@ -28,6 +29,7 @@ class RoomCounters:
         "frames_sent",
         "inputs_applied",
         "inputs_superseded",
+        "kept_aside",
         "keyframes",
         "player_ticks",
         "resyncs",
@@ -59,6 +61,7 @@ class RoomCounters:
         self.keyframes = 0
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()
+        self.kept_aside: Counter[str] = Counter()
         self.slow_room_calls: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()

@@ -19,11 +19,13 @@ import structlog
 from schemas.messages import Redirect
 from server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
 from server.rooms.attributes import AttributeReport
+from server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Record
-from server.rooms.making import create
+from server.rooms.making import create, restore_error
 from server.rooms.ports import SessionSource, Subscriber
 from server.rooms.room import Room
+from server.rooms.salvage import salvaged
 from server.rooms.seat import Seat, SeatEnded
 from server.rooms.simulation import Simulation
 from server.rooms.state import RoomState
@@ -172,6 +174,20 @@ class RoomHost:
         )
         self._check_attributes(simulation)
         return simulation
+
+    def salvage(self, room_type: str, room_id: str, state: RoomState) -> RoomState:
+        """Return a stored state without the parts that did not fit when they were saved; these are in `rejected`.
+
+        Raises:
+            NoSuchRoomType: this build does not host it.
+            RoomFailed, NotSavable, Unavailable: as `server.rooms.making.create`.
+        """
+        room = UnmadeRoom(room_type, room_id)
+        try:
+            with contain("restore", room, self.counters):
+                return salvaged(self.type_of(room_type).saves, state)
+        except RoomCodeRaised as error:
+            raise restore_error(error, room) from error
 
     def prepare(
         self,

@@ -34,6 +34,7 @@ from server.rooms.containment import CommandRefused
 from server.rooms.deals import Deal, Record, RecordReads
 from server.rooms.declarations import check_room, find_input_fields, find_tables
 from server.rooms.inputs import Inputs
+from server.rooms.schema_changes import SchemaChanges
 from server.rooms.state import Saved
 from server.rooms.tuning import Tuning
 
@@ -244,6 +245,8 @@ class Room:
         linger_s: how long it stays when nobody is in it, seconds of time.
         ticks_when_empty: whether `on_tick` runs while nobody is in it. A room that is empty stands still unless this
             is set: its tick number stays, and so does its world.
+        schema_changes: what has become of stored tables and fields that are not declared any more; see
+            server/rooms/schema_changes.py.
         checksum_ticks: every so many ticks each channel is told with a checksum; at most CHECKSUM_TICKS_MAX.
         tick: the number of the running tick, from 1.
         random: the room's own random numbers.
@@ -269,6 +272,8 @@ class Room:
     ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100
 
+    schema_changes: ClassVar[SchemaChanges] = SchemaChanges()
+
     tables: ClassVar[Mapping[str, type[Table]]] = {}
     input_fields: ClassVar[tuple[Field, ...]] = ()
 
@@ -277,6 +282,7 @@ class Room:
         cls.tables = find_tables(cls)
         cls.input_fields = find_input_fields(cls)
         check_room(cls, Room)
+        cls.schema_changes.check(cls.tables)
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:
         self.room_id = room_id

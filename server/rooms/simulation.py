@@ -32,7 +32,7 @@ from schemas.framing import frame_sizes
 from schemas.inputs import InputReader
 from schemas.messages import Command, Error, ErrorCode, Input, Joined, Rate, Redirect, Reply
 from schemas.payloads import decode_payload, encode_payload
-from server.errors import JoinRefused, RoomClosed, RoomFull, Unavailable, UpgradeRequired
+from server.errors import JoinRefused, RoomClosed, RoomFailed, RoomFull, Unavailable, UpgradeRequired
 from server.replication.replication import Replication
 from server.replication.table import Row, dead_row
 from server.replication.weights import SAMPLE_TICKS, Weights
@@ -48,7 +48,7 @@ from server.rooms.ports import Subscriber
 from server.rooms.room import Player, Room
 from server.rooms.seat import Seat, SeatEnded
 from server.rooms.slow_log import SlowLog
-from server.rooms.state import GONE, Beside, KeptSeat, RoomState, plain
+from server.rooms.state import GONE, Aside, Beside, KeptSeat, RoomState, plain
 from server.rooms.watching import Watching
 
 ROOM_ATTRIBUTES = own_attributes(Room)
@@ -72,6 +72,7 @@ class Simulation:
         leavers: sessions that have ended since the room was sealed.
         has_gone_back: whether it was restored from a save: clients may have seen later ticks than it knows.
         closes_at_s: when the host ends it because nobody is in it; infinite while somebody is.
+        aside: what was stored of the room and is not declared.
         record_reads: notes the records that a command's decision is based on.
         deals_applied: how often `on_dealt` was called: what the room remembers may have changed each time.
     """
@@ -93,6 +94,7 @@ class Simulation:
         self.fan_out_cost = 0  # of all events so far
         self._now_s = now_s
         self._is_settled = False
+        self.aside = Aside()
         self.record_reads = RecordReads()
         self.deals_applied = 0
         self._initial_attributes = frozenset(vars(room))
@@ -191,7 +193,7 @@ class Simulation:
             seat.let_go()
             if isinstance(error, CommandRefused):
                 raise JoinRefused(error.reason) from error
-            raise RoomClosed("the room could not take the player in") from error
+            raise RoomFailed("the room could not take the player in") from error
 
     def restore_seat(
         self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded, record: Record | None = None
@@ -685,7 +687,17 @@ class Simulation:
                 next_channel=room.next_channel,
                 labels=beside.labels,
                 seats=beside.seats,
+                aside=self._aside_now(),
             )
+
+    def _aside_now(self) -> Aside:
+        """What is kept aside, without the fields of rows that are gone."""
+        columns = {
+            name: {field: one.of_rows(getattr(self.room, name).ids.tolist()) for field, one in fields.items()}
+            for name, fields in self.aside.columns.items()
+            if name in self.room.tables
+        }
+        return Aside(self.aside.tables, self.aside.columns | columns, self.aside.fields) if columns else self.aside
 
     def _kept(self, seat: Seat) -> KeptSeat:
         player = seat.player

@@ -45,11 +45,29 @@ class Saved(msgspec.Struct):
             TooNew: a newer version has saved it.
             msgspec.ValidationError, or whatever `upgrade` raises: it cannot be read.
         """
+        return msgspec.convert(cls.upgraded(version, saved), cls, strict=False, str_keys=True)
+
+    @classmethod
+    def upgraded(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        """Take all steps from a version to this one.
+
+        Raises:
+            TooNew: a newer version has saved it.
+        """
         if version > cls.version:
             raise TooNew(f"{cls.__name__} was saved as version {version}; this build reads up to {cls.version}")
         for step in range(version, cls.version):
             saved = cls.upgrade(step, saved)
-        return msgspec.convert(saved, cls, strict=False, str_keys=True)
+        return saved
+
+    @classmethod
+    def unknown_fields(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        """Return what was saved and is not declared. After a step to a newer version it is what `upgrade` left out on
+        purpose, so there is none."""
+        if version != cls.version:
+            return {}
+        declared = {field.encode_name for field in msgspec.structs.fields(cls)}
+        return {name: value for name, value in saved.items() if name not in declared}
 
     def plain(self) -> dict[str, Any]:
         """A copy of plain values, as a store takes them; nothing in it is the game's own any more."""
@@ -139,10 +157,46 @@ class Beside(msgspec.Struct, frozen=True):
     seats: tuple[KeptSeat, ...]
 
 
+class Rejected(msgspec.Struct, frozen=True):
+    """A part of what was saved that does not fit its declaration, and is set aside."""
+
+    path: str
+    value: Any
+    error: str
+
+
+class Aside(msgspec.Struct, frozen=True):
+    """Stored data that this build does not declare. The world keeps it, and it comes back when a build declares it.
+
+    Args:
+        tables: whole tables, by name.
+        columns: fields of tables that are declared, by table and field; each a table of this field alone, with the
+            rows that are still there.
+        fields: of the room's `Saved`, at the top.
+    """
+
+    tables: dict[str, TableState] = {}
+    columns: dict[str, dict[str, TableState]] = {}
+    fields: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or any(self.columns.values()) or self.fields)
+
+    def describe(self) -> list[str]:
+        """Return what is kept aside, in words for the log."""
+        tables = [f"{name} ({table.ids.size} rows)" for name, table in self.tables.items()]
+        columns = [f"{table}.{field}" for table, fields in self.columns.items() for field in fields]
+        return [*tables, *columns, *(f"state.{name}" for name in self.fields)]
+
+
 class RoomState(msgspec.Struct, frozen=True):
     """What is saved of a durable room. Nothing in it changes any more: another thread may read it.
 
     Args:
+        state_error: why `state` did not fit its declaration when it was saved; empty if it did, None if that is not
+            known.
+        rejected: what has been left out of a saved world, and is to be kept elsewhere.
+        aside: what was stored and is not declared.
         attributes, random: of a room that moves: see server/rooms/attributes.py; the state of its random numbers.
     """
 
@@ -156,3 +210,6 @@ class RoomState(msgspec.Struct, frozen=True):
     seats: tuple[KeptSeat, ...] = ()
     attributes: dict[str, bytes] = {}
     random: dict[str, Any] = {}
+    aside: Aside = Aside()
+    state_error: str | None = None
+    rejected: tuple[Rejected, ...] = ()

@@ -7,6 +7,7 @@ from server.storage.ledger import Answer, Booked, Booking, Ledger
 from server.storage.migrations import VERSION, migrate, version_of
 from server.storage.orders import CLOCKS_APART, Ban, Orders, TuningVersion
 from server.storage.players import PlayerRecord, Players
+from server.storage.quarantine import Quarantine, QuarantinedPart
 from server.storage.store import Store
 from server.storage.worlds import KeptPlayer, Worlds
 from server.storage.write_behind import WriteBehind
@@ -23,6 +24,8 @@ __all__ = [
     "Orders",
     "PlayerRecord",
     "Players",
+    "Quarantine",
+    "QuarantinedPart",
     "SavedTable",
     "SavedWorld",
     "Store",

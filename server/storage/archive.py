@@ -215,6 +215,7 @@ async def forget_player(store: Store, player_id: str) -> dict[str, int]:
             )
             await store.calls.write(store.database["world_parts"].delete_many({"_id": {"$in": parts}}))
         sessions += len(theirs)
+    await store.calls.write(store.database["quarantine"].delete_many({"value.player_id": player_id}))
     player = await store.calls.write(store.database["players"].delete_one({"_id": player_id}))
     return {
         "players": player.deleted_count,

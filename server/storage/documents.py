@@ -12,7 +12,9 @@ A document, as mongosh shows it:
                                        as: "uint16" }, ... ],
                            ids: BinData (uint32), columns: { x: BinData (as `as` says) }, texts: { name: ["..."] },
                            channels: BinData (uint16; absent: all in everybody's) } }
-    state       { version: 1, value: what the room's own save() gave }
+    state       { version: 1, value: what the room's own save() gave, error: why that does not fit its declaration }
+    aside       { tables, columns, state }        what was stored and the room's build does not declare, in the same
+                                                  form; columns: { TABLE: { FIELD: a table of this field alone } }
     sessions    { SESSION: { player_id, session: {...}, entity: [table, id], data, ... } }    who was playing
 
 Numbers in BinData are little-endian. A piece that is large lies in documents of its own (collection world_parts), of
@@ -49,8 +51,8 @@ class SavedTable(msgspec.Struct, frozen=True):
 
     fields: list[dict[str, Any]]
     ids: bytes
-    columns: dict[str, bytes]
-    count: int
+    columns: dict[str, bytes] = {}
+    count: int = 0
     texts: dict[str, list[Any]] = {}
     channels: bytes = b""
 
@@ -61,6 +63,9 @@ class SavedWorld(msgspec.Struct, frozen=True):
     Args:
         state: what the game keeps beside the tables, and in which version of its layout.
         sessions: who played, by session id.
+        state_error: why the state does not fit its declaration; empty if it does; None if that is not known.
+        labels: of texts, unless a game has set others.
+        aside_tables, aside_columns, aside_state: what was stored and is not declared.
     """
 
     name: str
@@ -72,8 +77,12 @@ class SavedWorld(msgspec.Struct, frozen=True):
     next_entity_id: int = 1
     next_channel: int | None = None
     room_id: str = ""
-    labels: dict[str, str] = {}
+    labels: dict[str, Any] = {}
     sessions: dict[str, dict[str, Any]] = {}
+    aside_tables: dict[str, SavedTable] = {}
+    aside_columns: dict[str, dict[str, SavedTable]] = {}
+    aside_state: dict[str, Any] = {}
+    state_error: str | None = None
 
     @property
     def key(self) -> str:
@@ -96,17 +105,29 @@ def pieces_of(world: SavedWorld) -> dict[str, Any]:
         "next_channel": world.next_channel,
         "room_id": world.room_id,
         "labels": world.labels,
-        "state": {"version": world.state_version, "value": world.state},
+        "state": {"version": world.state_version, "value": world.state}
+        | ({} if world.state_error is None else {"error": world.state_error}),
     }
     for name, table in world.tables.items():
-        at = f"tables.{name}"
-        pieces |= {f"{at}.count": table.count, f"{at}.fields": table.fields, f"{at}.ids": table.ids}
-        pieces |= {f"{at}.columns.{field}": data for field, data in table.columns.items()}
-        pieces |= {f"{at}.texts.{field}": texts for field, texts in table.texts.items()}
-        if table.channels:
-            pieces[f"{at}.channels"] = table.channels
+        pieces |= _pieces_of_table(f"tables.{name}", table)
+    for name, table in world.aside_tables.items():
+        pieces |= _pieces_of_table(f"aside.tables.{name}", table)
+    for name, fields in world.aside_columns.items():
+        for field, table in fields.items():
+            pieces |= _pieces_of_table(f"aside.columns.{name}.{field}", table)
+    if world.aside_state:
+        pieces["aside.state"] = world.aside_state
     for session_id, session in world.sessions.items():
         pieces[f"sessions.{session_id}"] = session
+    return pieces
+
+
+def _pieces_of_table(at: str, table: SavedTable) -> dict[str, Any]:
+    pieces: dict[str, Any] = {f"{at}.count": table.count, f"{at}.fields": table.fields, f"{at}.ids": table.ids}
+    pieces |= {f"{at}.columns.{field}": data for field, data in table.columns.items()}
+    pieces |= {f"{at}.texts.{field}": texts for field, texts in table.texts.items()}
+    if table.channels:
+        pieces[f"{at}.channels"] = table.channels
     return pieces
 
 
@@ -250,11 +271,19 @@ def put_parts(document: Document, parts: Mapping[str, bytes]) -> None:
 
 def _places(document: Document) -> Iterator[tuple[Document, str]]:
     """Where pieces are: nowhere else is anything taken for a pointer, whatever games and players have put there."""
-    tables = [table for table in _folder(document, "tables").values() if isinstance(table, dict)]
+    aside = _folder(document, "aside")
+    tables = [*_tables_in(document), *_tables_in(aside)]
+    for fields in _folder(aside, "columns").values():
+        tables += [table for table in fields.values() if isinstance(table, dict)] if isinstance(fields, dict) else []
     folders = [folder for t in tables for folder in (t, _folder(t, "columns"), _folder(t, "texts"))]
     for folder in (*folders, _folder(document, "sessions")):
         yield from ((folder, name) for name in folder)
     yield from ((document, name) for name in ("state", "labels") if name in document)
+    yield from ((aside, name) for name in ("state",) if name in aside)
+
+
+def _tables_in(folder: Document) -> list[Document]:
+    return [table for table in _folder(folder, "tables").values() if isinstance(table, dict)]
 
 
 def _folder(document: Document, name: str) -> Document:
@@ -283,6 +312,8 @@ def world_of(document: Document | None) -> SavedWorld | None:
             document = _from_1(document)
         state = document["state"]
         flat = document | {"state": state["value"], "state_version": state["version"]}
+        flat["state_error"] = state.get("error")
+        flat |= {f"aside_{name}": part for name, part in document.get("aside", {}).items()}
         return msgspec.convert(flat, SavedWorld)
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no world: {error!r}") from error

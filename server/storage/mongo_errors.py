@@ -18,9 +18,6 @@ UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
 REASON_CHARACTERS_MAX = 300
 _REFUSED_COMMAND = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
-_DRIVER_NOTES = re.compile(
-    r", Timeout: [\d.]+s, Topology Description: .*|\s*\(configured timeouts: [^)]*\)", re.DOTALL
-)
 
 
 def address_of(url: str) -> str:
@@ -61,7 +58,8 @@ def for_operators(error: BaseException, call_s_max: float) -> str:
         case TimeoutError() | ExecutionTimeout() | NetworkTimeout():
             return f"no answer within {call_s_max:g} s"
         case ServerSelectionTimeoutError() | ConnectionFailure():
-            words = " ".join(_DRIVER_NOTES.sub("", str(error)).split())
-            return words[:REASON_CHARACTERS_MAX] or type(error).__name__
+            words, _, _ = str(error).partition(", Timeout: ")  # the driver's notes follow
+            words, _, _ = words.partition(" (configured timeouts: ")
+            return " ".join(words.split())[:REASON_CHARACTERS_MAX] or type(error).__name__
         case _:
             return type(error).__name__

@@ -23,6 +23,7 @@ from server.storage.migrations import VERSION, migrate, version_of
 from server.storage.mongo_errors import address_of
 from server.storage.orders import Orders
 from server.storage.players import Players
+from server.storage.quarantine import Quarantine
 from server.storage.worlds import Worlds
 
 CALL_S_MAX = 5.0
@@ -55,7 +56,7 @@ class Store:
                 warnings.simplefilter("error", UserWarning)
                 self.client = AsyncIOMotorClient(
                     url,
-                    serverSelectionTimeoutMS=max(timeout_ms // 2, timeout_ms - SELECTION_MARGIN_MS),
+                    serverSelectionTimeoutMS=max(timeout_ms * 2 // 5, timeout_ms - SELECTION_MARGIN_MS),
                     connectTimeoutMS=timeout_ms,
                     socketTimeoutMS=timeout_ms,
                     w="majority",
@@ -78,6 +79,7 @@ class Store:
         self.worlds = Worlds(self.database, self.calls, self.abandoned)
         self.players = Players(self.database, self.calls)
         self.orders = Orders(self.database, self.calls)
+        self.quarantine = Quarantine(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.abandoned)
 
     async def check_setup(self) -> None:

@@ -77,7 +77,7 @@ class Worlds:
                 return await self._read(document)
             except KeyError:
                 continue  # read again
-        raise NotSavable(f"world {world_key(room_type, name)} lacks a part")
+        raise _not_readable(world_key(room_type, name), "it lacks a part")
 
     async def claim(self, room_type: str, name: str, epoch: int) -> SavedWorld | None:
         """Raises the stored epoch to ours, so that every older owner is refused from now on.
@@ -101,7 +101,7 @@ class Worlds:
         try:
             world = await self._read(document)
         except KeyError as error:
-            raise NotSavable(f"world {key} lacks the part {error}") from error
+            raise _not_readable(key, f"it lacks the part {error}") from error
         await self._calls.write(self._parts.delete_many(orphans))
         return world
 
@@ -143,7 +143,7 @@ class Worlds:
         try:
             return world_of(document)
         except ValueError as error:
-            raise NotSavable(f"world {(document or {}).get('_id')} cannot be read: {error}") from error
+            raise _not_readable(str((document or {}).get("_id")), str(error)) from error
 
     async def find_player(self, room_id: str, session_id: str) -> KeptPlayer | None:
         """Where a session was, if it was in this room when that was saved; else None.
@@ -163,7 +163,7 @@ class Worlds:
             session = world.sessions.get(session_id) if world is not None else None
         if session is None:
             return None
-        labels = document.get("labels", {})
+        labels = {name: label for name, label in document.get("labels", {}).items() if isinstance(label, str)}
         return KeptPlayer(document["room_type"], document["name"], session["player_id"], labels)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:
@@ -236,6 +236,10 @@ class Worlds:
                 fates[key] = "written"
             else:
                 fates[key] = "stale" if there.get("epoch", 0) > save.epoch else "unknown"
+
+
+def _not_readable(key: str, reason: str) -> NotSavable:
+    return NotSavable("the room's stored world cannot be read", detail=f"world {key} cannot be read: {reason}")
 
 
 def _head_of(save: Save) -> Any:

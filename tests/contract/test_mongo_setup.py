@@ -23,7 +23,7 @@ PASSWORD = "a-secret-word"
 
 @asynccontextmanager
 async def connected(url: str, database: str = "tickwire") -> AsyncIterator[Store]:
-    store = Store(url, database, call_s_max=1.0)
+    store = Store(url, database, call_s_max=2.0)
     try:
         yield store
     finally:

@@ -20,6 +20,7 @@ from pymongo.errors import BulkWriteError
 from server import embedded
 from server.errors import NotSavable, StaleEpoch, Unavailable
 from server.fault_isolation import FaultIsolation
+from server.rooms.state import Rejected
 from server.saving import Saver, state_of
 from server.storage import SavedTable, SavedWorld, Store, WriteBehind
 from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES, save_of
@@ -141,7 +142,7 @@ async def test_a_world_is_readable_as_it_lies_there(store: Store) -> None:
     assert document["sessions"]["s1"]["player_id"] == "ann"
 
 
-@pytest.mark.parametrize("name", ["world_format_1", "world_format_1_texts"])
+@pytest.mark.parametrize("name", ["world_format_1", "world_format_1_texts", "world_format_2"])
 async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_anew(store: Store, name: str) -> None:
     document = json_util.loads((STORED / f"{name}.json").read_text())
     await store.database["worlds"].insert_one(document)
@@ -154,6 +155,8 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
         flowers = state.tables["flowers"]
         assert flowers.fields[0].dequantise(flowers.values[0]).tolist() == [-1.5, -0.5, 0.5]
         assert (state.state_version, state.state) == (1, {"planted": 3})
+        assert (state.state_error, state.rejected, bool(state.aside)) == (None, (), False)
+        assert [seat.data for seat in state.seats] == ([{"name": "Ann"}] if document.get("format") == 2 else [])
     else:
         texts = state.tables["notes"].texts
         assert texts is not None
@@ -166,8 +169,9 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
 async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
-    with pytest.raises(NotSavable, match="format 99; this build reads up to 2"):
+    with pytest.raises(NotSavable) as refused:
         await store.worlds.claim("garden", "home", 2)
+    assert refused.value.detail.endswith("it is of format 99; this build reads up to 2")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,6 @@ async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
         {"$set": {"tables": {"ships": 7}}},
         {"$set": {"tables.ships.columns.x": b"odd"}},
         {"$set": {"tables.ships.fields.0.kind": "colour"}},
-        {"$set": {"sessions": {"s": {"player_id": "p"}}}},
     ],
 )
 async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
@@ -187,9 +190,74 @@ async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, damage)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
-    with pytest.raises(NotSavable, match="cannot be read"):
-        await Saver(store.worlds, behind, FaultIsolation()).claim("garden", "home", 2)
+    with pytest.raises(NotSavable) as refused:
+        await Saver(store.worlds, behind, store.quarantine, FaultIsolation()).claim("garden", "home", 2)
+    assert str(refused.value) == "the room's stored world cannot be read", "no detail for players"
+    assert refused.value.detail.startswith("world garden/home")
+    assert not refused.value.retryable
     behind.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "path"),
+    [
+        ({"sessions": {"s": {"player_id": "p"}}}, "sessions.s"),
+        ({"sessions": {"s": {"player_id": "p", "session": {"player_id": 5}}}}, "sessions.s"),
+        ({"labels": {"map": ["no text"]}}, "labels.map"),
+    ],
+)
+async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
+    store: Store, damage: dict[str, Any], path: str
+) -> None:
+    await store.worlds.save(world(state={"planted": 3}, state_version=1), 1)
+    await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": damage})
+    behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
+    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
+    for _ in range(2):  # once, however often it is found
+        state = await saver.claim("garden", "home", 2)
+        assert state is not None
+        state = await saver.quarantine("garden/home", 2, state)
+        assert (state.seats, state.labels, state.rejected) == ((), {}, ())
+        (part,) = [part async for part in store.database["quarantine"].find()]
+        assert (part["world"], part["epoch"], part["path"]) == ("garden/home", 2, path)
+        assert part["value"] == next(iter(next(iter(damage.values())).values()))
+    behind.close()
+
+
+async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: Store) -> None:
+    behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
+    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
+    state = msgspec.structs.replace(state_of(world()), rejected=(Rejected("state.planted", 2**80, "too large"),))
+    with pytest.raises(NotSavable):
+        await saver.quarantine("garden/home", 2, state)
+    assert await store.database["quarantine"].count_documents({}) == 0
+    behind.close()
+
+
+async def test_what_is_kept_aside_is_stored_and_only_what_changes_of_it_is_written(
+    store: Store, behind: WriteBehind
+) -> None:
+    large_one = large(2 * INLINE_BYTES_MAX)
+    aside = {
+        "aside_tables": {"old": large_one},
+        "aside_columns": {"ships": {"hp": TABLE}},
+        "aside_state": {"best": [1]},
+    }
+    for tick in (1, 2):
+        put(behind, world(tick, **aside))
+        assert await behind.flush(10)
+        assert await store.worlds.load("garden", "home") == world(tick, **aside)
+        assert len(await parts(store)) == 1
+    written = behind.bytes_written
+    fewer = aside | {"aside_columns": {"ships": {"hp": msgspec.structs.replace(TABLE, ids=b"", count=0)}}}
+    put(behind, world(3, **fewer))
+    assert await behind.flush(10)
+    assert behind.bytes_written - written < 1000
+    assert await store.worlds.claim("garden", "home", 2) == world(3, **fewer)
+    put(behind, world(4), 2)
+    assert await behind.flush(10)
+    assert await store.worlds.claim("garden", "home", 3) == world(4)
+    assert await parts(store) == []
 
 
 # -- large ones ---------------------------------------------------------------------------------------------------

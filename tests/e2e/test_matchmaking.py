@@ -148,7 +148,7 @@ async def test_a_player_whom_the_game_refuses_leaves_the_seat_to_others(fleet: t
         first = await one.join("duel", name="final")
         with pytest.raises(RefusedError) as refused:
             await bad.join("duel", name="final", options={"is_bad_join": True})
-        assert refused.value.error.code is ErrorCode.ROOM_CLOSED
+        assert refused.value.error.code is ErrorCode.ROOM_FAILED
         assert (await eventually_joins(two, "duel", "final", timeout_s=3)).room_id == first.room_id
 
 

@@ -163,7 +163,7 @@ async def test_a_room_that_cannot_be_made_or_joined_is_an_error_for_that_player_
         for options in ({"is_bad": True}, {"is_bad_join": True}):
             with pytest.raises(RefusedError) as refused:
                 await client.join("garden", name=f"made with {options}", options=options)
-            assert refused.value.error.code is ErrorCode.ROOM_CLOSED
+            assert refused.value.error.code is ErrorCode.ROOM_FAILED
         await client.join("garden")
 
 

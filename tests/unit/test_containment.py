@@ -213,7 +213,7 @@ def check_containment(kind: type[BaseException], hook: str) -> None:
     assert counters.room_errors["trap"] == (0 if is_refusal else 2 if hook == "on_command" else 1)
     match hook:
         case "on_join":
-            assert found == ["JoinRefused" if is_refusal else "RoomClosed"]
+            assert found == ["JoinRefused" if is_refusal else "RoomFailed"]
         case "on_command":
             assert found == ["COMMAND_FAILED"]
         case "save":
@@ -221,7 +221,7 @@ def check_containment(kind: type[BaseException], hook: str) -> None:
         case "can_migrate":
             assert found == ["stays"]
         case _ if hook in REFUSE_THE_ROOM:
-            assert found == ["RoomClosed"]
+            assert found == ["RoomFailed"]
         case _ if hook in END_THE_ROOM:
             assert found == ["RoomCodeRaised"]
         case _:

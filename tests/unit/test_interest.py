@@ -11,7 +11,7 @@ import pytest
 from schemas.fields import pack_input
 from schemas.inputs import InputReader
 from schemas.messages import Input, Resync
-from server.errors import RoomClosed, UpgradeRequired
+from server.errors import RoomFailed, UpgradeRequired
 from server.rooms import (
     EVERYONE,
     NOBODY,
@@ -366,7 +366,7 @@ def test_one_whom_the_room_could_not_take_in_watches_nothing_and_leaves_no_chann
     room.on_join = _join_and_fail.__get__(room)  # type: ignore[method-assign]
     opened = room.next_channel
     for _ in range(2):
-        with pytest.raises(RoomClosed):
+        with pytest.raises(RoomFailed):
             seated(simulation, "a", 0)
         step(simulation)
     assert simulation.replication.everyone.watchers == 0

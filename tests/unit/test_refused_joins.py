@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.errors import JoinRefused, RoomClosed, TickwireError
+from server.errors import JoinRefused, RoomFailed, TickwireError
 from server.rooms import CommandRefused, Grid, Player, Room, Table, real
 from server.rooms.counters import RoomCounters
 from server.rooms.making import create
@@ -54,8 +54,8 @@ def club() -> Simulation:
     ("way", "error", "words"),
     [
         ("stranger", JoinRefused, "members only"),
-        ("mistake", RoomClosed, "the room could not take the player in"),
-        ("entity", RoomClosed, "the room could not take the player in"),
+        ("mistake", RoomFailed, "the room could not take the player in"),
+        ("entity", RoomFailed, "the room could not take the player in"),
     ],
 )
 def test_a_join_that_fails_leaves_no_player_entity_channel_or_event(

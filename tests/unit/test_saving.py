@@ -68,7 +68,7 @@ class Behind:
 
 def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> None:
     simulation, behind = made(), Behind()
-    saver = Saver(None, behind, FaultIsolation())  # type: ignore[arg-type]
+    saver = Saver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
     for _ in range(3):
         simulation.step()
         saver.save(simulation)

@@ -14,7 +14,7 @@ from schemas import SCHEMA_VERSION
 from schemas.codec import encode_server
 from schemas.fields import pack_input
 from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
-from server.errors import Malformed, RoomClosed, RoomFull
+from server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
 from server.replication.replication import AGE_TICKS_MAX
 from server.rooms import Player
 from server.rooms.containment import RoomCodeRaised
@@ -305,7 +305,7 @@ def test_no_more_players_than_seats_and_none_twice() -> None:
 
 def test_what_the_games_code_raises_is_contained() -> None:
     simulation = garden()
-    with pytest.raises(RoomClosed):
+    with pytest.raises(RoomFailed):
         seated(simulation, "a", is_bad_join=True)
     assert simulation.room.players == {}
     seat, _ = seated(simulation, "b")

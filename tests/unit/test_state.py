@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.messages import Joined, Message, Reply
-from server.errors import RoomClosed
+from server.errors import RoomFailed, Unavailable
 from server.rooms import EVERYONE, Player, Room, Saved, Table, real
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.counters import RoomCounters
@@ -131,8 +131,9 @@ def test_a_copy_of_what_is_saved_does_not_change_with_it() -> None:
 
 def test_a_room_that_a_newer_build_has_saved_is_not_made() -> None:
     newer = msgspec.structs.replace(house().state(), state_version=9)
-    with pytest.raises(RoomClosed):
+    with pytest.raises(Unavailable, match="a newer build") as refused:
         house(newer)
+    assert refused.value.retryable, "soon a shard of the newer build has the room"
 
 
 def test_a_save_of_another_kind_than_is_declared_is_an_error_of_the_room() -> None:
@@ -237,7 +238,7 @@ def test_when_a_room_cannot_be_made_again_nobody_sits_in_it(monkeypatch: pytest.
         raise RuntimeError("told to fail")
 
     monkeypatch.setattr(House, "restore", fail)
-    with pytest.raises(RoomClosed):
+    with pytest.raises(RoomFailed):
         house(saved, revived)
     assert revived["ann"].told == ["the room could not be made"]
 

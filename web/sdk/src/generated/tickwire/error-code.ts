@@ -28,5 +28,6 @@ export enum ErrorCode {
   KICKED = 21,
   BANNED = 22,
   KEY_REUSED = 23,
-  STATE_TOO_LARGE = 24
+  STATE_TOO_LARGE = 24,
+  ROOM_FAILED = 25
 }

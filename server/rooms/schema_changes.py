@@ -1,0 +1,65 @@
+"""What a game says of stored data that it does not declare any more.
+
+    class Arena(Room):
+        schema_changes = SchemaChanges(
+            renamed={"ships": "vessels", "vessels.hp": "vessels.health"},
+            removed=("mines", "vessels.armour"),
+        )
+
+Tables are renamed first; a field is named by the new name of its table. Data that is neither declared nor named here
+is kept aside in the world, and comes back when a build declares it again. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from server.replication.table import Table
+
+T = TypeVar("T")
+
+
+class SchemaChanges(msgspec.Struct, frozen=True):
+    """Tables and fields that had other names, or are to be deleted.
+
+    Args:
+        renamed: "table": "new table", and "new table.field": "new table.new field".
+        removed: "table" or "table.field": deleted with the next save.
+    """
+
+    renamed: Mapping[str, str] = {}
+    removed: Collection[str] = ()
+
+    def check(self, tables: Mapping[str, type[Table]]) -> None:
+        """Check the changes against what a room declares.
+
+        Raises:
+            TypeError: a new name is not declared, or a removed or former one still is.
+        """
+        declared = set(tables) | {f"{name}.{field}" for name, table in tables.items() for field in table.columns}
+        for path in self.renamed.values():
+            if path not in declared:
+                raise TypeError(f"schema_changes rename something to {path!r}, which is not declared")
+        for path in (*self.renamed, *self.removed):
+            if path in declared:
+                raise TypeError(f"schema_changes name {path!r}, which is still declared")
+
+    def of_tables(self, stored: Mapping[str, T]) -> dict[str, T]:
+        """Return stored tables under their new names, without the removed ones."""
+        return self._changed("", stored)
+
+    def of_fields(self, table: str, stored: Mapping[str, T]) -> dict[str, T]:
+        """Return the stored fields of a table (by its new name) under their new names, without the removed ones."""
+        return self._changed(f"{table}.", stored)
+
+    def _changed(self, prefix: str, stored: Mapping[str, T]) -> dict[str, T]:
+        kept = {name: value for name, value in stored.items() if f"{prefix}{name}" not in self.removed}
+        changed: dict[str, T] = {}
+        for name, value in kept.items():
+            new = self.renamed.get(f"{prefix}{name}", f"{prefix}{name}").removeprefix(prefix)
+            # Both may be stored: a build with the old name ran after one with the new. The old one is kept aside.
+            changed[name if new in kept else new] = value
+        return changed

@@ -1,0 +1,67 @@
+"""Parts of saved worlds that could not be read, kept until an operator deletes them.
+
+    _id         world, path and a digest of the value: the same part is kept once
+    world       "market/home"
+    epoch, at   under which owner, and when, the part was taken out
+    path        "state.offers[3]"
+    value       as it was saved
+    error       why it does not fit
+
+Guarantees: what `add` has acknowledged is kept. It is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import bson
+import msgspec
+from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorDatabase
+
+from server.errors import NotSavable
+from server.storage.calls import Calls
+
+
+class QuarantinedPart(msgspec.Struct, frozen=True):
+    """A part of a world that does not fit its declaration."""
+
+    path: str
+    value: Any
+    error: str
+
+
+class Quarantine:
+    """The collection `quarantine`.
+
+    Args:
+        database: a Motor database.
+        calls: the door.
+    """
+
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+        self._parts = database["quarantine"]
+        self._calls = calls
+
+    async def add(self, world: str, epoch: int, parts: Sequence[QuarantinedPart]) -> None:
+        """Keep parts of a world.
+
+        Raises:
+            NotSavable: MongoDB cannot hold a value; then the world must stay as it is.
+            Unavailable: MongoDB does not answer.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        for part in parts:
+            document = {"world": world, "epoch": epoch, "at": now, **msgspec.structs.asdict(part)}
+            key = f"{world}#{part.path}#{_digest_of(part.value)}"
+            await self._calls.write(self._parts.update_one({"_id": key}, {"$setOnInsert": document}, upsert=True))
+
+
+def _digest_of(value: Any) -> str:
+    try:
+        return hashlib.blake2b(bson.encode({"": value}), digest_size=8).hexdigest()
+    except (BSONError, OverflowError, RecursionError) as error:
+        raise NotSavable("MongoDB cannot hold a part of the world", detail=f"the quarantine: {error}") from error

@@ -1,0 +1,295 @@
+"""Stored worlds under another build: what changed without a word is kept, what cannot be read is refused by name."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import bson
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import fields
+from schemas.fields import Field
+from server.errors import NotSavable, RoomFailed, Unavailable
+from server.replication.columns import Column, blob, enumeration, local, real, text, uint
+from server.replication.conversion import ShapeChanged, convert_column
+from server.replication.table import Table
+from server.rooms import Room, Saved, SchemaChanges
+from server.rooms.counters import RoomCounters
+from server.rooms.making import create
+from server.rooms.simulation import Simulation
+from server.rooms.state import RoomState
+from server.saving import state_of, world_of
+from server.storage.documents import put_parts, save_of
+from server.storage.documents import world_of as world_of_document
+
+
+def room_of(
+    tables: dict[str, dict[str, Column]], changes: SchemaChanges | None = None, saves: type[Saved] = Saved
+) -> type[Room]:
+    """Return the room that one build declares, by tables and fields."""
+    made = {name: type(name.title(), (Table,), columns) for name, columns in tables.items()}
+
+    def save(self: Any) -> Saved:
+        return getattr(self, "kept", None) or saves()
+
+    def restore(self: Any, saved: Saved) -> None:
+        self.kept = saved
+
+    return typing.cast(
+        "type[Room]",
+        type(
+            "Harbour",
+            (Room,),
+            {
+                "__annotations__": made,
+                "room_type": "harbour",
+                "durable": True,
+                "schema_changes": changes or SchemaChanges(),
+                "saves": saves,
+                "save": save,
+                "restore": restore,
+            },
+        ),
+    )
+
+
+def opened(room: type[Room], saved: RoomState | None = None) -> Simulation:
+    return create(
+        room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved
+    )  # fmt: skip
+
+
+def stored(simulation: Simulation) -> RoomState:
+    """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
+    world = world_of("harbour", "n", "r", simulation.state())
+    save = save_of(world, 1, 1, None, None)  # type: ignore[arg-type]
+    head = bson.decode(bson.encode(save.head))
+    put_parts(head, {part["_id"]: part["data"] for part in save.parts})
+    found = world_of_document(head)
+    assert found is not None
+    return state_of(found)
+
+
+def rows(simulation: Simulation, table: str) -> list[dict[str, Any]]:
+    found = getattr(simulation.room, table)
+    return [{name: getattr(row, name) for name in found.columns} for row in found]
+
+
+SHIPS = {"x": uint(bits=8), "name": text(bytes_max=16)}
+
+
+def two_ships(room: type[Room]) -> Simulation:
+    simulation = opened(room)
+    simulation.room.ships.spawn(x=1, name="one")  # type: ignore[attr-defined]
+    simulation.room.ships.spawn(x=2, name="two")  # type: ignore[attr-defined]
+    simulation.step()
+    return simulation
+
+
+ONE_AND_TWO = [{"x": 1, "name": "one"}, {"x": 2, "name": "two"}]
+
+
+def test_a_table_that_is_declared_no_more_is_kept_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    first = two_ships(room_of({"ships": SHIPS}))
+    second = opened(room_of({"vessels": SHIPS}), stored(first))
+    assert rows(second, "vessels") == []
+    assert second.counters.kept_aside["harbour"] == 1
+    assert "ships (2 rows)" in capsys.readouterr().err
+    second.step()
+    third = opened(room_of({"vessels": SHIPS}), stored(second))
+    rolled_back = opened(room_of({"ships": SHIPS}), stored(third))
+    assert rows(rolled_back, "ships") == ONE_AND_TWO
+    assert not rolled_back.aside
+
+
+def test_a_table_and_a_field_that_are_renamed_keep_their_rows() -> None:
+    changes = SchemaChanges(renamed={"ships": "vessels", "vessels.x": "vessels.position"})
+    now = room_of({"vessels": {"position": uint(bits=8), "name": text(bytes_max=16)}}, changes)
+    simulation = opened(now, stored(two_ships(room_of({"ships": SHIPS}))))
+    assert rows(simulation, "vessels") == [{"position": 1, "name": "one"}, {"position": 2, "name": "two"}]
+    assert not simulation.aside
+    again = opened(now, stored(simulation))
+    assert rows(again, "vessels") == rows(simulation, "vessels"), "the changes stay declared, and change nothing more"
+
+
+def test_a_rename_that_is_declared_late_finds_what_was_kept_aside() -> None:
+    unsaid = opened(room_of({"vessels": {"name": text(bytes_max=16)}}), stored(two_ships(room_of({"ships": SHIPS}))))
+    unsaid.step()
+    changes = SchemaChanges(renamed={"ships": "boats"})
+    simulation = opened(room_of({"vessels": {"name": text(bytes_max=16)}, "boats": SHIPS}, changes), stored(unsaid))
+    assert rows(simulation, "boats") == ONE_AND_TWO
+
+
+def test_rows_kept_aside_are_not_mixed_with_newer_ones_of_the_new_name() -> None:
+    unsaid = opened(room_of({"vessels": SHIPS}), stored(two_ships(room_of({"ships": SHIPS}))))
+    unsaid.room.vessels.spawn(x=9, name="new")  # type: ignore[attr-defined]
+    unsaid.step()
+    late = room_of({"vessels": SHIPS}, SchemaChanges(renamed={"ships": "vessels"}))
+    simulation = opened(late, stored(unsaid))
+    assert rows(simulation, "vessels") == [{"x": 9, "name": "new"}]
+    assert list(simulation.aside.tables) == ["ships"]
+
+
+def test_a_field_that_is_declared_no_more_is_kept_for_the_rows_that_stay() -> None:
+    first = two_ships(room_of({"ships": SHIPS}))
+    second = opened(room_of({"ships": {"name": text(bytes_max=16)}}), stored(first))
+    assert rows(second, "ships") == [{"name": "one"}, {"name": "two"}]
+    (one, _) = second.room.ships  # type: ignore[attr-defined]
+    second.room.ships.despawn(one.id)  # type: ignore[attr-defined]
+    second.room.ships.spawn(name="three")  # type: ignore[attr-defined]
+    second.step()
+    third = opened(room_of({"ships": {"name": text(bytes_max=16), "y": uint(bits=4)}}), stored(second))
+    third.step()
+    rolled_back = opened(room_of({"ships": SHIPS}), stored(third))
+    assert rows(rolled_back, "ships") == [{"x": 2, "name": "two"}, {"x": 0, "name": "three"}]
+    assert list(rolled_back.aside.columns["ships"]) == ["y"], "a field of the newer build is kept, too"
+
+
+def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
+    first = two_ships(room_of({"ships": SHIPS, "mines": {"x": uint(bits=8)}}))
+    first.room.mines.spawn(x=5)  # type: ignore[attr-defined]
+    first.step()
+    changes = SchemaChanges(removed=("mines", "ships.x"))
+    simulation = opened(room_of({"ships": {"name": text(bytes_max=16)}}, changes), stored(first))
+    assert rows(simulation, "ships") == [{"name": "one"}, {"name": "two"}]
+    assert not simulation.aside
+    assert not stored(simulation).aside
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (text(bytes_max=8), uint(bits=8), "is stored as text and declared as uint"),
+        (uint(bits=8), text(bytes_max=8), "is stored as uint and declared as text"),
+        (uint(bits=8), enumeration("a", "b"), "is stored as uint and declared as enum"),
+        (uint(bits=8), uint(bits=2), "holds values from 7 to 7; uint takes 0 to 3"),
+        (uint(bits=8), real(0, 5, step=0.5), "holds values from 7 to 7; real takes 0 to 5"),
+        (blob(bytes_max=8), text(bytes_max=8), "holds bytes that are no UTF-8 text"),
+        (text(bytes_max=8), text(bytes_max=2), "holds 4 bytes; text takes 2"),
+        (enumeration("a", "b"), enumeration("a", "c"), "holds 'b', which is no label any more"),
+    ],
+)
+def test_a_change_that_is_not_understood_is_refused_and_names_the_field(
+    before: Column, after: Column, words: str
+) -> None:
+    first = opened(room_of({"ships": {"field": before}}))
+    value = {"text": "four", "blob": b"\xff", "enum": 1}.get(before.field("f").kind.name.lower(), 7)
+    first.room.ships.spawn(field=value)  # type: ignore[attr-defined]
+    first.step()
+    with pytest.raises(NotSavable) as refused:
+        opened(room_of({"ships": {"field": after}}), stored(first))
+    assert refused.value.detail == f"table 'ships': field 'field' {words}"
+    assert not refused.value.retryable
+
+
+def test_a_change_that_is_understood_keeps_every_value() -> None:
+    before = {
+        "x": real(-10, 10, step=0.5),
+        "kind": enumeration("a", "b", "c"),
+        "count": uint(bits=4),
+        "n": uint(bits=1),
+    }
+    first = opened(room_of({"ships": before}))
+    first.room.ships.spawn(x=-2.5, kind=2, count=9, n=1)  # type: ignore[attr-defined]
+    first.step()
+    after = {
+        "x": real(-100, 100, step=0.25),
+        "kind": enumeration("c", "b", "d"),
+        "count": real(0, 20, step=1),
+        "n": local(np.int64),
+        "new": uint(bits=3),
+    }
+    assert rows(opened(room_of({"ships": after}), stored(first)), "ships") == [
+        {"x": -2.5, "kind": 0, "count": 9.0, "n": 1, "new": 0}
+    ]
+
+
+NUMBERS: list[Field] = [
+    fields.boolean("f"),
+    fields.uint("f", 3),
+    fields.uint("f", 53),
+    fields.sint("f", 4),
+    fields.real("f", -4, 4, 0.5),
+    fields.real("f", 0, 1000, 1.0),
+]
+
+
+@given(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS), st.data())
+def test_a_number_keeps_its_value_or_is_refused(before: Field, after: Field, data: st.DataObject) -> None:
+    stored_values = np.array([data.draw(st.integers(*before.range))], np.int64)
+    value = float(before.dequantise(stored_values)[0])
+    try:
+        found = convert_column(before, after, stored_values)
+    except ShapeChanged:
+        low, high = after.dequantise(np.array(after.range, np.int64))
+        assert not float(low) <= value <= float(high) or not value.is_integer()
+        return
+    assert found.dtype == after.dtype
+    step = max(after.step, before.step) / 2
+    assert abs(float(after.dequantise(after.quantise(found))[0]) - value) <= step
+
+
+class Log(Saved):
+    entries: list[int] = []
+    pages: int = 0
+
+
+class ShortLog(Saved):
+    pages: int = 0
+
+
+class NewerLog(Saved):
+    version = 2
+    pages: int = 0
+
+    @classmethod
+    def upgrade(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        return {"pages": saved["pages"] + len(saved.get("entries", []))}
+
+
+def logged(saves: type[Saved], saved: RoomState) -> Simulation:
+    return opened(room_of({}, saves=saves), saved)
+
+
+def test_a_field_of_the_saved_state_that_is_declared_no_more_is_kept_until_its_version_rises() -> None:
+    first = opened(room_of({}, saves=Log))
+    first.room.kept = Log([1, 2, 3], 5)  # type: ignore[attr-defined]
+    first.step()
+    second = logged(ShortLog, stored(first))
+    assert second.aside.fields == {"entries": [1, 2, 3]}
+    rolled_back = logged(Log, stored(second))
+    assert rolled_back.room.kept == Log([1, 2, 3], 5)  # type: ignore[attr-defined]
+    upgraded = logged(NewerLog, stored(second))
+    assert upgraded.room.kept == NewerLog(8), "upgrade gets what was kept aside"  # type: ignore[attr-defined]
+    assert not upgraded.aside
+    with pytest.raises(Unavailable, match="a newer build"):
+        logged(Log, stored(upgraded))
+
+
+def test_changes_that_name_what_is_not_there_are_refused_when_the_class_is_defined() -> None:
+    for changes in (
+        SchemaChanges(renamed={"ships": "vessel"}),
+        SchemaChanges(renamed={"vessels.x": "vessels.y"}),
+        SchemaChanges(removed=("vessels",)),
+        SchemaChanges(removed=("vessels.x",)),
+        SchemaChanges(renamed={"vessels": "boats"}),
+    ):
+        with pytest.raises(TypeError, match="schema_changes"):
+            room_of({"vessels": SHIPS, "boats": SHIPS}, changes)
+
+
+def test_a_room_whose_code_raises_while_it_is_restored_is_a_lasting_failure() -> None:
+    room = room_of({"ships": SHIPS})
+    saved = stored(two_ships(room))
+
+    def restore(self: Room, saved: Saved) -> None:
+        raise ZeroDivisionError("a mistake of the game")
+
+    room.restore = restore  # type: ignore[method-assign]
+    with pytest.raises(RoomFailed) as failed:
+        opened(room, saved)
+    assert not failed.value.retryable

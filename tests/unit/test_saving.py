@@ -90,7 +90,7 @@ def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> No
 
 def test_an_empty_room_that_stands_still_is_looked_at_once() -> None:
     simulation, behind = made(), Behind()
-    saver = Saver(None, behind, FaultIsolation())  # type: ignore[arg-type]
+    saver = Saver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
     looks: list[int] = []
 
     def save() -> Saved:

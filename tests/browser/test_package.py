@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from playwright.async_api import Browser
+from structlog.testing import capture_logs
 
 from server.config import Settings
+from server.edge.origins import LOOPBACK
 from server.edge.settings import EdgeSettings
 from server.embedded import free_port
 from tests.browser.conftest import ROOT, errors_of, open_page
@@ -122,7 +124,8 @@ def with_origins(settings: Settings, *origins: str) -> Settings:
 async def test_the_guide_s_page_plays_in_a_fresh_vite_project(
     squares: Settings, project: Path, browser: Browser
 ) -> None:
-    async with vite_page(project) as origin, running(with_origins(squares, origin)) as shard:
+    development = with_origins(squares, LOOPBACK)  # as `tickwire dev` runs it
+    async with vite_page(project) as origin, running(development) as shard:
         page = await open_page(browser, f"{origin}/?server={shard.url}/")
         await wait_until_drawn(page, "Math.abs(x - 200) < 1")
         await page.keyboard.down("ArrowRight")
@@ -137,8 +140,12 @@ async def test_a_page_whose_origin_is_refused_says_so_with_the_setting(
         vite_page(project) as origin,
         running(with_origins(squares, "https://play.game.example")) as shard,
     ):
-        page = await open_page(browser, f"{origin}/?server={shard.url}/")
-        await page.wait_for_function("() => document.body.innerText.includes('cannot connect')")
+        with capture_logs() as lines:
+            page = await open_page(browser, f"{origin}/?server={shard.url}/")
+            await page.wait_for_function("() => document.body.innerText.includes('cannot connect')")
+        assert [(line["origin"], line["setting"]) for line in lines if line["event"] == "origin_refused"] == [
+            (origin, "edge.origins")
+        ]
         text = await page.inner_text("body")
         assert re.search(rf"cannot connect to {shard.url}/.*origin {origin} .*edge\.origins", text), text
 

@@ -86,6 +86,7 @@ def run(*, quick: bool) -> Report:
 def _turn(stores: embedded.Services, rooms: int, name: str) -> Turn:
     common = {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+        "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "100000",
         "TICKWIRE__CAPACITY__LOAD_MAX": "10",
         "TICKWIRE__MONGO__DATABASE": name,
         "TICKWIRE__TICKETS__KEYS__ONE": "a key of the fleet's that is long enough",

@@ -10,6 +10,7 @@ from matchmaking.errors import (
     RoomFull,
     RoomLocked,
     RoomNotFound,
+    RoomNotMade,
     StaleLease,
 )
 from matchmaking.handovers import Handovers, Offer
@@ -45,6 +46,7 @@ __all__ = [
     "RoomHome",
     "RoomLocked",
     "RoomNotFound",
+    "RoomNotMade",
     "RoomRecord",
     "RoomStatus",
     "ShardInfo",

@@ -6,6 +6,7 @@ MatchmakingError
 ├── RoomFull                 the room asked for has not enough free seats
 ├── RoomLocked               the room asked for takes nobody in
 ├── RoomNotFound             there is no room of that id or code
+├── RoomNotMade              a new room is needed, and the request does not allow to make one
 ├── StaleLease               another shard owns the room now, or nobody
 ├── BadRequest               a label, code or party that cannot be
 └── BadTicket                forged, expired, used, for somebody else, or signed with a key that is retired
@@ -60,6 +61,10 @@ class RoomLocked(MatchmakingError):
 
 class RoomNotFound(MatchmakingError):
     """No room has that id or code."""
+
+
+class RoomNotMade(MatchmakingError):
+    """A new room is needed, and the request does not allow to make one."""
 
 
 class StaleLease(MatchmakingError):

@@ -24,6 +24,7 @@ from matchmaking.errors import (
     RoomFull,
     RoomLocked,
     RoomNotFound,
+    RoomNotMade,
 )
 from matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
 from matchmaking.ttls import Ttls
@@ -57,6 +58,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
         seat_here: a seat in a room of the asking shard is taken at once, not held.
         make: exactly this id; made when there is no such room, and open to nobody else. Safe to repeat.
         may_enter: also a room that is locked or private: for those who have a seat in it.
+        may_make: also a new room, where there is none yet.
         is_durable: a named room whose lease has ended keeps its id when it is made again, since its world is
             restored. Any other room begins again, and gets a new id.
     """
@@ -75,6 +77,7 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
     seat_here: bool = False
     make: str | None = None
     may_enter: bool = False
+    may_make: bool = True
     is_durable: bool = False
 
 
@@ -115,6 +118,7 @@ class Placing:
             RoomFull: the room asked for has not enough seats left, or the party is complete.
             RoomLocked: the room asked for takes nobody in.
             RoomNotFound: there is no room of that id or code.
+            RoomNotMade: a new room is needed, and `may_make` is False.
             NoCapacity: a new room is needed, and no shard has room for it.
             MatchmakerUnavailable: Redis does not answer, the asking shard is not registered (yet), or the room's
                 shard is gone and its lease not yet.
@@ -140,6 +144,7 @@ class Placing:
             "hold_ms": self._ttls.reservation_ms,
             "seat_here": wanted.seat_here,
             "may_enter": wanted.may_enter,
+            "may_not_make": not wanted.may_make,
             "is_durable": wanted.is_durable,
         }
         if wanted.make is not None:
@@ -192,6 +197,8 @@ def _why_not(found: dict[str, Any]) -> MatchmakingError:
             return RoomLocked("the room takes nobody in")
         case "not_found":
             return RoomNotFound("there is no such room")
+        case "limited":
+            return RoomNotMade("there is no such room, and none is made")
         case "no_capacity":
             return NoCapacity("no shard has room for another room", retry_after_ms=5000)
         case "unregistered":

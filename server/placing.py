@@ -30,6 +30,7 @@ from matchmaking import (
     Placement,
     PlaceRequest,
     RoomNotFound,
+    RoomNotMade,
     StaleLease,
     Ticket,
     TicketKeys,
@@ -46,6 +47,7 @@ from server.dealing import Dealing
 from server.errors import (
     Malformed,
     NoSuchRoom,
+    RateLimited,
     RoomFull,
     RoomLocked,
     StaleEpoch,
@@ -54,6 +56,7 @@ from server.errors import (
     Unavailable,
 )
 from server.leasing import Leaseholder
+from server.room_quota import RoomQuota
 from server.rooms.host import RoomHost
 from server.rooms.ports import NoReviver, Reviver, Subscriber
 from server.rooms.seat import Seat
@@ -98,6 +101,7 @@ class RoomPlacer:
         leaseholder: tells the directory of seats.
         saver: durable rooms are loaded from and written to it.
         dealing: knows what players own.
+        quota: how many rooms players may create.
         keys: for tickets.
         now_s: the fleet's clock, UTC, seconds since 1970.
 
@@ -117,6 +121,7 @@ class RoomPlacer:
         leaseholder: Leaseholder,
         saver: Saver,
         dealing: Dealing,
+        quota: RoomQuota,
         keys: TicketKeys,
         now_s: Callable[[], float],
     ) -> None:
@@ -131,6 +136,7 @@ class RoomPlacer:
         self._leaseholder = leaseholder
         self._saver = saver
         self._dealing = dealing
+        self._quota = quota
         self._keys = keys
         self._now_s = now_s
         self._making: dict[str, asyncio.Lock] = {}
@@ -207,7 +213,7 @@ class RoomPlacer:
     # -- by wish --------------------------------------------------------------------------------------------
 
     async def _seat_by_wish(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
-        placement = await self._matchmaker.places.place(self._wanted(subscriber, join))
+        placement = await self._place(subscriber, self._wanted(subscriber, join))
         ticket = self._ticket(placement, subscriber.player_id, is_guest=subscriber.is_guest)
         if placement.shard_id != self._shard_id:
             return self.redirect(ticket, placement.url)
@@ -220,6 +226,24 @@ class RoomPlacer:
         except BaseException:  # also one who has gone meanwhile
             self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
             raise
+
+    async def _place(self, subscriber: Subscriber, wanted: PlaceRequest) -> Placement:
+        """Find or create the room; a room that was asked for counts against the quota of the player who creates it.
+
+        Raises:
+            RateLimited: the room would have to be created, and the quota is used up.
+        """
+        if not (wanted.name or wanted.is_private or wanted.labels or wanted.party):
+            return await self._matchmaker.places.place(wanted)
+        player_id, address = subscriber.player_id, subscriber.address
+        wait_ms = self._quota.wait_ms(player_id, address)
+        try:
+            placement = await self._matchmaker.places.place(msgspec.structs.replace(wanted, may_make=not wait_ms))
+        except RoomNotMade as error:
+            raise RateLimited("too many rooms were created; join one that exists", retry_after_ms=wait_ms) from error
+        if placement.is_new:
+            self._quota.spend(player_id, address)
+        return placement
 
     def _wanted(self, subscriber: Subscriber, join: Join) -> PlaceRequest:
         if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:

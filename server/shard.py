@@ -52,6 +52,7 @@ from server.placing import RoomPlacer
 from server.queueing import Queueing
 from server.recovering import Recovery
 from server.redis_setup import RedisSetup
+from server.room_quota import RoomQuota
 from server.rooms.host import RoomHost
 from server.rooms.simulation import Simulation
 from server.ruling import Ruling
@@ -129,6 +130,11 @@ class Shard:
             leaseholder=self._leaseholder,
             saver=self._saver,
             dealing=self._dealing,
+            quota=RoomQuota(
+                per_player=settings.edge.rooms_per_minute_max,
+                per_address=settings.edge.rooms_per_minute_per_address_max,
+                now_s=time.monotonic,
+            ),
             keys=keys,
             now_s=self._matchmaker.clock.now_s,
         )

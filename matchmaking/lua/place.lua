@@ -6,12 +6,13 @@
 --       lease_ms, hold_ms, seat_here (when the room runs on the asking shard, the seat is taken, not held),
 --       and what is wanted, if not just any open room: name, or room_id, or code, or is_private (a new one of one's
 --       own), or make (a room by exactly the id new_id, made if it is not there, for these players alone);
---       may_enter: also a room that is locked or private;
+--       may_enter: also a room that is locked or private; may_not_make: only a room that is there;
 --       is_durable: a named room whose lease has ended keeps its id;
 --       party, party_size: the first of a party holds seats for all of it, the others find them}
 -- Result  {status = "ok", room_id, room_type, name, code, labels, shard_id, url, epoch, is_new, is_seated, until_ms}
 --       until_ms: when the reservation ends, by the clock of Redis
---       or {status = "unregistered" | "full" | "locked" | "not_found" | "no_capacity" | "healing"},
+--       or {status = "unregistered" | "full" | "locked" | "not_found" | "no_capacity" | "healing" |
+--       "limited" (there is no such room, and may_not_make)},
 --       or {status = "away", wait_ms}: the owner is gone, its lease not yet
 
 local WALK_MAX = 64
@@ -166,6 +167,9 @@ local function pick_host()
 end
 
 local function make()
+  if asked.may_not_make then
+    return answer({status = 'limited'})
+  end
   local need = party and asked.party_size or #players
   if need > asked.seats then
     return answer({status = 'full'})

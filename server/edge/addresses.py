@@ -16,6 +16,8 @@ BURST_S = 0.25
 """All connections of an address at once: some 20 ms of the loop."""
 MESSAGE_TOKENS = 4
 """What any message but an input takes beside the token of its frame: it takes some 30 µs, an input some 7 µs."""
+REQUEST_TOKENS = 16
+"""What a Join or a MatchRequest takes in addition: with what Redis and the queue do for it, some 150 µs in all."""
 OTHER_FRAME_TOKENS = 2
 """The same for control frames, fragments and text: some 20 µs."""
 HANDSHAKE_SHARE = 0.5

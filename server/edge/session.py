@@ -46,7 +46,7 @@ from schemas.messages import (
     Resync,
     Welcome,
 )
-from server.edge.addresses import MESSAGE_TOKENS
+from server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
 from server.edge.auth import Identity
 from server.edge.buckets import Bucket
 from server.edge.closing import Closing
@@ -661,6 +661,7 @@ class Session:
         self._note("seated", room_id=seat.room_id, seat_player_id=seat_player_id)
 
     def _check_joins(self) -> None:
+        self._charge(REQUEST_TOKENS)
         if not self._joins.take(self._around.now_s()):
             limit = self._around.settings.joins_per_minute_max
             raise RateLimited(f"more than {limit} joins or match requests a minute", retry_after_ms=2000)

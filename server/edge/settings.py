@@ -32,10 +32,13 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             slowly; a connection that stays above it for 5 s is closed, and its session can be resumed.
         bytes_per_second_max: the same for bytes.
         messages_per_second_per_address_max: what all connections of an address (of an IPv6 network of 64 bits) may
-            send. An input counts as one, a control frame or fragment as three, any other message as five. Above it
-            the server reads them more slowly.
+            send. An input counts as one, a control frame or fragment as three, a Join or MatchRequest as 21, any
+            other message as five. Above it the server reads them more slowly.
         inputs_per_second_max: what Welcome tells the client to stay below.
         joins_per_minute_max: how often a session may ask for a room or a match; each may hold a seat for a while.
+        rooms_per_minute_max: rooms that a player may create at this shard by asking for them: by name, private, by
+            labels or for a party. A quarter of them at once. Any open room does not count, nor does that of a match.
+        rooms_per_minute_per_address_max: the same for all players of an address (of an IPv6 network of 64 bits).
         write_buffer_bytes_max: above this a session is congested and passed over.
         send_buffer_bytes: the kernel's buffer for one socket: what waits there is old when it arrives.
         receive_buffer_bytes: the same for what a client sends: what one connection can have waiting.
@@ -64,6 +67,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages_per_second_per_address_max: Count = 12_000
     inputs_per_second_max: Count = 60
     joins_per_minute_max: Count = 120
+    rooms_per_minute_max: Count = 30
+    rooms_per_minute_per_address_max: Count = 240
     write_buffer_bytes_max: Bytes = 64 * 1024
     send_buffer_bytes: Bytes = 64 * 1024
     receive_buffer_bytes: Bytes = 64 * 1024

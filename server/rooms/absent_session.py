@@ -23,6 +23,7 @@ class AbsentSession:
     def __init__(self, kept: KeptSession) -> None:
         self.wire: Wire | None = None
         self.outbox = Outbox()
+        self.address = ""
         self._kept = kept
 
     @property

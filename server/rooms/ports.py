@@ -59,6 +59,11 @@ class Subscriber(Protocol):
         ...
 
     @property
+    def address(self) -> str:
+        """Where its client connected from last; empty before the first connection."""
+        ...
+
+    @property
     def schema_version(self) -> int:
         """What its client speaks."""
         ...

@@ -23,13 +23,14 @@ from schemas.messages import (
     Hello,
     Join,
     Joined,
+    MatchRequest,
     Ping,
     Reply,
     ServerMessage,
     Welcome,
 )
 from server.config import Settings
-from server.edge.addresses import MESSAGE_TOKENS
+from server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
 from server.edge.closing import Closing
 from server.edge.settings import EdgeSettings
 from server.shard import Shard
@@ -294,6 +295,32 @@ async def test_the_connections_of_an_address_share_a_limit_and_other_addresses_d
             assert not counters.closed["flood"], "it may be a school"
             before = bystander.world.tick
             await bystander.wait_for(lambda: bystander.world.tick > before + 5)
+
+
+async def test_twelve_thousand_queue_requests_of_one_address_are_read_slowly_and_hold_nobody_up(
+    shard_settings: Settings,
+) -> None:
+    limit = 2_000
+    settings = with_edge(
+        shard_settings, messages_per_second_per_address_max=limit, joins_per_minute_max=1_000, resume_window_s=1.0
+    )
+    requests = frame(encode_client(MatchRequest("versus"))) + frame(encode_client(MatchRequest("trios")))
+    async with running(settings) as shard, connect(shard.url) as bystander:
+        await bystander.join("garden")
+        counters = shard.listener.counters
+        async with AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(raw_peer(shard)) for _ in range(100)]
+            before, started_s = counters.messages_received, asyncio.get_running_loop().time()
+            for peer in peers:
+                peer.writer.write(requests * 60)
+            await eventually(lambda: counters.messages_received - before > 200, 30)
+            duration_s = asyncio.get_running_loop().time() - started_s
+            handled = counters.messages_received - before
+            assert handled < limit * (duration_s + 1) / (1 + MESSAGE_TOKENS + REQUEST_TOKENS) + 100
+            assert counters.throttled["address"] > 0
+            tick = bystander.world.tick
+            await bystander.wait_for(lambda: bystander.world.tick > tick + 5)
+        await eventually(lambda: len(shard._queueing) == 0, 20, "their places have ended with their sessions")
 
 
 async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Settings) -> None:

@@ -187,6 +187,44 @@ async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: S
             assert refused.value.error.retry_after_ms > 0
 
 
+@pytest.mark.parametrize("is_by_address", [False, True], ids=["one player", "one address"])
+async def test_rooms_that_players_create_are_limited_and_rooms_that_exist_are_not(
+    shard_settings: Settings, is_by_address: bool
+) -> None:
+    """A room costs its shard also when its creator has left it at once."""
+    edge = EdgeSettings(rooms_per_minute_max=10_000, rooms_per_minute_per_address_max=8)
+    if not is_by_address:
+        edge = EdgeSettings(rooms_per_minute_max=8)
+    async with (
+        running(msgspec.structs.replace(shard_settings, edge=edge)) as shard,
+        connect(shard.url) as one,
+        connect(shard.url) as two,
+    ):
+        creators = (one, two) if is_by_address else (one, one)
+        made = []
+        for number, creator in enumerate(creators):
+            made.append(await creator.join("garden", name=f"room {number}"))
+            await creator.leave()
+        wishes: list[dict[str, Any]] = [
+            {"name": "one more"},
+            {"is_private": True},
+            {"labels": {"map": "ice"}},
+            {"party": ("us", 2)},
+        ]
+        for wish in wishes:
+            with pytest.raises(RefusedError) as refused:
+                await one.join("garden", **wish)
+            assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
+            assert 0 < refused.value.error.retry_after_ms <= 10_000
+        assert (await one.join("garden", name="room 0")).room_id == made[0].room_id, "this one exists"
+        await one.leave()
+        await one.join("duel")  # any open room: nobody asked for a new one
+        await one.leave()
+        if not is_by_address:
+            await two.join("garden", name="another player's")
+        assert shard.listener.counters.joins["rate_limited"] == len(wishes)
+
+
 async def test_a_room_that_was_given_to_another_shard_closes_here(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one:

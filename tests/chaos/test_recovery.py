@@ -157,3 +157,24 @@ async def epoch_of(settings: Settings) -> int:
         return int(world["epoch"])
     finally:
         store.close()
+
+
+async def test_a_room_that_begins_again_after_a_crash_repeats_no_key_that_its_id_is_part_of(
+    fleet: tuple[Settings, list[ShardProcess]],
+) -> None:
+    """The room is not durable: it begins again, and so do its rounds."""
+    settings, shards = fleet
+    paid = 0
+    for _ in range(2):
+        alive = [shard for shard in shards if shard.process.poll() is None]
+        client = await keeps_trying(alive[0].url, "main", "bank")
+        assert client.core.joined is not None
+        key = f"{client.core.joined.room_id}/round 1"
+        assert await client.command("under a key", {"key": key, "to": "ann", "amount": 5}) == "paid"
+        paid += 5
+        store = Store(settings.mongo.url, settings.mongo.database)
+        assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": paid}
+        store.close()
+        home = await home_of(settings, Player(client, "main"))
+        next(shard for shard in alive if shard.url == home).kill()
+        await client.close()

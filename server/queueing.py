@@ -268,7 +268,7 @@ class Queueing:
             skill=_skill_in(simulation),
             open=_free_seats(simulation, mode),
             since_ms=int(self._now_s() * 1000),
-            labels=to_pairs(simulation.room.labels),
+            labels=to_pairs(check_labels(simulation.room.labels)),
         )
 
     # -- what the desk hears --------------------------------------------------------------------------------
@@ -437,5 +437,7 @@ def _free_seats(simulation: Simulation, mode: Mode) -> list[int]:
 
 
 def _skill_in(simulation: Simulation) -> float:
-    skills = [player.skill for player in simulation.room.players.values()]
-    return sum(skills) / len(skills)
+    skill = float(np.mean([player.skill for player in simulation.room.players.values()]))
+    if not np.isfinite(skill):
+        raise ValueError("a player's skill is no number")
+    return skill

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from client.aio import Client, Disconnected, NotMatched, RefusedError, connect
@@ -579,6 +580,38 @@ async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tup
         await eventually(backfills(1))
         await asyncio.gather(one.leave(), two.leave())
         await eventually(backfills(0), what="nobody is in it")
+
+
+@pytest.mark.parametrize(
+    ("skill", "labels", "is_found"),
+    [
+        (np.float32(2.5), {}, True),
+        (float("nan"), {}, False),
+        ("none", {}, False),
+        (1.0, {"map": "x" * 100}, False),
+        (1.0, {"map": 5}, False),
+    ],
+    ids=["numpy", "nan", "text", "long label", "label that is no text"],
+)
+async def test_a_room_whose_players_and_labels_are_not_as_they_should_be_keeps_no_match_waiting(
+    fleet: tuple[Shard, Shard], skill: Any, labels: dict[str, Any], is_found: bool
+) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
+        joined, _ = await asyncio.gather(one.match("team"), two.match("team"))
+        owner = a if a.host.get(joined.room_id) else b
+        simulation = owner.host.get(joined.room_id)
+        assert simulation is not None
+        for player in simulation.room.players.values():
+            player.skill = skill
+        simulation.room.labels = labels
+        await two.leave()
+        if is_found:
+            assert (await three.match("team")).room_id == joined.room_id
+        async with connect(a.url) as four, connect(b.url) as five:
+            others = await asyncio.gather(four.match("pairs"), five.match("pairs"))
+            assert others[0].room_id == others[1].room_id
+        assert owner.health.is_alive
 
 
 async def test_who_waits_may_play_elsewhere_meanwhile(fleet: tuple[Shard, Shard]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from server.rooms.room import Access
+from server.rooms.salvage import find_misfit
 from server.rooms.simulation import Simulation
 from server.rooms.state import RoomState
 from server.saving import state_of, world_of
@@ -75,7 +76,8 @@ def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> b
         }
         for table, columns in simulation.exact().items()
     }
-    world = world_of(room.room_type, room.name, room.room_id, simulation.state(), room.saves)
+    world = world_of(room.room_type, room.name, room.room_id, simulation.state())
+    world = msgspec.structs.replace(world, state_error=find_misfit(room.saves, world.state))
     moved = MovedRoom(
         world,
         exact,

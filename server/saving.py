@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -29,7 +30,7 @@ from server.rooms.host import RoomHost
 from server.rooms.room import Room
 from server.rooms.salvage import find_misfit
 from server.rooms.simulation import Simulation
-from server.rooms.state import Aside, Beside, KeptSeat, Rejected, RoomState, Saved
+from server.rooms.state import Aside, Beside, KeptSeat, Rejected, RoomState
 from server.storage import Quarantine, QuarantinedPart, SavedTable, SavedWorld, Worlds, WriteBehind, world_key
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,8 @@ class Saver:
         self._write_behind = write_behind
         self._isolation = isolation
         self._idle_since: dict[str, int] = {}  # by room id: the tick at which it stood still
-        self._misfits: dict[str, str] = {}  # by room id: why its state does not fit, so that it is logged once
+        # The state that was looked at last, and why it does not fit. A room's last save may be packed after `forget`.
+        self._misfits: WeakKeyDictionary[Room, tuple[dict[str, Any], str]] = WeakKeyDictionary()
         self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
@@ -142,13 +144,19 @@ class Saver:
 
     def _world_of(self, room: Room, state: RoomState) -> SavedWorld:
         """Called on the packer's thread."""
-        world = world_of(room.room_type, room.name, room.room_id, state, room.saves)
-        error, known = world.state_error or "", self._misfits.get(room.room_id, "")
-        if error != known:
-            self._misfits[room.room_id] = error
-            if error:
-                log.error("saved_state_invalid", world=world.key, error=error)
-        return world
+        world = world_of(room.room_type, room.name, room.room_id, state)
+        return msgspec.structs.replace(world, state_error=self._misfit_of(room, state.state))
+
+    def _misfit_of(self, room: Room, state: dict[str, Any]) -> str:
+        """Why a state does not fit its declaration; looked at only when it has changed."""
+        known, before = self._misfits.get(room, (None, ""))
+        if known == state:
+            return before
+        error = find_misfit(room.saves, state)
+        self._misfits[room] = state, error
+        if error and error != before:
+            log.error("saved_state_invalid", world=world_key(room.room_type, room.name), error=error)
+        return error
 
     async def wait_saved(self, simulation: Simulation) -> None:
         """Returns once nothing of this room, which has ended, waits to be written."""
@@ -161,7 +169,6 @@ class Saver:
         """The room has ended."""
         self._idle_since.pop(room_id, None)
         self._saved.pop(room_id, None)
-        self._misfits.pop(room_id, None)
 
 
 def is_durable(simulation: Simulation) -> bool:
@@ -182,14 +189,8 @@ def close_fenced(host: RoomHost, key: str) -> None:
 # -- to a document ------------------------------------------------------------------------------------------------
 
 
-def world_of(
-    room_type: str, name: str, room_id: str, state: RoomState, saves: type[Saved] | None = None
-) -> SavedWorld:
-    """A room's state as it is stored. Called on the packer's thread.
-
-    Args:
-        saves: checks that the state can be read again.
-    """
+def world_of(room_type: str, name: str, room_id: str, state: RoomState) -> SavedWorld:
+    """A room's state as it is stored. Called on the packer's thread."""
     return SavedWorld(
         name=name,
         room_type=room_type,
@@ -198,7 +199,7 @@ def world_of(
         tables={table: _to_table(saved) for table, saved in state.tables.items()},
         state=state.state,
         state_version=state.state_version,
-        state_error=None if saves is None else find_misfit(saves, state.state),
+        state_error=state.state_error,
         next_entity_id=state.next_entity_id,
         next_channel=state.next_channel,
         labels=state.labels,

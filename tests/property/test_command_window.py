@@ -80,7 +80,7 @@ def test_every_command_is_answered_and_run_once_whatever_is_dropped(
     now_s, answered, oldest = 0.0, set[int](), 1
     while len(window):
         now_s += STEP_S
-        assert now_s < 120, "all of them are answered"
+        assert now_s < 900, "all of them are answered, though each message that is lost holds the window for 10 s"
         sent = window.due(now_s)
         for data in sent:
             message = decode_client(data)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -242,10 +242,14 @@ class Connection(asyncio.Protocol):
     @property
     def failure(self) -> str:
         """Why the connection failed: the peer sent a frame that is too large or broken. Empty if it did not."""
-        library = self._library
-        if library.close_sent is None or library.close_sent.code not in _FAILURES:
-            return ""
-        return f"{library.close_sent.reason or 'the peer broke the protocol'} ({library.close_sent.code})"
+        close = self._failed_with
+        return f"{close.reason or 'the peer broke the protocol'} ({close.code})" if close is not None else ""
+
+    @property
+    def _failed_with(self) -> Close | None:
+        """The close that the library has sent by itself because of what it read; a close by the peer is echoed."""
+        close = self._library.close_sent if self._library.parser_exc is not None else None
+        return close if close is not None and close.code in _FAILURES else None
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
@@ -558,11 +562,11 @@ class Connection(asyncio.Protocol):
         """
         if self.closing_since_s is None:
             self.closing_since_s = self._owner.now_s()
-        transport, close_sent = self._transport, self._library.close_sent
+        transport, close = self._transport, self._failed_with
         if transport is None or transport.is_closing():
             return
-        if close_sent is not None and close_sent.code in _FAILURES:
-            self._counters.closed[_FAILURES[CloseCode(close_sent.code)]] += 1
+        if close is not None:
+            self._counters.closed[_FAILURES[CloseCode(close.code)]] += 1
             if transport.can_write_eof():
                 transport.write_eof()
                 return

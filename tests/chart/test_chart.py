@@ -10,7 +10,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -18,66 +17,28 @@ import yaml
 
 from server import config
 from server.ops.metrics import Metrics
+from tests.chart.charts import (
+    CHART,
+    EXAMPLES,
+    REQUIRED,
+    Object,
+    helm,
+    kinds,
+    pods,
+    rendered,
+    settings_of,
+    values_of,
+)
 
-helm = pytest.importorskip("helm_python", reason="pip install helm-python-sdk")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helm"))
 from dashboard import dashboard  # noqa: E402
 
-CHART = Path(__file__).parents[2] / "helm" / "tickwire"
-EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
-VERSIONS = ("1.29", "1.33", "1.36")
+VERSIONS = ("1.30", "1.33", "1.36")
 """The oldest and the newest that are supported, and one between."""
 CUSTOM = {"HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor"}
 """Kinds that Kubernetes itself does not know."""
-REQUIRED = {
-    "host": "play.example.test",
-    "routing": {"gateway": {"parentRefs": [{"name": "public"}]}},
-    "redis": {"url": "redis://redis:6379/0"},
-    "mongo": {"url": "mongodb://mongo:27017/?replicaSet=rs0"},
-    "tickets": {"existingSecret": "tickwire-tickets"},
-    "auth": {"guests": True},
-}
-Object = dict[str, Any]
-
-
-def merged(*values: Object) -> Object:
-    found: Object = {}
-    for one in values:
-        for key, value in one.items():
-            both = isinstance(value, dict) and isinstance(found.get(key), dict)
-            found[key] = merged(found[key], value) if both else value
-    return found
-
-
-def rendered(*values: Object, name: str = "tickwire") -> list[Object]:
-    with helm.Chart.load(str(CHART)) as chart:
-        given = merged(*values)
-        chart.validate_schema(given)
-        files = chart.render(given, name=name, namespace="game")
-    texts = [text for name, text in files.items() if name.endswith(".yaml")]
-    return [one for text in texts for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-
-
-def values_of(file: Path) -> Object:
-    found: Object = yaml.safe_load(file.read_text())
-    return merged(REQUIRED, found) if file.stem == "loadtest" else found
-
-
-def kinds(objects: list[Object], kind: str) -> list[Object]:
-    return [one for one in objects if one["kind"] == kind]
-
-
-def pods(objects: list[Object]) -> Iterator[Object]:
-    for one in objects:
-        if one["kind"] in ("StatefulSet", "Job"):
-            yield one["spec"]["template"]["spec"]
-
-
-def settings_of(objects: list[Object]) -> str:
-    (found,) = [one for one in kinds(objects, "ConfigMap") if "tickwire.toml" in one["data"]]
-    return str(found["data"]["tickwire.toml"])
 
 
 def test_the_chart_lints() -> None:
@@ -126,7 +87,8 @@ def test_the_settings_are_those_of_the_server(file: Path, tmp_path: Path) -> Non
     toml.write_text(settings_of(objects))
     (container, *_) = next(pods(kinds(objects, "StatefulSet")))["containers"]
     environ = {one["name"]: one.get("value", "redis://x" if "REDIS" in one["name"] else "x" * 40)
-               for one in container["env"] if one["name"].startswith("TICKWIRE__")}  # fmt: skip
+               for one in container["env"] if one["name"].startswith("TICKWIRE__")
+               if one["name"] != "TICKWIRE__SHARD_NAME"}  # fmt: skip
     environ = {name: text.replace("$(POD_INDEX)", "0") for name, text in environ.items()}
     if environ["TICKWIRE__MONGO__URL"].startswith("x"):
         environ["TICKWIRE__MONGO__URL"] = "mongodb://mongo"
@@ -146,17 +108,6 @@ def test_secrets_are_references_alone() -> None:
     text = yaml.safe_dump_all(rendered(values_of(CHART / "examples" / "production.yaml")))
     assert "kind: Secret" not in text
     assert text.count("secretKeyRef") >= 3
-
-
-def test_a_replica_count_is_left_to_the_autoscaler() -> None:
-    (one,) = kinds(rendered(REQUIRED), "StatefulSet")
-    assert one["spec"]["replicas"] == 2
-    assert one["spec"]["podManagementPolicy"] == "Parallel"
-    for kind in ("hpa", "keda"):
-        scaled = merged(REQUIRED, {"autoscaling": {"enabled": True, "kind": kind, "prometheusUrl": "http://p"}})
-        objects = rendered(scaled)
-        assert "replicas" not in kinds(objects, "StatefulSet")[0]["spec"]
-        assert len(kinds(objects, "HorizontalPodAutoscaler") + kinds(objects, "ScaledObject")) == 1
 
 
 def test_each_shard_has_a_route_that_knows_it_also_when_it_is_not_ready() -> None:
@@ -188,30 +139,6 @@ def test_hosts_instead_of_paths() -> None:
     assert hosts == {"us.play.example.test", *(f"a-{n}.us.play.example.test" for n in range(16))}
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"host": ""}, "host"),
-        ({"redis": {"url": ""}}, "redis.url"),
-        ({"mongo": {"url": ""}}, "mongo.url"),
-        ({"tickets": {"existingSecret": ""}}, "tickets.existingSecret"),
-        ({"tickets": {"current": "other"}}, "tickets.current"),
-        ({"auth": {"guests": False}}, "nobody could come in"),
-        ({"termination": {"gracePeriodSeconds": 44}}, "too short; preStop, drain, shutdown and flush take 45"),
-        ({"routing": {"gateway": {"parentRefs": []}}}, "which Gateway"),
-        ({"groups": [{"name": "a", "replicas": 17}]}, "more replicas than maxShards"),
-        ({"autoscaling": {"enabled": True, "maxReplicas": 17}}, "more than maxShards"),
-        ({"autoscaling": {"enabled": True, "kind": "keda"}}, "where is Prometheus"),
-        ({"nonsense": 1}, "nonsense"),
-        ({"image": {"tagg": "1"}}, "tagg"),
-        ({"maxShards": 0}, "maxShards"),
-    ],
-)
-def test_what_cannot_be_is_refused_with_what_to_do(values: Object, words: str) -> None:
-    with pytest.raises(Exception, match=words):
-        rendered(REQUIRED, values)
-
-
 def test_every_value_is_explained_and_in_the_schema() -> None:
     def keys(values: Object, schema: Object, where: str) -> Iterator[str]:
         for key, value in values.items():
@@ -234,7 +161,7 @@ def test_every_value_is_explained_and_in_the_schema() -> None:
             assert is_told or is_plain, f"nothing is said of {line!r}"
 
 
-# -- the swarm ----------------------------------------------------------------------------------------------
+# -- the swarm -----------------------------------------------------------------------------------------------
 
 
 def test_the_swarm_is_off_by_default() -> None:
@@ -272,7 +199,7 @@ def test_the_swarms_file_is_one_that_a_swarm_reads() -> None:
         assert f'option("--{name}"' in source, name
 
 
-# -- what is watched ----------------------------------------------------------------------------------------
+# -- what is watched -----------------------------------------------------------------------------------------
 
 RULES = CHART / "files" / "rules.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"

@@ -236,6 +236,17 @@ async def test_a_closed_room_says_so_and_is_saved_and_an_event_reaches_all_in_it
         assert await one.command("planted") == 1
 
 
+async def test_the_id_of_a_shard_begins_with_its_name_and_differs_after_a_restart(shard_settings: Settings) -> None:
+    named = msgspec.structs.replace(shard_settings, shard_name="game-a-0")
+    ids = set()
+    for _ in range(2):
+        async with running(named) as shard:
+            found = await ask(shard, "GET", "/shard")
+            ids.add(found["shard_id"])
+    assert len(ids) == 2
+    assert all(one.startswith("game-a-0-") for one in ids)
+
+
 async def test_the_log_level_changes_while_it_runs(shard: Shard) -> None:
     before = logs.level.name
     try:

@@ -48,6 +48,38 @@ async def test_readiness_is_503_with_every_reason_until_there_is_none(
         assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": {}})
 
 
+async def test_readiness_leaves_out_a_store_that_has_answered_before(
+    http: aiohttp.ClientSession, health: Health
+) -> None:
+    health.block("mongo", "MongoDB has not answered yet")
+    health.clear("starting")
+    async with http.get("/readyz?exclude=redis&exclude=mongo") as answer:
+        assert answer.status == 503, "it has not answered yet"
+    health.clear("mongo")
+    health.block("mongo", "MongoDB does not answer")
+    async with http.get("/readyz?exclude=redis&exclude=mongo") as answer:
+        assert answer.status == 200
+        assert await answer.json() == {"ready": True, "reasons": {}, "excluded": {"mongo": "MongoDB does not answer"}}
+    async with http.get("/readyz?exclude=redis") as answer:
+        assert answer.status == 503
+    async with http.get("/readyz") as answer:
+        assert answer.status == 503
+
+
+async def test_a_shard_that_drains_or_has_failed_is_not_ready_whatever_is_left_out(
+    http: aiohttp.ClientSession, health: Health
+) -> None:
+    health.clear("starting")
+    health.block("draining", "the shard drains")
+    async with http.get("/readyz?exclude=draining&exclude=mongo") as answer:
+        assert answer.status == 503
+    health.clear("redis")
+    health.fail("redis", "its task has failed")
+    async with http.get("/readyz?exclude=redis&exclude=draining") as answer:
+        assert answer.status == 503
+        assert set((await answer.json())["reasons"]) == {"draining", "redis"}
+
+
 async def test_a_shard_that_is_not_ready_is_still_alive(http: aiohttp.ClientSession) -> None:
     async with http.get("/livez") as answer:
         assert answer.status == 200

@@ -1,27 +1,44 @@
-{{/* Names, labels, and what is refused. */}}
+{{/* Names, labels, images, and what pods have in common. */}}
 
+{{/* The release's name. A StatefulSet's name with "-" and a group has at most 52 characters: Kubernetes makes labels of
+     63 characters from it. A group has at most 16. */}}
 {{- define "tickwire.name" -}}
+{{- $v := .Values }}
+{{- $chart := $v.nameOverride | default .Chart.Name }}
 {{- $name := .Release.Name }}
-{{- if not (contains .Chart.Name $name) }}{{ $name = printf "%s-%s" $name .Chart.Name }}{{ end }}
-{{- $name | trunc 40 | trimSuffix "-" }}
+{{- if not (contains $chart $name) }}{{ $name = printf "%s-%s" $name $chart }}{{ end }}
+{{- $v.fullnameOverride | default $name | trunc 35 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "tickwire.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "tickwire.selector" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "tickwire.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Shards of every group: what the swarm's pods are not. */}}
+{{/* Selects the shards of every group, and not the pods of the load test. */}}
 {{- define "tickwire.shards" -}}
 {{ include "tickwire.selector" . }}
 app.kubernetes.io/component: shard
+{{- end }}
+
+{{/* Annotations of an object: (list $ .Values.service.annotations ...). Later ones win. */}}
+{{- define "tickwire.annotations" -}}
+{{- $found := deepCopy (first .).Values.commonAnnotations }}
+{{- range rest . }}{{ $found = mergeOverwrite $found (deepCopy (. | default dict)) }}{{ end }}
+{{- with $found }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "tickwire.serviceAccount" -}}
@@ -29,30 +46,44 @@ app.kubernetes.io/component: shard
 {{- else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
 {{- end }}
 
-{{/* The image of a tag: (list $ "tag"). */}}
-{{- define "tickwire.image" -}}
+{{/* The tag or digest of a group's image: (list $ .tag). A group's own tag, then the digest, then the image's tag. */}}
+{{- define "tickwire.build" -}}
 {{- $root := index . 0 }}{{ $tag := index . 1 }}
-{{- $image := $root.Values.image }}
-{{- if and $image.digest (not $tag) }}{{ $image.repository }}@{{ $image.digest }}
-{{- else }}{{ $image.repository }}:{{ $tag | default $image.tag | default $root.Chart.AppVersion }}{{ end }}
+{{- $tag | default $root.Values.image.digest | default $root.Values.image.tag | default $root.Chart.AppVersion }}
 {{- end }}
 
-{{/* Restricted pods: https://kubernetes.io/docs/concepts/security/pod-security-standards/ */}}
-{{- define "tickwire.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{/* The image of a group: (list $ .tag). */}}
+{{- define "tickwire.image" -}}
+{{- $v := (index . 0).Values }}
+{{- $registry := ($v.global | default dict).imageRegistry | default $v.image.registry }}
+{{- $build := include "tickwire.build" . }}
+{{- with $registry }}{{ . }}/{{ end }}{{ $v.image.repository }}{{ hasPrefix "sha256:" $build | ternary "@" ":" }}{{ $build }}
 {{- end }}
 
-{{- define "tickwire.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- define "tickwire.pullSecrets" -}}
+{{- with concat .Values.image.pullSecrets ((.Values.global | default dict).imagePullSecrets | default list) }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+  {{- end }}
+{{- end }}
 {{- end }}
 
-{{/* An address that only a secret has, or a plain one: (dict "name" "TICKWIRE__REDIS__URL" "from" .Values.redis). */}}
+{{/* Where pods run, and how they resolve names. */}}
+{{- define "tickwire.scheduling" -}}
+{{- $v := .Values }}
+{{- include "tickwire.pullSecrets" . }}
+{{- range $key := list "hostAliases" "dnsPolicy" "dnsConfig" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $v $key }}
+{{ $key }}:
+{{- if kindIs "string" . }} {{ . }}{{ else }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* An address that only a Secret holds, or a plain one: (dict "name" "TICKWIRE__REDIS__URL" "from" .Values.redis). */}}
 {{- define "tickwire.url" -}}
 - name: {{ .name }}
 {{- if .from.existingSecret }}
@@ -60,35 +91,4 @@ capabilities: {drop: [ALL]}
 {{- else }}
   value: {{ .from.url | quote }}
 {{- end }}
-{{- end }}
-
-{{/* Where the stores are, and who we are to them: shards and the migration alike. */}}
-{{- define "tickwire.stores" -}}
-{{ include "tickwire.url" (dict "name" "TICKWIRE__REDIS__URL" "from" .Values.redis) }}
-- name: TICKWIRE__REDIS__NAMESPACE
-  value: {{ .Values.redis.namespace | default .Release.Name | quote }}
-{{ include "tickwire.url" (dict "name" "TICKWIRE__MONGO__URL" "from" .Values.mongo) }}
-- name: TICKWIRE__MONGO__DATABASE
-  value: {{ .Values.mongo.database | quote }}
-{{- end }}
-
-{{/* What cannot be is refused here, with what to do. */}}
-{{- define "tickwire.check" -}}
-{{- $v := .Values }}
-{{- if not $v.host }}{{ fail "host: the name under which players connect is needed, as in --set host=play.game.example" }}{{ end }}
-{{- range $name := list "redis" "mongo" }}
-{{- $store := index $v $name }}
-{{- if not (or $store.url $store.existingSecret) }}{{ fail (printf "%s.url or %s.existingSecret is needed" $name $name) }}{{ end }}
-{{- end }}
-{{- if not $v.tickets.existingSecret }}{{ fail "tickets.existingSecret is needed: without shared keys nobody comes back to another shard. Make one with: kubectl create secret generic tickwire-tickets --from-literal=current=$(openssl rand -hex 32)" }}{{ end }}
-{{- if not (has $v.tickets.current $v.tickets.ids) }}{{ fail "tickets.current must be one of tickets.ids" }}{{ end }}
-{{- if not (or $v.auth.guests $v.auth.jwksUrl $v.auth.existingSecret) }}{{ fail "auth: nobody could come in; set auth.jwksUrl, auth.existingSecret or auth.guests" }}{{ end }}
-{{- $sum := add $v.termination.preStopSeconds $v.termination.drainSeconds $v.termination.shutdownSeconds $v.termination.flushSeconds | int }}
-{{- if lt (int $v.termination.gracePeriodSeconds) $sum }}{{ fail (printf "termination.gracePeriodSeconds: %d is too short; preStop, drain, shutdown and flush take %d" (int $v.termination.gracePeriodSeconds) $sum) }}{{ end }}
-{{- if and (eq $v.routing.api "gateway") (not $v.routing.gateway.parentRefs) }}{{ fail "routing.gateway.parentRefs: which Gateway? as in --set routing.gateway.parentRefs[0].name=public; or routing.api=ingress" }}{{ end }}
-{{- range $g := $v.groups }}
-{{- if gt (int $g.replicas) (int $v.maxShards) }}{{ fail (printf "groups: %s has more replicas than maxShards (%d)" $g.name (int $v.maxShards)) }}{{ end }}
-{{- end }}
-{{- if and $v.autoscaling.enabled (gt (int $v.autoscaling.maxReplicas) (int $v.maxShards)) }}{{ fail "autoscaling.maxReplicas: more than maxShards" }}{{ end }}
-{{- if and $v.autoscaling.enabled (eq $v.autoscaling.kind "keda") (not $v.autoscaling.prometheusUrl) }}{{ fail "autoscaling.prometheusUrl: where is Prometheus?" }}{{ end }}
 {{- end }}

@@ -1,0 +1,39 @@
+{{/* The settings of the shards that are not secret, as TOML. The environment holds the rest, and overrides it. */}}
+
+{{/* A table of TOML and its inner tables. Helm's toToml writes every number as a float, and a shard refuses 20000.0 for
+     a whole number. JSON has no such difference, and its numbers, texts, booleans and lists are TOML. */}}
+{{- define "tickwire.toml" -}}
+{{- range $key, $value := . }}
+{{- if not (kindIs "map" $value) }}
+{{ $key }} = {{ toRawJson $value }}
+{{- end }}
+{{- end }}
+{{- range $key, $value := . }}
+{{- if kindIs "map" $value }}
+
+[{{ $key }}]
+{{- include "tickwire.toml" $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tickwire.settings" -}}
+{{- $v := .Values -}}
+{{- $own := dict
+  "rooms" $v.rooms
+  "region" $v.region
+  "drain_s" $v.termination.drainSeconds
+  "shutdown_s" $v.termination.shutdownSeconds
+  "listen" (dict "host" "0.0.0.0" "port" 8080 "plaintext" true)
+  "operations" (dict "host" "0.0.0.0" "port" 9090)
+  "tickets" (dict "current" (lower $v.tickets.current))
+  "auth" (dict "guests" $v.auth.guests "jwks_url" $v.auth.jwksUrl "audience" $v.auth.audience "issuer" $v.auth.issuer)
+  "logging" (dict "format" "json") -}}
+{{ include "tickwire.toml" (mergeOverwrite ($v.settings | default dict | deepCopy) $own) | trim }}
+{{- end }}
+
+{{/* The name of the ConfigMap has a digest of its content. A pod reads the same settings as long as it lives, also when
+     its container restarts after a later upgrade. */}}
+{{- define "tickwire.settingsName" -}}
+{{ include "tickwire.name" . }}-settings-{{ include "tickwire.settings" . | sha256sum | trunc 10 }}
+{{- end }}

@@ -209,11 +209,21 @@ async def test_a_flood_of_any_frames_ends_the_connection_and_not_the_session(
     assert counters.throttled["connection"] > 0
     handled = counters.other_frames + counters.messages_received - before
     assert handled < rate * (duration_s + 2) + 200, "no more than the rate, whatever was sent"
+    assert counters.bytes_received < 1 << 20, "what is not handled is not read"
     await eventually(lambda: shard.listener.registry.away_count == 1, what="the session can be resumed")
 
 
-async def test_a_flooder_that_reads_nothing_has_no_answers_queued(shard: Shard, bystander: Client) -> None:
-    async with raw_peer(shard) as peer:
+@pytest.mark.parametrize("kind", ["pings", "messages"])
+async def test_a_flooder_that_reads_nothing_has_no_answers_queued(shard_settings: Settings, kind: str) -> None:
+    buffer_bytes = 4096
+    settings = with_edge(
+        shard_settings,
+        send_buffer_bytes=buffer_bytes,
+        write_buffer_bytes_max=buffer_bytes,
+        messages_per_second_max=2_000,
+        bytes_per_second_max=1 << 20,
+    )
+    async with running(settings) as shard, raw_peer(shard) as peer:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         peer._reading.cancel()
         most = 0
@@ -223,8 +233,9 @@ async def test_a_flooder_that_reads_nothing_has_no_answers_queued(shard: Shard, 
             most = max(most, waiting_bytes(shard))
             return bool(shard.listener.counters.closed["flood"])
 
-        await send_until(peer, frame(b"x" * 100, 0x89) * 1000, is_over)
-    assert most < EdgeSettings().write_buffer_bytes_max * 2
+        await send_until(peer, FLOODS[kind] * 1000, is_over)
+        assert shard.listener.counters.rejected["ping_congested"] > 1_000
+    assert buffer_bytes < most < 2 * buffer_bytes + 1024
 
 
 async def test_a_peer_that_reads_no_answers_is_closed_as_a_slow_consumer(shard_settings: Settings) -> None:

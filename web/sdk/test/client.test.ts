@@ -253,7 +253,7 @@ describe("a join that is redirected to a shard that has died", () => {
       else if (socket.readyState === 0) {
         socket.opens();
         socket.says(welcome(1, "token-n"));
-      } else if (socket.kinds().at(-1) === "Join") {
+      } else if (socket.kinds().includes("Join")) { // a Ping may have been sent since
         socket.sent.length = 0;
         socket.says(ms < seconds * 1000 ? redirect("ws://dead/", false, "ticket") : joined);
       }

@@ -8,7 +8,7 @@ when a lease is over, never who is newer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,7 +50,7 @@ class Renewal(msgspec.Struct, frozen=True):
 
     Args:
         lost: rooms that another owner has: close them.
-        gone: rooms that Redis knows nothing of: `tell` it.
+        gone: rooms of which Redis has lost an entry, or all: `tell` it.
     """
 
     lost: frozenset[str] = frozenset()
@@ -69,8 +69,13 @@ class Leases:
         self._calls = calls
         self._ttls = ttls
 
-    async def renew(self, rooms: Sequence[tuple[str, int]], shard_id: str) -> Renewal:
+    async def renew(
+        self, rooms: Sequence[tuple[str, int]], shard_id: str, *, players: Mapping[str, int] | None = None
+    ) -> Renewal:
         """Renews the leases of a shard's rooms, given by id and epoch.
+
+        Args:
+            players: how many are seated in each room.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer. So do all others here.
@@ -82,6 +87,7 @@ class Leases:
             "lease_ms": self._ttls.lease_ms,
             "rooms": [room_id for room_id, _ in rooms],
             "epochs": [epoch for _, epoch in rooms],
+            "players": [(players or {}).get(room_id, 0) for room_id, _ in rooms],
         }
         return await self._calls.run("renew", request, Renewal)
 

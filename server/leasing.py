@@ -2,8 +2,8 @@
 
     once a second   heartbeat (registering when the directory has lost us), then all leases in one call
     a lease lost    the room is closed: another shard owns it
-    gone, changed,  the directory is told all of the room anew; so too every TELL_AGAIN_S, which heals whatever
-    or a call lost  was lost on the way
+    gone, changed,  the directory is told all of the room anew, also when it has lost one of its entries; so too every
+    or a call lost  TELL_AGAIN_S, which heals whatever was lost on the way
     a seat          is told when it is taken or given back, in the background
     a room's end    its lease is let go, but only when its last state is written: whoever has it next reads that
 
@@ -120,7 +120,8 @@ class Leaseholder:
     async def _renew(self) -> None:
         owned = [(simulation.room.room_id, simulation.epoch) for simulation in self._host]
         owned += [(room_id, epoch) for room_id, (_, epoch) in self._releasing.items()]
-        renewal = await self._matchmaker.leases.renew(owned, self.shard.shard_id)
+        players = {simulation.room.room_id: len(simulation.room.players) for simulation in self._host}
+        renewal = await self._matchmaker.leases.renew(owned, self.shard.shard_id, players=players)
         for room_id in renewal.lost:
             self._lose(room_id)
         due = [s for s in self._host if s.room.room_id in renewal.gone or self._is_news(s)]

@@ -2,7 +2,8 @@
 -- ARGV  1 the prefix of all keys, which carries the hash tag   2 the request, a msgpack map
 --
 -- KEYS[1] names the slot; the other keys are made here from the prefix, and so are in that slot too:
---   PREFIX:epoch               the number that was given to the last lease; only grows
+--   PREFIX:epoch               the number that was given to the last lease; only grows. Numbers follow the clock, so that
+--                              they grow on when this key is lost
 --   PREFIX:healing             TTL: a fleet that Redis has forgotten is registering again; no new names
 --   PREFIX:shards              sorted set: shard -> when it was last heard of, ms
 --   PREFIX:shard:ID            hash, TTL: what the shard says of itself
@@ -29,7 +30,8 @@ local OWNED_MS = 3600 * 1000       -- the rooms of a shard that is gone may be r
 local INDEX_MS = 60 * 1000         -- indexes are renewed with the leases of the rooms in them
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = time[1] * 1000000 + time[2]
+local now = math.floor(now_us / 1000)
 
 local function key(kind, ...)
   return prefix .. ':' .. kind .. ':' .. table.concat({...}, ':')
@@ -75,12 +77,14 @@ local function is_ours(room, shard, epoch)
   return room and room.shard == shard and room.epoch == epoch
 end
 
+-- Greater than all before, as long as either the counter or the clock is right: microseconds since 1970, or one more
+-- than the last. Lua's numbers hold them exactly until the year 2255.
 local function next_epoch(least)
   local counter = prefix .. ':epoch'
-  if least and least > tonumber(redis.call('GET', counter) or 0) then
-    redis.call('SET', counter, string.format('%.0f', least))
-  end
-  return redis.call('INCR', counter)
+  local last = math.max(tonumber(redis.call('GET', counter) or 0), least or 0)
+  local epoch = math.max(last + 1, now_us)
+  redis.call('SET', counter, string.format('%.0f', epoch))
+  return epoch
 end
 
 -- Seats that are taken or held now.

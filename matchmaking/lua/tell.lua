@@ -22,8 +22,14 @@ if asked.name ~= '' then
     return answer({status = 'lost'})
   end
 end
-if room then
-  unindex(room)
+-- What it was listed as: also where its lease has run out, for its labels may have changed since.
+local owned = redis.call('HGET', key('owned', asked.shard_id), asked.room_id)
+local before = room or owned and cmsgpack.unpack(owned)
+if before then
+  unindex({
+    id = asked.room_id, type = asked.room_type, shard = asked.shard_id, region = before.region or shard.region,
+    labels = before.labels,
+  })
 end
 if asked.epoch > tonumber(redis.call('GET', prefix .. ':epoch') or 0) then
   redis.call('SET', prefix .. ':epoch', string.format('%.0f', asked.epoch))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import secrets
 import warnings
 from typing import Any
 
@@ -76,7 +77,7 @@ class Store:
         except PyMongoError as error:
             raise ConfigError(f"mongo.database: must be a name that MongoDB takes: {error}") from error
         self.abandoned = Abandoned(self.client, self.calls)
-        self.worlds = Worlds(self.database, self.calls, self.abandoned)
+        self.worlds = Worlds(self.database, self.calls, self.abandoned, secrets.token_hex(8))
         self.players = Players(self.database, self.calls)
         self.orders = Orders(self.database, self.calls)
         self.quarantine = Quarantine(self.database, self.calls)

@@ -55,9 +55,13 @@ class Worlds:
         database: a Motor database.
         calls: the door.
         abandoned: ends what an owner that was killed has left in the way of a claim.
+        owner: of what is claimed here; another for each process.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls, abandoned: Abandoned) -> None:
+    def __init__(
+        self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls, abandoned: Abandoned, owner: str
+    ) -> None:
+        self._owner = owner
         self._worlds = database["worlds"]
         self._parts = database["world_parts"]
         self._fences = database["fences"]
@@ -86,7 +90,7 @@ class Worlds:
             The world as its last owner left it; None when it was never saved.
 
         Raises:
-            StaleEpoch: a newer owner has claimed it, under the epoch that the error names.
+            StaleEpoch: a newer owner has claimed it, or another owner under the same epoch, which the error names.
             NotSavable: what is stored cannot be read by this build.
             Unavailable: MongoDB does not answer.
         """
@@ -106,13 +110,15 @@ class Worlds:
         return world
 
     async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
+        values |= {"owner": self._owner}
         stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}]
+        ours = {"epoch": epoch, "owner": self._owner}  # this claim again
         is_locked = False
         while True:
             try:
                 found: Document = await self._calls.write(
                     collection.find_one_and_update(
-                        {"_id": key, "epoch": {"$lte": epoch}},
+                        {"_id": key, "$or": [{"epoch": {"$lt": epoch}}, ours]},
                         stages,
                         upsert=True,
                         return_document=ReturnDocument.AFTER,
@@ -126,10 +132,12 @@ class Worlds:
                 is_locked = True
                 await self._abandoned.end()
             except DuplicateKeyError as error:  # it is there, under an epoch that the filter refuses
-                there = await self._calls.read(collection.find_one({"_id": key}, {"epoch": True}))
-                newest = int((there or {}).get("epoch", 0))
-                if newest > epoch:
-                    text = f"world {key} has a newer owner than epoch {epoch}"
+                there = (
+                    await self._calls.read(collection.find_one({"_id": key}, {"epoch": True, "owner": True})) or {}
+                )
+                newest = int(there.get("epoch", 0))
+                if newest > epoch or (newest == epoch and there.get("owner") != self._owner):
+                    text = f"world {key} has a newer owner than epoch {epoch}, or another one"
                     raise StaleEpoch(text, newest=newest) from error
                 # Or was not there, and somebody has just made it: now it is.
 

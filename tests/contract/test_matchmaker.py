@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -475,10 +477,11 @@ async def test_the_rooms_of_a_shard_that_is_gone_are_taken_over_once(redis_url: 
 async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p", name="lobby")
     owner = {"shard_id": placed.shard_id}
-    epoch = await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=4711, **owner)
-    assert epoch == 4712
+    above = placed.epoch + 3_600_000_000  # the clock of Redis was an hour ahead when the store was written
+    epoch = await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=above, **owner)
+    assert epoch == above + 1
     with pytest.raises(StaleLease):
-        await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=9999, **owner)
+        await matchmaker.leases.raise_epoch(placed.room_id, epoch=placed.epoch, above=above, **owner)
     assert (await place(matchmaker, "q", name="lobby")).epoch == epoch
     assert (await place(matchmaker, "q", name="another")).epoch > epoch
 
@@ -578,9 +581,9 @@ async def test_a_new_fleet_does_not_wait(redis_url: str, redis_namespace: str) -
 async def test_a_sleeper_from_before_a_flush_does_not_take_a_name_back(
     matchmaker: Matchmaker, redis_url: str
 ) -> None:
-    """Its epoch is greater than that of the room which has the name now: epochs began anew."""
-    for n in range(5):
-        await place(matchmaker, "p", name=f"room {n}")
+    """Its epoch is greater than that of the room which has the name now: the clock of Redis was ahead then."""
+    async with Redis.from_url(redis_url) as redis:
+        await redis.set(f"{{{matchmaker.namespace}}}:epoch", (time.time_ns() + 3600 * 10**9) // 1000)
     old = await place(matchmaker, "p1", name="lobby")
     await forget_all(matchmaker, redis_url)
     await registered(matchmaker, "a", "b")
@@ -589,6 +592,62 @@ async def test_a_sleeper_from_before_a_flush_does_not_take_a_name_back(
     with pytest.raises(StaleLease):
         await tell(matchmaker, old)
     assert (await place(matchmaker, "p3", name="lobby")).room_id == new.room_id
+
+
+async def test_epochs_grow_on_when_their_counter_is_lost(matchmaker: Matchmaker, redis_url: str) -> None:
+    epochs = []
+    for number in range(5):
+        epochs.append((await place(matchmaker, "p", name=f"room {number}")).epoch)
+        async with Redis.from_url(redis_url) as redis:
+            await redis.delete(f"{{{matchmaker.namespace}}}:epoch")
+    assert epochs == sorted(set(epochs))
+
+
+async def entries(redis: Redis, namespace: str) -> dict[str, list[str]]:
+    """What Redis holds of a fleet, but for times, counts and what only grows."""
+    found: dict[str, list[str]] = {}
+    async for key in redis.scan_iter(f"{{{namespace}}}:*"):
+        kind = await redis.type(key)
+        fields = await redis.hkeys(key) if kind == "hash" else []
+        members = await redis.zrange(key, 0, -1) if kind == "zset" else []
+        found[key.partition(":")[2]] = sorted(fields + members)
+    return found
+
+
+LASTING = ("epoch", "shards", "shard", "hosts", "owned", "room", "seats")
+NAMED, PRIVATE, OPEN = {"name": "lobby"}, {"is_private": True}, {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [(kind, wanted) for kind in LASTING for wanted in (NAMED, PRIVATE, OPEN)]
+    + [("name", NAMED), ("code", PRIVATE), ("open", OPEN), ("here", OPEN), ("with", OPEN)],
+)
+async def test_an_owner_restores_any_entry_that_redis_has_lost_within_a_heartbeat(
+    matchmaker: Matchmaker, redis_url: str, kind: str, wanted: dict[str, Any]
+) -> None:
+    placed = await place(matchmaker, "p1", labels={"map": "ice"}, **wanted)
+    await matchmaker.leases.seated(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
+    access: Any = "private" if placed.code else "open"
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        before = await entries(redis, matchmaker.namespace)
+        lost = [f"{{{matchmaker.namespace}}}:{key}" for key in before if key.partition(":")[0] == kind]
+        assert await redis.delete(*lost) == len(lost) > 0
+        for shard in "ab":  # what a shard does once a second
+            beat = partial(matchmaker.directory.heartbeat, shard, load=0.1, players=1, rooms=1)
+            if not (await beat()).is_known:
+                await registered(matchmaker, shard)
+                await beat()
+        owned, players = [(placed.room_id, placed.epoch)], {placed.room_id: 1}
+        renewal = await matchmaker.leases.renew(owned, placed.shard_id, players=players)
+        assert renewal.lost == set()
+        assert (renewal.gone == {placed.room_id}) == (kind in ("owned", "room", "seats", "name", "code"))
+        if renewal.gone:
+            await tell(matchmaker, placed, access=access, labels=placed.labels, players=("p1",))
+        newer = await place(matchmaker, "p2", name="it needs an epoch")
+        await matchmaker.leases.release(newer.room_id, shard_id=newer.shard_id, epoch=newer.epoch)
+        after = await entries(redis, matchmaker.namespace)
+        assert {key: after.get(key) for key in before} == before
 
 
 async def test_a_renewal_brings_back_what_the_lists_have_lost(matchmaker: Matchmaker, redis_url: str) -> None:

@@ -103,6 +103,25 @@ async def test_a_write_with_an_older_epoch_never_lands(store: Store) -> None:
     assert await store.worlds.load("garden", "home") == world(5)
 
 
+async def test_of_two_owners_under_one_epoch_the_second_has_to_get_a_greater_one(
+    store: Store, mongo_url: str, mongo_database: str
+) -> None:
+    """Redis has lost its counter and its clock went back: the fence of MongoDB still lets one of them write."""
+    other = Store(mongo_url, mongo_database)
+    assert await store.worlds.claim("garden", "home", 7) is None
+    assert await store.worlds.claim("garden", "home", 7) is None, "the same owner may ask again"
+    with pytest.raises(StaleEpoch) as stale:
+        await other.worlds.claim("garden", "home", 7)
+    assert stale.value.newest == 7
+    await store.worlds.save(world(tick=1), 7)
+    assert await other.worlds.claim("garden", "home", 8) is not None
+    with pytest.raises(StaleEpoch):
+        await store.worlds.save(world(tick=2), 7)
+    with pytest.raises(StaleEpoch):
+        await store.worlds.claim("garden", "home", 7)
+    other.close()
+
+
 async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: Store) -> None:
     """A call that was given up while MongoDB was away is carried out when it is back, behind the next."""
     now = datetime.datetime.now(datetime.UTC)

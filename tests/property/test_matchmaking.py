@@ -8,6 +8,7 @@ import random
 import secrets
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, TypeVar
 
@@ -175,6 +176,56 @@ class Fleet(RuleBasedStateMachine):
         self.epoch = 0
         self.newest.clear()
 
+    @rule(data=st.data())
+    def loses_one_key(self, data: st.DataObject) -> None:
+        """Any key; within a heartbeat of the shards that are there, everything is as it was."""
+        keys = sorted(self.redis.scan_iter(self.key("*"), count=1000))
+        if not keys:
+            return
+        lost = data.draw(st.sampled_from(keys))
+        self.redis.delete(lost)
+        # Rooms to which the first player has not come yet: nobody restores their entries.
+        self.left_alone |= {
+            room_id for room_id, room in self.rooms().items() if room_id not in self.hosted[room["shard"]]
+        }
+        there = [shard for shard, state in self.states.items() if state is not None]
+        for shard in there:
+            rooms = len(self.hosted[shard])
+            beat = partial(self.matchmaker.directory.heartbeat, shard, load=0.1, players=0, rooms=rooms)
+            if not self.run(beat()).is_known:
+                self.register(shard, self.states[shard])
+                assert self.run(beat()).is_known
+        self.forget_what_only_redis_knew(lost)
+        for shard in there:
+            self.renew(shard)
+        for shard in there:
+            for hosted in self.hosted[shard].values():
+                self.is_restored(shard, hosted)
+
+    def forget_what_only_redis_knew(self, lost: str) -> None:
+        """A room's or a name's last epoch, once nobody has the room: a sleeper is then as good as any."""
+        kind, *names = lost.removeprefix(self.key("")).split(":")
+        if kind in ("name", "moved", "room"):
+            hosted = {
+                what
+                for rooms in self.hosted.values()
+                for room in rooms.values()
+                for what in (room.room_id, room.name)
+            }
+            for what in {names[-1]} - hosted:
+                self.newest.pop(what, None)
+
+    def is_restored(self, shard: str, hosted: Hosted) -> None:
+        room = self.redis.hgetall(self.key("room", hosted.room_id))
+        assert (room["shard"], int(room["epoch"])) == (shard, hosted.epoch)
+        assert self.redis.hexists(self.key("owned", shard), hosted.room_id)
+        seated = self.redis.zrangebyscore(self.key("seats", hosted.room_id), SEATED, "+inf")
+        assert hosted.players <= set(seated)
+        if hosted.name:
+            assert self.redis.hget(self.key("name", "duel", hosted.name), "id") == hosted.room_id
+        if hosted.code:
+            assert self.redis.get(self.key("code", hosted.code)) == hosted.room_id
+
     @rule()
     def has_healed(self) -> None:
         self.redis.delete(self.key("healing"))
@@ -292,7 +343,8 @@ class Fleet(RuleBasedStateMachine):
     def renew(self, shard: str) -> None:
         rooms = self.hosted[shard]
         owned = [(room.room_id, room.epoch) for room in rooms.values()]
-        renewal = self.run(self.matchmaker.leases.renew(owned, shard))
+        players = {room.room_id: len(room.players) for room in rooms.values()}
+        renewal = self.run(self.matchmaker.leases.renew(owned, shard, players=players))
         for room_id, _ in owned:
             if room_id in renewal.lost:
                 del rooms[room_id]

@@ -3,7 +3,8 @@
 --
 -- A player who waits is an entry. A ticket is one entry, or the entries of a whole party; it waits once the party is
 -- complete. KEYS[1] names the slot; the other keys are made here from the prefix, and all have a TTL:
---   PREFIX:seq, :epoch, :mailed   counters: tickets that wait, leases of leaders, letters
+--   PREFIX:seq, :epoch, :mailed   counters: tickets that wait, leases of leaders, letters. Letters follow the clock, so that
+--                                 their numbers grow on when the counter is lost
 --   PREFIX:tickets                hash: ticket -> a ticket, packed
 --   PREFIX:players                hash: player -> entry, a space, ticket; whoever asks again replaces itself
 --   PREFIX:parties                hash: code -> ticket that gathers its party
@@ -22,6 +23,10 @@
 -- A ticket is an array: ticket_id, seq, since_ms, entries. An entry is one too: entry_id, player_id, desk, party ('' for
 -- none), size, since_ms, and what only leaders read.
 --
+-- Any of these keys may be lost alone: an operator deletes it, or Redis evicts it. What is left over is found by the desks,
+-- which ask whether their entries are known (desk.lua), and by the leader, which checks some tickets each second
+-- (sweep.lua); players whose ticket is lost enter again, and a ticket whose players are elsewhere is dropped.
+--
 -- A script may handle hundreds of tickets, and others wait for it: what is stored packed is given out as it is, and
 -- what is the same for many is done once at the end (`finish`).
 
@@ -30,7 +35,8 @@ local KEEP_MS = 10 * 60 * 1000
 local MAIL_MS = 60 * 1000
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = time[1] * 1000000 + time[2]
+local now = math.floor(now_us / 1000)
 
 local function key(...)
   return prefix .. ':' .. table.concat({...}, ':')
@@ -96,13 +102,19 @@ local function waits_as(player)
   end
 end
 
+-- Whether an entry's player waits as this entry in this ticket. Else it has left, or has entered again since.
+local function waits_in(entry, id)
+  local found, ticket_id = waits_as(entry[PLAYER_ID])
+  return found == entry[ENTRY_ID] and ticket_id == id
+end
+
 local NOTHING = cmsgpack.pack(nil)
 local first_letter, letters, boxes, has_forwards = nil, 0, {}, nil
 
 -- A letter to a desk about an entry; `room` is packed already. A letter is an array:
 -- number, entry_id, kind, reason, team, match_id, room.
 local function mail(desk, entry_id, kind, reason, team, match_id, room)
-  first_letter = first_letter or tonumber(redis.call('GET', key('mailed')) or 0)
+  first_letter = first_letter or math.max(tonumber(redis.call('GET', key('mailed')) or 0), now_us)
   letters = letters + 1
   local number = first_letter + letters
   if has_forwards == nil then
@@ -141,7 +153,7 @@ local function cancel(id, kind, reason, but_entry)
   end
   local players = {}
   for _, entry in ipairs(ticket[MEMBERS]) do
-    if waits_as(entry[PLAYER_ID]) == entry[ENTRY_ID] then  -- else it has left, and has entered anew since
+    if waits_in(entry, id) then
       players[#players + 1] = entry[PLAYER_ID]
     end
     if entry[ENTRY_ID] ~= but_entry then
@@ -156,18 +168,40 @@ local function cancel(id, kind, reason, but_entry)
   return true
 end
 
-local matched  -- tickets in matches that have no room yet: read once, and only where somebody wants to know
+local matched  -- tickets, and entries, in matches that have no room yet: read once, and only where it matters
 
 local function is_in_match(id)
   if not matched then
     matched = {}
-    for _, match in ipairs(redis.call('HVALS', MATCHES)) do
-      for _, ticket_id in ipairs(cmsgpack.unpack(match)[3]) do
+    for _, packed in ipairs(redis.call('HVALS', MATCHES)) do
+      local match = cmsgpack.unpack(packed)
+      for _, ticket_id in ipairs(match[3]) do
         matched[ticket_id] = true
+      end
+      for _, player in ipairs(match[4]) do
+        matched[player[2]] = true
       end
     end
   end
   return matched[id]
+end
+
+-- A ticket of which something is lost: nothing of it remains. Its players' desks find that they are unknown.
+local function drop(id)
+  local players = {}
+  local ticket = ticket_of(id)
+  for _, entry in ipairs(ticket and ticket[MEMBERS] or {}) do
+    if waits_in(entry, id) then
+      players[#players + 1] = entry[PLAYER_ID]
+    end
+  end
+  redis.call('ZREM', WAITING, id)
+  redis.call('ZREM', GATHERING, id)
+  forget({id}, players)
+  local party = ticket and ticket[MEMBERS][1][PARTY] or ''
+  if party ~= '' and redis.call('HGET', PARTIES, party) == id then
+    redis.call('HDEL', PARTIES, party)
+  end
 end
 
 -- An entry has left while its ticket is in a match that has no room yet: that match is dropped (assign.lua).

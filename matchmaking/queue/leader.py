@@ -82,6 +82,7 @@ class _Swept(msgspec.Struct, frozen=True):
     cancelled: Sequence[str]
     desks: Sequence[str]
     cursor: str
+    check_cursor: str
 
 
 class Leader:
@@ -123,6 +124,7 @@ class Leader:
         self._last_seq = 0
         self._read_all_s = self._swept_s = self._led_s = -1e9
         self._read_all_took_s = 0.0
+        self._check_cursor = "0"
         self._placing: asyncio.Task[None] | None = None
 
     @property
@@ -310,6 +312,7 @@ class Leader:
                 "gather_ms": int(timeout_s * 1000),
                 "overdue": [] if cursor else [ticket.ticket_id for ticket in overdue[:SWEEP_MAX]],
                 "limit": SWEEP_MAX,
+                "check_cursor": self._check_cursor,
                 "desks": desks,
                 "cursor": cursor or "0",
             }
@@ -319,7 +322,7 @@ class Leader:
                 return False
             for ticket_id in swept.cancelled:
                 self._tickets.pop(ticket_id, None)
-            desks, cursor = swept.desks, swept.cursor
+            desks, cursor, self._check_cursor = swept.desks, swept.cursor, swept.check_cursor
         return True
 
     def _filter(self, condition: Callable[[QueueTicket], bool]) -> Steps[list[QueueTicket]]:
@@ -353,7 +356,7 @@ class Leader:
                 "region": self._region,
                 "leader": self._name,
                 "epoch": self.epoch,
-                "matches": [(m.match_id, m.tickets, m.backfill) for m in wanted.values()],
+                "matches": [self._to_request(match) for match in wanted.values()],
             }
             committed = await self._calls.run(
                 "queue/commit", request, _Committed, [msgspec.msgpack.encode(made) for made in wanted.values()]
@@ -366,6 +369,12 @@ class Leader:
             for ticket_id in committed.gone:
                 self._tickets.pop(ticket_id, None)
         return made
+
+    def _to_request(self, match: MadeMatch) -> tuple[Any, ...]:
+        members = [(member, ticket_id) for ticket_id in match.tickets for member in self._tickets[ticket_id].members]
+        players = [member.player_id for member, _ in members]
+        entries = [f"{member.entry_id} {ticket_id}" for member, ticket_id in members]
+        return match.match_id, match.tickets, match.backfill, players, entries
 
     def _named(self, match: Match, now_ms: int) -> MadeMatch:
         players = [

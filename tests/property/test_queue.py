@@ -82,6 +82,8 @@ class Queue(RuleBasedStateMachine):
         self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
         self.cut_off: set[str] = set()  # entries whose desk has ended, or whose letters Redis has forgotten
+        self.dead: set[str] = set()  # entries whose desk has ended
+        self.lost: set[str] = set()  # names of the keys that Redis has lost alone
         self.sizes: Counter[str] = Counter()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -255,7 +257,8 @@ class Queue(RuleBasedStateMachine):
     def shard_dies(self, shard: str) -> None:
         """Its players are gone with it; its desk was not heard of for long enough."""
         dead = self.desks[shard]
-        self.cut_off |= set(dead._here) | set(dead._leaving)
+        self.dead |= set(dead._here) | set(dead._leaving)
+        self.cut_off |= self.dead
         self.redis.zadd(f"{self.prefix}:desks", {dead.desk_id: 1}, xx=True)
         self.desks[shard], self.leaders[shard] = self.new_desk(shard), self.new_leader(shard)
         for player, (of, _) in list(self.waiting.items()):
@@ -299,6 +302,33 @@ class Queue(RuleBasedStateMachine):
         self.register()
         self.cut_off |= {entry_id for entry_id, letters in self.found.items() if not letters}
 
+    @rule(data=st.data())
+    def loses_one_key(self, data: st.DataObject) -> None:
+        """Any key; once the desks have asked whether their players are known, everything is as it was."""
+        keys = sorted(key.decode() for key in self.redis.scan_iter(f"{self.prefix}:*", count=1000))
+        if not keys:
+            return
+        lost = data.draw(st.sampled_from(keys))
+        for desk in self.desks.values():  # one fault at a time: answers that were lost come now
+            if desk._is_again:
+                self.run(desk.beat())
+        name = lost.split(":")[2]
+        if name in ("mail", "left"):  # only these know which players have been answered, and which have left
+            self.cut_off |= {entry_id for entry_id, letters in self.found.items() if not letters or name == "left"}
+        self.redis.delete(lost)
+        self.lost.add(name)
+        for _ in range(3):
+            for desk in self.desks.values():
+                self.now_s += 6
+                while self.run(desk.beat()):
+                    pass
+            leader = self.leaders["a"]
+            self.now_s += 3
+            self.lead_is_lost()
+            assert self.run(leader._lead())
+            leader._swept_s = -1e9
+            self.run(leader._sweep(self.run(leader._read()).now_ms))
+
     # -- after each step --------------------------------------------------------------------------------------
 
     def hash(self, name: str) -> dict[str, Any]:
@@ -314,15 +344,21 @@ class Queue(RuleBasedStateMachine):
         places = Counter(self.names("waiting") + self.names("gathering") + matched)
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"
         tickets = {n: msgspec.msgpack.decode(v, type=QueueTicket) for n, v in self.hash("tickets").items()}
-        assert set(tickets) == set(places), "a ticket is nowhere, or something is no ticket"
         left = set(self.names("left"))  # of matches that are to be dropped; such a player may have entered anew
+        whole = set(places)
+        if self.lost & {"tickets", "players"}:  # a match that was made before needs neither of them
+            whole -= set(matched) - set(tickets)
+            left |= {entry_id for match in decoded for _, entry_id, _, _ in match.players}
+        assert set(tickets) == whole, "a ticket is nowhere, or something is no ticket"
         live = [(one, entry) for one in tickets.values() for entry in one.members if entry.entry_id not in left]
         players = {entry.player_id: f"{entry.entry_id} {one.ticket_id}" for one, entry in live}
         assert len(live) == len(players), "a player waits twice"
         known = {player: value.decode() for player, value in self.hash("players").items()}
-        assert {player: value for player, value in known.items() if value.split()[0] not in left} == players
+        # Entries of a desk that has ended are not restored.
+        over = left | (self.dead - {entry.entry_id for _, entry in live})
+        assert {player: value for player, value in known.items() if value.split()[0] not in over} == players
         parties = {code: name.decode() for code, name in self.hash("parties").items()}
-        assert set(parties.values()) == set(self.names("gathering"))
+        assert set(parties.values()) & set(tickets) == set(self.names("gathering"))
 
     @invariant()
     def every_key_has_an_end(self) -> None:

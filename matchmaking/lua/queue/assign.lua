@@ -38,7 +38,9 @@ local function tell(match, room)
   end
   for _, player in ipairs(match[PLAYERS_OF]) do
     local desk, entry_id, player_id, team = unpack(player)
-    players[#players + 1] = player_id
+    if waits_as(player_id) == entry_id then  -- else it waits again, since Redis had lost that it waits
+      players[#players + 1] = player_id
+    end
     mail(desk, entry_id, 'found', '', team, match[MATCH_ID], room)
   end
 end

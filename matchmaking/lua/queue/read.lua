@@ -6,8 +6,12 @@
 local tickets = {}
 local ids = redis.call('ZRANGEBYSCORE', WAITING, '(' .. asked.after, '+inf', 'LIMIT', 0, asked.limit)
 if #ids > 0 then
-  for _, found in ipairs(redis.call('HMGET', TICKETS, unpack(ids))) do
-    tickets[#tickets + 1] = found or nil
+  for at, found in ipairs(redis.call('HMGET', TICKETS, unpack(ids))) do
+    if found then
+      tickets[#tickets + 1] = found
+    else
+      redis.call('ZREM', WAITING, ids[at])  -- Redis has lost the ticket
+    end
   end
 end
 return answer_raw({now_ms = now}, {

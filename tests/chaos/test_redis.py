@@ -68,6 +68,58 @@ async def agree_on_seats(redis: RedisProcess, settings: Settings, *shards: Shard
     await eventually(agree, 20, "Redis and the rooms agree on who is seated")
 
 
+async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_counter(
+    settings: Settings, own_redis: RedisProcess, redis_namespace: str
+) -> None:
+    """The keys of a name and of the last epoch are deleted while a player is in the room."""
+    name_key, epoch_key = (f"{{{redis_namespace}}}:{key}" for key in ("name:duel:final", "epoch"))
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        connect(a.url) as one,
+        connect(b.url) as two,
+    ):
+        joined = await one.join("duel", name="final")
+        await eventually(lambda: any(joined.room_id in shard._leaseholder._told for shard in (a, b)))
+        own_redis.say("DEL", name_key, epoch_key)
+        await eventually(lambda: own_redis.say("EXISTS", name_key) == 1, 5, "the owner has restored its room's name")
+        assert (await two.join("duel", name="final")).room_id == joined.room_id
+        await goes_on(one, two)
+        assert len(a.host) + len(b.host) == 1
+        await two.leave()
+        another = await two.join("duel", name="another")
+        epochs = {simulation.room.room_id: simulation.epoch for shard in (a, b) for simulation in shard.host}
+        assert epochs[another.room_id] > epochs[joined.room_id]
+        assert (one.sessions_lost, two.sessions_lost) == (0, 0)
+
+
+async def test_a_name_that_is_taken_before_it_is_restored_costs_a_player_the_room_and_not_the_session(
+    settings: Settings, own_redis: RedisProcess, redis_namespace: str
+) -> None:
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        connect(a.url) as one,
+        connect(b.url) as two,
+    ):
+        old = await one.join("duel", name="final")
+
+        async def took_it() -> bool:
+            own_redis.say("DEL", f"{{{redis_namespace}}}:name:duel:final")
+            taken = await two.join("duel", name="final")
+            if taken.room_id == old.room_id:  # the owner was faster
+                await two.leave()
+            return taken.room_id != old.room_id
+
+        await eventually(took_it, 10)
+        await one.wait_for(lambda: one.core.world is None, 5)
+        assert len(a.host) + len(b.host) == 1, "the older room is closed"
+        assert two.core.joined is not None
+        assert (await one.join("duel", name="final")).room_id == two.core.joined.room_id
+        await goes_on(one, two)
+        assert one.sessions_lost == 0
+
+
 async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Settings, own_redis: RedisProcess) -> None:
     """A duel has two seats, both taken: whoever comes after the flush gets neither a third nor a second such room."""
     async with (

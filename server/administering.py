@@ -22,6 +22,7 @@ from server.ops.views import (
     Broadcast,
     Close,
     Done,
+    DrainRequested,
     Kick,
     LogLevel,
     RollBack,
@@ -127,14 +128,14 @@ class ShardAdministration:
             for one in shards
         ]
 
-    async def drain(self, shard_id: str) -> Done:
+    async def drain(self, shard_id: str) -> DrainRequested:
         try:
             is_asked = await self._matchmaker.directory.ask_to_drain(shard_id)
         except MatchmakingError as error:
             raise told(error) from error
         if is_asked is None:
             raise LookupError(f"there is no shard {shard_id[:100]} in the directory")
-        return Done(int(is_asked))
+        return DrainRequested(int(is_asked))
 
     def set_log_level(self, order: LogLevel) -> Done:
         is_change = order.level != logs.level.name

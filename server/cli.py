@@ -29,6 +29,7 @@ from server.errors import ConfigError, TickwireError
 from server.game_modules import load_room_types
 from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
+from server.ops.views import DrainRequested
 from server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from server.rooms.typescript import types_of
 from server.shard import ask_to_drain
@@ -182,7 +183,7 @@ def drain(
     ],
     config: Config = None,
 ) -> None:
-    """Asks a shard to give its rooms to others, with those who play in them, and to end."""
+    """Asks a shard to move its rooms and players to other shards, and to end. Kubernetes starts it again."""
     settings = _settings(config)
     try:
         found = asyncio.run(ask_to_drain(settings.redis, shard))
@@ -193,6 +194,7 @@ def drain(
     if found is None:
         _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
     typer.echo(f"{shard} is asked to drain" if found else f"{shard} drains already")
+    typer.echo(DrainRequested(int(found)).note)
 
 
 @app.command(name="bytes")

@@ -31,6 +31,7 @@ from server.moving import TooLarge, pack, unpack
 from server.ops.traces import span
 from server.placing import RoomPlacer
 from server.queueing import PackedPlace, Queueing
+from server.ready_shards import ReadyShards
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
 from server.rooms.simulation import Simulation
@@ -89,11 +90,11 @@ class Migration:
     ) -> None:
         self.results: Counter[str] = Counter()
         self._shard_id = shard_id
-        self._region = region
         self._build = build
         self._host = host
         self._matchmaker = matchmaker
         self._handovers = matchmaker.handovers
+        self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
         self._placer = placer
         self._saver = saver
         self._dealing = dealing
@@ -104,7 +105,13 @@ class Migration:
     # -- giving ---------------------------------------------------------------------------------------------
 
     async def give_all(self, deadline_s: float) -> int:
-        """Gives all rooms away, those again that could not be had; gives how many are left at the deadline."""
+        """Move all rooms to other shards, and try those again that could not move.
+
+        While no other shard is ready, rooms with players wait for one.
+
+        Returns:
+            How many rooms are left at the deadline.
+        """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + deadline_s
         slots = asyncio.Semaphore(AT_ONCE_MAX)
@@ -121,7 +128,7 @@ class Migration:
         try:
             async with asyncio.timeout(deadline_s):
                 while rooms := [room for room in self._host if self._can_be_copied(room, stuck)]:
-                    shards = await self._others()
+                    shards = await self._ready_shards.wait(self._has_players)
                     if not shards or loop.time() + AGAIN_S > until_s:
                         break
                     await asyncio.gather(*(give_one(room, shards) for room in rooms))
@@ -129,6 +136,9 @@ class Migration:
         except TimeoutError:
             pass  # the deadline: the caller receives how many are left
         return len(self._host)
+
+    def _has_players(self) -> bool:
+        return any(simulation.seats for simulation in self._host)
 
     async def give(self, simulation: Simulation, target: ShardStatus) -> bool:
         """Gives a room to a shard; False: it goes on here."""
@@ -259,21 +269,12 @@ class Migration:
             log.warning("room_cannot_move", room_id=room_id, room_type=simulation.room.room_type, missing=missing)
         return not missing
 
-    async def _others(self) -> list[ShardStatus]:
-        try:
-            shards = await self._matchmaker.directory.shards()
-            return [one for one in shards if one.info.shard_id != self._shard_id and one.info.state == "ready"]
-        except MatchmakingError as error:
-            log.warning("no_shards_known", error=error.detail)
-            return []
-
     def _target(self, simulation: Simulation, shards: list[ShardStatus], given: Counter[str]) -> ShardStatus | None:
         """Where a room goes: to another build than this one's first, for a deploy; then the least loaded."""
         able = [
             shard
             for shard in shards
-            if shard.info.region == self._region
-            and simulation.room.room_type in shard.info.room_types
+            if simulation.room.room_type in shard.info.room_types
             and shard.rooms + given[shard.info.shard_id] < shard.info.rooms_max
             and shard.load < shard.info.load_max
         ]

@@ -23,6 +23,7 @@ from server.edge.listener import Listener
 from server.edge.session import Session, State
 from server.placing import told
 from server.queueing import PackedPlace, Queueing
+from server.ready_shards import ReadyShards
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
@@ -60,24 +61,30 @@ class Passing:
         matchmaker: Matchmaker,
         chance: random.Random | None = None,
     ) -> None:
-        self._shard_id = shard_id
-        self._region = region
         self._listener = listener
         self._queueing = queueing
         self._matchmaker = matchmaker
+        self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
         self._random = (chance or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
 
     async def send_all(self, deadline_s: float) -> int:
-        """Sends on all who are in no room; gives how many are left at the deadline."""
-        targets = await self._others()
-        if targets:
-            try:
-                async with asyncio.timeout(deadline_s):
+        """Move all sessions without a room to other shards, once there is one that is ready.
+
+        Returns:
+            How many sessions are left at the deadline.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                targets = await self._ready_shards.wait(lambda: self._sessions_without_room() > 0)
+                if targets:
                     await self._send_to(targets)
-            except TimeoutError:
-                pass  # the deadline: the caller receives how many are left
-            except MatchmakingError as error:
-                log.warning("sessions_not_passed_on", error=error.detail)
+        except TimeoutError:
+            pass  # the deadline: the caller receives how many are left
+        except MatchmakingError as error:
+            log.warning("sessions_not_passed_on", error=error.detail)
+        return self._sessions_without_room()
+
+    def _sessions_without_room(self) -> int:
         return sum(not session.room_id for session in self._listener.registry)
 
     async def _send_to(self, targets: list[ShardStatus]) -> None:
@@ -109,20 +116,6 @@ class Passing:
 
     def _parcel_of(self, session: Session) -> Parcel:
         return Parcel(session.keep(), self._queueing.place_of(session))
-
-    async def _others(self) -> list[ShardStatus]:
-        try:
-            shards = await self._matchmaker.directory.shards()
-        except MatchmakingError as error:
-            log.warning("no_shards_known", error=error.detail)
-            return []
-        return [
-            shard
-            for shard in sorted(shards, key=lambda shard: shard.players)
-            if shard.info.state == "ready"
-            and shard.info.region == self._region
-            and shard.info.shard_id != self._shard_id
-        ]
 
     async def receive(self, session_id: str) -> bool:
         """Restore a session that another shard has left in Redis. Return whether there was one.

@@ -27,6 +27,7 @@ from server.ops.views import (
     Broadcast,
     Close,
     Done,
+    DrainRequested,
     Kick,
     LogLevel,
     Order,
@@ -97,8 +98,8 @@ OPERATIONS = (
     Operation(
         "POST",
         "/fleet/{shard_id}/drain",
-        "Has a shard give its rooms to others, with those who play in them, and end",
-        Done,
+        "Has a shard move its rooms and players to other shards, and end; its supervisor starts it again",
+        DrainRequested,
         lambda a, ask: a.drain(ask.path["shard_id"]),
     ),
     Operation("GET", "/rooms", "The rooms of this shard", list[RoomView], lambda a, ask: a.rooms()),

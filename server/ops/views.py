@@ -157,6 +157,15 @@ class Done(View, frozen=True):
     count: int
 
 
+class DrainRequested(Done, frozen=True):
+    """Whether the shard was asked to drain by this call, and what happens to its process."""
+
+    note: str = (
+        "the shard ends when its rooms have moved; Kubernetes, or what else supervises its process, starts it again. "
+        "To take it out of service, lower the group's replicas: the highest number drains and ends"
+    )
+
+
 class Kick(Order, frozen=True):
     """Ends a session."""
 
@@ -214,7 +223,7 @@ class Administration(Protocol):
 
     def shard(self) -> ShardDetail: ...
     async def fleet(self) -> list[ShardView]: ...
-    async def drain(self, shard_id: str) -> Done: ...
+    async def drain(self, shard_id: str) -> DrainRequested: ...
     def rooms(self) -> list[RoomView]: ...
     def room(self, room_id: str) -> RoomView: ...
     def state(self, room_id: str, limit: int) -> RoomState: ...

@@ -344,7 +344,7 @@ async def test_a_shard_that_redis_refuses_stops_in_order_and_saves_its_rooms(
 ) -> None:
     own_redis.say("ACL", "SETUSER", "game", "on", ">secret", "~*", "+@all")
     limited = with_redis(settings, f"redis://game:secret@127.0.0.1:{own_redis.port}/0")
-    shard = ShardProcess(limited, tmp_path)
+    shard = ShardProcess(limited, tmp_path, environ={"TICKWIRE__DRAIN_S": "1"})
     try:
         await shard.ready()
         async with connect(shard.url) as client:
@@ -431,3 +431,24 @@ async def test_when_the_leader_is_killed_another_shard_makes_the_match(
             assert shard._queues.leaders["versus"].epoch > 0
     finally:
         leading.kill()
+
+
+async def test_a_drain_that_begins_while_redis_stands_still_loses_nothing(
+    settings: Settings, own_redis: RedisProcess
+) -> None:
+    """A node is drained while Redis fails over: the rooms move as soon as Redis answers again."""
+    patient = msgspec.structs.replace(settings, drain_s=30.0)
+    async with running(patient) as one, running(patient) as other, connect(one.url) as client:
+        await client.join("duel")
+        await client.command("plant", {"x": 1.0})
+        own_redis.pause()
+        try:
+            with capture_logs() as lines:
+                draining = asyncio.create_task(one.drain())
+                await eventually(lambda: any(line["event"] == "drain_delayed" for line in lines), 15)
+        finally:
+            own_redis.wake()
+        await draining
+        await client.wait_for(lambda: client.url == other.url and client.is_connected, 20)
+        assert await client.command("planted") == 1
+        assert (client.sessions_lost, client.core.events_missed, client.core.mismatches) == (0, 0, 0)

@@ -119,7 +119,7 @@ async def test_a_resume_token_that_leads_nowhere_is_a_line(shard: Shard, lines: 
 async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_over(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
-    environ = {"TICKWIRE__AUTH__SECRET": SECRET, "TICKWIRE__LOGGING__FORMAT": "json"}
+    environ = {"TICKWIRE__AUTH__SECRET": SECRET, "TICKWIRE__LOGGING__FORMAT": "json", "TICKWIRE__DRAIN_S": "0"}
     lost = ShardProcess(shard_settings, tmp_path, environ=environ)
     shards = [lost]
     try:
@@ -195,7 +195,7 @@ async def test_a_move_that_does_not_happen_is_not_told(
         joined = await ada.join("duel")
         room = one.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one._migration._others()
+        (target,) = await one._migration._ready_shards.find()
         assert not await one._migration.give(room, target)
         await eventually(lambda: other._migration.results["failed"] == 1)
         story = [line["event"] for line in lines if line.get("player_id") == "ada"]

@@ -147,17 +147,47 @@ async def test_a_player_who_was_away_finds_the_way(two: tuple[Shard, Shard]) -> 
         assert client.sessions_lost == 0
 
 
-async def test_where_there_is_nobody_else_the_room_stays_and_the_drain_does_not_wait(
+async def test_a_drain_waits_until_another_shard_is_ready(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, drain_s=20.0)
+    async with running(settings) as one, connect(one.url) as client:
+        await client.join("duel")
+        await client.command("plant", {"x": 1.0})
+        with capture_logs() as lines:
+            draining = asyncio.create_task(one.drain())
+            await eventually(lambda: any(line["event"] == "drain_delayed" for line in lines))
+            tick = client.world.tick
+            await client.wait_for(lambda: client.world.tick > tick + 5)
+            async with running(settings) as other:
+                await draining
+                await moves_with(client, other)
+                assert await client.command("planted") == 1
+                assert (client.resumes, client.sessions_lost, client.core.mismatches) == (1, 0, 0)
+        assert len([line for line in lines if line["event"] == "drain_delayed"]) == 1
+
+
+async def test_a_drain_without_another_shard_ends_at_its_deadline_and_the_room_goes_on(
     shard_settings: Settings,
 ) -> None:
-    async with running(shard_settings) as shard, connect(shard.url) as client:
+    settings = msgspec.structs.replace(shard_settings, drain_s=1.0)
+    async with running(settings) as shard, connect(shard.url) as client:
         await client.join("duel")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await shard.drain()
         assert len(shard.host) == 1
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)
+
+
+async def test_a_drain_of_rooms_without_players_does_not_wait_for_another_shard(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, drain_s=3600.0)
+    async with running(settings) as shard:
+        async with connect(shard.url) as client:
+            await client.join("garden", name="home")
+        await eventually(lambda: not any(room.seats for room in shard.host))
+        assert len(shard.host) == 1
+        async with asyncio.timeout(10):
+            await shard.drain()
 
 
 async def test_a_target_that_says_yes_and_ends_costs_a_moment(

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from client.aio import connect
 from matchmaking import MatchmakerUnavailable
@@ -88,13 +89,31 @@ async def test_one_whose_connection_is_lost_finds_its_place_at_whichever_shard(s
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_without_another_shard_nobody_is_sent_away_and_the_drain_ends(settings: Settings) -> None:
-    async with fleet(settings, 1) as (one,), connect(one.url) as ann:
-        began = asyncio.get_running_loop().time()
-        await one.drain()
-        assert asyncio.get_running_loop().time() - began < settings.drain_s
+async def test_without_another_shard_a_session_stays_until_the_drain_ends(settings: Settings) -> None:
+    short = msgspec.structs.replace(settings, drain_s=1.0)
+    async with fleet(short, 1) as (one,), connect(one.url) as ann:
+        async with asyncio.timeout(10):
+            await one.drain()
         assert ann.is_connected
         assert len(one.listener.registry) == 1
+
+
+async def test_a_session_without_a_room_moves_to_a_shard_that_is_ready_later(settings: Settings) -> None:
+    patient = msgspec.structs.replace(settings, drain_s=20.0)
+    async with fleet(patient, 1) as (one,), connect(one.url) as ann:
+        with capture_logs() as lines:
+            draining = asyncio.create_task(one.drain())
+            await eventually(lambda: any(line["event"] == "drain_delayed" for line in lines))
+            async with fleet(patient, 1) as (other,):
+                await draining
+                await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
+                assert (ann.resumes, ann.sessions_lost) == (1, 0)
+
+
+async def test_a_drain_of_a_shard_without_sessions_waits_for_nothing(settings: Settings) -> None:
+    async with fleet(msgspec.structs.replace(settings, drain_s=3600.0), 1) as (one,):
+        async with asyncio.timeout(10):
+            await one.drain()
 
 
 async def test_while_redis_is_away_sessions_stay_where_they_are(

@@ -371,7 +371,7 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
         session_id = client.core.resume_token.partition(".")[0]
         room = one.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one._migration._others()
+        (target,) = await one._migration._ready_shards.find()
         assert await one._migration.give(room, target) == is_taken
         assert early == [one.url], "the room is there still"
         await client.wait_for(lambda: client.is_connected and client.url == (other if is_taken else one).url)

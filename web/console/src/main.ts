@@ -91,7 +91,7 @@ function showFleet(shards: readonly Shard[]): void {
     shard.build,
     shard.region || "–",
     button("drain", "bad", () => {
-      const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms go to other shards, and it ends.`;
+      const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms go to other shards, and it ends. What supervises its process starts it again.`;
       void act(question, `/fleet/${encodeURIComponent(shard.shard_id)}/drain`);
     }),
   ]);

@@ -29,10 +29,11 @@ from matchmaking.labels import check_labels, from_pairs, to_pairs
 from matchmaking.placement import check_party
 from matchmaking.queue import Backfill, Desk, Entry, Letter, MatchRoom, Mode, Place, Queues
 from schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
-from server.errors import Internal, Malformed, NoSuchMode, Unavailable
+from server.errors import Internal, Malformed, NoSuchMode, RateLimited, Unavailable
 from server.fault_isolation import FaultIsolation
 from server.ops.traces import past_span
 from server.placing import RoomPlacer, decode_map, told
+from server.room_quota import RoomQuota
 from server.rooms.host import RoomHost
 from server.rooms.ports import Subscriber
 from server.rooms.simulation import Simulation
@@ -86,6 +87,7 @@ class Queueing:
         shard_id, region: where this is.
         queues: desks and leaders.
         placer: signs tickets.
+        quota: how many rooms players may create.
         host: rooms in play.
         isolation: guards the look at each room.
         now_s: the fleet's clock, UTC, seconds since 1970.
@@ -98,6 +100,7 @@ class Queueing:
         region: str,
         queues: Queues,
         placer: RoomPlacer,
+        quota: RoomQuota,
         host: RoomHost,
         isolation: FaultIsolation,
         now_s: Callable[[], float],
@@ -107,6 +110,7 @@ class Queueing:
         self._region = region
         self._queues = queues
         self._placer = placer
+        self._quota = quota
         self._host = host
         self._isolation = isolation
         self._now_s = now_s
@@ -128,6 +132,9 @@ class Queueing:
         if self._placer.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
         wish = _wish_of(request, mode, self._region)
+        wait_ms = self._quota.wait_ms(subscriber.player_id, subscriber.address, share=_share_of_room(mode))
+        if wait_ms:
+            raise RateLimited("too many rooms were created for matches of this player", retry_after_ms=wait_ms)
         skill = self._skill_of(mode, subscriber, request)
         status = _status(mode.name, QueueState.WAITING)
         begins = _Waiting(subscriber, mode.name, skill, status, self._now_s())
@@ -291,6 +298,8 @@ class Queueing:
         waiting.redirect = self._redirect(waiting, room, team)
         waiting.good_until_s = self._placer.ticket_expires_s()
         self.results["found"] += 1
+        mode = self._queues.modes[waiting.mode]
+        self._quota.spend(waiting.subscriber.player_id, waiting.subscriber.address, share=_share_of_room(mode))
         now_s = self._now_s()
         past_span("match", since_s=min(waiting.since_s, now_s), until_s=now_s, mode=waiting.mode)
         self._tell(waiting)
@@ -419,6 +428,11 @@ def _wish_of(request: MatchRequest, mode: Mode, region: str) -> dict[str, Any]:
     except BadRequest as error:
         raise Malformed(str(error)) from error
     return {"latencies": latencies or {region: 0.0}, "labels": to_pairs(labels), "party": party}
+
+
+def _share_of_room(mode: Mode) -> float:
+    """Return how much of a room one player of a match stands for."""
+    return 1 / (mode.rules.players_min or mode.rules.players_max)
 
 
 def _status(mode: str, state: QueueState, place: Place | None = None) -> MatchStatus:

@@ -1,8 +1,8 @@
 """How many rooms a player and a client address may create in a minute, at this shard. Pure: the clock is an argument.
 
 A room costs its shard even when nobody is in it, until it is closed. Rooms that were asked for count: by name,
-private, by labels or for a party. A Join for any open room does not, since it creates one only where all others are
-full.
+private, by labels or for a party. A match counts for each of its players with that player's share of the room. A Join
+for any open room does not count, since it creates one only where all others are full.
 
 A bucket is forgotten when it is full again, so that the table holds those who have created rooms in the last minute.
 """
@@ -36,21 +36,21 @@ class _Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def wait_s(self, key: str, now_s: float) -> float:
-        """Return how long a key must wait until it may create a room."""
+    def wait_s(self, key: str, rooms: float, now_s: float) -> float:
+        """Return how long a key must wait until it may create rooms, or its share of one."""
         bucket = self._buckets.get(key)
         if bucket is None:
             return 0.0
         bucket.refill(now_s)
-        return max(0.0, (1 - bucket.level) / self._per_second)
+        return max(0.0, (rooms - bucket.level) / self._per_second)
 
-    def spend(self, key: str, now_s: float) -> None:
-        """Count a room. Joins that were under way at the same time may take the level below zero."""
+    def spend(self, key: str, rooms: float, now_s: float) -> None:
+        """Count rooms. Joins that were under way at the same time may take the level below zero."""
         if key not in self._buckets:
             self._make_space(now_s)
             self._buckets[key] = Bucket(self._per_second, self._burst, now_s)
         self._buckets[key].refill(now_s)
-        self._buckets[key].level -= 1
+        self._buckets[key].level -= rooms
 
     def _make_space(self, now_s: float) -> None:
         if len(self._buckets) >= KEYS_MAX:
@@ -76,14 +76,14 @@ class RoomQuota:
     def __len__(self) -> int:
         return len(self._players) + len(self._addresses)
 
-    def wait_ms(self, player_id: str, address: str) -> int:
-        """Return how long the player must wait until it may create a room; 0: it may now."""
-        now_s = self._now_s()
-        waits_s = self._players.wait_s(player_id, now_s), self._addresses.wait_s(network_of(address), now_s)
-        return math.ceil(max(waits_s) * 1000)
+    def wait_ms(self, player_id: str, address: str, *, share: float = 1.0) -> int:
+        """Return how long the player must wait until it may create a room, or its share of one; 0: it may now."""
+        now_s, network = self._now_s(), network_of(address)
+        wait_s = max(self._players.wait_s(player_id, share, now_s), self._addresses.wait_s(network, share, now_s))
+        return math.ceil(wait_s * 1000)
 
-    def spend(self, player_id: str, address: str) -> None:
-        """Count a room that the player has created."""
+    def spend(self, player_id: str, address: str, *, share: float = 1.0) -> None:
+        """Count a room that the player has created, or its share of one."""
         now_s = self._now_s()
-        self._players.spend(player_id, now_s)
-        self._addresses.spend(network_of(address), now_s)
+        self._players.spend(player_id, share, now_s)
+        self._addresses.spend(network_of(address), share, now_s)

@@ -122,6 +122,11 @@ class Shard:
             now_s=time.monotonic,
         )
         keys = ticket_keys(settings)
+        quota = RoomQuota(
+            per_player=settings.edge.rooms_per_minute_max,
+            per_address=settings.edge.rooms_per_minute_per_address_max,
+            now_s=time.monotonic,
+        )
         self.placer = RoomPlacer(
             shard_id=self.shard_id,
             region=settings.region,
@@ -130,11 +135,7 @@ class Shard:
             leaseholder=self._leaseholder,
             saver=self._saver,
             dealing=self._dealing,
-            quota=RoomQuota(
-                per_player=settings.edge.rooms_per_minute_max,
-                per_address=settings.edge.rooms_per_minute_per_address_max,
-                now_s=time.monotonic,
-            ),
+            quota=quota,
             keys=keys,
             now_s=self._matchmaker.clock.now_s,
         )
@@ -150,6 +151,7 @@ class Shard:
             region=settings.region,
             queues=self._queues,
             placer=self.placer,
+            quota=quota,
             host=self.host,
             isolation=self.isolation,
             now_s=self._matchmaker.clock.now_s,

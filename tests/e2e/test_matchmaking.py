@@ -506,6 +506,32 @@ async def test_who_finds_nobody_is_told_in_time(fleet: tuple[Shard, Shard]) -> N
         assert (ended.value.status.state, ended.value.status.mode) == (QueueState.TIMED_OUT, "pairs")
 
 
+@pytest.mark.parametrize("is_by_address", [False, True], ids=["one player", "one address"])
+async def test_rooms_of_matches_count_against_the_limits_of_created_rooms(
+    shard_settings: Settings, is_by_address: bool
+) -> None:
+    """Players of one address would fill a shard with rooms of matches that they leave at once."""
+    edge = EdgeSettings(rooms_per_minute_max=10_000, rooms_per_minute_per_address_max=8)
+    if not is_by_address:
+        edge = EdgeSettings(rooms_per_minute_max=4)  # each player creates half of a duel
+    async with (
+        running(msgspec.structs.replace(shard_settings, edge=edge)) as shard,
+        connect(shard.url) as one,
+        connect(shard.url) as two,
+    ):
+        for _ in range(2):
+            await asyncio.gather(one.match("versus"), two.match("versus"))
+            await asyncio.gather(one.leave(), two.leave())
+        with pytest.raises(RefusedError) as refused:
+            await one.match("versus")
+        assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
+        assert 0 < refused.value.error.retry_after_ms <= 15_000
+        assert len(shard._queueing) == 0
+        if not is_by_address:
+            async with connect(shard.url) as three, connect(shard.url) as four:
+                await asyncio.gather(three.match("versus"), four.match("versus"))
+
+
 async def test_there_is_no_such_mode(fleet: tuple[Shard, Shard]) -> None:
     async with connect(fleet[0].url) as one:
         with pytest.raises(RefusedError) as refused:

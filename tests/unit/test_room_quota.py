@@ -73,3 +73,13 @@ def test_the_table_of_players_has_a_limit_and_forgets_those_whose_bucket_is_full
     clock.now_s += 60
     assert create(quota, "p50")
     assert len(quota) <= 2
+
+
+def test_matches_count_with_each_players_share_of_the_room() -> None:
+    clock = Clock()
+    quota = RoomQuota(per_player=4, per_address=1_000, now_s=clock)
+    for _ in range(2):
+        assert quota.wait_ms("p", "1.2.3.4", share=0.5) == 0
+        quota.spend("p", "1.2.3.4", share=0.5)
+    assert quota.wait_ms("p", "1.2.3.4", share=0.5) == 7_500
+    assert quota.wait_ms("p", "1.2.3.4") == 15_000

@@ -83,6 +83,7 @@ class Queue(RuleBasedStateMachine):
         self.members: dict[str, set[str]] = {}  # match: the entries in it
         self.cut_off: set[str] = set()  # entries whose desk has ended, or whose letters Redis has forgotten
         self.dead: set[str] = set()  # entries whose desk has ended
+        self.dead_desks: set[str] = set()
         self.lost: set[str] = set()  # names of the keys that Redis has lost alone
         self.sizes: Counter[str] = Counter()
 
@@ -259,11 +260,16 @@ class Queue(RuleBasedStateMachine):
         dead = self.desks[shard]
         self.dead |= set(dead._here) | set(dead._leaving)
         self.cut_off |= self.dead
-        self.redis.zadd(f"{self.prefix}:desks", {dead.desk_id: 1}, xx=True)
+        self.dead_desks.add(dead.desk_id)
+        self.dead_desks_are_silent_for_long()
         self.desks[shard], self.leaders[shard] = self.new_desk(shard), self.new_leader(shard)
         for player, (of, _) in list(self.waiting.items()):
             if of == shard:
                 del self.waiting[player]
+
+    def dead_desks_are_silent_for_long(self) -> None:
+        for desk_id in self.dead_desks:
+            self.redis.zadd(f"{self.prefix}:desks", {desk_id: 1}, xx=True)
 
     # -- leaders ----------------------------------------------------------------------------------------------
 
@@ -394,6 +400,7 @@ class Settling(Queue):
         self.fleet_is_full(False)
         self.lead_is_lost()
         for _ in range(8):
+            self.dead_desks_are_silent_for_long()  # also those that the leader has added again
             for desk in self.desks.values():
                 self.now_s += 6
                 while self.run(desk.beat()):

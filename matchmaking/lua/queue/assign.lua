@@ -45,6 +45,17 @@ local function tell(match, room)
   end
 end
 
+-- Restores that the players of a ticket wait, if Redis has lost it meanwhile. A player that waits in another ticket since
+-- then stays there, and this ticket is dropped.
+local function restore_players(id, ticket)
+  for _, entry in ipairs(ticket[MEMBERS]) do
+    redis.call('HSETNX', PLAYERS, entry[PLAYER_ID], entry[ENTRY_ID] .. ' ' .. id)
+    if not waits_in(entry, id) then
+      return drop(id)
+    end
+  end
+end
+
 -- A ticket waits where it was. One that a member has left is over.
 local function wait_again(id)
   local ticket = ticket_of(id)
@@ -59,6 +70,7 @@ local function wait_again(id)
       return
     end
   end
+  restore_players(id, ticket)
 end
 
 for _, result in ipairs(asked.found) do
@@ -87,5 +99,5 @@ for _, id in ipairs(asked.failed) do
   end
 end
 finish()
-keep('waiting')
+keep('waiting', 'players')
 return answer({assigned = assigned, returned = returned, dropped = dropped})

@@ -48,7 +48,8 @@ RUN rm -rf /usr/bin/apt* /usr/lib/apt /var/lib/apt /etc/apt /var/cache/apt \
     && echo 'tickwire:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'tickwire:x:10001:' >> /etc/group
 ENV PATH=/opt/tickwire/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONHASHSEED=random
-WORKDIR /tmp
+# Games are importable from here. Not /tmp, where the chart mounts an empty volume.
+WORKDIR /game
 USER 10001:10001
 
 FROM runtime AS loadtest

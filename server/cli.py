@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -30,6 +31,7 @@ from server.game_modules import load_room_types
 from server.ops import logs
 from server.ops.bytes import fetch_bytes, table_of
 from server.ops.views import DrainRequested
+from server.player_check import PlayerCheckFailed, check_player
 from server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from server.rooms.typescript import types_of
 from server.shard import ask_to_drain
@@ -53,6 +55,13 @@ def _printable(text: str) -> str:
     """Check an argument that is an id or a key."""
     if not text or len(text) > ID_CHARACTERS_MAX or not text.isprintable():
         raise typer.BadParameter(f"must have 1 to {ID_CHARACTERS_MAX} printable characters")
+    return text
+
+
+def _player_url(text: str) -> str:
+    """Check an argument that is an address where players connect."""
+    if not re.fullmatch(r"wss?://[^\s/]+(/\S*)?", text):
+        raise typer.BadParameter("must be a URL that begins with ws:// or wss://")
     return text
 
 
@@ -130,6 +139,23 @@ def token(
         typer.echo(mint(settings.auth, player, ttl_s=ttl_s, now_s=time.time()))
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
+
+
+@app.command(name="connect")
+def connect_player(
+    url: Annotated[
+        str, typer.Argument(help="where players connect, as in wss://play.game.example", callback=_player_url)
+    ],
+    config: Config = None,
+    timeout_s: Annotated[float, typer.Option(min=1, max=3600, callback=_finite, help="for how long to try")] = 30.0,
+) -> None:
+    """Opens a session as a player does, with a token if auth.secret is set, and ends it: checks the way to shards."""
+    auth = _settings(config).auth
+    signed = mint(auth, "connect-check", ttl_s=timeout_s + 60, now_s=time.time()) if auth.secret else ""
+    try:
+        typer.echo(escape_controls(asyncio.run(check_player(url, signed, timeout_s))))
+    except PlayerCheckFailed as error:
+        _fail(str(error), EXIT_FAILED)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BASE, IMAGE = "localhost/tickwire-base:tested", "localhost/tickwire:tested"
+BASE_WITH_PIP, GAME = "localhost/tickwire-base-pip:tested", "localhost/tickwire-game:tested"
+HOW = ("--isolation", "chroot", "--pull-never", "--network", "host")
+TRUSTED = ("--volume", "/etc/ssl/certs:/etc/ssl/certs:ro")
+"""A build trusts what this machine trusts."""
 PROGRAMS = ("mmdebstrap", "buildah", "podman", "runc")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
@@ -43,12 +48,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except AssertionError as error:
         pytest.skip(f"containers cannot be made or run here: {str(error)[-300:]}")
     try:
-        how = ("--isolation", "chroot", "--pull-never", "--network", "host", "--build-arg", f"BASE={BASE}")
-        trusted = ("--volume", "/etc/ssl/certs:/etc/ssl/certs:ro")  # what this machine trusts, the build does
-        run("buildah", "bud", *how, *trusted, "-t", IMAGE, ".")
+        run("buildah", "bud", *HOW, *TRUSTED, "--build-arg", f"BASE={BASE}", "-t", IMAGE, ".")
         yield IMAGE
     finally:
-        subprocess.run(["podman", "rmi", "-f", IMAGE, BASE], capture_output=True, check=False, timeout=120)
+        subprocess.run(
+            ["podman", "rmi", "-f", GAME, IMAGE, BASE_WITH_PIP, BASE], capture_output=True, check=False, timeout=120
+        )
 
 
 def inside(image: str, *arguments: str, entrypoint: str = "tickwire", environ: Sequence[str] = ()) -> str:
@@ -79,3 +84,52 @@ def test_its_labels_and_its_signal(image: str) -> None:
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
     assert config["Entrypoint"] == ["tickwire"]
+    assert config["WorkingDir"] == "/game", "not /tmp, where the chart mounts an empty volume"
+
+
+GAME_ROOMS = """
+import humanize
+from server.rooms import Room, Table, real
+
+
+class Fighters(Table):
+    x = real(-1, 1, step=0.1)
+
+
+class Duel(Room):
+    room_type = "duel" + humanize.ordinal(1)[0]
+    fighters: Fighters
+
+
+ROOMS = [Duel]
+"""
+"""The rooms of a game that has a library of its own."""
+
+
+def documented_dockerfile() -> str:
+    """Return the Dockerfile of a game as docs/operations.md has it."""
+    found = re.search(r"```dockerfile\n(.+?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_a_games_image_is_the_five_documented_lines(image: str, tmp_path: Path) -> None:
+    lines = documented_dockerfile()
+    assert len(lines.splitlines()) == 5
+    with_pip = tmp_path / "Dockerfile.pip"
+    with_pip.write_text(f"FROM {BASE}\nRUN python3 -m venv /pip && ln -s /pip/bin/pip /usr/local/bin/pip\n")
+    run("buildah", "bud", *HOW, "-t", BASE_WITH_PIP, "-f", str(with_pip), str(tmp_path))
+    game = tmp_path / "game"
+    (game / "duels").mkdir(parents=True)
+    (game / "requirements.txt").write_text("humanize==4.11.0\n")
+    (game / "duels" / "rooms.py").write_text(GAME_ROOMS)
+    (game / "Dockerfile").write_text(
+        lines.replace("FROM python:3.12-slim", f"FROM {BASE_WITH_PIP}").replace(
+            "FROM tickwire:0.1.0", f"FROM {image}"
+        )
+    )
+    run("buildah", "bud", *HOW, *TRUSTED, "-t", GAME, str(game))
+    assert "Duel1Room" in inside(GAME, "types", "duels.rooms")
+    assert "duels.rooms" in inside(
+        GAME, "check", "--rooms", "duels.rooms", environ=["TICKWIRE__LISTEN__PLAINTEXT=true"]
+    )

@@ -1,0 +1,35 @@
+"""`tickwire connect` opens a session as a player does, or says why none can be opened."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from server.config import Settings
+from server.edge.auth import mint
+from server.edge.auth_settings import AuthSettings
+from server.embedded import free_port
+from server.player_check import PlayerCheckFailed, check_player
+from tests.shards import running
+
+SECRET = "a secret that is shared with whoever signs"
+
+
+async def test_a_guest_opens_a_session_and_ends_it(shard_settings: Settings) -> None:
+    async with running(shard_settings) as shard:
+        assert await check_player(shard.url, "", 10) == f"{shard.url}: a session was opened"
+        assert len(shard.listener.registry) == 0
+
+
+async def test_a_shard_that_requires_a_token_is_reached(shard_settings: Settings) -> None:
+    strict = msgspec.structs.replace(shard_settings, auth=AuthSettings(guests=False, secret=SECRET))
+    async with running(strict) as shard:
+        assert "requires a token" in await check_player(shard.url, "", 10)
+        token = mint(strict.auth, "somebody", ttl_s=60, now_s=1e9)
+        with pytest.raises(PlayerCheckFailed, match="UNAUTHORIZED"):
+            await check_player(shard.url, token, 10)
+
+
+async def test_a_server_that_is_not_reached_is_tried_until_the_timeout() -> None:
+    with pytest.raises(PlayerCheckFailed, match="no session within 2 s: cannot connect"):
+        await check_player(f"ws://127.0.0.1:{free_port()}", "", 2)

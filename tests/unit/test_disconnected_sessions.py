@@ -85,3 +85,13 @@ def test_the_bounds_hold_and_nothing_is_left_behind(made: list[tuple[bool, str, 
         sessions.discard(session)
     assert not sessions._by_network
     assert not sessions._strangers
+
+
+def test_a_session_that_returns_from_another_address_is_forgotten_at_the_one_before() -> None:
+    sessions = DisconnectedSessions[FakeSession](most=100, most_per_address=1)
+    roamer = FakeSession(room_id="r", address="192.0.2.1")
+    add(sessions, roamer)
+    roamer.address = "198.51.100.7"  # it has resumed on another network
+    sessions.discard(roamer)
+    assert add(sessions, FakeSession(room_id="r", address="192.0.2.1")) is None
+    assert len(sessions) == 1

@@ -15,6 +15,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from websockets.frames import CloseCode
 
 from schemas import SCHEMA_VERSION_MIN
 from schemas.codec import decode_client, encode_server
@@ -107,8 +108,8 @@ class Greeting:
             self._close(error, Closing.POLICY, "handshake_timeout")
 
     def connection_ended(self, connection: Connection) -> None:
-        """The transport is gone."""
-        if self._checking is not None:
+        """Stop checking the Hello; not if the client ends with it the session that it asks for."""
+        if self._checking is not None and connection.client_close_code != CloseCode.NORMAL_CLOSURE:
             self._checking.cancel()
 
     # -- Hello ----------------------------------------------------------------------------------------------
@@ -154,7 +155,10 @@ class Greeting:
                     return
                 session = self._sessions.find(hello.resume_token)
                 generation = session.reserve_generation() if session is not None else 0
-            self._attach(hello, identity, session, generation)
+            if self._connection.client_close_code is not None:
+                self._end(hello, identity, session, generation)
+            else:
+                self._attach(hello, identity, session, generation)
         except TimeoutError:
             self._refuse_with(Unavailable("finding out who you are, and where, took too long", retry_after_ms=1000))
         except TickwireError as error:
@@ -168,6 +172,13 @@ class Greeting:
         if self._connection.is_open:
             self._connection.write(binary_frame(encode_server(redirect)))
             self._connection.close(Closing.MOVED, "the session is at another shard")
+
+    def _end(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
+        """End the session of a client that has closed the connection with 1000 right after its Hello."""
+        if session is None or not is_same_player(session, identity):
+            return
+        if session.is_newer(hello.attempt, generation):
+            session.end("the client closed the connection with 1000", counted_as="ended_by_client")
 
     def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         resumes = self._around.counters.resumes

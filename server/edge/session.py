@@ -255,7 +255,7 @@ class Session:
         self._reserved += 1
         return self._reserved
 
-    def _is_newer(self, attempt: int, generation: int) -> bool:
+    def is_newer(self, attempt: int, generation: int) -> bool:
         """Return whether a connection is newer than the one that the session has, or had.
 
         A client counts its Hellos, so that one which the network has delayed takes nothing over. The count is noted
@@ -273,7 +273,7 @@ class Session:
         Returns:
             False when a later connection has the session, or it is over; nothing has been done then.
         """
-        if self.state is State.CLOSED or not self._is_newer(hello.attempt, generation):
+        if self.state is State.CLOSED or not self.is_newer(hello.attempt, generation):
             return False
         generation = max(generation, self.generation + 1)
         self._reserved = max(self._reserved, generation)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from schemas.codec import decode_server, encode_client
-from schemas.messages import Error, ErrorCode, Hello, Redirect, Welcome
+from schemas.messages import EndSession, Error, ErrorCode, Hello, Redirect, Welcome
 from server.edge.auth import Guests, Identity
 from server.edge.closing import Closing
 from server.edge.greeting import Greeting
@@ -65,6 +66,24 @@ async def test_a_session_that_moves_while_its_client_says_hello_is_followed() ->
     assert (answer, closed_with) == (ELSEWHERE, Closing.MOVED)
 
 
+async def test_a_session_that_moves_away_and_back_while_its_client_says_hello_is_resumed() -> None:
+    around = Around(EdgeSettings())
+    session, welcome = await opened(around)
+
+    class Back(Homes):
+        async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
+            restored = around.registry.revive(session.keep(), around)  # type: ignore[arg-type]
+            assert restored is not None
+            around.registry.settle(restored, 0.0)
+            return None
+
+    around.homes = Back()  # type: ignore[assignment]
+    hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
+    answer, _ = await answer_to(around, hello, lambda: session.go_on_at(ELSEWHERE))
+    assert isinstance(answer, Welcome)
+    assert (answer.session_id, answer.generation > 1) == (session.session_id, True)
+
+
 async def test_a_session_that_ends_while_its_client_says_hello_is_begun_again() -> None:
     around = Around(EdgeSettings())
     session, welcome = await opened(around)
@@ -92,3 +111,19 @@ async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
     else:
         assert isinstance(answer, Welcome)
         assert answer.session_id == session.session_id
+
+
+@pytest.mark.parametrize(("code", "lives"), [(1000, False), (1001, True), (None, True)])
+async def test_a_client_that_is_away_ends_its_session_with_a_hello_and_a_close(code: int | None, lives: bool) -> None:
+    around = Around(EdgeSettings())
+    session, welcome = await opened(around)
+    wire = Wire(around)
+    hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
+    wire.receiver.message_received(encode_client(hello))
+    wire.receiver.message_received(encode_client(EndSession()))
+    wire.client_close_code = code
+    wire.server_sees_the_end()
+    while around.tasks:
+        await asyncio.wait(around.tasks)
+    assert (session in list(around.registry)) == lives
+    assert len(around.registry) == lives

@@ -37,3 +37,8 @@ class Parcels:
         """The parcel of that name; nobody else gets it."""
         found = await self._calls.run("parcel", {"how": "take", "name": name}, _Found)
         return bytes(found.parcel) if found.found else None
+
+    async def look(self, name: str) -> bytes | None:
+        """Return the parcel of that name, and leave it there."""
+        found = await self._calls.run("parcel", {"how": "look", "name": name}, _Found)
+        return bytes(found.parcel) if found.found else None

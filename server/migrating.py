@@ -29,6 +29,7 @@ from server.dealing import Dealing
 from server.errors import TickwireError
 from server.moving import TooLarge, pack, unpack
 from server.ops.traces import span
+from server.passing import Passing
 from server.placing import RoomPlacer
 from server.queueing import PackedPlace, Queueing
 from server.ready_shards import ReadyShards
@@ -66,6 +67,7 @@ class Migration:
         placer: knows how a room is made.
         saver, dealing: durable rooms, and what their players own.
         queueing: knows which players of a room wait for a match.
+        passing: writes down where sessions go.
         spawn: runs a task that the shard owns.
         on_moved: told of a room that has gone.
 
@@ -85,6 +87,7 @@ class Migration:
         saver: Saver,
         dealing: Dealing,
         queueing: Queueing,
+        passing: Passing,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         on_moved: Callable[[Simulation], None],
     ) -> None:
@@ -99,6 +102,7 @@ class Migration:
         self._saver = saver
         self._dealing = dealing
         self._queueing = queueing
+        self._passing = passing
         self._spawn = spawn
         self._on_moved = on_moved
 
@@ -176,9 +180,12 @@ class Migration:
                 await self._dealing.settled(simulation)
             simulation.seal()
             places = self._places_in(simulation)
+            await self._leave_addresses(simulation, target.info.shard_id)
             packed = {session_id: msgspec.msgpack.encode(place) for session_id, place in places.items()}
             await self._handovers.send(room_id, self._shard_id, pack(simulation, packed))
             has_gone = await self._has_gone(room_id)
+            if has_gone:  # also of those who have lost their connections since
+                await self._leave_addresses(simulation, target.info.shard_id)
         except (MatchmakingError, TickwireError, RoomCodeRaised, TooLarge, TimeoutError) as error:
             log.warning("room_not_moved", room_id=room_id, to=target.info.shard_id, error=str(error))
             has_gone = not await self._withdrawn(room_id)
@@ -198,7 +205,19 @@ class Migration:
             else:
                 self.results["kept"] += 1
                 self._host.thaw(simulation)
+                self._spawn(self._take_addresses_back(simulation), f"addresses of {room_id}")
         return has_gone
+
+    async def _leave_addresses(self, simulation: Simulation, shard_id: str) -> None:
+        """Write down where disconnected players go: one who was seated meanwhile does not know of the room."""
+        away = [seat.subscriber.session_id for seat in simulation.seats if seat.wire is None]
+        await asyncio.gather(*(self._passing.leave_address(each, shard_id) for each in away))
+
+    async def _take_addresses_back(self, simulation: Simulation) -> None:
+        try:
+            await self._leave_addresses(simulation, self._shard_id)
+        except MatchmakingError as error:  # they expire
+            log.warning("session_address_failed", room_id=simulation.room.room_id, error=str(error))
 
     def _places_in(self, simulation: Simulation) -> dict[str, PackedPlace]:
         """Return the places in queues of a room's players, by session."""

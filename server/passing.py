@@ -18,7 +18,7 @@ import structlog
 from matchmaking import Matchmaker, MatchmakingError, ShardStatus
 from schemas.errors import MalformedMessage
 from schemas.messages import Redirect
-from schemas.payloads import decode_payload
+from schemas.payloads import decode_payload, encode_payload
 from server.edge.listener import Listener
 from server.edge.session import Session, State
 from server.placing import told
@@ -64,6 +64,7 @@ class Passing:
         self._listener = listener
         self._queueing = queueing
         self._matchmaker = matchmaker
+        self._shard_id = shard_id
         self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
         self._random = (chance or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
 
@@ -117,6 +118,33 @@ class Passing:
     def _parcel_of(self, session: Session) -> Parcel:
         return Parcel(session.keep(), self._queueing.place_of(session))
 
+    async def leave_address(self, session_id: str, shard_id: str) -> None:
+        """Write down where a session is about to go, for a client that knows neither the shard nor the room.
+
+        It is read only by shards that do not find the session, so it may be wrong.
+
+        Raises:
+            MatchmakingError: Redis does not answer.
+        """
+        ttl_ms = int(self._listener.settings.resume_window_s * 1000)
+        await self._matchmaker.parcels.put(_address_of(session_id), encode_payload(shard_id), ttl_ms=ttl_ms)
+
+    async def _note_address(self, session_id: str) -> None:
+        """Write down that a session is here: the Welcome with the token that says so may be lost."""
+        try:
+            await self.leave_address(session_id, self._shard_id)
+        except MatchmakingError as error:
+            log.warning("session_address_failed", session_id=session_id, error=error.detail)
+
+    async def find_address(self, session_id: str) -> str:
+        """Return the shard to which a session has gone; empty if none is written down.
+
+        Raises:
+            MatchmakingError: Redis does not answer.
+        """
+        data = await self._matchmaker.parcels.look(_address_of(session_id))
+        return decode_payload(data, str) if data is not None else ""
+
     async def receive(self, session_id: str) -> bool:
         """Restore a session that another shard has left in Redis. Return whether there was one.
 
@@ -135,9 +163,14 @@ class Passing:
         except MalformedMessage as error:  # packed by another build
             log.warning("parcel_not_read", session_id=session_id, error=str(error))
             return False
+        await self._note_address(session_id)
         session = self._listener.revive(parcel.session)
         if session is not None:
             self._listener.settle(session)
         if session is not None and parcel.place is not None:
             await self._queueing.adopt(session, parcel.place)
         return session is not None
+
+
+def _address_of(session_id: str) -> str:
+    return f"address {session_id}"

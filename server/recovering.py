@@ -57,6 +57,7 @@ class Recovery:
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """See `server.rooms.ports.Homes.find`."""
         if room_id and self._host.get(room_id) is not None:
+            await self._passing.receive(session_id)  # it may have left the room, and its client not know
             return None
         try:
             home = await self._matchmaker.directory.home_of(room_id) if room_id else None
@@ -88,12 +89,19 @@ class Recovery:
             return None
 
     async def _find_without_room(self, session_id: str, shard_id: str) -> Redirect | None:
-        """Find a session in no room: it was passed on and is here from now on, or is where its token was issued.
+        """Find a session by its id: it was passed on and is here from now on, or has gone with a room that its client
+        does not know of, or is where its token was issued.
 
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        if await self._passing.receive(session_id) or shard_id in ("", self._shard_id):
+        if await self._passing.receive(session_id):
+            return None
+        address = await self._passing.find_address(session_id)
+        if address == self._shard_id and self._placer.arriving:
+            raise Unavailable("the session may be just coming to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
+        shard_id = address or shard_id
+        if shard_id in ("", self._shard_id):
             return None
         shards = await self._matchmaker.directory.shards()
         url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")

@@ -193,6 +193,7 @@ class Shard:
             saver=self._saver,
             dealing=self._dealing,
             queueing=self._queueing,
+            passing=self._passing,
             spawn=self.listener.spawn,
             on_moved=self._room_moved,
         )

@@ -1,6 +1,6 @@
 -- What one shard leaves for whichever shard asks for it first. After rooms.lua.
 -- KEYS  1 the slot
--- ARGV  2 {how = "put" | "take", name, ttl_ms} and, for put, 3 the bytes
+-- ARGV  2 {how = "put" | "take" | "look", name, ttl_ms} and, for put, 3 the bytes
 -- Result  {found}
 --
 --   PREFIX:parcel:NAME   TTL: the bytes
@@ -11,7 +11,9 @@ if asked.how == 'put' then
   return answer({found = true})
 end
 local found = redis.call('GET', here)
-redis.call('DEL', here)
+if asked.how == 'take' then
+  redis.call('DEL', here)
+end
 if not found then
   return answer({found = false})
 end

@@ -187,6 +187,7 @@ class Greeting:
             session = None
         elif session is not None:
             self._around.bans.check(session.player_id)  # of a guest who resumes, the identity is another
+            session.check_resumable()
             if not session.attach(self._connection, hello, generation):
                 resumes["overtaken"] += 1
                 text = "the session goes on on another connection, or is over"

@@ -59,9 +59,10 @@ from server.edge.session_history import SessionHistory
 from server.edge.settings import SILENT_INTERVALS_MAX
 from server.edge.surroundings import Surroundings
 from server.edge.unheard import Unheard
-from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
+from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
 from server.rooms.outbox import Outbox
 from server.rooms.seat import Seat
+from server.rooms.simulation import MOVES_MS
 from server.rooms.state import KeptSession
 
 log = structlog.get_logger(__name__)
@@ -233,6 +234,15 @@ class Session:
     def is_over(self) -> bool:
         """Whether the session has ended on this shard."""
         return self.state is State.CLOSED
+
+    def check_resumable(self) -> None:
+        """Check that a client may resume the session now.
+
+        Raises:
+            Unavailable: its room is sent to another shard, and with it the session as it was a moment ago.
+        """
+        if self._seat is not None and self._seat.simulation.is_sealed:
+            raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
 
     @property
     def has_pending_commands(self) -> bool:

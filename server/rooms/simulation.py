@@ -620,6 +620,11 @@ class Simulation:
         """
         self._sealed = []
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the state of the room is sent, and it is not known yet which shard has it."""
+        return self._sealed is not None
+
     def unseal(self) -> None:
         """Make the changes that were put off. Idempotent."""
         changes, self._sealed = self._sealed or [], None

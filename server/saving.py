@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import numpy as np
 import structlog
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from schemas.columns import NO_TEXTS
@@ -303,9 +304,20 @@ def state_of(saved: SavedWorld) -> RoomState:
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
 
+def recovered(saved: SavedWorld) -> RoomState:
+    """Return the state of a room whose shard is lost.
+
+    Its players may have resumed since it was saved, and have been sent the events that were waiting for them: these
+    are not taken for new ones again.
+    """
+    state = state_of(saved)
+    seats = [replace(seat, session=replace(seat.session, events_restored_at=None)) for seat in state.seats]
+    return replace(state, seats=tuple(seats))
+
+
 def _readable(saved: SavedWorld) -> RoomState:
     try:
-        return state_of(saved)
+        return recovered(saved)
     except (msgspec.ValidationError, ValueError, KeyError, TypeError) as error:
         detail = f"world {saved.key} cannot be read: {error!r}"
         raise NotSavable("the room's stored world cannot be read", detail=detail) from error

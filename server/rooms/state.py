@@ -98,7 +98,7 @@ class KeptSession(msgspec.Struct, frozen=True):
             seat changes is the newer.
         forgotten_command_id: the highest command id whose reply is not remembered any more; -1 if there is none.
         events_restored_at: the number of the newest event when the session was last restored; None once a client has
-            resumed it.
+            resumed it. It is right only in a session that moves, and not in one that was saved.
         shard_id: the shard that the session comes from.
         joins: how many seats it has taken.
     """

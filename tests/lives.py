@@ -19,7 +19,7 @@ import msgspec
 from client.core import ClientCore
 from client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from schemas.messages import Join, Redirect
-from server.edge.auth import Guests
+from server.edge.auth import Authenticator, Guests
 from server.edge.closing import Closing
 from server.edge.connection import Connection
 from server.edge.counters import EdgeCounters
@@ -80,7 +80,7 @@ class Around:
 class Wire:
     """One connection: two queues, and a cut. The server's end looks like a `Connection`."""
 
-    def __init__(self, around: Around) -> None:
+    def __init__(self, around: Any, *, authenticator: Authenticator | None = None) -> None:
         self.to_client: deque[bytes] = deque()
         self.to_server: deque[bytes] = deque()
         self.is_open = True
@@ -89,10 +89,14 @@ class Wire:
         self.client_close_code: int | None = None
         self.failure = ""
         self.address = "here"
-        self.accepted_s = self.heard_s = around.clock_s
+        self.accepted_s = self.heard_s = around.now_s()
         self.closed_with: int | None = None
         self.receiver: Any = Greeting(
-            self._as_connection(), token="", authenticator=Guests(), sessions=around.registry, around=around
+            self._as_connection(),
+            token="",
+            authenticator=authenticator or Guests(),
+            sessions=around.registry,
+            around=around,
         )
 
     def _as_connection(self) -> Connection:

@@ -1,0 +1,27 @@
+"""Thousands of random lives in a fleet that moves, crashes and misdirects its players; see tests/fleet_lives.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fleet_lives import Policy, live
+
+LIVES_A_TEST = 400
+TESTS = 3
+
+
+@pytest.mark.parametrize("first", range(0, TESTS * LIVES_A_TEST, LIVES_A_TEST))
+@pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
+async def test_wherever_a_session_goes_one_lives_and_nothing_is_lost_or_done_twice(
+    policy: Policy, first: int
+) -> None:
+    crashes = moves = redirects = resumes = 0
+    for seed in range(first, first + LIVES_A_TEST):
+        try:
+            life = await live(seed, policy)
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+        crashes, moves = crashes + life.crashes, moves + life.moves
+        redirects, resumes = redirects + life.redirects, resumes + life.resumes
+    assert min(crashes, moves, redirects, resumes) > LIVES_A_TEST / 8, (crashes, moves, redirects, resumes)

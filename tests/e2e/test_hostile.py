@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from client.aio import Client, connect
+from client.errors import Disconnected
 from schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
 from schemas.codec import decode_server, encode_client
 from schemas.messages import (
@@ -473,3 +474,57 @@ async def test_a_count_of_hellos_holds_only_as_long_as_one_can_be_on_its_way(
     again = await resumed(shard, first.resume_token, 3)
     assert isinstance(again, Welcome)
     assert again.session_id == first.session_id
+
+
+@asynccontextmanager
+async def outdated_token(shard_settings: Settings, player_id: str) -> AsyncIterator[tuple[Shard, Client, str, str]]:
+    """Run a shard with a player who has resumed twice; yield the player's first resume token and the JWT, too.
+
+    Args:
+        player_id: empty for a guest.
+    """
+    auth = AuthSettings(secret="a secret of at least thirty-two characters")
+    jwt = mint(auth, player_id, ttl_s=60, now_s=time.time()) if player_id else ""
+    edge = msgspec.structs.replace(shard_settings.edge, same_player="replace")
+    async with (
+        running(msgspec.structs.replace(shard_settings, auth=auth, edge=edge)) as shard,
+        connect(shard.url, token=jwt) as owner,
+    ):
+        await owner.join("garden")
+        token = owner.core.resume_token
+        for resumes in (1, 2):
+            await owner.drop()
+            await owner.wait_for(lambda resumes=resumes: owner.is_connected and owner.resumes == resumes)
+        await eventually(lambda: owner.core.resume_token != token)
+        yield shard, owner, token, jwt
+
+
+@pytest.mark.parametrize("player_id", ["ada", ""])
+async def test_who_finds_an_outdated_resume_token_does_not_end_the_session(
+    shard_settings: Settings, player_id: str
+) -> None:
+    async with outdated_token(shard_settings, player_id) as (shard, owner, token, _):
+        (session,) = shard.listener.registry
+        session_id, tick = session.session_id, owner.world.tick
+        for attempt in (0, 1, 2**32 - 1):
+            found = await resumed(shard, token, attempt)
+            assert isinstance(found, Welcome)
+            assert found.session_id != session_id
+        await owner.wait_for(lambda: owner.world.tick > tick + 5)
+        assert shard.listener.registry.of_player(session.player_id) == [session]
+        assert (owner.resumes, owner.sessions_lost) == (2, 0)
+
+
+async def test_an_outdated_resume_token_with_the_player_s_own_jwt_begins_a_session_that_replaces_the_old_one(
+    shard_settings: Settings,
+) -> None:
+    async with outdated_token(shard_settings, "ada") as (shard, owner, token, jwt):
+        (replaced,) = shard.listener.registry.of_player("ada")
+        other = await resumed(shard, token, 1, jwt)
+        assert isinstance(other, Welcome)
+        assert other.session_id != replaced.session_id
+        assert replaced.is_over
+        (session,) = shard.listener.registry.of_player("ada")
+        assert session.session_id == other.session_id
+        with pytest.raises(Disconnected):
+            await owner.wait_for(lambda: False)

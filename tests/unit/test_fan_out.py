@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from schemas.event_frames import PAYLOAD_BYTES_MAX
 from schemas.fields import pack_input
 from schemas.messages import Command, ErrorCode, Input, Reply
+from schemas.payloads import encode_payload
 from server.rooms import Deal, Player, Room, boolean
 from server.rooms.counters import RoomCounters
 from server.rooms.deals import Decision
@@ -178,7 +180,9 @@ def test_events_too_large_to_be_kept_together_reach_a_client_that_listens() -> N
     large = "x" * (EVENT_BYTES_MAX // 2)
     for number in range(5):
         hall.simulation.room.broadcast("large", [number, large])
-    hall.simulation.room.broadcast("too large", large * 3)
+    largest = "x" * (PAYLOAD_BYTES_MAX - len(encode_payload(large)) + len(large))
+    assert len(encode_payload(largest)) == PAYLOAD_BYTES_MAX
+    hall.simulation.room.broadcast("too large", largest)  # with its name
     hall.simulation.room.broadcast("small")
     hall.simulation.step()
     names = [name for name, _ in hall.subscribers[0].events]

@@ -17,6 +17,7 @@ from schemas.codec import decode_server, encode_client
 from schemas.messages import Hello, Join, Joined, StateFrame
 from tests.waiting import eventually
 
+PING, PONG, MASKED = 0x89, 0x8A, 0x80
 _REQUEST = (
     f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
@@ -61,9 +62,15 @@ class Watcher(asyncio.Protocol):
             self._first, self._data = b"", self._data[end + 4 :]
         while (end := _frame_end(self._data)) and len(self._data) >= end:
             start = 2 if self._data[1] < 126 else 4
-            if self._data[0] == 0x82:
+            if self._data[0] == PING:
+                self._send(bytes((PONG, MASKED | end - start, 0, 0, 0, 0)) + self._data[start:end])
+            elif self._data[0] == 0x82:
                 self._hear(decode_server(self._data[start:end]))
             self._data = self._data[end:]
+
+    def _send(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
 
     def _hear(self, message: Any) -> None:
         if isinstance(message, StateFrame):
@@ -79,7 +86,7 @@ class Watcher(asyncio.Protocol):
 
 
 def _frame_end(data: bytes) -> int:
-    if len(data) < 4:
+    if len(data) < 2 or (data[1] == 126 and len(data) < 4):
         return 0
     return 2 + data[1] if data[1] < 126 else 4 + int.from_bytes(data[2:4], "big")
 

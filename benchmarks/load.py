@@ -31,10 +31,19 @@ def masked(payload: bytes) -> bytes:
     return b"\x82\xfe" + size.to_bytes(2, "big") + b"\0\0\0\0" + payload
 
 
+PONG = b"\x8a\x80\0\0\0\0"
+PONG_S = 2.0
+
+
 class RawClient(asyncio.Protocol):
-    """One connection that counts what it gets."""
+    """One connection that counts what it gets.
+
+    It sends a pong every two seconds (RFC 6455, 5.5.3, allows unsolicited ones): a shard closes silent connections.
+    """
 
     def __init__(self, first: bytes) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._pong_due_s = 0.0
         self.bytes_received = 0
         self.reads = 0
         self.is_open = asyncio.get_running_loop().create_future()
@@ -48,10 +57,15 @@ class RawClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
         self.reads += 1
+        now_s = self._time()
         if not self.is_open.done():
             assert self.transport is not None
             self.transport.write(self._first)
             self.is_open.set_result(None)
+            self._pong_due_s = now_s + PONG_S
+        elif now_s >= self._pong_due_s and self.transport is not None:
+            self.transport.write(PONG)
+            self._pong_due_s = now_s + PONG_S
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.is_open.done():

@@ -87,10 +87,10 @@ loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, ag
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
 
-rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three under a swarm of 300: by a drain, then by kill -9
-	@for how in TERM KILL; do \
+rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three under a swarm of 300: three times by a drain, then by kill -9
+	@for how in "TERM --turns 3" KILL; do \
 		$(BIN)/python -m loadtest.trial --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
-			--shape rolling --room-players 50 --summary .tickwire/rolling-$$how.json || exit 1; \
+			--shape rolling --room-players 50 --summary .tickwire/rolling-$${how%% *}.json || exit 1; \
 	done
 
 faults: $(VENV)/.loadtest $(VENV)/.embedded ## stops shards and restarts Redis and MongoDB under a swarm with tokens: nothing may be wrong

@@ -10,7 +10,7 @@ Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -50,6 +50,8 @@ COUNTS: dict[str, tuple[str, Callable[[Measures], float]]] = {
 }
 CORRECT = ("world", "events", "replies", "seats", "inputs", "players", "workers")
 """Rows of failures that no level allows: a run with one of them has failed."""
+KEPT_IN_ROLLING = ("resume", "seat", "gave up")
+"""Rows that also fail a run of shape `rolling`: no player loses a session or a seat when shards are replaced."""
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -132,14 +134,20 @@ class Verdict(msgspec.Struct, frozen=True):
     holds: bool
 
 
-def judge(levels: list[Level], measures: Measures) -> list[Verdict]:
-    """What became of each level. One of which nothing was measured is broken: it cannot be said to hold."""
+def judge(levels: list[Level], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
+    """Return what became of each level. A level of which nothing was measured is broken: it cannot be said to hold.
+
+    Args:
+        levels: what the run must keep.
+        measures: of the whole run.
+        rows: of failures that fail the run.
+    """
     verdicts = []
     for level in levels:
         value = level.value(measures)
         holds = value is not None and value <= level.limit
         verdicts.append(Verdict(level.name, level.shown(level.limit), level.shown(value), holds))
-    for row in CORRECT:
+    for row in rows:
         if times := measures.failed(row):
             reasons = ", ".join(f"{reason} ({count})" for reason, count in measures.failures[row].items())
             verdicts.append(Verdict(row, "0", f"{times}: {reasons}", False))

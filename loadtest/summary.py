@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from loadtest.findings import Findings, Point
-from loadtest.levels import Level, Verdict, judge
+from loadtest.levels import CORRECT, KEPT_IN_ROLLING, Level, Verdict, judge
 from loadtest.measures import TIMES, Crowd, Histogram
 from loadtest.plans import Plan, Step
 from schemas.terminal_text import escape_controls
@@ -88,7 +88,8 @@ def summarise(
         total.fail("workers", f"{workers_lost} of {workers} workers were lost, with what they had measured last")
     if crowd.seated < crowd.expected and plan.shape != "steps":
         total.fail("seats", f"{crowd.expected - crowd.seated} of {crowd.expected} had no seat at the end")
-    verdicts = judge([] if plan.shape == "steps" else levels, total)
+    rows = (*CORRECT, *KEPT_IN_ROLLING) if plan.shape == "rolling" else CORRECT
+    verdicts = judge([] if plan.shape == "steps" else levels, total, rows=rows)
     if plan.shape == "steps":
         verdicts.append(_of_steps(steps, last_good))
     if command_failed:

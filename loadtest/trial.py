@@ -139,6 +139,7 @@ def fleet_and_stores(
             "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # a swarm is one address, which gets half of them
             "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
             "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "1000000",
+            "TICKWIRE__EDGE__SAME_PLAYER": "replace",  # a player's second session would end the first
             "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
         }
         shards: list[Shard] = []
@@ -183,6 +184,7 @@ def main(
     how: Annotated[
         Literal["TERM", "KILL"], typer.Option(help="the signal that ends a shard in --shape rolling")
     ] = "TERM",
+    turns: Annotated[int, typer.Option(min=1, max=100, help="how often --shape rolling replaces every shard")] = 1,
     faults: Annotated[bool, typer.Option("--faults", help="stop shards, restart the stores while they play")] = False,
     seconds: Annotated[int, typer.Option(min=40, help="--faults: how long the run is")] = 300,
     seed: Annotated[int, typer.Option(help="--faults: decides which, and when")] = 1,
@@ -206,7 +208,8 @@ def main(
         try:
             while process.poll() is None:
                 if asked.exists() and not done.exists():
-                    _replace(running, how)
+                    for _ in range(turns):
+                        _replace(running, how)
                     done.touch()
                 time.sleep(0.1)
         except KeyboardInterrupt:

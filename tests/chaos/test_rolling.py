@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 PLAYERS = 60
 
 
-def rolled(tmp_path: Path, how: str, *more: str) -> tuple[str, Summary]:
-    """Three shards are replaced, one after another; gives what was said, and what the swarm has found."""
+def rolled(tmp_path: Path, how: str, *more: str, turns: int = 1) -> tuple[str, Summary]:
+    """Replace three shards, one after another; return the output, and what the swarm has found."""
     summary = tmp_path / "summary.json"
     ended = subprocess.run(
-        [sys.executable, "-m", "loadtest.trial", "--shards", "3", "--how", how, "--",
+        [sys.executable, "-m", "loadtest.trial", "--shards", "3", "--how", how, "--turns", str(turns), "--",
          "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
          "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
@@ -35,8 +35,8 @@ def rolled(tmp_path: Path, how: str, *more: str) -> tuple[str, Summary]:
 
 @pytest.mark.timeout(170)
 def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_path: Path) -> None:
-    said, found = rolled(tmp_path, "TERM", "--mix", "wanderer=4 reconnector=1")
-    assert said.count("replaced the shard") == 3, said
+    said, found = rolled(tmp_path, "TERM", "--mix", "wanderer=4 reconnector=1", turns=2)
+    assert said.count("replaced the shard") == 6, said
     assert found.outcome == "held", said
     assert (found.seated, found.expected) == (found.expected, found.expected), said
     assert found.expected >= PLAYERS * 0.8

@@ -300,6 +300,15 @@ def test_a_command_that_failed_breaks_a_rolling_run() -> None:
     assert run(played(), plan=plan, command_failed="exit code 1")[:2] == ("broken", 1)
 
 
+@pytest.mark.parametrize("row", ["resume", "seat", "gave up"])
+def test_a_player_that_loses_its_session_or_seat_breaks_a_rolling_run(row: str) -> None:
+    measures = Measures()
+    measures.fail(row, "the session was not kept")
+    lost = (played(1), second(2, measures=measures))
+    assert run(*lost, plan=Plan(shape="rolling", players=10))[:2] == ("broken", 1)
+    assert run(*lost, plan=Plan(players=10))[:2] == ("held", 0), "elsewhere a level decides"
+
+
 def test_steps_end_with_the_capacity() -> None:
     plan, steps = Plan(shape="steps", players=300), [Step(100, True), Step(200, False, "input_p99 was 80 ms")]
     outcome, _, said = run(played(), plan=plan, steps=steps, last_good=100)

@@ -33,6 +33,7 @@ from server.passing import Passing
 from server.placing import RoomPlacer
 from server.queueing import PackedPlace, Queueing
 from server.ready_shards import ReadyShards
+from server.reconnect_pace import RECONNECTS_PER_S, ReconnectPace
 from server.rooms.containment import RoomCodeRaised
 from server.rooms.host import RoomHost
 from server.rooms.simulation import Simulation
@@ -50,6 +51,8 @@ DECIDE_S_MAX = 6.0
 """Who cannot find out whether the room was taken goes on after this; if it was, its next renewal says so."""
 AT_ONCE_MAX = 4
 """Rooms that move at one time: their players come to the other shards as a stream, and not as one wave."""
+PACE_S_MAX = 2.0
+"""A room whose players would crowd its new shard waits at most so long: the shard expects it within SENT_S_MAX."""
 AGAIN_S = 0.5
 LEAVERS_MS = 30_000
 LEAVERS_PAUSES_S = (0.2, 0.8, 2.0)
@@ -98,6 +101,7 @@ class Migration:
         self._matchmaker = matchmaker
         self._handovers = matchmaker.handovers
         self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
+        self._pace = ReconnectPace()
         self._placer = placer
         self._saver = saver
         self._dealing = dealing
@@ -121,6 +125,9 @@ class Migration:
         slots = asyncio.Semaphore(AT_ONCE_MAX)
         given: Counter[str] = Counter()
         stuck: set[str] = set()
+        players = sum(len(simulation.seats) for simulation in self._host)
+        # Half of the time is for offers, and for what must be tried again.
+        self._pace = ReconnectPace(max(RECONNECTS_PER_S, 2 * players / max(deadline_s, 1e-3)))
 
         async def give_one(simulation: Simulation, shards: list[ShardStatus]) -> None:
             async with slots:
@@ -166,9 +173,16 @@ class Migration:
             log.warning("room_not_offered", room_id=room.room_id, to=to, error=error.detail)
             self.results["refused"] += 1
             return False
+        await self._wait_for_pace(simulation)
         if not simulation.is_open:
             return False
         return await self._send(simulation, target)
+
+    async def _wait_for_pace(self, simulation: Simulation) -> None:
+        """Wait until the players of the rooms before have had the time to reconnect; the room ticks on meanwhile."""
+        players = sum(seat.wire is not None for seat in simulation.seats)
+        delay_s = self._pace.delay_s(players, asyncio.get_running_loop().time())
+        await asyncio.sleep(min(delay_s, PACE_S_MAX))
 
     async def _send(self, simulation: Simulation, target: ShardStatus) -> bool:
         room_id = simulation.room.room_id

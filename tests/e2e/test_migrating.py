@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 
 from client.aio import Client, connect
 from matchmaking import StaleLease
+from server import migrating
 from server.config import Settings
+from server.rooms.simulation import Simulation
 from server.saving import close_fenced
 from server.shard import Shard
 from server.storage.ledger import Booked, Booking
@@ -145,6 +147,30 @@ async def test_a_player_who_was_away_finds_the_way(two: tuple[Shard, Shard]) -> 
         assert client.core.joined.room_id == joined.room_id
         assert await client.command("planted") == 1
         assert client.sessions_lost == 0
+
+
+async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_new_shard(
+    shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    monkeypatch.setattr(migrating, "RECONNECTS_PER_S", 2.0)
+    moved_at_s: list[float] = []
+    async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
+        freeze = one.host.freeze
+
+        def record(simulation: Simulation) -> None:
+            moved_at_s.append(asyncio.get_running_loop().time())
+            freeze(simulation)
+
+        monkeypatch.setattr(one.host, "freeze", record)
+        await ann.join("garden", name="a")
+        await bob.join("garden", name="b")
+        async with running(settings) as other:
+            await one.drain()
+            await asyncio.gather(moves_with(ann, other), moves_with(bob, other))
+            assert len(moved_at_s) == 2
+            assert moved_at_s[1] - moved_at_s[0] > 0.4, "one player takes half a second"
+            assert (ann.sessions_lost, bob.sessions_lost) == (0, 0)
 
 
 async def test_a_drain_waits_until_another_shard_is_ready(shard_settings: Settings) -> None:

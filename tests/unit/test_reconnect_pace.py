@@ -1,0 +1,41 @@
+"""Rooms move one after another when many players would reconnect, and at once when few would."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.reconnect_pace import ReconnectPace
+
+
+def test_a_room_waits_for_the_players_of_the_room_before() -> None:
+    pace = ReconnectPace(players_per_s=100)
+    assert pace.delay_s(50, now_s=10.0) == 0
+    assert pace.delay_s(50, now_s=10.0) == pytest.approx(0.5)
+    assert pace.delay_s(10, now_s=10.2) == pytest.approx(0.8)
+
+
+def test_a_room_does_not_wait_when_the_others_have_reconnected() -> None:
+    pace = ReconnectPace(players_per_s=100)
+    assert pace.delay_s(50, now_s=10.0) == 0
+    assert pace.delay_s(50, now_s=10.6) == 0
+
+
+def test_empty_rooms_wait_for_nothing_and_delay_no_other() -> None:
+    pace = ReconnectPace(players_per_s=100)
+    assert [pace.delay_s(0, now_s=1.0) for _ in range(1000)] == [0] * 1000
+    assert pace.delay_s(1, now_s=1.0) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.floats(0, 2)), max_size=60))
+def test_never_do_more_players_reconnect_than_the_rate_and_one_room(rooms: list[tuple[int, float]]) -> None:
+    pace, now_s, moves = ReconnectPace(players_per_s=200), 100.0, []
+    for players, pause_s in rooms:
+        now_s += pause_s
+        moves.append((now_s + pace.delay_s(players, now_s), players))
+    for index, (begin_s, _) in enumerate(moves):
+        total = 0
+        for at_s, players in moves[index:]:
+            assert total <= 200 * (at_s - begin_s) + 1e-3
+            total += players

@@ -50,7 +50,8 @@ def for_operators(error: BaseException, call_s_max: float) -> str:
             refused = _REFUSED_COMMAND.search(str(error))
             if refused is None:
                 return "a user name and a password are required"
-            return f"the user lacks the right to {refused[2]} on database {refused[1]}: grant it the role readWrite"
+            role = "dbAdmin" if refused[2] == "collMod" else "readWrite"
+            return f"the user lacks the right to {refused[2]} on database {refused[1]}: grant it the role {role}"
         case WTimeoutError():
             return for_players(error)
         case OperationFailure(code=code, details=details) if not isinstance(error, ExecutionTimeout):

@@ -8,15 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pymongo
 import pytest
 
+from client.aio import connect
+from server.config import MongoSettings
 from server.errors import ConfigError, Unavailable
 from server.storage import Store, migrate
 from server.storage.mongo_checks import missing_actions
 from server.storage.mongo_errors import address_of, for_operators
 from tests.mongos import MongoProcess
-from tests.waiting import eventually
+from tests.shards import OPERATIONS_TOKEN, running, settings_of
+from tests.waiting import eventually, eventually_joins
 
 PASSWORD = "a-secret-word"
 
@@ -111,7 +115,8 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Callable[[str], str]]:
         client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
         client.admin.command("createUser", "reader", pwd=PASSWORD, roles=[{"role": "read", "db": "tickwire"}])
         client.admin.command("createUser", "writer", pwd=PASSWORD, roles=[{"role": "readWrite", "db": "tickwire"}])
-        client.admin.command("createUser", "owner", pwd=PASSWORD, roles=[{"role": "dbOwner", "db": "tickwire"}])
+        both = [{"role": role, "db": "tickwire"} for role in ("readWrite", "dbAdmin")]
+        client.admin.command("createUser", "migrator", pwd=PASSWORD, roles=both)
     process.kill()
     os.remove(tmp_path / "guarded" / "mongod.lock")
     process.options = ["--auth", "--keyFile", str(key)]
@@ -144,11 +149,38 @@ async def test_a_wrong_password_and_a_missing_role_are_named(guarded: Callable[[
         await store.check_setup()
         with pytest.raises(Unavailable) as refused:
             await migrate(store.database, store.calls)
-        assert "lacks the right to collMod on database tickwire" in refused.value.detail
+        assert refused.value.detail.endswith(
+            "lacks the right to collMod on database tickwire: grant it the role dbAdmin"
+        )
         assert str(refused.value) == "MongoDB does not answer: it failed with code 13"
-    async with connected(guarded(f"owner:{PASSWORD}")) as store:
+    async with connected(guarded(f"migrator:{PASSWORD}")) as store:
         await store.check_setup()
         assert await migrate(store.database, store.calls)
+
+
+async def test_exactly_the_documented_roles_suffice_to_migrate_and_to_play(
+    guarded: Callable[[str], str], redis_url: str, redis_namespace: str
+) -> None:
+    """The migration has readWrite and dbAdmin; shards have readWrite alone."""
+    async with connected(guarded(f"migrator:{PASSWORD}")) as store:
+        assert await migrate(store.database, store.calls)
+    url = guarded(f"writer:{PASSWORD}")
+    mongo = MongoSettings(url, "tickwire", deadline_s=2.0, migrate=False)
+    rooms = ["tests.rooms", "examples.market"]
+    settings = settings_of(redis_url, redis_namespace, url, "tickwire", rooms=rooms, mongo=mongo)
+    async with running(settings) as shard, connect(shard.url) as client:
+        await client.join("market")
+        await client.command("work")
+        await client.leave()
+        await client.join("garden", name="home")
+        await client.command("plant", {"x": 1.0})
+        headers = {"Authorization": f"Bearer {OPERATIONS_TOKEN}"}
+        api = f"http://127.0.0.1:{shard.operations.port}/v1/bans/eve"
+        async with aiohttp.ClientSession(headers=headers) as http, http.put(api, json={"duration_s": 60}) as answer:
+            assert answer.status == 200, await answer.text()
+    async with running(settings, "next") as shard, connect(shard.url) as client:
+        await eventually_joins(client, "garden", "home")
+        assert await client.command("planted") == 1
 
 
 def test_privileges_count_where_they_hold() -> None:

@@ -11,7 +11,11 @@ from server.edge.auth import Identity
 from server.edge.replies import REPLIES_MAX
 from server.edge.session import Session
 from server.edge.settings import EdgeSettings
-from server.rooms.state import KeptSession
+from server.rooms import Room
+from server.rooms.counters import RoomCounters
+from server.rooms.making import create
+from server.rooms.state import KeptSeat, KeptSession
+from server.saving import recovered, world_of
 from tests.lives import Around
 
 FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6, "one"), (7, "two")))
@@ -143,3 +147,15 @@ async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
     copy.end("the room did not come", counted_as="moved")
     assert around.registry.get("here") is here
     assert not around.counters.ended
+
+
+async def test_events_that_came_after_the_save_s_session_was_restored_are_not_sent_twice() -> None:
+    """Restored at 5, saved with 6 and 7 waiting, resumed: the client has both when the shard is lost."""
+    kept = msgspec.structs.replace(KEPT, events_restored_at=5)
+    room = create(Room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    state = msgspec.structs.replace(room.state(), seats=(KeptSeat("p", kept),))
+    (seat,) = recovered(world_of("room", "n", "r", state)).seats
+    session = settled(Around(EdgeSettings()), seat.session)
+    assert session is not None
+    assert session.outbox.rewind(7) == 0
+    assert session.outbox.unsent == 0

@@ -75,7 +75,7 @@ def test_every_expression_of_the_source_is_tried() -> None:
     assert names >= DELIMITED
 
 
-INLINE = {"server/setting_sources.py", "loadtest/options.py"}
+INLINE = {"server/cli.py", "server/setting_sources.py", "loadtest/options.py"}
 """Modules that call `re` with a pattern at once: what they read is an operator's."""
 
 

@@ -54,7 +54,7 @@ USER 10001:10001
 
 FROM runtime AS loadtest
 COPY --from=loadtest-environment /opt/tickwire /opt/tickwire
-ENTRYPOINT ["python", "-m", "loadtest"]
+ENTRYPOINT ["python", "-m", "tickwire.loadtest"]
 
 FROM runtime AS server
 ARG VERSION=0.1.0

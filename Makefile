@@ -82,19 +82,19 @@ bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json
 	@for name in bandwidth encode fanout bigroom edge join queue flush recover swarm capacity latency memory migrate; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
 loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, against a server that it starts; report in .tickwire/
-	@$(BIN)/python -m loadtest.trial -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \
+	@$(BIN)/python -m tickwire.loadtest.local_run -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \
 		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
 
 rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three under a swarm of 300: three times by a drain, then by kill -9
 	@for how in "TERM --turns 3" KILL; do \
-		$(BIN)/python -m loadtest.trial --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
+		$(BIN)/python -m tickwire.loadtest.local_run --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
 			--shape rolling --room-players 50 --summary .tickwire/rolling-$${how%% *}.json || exit 1; \
 	done
 
 faults: $(VENV)/.loadtest $(VENV)/.embedded ## stops shards and restarts Redis and MongoDB under a swarm with tokens: nothing may be wrong
-	$(BIN)/python -m loadtest.trial --faults --seconds $(SECONDS) -- --summary .tickwire/faults.json
+	$(BIN)/python -m tickwire.loadtest.local_run --faults --seconds $(SECONDS) -- --summary .tickwire/faults.json
 
 dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
 	python3 helm/dashboard.py

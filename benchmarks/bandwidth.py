@@ -16,12 +16,12 @@ import numpy as np
 
 from benchmarks import processes
 from benchmarks.peers import colyseus
-from benchmarks.playing import LOAD_CORE
 from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
-from schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
-from schemas.framing import binary_frame
-from server.replication.replication import Replication
+from benchmarks.server_under_load import LOAD_CORE
+from tickwire.schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
+from tickwire.schemas.framing import binary_frame
+from tickwire.server.replication.replicator import Replication
 
 COUNTS = (8, 50, 200, 1000)
 TICK_S = 1 / 20

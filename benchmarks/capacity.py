@@ -24,12 +24,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import processes, swarming
+from benchmarks import processes, swarm_runner
 from benchmarks.report import Report, Row, at_least, report, row
 from benchmarks.rooms import Fan
-from loadtest.summary import Summary
-from loadtest.trial import Shard
-from server import embedded
+from tickwire.loadtest.local_run import Shard
+from tickwire.loadtest.summary import Summary
+from tickwire.server.dev import local_stores
 
 TICK_LATENESS_S_MAX = 0.010
 LEVELS = ("late_ticks=1%", "missed_ticks=0.1%", "input_p99=75ms", "failures=0")
@@ -49,7 +49,7 @@ class Held(msgspec.Struct):
 
 def run(*, quick: bool) -> Report:
     """Climbs by 250 players; quick: the swarm alone, by 700, for a few seconds."""
-    count = swarming.workers()
+    count = swarm_runner.workers()
     rows, found, held = _swarm_alone(count, quick=quick)
     rows.append(row("load", "players_that_the_swarm_carries", "1", [float(found.last_good)]))
     rows.append(row("load", "workers", "1", [float(count)]))
@@ -64,8 +64,8 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
     step, seconds = (700, 5) if quick else (250, 20)
     most = 1400 if quick else MOST_PER_WORKER * count
     levels = [part for level in LEVELS for part in ("--slo", level)]
-    with swarming.one_shard() as shard, swarming.Watch(shard) as watch:
-        found = swarming.swarm(
+    with swarm_runner.one_shard() as shard, swarm_runner.Watch(shard) as watch:
+        found = swarm_runner.swarm(
             shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step * count),
             "--step-seconds", str(seconds), "--settle", "3", "--room", Fan.room_type, *levels, count=count,
             report=None if quick else Path("benchmarks/results/capacity.html"),
@@ -88,13 +88,13 @@ def _among_others(held: Held) -> list[Row]:
     """Goes on where the swarm could not; changes `held`."""
     rows: list[Row] = []
     first = held.players - LOOKING
-    with swarming.one_shard() as shard, swarming.Watch(shard) as watch, _fillers(shard) as add:
+    with swarm_runner.one_shard() as shard, swarm_runner.Watch(shard) as watch, _fillers(shard) as add:
         while sum(filler.count for filler in add.running) + LOOKING < FILLED_MAX:
             add.more(first if not add.running else MORE)
             players = sum(filler.count for filler in add.running) + LOOKING
             arguments = ("-u", str(LOOKING), "-r", "100", "-t", "25s", "--reset-stats", "--room", Fan.room_type)
             levels = [part for level in LEVELS for part in ("--slo", level)]
-            found = swarming.swarm(shard.url, *arguments, *levels)
+            found = swarm_runner.swarm(shard.url, *arguments, *levels)
             now = time.time()  # the swarm has been gone for two seconds, at most
             cpu, late_s, _ = watch.between(now - 20.0, now - 3.0)
             rows += _rows(f"{players}, of whom {LOOKING} look", cpu, late_s)
@@ -121,10 +121,10 @@ class Filler:
     def __init__(self, shard: Shard, count: int, core: int) -> None:
         self.count = count
         self.process = subprocess.Popen(
-            ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.filler", str(shard.port), str(count),
+            ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.load_clients", str(shard.port), str(count),
              Fan.room_type],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            preexec_fn=embedded.die_with_parent,  # noqa: PLW1509
+            preexec_fn=local_stores.die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         assert self.process.stdout is not None
         self.process.stdout.readline()  # all play

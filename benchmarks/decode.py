@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.bandwidth import TICK_S
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.rooms import Movers, move, spawn
-from server.replication.replication import Replication
+from tickwire.server.replication.replicator import Replication
 
 WEB = Path(__file__).parents[1] / "web"
 ENTITIES = 1000

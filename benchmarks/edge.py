@@ -28,7 +28,7 @@ from benchmarks import processes
 from benchmarks.certificates import make_certificate
 from benchmarks.load import RawClient, close_clients, open_clients, send_frames
 from benchmarks.report import Report, Row, goal, report, row
-from server.embedded import free_port
+from tickwire.server.dev.local_stores import free_port
 
 FRAME_BYTES, MESSAGE_BYTES = 113, 32
 OUT_RATE_HZ, IN_RATE_HZ = 20.0, 10.0

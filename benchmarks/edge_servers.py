@@ -27,14 +27,14 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from schemas import SUBPROTOCOL
-from schemas.framing import binary_frame
-from server.edge.addresses import Addresses
-from server.edge.connection import Connection, Receiver, Refusal
-from server.edge.counters import EdgeCounters
-from server.edge.door import Door
-from server.edge.rate_limit import RateLimiter, Scope
-from server.edge.settings import EdgeSettings
+from tickwire.schemas import SUBPROTOCOL
+from tickwire.schemas.framing import binary_frame
+from tickwire.server.edge.acceptor import Door
+from tickwire.server.edge.addresses import Addresses
+from tickwire.server.edge.connection import Connection, Receiver, Refusal
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.rate_limit import RateLimiter, Scope
+from tickwire.server.edge.settings import EdgeSettings
 
 GROUPS = 20
 TICK_RATE_HZ = 20.0

@@ -15,11 +15,11 @@ import numpy as np
 from benchmarks.bandwidth import COUNTS, TICK_S, msgpack_patch, plain_flatbuffers
 from benchmarks.report import Report, Row, report, row
 from benchmarks.rooms import Movers, move, spawn
-from client.world import World
-from schemas.codec import decode_server
-from schemas.messages import StateDescription, StateFrame
-from schemas.parts import parts_of
-from server.replication.replication import Replication
+from tickwire.client.world import World
+from tickwire.schemas.codec import decode_server
+from tickwire.schemas.messages import StateDescription, StateFrame
+from tickwire.schemas.parts import parts_of
+from tickwire.server.replication.replicator import Replication
 
 ROUNDS = 5
 

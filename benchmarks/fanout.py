@@ -19,11 +19,11 @@ import uvloop
 from benchmarks import processes
 from benchmarks.load import close_clients, open_clients, send_inputs
 from benchmarks.peers import colyseus
-from benchmarks.playing import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Turn, measure
 from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Fan
-from schemas.fields import pack_input
-from server import embedded
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Turn, measure
+from tickwire.schemas.fields import pack_input
+from tickwire.server.dev import local_stores
 
 ROOMS, PLAYERS, TICK_RATE_HZ, INPUT_RATE_HZ = 20, 50, 20.0, 10.0
 
@@ -35,7 +35,7 @@ def run(*, quick: bool, peers: bool = False) -> Report:
     whole: list[Turn] = []
     bare: list[Turn] = []
     others: dict[str, list[Turn]] = {variant: [] for variant in colyseus.VARIANTS if peers}
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
             print(f"fanout: turn {number + 1} of {turns}", file=sys.stderr)
             whole.append(
@@ -106,8 +106,8 @@ def _beside(subject: str, whole: list[Turn], found: list[Turn]) -> list[Row]:
 
 
 def _measure_bare(size: int, seconds: float) -> Turn:
-    port = embedded.free_port()
-    arguments = ["-m", "benchmarks.bare", str(port), str(size), str(ROOMS), str(TICK_RATE_HZ)]
+    port = local_stores.free_port()
+    arguments = ["-m", "benchmarks.baseline_writer", str(port), str(size), str(ROOMS), str(TICK_RATE_HZ)]
     server = processes.start(arguments, core=SERVER_CORE)
     try:
         return uvloop.run(_listen(server.pid, port, size, seconds))

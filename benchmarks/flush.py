@@ -26,16 +26,16 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import processes
-from benchmarks.playing import LOAD_CORE, SERVER_CORE
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Field
-from server import embedded
-from server.fault_isolation import FaultIsolation
-from server.ops import logs
-from server.rooms.host import RoomHost
-from server.saving import SAVE_INTERVAL_S, Saver, world_of
-from server.shard import GC_THRESHOLD, SWITCH_S
-from server.storage import Store, WriteBehind, migrate
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
+from tickwire.server.dev import local_stores
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.observability import logs
+from tickwire.server.persistence.saver import SAVE_INTERVAL_S, Saver, world_of
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.shard import GC_THRESHOLD, SWITCH_S
+from tickwire.server.storage import Store, WriteBehind, migrate
 
 ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
 FLOOD_WORLDS = 500
@@ -68,7 +68,7 @@ def run(*, quick: bool) -> Report:
     sys.setswitchinterval(SWITCH_S)  # as a shard does, and the collector too
     gc.set_threshold(*GC_THRESHOLD)
     processes.pin_this(LOAD_CORE)  # and with it MongoDB, which is its child
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder), with_redis=False) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder), with_redis=False) as stores:
         processes.pin_this(SERVER_CORE)
         still, saved, flood = uvloop.run(_all(stores, seconds, turns))
     rows = []
@@ -88,7 +88,9 @@ def run(*, quick: bool) -> Report:
     return report("flush", quick=quick, rows=rows, goals=goals)
 
 
-async def _all(stores: embedded.Services, seconds: float, turns: int) -> tuple[list[Turn], list[Turn], list[float]]:
+async def _all(
+    stores: local_stores.Services, seconds: float, turns: int
+) -> tuple[list[Turn], list[Turn], list[float]]:
     still, saved, flood = [], [], []
     for number in range(turns):
         print(f"flush: turn {number + 1} of {turns}", file=sys.stderr)

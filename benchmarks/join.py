@@ -28,13 +28,13 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import REQUEST, masked
-from benchmarks.playing import LOAD_CORE, SERVER_CORE, server_environ
 from benchmarks.report import Goal, Report, report, row
-from matchmaking import Matchmaker, PlaceRequest, ShardInfo
-from schemas import SCHEMA_VERSION
-from schemas.codec import encode_client
-from schemas.messages import Hello, Join
-from server import embedded
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, server_environ
+from tickwire.matchmaking import Matchmaker, PlaceRequest, ShardInfo
+from tickwire.schemas import SCHEMA_VERSION
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import Hello, Join
+from tickwire.server.dev import local_stores
 
 JOINS_PER_SECOND_MIN = 1000.0
 AT_ONCE = 128
@@ -103,7 +103,7 @@ def run(*, quick: bool) -> Report:
     connected: list[Turn] = []
     alone: list[Turn] = []
     upkeep: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
             print(f"join: turn {number + 1} of {turns}", file=sys.stderr)
             whole.append(_with_server(stores, players, f"whole-{number}", is_connected=False))
@@ -127,14 +127,14 @@ def run(*, quick: bool) -> Report:
     return report("join", quick=quick, rows=rows, goals=goals, limited_by=None if holds else limited_by)
 
 
-def _with_server(stores: embedded.Services, players: int, name: str, *, is_connected: bool) -> Turn:
-    port, operations = embedded.free_port(), embedded.free_port()
+def _with_server(stores: local_stores.Services, players: int, name: str, *, is_connected: bool) -> Turn:
+    port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
         # Rooms tick meanwhile: it is the storm that is measured, not how full the shard may be.
         "TICKWIRE__CAPACITY__LOAD_MAX": "10",
     }
-    server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
+    server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
     try:
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
         return uvloop.run(_storm(server.pid, stores.pids["redis-server"], port, players, is_connected=is_connected))
@@ -199,7 +199,7 @@ async def _at_once(works: list[Callable[[], object]]) -> None:
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 
-def _alone(stores: embedded.Services, joins: int, name: str) -> Turn:
+def _alone(stores: local_stores.Services, joins: int, name: str) -> Turn:
     """In this process, which moves to the server's core; Redis stays where it is."""
     before = os.sched_getaffinity(0)
     processes.pin_this(SERVER_CORE)
@@ -209,7 +209,7 @@ def _alone(stores: embedded.Services, joins: int, name: str) -> Turn:
         os.sched_setaffinity(0, before)
 
 
-async def _place(stores: embedded.Services, joins: int, name: str) -> Turn:
+async def _place(stores: local_stores.Services, joins: int, name: str) -> Turn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000))
     latencies: list[float] = []
@@ -237,7 +237,7 @@ async def _place(stores: embedded.Services, joins: int, name: str) -> Turn:
     return turn
 
 
-async def _upkeep(stores: embedded.Services, name: str) -> float:
+async def _upkeep(stores: local_stores.Services, name: str) -> float:
     """Microseconds of Redis for one second's upkeep of one shard."""
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",)))

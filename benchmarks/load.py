@@ -11,9 +11,9 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import cast
 
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import encode_client, encode_input
-from schemas.messages import Hello, Join
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import encode_client, encode_input
+from tickwire.schemas.messages import Hello, Join
 
 CONNECT_AT_ONCE = 50
 REQUEST = (

@@ -14,13 +14,13 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import close_clients, masked, open_clients, send_frames
-from benchmarks.playing import SERVER_CORE, server_environ
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Fan
-from schemas import SCHEMA_VERSION
-from schemas.codec import encode_client
-from schemas.messages import Hello
-from server import embedded
+from benchmarks.server_under_load import SERVER_CORE, server_environ
+from tickwire.schemas import SCHEMA_VERSION
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import Hello
+from tickwire.server.dev import local_stores
 
 SESSIONS, QUICK_SESSIONS = 4000, 1000
 SETTLE_S = 3.0
@@ -31,7 +31,7 @@ def run(*, quick: bool) -> Report:
     sessions = QUICK_SESSIONS if quick else SESSIONS
     idle: list[float] = []
     playing: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for turn in range(1 if quick else 3):
             idle.append(_measure(stores, sessions, "", f"idle{turn}"))
             playing.append(_measure(stores, sessions // 2, Fan.room_type, f"rooms{turn}"))
@@ -43,12 +43,12 @@ def run(*, quick: bool) -> Report:
     return report("memory", quick=quick, rows=rows, goals=goals)
 
 
-def _measure(stores: embedded.Services, sessions: int, room_type: str, name: str) -> float:
-    port, operations = embedded.free_port(), embedded.free_port()
+def _measure(stores: local_stores.Services, sessions: int, room_type: str, name: str) -> float:
+    port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000"
     }
-    server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
+    server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
     try:
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
         return uvloop.run(_fill(server.pid, port, operations, sessions, room_type))

@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from server.embedded import die_with_parent
+from tickwire.server.dev.local_stores import die_with_parent
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START_S_MAX = 30.0

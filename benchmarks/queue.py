@@ -23,12 +23,12 @@ import structlog
 import uvloop
 
 from benchmarks import processes
-from benchmarks.playing import LOAD_CORE, SERVER_CORE
 from benchmarks.report import Goal, Report, report, row
-from matchmaking import Matchmaker, ShardInfo
-from matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules
-from server import embedded
-from server.shard import GC_THRESHOLD
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
+from tickwire.matchmaking import Matchmaker, ShardInfo
+from tickwire.matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules
+from tickwire.server.dev import local_stores
+from tickwire.server.shard import GC_THRESHOLD
 
 TICKETS_PER_SECOND_MIN = 10_000.0
 WAITING = 10_000
@@ -113,7 +113,7 @@ def run(*, quick: bool) -> Report:
     seconds, turns = (8.0, 1) if quick else (20.0, 3)
     processes.pin_this(LOAD_CORE)  # and with it Redis, which is its child
     found: list[Turn] = []
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder), with_mongo=False) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder), with_mongo=False) as stores:
         processes.pin_this(SERVER_CORE)
         for number in range(turns):
             print(f"queue: turn {number + 1} of {turns}", file=sys.stderr)
@@ -143,7 +143,7 @@ def run(*, quick: bool) -> Report:
     return report("queue", quick=quick, rows=rows, goals=goals)
 
 
-async def _match(stores: embedded.Services, name: str, seconds: float) -> Turn:
+async def _match(stores: local_stores.Services, name: str, seconds: float) -> Turn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.client.execute_command("FLUSHALL")  # the rooms of the turn before run out meanwhile, at a cost
     shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000, load_max=1e9)

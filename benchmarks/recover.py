@@ -30,13 +30,13 @@ import msgspec
 import uvloop
 
 from benchmarks import processes
-from benchmarks.playing import LOAD_CORE, SERVER_CORE, server_environ
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Estate
-from client.aio import Client
-from server import embedded
-from server.config import RedisSettings
-from server.ops import logs
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, server_environ
+from tickwire.client.client import Client
+from tickwire.server.config import RedisSettings
+from tickwire.server.dev import local_stores
+from tickwire.server.observability import logs
 
 PLAYERS_A_ROOM = Estate.seats
 LEASE_S = RedisSettings().lease_s
@@ -61,7 +61,7 @@ def run(*, quick: bool) -> Report:
     logs.configure(format="console", level="warning")
     processes.pin_this(LOAD_CORE)
     found: dict[int, list[Turn]] = {size: [] for size in sizes}
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
             for size in sizes:
                 print(f"recover: turn {number + 1} of {turns}, {size} rooms", file=sys.stderr)
@@ -83,7 +83,7 @@ def run(*, quick: bool) -> Report:
     return report("recover", quick=quick, rows=rows, goals=goals)
 
 
-def _turn(stores: embedded.Services, rooms: int, name: str) -> Turn:
+def _turn(stores: local_stores.Services, rooms: int, name: str) -> Turn:
     common = {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
         "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "100000",
@@ -98,9 +98,9 @@ def _turn(stores: embedded.Services, rooms: int, name: str) -> Turn:
         shards[0].kill()
 
     def start() -> str:
-        port, operations = embedded.free_port(), embedded.free_port()
+        port, operations = local_stores.free_port(), local_stores.free_port()
         environ = server_environ(stores, port, operations, name) | common
-        shards.append(processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ))
+        shards.append(processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ))
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
         return f"ws://127.0.0.1:{port}"
 

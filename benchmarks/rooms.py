@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import Deal, Grid, Inputs, Player, Room, Saved, Table, angle, grant, local, real, uint
+from tickwire.server.rooms import Deal, Grid, Inputs, Player, Room, Saved, Table, angle, grant, local, real, uint
 
 SIZE = 500.0
 MAP = 1000.0

@@ -26,9 +26,9 @@ from benchmarks import processes
 from benchmarks.load import REQUEST, masked
 from benchmarks.report import Report, report, row
 from benchmarks.rooms import Soak
-from client.core import ClientCore
-from client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
-from server import embedded
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
+from tickwire.server.dev import local_stores
 
 PLAYERS, ROOMS = 500, 10
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -41,8 +41,8 @@ def run(*, quick: bool) -> Report:
     """Runs the soak: ten minutes; quick: twenty seconds."""
     seconds = 20.0 if quick else 600.0
     processes.pin_this(LOAD_CORE)
-    with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder)) as stores:
-        port, operations = embedded.free_port(), embedded.free_port()
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
+        port, operations = local_stores.free_port(), local_stores.free_port()
         environ = {
             "TICKWIRE__ROOMS": "benchmarks.rooms",
             "TICKWIRE__LISTEN__PORT": str(port),
@@ -53,7 +53,7 @@ def run(*, quick: bool) -> Report:
             "TICKWIRE__MONGO__MIGRATE": "true",
             "TICKWIRE__LOGGING__LEVEL": "warning",
         }
-        server = processes.start(["-m", "server", "serve"], core=SERVER_CORE, environ=environ)
+        server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
         try:
             processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
             return uvloop.run(_soak(server.pid, port, operations, seconds, quick=quick))

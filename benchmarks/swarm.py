@@ -7,11 +7,11 @@ workers under a master: on two cores they share the one that is left.
 
 from __future__ import annotations
 
-from benchmarks import swarming
+from benchmarks import swarm_runner
 from benchmarks.report import Report, at_least, report, row
 from benchmarks.rooms import Fan
-from loadtest.plans import Step
-from loadtest.summary import Summary
+from tickwire.loadtest.load_plan import Step
+from tickwire.loadtest.summary import Summary
 
 STEP, MOST = 300, 3000
 QUICK_STEP = 800
@@ -24,8 +24,8 @@ def run(*, quick: bool) -> Report:
     carried: list[float] = []
     lateness_ms: list[float] = []
     for _ in range(1 if quick else 3):
-        with swarming.one_shard() as shard:
-            found = swarming.swarm(
+        with swarm_runner.one_shard() as shard:
+            found = swarm_runner.swarm(
                 shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step),
                 "--step-seconds", str(seconds), "--settle", "2", "--slo", "input_p99=10s", "--room", Fan.room_type,
             )  # fmt: skip
@@ -43,9 +43,9 @@ def run(*, quick: bool) -> Report:
 
 
 def _two_workers() -> Summary:
-    with swarming.one_shard() as shard:
+    with swarm_runner.one_shard() as shard:
         arguments = ("-u", str(TWO_WORKERS), "-r", "100", "-t", "30s", "--room", Fan.room_type)
-        return swarming.swarm(shard.url, *arguments, count=2)
+        return swarm_runner.swarm(shard.url, *arguments, count=2)
 
 
 def _other_than_load(steps: list[Step]) -> str | None:

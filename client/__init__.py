@@ -1,1 +1,58 @@
-"""The Python client: a Sans-I/O core, and an asyncio client on top. Imports schemas only."""
+"""The Python client.
+
+    async with connect("ws://127.0.0.1:8080") as client:
+        room = await client.join("arena")
+
+`core` holds the protocol without I/O; `client` is the asyncio client. Names are imported when they are first used:
+load tests import the core without asyncio.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickwire.client.client import Client, connect
+    from tickwire.client.errors import (
+        ClientError,
+        CommandFailed,
+        ConnectFailed,
+        Disconnected,
+        MessageTooLarge,
+        NotMatched,
+        RefusedError,
+        SessionLost,
+    )
+    from tickwire.client.events import RoomEvent
+    from tickwire.client.interpolation import Interpolation, TickClock
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "CommandFailed",
+    "ConnectFailed",
+    "Disconnected",
+    "Interpolation",
+    "MessageTooLarge",
+    "NotMatched",
+    "RefusedError",
+    "RoomEvent",
+    "SessionLost",
+    "TickClock",
+    "connect",
+]
+
+_MODULES = {
+    "Client": "client",
+    "connect": "client",
+    "RoomEvent": "events",
+    "Interpolation": "interpolation",
+    "TickClock": "interpolation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'errors')}")
+    value = globals()[name] = getattr(module, name)
+    return value

@@ -16,9 +16,9 @@ from math import inf
 
 import msgspec
 
-from client.backoff import Backoff
-from client.errors import ClientError
-from schemas.messages import ErrorCode, Reply, Welcome
+from tickwire.client.backoff import Backoff
+from tickwire.client.errors import ClientError
+from tickwire.schemas.messages import ErrorCode, Reply, Welcome
 
 IDS_MAX = 16
 """As many commands as the server carries out for one session at a time."""

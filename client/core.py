@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from client.command_window import CommandWindow, is_decided
-from client.errors import MessageTooLarge
-from client.match_queue import MatchQueue, Meaning
-from client.requests import is_answer
-from client.updates import (
+from tickwire.client.command_window import CommandWindow, is_decided
+from tickwire.client.errors import MessageTooLarge
+from tickwire.client.match_queue import MatchQueue, Meaning
+from tickwire.client.requests import is_answer
+from tickwire.client.updates import (
     Ended,
     EventReceived,
     EventsLost,
@@ -33,12 +33,12 @@ from client.updates import (
     Update,
     Welcomed,
 )
-from client.world import World, WrongBaseline
-from schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
-from schemas.codec import decode_server, encode_client, encode_input
-from schemas.errors import MalformedMessage, UnknownMessage
-from schemas.fields import Field, from_description, pack_input
-from schemas.messages import (
+from tickwire.client.world import World, WrongBaseline
+from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
+from tickwire.schemas.codec import decode_server, encode_client, encode_input
+from tickwire.schemas.errors import MalformedMessage, UnknownMessage
+from tickwire.schemas.fields import Field, from_description, pack_input
+from tickwire.schemas.messages import (
     Command,
     EndSession,
     Error,
@@ -64,8 +64,8 @@ from schemas.messages import (
     StateFrame,
     Welcome,
 )
-from schemas.parts import IS_COMPLETE, Part, parts_of
-from schemas.payloads import encode_payload
+from tickwire.schemas.parts import IS_COMPLETE, Part, parts_of
+from tickwire.schemas.payloads import encode_payload
 
 MESSAGE_BYTES_MAX = SERVER_MESSAGE_BYTES_MAX
 TEXT_BYTES_MAX = 4096

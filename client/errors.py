@@ -12,7 +12,7 @@ ClientError            something the client cannot go on from by itself
 
 from __future__ import annotations
 
-from schemas.messages import Error, MatchStatus, Reply
+from tickwire.schemas.messages import Error, MatchStatus, Reply
 
 
 class ClientError(Exception):

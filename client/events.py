@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.errors import MalformedMessage
-from schemas.messages import Event
-from schemas.payloads import decode_payload
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.messages import Event
+from tickwire.schemas.payloads import decode_payload
 
 log = logging.getLogger("tickwire.client")
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.world import TableView, World
-from schemas.messages import FieldKind
+from tickwire.client.world import TableView, World
+from tickwire.schemas.messages import FieldKind
 
 SNAPSHOTS_MAX = 32
 OFFSETS_MAX = 64

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 
-from schemas.messages import MatchStatus, QueueState
+from tickwire.schemas.messages import MatchStatus, QueueState
 
 
 class Meaning(enum.Enum):

@@ -1,7 +1,7 @@
 """When and where a client reconnects, and what is final. Pure: the clock and the randomness come in.
 
-The rules stand in docs/clients.md, the close codes in docs/protocol.md. Both shells follow them: client.keeper on
-asyncio, loadtest.connected on gevent.
+The rules stand in docs/clients.md, the close codes in docs/protocol.md. Both shells follow them:
+tickwire.client.session_connection on asyncio, tickwire.loadtest.connection on gevent.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from client.backoff import Backoff
-from schemas.messages import Error, Goodbye
+from tickwire.client.backoff import Backoff
+from tickwire.schemas.messages import Error, Goodbye
 
 CONNECT_S_MAX = 5.0
 HELLO_S_MAX = 10.0

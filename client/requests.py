@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from client.updates import QueueChanged, Redirected, Refused, SeatLost, SeatTaken, Update
-from schemas.messages import (
+from tickwire.client.updates import QueueChanged, Redirected, Refused, SeatLost, SeatTaken, Update
+from tickwire.schemas.messages import (
     Error,
     ErrorCode,
     Join,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, Rate, Redirect, Reply, Welcome
+from tickwire.schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, Rate, Redirect, Reply, Welcome
 
 
 class Welcomed(msgspec.Struct, frozen=True):

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import NO_TEXTS, Columns, Texts, checksum
-from schemas.delta import codecs_for, decode_channel
-from schemas.errors import MalformedMessage
-from schemas.fields import Field, from_description
-from schemas.messages import FieldKind, StateDescription
-from schemas.parts import Part
+from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, checksum
+from tickwire.schemas.delta import codecs_for, decode_channel
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.fields import Field, from_description
+from tickwire.schemas.messages import FieldKind, StateDescription
+from tickwire.schemas.parts import Part
 
 NEVER = -1
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from matchmaking.queue import Mode, Rules
-from server.rooms import CommandRefused, Inputs, Player, Room, Saved, Table, Tuning, angle, boolean, local, real, uint
+from tickwire import CommandRefused, Inputs, Player, Room, Saved, Table, Tuning, angle, boolean, local, real, uint
+from tickwire.matchmaking import Mode, Rules
 
 SIZE = 500.0
 BULLET_SPEED = 150.0

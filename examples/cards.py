@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matchmaking.queue import Mode, Rules
-from server.rooms import (
+from tickwire import (
     EVERYONE,
     CommandRefused,
     Player,
@@ -26,6 +25,7 @@ from server.rooms import (
     text,
     uint,
 )
+from tickwire.matchmaking import Mode, Rules
 
 SUITS = ("clubs", "diamonds", "hearts", "spades")
 RANKS = 13

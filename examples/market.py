@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from server.rooms import (
+from tickwire import (
     CommandRefused,
     Deal,
     Player,

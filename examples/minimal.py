@@ -1,14 +1,15 @@
-"""The smallest room: a square that moves. `tickwire dev --rooms examples.minimal` runs it; so does this client.
+"""The smallest room: a square that moves. `tickwire dev --rooms tickwire.examples.minimal` runs it; so does this
+client.
 
-Run `python -m examples.minimal` beside it.
+Run `python -m tickwire.examples.minimal` beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from client.aio import connect
-from server.rooms import Player, Room, Table, real
+from tickwire import Player, Room, Table, real
+from tickwire.client import connect
 
 
 class Squares(Table):

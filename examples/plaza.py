@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from server.rooms import (
+from tickwire import (
     CommandRefused,
     Grid,
     Inputs,

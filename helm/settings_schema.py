@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from server.config import Settings
-from server.setting_types import base_type, bounds, describe
+from tickwire.server.config import Settings
+from tickwire.server.setting_types import base_type, bounds, describe
 
 CHART = Path(__file__).parent / "tickwire"
 VALUES_SCHEMA = CHART / "values.schema.json"

@@ -1,4 +1,4 @@
-"""`python -m loadtest`: locust with this package's locustfile."""
+"""`python -m tickwire.loadtest`: locust with this package's locustfile."""
 
 from __future__ import annotations
 

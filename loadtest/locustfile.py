@@ -1,6 +1,6 @@
-"""What locust loads: `locust -f loadtest/locustfile.py`, or `python -m loadtest`.
+"""What locust loads: `locust -f loadtest/locustfile.py`, or `python -m tickwire.loadtest`.
 
-A game's own players go into a locustfile that begins with `from loadtest.locustfile import *`.
+A game's own players go into a locustfile that begins with `from tickwire.loadtest.locustfile import *`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest import options as of_options
-from loadtest import swarm as swarms
-from loadtest.charts import png
-from loadtest.page import page
-from loadtest.players import Abuser, Churner, Matchmaker, Player, Reconnector, SlowReader, Spender, Wanderer
-from loadtest.probe import Unusable, probe
-from loadtest.recorder import Recorder
-from loadtest.shapes import DROP_MESSAGE, Course, SwarmShape
-from loadtest.summary import Summary, series, summarise, words
-from schemas.terminal_text import escape_controls
+from tickwire.loadtest import options as of_options
+from tickwire.loadtest import swarm as swarms
+from tickwire.loadtest.charts import png
+from tickwire.loadtest.html_report import page
+from tickwire.loadtest.locust_shapes import DROP_MESSAGE, Course, SwarmShape
+from tickwire.loadtest.players import Abuser, Churner, Matchmaker, Player, Reconnector, SlowReader, Spender, Wanderer
+from tickwire.loadtest.preflight import Unusable, probe
+from tickwire.loadtest.recorder import Recorder
+from tickwire.loadtest.summary import Summary, series, summarise, words
+from tickwire.schemas.terminal_text import escape_controls
 
 __all__ = [
     "Abuser",

@@ -21,11 +21,11 @@ import msgspec
 from locust import User
 from locust.argument_parser import LocustArgumentParser
 
-from loadtest.levels import COUNTS, SHARES, Level, level_of
-from loadtest.measures import TIMES
-from loadtest.option_limits import problems
-from loadtest.plans import Plan, Shape
-from loadtest.swarm import Habits, Tokens
+from tickwire.loadtest.load_plan import Plan, Shape
+from tickwire.loadtest.metrics import TIMES
+from tickwire.loadtest.option_limits import problems
+from tickwire.loadtest.slo import COUNTS, SHARES, Level, level_of
+from tickwire.loadtest.swarm import Habits, Tokens
 
 TOKEN_ENVIRON = "TICKWIRE_LOADTEST_TOKEN"  # noqa: S105 - the name of a variable
 RUN_S = 60.0

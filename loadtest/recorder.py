@@ -14,9 +14,9 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 from locust.stats import StatsEntry, bucket_response_time
 
-from loadtest.findings import Findings
-from loadtest.measures import Histogram, Measures, Second
-from loadtest.swarm import Swarm
+from tickwire.loadtest.metrics import Histogram, Measures, Second
+from tickwire.loadtest.results import Findings
+from tickwire.loadtest.swarm import Swarm
 
 METHOD = "swarm"
 NOT_IN_TOTAL = frozenset(("tick", "jitter", "lateness"))

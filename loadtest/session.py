@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
-from client.reconnect import REDIRECTS_MAX
-from client.requests import Answer, Request
-from client.updates import (
+from tickwire.client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
+from tickwire.client.reconnect import REDIRECTS_MAX
+from tickwire.client.requests import Answer, Request
+from tickwire.client.updates import (
     EventReceived,
     EventsLost,
     QueueChanged,
@@ -29,10 +29,10 @@ from client.updates import (
     Update,
     Welcomed,
 )
-from loadtest.connected import CALL_S_MAX, Connected, now_us
-from loadtest.swarm import Swarm
-from schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
-from schemas.payloads import decode_payload
+from tickwire.loadtest.connection import CALL_S_MAX, Connected, now_us
+from tickwire.loadtest.swarm import Swarm
+from tickwire.schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
+from tickwire.schemas.payloads import decode_payload
 
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from loadtest.findings import Findings, Point
-from loadtest.levels import CORRECT, KEPT_IN_ROLLING, Level, Verdict, judge
-from loadtest.measures import TIMES, Crowd, Histogram
-from loadtest.plans import Plan, Step
-from schemas.terminal_text import escape_controls
+from tickwire.loadtest.load_plan import Plan, Step
+from tickwire.loadtest.metrics import TIMES, Crowd, Histogram
+from tickwire.loadtest.results import Findings, Point
+from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, Level, Verdict, judge
+from tickwire.schemas.terminal_text import escape_controls
 
 Outcome = Literal["held", "broken", "load was late", "nothing was measured"]
 EXIT_CODES: dict[Outcome, int] = {"held": 0, "broken": 1, "load was late": 3, "nothing was measured": 3}

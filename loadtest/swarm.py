@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import jwt
 import msgspec
 
-from loadtest.measures import Crowd, Measures, Second
-from loadtest.metronome import Metronome
-from loadtest.worlds import SharedWorlds
+from tickwire.loadtest.metrics import Crowd, Measures, Second
+from tickwire.loadtest.open_loop_scheduler import Metronome
+from tickwire.loadtest.world_cache import SharedWorlds
 
 if TYPE_CHECKING:  # importing locust patches the whole process for gevent
     from locust.env import Environment
@@ -206,6 +206,6 @@ def of(environment: Environment) -> Swarm:
     """The swarm of a locust environment.
 
     Raises:
-        KeyError: there is none: loadtest.locustfile was not loaded.
+        KeyError: there is none: tickwire.loadtest.locustfile was not loaded.
     """
     return _swarms[environment]

@@ -1,7 +1,7 @@
 """The matchmaker on Redis: directory, placement, reservations, leases, queues, tickets. Imports none of ours."""
 
-from matchmaking.directory import Access, Directory, Heard, RoomHome, RoomStatus, ShardInfo, ShardStatus
-from matchmaking.errors import (
+from tickwire.matchmaking.directory import Access, Directory, Heard, RoomHome, RoomStatus, ShardInfo, ShardStatus
+from tickwire.matchmaking.errors import (
     BadRequest,
     BadTicket,
     MatchmakerUnavailable,
@@ -13,13 +13,14 @@ from matchmaking.errors import (
     RoomNotMade,
     StaleLease,
 )
-from matchmaking.handovers import Handovers, Offer
-from matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
-from matchmaking.matchmaker import Matchmaker
-from matchmaking.parcels import Parcels
-from matchmaking.placement import Party, Placement, PlaceRequest, Placing
-from matchmaking.tickets import Admissions, Ticket, TicketKeys, new_ticket_id, sign, verify
-from matchmaking.ttls import Ttls
+from tickwire.matchmaking.handoffs import Handovers, Offer
+from tickwire.matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
+from tickwire.matchmaking.matchmaker import Matchmaker
+from tickwire.matchmaking.placement import Party, Placement, PlaceRequest, Placing
+from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.matchmaking.session_handoffs import Parcels
+from tickwire.matchmaking.tickets import Admissions, Ticket, TicketKeys, new_ticket_id, sign, verify
+from tickwire.matchmaking.ttls import Ttls
 
 __all__ = [
     "Access",
@@ -33,6 +34,7 @@ __all__ = [
     "Matchmaker",
     "MatchmakerUnavailable",
     "MatchmakingError",
+    "Mode",
     "NoCapacity",
     "Offer",
     "Orphan",
@@ -49,6 +51,7 @@ __all__ = [
     "RoomNotMade",
     "RoomRecord",
     "RoomStatus",
+    "Rules",
     "ShardInfo",
     "ShardStatus",
     "StaleLease",

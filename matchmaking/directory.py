@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from matchmaking.calls import Calls
-from matchmaking.clock import FleetClock
-from matchmaking.errors import BadRequest
-from matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from matchmaking.ttls import Ttls
+from tickwire.matchmaking.clock import FleetClock
+from tickwire.matchmaking.errors import BadRequest
+from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
+from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.ttls import Ttls
 
 ROOMS_LISTED_MAX = 200
 

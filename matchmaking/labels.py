@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from matchmaking.errors import BadRequest
+from tickwire.matchmaking.errors import BadRequest
 
 Labels = Mapping[str, str]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from matchmaking.calls import Calls
-from matchmaking.directory import Access
-from matchmaking.errors import MatchmakerUnavailable, StaleLease
-from matchmaking.labels import Labels, from_pairs, to_pairs
-from matchmaking.ttls import Ttls
+from tickwire.matchmaking.directory import Access
+from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
+from tickwire.matchmaking.labels import Labels, from_pairs, to_pairs
+from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.ttls import Ttls
 
 
 class RoomRecord(msgspec.Struct, frozen=True):

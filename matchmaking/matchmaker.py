@@ -10,15 +10,15 @@ from __future__ import annotations
 import random
 import time
 
-from matchmaking.calls import Calls
-from matchmaking.clock import FleetClock
-from matchmaking.connecting import Client, address_of, client_of
-from matchmaking.directory import Directory
-from matchmaking.handovers import Handovers
-from matchmaking.leases import Leases
-from matchmaking.parcels import Parcels
-from matchmaking.placement import Placing
-from matchmaking.ttls import Ttls
+from tickwire.matchmaking.clock import FleetClock
+from tickwire.matchmaking.directory import Directory
+from tickwire.matchmaking.handoffs import Handovers
+from tickwire.matchmaking.leases import Leases
+from tickwire.matchmaking.placement import Placing
+from tickwire.matchmaking.redis_client import Client, address_of, client_of
+from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.session_handoffs import Parcels
+from tickwire.matchmaking.ttls import Ttls
 
 
 class Matchmaker:
@@ -69,7 +69,7 @@ class Matchmaker:
     def from_url(
         cls, url: str, *, namespace: str = "tickwire", ttls: Ttls | None = None, deadline_s: float = 2.0
     ) -> Matchmaker:
-        """A matchmaker on a Redis given by URL; see matchmaking/connecting.py.
+        """A matchmaker on a Redis given by URL; see matchmaking/redis_client.py.
 
         Raises:
             ValueError: the URL is none of Redis's.

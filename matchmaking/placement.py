@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from matchmaking.calls import Calls
-from matchmaking.errors import (
+from tickwire.matchmaking.errors import (
     BadRequest,
     MatchmakerUnavailable,
     MatchmakingError,
@@ -26,8 +25,9 @@ from matchmaking.errors import (
     RoomNotFound,
     RoomNotMade,
 )
-from matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from matchmaking.ttls import Ttls
+from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
+from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.ttls import Ttls
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """No I, O, 0, 1: a code is read aloud and typed in. 32 letters: ten of them are 50 bits."""

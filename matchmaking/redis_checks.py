@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from redis.asyncio import RedisCluster
 
-from matchmaking.calls import Calls
-from matchmaking.connecting import Client
-from matchmaking.errors import MatchmakerUnavailable
-from matchmaking.loop_timeout import LoopTimeout
-from matchmaking.redis_errors import REDIS_ERRORS
+from tickwire.matchmaking.errors import MatchmakerUnavailable
+from tickwire.matchmaking.loop_timeout import LoopTimeout
+from tickwire.matchmaking.redis_client import Client
+from tickwire.matchmaking.redis_errors import REDIS_ERRORS
+from tickwire.matchmaking.script_runner import Calls
 
 
 class _Missing(msgspec.Struct, frozen=True):

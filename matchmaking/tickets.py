@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from matchmaking.errors import BadTicket
+from tickwire.matchmaking.errors import BadTicket
 
 TICKET_CHARACTERS_MAX = 3072
 

@@ -13,9 +13,10 @@ from struct import Struct
 import flatbuffers
 import msgspec
 
-from schemas.errors import MalformedMessage, UnknownMessage
-from schemas.framing import binary_frame
-from schemas.messages import (
+from tickwire.schemas.errors import MalformedMessage, UnknownMessage
+from tickwire.schemas.flat_tables import Layout, Reader, layout_of, write_table
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import (
     CLIENT_BODY,
     SERVER_BODY,
     ClientMessage,
@@ -26,7 +27,6 @@ from schemas.messages import (
     ServerMessage,
     StateFrame,
 )
-from schemas.tables import Layout, Reader, layout_of, write_table
 
 _HEAD = Struct("<IHBB")
 _ACK = Struct("<II")

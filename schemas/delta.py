@@ -26,7 +26,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import (
+from tickwire.schemas.bit_packing import BitReader, Source, bit_lengths, pack_codes, varint, zigzag
+from tickwire.schemas.columns import (
     CHECKSUM_BYTES,
     NO_TEXTS,
     Columns,
@@ -40,11 +41,10 @@ from schemas.columns import (
     shared,
     successor,
 )
-from schemas.errors import MalformedMessage
-from schemas.fields import Field
-from schemas.packing import BitReader, Source, bit_lengths, pack_codes, varint, zigzag
-from schemas.residuals import Residuals
-from schemas.texts import decode_texts, encode_texts
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.fields import Field
+from tickwire.schemas.residuals import Residuals
+from tickwire.schemas.texts import decode_texts, encode_texts
 
 ENTITIES_MAX = 1 << 16
 """The most entities of one table in a channel."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from struct import Struct
 
-from schemas.codec import decode_server, encode_server
-from schemas.errors import MalformedMessage
-from schemas.framing import binary_frame, frame_header, header_bytes
-from schemas.messages import Event
-from schemas.tables import STRING_BYTES_MAX, Reader
+from tickwire.schemas.codec import decode_server, encode_server
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.flat_tables import STRING_BYTES_MAX, Reader
+from tickwire.schemas.framing import binary_frame, frame_header, header_bytes
+from tickwire.schemas.messages import Event
 
 PAYLOAD_BYTES_MAX = 256 * 1024
 """As much as a session keeps of all its events: a larger one would be lost with the first connection that breaks."""

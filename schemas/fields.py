@@ -2,7 +2,7 @@
 
 A `Field` quantises float columns to int64 and back. The server simulates in floats; what it sends and what it
 saves are the quantised integers. Texts and blobs are bytes instead, and are sent when they change. Pure; imports
-numpy, schemas.errors and schemas.messages.
+numpy, tickwire.schemas.errors and tickwire.schemas.messages.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import MalformedMessage
-from schemas.messages import FieldDescription, FieldKind
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.messages import FieldDescription, FieldKind
 
 BITS_MAX = 53
 """The widest integer: what a double holds exactly, and so every language. Two of them differ, against a line, by less

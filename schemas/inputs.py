@@ -1,7 +1,7 @@
 """An input's payload, read: the fields that a room declares, each in whole bytes, little-endian, in order.
 
-`schemas.fields.pack_input` writes what this reads. Whatever a client sends becomes a value inside the field's
-range. Pure; imports numpy and schemas only.
+`tickwire.schemas.fields.pack_input` writes what this reads. Whatever a client sends becomes a value inside the
+field's range. Pure; imports numpy and schemas only.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import MalformedMessage
-from schemas.fields import Field, input_bytes
-from schemas.messages import FieldKind
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.fields import Field, input_bytes
+from tickwire.schemas.messages import FieldKind
 
 Wish = dict[str, float]
 """What a player wants, in the game's units; angles in radians, booleans as 0 or 1."""

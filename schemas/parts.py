@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.errors import MalformedMessage
-from schemas.messages import StateFrame
-from schemas.packing import Source, varint
+from tickwire.schemas.bit_packing import Source, varint
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.messages import StateFrame
 
 HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE = 1, 2, 4
 """The flags of a state frame's head."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from schemas.errors import MalformedMessage
+from tickwire.schemas.errors import MalformedMessage
 
 T = TypeVar("T")
 DEPTH_MAX = 64

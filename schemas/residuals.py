@@ -31,9 +31,9 @@ from math import frexp
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Matrix
-from schemas.fields import Field
-from schemas.packing import BitReader, bit_lengths, pack_codes, unzigzag, zigzag_in_place
+from tickwire.schemas.bit_packing import BitReader, bit_lengths, pack_codes, unzigzag, zigzag_in_place
+from tickwire.schemas.columns import Matrix
+from tickwire.schemas.fields import Field
 
 ESCAPE = 24
 RAW_BITS = 60

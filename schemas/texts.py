@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import NO_TEXTS, Columns, Texts, no_texts
-from schemas.errors import MalformedMessage
-from schemas.fields import Field
-from schemas.messages import FieldKind
-from schemas.packing import Source, varint
+from tickwire.schemas.bit_packing import Source, varint
+from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, no_texts
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind
 
 
 def encode_texts(base: Columns, now: Columns, here: NDArray[np.intp] | None, there: NDArray[np.intp] | None) -> bytes:

@@ -16,14 +16,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from server.edge.auth_settings import AuthSettings, Contradiction
-from server.edge.auth_settings import contradictions as auth_contradictions
-from server.edge.origins import Origins
-from server.edge.proxies import TrustedProxies
-from server.edge.settings import EdgeSettings
-from server.errors import ConfigError
-from server.setting_sources import add_environment, add_overrides, build, read_file, redacted
-from server.setting_types import (
+from tickwire.server.edge.auth.settings import AuthSettings, Contradiction
+from tickwire.server.edge.auth.settings import contradictions as auth_contradictions
+from tickwire.server.edge.origins import Origins
+from tickwire.server.edge.proxies import TrustedProxies
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import ConfigError
+from tickwire.server.setting_sources import add_environment, add_overrides, build, read_file, redacted
+from tickwire.server.setting_types import (
     BindHost,
     Build,
     CallSeconds,
@@ -183,7 +183,12 @@ class Settings(Section, frozen=True):
     """
 
     rooms: Modules = msgspec.field(
-        default_factory=lambda: ["examples.arena", "examples.plaza", "examples.cards", "examples.market"]
+        default_factory=lambda: [
+            "tickwire.examples.arena",
+            "tickwire.examples.plaza",
+            "tickwire.examples.cards",
+            "tickwire.examples.market",
+        ]
     )
     region: Region = ""
     build: Build = ""

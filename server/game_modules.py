@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from matchmaking.queue import Mode
-from server.errors import ConfigError
-from server.rooms.room import Room
+from tickwire.matchmaking.queue import Mode
+from tickwire.server.errors import ConfigError
+from tickwire.server.rooms.room import Room
 
 
 def load_room_types(modules: Sequence[str]) -> dict[str, type[Room]]:

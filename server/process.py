@@ -17,11 +17,11 @@ from typing import Any
 
 import structlog
 
-from server.config import Settings
-from server.errors import ConfigError
-from server.ops import logs, traces
-from server.shard import Shard
-from server.startup_check import find_problems
+from tickwire.server.config import Settings
+from tickwire.server.errors import ConfigError
+from tickwire.server.observability import logs, traces
+from tickwire.server.shard import Shard
+from tickwire.server.startup_check import find_problems
 
 log = structlog.get_logger(__name__)
 

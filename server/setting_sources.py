@@ -17,8 +17,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from server.errors import ConfigError
-from server.setting_types import TEXT_CHARACTERS_MAX, base_type, describe
+from tickwire.server.errors import ConfigError
+from tickwire.server.setting_types import TEXT_CHARACTERS_MAX, base_type, describe
 
 ENVIRONMENT_PREFIX = "TICKWIRE__"
 FILE_BYTES_MAX = 1024 * 1024

@@ -1,7 +1,7 @@
 """A shard: the composition root, the only place that knows all parts.
 
     start   the ports are opened, not ready; then the stores are waited for, with back-off; then ready
-    upkeep  once a second: the directory kept (server/leasing.py); beside it durable rooms are saved
+    upkeep  once a second: the directory kept (server/placement/lease_keeper.py); beside it durable rooms are saved
     stop    not ready; nobody is sent here, joins are refused; rooms closed and saved; players told Goodbye; the
             directory left; stores flushed
 
@@ -23,42 +23,42 @@ from functools import partial
 import msgspec
 import structlog
 
-from matchmaking import Matchmaker, MatchmakingError, ShardInfo, TicketKeys, Ttls
-from matchmaking.loop_timeout import LoopTimeout
-from matchmaking.queue import Queues
-from schemas.messages import ErrorCode, Goodbye
-from server import __version__
-from server.administering import ShardAdministration
-from server.config import ALL_ADDRESSES, RedisSettings, Settings
-from server.dealing import Dealing
-from server.edge import pages
-from server.edge.auth import authenticator_of
-from server.edge.certificates import Certificates
-from server.edge.listener import Listener
-from server.edge.tokens import ResumeTokens
-from server.errors import ConfigError, NotSavable, Unavailable
-from server.fault_isolation import FaultIsolation
-from server.game_modules import load_modes, load_room_types
-from server.leasing import Leaseholder
-from server.migrating import Migration
-from server.ops import logs
-from server.ops.admin import Admin
-from server.ops.health import Health
-from server.ops.http import OperationsServer
-from server.ops.metrics import Metrics
-from server.ops.pulse import Pulse
-from server.passing import Passing
-from server.placing import RoomPlacer
-from server.queueing import Queueing
-from server.recovering import Recovery
-from server.redis_setup import RedisSetup
-from server.room_quota import RoomQuota
-from server.rooms.host import RoomHost
-from server.rooms.simulation import Simulation
-from server.ruling import Ruling
-from server.saving import Saver, close_fenced
-from server.scraping import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
-from server.storage import Store, WriteBehind
+from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardInfo, TicketKeys, Ttls
+from tickwire.matchmaking.loop_timeout import LoopTimeout
+from tickwire.matchmaking.queue import Queues
+from tickwire.schemas.messages import ErrorCode, Goodbye
+from tickwire.server import __version__
+from tickwire.server.admin.api import Admin
+from tickwire.server.admin.collectors import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
+from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.admin.operator_policy import Ruling
+from tickwire.server.admin.service import ShardAdministration
+from tickwire.server.config import ALL_ADDRESSES, RedisSettings, Settings
+from tickwire.server.edge import static_files
+from tickwire.server.edge.auth.authenticator import authenticator_of
+from tickwire.server.edge.certificates import Certificates
+from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.server import Listener
+from tickwire.server.errors import ConfigError, NotSavable, Unavailable
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.game_modules import load_modes, load_room_types
+from tickwire.server.migration.room_migration import Migration
+from tickwire.server.migration.session_recovery import Recovery
+from tickwire.server.migration.session_transfer import Passing
+from tickwire.server.observability import logs
+from tickwire.server.observability.health import Health
+from tickwire.server.observability.loop_monitor import Pulse
+from tickwire.server.observability.metrics import Metrics
+from tickwire.server.persistence.saver import Saver, close_fenced
+from tickwire.server.persistence.transactions import Dealing
+from tickwire.server.placement.join_service import RoomPlacer
+from tickwire.server.placement.lease_keeper import Leaseholder
+from tickwire.server.placement.queue_service import Queueing
+from tickwire.server.placement.redis_setup import RedisSetup
+from tickwire.server.placement.room_quota import RoomQuota
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.storage import Store, WriteBehind
 
 log = structlog.get_logger(__name__)
 
@@ -182,7 +182,7 @@ class Shard:
             passing=self._passing,
         )
         self.listener.dealer = self._dealing
-        self.listener.pages = pages.load(settings.listen.pages)
+        self.listener.pages = static_files.load(settings.listen.pages)
         self._migration = Migration(
             shard_id=self.shard_id,
             region=settings.region,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server.config import Settings
-from server.edge import keys, pages
-from server.errors import ConfigError
-from server.game_modules import load_modes, load_room_types
-from server.ops import http, traces
-from server.shard import certificates, matchmaker_of
-from server.storage import Store
+from tickwire.server.admin import http_server
+from tickwire.server.config import Settings
+from tickwire.server.edge import static_files
+from tickwire.server.edge.auth import jwks
+from tickwire.server.errors import ConfigError
+from tickwire.server.game_modules import load_modes, load_room_types
+from tickwire.server.observability import traces
+from tickwire.server.shard import certificates, matchmaker_of
+from tickwire.server.storage import Store
 
 
 async def find_problems(settings: Settings) -> list[str]:
@@ -32,9 +34,9 @@ async def find_problems(settings: Settings) -> list[str]:
 
     attempt(lambda: _check_rooms(settings.rooms))
     attempt(lambda: certificates(settings))
-    attempt(lambda: keys.check_file(settings.auth))
-    attempt(lambda: pages.load(settings.listen.pages))
-    attempt(lambda: http.check_console(settings.operations.console))
+    attempt(lambda: jwks.check_file(settings.auth))
+    attempt(lambda: static_files.load(settings.listen.pages))
+    attempt(lambda: http_server.check_console(settings.operations.console))
     attempt(lambda: traces.check(settings.traces.endpoint))
     attempt(lambda: Store(settings.mongo.url, settings.mongo.database).close())
     try:

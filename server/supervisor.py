@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import structlog
 
-from server.config import Settings
-from server.embedded import end_with
-from server.errors import ConfigError
-from server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
-from server.startup_check import find_problems
+from tickwire.server.config import Settings
+from tickwire.server.dev.local_stores import end_with
+from tickwire.server.errors import ConfigError
+from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
+from tickwire.server.startup_check import find_problems
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ def _commands(settings: Settings, count: int, arguments: list[str]) -> list[Shar
             "TICKWIRE__OPERATIONS__PORT": settings.operations.port,
         }
         environ = shared | {name: str(port + index if port else 0) for name, port in ports.items()}
-        command = [sys.executable, "-m", "server", "serve", *arguments]
+        command = [sys.executable, "-m", "tickwire", "serve", *arguments]
         commands.append(ShardCommand(index, command, environ, stop_s_max))
     return commands
 

@@ -10,8 +10,8 @@ import pymongo
 import pytest
 from hypothesis import HealthCheck, settings
 
-from server import embedded
-from server.ops import logs
+from tickwire.server.dev import local_stores
+from tickwire.server.observability import logs
 
 logs.configure(format="console", level="debug")
 settings.register_profile("quick", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,14 +22,14 @@ settings.load_profile(os.environ.get("TICKWIRE_HYPOTHESIS", "quick"))
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real redis-server."""
-    with embedded.running(tmp_path_factory.mktemp("redis"), with_mongo=False) as services:
+    with local_stores.running(tmp_path_factory.mktemp("redis"), with_mongo=False) as services:
         yield services.redis_url
 
 
 @pytest.fixture(scope="session")
 def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real mongod, a replica set of one."""
-    with embedded.running(tmp_path_factory.mktemp("mongo"), with_redis=False) as services:
+    with local_stores.running(tmp_path_factory.mktemp("mongo"), with_redis=False) as services:
         yield services.mongo_url
 
 

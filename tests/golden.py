@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from client.world import World
-from schemas.codec import decode_server
-from schemas.columns import checksum
-from schemas.messages import StateDescription, StateFrame
-from server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
-from server.replication.replication import Replication
-from server.replication.table import NOBODY, EntityIds, Table
-from tests.frames import apply, payloads_in
+from tests.harness.frames import apply, payloads_in
+from tickwire.client.world import World
+from tickwire.schemas.codec import decode_server
+from tickwire.schemas.columns import checksum
+from tickwire.schemas.messages import StateDescription, StateFrame
+from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
+from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.table import NOBODY, EntityIds, Table
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
 

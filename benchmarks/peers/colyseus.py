@@ -23,9 +23,9 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import REQUEST, RawClient, masked, send_frames
-from benchmarks.playing import LOAD_CORE, SERVER_CORE, Turn
-from server import embedded
-from server.embedded import die_with_parent
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Turn
+from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.local_stores import die_with_parent
 
 FOLDER = Path(__file__).parent / "colyseus"
 JOIN_ROOM, ROOM_DATA, ROOM_STATE_PATCH = 10, 13, 15

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from loadtest.players.abuser import Abuser
-from loadtest.players.churner import Churner
-from loadtest.players.matchmaker import Matchmaker
-from loadtest.players.player import Player
-from loadtest.players.reconnector import Reconnector
-from loadtest.players.slow_reader import SlowReader
-from loadtest.players.spender import Spender
-from loadtest.players.wanderer import Wanderer
+from tickwire.loadtest.players.abuser import Abuser
+from tickwire.loadtest.players.churner import Churner
+from tickwire.loadtest.players.matchmaker import Matchmaker
+from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.reconnector import Reconnector
+from tickwire.loadtest.players.slow_reader import SlowReader
+from tickwire.loadtest.players.spender import Spender
+from tickwire.loadtest.players.wanderer import Wanderer
 
 PLAYERS: dict[str, type[Player]] = {
     "wanderer": Wanderer,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gevent
 
-from client.errors import ClientError
-from loadtest.players.player import Player
-from loadtest.session import Session
-from schemas.codec import encode_client, encode_input
-from schemas.messages import Command, Join, Ping
+from tickwire.client.errors import ClientError
+from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.session import Session
+from tickwire.schemas.codec import encode_client, encode_input
+from tickwire.schemas.messages import Command, Join, Ping
 
 PAUSE_S = (0.5, 2.0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.players.player import Player
+from tickwire.loadtest.players.player import Player
 
 STAYS_S = (2.0, 8.0)
 

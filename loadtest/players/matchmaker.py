@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from client.errors import ClientError, NotMatched
-from loadtest.players.player import Player
+from tickwire.client.errors import ClientError, NotMatched
+from tickwire.loadtest.players.player import Player
 
 STAYS_S = (5.0, 15.0)
 

@@ -13,11 +13,11 @@ from locust import User, constant, task
 from locust.env import Environment
 from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 
-from client.errors import ClientError
-from loadtest import swarm
-from loadtest.session import Session
-from schemas.fields import Field
-from schemas.messages import FieldKind
+from tickwire.client.errors import ClientError
+from tickwire.loadtest import swarm
+from tickwire.loadtest.session import Session
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind
 
 log = logging.getLogger("loadtest")
 

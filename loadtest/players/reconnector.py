@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gevent
 
-from client.errors import ClientError
-from loadtest.players.player import Player
+from tickwire.client.errors import ClientError
+from tickwire.loadtest.players.player import Player
 
 STAYS_S = (3.0, 10.0)
 AWAY_S = (0.0, 3.0)

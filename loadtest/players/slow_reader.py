@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gevent
 
-from loadtest.players.player import Player
+from tickwire.loadtest.players.player import Player
 
 DEAF_S = (1.0, 3.0)
 READS_S = (0.2, 1.0)

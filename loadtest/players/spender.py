@@ -6,8 +6,8 @@ import time
 
 import gevent
 
-from client.errors import CommandFailed
-from loadtest.players.player import Player
+from tickwire.client.errors import CommandFailed
+from tickwire.loadtest.players.player import Player
 
 EVERY_S = 1.0
 REPEATS_SHARE = 0.2

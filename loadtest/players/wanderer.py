@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.players.player import Player
+from tickwire.loadtest.players.player import Player
 
 FOREVER_S = 1e9
 

@@ -25,15 +25,15 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from matchmaking.calls import Calls
-from matchmaking.errors import MatchmakerUnavailable
-from matchmaking.labels import to_pairs
-from matchmaking.queue.assigning import Assigner, MadeMatch
-from matchmaking.queue.desk import DESK_S_MAX
-from matchmaking.queue.matching import STEP_COST, Steps, find_matches, find_matches_in_steps
-from matchmaking.queue.mode import Mode
-from matchmaking.queue.slices import run_in_slices
-from matchmaking.queue.ticket import Backfill, Match, QueueTicket
+from tickwire.matchmaking.errors import MatchmakerUnavailable
+from tickwire.matchmaking.labels import to_pairs
+from tickwire.matchmaking.queue.agent import DESK_S_MAX
+from tickwire.matchmaking.queue.assignment import Assigner, MadeMatch
+from tickwire.matchmaking.queue.match_function import STEP_COST, Steps, find_matches, find_matches_in_steps
+from tickwire.matchmaking.queue.mode import Mode
+from tickwire.matchmaking.queue.slices import run_in_slices
+from tickwire.matchmaking.queue.ticket import Backfill, Match, QueueTicket
+from tickwire.matchmaking.script_runner import Calls
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

@@ -6,8 +6,8 @@ import re
 
 import msgspec
 
-from matchmaking.queue.matching import find_matches
-from matchmaking.queue.rules import MatchFunction, Rules, SkillOf, no_skill
+from tickwire.matchmaking.queue.match_function import find_matches
+from tickwire.matchmaking.queue.rules import MatchFunction, Rules, SkillOf, no_skill
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 

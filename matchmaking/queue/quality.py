@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from matchmaking.queue.ticket import Match, QueueTicket
+from tickwire.matchmaking.queue.ticket import Match, QueueTicket
 
 LATELY_MATCHES = 200
 

@@ -15,16 +15,16 @@ from contextlib import suppress
 
 import msgspec
 
-from matchmaking.calls import Calls
-from matchmaking.errors import MatchmakingError
-from matchmaking.matchmaker import Matchmaker
-from matchmaking.queue.assigning import Assigner
-from matchmaking.queue.desk import Desk
-from matchmaking.queue.explaining import Explanation, explain, not_in_line
-from matchmaking.queue.leader import Leader
-from matchmaking.queue.mode import Mode
-from matchmaking.queue.quality import MatchQuality
-from matchmaking.queue.ticket import Backfill, QueueTicket
+from tickwire.matchmaking.errors import MatchmakingError
+from tickwire.matchmaking.matchmaker import Matchmaker
+from tickwire.matchmaking.queue.agent import Desk
+from tickwire.matchmaking.queue.assignment import Assigner
+from tickwire.matchmaking.queue.explain import Explanation, explain, not_in_line
+from tickwire.matchmaking.queue.leader import Leader
+from tickwire.matchmaking.queue.mode import Mode
+from tickwire.matchmaking.queue.quality import MatchQuality
+from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
+from tickwire.matchmaking.script_runner import Calls
 
 LOOK_MAX = 500
 

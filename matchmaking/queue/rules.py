@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from matchmaking.queue.ticket import Backfill, Match, QueueTicket
+from tickwire.matchmaking.queue.ticket import Backfill, Match, QueueTicket
 
 if TYPE_CHECKING:
     import random

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from matchmaking.labels import from_pairs
+from tickwire.matchmaking.labels import from_pairs
 
 _set = msgspec.structs.force_setattr
 

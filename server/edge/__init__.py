@@ -1,1 +1,1 @@
-"""Sockets and sessions: whatever a network does stays in here. Imports schemas and server.rooms."""
+"""Sockets and sessions: whatever a network does stays in here. Imports schemas and tickwire.server.rooms."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
-from server.edge.buckets import Bucket
-from server.edge.settings import EdgeSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.token_bucket import Bucket
 
 BURST_S = 0.25
 """All connections of an address at once: some 20 ms of the loop."""
@@ -28,7 +28,7 @@ class Address:
     """One client address.
 
     Attributes:
-        messages: the tokens that its connections share; see `server.edge.rate_limit`.
+        messages: the tokens that its connections share; see `tickwire.server.edge.rate_limit`.
         handshakes: the handshakes that it may have.
         connections: how many it has.
     """

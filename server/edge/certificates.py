@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
-from server.errors import ConfigError
+from tickwire.server.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@
                                      └------asked again----------┘
 
 A command whose outcome is unknown keeps the attempt, which is made again as it was. The room decides a second time
-only when it is certain that the first decision was not written (server/dealing.py).
+only when it is certain that the first decision was not written (server/persistence/transactions.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from schemas.messages import Command, ErrorCode, Reply
-from server.edge.replies import REPLIES_MAX, Replies
-from server.edge.surroundings import Surroundings
-from server.ops.traces import span
-from server.rooms.deals import Decision
-from server.rooms.ports import Outcome
-from server.rooms.seat import Seat
+from tickwire.schemas.messages import Command, ErrorCode, Reply
+from tickwire.server.edge.context import Surroundings
+from tickwire.server.edge.reply_cache import REPLIES_MAX, Replies
+from tickwire.server.observability.traces import span
+from tickwire.server.rooms.ports import Outcome
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.transactions import Decision
 
 UNDER_WAY_MAX = 16
 """Commands of a session that are being written at one time."""

@@ -1,8 +1,8 @@
 """One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a receiver.
 
 The library (websockets, Sans-I/O) does the handshake, control frames, fragments and the close; the splitter takes
-whole binary messages past it, and outgoing messages are framed by `schemas.framing`. Three limits hold here: how
-large an HTTP request may be, when a transport is congested, and how much a peer may send.
+whole binary messages past it, and outgoing messages are framed by `tickwire.schemas.framing`. Three limits hold here:
+how large an HTTP request may be, when a transport is congested, and how much a peer may send.
 
     (proxy header ->) handshake -> open -> closing -> closed
 
@@ -27,14 +27,14 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from schemas import SUBPROTOCOL
-from server.edge.addresses import OTHER_FRAME_TOKENS
-from server.edge.closing import shortened
-from server.edge.counters import EdgeCounters
-from server.edge.masking import unmask
-from server.edge.proxies import BadProxyHeader, read_proxy_header
-from server.edge.rate_limit import FLOOD_S, RateLimiter, Scope
-from server.edge.splitter import FIN_BINARY, FIN_PING, MASKED, Splitter, payload_of
+from tickwire.schemas import SUBPROTOCOL
+from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
+from tickwire.server.edge.close_codes import shortened
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.frame_splitter import FIN_BINARY, FIN_PING, MASKED, Splitter, payload_of
+from tickwire.server.edge.masking import unmask
+from tickwire.server.edge.proxies import BadProxyHeader, read_proxy_header
+from tickwire.server.edge.rate_limit import FLOOD_S, RateLimiter, Scope
 
 REQUEST_BYTES_MAX = 32 * 1024
 _FAILURES = {

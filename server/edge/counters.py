@@ -1,4 +1,4 @@
-"""Plain numbers that the edge adds to; `server.shard` carries them to the metrics."""
+"""Plain numbers that the edge adds to; `tickwire.server.shard` carries them to the metrics."""
 
 from __future__ import annotations
 

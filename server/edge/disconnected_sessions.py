@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
-from server.edge.addresses import network_of
+from tickwire.server.edge.addresses import network_of
 
 
 class Resumable(Protocol):

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import enum
 
-from server.edge.buckets import Bucket
-from server.edge.settings import EdgeSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.token_bucket import Bucket
 
 BURST_S = 10.0
 """A connection that is silent for longer than this is closed, so no more than this can have been held back."""

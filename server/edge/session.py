@@ -19,11 +19,11 @@ from typing import Any
 import structlog
 from websockets.frames import CloseCode
 
-from schemas import SERVER_MESSAGE_BYTES_MAX
-from schemas.codec import client_message_type, decode_client, encode_server
-from schemas.errors import MalformedMessage, UnknownMessage
-from schemas.framing import binary_frame
-from schemas.messages import (
+from tickwire.schemas import SERVER_MESSAGE_BYTES_MAX
+from tickwire.schemas.codec import client_message_type, decode_client, encode_server
+from tickwire.schemas.errors import MalformedMessage, UnknownMessage
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import (
     Command,
     EndSession,
     Error,
@@ -46,24 +46,24 @@ from schemas.messages import (
     Resync,
     Welcome,
 )
-from server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
-from server.edge.auth import Identity
-from server.edge.buckets import Bucket
-from server.edge.closing import Closing
-from server.edge.commands import Commands
-from server.edge.connection import Connection
-from server.edge.joining import error_message, find_seat
-from server.edge.rate_limit import FLOOD_S
-from server.edge.replies import Replies
-from server.edge.session_history import SessionHistory
-from server.edge.settings import SILENT_INTERVALS_MAX
-from server.edge.surroundings import Surroundings
-from server.edge.unheard import Unheard
-from server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
-from server.rooms.outbox import Outbox
-from server.rooms.seat import Seat
-from server.rooms.simulation import MOVES_MS
-from server.rooms.state import KeptSession
+from tickwire.server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
+from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.commands import Commands
+from tickwire.server.edge.connection import Connection
+from tickwire.server.edge.context import Surroundings
+from tickwire.server.edge.join import error_message, find_seat
+from tickwire.server.edge.rate_limit import FLOOD_S
+from tickwire.server.edge.reply_cache import Replies
+from tickwire.server.edge.session_history import SessionHistory
+from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
+from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.unheard import Unheard
+from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
+from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.runtime import MOVES_MS
+from tickwire.server.rooms.seat import Seat
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ ALLOWED: dict[State, frozenset[type[Message]]] = {
 
 
 class Session:
-    """One player's presence. Implements `server.rooms.ports.Subscriber` and the connection's `Receiver`.
+    """One player's presence. Implements `tickwire.server.rooms.ports.Subscriber` and the connection's `Receiver`.
 
     Args:
         identity: who plays.
@@ -193,7 +193,7 @@ class Session:
         return session
 
     def keep(self) -> KeptSession:
-        """See `server.rooms.ports.Subscriber.keep`."""
+        """See `tickwire.server.rooms.ports.Subscriber.keep`."""
         return KeptSession(
             session_id=self.session_id,
             player_id=self.player_id,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from server.setting_types import Bytes, Count, Rate, Seconds, Texts
+from tickwire.server.setting_types import Bytes, Count, Rate, Seconds, Texts
 
 MessageBytes = Annotated[int, Meta(ge=256, le=16 * 1024 * 1024)]
 """A Hello with a token has up to 4 KiB; what is larger than 16 MiB is no message of a game."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from server.edge.connection import Connection
-from server.edge.counters import EdgeCounters
+from tickwire.server.edge.connection import Connection
+from tickwire.server.edge.counters import EdgeCounters
 
 
 class Unheard:

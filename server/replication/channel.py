@@ -20,13 +20,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.codec import encode_state
-from schemas.columns import Columns, checksum, successor
-from schemas.delta import NOTHING, TableCodec
-from schemas.framing import binary_frame
-from schemas.legacy import encode_keyframe_2
-from schemas.parts import encode_part
-from server.replication.groups import Group
+from tickwire.schemas.codec import encode_state
+from tickwire.schemas.columns import Columns, checksum, successor
+from tickwire.schemas.delta import NOTHING, TableCodec
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.keyframe_v2 import encode_keyframe_2
+from tickwire.schemas.parts import encode_part
+from tickwire.server.replication.partition import Group
 
 _NEVER = -1
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from schemas import fields
-from schemas.fields import Field
+from tickwire.schemas import fields
+from tickwire.schemas.fields import Field
 
 if TYPE_CHECKING:
-    from server.replication.table import Table
+    from tickwire.server.replication.table import Table
 
 
 class Column:

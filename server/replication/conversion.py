@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.fields import Field
-from schemas.messages import FieldKind
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind
 
 _NUMBERS = frozenset((FieldKind.BOOL, FieldKind.UINT, FieldKind.INT, FieldKind.REAL))
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.messages import FieldKind
-from server.replication.table import EVERYONE, Table
+from tickwire.schemas.messages import FieldKind
+from tickwire.server.replication.table import EVERYONE, Table
 
 FIRST = 1
 """The number of the first cell's channel: those that games open count down from the top."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Ids, Matrix
-from schemas.fields import Field, NotANumber
-from schemas.messages import FieldKind
+from tickwire.schemas.columns import Ids, Matrix
+from tickwire.schemas.fields import Field, NotANumber
+from tickwire.schemas.messages import FieldKind
 
 _ANGLE_LIMIT = 2.0**52
 """An angle of more steps has no fraction of a turn left; it is kept there and wraps from there."""

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Ids, Matrix, Texts
-from schemas.delta import ENTITIES_MAX
-from schemas.fields import Field
-from schemas.messages import FieldKind, TableDescription
-from server.replication.columns import Column
-from server.replication.conversion import ShapeChanged, convert_column
-from server.replication.quantiser import Quantiser
-from server.replication.texts import TextEncoder
+from tickwire.schemas.columns import Ids, Matrix, Texts
+from tickwire.schemas.delta import ENTITIES_MAX
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind, TableDescription
+from tickwire.server.replication.columns import Column
+from tickwire.server.replication.conversion import ShapeChanged, convert_column
+from tickwire.server.replication.quantiser import Quantiser
+from tickwire.server.replication.text_encoder import TextEncoder
 
 ROWS_MIN = 16
 EVERYONE = 0
@@ -410,7 +410,7 @@ class Table:
         """(fields that are columns, entities): what clients are told, in integers, freshly allocated.
 
         Raises:
-            schemas.fields.NotANumber: a column holds NaN; names the field and the entity.
+            tickwire.schemas.fields.NotANumber: a column holds NaN; names the field and the entity.
         """
         return self._quantiser.quantise(self.ids, self._block[:, : self._count], self._views)
 

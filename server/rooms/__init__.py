@@ -1,15 +1,26 @@
 """What game developers use: Room and its fields; and the loop that ticks it."""
 
-from server.replication.columns import angle, blob, boolean, entity, enumeration, local, real, sint, text, uint
-from server.replication.grid import Grid
-from server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
-from server.rooms.containment import CommandRefused
-from server.rooms.deals import Deal, Move, grant, spend, trade, transfer
-from server.rooms.inputs import Inputs
-from server.rooms.room import Player, Room
-from server.rooms.schema_changes import SchemaChanges
-from server.rooms.state import Saved
-from server.rooms.tuning import Tuning
+from tickwire.server.replication.columns import (
+    angle,
+    blob,
+    boolean,
+    entity,
+    enumeration,
+    local,
+    real,
+    sint,
+    text,
+    uint,
+)
+from tickwire.server.replication.grid import Grid
+from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
+from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.containment import CommandRefused
+from tickwire.server.rooms.inputs import Inputs
+from tickwire.server.rooms.room import Player, Room
+from tickwire.server.rooms.schema_changes import SchemaChanges
+from tickwire.server.rooms.transactions import Deal, Move, grant, spend, trade, transfer
+from tickwire.server.rooms.tuning import Tuning
 
 __all__ = [
     "EVERYONE",

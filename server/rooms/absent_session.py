@@ -6,15 +6,16 @@ through `on_leave`, as every other player does, so that nothing of the player st
 
 from __future__ import annotations
 
-from schemas.messages import Message, Redirect
-from server.rooms.outbox import Outbox
-from server.rooms.ports import Wire
-from server.rooms.seat import Seat
-from server.rooms.state import KeptSession
+from tickwire.schemas.messages import Message, Redirect
+from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.ports import Wire
+from tickwire.server.rooms.seat import Seat
 
 
 class AbsentSession:
-    """Stands in for a session that cannot be restored. Implements `server.rooms.ports.Subscriber`; sends nothing.
+    """Stands in for a session that cannot be restored. Implements `tickwire.server.rooms.ports.Subscriber`; sends
+    nothing.
 
     Args:
         kept: the session as it was saved.

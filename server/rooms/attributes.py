@@ -23,8 +23,8 @@ import numpy as np
 import structlog
 from msgspec.msgpack import Ext
 
-from server.replication.table import Row, dead_row
-from server.rooms.room import Player, Room
+from tickwire.server.replication.table import Row, dead_row
+from tickwire.server.rooms.room import Player, Room
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from server.rooms.counters import RoomCounters
+from tickwire.server.rooms.counters import RoomCounters
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,5 @@
-"""Plain numbers that the tick adds to; `server.shard` carries them to the metrics. No label look-ups here."""
+"""Plain numbers that the tick adds to; `tickwire.server.shard` carries them to the metrics. No label look-ups
+here."""
 
 from __future__ import annotations
 

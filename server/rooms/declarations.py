@@ -14,16 +14,16 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from schemas.codec import INPUT_PAYLOAD_BYTES_MAX
-from schemas.fields import Field, input_bytes
-from server.replication.columns import Column
-from server.replication.grid import Cells, Grid
-from server.replication.table import Table
-from server.rooms.state import Saved
-from server.rooms.tuning import Tuning
+from tickwire.schemas.codec import INPUT_PAYLOAD_BYTES_MAX
+from tickwire.schemas.fields import Field, input_bytes
+from tickwire.server.replication.columns import Column
+from tickwire.server.replication.grid import Cells, Grid
+from tickwire.server.replication.table import Table
+from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.tuning import Tuning
 
 if TYPE_CHECKING:
-    from server.rooms.room import Room
+    from tickwire.server.rooms.room import Room
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 """A durable room's key is made of its type, a slash and its name."""

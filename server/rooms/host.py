@@ -16,20 +16,20 @@ from typing import Any
 
 import structlog
 
-from schemas.messages import Redirect
-from server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
-from server.rooms.attributes import AttributeReport
-from server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
-from server.rooms.counters import RoomCounters
-from server.rooms.deals import Record
-from server.rooms.making import create, restore_error
-from server.rooms.ports import SessionSource, Subscriber
-from server.rooms.room import Room
-from server.rooms.salvage import salvaged
-from server.rooms.seat import Seat, SeatEnded
-from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
-from server.rooms.tick_loop import TickGroup, TickObserver
+from tickwire.schemas.messages import Redirect
+from tickwire.server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
+from tickwire.server.rooms.attributes import AttributeReport
+from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create, restore_error
+from tickwire.server.rooms.ports import SessionSource, Subscriber
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.salvage import salvaged
+from tickwire.server.rooms.seat import Seat, SeatEnded
+from tickwire.server.rooms.tick_loop import TickGroup, TickObserver
+from tickwire.server.rooms.transactions import Record
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +134,7 @@ class RoomHost:
         Args:
             code: opens it, when it is private.
             labels, mode: what it is made for.
-            reviver, on_ended, records: as `server.rooms.simulation.create`.
+            reviver, on_ended, records: as `tickwire.server.rooms.runtime.create`.
 
         Raises:
             NoSuchRoomType: this build does not host it.
@@ -180,7 +180,7 @@ class RoomHost:
 
         Raises:
             NoSuchRoomType: this build does not host it.
-            RoomFailed, NotSavable, Unavailable: as `server.rooms.making.create`.
+            RoomFailed, NotSavable, Unavailable: as `tickwire.server.rooms.factory.create`.
         """
         room = UnmadeRoom(room_type, room_id)
         try:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.inputs import Wishes
-from server.replication.table import Table
+from tickwire.schemas.inputs import Wishes
+from tickwire.server.replication.table import Table
 
 if TYPE_CHECKING:
-    from server.rooms.room import Player
+    from tickwire.server.rooms.room import Player
 
 
 class Inputs:

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
-from schemas.errors import WireError
-from schemas.event_frames import EventFrame, event_frame_from_bytes
+from tickwire.schemas.errors import WireError
+from tickwire.schemas.event_frames import EventFrame, event_frame_from_bytes
 
 EVENTS_MAX = 512
 EVENT_BYTES_MAX = 256 * 1024

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
-from server.errors import NoSuchMode
-from server.rooms.deals import Decision
-from server.rooms.outbox import Outbox
-from server.rooms.state import KeptSession
+from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
+from tickwire.server.errors import NoSuchMode
+from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.transactions import Decision
 
 if TYPE_CHECKING:
-    from server.rooms.seat import Seat
+    from tickwire.server.rooms.seat import Seat
 
 
 class Wire(Protocol):

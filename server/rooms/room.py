@@ -11,7 +11,7 @@
 All hooks run on the loop's thread, in the order: on_create or restore (a saved room), then for each tick on_input
 for every input that has arrived (or on_inputs, once for all) and on_tick; on_join, on_command, on_disconnect,
 on_resume and on_leave between ticks; on_dispose last.
-A hook must not block. An exception that leaves a hook is contained: see server/rooms/simulation.py.
+A hook must not block. An exception that leaves a hook is contained: see server/rooms/runtime.py.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from schemas.event_frames import EventFrame, encode_event
-from schemas.fields import Field
-from schemas.inputs import Wish
-from schemas.messages import StateDescription
-from schemas.payloads import encode_payload
-from server.replication.columns import Column
-from server.replication.grid import CELLS_MAX, Grid
-from server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
-from server.rooms.containment import CommandRefused
-from server.rooms.deals import Deal, Record, RecordReads
-from server.rooms.declarations import check_room, find_input_fields, find_tables
-from server.rooms.inputs import Inputs
-from server.rooms.schema_changes import SchemaChanges
-from server.rooms.state import Saved
-from server.rooms.tuning import Tuning
+from tickwire.schemas.event_frames import EventFrame, encode_event
+from tickwire.schemas.fields import Field
+from tickwire.schemas.inputs import Wish
+from tickwire.schemas.messages import StateDescription
+from tickwire.schemas.payloads import encode_payload
+from tickwire.server.replication.columns import Column
+from tickwire.server.replication.grid import CELLS_MAX, Grid
+from tickwire.server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
+from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.containment import CommandRefused
+from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
+from tickwire.server.rooms.inputs import Inputs
+from tickwire.server.rooms.schema_changes import SchemaChanges
+from tickwire.server.rooms.transactions import Deal, Record, RecordReads
+from tickwire.server.rooms.tuning import Tuning
 
 Access = Literal["open", "locked", "private"]
 LABELS_MAX = 8

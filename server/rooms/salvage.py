@@ -14,8 +14,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
-from server.replication.conversion import ShapeChanged
-from server.rooms.state import Rejected, RoomState, Saved
+from tickwire.server.replication.conversion import ShapeChanged
+from tickwire.server.rooms.checkpoint import Rejected, RoomState, Saved
 
 _SEQUENCES = frozenset((list, set, frozenset, Sequence, MutableSequence, Set, MutableSet, Iterable))
 _MAPS = frozenset((dict, Mapping, typing.MutableMapping))

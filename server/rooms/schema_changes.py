@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from server.replication.table import Table
+from tickwire.server.replication.table import Table
 
 T = TypeVar("T")
 

@@ -16,21 +16,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from schemas.event_frames import EventFrame
-from schemas.messages import Command, Input, Reply, Resync
-from server.errors import Malformed, OutOfOrder
-from server.replication.interest import Holding, Interest, Moment
-from server.replication.table import EVERYONE
-from server.rooms.deals import Decision, Record
-from server.rooms.fan_out import FanOutBudget, event_cost
-from server.rooms.outbox import UNSENT_MAX
-from server.rooms.pace import Pace
-from server.rooms.ports import Subscriber, Wire
-from server.rooms.room import Player
-from server.rooms.state import KeptSeat
+from tickwire.schemas.event_frames import EventFrame
+from tickwire.schemas.messages import Command, Input, Reply, Resync
+from tickwire.server.errors import Malformed, OutOfOrder
+from tickwire.server.replication.client_view import Holding, Interest, Moment
+from tickwire.server.replication.table import EVERYONE
+from tickwire.server.rooms.checkpoint import KeptSeat
+from tickwire.server.rooms.fan_out import FanOutBudget, event_cost
+from tickwire.server.rooms.outbox import UNSENT_MAX
+from tickwire.server.rooms.ports import Subscriber, Wire
+from tickwire.server.rooms.room import Player
+from tickwire.server.rooms.send_rate import Pace
+from tickwire.server.rooms.transactions import Decision, Record
 
 if TYPE_CHECKING:
-    from server.rooms.simulation import Simulation
+    from tickwire.server.rooms.runtime import Simulation
 
 INBOX_MAX = 8
 FIRST_SEQ = 1

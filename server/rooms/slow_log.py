@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import structlog
 
-from server.rooms.containment import RoomIdentity
-from server.rooms.counters import RoomCounters
+from tickwire.server.rooms.containment import RoomIdentity
+from tickwire.server.rooms.counters import RoomCounters
 
 log = structlog.get_logger(__name__)
 

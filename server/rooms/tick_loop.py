@@ -18,8 +18,8 @@ from typing import Protocol
 
 import structlog
 
-from server.rooms.containment import RoomCodeRaised
-from server.rooms.simulation import Simulation
+from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.runtime import Simulation
 
 log = structlog.get_logger(__name__)
 

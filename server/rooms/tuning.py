@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from server.errors import Malformed
+from tickwire.server.errors import Malformed
 
 _SHARES = 10_000
 

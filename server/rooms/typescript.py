@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from schemas.fields import Field
-from schemas.messages import FieldKind
-from server.rooms.room import Room
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind
+from tickwire.server.rooms.room import Room
 
 _TYPES = {FieldKind.TEXT: "string", FieldKind.BLOB: "Uint8Array"}
 

@@ -1,16 +1,16 @@
 """What is true, in MongoDB through Motor: worlds, written behind and fenced by epoch; players and the ledger, written
 before anybody is told. All of Motor is in here."""
 
-from server.storage import archive
-from server.storage.documents import SavedTable, SavedWorld, world_key
-from server.storage.ledger import Answer, Booked, Booking, Ledger
-from server.storage.migrations import VERSION, migrate, version_of
-from server.storage.orders import CLOCKS_APART, Ban, Orders, TuningVersion
-from server.storage.players import PlayerRecord, Players
-from server.storage.quarantine import Quarantine, QuarantinedPart
-from server.storage.store import Store
-from server.storage.worlds import KeptPlayer, Worlds
-from server.storage.write_behind import WriteBehind
+from tickwire.server.storage import export_import
+from tickwire.server.storage.ledger import Answer, Booked, Booking, Ledger
+from tickwire.server.storage.mongo import Store
+from tickwire.server.storage.orders import CLOCKS_APART, Ban, Orders, TuningVersion
+from tickwire.server.storage.player_store import PlayerRecord, Players
+from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
+from tickwire.server.storage.schema_migrations import VERSION, migrate, version_of
+from tickwire.server.storage.world_document import SavedTable, SavedWorld, world_key
+from tickwire.server.storage.world_store import KeptPlayer, Worlds
+from tickwire.server.storage.write_behind import WriteBehind
 
 __all__ = [
     "CLOCKS_APART",
@@ -32,7 +32,7 @@ __all__ = [
     "TuningVersion",
     "Worlds",
     "WriteBehind",
-    "archive",
+    "export_import",
     "migrate",
     "version_of",
     "world_key",

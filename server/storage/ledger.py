@@ -32,10 +32,10 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
-from server.storage.abandoned import Abandoned
-from server.storage.calls import RETRY_AFTER_MS, Calls
-from server.storage.players import PlayerRecord, record_of
+from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
+from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, Calls
+from tickwire.server.storage.player_store import PlayerRecord, record_of
+from tickwire.server.storage.stale_transactions import Abandoned
 
 REFUSED_DAYS = 7
 AT_ONCE_MAX = 16

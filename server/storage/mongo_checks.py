@@ -13,9 +13,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 from pymongo.uri_parser import parse_uri
 
-from server.errors import ConfigError, Unavailable
-from server.storage.calls import RETRY_AFTER_MS, Calls
-from server.storage.mongo_errors import address_of
+from tickwire.server.errors import ConfigError, Unavailable
+from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, Calls
+from tickwire.server.storage.mongo_errors import address_of
 
 PROBE_S_MAX = 2.0
 ACTIONS = frozenset(("find", "insert", "update", "remove"))

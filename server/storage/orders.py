@@ -19,9 +19,9 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import DESCENDING
 from pymongo.errors import DuplicateKeyError
 
-from server.errors import VersionConflict
-from server.fault_isolation import FaultIsolation
-from server.storage.calls import Calls
+from tickwire.server.errors import VersionConflict
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.storage.mongo_calls import Calls
 
 MARGIN = datetime.timedelta(seconds=10)
 """What has changed is asked for from so long before: members of a replica set do not have one clock."""

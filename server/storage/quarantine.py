@@ -22,8 +22,8 @@ import msgspec
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorDatabase
 
-from server.errors import NotSavable
-from server.storage.calls import Calls
+from tickwire.server.errors import NotSavable
+from tickwire.server.storage.mongo_calls import Calls
 
 
 class QuarantinedPart(msgspec.Struct, frozen=True):

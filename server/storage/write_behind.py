@@ -21,10 +21,10 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from server.errors import NotSavable, Unavailable
-from server.ops.traces import span
-from server.storage.documents import Piece, Save, SavedWorld, save_of
-from server.storage.worlds import Worlds, Written
+from tickwire.server.errors import NotSavable, Unavailable
+from tickwire.server.observability.traces import span
+from tickwire.server.storage.world_document import Piece, Save, SavedWorld, save_of
+from tickwire.server.storage.world_store import Worlds, Written
 
 log = structlog.get_logger(__name__)
 

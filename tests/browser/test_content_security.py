@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, Page
 
-from client.aio import connect
-from server.config import Settings
 from tests.browser.conftest import errors_of
 from tests.browser.test_demo import evaluate, games, is_playing, page_of
-from tests.shards import running
+from tests.harness.shard_process import running
+from tickwire.client.client import connect
+from tickwire.server.config import Settings
 
 __all__ = ["games"]  # a fixture of those tests, used here, too
 

@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, Page
 
-from client.aio import Client, connect
-from server.config import Settings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard
 from tests.browser.conftest import PHONE, errors_of, keep_picture, open_page
-from tests.shards import admin, running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import admin, running
+from tickwire.client.client import Client, connect
+from tickwire.server.config import Settings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
 RECORD = """() => {
   const client = window.tickwire();
   window.sums = {};
-  client.on("state", ({ tick }) => { window.sums[tick] = client.world.checksum(); });
+  client.on("state", ({ tick }) => { window.sums[tick] = tickwire.client.world.checksum(); });
 }"""
 EVENTS = """() => {
   window.heard = [];
@@ -36,7 +36,7 @@ def games(shard_settings: Settings, built: Path) -> Settings:
     operations = msgspec.structs.replace(shard_settings.operations, console=str(built / "console"))
     return msgspec.structs.replace(
         shard_settings,
-        rooms=["examples.arena", "examples.plaza", "examples.cards"],
+        rooms=["tickwire.examples.arena", "tickwire.examples.plaza", "tickwire.examples.cards"],
         listen=listen,
         operations=operations,
         # Behind a gateway all shards have one origin; here each has a port of its own.

@@ -6,14 +6,14 @@ import msgspec
 import pytest
 from playwright.async_api import Browser, Page
 
-from server.config import Settings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard
 from tests.browser.conftest import errors_of, open_page
 from tests.browser.test_demo import evaluate, games, is_playing, page_of
-from tests.shards import running
-from tests.tcp_proxy import TcpProxy
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tests.harness.tcp_proxy import TcpProxy
+from tickwire.server.config import Settings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
 __all__ = ["games"]  # a fixture of those tests, used here, too
 

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import connect
-from server.config import Settings
-from server.shard import Shard
 from tests.browser.conftest import ROOT
-from tests.shards import ShardProcess, admin, running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import ShardProcess, admin, running
+from tickwire.client.client import connect
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 HEAD = """
 import { connect } from "./sdk/dist/tickwire.js";
@@ -208,7 +208,7 @@ client.close();
 
 CALENDAR = """
 from datetime import UTC, datetime
-from server.rooms import Room
+from tickwire.server.rooms import Room
 
 class Calendar(Room):
     room_type = "calendar"

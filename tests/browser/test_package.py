@@ -15,13 +15,13 @@ import pytest
 from playwright.async_api import Browser
 from structlog.testing import capture_logs
 
-from server.config import Settings
-from server.edge.origins import LOOPBACK
-from server.edge.settings import EdgeSettings
-from server.embedded import free_port
 from tests.browser.conftest import ROOT, errors_of, open_page
 from tests.browser.test_clients import block, squares, wait_until_drawn
-from tests.shards import running
+from tests.harness.shard_process import running
+from tickwire.server.config import Settings
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.edge.origins import LOOPBACK
+from tickwire.server.edge.settings import EdgeSettings
 
 __all__ = ["squares"]  # a fixture of those tests, used here, too
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loadtest.faults import FaultKind
-from loadtest.levels import CORRECT
-from loadtest.summary import Summary
-from tests.swarms import LATE_MS
+from tests.harness.swarm_process import LATE_MS
+from tickwire.loadtest.faults import FaultKind
+from tickwire.loadtest.slo import CORRECT
+from tickwire.loadtest.summary import Summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def test_nothing_is_lost_or_wrong_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
     ended = subprocess.run(
-        [sys.executable, "-m", "loadtest.trial", "--faults", "--seconds", "60", "--seed", "3", "--",
+        [sys.executable, "-m", "tickwire.loadtest.local_run", "--faults", "--seconds", "60", "--seed", "3", "--",
          "--users", "40", "--load-lateness", LATE_MS, "--summary", str(file)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
         timeout=200, check=False,

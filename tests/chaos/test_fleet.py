@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from client.aio import Client, ClientError, Disconnected, RefusedError, connect
-from schemas.messages import ErrorCode
-from server import embedded
-from server.config import Settings
-from server.shard import Shard
-from server.storage import Store
-from tests.shards import ShardProcess, readiness, running, settings_of
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.shard_process import ShardProcess, readiness, running, settings_of
+from tickwire.client.client import Client, ClientError, Disconnected, RefusedError, connect
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.config import Settings
+from tickwire.server.dev import local_stores
+from tickwire.server.shard import Shard
+from tickwire.server.storage import Store
 
 
 def flowers_of(client: Client) -> list[float]:
@@ -106,9 +106,9 @@ async def stored_world(settings: Settings, key: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def own_stores(tmp_path: Path) -> AsyncIterator[embedded.Services]:
+async def own_stores(tmp_path: Path) -> AsyncIterator[local_stores.Services]:
     """Stores that this test alone may stop."""
-    services = await asyncio.to_thread(embedded.start, tmp_path / "stores")
+    services = await asyncio.to_thread(local_stores.start, tmp_path / "stores")
     try:
         yield services
     finally:
@@ -118,12 +118,12 @@ async def own_stores(tmp_path: Path) -> AsyncIterator[embedded.Services]:
 
 
 @pytest.fixture
-def own_settings(own_stores: embedded.Services, redis_namespace: str) -> Settings:
+def own_settings(own_stores: local_stores.Services, redis_namespace: str) -> Settings:
     return settings_of(own_stores.redis_url, redis_namespace, own_stores.mongo_url, "chaos")
 
 
 async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
-    own_settings: Settings, own_stores: embedded.Services
+    own_settings: Settings, own_stores: local_stores.Services
 ) -> None:
     async with running(own_settings) as shard, connect(shard.url) as inside, connect(shard.url) as outside:
         await inside.join("garden", name="home")
@@ -145,7 +145,7 @@ async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
 
 
 async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
-    own_settings: Settings, own_stores: embedded.Services
+    own_settings: Settings, own_stores: local_stores.Services
 ) -> None:
     async with running(own_settings) as shard, connect(shard.url) as client:
         await client.join("garden", name="home")
@@ -167,7 +167,7 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
 
 
 async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_old_state(
-    own_settings: Settings, own_stores: embedded.Services
+    own_settings: Settings, own_stores: local_stores.Services
 ) -> None:
     async with running(own_settings) as first, running(own_settings) as second:
         async with connect(first.url) as client:
@@ -187,7 +187,7 @@ async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_
 
 
 async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and_then_takes_players(
-    own_settings: Settings, own_stores: embedded.Services
+    own_settings: Settings, own_stores: local_stores.Services
 ) -> None:
     for pid in own_stores.pids.values():
         os.kill(pid, signal.SIGSTOP)

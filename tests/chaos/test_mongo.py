@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from pymongo.errors import PyMongoError
 
-from client.aio import Client, connect
-from client.updates import ReplyReceived, Update
-from schemas.messages import ErrorCode, Reply
-from server.config import MongoSettings, Settings
-from server.shard import Shard
-from tests.mongos import MongoProcess, MongoSet, small_disk
-from tests.redises import Road
-from tests.shards import readiness, running, scrape, settings_of
-from tests.waiting import eventually
+from tests.harness.mongo_process import MongoProcess, MongoSet, small_disk
+from tests.harness.polling import eventually
+from tests.harness.redis_process import Road
+from tests.harness.shard_process import readiness, running, scrape, settings_of
+from tickwire.client.client import Client, connect
+from tickwire.client.updates import ReplyReceived, Update
+from tickwire.schemas.messages import ErrorCode, Reply
+from tickwire.server.config import MongoSettings, Settings
+from tickwire.server.shard import Shard
 
 DEADLINE_S = 1.0
 Trouble = Callable[[], AbstractAsyncContextManager[None]]
@@ -42,7 +42,7 @@ def settings(redis_url: str, redis_namespace: str, mongo: MongoProcess) -> Setti
 
 
 def through(settings: Settings, url: str) -> Settings:
-    rooms = ["tests.rooms", "examples.market"]
+    rooms = ["tests.harness.sample_rooms", "tickwire.examples.market"]
     store = MongoSettings(url, "game", deadline_s=DEADLINE_S, migrate=True)
     return msgspec.structs.replace(settings, rooms=rooms, mongo=store)
 

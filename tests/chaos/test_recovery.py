@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from client.aio import Client, connect
-from matchmaking import Matchmaker
-from server.config import Settings
-from server.storage import Store
 from tests.chaos.test_fleet import comes_back as keeps_trying
-from tests.redises import Road
-from tests.rooms import Estate
-from tests.shards import ShardProcess, settings_of
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.redis_process import Road
+from tests.harness.sample_rooms import Estate
+from tests.harness.shard_process import ShardProcess, settings_of
+from tickwire.client.client import Client, connect
+from tickwire.matchmaking import Matchmaker
+from tickwire.server.config import Settings
+from tickwire.server.storage import Store
 
 ROOMS, PLAYERS = 4, 4
 

@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from client.aio import Client, RefusedError, connect
-from matchmaking import Matchmaker
-from schemas.messages import ErrorCode
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.shard import Shard
-from tests.redises import RedisProcess, Road
-from tests.shards import ShardProcess, admin, running, scrape, settings_of
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.redis_process import RedisProcess, Road
+from tests.harness.shard_process import ShardProcess, admin, running, scrape, settings_of
+from tickwire.client.client import Client, RefusedError, connect
+from tickwire.matchmaking import Matchmaker
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ async def test_a_shard_whose_clock_is_an_hour_off_signs_and_takes_tickets_all_th
 ) -> None:
     wall_s = time.time
     async with running(settings, "a") as a:
-        monkeypatch.setattr("matchmaking.matchmaker.time.time", lambda: wall_s() - 3600)
+        monkeypatch.setattr("tickwire.matchmaking.matchmaker.time.time", lambda: wall_s() - 3600)
         async with (
             running(settings, "b") as b,
             connect(a.url) as one,
@@ -382,7 +382,7 @@ async def test_a_shard_says_which_permission_is_missing_and_is_ready_once_it_is_
 async def test_a_redis_that_evicts_keys_is_warned_of_and_counted(
     settings: Settings, own_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.redis_setup.EVICTION_CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr("tickwire.server.placement.redis_setup.EVICTION_CHECK_INTERVAL_S", 0.0)
     async with running(settings) as shard:
 
         def evicts() -> float:

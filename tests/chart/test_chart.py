@@ -15,8 +15,6 @@ import msgspec
 import pytest
 import yaml
 
-from server import config
-from server.ops.metrics import Metrics
 from tests.chart.charts import (
     CHART,
     EXAMPLES,
@@ -29,6 +27,8 @@ from tests.chart.charts import (
     settings_of,
     values_of,
 )
+from tickwire.server import config
+from tickwire.server.observability.metrics import Metrics
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
 

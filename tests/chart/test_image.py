@@ -66,7 +66,7 @@ def inside(image: str, *arguments: str, entrypoint: str = "tickwire", environ: S
 
 def test_it_is_nobody_and_has_nothing_to_build_or_install_with(image: str) -> None:
     script = (
-        "import json, os, shutil; from server.shard import Shard; "
+        "import json, os, shutil; from tickwire.server.shard import Shard; "
         "print(json.dumps([os.getuid(), [p for p in ('pip', 'gcc', 'cc', 'apt-get') if shutil.which(p)]]))"
     )
     said = inside(image, "-c", script, entrypoint="python")
@@ -89,7 +89,7 @@ def test_its_labels_and_its_signal(image: str) -> None:
 
 GAME_ROOMS = """
 import humanize
-from server.rooms import Room, Table, real
+from tickwire.server.rooms import Room, Table, real
 
 
 class Fighters(Table):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.cli import app
 from tests.chart.charts import EXAMPLES, REQUIRED, environment_of, kinds, rendered, rendered_files, values_of
+from tickwire.server.cli.app import app
 
 
 def notes_of(file: Path) -> str:

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 import yaml
 
-from server import config
-from server.edge.settings import EdgeSettings
-from server.setting_types import base_type, bounds
 from tests.chart.charts import CHART, EXAMPLES, REQUIRED, Object, rendered, rendered_files, settings_of, values_of
+from tickwire.server import config
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.setting_types import base_type, bounds
 
 FLOAT = re.compile(r"\d\.0\b(?!\.)|\d[eE]\+?\d\d\b")
 """A float where a whole number was given: 20000.0, 2.592e+06."""

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from helm.settings_schema import OWNED, VALUES_SCHEMA, text_of, values_schema
-from server.config import Settings
 from tests.chart.charts import CHART, REQUIRED, Object, environment_of, helm, pods, rendered, settings_of, values_of
+from tickwire.server.config import Settings
 
 SECRET = "a secret of thirty-two characters or more"
 

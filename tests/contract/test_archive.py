@@ -11,10 +11,10 @@ import pytest
 from bson import json_util
 from pymongo.errors import WriteError
 
-from server.errors import NotSavable, StaleEpoch, Unavailable
-from server.storage import VERSION, SavedWorld, Store, archive, migrate, version_of
 from tests.contract.test_ledger import booking, holdings
 from tests.contract.test_storage import large, parts, world
+from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
+from tickwire.server.storage import VERSION, SavedWorld, Store, export_import, migrate, version_of
 
 
 @pytest.fixture
@@ -99,31 +99,31 @@ async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: St
     await migrated(store)
     await store.worlds.claim("garden", "home", 7)
     await store.worlds.save(kept(), 7)
-    lines = await lines_of(archive.export_world(store, "garden", "home"))
+    lines = await lines_of(export_import.export_world(store, "garden", "home"))
     assert json.loads(lines[0])["tickwire"] == "world"
     with pytest.raises(NotSavable, match="there is a world garden/home already"):
-        await archive.import_lines(store, lines)
+        await export_import.import_lines(store, lines)
     await store.worlds.save(world(99), 7)
-    assert await archive.import_lines(store, lines, replace=True) == "garden/home"
+    assert await export_import.import_lines(store, lines, replace=True) == "garden/home"
     with pytest.raises(StaleEpoch):
         await store.worlds.save(world(100), 7)
     assert await store.worlds.load("garden", "home") == kept()
     for collection in ("worlds", "world_parts", "fences"):
         await store.database[collection].delete_many({})
-    assert await archive.import_lines(store, lines) == "garden/home", "into a database where nothing is"
+    assert await export_import.import_lines(store, lines) == "garden/home", "into a database where nothing is"
     assert await store.worlds.claim("garden", "home", 9) == kept()
 
 
 async def test_what_is_no_export_is_refused_with_a_sentence(store: Store) -> None:
     await store.worlds.save(kept(), 7)
-    lines = await lines_of(archive.export_world(store, "garden", "home"))
+    lines = await lines_of(export_import.export_world(store, "garden", "home"))
     for wrong in ([], ["{"], ['{"a": 1}'], lines[:1], [*lines[:-1]], ["[]"], [lines[0].replace('"world"', '"x"')]):
         with pytest.raises(NotSavable):
-            await archive.import_lines(store, wrong, replace=True)
+            await export_import.import_lines(store, wrong, replace=True)
     with pytest.raises(NotSavable, match="version 9; this build reads up to 1"):
-        await archive.import_lines(store, [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]])
+        await export_import.import_lines(store, [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]])
     with pytest.raises(NotSavable, match="was ever saved"):
-        await lines_of(archive.export_world(store, "garden", "nowhere"))
+        await lines_of(export_import.export_world(store, "garden", "nowhere"))
     assert await store.worlds.load("garden", "home") == kept()
 
 
@@ -146,27 +146,27 @@ async def play(store: Store) -> None:
 
 async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) -> None:
     await play(store)
-    lines = await lines_of(archive.export_player(store, "ann"))
+    lines = await lines_of(export_import.export_player(store, "ann"))
     exported = [json_util.loads(line) for line in lines[1:]]
     assert [line["collection"] for line in exported] == ["players", *["ledger"] * 6]
     told = [{**line["document"], "_id": ""} for line in exported]
     assert "bob" not in repr(told), "nothing of others is given out"
     await store.ledger.book(booking("6", {"ann": {"gold": -50, "bread": 7}}))
     with pytest.raises(NotSavable, match="there is a player 'ann' already"):
-        await archive.import_lines(store, lines)
-    await archive.import_lines(store, lines, replace=True)
+        await export_import.import_lines(store, lines)
+    await export_import.import_lines(store, lines, replace=True)
     assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
-    await archive.import_lines(store, lines, replace=True)
+    await export_import.import_lines(store, lines, replace=True)
     assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "twice is as good as once"
-    await archive.forget_player(store, "ann")
-    await archive.import_lines(store, lines)
+    await export_import.forget_player(store, "ann")
+    await export_import.import_lines(store, lines)
     assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
     assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
 
 
 async def test_an_import_that_was_overtaken_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(store)
-    lines = await lines_of(archive.export_player(store, "bob"))
+    lines = await lines_of(export_import.export_player(store, "bob"))
     load = store.players.load
 
     async def outdated(player_ids: list[str]) -> Any:
@@ -177,7 +177,7 @@ async def test_an_import_that_was_overtaken_says_so(store: Store, monkeypatch: p
     await store.ledger.book(booking("more", {"bob": {"bread": 1}}, player="bob"))
     monkeypatch.setattr(store.players, "load", outdated)
     with pytest.raises((NotSavable, Unavailable)):
-        await archive.import_lines(store, lines, replace=True)
+        await export_import.import_lines(store, lines, replace=True)
 
 
 async def everywhere(store: Store, text: str) -> list[str]:
@@ -199,11 +199,11 @@ async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(st
     await store.worlds.save(world(sessions=sessions), 1)
     assert await everywhere(store, "'ann'")
     assert await parts(store)
-    assert (await archive.forget_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
+    assert (await export_import.forget_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
     assert await everywhere(store, "'ann'") == []
     assert await parts(store) == [], "also what was too large for the world's document"
     assert await holdings(store, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None
     assert list(left.sessions) == ["s2"]
-    assert (await archive.forget_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}
+    assert (await export_import.forget_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}

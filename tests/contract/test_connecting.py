@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.certificates import make_certificate
-from matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlaceRequest, RoomFull, ShardInfo
-from matchmaking.connecting import client_of
-from matchmaking.redis_checks import check_permissions, find_eviction_policy
-from tests.redises import RedisProcess, Road
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.redis_process import RedisProcess, Road
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlaceRequest, RoomFull, ShardInfo
+from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
+from tickwire.matchmaking.redis_client import client_of
 
 PERMISSIONS = "~{tickwire* +@read +@write +eval +evalsha +ping +time"
 """What docs/matchmaking.md says that the user needs."""

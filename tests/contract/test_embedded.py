@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from server import embedded
-from server.embedded import EmbeddedError
-from tests.mongos import small_disk
-from tests.waiting import eventually
+from tests.harness.mongo_process import small_disk
+from tests.harness.polling import eventually
+from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.local_stores import EmbeddedError
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from server import embedded
+from tickwire.server.dev import local_stores as embedded
 services = embedded.start(Path(sys.argv[1]), with_mongo=sys.argv[2] == "both")
 print(*services.pids.values(), flush=True)
 time.sleep(600)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, Offer, PlaceRequest, ShardInfo, StaleLease, Ttls
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Offer, PlaceRequest, ShardInfo, StaleLease, Ttls
 
 ROOM = msgspec.msgpack.encode({"x": b"\xff\xfe", "n": 1})
 

@@ -12,10 +12,10 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 
-from server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
-from server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
-from server.storage.abandoned import OPEN_S_MAX
-from server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
+from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
+from tickwire.server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
+from tickwire.server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
+from tickwire.server.storage.stale_transactions import OPEN_S_MAX
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 Changes = dict[str, dict[str, int]]

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from matchmaking import (
+from tests.harness.polling import eventually
+from tickwire.matchmaking import (
     BadRequest,
     Matchmaker,
     MatchmakerUnavailable,
@@ -30,7 +31,6 @@ from matchmaking import (
     StaleLease,
     Ttls,
 )
-from tests.waiting import eventually
 
 TYPES = ("arena", "duel")
 

@@ -12,15 +12,15 @@ import aiohttp
 import pymongo
 import pytest
 
-from client.aio import connect
-from server.config import MongoSettings
-from server.errors import ConfigError, Unavailable
-from server.storage import Store, migrate
-from server.storage.mongo_checks import missing_actions
-from server.storage.mongo_errors import address_of, for_operators
-from tests.mongos import MongoProcess
-from tests.shards import OPERATIONS_TOKEN, running, settings_of
-from tests.waiting import eventually, eventually_joins
+from tests.harness.mongo_process import MongoProcess
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.shard_process import OPERATIONS_TOKEN, running, settings_of
+from tickwire.client.client import connect
+from tickwire.server.config import MongoSettings
+from tickwire.server.errors import ConfigError, Unavailable
+from tickwire.server.storage import Store, migrate
+from tickwire.server.storage.mongo_checks import missing_actions
+from tickwire.server.storage.mongo_errors import address_of, for_operators
 
 PASSWORD = "a-secret-word"
 
@@ -166,7 +166,7 @@ async def test_exactly_the_documented_roles_suffice_to_migrate_and_to_play(
         assert await migrate(store.database, store.calls)
     url = guarded(f"writer:{PASSWORD}")
     mongo = MongoSettings(url, "tickwire", deadline_s=2.0, migrate=False)
-    rooms = ["tests.rooms", "examples.market"]
+    rooms = ["tests.harness.sample_rooms", "tickwire.examples.market"]
     settings = settings_of(redis_url, redis_namespace, url, "tickwire", rooms=rooms, mongo=mongo)
     async with running(settings) as shard, connect(shard.url) as client:
         await client.join("market")

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.errors import VersionConflict
-from server.storage import CLOCKS_APART, Ban, Store, TuningVersion
+from tickwire.server.errors import VersionConflict
+from tickwire.server.storage import CLOCKS_APART, Ban, Store, TuningVersion
 
 
 @pytest.fixture

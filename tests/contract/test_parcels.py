@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from matchmaking import Matchmaker
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.matchmaking import Matchmaker
 
 
 async def test_a_parcel_is_taken_once_and_ends_by_itself(redis_url: str, redis_namespace: str) -> None:

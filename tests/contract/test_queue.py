@@ -12,13 +12,25 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
-from matchmaking.calls import Calls
-from matchmaking.queue import Backfill, Desk, Leader, Letter, Match, Mode, Place, Queues, Rules, find_matches, slices
-from matchmaking.queue import leader as leading
-from matchmaking.queue.matching import STEP_COST
-from tests.queues import leader_of
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.queue_factories import leader_of
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
+from tickwire.matchmaking.queue import (
+    Backfill,
+    Desk,
+    Leader,
+    Letter,
+    Match,
+    Mode,
+    Place,
+    Queues,
+    Rules,
+    find_matches,
+    slices,
+)
+from tickwire.matchmaking.queue import leader as leading
+from tickwire.matchmaking.queue.match_function import STEP_COST
+from tickwire.matchmaking.script_runner import Calls
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
 
@@ -586,7 +598,7 @@ async def test_more_letters_than_are_read_at_once_are_all_heard_and_nobody_enter
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The desk asks whether those who wait are known, and those whose letters are not read yet are not."""
-    monkeypatch.setattr("matchmaking.queue.desk.LETTERS_MAX", 10)
+    monkeypatch.setattr("tickwire.matchmaking.queue.agent.LETTERS_MAX", 10)
     desk, leader = hall.desk(), hall.leader()
     for n in range(30):
         hall.enter(desk, f"p{n}")
@@ -626,7 +638,7 @@ async def test_who_is_in_no_line_is_explained_too(hall: Hall, is_matched: bool, 
 async def test_one_beyond_those_that_are_looked_at_is_explained_too(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("matchmaking.queue.queues.LOOK_MAX", 3)
+    monkeypatch.setattr("tickwire.matchmaking.queue.queues.LOOK_MAX", 3)
     queues = Queues([(hall.mode, 2)], hall.matchmaker, shard_id="a", region="")
     desk = hall.desk()
     for n in range(6):
@@ -899,7 +911,7 @@ async def test_thousands_wait_and_each_is_matched_once(hall: Hall) -> None:
 
 
 async def test_a_crowded_desk_says_so(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matchmaking.queue.desk.WAITING_MAX", 2)
+    monkeypatch.setattr("tickwire.matchmaking.queue.agent.WAITING_MAX", 2)
     desk = hall.desk()
     for n in range(2):
         hall.enter(desk, f"p{n}")

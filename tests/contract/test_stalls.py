@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
-from matchmaking.loop_timeout import LoopTimeout
-from server.storage import Store
-from tests.redises import RedisProcess
+from tests.harness.redis_process import RedisProcess
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
+from tickwire.matchmaking.loop_timeout import LoopTimeout
+from tickwire.server.storage import Store
 
 DEADLINE_S = 0.05
 STALL_S = 0.1

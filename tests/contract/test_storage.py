@@ -17,14 +17,14 @@ import pytest
 from bson import json_util
 from pymongo.errors import BulkWriteError
 
-from server import embedded
-from server.errors import NotSavable, StaleEpoch, Unavailable
-from server.fault_isolation import FaultIsolation
-from server.rooms.state import Rejected
-from server.saving import Saver, state_of
-from server.storage import SavedTable, SavedWorld, Store, WriteBehind
-from server.storage.documents import INLINE_BYTES_MAX, PART_BYTES, save_of
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.server.dev import local_stores
+from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.persistence.saver import Saver, state_of
+from tickwire.server.rooms.checkpoint import Rejected
+from tickwire.server.storage import SavedTable, SavedWorld, Store, WriteBehind
+from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, save_of
 
 STORED = Path(__file__).parent.parent / "stored"
 TABLE = SavedTable(
@@ -482,7 +482,7 @@ async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_s
 
 
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:
-    services = await asyncio.to_thread(embedded.start, tmp_path, with_redis=False)
+    services = await asyncio.to_thread(local_stores.start, tmp_path, with_redis=False)
     store = Store(services.mongo_url, "outage", call_s_max=0.5)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)
     running = asyncio.create_task(behind.run())

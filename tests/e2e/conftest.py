@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.config import Settings
-from server.shard import Shard
-from tests.shards import running, settings_of
+from tests.harness.shard_process import running, settings_of
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture

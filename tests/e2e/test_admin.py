@@ -13,17 +13,17 @@ import msgspec
 import openapi_spec_validator
 import pytest
 
-from client.aio import Client, RefusedError, connect
-from schemas.messages import ErrorCode
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.ops import logs
-from server.ops.admin import OPERATIONS, openapi
-from server.shard import Shard
-from server.storage import TuningVersion
-from tests.shards import ShardProcess, admin, running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import ShardProcess, admin, running
+from tickwire.client.client import Client, RefusedError, connect
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.admin.api import OPERATIONS, openapi
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.observability import logs
+from tickwire.server.shard import Shard
+from tickwire.server.storage import TuningVersion
 
 SECRET = "a secret of at least thirty-two characters"
 AUTH = AuthSettings(secret=SECRET)

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 import structlog
 
-from client.aio import connect
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.ops.admin import OPERATIONS, Operation
-from server.shard import Shard
-from tests.shards import OPERATIONS_TOKEN, admin, running
+from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
+from tickwire.client.client import connect
+from tickwire.server.admin.api import OPERATIONS, Operation
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
 IDS = [

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from client.aio import connect
-from server.config import Settings
-from server.ops.admin import OPERATIONS
-from tests.shards import OPERATIONS_TOKEN, ShardProcess, admin, readiness
+from tests.harness.shard_process import OPERATIONS_TOKEN, ShardProcess, admin, readiness
+from tickwire.client.client import connect
+from tickwire.server.admin.api import OPERATIONS
+from tickwire.server.config import Settings
 
 EXAMPLES = 15
 SECONDS_MAX = 300

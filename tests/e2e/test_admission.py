@@ -16,19 +16,19 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Origin, Subprotocol
 
 from benchmarks.certificates import make_certificate
-from client.aio import Disconnected, RefusedError, connect
-from client.link import open_link
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import decode_server, encode_client
-from schemas.messages import Error, ErrorCode, Hello, Ping, Welcome
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard
-from tests.crowd import crowd
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.lightweight_clients import crowd
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Disconnected, RefusedError, connect
+from tickwire.client.connection import open_link
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.messages import Error, ErrorCode, Hello, Ping, Welcome
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
 OURS = [Subprotocol(SUBPROTOCOL)]

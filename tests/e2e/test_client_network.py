@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from client.aio import Client, MessageTooLarge, NotMatched, connect
-from server.config import Settings
-from server.shard import Shard
 from tests.harness.network_path import NetworkPath
-from tests.shards import running
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, MessageTooLarge, NotMatched, connect
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture
 async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
     """A shard with the server's own settings for connections: heartbeats are those of production."""
-    async with running(msgspec.structs.replace(shard_settings, rooms=["tests.rooms", "examples.market"])) as made:
+    async with running(
+        msgspec.structs.replace(shard_settings, rooms=["tests.harness.sample_rooms", "tickwire.examples.market"])
+    ) as made:
         yield made
 
 

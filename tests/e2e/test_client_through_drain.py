@@ -14,14 +14,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from client.aio import Client, connect
-from client.interpolation import Interpolation, TickClock
-from client.updates import StateApplied
-from examples.bots import run_bots
-from server.config import Settings
-from server.shard import Shard
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, connect
+from tickwire.client.interpolation import Interpolation, TickClock
+from tickwire.client.updates import StateApplied
+from tickwire.server.config import Settings
+from tickwire.server.dev.bots import run_bots
+from tickwire.server.shard import Shard
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "clients.md").read_text()
@@ -38,10 +38,10 @@ async def fleet(
     shard_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Shard, Shard]]:
     """Two shards with the guide's room, the minimal example's and the arena."""
-    (tmp_path / "squares.py").write_text(block("from server.rooms").replace('"field"', '"square-field"'))
+    (tmp_path / "squares.py").write_text(block("from tickwire.server.rooms").replace('"field"', '"square-field"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    rooms = ["squares", "examples.minimal", "examples.arena"]
+    rooms = ["squares", "tickwire.examples.minimal", "tickwire.examples.arena"]
     settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_s=8.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other

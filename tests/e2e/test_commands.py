@@ -18,15 +18,15 @@ import msgspec
 import pytest
 import structlog
 
-from client.aio import connect
-from server import embedded
-from server.config import Settings, load
-from server.edge.auth import authenticator_of
-from server.embedded import free_port
-from server.errors import ConfigError
-from server.shard import Shard
-from tests.shards import running, settings_of
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.shard_process import running, settings_of
+from tickwire.client.client import connect
+from tickwire.server.config import Settings, load
+from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.edge.auth.authenticator import authenticator_of
+from tickwire.server.errors import ConfigError
+from tickwire.server.shard import Shard
 
 ROOT = Path(__file__).parent.parent.parent
 STARTED = '"message": "shard_started"'
@@ -34,7 +34,7 @@ STARTED = '"message": "shard_started"'
 
 def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
+        [sys.executable, "-m", "tickwire", *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ class Dev:
         environ = {"TICKWIRE__OPERATIONS__PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "server", "dev", "--port", str(port), "--data", str(data), *more],
+                [sys.executable, "-m", "tickwire", "dev", "--port", str(port), "--data", str(data), *more],
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
@@ -188,7 +188,7 @@ def two_free_ports() -> int:
 async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings: Settings, tmp_path: Path) -> None:
     port = two_free_ports()
     environ = {
-        "TICKWIRE__ROOMS": "tests.rooms",
+        "TICKWIRE__ROOMS": "tests.harness.sample_rooms",
         "TICKWIRE__REDIS__URL": shard_settings.redis.url,
         "TICKWIRE__REDIS__NAMESPACE": shard_settings.redis.namespace,
         "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
@@ -202,7 +202,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
     with log.open("wb") as output:
         fleet = await asyncio.to_thread(
             subprocess.Popen,
-            [sys.executable, "-m", "server", "serve", "--shards", "2"],
+            [sys.executable, "-m", "tickwire", "serve", "--shards", "2"],
             env={**os.environ, **environ},
             stdout=output,
             stderr=output,

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import Client, CommandFailed, connect
-from schemas.messages import ErrorCode
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.errors import Unavailable
-from server.shard import Shard
-from server.storage.ledger import Booked, Booking
-from tests.rooms import Bank
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.sample_rooms import Bank
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, CommandFailed, connect
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.errors import Unavailable
+from tickwire.server.shard import Shard
+from tickwire.server.storage.ledger import Booked, Booking
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 AT_ONCE = 10

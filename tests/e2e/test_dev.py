@@ -17,12 +17,12 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from schemas import SUBPROTOCOL
-from server.dev import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
-from server.embedded import free_port
-from server.errors import ConfigError
 from tests.e2e.test_commands import children_of, command, is_alive
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.schemas import SUBPROTOCOL
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
+from tickwire.server.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RUNS = "players connect to"
@@ -35,7 +35,7 @@ class Dev:
         self.data = data
         self.port = free_port()
         self.output = data.parent / f"dev-{self.port}.log"
-        command = [sys.executable, "-m", "server", "dev", "--port", str(self.port), "--data", str(data), *arguments]
+        command = [sys.executable, "-m", "tickwire", "dev", "--port", str(self.port), "--data", str(data), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,

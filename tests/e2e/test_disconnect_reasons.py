@@ -14,16 +14,16 @@ import msgspec
 import pytest
 import structlog
 
-from client.aio import connect
-from client.errors import RefusedError
-from matchmaking import StaleLease
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.shard import Shard
-from tests.redises import Road
-from tests.shards import ShardProcess, admin, running
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.redis_process import Road
+from tests.harness.shard_process import ShardProcess, admin, running
+from tickwire.client.client import connect
+from tickwire.client.errors import RefusedError
+from tickwire.matchmaking import StaleLease
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
 Line = MutableMapping[str, Any]
@@ -185,7 +185,7 @@ async def test_a_move_that_does_not_happen_is_not_told(
     async def withdrawn(room_id: str) -> int:
         raise StaleLease("it was withdrawn")
 
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
     async with (
         running(with_tokens(shard_settings), "one") as one,
         running(with_tokens(shard_settings), "other") as other,

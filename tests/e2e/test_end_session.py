@@ -10,12 +10,12 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.frames import Close, Frame, Opcode
 from websockets.typing import Subprotocol
 
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.messages import EndSession, Error, Hello, Join, Joined, MatchRequest, MatchStatus, Welcome
-from server.shard import Shard
 from tests.e2e.test_resume import Raw
-from tests.shards import admin
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import admin
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.messages import EndSession, Error, Hello, Join, Joined, MatchRequest, MatchStatus, Welcome
+from tickwire.server.shard import Shard
 
 
 async def opened(shard: Shard, *, version: int = SCHEMA_VERSION, **resume: Any) -> tuple[Raw, Welcome]:

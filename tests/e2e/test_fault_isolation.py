@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from client.aio import Client, CommandFailed, connect
-from server.shard import Shard
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.client.client import Client, CommandFailed, connect
+from tickwire.server.shard import Shard
 
 
 async def is_saved(shard: Shard, name: str, kept: Any) -> bool:

@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import Client, connect
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import decode_server, encode_client, encode_input
-from schemas.messages import (
+from tests.harness.frames import payloads_in
+from tests.harness.polling import eventually
+from tests.harness.shard_process import ShardProcess, running
+from tickwire.client.client import Client, connect
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import decode_server, encode_client, encode_input
+from tickwire.schemas.messages import (
     Command,
     Error,
     ErrorCode,
@@ -29,14 +32,11 @@ from schemas.messages import (
     ServerMessage,
     Welcome,
 )
-from server.config import Settings
-from server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
-from server.edge.closing import Closing
-from server.edge.settings import EdgeSettings
-from server.shard import Shard
-from tests.frames import payloads_in
-from tests.shards import ShardProcess, running
-from tests.waiting import eventually
+from tickwire.server.config import Settings
+from tickwire.server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
 REQUEST = (
     f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

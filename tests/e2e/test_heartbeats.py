@@ -13,13 +13,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.typing import Subprotocol
 
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import decode_server, encode_client
-from schemas.messages import Hello, Ping, Pong, Welcome
-from server.config import Settings
-from server.edge.settings import SILENT_INTERVALS_MAX, EdgeSettings
-from tests.shards import ShardProcess, running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import ShardProcess, running
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.messages import Hello, Ping, Pong, Welcome
+from tickwire.server.config import Settings
+from tickwire.server.edge.settings import SILENT_INTERVALS_MAX, EdgeSettings
 
 QUICK = EdgeSettings(heartbeat_interval_s=0.3)
 

@@ -16,11 +16,15 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from client.aio import Client, connect
-from client.errors import Disconnected
-from schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
-from schemas.codec import decode_server, encode_client
-from schemas.messages import (
+from tests.harness.lightweight_clients import masked
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, connect
+from tickwire.client.errors import Disconnected
+from tickwire.schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.flat_tables import Reader
+from tickwire.schemas.messages import (
     CLIENT_BODY,
     Command,
     Error,
@@ -40,15 +44,11 @@ from schemas.messages import (
     Welcome,
     request_type_of,
 )
-from schemas.tables import Reader
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard
-from tests.crowd import masked
-from tests.shards import running
-from tests.waiting import eventually
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
 HELLO = encode_client(Hello(SCHEMA_VERSION, "test"))
 
@@ -352,7 +352,7 @@ async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard_settin
 
 
 def test_every_error_of_the_server_has_its_code_on_the_wire() -> None:
-    from server import errors
+    from tickwire.server import errors
 
     def leaves(kind: type[errors.TickwireError]) -> list[type[errors.TickwireError]]:
         return [leaf for sub in kind.__subclasses__() for leaf in leaves(sub)] or [kind]
@@ -470,7 +470,7 @@ async def test_a_count_of_hellos_holds_only_as_long_as_one_can_be_on_its_way(
     delayed = await resumed(shard, first.resume_token, 2)
     assert isinstance(delayed, Error)
     assert delayed.code is ErrorCode.REPLACED
-    monkeypatch.setattr("server.edge.session.ATTEMPT_S", 0.0)
+    monkeypatch.setattr("tickwire.server.edge.session.ATTEMPT_S", 0.0)
     again = await resumed(shard, first.resume_token, 3)
     assert isinstance(again, Welcome)
     assert again.session_id == first.session_id

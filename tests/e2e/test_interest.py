@@ -8,18 +8,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from client.aio import Client, connect
-from examples.cards import HAND, CardTable
-from examples.plaza import Plaza
-from server.config import Settings
-from server.shard import Shard
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, connect
+from tickwire.examples.cards import HAND, CardTable
+from tickwire.examples.plaza import Plaza
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture
 async def examples(shard_settings: Settings) -> AsyncIterator[Shard]:
-    settings = msgspec.structs.replace(shard_settings, rooms=["examples.plaza", "examples.cards"])
+    settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.plaza", "tickwire.examples.cards"])
     async with running(settings) as shard:
         yield shard
 

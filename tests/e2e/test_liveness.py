@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.config import Settings
-from server.shard import Shard
-from tests.shards import readiness, running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import readiness, running
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 
 def liveness(port: int) -> int:
@@ -63,7 +63,7 @@ async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: py
 
 
 async def test_a_shard_without_matchmaking_modes_stays_alive(shard_settings: Settings) -> None:
-    async with running(msgspec.structs.replace(shard_settings, rooms=["examples.market"])) as shard:
+    async with running(msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"])) as shard:
         assert not shard._queues.modes
         assert shard.health.is_alive
 

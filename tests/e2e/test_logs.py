@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from client.aio import connect
-from client.errors import CommandFailed, RefusedError
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from tests.shards import KEY, ShardProcess
+from tests.harness.shard_process import KEY, ShardProcess
+from tickwire.client.client import connect
+from tickwire.client.errors import CommandFailed, RefusedError
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
 
 SECRET = "a-secret-that-signs-the-tokens-of-players"
 OPERATIONS = "a-token-that-opens-the-operations-port"

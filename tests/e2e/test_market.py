@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import Client, CommandFailed, connect
-from client.updates import ReplyReceived, Update
-from schemas.messages import ErrorCode, Reply
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.errors import Unavailable
-from server.rooms import CommandRefused
-from server.shard import Shard
-from server.storage.ledger import Booked, Booking
-from tests.shards import running
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, CommandFailed, connect
+from tickwire.client.updates import ReplyReceived, Update
+from tickwire.schemas.messages import ErrorCode, Reply
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.errors import Unavailable
+from tickwire.server.rooms import CommandRefused
+from tickwire.server.shard import Shard
+from tickwire.server.storage.ledger import Booked, Booking
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 
@@ -32,7 +32,7 @@ def token(player: str) -> str:
 
 @pytest.fixture
 async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
-    async with running(msgspec.structs.replace(shard_settings, rooms=["examples.market"])) as made:
+    async with running(msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"])) as made:
         yield made
 
 
@@ -211,7 +211,7 @@ async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The world is saved before the first offer and not again: the second one is made in a world that has none."""
-    settings = msgspec.structs.replace(shard_settings, rooms=["examples.market"], auth=AUTH)
+    settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], auth=AUTH)
 
     async def trade(shard: Shard, gold: int) -> None:
         async with connect(shard.url, token=token("ann")) as one, connect(shard.url, token=token("bob")) as two:
@@ -234,7 +234,7 @@ async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
 async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.edge.commands.UNDER_WAY_MAX", 4)
+    monkeypatch.setattr("tickwire.server.edge.commands.UNDER_WAY_MAX", 4)
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
@@ -268,7 +268,7 @@ async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
 async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.dealing.DEALS_WAITING_MAX", 1)
+    monkeypatch.setattr("tickwire.server.persistence.transactions.DEALS_WAITING_MAX", 1)
     async with connect(shard.url) as client:
         await trader(client, "ann")
         assert await asyncio.gather(*(client.command("work") for _ in range(4))) == [10] * 4

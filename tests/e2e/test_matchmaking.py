@@ -15,17 +15,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from client.aio import Client, Disconnected, NotMatched, RefusedError, connect
-from matchmaking import Ticket, TicketKeys, sign
-from schemas.messages import ErrorCode, Joined, QueueState
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard, ticket_keys
-from tests.redises import RedisProcess
-from tests.shards import admin, running, settings_of
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.redis_process import RedisProcess
+from tests.harness.shard_process import admin, running, settings_of
+from tickwire.client.client import Client, Disconnected, NotMatched, RefusedError, connect
+from tickwire.matchmaking import Ticket, TicketKeys, sign
+from tickwire.schemas.messages import ErrorCode, Joined, QueueState
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard, ticket_keys
 
 
 @pytest.fixture

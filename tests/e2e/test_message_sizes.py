@@ -9,15 +9,15 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from client.aio import CommandFailed, connect
-from client.core import MESSAGE_BYTES_MAX
-from client.errors import RefusedError
-from schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX, SUBPROTOCOL
-from schemas.codec import encode_client
-from schemas.event_frames import PAYLOAD_BYTES_MAX
-from schemas.messages import ErrorCode, Hello
-from server.shard import Shard
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.client.client import CommandFailed, connect
+from tickwire.client.core import MESSAGE_BYTES_MAX
+from tickwire.client.errors import RefusedError
+from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX, SUBPROTOCOL
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
+from tickwire.schemas.messages import ErrorCode, Hello
+from tickwire.server.shard import Shard
 
 
 def test_server_and_client_agree_on_the_largest_message() -> None:

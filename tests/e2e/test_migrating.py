@@ -10,17 +10,17 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from client.aio import Client, connect
-from matchmaking import StaleLease
-from server import migrating
-from server.config import Settings
-from server.rooms.simulation import Simulation
-from server.saving import close_fenced
-from server.shard import Shard
-from server.storage.ledger import Booked, Booking
-from tests.rooms import Duel, Pulse
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.sample_rooms import Duel, Pulse
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, connect
+from tickwire.matchmaking import StaleLease
+from tickwire.server.config import Settings
+from tickwire.server.migration import room_migration
+from tickwire.server.persistence.saver import close_fenced
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.shard import Shard
+from tickwire.server.storage.ledger import Booked, Booking
 
 
 @asynccontextmanager
@@ -32,7 +32,9 @@ async def fleet(settings: Settings, count: int = 2) -> AsyncIterator[list[Shard]
 
 @pytest.fixture
 async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
-    settings = msgspec.structs.replace(shard_settings, rooms=["tests.rooms", "examples.market"], drain_s=8.0)
+    settings = msgspec.structs.replace(
+        shard_settings, rooms=["tests.harness.sample_rooms", "tickwire.examples.market"], drain_s=8.0
+    )
     async with fleet(settings) as (one, other):
         yield one, other
 
@@ -153,7 +155,7 @@ async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_n
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
-    monkeypatch.setattr(migrating, "RECONNECTS_PER_S", 2.0)
+    monkeypatch.setattr(room_migration, "RECONNECTS_PER_S", 2.0)
     moved_at_s: list[float] = []
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
         freeze = one.host.freeze
@@ -230,7 +232,7 @@ async def test_a_target_that_says_yes_and_ends_costs_a_moment(
             asked.append(asyncio.create_task(client.command("echo", 5)))
 
     monkeypatch.setattr(other._migration, "_receive", nothing)
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
     async with connect(one.url) as client:
         joined = await client.join("pulse")
         found = one.host.get(joined.room_id)
@@ -255,8 +257,8 @@ async def test_a_target_whose_build_cannot_read_the_room_leaves_it_where_it_is(
     def unreadable(data: bytes) -> object:
         raise ValueError("made by a build of the future")
 
-    monkeypatch.setattr("server.migrating.unpack", unreadable)
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.unpack", unreadable)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
@@ -430,7 +432,7 @@ async def test_a_target_that_comes_too_late_has_nobody(
         raise StaleLease("it was withdrawn")
 
     monkeypatch.setattr(other._matchmaker.handovers, "take", too_late)
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
@@ -473,7 +475,7 @@ async def test_the_store_hears_of_the_new_owner_at_once(two: tuple[Shard, Shard]
 
 async def test_what_is_being_written_is_waited_for(shard_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     patient = msgspec.structs.replace(shard_settings.mongo, deadline_s=6.0)
-    settings = msgspec.structs.replace(shard_settings, rooms=["examples.market"], mongo=patient)
+    settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], mongo=patient)
     async with fleet(settings) as (one, other), connect(one.url) as client:
 
         async def slowly(booking: Booking) -> Booked:

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from client.aio import connect
-from matchmaking import MatchmakerUnavailable
-from schemas.messages import MatchRequest
-from server.config import Settings
-from server.shard import Shard
 from tests.e2e.test_migrating import fleet
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.client.client import connect
+from tickwire.matchmaking import MatchmakerUnavailable
+from tickwire.schemas.messages import MatchRequest
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.embedded import free_port
-from server.player_check import PlayerCheckFailed, check_player
-from tests.shards import running
+from tests.harness.shard_process import running
+from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
+from tickwire.server.config import Settings
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
 
 SECRET = "a secret that is shared with whoever signs"
 

@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
-from client.aio import Client, CommandFailed, RefusedError, connect
-from schemas.messages import ErrorCode
-from server.config import Settings
-from server.edge.session import Session as ServerSession
-from server.rooms.seat import Seat
-from server.shard import Shard
-from tests.shards import readiness, running, scrape
-from tests.waiting import eventually, eventually_joins
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.shard_process import readiness, running, scrape
+from tickwire.client.client import Client, CommandFailed, RefusedError, connect
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.config import Settings
+from tickwire.server.edge.session import Session as ServerSession
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.shard import Shard
 
 
 def flowers_of(client: Client) -> list[float]:

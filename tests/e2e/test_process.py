@@ -19,15 +19,15 @@ import msgspec
 import pytest
 from opentelemetry import trace
 
-from client.aio import connect
-from server.config import Capacity, Settings
-from server.embedded import free_port
-from server.ops import traces
 from tests.e2e.test_commands import children_of, command, is_alive, two_free_ports
-from tests.mongos import MongoProcess
-from tests.redises import RedisProcess
-from tests.shards import KEY, readiness, running, scrape
-from tests.waiting import eventually, eventually_joins
+from tests.harness.mongo_process import MongoProcess
+from tests.harness.polling import eventually, eventually_joins
+from tests.harness.redis_process import RedisProcess
+from tests.harness.shard_process import KEY, readiness, running, scrape
+from tickwire.client.client import connect
+from tickwire.server.config import Capacity, Settings
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.observability import traces
 
 ROOT = Path(__file__).parents[2]
 STARTED = '"shard_started"'
@@ -46,7 +46,7 @@ class Serve:
         self.url = f"ws://127.0.0.1:{self.port}"
         self.log = folder / f"serve-{self.port}.log"
         base = {
-            "ROOMS": "tests.rooms",
+            "ROOMS": "tests.harness.sample_rooms",
             "LISTEN__PORT": str(self.port),
             "LISTEN__PLAINTEXT": "true",
             "OPERATIONS__PORT": str(self.operations_port),
@@ -69,7 +69,7 @@ class Serve:
 
     def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "server", "serve", *self._arguments],
+            [sys.executable, "-m", "tickwire", "serve", *self._arguments],
             stdout=output,
             stderr=output,
             cwd=ROOT,
@@ -211,7 +211,7 @@ async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_
     shard_settings: Settings, tmp_path: Path
 ) -> None:
     fault = tmp_path / "fault"
-    more = {"TICKWIRE__ROOMS": "tests.broken_shard", "BREAK_UPKEEP": str(fault)}
+    more = {"TICKWIRE__ROOMS": "tests.harness.broken_shard", "BREAK_UPKEEP": str(fault)}
     with serve(shard_settings, tmp_path, **more) as shard:
         await shard.has(STARTED)
         await eventually(lambda: is_ready(shard), 20)
@@ -388,7 +388,7 @@ async def test_a_shard_whose_mongodb_is_in_no_replica_set_ends_with_a_sentence_a
             last = served.log.read_text().splitlines()[-1]
         migrate = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "server", "migrate"],
+            [sys.executable, "-m", "tickwire", "migrate"],
             env={**os.environ, "TICKWIRE__MONGO__URL": mongo.url},
             cwd=ROOT,
             capture_output=True,

@@ -17,10 +17,14 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from client.aio import Client, ConnectionState, connect
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import decode_server, encode_client
-from schemas.messages import (
+from tests.harness.frames import read_keyframe_2
+from tests.harness.polling import eventually
+from tests.harness.sample_rooms import Diary
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, ConnectionState, connect
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.messages import (
     Command,
     Error,
     ErrorCode,
@@ -38,17 +42,13 @@ from schemas.messages import (
     StateFrame,
     Welcome,
 )
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.edge.replies import REPLIES_MAX
-from server.edge.settings import EdgeSettings
-from server.rooms.outbox import EVENTS_MAX
-from server.shard import Shard
-from tests.frames import read_keyframe_2
-from tests.rooms import Diary
-from tests.shards import running
-from tests.waiting import eventually
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.reply_cache import REPLIES_MAX
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.rooms.outbox import EVENTS_MAX
+from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
 

@@ -7,10 +7,10 @@ import re
 
 import aiohttp
 
-from client.aio import connect
-from server.shard import Shard
 from tests.chart.test_chart import DASHBOARD, alerts, metrics_in
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.client.client import connect
+from tickwire.server.shard import Shard
 
 
 async def test_every_panel_and_alert_asks_for_what_a_running_shard_shows(shard: Shard) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import Client, connect
-from client.link import Link
-from matchmaking import MatchmakerUnavailable, Offer, StaleLease, Ticket, sign
-from schemas.messages import Joined
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.edge.settings import EdgeSettings
-from server.shard import Shard, ticket_keys
-from tests.shards import running
-from tests.waiting import acknowledges, eventually
+from tests.harness.polling import acknowledges, eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Client, connect
+from tickwire.client.connection import Link
+from tickwire.matchmaking import MatchmakerUnavailable, Offer, StaleLease, Ticket, sign
+from tickwire.schemas.messages import Joined
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard, ticket_keys
 
 SECRET = "a secret of at least thirty-two characters"
 PLAYERS, ROOMS = 15, 5
@@ -194,7 +194,7 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 0.5)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.5)
 
     async def nothing(offer: Offer) -> None:
         simulation = one.host.get(offer.room_id)
@@ -368,7 +368,7 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
         return await take(room_id)
 
     monkeypatch.setattr(other._migration, "_taken", late)
-    monkeypatch.setattr("server.migrating.TAKEN_S_MAX", 2.0)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 2.0)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import Client
-from schemas.messages import Rate
-from server.config import Settings
-from server.edge.settings import EdgeSettings
-from server.rooms import pace
-from server.shard import Shard
-from tests.crowd import crowd
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.lightweight_clients import crowd
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import Client
+from tickwire.schemas.messages import Rate
+from tickwire.server.config import Settings
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.rooms import send_rate
+from tickwire.server.shard import Shard
 
 SMALL = EdgeSettings(send_buffer_bytes=4096, write_buffer_bytes_max=8192, messages_per_second_max=1000)
 FRAME_BYTES_MAX = 4096
@@ -81,7 +81,7 @@ async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settin
 async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "SLOW_S_MAX", 1.0)
+    monkeypatch.setattr(send_rate, "SLOW_S_MAX", 1.0)
     async with (
         running(msgspec.structs.replace(shard_settings, edge=SMALL)) as shard,
         crowd(shard.listener.port, 5),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from client.aio import connect
-from server.config import Settings
-from server.edge.settings import EdgeSettings
-from tests.shards import running
+from tests.harness.shard_process import running
+from tickwire.client.client import connect
+from tickwire.server.config import Settings
+from tickwire.server.edge.settings import EdgeSettings
 
 
 async def test_joins_succeed_while_the_ticks_of_a_room_block_the_loop(shard_settings: Settings) -> None:

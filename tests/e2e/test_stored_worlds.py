@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from client.aio import connect
-from client.errors import RefusedError
-from schemas.messages import ErrorCode
-from server.config import Settings
-from server.edge.auth import mint
-from server.edge.auth_settings import AuthSettings
-from server.shard import Shard
-from tests.shards import running, scrape
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running, scrape
+from tickwire.client.client import connect
+from tickwire.client.errors import RefusedError
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server.config import Settings
+from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.shard import Shard
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 

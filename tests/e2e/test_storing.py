@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from client.aio import connect
-from client.errors import CommandFailed
-from server.config import Settings
-from server.shard import Shard
-from server.storage import VERSION
-from tests.shards import running
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import connect
+from tickwire.client.errors import CommandFailed
+from tickwire.server.config import Settings
+from tickwire.server.shard import Shard
+from tickwire.server.storage import VERSION
 
 Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def tickwire(shard_settings: Settings) -> Command:
         }
         return await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "server", *arguments],
+            [sys.executable, "-m", "tickwire", *arguments],
             check=False,
             capture_output=True,
             text=True,
@@ -120,7 +120,7 @@ async def test_what_cannot_be_is_one_sentence(
 def test_a_mongodb_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKWIRE__MONGO__DEADLINE_S", "1.5")
     done = subprocess.run(
-        [sys.executable, "-m", "server", "migrate"],
+        [sys.executable, "-m", "tickwire", "migrate"],
         check=False,
         capture_output=True,
         text=True,

@@ -12,22 +12,22 @@ import pytest
 from websockets.asyncio.server import serve
 
 from benchmarks.certificates import make_certificate
-from examples.market import Market
-from schemas.messages import Input, Reply
-from server.config import Listen, Settings
-from server.edge import greeting
-from server.edge.auth_settings import AuthSettings
-from server.edge.replies import Replies
-from server.edge.settings import EdgeSettings
-from server.embedded import free_port
-from server.errors import NoSuchRoomType
-from server.replication import channel
-from server.rooms import Player
-from server.rooms.seat import Seat
-from server.shard import Shard
-from tests.shards import ShardProcess, running, settings_of
-from tests.swarms import ended, swarm
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tests.harness.shard_process import ShardProcess, running, settings_of
+from tests.harness.swarm_process import ended, swarm
+from tickwire.examples.market import Market
+from tickwire.schemas.messages import Input, Reply
+from tickwire.server.config import Listen, Settings
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.edge import handshake
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.reply_cache import Replies
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import NoSuchRoomType
+from tickwire.server.replication import channel
+from tickwire.server.rooms import Player
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.shard import Shard
 
 EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 matchmaker=4 spender=3 abuser=1"
 
@@ -35,7 +35,9 @@ EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 matchmaker=4 spend
 @pytest.fixture
 def settings(redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str) -> Settings:
     made = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
-    return msgspec.structs.replace(made, rooms=["examples.arena", "examples.market", "tests.rooms"])
+    return msgspec.structs.replace(
+        made, rooms=["tickwire.examples.arena", "tickwire.examples.market", "tests.harness.sample_rooms"]
+    )
 
 
 @pytest.fixture
@@ -217,8 +219,8 @@ async def test_player_whose_inputs_are_not_acknowledged_fails_the_run(
 async def test_player_that_raises_is_counted_and_fails_the_run(shard: Shard, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from loadtest.locustfile import *\n"
-        "from loadtest.players import Player\n\n\n"
+        "from tickwire.loadtest.locustfile import *\n"
+        "from tickwire.loadtest.players import Player\n\n\n"
         "class Broken(Player):\n"
         "    def play(self):\n"
         "        self.session.open()\n"
@@ -395,7 +397,7 @@ async def test_a_token_that_is_wrong_and_one_that_is_right(settings: Settings, t
 
 
 async def test_a_server_that_is_too_new(shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greeting, "SCHEMA_VERSION_MIN", 99)
+    monkeypatch.setattr(handshake, "SCHEMA_VERSION_MIN", 99)
     code, run = await ended(shard.url, tmp_path, "-u", "1")
     assert code == 2
     assert "too new for this swarm: it wants schema version 99" in run.output

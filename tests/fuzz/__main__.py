@@ -9,8 +9,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports():
-    from server.ops import logs
     from tests.fuzz.targets import SAMPLES, TARGETS
+    from tickwire.server.observability import logs
 
 
 def main() -> None:

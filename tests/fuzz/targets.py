@@ -14,17 +14,17 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SERVER, Protocol
 
-from client.core import ClientCore
-from schemas.codec import decode_client, decode_server, encode_client
-from schemas.errors import MalformedMessage, UnknownMessage
-from schemas.framing import binary_frame
-from schemas.messages import Hello, Join
-from server.edge.buckets import Bucket
-from server.edge.connection import Connection, Receiver, Refusal
-from server.edge.counters import EdgeCounters
-from server.edge.rate_limit import RateLimiter, Scope
-from server.edge.settings import EdgeSettings
-from tests.lives import Around, Wire
+from tests.harness.session_simulator import Around, Wire
+from tickwire.client.core import ClientCore
+from tickwire.schemas.codec import decode_client, decode_server, encode_client
+from tickwire.schemas.errors import MalformedMessage, UnknownMessage
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import Hello, Join
+from tickwire.server.edge.connection import Connection, Receiver, Refusal
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.rate_limit import RateLimiter, Scope
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.token_bucket import Bucket
 
 PAYLOAD_BYTES_MAX = 70_000
 UNLIMITED = EdgeSettings(messages_per_second_max=10**7, bytes_per_second_max=1 << 30)

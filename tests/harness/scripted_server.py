@@ -10,9 +10,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from schemas import SUBPROTOCOL, fields
-from schemas.codec import decode_client, encode_server
-from schemas.messages import Hello, Join, Joined, Message, Ping, Pong, StateDescription, Welcome
+from tickwire.schemas import SUBPROTOCOL, fields
+from tickwire.schemas.codec import decode_client, encode_server
+from tickwire.schemas.messages import Hello, Join, Joined, Message, Ping, Pong, StateDescription, Welcome
 
 JOINED = Joined("r", entity=1, description=StateDescription(inputs=(fields.real("dx", -1, 1, 0.1).describe(),)))
 

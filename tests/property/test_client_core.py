@@ -9,14 +9,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.core import ClientCore
-from schemas.codec import decode_client, decode_server, encode_server, encode_state
-from schemas.errors import MalformedMessage
-from schemas.messages import SERVER_BODY, Joined, Resync, StateDescription, StateFrame, Welcome
-from schemas.parts import IS_COMPLETE
 from tests.golden import FOLDER, held
 from tests.unit.test_client_core import JOINED, delta, keyframe, seated, told
 from tests.unit.test_schemas_codec import filled
+from tickwire.client.core import ClientCore
+from tickwire.schemas.codec import decode_client, decode_server, encode_server, encode_state
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.messages import SERVER_BODY, Joined, Resync, StateDescription, StateFrame, Welcome
+from tickwire.schemas.parts import IS_COMPLETE
 
 SAMPLES = [encode_server(JOINED), *(encode_server(filled(kind)) for kind in SERVER_BODY)]
 

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import decode_client, decode_server, encode_client, encode_server
-from schemas.errors import WireError
-from schemas.messages import CLIENT_BODY, SERVER_BODY
 from tests.unit.test_schemas_codec import filled
+from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
+from tickwire.schemas.errors import WireError
+from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY
 
 SAMPLES = [encode_client(filled(kind)) for kind in CLIENT_BODY] + [
     encode_server(filled(kind)) for kind in SERVER_BODY

@@ -8,9 +8,9 @@ from collections import OrderedDict, deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.command_window import IDS_MAX, CommandWindow
-from schemas.codec import decode_client, encode_client
-from schemas.messages import Command, ErrorCode, Reply, Welcome
+from tickwire.client.command_window import IDS_MAX, CommandWindow
+from tickwire.schemas.codec import decode_client, encode_client
+from tickwire.schemas.messages import Command, ErrorCode, Reply, Welcome
 
 STEP_S = 0.01
 REPLIES_KEPT = 64

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from schemas import fields
-from schemas.columns import Columns, checksum, empty_columns
-from schemas.delta import TableCodec, decode_channel, encode_channel
-from schemas.errors import WireError
-from schemas.packing import BitReader, Source, bit_lengths, pack_codes
+from tickwire.schemas import fields
+from tickwire.schemas.bit_packing import BitReader, Source, bit_lengths, pack_codes
+from tickwire.schemas.columns import Columns, checksum, empty_columns
+from tickwire.schemas.delta import TableCodec, decode_channel, encode_channel
+from tickwire.schemas.errors import WireError
 
 FIELDS = (
     fields.real("x", -100, 100, 1 / 32),

@@ -1,10 +1,11 @@
-"""Thousands of random lives in a fleet that moves, crashes and misdirects its players; see tests/fleet_lives.py."""
+"""Thousands of random lives in a fleet that moves, crashes and misdirects its players; see
+tests/harness/fleet_simulator.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.fleet_lives import Policy, live
+from tests.harness.fleet_simulator import Policy, live
 
 LIVES_A_TEST = 400
 TESTS = 3

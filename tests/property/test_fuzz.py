@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode_client
-from schemas.messages import CLIENT_BODY
 from tests.fuzz.targets import SAMPLES, TARGETS
 from tests.unit.test_schemas_codec import filled
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import CLIENT_BODY
 
 GOOD = {
     **SAMPLES,

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import TickwireError
-from server.storage import Store, archive, migrate
-from server.storage.documents import save_of
 from tests.contract.test_archive import lines_of
 from tests.contract.test_ledger import booking
 from tests.contract.test_storage import world
+from tickwire.server.errors import TickwireError
+from tickwire.server.storage import Store, export_import, migrate
+from tickwire.server.storage.world_document import save_of
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(
@@ -65,8 +65,8 @@ def exports(mongo_url: str) -> dict[str, list[str]]:
             await store.worlds.write([save_of(world(7), 1, 1, None, now)])
             await store.ledger.book(booking("k", {"ann": {"gold": 5}}, profile={"level": 3}))
             return {
-                "world": await lines_of(archive.export_world(store, "garden", "home")),
-                "player": await lines_of(archive.export_player(store, "ann")),
+                "world": await lines_of(export_import.export_world(store, "garden", "home")),
+                "player": await lines_of(export_import.export_player(store, "ann")),
             }
         finally:
             store.close()
@@ -90,7 +90,7 @@ def test_an_export_with_one_value_changed_is_imported_or_refused(
         store = Store(mongo_url, "import_hostile")
         try:
             with suppress(TickwireError):
-                await archive.import_lines(store, lines, replace=True)
+                await export_import.import_lines(store, lines, replace=True)
         finally:
             store.close()
 
@@ -116,6 +116,6 @@ async def test_lines_that_are_no_export_are_refused(mongo_url: str, lines: list[
     store = Store(mongo_url, "import_hostile")
     try:
         with pytest.raises(TickwireError):
-            await archive.import_lines(store, lines)
+            await export_import.import_lines(store, lines)
     finally:
         store.close()

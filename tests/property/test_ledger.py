@@ -18,29 +18,29 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from pymongo import MongoClient
 
-from examples.market import PRICES, WAGE, Market
-from schemas import SCHEMA_VERSION
-from schemas.codec import encode_client
-from schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
-from server.dealing import Dealing, fence_of
-from server.edge.auth import Identity
-from server.edge.counters import EdgeCounters
-from server.edge.session import Session
-from server.edge.sessions import Sessions
-from server.edge.settings import EdgeSettings
-from server.edge.surroundings import NoBans
-from server.edge.tokens import ResumeTokens
-from server.errors import Unavailable
-from server.rooms import CommandRefused, Deal, Player, grant
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.ports import NoHomes, NoQueue
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from server.saving import state_of, world_of
-from server.storage import Ledger, Store, migrate
-from server.storage.documents import save_of
-from tests.frames import messages_in
+from tests.harness.frames import messages_in
+from tickwire.examples.market import PRICES, WAGE, Market
+from tickwire.schemas import SCHEMA_VERSION
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
+from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import Unavailable
+from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.persistence.transactions import Dealing, fence_of
+from tickwire.server.rooms import CommandRefused, Deal, Player, grant
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.ports import NoHomes, NoQueue
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.storage import Ledger, Store, migrate
+from tickwire.server.storage.world_document import save_of
 
 T = TypeVar("T")
 PLAYERS = ("ann", "bob", "cid")

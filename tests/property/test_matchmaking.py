@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from matchmaking import (
+from tickwire.matchmaking import (
     Matchmaker,
     MatchmakerUnavailable,
     MatchmakingError,
@@ -504,6 +504,8 @@ def test_whatever_happens_in_a_fleet_seats_and_owners_are_single(
 ) -> None:
     Fleet.url = redis_url
     # The same steps are to give the same ids: hypothesis repeats what has failed.
-    monkeypatch.setattr("matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(Fleet.ids):05}")
+    monkeypatch.setattr(
+        "tickwire.matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(Fleet.ids):05}"
+    )
     examples = max(20, settings().max_examples // 5)
     run_state_machine_as_test(Fleet, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None))

@@ -26,11 +26,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
-from matchmaking.calls import Calls
-from matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
-from matchmaking.queue.assigning import MadeMatch
-from tests.queues import leader_of
+from tests.harness.queue_factories import leader_of
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
+from tickwire.matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
+from tickwire.matchmaking.queue.assignment import MadeMatch
+from tickwire.matchmaking.script_runner import Calls
 
 T = TypeVar("T")
 SHARDS = ("a", "b")

@@ -10,14 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from client.core import ClientCore
-from schemas.codec import encode_server, encode_state
-from schemas.messages import Joined, StateDescription, Welcome
-from server.replication.columns import angle, boolean, real, sint, text
-from server.replication.interest import Holding, Interest, Moment
-from server.replication.replication import AGE_TICKS_MAX, Replication
-from server.replication.table import NOBODY, EntityIds, Table
-from tests.frames import frames_in
+from tests.harness.frames import frames_in
+from tickwire.client.core import ClientCore
+from tickwire.schemas.codec import encode_server, encode_state
+from tickwire.schemas.messages import Joined, StateDescription, Welcome
+from tickwire.server.replication.client_view import Holding, Interest, Moment
+from tickwire.server.replication.columns import angle, boolean, real, sint, text
+from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replication
+from tickwire.server.replication.table import NOBODY, EntityIds, Table
 
 
 class Ships(Table):

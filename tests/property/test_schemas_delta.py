@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from schemas import fields
-from schemas.columns import Columns, checksum, empty_columns
-from schemas.delta import codecs_for, decode_channel, encode_channel
-from schemas.errors import MalformedMessage, WireError
-from schemas.fields import Field
+from tickwire.schemas import fields
+from tickwire.schemas.columns import Columns, checksum, empty_columns
+from tickwire.schemas.delta import codecs_for, decode_channel, encode_channel
+from tickwire.schemas.errors import MalformedMessage, WireError
+from tickwire.schemas.fields import Field
 
 SHIP = (fields.real("x", -100, 100, 1 / 32), fields.angle("heading", 8), fields.enumeration("team", ("red", "blue")))
 MINE = (fields.sint("depth", 9), fields.uint("owner", 32))

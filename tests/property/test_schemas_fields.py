@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas import fields
-from schemas.columns import Columns, empty_columns
-from schemas.delta import TableCodec, decode_channel
-from schemas.errors import MalformedMessage
-from schemas.fields import (
+from tickwire.schemas import fields
+from tickwire.schemas.columns import Columns, empty_columns
+from tickwire.schemas.delta import TableCodec, decode_channel
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.fields import (
     BITS_MAX,
     BYTES_MAX,
     SCALED_BITS_MAX,
@@ -24,8 +24,8 @@ from schemas.fields import (
     input_bytes,
     pack_input,
 )
-from schemas.inputs import InputReader
-from schemas.messages import FieldDescription, FieldKind
+from tickwire.schemas.inputs import InputReader
+from tickwire.schemas.messages import FieldDescription, FieldKind
 
 EDGES = st.sampled_from([-1.0, 0.0, 0.25, 1.0, 100.0]) | st.floats()
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)

@@ -1,10 +1,11 @@
-"""Ten thousand random lives of a session, and in none is anything lost, doubled or run twice; see tests/lives.py."""
+"""Ten thousand random lives of a session, and in none is anything lost, doubled or run twice; see
+tests/harness/session_simulator.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.lives import live
+from tests.harness.session_simulator import live
 
 LIVES = 10_000
 LIVES_A_TEST = 500

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.masking import unmask
 from tests.fuzz.targets import PAYLOAD_BYTES_MAX, both
+from tickwire.server.edge.masking import unmask
 
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = b"mask", reserved: int = 0) -> bytes:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from server.moving import pack, unpack
-from server.rooms import Player, Room, Saved, Table, uint
-from server.rooms.attributes import decode_attributes, encode_attributes
-from server.rooms.counters import RoomCounters
-from server.rooms.host import RoomHost
-from server.rooms.making import create
-from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
 from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
+from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.rooms import Player, Room, Saved, Table, uint
+from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
+from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.runtime import Simulation
 
 
 class Pieces(Table):

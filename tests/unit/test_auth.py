@@ -19,10 +19,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from server.edge.auth import Authenticator, authenticator_of, mint
-from server.edge.auth_settings import AuthSettings, contradictions
-from server.edge.keys import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, KeySet, redirected
-from server.errors import ConfigError, Unauthorized, Unavailable
+from tickwire.server.edge.auth.authenticator import Authenticator, authenticator_of, mint
+from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, KeySet, redirected
+from tickwire.server.edge.auth.settings import AuthSettings, contradictions
+from tickwire.server.errors import ConfigError, Unauthorized, Unavailable
 
 SECRET = "a secret of at least thirty-two characters"
 NOW_S = 1_000_000.0

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
-from server.edge.certificates import Certificates
-from server.errors import ConfigError
+from tickwire.server.edge.certificates import Certificates
+from tickwire.server.errors import ConfigError
 
 EXPIRES = datetime(2101, 2, 3, 4, 5, 6, tzinfo=UTC)
 _modified_s = itertools.count(1_700_000_000)

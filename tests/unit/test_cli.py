@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.cli import app
-from server.ops import logs
-from server.process import EXIT_FAILED, EXIT_USAGE
+from tickwire.server.cli.app import app
+from tickwire.server.observability import logs
+from tickwire.server.process import EXIT_FAILED, EXIT_USAGE
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 SECRET = "a secret of at least thirty-two characters"

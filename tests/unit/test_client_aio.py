@@ -10,8 +10,11 @@ import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from client import aio
-from client.aio import (
+from tests.harness.polling import eventually
+from tests.harness.scripted_server import JOINED, Peer, server
+from tickwire.client import client as aio
+from tickwire.client.backoff import Backoff
+from tickwire.client.client import (
     Client,
     ClientError,
     CommandFailed,
@@ -21,11 +24,10 @@ from client.aio import (
     SessionLost,
     connect,
 )
-from client.backoff import Backoff
-from client.heartbeat import PING_INTERVAL_S_MIN
-from client.reconnect import REDIRECTS_MAX
-from schemas.codec import encode_state
-from schemas.messages import (
+from tickwire.client.heartbeat import PING_INTERVAL_S_MIN
+from tickwire.client.reconnect import REDIRECTS_MAX
+from tickwire.schemas.codec import encode_state
+from tickwire.schemas.messages import (
     Command,
     Error,
     ErrorCode,
@@ -42,8 +44,6 @@ from schemas.messages import (
     StateDescription,
     Welcome,
 )
-from tests.harness.scripted_server import JOINED, Peer, server
-from tests.waiting import eventually
 
 
 async def test_a_whole_visit() -> None:

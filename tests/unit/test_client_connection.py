@@ -14,14 +14,16 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from client import aio
-from client.aio import Client, ConnectionState, Disconnected, MessageTooLarge, NotMatched, connect
-from client.core import MESSAGE_BYTES_MAX
-from client.events import ListenerError
-from client.link import is_loopback
-from schemas import SUBPROTOCOL
-from schemas.codec import encode_server, encode_state
-from schemas.messages import (
+from tests.harness.polling import eventually
+from tests.harness.scripted_server import JOINED, Peer, server
+from tickwire.client import client as aio
+from tickwire.client.client import Client, ConnectionState, Disconnected, MessageTooLarge, NotMatched, connect
+from tickwire.client.connection import is_loopback
+from tickwire.client.core import MESSAGE_BYTES_MAX
+from tickwire.client.events import ListenerError
+from tickwire.schemas import SUBPROTOCOL
+from tickwire.schemas.codec import encode_server, encode_state
+from tickwire.schemas.messages import (
     Command,
     Event,
     Hello,
@@ -34,16 +36,14 @@ from schemas.messages import (
     Reply,
     Welcome,
 )
-from server.embedded import free_port
-from tests.harness.scripted_server import JOINED, Peer, server
-from tests.waiting import eventually
+from tickwire.server.dev.local_stores import free_port
 
 
 @pytest.fixture(autouse=True)
 def fast_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts to reconnect follow each other quickly; the plan itself has tests of its own."""
-    monkeypatch.setattr("client.backoff.FIRST_S", 0.02)
-    monkeypatch.setattr("client.backoff.LONGEST_S", 0.1)
+    monkeypatch.setattr("tickwire.client.backoff.FIRST_S", 0.02)
+    monkeypatch.setattr("tickwire.client.backoff.LONGEST_S", 0.1)
 
 
 # -- what is final, once a session stood --------------------------------------------------------------------

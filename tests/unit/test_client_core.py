@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from client.core import RESYNC_AGAIN_TICKS, ClientCore
-from client.updates import (
+from tickwire.client.core import RESYNC_AGAIN_TICKS, ClientCore
+from tickwire.client.updates import (
     Ended,
     EventReceived,
     EventsLost,
@@ -24,13 +24,13 @@ from client.updates import (
     StateApplied,
     Welcomed,
 )
-from schemas import SCHEMA_VERSION, fields
-from schemas.codec import decode_client, encode_ack, encode_server, encode_state
-from schemas.columns import checksum, empty_columns
-from schemas.delta import TableCodec, encode_channel
-from schemas.errors import MalformedMessage
-from schemas.inputs import InputReader
-from schemas.messages import (
+from tickwire.schemas import SCHEMA_VERSION, fields
+from tickwire.schemas.codec import decode_client, encode_ack, encode_server, encode_state
+from tickwire.schemas.columns import checksum, empty_columns
+from tickwire.schemas.delta import TableCodec, encode_channel
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.inputs import InputReader
+from tickwire.schemas.messages import (
     SERVER_BODY,
     Error,
     ErrorCode,
@@ -53,7 +53,7 @@ from schemas.messages import (
     TableDescription,
     Welcome,
 )
-from schemas.parts import HAS_PARTS, IS_COMPLETE, encode_part
+from tickwire.schemas.parts import HAS_PARTS, IS_COMPLETE, encode_part
 
 X = fields.uint("x", 8)
 INPUTS = (fields.real("thrust", -1, 1, 1 / 64), fields.boolean("fire"))

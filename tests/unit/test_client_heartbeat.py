@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.heartbeat import PING_INTERVAL_S_MAX, UNANSWERED_PINGS_MAX, Heartbeat, ping_interval_s
+from tickwire.client.heartbeat import PING_INTERVAL_S_MAX, UNANSWERED_PINGS_MAX, Heartbeat, ping_interval_s
 
 
 def test_connection_is_lost_at_the_third_beat_without_any_message() -> None:

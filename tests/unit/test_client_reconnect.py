@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from client.reconnect import REDIRECTS_MAX, ReconnectPlan, advice_s, is_final_close
-from schemas.messages import Error, ErrorCode, Goodbye
+from tickwire.client.reconnect import REDIRECTS_MAX, ReconnectPlan, advice_s, is_final_close
+from tickwire.schemas.messages import Error, ErrorCode, Goodbye
 
 HOME, SHARD = "ws://home", "ws://shard"
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from client import aio
-from client.aio import Client, ClientError, NotMatched, RefusedError, connect
-from schemas.messages import (
+from tests.harness.polling import eventually
+from tests.harness.scripted_server import JOINED, Peer, server
+from tickwire.client import client as aio
+from tickwire.client.client import Client, ClientError, NotMatched, RefusedError, connect
+from tickwire.schemas.messages import (
     Command,
     EndSession,
     Error,
@@ -31,8 +33,6 @@ from schemas.messages import (
     Welcome,
     request_type_of,
 )
-from tests.harness.scripted_server import JOINED, Peer, server
-from tests.waiting import eventually
 
 WAITING, FOUND = MatchStatus(QueueState.WAITING), MatchStatus(QueueState.FOUND)
 CANCELLED = MatchStatus(QueueState.CANCELLED)

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from client.world import World, WrongBaseline
-from schemas import fields
-from schemas.columns import Columns, empty_columns
-from schemas.delta import codecs_for, encode_channel
-from schemas.messages import StateDescription, StateFrame, TableDescription
-from tests.frames import apply
+from tests.harness.frames import apply
+from tickwire.client.world import World, WrongBaseline
+from tickwire.schemas import fields
+from tickwire.schemas.columns import Columns, empty_columns
+from tickwire.schemas.delta import codecs_for, encode_channel
+from tickwire.schemas.messages import StateDescription, StateFrame, TableDescription
 
 SHIP = (fields.real("x", -10, 10, 0.5), fields.angle("heading", 8), fields.boolean("is_armed"))
 MINE = (fields.sint("depth", 9),)

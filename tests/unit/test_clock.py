@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matchmaking.clock import FleetClock
+from tickwire.matchmaking.clock import FleetClock
 
 
 def test_a_wrong_clock_does_not_matter_once_redis_was_heard_of() -> None:

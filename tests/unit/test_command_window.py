@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from client.command_window import ANSWER_S_MAX, COMMANDS_MAX, IDS_MAX, CommandWindow, is_decided
-from client.errors import ClientError
-from schemas.messages import ErrorCode, Reply, Welcome
+from tickwire.client.command_window import ANSWER_S_MAX, COMMANDS_MAX, IDS_MAX, CommandWindow, is_decided
+from tickwire.client.errors import ClientError
+from tickwire.schemas.messages import ErrorCode, Reply, Welcome
 
 NO_LIMITS = Welcome()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.config import Settings, load
-from server.errors import ConfigError
+from tickwire.server.config import Settings, load
+from tickwire.server.errors import ConfigError
 
 
 def written(folder: Path, text: str) -> Path:

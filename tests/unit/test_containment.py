@@ -10,19 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.fields import pack_input
-from schemas.messages import Command, Input, Reply
-from server.errors import TickwireError
-from server.rooms import CommandRefused, Deal, Inputs, Player, Room, Saved, Table, boolean, grant, real
-from server.rooms.containment import RoomCodeRaised
-from server.rooms.counters import RoomCounters
-from server.rooms.deals import Decision
-from server.rooms.host import RoomHost, TicksStalled
-from server.rooms.making import create
-from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
+from tests.harness.polling import eventually
 from tests.unit.test_simulation import Listening
-from tests.waiting import eventually
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.messages import Command, Input, Reply
+from tickwire.server.errors import TickwireError
+from tickwire.server.rooms import CommandRefused, Deal, Inputs, Player, Room, Saved, Table, boolean, grant, real
+from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.host import RoomHost, TicksStalled
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.transactions import Decision
 
 
 class Unprintable(Exception):
@@ -268,7 +268,7 @@ async def test_a_fault_of_the_server_in_one_rooms_tick_ends_that_room_alone(monk
 
 
 async def test_tick_groups_that_stand_still_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.rooms.host.STALLED_S_MAX", 0.05)
+    monkeypatch.setattr("tickwire.server.rooms.host.STALLED_S_MAX", 0.05)
     host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: None)
     watching = asyncio.create_task(host.watch_ticks())
     try:

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.fields import pack_input
-from schemas.messages import Input
-from server.moving import pack, unpack
-from server.replication.table import QUARANTINE_TICKS, EntityIds
-from server.rooms import Grid, Inputs, Player, Room, Table, entity, local, real
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from server.rooms.state import GONE, KeptSession, RoomState
 from tests.unit.test_simulation import Listening
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.messages import Input
+from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.replication.table import QUARANTINE_TICKS, EntityIds
+from tickwire.server.rooms import Grid, Inputs, Player, Room, Table, entity, local, real
+from tickwire.server.rooms.checkpoint import GONE, KeptSession, RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
 
 
 class Ships(Table):

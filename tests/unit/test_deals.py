@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.rooms.deals import AMOUNT_MAX, Deal, Move, grant, net, spend, trade, transfer
+from tickwire.server.rooms.transactions import AMOUNT_MAX, Deal, Move, grant, net, spend, trade, transfer
 
 
 def test_a_trade_is_what_both_give() -> None:

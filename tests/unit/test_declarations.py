@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from server.replication.table import Row
-from server.rooms import Grid, Inputs, Player, Room, Saved, Table, Tuning, local, real, text, uint
-from server.rooms.declarations import own_attributes
+from tickwire.server.replication.table import Row
+from tickwire.server.rooms import Grid, Inputs, Player, Room, Saved, Table, Tuning, local, real, text, uint
+from tickwire.server.rooms.declarations import own_attributes
 
 HOOKS = {name for name in vars(Room) if name.startswith("on_")} | {"can_migrate", "save", "restore"}
 COMPUTED = {"tables", "input_fields"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.disconnected_sessions import DisconnectedSessions
+from tickwire.server.edge.disconnected_sessions import DisconnectedSessions
 
 
 class FakeSession:

@@ -10,17 +10,17 @@ from typing import get_args
 import msgspec
 import pytest
 
-from loadtest.levels import CORRECT, COUNTS, SHARES
-from loadtest.measures import TIMES
-from loadtest.plans import Shape
-from loadtest.summary import EXIT_CODES
-from schemas.messages import ErrorCode
-from server import errors
-from server.config import Settings
-from server.edge.closing import Closing
-from server.ops.admin import OPERATIONS as ADMIN_OPERATIONS
-from server.ops.admin import PREFIX
-from server.ops.metrics import Metrics
+from tickwire.loadtest.load_plan import Shape
+from tickwire.loadtest.metrics import TIMES
+from tickwire.loadtest.slo import CORRECT, COUNTS, SHARES
+from tickwire.loadtest.summary import EXIT_CODES
+from tickwire.schemas.messages import ErrorCode
+from tickwire.server import errors
+from tickwire.server.admin.api import OPERATIONS as ADMIN_OPERATIONS
+from tickwire.server.admin.api import PREFIX
+from tickwire.server.config import Settings
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -6,8 +6,8 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from server.edge.requests import header, token_of
-from server.edge.tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeTokens, Resumption
+from tickwire.server.edge.http_request import header, token_of
+from tickwire.server.edge.resume_tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeTokens, Resumption
 
 KEYS = {"new": b"a new key", "old": b"an old key"}
 

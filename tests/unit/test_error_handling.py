@@ -149,12 +149,12 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
     },
     "queues_without_a_bound": {
-        "server/edge/gate.py:__init__": "the door asks `is_full` first",
+        "server/edge/admission.py:__init__": "the door asks `is_full` first",
         "server/replication/table.py:__init__": "an id is in it at most once, and a room has at most 65,536 entities",
         "server/rooms/outbox.py:__init__": "push drops the oldest above EVENTS_MAX and EVENT_BYTES_MAX",
         "server/rooms/outbox.py:_renumber": "holds what the outbox held",
-        "matchmaking/calls.py:__init__": "run refuses calls above WAITING_CALLS_MAX",
-        "matchmaking/queue/desk.py:__init__": "enter refuses players above WAITING_MAX",
+        "matchmaking/script_runner.py:__init__": "run refuses calls above WAITING_CALLS_MAX",
+        "matchmaking/queue/agent.py:__init__": "enter refuses players above WAITING_MAX",
     },
 }
 

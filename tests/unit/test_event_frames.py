@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode_server
-from schemas.errors import MalformedMessage, WireError
-from schemas.event_frames import encode_event, event_frame_from_bytes
-from schemas.framing import binary_frame
-from schemas.messages import Event, Left
-from schemas.tables import STRING_BYTES_MAX
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.errors import MalformedMessage, WireError
+from tickwire.schemas.event_frames import encode_event, event_frame_from_bytes
+from tickwire.schemas.flat_tables import STRING_BYTES_MAX
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import Event, Left
 
 names = st.text(st.characters(codec="utf-8"), max_size=20)
 payloads = st.binary(max_size=200) | st.sampled_from([125, 126, 1 << 16, (1 << 16) - 80]).map(bytes)

@@ -14,25 +14,25 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from client.core import ClientCore
-from client.world import TableView
-from examples import arena, minimal
-from examples.arena import Arena
-from examples.bots import run_bots
-from examples.cards import DECK, HAND, CardTable
-from examples.plaza import VIEW, Plaza
-from schemas import SCHEMA_VERSION, SUBPROTOCOL
-from schemas.codec import encode_server
-from schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
-from server.rooms import Inputs, Player, Room
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.outbox import Outbox
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from server.rooms.state import KeptSession, RoomState
-from tests.frames import payloads_in
-from tests.waiting import eventually
+from tests.harness.frames import payloads_in
+from tests.harness.polling import eventually
+from tickwire.client.core import ClientCore
+from tickwire.client.world import TableView
+from tickwire.examples import arena, minimal
+from tickwire.examples.arena import Arena
+from tickwire.examples.cards import DECK, HAND, CardTable
+from tickwire.examples.plaza import VIEW, Plaza
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
+from tickwire.server.dev.bots import run_bots
+from tickwire.server.rooms import Inputs, Player, Room
+from tickwire.server.rooms.checkpoint import KeptSession, RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
 
 
 class Spectator:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from matchmaking.queue import Explanation, Match, QueueTicket, Rules, explain, find_matches
-from matchmaking.queue.quality import Lately, quality_of
-from tests.queues import rules, ticket
+from tests.harness.queue_factories import rules, ticket
+from tickwire.matchmaking.queue import Explanation, Match, QueueTicket, Rules, explain, find_matches
+from tickwire.matchmaking.queue.quality import Lately, quality_of
 
 
 def why(one: QueueTicket, others: Sequence[QueueTicket], law: Rules, now_s: float = 0.0) -> Explanation:

@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.event_frames import PAYLOAD_BYTES_MAX
-from schemas.fields import pack_input
-from schemas.messages import Command, ErrorCode, Input, Reply
-from schemas.payloads import encode_payload
-from server.rooms import Deal, Player, Room, boolean
-from server.rooms.counters import RoomCounters
-from server.rooms.deals import Decision
-from server.rooms.making import create
-from server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
 from tests.unit.test_simulation import Listening
+from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
+from tickwire.schemas.payloads import encode_payload
+from tickwire.server.rooms import Deal, Player, Room, boolean
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.transactions import Decision
 
 
 class Chat(Room):
@@ -153,7 +153,7 @@ def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
         seen.append(name)
         return encode(name, payload)
 
-    monkeypatch.setattr("server.rooms.room.encode_event", counting)
+    monkeypatch.setattr("tickwire.server.rooms.room.encode_event", counting)
     hall.say(hall.seats[0])
     hall.simulation.room.broadcast("some", to=hall.simulation.room.players.values())
     assert seen == ["said", "some"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import ConfigError
-from server.game_modules import load_modes, load_room_types
+from tickwire.server.errors import ConfigError
+from tickwire.server.game_modules import load_modes, load_room_types
 
 Write = Callable[..., list[str]]
 GARDEN = """
-from server.rooms import Room
+from tickwire.server.rooms import Room
 class Garden(Room):
     room_type = "garden"
 """

@@ -7,10 +7,10 @@ import json
 import msgspec
 import pytest
 
-from client.core import ClientCore
-from schemas.codec import encode_server
-from schemas.messages import Joined, StateDescription, Welcome
 from tests.golden import FOLDER, held, made
+from tickwire.client.core import ClientCore
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.messages import Joined, StateDescription, Welcome
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.replication.columns import real, uint
-from server.replication.grid import CELLS_MAX, FIRST, Cells, Grid
-from server.replication.table import NOBODY, Table
-from server.rooms import Room
+from tickwire.server.replication.columns import real, uint
+from tickwire.server.replication.grid import CELLS_MAX, FIRST, Cells, Grid
+from tickwire.server.replication.table import NOBODY, Table
+from tickwire.server.rooms import Room
 
 
 class Walkers(Table):

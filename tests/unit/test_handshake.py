@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import decode_server, encode_client
-from schemas.messages import EndSession, Error, ErrorCode, Hello, Redirect, Welcome
-from server.edge.auth import Guests, Identity
-from server.edge.closing import Closing
-from server.edge.greeting import Greeting
-from server.edge.session import Session
-from server.edge.settings import EdgeSettings
-from server.errors import Banned
-from tests.lives import Around, Wire
+from tests.harness.session_simulator import Around, Wire
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.messages import EndSession, Error, ErrorCode, Hello, Redirect, Welcome
+from tickwire.server.edge.auth.authenticator import Guests, Identity
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.handshake import Greeting
+from tickwire.server.edge.session import Session
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import Banned
 
 ELSEWHERE = Redirect("ws://elsewhere", is_resume=True)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from server.rooms import Room
-from server.rooms.host import RoomHost
-from server.rooms.simulation import Simulation
-from server.rooms.tick_loop import GROUP_SEATS_MAX
-from tests.waiting import eventually
+from tests.harness.polling import eventually
+from tickwire.server.rooms import Room
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.tick_loop import GROUP_SEATS_MAX
 
 
 class Clock(Room):

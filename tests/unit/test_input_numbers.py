@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.messages import Input
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
 from tests.unit.test_simulation import Listening, garden, seated, step_input
+from tickwire.schemas.messages import Input
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
 
 
 def played(inputs: int = 50) -> tuple[Simulation, Seat, Listening]:

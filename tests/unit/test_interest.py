@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.fields import pack_input
-from schemas.inputs import InputReader
-from schemas.messages import Input, Resync
-from server.errors import RoomFailed, UpgradeRequired
-from server.rooms import (
+from tests.unit.test_simulation import Listening
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.inputs import InputReader
+from tickwire.schemas.messages import Input, Resync
+from tickwire.server.errors import RoomFailed, UpgradeRequired
+from tickwire.server.rooms import (
     EVERYONE,
     NOBODY,
     Grid,
@@ -28,11 +29,10 @@ from server.rooms import (
     text,
     uint,
 )
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from tests.unit.test_simulation import Listening
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
 
 SECRET = b"\xa5\x5a\xc3\x3c"
 

@@ -8,13 +8,13 @@ import random
 import numpy as np
 import pytest
 
-from client.interpolation import Interpolation, TickClock
-from client.world import World
-from schemas import fields
-from schemas.columns import empty_columns
-from schemas.delta import TableCodec, encode_channel
-from schemas.messages import StateDescription, StateFrame, TableDescription
-from tests.frames import apply
+from tests.harness.frames import apply
+from tickwire.client.interpolation import Interpolation, TickClock
+from tickwire.client.world import World
+from tickwire.schemas import fields
+from tickwire.schemas.columns import empty_columns
+from tickwire.schemas.delta import TableCodec, encode_channel
+from tickwire.schemas.messages import StateDescription, StateFrame, TableDescription
 
 FIELDS = (fields.real("x", -100, 100, 1 / 16), fields.angle("heading", 8), fields.uint("lives", 4))
 CODEC = TableCodec(FIELDS)

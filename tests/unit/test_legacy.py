@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.messages import StateDescription
-from server.replication.columns import angle, real, sint
-from server.replication.interest import Holding
-from server.replication.replication import Replication
-from server.replication.table import Table
-from tests.frames import frames_in, read_keyframe_2
+from tests.harness.frames import frames_in, read_keyframe_2
+from tickwire.schemas.messages import StateDescription
+from tickwire.server.replication.client_view import Holding
+from tickwire.server.replication.columns import angle, real, sint
+from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.table import Table
 
 
 class Ships(Table):

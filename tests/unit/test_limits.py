@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.messages import ErrorCode, Reply
-from server.edge.buckets import Bucket
-from server.edge.gate import SLOT_S, Gate
-from server.edge.replies import REPLIES_MAX, REPLY_BYTES_MAX, Replies
-from server.rooms.pace import Pace, Rung
+from tickwire.schemas.messages import ErrorCode, Reply
+from tickwire.server.edge.admission import SLOT_S, Gate
+from tickwire.server.edge.reply_cache import REPLIES_MAX, REPLY_BYTES_MAX, Replies
+from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.rooms.send_rate import Pace, Rung
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 5)), max_size=100))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.loop_clock import SLACK_S, LoopClock
+from tickwire.server.edge.loop_clock import SLACK_S, LoopClock
 
 
 def test_the_clock_runs_with_a_loop_that_is_on_time() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from client.core import ClientCore
-from client.updates import QueueChanged, Redirected
-from schemas.codec import decode_client, encode_server
-from schemas.messages import MatchCancel, MatchStatus, Message, QueueState, Redirect, Welcome
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import QueueChanged, Redirected
+from tickwire.schemas.codec import decode_client, encode_server
+from tickwire.schemas.messages import MatchCancel, MatchStatus, Message, QueueState, Redirect, Welcome
 
 WAITING, FOUND, CANCELLED, TIMED_OUT = QueueState
 MATCH = Redirect("ws://match", "t")

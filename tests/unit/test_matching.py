@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches, matching
-from tests.queues import backfill, rules, ticket
+from tests.harness.queue_factories import backfill, rules, ticket
+from tickwire.matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches, match_function
 
 
 def matched(
@@ -245,21 +245,21 @@ def test_whatever_players_ask_for_a_step_is_short_and_a_round_is_bounded(
     ]
     law = rules(teams=shape[0], team_size=shape[1], labels=tuple("abcd"[:labels]), skill_window=100)
     looks = Counter[int]()
-    take = matching._Group.take
+    take = match_function._Group.take
 
     def count(*arguments: Any) -> bool:
         looks[step] += 1
         return take(*arguments)
 
-    steps = matching.find_matches_in_steps(tickets, (), law, now_ms=400_000, chance=random.Random(1))
+    steps = match_function.find_matches_in_steps(tickets, (), law, now_ms=400_000, chance=random.Random(1))
     step = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching._Group, "take", count)
-        patch.setattr(matching, "LOOKS_MAX", 500)
+        patch.setattr(match_function._Group, "take", count)
+        patch.setattr(match_function, "LOOKS_MAX", 500)
         for step, _ in enumerate(steps, 1):  # noqa: B007 - counted in `count`
             pass
-    one_match = matching.NEIGHBOURS_MAX + 1
-    assert max(looks.values()) <= matching.STEP_COST + one_match
+    one_match = match_function.NEIGHBOURS_MAX + 1
+    assert max(looks.values()) <= match_function.STEP_COST + one_match
     assert sum(looks.values()) <= 2 * (500 + one_match)
 
 
@@ -267,7 +267,7 @@ def test_tickets_that_never_fit_do_not_keep_the_younger_ones_waiting_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Parties of three do not fill teams of four without single players; a round cannot look at all of them."""
-    monkeypatch.setattr(matching, "LOOKS_MAX", 2_000)
+    monkeypatch.setattr(match_function, "LOOKS_MAX", 2_000)
     parties = [ticket(f"three {n}", n % 10, seq=n, size=3) for n in range(300)]
     alone = [ticket(f"one {n}", 1_000, since_s=10, seq=1_000 + n) for n in range(8)]
     law = rules(teams=2, team_size=4)

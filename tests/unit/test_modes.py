@@ -7,12 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from matchmaking.queue import Mode, Rules
-from server.config import RedisSettings
-from server.errors import ConfigError
-from server.game_modules import load_modes
-from server.shard import matchmaker_of
-from tests.rooms import Duel
+from tests.harness.sample_rooms import Duel
+from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.server.config import RedisSettings
+from tickwire.server.errors import ConfigError
+from tickwire.server.game_modules import load_modes
+from tickwire.server.shard import matchmaker_of
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, *found: Mode) -> list[tuple[Mode, int]]:
@@ -25,7 +25,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, *found: Mode) -> list[tuple[Mode, i
 def test_a_modes_room_has_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     mode = Mode("versus", Rules(room_type="duel"))
     assert offered(monkeypatch, mode) == [(mode, 2)]
-    assert load_modes(["tests.crowd"], {}) == [], "a module need not have any"
+    assert load_modes(["tests.harness.lightweight_clients"], {}) == [], "a module need not have any"
 
 
 def test_two_modes_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

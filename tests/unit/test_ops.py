@@ -11,10 +11,10 @@ from pathlib import Path
 
 import structlog
 
-from server.ops.health import Health
-from server.ops.log_interval import SUBJECTS_MAX, LogInterval
-from server.ops.logs import SAMPLED_MAX, Sampler, redact, to_ecs
-from server.ops.metrics import Metrics
+from tickwire.server.observability.health import Health
+from tickwire.server.observability.log_interval import SUBJECTS_MAX, LogInterval
+from tickwire.server.observability.logs import SAMPLED_MAX, Sampler, redact, to_ecs
+from tickwire.server.observability.metrics import Metrics
 
 
 def test_values_of_secret_keys_are_blanked_however_deep_they_are() -> None:
@@ -59,7 +59,7 @@ def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_w
 def test_the_level_may_change_while_it_runs() -> None:
     program = (
         "import structlog\n"
-        "from server.ops import logs\n"
+        "from tickwire.server.observability import logs\n"
         "logs.configure(format='json', level='warning')\n"
         "log = structlog.get_logger()\n"
         "log.info('one')\n"
@@ -73,7 +73,7 @@ def test_the_level_may_change_while_it_runs() -> None:
 def test_what_a_peer_chose_reaches_no_terminal_as_it_is() -> None:
     program = (
         "import logging, structlog\n"
-        "from server.ops import logs\n"
+        "from tickwire.server.observability import logs\n"
         "logs.configure(format='console', level='info')\n"
         "log = structlog.get_logger()\n"
         "evil = 'a\\x1b]0;owned\\x07\\x9b2J\\n12:00:00 [info] forged \\u202e\\udcff'\n"
@@ -103,7 +103,7 @@ def test_what_ecs_has_no_name_for_is_under_a_name_of_ours() -> None:
 def test_production_logs_are_one_json_object_a_line_with_ids_and_without_locals() -> None:
     program = (
         "import structlog\n"
-        "from server.ops import logs\n"
+        "from tickwire.server.observability import logs\n"
         "logs.configure(format='json', level='info', shard_id='shard-1')\n"
         "log = structlog.get_logger().bind(session_id='s1')\n"
         "log.info('seated', ticket='secret-value')\n"
@@ -156,7 +156,7 @@ def test_a_shard_is_ready_when_nobody_has_a_reason_against_it() -> None:
 def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing() -> None:
     program = (
         "import structlog, logging, sys\n"
-        "from server.ops import logs\n"
+        "from tickwire.server.observability import logs\n"
         "logs.configure(format='json', level='info')\n"
         "structlog.get_logger().info('one')\n"
         "logging.getLogger('x').warning('two')\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from server.errors import ConfigError
-from server.ops.health import Health
-from server.ops.http import OperationsServer
-from server.ops.metrics import Metrics
+from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.errors import ConfigError
+from tickwire.server.observability.health import Health
+from tickwire.server.observability.metrics import Metrics
 
 
 @pytest.fixture

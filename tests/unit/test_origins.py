@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.origins import Origins
+from tickwire.server.edge.origins import Origins
 
 HOST = "shard-3.example:8443"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from schemas.codec import decode_server
-from schemas.event_frames import encode_event
-from schemas.messages import Event
-from server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
+from tickwire.schemas.codec import decode_server
+from tickwire.schemas.event_frames import encode_event
+from tickwire.schemas.messages import Event
+from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
 
 
 def numbers(frames: bytes) -> list[int]:

@@ -8,8 +8,8 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from server.edge import pages
-from server.errors import ConfigError
+from tickwire.server.edge import static_files
+from tickwire.server.errors import ConfigError
 
 
 @pytest.fixture
@@ -26,29 +26,29 @@ def asked(path: str, *, upgrade: bool = False) -> Request:
 
 
 def test_what_is_in_the_folder_is_found_and_nothing_else(folder: Path) -> None:
-    known = pages.load(str(folder))
+    known = static_files.load(str(folder))
     assert set(known) == {"/", "/index.html", "/assets/main.js"}
-    page = pages.find(known, asked("/?name=ada"))
+    page = static_files.find(known, asked("/?name=ada"))
     assert page is not None
     assert (page.content_type, page.body) == ("text/html; charset=utf-8", b"<p>hello")
     for path in ("/../secret", "/assets/../../secret", "//secret", "/assets", ""):
-        assert pages.find(known, asked(path)) is None
+        assert static_files.find(known, asked(path)) is None
 
 
 def test_who_wants_a_websocket_gets_no_page(folder: Path) -> None:
-    known = pages.load(str(folder))
-    assert pages.find(known, asked("/", upgrade=True)) is None
-    assert pages.find({}, asked("/")) is None
+    known = static_files.load(str(folder))
+    assert static_files.find(known, asked("/", upgrade=True)) is None
+    assert static_files.find({}, asked("/")) is None
 
 
 def test_a_folder_that_is_not_there_is_a_problem_that_names_its_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"listen\.pages"):
-        pages.load(str(tmp_path / "none"))
-    assert pages.load("") == {}
+        static_files.load(str(tmp_path / "none"))
+    assert static_files.load("") == {}
 
 
 def test_a_page_may_connect_to_any_shard_and_runs_nothing_from_elsewhere(folder: Path) -> None:
-    page = pages.find(pages.load(str(folder)), asked("/"))
+    page = static_files.find(static_files.load(str(folder)), asked("/"))
     assert page is not None
     headers = page.response().headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))

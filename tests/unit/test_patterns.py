@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from server.ops.redaction import TEXT_CHARACTERS_MAX, redact_text, redact_value
+from tickwire.server.observability.redaction import TEXT_CHARACTERS_MAX, redact_text, redact_value
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("server", "schemas", "matchmaking", "client", "loadtest")
 DELIMITED = {
-    "server.edge.origins._ORIGIN",  # labels between dots, which no label has
-    "server.edge.origins._HOST",
-    "server.setting_types.Module",  # the same
+    "tickwire.server.edge.origins._ORIGIN",  # labels between dots, which no label has
+    "tickwire.server.edge.origins._HOST",
+    "tickwire.server.setting_types.Module",  # the same
 }
 """A loop in a loop, but each turn of the outer one begins with a character that the inner one cannot take."""
 SHORT, LONG = 4_000, 16_000
@@ -70,12 +70,19 @@ def compiled_in(path: Path) -> int:
 def test_every_expression_of_the_source_is_tried() -> None:
     names = {one.name for one in FOUND}
     in_source = sum(compiled_in(path) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    assert sum(not one.methods <= {"search"} or "server.setting_types" not in one.name for one in FOUND) >= in_source
-    assert {"server.ops.redaction._BEARER", "server.edge.origins._ORIGIN", "server.edge.proxies._PART"} <= names
+    assert (
+        sum(not one.methods <= {"search"} or "tickwire.server.setting_types" not in one.name for one in FOUND)
+        >= in_source
+    )
+    assert {
+        "tickwire.server.observability.redaction._BEARER",
+        "tickwire.server.edge.origins._ORIGIN",
+        "tickwire.server.edge.proxies._PART",
+    } <= names
     assert names >= DELIMITED
 
 
-INLINE = {"server/cli.py", "server/setting_sources.py", "loadtest/options.py"}
+INLINE = {"server/cli/app.py", "server/setting_sources.py", "loadtest/options.py"}
 """Modules that call `re` with a pattern at once: what they read is an operator's."""
 
 

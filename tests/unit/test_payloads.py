@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import MalformedMessage
-from schemas.payloads import DEPTH_MAX, decode_json, decode_payload, encode_payload, to_plain
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.payloads import DEPTH_MAX, decode_json, decode_payload, encode_payload, to_plain
 
 SCALARS: list[tuple[Any, Any]] = [
     (np.int8(-3), -3),
@@ -127,11 +127,11 @@ def test_whatever_is_nested_in_whatever_there_is_one_error(parts: list[bytes]) -
 
 
 DECODE_THEMSELVES = {
-    "server/moving.py",  # a room that another shard of the fleet has encoded
+    "server/migration/room_codec.py",  # a room that another shard of the fleet has encoded
     "server/rooms/attributes.py",  # of such a room
-    "server/dev.py",  # a file of the user
+    "server/dev/runner.py",  # a file of the user
     "matchmaking/tickets.py",  # after the signature was checked
-    "matchmaking/calls.py",  # what a script of ours returns
+    "matchmaking/script_runner.py",  # what a script of ours returns
     "loadtest/options.py",  # the command line
     "loadtest/recorder.py",  # a worker of the same load test
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.edge.proxies import (
+from tickwire.server.edge.proxies import (
     FORWARDED_PARTS_MAX,
     V2_LENGTH_MAX,
     BadProxyHeader,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.addresses import BURST_S as ADDRESS_BURST_S
-from server.edge.addresses import Addresses
-from server.edge.buckets import Bucket
-from server.edge.rate_limit import BURST_S, FIRST_BURST_S, RateLimiter, Scope
-from server.edge.settings import EdgeSettings
-from server.edge.throttle import Throttle
+from tickwire.server.edge.addresses import BURST_S as ADDRESS_BURST_S
+from tickwire.server.edge.addresses import Addresses
+from tickwire.server.edge.rate_limit import BURST_S, FIRST_BURST_S, RateLimiter, Scope
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.throttle import Throttle
+from tickwire.server.edge.token_bucket import Bucket
 
 SETTINGS = EdgeSettings(messages_per_second_max=100, bytes_per_second_max=10_000)
 

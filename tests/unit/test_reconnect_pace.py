@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.reconnect_pace import ReconnectPace
+from tickwire.server.migration.reconnect_pace import ReconnectPace
 
 
 def test_a_room_waits_for_the_players_of_the_room_before() -> None:

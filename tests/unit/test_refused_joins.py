@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.errors import JoinRefused, RoomFailed, TickwireError
-from server.rooms import CommandRefused, Grid, Player, Room, Table, real
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.simulation import Simulation
 from tests.unit.test_simulation import Listening
+from tickwire.server.errors import JoinRefused, RoomFailed, TickwireError
+from tickwire.server.rooms import CommandRefused, Grid, Player, Room, Table, real
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
 
 
 class Guests(Table):

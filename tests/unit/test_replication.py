@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from client.world import World
-from schemas.delta import ENTITIES_MAX
-from schemas.fields import NotANumber
-from schemas.messages import StateDescription, StateFrame
-from schemas.parts import HAS_CHECKSUM, parts_of
-from server.replication.columns import blob, local, real, text, uint
-from server.replication.interest import Holding, Interest
-from server.replication.replication import AGE_TICKS_MAX, Replication
-from server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table, TableFull
-from server.replication.texts import WrongText
-from tests.frames import apply, frames_in
+from tests.harness.frames import apply, frames_in
+from tickwire.client.world import World
+from tickwire.schemas.delta import ENTITIES_MAX
+from tickwire.schemas.fields import NotANumber
+from tickwire.schemas.messages import StateDescription, StateFrame
+from tickwire.schemas.parts import HAS_CHECKSUM, parts_of
+from tickwire.server.replication.client_view import Holding, Interest
+from tickwire.server.replication.columns import blob, local, real, text, uint
+from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replication
+from tickwire.server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table, TableFull
+from tickwire.server.replication.text_encoder import WrongText
 
 
 class Ships(Table):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from schemas.event_frames import encode_event
-from schemas.messages import Command, ErrorCode, Reply
-from server.edge.auth import Identity
-from server.edge.replies import REPLIES_MAX
-from server.edge.session import Session
-from server.edge.settings import EdgeSettings
-from server.rooms import Room
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.state import KeptSeat, KeptSession
-from server.saving import recovered, world_of
-from tests.lives import Around
+from tests.harness.session_simulator import Around
+from tickwire.schemas.event_frames import encode_event
+from tickwire.schemas.messages import Command, ErrorCode, Reply
+from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.reply_cache import REPLIES_MAX
+from tickwire.server.edge.session import Session
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.persistence.saver import recovered, world_of
+from tickwire.server.rooms import Room
+from tickwire.server.rooms.checkpoint import KeptSeat, KeptSession
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
 
 FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6, "one"), (7, "two")))
 KEPT = KeptSession("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))

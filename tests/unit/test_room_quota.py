@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server import room_quota
-from server.room_quota import RoomQuota
+from tickwire.server.placement import room_quota
+from tickwire.server.placement.room_quota import RoomQuota
 
 
 class Clock:

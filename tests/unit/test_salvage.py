@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.replication.conversion import ShapeChanged
-from server.rooms import Saved
-from server.rooms.salvage import find_misfit, salvage, salvaged
-from server.rooms.state import Aside, RoomState, TooNew
+from tickwire.server.replication.conversion import ShapeChanged
+from tickwire.server.rooms import Saved
+from tickwire.server.rooms.checkpoint import Aside, RoomState, TooNew
+from tickwire.server.rooms.salvage import find_misfit, salvage, salvaged
 
 
 class Coin(Saved):

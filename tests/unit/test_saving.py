@@ -5,15 +5,15 @@ from __future__ import annotations
 import bson
 import msgspec
 
-from server.fault_isolation import FaultIsolation
-from server.replication.columns import blob, real, text, uint
-from server.replication.table import Table
-from server.rooms import Player, Room, Saved
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.simulation import Simulation
-from server.saving import Saver, state_of, world_of
-from server.storage import SavedWorld
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.persistence.saver import Saver, state_of, world_of
+from tickwire.server.replication.columns import blob, real, text, uint
+from tickwire.server.replication.table import Table
+from tickwire.server.rooms import Player, Room, Saved
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.storage import SavedWorld
 
 
 class Notes(Table):

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import fields
-from schemas.fields import Field
-from server.errors import NotSavable, RoomFailed, Unavailable
-from server.replication.columns import Column, blob, enumeration, local, real, text, uint
-from server.replication.conversion import ShapeChanged, convert_column
-from server.replication.table import Table
-from server.rooms import Room, Saved, SchemaChanges
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
-from server.saving import state_of, world_of
-from server.storage.documents import put_parts, save_of
-from server.storage.documents import world_of as world_of_document
+from tickwire.schemas import fields
+from tickwire.schemas.fields import Field
+from tickwire.server.errors import NotSavable, RoomFailed, Unavailable
+from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.replication.columns import Column, blob, enumeration, local, real, text, uint
+from tickwire.server.replication.conversion import ShapeChanged, convert_column
+from tickwire.server.replication.table import Table
+from tickwire.server.rooms import Room, Saved, SchemaChanges
+from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.storage.world_document import put_parts, save_of
+from tickwire.server.storage.world_document import world_of as world_of_document
 
 
 def room_of(

@@ -13,10 +13,11 @@ import flatbuffers
 import msgspec
 import pytest
 
-from schemas import codec, messages
-from schemas.errors import MalformedMessage
-from schemas.generated import client_generated, server_generated
-from schemas.messages import (
+from tickwire.schemas import codec, messages
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.flat_tables import Reader, layout_of
+from tickwire.schemas.generated import client_generated, server_generated
+from tickwire.schemas.messages import (
     CLIENT_BODY,
     SERVER_BODY,
     Error,
@@ -34,7 +35,6 @@ from schemas.messages import (
     StateFrame,
     TableDescription,
 )
-from schemas.tables import Reader, layout_of
 
 SCHEMAS = Path(codec.__file__).parent
 DESCRIPTION = StateDescription(

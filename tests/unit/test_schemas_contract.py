@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from schemas import codec
-from schemas.generated import client_generated, server_generated
-from schemas.messages import CLIENT_BODY, SERVER_BODY, ErrorCode, InputAck, Message, StateFrame
-from server import errors
-from server.errors import ConfigError, TickwireError
 from tests.unit.test_schemas_codec import camel, filled
+from tickwire.schemas import codec
+from tickwire.schemas.generated import client_generated, server_generated
+from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY, ErrorCode, InputAck, Message, StateFrame
+from tickwire.server import errors
+from tickwire.server.errors import ConfigError, TickwireError
 
 SCHEMAS = Path(codec.__file__).parent
 ALL = [(kind, "client") for kind in CLIENT_BODY] + [(kind, "server") for kind in SERVER_BODY]

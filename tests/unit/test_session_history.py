@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from server.edge.session_history import ENTRIES_MAX, ENTRY_CHARACTERS_MAX, SessionHistory
+from tickwire.server.edge.session_history import ENTRIES_MAX, ENTRY_CHARACTERS_MAX, SessionHistory
 
 AT_US = 1_769_860_985_250_000
 """2026-01-31 12:03:05.250 UTC."""

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from server.config import Settings, load
-from server.errors import ConfigError
-from server.setting_types import base_type, bounds
+from tickwire.server.config import Settings, load
+from tickwire.server.errors import ConfigError
+from tickwire.server.setting_types import base_type, bounds
 
 LINE_CHARACTERS_MAX = 400
 KEY = "0123456789abcdef0123456789abcdef"

@@ -8,25 +8,25 @@ import msgspec
 import numpy as np
 import pytest
 
-from client.core import ClientCore
-from client.updates import EventReceived, SeatTaken
-from schemas import SCHEMA_VERSION
-from schemas.codec import encode_server
-from schemas.fields import pack_input
-from schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
-from schemas.payloads import encode_payload
-from server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
-from server.replication.replication import AGE_TICKS_MAX
-from server.rooms import Deal, Player, grant
-from server.rooms.containment import RoomCodeRaised
-from server.rooms.counters import RoomCounters
-from server.rooms.deals import Decision, Record
-from server.rooms.making import create
-from server.rooms.outbox import UNSENT_MAX, Outbox
-from server.rooms.seat import INBOX_MAX, Seat
-from server.rooms.simulation import Simulation
-from server.rooms.state import KeptSession
-from tests.rooms import Duel, Garden, GardenSave
+from tests.harness.sample_rooms import Duel, Garden, GardenSave
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import EventReceived, SeatTaken
+from tickwire.schemas import SCHEMA_VERSION
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
+from tickwire.schemas.payloads import encode_payload
+from tickwire.server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
+from tickwire.server.replication.replicator import AGE_TICKS_MAX
+from tickwire.server.rooms import Deal, Player, grant
+from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import INBOX_MAX, Seat
+from tickwire.server.rooms.transactions import Decision, Record
 
 
 class Listening:

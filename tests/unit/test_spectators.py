@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from server.moving import pack, unpack
-from server.rooms import Grid, Player, Room, Table, real
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from server.rooms.state import RoomState
 from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
+from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.rooms import Grid, Player, Room, Table, real
+from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
 
 
 class Marks(Table):

@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.messages import Joined, Message, Reply
-from server.errors import RoomFailed, Unavailable
-from server.rooms import EVERYONE, Player, Room, Saved, Table, real
-from server.rooms.containment import RoomCodeRaised
-from server.rooms.counters import RoomCounters
-from server.rooms.deals import Record
-from server.rooms.making import create
-from server.rooms.seat import Seat
-from server.rooms.simulation import Simulation
-from server.rooms.state import KeptSession, RoomState, TooNew, plain
-from server.saving import state_of, world_of
 from tests.unit.test_simulation import Listening
+from tickwire.schemas.messages import Joined, Message, Reply
+from tickwire.server.errors import RoomFailed, Unavailable
+from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.rooms import EVERYONE, Player, Room, Saved, Table, real
+from tickwire.server.rooms.checkpoint import KeptSession, RoomState, TooNew, plain
+from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.transactions import Record
 
 
 class Bed(Saved):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.faults import PAUSE_S, QUIET_END_S, QUIET_START_S, RESTART_S, FaultKind, schedule_faults
+from tickwire.loadtest.faults import PAUSE_S, QUIET_END_S, QUIET_START_S, RESTART_S, FaultKind, schedule_faults
 
 
 @given(st.floats(0, 1200), st.integers(1, 5), st.integers(0, 2**32))

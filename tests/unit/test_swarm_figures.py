@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.findings import Findings, merged
-from loadtest.levels import COUNTS, SHARES, judge, level_of
-from loadtest.measures import TIMES, Crowd, Histogram, Measures, Second
-from loadtest.plans import AT_ONCE, Happening, Plan, Step, Steps, Target, target
-from loadtest.summary import EXIT_CODES, series, summarise, words
+from tickwire.loadtest.load_plan import AT_ONCE, Happening, Plan, Step, Steps, Target, target
+from tickwire.loadtest.metrics import TIMES, Crowd, Histogram, Measures, Second
+from tickwire.loadtest.results import Findings, merged
+from tickwire.loadtest.slo import COUNTS, SHARES, judge, level_of
+from tickwire.loadtest.summary import EXIT_CODES, series, summarise, words
 
 
 def histogram_of(*seconds: float) -> Histogram:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.option_limits import FILES, NUMBERS, problems
+from tickwire.loadtest.option_limits import FILES, NUMBERS, problems
 
 SOURCE = (Path(__file__).parents[2] / "loadtest" / "options.py").read_text()
 

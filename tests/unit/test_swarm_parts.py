@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.rooms import Fan
-from client.core import ClientCore
-from loadtest.frames import FrameCutter, masked_frame
-from loadtest.metronome import OWED_S_MAX, TURN_S, Metronome
-from loadtest.worlds import SharedWorlds
-from schemas.codec import encode_server
-from schemas.framing import binary_frame
-from schemas.messages import Message
-from server.edge.splitter import Splitter, payload_of
-from server.replication import channel
-from server.rooms.counters import RoomCounters
-from server.rooms.making import create
 from tests.unit.test_simulation import Listening
+from tickwire.client.core import ClientCore
+from tickwire.loadtest.frames import FrameCutter, masked_frame
+from tickwire.loadtest.open_loop_scheduler import OWED_S_MAX, TURN_S, Metronome
+from tickwire.loadtest.world_cache import SharedWorlds
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import Message
+from tickwire.server.edge.frame_splitter import Splitter, payload_of
+from tickwire.server.replication import channel
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
 
 # -- frames -------------------------------------------------------------------------------------------------
 

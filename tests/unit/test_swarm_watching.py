@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from client.core import ClientCore
-from loadtest.measures import Measures
-from loadtest.watching import BASE_WINDOW_S, Tally, Watch
+from tickwire.client.core import ClientCore
+from tickwire.loadtest.metrics import Measures
+from tickwire.loadtest.observer import BASE_WINDOW_S, Tally, Watch
 
 
 def watching(ticks: dict[int, float], *, rate_hz: float = 20.0, **attributes: bool) -> Measures:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.terminal_text import escape_controls
+from tickwire.schemas.terminal_text import escape_controls
 
 LIKELY = st.text(
     alphabet=st.one_of(st.characters(), st.sampled_from("\x1b\x07\x9b\n\r\t\x7f\u202e\u2066\u2028\ufeff\udcff"))

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from structlog.testing import capture_logs
 
-from schemas.messages import Command
-from server.rooms import Player, Room, Table, uint
-from server.rooms.counters import RoomCounters
-from server.rooms.host import RoomHost
-from server.rooms.simulation import Simulation
-from server.rooms.slow_log import LOG_INTERVAL_S, SlowLog
+from tests.harness.polling import eventually
 from tests.unit.test_simulation import Listening
-from tests.waiting import eventually
+from tickwire.schemas.messages import Command
+from tickwire.server.rooms import Player, Room, Table, uint
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.slow_log import LOG_INTERVAL_S, SlowLog
 
 
 class Ages(Table):

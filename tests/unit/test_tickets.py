@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchmaking import Admissions, BadTicket, Ticket, TicketKeys, sign, verify
+from tickwire.matchmaking import Admissions, BadTicket, Ticket, TicketKeys, sign, verify
 
 OLD = TicketKeys({"k1": b"one" * 11}, "k1")
 BOTH = TicketKeys({"k1": b"one" * 11, "k2": b"two" * 11}, "k2")

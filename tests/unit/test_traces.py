@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from server.ops import traces
+from tickwire.server.observability import traces
 
 PROGRAM = """
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from server.ops import logs
-from server.ops.traces import past_span, span, use
+from tickwire.server.observability import logs
+from tickwire.server.observability.traces import past_span, span, use
 exporter, provider = InMemorySpanExporter(), TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 use(provider)

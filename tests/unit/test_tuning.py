@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.errors import Malformed
-from server.rooms import Tuning
-from server.rooms.tuning import in_force, is_for, read, version_for
-from server.storage import TuningVersion
+from tickwire.server.errors import Malformed
+from tickwire.server.rooms import Tuning
+from tickwire.server.rooms.tuning import in_force, is_for, read, version_for
+from tickwire.server.storage import TuningVersion
 
 
 class Pace(Tuning, frozen=True):

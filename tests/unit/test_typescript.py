@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from server.rooms.typescript import types_of
-from tests.rooms import Diary, Garden
+from tests.harness.sample_rooms import Diary, Garden
+from tickwire.server.rooms.typescript import types_of
 
 
 def test_tables_and_inputs_become_interfaces_with_what_their_values_are() -> None:

@@ -7,20 +7,20 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from schemas.columns import CHECKSUM_BYTES
-from schemas.delta import decode_channel
-from schemas.weigh import weigh
-from server.ops.admin import Admin
-from server.ops.bytes import fetch_bytes, table_of
-from server.ops.health import Health
-from server.ops.http import OperationsServer
-from server.ops.views import Administration
-from server.replication.columns import angle, boolean, real, text, uint
-from server.replication.replication import Replication
-from server.replication.table import Table
-from server.replication.weights import SAMPLE_TICKS, Weights
-from tests.rooms import Garden
+from tests.harness.sample_rooms import Garden
 from tests.unit.test_simulation import garden, seated, step_input
+from tickwire.schemas.columns import CHECKSUM_BYTES
+from tickwire.schemas.delta import decode_channel
+from tickwire.schemas.size_profile import weigh
+from tickwire.server.admin.api import Admin
+from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.admin.views import Administration
+from tickwire.server.cli.bandwidth import fetch_bytes, table_of
+from tickwire.server.observability.health import Health
+from tickwire.server.replication.bandwidth import SAMPLE_TICKS, Weights
+from tickwire.server.replication.columns import angle, boolean, real, text, uint
+from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.table import Table
 
 
 class Ships(Table):

@@ -1,0 +1,46 @@
+"""Can one core tick a room of 1,000 players? A map with grid interest, 20 Hz, everyone moving, inputs at 10 Hz.
+
+A tick's time is all of it: inputs, simulation, quantising, cutting into cells, encoding, composing each client's
+frame, and writing it. The load is on the other core.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import processes
+from benchmarks.report import Report, goal, report, row
+from benchmarks.rooms import Crowd
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, measure
+from tickwire.server.dev import local_stores
+
+PLAYERS, INPUT_RATE_HZ, TICK_P99_MS_MAX = 1000, 10.0, 25.0
+
+
+def run(*, quick: bool) -> Report:
+    """Runs the benchmark."""
+    seconds, turns = (8.0, 1) if quick else (30.0, 3)
+    processes.pin_this(LOAD_CORE)  # and with it the stores, which are its children
+    found = []
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
+        for number in range(turns):
+            print(f"bigroom: turn {number + 1} of {turns}", file=sys.stderr)
+            name = f"bigroom-{number}"
+            found.append(
+                measure(stores, Crowd, players=PLAYERS, input_rate_hz=INPUT_RATE_HZ, seconds=seconds, name=name)
+            )
+    is_late = max(turn.load_lateness_s for turn in found) > LATENESS_S_MAX
+    limited_by = "load generator" if is_late else None
+    tick_ms = [turn.tick_s * 1000 for turn in found]
+    rows = [
+        row("tickwire", "tick_p99", "ms", tick_ms),
+        row("tickwire", "cpu_per_client_tick", "us", [turn.cpu_us for turn in found]),
+        row("tickwire", "bytes_per_client_tick", "B", [turn.bytes_per_tick for turn in found]),
+        row("tickwire", "late_ticks_share", "1", [turn.late_share for turn in found]),
+        row("load", "lateness_p99", "ms", [turn.load_lateness_s * 1000 for turn in found]),
+    ]
+    goals = [goal("tick_p99_ms", statistics.median(tick_ms), TICK_P99_MS_MAX, limited_by=limited_by)]
+    return report("bigroom", quick=quick, rows=rows, goals=goals, limited_by=limited_by)

@@ -1,0 +1,138 @@
+"""A whole server under measurement: a room type full of players that move, in a process of its own on one core.
+
+Its cost is its own user and system time, read from the operating system, divided by the clients' ticks. The load is
+in the process that calls `measure`, on the other core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+
+import msgspec
+import uvloop
+
+from benchmarks import processes
+from benchmarks.load import close_clients, open_clients, send_inputs
+from tickwire.schemas.fields import pack_input
+from tickwire.server.dev import local_stores
+from tickwire.server.rooms import Room
+
+SERVER_CORE, LOAD_CORE = 0, 1
+LATENESS_S_MAX = 0.02
+"""A load that is later than this, at the 99th percentile, is what was measured."""
+
+
+class Turn(msgspec.Struct):
+    """One measurement of one subject.
+
+    Args:
+        cpu_us: a client and tick.
+        tick_s: the 99th percentile of a tick's time; between two of the histogram's edges it is on a straight line.
+        joins_per_second: from the first connection to the last seat.
+        bytes_per_client: what the process has grown by, a client.
+    """
+
+    cpu_us: float
+    bytes_per_tick: float
+    late_share: float = 0.0
+    load_lateness_s: float = 0.0
+    tick_s: float = 0.0
+    joins_per_second: float = 0.0
+    bytes_per_client: float = 0.0
+
+
+def measure(
+    stores: local_stores.Services, room: type[Room], *, players: int, input_rate_hz: float, seconds: float, name: str
+) -> Turn:
+    """Fills rooms of a type with players and measures them.
+
+    Args:
+        name: what keeps this measurement's keys in Redis apart.
+    """
+    port, operations = local_stores.free_port(), local_stores.free_port()
+    environ = server_environ(stores, port, operations, name)
+    server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
+    try:
+        processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
+        return uvloop.run(_play(server.pid, port, operations, room, players, input_rate_hz, seconds))
+    finally:
+        processes.stop(server)
+
+
+def server_environ(stores: local_stores.Services, port: int, operations: int, name: str) -> dict[str, str]:
+    """The settings of a server under measurement; `name` keeps its keys in Redis apart."""
+    return {
+        "TICKWIRE__ROOMS": "benchmarks.rooms",
+        "TICKWIRE__LISTEN__PORT": str(port),
+        "TICKWIRE__LISTEN__PLAINTEXT": "true",
+        "TICKWIRE__OPERATIONS__PORT": str(operations),
+        "TICKWIRE__REDIS__URL": stores.redis_url,
+        "TICKWIRE__REDIS__NAMESPACE": name,
+        "TICKWIRE__MONGO__URL": stores.mongo_url,
+        "TICKWIRE__MONGO__MIGRATE": "true",
+        "TICKWIRE__LOGGING__LEVEL": "warning",
+        # The gate would let 500 in a second, whatever the server can do; peers have none.
+        "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
+        "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
+    }
+
+
+async def _play(
+    pid: int, port: int, operations: int, room: type[Room], players: int, input_rate_hz: float, seconds: float
+) -> Turn:
+    loop = asyncio.get_running_loop()
+    resident, started = processes.resident_bytes(pid), loop.time()
+    clients = await open_clients(port, players, room_type=room.room_type)
+    try:
+        await _until_seated(operations, len(clients))
+        joined_s = loop.time() - started
+        payload = pack_input(room.input_fields, {"turn": 0.1})
+
+        async def play(first_seq: int, seconds: float) -> list[float]:
+            return await send_inputs(
+                clients, rate_hz=input_rate_hz, payload=payload, first_seq=first_seq, seconds=seconds
+            )
+
+        await play(1, 1.0)
+        before, cpu = await asyncio.to_thread(processes.scrape, operations), processes.cpu_seconds(pid)
+        lateness = await play(1000, seconds)
+        cpu = processes.cpu_seconds(pid) - cpu
+        after = await asyncio.to_thread(processes.scrape, operations)
+        resident = processes.resident_bytes(pid) - resident
+    finally:
+        close_clients(clients)
+    grown = {name: after[name] - before.get(name, 0.0) for name in after}
+    client_ticks = grown["tickwire_player_ticks_total"]
+    return Turn(
+        cpu_us=cpu / client_ticks * 1e6,
+        bytes_per_tick=grown["tickwire_state_bytes_total"] / client_ticks,
+        late_share=grown["tickwire_ticks_late_total"] / grown["tickwire_ticks_total"],
+        load_lateness_s=statistics.quantiles(lateness, n=100)[98],
+        tick_s=percentile(grown, "tickwire_tick_duration_seconds", 0.99),
+        joins_per_second=players / joined_s,
+        bytes_per_client=resident / players,
+    )
+
+
+def percentile(grown: dict[str, float], histogram: str, share: float) -> float:
+    """A percentile of what a Prometheus histogram has counted."""
+    prefix = f'{histogram}_bucket{{le="'
+    edges = sorted((float(name[len(prefix) : -2]), count) for name, count in grown.items() if name.startswith(prefix))
+    wanted, low, below = share * edges[-1][1], 0.0, 0.0
+    for edge, count in edges:
+        if count >= wanted:
+            return low + (edge - low) * (wanted - below) / (count - below) if edge != float("inf") else low
+        low, below = edge, count
+    return low
+
+
+async def _until_seated(operations: int, count: int) -> None:
+    deadline = asyncio.get_running_loop().time() + 60
+    while True:
+        metrics = await asyncio.to_thread(processes.scrape, operations)
+        if metrics.get('tickwire_joins_total{result="seated"}', 0) == count:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise RuntimeError(f"not all {count} players were seated: {metrics}")
+        await asyncio.sleep(0.1)

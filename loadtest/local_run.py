@@ -1,0 +1,281 @@
+"""A server of its own (real Redis and MongoDB, some shards), and a swarm against it: `python -m
+tickwire.loadtest.local_run`.
+
+What stands behind `--` goes to the swarm: `python -m tickwire.loadtest.local_run --shards 3 -- -u 300 --shape storm`.
+With `--shape rolling` and no `--during` the shards are replaced one after another by this process. With `--faults` it
+stops and continues shards and restarts the stores while the swarm plays: nothing may be lost, and nothing be wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tickwire.loadtest.faults import Fault, FaultKind, schedule_faults
+from tickwire.server.dev import local_stores
+
+START_S_MAX = 30.0
+STOP_S_MAX = 30.0
+TOKEN_SECRET = secrets.token_urlsafe(32)
+"""Signs the tokens of the players of this process's swarms; the shards let guests in, too."""
+LONG_RUN_S = 120.0
+"""A run from this length on has stalls that are longer than a lease."""
+FAULTS_SWARM = [
+    "--users", "60", "--spawn-rate", "20", "--room-players", "20",
+    "--mix", "wanderer=8 reconnector=3 spender=3 churner=1",
+    "--slo", "lost_sessions=0", "--slo", "gave_up=0", "--slo", "lost_seats=0",
+]  # fmt: skip
+ROOMS = "tickwire.examples.arena,tickwire.examples.plaza,tickwire.examples.cards,tickwire.examples.market"
+
+
+class Shard:
+    """One shard, a process.
+
+    Args:
+        environ: settings.
+        folder: for its log.
+        cpu: the only one that it may use; None: any.
+    """
+
+    def __init__(self, environ: dict[str, str], folder: Path, *, cpu: int | None = None) -> None:
+        self.port, self.operations_port = local_stores.free_port(), local_stores.free_port()
+        self.log = folder / f"{self.port}.log"
+        self._environ = environ | {
+            "TICKWIRE__LISTEN__PORT": str(self.port),
+            "TICKWIRE__OPERATIONS__PORT": str(self.operations_port),
+        }
+        self._cpu = cpu
+        self.process = self._start()
+
+    @property
+    def url(self) -> str:
+        """Where players connect."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        pinned = ["taskset", "-c", str(self._cpu)] if self._cpu is not None else []
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [*pinned, sys.executable, "-m", "tickwire", "serve"],
+                env=os.environ | self._environ,
+                stdout=output,
+                stderr=output,
+                preexec_fn=local_stores.die_with_parent,  # noqa: PLW1509
+            )
+
+    def wait_ready(self) -> None:
+        """Returns once it says that it is ready.
+
+        Raises:
+            RuntimeError: it does not within START_S_MAX; with its log.
+        """
+        deadline_s = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the shard did not start:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it. Idempotent."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            self.process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def another(self) -> Shard:
+        """One more of the same fleet."""
+        return Shard(self._environ, self.log.parent, cpu=self._cpu)
+
+    def replace(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it, and starts another in its place, as a deploy does."""
+        self.stop(how)
+        self.process = self._start()
+        self.wait_ready()
+
+
+@contextmanager
+def fleet(
+    count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
+) -> Iterator[list[Shard]]:
+    """Some shards that are ready, with stores of their own; all ended at the end of the block."""
+    with fleet_and_stores(count, rooms=rooms, environ=environ, cpu=cpu) as (shards, _):
+        yield shards
+
+
+@contextmanager
+def fleet_and_stores(
+    count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
+) -> Iterator[tuple[list[Shard], local_stores.Services]]:
+    """As `fleet`, with the stores."""
+    with tempfile.TemporaryDirectory() as name, local_stores.running(Path(name) / "data") as stores:
+        settings = {
+            "TICKWIRE__ROOMS": rooms,
+            "TICKWIRE__LISTEN__PLAINTEXT": "true",
+            "TICKWIRE__REDIS__URL": stores.redis_url,
+            "TICKWIRE__MONGO__URL": stores.mongo_url,
+            "TICKWIRE__MONGO__MIGRATE": "true",
+            "TICKWIRE__TICKETS__KEYS__TRIAL": secrets.token_urlsafe(32),
+            "TICKWIRE__TICKETS__CURRENT": "trial",
+            "TICKWIRE__LOGGING__LEVEL": "warning",
+            "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
+            "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # a swarm is one address, which gets half of them
+            "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
+            "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "1000000",
+            "TICKWIRE__EDGE__SAME_PLAYER": "replace",  # a player's second session would end the first
+            "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
+        }
+        shards: list[Shard] = []
+        try:
+            for _ in range(count):
+                shards.append(Shard(settings | (environ or {}), Path(name), cpu=cpu))
+                shards[-1].wait_ready()
+            yield shards, stores
+        finally:
+            for shard in shards:
+                shard.process.send_signal(signal.SIGCONT)
+                shard.stop()
+
+
+@contextmanager
+def player_tokens() -> Iterator[list[str]]:
+    """The arguments that give each player of a swarm a token of its own."""
+    with tempfile.NamedTemporaryFile("w", suffix=".secret") as file:
+        file.write(TOKEN_SECRET)
+        file.flush()
+        yield ["--token-secret-file", file.name]
+
+
+def entries(shards: Sequence[Shard]) -> list[str]:
+    """The arguments that let the players of a swarm connect to these shards in turn, as a load balancer would."""
+    return [argument for shard in shards for argument in ("--entry", shard.url)]
+
+
+def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subprocess.Popen[bytes]:
+    """A swarm without a window, in a process of its own."""
+    pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
+    return subprocess.Popen(
+        [
+            *pinned,
+            sys.executable,
+            "-m",
+            "tickwire.loadtest",
+            "--headless",
+            "--only-summary",
+            "--host",
+            url,
+            *arguments,
+        ],
+        preexec_fn=local_stores.die_with_parent,  # noqa: PLW1509
+    )
+
+
+def main(
+    arguments: Annotated[list[str] | None, typer.Argument(help="the swarm's, behind --")] = None,
+    shards: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    rooms: Annotated[str, typer.Option(help="modules that offer ROOMS")] = ROOMS,
+    how: Annotated[
+        Literal["TERM", "KILL"], typer.Option(help="the signal that ends a shard in --shape rolling")
+    ] = "TERM",
+    turns: Annotated[int, typer.Option(min=1, max=100, help="how often --shape rolling replaces every shard")] = 1,
+    faults: Annotated[bool, typer.Option("--faults", help="stop shards, restart the stores while they play")] = False,
+    seconds: Annotated[int, typer.Option(min=40, help="--faults: how long the run is")] = 300,
+    seed: Annotated[int, typer.Option(help="--faults: decides which, and when")] = 1,
+) -> None:
+    """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
+    given = list(arguments or [])
+    if faults:
+        schedule = schedule_faults(
+            seconds,
+            max(2, shards),
+            random.Random(seed),  # noqa: S311 - the same faults again, for the same seed
+            has_long_stalls=seconds >= LONG_RUN_S,
+        )
+        raise typer.Exit(_run_with_faults([*given, "--run-time", f"{seconds}s"], max(2, shards), rooms, schedule))
+    with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder, player_tokens() as tokens:
+        asked, done = Path(folder) / "asked", Path(folder) / "done"
+        if "rolling" in given and "--during" not in given:
+            # The swarm asks this process, which does it: a child dies with the thread that has started it.
+            given += ["--during", f"sh -c 'touch {asked}; until [ -e {done} ]; do sleep 0.1; done'"]
+        process = swarm(running[0].url, [*given, *tokens, *entries(running[1:])])
+        try:
+            while process.poll() is None:
+                if asked.exists() and not done.exists():
+                    for _ in range(turns):
+                        _replace(running, how)
+                    done.touch()
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    raise typer.Exit(process.returncode)
+
+
+def _run_with_faults(given: list[str], count: int, rooms: str, faults: list[Fault]) -> int:
+    """Run a swarm under faults; return its exit code."""
+    with fleet_and_stores(count, rooms=rooms) as (shards, stores), player_tokens() as tokens:
+        # What the swarm is given first, a caller may give again.
+        process = swarm(shards[0].url, [*FAULTS_SWARM, *given, *tokens, *entries(shards[1:])])
+        started_s = time.monotonic()
+        try:
+            for fault in faults:
+                _wait_while_running(process, started_s + fault.at_s)
+                if process.poll() is None:
+                    _inject(fault, shards, stores)
+            process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    return process.returncode
+
+
+def _wait_while_running(process: subprocess.Popen[bytes], until_s: float) -> None:
+    while process.poll() is None and time.monotonic() < until_s:
+        time.sleep(0.05)
+
+
+def _inject(fault: Fault, shards: list[Shard], stores: local_stores.Services) -> None:
+    """Cause one fault, and return when it is over."""
+    started_s = time.monotonic()
+    match fault.kind:
+        case FaultKind.STALL | FaultKind.LONG_STALL:
+            shard = shards[fault.shard].process
+            shard.send_signal(signal.SIGSTOP)
+            time.sleep(fault.seconds)
+            shard.send_signal(signal.SIGCONT)
+        case FaultKind.RESTART_REDIS:
+            stores.restart("redis-server", is_sudden=fault.is_sudden)
+        case FaultKind.RESTART_MONGO:
+            stores.restart("mongod", is_sudden=fault.is_sudden)
+    where = f" of shard {fault.shard}" if fault.seconds else " by SIGKILL" if fault.is_sudden else ""
+    typer.echo(f"{fault.at_s:6.1f} s: {fault.kind}{where}, {time.monotonic() - started_s:.1f} s")
+
+
+def _replace(running: list[Shard], how: str) -> None:
+    """All shards, one after another: the last one first, as a StatefulSet does."""
+    for shard in reversed(running):
+        started_s = time.monotonic()
+        shard.replace(signal.Signals[f"SIG{how}"])
+        typer.echo(f"replaced the shard on port {shard.port} in {time.monotonic() - started_s:.1f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)

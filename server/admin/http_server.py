@@ -1,0 +1,122 @@
+"""The operations port: for operators and their tools, never for players.
+
+/livez, /readyz   whether the shard is alive, and takes players: for Kubernetes. /readyz?exclude=mongo leaves out a
+                  store that does not answer any more
+/metrics          Prometheus's text format
+/v1/...           the admin API, behind its token: server/admin/api.py
+/console/         the console: files, which ask the admin API
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from tickwire.server.admin.api import Admin
+from tickwire.server.edge.security_headers import security_headers
+from tickwire.server.errors import ConfigError, listen_error
+from tickwire.server.observability.health import Health
+
+STOP_S_MAX = 2.0
+BODY_BYTES_MAX = 256 * 1024
+_HEADERS = security_headers()
+
+
+class OperationsServer:
+    """An HTTP server.
+
+    Args:
+        scrape: gives the metrics in Prometheus's text format.
+        health: what /readyz tells.
+        admin: the admin API; None: there is none.
+        console: a folder of files; empty: there is none.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+
+    def __init__(
+        self, scrape: Callable[[], bytes], health: Health, admin: Admin | None = None, console: str = ""
+    ) -> None:
+        self._scrape = scrape
+        self._health = health
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.on_response_prepare.append(_add_headers)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        if admin is not None:
+            admin.add_to(app)
+        if console:
+            self._add_console(app, Path(console))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S_MAX)
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Begins to answer.
+
+        Raises:
+            ConfigError: the address is in use or cannot be had.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise listen_error("operations", host, port, error) from error
+        self.port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Answers no more. Idempotent."""
+        await self._runner.cleanup()
+
+    def _add_console(self, app: web.Application, folder: Path) -> None:
+        check_console(str(folder))
+
+        async def index(request: web.Request) -> web.FileResponse:
+            return web.FileResponse(folder / "index.html")
+
+        async def to_index(request: web.Request) -> web.Response:
+            raise web.HTTPFound("/console/")
+
+        app.router.add_get("/console", to_index)
+        app.router.add_get("/console/", index)
+        app.router.add_static("/console/", folder)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        failures = self._health.failures
+        if failures:
+            return web.json_response({"alive": False, "reasons": failures}, status=503)
+        return web.Response(text="alive\n")
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        excluded = request.query.getall("exclude", [])
+        reasons = self._health.reasons_without(excluded)
+        answer: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        if excluded:
+            left_out = self._health.reasons
+            answer["excluded"] = {who: left_out[who] for who in left_out.keys() - reasons}
+        return web.json_response(answer, status=503 if reasons else 200)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/console") else "no-store")
+    response.headers["Server"] = "tickwire"  # aiohttp's would name its version and Python's
+
+
+def check_console(folder: str) -> None:
+    """Check that the console can be served from a folder; an empty path means that there is none.
+
+    Raises:
+        ConfigError: the folder has no index.html.
+    """
+    if folder and not (Path(folder) / "index.html").is_file():
+        raise ConfigError(f"operations.console: must be a directory with an index.html; got {folder}")

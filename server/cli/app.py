@@ -1,0 +1,313 @@
+"""The command `tickwire`: serve, dev, check, token, and the commands on stored data.
+
+An operator's problems are one sentence each, never a traceback. Exit codes: see `tickwire.server.process`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+import uvloop
+
+from tickwire.matchmaking import MatchmakingError
+from tickwire.schemas.terminal_text import escape_controls
+from tickwire.server import __version__
+from tickwire.server.admin.views import DrainRequested
+from tickwire.server.cli.bandwidth import fetch_bytes, table_of
+from tickwire.server.cli.data import export_of, export_to, make_steps, with_store
+from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
+from tickwire.server.config import Settings, load
+from tickwire.server.dev.local_stores import EmbeddedError
+from tickwire.server.dev.runner import DATA, read_access, run_dev
+from tickwire.server.edge.auth.authenticator import PLAYER_CHARACTERS_MAX, mint
+from tickwire.server.errors import ConfigError, TickwireError
+from tickwire.server.game_modules import load_room_types
+from tickwire.server.observability import logs
+from tickwire.server.process import EXIT_FAILED, EXIT_USAGE, run_shard
+from tickwire.server.rooms.typescript import types_of
+from tickwire.server.shard import ask_to_drain
+from tickwire.server.startup_check import find_problems
+from tickwire.server.storage import Store, export_import
+from tickwire.server.supervisor import supervise
+
+T = TypeVar("T")
+TOKEN_S_MAX = 10 * 365 * 86_400.0
+# Unexpected exceptions are printed without local variables, which may be secrets.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A real-time game session server.",
+)
+
+
+def _printable(text: str) -> str:
+    """Check an argument that is an id or a key."""
+    if not text or len(text) > ID_CHARACTERS_MAX or not text.isprintable():
+        raise typer.BadParameter(f"must have 1 to {ID_CHARACTERS_MAX} printable characters")
+    return text
+
+
+def _player_url(text: str) -> str:
+    """Check an argument that is an address where players connect."""
+    if not re.fullmatch(r"wss?://[^\s/]+(/\S*)?", text):
+        raise typer.BadParameter("must be a URL that begins with ws:// or wss://")
+    return text
+
+
+def _finite(number: float) -> float:
+    """Check an option that is a duration; click's own limits let nan pass."""
+    if not math.isfinite(number):
+        raise typer.BadParameter("must be a finite number")
+    return number
+
+
+ID_CHARACTERS_MAX = 1024
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
+Rooms = Annotated[str, typer.Option(help="Python modules that offer ROOMS, with commas between them")]
+Port = Annotated[int | None, typer.Option(help="where players connect")]
+Data = Annotated[Path, typer.Option(help="the folder of `tickwire dev`, where Redis and MongoDB keep their data")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    shards: Annotated[int, typer.Option(min=1, max=64, help="processes; ports count up")] = 1,
+    rooms: Rooms = "",
+    port: Port = None,
+) -> None:
+    """Runs one shard, or several on this machine, with the Redis and MongoDB of the settings."""
+    settings = _settings(config, rooms, port)
+    logs.configure(format=settings.logging.format, level=settings.logging.level)
+    if shards == 1:
+        _run(run_shard(settings))
+    else:
+        arguments = ["--config", str(config)] if config else []
+        arguments += ["--rooms", rooms] if rooms else []
+        _run(supervise(settings, shards, arguments))
+
+
+@app.command()
+def dev(
+    config: Config = None,
+    rooms: Rooms = "",
+    port: Port = None,
+    bots: Annotated[int, typer.Option(min=0, max=1000, help="bots that play in arena")] = 20,
+    data: Data = DATA,
+) -> None:
+    """Runs everything on this machine: real stores as child processes, one shard, bots."""
+    settings = _settings(config, rooms, port)
+    level = "warning" if settings.logging.level == "info" else settings.logging.level
+    logs.configure(format=settings.logging.format, level=level)
+    _exit(lambda: run_dev(settings, data, bots=bots))
+
+
+@app.command()
+def check(config: Config = None, rooms: Rooms = "", port: Port = None) -> None:
+    """Shows the settings, without secrets, and checks all that a shard needs besides its stores."""
+    settings = _settings(config, rooms, port)
+    for name in settings.__struct_fields__:
+        typer.echo(f"{name} = {getattr(settings, name)!r}")
+    problems = asyncio.run(find_problems(settings))
+    if problems:
+        _fail("\n".join(problems), EXIT_USAGE)
+
+
+@app.command()
+def token(
+    player: Annotated[str, typer.Argument(help="the player's id", callback=_printable)],
+    config: Config = None,
+    ttl_s: Annotated[
+        float, typer.Option(min=1, max=TOKEN_S_MAX, callback=_finite, help="for how long, in seconds")
+    ] = 3600.0,
+) -> None:
+    """Prints a token for a player, signed with auth.secret: for development."""
+    settings = _settings(config)
+    if len(player) > PLAYER_CHARACTERS_MAX:
+        _fail(f"the player's id must have at most {PLAYER_CHARACTERS_MAX} characters", EXIT_USAGE)
+    try:
+        typer.echo(mint(settings.auth, player, ttl_s=ttl_s, now_s=time.time()))
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+@app.command(name="connect")
+def connect_player(
+    url: Annotated[
+        str, typer.Argument(help="where players connect, as in wss://play.game.example", callback=_player_url)
+    ],
+    config: Config = None,
+    timeout_s: Annotated[float, typer.Option(min=1, max=3600, callback=_finite, help="for how long to try")] = 30.0,
+) -> None:
+    """Opens a session as a player does, with a token if auth.secret is set, and ends it: checks the way to shards."""
+    auth = _settings(config).auth
+    signed = mint(auth, "connect-check", ttl_s=timeout_s + 60, now_s=time.time()) if auth.secret else ""
+    try:
+        typer.echo(escape_controls(asyncio.run(check_player(url, signed, timeout_s))))
+    except PlayerCheckFailed as error:
+        _fail(str(error), EXIT_FAILED)
+
+
+@app.command()
+def migrate(config: Config = None) -> None:
+    """Brings the database to what this build wants: indexes and validators. Safe while shards run, and to repeat."""
+    steps = _stored(config, make_steps)
+    typer.echo(f"steps made: {', '.join(map(str, steps))}" if steps else "the database is as this build wants it")
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="world or player")],
+    key: Annotated[str, typer.Argument(help="TYPE/NAME of a world, or a player's id", callback=_printable)],
+    config: Config = None,
+) -> None:
+    """Prints a world or a player as JSON lines."""
+    try:
+        lines_of = export_of(kind, key)
+    except ValueError as error:
+        _fail(str(error), EXIT_USAGE)
+    _stored(config, export_to(sys.stdout, lines_of))
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[
+        typer.FileText, typer.Argument(encoding="utf-8", help="what export has printed; - for standard input")
+    ],
+    replace: Annotated[bool, typer.Option("--replace", help="also what is there already")] = False,
+    config: Config = None,
+) -> None:
+    """Puts an exported world or player back. A shard that runs the world is fenced off, and loads it anew."""
+    key = _stored(config, lambda store: export_import.import_lines(store, file, replace=replace))
+    typer.echo(f"imported {escape_controls(key)}")
+
+
+@app.command()
+def forget(
+    player: Annotated[str, typer.Argument(help="a player's id", callback=_printable)],
+    config: Config = None,
+) -> None:
+    """Deletes all of a player's data, for good. End the player's sessions first."""
+    found = _stored(config, lambda store: export_import.forget_player(store, player))
+    typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
+
+
+@app.command()
+def drain(
+    shard: Annotated[
+        str, typer.Argument(help="a shard's id, as its log and the directory have it", callback=_printable)
+    ],
+    config: Config = None,
+) -> None:
+    """Asks a shard to move its rooms and players to other shards, and to end. Kubernetes starts it again."""
+    settings = _settings(config)
+    try:
+        found = asyncio.run(ask_to_drain(settings.redis, shard))
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except MatchmakingError as error:
+        _fail(error.detail, EXIT_FAILED)
+    if found is None:
+        _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
+    typer.echo(f"{shard} is asked to drain" if found else f"{shard} drains already")
+    typer.echo(DrainRequested(int(found)).note)
+
+
+@app.command(name="bytes")
+def show_bytes(
+    room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
+    url: Annotated[str, typer.Option(help="the shard's operations port; that of the `tickwire dev` of --data")] = "",
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    config: Config = None,
+    data: Data = DATA,
+) -> None:
+    """Says which field of a running room costs how many bytes, and what could be done about it."""
+    settings = _settings(config)
+    try:
+        access = None if settings.operations.token else read_access(data)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    url = url or (access.url if access else f"http://127.0.0.1:{settings.operations.port}")
+    token = settings.operations.token or (access.token if access else "")
+    try:
+        report = asyncio.run(fetch_bytes(url, token, room))
+    except LookupError as error:
+        _fail(str(error), EXIT_FAILED)
+    text = msgspec.json.encode(report).decode() if json else table_of(report)
+    typer.echo(escape_controls(text, is_block=True))
+
+
+@app.command()
+def types(
+    modules: Annotated[list[str], typer.Argument(help="Python modules that offer ROOMS")],
+) -> None:
+    """Prints what the rooms' tables and inputs are made of, as TypeScript."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        settings = load(None, {}, {"rooms": modules})
+        typer.echo(types_of(load_room_types(settings.rooms)), nl=False)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    typer.echo(__version__)
+
+
+def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:
+    # The games of whoever starts the command are importable from where it is started.
+    sys.path.insert(0, str(Path.cwd()))
+    overrides: dict[str, Any] = {}
+    if rooms:
+        overrides["rooms"] = [part.strip() for part in rooms.split(",") if part.strip()]
+    if port is not None:
+        overrides["listen.port"] = port
+    try:
+        return load(config, os.environ, overrides)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+    logs.configure(format="auto", level="warning")
+    settings = _settings(config)
+    try:
+        return with_store(settings.mongo, work)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except TickwireError as error:
+        _fail(error.detail, EXIT_FAILED)
+
+
+def _run(work: Coroutine[Any, Any, int]) -> None:
+    _exit(lambda: uvloop.run(work))
+
+
+def _exit(work: Callable[[], int]) -> None:
+    """End the command with the exit code that some work returns."""
+    try:
+        code = work()
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except EmbeddedError as error:
+        _fail(str(error), EXIT_FAILED)
+    raise typer.Exit(code)
+
+
+def _fail(problem: str, code: int) -> NoReturn:
+    """Print a line for each problem, and end the command."""
+    for line in problem.splitlines():
+        typer.echo(f"tickwire: {escape_controls(line)}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,77 @@
+"""What `tickwire bytes` shows: a running room's fields, the dearest first. Asks the operations port of its shard."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from tickwire.schemas.payloads import decode_json
+
+ANSWER_S_MAX = 10.0
+
+
+class _RoomSummary(msgspec.Struct):
+    room_id: str
+    players: int
+
+
+class _Failure(msgspec.Struct):
+    error: str = ""
+
+
+async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
+    """A room's report from a shard.
+
+    Args:
+        url: of the shard's operations port.
+        token: `operations.token`.
+        room_id: empty: the room with the most players.
+
+    Raises:
+        LookupError: there is no such room or no room at all, or nobody answers; in a sentence.
+    """
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+        ) as session:
+            if not room_id:
+                rooms = await _fetch(session, f"{url}/v1/rooms", list[_RoomSummary])
+                if not rooms:
+                    raise LookupError(f"no room is running on {url}")
+                room_id = max(rooms, key=lambda room: room.players).room_id
+            report: dict[str, Any] = await _fetch(
+                session, f"{url}/v1/rooms/{quote(room_id, safe='')}/bytes", dict[str, Any]
+            )
+            return report
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        words = str(error) or type(error).__name__
+        raise LookupError(f"{url} does not answer as an operations port does: {words}") from error
+
+
+async def _fetch(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
+    # A redirect leads to something that is no operations port, and that must not see the token.
+    async with session.get(url, allow_redirects=False) as answer:
+        data = await answer.read()
+        if answer.status == 200:
+            return decode_json(data, kind)
+        raise LookupError(decode_json(data, _Failure).error or f"{url} answers {answer.status}")
+
+
+def table_of(report: dict[str, Any]) -> str:
+    """The report as lines for a terminal."""
+    lines = [
+        f"room {report['room_id']} ({report['room_type']}), {report['sampled_ticks']} ticks sampled,"
+        f" {report['sampled_client_ticks']} client ticks",
+        f"{'table':12} {'field':20} {'B/client tick':>13} {'share':>7} {'bits/entity':>11}",
+    ]
+    for row in report["fields"]:
+        numbers = f"{row['bytes_per_client_tick']:13.2f} {row['share']:7.1%} {row['bits_per_entity']:11.2f}"
+        lines.append(f"{row['table']:12} {row['field']:20} {numbers}")
+        lines += [f"{'':12}   {advice}" for advice in row["advice"]]
+    if not report["fields"]:
+        lines.append("nothing has been sampled yet: a room is looked at every 64 ticks")
+    return "\n".join(lines)

@@ -1,0 +1,240 @@
+"""`tickwire dev`: a whole Tickwire on this machine in one command: real stores, one shard, bots, a line a second.
+
+Several of them run beside each other when each has its own data and its own port for players: the data are locked,
+and the operations port, if it is not set and taken, is any free one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from tickwire.schemas.terminal_text import escape_controls
+from tickwire.server.config import Operations, Settings
+from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.local_stores import Services
+from tickwire.server.edge.origins import LOOPBACK
+from tickwire.server.errors import ConfigError
+from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
+from tickwire.server.shard import Shard
+from tickwire.server.startup_check import find_problems
+
+DATA = Path(".tickwire")
+"""Where Redis and MongoDB keep their data, if nothing else is asked for."""
+WEB = Path(__file__).resolve().parents[2] / "web" / "dist"
+"""The built web client, in a checkout."""
+ACCESS_FILE = "operations.json"
+BOTS_LOOKS_MAX = 10
+"""Bots that have not joined after this many seconds are reported."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """How the commands of the same folder reach the admin API of a `tickwire dev` that runs.
+
+    Args:
+        url: of its operations port.
+        token: what the admin API asks for; only the user may read it.
+    """
+
+    url: str
+    token: str
+
+
+def read_access(data_dir: Path) -> Access | None:
+    """Return the access to the `tickwire dev` that uses this data; None if there is none.
+
+    Raises:
+        ConfigError: the file is there and cannot be read.
+    """
+    path = data_dir / ACCESS_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Access)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
+    """Run the stores, a shard and bots until a signal; return the exit code.
+
+    The stores are started before there is an event loop, so that a signal ends the start at once.
+
+    Raises:
+        EmbeddedError, ConfigError: one sentence that says what is in the way.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
+    with embedded.running(data_dir) as services:
+        code: int = uvloop.run(_run_shard(settings, services, data_dir, bots))
+    print("stopped; `make run` finds the world again.", flush=True)
+    return code
+
+
+def settings_for(services: Services, settings: Settings) -> Settings:
+    """The settings, with the stores that were started, plain ws if there is no certificate, and a token if none."""
+    token = settings.operations.token or secrets.token_urlsafe(32)
+    console = settings.operations.console or _built("console")
+    pages = settings.listen.pages or _built("demo")
+    port = settings.operations.port
+    if port == Operations().port and _is_taken(settings.operations.host, port):
+        print(f"operations.port: {port} is in use; taking a free one", flush=True)
+        port = 0
+    return msgspec.structs.replace(
+        settings,
+        operations=msgspec.structs.replace(settings.operations, port=port, token=token, console=console),
+        listen=msgspec.structs.replace(settings.listen, plaintext=True, pages=pages),
+        edge=msgspec.structs.replace(settings.edge, origins=[*settings.edge.origins, LOOPBACK]),
+        redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
+        mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
+    )
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return True
+    return False
+
+
+def _built(name: str) -> str:
+    """A part of the web client, if it has been built (`make web`)."""
+    folder = WEB / name
+    return str(folder) if (folder / "index.html").is_file() else ""
+
+
+async def _run_shard(settings: Settings, services: Services, data_dir: Path, bots: int) -> int:
+    """Run the shard until a signal; a store or a task of the shard that ends, ends it with a failure."""
+    (stopping,) = stop_events(1)
+    settings = settings_for(services, settings)
+    problems = await find_problems(settings)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    shard = Shard(settings)
+    shard.on_drain = shard.on_failed = stopping.set
+    await shard.start()
+    access = data_dir / ACCESS_FILE
+    is_saved = False
+    try:
+        _write(access, Access(f"http://127.0.0.1:{shard.operations.port}", settings.operations.token))
+        report = _BotReport(bots, shard.url)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_show(shard, services, stopping, report), name="live line")
+            playing = group.create_task(_play(shard, bots, report.observe), name="bots")
+            await stopping.wait()
+            print("\nstopping: saving the rooms ...", flush=True)
+            playing.cancel()
+    finally:
+        access.unlink(missing_ok=True)
+        is_saved = await shard.stop()
+    services.check()
+    return EXIT_STOPPED if shard.health.is_alive and is_saved else EXIT_FAILED
+
+
+def _write(path: Path, access: Access) -> None:
+    """Write a file that only the user may read, as a whole or not at all."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(access))
+    new.replace(path)
+
+
+class _BotReport:
+    """Whether the bots reach the shard: a bot that never joins is reported, with the reason.
+
+    Args:
+        count: how many bots there are.
+        url: where they connect to.
+    """
+
+    def __init__(self, count: int, url: str) -> None:
+        self._count = count
+        self._url = url
+        self._joined: set[str] = set()
+        self._errors: dict[str, str] = {}
+        self._reported = ""
+        self._looks = 0
+
+    def observe(self, bot: str, error: str) -> None:
+        """Note that a bot has joined, or with an error that it could not, or is in play no more."""
+        if error:
+            self._errors[bot] = error
+        else:
+            self._joined.add(bot)
+            self._errors.pop(bot, None)
+
+    def news(self) -> str:
+        """Return a line to print when bots that have never joined meet another error than before; else nothing.
+
+        To be called once a second. Bots that neither join nor fail are reported, too.
+        """
+        self._looks += 1
+        errors = [error for bot, error in self._errors.items() if bot not in self._joined]
+        missing = self._count - len(self._joined)
+        if not errors and self._looks >= BOTS_LOOKS_MAX:
+            errors = [f"no answer within {self._looks} s"] * missing
+        if not errors or errors[0] == self._reported or self._reported.startswith("no answer"):
+            return ""
+        self._reported = errors[0]
+        return f"{len(errors)} of {self._count} bots cannot connect to {self._url}: {escape_controls(self._reported)}"
+
+
+async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) -> None:
+    while not shard.health.is_ready:
+        await asyncio.sleep(0.05)
+    operations = f"http://127.0.0.1:{shard.operations.port}"
+    lines = {
+        "players connect to": f"{shard.url}   (subprotocol tickwire.1; see docs/protocol.md)",
+        "metrics and health": f"{operations}/metrics  /livez  /readyz",
+    }
+    if shard.settings.operations.console:
+        # Behind the #, which is sent to nobody.
+        lines["operate at"] = f"{operations}/console/#token={shard.settings.operations.token}"
+    if shard.settings.listen.pages:
+        lines["play at"] = f"{shard.url.replace('ws', 'http', 1)}/"
+    else:
+        lines["play at"] = "nothing yet: the web client is built by `make web`"
+    lines["stop with"] = "Ctrl-C"
+    print("\n" + "\n".join(f"  {name:20} {text}" for name, text in lines.items()) + "\n", flush=True)
+    if bots and "arena" in shard.host.room_types:
+        from tickwire.server.dev.bots import run_bots
+
+        await run_bots(shard.url, bots, seed=1, observe=observe)
+    elif bots:
+        print("no bots: they play arena, which is not among the rooms", flush=True)
+
+
+async def _show(shard: Shard, services: Services, stopping: asyncio.Event, report: _BotReport) -> None:
+    counters = shard.host.counters
+    before = (0, 0, 0, 0)
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), 1.0)
+        now = (counters.ticks, counters.ticks_late, counters.bytes_sent, counters.player_ticks)
+        ticks, late, bytes_sent, player_ticks = (a - b for a, b in zip(now, before, strict=True))
+        before = now
+        players = sum(len(simulation.seats) for simulation in shard.host)
+        line = (
+            f"rooms {len(shard.host):3d}   players {players:4d}   ticks {ticks:4d}/s   late {late:3d}   "
+            f"{bytes_sent / max(1, player_ticks):6.1f} bytes a player and tick"
+        )
+        end, start = ("", "\r") if sys.stdout.isatty() else ("\n", "")
+        print(f"{start}{line}", end=end, flush=True)
+        news = report.news()
+        if news:
+            print(f"\n{news}" if end == "" else news, flush=True)
+        try:
+            services.check()
+        except embedded.EmbeddedError:
+            stopping.set()  # the caller says which store has ended, once the rooms are closed

@@ -1,0 +1,191 @@
+"""Public keys by key id, out of a JWKS (RFC 7517) in a file or at a URL: cached, and read again when it is time.
+
+    known key, young set     no reading
+    set is old               read again; if that fails the old keys stay, and it is said in the log
+    unknown key              read again, but not more often than every REREAD_S_MIN: anybody can make up key ids
+
+One reading at a time; who asks meanwhile waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+import jwt
+import structlog
+
+from tickwire.schemas.payloads import decode_json
+from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.errors import ConfigError, Unauthorized, Unavailable
+
+log = structlog.get_logger(__name__)
+
+REREAD_S_MIN = 10.0
+JWKS_BYTES_MAX = 256 * 1024
+REDIRECTS_MAX = 3
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+Read = Callable[[], Awaitable[bytes]]
+
+
+class KeySet:
+    """The keys of one source.
+
+    Args:
+        read: gives the JWKS as JSON; whatever it raises of OSError, TimeoutError, ValueError or aiohttp's errors
+            means that it cannot be had now.
+        refresh_s: after so long it is read again.
+        now_s: seconds, on any clock.
+    """
+
+    def __init__(self, read: Read, *, refresh_s: float, now_s: Callable[[], float]) -> None:
+        self._read = read
+        self._refresh_s = refresh_s
+        self._now_s = now_s
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._read_at_s: float | None = None
+        self._tried_at_s: float | None = None
+        self._reading = asyncio.Lock()
+
+    async def find(self, key_id: str | None, algorithm: str) -> Any:
+        """The key for a token.
+
+        Args:
+            key_id: the token's `kid`; None when it has none, which is enough if there is only one key.
+            algorithm: what it is to be used with.
+
+        Raises:
+            Unauthorized: there is no such key, or it is for another algorithm.
+            Unavailable: no keys could be read yet.
+        """
+        if self._is_old() or self._pick(key_id) is None:
+            await self._reread()
+        key = self._pick(key_id)
+        if not self._keys:
+            raise Unavailable("the keys that tokens are verified with cannot be read", retry_after_ms=1000)
+        if key is None:
+            raise Unauthorized("the token is signed with a key that is not known here")
+        if key.algorithm_name != algorithm:
+            raise Unauthorized("the token's key is for another algorithm")
+        return key.key
+
+    def _pick(self, key_id: str | None) -> jwt.PyJWK | None:
+        if key_id is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id)
+
+    def _is_old(self) -> bool:
+        return self._read_at_s is None or self._now_s() - self._read_at_s > self._refresh_s
+
+    async def _reread(self) -> None:
+        async with self._reading:
+            now_s = self._now_s()
+            if self._tried_at_s is not None and now_s - self._tried_at_s < REREAD_S_MIN:
+                return  # somebody else has just tried
+            self._tried_at_s = now_s
+            try:
+                self._keys = _parsed(await self._read())
+                self._read_at_s = now_s
+            except (OSError, TimeoutError, ValueError, jwt.PyJWTError, aiohttp.ClientError) as error:
+                log.warning("jwks_not_read", error=str(error) or type(error).__name__, keys_kept=len(self._keys))
+
+
+def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> KeySet | None:
+    """The key set that the settings name; None when they name none."""
+    read: Read
+    if settings.jwks_file:
+        read = _file(Path(settings.jwks_file), settings.jwks_deadline_s)
+    elif settings.jwks_url:
+        read = _url(settings.jwks_url, settings.jwks_deadline_s)
+    else:
+        return None
+    return KeySet(read, refresh_s=settings.jwks_refresh_s, now_s=now_s)
+
+
+def check_file(settings: AuthSettings) -> None:
+    """Read the file of keys once, as a start-up check.
+
+    Raises:
+        ConfigError: there are no keys in it, or it cannot be read.
+    """
+    if not settings.jwks_file:
+        return
+    try:
+        keys = _parsed(Path(settings.jwks_file).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} cannot be read: {error.strerror}") from error
+    except (ValueError, jwt.PyJWTError) as error:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must be a JWKS (RFC 7517): {error}") from error
+    if not keys:
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must hold at least one key that signs")
+
+
+def _parsed(data: bytes) -> dict[str | None, jwt.PyJWK]:
+    """Return the keys of a JWKS.
+
+    Raises:
+        ValueError, jwt.PyJWTError: it is not one.
+    """
+    document = decode_json(data, dict[str, Any])
+    try:
+        keys = jwt.PyJWKSet.from_dict(document).keys
+    except (TypeError, AttributeError) as error:  # PyJWT trusts that each key is a JSON object with texts
+        raise ValueError(f"a key in the JWKS is malformed: {error}") from error
+    return {key.key_id: key for key in keys if key.public_key_use in (None, "sig")}
+
+
+def _file(path: Path, deadline_s: float) -> Read:
+    async def read() -> bytes:
+        async with asyncio.timeout(deadline_s):
+            return await asyncio.to_thread(path.read_bytes)
+
+    return read
+
+
+def _url(url: str, deadline_s: float) -> Read:
+    async def read() -> bytes:
+        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            where = url
+            for _ in range(REDIRECTS_MAX + 1):
+                async with session.get(where, allow_redirects=False) as answer:
+                    if answer.status not in _REDIRECTS:
+                        answer.raise_for_status()
+                        return await _body_of(answer)
+                    where = redirected(where, answer.headers.get("Location", ""))
+            raise ValueError(f"the JWKS is redirected more than {REDIRECTS_MAX} times")
+
+    return read
+
+
+async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+    data = await answer.content.read(JWKS_BYTES_MAX + 1)
+    while len(data) <= JWKS_BYTES_MAX and (more := await answer.content.read(JWKS_BYTES_MAX)):
+        data += more
+    if len(data) > JWKS_BYTES_MAX:
+        raise ValueError(f"the JWKS has more than {JWKS_BYTES_MAX} bytes")
+    return data
+
+
+def redirected(where: str, location: str) -> str:
+    """Return the URL to which a redirect leads.
+
+    Args:
+        where: the URL that was asked.
+        location: what its answer says.
+
+    Raises:
+        ValueError: it names nothing, or leaves https: whoever is on the path could then sign tokens of any player.
+    """
+    target = urljoin(where, location)
+    scheme = urlsplit(target).scheme
+    if target == where or scheme not in ("http", "https"):
+        raise ValueError(f"the JWKS at {where} is redirected to {location!r}")
+    if urlsplit(where).scheme == "https" and scheme != "https":
+        raise ValueError(f"the JWKS at {where} is redirected to {target}, which is not https")
+    return target

@@ -1,0 +1,47 @@
+"""Finding a seat within a time; whatever goes wrong is a value, and the player gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, request_type_of
+from tickwire.server.errors import Internal, TickwireError, Unavailable
+from tickwire.server.observability.traces import span
+from tickwire.server.rooms.ports import Placer, Subscriber
+from tickwire.server.rooms.seat import Seat
+
+log = structlog.get_logger(__name__)
+
+
+async def find_seat(
+    placer: Placer, subscriber: Subscriber, join: Join, *, timeout_s: float
+) -> Seat | Redirect | TickwireError:
+    """A seat, or where else to go, or why not. The caller owns the seat."""
+    try:
+        with span("join", room_type=join.room_type[:64], has_ticket=bool(join.ticket)):
+            async with asyncio.timeout(timeout_s):
+                return await placer.place(subscriber, join)
+    except TimeoutError:
+        return Unavailable("finding a room took too long", retry_after_ms=1000)
+    except TickwireError as error:
+        return error
+    except Exception:
+        log.exception("join_raised", session_id=subscriber.session_id)
+        return Internal("the server failed to find a room")
+
+
+def error_message(error: TickwireError, request: type[Message]) -> Error:
+    """Convert an error to the message that the client receives.
+
+    Args:
+        request: the type of the client's message that failed.
+    """
+    return Error(
+        ErrorCode[error.code],
+        str(error),
+        retry_after_ms=error.retry_after_ms,
+        retryable=error.retryable,
+        request_type=request_type_of(request),
+    )

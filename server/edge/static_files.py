@@ -1,0 +1,84 @@
+"""A folder of files, served over HTTP at the players' address: for development, where the demo comes along.
+
+All of them are read once, and held. No listing, no ranges, no compression: pages for the world are not served here.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+from typing import NamedTuple
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from tickwire.server.edge.security_headers import security_headers
+from tickwire.server.errors import ConfigError
+
+INDEX = "index.html"
+BYTES_MAX = 16 * 1024 * 1024
+_HEADERS = security_headers(connect="'self' ws: wss:")
+"""A game may be redirected to any shard of the fleet."""
+
+
+class Page(NamedTuple):
+    """A file, as HTTP sends it."""
+
+    content_type: str
+    body: bytes
+
+    def response(self) -> Response:
+        """The whole answer."""
+        headers = Headers(
+            [
+                ("Content-Type", self.content_type),
+                ("Content-Length", str(len(self.body))),
+                ("Cache-Control", "no-cache"),
+                ("Connection", "close"),
+                *_HEADERS.items(),
+            ]
+        )
+        return Response(200, "OK", headers, self.body)
+
+
+def load(folder: str) -> dict[str, Page]:
+    """The files of a folder, by the path under which they are asked for. Empty: none.
+
+    Raises:
+        ConfigError: there is no such folder, or it is too large.
+    """
+    if not folder:
+        return {}
+    root = Path(folder)
+    if not root.is_dir():
+        raise ConfigError(f"listen.pages: must be a directory that exists; got {folder}")
+    try:
+        return _load(root)
+    except OSError as error:
+        raise ConfigError(f"listen.pages: {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _load(root: Path) -> dict[str, Page]:
+    pages: dict[str, Page] = {}
+    total = 0
+    for path in sorted(root.rglob("*")):
+        if not path.is_file():
+            continue
+        body = path.read_bytes()
+        total += len(body)
+        if total > BYTES_MAX:
+            raise ConfigError(f"listen.pages: {root} must hold at most {BYTES_MAX} bytes")
+        name = "/" + path.relative_to(root).as_posix()
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        page = Page(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, body)
+        pages[name] = page
+        if path.name == INDEX:
+            pages[name.removesuffix(INDEX)] = page
+    return pages
+
+
+def find(pages: dict[str, Page], request: Request) -> Page | None:
+    """The page that a request asks for; None when it asks for a WebSocket, or for nothing that is there."""
+    if not pages or "Upgrade" in request.headers:
+        return None
+    return pages.get(request.path.partition("?")[0])

@@ -1,0 +1,21 @@
+"""Rooms of the tests, for a shard whose upkeep raises as soon as a file is there: `BREAK_UPKEEP` names it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.harness.sample_rooms import ROOMS as ROOMS_OF_TESTS
+from tickwire.server.shard import Shard
+
+ROOMS = ROOMS_OF_TESTS
+measure = Shard._measure
+
+
+def _measure(self: Shard, elapsed_s: float) -> None:
+    if Path(os.environ["BREAK_UPKEEP"]).exists():
+        raise ZeroDivisionError("a fault of the shard")
+    measure(self, elapsed_s)
+
+
+Shard._measure = _measure  # type: ignore[method-assign]

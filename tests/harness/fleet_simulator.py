@@ -1,0 +1,690 @@
+"""Random lives of a player in a fleet of three shards: the room moves, shards crash, the client goes astray.
+
+Client core, handshake, session, registry, seat, room and the form in which rooms and sessions travel are the real
+ones. The network is a pair of queues as in tests/harness/session_simulator.py. A `Fleet` stands for the directory and
+the stores: it knows where the room is, and keeps its last saves. What may happen:
+
+    the network     drops, delays, halves of what was sent
+    a redirect      a join leads to another shard; a match does, unasked
+    a drain         the room is sent, and taken or not; sessions in no room are left for whichever shard asks
+    a crash         a shard forgets everything; its room is restored elsewhere from one of the last saves
+    a load balancer the client comes back to whichever shard
+
+At the end of every life the network heals, and time passes until what was left behind has ended. Then one session of
+the player lives, with one seat; the room takes its inputs; no command has run twice and no event has come twice; and
+since the last crash none was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+import msgspec
+
+from tests.harness.session_simulator import Wire
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import EventReceived, EventsLost, Redirected, Refused, ReplyReceived, SeatLost, Welcomed
+from tickwire.schemas.messages import ErrorCode, Join, Redirect
+from tickwire.server.edge.auth.authenticator import Guests, Identity
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.session import Session, State
+from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import NoSuchRoom, Unavailable
+from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.persistence.saver import recovered, state_of, world_of
+from tickwire.server.rooms import Player, Room, Saved, Table, real
+from tickwire.server.rooms.checkpoint import KeptSession, RoomState
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.ports import NoQueue, Subscriber
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.storage import SavedWorld
+
+SHARDS = 3
+STEPS = 80
+Policy = Literal["replace", "refuse", "allow"]
+
+
+class Steps(Table):
+    """One row for each player."""
+
+    x = real(-1000, 1000, step=1 / 16)
+
+
+class NotebookSave(Saved):
+    runs: list[int] = []
+
+
+class Notebook(Room):
+    """A room that notes which commands it has run."""
+
+    room_type = "notebook"
+    durable = True
+    saves = NotebookSave
+    inputs = {"dx": real(-1, 1, step=1 / 16)}
+    steps: Steps
+
+    def on_create(self, options: Any) -> None:
+        self.runs: list[int] = []
+
+    def save(self) -> NotebookSave:
+        return NotebookSave(list(self.runs))
+
+    def restore(self, saved: NotebookSave) -> None:
+        self.runs = list(saved.runs)
+
+    def on_join(self, player: Player, options: Any) -> None:
+        player.entity = self.steps.spawn(x=0.0)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.steps.despawn(player.entity.id)
+
+    def on_input(self, player: Player, values: dict[str, float]) -> None:
+        if player.entity is not None:
+            player.entity.x += values["dx"]
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        self.runs.append(payload)
+        return payload
+
+
+class Account(Guests):
+    """Every token is an account's; without one the player is a guest."""
+
+    async def identify(self, token: str) -> Identity:
+        return Identity(token, is_guest=False) if token else await super().identify(token)
+
+
+class SimulatedShard:
+    """One shard of a fleet. Implements `Surroundings`, `Placer`, `Homes` and `Reviver`."""
+
+    def __init__(self, fleet: Fleet, name: str, policy: Policy) -> None:
+        self.fleet = fleet
+        self.name = name
+        self.settings = EdgeSettings(
+            messages_per_second_max=10**6, bytes_per_second_max=10**9, joins_per_minute_max=10**6, same_player=policy
+        )
+        self.counters = EdgeCounters()
+        self.tokens = ResumeTokens({"k": b"the fleet's key"}, "k", name)
+        self.registry = Sessions(
+            window_s=self.settings.resume_window_s,
+            away_max=1000,
+            same_player=policy,
+            counters=self.counters,
+            tokens=self.tokens,
+        )
+        self.placer = self.homes = self
+        self.authenticator = Account()
+        self.queue, self.bans = NoQueue(), NoBans()
+        self.simulation: Simulation | None = None
+        self.is_expecting = False  # a room is on its way to this shard
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    # -- Surroundings -------------------------------------------------------------------------------------------
+
+    def now_s(self) -> float:
+        return self.fleet.clock_s
+
+    def now_us(self) -> int:
+        return self.fleet.now_us()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    # -- Placer, Homes, Reviver -----------------------------------------------------------------------------------
+
+    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+        """Seat the player if the room is here, else say where it is."""
+        owner = self.fleet.owner
+        if owner is None:
+            self.recover()
+            owner = self
+        if owner is not self:
+            return Redirect(owner.name, ticket="of the fleet", room_type="notebook")
+        if self.simulation is None:
+            raise NoSuchRoom("it is on its way")
+        return self.simulation.seat(subscriber, subscriber.player_id, {}, lambda seat: None)
+
+    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
+        """As server/migration/session_recovery.py."""
+        if room_id and self.simulation is not None:
+            self.take_parcel(session_id)
+            return None
+        owner = self.fleet.owner if room_id else None
+        if owner is self:
+            raise Unavailable("the room is just coming to this shard", retry_after_ms=1)
+        if owner is not None:
+            return Redirect(owner.name, is_resume=True)
+        if self.take_parcel(session_id):
+            return None
+        address = self.fleet.addresses.get(session_id, "")
+        if address == self.name and self.is_expecting:
+            raise Unavailable("the session may be just coming to this shard", retry_after_ms=1)
+        shard_id = address or shard_id
+        if shard_id != self.name:
+            return Redirect(shard_id, is_resume=True)
+        if room_id and self.fleet.has_saved(session_id):
+            self.recover()
+        return None
+
+    def take_parcel(self, session_id: str) -> bool:
+        """Restore a session that another shard has left, if it has."""
+        kept = self.fleet.parcels.pop(session_id, None)
+        session = self.registry.revive(kept, self) if kept is not None else None
+        if session is not None:
+            self.registry.settle(session, self.now_s())
+            self.fleet.addresses[session_id] = self.name
+        return kept is not None
+
+    def revive(self, kept: KeptSession, /) -> Session | None:
+        return self.registry.revive(kept, self)
+
+    # -- rooms ----------------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Own the room, as it was saved last, or a new one."""
+        saved = self.fleet.saved
+        simulation = self._make(recovered(saved) if saved is not None else None)
+        self.fleet.owner, self.simulation = self, simulation
+        self.settle(simulation)
+
+    def prepare(self, data: bytes) -> Simulation:
+        """Make a room that was sent, before it is known whether it is ours."""
+        _, state = unpack(data)
+        simulation = self._make(state)
+        simulation.has_gone_back = False
+        return simulation
+
+    def _make(self, saved: RoomState | None) -> Simulation:
+        return create(
+            Notebook,
+            room_id="r",
+            name="n",
+            epoch=1,
+            seed=1,
+            counters=RoomCounters(),
+            options={},
+            saved=saved,
+            reviver=self,
+        )
+
+    def settle(self, simulation: Simulation) -> None:
+        for seat in list(simulation.seats):
+            if isinstance(seat.subscriber, Session):
+                self.registry.settle(seat.subscriber, self.now_s())
+
+
+class Fleet:
+    """Three shards, what they have in common, and the clock."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.clock_s = 0.0
+        self.parcels: dict[str, KeptSession] = {}
+        self.addresses: dict[str, str] = {}
+        self.owner: SimulatedShard | None = None
+        self.saved: SavedWorld | None = None
+        self.saves: deque[SavedWorld] = deque(maxlen=3)
+        self.policy: Policy = policy
+        self.shards = {name: SimulatedShard(self, name, policy) for name in ("a", "b", "c")}
+        self._micros = 0
+
+    def now_us(self) -> int:
+        """Return a time that is later with every call."""
+        self._micros += 1
+        return self._micros
+
+    @property
+    def sessions(self) -> list[tuple[str, Session]]:
+        """Every session that lives, with its shard."""
+        return [(shard.name, session) for shard in self.shards.values() for session in shard.registry]
+
+    @property
+    def room(self) -> Simulation | None:
+        return self.owner.simulation if self.owner is not None else None
+
+    def has_saved(self, session_id: str) -> bool:
+        saved = state_of(self.saved) if self.saved is not None else None
+        return saved is not None and any(kept.session.session_id == session_id for kept in saved.seats)
+
+    def save(self) -> None:
+        if self.room is not None and not self.room.is_frozen:
+            self.saves.append(world_of("notebook", "n", "r", self.room.state()))
+            self.saved = self.saves[-1]
+
+    def tick(self) -> None:
+        self.clock_s += 0.05
+        if self.room is not None and not self.room.is_frozen:
+            self.room.step()
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock_s += seconds
+        for shard in self.shards.values():
+            shard.registry.sweep(self.clock_s)
+
+    def crash(self, name: str) -> None:
+        """Replace a shard by one that knows nothing."""
+        before = self.shards[name]
+        for task in before.tasks:
+            task.cancel()
+        self.shards[name] = SimulatedShard(self, name, self.policy)
+        if self.owner is before:
+            self.owner = None
+
+
+class Move:
+    """A room on its way from one shard to another."""
+
+    def __init__(self, fleet: Fleet, target: SimulatedShard) -> None:
+        assert fleet.owner is not None
+        assert fleet.owner.simulation is not None
+        self.source, self.target = fleet.owner, target
+        self.simulation = fleet.owner.simulation
+        self.simulation.freeze()
+        self.simulation.seal()
+        self._leave_addresses(fleet, target)
+        target.is_expecting = True
+        self.data = pack(self.simulation)
+        self.prepared: Simulation | None = None
+
+    def step(self, fleet: Fleet, *, is_taken: bool) -> bool:
+        """Prepare the room, then decide whose it is. Return whether that is decided."""
+        shards = fleet.shards.values()
+        if self.source not in shards or self.target not in shards:  # one of both has crashed
+            if self.source in shards:
+                self._keep(fleet)
+            return True
+        if self.prepared is None:
+            self.prepared = self.target.prepare(self.data)
+            return False
+        if not is_taken:
+            self.prepared.close("the room did not come", has_moved=True)
+            self._keep(fleet)
+            return True
+        fleet.owner, self.target.simulation = self.target, self.prepared
+        self.target.settle(self.prepared)
+        for session_id in self.simulation.leavers:
+            copy = self.target.registry.get(session_id)
+            if copy is not None and copy.wire is None:
+                copy.end("the player left while the room was moving", counted_as="left_while_moving")
+        self._leave_addresses(fleet, self.target)
+        self.target.is_expecting = False
+        self.source.simulation = None
+        self.simulation.let_go(Redirect(self.target.name, is_resume=True))
+        return True
+
+    def _keep(self, fleet: Fleet) -> None:
+        self.simulation.thaw()
+        self.target.is_expecting = False
+        self._leave_addresses(fleet, self.source)
+
+    def _leave_addresses(self, fleet: Fleet, shard: SimulatedShard) -> None:
+        away = [seat.subscriber.session_id for seat in self.simulation.seats if seat.wire is None]
+        fleet.addresses |= dict.fromkeys(away, shard.name)
+
+
+class FleetLife:
+    """One player from the first connection to the last."""
+
+    def __init__(self, seed: int, policy: Policy) -> None:
+        self.rng = random.Random(seed)
+        self.fleet = Fleet(policy)
+        self.token = "ada" if self.rng.random() < 0.7 else ""
+        self.core = ClientCore()
+        self.url, owner = self.rng.choices(sorted(self.fleet.shards), k=2)
+        self.fleet.shards[owner].recover()
+        self.wire: Wire | None = None
+        self.ticket = False
+        self.is_asking = False
+        self.move: Move | None = None
+        self.commands = 0
+        self.events: dict[int, tuple[str, int]] = {}  # number: the session that it was sent to, crashes before it
+        self.events_received: list[int] = []
+        self.is_resuming = self.is_welcome = self.believed_room = False
+        self.hello_session = ""
+        self.abandoned: set[str] = set()  # sessions that the server cannot know to be left for good
+        self.shards_lost = self.lost_before = 0
+        self.crashes = self.moves = self.redirects = self.resumes = 0
+
+    # -- the client -----------------------------------------------------------------------------------------------
+
+    @property
+    def session_id(self) -> str:
+        return self.core.resume_token.partition(".")[0]
+
+    def connect(self) -> None:
+        """Connect to where the session was, or go astray."""
+        if self.wire is not None:
+            return
+        name = self.url if self.rng.random() < 0.7 else self.rng.choice(sorted(self.fleet.shards))
+        shard = self.fleet.shards[name]
+        self.url, self.is_asking = name, False
+        self.wire = Wire(shard, authenticator=shard.authenticator)
+        self.is_resuming, self.is_welcome = bool(self.core.resume_token), False
+        self.believed_room, self.hello_session = self.core.joined is not None, self.session_id
+        self.wire.to_server.append(self.core.hello(token=self.token))
+
+    def drop(self, *, client_close_code: int | None = None) -> None:
+        """End the connection: the network breaks it, or the client closes it."""
+        if self.wire is None:
+            return
+        wire, self.wire = self.wire, None
+        self._abandon_unknown(wire)
+        if client_close_code is None:  # some of what is on its way arrives, on either side
+            for _ in range(self.rng.randint(0, len(wire.to_client))):
+                self.receive(wire.to_client.popleft(), None)
+            for _ in range(self.rng.randint(0, len(wire.to_server))):
+                wire.server_hears()
+        else:
+            while wire.to_server:
+                wire.server_hears()
+            wire.client_close_code = client_close_code
+        wire.is_cut = True
+        wire.server_sees_the_end()
+
+    def _abandon_unknown(self, wire: Wire) -> None:
+        """Note a new session whose Welcome is lost with its connection."""
+        if isinstance(wire.receiver, Session) and not self.core.resume_token:
+            self.abandoned.add(wire.receiver.session_id)
+
+    def client_reads(self) -> None:
+        wire = self.wire
+        while wire is not None and wire is self.wire and wire.to_client:
+            self.receive(wire.to_client.popleft(), wire)
+        if wire is not None and wire is self.wire and not wire.is_open:
+            assert wire.closed_with != Closing.REPLACED, "what is left of an older connection takes no session"
+            self.drop()
+
+    def server_reads(self) -> None:
+        if self.wire is not None and self.wire.to_server:
+            for _ in range(self.rng.randint(1, len(self.wire.to_server))):
+                self.wire.server_hears()
+
+    def receive(self, data: bytes, wire: Wire | None) -> None:
+        match self.core.receive(data, now_us=int(self.fleet.clock_s * 1e6)):
+            case EventReceived(event, missed):
+                assert missed == 0, "no event is lost without a word"
+                number = msgspec.msgpack.decode(event.payload)
+                assert number not in self.events_received, "no event comes twice"
+                self.events_received.append(number)
+            case ReplyReceived(reply):
+                if reply.ok:
+                    assert msgspec.msgpack.decode(reply.payload) <= self.commands
+                else:
+                    assert reply.error in (ErrorCode.UNAVAILABLE, ErrorCode.OUT_OF_ORDER)
+            case EventsLost():
+                raise AssertionError("events were lost")
+            case Welcomed(_, has_resumed, _):
+                self.resumes += has_resumed
+                self.is_asking, self.is_welcome = False, True
+                if not has_resumed and self.is_resuming and not self._has_left_unknown():
+                    assert self.shards_lost > self.lost_before, "no session is lost while every shard lives"
+                self.lost_before = self.shards_lost
+                self.ask_for_seat(wire)
+            case Refused():
+                self.is_asking = False
+            case SeatLost():
+                self.is_asking = False
+            case Redirected(redirect) if redirect.is_resume:
+                self.url = redirect.url
+            case Redirected(redirect):
+                self.follow(redirect)
+            case _:
+                pass
+        while self.core.outgoing:
+            message = self.core.outgoing.popleft()
+            if wire is not None:
+                wire.to_server.append(message)
+        self.send_commands(wire)
+
+    def _has_left_unknown(self) -> bool:
+        """Whether the client believes in a room that its session has left, on another shard than the room's."""
+        idle = {each.session_id for _, each in self.fleet.sessions if not each.room_id}
+        if self.believed_room and self.hello_session in idle:
+            self.abandoned.add(self.hello_session)
+            return True
+        return False
+
+    def follow(self, redirect: Redirect) -> None:
+        """Go to a seat on another shard: with 1000, as the clients here do; or with less manners."""
+        self.redirects += 1
+        is_match = redirect.ticket == "of the match"
+        code = self.rng.choice([1000, 1001, None])
+        if self.wire is None or code is None or (code == 1001 and is_match):
+            self.abandoned.add(self.session_id)
+        self.drop(client_close_code=code)
+        self.core.forget_session()
+        self.url, self.ticket = redirect.url, True
+
+    def ask_for_seat(self, wire: Wire | None) -> None:
+        if wire is not None and self.core.joined is None and not self.is_asking:
+            self.is_asking = True
+            wire.to_server.append(self.core.join("notebook", ticket="of the fleet" if self.ticket else ""))
+            self.ticket = False
+
+    def command(self) -> None:
+        if self.core.joined is not None:
+            self.commands += 1
+            self.core.command("do", self.commands)
+            self.send_commands(self.wire)
+
+    def send_commands(self, wire: Wire | None) -> None:
+        """Send the commands that are due, some of them twice."""
+        if wire is not None and self.core.resume_token and self.core.joined is not None:
+            for data in self.core.commands_due(int(self.fleet.clock_s * 1e6)):
+                wire.to_server.extend([data] * self.rng.choice([1, 1, 2]))
+
+    def send_input(self) -> None:
+        if self.core.joined is not None and self.wire is not None:
+            self.wire.to_server.append(self.core.input({"dx": self.rng.choice([-1.0, 0.5, 1.0])}))
+
+    def quit(self) -> None:
+        """End the session, and begin a new one later."""
+        if self.core.resume_token and self.wire is not None:
+            if self.rng.random() < 0.5:
+                self.wire.to_server.append(self.core.end_session())
+            if not (self.is_welcome and self.wire.is_open):  # the session may be on another shard
+                self.abandoned.add(self.session_id)
+            self.drop(client_close_code=1000)
+            self.core.forget_session()
+
+    def leave(self) -> None:
+        """Leave the room; the client joins again later."""
+        if self.core.joined is not None and self.wire is not None:
+            self.wire.to_server.append(self.core.leave())
+
+    def ask_again(self) -> None:
+        if self.is_welcome:
+            self.ask_for_seat(self.wire)
+
+    def ping(self) -> None:
+        if self.wire is not None:
+            self.wire.to_server.append(self.core.ping(1))
+
+    # -- the fleet --------------------------------------------------------------------------------------------------
+
+    def event(self) -> None:
+        """The room sends the player an event."""
+        room = self.fleet.room
+        if room is not None and not room.is_frozen and room.seats:
+            number = len(self.events)
+            self.events[number] = room.seats[0].subscriber.session_id, self.crashes
+            room.seats[0].player.send("note", number)
+
+    def match_redirect(self) -> None:
+        """A match is found for the player: the seat is where the room is, and the client follows."""
+        owner = self.fleet.owner
+        for name, session in self.fleet.sessions:
+            if owner is not None and name != owner.name and session.wire is not None and not session.room_id:
+                session.send_message(Redirect(owner.name, ticket="of the match", room_type="notebook"))
+
+    def start_move(self) -> None:
+        owner = self.fleet.owner
+        if self.move is None and owner is not None and owner.simulation is not None:
+            others = [shard for shard in self.fleet.shards.values() if shard is not owner]
+            self.move = Move(self.fleet, self.rng.choice(others))
+
+    def step_move(self, *, is_taken: bool | None = None) -> None:
+        if self.move is not None:
+            taken = self.rng.random() < 0.8 if is_taken is None else is_taken
+            if self.move.step(self.fleet, is_taken=taken):
+                self.moves += 1
+                self.move = None
+
+    def pass_on(self) -> None:
+        """A shard drains its sessions that are in no room."""
+        shard = self.rng.choice(list(self.fleet.shards.values()))
+        for session in shard.registry:
+            if session.state is State.IDLE and not session.has_pending_commands:
+                self.fleet.parcels[session.session_id] = session.keep()
+                others = [name for name in self.fleet.shards if name != shard.name]
+                session.go_on_at(Redirect(self.rng.choice(others), is_resume=True))
+
+    def crash(self) -> None:
+        """A shard is lost, with all that it has done since the last save."""
+        name = self.rng.choice(sorted(self.fleet.shards))
+        if self.fleet.owner is not None and self.rng.random() < 0.5:
+            name = self.fleet.owner.name
+        if self.fleet.owner is self.fleet.shards[name]:
+            if self.move is not None:
+                return  # Redis decides such cases: tests/contract/test_handovers.py
+            self.crashes += 1
+            self.fleet.saved = self.rng.choice(self.fleet.saves) if self.fleet.saves else None
+        self.fleet.crash(name)
+        self.shards_lost += 1
+        if self.wire is not None and self.url == name:
+            self.wire.is_cut, self.wire.receiver = True, None
+            self.wire = None
+
+    def recover_by_another(self) -> None:
+        """Another player comes for the room whose shard is lost."""
+        if self.fleet.owner is None:
+            self.rng.choice(list(self.fleet.shards.values())).recover()
+
+    async def settle(self) -> None:
+        """Let the server's tasks run."""
+        while any(shard.tasks for shard in self.fleet.shards.values()):
+            await asyncio.sleep(0)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    async def heal(self) -> None:
+        """Let everything arrive, until the client has a seat and nothing moves."""
+        while self.move is not None:
+            self.step_move(is_taken=True)
+        for _ in range(60):
+            self.connect()
+            for _ in range(20):
+                self.server_reads()
+                await self.settle()
+                self.client_reads()
+                self.fleet.tick()
+            self.ask_again()
+            if self.wire is not None and self.core.joined is not None and not self.core.commands_unanswered:
+                return
+            self.fleet.pass_time(1)  # another session of the player may hold the seat, or be the only one allowed
+        raise AssertionError("the client does not come to a seat")
+
+    async def check(self) -> None:
+        """Assert that nothing is lost, and nothing is there twice."""
+        await self.heal()
+        if not self.shards_lost:
+            others = {each.session_id for _, each in self.fleet.sessions} - {self.session_id}
+            assert others <= self.abandoned, "every other session has ended at once"
+        for _ in range(4):  # what was left behind expires, and the client stays
+            self.ping()
+            self.server_reads()
+            self.fleet.pass_time(10)
+        await self.heal()
+        room = self.fleet.room
+        assert room is not None
+        notebook = room.room
+        assert isinstance(notebook, Notebook)
+        owner = self.fleet.owner
+        assert owner is not None
+        assert [(name, each.session_id) for name, each in self.fleet.sessions] == [(owner.name, self.session_id)]
+        assert [seat.subscriber.session_id for seat in room.seats] == [self.session_id], "one seat"
+        assert len(notebook.steps) == len(notebook.players) == 1, "nothing stays behind of players who are gone"
+        assert sum(shard.simulation is not None for shard in self.fleet.shards.values()) == 1
+        assert len(notebook.runs) == len(set(notebook.runs)), "no command runs twice"
+        self._check_events()
+        await self._check_input(room)
+        core = self.core
+        assert (core.events_missed, core.mismatches, core.resyncs) == (0, 0, 0)
+
+    def _check_events(self) -> None:
+        assert self.events_received == sorted(self.events_received)
+        expected = {
+            number
+            for number, (session_id, crashes) in self.events.items()
+            if session_id == self.session_id and crashes == self.crashes
+        }
+        assert expected <= set(self.events_received), "no event of this session is lost"
+
+    async def _check_input(self, room: Simulation) -> None:
+        assert self.wire is not None
+        (seat,) = room.seats
+        assert seat.player.entity is not None
+        before = float(seat.player.entity.x)
+        self.wire.to_server.append(self.core.input({"dx": 1.0}))
+        while self.wire.to_server:
+            self.wire.server_hears()
+        for _ in range(2):
+            self.fleet.tick()
+        self.client_reads()
+        assert self.core.acknowledged_seq == self.core.input_seq, "acknowledged within two ticks"
+        assert float(seat.player.entity.x) == before + 1.0
+
+
+ALWAYS = {
+    FleetLife.client_reads: 8,
+    FleetLife.server_reads: 8,
+    FleetLife.connect: 5,
+    FleetLife.step_move: 4,
+    FleetLife.event: 3,
+    FleetLife.command: 2,
+    FleetLife.send_input: 3,
+    FleetLife.ask_again: 2,
+    FleetLife.ping: 1,
+}
+SOMETIMES = [
+    FleetLife.start_move,
+    FleetLife.drop,
+    FleetLife.leave,
+    FleetLife.quit,
+    FleetLife.pass_on,
+    FleetLife.match_redirect,
+    FleetLife.crash,
+    FleetLife.recover_by_another,
+]
+
+
+async def live(seed: int, policy: Policy) -> FleetLife:
+    """Live one life, and check it. What happens often in one life never happens in another."""
+    life = FleetLife(seed, policy)
+    weights = ALWAYS | {action: life.rng.choice([0, 1, 2, 5]) for action in SOMETIMES}
+    weights[FleetLife.crash] = life.rng.choice([0, 0, 1, 2])
+    if life.rng.random() < 0.7:
+        await life.heal()  # it begins in the room
+    for action in life.rng.choices(list(weights), list(weights.values()), k=STEPS):
+        action(life)
+        if life.rng.random() < 0.5:
+            life.fleet.tick()
+        if life.rng.random() < 0.3:
+            life.fleet.save()
+        if life.rng.random() < 0.5:
+            await life.settle()
+    await life.check()
+    return life

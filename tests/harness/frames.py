@@ -1,0 +1,60 @@
+"""State frames in tests: taken out of their WebSocket frames, and applied to a world without a core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tickwire.client.world import World
+from tickwire.schemas.bit_packing import BitReader, Source
+from tickwire.schemas.codec import decode_server
+from tickwire.schemas.messages import ServerMessage, StateDescription, StateFrame
+from tickwire.schemas.parts import IS_COMPLETE, parts_of
+
+
+def payloads_in(data: bytes) -> Iterator[bytes]:
+    """What some unmasked WebSocket frames hold."""
+    while data:
+        size, start = data[1], 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:start], "big")
+        yield data[start : start + size]
+        data = data[start + size :]
+
+
+def messages_in(data: bytes) -> list[ServerMessage]:
+    """The messages in some unmasked WebSocket frames."""
+    return [decode_server(payload) for payload in payloads_in(data)]
+
+
+def frames_in(data: bytes) -> list[StateFrame]:
+    """The state frames among them."""
+    return [message for message in messages_in(data) if isinstance(message, StateFrame)]
+
+
+def apply(world: World, frame: StateFrame) -> bool:
+    """Applies all of a frame; says whether its checksums agree."""
+    parts = parts_of(frame)
+    agree = [world.apply(part, tick=frame.tick, age=frame.age) for part in parts]
+    world.finish(frame.tick, keep={part.channel for part in parts} if frame.flags & IS_COMPLETE else None)
+    return all(agree)
+
+
+def read_keyframe_2(description: StateDescription, packed: bytes) -> dict[str, dict[int, list[int]]]:
+    """A keyframe as a client of schema version 2 reads it: tables of entities of quantised values."""
+    source = Source(packed)
+    tables: dict[str, dict[int, list[int]]] = {}
+    while place := source.varint():
+        table = description.tables[place - 1]
+        assert source.varint() == 0, "nobody leaves in a keyframe"
+        ids = source.ascending(1 << 32).tolist()
+        columns = []
+        for _ in table.fields:
+            width = source.byte()
+            stream = BitReader(source)
+            columns.append(stream.zigzag(len(ids), width).tolist())
+            stream.finish()
+        assert source.varint() == 0, "no texts"
+        tables[table.name] = {id: [column[row] for column in columns] for row, id in enumerate(ids)}
+    source.finish()
+    return tables

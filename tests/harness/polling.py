@@ -1,0 +1,63 @@
+"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+from tickwire.client.client import Client, RefusedError
+from tickwire.schemas.messages import Joined
+
+
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = ""
+) -> None:
+    """Returns once `condition()` holds, which may be a coroutine.
+
+    Raises:
+        AssertionError: it does not within the deadline.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        holds = condition()
+        if await holds if inspect.isawaitable(holds) else holds:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
+        await asyncio.sleep(0.01)
+
+
+async def eventually_joins(client: Client, room_type: str, name: str = "", timeout_s: float = 20.0) -> Joined:
+    """Joins, coming again as long as the server says that this makes sense.
+
+    Raises:
+        RefusedError: the server says that it does not.
+        TimeoutError: it does not succeed within the deadline.
+    """
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await client.join(room_type, name=name)
+            except RefusedError as refused:
+                if not refused.error.retryable:
+                    raise
+            await asyncio.sleep(0.1)
+
+
+async def acknowledges(client: Client, timeout_s: float = 5.0) -> None:
+    """Assert that the room takes an input of the client: the acknowledgement names this input and no other.
+
+    One input is sent on each connection. When the room and the client count from different numbers, it is ignored,
+    and no acknowledgement follows.
+    """
+    async with asyncio.timeout(timeout_s):
+        while True:
+            seq, resumes = await client.send_input({}), client.resumes
+            if not seq:
+                await asyncio.sleep(0.01)
+                continue
+            await client.wait_for(lambda: client.acknowledged_seq == seq or client.resumes > resumes)  # noqa: B023
+            if client.resumes == resumes:
+                return

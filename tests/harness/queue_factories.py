@@ -1,0 +1,71 @@
+"""Tickets and rules for tests of the queue, in few words."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tickwire.matchmaking import Matchmaker
+from tickwire.matchmaking.labels import to_pairs
+from tickwire.matchmaking.queue import Backfill, Entry, Leader, MatchQuality, Mode, QueueTicket, Rules
+from tickwire.matchmaking.queue.assignment import Assigner
+from tickwire.matchmaking.script_runner import Calls
+
+
+def ticket(
+    name: str,
+    skill: float = 0.0,
+    *,
+    since_s: float = 0.0,
+    seq: int = 0,
+    size: int = 1,
+    latencies: Mapping[str, int] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> QueueTicket:
+    """A ticket; a party's members are alike."""
+    about: dict[str, Any] = {
+        "skill": skill,
+        "latencies": list((latencies or {"": 10}).items()),
+        "labels": to_pairs(labels or {}),
+    }
+    members = [Entry(f"{name}.{n}", f"{name}.{n}", **about) for n in range(size)]
+    return QueueTicket(name, seq, int(since_s * 1000), members)
+
+
+def backfill(room: str, open: Sequence[int], skill: float = 0.0, since_s: float = 0.0, **more: Any) -> Backfill:
+    """A room that wants players."""
+    return Backfill(room, "", skill, list(open), int(since_s * 1000), **more)
+
+
+def rules(**changes: Any) -> Rules:
+    """Two teams of one, alike in skill."""
+    return Rules(**({"room_type": "duel", "skill_window": 50} | changes))
+
+
+def leader_of(
+    mode: Mode,
+    matchmaker: Matchmaker,
+    calls: Calls,
+    *,
+    shard_id: str,
+    now_s: Callable[[], float],
+    region: str = "",
+    on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
+) -> Leader:
+    """A leader to be stepped by hand; seeded."""
+    assigner = Assigner(
+        mode,
+        region=region,
+        shard_id=shard_id,
+        seats=8,
+        calls=calls,
+        places=matchmaker.places,
+        leases=matchmaker.leases,
+        on_match=on_match,
+    )
+    name = f"{shard_id}/{secrets.token_hex(4)}"
+    return Leader(
+        mode, region=region, name=name, calls=calls, assigner=assigner, now_s=now_s, chance=random.Random(1)
+    )

@@ -1,0 +1,386 @@
+"""Rooms for tests: small, deterministic, and one that breaks when told to."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.server.rooms import (
+    CommandRefused,
+    Deal,
+    Player,
+    Room,
+    Saved,
+    Table,
+    Tuning,
+    blob,
+    boolean,
+    grant,
+    local,
+    real,
+    transfer,
+    uint,
+)
+
+
+class Walkers(Table):
+    """Players."""
+
+    x = real(-1000, 1000, step=1 / 16)
+    speed = local(np.float32)
+
+
+class Flowers(Table):
+    """What players leave behind."""
+
+    x = real(-1000, 1000, step=1 / 16)
+    colour = uint(bits=8)
+
+
+class GardenSave(Saved):
+    planted: int = 0
+
+
+class GardenTuning(Tuning, frozen=True):
+    greeting: str = "hello"
+
+
+class Garden(Room):
+    """Players walk and plant; a garden with a name is durable."""
+
+    room_type = "garden"
+    seats = 4
+    durable = True
+    saves = GardenSave
+    tunes = GardenTuning
+    linger_s = 1.0
+    checksum_ticks = 5
+    inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
+    walkers: Walkers
+    flowers: Flowers
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.planted = 0
+        if options.get("is_bad"):
+            raise RuntimeError("told to fail in on_create")
+
+    def restore(self, saved: GardenSave) -> None:
+        self.planted = saved.planted
+        theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
+        for walker in self.walkers:
+            if walker.id not in theirs:
+                self.walkers.despawn(walker.id)
+
+    def save(self) -> GardenSave:
+        return GardenSave(self.planted)
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        if options.get("is_bad_join"):
+            raise RuntimeError("told to fail in on_join")
+        if options.get("is_stranger"):
+            raise CommandRefused("members only")
+        player.entity = self.walkers.spawn(x=0.0)
+        self.broadcast("came", player.id)
+
+    def on_leave(self, player: Player) -> None:
+        if player.entity is not None:
+            self.walkers.despawn(player.entity.id)
+
+    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+        if wish["is_bad"]:
+            raise RuntimeError("told to fail in on_input")
+        if player.entity is not None:
+            player.entity.x += wish["dx"]
+
+    def on_tuned(self) -> None:
+        self.broadcast("tuned")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "plant":
+                self.planted += 1
+                return self.flowers.spawn(x=payload["x"], colour=self.planted % 256).id
+            case "planted":
+                return self.planted
+            case "greeting":
+                return self.tuning.greeting
+            case "fail":
+                raise RuntimeError("told to fail in on_command")
+            case _:
+                raise CommandRefused(f"unknown command {name!r}")
+
+
+class Duel(Garden):
+    """Two seats."""
+
+    room_type = "duel"
+    seats = 2
+    durable = False
+
+
+class Diary(Garden):
+    """A garden that writes down what happens to its player."""
+
+    room_type = "diary"
+    durable = False
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        super().on_create(options)
+        self.runs: list[int] = []
+        self.noted: list[str] = []
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        super().on_join(player, options)
+        self.noted.append("join")
+
+    def on_disconnect(self, player: Player) -> None:
+        self.noted.append("disconnect")
+
+    def on_resume(self, player: Player) -> None:
+        self.noted.append("resume")
+
+    def on_leave(self, player: Player) -> None:
+        super().on_leave(player)
+        self.noted.append("leave")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        """Runs are written down; `say` also sends the payload back as an event, as often as `times`."""
+        self.runs.append(payload)
+        if name == "say":
+            for _ in range(payload["times"]):
+                player.send("said", payload["what"])
+        return [payload, len(self.runs)]
+
+
+def skill_of(player_id: str, options: Mapping[str, Any]) -> float:
+    """What the player says: tests are trusted."""
+    return float(options.get("skill", 0.0))
+
+
+class Dots(Table):
+    """Things that never stand still, and never move alike."""
+
+    x = real(-1000, 1000, step=1 / 16)
+
+
+class Pulse(Room):
+    """Room for hundreds, and a world of which every tick has much to tell."""
+
+    room_type = "pulse"
+    seats = 600
+    checksum_ticks = 5
+    inputs = {"dx": real(-1, 1, step=1 / 64)}
+    dots: Dots
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        for _ in range(options.get("dots", 300)):
+            self.dots.spawn(x=0.0)
+
+    def on_tick(self, dt: float) -> None:
+        self.dots.x += self.random.uniform(-20, 20, len(self.dots))
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        return payload
+
+
+class Clocks(Table):
+    """How many ticks a world has seen."""
+
+    ticks = uint(bits=32)
+
+
+class Estate(Room):
+    """A durable room whose players earn."""
+
+    room_type = "estate"
+    durable = True
+    uses_ledger = True
+    clocks: Clocks
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.clocks.spawn()
+
+    def on_tick(self, dt: float) -> None:
+        self.clocks.ticks += 1
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
+
+
+class StallOffer(Saved):
+    giver: str
+    gold: int
+
+
+class StallSave(Saved):
+    offers: list[StallOffer] = []
+    visits: int = 0
+
+
+class Stall(Room):
+    """A durable room that saves what players offer, and checks nothing."""
+
+    room_type = "stall"
+    durable = True
+    saves = StallSave
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.kept = StallSave()
+
+    def restore(self, saved: StallSave) -> None:
+        self.kept = saved
+
+    def save(self) -> StallSave:
+        return self.kept
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "offer":
+                self.kept.offers = [*self.kept.offers, StallOffer(player.id, payload)]
+            case "visit":
+                self.kept.visits = payload
+            case "team":
+                player.team = payload
+        return {"offers": [offer.gold for offer in self.kept.offers], "visits": self.kept.visits}
+
+
+class VaultSave(Saved):
+    kept: Any = None
+
+
+def nested(depth: int) -> Any:
+    """Return lists in lists."""
+    made: Any = 1
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+class Vault(Room):
+    """A durable room that keeps whatever its players bring, and does whatever they say to itself."""
+
+    room_type = "vault"
+    durable = True
+    uses_ledger = True
+    saves = VaultSave
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.kept: Any = None
+
+    def restore(self, saved: VaultSave) -> None:
+        self.kept = saved.kept
+
+    def save(self) -> VaultSave:
+        return VaultSave(self.kept)
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "keep":
+                self.kept = payload
+            case "keep nested":
+                self.kept = nested(payload)
+            case "keep nested in the profile":
+                return Deal(profile={"kept": nested(payload)})
+            case "keep in the profile":
+                return Deal(profile={"kept": payload})
+            case "spoil":
+                setattr(self, *payload)
+            case "spoil me":
+                setattr(player, *payload)
+        return name
+
+
+class Bank(Room):
+    """Rules that look at what players own, at what others own, and at what the room itself remembers."""
+
+    room_type = "bank"
+    uses_ledger = True
+    linger_s = 60.0
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.visitors: set[str] = set()
+        self.shown: Counter[str] = Counter()
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "claim":
+                self._refuse_if(bool(player.profile.get("claimed")))
+                return Deal(grant(player.id, "gold", 100), profile={**player.profile, "claimed": True})
+            case "count":
+                return Deal(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
+            case "sword":
+                self._refuse_if("sword" in player.holdings)
+                return Deal(grant(player.id, "sword"))
+            case "visit":
+                self._refuse_if(player.id in self.visitors)
+                return Deal(grant(player.id, "gold", 100))
+            case "alms":
+                self._refuse_if(self.players[payload].holdings.get("gold", 0) >= 5)
+                return Deal(grant(payload, "gold", 5))
+            case "work":
+                return Deal(grant(player.id, "gold", 10))
+            case "pay":
+                return Deal(transfer(player.id, payload["to"], "gold", payload["amount"]))
+            case "under a key":
+                moves = grant(payload.get("to", player.id), "gold", payload.get("amount", 1))
+                return Deal(moves, reply="paid", key=payload["key"])
+        return {**player.holdings, **player.profile}
+
+    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+        self.shown[name] += 1
+        if name == "visit":
+            self.visitors.add(player.id)
+
+    def _refuse_if(self, has_it_already: bool) -> None:
+        if has_it_already:
+            raise CommandRefused("once is enough")
+
+
+class Heavy(Room):
+    """A room whose ticks block the event loop."""
+
+    room_type = "heavy"
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        self.stall_s = options.get("stall_s", 0.3)
+
+    def on_tick(self, dt: float) -> None:
+        time.sleep(self.stall_s)
+
+
+class Crates(Table):
+    """Large things."""
+
+    goods = blob(bytes_max=1024)
+
+
+class Warehouse(Room):
+    """A room with as much state, and answers as long, as its players ask for."""
+
+    room_type = "warehouse"
+    crates: Crates
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+        match name:
+            case "fill":
+                for _ in range(payload):
+                    self.crates.spawn(goods=self.random.bytes(1024))
+            case "answer":
+                return bytes(payload)
+            case "tell":
+                self.broadcast("told", bytes(payload))
+        return name
+
+
+MODES = [
+    Mode("versus", Rules(room_type="duel", teams=2, team_size=1, skill_window=100), skill_of=skill_of),
+    Mode("pairs", Rules(room_type="duel", teams=1, team_size=2, timeout_s=2.0)),
+    Mode("trios", Rules(room_type="garden", teams=1, team_size=3)),
+    Mode("team", Rules(room_type="garden", teams=2, team_size=2, players_min=2, fill_after_s=0.2, backfill=True)),
+]
+ROOMS = {room.room_type: room for room in (Bank, Diary, Duel, Estate, Garden, Heavy, Pulse, Stall, Vault, Warehouse)}

@@ -1,0 +1,359 @@
+"""Random lives of a session: drops, resumes, repeats, delays, half-open connections, slow clients.
+
+Client core, greeting, session, outbox, replies and room are the real ones; the network between them is a pair of
+queues that a seeded schedule moves, delays, loses and repeats. At the end of every life the network heals, and then:
+no event lost, doubled or out of order; every command run once and answered with what it gave; the client's world
+equal to the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from tests.harness.sample_rooms import Diary
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
+from tickwire.schemas.messages import Join, Redirect
+from tickwire.server.edge.auth.authenticator import Authenticator, Guests
+from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.connection import Connection
+from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.handshake import Greeting
+from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.rooms import Player, Room
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.ports import NoHomes, NoQueue, Subscriber
+from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.seat import Seat
+
+STEPS = 40
+
+
+class Around:
+    """What sessions share, without a shard."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self.settings = settings
+        self.counters = EdgeCounters()
+        self.tokens = ResumeTokens({"k": b"a key"}, "k")
+        self.registry = Sessions(
+            window_s=settings.resume_window_s,
+            away_max=100,
+            same_player="replace",
+            counters=self.counters,
+            tokens=self.tokens,
+        )
+        self.placer = self
+        self.queue, self.homes, self.bans = NoQueue(), NoHomes(), NoBans()
+        self.simulation: Simulation = create(
+            Diary, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None
+        )
+        self.clock_s = 0.0
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+        return self.simulation.seat(subscriber, subscriber.player_id, {}, lambda seat: None)
+
+    def now_s(self) -> float:
+        return self.clock_s
+
+    def now_us(self) -> int:
+        return 1
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+class Wire:
+    """One connection: two queues, and a cut. The server's end looks like a `Connection`."""
+
+    def __init__(self, around: Any, *, authenticator: Authenticator | None = None) -> None:
+        self.to_client: deque[bytes] = deque()
+        self.to_server: deque[bytes] = deque()
+        self.is_open = True
+        self.is_cut = False
+        self.is_congested = self.has_session = self.is_throttled = False
+        self.client_close_code: int | None = None
+        self.failure = ""
+        self.address = "here"
+        self.accepted_s = self.heard_s = around.now_s()
+        self.closed_with: int | None = None
+        self.receiver: Any = Greeting(
+            self._as_connection(),
+            token="",
+            authenticator=authenticator or Guests(),
+            sessions=around.registry,
+            around=around,
+        )
+
+    def _as_connection(self) -> Connection:
+        return self  # type: ignore[return-value]
+
+    def write(self, frames: bytes) -> None:
+        if not self.is_open or self.is_cut:
+            return
+        while frames:
+            start = {126: 4, 127: 10}.get(frames[1], 2)
+            size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
+            self.to_client.append(frames[start : start + size])
+            frames = frames[start + size :]
+
+    def send(self, frames: bytes) -> bool:
+        self.write(frames)
+        return True
+
+    def charge(self, tokens: int) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        self.is_open = False
+        self.closed_with = int(code)
+
+    def server_hears(self) -> None:
+        data = self.to_server.popleft()
+        if self.is_open and self.receiver is not None:
+            self.receiver.message_received(data)
+
+    def server_sees_the_end(self) -> None:
+        self.is_open = False
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.connection_ended(self._as_connection())
+
+
+class Life:
+    """One session from its first connection to its last."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.around = Around(EdgeSettings())
+        self.core = ClientCore()
+        self.wire: Wire | None = None
+        self.dead: list[Wire] = []  # cut, but the server does not know
+        self.commands = 0
+        self.events_sent: list[int] = []
+        self.events_heard: list[int] = []
+        self.replies: dict[int, Any] = {}
+        self.drops = self.resumes = 0
+        self.is_welcome = False
+
+    @property
+    def room(self) -> Room:
+        return self.around.simulation.room
+
+    @property
+    def player(self) -> Player | None:
+        return next(iter(self.room.players.values()), None)
+
+    async def settle(self) -> None:
+        """Lets the tasks of the server run."""
+        while self.around.tasks:
+            await asyncio.sleep(0)
+
+    def not_replaced(self) -> None:
+        """What is left of an older connection never takes the session from the newest."""
+        assert self.wire is None or self.wire.closed_with != Closing.REPLACED
+
+    # -- what may happen ------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        if self.wire is None:
+            self.wire = Wire(self.around)
+            self.wire.to_server.append(self.core.hello())
+            self.is_welcome = False
+
+    def drop(self) -> None:
+        """The network cuts the connection; the server may see it at once, later, or only when it is replaced."""
+        if self.wire is None:
+            return
+        wire, self.wire = self.wire, None
+        wire.is_cut = True
+        self.drops += 1
+        for _ in range(self.chance.randint(0, len(wire.to_client))):
+            if wire.to_client:
+                self.hear(wire.to_client.popleft(), None)
+        if self.chance.random() < 0.5:
+            for _ in range(self.chance.randint(0, len(wire.to_server))):
+                wire.server_hears()
+            wire.server_sees_the_end()
+        else:
+            self.dead.append(wire)
+
+    def linger(self) -> None:
+        """Something that a dead connection had sent arrives only now: it may be a Hello."""
+        if self.dead:
+            wire = self.chance.choice(self.dead)
+            if wire.to_server:
+                wire.server_hears()
+
+    def bury(self) -> None:
+        """The server hears the last of a dead connection, and sees that it is dead."""
+        if self.dead:
+            wire = self.dead.pop(self.chance.randrange(len(self.dead)))
+            while wire.to_server and self.chance.random() < 0.8:
+                wire.server_hears()
+            wire.server_sees_the_end()
+            self.not_replaced()
+
+    def client_hears(self) -> None:
+        if self.wire is not None and self.wire.to_client:
+            for _ in range(self.chance.randint(1, len(self.wire.to_client))):
+                self.hear(self.wire.to_client.popleft(), self.wire)
+
+    def server_hears(self) -> None:
+        self.not_replaced()
+        if self.wire is not None and self.wire.to_server:
+            for _ in range(self.chance.randint(1, len(self.wire.to_server))):
+                self.wire.server_hears()
+
+    def hear(self, data: bytes, wire: Wire | None) -> None:
+        match self.core.receive(data, now_us=self.now_us):
+            case EventReceived(event, missed):
+                assert missed == 0
+                if event.name == "note":
+                    self.events_heard.append(msgspec.msgpack.decode(event.payload))
+            case ReplyReceived(reply):
+                value = msgspec.msgpack.decode(reply.payload) if reply.ok else reply.message
+                assert self.replies.setdefault(reply.id, value) == value
+            case EventsLost():
+                raise AssertionError("events were lost")
+            case Welcomed(welcome, has_resumed):
+                self.is_welcome = True
+                self.resumes += has_resumed
+                if wire is not None and not welcome.room_id and not welcome.is_joining:
+                    wire.to_server.append(self.core.join("diary"))
+        while self.core.outgoing:
+            message = self.core.outgoing.popleft()
+            if wire is not None:
+                wire.to_server.append(message)
+        if wire is not None and self.is_welcome:
+            self.send_commands(wire)
+
+    @property
+    def now_us(self) -> int:
+        return int(self.around.clock_s * 1e6) + 1
+
+    def send_commands(self, wire: Wire) -> None:
+        """Sends what is due, some of it twice."""
+        for data in self.core.commands_due(self.now_us):
+            wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
+
+    def command(self) -> None:
+        if self.core.joined is not None:
+            self.commands += 1
+            self.core.command("do", self.commands)
+            if self.wire is not None and self.is_welcome:
+                self.send_commands(self.wire)
+
+    def send_input(self) -> None:
+        if self.core.joined is not None and self.wire is not None:
+            self.wire.to_server.append(self.core.input({"dx": self.chance.uniform(-1, 1)}))
+
+    def ping(self) -> None:
+        if self.wire is not None:
+            self.wire.to_server.append(self.core.ping(1))
+
+    def event(self) -> None:
+        if self.player is not None:
+            self.events_sent.append(len(self.events_sent))
+            self.player.send("note", self.events_sent[-1])
+
+    def grow(self) -> None:
+        self.room.flowers.spawn(x=self.chance.uniform(-9, 9), colour=1)  # type: ignore[attr-defined]
+
+    def congest(self) -> None:
+        if self.wire is not None:
+            self.wire.is_congested = not self.wire.is_congested
+
+    def tick(self) -> None:
+        self.around.clock_s += 0.05
+        self.around.simulation.step()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    async def heal(self) -> None:
+        for _ in range(50):
+            self.connect()
+            assert self.wire is not None
+            self.wire.is_congested = False
+            self.not_replaced()
+            if not self.wire.is_open:
+                self.drop()
+                continue
+            while self.wire.to_server or self.wire.to_client or self.around.tasks:
+                while self.wire.to_server:
+                    self.wire.server_hears()
+                await self.settle()
+                while self.wire.to_client:
+                    self.hear(self.wire.to_client.popleft(), self.wire)
+            self.tick()
+        await self.acknowledged_within_two_ticks()
+
+    async def acknowledged_within_two_ticks(self) -> None:
+        """Assert that the room takes an input, and that its acknowledgement names this input."""
+        assert self.wire is not None
+        self.send_input()
+        while self.wire.to_server:
+            self.wire.server_hears()
+        for _ in range(2):
+            self.tick()
+            while self.wire.to_client:
+                self.hear(self.wire.to_client.popleft(), self.wire)
+        assert self.core.acknowledged_seq == self.core.input_seq
+
+    def check(self) -> None:
+        assert self.events_heard == self.events_sent
+        runs = self.room.runs  # type: ignore[attr-defined]
+        assert sorted(runs) == list(range(1, self.commands + 1)), "every command is run, and once"
+        assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
+        assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
+        assert self.core.world is not None
+        walkers = self.around.simulation.replication._groups[0].now[0]
+        view = self.core.world.table("walkers")
+        assert list(view.ids) == list(walkers.ids)
+        assert list(view.quantised("x")) == list(walkers.values[0])
+        assert len(self.core.world.table("flowers")) == len(self.room.flowers)  # type: ignore[attr-defined]
+        noted = self.room.noted  # type: ignore[attr-defined]
+        assert noted[0] == "join"
+        assert noted.count("join") == 1, "on_join is told once"
+        assert noted[1:] == ["disconnect", "resume"] * (len(noted) // 2)
+
+
+ACTIONS = (
+    [Life.tick] * 6
+    + [Life.client_hears] * 6
+    + [Life.server_hears] * 6
+    + [Life.connect] * 3
+    + [Life.event] * 2
+    + [Life.command] * 2
+    + [Life.send_input] * 2
+    + [Life.drop, Life.drop, Life.bury, Life.linger, Life.ping, Life.grow, Life.congest]
+)
+
+
+async def live(seed: int) -> Life:
+    life = Life(seed)
+    life.connect()
+    for _ in range(STEPS):
+        life.chance.choice(ACTIONS)(life)
+        if life.around.tasks and life.chance.random() < 0.7:
+            await life.settle()
+    await life.heal()
+    while life.dead:
+        life.bury()
+    life.grow()
+    await life.heal()
+    life.check()
+    return life

@@ -1,0 +1,143 @@
+"""Shards for tests: in this process, or each in one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from tests.harness.polling import eventually
+from tickwire.server.config import Listen, MongoSettings, Operations, RedisSettings, Settings, Tickets
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.shard import Shard
+
+KEY = "a key that only tests know, long enough"
+OPERATIONS_TOKEN = "what the admin API of tests wants to be shown"
+
+
+def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, **changes: Any) -> Settings:
+    """Settings for a shard that hosts the test rooms on free ports, with short leases."""
+    settings = Settings(
+        rooms=["tests.harness.sample_rooms"],
+        shutdown_s=6.0,
+        listen=Listen(port=0, plaintext=True),
+        operations=Operations(port=0, token=OPERATIONS_TOKEN),
+        redis=RedisSettings(redis_url, namespace, deadline_s=1.0, lease_s=2.0),
+        mongo=MongoSettings(mongo_url, database, deadline_s=1.0, migrate=True),
+        tickets=Tickets({"test": KEY}, "test"),
+    )
+    return msgspec.structs.replace(settings, **changes)
+
+
+@asynccontextmanager
+async def running(settings: Settings, shard_id: str = "") -> AsyncIterator[Shard]:
+    """A shard in this process, ready."""
+    shard = Shard(settings, shard_id=shard_id)
+    await shard.start()
+    try:
+        await eventually(lambda: shard.health.is_ready, 20, "shard is ready")
+        yield shard
+    finally:
+        await shard.stop()
+
+
+class ShardProcess:
+    """A shard as a process of its own.
+
+    Args:
+        settings: as for `running`; the ports are chosen here.
+        folder: for its log.
+        environ: more settings.
+    """
+
+    def __init__(
+        self, settings: Settings, folder: Path, port: int = 0, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.port, self.operations_port = port or free_port(), free_port()
+        self.url = f"ws://127.0.0.1:{self.port}"
+        config = folder / f"{self.port}.toml"
+        config.write_text(
+            f"rooms = {msgspec.json.encode(settings.rooms).decode()}\n"
+            f"[listen]\nport = {self.port}\nplaintext = true\n[operations]\nport = {self.operations_port}\n"
+            f'token = "{OPERATIONS_TOKEN}"\n'
+            f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\nlease_s = 2.0\n'
+            f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\nmigrate = true\n'
+            f'[tickets]\ncurrent = "test"\n[tickets.keys]\ntest = "{KEY}"\n'
+        )
+        self.log = folder / f"{self.port}.log"
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tickwire", "serve", "--config", str(config)],
+                stdout=output,
+                stderr=output,
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            )
+
+    async def ready(self) -> None:
+        """Returns once /readyz says so."""
+        deadline = asyncio.get_running_loop().time() + 30
+        while not await asyncio.to_thread(self._is_ready):
+            assert self.process.poll() is None, self.log.read_text()
+            assert asyncio.get_running_loop().time() < deadline, self.log.read_text()
+            await asyncio.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is saved, nobody is told."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
+
+
+async def admin(port: int, method: str, path: str, body: Any = None, *, token: str = OPERATIONS_TOKEN) -> Any:
+    """What the admin API answers; an error's status and words as a tuple."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
+        session.request(method, f"http://127.0.0.1:{port}/v1{path}", json=body) as answer,
+    ):
+        found = await answer.json()
+        return found if answer.status == 200 else (answer.status, found["error"])
+
+
+def scrape(port: int) -> dict[str, float]:
+    """The metrics of an operations port, by name with labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def readiness(port: int) -> tuple[int, dict[str, Any]]:
+    """Status and body of /readyz."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status, msgspec.json.decode(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, msgspec.json.decode(error.read())

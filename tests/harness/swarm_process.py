@@ -1,0 +1,73 @@
+"""Swarms for tests: each a process of its own, since locust patches the process that imports it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from tickwire.loadtest.summary import Summary
+
+SWARM_S_MAX = 60.0
+LATE_MS = "2000"
+"""Tests share the machine: they are about what a swarm says, not about how fast it is here."""
+
+
+class Swarm:
+    """A swarm that runs.
+
+    Args:
+        url: of the server.
+        folder: for its summary.
+        arguments: options.
+    """
+
+    def __init__(self, url: str, folder: Path, *arguments: str) -> None:
+        self.summary_file = folder / "summary.json"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tickwire.loadtest", "--headless", "--only-summary", "--host", url,
+             "--summary", str(self.summary_file), "--load-lateness", LATE_MS, "--skip-log-setup", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=Path(__file__).parents[2],
+            text=True,
+        )  # fmt: skip
+        self.output = ""
+
+    async def end(self) -> int:
+        """Waits for its end; gives the exit code."""
+        async with asyncio.timeout(SWARM_S_MAX):
+            self.output, _ = await asyncio.to_thread(self.process.communicate)
+        return self.process.returncode
+
+    @property
+    def summary(self) -> Summary:
+        """What it has written."""
+        return msgspec.json.decode(self.summary_file.read_bytes(), type=Summary)
+
+
+@asynccontextmanager
+async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[Swarm]:
+    """A swarm; ended with the block, if it has not by itself."""
+    made = Swarm(url, folder, *arguments)
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            made.process.kill()
+        await asyncio.to_thread(made.process.wait)
+        if made.process.stdout is not None:
+            made.process.stdout.close()
+
+
+async def ended(url: str, folder: Path, *arguments: str) -> tuple[int, Swarm]:
+    """A whole run: its exit code, and what it has left."""
+    async with swarm(url, folder, *arguments) as made:
+        return await made.end(), made

@@ -15,14 +15,14 @@ ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /source
 RUN python3 -m venv /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY tickwire tickwire
 COPY schemas schemas
 COPY matchmaking matchmaking
 COPY server server
 COPY client client
 COPY examples examples
 COPY loadtest loadtest
-RUN mkdir benchmarks \
-    && /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest,traces]'
+RUN /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest,traces]'
 
 # -- an environment from those wheels alone; then nothing is left that could install more
 FROM ${BASE} AS environment

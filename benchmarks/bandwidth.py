@@ -21,7 +21,7 @@ from benchmarks.rooms import Movers, move, spawn
 from benchmarks.server_under_load import LOAD_CORE
 from tickwire.schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
 from tickwire.schemas.framing import binary_frame
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 
 COUNTS = (8, 50, 200, 1000)
 TICK_S = 1 / 20
@@ -61,7 +61,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
     movers = Movers()
     for _ in range(count):
         spawn(movers, random)
-    replication = Replication((movers,))
+    replication = Replicator((movers,))
     replication.watch(replication.everyone)
     replication.capture(1)
     first, holding = replication.update(None, replication.everyone)

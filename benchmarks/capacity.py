@@ -27,7 +27,7 @@ import msgspec
 from benchmarks import processes, swarm_runner
 from benchmarks.report import Report, Row, at_least, report, row
 from benchmarks.rooms import Fan
-from tickwire.loadtest.local_run import Shard
+from tickwire.loadtest.local_run import LocalShard
 from tickwire.loadtest.summary import Summary
 from tickwire.server.dev import local_stores
 
@@ -118,7 +118,7 @@ def _rows(subject: str, cpu: float, late_s: float) -> list[Row]:
 class Filler:
     """A process that fills rooms."""
 
-    def __init__(self, shard: Shard, count: int, core: int) -> None:
+    def __init__(self, shard: LocalShard, count: int, core: int) -> None:
         self.count = count
         self.process = subprocess.Popen(
             ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.load_clients", str(shard.port), str(count),
@@ -133,7 +133,7 @@ class Filler:
 class Fillers:
     """All of them."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: LocalShard) -> None:
         self.running: list[Filler] = []
         self._shard = shard
 
@@ -148,7 +148,7 @@ class Fillers:
 
 
 @contextmanager
-def _fillers(shard: Shard) -> Iterator[Fillers]:
+def _fillers(shard: LocalShard) -> Iterator[Fillers]:
     fillers = Fillers(shard)
     try:
         yield fillers

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.bandwidth import TICK_S
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.rooms import Movers, move, spawn
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 
 WEB = Path(__file__).parents[1] / "web"
 ENTITIES = 1000
@@ -61,7 +61,7 @@ def frames(ticks: int) -> dict[str, Any]:
     movers = Movers()
     for _ in range(ENTITIES):
         spawn(movers, random)
-    replication = Replication((movers,))
+    replication = Replicator((movers,))
     everyone = replication.everyone
     found: list[str] = []
     numbers: list[list[list[float]]] = []
@@ -78,7 +78,7 @@ def frames(ticks: int) -> dict[str, Any]:
     return {"description": description, "frames": found, "ticks": numbers}
 
 
-def _frame_of(replication: Replication) -> bytes:
+def _frame_of(replication: Replicator) -> bytes:
     replication.of(replication.everyone)
     return bytes(replication.everyone.data)
 

@@ -29,11 +29,11 @@ from websockets.typing import Subprotocol
 
 from tickwire.schemas import SUBPROTOCOL
 from tickwire.schemas.framing import binary_frame
-from tickwire.server.edge.acceptor import Door
+from tickwire.server.edge.acceptor import Acceptor
 from tickwire.server.edge.addresses import Addresses
-from tickwire.server.edge.connection import Connection, Receiver, Refusal
+from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.rate_limit import RateLimiter, Scope
+from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
 from tickwire.server.edge.settings import EdgeSettings
 
 GROUPS = 20
@@ -128,7 +128,9 @@ class Tickwire(Subject):
             task.add_done_callback(self._tasks.discard)
             return task
 
-        door = Door(settings, counters=counters, make=make, spawn=spawn, admit=lambda peer: True, now_s=self.now_s)
+        door = Acceptor(
+            settings, counters=counters, make=make, spawn=spawn, admit=lambda peer: True, now_s=self.now_s
+        )
         door.open("127.0.0.1", port, tls)
         return door
 
@@ -139,7 +141,7 @@ class Tickwire(Subject):
     def now_s(self) -> float:
         return time.monotonic()
 
-    def throttle(self, connection: Connection, scope: Scope) -> None:
+    def throttle(self, connection: Connection, scope: LimitScope) -> None:
         raise AssertionError("nothing is limited here")
 
     def unthrottle(self, connection: Connection) -> None: ...
@@ -147,7 +149,7 @@ class Tickwire(Subject):
     def wants_proxy_header(self, address: str) -> bool:
         return False
 
-    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         return None
 
     def page(self, request: Request) -> Response | None:

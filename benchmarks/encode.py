@@ -19,7 +19,7 @@ from tickwire.client.world import World
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.schemas.parts import parts_of
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 
 ROUNDS = 5
 
@@ -43,7 +43,7 @@ def measure(count: int, ticks: int) -> dict[str, float]:
     movers = Movers()
     for _ in range(count):
         spawn(movers, random)
-    replication = Replication((movers,))
+    replication = Replicator((movers,))
     everyone = replication.everyone
     world = World(StateDescription((Movers.describe("movers"),)))
     times: dict[str, list[float]] = {}

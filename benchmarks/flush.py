@@ -32,10 +32,10 @@ from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.server.dev import local_stores
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability import logs
-from tickwire.server.persistence.saver import SAVE_INTERVAL_S, Saver, world_of
+from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver, world_of
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.shard import GC_THRESHOLD, SWITCH_S
-from tickwire.server.storage import Store, WriteBehind, migrate
+from tickwire.server.storage import MongoStore, WriteBehind, migrate
 
 ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
 FLOOD_WORLDS = 500
@@ -89,12 +89,12 @@ def run(*, quick: bool) -> Report:
 
 
 async def _all(
-    stores: local_stores.Services, seconds: float, turns: int
+    stores: local_stores.LocalStores, seconds: float, turns: int
 ) -> tuple[list[Turn], list[Turn], list[float]]:
     still, saved, flood = [], [], []
     for number in range(turns):
         print(f"flush: turn {number + 1} of {turns}", file=sys.stderr)
-        store = Store(stores.mongo_url, f"flush_{number}")
+        store = MongoStore(stores.mongo_url, f"flush_{number}")
         await migrate(store.database, store.calls)
         still.append(await _tick(store, seconds, is_saved=False))
         saved.append(await _tick(store, seconds, is_saved=True))
@@ -103,11 +103,11 @@ async def _all(
     return still, saved, flood
 
 
-async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
+async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> Turn:
     turn, now = Turn(), time.monotonic
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
     host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
-    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
+    saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
     for number in range(ROOMS + 1):
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
         name = f"field {number}"
@@ -135,7 +135,7 @@ async def _tick(store: Store, seconds: float, *, is_saved: bool) -> Turn:
     return turn
 
 
-async def _flood(store: Store, seconds: float) -> float:
+async def _flood(store: MongoStore, seconds: float) -> float:
     """Worlds a second, of which all has changed."""
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=time.monotonic)
     host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None)

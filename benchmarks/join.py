@@ -127,7 +127,7 @@ def run(*, quick: bool) -> Report:
     return report("join", quick=quick, rows=rows, goals=goals, limited_by=None if holds else limited_by)
 
 
-def _with_server(stores: local_stores.Services, players: int, name: str, *, is_connected: bool) -> Turn:
+def _with_server(stores: local_stores.LocalStores, players: int, name: str, *, is_connected: bool) -> Turn:
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
@@ -199,7 +199,7 @@ async def _at_once(works: list[Callable[[], object]]) -> None:
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 
-def _alone(stores: local_stores.Services, joins: int, name: str) -> Turn:
+def _alone(stores: local_stores.LocalStores, joins: int, name: str) -> Turn:
     """In this process, which moves to the server's core; Redis stays where it is."""
     before = os.sched_getaffinity(0)
     processes.pin_this(SERVER_CORE)
@@ -209,7 +209,7 @@ def _alone(stores: local_stores.Services, joins: int, name: str) -> Turn:
         os.sched_setaffinity(0, before)
 
 
-async def _place(stores: local_stores.Services, joins: int, name: str) -> Turn:
+async def _place(stores: local_stores.LocalStores, joins: int, name: str) -> Turn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000))
     latencies: list[float] = []
@@ -237,7 +237,7 @@ async def _place(stores: local_stores.Services, joins: int, name: str) -> Turn:
     return turn
 
 
-async def _upkeep(stores: local_stores.Services, name: str) -> float:
+async def _upkeep(stores: local_stores.LocalStores, name: str) -> float:
     """Microseconds of Redis for one second's upkeep of one shard."""
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",)))

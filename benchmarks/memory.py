@@ -43,7 +43,7 @@ def run(*, quick: bool) -> Report:
     return report("memory", quick=quick, rows=rows, goals=goals)
 
 
-def _measure(stores: local_stores.Services, sessions: int, room_type: str, name: str) -> float:
+def _measure(stores: local_stores.LocalStores, sessions: int, room_type: str, name: str) -> float:
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000"

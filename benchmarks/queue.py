@@ -26,7 +26,7 @@ from benchmarks import processes
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.matchmaking import Matchmaker, ShardInfo
-from tickwire.matchmaking.queue import Desk, Letter, MatchQuality, Mode, Place, Queues, Rules
+from tickwire.matchmaking.queue import MatchQuality, Mode, QueueAgent, QueueNotification, QueuePosition, Queues, Rules
 from tickwire.server.dev import local_stores
 from tickwire.server.shard import GC_THRESHOLD
 
@@ -67,7 +67,7 @@ class Turn(msgspec.Struct):
 class Crowd:
     """Parties that ask, are told, and are followed by others."""
 
-    def __init__(self, desk: Desk, chance: random.Random) -> None:
+    def __init__(self, desk: QueueAgent, chance: random.Random) -> None:
         self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
         self.other_ends = self.parties = self.parties_together = 0
         self._desk = desk
@@ -90,8 +90,8 @@ class Crowd:
         ends: set[tuple[str, int]] = set()
         for member in range(size):
 
-            def hear(news: Place | Letter, member: int = member) -> None:
-                if not isinstance(news, Letter):
+            def hear(news: QueuePosition | QueueNotification, member: int = member) -> None:
+                if not isinstance(news, QueueNotification):
                     return
                 self.told_twice += member in told
                 told.add(member)
@@ -143,7 +143,7 @@ def run(*, quick: bool) -> Report:
     return report("queue", quick=quick, rows=rows, goals=goals)
 
 
-async def _match(stores: local_stores.Services, name: str, seconds: float) -> Turn:
+async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> Turn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.client.execute_command("FLUSHALL")  # the rooms of the turn before run out meanwhile, at a cost
     shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000, load_max=1e9)

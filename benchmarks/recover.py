@@ -83,7 +83,7 @@ def run(*, quick: bool) -> Report:
     return report("recover", quick=quick, rows=rows, goals=goals)
 
 
-def _turn(stores: local_stores.Services, rooms: int, name: str) -> Turn:
+def _turn(stores: local_stores.LocalStores, rooms: int, name: str) -> Turn:
     common = {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
         "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "100000",

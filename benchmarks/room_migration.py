@@ -21,7 +21,7 @@ from benchmarks import processes, swarm_runner
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Fan
 from tickwire.client.client import connect
-from tickwire.loadtest.local_run import TOKEN_SECRET, Shard, entries, fleet, player_tokens
+from tickwire.loadtest.local_run import TOKEN_SECRET, LocalShard, entries, fleet, player_tokens
 from tickwire.loadtest.summary import Summary
 from tickwire.loadtest.swarm import Tokens
 
@@ -80,7 +80,7 @@ def _turn(rooms: int, *, quick: bool) -> tuple[Summary, float]:
 
 
 @contextmanager
-def _rooms_on(shard: Shard, count: int) -> Iterator[None]:
+def _rooms_on(shard: LocalShard, count: int) -> Iterator[None]:
     """Make rooms on a shard, while it is the only one, and keep one player in each."""
     made, is_over = threading.Event(), threading.Event()
 
@@ -105,7 +105,7 @@ def _rooms_on(shard: Shard, count: int) -> Iterator[None]:
         holding.join()
 
 
-def _drain(shard: Shard, players: int) -> float:
+def _drain(shard: LocalShard, players: int) -> float:
     """Wait until all players are seated, then stop the shard. Return how long that took."""
     until_s = time.monotonic() + SEATED_S_MAX
     while processes.scrape(shard.operations_port).get('tickwire_joins_total{result="seated"}', 0) < players:

@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tickwire.server.rooms import Deal, Grid, Inputs, Player, Room, Saved, Table, angle, grant, local, real, uint
+from tickwire.server.rooms import (
+    Grid,
+    InputBatch,
+    Player,
+    Room,
+    SaveData,
+    Table,
+    Transaction,
+    angle,
+    grant,
+    local,
+    real,
+    uint,
+)
 
 SIZE = 500.0
 MAP = 1000.0
@@ -52,7 +65,7 @@ class Fan(Room):
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = spawn(self.movers, self.random)
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.movers)
         self.movers.heading[rows] += np.float32(0.3) * wishes["turn"]
 
@@ -88,7 +101,7 @@ class Crowd(Room):
         heading, speed = self.random.uniform(0, 6.28), self.random.uniform(4, 12)
         player.entity = self.walkers.spawn(x=x, y=y, heading=heading, speed=speed)
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.walkers)
         self.walkers.heading[rows] += np.float32(0.3) * wishes["turn"]
 
@@ -128,7 +141,7 @@ class Soak(Fan):
         return [payload, player.data["runs"]]
 
 
-class FieldSave(Saved):
+class FieldSave(SaveData):
     """Something beside the tables."""
 
     notes: list[str] = []
@@ -184,7 +197,7 @@ class Estate(Room):
         move(self.movers, dt)
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        return Deal(grant(player.id, "gold"), reply=True) if name == "work" else dict(player.holdings)
+        return Transaction(grant(player.id, "gold"), reply=True) if name == "work" else dict(player.holdings)
 
     def on_leave(self, player: Player) -> None:
         if player.entity is not None:

@@ -43,7 +43,13 @@ class Turn(msgspec.Struct):
 
 
 def measure(
-    stores: local_stores.Services, room: type[Room], *, players: int, input_rate_hz: float, seconds: float, name: str
+    stores: local_stores.LocalStores,
+    room: type[Room],
+    *,
+    players: int,
+    input_rate_hz: float,
+    seconds: float,
+    name: str,
 ) -> Turn:
     """Fills rooms of a type with players and measures them.
 
@@ -60,7 +66,7 @@ def measure(
         processes.stop(server)
 
 
-def server_environ(stores: local_stores.Services, port: int, operations: int, name: str) -> dict[str, str]:
+def server_environ(stores: local_stores.LocalStores, port: int, operations: int, name: str) -> dict[str, str]:
     """The settings of a server under measurement; `name` keeps its keys in Redis apart."""
     return {
         "TICKWIRE__ROOMS": "benchmarks.rooms",

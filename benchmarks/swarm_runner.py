@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks import processes
 from benchmarks.server_under_load import percentile
-from tickwire.loadtest.local_run import Shard, fleet
+from tickwire.loadtest.local_run import LocalShard, fleet
 from tickwire.loadtest.summary import Summary
 from tickwire.server.dev import local_stores
 
@@ -30,7 +30,7 @@ def workers() -> int:
 
 
 @contextmanager
-def one_shard(rooms: str = "benchmarks.rooms") -> Iterator[Shard]:
+def one_shard(rooms: str = "benchmarks.rooms") -> Iterator[LocalShard]:
     """A shard on a core of its own."""
     environ = {"TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000", "TICKWIRE__CAPACITY__LOAD_MAX": "0.99"}
     with fleet(1, rooms=rooms, environ=environ, cpu=processes.CORES[SERVER_CORE]) as (shard,):
@@ -84,7 +84,7 @@ def _start(arguments: list[str], number: int) -> subprocess.Popen[bytes]:
 class Watch:
     """Reads a shard's metrics and its CPU once a second, while the block runs."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: LocalShard) -> None:
         self._shard = shard
         self._read: list[tuple[float, float, dict[str, float]]] = []
         self._is_over = threading.Event()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         Disconnected,
         MessageTooLarge,
         NotMatched,
-        RefusedError,
+        Refused,
         SessionLost,
     )
     from tickwire.client.events import RoomEvent
@@ -34,7 +34,7 @@ __all__ = [
     "Interpolation",
     "MessageTooLarge",
     "NotMatched",
-    "RefusedError",
+    "Refused",
     "RoomEvent",
     "SessionLost",
     "TickClock",

@@ -8,8 +8,8 @@
 It follows Redirects by itself, and gives up on a connection that has fallen silent. A lost connection is made again,
 with back-off and as the server advises, and the session is resumed: calls under way wait for it, commands are asked
 again under their ids, events come once and in order. It does not ask again for a seat that was refused: whoever calls
-`join` does, when `RefusedError.error` says `retryable`, after its `retry_after_ms`. It predicts nothing: the world is
-what the server sent; `tickwire.client.interpolation` shows it smoothly.
+`join` does, when `ErrorReceived.error` says `retryable`, after its `retry_after_ms`. It predicts nothing: the world
+is what the server sent; `tickwire.client.interpolation` shows it smoothly.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from tickwire.client.errors import (
     Disconnected,
     MessageTooLarge,
     NotMatched,
-    RefusedError,
+    Refused,
     SessionLost,
 )
 from tickwire.client.events import Listener, Listeners, RoomEvent, room_event_from
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.client.requests import Answer, Request
-from tickwire.client.session_connection import ConnectionOptions, ConnectionState, Keeper, TokenSource
+from tickwire.client.session_connection import ConnectionOptions, ConnectionState, SessionConnection, TokenSource
 from tickwire.client.updates import (
     Ended,
+    ErrorReceived,
     EventReceived,
     EventsLost,
     InputAcknowledged,
     PongReceived,
     QueueChanged,
     Redirected,
-    Refused,
     ReplyReceived,
     SeatLost,
     SeatTaken,
@@ -81,7 +81,7 @@ __all__ = [
     "Disconnected",
     "MessageTooLarge",
     "NotMatched",
-    "RefusedError",
+    "Refused",
     "RoomEvent",
     "SessionLost",
     "connect",
@@ -118,7 +118,7 @@ async def connect(
 
     Raises:
         Disconnected: the server cannot be reached.
-        RefusedError: it refuses the session.
+        ErrorReceived: it refuses the session.
     """
     client = Client(url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
     await client.open()
@@ -163,7 +163,7 @@ class Client:
         self.queue_status: MatchStatus | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
-        self._keeper = Keeper(
+        self._keeper = SessionConnection(
             ConnectionOptions(url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s),
             core=self.core,
             random=self._chance.random,
@@ -187,7 +187,7 @@ class Client:
         """Connects and says Hello.
 
         Raises:
-            Disconnected, RefusedError: as `connect`.
+            Disconnected, Refused: as `connect`.
         """
         await self._keeper.open()
         self._sender = asyncio.create_task(self._send_outgoing(), name="client commands")
@@ -218,7 +218,7 @@ class Client:
         Args:
             name: `state` (StateApplied), `event` (RoomEvent), `joined` (Joined), `left` (the reason), `acknowledged`
                 (InputAcknowledged), `match` (MatchStatus), `disconnected` (the reason), `reconnected` (whether the
-                session is the same), `pong` (PongReceived), `refused` (RefusedError), `closed` (Disconnected) or
+                session is the same), `pong` (PongReceived), `refused` (Refused), `closed` (Disconnected) or
                 `error` (ListenerError).
             listener: a plain function of one argument.
 
@@ -250,7 +250,7 @@ class Client:
         Redirected to a shard that cannot be reached, it asks again where the client began.
 
         Raises:
-            RefusedError: no seat; its `error.retryable` says whether asking again makes sense.
+            ErrorReceived: no seat; its `error.retryable` says whether asking again makes sense.
             Disconnected: the connection was lost for good, or the room's shard cannot be reached.
             TimeoutError: no answer within CALL_S_MAX.
             ClientError: redirected too often, or from an encrypted connection to a plain one.
@@ -285,7 +285,7 @@ class Client:
 
         Raises:
             NotMatched: the place in the queue is gone, and why.
-            RefusedError: there is no such mode, the queue is full, or the seat is refused.
+            ErrorReceived: there is no such mode, the queue is full, or the seat is refused.
             TimeoutError: nothing was found in time; the place is given up. A match that was final before is played.
             Disconnected, ClientError: as `join`; also when a `match` waits already.
         """
@@ -381,7 +381,7 @@ class Client:
         """Gives the seat back.
 
         Raises:
-            RefusedError: there is none to give.
+            ErrorReceived: there is none to give.
             Disconnected, TimeoutError: as `join`.
         """
         async with self._seat_lock:
@@ -510,7 +510,7 @@ class Client:
         """Sends a request and waits for what ends it; it is sent again on a new connection that does not settle it.
 
         Raises:
-            RefusedError, TimeoutError, Disconnected: as `join`.
+            Refused, TimeoutError, Disconnected: as `join`.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._requests[request] = future
@@ -525,8 +525,8 @@ class Client:
         finally:
             del self._requests[request]
             _mark_retrieved(future)
-        if isinstance(answer, Refused):
-            raise RefusedError(answer.error)
+        if isinstance(answer, ErrorReceived):
+            raise Refused(answer.error)
         return answer
 
     def _give_up_join(self, future: asyncio.Future[Answer]) -> None:
@@ -600,10 +600,10 @@ class Client:
                 self._listeners.notify("joined", joined)
             case SeatLost(reason):
                 self._seat_lost(reason)
-            case Refused(error):
+            case ErrorReceived(error):
                 self.last_error = error
                 self._keeper.answered(error)
-                self._listeners.notify("refused", RefusedError(error))
+                self._listeners.notify("refused", Refused(error))
             case EventsLost(error):
                 self.last_error = error
             case EventReceived(event):

@@ -39,7 +39,7 @@ async def open_link(
     tls: SSLContext | None,
     on_message: Callable[[bytes], Awaitable[None]],
     on_end: Callable[[], Awaitable[None]],
-) -> Link:
+) -> ClientSocket:
     """Connect, within CONNECT_S_MAX.
 
     Raises:
@@ -72,7 +72,7 @@ async def open_link(
         raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy without python-socks
         raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
-    return Link(socket, on_message, on_end)
+    return ClientSocket(socket, on_message, on_end)
 
 
 def is_loopback(url: str) -> bool:
@@ -84,7 +84,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-class Link:
+class ClientSocket:
     """An open WebSocket.
 
     Args:

@@ -18,6 +18,7 @@ from tickwire.client.match_queue import MatchQueue, Meaning
 from tickwire.client.requests import is_answer
 from tickwire.client.updates import (
     Ended,
+    ErrorReceived,
     EventReceived,
     EventsLost,
     InputAcknowledged,
@@ -25,7 +26,6 @@ from tickwire.client.updates import (
     QueueChanged,
     RateChanged,
     Redirected,
-    Refused,
     ReplyReceived,
     SeatLost,
     SeatTaken,
@@ -377,7 +377,7 @@ class ClientCore:
             case Error():
                 if is_answer(message, Join):
                     self._is_giving_up_join = False
-                return Refused(message)
+                return ErrorReceived(message)
             case Goodbye():
                 return Ended(message)
             case Rate():

@@ -3,7 +3,7 @@
 ClientError            something the client cannot go on from by itself
 ├── Disconnected       the connection is lost for good, or could not be made
 │   └── ConnectFailed  the connection could not be made
-├── RefusedError       the server refused; `error` says why, and whether and when to come back
+├── Refused       the server refused; `error` says why, and whether and when to come back
 ├── NotMatched         the place in the matchmaking queue is gone
 ├── CommandFailed      a command was answered with no
 ├── SessionLost        the server did not keep the session: the client is in no room any more
@@ -38,7 +38,7 @@ class ConnectFailed(Disconnected):
     """The connection could not be made."""
 
 
-class RefusedError(ClientError):
+class Refused(ClientError):
     """The server refused; `error` says why, and whether and when to come back."""
 
     def __init__(self, error: Error) -> None:

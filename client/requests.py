@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tickwire.client.updates import QueueChanged, Redirected, Refused, SeatLost, SeatTaken, Update
+from tickwire.client.updates import ErrorReceived, QueueChanged, Redirected, SeatLost, SeatTaken, Update
 from tickwire.schemas.messages import (
     Error,
     ErrorCode,
@@ -22,7 +22,7 @@ from tickwire.schemas.messages import (
     request_type_of,
 )
 
-Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | Refused
+Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | ErrorReceived
 
 _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
 """Errors of servers that do not name the request: these answer none."""
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     def answer(self, update: Update) -> Answer | None:
         """Return the update if it ends this request, else None."""
         match update:
-            case Refused(error):
+            case ErrorReceived(error):
                 return update if is_answer(error, self.type) else None
             case SeatTaken():
                 return update if self.type is Join else None

@@ -17,9 +17,9 @@ from ssl import SSLContext
 
 import msgspec
 
-from tickwire.client.connection import Link, open_link
+from tickwire.client.connection import ClientSocket, open_link
 from tickwire.client.core import ClientCore
-from tickwire.client.errors import ClientError, ConnectFailed, Disconnected, RefusedError
+from tickwire.client.errors import ClientError, ConnectFailed, Disconnected, Refused
 from tickwire.client.heartbeat import ping_interval_s
 from tickwire.client.reconnect import HELLO_S_MAX, ReconnectPlan, advice_s
 from tickwire.schemas.messages import Error, Goodbye, Welcome
@@ -56,7 +56,7 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_s: float = 60.0
 
 
-class Keeper:
+class SessionConnection:
     """Connects, says Hello, and reconnects when the connection is lost.
 
     Args:
@@ -85,7 +85,7 @@ class Keeper:
         on_change: Callable[[], Awaitable[None]],
     ) -> None:
         self.state = ConnectionState.CLOSED
-        self.link: Link | None = None
+        self.link: ClientSocket | None = None
         self.welcome: Welcome | Error | None = None
         self.goodbye: Goodbye | None = None
         self.close_code: int | None = None
@@ -119,7 +119,7 @@ class Keeper:
         """Connect for the first time.
 
         Raises:
-            Disconnected, RefusedError: it is not possible.
+            Disconnected, Refused: it is not possible.
         """
         self.state = ConnectionState.CONNECTING
         try:
@@ -170,7 +170,7 @@ class Keeper:
             return False
         return True
 
-    async def _flush(self, link: Link) -> None:
+    async def _flush(self, link: ClientSocket) -> None:
         while self._core.outgoing:
             await link.send(self._core.outgoing.popleft())
 
@@ -214,11 +214,11 @@ class Keeper:
 
     # -- one connection -------------------------------------------------------------------------------------
 
-    async def _connect(self, url: str) -> Link:
+    async def _connect(self, url: str) -> ClientSocket:
         """Connect and say Hello; the session is there when this returns.
 
         Raises:
-            Disconnected, RefusedError: as `open`.
+            Disconnected, Refused: as `open`.
         """
         token = await self._get_token()
         self.welcome = None
@@ -253,7 +253,7 @@ class Keeper:
         except Exception as error:  # the game's code; what it raised stays attached
             raise Disconnected(f"the token source has raised {type(error).__name__}") from error
 
-    async def _say_hello(self, link: Link, token: str) -> Welcome:
+    async def _say_hello(self, link: ClientSocket, token: str) -> Welcome:
         await link.send(self._core.hello(build=self._options.build, token=token))
         try:
             async with asyncio.timeout(HELLO_S_MAX):  # wait_for may swallow a cancellation, before Python 3.12
@@ -261,7 +261,7 @@ class Keeper:
         except TimeoutError as error:
             raise Disconnected("the server did not answer the Hello") from error
         if isinstance(self.welcome, Error):
-            raise RefusedError(self.welcome)
+            raise Refused(self.welcome)
         if self.welcome is None:
             raise Disconnected(link.reason, may_return=not link.is_final(self.goodbye))
         await self._flush(link)
@@ -272,7 +272,7 @@ class Keeper:
 
     # -- the next one ---------------------------------------------------------------------------------------
 
-    async def _run(self, link: Link) -> None:
+    async def _run(self, link: ClientSocket) -> None:
         """The task that keeps the client connected, until that is not possible. Whoever cancels it sets the state."""
         try:
             while True:
@@ -283,14 +283,14 @@ class Keeper:
                     break
                 await self._set_state(ConnectionState.RECONNECTING)
                 link = await self._reconnect()
-        except (Disconnected, RefusedError) as error:
+        except (Disconnected, Refused) as error:
             self._lost_because = str(error)
         except Exception as error:
             log.exception("the client's connection task has failed")
             self._lost_because = f"an internal error: {type(error).__name__}"
         await self._set_state(ConnectionState.CLOSED)
 
-    async def _run_elsewhere(self, url: str, before: asyncio.Task[None] | None, link: Link) -> None:
+    async def _run_elsewhere(self, url: str, before: asyncio.Task[None] | None, link: ClientSocket) -> None:
         """The task after `visit`: ends what there was, connects to `url` or goes home, and goes on as `_run`."""
         await self._on_change()
         if before is not None:
@@ -301,27 +301,27 @@ class Keeper:
         self._plan.visit(url, time.monotonic())
         try:
             link = await self._reconnect(visited_url=url)
-        except (Disconnected, RefusedError) as error:
+        except (Disconnected, Refused) as error:
             self._lost_because = str(error)
             await self._set_state(ConnectionState.CLOSED)
             return
         await self._run(link)
 
-    def _may_reconnect(self, link: Link) -> bool:
+    def _may_reconnect(self, link: ClientSocket) -> bool:
         self._lost_because = link.because or f"close code {link.close_code}"
         if not self._options.reconnect_s or link.is_final(self.goodbye):
             return False
         self._plan.lost(time.monotonic(), advice_s(link.close_code, self.goodbye, self._refusal))
         return True
 
-    async def _reconnect(self, *, visited_url: str = "") -> Link:
+    async def _reconnect(self, *, visited_url: str = "") -> ClientSocket:
         """Try until there is a connection.
 
         Args:
             visited_url: nothing that happens there is final, for the client can go home.
 
         Raises:
-            Disconnected, RefusedError: there can be none any more, or there was none in time.
+            Disconnected, Refused: there can be none any more, or there was none in time.
         """
         while (attempt := self._plan.next(time.monotonic())) is not None:
             await asyncio.sleep(attempt.pause_s)
@@ -335,7 +335,7 @@ class Keeper:
                 if not error.may_return and attempt.url != visited_url:
                     raise
                 self._plan.failed(error.retry_after_s)
-            except RefusedError as error:
+            except Refused as error:
                 self._lost_because = str(error)
                 if not error.error.retryable and attempt.url != visited_url:
                     raise

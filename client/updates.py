@@ -115,7 +115,7 @@ class RateChanged(msgspec.Struct, frozen=True):
     rate: Rate
 
 
-class Refused(msgspec.Struct, frozen=True):
+class ErrorReceived(msgspec.Struct, frozen=True):
     """The server refused something; the connection may go on."""
 
     error: Error
@@ -140,6 +140,6 @@ Update = (
     | Redirected
     | EventsLost
     | RateChanged
-    | Refused
+    | ErrorReceived
     | Ended
 )

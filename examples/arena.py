@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from tickwire import CommandRefused, Inputs, Player, Room, Saved, Table, Tuning, angle, boolean, local, real, uint
+from tickwire import (
+    CommandRefused,
+    InputBatch,
+    Player,
+    Room,
+    SaveData,
+    Table,
+    Tuning,
+    angle,
+    boolean,
+    local,
+    real,
+    uint,
+)
 from tickwire.matchmaking import Mode, Rules
 
 SIZE = 500.0
@@ -58,7 +71,7 @@ class Pace(Tuning, frozen=True):
     damage: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
-class ArenaSave(Saved):
+class ArenaSave(SaveData):
     """Names come from players: as values they may hold anything, as keys in a store they may not."""
 
     best: list[tuple[str, int]] = []
@@ -101,7 +114,7 @@ class Arena(Room):
         if player.entity is not None:
             self.ships.despawn(player.entity.id)
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.ships)
         self.ships.thrust[rows] = wishes["thrust"]
         self.ships.turn[rows] = wishes["turn"]

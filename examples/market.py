@@ -16,11 +16,11 @@ from typing import Any
 
 from tickwire import (
     CommandRefused,
-    Deal,
     Player,
     Room,
-    Saved,
+    SaveData,
     Table,
+    Transaction,
     grant,
     spend,
     text,
@@ -41,7 +41,7 @@ class Traders(Table):
     gold = uint(bits=32)
 
 
-class Offer(Saved):
+class Offer(SaveData):
     """One player's, to another."""
 
     id: str
@@ -51,7 +51,7 @@ class Offer(Saved):
     takes: dict[str, int]
 
 
-class MarketSave(Saved):
+class MarketSave(SaveData):
     """Offers outlive the room, too."""
 
     version = 2
@@ -103,14 +103,14 @@ class Market(Room):
                 case "purse":
                     return dict(player.holdings)
                 case "work":
-                    return Deal(grant(player.id, "gold", WAGE), reply=WAGE)
+                    return Transaction(grant(player.id, "gold", WAGE), reply=WAGE)
                 case "buy":
                     return self._buy(player, payload["item"])
                 case "give":
                     taker = self._trader(payload["to"])
-                    return Deal(transfer(player.id, taker.id, payload["item"], payload["amount"]))
+                    return Transaction(transfer(player.id, taker.id, payload["item"], payload["amount"]))
                 case "name":
-                    return Deal(profile={**player.profile, "name": str(payload)[:24]})
+                    return Transaction(profile={**player.profile, "name": str(payload)[:24]})
                 case "offer":
                     return self._offer(player, payload)
                 case "accept":
@@ -119,7 +119,7 @@ class Market(Room):
             raise CommandRefused(f"that cannot be: {error}") from error
         raise CommandRefused(f"unknown command {name!r}")
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         if name == "accept":
             self.offers.pop(deal.reply, None)
         for other in self.players.values():
@@ -128,10 +128,10 @@ class Market(Room):
         if name == "name" and player.entity is not None and player.id in self.players:
             player.entity.name = player.profile["name"]
 
-    def _buy(self, player: Player, item: str) -> Deal:
+    def _buy(self, player: Player, item: str) -> Transaction:
         if item not in PRICES:
             raise CommandRefused(f"nobody sells {item!r} here")
-        return Deal((*spend(player.id, "gold", PRICES[item]), *grant(player.id, item)), reply=item)
+        return Transaction((*spend(player.id, "gold", PRICES[item]), *grant(player.id, item)), reply=item)
 
     def _offer(self, player: Player, payload: Mapping[str, Any]) -> str:
         """Nobody's holdings change yet, so this is no deal."""
@@ -144,13 +144,13 @@ class Market(Room):
         taker.send("offered", {"offer": offer.id, "gives": offer.gives, "takes": offer.takes})
         return offer.id
 
-    def _accept(self, player: Player, id: str) -> Deal:
+    def _accept(self, player: Player, id: str) -> Transaction:
         offer = self.offers.get(id)
         if offer is None or offer.taker != player.id:
             raise CommandRefused("there is no such offer")
         moves = trade(offer.giver, offer.gives, offer.taker, offer.takes)
         # The trade happens once, also when the room is restored from before it and the offer is open again.
-        return Deal(moves, reply=offer.id, key=f"offer/{offer.id}")
+        return Transaction(moves, reply=offer.id, key=f"offer/{offer.id}")
 
     def _trader(self, id: int) -> Player:
         for player in self.players.values():

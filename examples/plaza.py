@@ -14,7 +14,7 @@ import numpy as np
 from tickwire import (
     CommandRefused,
     Grid,
-    Inputs,
+    InputBatch,
     Player,
     Room,
     Table,
@@ -71,7 +71,7 @@ class Plaza(Room):
         if player.entity is not None:
             self.walkers.despawn(player.entity.id)
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.walkers)
         self.walkers.speed[rows] = wishes["speed"] * WALK_SPEED
         self.walkers.heading[rows] = wishes["heading"]

@@ -19,14 +19,22 @@ from gevent.event import Event as Signal
 
 from tickwire.client.backoff import Backoff
 from tickwire.client.core import ClientCore
-from tickwire.client.errors import ConnectFailed, Disconnected, RefusedError
+from tickwire.client.errors import ConnectFailed, Disconnected, Refused
 from tickwire.client.heartbeat import Heartbeat, ping_interval_s
 from tickwire.client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, advice_s, is_final_close
-from tickwire.client.updates import Ended, InputAcknowledged, Redirected, Refused, StateApplied, Update, Welcomed
-from tickwire.loadtest.gevent_connection import Wire
+from tickwire.client.updates import (
+    Ended,
+    ErrorReceived,
+    InputAcknowledged,
+    Redirected,
+    StateApplied,
+    Update,
+    Welcomed,
+)
+from tickwire.loadtest.gevent_connection import GeventConnection
 from tickwire.loadtest.metrics import Measures
-from tickwire.loadtest.observer import Tally, Watch
-from tickwire.loadtest.open_loop_scheduler import Beat
+from tickwire.loadtest.observer import PlayerObserver, TrafficTally
+from tickwire.loadtest.open_loop_scheduler import Recurring
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Error, Goodbye, Welcome
@@ -34,7 +42,7 @@ from tickwire.schemas.messages import Error, Goodbye, Welcome
 CALL_S_MAX = 10.0
 
 
-class Connected:
+class SwarmConnection:
     """One session, as far as its connections go.
 
     Args:
@@ -52,7 +60,7 @@ class Connected:
 
     def __init__(self, swarm: Swarm, player_id: str, chance: random.Random) -> None:
         self.core = ClientCore(swarm.worlds.world_of, random=chance.random)
-        self.watch = Watch(has_quiet_ticks=swarm.habits.has_quiet_ticks)
+        self.watch = PlayerObserver(has_quiet_ticks=swarm.habits.has_quiet_ticks)
         self.is_aside = self.had_seat = False
         self.sessions_lost = 0
         self._swarm = swarm
@@ -60,17 +68,17 @@ class Connected:
         self._token = swarm.tokens.of(player_id, time.time())
         self._home_url = swarm.next_entry()
         self._plan = ReconnectPlan(self._home_url, reconnect_s=swarm.habits.resume_s_max, random=chance.random)
-        self._wire: Wire | None = None
+        self._wire: GeventConnection | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
         self._refusal: Error | None = None
         self._news = Signal()
         self._heartbeat = Heartbeat()
-        self._pings: Beat | None = None
+        self._pings: Recurring | None = None
         self._lost_at_s: float | None = None
         self._has_moved = self._has_stood = False
         self._aside = Measures()
-        self._tally = Tally(time.monotonic())
+        self._tally = TrafficTally(time.monotonic())
 
     @property
     def _measures(self) -> Measures:
@@ -131,7 +139,7 @@ class Connected:
         """Connects again and goes on with the session, as every client does; measured from the loss.
 
         Raises:
-            Disconnected, RefusedError: it cannot be done within `Habits.resume_s_max`, or not any more.
+            Disconnected, Refused: it cannot be done within `Habits.resume_s_max`, or not any more.
         """
         lost_at_s = self._lost_at_s if self._lost_at_s is not None else time.monotonic()
         was_seated = self.core.world is not None
@@ -152,7 +160,7 @@ class Connected:
             gevent.sleep(attempt.pause_s)
             try:
                 self._connect(attempt.url)
-            except RefusedError as error:
+            except Refused as error:
                 self._measures.fail("hello", error.error.code.name)
                 if not error.error.retryable:
                     raise
@@ -175,7 +183,7 @@ class Connected:
         """One connection, from the first byte to Welcome.
 
         Raises:
-            Disconnected, RefusedError: as `open`.
+            Disconnected, Refused: as `open`.
         """
         if self._home_url.startswith("wss:") and not url.startswith("wss:"):
             words = f"redirected to {url}: the token is not sent over a plain connection"
@@ -189,7 +197,7 @@ class Connected:
         self._welcome = self._goodbye = self._refusal = None
         self._has_moved = False
         self._tally.connected()
-        wire = Wire(self._hear, self._connection_ended)
+        wire = GeventConnection(self._hear, self._connection_ended)
         wire.open(url, tls=self._swarm.tls, timeout_s=CONNECT_S_MAX)
         opened_s = time.monotonic()
         self._measures.times["connect"].record(opened_s - started_s)
@@ -203,7 +211,7 @@ class Connected:
         self._flush()
         self._start_pings(welcome)
 
-    def _wait_for_welcome(self, wire: Wire) -> Welcome:
+    def _wait_for_welcome(self, wire: GeventConnection) -> Welcome:
         try:
             self._wait(lambda: self._welcome is not None or not wire.is_open, HELLO_S_MAX)
         except TimeoutError:
@@ -211,7 +219,7 @@ class Connected:
             raise Disconnected("the server did not answer the Hello") from None
         if isinstance(self._welcome, Error):
             wire.abort()
-            raise RefusedError(self._welcome)
+            raise Refused(self._welcome)
         if self._welcome is None:
             raise Disconnected(wire.because, may_return=not is_final_close(wire.close_code, self._goodbye))
         return self._welcome
@@ -230,7 +238,7 @@ class Connected:
                 if not error.may_return and not (self._has_stood and isinstance(error, ConnectFailed)):
                     raise
                 last, advised_s = error, error.retry_after_s
-            except RefusedError as error:
+            except Refused as error:
                 self._measures.fail(row, error.error.code.name)
                 if not error.error.retryable:
                     raise
@@ -313,7 +321,7 @@ class Connected:
                 if update.has_lost_session:
                     self.sessions_lost += 1
                     self.had_seat = False
-            case Refused(error):
+            case ErrorReceived(error):
                 if self._welcome is None:
                     self._welcome = error
                 else:

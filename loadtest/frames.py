@@ -13,7 +13,7 @@ from websockets.speedups import apply_mask
 _FIN_BINARY, _MASKED = 0x82, 0x80
 
 
-class FrameCutter:
+class FrameReader:
     """One connection's incoming bytes.
 
     Args:

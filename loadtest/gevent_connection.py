@@ -30,7 +30,7 @@ from websockets.uri import parse_uri
 from tickwire.client.core import MESSAGE_BYTES_MAX
 from tickwire.client.errors import ConnectFailed
 from tickwire.client.reconnect import is_retry_status
-from tickwire.loadtest.frames import FrameCutter, masked_frame
+from tickwire.loadtest.frames import FrameReader, masked_frame
 from tickwire.schemas import SUBPROTOCOL
 
 READ_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ CONNECT_S_MAX = 30.0
 """For one address of a host; `open` has a deadline of its own for all of them, and for the handshake."""
 
 
-class Wire:
+class GeventConnection:
     """One connection.
 
     Args:
@@ -72,7 +72,7 @@ class Wire:
         self._tls: ssl.SSLObject | None = None
         self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._protocol: ClientProtocol | None = None
-        self._cutter = FrameCutter(
+        self._cutter = FrameReader(
             payload_bytes_max=MESSAGE_BYTES_MAX, on_message=on_message, on_other=self._for_library
         )
         self._fragments: list[bytes] = []

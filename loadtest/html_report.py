@@ -13,6 +13,6 @@ from tickwire.loadtest.summary import Summary
 
 def page(summary: Summary, series: Series, locust_report: str) -> str:
     """The whole page."""
-    source = resources.files("loadtest").joinpath("report.html.j2").read_text(encoding="utf-8")
+    source = resources.files("tickwire.loadtest").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
     return template.render(summary=summary, charts=svgs(series), rows=TIMES, locust_report=locust_report)

@@ -22,7 +22,7 @@ AT_ONCE = 1e6
 SOAK_RAMP_S = 60.0
 
 
-class Happening(enum.StrEnum):
+class LoadEvent(enum.StrEnum):
     """What is done to a swarm once."""
 
     DROP = "drop"
@@ -56,7 +56,7 @@ class Target(msgspec.Struct, frozen=True):
 
     players: int
     rate: float
-    happening: Happening | None = None
+    happening: LoadEvent | None = None
 
 
 def target(plan: Plan, elapsed_s: float) -> Target | None:
@@ -71,9 +71,9 @@ def target(plan: Plan, elapsed_s: float) -> Target | None:
         case "soak":
             return Target(plan.players, max(plan.rate, plan.players / SOAK_RAMP_S))
         case "storm":
-            happening = Happening.DROP
+            happening = LoadEvent.DROP
         case "rolling":
-            happening = Happening.COMMAND
+            happening = LoadEvent.COMMAND
     is_settled = elapsed_s >= ready_s(plan)
     return Target(plan.players, plan.rate, happening if is_settled else None)
 

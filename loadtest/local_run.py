@@ -41,7 +41,7 @@ FAULTS_SWARM = [
 ROOMS = "tickwire.examples.arena,tickwire.examples.plaza,tickwire.examples.cards,tickwire.examples.market"
 
 
-class Shard:
+class LocalShard:
     """One shard, a process.
 
     Args:
@@ -101,9 +101,9 @@ class Shard:
             self.process.kill()
             self.process.wait()
 
-    def another(self) -> Shard:
+    def another(self) -> LocalShard:
         """One more of the same fleet."""
-        return Shard(self._environ, self.log.parent, cpu=self._cpu)
+        return LocalShard(self._environ, self.log.parent, cpu=self._cpu)
 
     def replace(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Ends it, and starts another in its place, as a deploy does."""
@@ -115,7 +115,7 @@ class Shard:
 @contextmanager
 def fleet(
     count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
-) -> Iterator[list[Shard]]:
+) -> Iterator[list[LocalShard]]:
     """Some shards that are ready, with stores of their own; all ended at the end of the block."""
     with fleet_and_stores(count, rooms=rooms, environ=environ, cpu=cpu) as (shards, _):
         yield shards
@@ -124,7 +124,7 @@ def fleet(
 @contextmanager
 def fleet_and_stores(
     count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
-) -> Iterator[tuple[list[Shard], local_stores.Services]]:
+) -> Iterator[tuple[list[LocalShard], local_stores.LocalStores]]:
     """As `fleet`, with the stores."""
     with tempfile.TemporaryDirectory() as name, local_stores.running(Path(name) / "data") as stores:
         settings = {
@@ -143,10 +143,10 @@ def fleet_and_stores(
             "TICKWIRE__EDGE__SAME_PLAYER": "replace",  # a player's second session would end the first
             "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
         }
-        shards: list[Shard] = []
+        shards: list[LocalShard] = []
         try:
             for _ in range(count):
-                shards.append(Shard(settings | (environ or {}), Path(name), cpu=cpu))
+                shards.append(LocalShard(settings | (environ or {}), Path(name), cpu=cpu))
                 shards[-1].wait_ready()
             yield shards, stores
         finally:
@@ -164,7 +164,7 @@ def player_tokens() -> Iterator[list[str]]:
         yield ["--token-secret-file", file.name]
 
 
-def entries(shards: Sequence[Shard]) -> list[str]:
+def entries(shards: Sequence[LocalShard]) -> list[str]:
     """The arguments that let the players of a swarm connect to these shards in turn, as a load balancer would."""
     return [argument for shard in shards for argument in ("--entry", shard.url)]
 
@@ -252,7 +252,7 @@ def _wait_while_running(process: subprocess.Popen[bytes], until_s: float) -> Non
         time.sleep(0.05)
 
 
-def _inject(fault: Fault, shards: list[Shard], stores: local_stores.Services) -> None:
+def _inject(fault: Fault, shards: list[LocalShard], stores: local_stores.LocalStores) -> None:
     """Cause one fault, and return when it is over."""
     started_s = time.monotonic()
     match fault.kind:
@@ -269,7 +269,7 @@ def _inject(fault: Fault, shards: list[Shard], stores: local_stores.Services) ->
     typer.echo(f"{fault.at_s:6.1f} s: {fault.kind}{where}, {time.monotonic() - started_s:.1f} s")
 
 
-def _replace(running: list[Shard], how: str) -> None:
+def _replace(running: list[LocalShard], how: str) -> None:
     """All shards, one after another: the last one first, as a StatefulSet does."""
     for shard in reversed(running):
         started_s = time.monotonic()

@@ -13,9 +13,9 @@ import msgspec
 from gevent import subprocess as gevent_subprocess
 from locust import LoadTestShape
 
-from tickwire.loadtest.load_plan import Happening, Plan, Step, Steps, Target, target
-from tickwire.loadtest.results import Findings
-from tickwire.loadtest.slo import Level, judge
+from tickwire.loadtest.load_plan import LoadEvent, Plan, Step, Steps, Target, target
+from tickwire.loadtest.results import Results
+from tickwire.loadtest.slo import ServiceLevel, judge
 
 DROP_MESSAGE = "tickwire_drop"
 COMMAND_S_MAX = 3600.0
@@ -32,7 +32,9 @@ class Course:
         command_failed: what became of `--during`; empty when it went well, or there was none.
     """
 
-    def __init__(self, plan: Plan, levels: list[Level], findings: Findings, *, command: str, is_local: bool) -> None:
+    def __init__(
+        self, plan: Plan, levels: list[ServiceLevel], findings: Results, *, command: str, is_local: bool
+    ) -> None:
         self.steps = Steps(plan)
         self.happened_at: float | None = None
         self.command_failed = ""
@@ -59,7 +61,7 @@ class Course:
 
     def _happens(self, wanted: Target, runner: Any) -> None:
         self.happened_at = time.time()
-        if wanted.happening is Happening.DROP:
+        if wanted.happening is LoadEvent.DROP:
             runner.send_message(DROP_MESSAGE)
         else:
             self._running = gevent.spawn(self._run_command)
@@ -86,7 +88,7 @@ class Course:
     def _judged(self, start: float, end: float) -> Step:
         measures, players = self._findings.between(start, end), self.steps.players
         crowd = self._findings.crowd_at(int(end) - 1)
-        found = Findings(self._findings.lateness_s_max)
+        found = Results(self._findings.lateness_s_max)
         found.total = measures
         if found.is_load_late:
             late_ms = found.load_lateness_s * 1e3

@@ -23,7 +23,16 @@ from tickwire.loadtest import swarm as swarms
 from tickwire.loadtest.charts import png
 from tickwire.loadtest.html_report import page
 from tickwire.loadtest.locust_shapes import DROP_MESSAGE, Course, SwarmShape
-from tickwire.loadtest.players import Abuser, Churner, Matchmaker, Player, Reconnector, SlowReader, Spender, Wanderer
+from tickwire.loadtest.players import (
+    Abuser,
+    Churner,
+    Matchmaker,
+    Reconnector,
+    SlowReader,
+    Spender,
+    SwarmPlayer,
+    Wanderer,
+)
 from tickwire.loadtest.preflight import Unusable, probe
 from tickwire.loadtest.recorder import Recorder
 from tickwire.loadtest.summary import Summary, series, summarise, words
@@ -33,10 +42,10 @@ __all__ = [
     "Abuser",
     "Churner",
     "Matchmaker",
-    "Player",
     "Reconnector",
     "SlowReader",
     "Spender",
+    "SwarmPlayer",
     "SwarmShape",
     "Wanderer",
 ]

@@ -130,7 +130,7 @@ class Measures(msgspec.Struct):
         return sum(self.failures.get(row, {}).values())
 
 
-class Crowd(msgspec.Struct):
+class PlayerCounts(msgspec.Struct):
     """Who is there, at one moment.
 
     Attributes:
@@ -143,7 +143,7 @@ class Crowd(msgspec.Struct):
     expected: int = 0
     seated: int = 0
 
-    def add(self, other: Crowd) -> None:
+    def add(self, other: PlayerCounts) -> None:
         """Those of another process."""
         self.players += other.players
         self.expected += other.expected
@@ -159,5 +159,5 @@ class Second(msgspec.Struct):
     """
 
     at: int
-    crowd: Crowd
+    crowd: PlayerCounts
     measures: Measures

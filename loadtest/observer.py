@@ -24,7 +24,7 @@ UNACKNOWLEDGED_INPUTS_MIN = 5
 NEVER_S = float("inf")
 
 
-class Watch:
+class PlayerObserver:
     """One player's view of its room.
 
     Attributes:
@@ -146,7 +146,7 @@ class Watch:
                 row.record(waited_s)
 
 
-class Tally:
+class TrafficTally:
     """What one client has counted by itself: taken once a second."""
 
     def __init__(self, now_s: float) -> None:

@@ -20,7 +20,7 @@ TURN_S = 0.005
 """Others get their turn at least so often while there is much to do."""
 
 
-class Beat(msgspec.Struct):
+class Recurring(msgspec.Struct):
     """Something that is done again and again.
 
     Attributes:
@@ -36,7 +36,7 @@ class Beat(msgspec.Struct):
         self.is_over = True
 
 
-class Metronome:
+class OpenLoopScheduler:
     """Runs beats.
 
     Args:
@@ -47,7 +47,7 @@ class Metronome:
     def __init__(self, on_late: Callable[[float], None], on_skipped: Callable[[int], None]) -> None:
         self._on_late = on_late
         self._on_skipped = on_skipped
-        self._due: list[tuple[float, int, Beat]] = []
+        self._due: list[tuple[float, int, Recurring]] = []
         self._order = itertools.count()
         self._greenlet: gevent.Greenlet | None = None
 
@@ -68,13 +68,13 @@ class Metronome:
         if greenlet is not None:
             greenlet.kill()
 
-    def every(self, period_s: float, work: Callable[[float], None], *, first_s: float) -> Beat:
+    def every(self, period_s: float, work: Callable[[float], None], *, first_s: float) -> Recurring:
         """Does something every `period_s`, for the first time `first_s` from now, until the beat is stopped.
 
         Args:
             work: given the time at which it was due, on the monotonic clock; it must not wait.
         """
-        beat = Beat(period_s, work)
+        beat = Recurring(period_s, work)
         heapq.heappush(self._due, (time.monotonic() + first_s, next(self._order), beat))
         return beat
 

@@ -24,7 +24,7 @@ from locust.argument_parser import LocustArgumentParser
 from tickwire.loadtest.load_plan import Plan, Shape
 from tickwire.loadtest.metrics import TIMES
 from tickwire.loadtest.option_limits import problems
-from tickwire.loadtest.slo import COUNTS, SHARES, Level, level_of
+from tickwire.loadtest.slo import COUNTS, SHARES, ServiceLevel, level_of
 from tickwire.loadtest.swarm import Habits, Tokens
 
 TOKEN_ENVIRON = "TICKWIRE_LOADTEST_TOKEN"  # noqa: S105 - the name of a variable
@@ -125,7 +125,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
 
 
-def levels_of(options: argparse.Namespace) -> list[Level]:
+def levels_of(options: argparse.Namespace) -> list[ServiceLevel]:
     """The service levels.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tickwire.client.errors import ClientError, Disconnected, RefusedError
-from tickwire.loadtest.session import Session
+from tickwire.client.errors import ClientError, Disconnected, Refused
+from tickwire.loadtest.session import SwarmSession
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
 from tickwire.schemas.messages import ErrorCode
@@ -21,13 +21,13 @@ def probe(swarm: Swarm) -> None:
     Raises:
         Unusable: that does not work.
     """
-    session = Session(swarm, swarm.player_id(0), random.Random(0))  # noqa: S311
+    session = SwarmSession(swarm, swarm.player_id(0), random.Random(0))  # noqa: S311
     session.is_aside = True
     try:
         session.connect_once()
         session.join_once(swarm.habits.room, options=dict(swarm.habits.options))
         session.leave()
-    except RefusedError as error:
+    except Refused as error:
         raise Unusable(_refused(swarm, error)) from error
     except (ClientError, TimeoutError) as error:
         raise Unusable(_unreachable(swarm, error)) from error
@@ -35,7 +35,7 @@ def probe(swarm: Swarm) -> None:
         session.end()
 
 
-def _refused(swarm: Swarm, refused: RefusedError) -> str:
+def _refused(swarm: Swarm, refused: Refused) -> str:
     error = refused.error
     match error.code:
         case ErrorCode.UPGRADE_REQUIRED:

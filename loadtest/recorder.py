@@ -15,7 +15,7 @@ from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 from locust.stats import StatsEntry, bucket_response_time
 
 from tickwire.loadtest.metrics import Histogram, Measures, Second
-from tickwire.loadtest.results import Findings
+from tickwire.loadtest.results import Results
 from tickwire.loadtest.swarm import Swarm
 
 METHOD = "swarm"
@@ -59,7 +59,7 @@ class Recorder:
     """
 
     def __init__(self, environment: Environment, swarm: Swarm | None, *, lateness_s_max: float) -> None:
-        self.findings = Findings(lateness_s_max)
+        self.findings = Results(lateness_s_max)
         self._environment = environment
         self._swarm = swarm
         self._waiting: list[Second] = []

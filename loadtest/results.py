@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tickwire.loadtest.metrics import Crowd, Measures, Second
+from tickwire.loadtest.metrics import Measures, PlayerCounts, Second
 
 LATENESS_S_MAX = 0.02
 """A load that is later than this, at the 99th percentile, has measured itself; `--load-lateness` says otherwise."""
@@ -17,10 +17,10 @@ POINTS_MAX = 24 * 3600
 """Of a longer run the oldest seconds are left out of the charts; the totals have them."""
 
 
-class Moment(msgspec.Struct):
+class SecondOfSwarm(msgspec.Struct):
     """One second of the whole swarm."""
 
-    crowd: Crowd = msgspec.field(default_factory=Crowd)
+    crowd: PlayerCounts = msgspec.field(default_factory=PlayerCounts)
     measures: Measures = msgspec.field(default_factory=Measures)
 
 
@@ -42,7 +42,7 @@ class Point(msgspec.Struct, frozen=True):
     p99_ms: dict[str, float]
 
 
-class Findings:
+class Results:
     """What was found so far.
 
     Args:
@@ -56,7 +56,7 @@ class Findings:
     def __init__(self, lateness_s_max: float = LATENESS_S_MAX) -> None:
         self.lateness_s_max = lateness_s_max
         self.total = Measures()
-        self.moments: dict[int, Moment] = {}
+        self.moments: dict[int, SecondOfSwarm] = {}
         self._first = 0
         self._points: dict[int, Point] = {}  # of those that are not kept whole
 
@@ -74,7 +74,7 @@ class Findings:
     def add(self, second: Second) -> None:
         """One second of one process, whenever it arrives."""
         self.total.add(second.measures)
-        moment = self.moments.setdefault(second.at, Moment())
+        moment = self.moments.setdefault(second.at, SecondOfSwarm())
         moment.crowd.add(second.crowd)
         moment.measures.add(second.measures)
         self._first = min(self._first or second.at, second.at)
@@ -102,10 +102,10 @@ class Findings:
         """Whether the figures are the load's own, rather than the server's."""
         return self.load_lateness_s > self.lateness_s_max
 
-    def crowd_at(self, at: int) -> Crowd:
+    def crowd_at(self, at: int) -> PlayerCounts:
         """Who was there in a second; nobody where nothing is known."""
         moment = self.moments.get(at)
-        return moment.crowd if moment is not None else Crowd()
+        return moment.crowd if moment is not None else PlayerCounts()
 
     def all_back_s(self, since: float) -> float | None:
         """How long after a moment everybody had a seat again, to the second; None: not until now."""
@@ -124,7 +124,7 @@ class Findings:
         return [*self._points.values(), *whole]
 
 
-def _point(at_s: float, moment: Moment) -> Point:
+def _point(at_s: float, moment: SecondOfSwarm) -> Point:
     measures, crowd = moment.measures, moment.crowd
     times = {name: measures.times[name] for name in SERIES if measures.times[name].counts}
     return Point(
@@ -144,9 +144,9 @@ def _point(at_s: float, moment: Moment) -> Point:
     )
 
 
-def merged(seconds: Iterable[Second]) -> Findings:
+def merged(seconds: Iterable[Second]) -> Results:
     """The findings of some seconds."""
-    findings = Findings()
+    findings = Results()
     for second in seconds:
         findings.add(second)
     return findings

@@ -14,22 +14,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tickwire.client.errors import ClientError, CommandFailed, Disconnected, NotMatched, RefusedError, SessionLost
+from tickwire.client.errors import ClientError, CommandFailed, Disconnected, NotMatched, Refused, SessionLost
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.client.requests import Answer, Request
 from tickwire.client.updates import (
+    ErrorReceived,
     EventReceived,
     EventsLost,
     QueueChanged,
     Redirected,
-    Refused,
     ReplyReceived,
     SeatLost,
     SeatTaken,
     Update,
     Welcomed,
 )
-from tickwire.loadtest.connection import CALL_S_MAX, Connected, now_us
+from tickwire.loadtest.connection import CALL_S_MAX, SwarmConnection, now_us
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
 from tickwire.schemas.payloads import decode_payload
@@ -40,7 +40,7 @@ SEAT_GRACE_S = 10.0
 REPLIES_KEPT = 64
 
 
-class Session(Connected):
+class SwarmSession(SwarmConnection):
     """One session.
 
     Args:
@@ -95,7 +95,7 @@ class Session(Connected):
         """Connects and says Hello; asks again while that makes sense, for at most JOIN_S_MAX.
 
         Raises:
-            Disconnected, RefusedError: it cannot be done.
+            Disconnected, Refused: it cannot be done.
         """
         if self._wants_seat_since_s is None and not self.may_end:
             self._wants_seat_since_s = time.monotonic()
@@ -133,7 +133,7 @@ class Session(Connected):
         """Takes a seat, on whichever shard the room is; asks again while the server says that this makes sense.
 
         Raises:
-            RefusedError: no seat.
+            ErrorReceived: no seat.
             Disconnected, ClientError: it cannot be done.
             TimeoutError: no seat within JOIN_S_MAX.
         """
@@ -169,7 +169,7 @@ class Session(Connected):
         """Waits in a queue, and takes the seat in the match.
 
         Raises:
-            NotMatched, RefusedError, TimeoutError, Disconnected, ClientError: there is none.
+            NotMatched, Refused, TimeoutError, Disconnected, ClientError: there is none.
         """
         started_s = time.monotonic()
         self.be_connected()
@@ -204,7 +204,7 @@ class Session(Connected):
         """Gives the seat back.
 
         Raises:
-            RefusedError, TimeoutError, Disconnected: it cannot be said.
+            Refused, TimeoutError, Disconnected: it cannot be said.
         """
         self._wants_seat_since_s = None
         self.had_seat = False
@@ -291,7 +291,7 @@ class Session(Connected):
 
         Raises:
             SessionLost: the seat is gone: the session, or the room, has ended.
-            Disconnected, RefusedError: it cannot come back.
+            Disconnected, Refused: it cannot come back.
         """
         until_s = time.monotonic() + seconds
         had_seat = self.core.world is not None
@@ -329,7 +329,7 @@ class Session(Connected):
         """Asks, and waits for the answer; on a new connection it asks again, unless the answer is under way there.
 
         Raises:
-            RefusedError, TimeoutError: the answer, or none.
+            Refused, TimeoutError: the answer, or none.
             Disconnected: it cannot come back.
         """
         self._request, self._answer = request, None
@@ -337,8 +337,8 @@ class Session(Connected):
         self._send_request(request)
         while True:
             self._wait(lambda: self._answer is not None or not self.is_connected, deadline_s - time.monotonic())
-            if isinstance(self._answer, Refused):
-                raise RefusedError(self._answer.error)
+            if isinstance(self._answer, ErrorReceived):
+                raise Refused(self._answer.error)
             if self._answer is not None:
                 return self._answer
             self.be_connected()
@@ -366,7 +366,7 @@ class Session(Connected):
             case SeatLost(reason):
                 if self._wants_seat_since_s is not None and not self.may_end:
                     self._measures.fail("seat", f"lost: {reason[:100]}")
-            case Refused() if isinstance(self._answer, Refused):
+            case ErrorReceived() if isinstance(self._answer, ErrorReceived):
                 self._is_joining = False
             case EventsLost():
                 self._measures.fail("events", "the server says that some are lost")

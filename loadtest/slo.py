@@ -54,7 +54,7 @@ KEPT_IN_ROLLING = ("resume", "seat", "gave up")
 """Rows that also fail a run of shape `rolling`: no player loses a session or a seat when shards are replaced."""
 
 
-class Level(msgspec.Struct, frozen=True):
+class ServiceLevel(msgspec.Struct, frozen=True):
     """One thing that a run must keep.
 
     Args:
@@ -92,7 +92,7 @@ class Level(msgspec.Struct, frozen=True):
 _FACTORS = {"ms": 1e3, "%": 100.0, "": 1.0}
 
 
-def level_of(text: str) -> Level:
+def level_of(text: str) -> ServiceLevel:
     """Reads `NAME=LIMIT`.
 
     Raises:
@@ -107,18 +107,18 @@ def level_of(text: str) -> Level:
     if time is not None and time[1] in TIMES:
         if unit not in _UNITS:
             raise ValueError(f"{text!r}: a time has a unit: us, ms or s")
-        return Level(name, number * _UNITS[unit], "ms")
+        return ServiceLevel(name, number * _UNITS[unit], "ms")
     if name in SHARES:
         if unit not in ("%", ""):
             raise ValueError(f"{text!r}: a share is given in %, or from 0 to 1")
         share = number / 100 if unit else number
         if share > 1:
             raise ValueError(f"{text!r}: a share is at most 100%")
-        return Level(name, share, "%")
+        return ServiceLevel(name, share, "%")
     if name in COUNTS:
         if unit:
             raise ValueError(f"{text!r}: a count has no unit")
-        return Level(name, number, "")
+        return ServiceLevel(name, number, "")
     raise ValueError(
         f"there is no service level {name!r}; there are {', '.join((*SHARES, *COUNTS))}, and a time "
         f"({', '.join(TIMES)}) with _p50 to _p99.99, _mean or _max"
@@ -134,7 +134,7 @@ class Verdict(msgspec.Struct, frozen=True):
     holds: bool
 
 
-def judge(levels: list[Level], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
+def judge(levels: list[ServiceLevel], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
     """Return what became of each level. A level of which nothing was measured is broken: it cannot be said to hold.
 
     Args:

@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from tickwire.loadtest.load_plan import Plan, Step
-from tickwire.loadtest.metrics import TIMES, Crowd, Histogram
-from tickwire.loadtest.results import Findings, Point
-from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, Level, Verdict, judge
+from tickwire.loadtest.metrics import TIMES, Histogram, PlayerCounts
+from tickwire.loadtest.results import Point, Results
+from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, ServiceLevel, Verdict, judge
 from tickwire.schemas.terminal_text import escape_controls
 
 Outcome = Literal["held", "broken", "load was late", "nothing was measured"]
@@ -61,18 +61,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     command_failed: str = ""
 
 
-def crowd_at_end(findings: Findings) -> Crowd:
+def crowd_at_end(findings: Results) -> PlayerCounts:
     """Who was there in the last second in which nobody had been sent home."""
     moments = findings.moments
     most = max((moment.crowd.players for moment in moments.values()), default=0)
     full = [at for at, moment in moments.items() if moment.crowd.players == most]
-    return moments[max(full)].crowd if full else Crowd()
+    return moments[max(full)].crowd if full else PlayerCounts()
 
 
 def summarise(
-    findings: Findings,
+    findings: Results,
     plan: Plan,
-    levels: list[Level],
+    levels: list[ServiceLevel],
     *,
     url: str,
     happened_at: float | None = None,
@@ -138,7 +138,7 @@ def times_of(histogram: Histogram) -> Times:
     return Times(histogram.count, mean_ms, ms(0.5), ms(0.95), ms(0.99), ms(0.999), max_ms)
 
 
-def _back_after_s(findings: Findings, happened_at: float) -> float | None:
+def _back_after_s(findings: Results, happened_at: float) -> float | None:
     """Until the last was back, from its own loss; None while the crowd's count does not say that all are."""
     if findings.all_back_s(int(happened_at)) is None:
         return None

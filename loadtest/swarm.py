@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 import jwt
 import msgspec
 
-from tickwire.loadtest.metrics import Crowd, Measures, Second
-from tickwire.loadtest.open_loop_scheduler import Metronome
+from tickwire.loadtest.metrics import Measures, PlayerCounts, Second
+from tickwire.loadtest.open_loop_scheduler import OpenLoopScheduler
 from tickwire.loadtest.world_cache import SharedWorlds
 
 if TYPE_CHECKING:  # importing locust patches the whole process for gevent
@@ -134,7 +134,7 @@ class Swarm:
         self.build = build
         self.measures = Measures()
         self.worlds = SharedWorlds()
-        self.metronome = Metronome(self._was_late, self._skipped)
+        self.metronome = OpenLoopScheduler(self._was_late, self._skipped)
         self.members: set[Member] = set()
         self._numbers = self._entries = 0
         self._run_id = secrets.token_hex(3)
@@ -165,7 +165,7 @@ class Swarm:
 
     def turn_second(self, at: int) -> Second:
         """Ends the second that runs, and begins another."""
-        crowd = Crowd(players=len(self.members))
+        crowd = PlayerCounts(players=len(self.members))
         for member in self.members:
             member.collect(self.measures)
             if member.is_expected:

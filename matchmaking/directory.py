@@ -13,7 +13,7 @@ import msgspec
 from tickwire.matchmaking.clock import FleetClock
 from tickwire.matchmaking.errors import BadRequest
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 ROOMS_LISTED_MAX = 200
@@ -69,7 +69,7 @@ class RoomStatus(msgspec.Struct, frozen=True):
     build: str
 
 
-class RoomHome(msgspec.Struct, frozen=True):
+class RoomLocation(msgspec.Struct, frozen=True):
     """Who has a room.
 
     Args:
@@ -86,7 +86,7 @@ class RoomHome(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class Heard(msgspec.Struct, frozen=True):
+class HeartbeatReply(msgspec.Struct, frozen=True):
     """What a shard hears with its heartbeat.
 
     Args:
@@ -116,7 +116,7 @@ class Directory:
         clock: is set with each heartbeat.
     """
 
-    def __init__(self, calls: Calls, ttls: Ttls, clock: FleetClock) -> None:
+    def __init__(self, calls: ScriptRunner, ttls: Ttls, clock: FleetClock) -> None:
         self._clock = clock
         self._calls = calls
         self._ttls = ttls
@@ -134,12 +134,12 @@ class Directory:
         request = msgspec.to_builtins(shard) | {"ttl_ms": self._ttls.shard_ms}
         await self._ask("register", request | {"is_again": is_again, "heal_ms": self._ttls.heal_ms})
 
-    async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> Heard:
+    async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> HeartbeatReply:
         """Keeps a shard in the directory."""
         request = {"shard_id": shard_id, "load": load, "players": players, "rooms": rooms}
         found = await self._calls.run("heartbeat", request | {"ttl_ms": self._ttls.shard_ms}, _Heartbeat)
         self._clock.heard(found.now_ms)
-        return Heard(found.status == "ok", found.has_offers, found.is_to_drain)
+        return HeartbeatReply(found.status == "ok", found.has_offers, found.is_to_drain)
 
     async def ask_to_drain(self, shard_id: str) -> bool | None:
         """Ask a shard to give its rooms away and end. Idempotent.
@@ -179,10 +179,10 @@ class Directory:
         found = await self._calls.run("list", request, dict[str, list[dict[str, Any]]])
         return [_room_status(fields) for fields in found["rooms"]]
 
-    async def home_of(self, room_id: str) -> RoomHome | None:
+    async def home_of(self, room_id: str) -> RoomLocation | None:
         """Who has a room; None when no lease on it is alive."""
         found = await self._calls.run("list", {"what": "home", "room_id": room_id}, dict[str, list[dict[str, Any]]])
-        return msgspec.convert(found["homes"][0], RoomHome) if found["homes"] else None
+        return msgspec.convert(found["homes"][0], RoomLocation) if found["homes"] else None
 
     async def _ask(self, script: str, request: dict[str, Any]) -> str:
         found = await self._calls.run(script, request, dict[str, str])

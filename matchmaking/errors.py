@@ -3,8 +3,8 @@
 MatchmakingError
 ├── MatchmakerUnavailable    Redis does not answer within the deadline, or cannot write; come again
 │   └── NoCapacity           no shard has room for another room
-├── RoomFull                 the room asked for has not enough free seats
-├── RoomLocked               the room asked for takes nobody in
+├── PlacementFull                 the room asked for has not enough free seats
+├── PlacementLocked               the room asked for takes nobody in
 ├── RoomNotFound             there is no room of that id or code
 ├── RoomNotMade              a new room is needed, and the request does not allow to make one
 ├── StaleLease               another shard owns the room now, or nobody
@@ -51,11 +51,11 @@ class NoCapacity(MatchmakerUnavailable):
     """No shard has room for another room."""
 
 
-class RoomFull(MatchmakingError):
+class PlacementFull(MatchmakingError):
     """Not enough free seats in the room asked for."""
 
 
-class RoomLocked(MatchmakingError):
+class PlacementLocked(MatchmakingError):
     """The room asked for takes nobody in."""
 
 

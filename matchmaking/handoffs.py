@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 OFFER_MS = 10_000
@@ -22,7 +22,7 @@ SENT_MS = 10_000
 State = Literal["", "offered", "accepted", "refused", "sent"]
 
 
-class Offer(msgspec.Struct, frozen=True):
+class HandoffOffer(msgspec.Struct, frozen=True):
     """What a shard must know of a room to say whether it takes it."""
 
     room_id: str
@@ -33,15 +33,15 @@ class Offer(msgspec.Struct, frozen=True):
     players: int
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _FoundHandoff(msgspec.Struct, frozen=True):
     status: str
     state: State = ""
     room: msgspec.Raw = msgspec.Raw(b"\xc0")
-    offers: list[Offer] = []
+    offers: list[HandoffOffer] = []
     epoch: int = 0
 
 
-class Handovers:
+class Handoffs:
     """Rooms on their way.
 
     Args:
@@ -49,13 +49,13 @@ class Handovers:
         ttls: how long a lease is.
     """
 
-    def __init__(self, calls: Calls, ttls: Ttls) -> None:
+    def __init__(self, calls: ScriptRunner, ttls: Ttls) -> None:
         self._calls = calls
         self._ttls = ttls
 
     # -- the owner ------------------------------------------------------------------------------------------
 
-    async def offer(self, offer: Offer, *, epoch: int, to: str) -> None:
+    async def offer(self, offer: HandoffOffer, *, epoch: int, to: str) -> None:
         """Offers a room; the other shard hears of it with its next heartbeat.
 
         Raises:
@@ -86,7 +86,7 @@ class Handovers:
 
     # -- the other shard ------------------------------------------------------------------------------------
 
-    async def hear(self, shard_id: str) -> list[Offer]:
+    async def hear(self, shard_id: str) -> list[HandoffOffer]:
         """All that was offered since the last time."""
         found = await self._run("hear", {"shard_id": shard_id})
         return found.offers
@@ -113,11 +113,11 @@ class Handovers:
             raise MatchmakerUnavailable("this shard is not in the directory (yet)")
         return found.epoch
 
-    async def _ask(self, how: str, request: dict[str, object], packed: bytes = b"") -> _Found:
+    async def _ask(self, how: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
         found = await self._run(how, request, packed)
         if found.status == "stale":
             raise StaleLease("the handover is over, or the room has another owner")
         return found
 
-    async def _run(self, how: str, request: dict[str, object], packed: bytes = b"") -> _Found:
-        return await self._calls.run("handover", request | {"how": how}, _Found, (packed,))
+    async def _run(self, how: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
+        return await self._calls.run("handover", request | {"how": how}, _FoundHandoff, (packed,))

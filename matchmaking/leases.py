@@ -16,7 +16,7 @@ import msgspec
 from tickwire.matchmaking.directory import Access
 from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
 from tickwire.matchmaking.labels import Labels, from_pairs, to_pairs
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 
@@ -65,7 +65,7 @@ class Leases:
         ttls: how long a lease is.
     """
 
-    def __init__(self, calls: Calls, ttls: Ttls) -> None:
+    def __init__(self, calls: ScriptRunner, ttls: Ttls) -> None:
         self._calls = calls
         self._ttls = ttls
 

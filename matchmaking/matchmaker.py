@@ -12,12 +12,12 @@ import time
 
 from tickwire.matchmaking.clock import FleetClock
 from tickwire.matchmaking.directory import Directory
-from tickwire.matchmaking.handoffs import Handovers
+from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
-from tickwire.matchmaking.placement import Placing
+from tickwire.matchmaking.placement import RoomPlacement
 from tickwire.matchmaking.redis_client import Client, address_of, client_of
-from tickwire.matchmaking.script_runner import Calls
-from tickwire.matchmaking.session_handoffs import Parcels
+from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.ttls import Ttls
 
 
@@ -60,10 +60,10 @@ class Matchmaker:
         self.clock = FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.calls, self.ttls, self.clock)
         self.leases = Leases(self.calls, self.ttls)
-        self.handovers = Handovers(self.calls, self.ttls)
-        self.parcels = Parcels(self.calls)
+        self.handovers = Handoffs(self.calls, self.ttls)
+        self.parcels = SessionHandoffs(self.calls)
         spread = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
-        self.places = Placing(self.calls, self.ttls, spread)
+        self.places = RoomPlacement(self.calls, self.ttls, spread)
 
     @classmethod
     def from_url(
@@ -82,9 +82,9 @@ class Matchmaker:
             address=address_of(url),
         )
 
-    def script_runner(self, slot: str) -> Calls:
+    def script_runner(self, slot: str) -> ScriptRunner:
         """Runs scripts on the keys of one slot: those that begin with {SLOT}."""
-        return Calls(self.client, prefix=f"{{{slot}}}", deadline_s=self.deadline_s, address=self.address)
+        return ScriptRunner(self.client, prefix=f"{{{slot}}}", deadline_s=self.deadline_s, address=self.address)
 
     async def aclose(self) -> None:
         """Closes all connections."""

@@ -20,13 +20,13 @@ from tickwire.matchmaking.errors import (
     MatchmakerUnavailable,
     MatchmakingError,
     NoCapacity,
-    RoomFull,
-    RoomLocked,
+    PlacementFull,
+    PlacementLocked,
     RoomNotFound,
     RoomNotMade,
 )
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -97,7 +97,7 @@ class Placement(msgspec.Struct, frozen=True):
     until_ms: int
 
 
-class Placing:
+class RoomPlacement:
     """Finds rooms.
 
     Args:
@@ -106,7 +106,7 @@ class Placing:
         chance: which two shards are looked at for a new room.
     """
 
-    def __init__(self, calls: Calls, ttls: Ttls, chance: random.Random) -> None:
+    def __init__(self, calls: ScriptRunner, ttls: Ttls, chance: random.Random) -> None:
         self._calls = calls
         self._ttls = ttls
         self._chance = chance
@@ -115,8 +115,8 @@ class Placing:
         """Finds or makes the room, and takes or holds the seats, all at once.
 
         Raises:
-            RoomFull: the room asked for has not enough seats left, or the party is complete.
-            RoomLocked: the room asked for takes nobody in.
+            PlacementFull: the room asked for has not enough seats left, or the party is complete.
+            PlacementLocked: the room asked for takes nobody in.
             RoomNotFound: there is no room of that id or code.
             RoomNotMade: a new room is needed, and `may_make` is False.
             NoCapacity: a new room is needed, and no shard has room for it.
@@ -192,9 +192,9 @@ def _why_not(found: dict[str, Any]) -> MatchmakingError:
     wait_ms = max(int(found.get("wait_ms", 0)), 500)
     match found["status"]:
         case "full":
-            return RoomFull("the room has not enough free seats")
+            return PlacementFull("the room has not enough free seats")
         case "locked":
-            return RoomLocked("the room takes nobody in")
+            return PlacementLocked("the room takes nobody in")
         case "not_found":
             return RoomNotFound("there is no such room")
         case "limited":

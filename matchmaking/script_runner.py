@@ -51,7 +51,7 @@ class CallCounters(msgspec.Struct):
     failures: Counter[str] = msgspec.field(default_factory=Counter)
 
 
-class Calls:
+class ScriptRunner:
     """A door to Redis. Close it with `aclose`.
 
     Args:
@@ -223,7 +223,7 @@ def _command(call: Call, *, by_digest: bool) -> list[Any]:
 @cache
 def source_of(name: str) -> tuple[str, str]:
     """A script's text, with what all of its kind begin with, and its SHA-1, by which Redis knows it."""
-    folder = files("matchmaking") / "lua"
+    folder = files("tickwire.matchmaking") / "lua"
     kind, _, _ = name.rpartition("/")
     prelude = folder / f"{kind or 'rooms'}.lua"
     text = (prelude.read_text() if prelude.is_file() else "") + (folder / f"{name}.lua").read_text()

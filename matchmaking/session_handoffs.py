@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -15,14 +15,14 @@ class _Found(msgspec.Struct, frozen=True):
     parcel: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
-class Parcels:
+class SessionHandoffs:
     """Parcels of a fleet.
 
     Args:
         calls: the door to Redis.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: ScriptRunner) -> None:
         self._calls = calls
 
     async def put(self, name: str, parcel: bytes, *, ttl_ms: int) -> None:

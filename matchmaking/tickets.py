@@ -62,7 +62,7 @@ class TicketKeys(msgspec.Struct, frozen=True):
         return f"TicketKeys({', '.join(sorted(self.keys))}; current {self.current})"
 
 
-class Admissions:
+class UsedTickets:
     """Which tickets this shard has let in: a ticket is good once.
 
     A ticket that expires is forgotten: it is refused for its age from then on. So this holds as many as were let in

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from tickwire.server.edge.auth.settings import AuthSettings, Contradiction
 from tickwire.server.edge.auth.settings import contradictions as auth_contradictions
-from tickwire.server.edge.origins import Origins
+from tickwire.server.edge.origins import OriginPolicy
 from tickwire.server.edge.proxies import TrustedProxies
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import ConfigError
@@ -262,7 +262,7 @@ def _contradictions_of_listeners(settings: Settings) -> Iterator[Contradiction]:
 
 def _contradictions_of_edge(settings: Settings) -> Iterator[Contradiction]:
     edge = settings.edge
-    for key, check in (("origins", Origins), ("trusted_proxies", TrustedProxies)):
+    for key, check in (("origins", OriginPolicy), ("trusted_proxies", TrustedProxies)):
         try:
             check(getattr(edge, key))
         except ValueError as error:

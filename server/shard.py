@@ -31,34 +31,34 @@ from tickwire.server import __version__
 from tickwire.server.admin.api import Admin
 from tickwire.server.admin.collectors import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
 from tickwire.server.admin.http_server import OperationsServer
-from tickwire.server.admin.operator_policy import Ruling
-from tickwire.server.admin.service import ShardAdministration
+from tickwire.server.admin.operator_policy import OperatorPolicy
+from tickwire.server.admin.service import AdminService
 from tickwire.server.config import ALL_ADDRESSES, RedisSettings, Settings
 from tickwire.server.edge import static_files
 from tickwire.server.edge.auth.authenticator import authenticator_of
-from tickwire.server.edge.certificates import Certificates
+from tickwire.server.edge.certificates import TlsCertificate
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.server import Listener
+from tickwire.server.edge.server import EdgeServer
 from tickwire.server.errors import ConfigError, NotSavable, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.game_modules import load_modes, load_room_types
-from tickwire.server.migration.room_migration import Migration
-from tickwire.server.migration.session_recovery import Recovery
-from tickwire.server.migration.session_transfer import Passing
+from tickwire.server.migration.room_migration import RoomMigrator
+from tickwire.server.migration.session_recovery import SessionRecovery
+from tickwire.server.migration.session_transfer import SessionTransfer
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
-from tickwire.server.observability.loop_monitor import Pulse
+from tickwire.server.observability.loop_monitor import LoopMonitor
 from tickwire.server.observability.metrics import Metrics
-from tickwire.server.persistence.saver import Saver, close_fenced
-from tickwire.server.persistence.transactions import Dealing
-from tickwire.server.placement.join_service import RoomPlacer
-from tickwire.server.placement.lease_keeper import Leaseholder
-from tickwire.server.placement.queue_service import Queueing
+from tickwire.server.persistence.saver import RoomSaver, close_fenced
+from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.join_service import JoinService
+from tickwire.server.placement.lease_keeper import LeaseKeeper
+from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
-from tickwire.server.storage import Store, WriteBehind
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.storage import MongoStore, WriteBehind
 
 log = structlog.get_logger(__name__)
 
@@ -91,21 +91,21 @@ class Shard:
         self.host = RoomHost(
             load_room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
-        self._store = Store(
+        self._store = MongoStore(
             settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s, timeout=LoopTimeout
         )
         self._store.orders.isolation = self.isolation
         self._write_behind = WriteBehind(
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
-        self._saver = Saver(self._store.worlds, self._write_behind, self._store.quarantine, self.isolation)
-        self._dealing = Dealing(
+        self._saver = RoomSaver(self._store.worlds, self._write_behind, self._store.quarantine, self.isolation)
+        self._dealing = TransactionService(
             self._store.players,
             self._store.ledger,
             on_fenced=partial(close_fenced, self.host),
             deadline_s=settings.mongo.deadline_s,
         )
-        self._leaseholder = Leaseholder(
+        self._leaseholder = LeaseKeeper(
             ShardInfo(
                 self.shard_id,
                 url="",
@@ -127,7 +127,7 @@ class Shard:
             per_address=settings.edge.rooms_per_minute_per_address_max,
             now_s=time.monotonic,
         )
-        self.placer = RoomPlacer(
+        self.placer = JoinService(
             shard_id=self.shard_id,
             region=settings.region,
             host=self.host,
@@ -146,7 +146,7 @@ class Shard:
             region=settings.region,
             on_match=self.metrics.observe_match,
         )
-        self._queueing = Queueing(
+        self._queueing = QueueService(
             shard_id=self.shard_id,
             region=settings.region,
             queues=self._queues,
@@ -156,7 +156,7 @@ class Shard:
             isolation=self.isolation,
             now_s=self._matchmaker.clock.now_s,
         )
-        self.listener = Listener(
+        self.listener = EdgeServer(
             self.placer,
             settings.edge,
             authenticator_of(settings.auth, self._matchmaker.clock.now_s),
@@ -166,14 +166,14 @@ class Shard:
         self.listener.queue = self._queueing
         self.listener.isolation = self.isolation
         self.listener.on_sweep_ended = self._task_done
-        self._passing = Passing(
+        self._passing = SessionTransfer(
             shard_id=self.shard_id,
             region=settings.region,
             listener=self.listener,
             queueing=self._queueing,
             matchmaker=self._matchmaker,
         )
-        self.listener.homes = Recovery(
+        self.listener.homes = SessionRecovery(
             shard_id=self.shard_id,
             host=self.host,
             matchmaker=self._matchmaker,
@@ -183,7 +183,7 @@ class Shard:
         )
         self.listener.dealer = self._dealing
         self.listener.pages = static_files.load(settings.listen.pages)
-        self._migration = Migration(
+        self._migration = RoomMigrator(
             shard_id=self.shard_id,
             region=settings.region,
             build=settings.build or __version__,
@@ -200,7 +200,7 @@ class Shard:
         self.on_drain: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
         self.placer.reviver = self.listener
-        self._ruling = Ruling(
+        self._ruling = OperatorPolicy(
             self._store.orders,
             self.host,
             self.listener.registry,
@@ -210,7 +210,7 @@ class Shard:
         )
         self.host.tune = self._ruling.tune_room
         self.listener.bans = self._ruling
-        self._administration = ShardAdministration(
+        self._administration = AdminService(
             lambda: self._leaseholder.shard,
             host=self.host,
             listener=self.listener,
@@ -227,7 +227,7 @@ class Shard:
         for calls in runners:
             calls.observe = self.metrics.observe_redis
         self._redis_setup = RedisSetup(self._matchmaker.client, runners, settings.redis.deadline_s)
-        self._pulse = Pulse(self.metrics.observe_lag, self.metrics.observe_collection)
+        self._pulse = LoopMonitor(self.metrics.observe_lag, self.metrics.observe_collection)
         self._tasks: list[asyncio.Task[None]] = []
         self.refusal: ConfigError | None = None
         self._is_stopping = False
@@ -409,14 +409,14 @@ class Shard:
         self._tick_share = (tick_seconds - self._tick_seconds_seen) / max(elapsed_s, 1e-3)
         self._tick_seconds_seen = tick_seconds
 
-    def _room_closed(self, simulation: Simulation, reason: str) -> None:
+    def _room_closed(self, simulation: RoomRuntime, reason: str) -> None:
         self._saver.save(simulation, is_last=True)
         self._saver.forget(simulation.room.room_id)
         self._dealing.forget(simulation)
         self._leaseholder.room_closed(simulation)
         self.placer.room_closed(simulation)
 
-    def _room_moved(self, simulation: Simulation) -> None:
+    def _room_moved(self, simulation: RoomRuntime) -> None:
         room_id = simulation.room.room_id
         self._saver.forget(room_id)
         self._dealing.forget(simulation)
@@ -484,7 +484,7 @@ def ticket_keys(settings: Settings) -> TicketKeys:
     return TicketKeys({"own": secrets.token_bytes(32)}, "own")
 
 
-def certificates(settings: Settings) -> Certificates | None:
+def certificates(settings: Settings) -> TlsCertificate | None:
     """What TLS is spoken with; None for plain text, which must be asked for.
 
     Raises:
@@ -492,7 +492,7 @@ def certificates(settings: Settings) -> Certificates | None:
     """
     listen = settings.listen
     if listen.certificate:
-        return Certificates(listen.certificate, listen.key)
+        return TlsCertificate(listen.certificate, listen.key)
     if not listen.plaintext:
         raise ConfigError("listen.certificate: is not set; where something else speaks TLS, set listen.plaintext")
     return None

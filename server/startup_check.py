@@ -16,7 +16,7 @@ from tickwire.server.errors import ConfigError
 from tickwire.server.game_modules import load_modes, load_room_types
 from tickwire.server.observability import traces
 from tickwire.server.shard import certificates, matchmaker_of
-from tickwire.server.storage import Store
+from tickwire.server.storage import MongoStore
 
 
 async def find_problems(settings: Settings) -> list[str]:
@@ -38,7 +38,7 @@ async def find_problems(settings: Settings) -> list[str]:
     attempt(lambda: static_files.load(settings.listen.pages))
     attempt(lambda: http_server.check_console(settings.operations.console))
     attempt(lambda: traces.check(settings.traces.endpoint))
-    attempt(lambda: Store(settings.mongo.url, settings.mongo.database).close())
+    attempt(lambda: MongoStore(settings.mongo.url, settings.mongo.database).close())
     try:
         await matchmaker_of(settings.redis).aclose()
     except ConfigError as error:

@@ -25,7 +25,7 @@ from tickwire.schemas.codec import decode_server
 from tickwire.schemas.columns import checksum
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import NOBODY, EntityIds, Table
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
@@ -54,7 +54,7 @@ class Stage:
     def __init__(self, checksum_ticks: int = 5) -> None:
         self.ids = ids = EntityIds()
         self.ships, self.kinds = Ships(ids), Kinds(ids)
-        self.replication = Replication((self.ships, self.kinds), checksum_ticks=checksum_ticks)
+        self.replication = Replicator((self.ships, self.kinds), checksum_ticks=checksum_ticks)
         self.watched = frozenset({0})
         self.holding: Any = None
         self.tick = 0

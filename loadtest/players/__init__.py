@@ -1,17 +1,17 @@
-"""What players do. A game's own: subclass `Player` or one of these, in a locustfile of your own."""
+"""What players do. A game's own: subclass `SwarmPlayer` or one of these, in a locustfile of your own."""
 
 from __future__ import annotations
 
 from tickwire.loadtest.players.abuser import Abuser
 from tickwire.loadtest.players.churner import Churner
 from tickwire.loadtest.players.matchmaker import Matchmaker
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 from tickwire.loadtest.players.reconnector import Reconnector
 from tickwire.loadtest.players.slow_reader import SlowReader
 from tickwire.loadtest.players.spender import Spender
 from tickwire.loadtest.players.wanderer import Wanderer
 
-PLAYERS: dict[str, type[Player]] = {
+PLAYERS: dict[str, type[SwarmPlayer]] = {
     "wanderer": Wanderer,
     "churner": Churner,
     "reconnector": Reconnector,
@@ -27,9 +27,9 @@ __all__ = [
     "Abuser",
     "Churner",
     "Matchmaker",
-    "Player",
     "Reconnector",
     "SlowReader",
     "Spender",
+    "SwarmPlayer",
     "Wanderer",
 ]

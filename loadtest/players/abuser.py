@@ -5,15 +5,15 @@ from __future__ import annotations
 import gevent
 
 from tickwire.client.errors import ClientError
-from tickwire.loadtest.players.player import Player
-from tickwire.loadtest.session import Session
+from tickwire.loadtest.players.player import SwarmPlayer
+from tickwire.loadtest.session import SwarmSession
 from tickwire.schemas.codec import encode_client, encode_input
 from tickwire.schemas.messages import Command, Join, Ping
 
 PAUSE_S = (0.5, 2.0)
 
 
-class Abuser(Player):
+class Abuser(SwarmPlayer):
     """Floods, rubbish, giants. What happens to it is its own affair: only `abuses`, and how many of them the server
     ended with a close, are counted."""
 
@@ -31,7 +31,7 @@ class Abuser(Player):
                 self.swarm.measures.count("abuses_closed")
                 raise ClientError("thrown out, as it should be")
 
-    def _new_session(self, wanted_since_s: float | None = None) -> Session:
+    def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
         session = super()._new_session()
         session.is_aside = True  # from the beginning: nobody expects it to have a seat
         return session

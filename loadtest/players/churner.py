@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 STAYS_S = (2.0, 8.0)
 
 
-class Churner(Player):
+class Churner(SwarmPlayer):
     """Joins, plays a little, leaves; begins again as somebody new."""
 
     def play(self) -> None:

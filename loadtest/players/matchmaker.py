@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tickwire.client.errors import ClientError, NotMatched
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 STAYS_S = (5.0, 15.0)
 
 
-class Matchmaker(Player):
+class Matchmaker(SwarmPlayer):
     """Queues with a party of `--party-size` of this worker's players, in `--mode`."""
 
     def play(self) -> None:

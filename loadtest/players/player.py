@@ -15,7 +15,7 @@ from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 
 from tickwire.client.errors import ClientError
 from tickwire.loadtest import swarm
-from tickwire.loadtest.session import Session
+from tickwire.loadtest.session import SwarmSession
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 
@@ -28,7 +28,7 @@ WISHES = 16
 SAME_WISH_INPUTS = 5
 
 
-class Player(User):
+class SwarmPlayer(User):
     """One player.
 
     Attributes:
@@ -77,9 +77,9 @@ class Player(User):
         """The swarm has no more use for it."""
         self.session.end()
 
-    def _new_session(self, wanted_since_s: float | None = None) -> Session:
+    def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
         player_id = self.swarm.player_id(self.number)
-        return Session(self.swarm, player_id, self.chance, wanted_since_s=wanted_since_s)
+        return SwarmSession(self.swarm, player_id, self.chance, wanted_since_s=wanted_since_s)
 
     def join(self) -> None:
         """Takes a seat in a room of the swarm's."""

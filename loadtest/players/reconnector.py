@@ -5,13 +5,13 @@ from __future__ import annotations
 import gevent
 
 from tickwire.client.errors import ClientError
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 STAYS_S = (3.0, 10.0)
 AWAY_S = (0.0, 3.0)
 
 
-class Reconnector(Player):
+class Reconnector(SwarmPlayer):
     """Drops, and comes back to the same session, seat and room; events once and in order (the session counts)."""
 
     def play(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gevent
 
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 DEAF_S = (1.0, 3.0)
 READS_S = (0.2, 1.0)
 
 
-class SlowReader(Player):
+class SlowReader(SwarmPlayer):
     """Joins, moves, and reads only now and then. Missing ticks is its lot, and is not counted."""
 
     def play(self) -> None:

@@ -7,14 +7,14 @@ import time
 import gevent
 
 from tickwire.client.errors import CommandFailed
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 EVERY_S = 1.0
 REPEATS_SHARE = 0.2
 CHECK_EVERY = 10
 
 
-class Spender(Player):
+class Spender(SwarmPlayer):
     """Durable commands, one a second, every fifth of them sent three times at once, and again; now and then the purse
     is compared.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tickwire.loadtest.players.player import Player
+from tickwire.loadtest.players.player import SwarmPlayer
 
 FOREVER_S = 1e9
 
 
-class Wanderer(Player):
+class Wanderer(SwarmPlayer):
     """Joins, moves at `--input-hz`, stays for as long as the run is."""
 
     def play(self) -> None:

@@ -1,7 +1,6 @@
 """The matchmaking queue: tickets wait, a leader matches them, desks tell the players."""
 
-from tickwire.matchmaking.queue.agent import Desk, Letter, Place, Waiter
-from tickwire.matchmaking.queue.agent import Room as MatchRoom
+from tickwire.matchmaking.queue.agent import MatchRoom, QueueAgent, QueueListener, QueueNotification, QueuePosition
 from tickwire.matchmaking.queue.explain import Explanation, explain
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.match_function import find_matches
@@ -13,23 +12,23 @@ from tickwire.matchmaking.queue.ticket import Backfill, Entry, Match, QueueTicke
 
 __all__ = [
     "Backfill",
-    "Desk",
     "Entry",
     "Explanation",
     "Leader",
-    "Letter",
     "Match",
     "MatchFunction",
     "MatchQuality",
     "MatchRoom",
     "Mode",
-    "Place",
+    "QueueAgent",
+    "QueueListener",
+    "QueueNotification",
+    "QueuePosition",
     "QueueStatus",
     "QueueTicket",
     "Queues",
     "Rules",
     "SkillOf",
-    "Waiter",
     "explain",
     "find_matches",
 ]

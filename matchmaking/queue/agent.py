@@ -24,7 +24,7 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Entry
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ LETTERS_MAX = 500
 WAITING_MAX = 20_000
 
 
-class Room(msgspec.Struct, frozen=True):
+class MatchRoom(msgspec.Struct, frozen=True):
     """Where a match is played."""
 
     room_id: str
@@ -55,12 +55,12 @@ class Room(msgspec.Struct, frozen=True):
     labels: Sequence[str] = ()
 
 
-class Letter(msgspec.Struct, frozen=True, array_like=True):
+class QueueNotification(msgspec.Struct, frozen=True, array_like=True):
     """What a desk is told of one of its players. Packed by `mail` in lua/queue.lua.
 
     Args:
         number: grows from letter to letter; 0 for one that the desk makes itself.
-        kind: "left" answers `Desk.leave`; a leave that came too late is answered with "found".
+        kind: "left" answers `QueueAgent.leave`; a leave that came too late is answered with "found".
     """
 
     number: int
@@ -69,10 +69,10 @@ class Letter(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
     team: int = 0
     match_id: str = ""
-    room: Room | None = None
+    room: MatchRoom | None = None
 
 
-class Place(msgspec.Struct, frozen=True):
+class QueuePosition(msgspec.Struct, frozen=True):
     """Where a player stands.
 
     Args:
@@ -86,33 +86,33 @@ class Place(msgspec.Struct, frozen=True):
     lately_ms: int
 
 
-class Waiter(Protocol):
+class QueueListener(Protocol):
     """Told of one player's fortune: of places as long as it waits, and of a letter at the end."""
 
-    def __call__(self, news: Place | Letter, /) -> None: ...
+    def __call__(self, news: QueuePosition | QueueNotification, /) -> None: ...
 
 
 class _Adopted(msgspec.Struct, frozen=True):
     adopted: Sequence[str]
 
 
-class _Waits(msgspec.Struct, frozen=True):
+class _EnqueuedPlayer(msgspec.Struct, frozen=True):
     """A player who waits here."""
 
     entry: Entry
     came_ms: int
-    waiter: Waiter
+    waiter: QueueListener
 
 
-class _Heard(msgspec.Struct, frozen=True):
-    letters: Sequence[Letter]
+class _SyncReply(msgspec.Struct, frozen=True):
+    letters: Sequence[QueueNotification]
     unknown: Sequence[str]
     places: Sequence[tuple[str, int, int]]
     waiting: int
     lately_ms: int
 
 
-class Desk:
+class QueueAgent:
     """One mode's. Used on the loop's thread; `run` is its task.
 
     Args:
@@ -130,7 +130,7 @@ class Desk:
         self,
         shard_id: str,
         region: str,
-        calls: Calls,
+        calls: ScriptRunner,
         *,
         now_s: Callable[[], float],
         now_ms: Callable[[], int],
@@ -144,9 +144,9 @@ class Desk:
         self._calls = calls
         self._now_s = now_s
         self._now_ms = now_ms
-        self._here: dict[str, _Waits] = {}
+        self._here: dict[str, _EnqueuedPlayer] = {}
         self._entering: deque[Entry] = deque()
-        self._leaving: dict[str, _Waits] = {}  # until Redis has decided
+        self._leaving: dict[str, _EnqueuedPlayer] = {}  # until Redis has decided
         self._backfills: dict[str, Backfill] = {}
         self._wanting: dict[str, None] = {}
         self._filled: dict[str, None] = {}
@@ -164,7 +164,7 @@ class Desk:
     def enter(
         self,
         player_id: str,
-        waiter: Waiter,
+        waiter: QueueListener,
         *,
         skill: float,
         latencies: Mapping[str, float],
@@ -187,7 +187,7 @@ class Desk:
         rounded = [(region, max(0, round(ms))) for region, ms in latencies.items()]
         entry_id = f"{self._run}.{next(self._numbers):x}"
         entry = Entry(entry_id, player_id, self.desk_id, code, size, 0, skill, rounded, labels)
-        self._here[entry_id] = _Waits(entry, self._now_ms(), waiter)
+        self._here[entry_id] = _EnqueuedPlayer(entry, self._now_ms(), waiter)
         self._entering.append(entry)
         self._asking.append(entry_id)
         self._has_news.set()
@@ -214,14 +214,14 @@ class Desk:
         self._is_leaving = True
         self._here.pop(entry_id, None)
 
-    async def adopt(self, entry: Entry, came_ms: int, waiter: Waiter) -> None:
+    async def adopt(self, entry: Entry, came_ms: int, waiter: QueueListener) -> None:
         """A player who waited at another desk waits here, in its place; one whom Redis has forgotten enters again.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer; it is asked again with the beats.
         """
         before, entry = entry.desk, msgspec.structs.replace(entry, desk=self.desk_id)
-        self._here[entry.entry_id] = _Waits(entry, came_ms, waiter)
+        self._here[entry.entry_id] = _EnqueuedPlayer(entry, came_ms, waiter)
         self._asking.append(entry.entry_id)
         self._has_news.set()
         request = {"desk": self.desk_id, "entries": [(entry.player_id, entry.entry_id, before)]}
@@ -284,7 +284,7 @@ class Desk:
         }
         try:
             heard = await self._calls.run(
-                "queue/desk", request, _Heard, [msgspec.msgpack.encode(entry) for entry in entering]
+                "queue/desk", request, _SyncReply, [msgspec.msgpack.encode(entry) for entry in entering]
             )
         except MatchmakingError:
             self._entering.extendleft(reversed(entering))
@@ -328,7 +328,7 @@ class Desk:
                 self._asking.append(entry_id)
         return asked
 
-    def _hear(self, heard: _Heard, leaving: Sequence[Entry]) -> Generator[None, None, None]:
+    def _hear(self, heard: _SyncReply, leaving: Sequence[Entry]) -> Generator[None, None, None]:
         told = set()
         for letter in heard.letters:
             if letter.number > self._read:
@@ -342,22 +342,22 @@ class Desk:
         # again when all are read.
         if len(heard.letters) < LETTERS_MAX:
             for entry in leaving:
-                self._deliver(Letter(0, entry.entry_id, "left"))
+                self._deliver(QueueNotification(0, entry.entry_id, "left"))
             for entry_id in heard.unknown:
                 if entry_id in self._here and entry_id not in told:
                     waits = self._here[entry_id]
                     self._entering.append(msgspec.structs.replace(waits.entry, since_ms=waits.came_ms))
         for entry_id, place, missing in heard.places:
             if entry_id in self._here:
-                self._notify(self._here[entry_id], Place(place, missing, heard.lately_ms))
+                self._notify(self._here[entry_id], QueuePosition(place, missing, heard.lately_ms))
 
-    def _deliver(self, letter: Letter) -> None:
+    def _deliver(self, letter: QueueNotification) -> None:
         """Gives a player its last letter; one that has had it gets no other."""
         waits = self._here.pop(letter.entry_id, None) or self._leaving.pop(letter.entry_id, None)
         if waits is not None:
             self._notify(waits, letter)
 
-    def _notify(self, waits: _Waits, news: Place | Letter) -> None:
+    def _notify(self, waits: _EnqueuedPlayer, news: QueuePosition | QueueNotification) -> None:
         try:
             waits.waiter(news)
         except Exception:  # one player's fault; the others hear theirs

@@ -17,12 +17,12 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
 from tickwire.matchmaking.labels import from_pairs, to_pairs
 from tickwire.matchmaking.leases import Leases
-from tickwire.matchmaking.placement import Placement, PlaceRequest, Placing
-from tickwire.matchmaking.queue.agent import Room
+from tickwire.matchmaking.placement import Placement, PlaceRequest, RoomPlacement
+from tickwire.matchmaking.queue.agent import MatchRoom
 from tickwire.matchmaking.queue.mode import Mode
-from tickwire.matchmaking.queue.quality import Lately, MatchQuality, quality_of
+from tickwire.matchmaking.queue.quality import MatchQuality, RecentWaits, quality_of
 from tickwire.matchmaking.queue.ticket import Match, QueueTicket
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ PLACES_AT_ONCE = 256
 """Rooms that are looked for at a time: their calls are packed, and their answers read, in one turn of the loop."""
 
 
-class MadeMatch(msgspec.Struct, frozen=True, array_like=True):
+class CommittedMatch(msgspec.Struct, frozen=True, array_like=True):
     """A match as it is kept until it has a room. The order of the fields is known to lua/queue/assign.lua.
 
     Args:
@@ -82,13 +82,13 @@ class Assigner:
         region: str,
         shard_id: str,
         seats: int,
-        calls: Calls,
-        places: Placing,
+        calls: ScriptRunner,
+        places: RoomPlacement,
         leases: Leases,
         on_match: Callable[[str, MatchQuality], None],
     ) -> None:
         self.results: Counter[str] = Counter()
-        self.lately = Lately()
+        self.lately = RecentWaits()
         self._mode = mode
         self._region = region
         self._shard_id = shard_id
@@ -100,7 +100,9 @@ class Assigner:
         self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
         self._places_at_once = asyncio.Semaphore(PLACES_AT_ONCE)
 
-    async def find_rooms(self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int) -> bool:
+    async def find_rooms(
+        self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+    ) -> bool:
         """Finds rooms for all of them, some at a time: while Redis tells the players of some, others get theirs.
 
         Args:
@@ -122,7 +124,7 @@ class Assigner:
                 raise end
         return all(ends)
 
-    async def give_back(self, matches: Sequence[MadeMatch]) -> None:
+    async def give_back(self, matches: Sequence[CommittedMatch]) -> None:
         """The players of these matches wait again, where they were.
 
         Raises:
@@ -133,13 +135,13 @@ class Assigner:
         self.results["abandoned"] += len(assigned.returned)
 
     async def _find_rooms_of(
-        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+        self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
         async with self._turns:
             return await self._find_rooms_now(matches, tickets, now_ms)
 
     async def _find_rooms_now(
-        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+        self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
         placed = await asyncio.gather(*(self._place(match) for match in matches))
         found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
@@ -164,7 +166,7 @@ class Assigner:
                 self._judge(match, tickets, now_ms)
         return len(found) == len(matches) and not dropped
 
-    async def _give_back_room(self, match: MadeMatch, room: Placement) -> None:
+    async def _give_back_room(self, match: CommittedMatch, room: Placement) -> None:
         """Releases the room that was found for a dropped match, or its seats in a room in play; else they expire."""
         shard_id, epoch = room.shard_id, room.epoch
         try:
@@ -176,7 +178,7 @@ class Assigner:
         except MatchmakingError as error:
             log.warning("match_room_release_failed", room_id=room.room_id, error=error.detail)
 
-    async def _place(self, match: MadeMatch) -> Placement | MatchmakingError | None:
+    async def _place(self, match: CommittedMatch) -> Placement | MatchmakingError | None:
         """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
         wanted = PlaceRequest(
             room_type=self._mode.rules.room_type,
@@ -199,15 +201,15 @@ class Assigner:
         except MatchmakingError as error:
             return error
 
-    def _judge(self, made: MadeMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
+    def _judge(self, made: CommittedMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
         """A match has its room: how good is it?"""
         quality = quality_of(Match(made.tickets, made.teams), tickets, region=self._region, now_ms=now_ms)
         self.lately.add(quality)
         self._on_match(self._mode.name, quality)
 
 
-def _room_of(placement: Placement) -> Room:
-    return Room(
+def _room_of(placement: Placement) -> MatchRoom:
+    return MatchRoom(
         room_id=placement.room_id,
         room_type=placement.room_type,
         shard_id=placement.shard_id,

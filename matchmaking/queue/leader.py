@@ -28,12 +28,12 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable
 from tickwire.matchmaking.labels import to_pairs
 from tickwire.matchmaking.queue.agent import DESK_S_MAX
-from tickwire.matchmaking.queue.assignment import Assigner, MadeMatch
+from tickwire.matchmaking.queue.assignment import Assigner, CommittedMatch
 from tickwire.matchmaking.queue.match_function import STEP_COST, Steps, find_matches, find_matches_in_steps
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Match, QueueTicket
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -62,11 +62,11 @@ TICKETS_MAX = 100_000
 class _Read(msgspec.Struct, frozen=True):
     tickets: Sequence[QueueTicket]
     backfills: Sequence[Backfill]
-    matches: Sequence[MadeMatch]
+    matches: Sequence[CommittedMatch]
     now_ms: int
 
 
-class _Lead(msgspec.Struct, frozen=True):
+class Leadership(msgspec.Struct, frozen=True):
     owner: str
     epoch: int
 
@@ -107,7 +107,7 @@ class Leader:
         *,
         region: str,
         name: str,
-        calls: Calls,
+        calls: ScriptRunner,
         assigner: Assigner,
         now_s: Callable[[], float],
         chance: random.Random,
@@ -218,7 +218,7 @@ class Leader:
             self._read_all_s = -1e9
 
     async def _find_rooms(
-        self, matches: Sequence[MadeMatch], tickets: Mapping[str, QueueTicket], now_ms: int
+        self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> None:
         if not await self._assigner.find_rooms(matches, tickets, now_ms):
             self._read_all_s = -1e9  # some wait again
@@ -237,7 +237,7 @@ class Leader:
             "lately_ms": self._assigner.lately.wait_ms,
         }
         self._led_s = self._now_s()
-        lead = await self._calls.run("queue/lead", request, _Lead)
+        lead = await self._calls.run("queue/lead", request, Leadership)
         if lead.owner != self._name:
             self._forget()
             return False
@@ -346,8 +346,8 @@ class Leader:
             return await run_in_slices(steps)
         return await asyncio.to_thread(self._mode.match, open_to, wanted, rules, now_ms=now_ms, chance=chance)
 
-    async def _commit(self, matches: Sequence[Match], now_ms: int) -> list[MadeMatch]:
-        made: list[MadeMatch] = []
+    async def _commit(self, matches: Sequence[Match], now_ms: int) -> list[CommittedMatch]:
+        made: list[CommittedMatch] = []
         count = max(1, COMMIT_PLAYERS_MAX // self._mode.rules.players_max)
         for first in range(0, len(matches), count):
             named = [self._named(match, now_ms) for match in matches[first : first + count]]
@@ -370,19 +370,19 @@ class Leader:
                 self._tickets.pop(ticket_id, None)
         return made
 
-    def _to_request(self, match: MadeMatch) -> tuple[Any, ...]:
+    def _to_request(self, match: CommittedMatch) -> tuple[Any, ...]:
         members = [(member, ticket_id) for ticket_id in match.tickets for member in self._tickets[ticket_id].members]
         players = [member.player_id for member, _ in members]
         entries = [f"{member.entry_id} {ticket_id}" for member, ticket_id in members]
         return match.match_id, match.tickets, match.backfill, players, entries
 
-    def _named(self, match: Match, now_ms: int) -> MadeMatch:
+    def _named(self, match: Match, now_ms: int) -> CommittedMatch:
         players = [
             (member.desk, member.entry_id, member.player_id, team)
             for ticket_id, team in zip(match.tickets, match.teams, strict=True)
             for member in self._tickets[ticket_id].members
         ]
-        return MadeMatch(
+        return CommittedMatch(
             secrets.token_urlsafe(9),
             self._region,
             list(match.tickets),

@@ -77,7 +77,7 @@ def find_matches_in_steps(
     """The same, in steps."""
     pool = _TicketPool(rules, now_ms)
     yield from pool.fill(tickets, backfills)
-    budget = _Budget(1 + rules.teams // 8)  # to look at a ticket is to look for a team for it
+    budget = _WorkBudget(1 + rules.teams // 8)  # to look at a ticket is to look for a team for it
     found: list[Match] = []
     for wanted in backfills:
         window = rules.skill_window_of(max(0.0, (now_ms - wanted.since_ms) / 1000))
@@ -100,7 +100,7 @@ def find_matches_in_steps(
 
 
 def _match_of(
-    pool: _TicketPool, anchor: int, rules: Rules, now_ms: int, budget: _Budget, chance: random.Random
+    pool: _TicketPool, anchor: int, rules: Rules, now_ms: int, budget: _WorkBudget, chance: random.Random
 ) -> Match | None:
     """The match of one ticket, if there are enough players for it."""
     ticket = pool.tickets[anchor]
@@ -117,7 +117,7 @@ def _match_of(
     return _match(group, _balanced(group, rules, chance))
 
 
-class _Budget:
+class _WorkBudget:
     """How much a round has cost.
 
     Args:
@@ -141,7 +141,7 @@ class _Budget:
         return True
 
 
-def _anchors(by_age: Sequence[int], budget: _Budget, chance: random.Random) -> Iterator[int]:
+def _anchors(by_age: Sequence[int], budget: _WorkBudget, chance: random.Random) -> Iterator[int]:
     """Yield the tickets for which matches are made: the oldest first, and the rest from a random one on."""
     count = 0
     while count < len(by_age) and budget.spent < LOOKS_MAX // 2:

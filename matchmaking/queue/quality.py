@@ -51,7 +51,7 @@ def quality_of(match: Match, tickets: Mapping[str, QueueTicket], *, region: str,
     )
 
 
-class Lately:
+class RecentWaits:
     """The median wait of the last matches: what a newcomer is told to expect."""
 
     def __init__(self) -> None:

@@ -17,14 +17,14 @@ import msgspec
 
 from tickwire.matchmaking.errors import MatchmakingError
 from tickwire.matchmaking.matchmaker import Matchmaker
-from tickwire.matchmaking.queue.agent import Desk
+from tickwire.matchmaking.queue.agent import QueueAgent
 from tickwire.matchmaking.queue.assignment import Assigner
 from tickwire.matchmaking.queue.explain import Explanation, explain, not_in_line
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 LOOK_MAX = 500
 
@@ -88,11 +88,11 @@ class Queues:
         on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
     ) -> None:
         self.modes: dict[str, Mode] = {}
-        self.desks: dict[str, Desk] = {}
+        self.desks: dict[str, QueueAgent] = {}
         self.leaders: dict[str, Leader] = {}
         self._region = region
-        self._calls: dict[str, Calls] = {}
-        self.doors: list[Calls] = []
+        self._calls: dict[str, ScriptRunner] = {}
+        self.doors: list[ScriptRunner] = []
         for mode, seats in modes:
             # Two doors: what the desk says does not wait for the leader's longer calls.
             slot = f"{matchmaker.namespace}:{mode.name}"
@@ -100,7 +100,7 @@ class Queues:
             self.modes[mode.name] = mode
             self._calls[mode.name] = calls
             self.doors += [calls, leading]
-            self.desks[mode.name] = Desk(
+            self.desks[mode.name] = QueueAgent(
                 shard_id, region, calls, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
             )
             assigner = Assigner(

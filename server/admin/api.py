@@ -21,17 +21,17 @@ from tickwire.schemas.payloads import decode_json
 from tickwire.server import __version__
 from tickwire.server.admin.views import (
     Administration,
+    Affected,
     BanOrder,
     BanView,
     Broadcast,
     Close,
-    Done,
     DrainRequested,
     Kick,
     LogLevel,
-    Order,
+    RequestBody,
     RollBack,
-    RoomState,
+    RoomStateResponse,
     RoomView,
     SessionView,
     ShardDetail,
@@ -53,7 +53,7 @@ _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, M
 Json = dict[str, Any]
 
 
-class Ask(msgspec.Struct, frozen=True):
+class AdminRequest(msgspec.Struct, frozen=True):
     """A request, read: what its path and query say, and its body."""
 
     path: Mapping[str, str]
@@ -73,7 +73,7 @@ class Ask(msgspec.Struct, frozen=True):
         return int(text)
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """One thing that may be asked.
 
     Args:
@@ -87,55 +87,55 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     summary: str
     answer: Any
-    run: Callable[[Administration, Ask], Any]
-    body: type[Order] | None = None
+    run: Callable[[Administration, AdminRequest], Any]
+    body: type[RequestBody] | None = None
     query: tuple[str, ...] = ()
 
 
 OPERATIONS = (
-    Operation("GET", "/shard", "The shard that answers", ShardDetail, lambda a, ask: a.shard()),
-    Operation("GET", "/fleet", "All shards, as the directory has them", list[ShardView], lambda a, ask: a.fleet()),
-    Operation(
+    Endpoint("GET", "/shard", "The shard that answers", ShardDetail, lambda a, ask: a.shard()),
+    Endpoint("GET", "/fleet", "All shards, as the directory has them", list[ShardView], lambda a, ask: a.fleet()),
+    Endpoint(
         "POST",
         "/fleet/{shard_id}/drain",
         "Has a shard move its rooms and players to other shards, and end; its supervisor starts it again",
         DrainRequested,
         lambda a, ask: a.drain(ask.path["shard_id"]),
     ),
-    Operation("GET", "/rooms", "The rooms of this shard", list[RoomView], lambda a, ask: a.rooms()),
-    Operation("GET", "/rooms/{room_id}", "One room", RoomView, lambda a, ask: a.room(ask.path["room_id"])),
-    Operation(
+    Endpoint("GET", "/rooms", "The rooms of this shard", list[RoomView], lambda a, ask: a.rooms()),
+    Endpoint("GET", "/rooms/{room_id}", "One room", RoomView, lambda a, ask: a.room(ask.path["room_id"])),
+    Endpoint(
         "GET",
         "/rooms/{room_id}/state",
         "A room's world, at most `limit` entities a table",
-        RoomState,
+        RoomStateResponse,
         lambda a, ask: a.state(ask.path["room_id"], ask.limit),
         query=("limit",),
     ),
-    Operation(
+    Endpoint(
         "GET",
         "/rooms/{room_id}/bytes",
         "Which field of a room costs how many bytes",
         Json,
         lambda a, ask: a.bytes_of(ask.path["room_id"]),
     ),
-    Operation(
+    Endpoint(
         "POST",
         "/rooms/{room_id}/close",
         "Ends a room; a durable one is saved",
-        Done,
+        Affected,
         lambda a, ask: a.close_room(ask.path["room_id"], ask.body),
         Close,
     ),
-    Operation(
+    Endpoint(
         "POST",
         "/rooms/{room_id}/broadcast",
         "Sends an event to all who play in a room",
-        Done,
+        Affected,
         lambda a, ask: a.broadcast(ask.path["room_id"], ask.body),
         Broadcast,
     ),
-    Operation(
+    Endpoint(
         "GET",
         "/sessions",
         "The sessions of this shard, or of a room or player here",
@@ -143,30 +143,30 @@ OPERATIONS = (
         lambda a, ask: a.sessions(ask.query.get("room_id", ""), ask.query.get("player_id", ""), ask.limit),
         query=("room_id", "player_id", "limit"),
     ),
-    Operation(
+    Endpoint(
         "POST",
         "/sessions/{session_id}/kick",
         "Ends a session; its player may open another",
-        Done,
+        Affected,
         lambda a, ask: a.kick(ask.path["session_id"], ask.body),
         Kick,
     ),
-    Operation("GET", "/queues", "The modes of the queue", list[str], lambda a, ask: a.modes()),
-    Operation(
+    Endpoint("GET", "/queues", "The modes of the queue", list[str], lambda a, ask: a.modes()),
+    Endpoint(
         "GET",
         "/queues/{mode}",
         "How a mode's queue stands, at all shards",
         Json,
         lambda a, ask: a.queue(ask.path["mode"]),
     ),
-    Operation(
+    Endpoint(
         "GET",
         "/queues/{mode}/players/{player_id}",
         "Why a player waits: which rule keeps it, and what would match it",
         Json,
         lambda a, ask: a.explain(ask.path["mode"], ask.path["player_id"]),
     ),
-    Operation(
+    Endpoint(
         "GET",
         "/bans",
         "Who is banned, at all shards",
@@ -174,7 +174,7 @@ OPERATIONS = (
         lambda a, ask: a.bans(ask.limit),
         query=("limit",),
     ),
-    Operation(
+    Endpoint(
         "PUT",
         "/bans/{player_id}",
         "Keeps a player out for a while, at all shards within a second",
@@ -182,9 +182,11 @@ OPERATIONS = (
         lambda a, ask: a.ban(ask.path["player_id"], ask.body),
         BanOrder,
     ),
-    Operation("DELETE", "/bans/{player_id}", "Lifts a ban", Done, lambda a, ask: a.lift_ban(ask.path["player_id"])),
-    Operation("GET", "/tuning", "All versions, and what may be set", Tunings, lambda a, ask: a.tunings()),
-    Operation(
+    Endpoint(
+        "DELETE", "/bans/{player_id}", "Lifts a ban", Affected, lambda a, ask: a.lift_ban(ask.path["player_id"])
+    ),
+    Endpoint("GET", "/tuning", "All versions, and what may be set", Tunings, lambda a, ask: a.tunings()),
+    Endpoint(
         "PUT",
         "/tuning",
         "The next version, for some or all rooms of the fleet, within a second",
@@ -192,7 +194,7 @@ OPERATIONS = (
         lambda a, ask: a.tune(ask.body),
         Tune,
     ),
-    Operation(
+    Endpoint(
         "POST",
         "/tuning/rollback",
         "Makes an older version the newest again",
@@ -200,11 +202,11 @@ OPERATIONS = (
         lambda a, ask: a.roll_back(ask.body),
         RollBack,
     ),
-    Operation(
+    Endpoint(
         "PUT",
         "/log-level",
         "What this shard writes to its log from now on",
-        Done,
+        Affected,
         lambda a, ask: a.set_log_level(ask.body),
         LogLevel,
     ),
@@ -239,7 +241,7 @@ class Admin:
         app.router.add_get(f"{PREFIX}/openapi.json", self._document)
         app.router.add_route("*", PREFIX + "/{rest:.*}", self._unknown)
 
-    def _handler(self, operation: Operation) -> Callable[[web.Request], Any]:
+    def _handler(self, operation: Endpoint) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             if refusal := self._refusal(request):
                 self.results["refused"] += 1
@@ -261,11 +263,11 @@ class Admin:
 
         return handle
 
-    async def _answer(self, operation: Operation, request: web.Request) -> Any:
+    async def _answer(self, operation: Endpoint, request: web.Request) -> Any:
         unknown = set(request.query) - set(operation.query)
         if unknown:
             raise Malformed(f"the query has no {', '.join(sorted(unknown))}")
-        ask = Ask(dict(request.match_info), dict(request.query), await _body(operation, request))
+        ask = AdminRequest(dict(request.match_info), dict(request.query), await _body(operation, request))
         answer = operation.run(self._administration, ask)
         answer = await answer if inspect.isawaitable(answer) else answer
         if operation.method != "GET":
@@ -308,7 +310,7 @@ class Admin:
         return web.Response(body=msgspec.json.encode(openapi()), content_type="application/json")
 
 
-async def _body(operation: Operation, request: web.Request) -> Any:
+async def _body(operation: Endpoint, request: web.Request) -> Any:
     if operation.body is None:
         return None
     data = await request.read()

@@ -10,18 +10,18 @@ from collections import Counter
 
 from tickwire.matchmaking import Matchmaker
 from tickwire.matchmaking.queue import Queues
-from tickwire.server.edge.server import Listener
+from tickwire.server.edge.server import EdgeServer
 from tickwire.server.observability.metrics import Metrics
-from tickwire.server.persistence.saver import Saver
-from tickwire.server.persistence.transactions import Dealing
-from tickwire.server.placement.lease_keeper import Leaseholder
-from tickwire.server.placement.queue_service import Queueing
+from tickwire.server.persistence.saver import RoomSaver
+from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.lease_keeper import LeaseKeeper
+from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.storage import WriteBehind
 
 
-def scrape_edge(metrics: Metrics, listener: Listener) -> None:
+def scrape_edge(metrics: Metrics, listener: EdgeServer) -> None:
     """Connections and sessions."""
     edge = listener.counters
     metrics.gauge("connections", listener.connection_count)
@@ -80,7 +80,9 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
     metrics.count_fields_to("clamped_values", rooms.clamped)
 
 
-def scrape_storage(metrics: Metrics, write_behind: WriteBehind, dealing: Dealing, saver: Saver) -> None:
+def scrape_storage(
+    metrics: Metrics, write_behind: WriteBehind, dealing: TransactionService, saver: RoomSaver
+) -> None:
     """What is being written."""
     metrics.gauge("storage_lag_seconds", write_behind.lag_s)
     metrics.gauge("storage_waiting_worlds", len(write_behind))
@@ -97,8 +99,8 @@ def scrape_matchmaking(
     matchmaker: Matchmaker,
     redis_setup: RedisSetup,
     queues: Queues,
-    queueing: Queueing,
-    leaseholder: Leaseholder,
+    queueing: QueueService,
+    leaseholder: LeaseKeeper,
 ) -> None:
     """The directory and the queues."""
     doors = [calls.counters for calls in (matchmaker.calls, *queues.doors)]

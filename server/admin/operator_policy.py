@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import Banned, Malformed, Unavailable, VersionConflict
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.tuning import Tuning, in_force, read, version_for
-from tickwire.server.storage import CLOCKS_APART, Ban, Orders, TuningVersion
+from tickwire.server.storage import CLOCKS_APART, Ban, OperatorStore, TuningVersion
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +31,8 @@ HISTORY_MAX = 50
 """Versions that operators are shown; a room has the one that is in force for it, however old."""
 
 
-class Ruling:
-    """A shard's side of them. `run` is its task. Implements `tickwire.server.edge.context.Bans`.
+class OperatorPolicy:
+    """A shard's side of them. `run` is its task. Implements `tickwire.server.edge.context.BanList`.
 
     Args:
         orders: where they stand.
@@ -49,9 +49,9 @@ class Ruling:
 
     def __init__(
         self,
-        orders: Orders,
+        orders: OperatorStore,
         host: RoomHost,
-        sessions: Sessions,
+        sessions: SessionRegistry,
         where: Mapping[str, str],
         *,
         now_s: Callable[[], float],
@@ -100,7 +100,7 @@ class Ruling:
                 with self._isolation.guard("orders", simulation.room.room_id):
                     self._tune(simulation)
 
-    def _tune(self, simulation: Simulation) -> None:
+    def _tune(self, simulation: RoomRuntime) -> None:
         before = simulation.room.tuning
         self.tune_room(simulation.room)
         if simulation.room.tuning != before:
@@ -109,7 +109,7 @@ class Ruling:
     # -- bans -----------------------------------------------------------------------------------------------
 
     def check(self, player_id: str) -> None:
-        """See `tickwire.server.edge.context.Bans.check`."""
+        """See `tickwire.server.edge.context.BanList.check`."""
         ban = self._bans.get(player_id)
         if ban is not None and ban.until > self._now():
             raise Banned(f"the player is banned until {ban.until:%Y-%m-%d %H:%M} UTC: {ban.reason}")

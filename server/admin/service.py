@@ -11,45 +11,45 @@ import msgspec
 from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardInfo
 from tickwire.schemas.messages import FieldKind
 from tickwire.server import __version__
-from tickwire.server.admin.operator_policy import Ruling
+from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.views import (
+    Affected,
     BanOrder,
     BanView,
     Broadcast,
     Close,
-    Done,
     DrainRequested,
     Kick,
     LogLevel,
     RollBack,
-    RoomState,
+    RoomStateResponse,
     RoomView,
     SessionView,
     ShardDetail,
     ShardView,
-    TableState,
+    TableResponse,
     Tune,
     Tunings,
     TuningView,
 )
-from tickwire.server.edge.server import Listener
+from tickwire.server.edge.server import EdgeServer
 from tickwire.server.edge.session import Session
 from tickwire.server.errors import Malformed, Unavailable
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.persistence.saver import is_durable
 from tickwire.server.placement.join_service import told
-from tickwire.server.placement.queue_service import Queueing
+from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import MOVES_MS, Simulation
+from tickwire.server.rooms.runtime import MOVES_MS, RoomRuntime
 from tickwire.server.storage import Ban, TuningVersion
 
 PLAYER_CHARACTERS_MAX = 128
 
 
-class ShardAdministration:
+class AdminService:
     """Implements `tickwire.server.admin.views.Administration`; see there.
 
     Args:
@@ -65,9 +65,9 @@ class ShardAdministration:
         info: Callable[[], ShardInfo],
         *,
         host: RoomHost,
-        listener: Listener,
-        queueing: Queueing,
-        ruling: Ruling,
+        listener: EdgeServer,
+        queueing: QueueService,
+        ruling: OperatorPolicy,
         matchmaker: Matchmaker,
         health: Health,
         load: Callable[[], float],
@@ -137,10 +137,10 @@ class ShardAdministration:
             raise LookupError(f"there is no shard {shard_id[:100]} in the directory")
         return DrainRequested(int(is_asked))
 
-    def set_log_level(self, order: LogLevel) -> Done:
+    def set_log_level(self, order: LogLevel) -> Affected:
         is_change = order.level != logs.level.name
         logs.set_level(order.level)
-        return Done(int(is_change))
+        return Affected(int(is_change))
 
     # -- rooms ----------------------------------------------------------------------------------------------
 
@@ -150,10 +150,10 @@ class ShardAdministration:
     def room(self, room_id: str) -> RoomView:
         return _room_view(self._found(room_id))
 
-    def state(self, room_id: str, limit: int) -> RoomState:
+    def state(self, room_id: str, limit: int) -> RoomStateResponse:
         simulation = self._found(room_id)
         room = simulation.room
-        return RoomState(
+        return RoomStateResponse(
             _room_view(simulation),
             [_table_state(name, getattr(room, name), limit) for name in room.tables],
             msgspec.to_builtins(room.tuning),
@@ -165,28 +165,28 @@ class ShardAdministration:
             raise LookupError("there is no such room on this shard")
         return report
 
-    def close_room(self, room_id: str, order: Close) -> Done:
+    def close_room(self, room_id: str, order: Close) -> Affected:
         simulation = self._at_rest(room_id)
         count = len(simulation.seats)
         self._host.close(room_id, order.reason)
-        return Done(count)
+        return Affected(count)
 
-    def broadcast(self, room_id: str, order: Broadcast) -> Done:
+    def broadcast(self, room_id: str, order: Broadcast) -> Affected:
         simulation = self._at_rest(room_id)
         try:
             with simulation.contained("broadcast"):
                 simulation.room.broadcast(order.name, order.payload)
         except RoomCodeRaised as error:
             raise Malformed("the event could not be sent: it is too large, or no event can hold it") from error
-        return Done(len(simulation.seats))
+        return Affected(len(simulation.seats))
 
-    def _at_rest(self, room_id: str) -> Simulation:
+    def _at_rest(self, room_id: str) -> RoomRuntime:
         simulation = self._found(room_id)
         if simulation.is_frozen:
             raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
         return simulation
 
-    def _found(self, room_id: str) -> Simulation:
+    def _found(self, room_id: str) -> RoomRuntime:
         simulation = self._host.get(room_id)
         if simulation is None:
             raise LookupError("there is no such room on this shard")
@@ -200,12 +200,12 @@ class ShardAdministration:
         found = (session for session in among if not room_id or session.room_id == room_id)
         return [_session_view(session) for _, session in zip(range(limit), found, strict=False)]
 
-    def kick(self, session_id: str, order: Kick) -> Done:
+    def kick(self, session_id: str, order: Kick) -> Affected:
         session = self._listener.registry.get(session_id)
         if session is None:
             raise LookupError("there is no such session on this shard")
         session.kick(order.reason)
-        return Done(1)
+        return Affected(1)
 
     # -- queues ---------------------------------------------------------------------------------------------
 
@@ -234,8 +234,8 @@ class ShardAdministration:
             raise Malformed(f"a player's id has 1 to {PLAYER_CHARACTERS_MAX} characters")
         return _ban_view(await self._ruling.ban(player_id, order.duration_s, order.reason))
 
-    async def lift_ban(self, player_id: str) -> Done:
-        return Done(await self._ruling.lift_ban(player_id))
+    async def lift_ban(self, player_id: str) -> Affected:
+        return Affected(await self._ruling.lift_ban(player_id))
 
     async def tunings(self) -> Tunings:
         await self._ruling.ask()
@@ -253,7 +253,7 @@ class ShardAdministration:
         return _tuning_view(await self._ruling.roll_back(order.to))
 
 
-def _room_view(simulation: Simulation) -> RoomView:
+def _room_view(simulation: RoomRuntime) -> RoomView:
     room = simulation.room
     return RoomView(
         room_id=room.room_id,
@@ -273,10 +273,10 @@ def _room_view(simulation: Simulation) -> RoomView:
     )
 
 
-def _table_state(name: str, table: Table, limit: int) -> TableState:
+def _table_state(name: str, table: Table, limit: int) -> TableResponse:
     rows = [row for row, _ in zip(table, range(limit), strict=False)]
     fields = type(table).describe(name).fields
-    return TableState(
+    return TableResponse(
         name,
         len(table),
         [row.id for row in rows],

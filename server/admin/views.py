@@ -17,15 +17,15 @@ Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 BAN_S_MAX = 10 * 365 * 24 * 3600
 
 
-class View(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """An answer."""
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an operator asks for."""
 
 
-class ShardView(View, frozen=True):
+class ShardView(Response, frozen=True):
     """The shard that answers, or one of the fleet."""
 
     shard_id: str
@@ -41,7 +41,7 @@ class ShardView(View, frozen=True):
     is_this: bool = False
 
 
-class ShardDetail(View, frozen=True):
+class ShardDetail(Response, frozen=True):
     """The shard that answers."""
 
     shard_id: str
@@ -63,7 +63,7 @@ class ShardDetail(View, frozen=True):
     log_level: str
 
 
-class RoomView(View, frozen=True):
+class RoomView(Response, frozen=True):
     """A room of this shard."""
 
     room_id: str
@@ -82,7 +82,7 @@ class RoomView(View, frozen=True):
     tuning_version: int
 
 
-class TableState(View, frozen=True):
+class TableResponse(Response, frozen=True):
     """A table: one list a field, in the game's units; all of the same length."""
 
     name: str
@@ -92,15 +92,15 @@ class TableState(View, frozen=True):
     fields: Sequence[dict[str, Any]]
 
 
-class RoomState(View, frozen=True):
+class RoomStateResponse(Response, frozen=True):
     """A room's world."""
 
     room: RoomView
-    tables: Sequence[TableState]
+    tables: Sequence[TableResponse]
     tuning: dict[str, Any]
 
 
-class SessionView(View, frozen=True):
+class SessionView(Response, frozen=True):
     """A session of this shard.
 
     Args:
@@ -124,7 +124,7 @@ class SessionView(View, frozen=True):
     history: list[str]
 
 
-class BanView(View, frozen=True):
+class BanView(Response, frozen=True):
     """A player who may not play."""
 
     player_id: str
@@ -132,7 +132,7 @@ class BanView(View, frozen=True):
     reason: str
 
 
-class TuningView(View, frozen=True):
+class TuningView(Response, frozen=True):
     """One version of what rooms are tuned by."""
 
     version: int
@@ -143,7 +143,7 @@ class TuningView(View, frozen=True):
     at: datetime.datetime
 
 
-class Tunings(View, frozen=True):
+class Tunings(Response, frozen=True):
     """The newest versions, the newest first, and what may be set, by room type: a JSON schema each."""
 
     newest: int
@@ -151,13 +151,13 @@ class Tunings(View, frozen=True):
     schemas: dict[str, dict[str, Any]]
 
 
-class Done(View, frozen=True):
+class Affected(Response, frozen=True):
     """How many things it was done to; 0 when everything was so already."""
 
     count: int
 
 
-class DrainRequested(Done, frozen=True):
+class DrainRequested(Affected, frozen=True):
     """Whether the shard was asked to drain by this call, and what happens to its process."""
 
     note: str = (
@@ -166,39 +166,39 @@ class DrainRequested(Done, frozen=True):
     )
 
 
-class Kick(Order, frozen=True):
+class Kick(RequestBody, frozen=True):
     """Ends a session."""
 
     reason: Reason = "an operator has ended the session"
 
 
-class Close(Order, frozen=True):
+class Close(RequestBody, frozen=True):
     """Ends a room: it is saved, if it is durable, and its players are told."""
 
     reason: Reason = "an operator has closed the room"
 
 
-class BanOrder(Order, frozen=True):
+class BanOrder(RequestBody, frozen=True):
     """Keeps a player out."""
 
     duration_s: Annotated[float, msgspec.Meta(gt=0, le=BAN_S_MAX)]
     reason: Reason = ""
 
 
-class Broadcast(Order, frozen=True):
+class Broadcast(RequestBody, frozen=True):
     """An event to all who play in a room."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     payload: Any = None
 
 
-class LogLevel(Order, frozen=True):
+class LogLevel(RequestBody, frozen=True):
     """The least level that is written."""
 
     level: Level
 
 
-class Tune(Order, frozen=True):
+class Tune(RequestBody, frozen=True):
     """The next version of the tuning.
 
     Args:
@@ -212,7 +212,7 @@ class Tune(Order, frozen=True):
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
-class RollBack(Order, frozen=True):
+class RollBack(RequestBody, frozen=True):
     """Makes an older version the newest again; 0: as the games declare it."""
 
     to: Version
@@ -226,19 +226,19 @@ class Administration(Protocol):
     async def drain(self, shard_id: str) -> DrainRequested: ...
     def rooms(self) -> list[RoomView]: ...
     def room(self, room_id: str) -> RoomView: ...
-    def state(self, room_id: str, limit: int) -> RoomState: ...
+    def state(self, room_id: str, limit: int) -> RoomStateResponse: ...
     def bytes_of(self, room_id: str) -> dict[str, Any]: ...
-    def close_room(self, room_id: str, order: Close) -> Done: ...
-    def broadcast(self, room_id: str, order: Broadcast) -> Done: ...
+    def close_room(self, room_id: str, order: Close) -> Affected: ...
+    def broadcast(self, room_id: str, order: Broadcast) -> Affected: ...
     def sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]: ...
-    def kick(self, session_id: str, order: Kick) -> Done: ...
+    def kick(self, session_id: str, order: Kick) -> Affected: ...
     def modes(self) -> list[str]: ...
     async def queue(self, mode: str) -> dict[str, Any]: ...
     async def explain(self, mode: str, player_id: str) -> dict[str, Any]: ...
     async def bans(self, limit: int) -> list[BanView]: ...
     async def ban(self, player_id: str, order: BanOrder) -> BanView: ...
-    async def lift_ban(self, player_id: str) -> Done: ...
+    async def lift_ban(self, player_id: str) -> Affected: ...
     async def tunings(self) -> Tunings: ...
     async def tune(self, order: Tune) -> TuningView: ...
     async def roll_back(self, order: RollBack) -> TuningView: ...
-    def set_log_level(self, order: LogLevel) -> Done: ...
+    def set_log_level(self, order: LogLevel) -> Affected: ...

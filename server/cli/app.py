@@ -37,7 +37,7 @@ from tickwire.server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from tickwire.server.rooms.typescript import types_of
 from tickwire.server.shard import ask_to_drain
 from tickwire.server.startup_check import find_problems
-from tickwire.server.storage import Store, export_import
+from tickwire.server.storage import MongoStore, export_import
 from tickwire.server.supervisor import supervise
 
 T = TypeVar("T")
@@ -280,7 +280,7 @@ def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> 
         _fail(str(error), EXIT_USAGE)
 
 
-def _stored(config: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
+def _stored(config: Path | None, work: Callable[[MongoStore], Awaitable[T]]) -> T:
     logs.configure(format="auto", level="warning")
     settings = _settings(config)
     try:

@@ -9,12 +9,12 @@ from typing import TextIO, TypeVar
 
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import MongoSettings
-from tickwire.server.storage import Store, export_import, migrate
+from tickwire.server.storage import MongoStore, export_import, migrate
 
 T = TypeVar("T")
 
 
-def with_store(mongo: MongoSettings, work: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(mongo: MongoSettings, work: Callable[[MongoStore], Awaitable[T]]) -> T:
     """Runs something on the store of some settings.
 
     Raises:
@@ -23,7 +23,7 @@ def with_store(mongo: MongoSettings, work: Callable[[Store], Awaitable[T]]) -> T
     """
 
     async def run() -> T:
-        store = Store(mongo.url, mongo.database, call_s_max=mongo.deadline_s)
+        store = MongoStore(mongo.url, mongo.database, call_s_max=mongo.deadline_s)
         try:
             await store.check_setup()
             return await work(store)
@@ -33,12 +33,12 @@ def with_store(mongo: MongoSettings, work: Callable[[Store], Awaitable[T]]) -> T
     return asyncio.run(run())
 
 
-async def make_steps(store: Store) -> list[int]:
+async def make_steps(store: MongoStore) -> list[int]:
     """Brings the database to what this build wants."""
     return await migrate(store.database, store.calls)
 
 
-def export_of(kind: str, key: str) -> Callable[[Store], AsyncIterator[str]]:
+def export_of(kind: str, key: str) -> Callable[[MongoStore], AsyncIterator[str]]:
     """The lines of a world, by TYPE/NAME, or of a player, by id.
 
     Raises:
@@ -52,10 +52,12 @@ def export_of(kind: str, key: str) -> Callable[[Store], AsyncIterator[str]]:
     return lambda store: export_import.export_world(store, room_type, name)
 
 
-def export_to(target: TextIO, lines_of: Callable[[Store], AsyncIterator[str]]) -> Callable[[Store], Awaitable[int]]:
+def export_to(
+    target: TextIO, lines_of: Callable[[MongoStore], AsyncIterator[str]]
+) -> Callable[[MongoStore], Awaitable[int]]:
     """Writes lines of JSON to a file, which may be a terminal; gives how many."""
 
-    async def write(store: Store) -> int:
+    async def write(store: MongoStore) -> int:
         count = 0
         async with aclosing(lines_of(store)) as lines:  # type: ignore[type-var]
             async for line in lines:

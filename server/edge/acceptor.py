@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from tickwire.server.edge.admission import SLOT_S, Gate
+from tickwire.server.edge.admission import SLOT_S, AdmissionQueue
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.settings import EdgeSettings
@@ -46,7 +46,7 @@ class Waiting(NamedTuple):
     accepted_s: float
 
 
-class Door:
+class Acceptor:
     """One listening address.
 
     Args:
@@ -80,7 +80,7 @@ class Door:
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._gate: Gate[Waiting] = Gate(
+        self._gate: AdmissionQueue[Waiting] = AdmissionQueue(
             per_second=settings.handshakes_per_second_max,
             wait_s_max=settings.gate_wait_s_max,
             now_s=now_s(),

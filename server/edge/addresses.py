@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 0.25
 """All connections of an address at once: some 20 ms of the loop."""
@@ -35,7 +35,7 @@ class Address:
 
     __slots__ = ("connections", "handshakes", "messages")
 
-    def __init__(self, *, messages: Bucket, handshakes: Bucket) -> None:
+    def __init__(self, *, messages: TokenBucket, handshakes: TokenBucket) -> None:
         self.messages = messages
         self.handshakes = handshakes
         self.connections = 0
@@ -68,8 +68,8 @@ class Addresses:
         if address is None:
             rate = self._messages_per_second
             address = self._by_name[name] = Address(
-                messages=Bucket(rate, max(1.0, rate * BURST_S), now_s),
-                handshakes=Bucket(self._handshakes_per_second, self._handshakes_burst, now_s),
+                messages=TokenBucket(rate, max(1.0, rate * BURST_S), now_s),
+                handshakes=TokenBucket(self._handshakes_per_second, self._handshakes_burst, now_s),
             )
         return address
 

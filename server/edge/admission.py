@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 SLOT_S = 0.02
 """The gate opens so often while somebody waits."""
@@ -21,7 +21,7 @@ BURST_SLOTS = 2
 Arrival = TypeVar("Arrival")
 
 
-class Gate(Generic[Arrival]):
+class AdmissionQueue(Generic[Arrival]):
     """Who waits, and for how long.
 
     Args:
@@ -33,7 +33,7 @@ class Gate(Generic[Arrival]):
     def __init__(self, *, per_second: float, wait_s_max: float, now_s: float) -> None:
         self._per_second = per_second
         self._waiting_max = int(per_second * wait_s_max)
-        self._bucket = Bucket(per_second, max(1.0, per_second * SLOT_S * BURST_SLOTS), now_s)
+        self._bucket = TokenBucket(per_second, max(1.0, per_second * SLOT_S * BURST_SLOTS), now_s)
         self._waiting: deque[Arrival] = deque()
 
     def __len__(self) -> int:

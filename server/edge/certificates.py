@@ -24,7 +24,7 @@ ALPN = ["http/1.1"]  # a WebSocket begins as an HTTP/1.1 request
 _Stamp = tuple[int, int, int] | None
 
 
-class Certificates:
+class TlsCertificate:
     """A certificate, its key, and the TLS context made of them.
 
     Args:

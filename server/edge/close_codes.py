@@ -15,7 +15,7 @@ REASON_BYTES_MAX = 123
 """RFC 6455, section 5.5: a control frame holds 125 bytes, two of which are the code."""
 
 
-class Closing(enum.IntEnum):
+class SessionCloseCode(enum.IntEnum):
     """Close codes that this server sends."""
 
     NORMAL = 1000

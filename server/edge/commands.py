@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tickwire.schemas.messages import Command, ErrorCode, Reply
-from tickwire.server.edge.context import Surroundings
-from tickwire.server.edge.reply_cache import REPLIES_MAX, Replies
+from tickwire.server.edge.context import SessionContext
+from tickwire.server.edge.reply_cache import REPLIES_MAX, ReplyCache
 from tickwire.server.observability.traces import span
 from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.seat import Seat
@@ -29,7 +29,7 @@ UNDER_WAY_RETRY_MS = 200
 Tell = Callable[[Reply], None]
 
 
-class Commands:
+class CommandProcessor:
     """One session's.
 
     Args:
@@ -39,14 +39,14 @@ class Commands:
 
     __slots__ = ("_around", "_replies", "_undecided", "_under_way")
 
-    def __init__(self, around: Surroundings, replies: Replies | None = None) -> None:
+    def __init__(self, around: SessionContext, replies: ReplyCache | None = None) -> None:
         self._around = around
-        self._replies = replies if replies is not None else Replies()
+        self._replies = replies if replies is not None else ReplyCache()
         self._under_way: set[int] = set()
         self._undecided: dict[int, object] = {}  # attempts of the dealer, by command id
 
     @property
-    def replies(self) -> Replies:
+    def replies(self) -> ReplyCache:
         """The answers, as far as they are remembered."""
         return self._replies
 

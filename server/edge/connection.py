@@ -31,10 +31,10 @@ from tickwire.schemas import SUBPROTOCOL
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
 from tickwire.server.edge.close_codes import shortened
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.frame_splitter import FIN_BINARY, FIN_PING, MASKED, Splitter, payload_of
+from tickwire.server.edge.frame_splitter import FIN_BINARY, FIN_PING, MASKED, FrameSplitter, payload_of
 from tickwire.server.edge.masking import unmask
 from tickwire.server.edge.proxies import BadProxyHeader, read_proxy_header
-from tickwire.server.edge.rate_limit import FLOOD_S, RateLimiter, Scope
+from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 
 REQUEST_BYTES_MAX = 32 * 1024
 _FAILURES = {
@@ -48,7 +48,7 @@ _SHORT_FRAME_BYTES_MAX = 131
 _REQUEST_END = b"\r\n\r\n"
 
 
-class Refusal(NamedTuple):
+class HandshakeRejection(NamedTuple):
     """Why a handshake is refused, as HTTP says it."""
 
     status: int
@@ -77,14 +77,14 @@ class Receiver(Protocol):
         ...
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who made a connection: the listener."""
 
     def wants_proxy_header(self, address: str) -> bool:
         """Whether this peer is a proxy that says first whom it speaks for."""
         ...
 
-    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         """Looks at a handshake that is right in itself; a refusal ends it."""
         ...
 
@@ -104,7 +104,7 @@ class Owner(Protocol):
         """Return the time on the clock that peers are judged by."""
         ...
 
-    def throttle(self, connection: Connection, scope: Scope) -> None:
+    def throttle(self, connection: Connection, scope: LimitScope) -> None:
         """Call `connection.proceed` again and again until it returns to normal or ends."""
         ...
 
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         write_buffer_bytes_max: int,
         limiter: RateLimiter,
         counters: EdgeCounters,
-        owner: Owner,
+        owner: ConnectionOwner,
         accepted_s: float,
     ) -> None:
         self.write: Callable[[bytes], None] = _nowhere
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._wants_proxy_header = self._is_page = False
         self._fragments = bytearray()
         self._is_text = False
-        self._splitter = Splitter(payload_bytes_max=message_bytes_max)
+        self._splitter = FrameSplitter(payload_bytes_max=message_bytes_max)
         self.limiter = limiter
         self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
         self._exceeded_since_s: float | None = None
@@ -328,13 +328,13 @@ class Connection(asyncio.Protocol):
 
     # -- limits ---------------------------------------------------------------------------------------------
 
-    def _exceeded(self, scope: Scope) -> None:
+    def _exceeded(self, scope: LimitScope) -> None:
         """No token is left: read no more until there is one, or drop a peer to which nothing is owed.
 
         A connection that closes is throttled, not dropped: unread bytes would turn its end into a reset, which takes
         the close frame with it (RFC 1122, 4.2.2.13). The time limit of the close ends it.
         """
-        if scope is Scope.CONNECTION:
+        if scope is LimitScope.CONNECTION:
             if not self.has_session and self.closing_since_s is None:
                 self._counters.closed["flood"] += 1
                 self.abort()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.rooms.ports import Dealer, Homes, Placer, Queue
+from tickwire.server.rooms.ports import PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
 
 if TYPE_CHECKING:
     from tickwire.server.edge.session import Session
@@ -31,7 +31,7 @@ class Registry(Protocol):
         ...
 
 
-class Bans(Protocol):
+class BanList(Protocol):
     """Who may not play."""
 
     def check(self, player_id: str, /) -> None:
@@ -39,22 +39,22 @@ class Bans(Protocol):
         ...
 
 
-class NoBans:
+class NoBanList:
     """Where everybody may."""
 
     def check(self, player_id: str, /) -> None:
         """Nobody is banned."""
 
 
-class Surroundings(Protocol):
+class SessionContext(Protocol):
     """Limits, clocks, counters, and who runs tasks."""
 
     settings: EdgeSettings
-    placer: Placer
-    queue: Queue
-    homes: Homes
-    dealer: Dealer
-    bans: Bans
+    placer: RoomJoiner
+    queue: PlayerQueue
+    homes: SessionLocator
+    dealer: TransactionRunner
+    bans: BanList
     tokens: ResumeTokens
     counters: EdgeCounters
 

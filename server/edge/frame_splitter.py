@@ -19,7 +19,7 @@ _POSSIBLE_FIRST = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8
 """No reserved bits, a known opcode, and control frames are never fragments."""
 
 
-class Splitter:
+class FrameSplitter:
     """One connection's incoming bytes.
 
     Args:

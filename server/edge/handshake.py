@@ -22,12 +22,12 @@ from tickwire.schemas.codec import decode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Error, ErrorCode, Hello, Redirect, request_type_of
-from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.connection import Connection
-from tickwire.server.edge.context import Surroundings
+from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import error_message
 from tickwire.server.edge.session import Session
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ EARLY_MESSAGES_MAX = 16
 """What a client may say before it has heard Welcome."""
 _HELLO = request_type_of(Hello)
 _CLOSING = {
-    ErrorCode.UNAUTHORIZED: Closing.UNAUTHORIZED,
-    ErrorCode.ALREADY_CONNECTED: Closing.ALREADY_CONNECTED,
-    ErrorCode.UNAVAILABLE: Closing.UNAVAILABLE,
-    ErrorCode.BANNED: Closing.BANNED,
+    ErrorCode.UNAUTHORIZED: SessionCloseCode.UNAUTHORIZED,
+    ErrorCode.ALREADY_CONNECTED: SessionCloseCode.ALREADY_CONNECTED,
+    ErrorCode.UNAVAILABLE: SessionCloseCode.UNAVAILABLE,
+    ErrorCode.BANNED: SessionCloseCode.BANNED,
 }
 
 
-class Greeting:
+class SessionHandshake:
     """The receiver of a connection that has no session yet.
 
     Args:
@@ -74,8 +74,8 @@ class Greeting:
         *,
         token: str,
         authenticator: Authenticator,
-        sessions: Sessions,
-        around: Surroundings,
+        sessions: SessionRegistry,
+        around: SessionContext,
     ) -> None:
         self._connection = connection
         self._token = token
@@ -95,17 +95,19 @@ class Greeting:
         elif len(self._early) < EARLY_MESSAGES_MAX:
             self._early.append(data)
         else:
-            self._refuse(ErrorCode.OUT_OF_ORDER, "too many messages before Welcome", Closing.POLICY)
+            self._refuse(ErrorCode.OUT_OF_ORDER, "too many messages before Welcome", SessionCloseCode.POLICY)
 
     def text_received(self) -> None:
         """All messages are binary."""
-        self._refuse(ErrorCode.MALFORMED, "a text message; all messages are binary", Closing.TEXT_MESSAGE, "text")
+        self._refuse(
+            ErrorCode.MALFORMED, "a text message; all messages are binary", SessionCloseCode.TEXT_MESSAGE, "text"
+        )
 
     def swept(self, now_s: float) -> None:
         """A second has passed."""
         if now_s - self._connection.accepted_s > self._patience_s:
             error = Error(ErrorCode.HANDSHAKE_TIMEOUT, "no valid Hello in time", retryable=True, request_type=_HELLO)
-            self._close(error, Closing.POLICY, "handshake_timeout")
+            self._close(error, SessionCloseCode.POLICY, "handshake_timeout")
 
     def connection_ended(self, connection: Connection) -> None:
         """Stop checking the Hello; not if the client ends with it the session that it asks for."""
@@ -118,16 +120,16 @@ class Greeting:
         try:
             hello = decode_client(data)
         except (MalformedMessage, UnknownMessage) as bad:
-            self._refuse(ErrorCode.MALFORMED, str(bad), Closing.POLICY)
+            self._refuse(ErrorCode.MALFORMED, str(bad), SessionCloseCode.POLICY)
             return
         if not isinstance(hello, Hello):
-            self._refuse(ErrorCode.OUT_OF_ORDER, "the first message must be Hello", Closing.POLICY)
+            self._refuse(ErrorCode.OUT_OF_ORDER, "the first message must be Hello", SessionCloseCode.POLICY)
         elif hello.schema_version < SCHEMA_VERSION_MIN:
             version = hello.schema_version
             text = f"schema version {version} is too old; at least {SCHEMA_VERSION_MIN} is spoken here"
             error = Error(ErrorCode.UPGRADE_REQUIRED, text, upgrade_to=SCHEMA_VERSION_MIN, request_type=_HELLO)
             self._around.counters.rejected["upgrade_required"] += 1
-            self._close(error, Closing.UPGRADE_REQUIRED, "upgrade_required")
+            self._close(error, SessionCloseCode.UPGRADE_REQUIRED, "upgrade_required")
         else:
             session = self._sessions.find(hello.resume_token) if hello.resume_token else None
             generation = session.reserve_generation() if session is not None else 0
@@ -171,7 +173,7 @@ class Greeting:
         self._around.counters.resumes["redirected"] += 1
         if self._connection.is_open:
             self._connection.write(binary_frame(encode_server(redirect)))
-            self._connection.close(Closing.MOVED, "the session is at another shard")
+            self._connection.close(SessionCloseCode.MOVED, "the session is at another shard")
 
     def _end(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         """End the session of a client that has closed the connection with 1000 right after its Hello."""
@@ -191,7 +193,7 @@ class Greeting:
             if not session.attach(self._connection, hello, generation):
                 resumes["overtaken"] += 1
                 text = "the session goes on on another connection, or is over"
-                self._refuse(ErrorCode.REPLACED, text, Closing.REPLACED, "replaced")
+                self._refuse(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
                 return
             resumes["resumed"] += 1
         elif hello.resume_token:
@@ -222,14 +224,14 @@ class Greeting:
     def _refuse_with(self, error: TickwireError) -> None:
         message = error_message(error, Hello)
         self._around.counters.rejected[error.code.lower()] += 1
-        self._close(message, _CLOSING.get(message.code, Closing.INTERNAL), error.code.lower())
+        self._close(message, _CLOSING.get(message.code, SessionCloseCode.INTERNAL), error.code.lower())
 
-    def _refuse(self, code: ErrorCode, text: str, closing: Closing, counted_as: str = "") -> None:
+    def _refuse(self, code: ErrorCode, text: str, closing: SessionCloseCode, counted_as: str = "") -> None:
         counted_as = counted_as or code.name.lower()
         self._around.counters.rejected[counted_as] += 1
         self._close(Error(code, text, request_type=_HELLO), closing, counted_as)
 
-    def _close(self, error: Error, closing: Closing, counted_as: str) -> None:
+    def _close(self, error: Error, closing: SessionCloseCode, counted_as: str) -> None:
         connection = self._connection
         if not connection.is_open:
             return

@@ -9,14 +9,14 @@ import structlog
 from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, request_type_of
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.rooms.ports import Placer, Subscriber
+from tickwire.server.rooms.ports import RoomJoiner, Subscriber
 from tickwire.server.rooms.seat import Seat
 
 log = structlog.get_logger(__name__)
 
 
 async def find_seat(
-    placer: Placer, subscriber: Subscriber, join: Join, *, timeout_s: float
+    placer: RoomJoiner, subscriber: Subscriber, join: Join, *, timeout_s: float
 ) -> Seat | Redirect | TickwireError:
     """A seat, or where else to go, or why not. The caller owns the seat."""
     try:

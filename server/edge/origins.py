@@ -24,7 +24,7 @@ class _Origin(NamedTuple):
     port: int | None  # None for a scheme of which we know no default
 
 
-class Origins:
+class OriginPolicy:
     """The origins that may connect.
 
     Args:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 10.0
 """A connection that is silent for longer than this is closed, so no more than this can have been held back."""
@@ -26,7 +26,7 @@ FIRST_BURST_S = 1.0
 FLOOD_S = 5.0
 
 
-class Scope(enum.Enum):
+class LimitScope(enum.Enum):
     """Whose bucket is empty."""
 
     CONNECTION = "connection"
@@ -52,9 +52,9 @@ class RateLimiter:
 
     __slots__ = ("address", "own", "token_bytes")
 
-    def __init__(self, settings: EdgeSettings, address: Bucket, now_s: float) -> None:
+    def __init__(self, settings: EdgeSettings, address: TokenBucket, now_s: float) -> None:
         rate = settings.messages_per_second_max
-        self.own = Bucket(rate, rate * BURST_S, now_s, level=rate * FIRST_BURST_S)
+        self.own = TokenBucket(rate, rate * BURST_S, now_s, level=rate * FIRST_BURST_S)
         self.address = address
         self.token_bytes = max(1, settings.bytes_per_second_max // rate)
 
@@ -64,13 +64,13 @@ class RateLimiter:
         self.own.level -= tokens
         self.address.level -= tokens
 
-    def refill(self, now_s: float) -> Scope | None:
+    def refill(self, now_s: float) -> LimitScope | None:
         """Refill the buckets; return the scope of an empty one, or None if both hold a token."""
         self.own.refill(now_s)
         self.address.refill(now_s)
         if self.own.level <= 0:
-            return Scope.CONNECTION
-        return Scope.ADDRESS if self.address.level <= 0 else None
+            return LimitScope.CONNECTION
+        return LimitScope.ADDRESS if self.address.level <= 0 else None
 
     def has_recovered(self, now_s: float) -> bool:
         """Return whether a connection that ran out of tokens has stayed below its rate since."""

@@ -15,7 +15,7 @@ REPLIES_MAX = 64
 REPLY_BYTES_MAX = 64 * 1024
 
 
-class Replies:
+class ReplyCache:
     """The last REPLIES_MAX answers, of at most REPLY_BYTES_MAX in all.
 
     Args:

@@ -21,7 +21,7 @@ TOKEN_CHARACTERS_MAX = 256
 GENERATION_MAX = 2**32 - 1
 
 
-class Resumption(NamedTuple):
+class ResumeClaim(NamedTuple):
     """What a token that is good says."""
 
     session_id: str
@@ -49,7 +49,7 @@ class ResumeTokens:
         claims = f"{session_id}.{generation}.{self._shard}"
         return f"{claims}.{_signature(self._keys[self._current], claims)}.{self._current}"
 
-    def read(self, token: str) -> Resumption | None:
+    def read(self, token: str) -> ResumeClaim | None:
         """What a token says, if one of the keys has signed it."""
         parts = token[: TOKEN_CHARACTERS_MAX + 1].split(".", 4)
         if len(token) > TOKEN_CHARACTERS_MAX or len(parts) != 5 or not parts[1].isdecimal() or not token.isascii():
@@ -59,7 +59,7 @@ class ResumeTokens:
         if key is None or int(generation) > GENERATION_MAX:
             return None
         is_ours = hmac.compare_digest(signature, _signature(key, f"{session_id}.{generation}.{shard}"))
-        return Resumption(session_id, int(generation), _shard_id(shard)) if is_ours else None
+        return ResumeClaim(session_id, int(generation), _shard_id(shard)) if is_ours else None
 
 
 def _signature(key: bytes, claims: str) -> str:

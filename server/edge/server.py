@@ -19,29 +19,38 @@ from websockets.http11 import Request, Response
 
 from tickwire.schemas.messages import Goodbye
 from tickwire.server.edge import static_files
-from tickwire.server.edge.acceptor import RETRY_AFTER_S, Door
+from tickwire.server.edge.acceptor import RETRY_AFTER_S, Acceptor
 from tickwire.server.edge.addresses import Address, Addresses
 from tickwire.server.edge.auth.authenticator import Authenticator
-from tickwire.server.edge.certificates import Certificates
-from tickwire.server.edge.connection import Connection, Receiver, Refusal
-from tickwire.server.edge.context import Bans, NoBans
+from tickwire.server.edge.certificates import TlsCertificate
+from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
+from tickwire.server.edge.context import BanList, NoBanList
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.handshake import Greeting
+from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.http_request import header, token_of
 from tickwire.server.edge.loop_clock import LoopClock
-from tickwire.server.edge.origins import Origins
+from tickwire.server.edge.origins import OriginPolicy
 from tickwire.server.edge.proxies import TrustedProxies
-from tickwire.server.edge.rate_limit import RateLimiter, Scope
+from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.throttle import Throttle
 from tickwire.server.errors import Banned
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability.log_interval import LogInterval
-from tickwire.server.rooms.checkpoint import KeptSession
-from tickwire.server.rooms.ports import Dealer, Homes, NoDealer, NoHomes, NoQueue, Placer, Queue, Subscriber
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.ports import (
+    NoPlayerQueue,
+    NoSessionLocator,
+    NoTransactions,
+    PlayerQueue,
+    RoomJoiner,
+    SessionLocator,
+    Subscriber,
+    TransactionRunner,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +59,9 @@ LOG_INTERVAL_S = 60.0
 LOGGED_CHARACTERS_MAX = 200
 
 
-class Listener:
-    """Accepts players. Implements `tickwire.server.edge.connection.Owner` and
-    `tickwire.server.edge.context.Surroundings`.
+class EdgeServer:
+    """Accepts players. Implements `tickwire.server.edge.connection.ConnectionOwner` and
+    `tickwire.server.edge.context.SessionContext`.
 
     Args:
         placer: finds sessions a room.
@@ -76,7 +85,7 @@ class Listener:
 
     def __init__(
         self,
-        placer: Placer,
+        placer: RoomJoiner,
         settings: EdgeSettings,
         authenticator: Authenticator,
         tokens: ResumeTokens | None = None,
@@ -84,14 +93,14 @@ class Listener:
         self.counters = EdgeCounters()
         self.tokens = tokens or ResumeTokens({"own": secrets.token_bytes(32)}, "own")
         self.placer = placer
-        self.queue: Queue = NoQueue()
-        self.homes: Homes = NoHomes()
-        self.dealer: Dealer = NoDealer()
-        self.bans: Bans = NoBans()
+        self.queue: PlayerQueue = NoPlayerQueue()
+        self.homes: SessionLocator = NoSessionLocator()
+        self.dealer: TransactionRunner = NoTransactions()
+        self.bans: BanList = NoBanList()
         self.wall_s: Callable[[], float] = time.time
-        self.pages: dict[str, static_files.Page] = {}
+        self.pages: dict[str, static_files.StaticFile] = {}
         self.settings = settings
-        self.registry = Sessions(
+        self.registry = SessionRegistry(
             window_s=settings.resume_window_s,
             away_max=settings.connections_max,
             away_per_address_max=settings.connections_per_address_max,
@@ -100,15 +109,15 @@ class Listener:
             tokens=self.tokens,
         )
         self._authenticator = authenticator
-        self._origins = Origins(settings.origins)
+        self._origins = OriginPolicy(settings.origins)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._connections: set[Connection] = set()
         self._addresses = Addresses(settings)
         self._throttle = Throttle()
         self._throttled_addresses, self._refused_origins = LogInterval(LOG_INTERVAL_S), LogInterval(LOG_INTERVAL_S)
-        self.certificates: Certificates | None = None
+        self.certificates: TlsCertificate | None = None
         self.isolation = FaultIsolation()
-        self._door: Door | None = None
+        self._door: Acceptor | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self.on_sweep_ended: Callable[[asyncio.Task[None]], object] = lambda task: None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,7 +142,7 @@ class Listener:
         assert self._door is not None, "start comes first"
         return self._door.port
 
-    async def start(self, host: str, port: int, certificates: Certificates | None = None) -> None:
+    async def start(self, host: str, port: int, certificates: TlsCertificate | None = None) -> None:
         """Begins to accept; without certificates in plain text.
 
         Raises:
@@ -141,7 +150,7 @@ class Listener:
         """
         self.certificates = certificates
         tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
-        self._door = Door(
+        self._door = Acceptor(
             self.settings,
             counters=self.counters,
             make=self._make,
@@ -178,12 +187,12 @@ class Listener:
             await asyncio.wait((self._sweeping,))  # awaiting it would raise its cancellation as if it were ours
             self._sweeping = None
 
-    def revive(self, kept: KeptSession, /) -> Subscriber | None:
-        """See `tickwire.server.rooms.ports.Reviver.revive`."""
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+        """See `tickwire.server.rooms.ports.SessionRestorer.revive`."""
         return self.registry.revive(kept, self)
 
     def settle(self, subscriber: Subscriber, /) -> None:
-        """See `tickwire.server.rooms.ports.Reviver.settle`."""
+        """See `tickwire.server.rooms.ports.SessionRestorer.settle`."""
         if isinstance(subscriber, Session):
             self.registry.settle(subscriber, self.now_s())
             try:
@@ -192,7 +201,7 @@ class Listener:
                 subscriber.ban(str(banned))
 
     def drop(self, session_id: str, room_id: str, /) -> None:
-        """See `tickwire.server.rooms.ports.Reviver.drop`."""
+        """See `tickwire.server.rooms.ports.SessionRestorer.drop`."""
         session = self.registry.get(session_id)
         if session is not None and session.wire is None and session.room_id == room_id:
             session.end("the player left while the room was moving", counted_as="left_while_moving")
@@ -225,23 +234,27 @@ class Listener:
         """See `Owner.wants_proxy_header`."""
         return self.settings.proxy_protocol and self._proxies.trusts(address)
 
-    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         """See `Owner.screen`."""
         peer = connection.address
         connection.address = self._proxies.client_address(peer, request.headers.get_all("X-Forwarded-For"))
         address = self._address_of(connection)
         connection.limiter.address = address.messages
         if len(self._connections) > self.settings.connections_max:
-            return Refusal(503, "the shard holds as many connections as it may", "connections_max", RETRY_AFTER_S)
+            return HandshakeRejection(
+                503, "the shard holds as many connections as it may", "connections_max", RETRY_AFTER_S
+            )
         if address.connections >= self.settings.connections_per_address_max:
             reason = "too many connections from this address"
-            return Refusal(429, reason, "connections_per_address_max", RETRY_AFTER_S)
+            return HandshakeRejection(429, reason, "connections_per_address_max", RETRY_AFTER_S)
         if self._proxies.trusts(peer) and not address.handshakes.take(time.monotonic()):
-            return Refusal(429, "too many handshakes from this address", "address_handshakes", RETRY_AFTER_S)
+            return HandshakeRejection(
+                429, "too many handshakes from this address", "address_handshakes", RETRY_AFTER_S
+            )
         origin, host = header(request, "Origin"), header(request, "Host")
         if not self._origins.allows(origin, host):
             self._log_origin(connection, origin or "", host or "")
-            return Refusal(403, "this origin may not connect", "origin")
+            return HandshakeRejection(403, "this origin may not connect", "origin")
         return None
 
     def page(self, request: Request) -> Response | None:
@@ -252,7 +265,7 @@ class Listener:
     def opened(self, connection: Connection, request: Request) -> Receiver:
         """See `Owner.opened`."""
         self._address_of(connection).connections += 1
-        return Greeting(
+        return SessionHandshake(
             connection,
             token=token_of(request, in_query=self.settings.token_in_query),
             authenticator=self._authenticator,
@@ -268,10 +281,10 @@ class Listener:
         if not self._connections:
             self._none_left.set()
 
-    def throttle(self, connection: Connection, scope: Scope) -> None:
+    def throttle(self, connection: Connection, scope: LimitScope) -> None:
         """See `Owner.throttle`."""
         self._throttle.add(connection)
-        if scope is Scope.ADDRESS:
+        if scope is LimitScope.ADDRESS:
             self._log_address(connection)
 
     def unthrottle(self, connection: Connection) -> None:

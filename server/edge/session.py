@@ -48,19 +48,19 @@ from tickwire.schemas.messages import (
 )
 from tickwire.server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
 from tickwire.server.edge.auth.authenticator import Identity
-from tickwire.server.edge.close_codes import Closing
-from tickwire.server.edge.commands import Commands
+from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.commands import CommandProcessor
 from tickwire.server.edge.connection import Connection
-from tickwire.server.edge.context import Surroundings
+from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import error_message, find_seat
 from tickwire.server.edge.rate_limit import FLOOD_S
-from tickwire.server.edge.reply_cache import Replies
+from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.session_history import SessionHistory
 from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
-from tickwire.server.edge.token_bucket import Bucket
-from tickwire.server.edge.unheard import Unheard
+from tickwire.server.edge.token_bucket import TokenBucket
+from tickwire.server.edge.unheard import DiscardingReceiver
 from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.runtime import MOVES_MS
 from tickwire.server.rooms.seat import Seat
@@ -73,7 +73,7 @@ ENDS_BY_CLOSE_VERSION_MIN = 3
 """From this schema version on, a client's close with 1000 ends its session."""
 
 
-class State(enum.Enum):
+class SessionState(enum.Enum):
     """Where a session stands."""
 
     IDLE = "idle"
@@ -83,13 +83,13 @@ class State(enum.Enum):
 
 
 _ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel, EndSession))
-ALLOWED: dict[State, frozenset[type[Message]]] = {
+ALLOWED: dict[SessionState, frozenset[type[Message]]] = {
     # A room may close while inputs are on their way: those that come after are ignored, not a
     # mistake; and a Leave that comes after is answered as ever.
-    State.IDLE: _ALWAYS | {Join, Input, Resync, Leave},
-    State.JOINING: _ALWAYS,
-    State.SEATED: _ALWAYS | {Input, Resync, Leave},
-    State.CLOSED: frozenset(),
+    SessionState.IDLE: _ALWAYS | {Join, Input, Resync, Leave},
+    SessionState.JOINING: _ALWAYS,
+    SessionState.SEATED: _ALWAYS | {Input, Resync, Leave},
+    SessionState.CLOSED: frozenset(),
 }
 
 
@@ -142,7 +142,7 @@ class Session:
         "wire",
     )
 
-    def __init__(self, identity: Identity, *, schema_version: int, around: Surroundings) -> None:
+    def __init__(self, identity: Identity, *, schema_version: int, around: SessionContext) -> None:
         self.session_id = secrets.token_urlsafe(12)
         self.player_id = identity.player_id
         self.is_guest = identity.is_guest
@@ -150,19 +150,19 @@ class Session:
         self.wire: Connection | None = None
         self.address = ""
         self.outbox = Outbox()
-        self.state = State.IDLE
+        self.state = SessionState.IDLE
         self.generation = 0
         self.used_generation = 0
         self._is_revived = self._is_redirected = False
         self._around = around
         self._counters = around.counters
-        self._commands = Commands(around)
+        self._commands = CommandProcessor(around)
         self._reserved = self._attempt = self._seat_changes = 0
         self._attached_s = around.now_s()
         self._seat: Seat | None = None
         self._joining: asyncio.Task[None] | None = None
         joins = around.settings.joins_per_minute_max
-        self._joins = Bucket(joins / 60, joins, around.now_s())
+        self._joins = TokenBucket(joins / 60, joins, around.now_s())
         self.opened_us = around.now_us()
         self.history = SessionHistory(self.session_id, self.player_id)
         self._away_since_s = 0.0
@@ -172,7 +172,7 @@ class Session:
         self._last_room_id = ""
 
     @classmethod
-    def revived(cls, kept: KeptSession, around: Surroundings) -> Session:
+    def revived(cls, kept: SessionCheckpoint, around: SessionContext) -> Session:
         """A session that another shard had: away, under the id, the tokens and the numbers that its client knows."""
         identity = Identity(kept.player_id, kept.is_guest)
         session = cls(identity, schema_version=kept.schema_version, around=around)
@@ -188,13 +188,13 @@ class Session:
         session._is_revived = True
         session._away_since_s = around.now_s()
         session.outbox.restore(kept.last_event, kept.frames, restored_at=kept.events_restored_at)
-        replies = Replies(kept.replies, forgotten_id=kept.forgotten_command_id)
-        session._commands = Commands(around, replies)
+        replies = ReplyCache(kept.replies, forgotten_id=kept.forgotten_command_id)
+        session._commands = CommandProcessor(around, replies)
         return session
 
-    def keep(self) -> KeptSession:
+    def keep(self) -> SessionCheckpoint:
         """See `tickwire.server.rooms.ports.Subscriber.keep`."""
-        return KeptSession(
+        return SessionCheckpoint(
             session_id=self.session_id,
             player_id=self.player_id,
             is_guest=self.is_guest,
@@ -217,7 +217,7 @@ class Session:
         """Note that the session, which was on another shard, is on this one now."""
         self._note("restored", room_id=self.room_id, from_shard=self._from_shard)
 
-    def is_older_than(self, kept: KeptSession) -> bool:
+    def is_older_than(self, kept: SessionCheckpoint) -> bool:
         """Return whether a copy of this session from another shard is newer than this one.
 
         The copy that a client is connected to is the newest one.
@@ -233,7 +233,7 @@ class Session:
     @property
     def is_over(self) -> bool:
         """Whether the session has ended on this shard."""
-        return self.state is State.CLOSED
+        return self.state is SessionState.CLOSED
 
     def check_resumable(self) -> None:
         """Check that a client may resume the session now.
@@ -283,7 +283,7 @@ class Session:
         Returns:
             False when a later connection has the session, or it is over; nothing has been done then.
         """
-        if self.state is State.CLOSED or not self.is_newer(hello.attempt, generation):
+        if self.state is SessionState.CLOSED or not self.is_newer(hello.attempt, generation):
             return False
         generation = max(generation, self.generation + 1)
         self._reserved = max(self._reserved, generation)
@@ -328,12 +328,12 @@ class Session:
 
     def _detach(self, reason: str) -> None:
         self._lose_connection(reason)
-        if self.state is not State.CLOSED:
+        if self.state is not SessionState.CLOSED:
             self._around.registry.went_away(self, self._away_since_s)  # which may end it
 
     def _lose_connection(self, reason: str) -> None:
         self.wire = None
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return
         self._away_since_s = self._around.now_s()
         self._note("disconnected", reason=reason, room_id=self.room_id)
@@ -342,10 +342,10 @@ class Session:
 
     def _let_go(self, connection: Connection) -> None:
         """Another connection has the session now: the one before is told why, and not heard any more."""
-        connection.receiver = Unheard(self._counters)
+        connection.receiver = DiscardingReceiver(self._counters)
         connection.has_session = False
         self.send_message(Goodbye(ErrorCode.REPLACED, "the session goes on on another connection"))
-        connection.close(Closing.REPLACED, "replaced by another connection")
+        connection.close(SessionCloseCode.REPLACED, "replaced by another connection")
         self._counters.closed["replaced"] += 1
         self._lose_connection("another connection resumed the session")
 
@@ -362,7 +362,7 @@ class Session:
                 generation=self.generation,
                 resume_window_ms=int(settings.resume_window_s * 1000),
                 room_id=self.room_id,
-                is_joining=self.state is State.JOINING,
+                is_joining=self.state is SessionState.JOINING,
                 messages_per_second_max=settings.messages_per_second_max,
                 bytes_per_second_max=settings.bytes_per_second_max,
             )
@@ -408,35 +408,35 @@ class Session:
 
     def slow_consumer(self, reason: str) -> None:
         """The client takes too little for too long. The session stays: it may come back."""
-        self.close(Closing.SLOW_CONSUMER, reason, counted_as="slow_consumer")
+        self.close(SessionCloseCode.SLOW_CONSUMER, reason, counted_as="slow_consumer")
 
     def seat_lost(self, reason: str) -> None:
         """The room has closed; the session may join another."""
         if self._seat is not None:
             self._seat_changes += 1
         room_id, self._seat = self.room_id, None
-        if self.state is State.SEATED:
-            self.state = State.IDLE
+        if self.state is SessionState.SEATED:
+            self.state = SessionState.IDLE
             self._note("unseated", room_id=room_id, reason=reason)
             self._flush_events()
             self.send_message(Left(reason))
 
     def seat_restored(self, seat: Seat) -> None:
         """The session was revived with its room."""
-        self._seat, self.state = seat, State.SEATED
+        self._seat, self.state = seat, SessionState.SEATED
         self._seat_changes += 1
         self._last_room_id = seat.room_id
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """The room goes on at another shard: whoever comes back to this one is told where."""
         self._seat = None
-        if self.state is State.SEATED:
+        if self.state is SessionState.SEATED:
             if redirect is not None:
                 self._note("redirected", url=redirect.url, reason=reason)
                 self.send_message(redirect)
             else:
                 self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
-            self._expel(Closing.MOVED, reason, counted_as="moved")
+            self._expel(SessionCloseCode.MOVED, reason, counted_as="moved")
 
     def _flush_events(self) -> None:
         """Outside of a room no tick takes the events along."""
@@ -471,7 +471,7 @@ class Session:
     def text_received(self) -> None:
         """All messages are binary."""
         self._reject("text", ErrorCode.MALFORMED, "a text message; all messages are binary")
-        self._expel(Closing.TEXT_MESSAGE, "all messages are binary", counted_as="text")
+        self._expel(SessionCloseCode.TEXT_MESSAGE, "all messages are binary", counted_as="text")
 
     def swept(self, now_s: float) -> None:
         """A second has passed: a client that floods, or has been silent for too long, loses its connection."""
@@ -481,11 +481,11 @@ class Session:
         if self.wire.is_flooding(now_s):
             self._flooded()
         elif not self.wire.is_throttled and now_s - self.wire.heard_s > silence_s_max:
-            self.close(Closing.SILENT, "nothing was heard for too long", counted_as="silent")
+            self.close(SessionCloseCode.SILENT, "nothing was heard for too long", counted_as="silent")
 
     # -- the end --------------------------------------------------------------------------------------------
 
-    def close(self, code: Closing, reason: str, *, counted_as: str) -> None:
+    def close(self, code: SessionCloseCode, reason: str, *, counted_as: str) -> None:
         """Closes the connection; the session stays, and may be resumed."""
         if self.wire is not None and self.wire.is_open:
             self._counters.closed[counted_as] += 1
@@ -494,9 +494,9 @@ class Session:
 
     def end(self, reason: str, *, counted_as: str) -> None:
         """The session is over: its seat is given up, and it cannot be resumed. Idempotent."""
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return
-        self.state = State.CLOSED
+        self.state = SessionState.CLOSED
         if self._joining is not None:
             self._joining.cancel()
         self._around.queue.leave(self)
@@ -540,36 +540,36 @@ class Session:
     def replace(self) -> None:
         """The player has opened another session."""
         self.send_message(Goodbye(ErrorCode.REPLACED, "the player has opened another session"))
-        self._expel(Closing.REPLACED, "the player has opened another session", counted_as="replaced")
+        self._expel(SessionCloseCode.REPLACED, "the player has opened another session", counted_as="replaced")
 
     def go_on_at(self, redirect: Redirect) -> None:
         """The session goes on at another shard, which has been left what must be known of it. Idempotent."""
-        if self.state is not State.CLOSED:
+        if self.state is not SessionState.CLOSED:
             self._flush_events()
             self._note("redirected", url=redirect.url, reason="the session goes on at another shard")
             self.send_message(redirect)
-            self._expel(Closing.MOVED, "the session goes on at another shard", counted_as="moved")
+            self._expel(SessionCloseCode.MOVED, "the session goes on at another shard", counted_as="moved")
 
     def _end_by_client(self) -> None:
-        self._expel(Closing.NORMAL, "the client ended the session", counted_as="ended_by_client")
+        self._expel(SessionCloseCode.NORMAL, "the client ended the session", counted_as="ended_by_client")
 
     def kick(self, reason: str) -> None:
         """An operator ends the session; the player may open another."""
         self.send_message(Goodbye(ErrorCode.KICKED, reason))
-        self._expel(Closing.KICKED, reason, counted_as="kicked")
+        self._expel(SessionCloseCode.KICKED, reason, counted_as="kicked")
 
     def ban(self, reason: str) -> None:
         """The player may not play for a while."""
         self.send_message(Goodbye(ErrorCode.BANNED, reason))
-        self._expel(Closing.BANNED, reason, counted_as="banned")
+        self._expel(SessionCloseCode.BANNED, reason, counted_as="banned")
 
     def say_goodbye(self, goodbye: Goodbye) -> None:
         """Tells the client that the server ends, and whether to come back."""
         self._flush_events()
         self.send_message(goodbye)
-        self._expel(Closing.GOING_AWAY, goodbye.message, counted_as="going_away")
+        self._expel(SessionCloseCode.GOING_AWAY, goodbye.message, counted_as="going_away")
 
-    def _expel(self, code: Closing, reason: str, *, counted_as: str) -> None:
+    def _expel(self, code: SessionCloseCode, reason: str, *, counted_as: str) -> None:
         self.close(code, reason, counted_as=counted_as)
         self.end(reason, counted_as=counted_as)
 
@@ -613,7 +613,7 @@ class Session:
         if seat is not None and seat.puts_off(lambda: self._leave() if self._seat is seat else None):
             return
         self._seat = None
-        self.state = State.IDLE
+        self.state = SessionState.IDLE
         if seat is not None:
             self._seat_changes += 1
             self._note("unseated", room_id=seat.room_id, reason="left")
@@ -625,7 +625,7 @@ class Session:
 
     def _start_join(self, join: Join) -> None:
         self._is_redirected = False
-        self.state = State.JOINING
+        self.state = SessionState.JOINING
         self._joining = self._around.spawn(self._join(join), f"join {self.session_id}")
 
     async def _join(self, join: Join) -> None:
@@ -635,7 +635,7 @@ class Session:
             result = await find_seat(self._around.placer, self, join, timeout_s=timeout_s)
         finally:
             self._joining = None
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             if isinstance(result, Seat):
                 result.leave("disconnected")
         elif isinstance(result, Seat):
@@ -653,14 +653,14 @@ class Session:
 
     def _not_seated(self, counted_as: str, answer: Message) -> None:
         self._counters.joins[counted_as] += 1
-        self.state = State.IDLE
+        self.state = SessionState.IDLE
         self.send_message(answer)
 
     def _seated(self, seat: Seat) -> None:
         self._counters.joins["seated"] += 1
         self._around.queue.seated(self)
         self._seat = seat
-        self.state = State.SEATED
+        self.state = SessionState.SEATED
         if self.wire is None:
             seat.disconnected()
         self._joined += 1
@@ -695,11 +695,11 @@ class Session:
         limits = f"{settings.messages_per_second_max} messages or {settings.bytes_per_second_max} bytes a second"
         text = f"more than {limits} for {FLOOD_S:g} s"
         self.send_message(Error(ErrorCode.RATE_LIMITED, text, retry_after_ms=1000, retryable=True))
-        self.close(Closing.FLOOD, text, counted_as="flood")
+        self.close(SessionCloseCode.FLOOD, text, counted_as="flood")
 
     def _malformed(self, text: str) -> None:
         self._reject("malformed", ErrorCode.MALFORMED, text)
-        self._expel(Closing.POLICY, "malformed message", counted_as="malformed")
+        self._expel(SessionCloseCode.POLICY, "malformed message", counted_as="malformed")
 
     def _reject(self, counted_as: str, code: ErrorCode, text: str, *, request_type: int = 0) -> None:
         self._counters.rejected[counted_as] += 1

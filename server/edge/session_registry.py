@@ -6,16 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal
 
-from tickwire.server.edge.context import Surroundings
+from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.disconnected_sessions import DisconnectedSessions
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
 from tickwire.server.errors import AlreadyConnected
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 
 
-class Sessions:
+class SessionRegistry:
     """The sessions of one shard, with and without a connection.
 
     Args:
@@ -69,7 +69,7 @@ class Sessions:
                 raise AlreadyConnected("the player has a session already, and may have only one")
         self._insert(session)
 
-    def revive(self, kept: KeptSession, around: Surroundings) -> Session | None:
+    def revive(self, kept: SessionCheckpoint, around: SessionContext) -> Session | None:
         """Restore a session of another shard, disconnected. No client finds it before `settle` is called: until then
         the other shard may keep it.
 

@@ -21,7 +21,7 @@ _HEADERS = security_headers(connect="'self' ws: wss:")
 """A game may be redirected to any shard of the fleet."""
 
 
-class Page(NamedTuple):
+class StaticFile(NamedTuple):
     """A file, as HTTP sends it."""
 
     content_type: str
@@ -41,7 +41,7 @@ class Page(NamedTuple):
         return Response(200, "OK", headers, self.body)
 
 
-def load(folder: str) -> dict[str, Page]:
+def load(folder: str) -> dict[str, StaticFile]:
     """The files of a folder, by the path under which they are asked for. Empty: none.
 
     Raises:
@@ -58,8 +58,8 @@ def load(folder: str) -> dict[str, Page]:
         raise ConfigError(f"listen.pages: {error.filename} cannot be read: {error.strerror}") from error
 
 
-def _load(root: Path) -> dict[str, Page]:
-    pages: dict[str, Page] = {}
+def _load(root: Path) -> dict[str, StaticFile]:
+    pages: dict[str, StaticFile] = {}
     total = 0
     for path in sorted(root.rglob("*")):
         if not path.is_file():
@@ -70,14 +70,14 @@ def _load(root: Path) -> dict[str, Page]:
             raise ConfigError(f"listen.pages: {root} must hold at most {BYTES_MAX} bytes")
         name = "/" + path.relative_to(root).as_posix()
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        page = Page(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, body)
+        page = StaticFile(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, body)
         pages[name] = page
         if path.name == INDEX:
             pages[name.removesuffix(INDEX)] = page
     return pages
 
 
-def find(pages: dict[str, Page], request: Request) -> Page | None:
+def find(pages: dict[str, StaticFile], request: Request) -> StaticFile | None:
     """The page that a request asks for; None when it asks for a WebSocket, or for nothing that is there."""
     if not pages or "Upgrade" in request.headers:
         return None

@@ -7,7 +7,7 @@ falls below zero is `refill` asked, so the usual case reads no clock and makes n
 from __future__ import annotations
 
 
-class Bucket:
+class TokenBucket:
     """Tokens that flow in at a steady rate.
 
     Args:

@@ -6,7 +6,7 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 
 
-class Unheard:
+class DiscardingReceiver:
     """Put in the session's place; the listener waits for the close."""
 
     __slots__ = ("_counters",)

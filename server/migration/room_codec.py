@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 
 from tickwire.server.persistence.saver import state_of, world_of
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.room import Access
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import find_misfit
 from tickwire.server.storage import SavedWorld
 
@@ -33,7 +33,7 @@ class _Column(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-class MovedRoom(msgspec.Struct, frozen=True):
+class RoomTransfer(msgspec.Struct, frozen=True):
     """A room on its way.
 
     Args:
@@ -58,11 +58,11 @@ class TooLarge(Exception):
     """The room cannot be sent."""
 
 
-def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> bytes:
+def pack(simulation: RoomRuntime, places: Mapping[str, bytes] | None = None) -> bytes:
     """A frozen room, to be sent.
 
     Args:
-        places: packed msgpack values, by session; see `MovedRoom`.
+        places: packed msgpack values, by session; see `RoomTransfer`.
 
     Raises:
         RoomCodeRaised: the game's `save` did.
@@ -78,7 +78,7 @@ def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> b
     }
     world = world_of(room.room_type, room.name, room.room_id, simulation.state())
     world = msgspec.structs.replace(world, state_error=find_misfit(room.saves, world.state))
-    moved = MovedRoom(
+    moved = RoomTransfer(
         world,
         exact,
         room.access,
@@ -94,14 +94,14 @@ def pack(simulation: Simulation, places: Mapping[str, bytes] | None = None) -> b
     return packed
 
 
-def unpack(data: bytes) -> tuple[MovedRoom, RoomState]:
+def unpack(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
     """What `pack` has made, perhaps of another build.
 
     Raises:
         ValueError: it cannot be read.
     """
     try:
-        moved = msgspec.msgpack.decode(data, type=MovedRoom)
+        moved = msgspec.msgpack.decode(data, type=RoomTransfer)
         state = state_of(moved.world)
         tables = {
             name: msgspec.structs.replace(table, exact=_columns(moved.exact.get(name, {}), table.ids.size))

@@ -21,23 +21,23 @@ from typing import Any
 import msgspec
 import structlog
 
-from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Offer, ShardStatus
+from tickwire.matchmaking import HandoffOffer, Matchmaker, MatchmakerUnavailable, MatchmakingError, ShardStatus
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Redirect
 from tickwire.schemas.payloads import decode_payload
 from tickwire.server.errors import TickwireError
 from tickwire.server.migration.reconnect_pace import RECONNECTS_PER_S, ReconnectPace
 from tickwire.server.migration.room_codec import TooLarge, pack, unpack
-from tickwire.server.migration.session_transfer import Passing
+from tickwire.server.migration.session_transfer import SessionTransfer
 from tickwire.server.observability.traces import span
-from tickwire.server.persistence.saver import Saver, is_durable
-from tickwire.server.persistence.transactions import Dealing
-from tickwire.server.placement.join_service import RoomPlacer
-from tickwire.server.placement.queue_service import PackedPlace, Queueing
+from tickwire.server.persistence.saver import RoomSaver, is_durable
+from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.join_service import JoinService
+from tickwire.server.placement.queue_service import QueueService, TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ LEAVERS_PAUSES_S = (0.2, 0.8, 2.0)
 """When the new owner of a room looks for those who left it during the move."""
 
 
-class Migration:
+class RoomMigrator:
     """A shard's side of both.
 
     Args:
@@ -86,13 +86,13 @@ class Migration:
         build: str,
         host: RoomHost,
         matchmaker: Matchmaker,
-        placer: RoomPlacer,
-        saver: Saver,
-        dealing: Dealing,
-        queueing: Queueing,
-        passing: Passing,
+        placer: JoinService,
+        saver: RoomSaver,
+        dealing: TransactionService,
+        queueing: QueueService,
+        passing: SessionTransfer,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
-        on_moved: Callable[[Simulation], None],
+        on_moved: Callable[[RoomRuntime], None],
     ) -> None:
         self.results: Counter[str] = Counter()
         self._shard_id = shard_id
@@ -129,7 +129,7 @@ class Migration:
         # Half of the time is for offers, and for what must be tried again.
         self._pace = ReconnectPace(max(RECONNECTS_PER_S, 2 * players / max(deadline_s, 1e-3)))
 
-        async def give_one(simulation: Simulation, shards: list[ShardStatus]) -> None:
+        async def give_one(simulation: RoomRuntime, shards: list[ShardStatus]) -> None:
             async with slots:
                 target = self._target(simulation, shards, given)
                 if target is not None and simulation.is_open:
@@ -151,18 +151,18 @@ class Migration:
     def _has_players(self) -> bool:
         return any(simulation.seats for simulation in self._host)
 
-    async def give(self, simulation: Simulation, target: ShardStatus) -> bool:
+    async def give(self, simulation: RoomRuntime, target: ShardStatus) -> bool:
         """Gives a room to a shard; False: it goes on here."""
         room = simulation.room
         with span("migrate", room_type=room.room_type, room_id=room.room_id, to=target.info.shard_id):
             return await self._give(simulation, target)
 
-    async def _give(self, simulation: Simulation, target: ShardStatus) -> bool:
+    async def _give(self, simulation: RoomRuntime, target: ShardStatus) -> bool:
         room, to = simulation.room, target.info.shard_id
         if not self._may_move(simulation):
             self.results["stayed"] += 1
             return False
-        offer = Offer(room.room_id, room.room_type, self._shard_id, "", self._build, len(simulation.seats))
+        offer = HandoffOffer(room.room_id, room.room_type, self._shard_id, "", self._build, len(simulation.seats))
         try:
             await self._handovers.offer(offer, epoch=simulation.epoch, to=to)
             if not await self._is(room.room_id, "accepted", ACCEPTED_S_MAX, LOOK_S):
@@ -178,17 +178,17 @@ class Migration:
             return False
         return await self._send(simulation, target)
 
-    async def _wait_for_pace(self, simulation: Simulation) -> None:
+    async def _wait_for_pace(self, simulation: RoomRuntime) -> None:
         """Wait until the players of the rooms before have had the time to reconnect; the room ticks on meanwhile."""
         players = sum(seat.wire is not None for seat in simulation.seats)
         delay_s = self._pace.delay_s(players, asyncio.get_running_loop().time())
         await asyncio.sleep(min(delay_s, PACE_S_MAX))
 
-    async def _send(self, simulation: Simulation, target: ShardStatus) -> bool:
+    async def _send(self, simulation: RoomRuntime, target: ShardStatus) -> bool:
         room_id = simulation.room.room_id
         self._host.freeze(simulation)
         has_gone = False
-        places: dict[str, PackedPlace] = {}
+        places: dict[str, TransferredPosition] = {}
         try:
             async with asyncio.timeout(DEALS_S_MAX):
                 await self._dealing.settled(simulation)
@@ -222,24 +222,24 @@ class Migration:
                 self._spawn(self._take_addresses_back(simulation), f"addresses of {room_id}")
         return has_gone
 
-    async def _leave_addresses(self, simulation: Simulation, shard_id: str) -> None:
+    async def _leave_addresses(self, simulation: RoomRuntime, shard_id: str) -> None:
         """Write down where disconnected players go: one who was seated meanwhile does not know of the room."""
         away = [seat.subscriber.session_id for seat in simulation.seats if seat.wire is None]
         await asyncio.gather(*(self._passing.leave_address(each, shard_id) for each in away))
 
-    async def _take_addresses_back(self, simulation: Simulation) -> None:
+    async def _take_addresses_back(self, simulation: RoomRuntime) -> None:
         try:
             await self._leave_addresses(simulation, self._shard_id)
         except MatchmakingError as error:  # they expire
             log.warning("session_address_failed", room_id=simulation.room.room_id, error=str(error))
 
-    def _places_in(self, simulation: Simulation) -> dict[str, PackedPlace]:
+    def _places_in(self, simulation: RoomRuntime) -> dict[str, TransferredPosition]:
         """Return the places in queues of a room's players, by session."""
         sessions = [seat.subscriber for seat in simulation.seats]
         found = {session.session_id: self._queueing.place_of(session) for session in sessions}
         return {session_id: place for session_id, place in found.items() if place is not None}
 
-    def _release_places(self, simulation: Simulation, sent: Mapping[str, PackedPlace]) -> None:
+    def _release_places(self, simulation: RoomRuntime, sent: Mapping[str, TransferredPosition]) -> None:
         """Leave the places that were sent to the new owner of the room. One that has changed since is given up."""
         for seat in simulation.seats:
             session = seat.subscriber
@@ -288,12 +288,12 @@ class Migration:
             await asyncio.sleep(pause_s)
         return False
 
-    def _may_move(self, simulation: Simulation) -> bool:
+    def _may_move(self, simulation: RoomRuntime) -> bool:
         if any(self._queueing.is_bound(seat.subscriber) for seat in simulation.seats):
             return False  # a match was found for a player, who is soon there
         return self._can_be_copied(simulation, set()) and simulation.can_migrate()
 
-    def _can_be_copied(self, simulation: Simulation, reported: set[str]) -> bool:
+    def _can_be_copied(self, simulation: RoomRuntime, reported: set[str]) -> bool:
         """Whether nothing of a room would be missing elsewhere; the log names what would, once a room."""
         missing = self._host.find_lost_attributes(simulation).missing
         room_id = simulation.room.room_id
@@ -302,7 +302,7 @@ class Migration:
             log.warning("room_cannot_move", room_id=room_id, room_type=simulation.room.room_type, missing=missing)
         return not missing
 
-    def _target(self, simulation: Simulation, shards: list[ShardStatus], given: Counter[str]) -> ShardStatus | None:
+    def _target(self, simulation: RoomRuntime, shards: list[ShardStatus], given: Counter[str]) -> ShardStatus | None:
         """Where a room goes: to another build than this one's first, for a deploy; then the least loaded."""
         able = [
             shard
@@ -334,9 +334,9 @@ class Migration:
             if await self._handovers.answer(offer.room_id, self._shard_id, accepts=accepts) and accepts:
                 self._spawn(self._receive(offer), f"receive {offer.room_id}")
 
-    async def _receive(self, offer: Offer) -> None:
+    async def _receive(self, offer: HandoffOffer) -> None:
         """The task of one room that comes."""
-        simulation: Simulation | None = None
+        simulation: RoomRuntime | None = None
         self._placer.arriving.add(offer.room_id)
         try:
             data = await self._fetched(offer.room_id)
@@ -379,7 +379,7 @@ class Migration:
                 is_lost = True
                 await asyncio.sleep(LOOK_S)
 
-    async def _own(self, simulation: Simulation, places: Mapping[str, msgspec.Raw]) -> None:
+    async def _own(self, simulation: RoomRuntime, places: Mapping[str, msgspec.Raw]) -> None:
         """The room is ours: it ticks at once; the store learns of its owner beside it, and refuses older ones."""
         self._host.adopt(simulation)
         self._placer.settle(simulation)
@@ -389,14 +389,14 @@ class Migration:
         if is_durable(simulation):
             self._spawn(self._claim(room.room_type, room.name, simulation.epoch), f"claim {room.room_id}")
 
-    async def _adopt_places(self, simulation: Simulation, places: Mapping[str, msgspec.Raw]) -> None:
+    async def _adopt_places(self, simulation: RoomRuntime, places: Mapping[str, msgspec.Raw]) -> None:
         """Let the players who waited for a match in the room wait on here, at the same place."""
         for seat in list(simulation.seats):
             packed = places.get(seat.subscriber.session_id)
             if packed is None:
                 continue
             try:
-                place = decode_payload(bytes(packed), PackedPlace)
+                place = decode_payload(bytes(packed), TransferredPosition)
             except MalformedMessage as error:  # packed by another build: the client asks for a place again
                 log.warning("queue_position_lost", session_id=seat.subscriber.session_id, error=str(error))
                 continue

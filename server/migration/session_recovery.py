@@ -15,17 +15,17 @@ import structlog
 from tickwire.matchmaking import Matchmaker, MatchmakingError
 from tickwire.schemas.messages import Redirect
 from tickwire.server.errors import TickwireError, Unavailable
-from tickwire.server.migration.session_transfer import Passing
-from tickwire.server.placement.join_service import RoomPlacer, told
+from tickwire.server.migration.session_transfer import SessionTransfer
+from tickwire.server.placement.join_service import JoinService, told
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.storage import Worlds
+from tickwire.server.storage import WorldStore
 
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_MS_MIN = 200
 
 
-class Recovery:
+class SessionRecovery:
     """The shard's `Homes`.
 
     Args:
@@ -43,9 +43,9 @@ class Recovery:
         shard_id: str,
         host: RoomHost,
         matchmaker: Matchmaker,
-        worlds: Worlds,
-        placer: RoomPlacer,
-        passing: Passing,
+        worlds: WorldStore,
+        placer: JoinService,
+        passing: SessionTransfer,
     ) -> None:
         self._shard_id = shard_id
         self._host = host
@@ -55,7 +55,7 @@ class Recovery:
         self._passing = passing
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """See `tickwire.server.rooms.ports.Homes.find`."""
+        """See `tickwire.server.rooms.ports.SessionLocator.find`."""
         if room_id and self._host.get(room_id) is not None:
             await self._passing.receive(session_id)  # it may have left the room, and its client not know
             return None

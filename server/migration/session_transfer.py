@@ -19,12 +19,12 @@ from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardStatus
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Redirect
 from tickwire.schemas.payloads import decode_payload, encode_payload
-from tickwire.server.edge.server import Listener
-from tickwire.server.edge.session import Session, State
+from tickwire.server.edge.server import EdgeServer
+from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.placement.join_service import told
-from tickwire.server.placement.queue_service import PackedPlace, Queueing
+from tickwire.server.placement.queue_service import QueueService, TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 
 log = structlog.get_logger(__name__)
 
@@ -33,14 +33,14 @@ SESSIONS_PER_S = 200
 LOOK_S = 0.05
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class TransferredSession(msgspec.Struct, frozen=True):
     """A session on its way."""
 
-    session: KeptSession
-    place: PackedPlace | None = None
+    session: SessionCheckpoint
+    place: TransferredPosition | None = None
 
 
-class Passing:
+class SessionTransfer:
     """A shard's side of both.
 
     Args:
@@ -56,8 +56,8 @@ class Passing:
         *,
         shard_id: str,
         region: str,
-        listener: Listener,
-        queueing: Queueing,
+        listener: EdgeServer,
+        queueing: QueueService,
         matchmaker: Matchmaker,
         chance: random.Random | None = None,
     ) -> None:
@@ -112,11 +112,11 @@ class Passing:
 
     def _may_go(self, session: Session) -> bool:
         """Return whether nothing is under way that only this shard can finish."""
-        is_idle = session.state is State.IDLE and not session.has_pending_commands
+        is_idle = session.state is SessionState.IDLE and not session.has_pending_commands
         return is_idle and not self._queueing.is_bound(session)
 
-    def _parcel_of(self, session: Session) -> Parcel:
-        return Parcel(session.keep(), self._queueing.place_of(session))
+    def _parcel_of(self, session: Session) -> TransferredSession:
+        return TransferredSession(session.keep(), self._queueing.place_of(session))
 
     async def leave_address(self, session_id: str, shard_id: str) -> None:
         """Write down where a session is about to go, for a client that knows neither the shard nor the room.
@@ -159,7 +159,7 @@ class Passing:
         if data is None:
             return False
         try:
-            parcel = decode_payload(data, Parcel)
+            parcel = decode_payload(data, TransferredSession)
         except MalformedMessage as error:  # packed by another build
             log.warning("parcel_not_read", session_id=session_id, error=str(error))
             return False

@@ -44,7 +44,7 @@ _NAMES = {
 _OURS = frozenset(("@timestamp", "message", "event.action", "error.type", "error.message", "error.stack_trace"))
 
 
-class Level:
+class LogLevelSwitch:
     """The least level that is written; it may change while the process runs. What is below it costs next to nothing:
     loggers are made anew for each line, of a class that does not have it. So nobody keeps one that was bound."""
 
@@ -91,7 +91,7 @@ class Sampler:
         return event
 
 
-level = Level("info")
+level = LogLevelSwitch("info")
 """The process's."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 BEAT_S = 0.1
 
 
-class Pulse:
+class LoopMonitor:
     """Feels one process's pulse; `run` is its task.
 
     Args:

@@ -26,18 +26,18 @@ from tickwire.schemas.payloads import to_plain
 from tickwire.server.errors import NotSavable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.replication.table import TableState
-from tickwire.server.rooms.checkpoint import Aside, Beside, KeptSeat, Rejected, RoomState
+from tickwire.server.rooms.checkpoint import RejectedRow, RoomCheckpoint, RoomMetadata, SeatCheckpoint, SetAsideData
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import find_misfit
 from tickwire.server.storage import (
     Quarantine,
     QuarantinedPart,
     SavedTable,
     SavedWorld,
-    Worlds,
+    WorldStore,
     WriteBehind,
     world_key,
 )
@@ -49,7 +49,7 @@ SAVE_INTERVAL_S = 0.5
 PAUSE_S_MIN = 0.002
 
 
-class Saver:
+class RoomSaver:
     """Saves the durable rooms of a shard.
 
     Args:
@@ -63,7 +63,7 @@ class Saver:
     """
 
     def __init__(
-        self, worlds: Worlds, write_behind: WriteBehind, quarantine: Quarantine, isolation: FaultIsolation
+        self, worlds: WorldStore, write_behind: WriteBehind, quarantine: Quarantine, isolation: FaultIsolation
     ) -> None:
         self.parts_quarantined = 0
         self._quarantine = quarantine
@@ -73,9 +73,9 @@ class Saver:
         self._idle_since: dict[str, int] = {}  # by room id: the tick at which it stood still
         # The state that was looked at last, and why it does not fit. A room's last save may be packed after `forget`.
         self._misfits: WeakKeyDictionary[Room, tuple[dict[str, Any], str]] = WeakKeyDictionary()
-        self._saved: dict[str, Beside] = {}  # by room id: what was there when its state was handed over last
+        self._saved: dict[str, RoomMetadata] = {}  # by room id: what was there when its state was handed over last
 
-    async def claim(self, room_type: str, name: str, epoch: int) -> RoomState | None:
+    async def claim(self, room_type: str, name: str, epoch: int) -> RoomCheckpoint | None:
         """The saved state of a room, or None; older owners are refused from now on.
 
         Raises:
@@ -92,7 +92,7 @@ class Saver:
             log.error("world_not_readable", world=key, epoch=epoch, error=error.detail)
             raise
 
-    async def quarantine(self, key: str, epoch: int, state: RoomState) -> RoomState:
+    async def quarantine(self, key: str, epoch: int, state: RoomCheckpoint) -> RoomCheckpoint:
         """Move the rejected parts of a world to the quarantine; return the state without them.
 
         Raises:
@@ -123,7 +123,7 @@ class Saver:
             if not simulation.is_frozen:
                 self.save(simulation)
 
-    def save(self, simulation: Simulation, *, is_last: bool = False) -> None:
+    def save(self, simulation: RoomRuntime, *, is_last: bool = False) -> None:
         """Hands one room to the write-behind if it is durable and has changed since the last time.
 
         Args:
@@ -132,7 +132,7 @@ class Saver:
         with self._isolation.guard("saver", simulation.room.room_id):
             self._save(simulation, is_last=is_last)
 
-    def _save(self, simulation: Simulation, *, is_last: bool) -> None:
+    def _save(self, simulation: RoomRuntime, *, is_last: bool) -> None:
         room = simulation.room
         if not is_durable(simulation):
             return
@@ -151,7 +151,7 @@ class Saver:
         snapshot = partial(self._world_of, room, state)
         self._write_behind.put(world_key(room.room_type, room.name), snapshot, simulation.epoch)
 
-    def _world_of(self, room: Room, state: RoomState) -> SavedWorld:
+    def _world_of(self, room: Room, state: RoomCheckpoint) -> SavedWorld:
         """Called on the packer's thread."""
         world = world_of(room.room_type, room.name, room.room_id, state)
         return msgspec.structs.replace(world, state_error=self._misfit_of(room, state.state))
@@ -167,7 +167,7 @@ class Saver:
             log.error("saved_state_invalid", world=world_key(room.room_type, room.name), error=error)
         return error
 
-    async def wait_saved(self, simulation: Simulation) -> None:
+    async def wait_saved(self, simulation: RoomRuntime) -> None:
         """Returns once nothing of this room, which has ended, waits to be written."""
         if is_durable(simulation):
             key = world_key(simulation.room.room_type, simulation.room.name)
@@ -180,7 +180,7 @@ class Saver:
         self._saved.pop(room_id, None)
 
 
-def is_durable(simulation: Simulation) -> bool:
+def is_durable(simulation: RoomRuntime) -> bool:
     """Whether a room is saved."""
     return simulation.room.durable and bool(simulation.room.name)
 
@@ -198,7 +198,7 @@ def close_fenced(host: RoomHost, key: str) -> None:
 # -- to a document ------------------------------------------------------------------------------------------------
 
 
-def world_of(room_type: str, name: str, room_id: str, state: RoomState) -> SavedWorld:
+def world_of(room_type: str, name: str, room_id: str, state: RoomCheckpoint) -> SavedWorld:
     """A room's state as it is stored. Called on the packer's thread."""
     return SavedWorld(
         name=name,
@@ -262,7 +262,7 @@ def _little(name: str) -> np.dtype[Any]:
     return np.dtype(name).newbyteorder("<")
 
 
-def _to_session(seat: KeptSeat) -> dict[str, Any]:
+def _to_session(seat: SeatCheckpoint) -> dict[str, Any]:
     """One document: the seat, and in it the session."""
     kept: dict[str, Any] = to_plain(seat)
     del kept["session"]["session_id"]  # it is the document's name
@@ -272,25 +272,25 @@ def _to_session(seat: KeptSeat) -> dict[str, Any]:
 # -- and back -----------------------------------------------------------------------------------------------------
 
 
-def state_of(saved: SavedWorld) -> RoomState:
+def state_of(saved: SavedWorld) -> RoomCheckpoint:
     """A room's state from what is stored. Sessions and labels that cannot be read are among its `rejected` parts.
 
     Raises:
         ValueError, KeyError, TypeError: a table cannot be read.
     """
     seats, labels = [], {}
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     for session_id, session in saved.sessions.items():
         try:
             seats.append(_from_session(session_id, session))
         except (msgspec.ValidationError, KeyError, TypeError) as error:
-            rejected.append(Rejected(f"sessions.{session_id}", session, f"{error!r}"))
+            rejected.append(RejectedRow(f"sessions.{session_id}", session, f"{error!r}"))
     for name, label in saved.labels.items():
         if isinstance(label, str):
             labels[name] = label
         else:
-            rejected.append(Rejected(f"labels.{name}", label, f"a label is a text, not a {type(label).__name__}"))
-    state = RoomState(
+            rejected.append(RejectedRow(f"labels.{name}", label, f"a label is a text, not a {type(label).__name__}"))
+    state = RoomCheckpoint(
         tick=saved.tick,
         next_entity_id=saved.next_entity_id,
         tables={name: _from_table(table) for name, table in saved.tables.items()},
@@ -298,7 +298,7 @@ def state_of(saved: SavedWorld) -> RoomState:
         state_version=saved.state_version,
         labels=labels,
         seats=tuple(seats),
-        aside=Aside(
+        aside=SetAsideData(
             {name: _from_table(table) for name, table in saved.aside_tables.items()},
             {
                 name: {field: _from_table(table) for field, table in fields.items()}
@@ -312,7 +312,7 @@ def state_of(saved: SavedWorld) -> RoomState:
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
 
-def recovered(saved: SavedWorld) -> RoomState:
+def recovered(saved: SavedWorld) -> RoomCheckpoint:
     """Return the state of a room whose shard is lost.
 
     Its players may have resumed since it was saved, and have been sent the events that were waiting for them: these
@@ -323,7 +323,7 @@ def recovered(saved: SavedWorld) -> RoomState:
     return replace(state, seats=tuple(seats))
 
 
-def _readable(saved: SavedWorld) -> RoomState:
+def _readable(saved: SavedWorld) -> RoomCheckpoint:
     try:
         return recovered(saved)
     except (msgspec.ValidationError, ValueError, KeyError, TypeError) as error:
@@ -331,8 +331,8 @@ def _readable(saved: SavedWorld) -> RoomState:
         raise NotSavable("the room's stored world cannot be read", detail=detail) from error
 
 
-def _from_session(session_id: str, kept: dict[str, Any]) -> KeptSeat:
-    return msgspec.convert(kept | {"session": kept["session"] | {"session_id": session_id}}, KeptSeat)
+def _from_session(session_id: str, kept: dict[str, Any]) -> SeatCheckpoint:
+    return msgspec.convert(kept | {"session": kept["session"] | {"session_id": session_id}}, SeatCheckpoint)
 
 
 def _from_table(table: SavedTable) -> TableState:

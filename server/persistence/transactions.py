@@ -26,12 +26,20 @@ from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.persistence.saver import is_durable
-from tickwire.server.rooms.checkpoint import KeptSeat
+from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.ports import Outcome
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
-from tickwire.server.rooms.transactions import Decision, Record, net
-from tickwire.server.storage import Answer, Booked, Booking, Ledger, PlayerRecord, Players, world_key
+from tickwire.server.rooms.transactions import Decision, RecordVersion, net
+from tickwire.server.storage import (
+    Answer,
+    Ledger,
+    PlayerRecord,
+    PlayerStore,
+    TransactionRequest,
+    TransactionResult,
+    world_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +53,7 @@ RETRY_AFTER_MS = 1000
 """When a client asks again after a reply that decides nothing and that no error has a time for."""
 
 
-class Dealing:
+class TransactionService:
     """The shard's `Dealer`.
 
     Args:
@@ -58,7 +66,7 @@ class Dealing:
     """
 
     def __init__(
-        self, players: Players, ledger: Ledger, *, on_fenced: Callable[[str], None], deadline_s: float
+        self, players: PlayerStore, ledger: Ledger, *, on_fenced: Callable[[str], None], deadline_s: float
     ) -> None:
         self.results: Counter[str] = Counter()
         self._players = players
@@ -74,7 +82,7 @@ class Dealing:
         """Deals under way, or waiting for their turn."""
         return self._waiting.total()
 
-    async def settled(self, simulation: Simulation) -> None:
+    async def settled(self, simulation: RoomRuntime) -> None:
         """Return when none of a room's deals is under way any more, and the outcome of every one is known.
 
         Raises:
@@ -86,7 +94,7 @@ class Dealing:
         del self._waiting[fence]  # looking made an entry
         await self._settle_pending(fence)
 
-    async def load(self, player_ids: Sequence[str]) -> dict[str, Record]:
+    async def load(self, player_ids: Sequence[str]) -> dict[str, RecordVersion]:
         """What some players own.
 
         Raises:
@@ -95,7 +103,7 @@ class Dealing:
         found = await self._players.load(player_ids)
         return {player_id: _record_of(record) for player_id, record in found.items()}
 
-    async def answered(self, seats: Sequence[KeptSeat]) -> tuple[KeptSeat, ...]:
+    async def answered(self, seats: Sequence[SeatCheckpoint]) -> tuple[SeatCheckpoint, ...]:
         """The seats of a saved room, with all that their players' deals were answered, also after it was saved.
 
         Raises:
@@ -105,11 +113,11 @@ class Dealing:
         return tuple(_with_answers(seat, answers) for seat in seats)
 
     async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """See `tickwire.server.rooms.ports.Dealer.deal`."""
+        """See `tickwire.server.rooms.ports.TransactionRunner.deal`."""
         return await self.deal_again(_Attempt(seat, command, decision))
 
     async def deal_again(self, pending: _Attempt) -> Outcome:
-        """See `tickwire.server.rooms.ports.Dealer.deal_again`."""
+        """See `tickwire.server.rooms.ports.TransactionRunner.deal_again`."""
         attempt, fence = pending, pending.fence
         retry_after_ms = RETRY_AFTER_MS
         try:
@@ -130,7 +138,7 @@ class Dealing:
         reply = Reply(id, ok=False, error=code, message=why, retry_after_ms=retry_after_ms)
         return Outcome(reply, attempt if attempt.is_tried else None)
 
-    def forget(self, simulation: Simulation) -> None:
+    def forget(self, simulation: RoomRuntime) -> None:
         """The room has ended here: no later deal depends on what became of its last one."""
         self._pending.pop(fence_of(simulation), None)
 
@@ -194,7 +202,7 @@ class Dealing:
             attempt.seat.simulation.learn(attempt.seat, records)
             attempt.decide_again()
 
-    async def _told(self, attempt: _Attempt, booked: Booked) -> Reply:
+    async def _told(self, attempt: _Attempt, booked: TransactionResult) -> Reply:
         """Tells the room, and gives the Reply."""
         seat, deal = attempt.seat, attempt.decision.deal
         result = "refused" if booked.refused else "booked"
@@ -255,11 +263,11 @@ class _Attempt:
         """Decide the command: nothing was written."""
         self.reply = Reply(self.command.id, ok=False, error=code, message=message)
 
-    def booking(self) -> Booking:
+    def booking(self) -> TransactionRequest:
         """Return what the ledger is to write."""
         decision, session_id = self.decision, self.seat.subscriber.session_id
         key = decision.deal.key
-        return Booking(
+        return TransactionRequest(
             key=f"key:{key}" if key else f"{session_id}/{self.command.id}",
             player_id=self.seat.player_id,
             session_id=session_id,
@@ -273,14 +281,14 @@ class _Attempt:
         )
 
 
-def fence_of(simulation: Simulation) -> str:
+def fence_of(simulation: RoomRuntime) -> str:
     """What a room's deals are fenced by: a durable one's claims raise it."""
     room = simulation.room
     return world_key(room.room_type, room.name) if is_durable(simulation) else room.room_id
 
 
-def _record_of(record: PlayerRecord) -> Record:
-    return Record(record.version, record.holdings, record.profile)
+def _record_of(record: PlayerRecord) -> RecordVersion:
+    return RecordVersion(record.version, record.holdings, record.profile)
 
 
 def _reply(command_id: int, reply: bytes, refused: str) -> Reply:
@@ -289,7 +297,7 @@ def _reply(command_id: int, reply: bytes, refused: str) -> Reply:
     return Reply(command_id, ok=True, payload=reply)
 
 
-def _with_answers(seat: KeptSeat, answers: Sequence[Answer]) -> KeptSeat:
+def _with_answers(seat: SeatCheckpoint, answers: Sequence[Answer]) -> SeatCheckpoint:
     session = seat.session
     known = {reply.id for reply in session.replies}
     more = tuple(

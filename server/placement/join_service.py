@@ -20,7 +20,6 @@ import msgspec
 import structlog
 
 from tickwire.matchmaking import (
-    Admissions,
     BadRequest,
     BadTicket,
     Matchmaker,
@@ -34,12 +33,13 @@ from tickwire.matchmaking import (
     StaleLease,
     Ticket,
     TicketKeys,
+    UsedTickets,
     new_ticket_id,
     sign,
     verify,
 )
-from tickwire.matchmaking import RoomFull as NoSeatLeft
-from tickwire.matchmaking import RoomLocked as NobodyGoesIn
+from tickwire.matchmaking import PlacementFull as NoSeatLeft
+from tickwire.matchmaking import PlacementLocked as NobodyGoesIn
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Join, Redirect
 from tickwire.schemas.payloads import decode_payload
@@ -54,14 +54,14 @@ from tickwire.server.errors import (
     Unauthorized,
     Unavailable,
 )
-from tickwire.server.persistence.saver import Saver
-from tickwire.server.persistence.transactions import Dealing
-from tickwire.server.placement.lease_keeper import Leaseholder
+from tickwire.server.persistence.saver import RoomSaver
+from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.room_quota import RoomQuota
-from tickwire.server.rooms.checkpoint import KeptSession, RoomState
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.ports import NoReviver, Reviver, Subscriber
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.ports import NoSessionRestorer, SessionRestorer, Subscriber
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.storage import world_key
 
@@ -78,11 +78,11 @@ MOVING_PAUSE_S = 0.02
 class _Restored(list[Subscriber]):
     """Collects the sessions that are restored with a room."""
 
-    def __init__(self, reviver: Reviver) -> None:
+    def __init__(self, reviver: SessionRestorer) -> None:
         super().__init__()
         self._reviver = reviver
 
-    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """See `tickwire.server.rooms.ports.SessionSource.revive`."""
         session = self._reviver.revive(kept)
         if session is not None:
@@ -90,7 +90,7 @@ class _Restored(list[Subscriber]):
         return session
 
 
-class RoomPlacer:
+class JoinService:
     """The shard's `Placer`.
 
     Args:
@@ -118,17 +118,17 @@ class RoomPlacer:
         region: str,
         host: RoomHost,
         matchmaker: Matchmaker,
-        leaseholder: Leaseholder,
-        saver: Saver,
-        dealing: Dealing,
+        leaseholder: LeaseKeeper,
+        saver: RoomSaver,
+        dealing: TransactionService,
         quota: RoomQuota,
         keys: TicketKeys,
         now_s: Callable[[], float],
     ) -> None:
         self.is_draining = False
-        self.reviver: Reviver = NoReviver()
+        self.reviver: SessionRestorer = NoSessionRestorer()
         self.arriving: set[str] = set()
-        self.admissions = Admissions()
+        self.admissions = UsedTickets()
         self._shard_id = shard_id
         self._region = region
         self._host = host
@@ -145,7 +145,7 @@ class RoomPlacer:
         self._moved: dict[str, tuple[int, float]] = {}
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
-        """See `tickwire.server.rooms.ports.Placer.place`."""
+        """See `tickwire.server.rooms.ports.RoomJoiner.place`."""
         options = decode_map(join.options, dict[str, Any], "options")
         try:
             if join.ticket:
@@ -192,15 +192,15 @@ class RoomPlacer:
         """When a ticket ends that is signed now: before its reservation does."""
         return self._now_s() + self._matchmaker.ttls.reservation_ms / 1000 - CLOCKS_APART_S
 
-    def room_closed(self, simulation: Simulation) -> None:
+    def room_closed(self, simulation: RoomRuntime) -> None:
         """A room has ended here: tickets for it are not good any more, and do not make it again."""
         self._remember(self._ended, simulation)
 
-    def room_moved(self, simulation: Simulation) -> None:
+    def room_moved(self, simulation: RoomRuntime) -> None:
         """Send players who have a ticket for a room after it: another shard has it now."""
         self._remember(self._moved, simulation)
 
-    def _remember(self, rooms: dict[str, tuple[int, float]], simulation: Simulation) -> None:
+    def _remember(self, rooms: dict[str, tuple[int, float]], simulation: RoomRuntime) -> None:
         now = self._now_s()
         for room_id in [room_id for room_id, (_, until) in rooms.items() if until <= now]:
             del rooms[room_id]
@@ -332,7 +332,7 @@ class RoomPlacer:
 
     async def _seat(
         self,
-        simulation: Simulation,
+        simulation: RoomRuntime,
         subscriber: Subscriber,
         player_id: str,
         options: Mapping[str, Any],
@@ -350,7 +350,7 @@ class RoomPlacer:
             room_id, subscriber, player_id, options, on_ended, team=team, skill=skill, record=record
         )
 
-    async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
+    async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         """The ticket's room, which runs here from now on; made once, whoever asks at the same time."""
         room_id = ticket.room_id
         simulation = self._host.get(room_id)
@@ -362,9 +362,9 @@ class RoomPlacer:
             finally:
                 self._making.pop(room_id, None)
 
-    async def _make(self, ticket: Ticket, options: dict[str, Any]) -> Simulation:
+    async def _make(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         room_class = self._host.type_of(ticket.room_type)
-        saved: RoomState | None = None
+        saved: RoomCheckpoint | None = None
         epoch, records = ticket.epoch, {}
         if room_class.durable and ticket.name:
             saved, epoch = await self._claim(ticket)
@@ -394,14 +394,14 @@ class RoomPlacer:
             for session in restored:
                 self.reviver.settle(session)
 
-    def settle(self, simulation: Simulation) -> None:
+    def settle(self, simulation: RoomRuntime) -> None:
         """Take in the sessions of a room that has come from another shard, and is ours."""
         for seat in list(simulation.seats):
             self.reviver.settle(seat.subscriber)
 
     async def remake(
-        self, room_id: str, room_type: str, name: str, saved: RoomState, *, code: str, mode: str
-    ) -> Simulation:
+        self, room_id: str, room_type: str, name: str, saved: RoomCheckpoint, *, code: str, mode: str
+    ) -> RoomRuntime:
         """A room that comes from another shard, with those who play in it: made, and not yet ticking, under no epoch.
 
         Raises:
@@ -424,12 +424,14 @@ class RoomPlacer:
             records=records,
         )
 
-    async def _salvaged(self, room_type: str, room_id: str, name: str, epoch: int, saved: RoomState) -> RoomState:
+    async def _salvaged(
+        self, room_type: str, room_id: str, name: str, epoch: int, saved: RoomCheckpoint
+    ) -> RoomCheckpoint:
         """A saved state that can be read; parts that did not fit when they were saved are kept in the quarantine."""
         saved = self._host.salvage(room_type, room_id, saved)
         return await self._saver.quarantine(world_key(room_type, name or room_id), epoch, saved)
 
-    async def _claim(self, ticket: Ticket) -> tuple[RoomState | None, int]:
+    async def _claim(self, ticket: Ticket) -> tuple[RoomCheckpoint | None, int]:
         """The saved state and the epoch under which it is ours."""
         try:
             return await self._saver.claim(ticket.room_type, ticket.name, ticket.epoch), ticket.epoch

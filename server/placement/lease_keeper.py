@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from tickwire.matchmaking import (
-    Heard,
+    HeartbeatReply,
     Matchmaker,
     MatchmakerUnavailable,
     MatchmakingError,
@@ -31,7 +31,7 @@ from tickwire.matchmaking import (
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.persistence.saver import is_durable
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ TELL_AGAIN_S = 30.0
 Facts = tuple[object, ...]
 
 
-class Leaseholder:
+class LeaseKeeper:
     """The shard's side of directory and leases.
 
     Args:
@@ -61,7 +61,7 @@ class Leaseholder:
         matchmaker: Matchmaker,
         host: RoomHost,
         *,
-        wait_saved: Callable[[Simulation], Awaitable[None]],
+        wait_saved: Callable[[RoomRuntime], Awaitable[None]],
         isolation: FaultIsolation,
         now_s: Callable[[], float],
     ) -> None:
@@ -79,7 +79,7 @@ class Leaseholder:
 
     # -- upkeep ---------------------------------------------------------------------------------------------
 
-    async def beat(self, load: float) -> Heard:
+    async def beat(self, load: float) -> HeartbeatReply:
         """One round of upkeep; gives what was heard.
 
         Raises:
@@ -104,7 +104,7 @@ class Leaseholder:
         await self._matchmaker.directory.register(self.shard, is_again=self._was_registered)
         self._is_registered = True
 
-    async def _be_registered(self, load: float) -> Heard:
+    async def _be_registered(self, load: float) -> HeartbeatReply:
         directory = self._matchmaker.directory
         if not self._is_registered:
             await directory.register(self.shard, is_again=self._was_registered)
@@ -127,12 +127,12 @@ class Leaseholder:
         due = [s for s in self._host if s.room.room_id in renewal.gone or self._is_news(s)]
         await asyncio.gather(*(self._tell(simulation) for simulation in due))
 
-    def _is_news(self, simulation: Simulation) -> bool:
+    def _is_news(self, simulation: RoomRuntime) -> bool:
         """Whether the directory has not heard of this room for long, or not of what it is now."""
         facts, told_s = self._told.get(simulation.room.room_id, ((), 0.0))
         return self._now_s() - told_s > TELL_AGAIN_S or facts != _facts_of(simulation)
 
-    async def _tell(self, simulation: Simulation) -> None:
+    async def _tell(self, simulation: RoomRuntime) -> None:
         room_id = simulation.room.room_id
         with self._isolation.guard("upkeep", room_id, passes=(MatchmakerUnavailable,)):
             facts = _facts_of(simulation)
@@ -154,7 +154,7 @@ class Leaseholder:
 
     # -- rooms that end, seats that change hands ------------------------------------------------------------
 
-    def room_closed(self, simulation: Simulation) -> None:
+    def room_closed(self, simulation: RoomRuntime) -> None:
         """A room has ended here: its lease is let go when it is saved."""
         room_id = simulation.room.room_id
         self._told.pop(room_id, None)
@@ -162,7 +162,7 @@ class Leaseholder:
         self._releasing[room_id] = (task, simulation.epoch)
         task.add_done_callback(lambda done: self._released(room_id, done))
 
-    async def _release(self, simulation: Simulation) -> None:
+    async def _release(self, simulation: RoomRuntime) -> None:
         await self._wait_saved(simulation)
         room_id = simulation.room.room_id
         try:
@@ -245,7 +245,7 @@ class Leaseholder:
         await self._matchmaker.directory.deregister(self.shard.shard_id)
 
 
-def record_of(simulation: Simulation) -> RoomRecord:
+def record_of(simulation: RoomRuntime) -> RoomRecord:
     """What the directory must know of a room that runs here."""
     room = simulation.room
     return RoomRecord(
@@ -261,7 +261,7 @@ def record_of(simulation: Simulation) -> RoomRecord:
     )
 
 
-def _facts_of(simulation: Simulation) -> Facts:
+def _facts_of(simulation: RoomRuntime) -> Facts:
     """What the directory is told anew when it changes; seats are told one by one."""
     room = simulation.room
     return (simulation.epoch, room.access, room.code, room.labels)

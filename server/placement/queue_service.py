@@ -27,16 +27,25 @@ import structlog
 from tickwire.matchmaking import BadRequest, MatchmakerUnavailable, Party, Ticket
 from tickwire.matchmaking.labels import check_labels, from_pairs, to_pairs
 from tickwire.matchmaking.placement import check_party
-from tickwire.matchmaking.queue import Backfill, Desk, Entry, Letter, MatchRoom, Mode, Place, Queues
+from tickwire.matchmaking.queue import (
+    Backfill,
+    Entry,
+    MatchRoom,
+    Mode,
+    QueueAgent,
+    QueueNotification,
+    QueuePosition,
+    Queues,
+)
 from tickwire.schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from tickwire.server.errors import Internal, Malformed, NoSuchMode, RateLimited, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability.traces import past_span
-from tickwire.server.placement.join_service import RoomPlacer, decode_map, told
+from tickwire.server.placement.join_service import JoinService, decode_map, told
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.ports import Subscriber
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +55,7 @@ LATENCY_MS_MAX = 10_000.0
 _ENDED = {"cancelled": QueueState.CANCELLED, "left": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
 
 
-class PackedPlace(msgspec.Struct, frozen=True):
+class TransferredPosition(msgspec.Struct, frozen=True):
     """A place in a queue, on its way to another shard.
 
     Args:
@@ -59,7 +68,7 @@ class PackedPlace(msgspec.Struct, frozen=True):
     came_ms: int
 
 
-class _Waiting(msgspec.Struct, eq=False):
+class _QueuedSession(msgspec.Struct, eq=False):
     """One session in a queue, or with a match that it has not taken its seat in yet."""
 
     subscriber: Subscriber
@@ -80,8 +89,8 @@ class _Waiting(msgspec.Struct, eq=False):
         return bool(self.leaving_because)
 
 
-class Queueing:
-    """A shard's players in its queues. Implements `tickwire.server.rooms.ports.Queue`.
+class QueueService:
+    """A shard's players in its queues. Implements `tickwire.server.rooms.ports.PlayerQueue`.
 
     Args:
         shard_id, region: where this is.
@@ -99,7 +108,7 @@ class Queueing:
         shard_id: str,
         region: str,
         queues: Queues,
-        placer: RoomPlacer,
+        placer: JoinService,
         quota: RoomQuota,
         host: RoomHost,
         isolation: FaultIsolation,
@@ -114,7 +123,7 @@ class Queueing:
         self._host = host
         self._isolation = isolation
         self._now_s = now_s
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, _QueuedSession] = {}
         self._wanted: dict[str, tuple[str, Backfill]] = {}  # room: mode, what it wants
 
     def __len__(self) -> int:
@@ -123,7 +132,7 @@ class Queueing:
     # -- Queue: what sessions call --------------------------------------------------------------------------
 
     def enter(self, subscriber: Subscriber, request: MatchRequest) -> None:
-        """See `tickwire.server.rooms.ports.Queue.enter`."""
+        """See `tickwire.server.rooms.ports.PlayerQueue.enter`."""
         waiting = self._current(subscriber)
         if waiting is not None and waiting.mode == request.mode and not waiting.is_leaving:
             self._tell(waiting)
@@ -137,7 +146,7 @@ class Queueing:
             raise RateLimited("too many rooms were created for matches of this player", retry_after_ms=wait_ms)
         skill = self._skill_of(mode, subscriber, request)
         status = _status(mode.name, QueueState.WAITING)
-        begins = _Waiting(subscriber, mode.name, skill, status, self._now_s())
+        begins = _QueuedSession(subscriber, mode.name, skill, status, self._now_s())
         if waiting is not None and waiting.redirect is None:
             if not waiting.is_leaving:
                 self._start_leaving(waiting, "the player has asked for another match")
@@ -146,7 +155,7 @@ class Queueing:
             self._begin(begins, wish)
 
     def cancel(self, subscriber: Subscriber, reason: str) -> bool:
-        """See `tickwire.server.rooms.ports.Queue.cancel`."""
+        """See `tickwire.server.rooms.ports.PlayerQueue.cancel`."""
         waiting = self._current(subscriber)
         if waiting is None:
             return False
@@ -159,19 +168,19 @@ class Queueing:
         return True
 
     def leave(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.Queue.leave`."""
+        """See `tickwire.server.rooms.ports.PlayerQueue.leave`."""
         waiting = self._waiting.pop(subscriber.session_id, None)
         if waiting is not None and waiting.redirect is None:
             self._start_leaving(waiting, "the session has ended")
 
     def seated(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.Queue.seated`."""
+        """See `tickwire.server.rooms.ports.PlayerQueue.seated`."""
         waiting = self._waiting.get(subscriber.session_id)
         if waiting is not None and waiting.redirect is not None:
             del self._waiting[subscriber.session_id]
 
     def resumed(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.Queue.resumed`."""
+        """See `tickwire.server.rooms.ports.PlayerQueue.resumed`."""
         waiting = self._current(subscriber)
         if waiting is not None:
             waiting.cancels = 0  # a client that still waits for an answer asks again
@@ -193,13 +202,13 @@ class Queueing:
         """Whether a session must stay on this shard for a moment: it has a match here, or is cancelling its place."""
         return self.has_match(subscriber) or self.is_leaving(subscriber)
 
-    def place_of(self, subscriber: Subscriber) -> PackedPlace | None:
+    def place_of(self, subscriber: Subscriber) -> TransferredPosition | None:
         """Where a session waits; None when it does not."""
         waiting = self._waiting.get(subscriber.session_id)
         found = self._desk_of(waiting.mode).entry_of(waiting.entry_id) if waiting is not None else None
         if waiting is None or found is None:
             return None
-        return PackedPlace(waiting.mode, waiting.skill, *found)
+        return TransferredPosition(waiting.mode, waiting.skill, *found)
 
     def release(self, subscriber: Subscriber) -> None:
         """A session's place goes on at another shard, which adopts what `place_of` gave. Idempotent."""
@@ -208,14 +217,16 @@ class Queueing:
             self._desk_of(waiting.mode).release(waiting.entry_id)
             self.results["passed_on"] += 1
 
-    async def adopt(self, subscriber: Subscriber, place: PackedPlace) -> None:
+    async def adopt(self, subscriber: Subscriber, place: TransferredPosition) -> None:
         """A session has come from another shard, with its place."""
         desk = self._queues.desks.get(place.mode)
         if desk is None:
             log.warning("place_lost", mode=place.mode, session_id=subscriber.session_id)
             return
         status = _status(place.mode, QueueState.WAITING)
-        waiting = _Waiting(subscriber, place.mode, place.skill, status, place.came_ms / 1000, place.entry.entry_id)
+        waiting = _QueuedSession(
+            subscriber, place.mode, place.skill, status, place.came_ms / 1000, place.entry.entry_id
+        )
         self._waiting[subscriber.session_id] = waiting
         self.results["adopted"] += 1
         with suppress(MatchmakerUnavailable):  # the desk asks again by itself
@@ -268,7 +279,7 @@ class Queueing:
                 self._desk_of(mode_name).want(now)
         self._wanted = wanted
 
-    def _backfill_of(self, simulation: Simulation, mode: Mode) -> Backfill:
+    def _backfill_of(self, simulation: RoomRuntime, mode: Mode) -> Backfill:
         return Backfill(
             room_id=simulation.room.room_id,
             region=self._region,
@@ -280,8 +291,8 @@ class Queueing:
 
     # -- what the desk hears --------------------------------------------------------------------------------
 
-    def _heard(self, waiting: _Waiting, news: Place | Letter) -> None:
-        if isinstance(news, Place):
+    def _heard(self, waiting: _QueuedSession, news: QueuePosition | QueueNotification) -> None:
+        if isinstance(news, QueuePosition):
             if not waiting.is_leaving:
                 waiting.status = _status(waiting.mode, QueueState.WAITING, news)
                 self._tell(waiting)
@@ -292,7 +303,7 @@ class Queueing:
         else:
             self._ended(waiting, news)
 
-    def _found(self, waiting: _Waiting, room: MatchRoom, team: int) -> None:
+    def _found(self, waiting: _QueuedSession, room: MatchRoom, team: int) -> None:
         waiting.leaving_because, waiting.next_request = "", None
         waiting.status = _status(waiting.mode, QueueState.FOUND)
         waiting.redirect = self._redirect(waiting, room, team)
@@ -305,7 +316,7 @@ class Queueing:
         self._tell(waiting)
         self._answer_cancels(waiting)
 
-    def _ended(self, waiting: _Waiting, letter: Letter) -> None:
+    def _ended(self, waiting: _QueuedSession, letter: QueueNotification) -> None:
         self._waiting.pop(waiting.subscriber.session_id, None)
         state, reason = _ENDED[letter.kind], letter.reason
         if waiting.is_leaving and state is QueueState.CANCELLED:
@@ -319,7 +330,7 @@ class Queueing:
         if waiting.next_request is not None:
             waiting.next_request()
 
-    def _answer_cancels(self, waiting: _Waiting) -> None:
+    def _answer_cancels(self, waiting: _QueuedSession) -> None:
         """Answer each MatchCancel. A FOUND that is such an answer has a reason, and is not followed by a Redirect."""
         answer = waiting.status
         if answer.state is not QueueState.CANCELLED:
@@ -328,7 +339,7 @@ class Queueing:
             waiting.subscriber.send_message(answer)
         waiting.cancels = 0
 
-    def _redirect(self, waiting: _Waiting, room: MatchRoom, team: int) -> Redirect:
+    def _redirect(self, waiting: _QueuedSession, room: MatchRoom, team: int) -> Redirect:
         subscriber = waiting.subscriber
         ticket = Ticket(
             room_id=room.room_id,
@@ -345,12 +356,12 @@ class Queueing:
         )
         return self._placer.redirect(ticket, room.url)
 
-    def _tell(self, waiting: _Waiting) -> None:
+    def _tell(self, waiting: _QueuedSession) -> None:
         waiting.subscriber.send_message(waiting.status)
         if waiting.redirect is not None:
             waiting.subscriber.send_message(waiting.redirect)
 
-    def _current(self, subscriber: Subscriber) -> _Waiting | None:
+    def _current(self, subscriber: Subscriber) -> _QueuedSession | None:
         """What a session waits for; None also when its match was found so long ago that the seat is not held now."""
         waiting = self._waiting.get(subscriber.session_id)
         if waiting is not None and waiting.redirect is not None and self._now_s() >= waiting.good_until_s:
@@ -358,7 +369,7 @@ class Queueing:
             return None
         return waiting
 
-    def _begin(self, waiting: _Waiting, wish: Mapping[str, Any]) -> None:
+    def _begin(self, waiting: _QueuedSession, wish: Mapping[str, Any]) -> None:
         """Enters the queue.
 
         Raises:
@@ -375,7 +386,7 @@ class Queueing:
         self.results["entered"] += 1
         self._tell(waiting)
 
-    def _begin_again(self, waiting: _Waiting, wish: Mapping[str, Any]) -> None:
+    def _begin_again(self, waiting: _QueuedSession, wish: Mapping[str, Any]) -> None:
         """Enters the queue for a request that waited for a cancel."""
         try:
             self._begin(waiting, wish)
@@ -383,7 +394,7 @@ class Queueing:
             cancelled = _status(waiting.mode, QueueState.CANCELLED)
             waiting.subscriber.send_message(msgspec.structs.replace(cancelled, reason=str(error)))
 
-    def _start_leaving(self, waiting: _Waiting, reason: str) -> None:
+    def _start_leaving(self, waiting: _QueuedSession, reason: str) -> None:
         waiting.leaving_because = reason
         self._desk_of(waiting.mode).leave(waiting.entry_id)
 
@@ -396,7 +407,7 @@ class Queueing:
             known = ", ".join(sorted(self._queues.modes)) or "none"
             raise NoSuchMode(f"there is no mode {name[:64]!r} here; known are: {known}") from None
 
-    def _desk_of(self, mode: str) -> Desk:
+    def _desk_of(self, mode: str) -> QueueAgent:
         return self._queues.desks[mode]
 
     def _skill_of(self, mode: Mode, subscriber: Subscriber, request: MatchRequest) -> float:
@@ -435,13 +446,13 @@ def _share_of_room(mode: Mode) -> float:
     return 1 / (mode.rules.players_min or mode.rules.players_max)
 
 
-def _status(mode: str, state: QueueState, place: Place | None = None) -> MatchStatus:
+def _status(mode: str, state: QueueState, place: QueuePosition | None = None) -> MatchStatus:
     if place is None:
         return MatchStatus(state, mode=mode)
     return MatchStatus(state, place.place, place.lately_ms, mode, waiting_for=min(place.missing, 255))
 
 
-def _free_seats(simulation: Simulation, mode: Mode) -> list[int]:
+def _free_seats(simulation: RoomRuntime, mode: Mode) -> list[int]:
     """How many more each team may have; none in a room that is locked, or that nobody is in."""
     room, rules = simulation.room, mode.rules
     if room.access == "locked" or not room.players:
@@ -450,7 +461,7 @@ def _free_seats(simulation: Simulation, mode: Mode) -> list[int]:
     return [max(0, rules.team_size - sizes[team]) for team in range(1, rules.teams + 1)]
 
 
-def _skill_in(simulation: Simulation) -> float:
+def _skill_in(simulation: RoomRuntime) -> float:
     skill = float(np.mean([player.skill for player in simulation.room.players.values()]))
     if not np.isfinite(skill):
         raise ValueError("a player's skill is no number")

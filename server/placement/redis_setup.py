@@ -12,7 +12,7 @@ import structlog
 
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tickwire.matchmaking.redis_client import Client
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class RedisSetup:
         may_evict: whether Redis deletes keys when its memory is full; None when that is not known.
     """
 
-    def __init__(self, client: Client, runners: Sequence[Calls], deadline_s: float) -> None:
+    def __init__(self, client: Client, runners: Sequence[ScriptRunner], deadline_s: float) -> None:
         self.may_evict: bool | None = None
         self._client = client
         self._runners = runners

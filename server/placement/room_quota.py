@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 from tickwire.server.edge.addresses import network_of
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 15.0
 """The part of a minute's rooms that may be created at once."""
@@ -31,7 +31,7 @@ class _Buckets:
     def __init__(self, per_minute: int) -> None:
         self._per_second = per_minute / 60
         self._burst = max(1.0, self._per_second * BURST_S)
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, TokenBucket] = {}
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -48,7 +48,7 @@ class _Buckets:
         """Count rooms. Joins that were under way at the same time may take the level below zero."""
         if key not in self._buckets:
             self._make_space(now_s)
-            self._buckets[key] = Bucket(self._per_second, self._burst, now_s)
+            self._buckets[key] = TokenBucket(self._per_second, self._burst, now_s)
         self._buckets[key].refill(now_s)
         self._buckets[key].level -= rooms
 

@@ -24,7 +24,7 @@ RATE_SHARE_MIN = 0.5
 """A field that is more than this share of all might do with fewer ticks a second."""
 
 
-class Weights:
+class BandwidthProfile:
     """What a room's state has weighed.
 
     Args:

@@ -26,12 +26,12 @@ from tickwire.schemas.delta import NOTHING, TableCodec
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.keyframe_v2 import encode_keyframe_2
 from tickwire.schemas.parts import encode_part
-from tickwire.server.replication.partition import Group
+from tickwire.server.replication.partition import ChannelRows
 
 _NEVER = -1
 
 
-class Standing(msgspec.Struct, frozen=True, eq=False, gc=False):
+class Baseline(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a client has of a channel.
 
     Args:
@@ -50,12 +50,12 @@ class Standing(msgspec.Struct, frozen=True, eq=False, gc=False):
         return not any(table.ids.size for table in self.tables)
 
     @property
-    def settled(self) -> Standing:
+    def settled(self) -> Baseline:
         """Where a client stands that has these contents and forgot where it came from."""
-        return Standing(_NEVER, self.version, tuple(table.settled for table in self.tables))
+        return Baseline(_NEVER, self.version, tuple(table.settled for table in self.tables))
 
 
-class Update(msgspec.Struct, frozen=True, eq=False, gc=False):
+class ChannelUpdate(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What one standing leads to this tick.
 
     Args:
@@ -64,7 +64,7 @@ class Update(msgspec.Struct, frozen=True, eq=False, gc=False):
     """
 
     channel: int
-    standing: Standing
+    standing: Baseline
     is_keyframe: bool
     has_checksum: bool
     packed: bytes
@@ -98,22 +98,22 @@ class Channel:
 
     def __init__(self, number: int, codecs: tuple[TableCodec, ...]) -> None:
         self.number = number
-        self.usual: Standing | None = None
+        self.usual: Baseline | None = None
         self.version = 0
         self.watchers = 0
         self.keyframes = 0
         self.deltas = 0
         self.nothing = self.base = tuple([codec.nothing for codec in codecs])
         self._codecs = codecs
-        self._groups: tuple[Group, ...] = ()
+        self._groups: tuple[ChannelRows, ...] = ()
         self._tick = 0
         self._has_checksum = False
-        self._updates: dict[Standing | int | None, Update] = {}
-        self._reached: dict[int, Standing] = {}
+        self._updates: dict[Baseline | int | None, ChannelUpdate] = {}
+        self._reached: dict[int, Baseline] = {}
         self._version_before = _NEVER
         self._keyframe_2 = b""
 
-    def begin(self, tick: int, groups: tuple[Group, ...], *, has_changed: bool, has_checksum: bool) -> None:
+    def begin(self, tick: int, groups: tuple[ChannelRows, ...], *, has_changed: bool, has_checksum: bool) -> None:
         """A new tick: what the channel holds now."""
         self._tick = tick
         self._groups = groups
@@ -131,11 +131,11 @@ class Channel:
         """Whether nobody is in it now."""
         return not any(group.ids.size for group in self._groups)
 
-    def is_due(self, standing: Standing) -> bool:
+    def is_due(self, standing: Baseline) -> bool:
         """Whether something is to be said to who stands there."""
         return self.version > standing.version or (self._has_checksum and not self.is_empty)
 
-    def update(self, standing: Standing | None, *, must_name: bool = False) -> Update | None:
+    def update(self, standing: Baseline | None, *, must_name: bool = False) -> ChannelUpdate | None:
         """What a subscriber with this standing must be told now; None when there is nothing to say.
 
         Each distinct standing is encoded once a tick, whoever asks how often.
@@ -157,12 +157,12 @@ class Channel:
         self._updates[key] = update
         return update
 
-    def step(self, standing: Standing) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
+    def step(self, standing: Baseline) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
         """The baseline's tables, and the tables after this tick."""
         base = standing if standing.tick == self._tick - 1 else standing.settled
         return base.tables, self._reach(standing).tables
 
-    def keep(self, standing: Standing, sections: Sequence[bytes]) -> Update:
+    def keep(self, standing: Baseline, sections: Sequence[bytes]) -> ChannelUpdate:
         """Takes the tables' sections that lead on from a standing."""
         self.deltas += 1
         update = self._update(self._reach(standing), b"".join(sections) + NOTHING, is_keyframe=False)
@@ -176,11 +176,11 @@ class Channel:
             self._keyframe_2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
         return self._keyframe_2
 
-    def _key(self, standing: Standing | None) -> Standing | int | None:
+    def _key(self, standing: Baseline | None) -> Baseline | int | None:
         """All who have the same contents, and have come to rest, are one."""
         return standing if standing is None or standing.tick == self._tick - 1 else standing.version
 
-    def _reach(self, standing: Standing) -> Standing:
+    def _reach(self, standing: Baseline) -> Baseline:
         """Where one comes from a standing this tick: all who have the same contents meet here."""
         if standing.version == self._version_before:
             return self._whole()
@@ -190,27 +190,27 @@ class Channel:
                 successor(table, group.ids, group.values, group.texts)
                 for table, group in zip(standing.tables, self._groups, strict=True)
             )
-            reached = self._reached[standing.version] = Standing(self._tick, self.version, tables)
+            reached = self._reached[standing.version] = Baseline(self._tick, self.version, tables)
         return reached
 
-    def _keyframe(self) -> Update:
+    def _keyframe(self) -> ChannelUpdate:
         self.keyframes += 1
         whole = self._whole()
         sections = map(TableCodec.encode, self._codecs, self.nothing, whole.tables)
         return self._update(whole, b"".join(sections) + NOTHING, is_keyframe=True)
 
-    def _whole(self) -> Standing:
+    def _whole(self) -> Baseline:
         """Where those stand who know this tick and the one before: by a keyframe, or by having missed nothing."""
         whole = self._reached.get(_NEVER)
         if whole is None:
             tables = tuple([Columns(group.ids, group.values, group.before, group.texts) for group in self._groups])
-            whole = self._reached[_NEVER] = Standing(self._tick, self.version, tables)
+            whole = self._reached[_NEVER] = Baseline(self._tick, self.version, tables)
         return whole
 
-    def _update(self, reached: Standing, packed: bytes, *, is_keyframe: bool) -> Update:
+    def _update(self, reached: Baseline, packed: bytes, *, is_keyframe: bool) -> ChannelUpdate:
         if self._has_checksum:
             packed += checksum(reached.tables)
-        return Update(self.number, reached, is_keyframe, self._has_checksum, packed)
+        return ChannelUpdate(self.number, reached, is_keyframe, self._has_checksum, packed)
 
 
 def dropped(channel: int) -> bytes:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tickwire.server.replication.channel import Standing
+from tickwire.server.replication.channel import Baseline
 
-_NONE: Mapping[int, Standing | None] = {}
+_NONE: Mapping[int, Baseline | None] = {}
 
 
-class Moment:
+class TickBaselines:
     """A tick in which something may have been told: where those stand, channel by channel, who missed nothing.
 
     Args:
@@ -24,19 +24,19 @@ class Moment:
 
     __slots__ = ("_settled", "tick", "usual")
 
-    def __init__(self, tick: int, usual: dict[int, Standing]) -> None:
+    def __init__(self, tick: int, usual: dict[int, Baseline]) -> None:
         self.tick = tick
         self.usual = usual
-        self._settled: dict[int, Standing] = {}
+        self._settled: dict[int, Baseline] = {}
 
-    def settled(self, channel: int) -> Standing | None:
+    def settled(self, channel: int) -> Baseline | None:
         """Where a client stands that had everything of this tick and forgot where it came from."""
         if channel not in self._settled and channel in self.usual:
             self._settled[channel] = self.usual[channel].settled
         return self._settled.get(channel)
 
 
-class Holding:
+class ClientView:
     """What a client has.
 
     Args:
@@ -51,10 +51,10 @@ class Holding:
 
     def __init__(
         self,
-        interest: Interest,
-        moment: Moment,
+        interest: InterestSet,
+        moment: TickBaselines,
         told_tick: int,
-        odd: Mapping[int, Standing | None] = _NONE,
+        odd: Mapping[int, Baseline | None] = _NONE,
         *,
         is_sure: bool = True,
     ) -> None:
@@ -64,30 +64,32 @@ class Holding:
         self.odd = odd
         self.is_sure = is_sure
 
-    def standing(self, channel: int) -> Standing | None:
+    def standing(self, channel: int) -> Baseline | None:
         """Where the client stands in a channel; None: it has nothing of it."""
         if channel in self.odd:
             return self.odd[channel]
         return self.moment.usual.get(channel) if channel in self.interest.numbers else None
 
     @property
-    def settled(self) -> Holding:
+    def settled(self) -> ClientView:
         """The same for a client that forgot where it came from, and may hold more."""
         settled = {
             number: standing.settled
             for number in self.interest.channels
             if (standing := self.standing(number)) is not None
         }
-        return Holding(
+        return ClientView(
             self.interest, self.moment, self.told_tick, dict.fromkeys(self.interest.channels) | settled, is_sure=False
         )
 
-    def without(self, channel: int) -> Holding:
+    def without(self, channel: int) -> ClientView:
         """The same, but what it has of one channel is not known."""
-        return Holding(self.interest, self.moment, self.told_tick, {**self.odd, channel: None}, is_sure=self.is_sure)
+        return ClientView(
+            self.interest, self.moment, self.told_tick, {**self.odd, channel: None}, is_sure=self.is_sure
+        )
 
 
-class Interest:
+class InterestSet:
     """A set of channels that somebody watches.
 
     Args:
@@ -109,6 +111,6 @@ class Interest:
         self.channels = tuple(sorted(numbers))
         self.watchers = 0
         self.tick = 0
-        self.before: Holding | None = None
-        self.after: Holding | None = None
+        self.before: ClientView | None = None
+        self.after: ClientView | None = None
         self.data = b""

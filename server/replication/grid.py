@@ -48,7 +48,7 @@ class Grid:
         self.x, self.y = x, y
 
 
-class Cells:
+class GridIndex:
     """A grid over a room's tables.
 
     Args:

@@ -14,7 +14,7 @@ from tickwire.schemas.columns import Ids, Matrix, Texts, no_texts, shared
 from tickwire.server.replication.table import EVERYONE, NOBODY, Table
 
 
-class Group(msgspec.Struct, frozen=True, eq=False, gc=False):
+class ChannelRows(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What one channel holds of a table at a tick; `before` is what they were a tick earlier, wherever that was."""
 
     ids: Ids
@@ -23,7 +23,7 @@ class Group(msgspec.Struct, frozen=True, eq=False, gc=False):
     texts: Texts
 
 
-class Groups:
+class ChannelPartition:
     """The groups of one table.
 
     Attributes:
@@ -33,8 +33,8 @@ class Groups:
 
     def __init__(self, table: Table) -> None:
         values = np.empty((len(table.numeric), 0), np.int64)
-        self.nothing = Group(np.empty(0, np.uint32), values, values, no_texts(len(table.textual), 0))
-        self.now: dict[int, Group] = {}
+        self.nothing = ChannelRows(np.empty(0, np.uint32), values, values, no_texts(len(table.textual), 0))
+        self.now: dict[int, ChannelRows] = {}
         self._table = table
         self._layout = -1
         self._ids = self.nothing.ids
@@ -52,8 +52,8 @@ class Groups:
             The channels in which something has changed since the last time.
 
         Raises:
-            tickwire.schemas.fields.NotANumber, tickwire.server.replication.text_encoder.WrongText: the game has left
-            something impossible.
+            tickwire.schemas.fields.NotANumber, tickwire.server.replication.text_encoder.InvalidText: the game has
+            left something impossible.
         """
         table = self._table
         values, texts = table.quantise(), table.texts()
@@ -78,7 +78,7 @@ class Groups:
         )
         self._texts = texts
         if has_changed or self._moving:
-            self.now[EVERYONE] = Group(self.now[EVERYONE].ids, values, before, texts)
+            self.now[EVERYONE] = ChannelRows(self.now[EVERYONE].ids, values, before, texts)
         self._moving = {EVERYONE} if has_changed else set()
         return self._moving
 
@@ -150,11 +150,11 @@ class Groups:
                 continue
             assert own is not None
             cut = texts[:, start:end] if texts.size else self.nothing.texts
-            self.now[channel] = Group(own, values[:, start:end], before[:, start:end], cut)
+            self.now[channel] = ChannelRows(own, values[:, start:end], before[:, start:end], cut)
         self._moving = moving
         return changed | (known_groups.keys() - self.now.keys())
 
-    def _is_as_it_was(self, known: Group, values: Matrix, texts: Texts, start: int, end: int) -> bool:
+    def _is_as_it_was(self, known: ChannelRows, values: Matrix, texts: Texts, start: int, end: int) -> bool:
         if not np.array_equal(known.values, values[:, start:end]):
             return False
         return not texts.size or bool((known.texts == texts[:, start:end]).all())

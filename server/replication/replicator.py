@@ -19,10 +19,10 @@ from tickwire.schemas.delta import codecs_for
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
 from tickwire.schemas.size_profile import weigh
-from tickwire.server.replication.bandwidth import Weights
-from tickwire.server.replication.channel import Channel, Standing, Update, dropped, dropped_2
-from tickwire.server.replication.client_view import Holding, Interest, Moment
-from tickwire.server.replication.partition import Groups
+from tickwire.server.replication.bandwidth import BandwidthProfile
+from tickwire.server.replication.channel import Baseline, Channel, ChannelUpdate, dropped, dropped_2
+from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
+from tickwire.server.replication.partition import ChannelPartition
 from tickwire.server.replication.table import EVERYONE, Table
 
 AGE_TICKS_MAX = 250
@@ -31,7 +31,7 @@ RECENT_TICKS_MAX = 32
 """How many moments are kept for clients that come back: what was on its way when a connection broke is younger."""
 
 
-class Replication:
+class Replicator:
     """Owned by the room's simulation.
 
     Args:
@@ -45,18 +45,18 @@ class Replication:
 
     def __init__(self, tables: Sequence[Table], *, checksum_ticks: int = 100) -> None:
         self.changed_tick = 0
-        self.everyone = Interest(frozenset((EVERYONE,)))
+        self.everyone = InterestSet(frozenset((EVERYONE,)))
         self._checksum_ticks = checksum_ticks
         self._codecs = codecs_for([table.fields for table in tables])
-        self._groups = [Groups(table) for table in tables]
+        self._groups = [ChannelPartition(table) for table in tables]
         self._channels: dict[int, Channel] = {}
-        self._interests: dict[frozenset[int], Interest] = {self.everyone.numbers: self.everyone}
+        self._interests: dict[frozenset[int], InterestSet] = {self.everyone.numbers: self.everyone}
         self._tick = 0
-        self._moment = self._moment_before = Moment(0, {})
-        self._usual_updates: dict[int, Update] = {}
+        self._moment = self._moment_before = TickBaselines(0, {})
+        self._usual_updates: dict[int, ChannelUpdate] = {}
         self._usual_parts: dict[int, bytes] = {}
-        self._odd_updates: dict[tuple[Holding, Interest], tuple[bytes, Holding]] = {}
-        self._recent: deque[Moment] = deque(maxlen=RECENT_TICKS_MAX)
+        self._odd_updates: dict[tuple[ClientView, InterestSet], tuple[bytes, ClientView]] = {}
+        self._recent: deque[TickBaselines] = deque(maxlen=RECENT_TICKS_MAX)
         self._keyframes = self._deltas = 0
         self._channels[EVERYONE] = Channel(EVERYONE, self._codecs)
         self._channels[EVERYONE].watchers = 1  # it is kept, whoever comes and goes
@@ -64,11 +64,11 @@ class Replication:
 
     # -- who watches ----------------------------------------------------------------------------------------
 
-    def interest(self, numbers: frozenset[int]) -> Interest:
+    def interest(self, numbers: frozenset[int]) -> InterestSet:
         """The interest in these channels: the same object for all who watch the same."""
-        return self._interests.get(numbers) or Interest(numbers)
+        return self._interests.get(numbers) or InterestSet(numbers)
 
-    def watch(self, interest: Interest) -> Interest:
+    def watch(self, interest: InterestSet) -> InterestSet:
         """One more session with a connection has this interest, or rather the one that is given back: meanwhile
         others may have come to watch the same."""
         interest = self._interests.setdefault(interest.numbers, interest)
@@ -81,7 +81,7 @@ class Replication:
                 self._channels[number].watchers += 1
         return interest
 
-    def unwatch(self, interest: Interest) -> None:
+    def unwatch(self, interest: InterestSet) -> None:
         """One session less."""
         interest.watchers -= 1
         if interest.watchers:
@@ -96,7 +96,7 @@ class Replication:
                 del self._channels[number]
 
     @property
-    def recent(self) -> tuple[Moment, ...]:
+    def recent(self) -> tuple[TickBaselines, ...]:
         """The newest moments, oldest first."""
         return tuple(self._recent)
 
@@ -106,8 +106,8 @@ class Replication:
         """Takes this tick's snapshot of every table.
 
         Raises:
-            tickwire.schemas.fields.NotANumber, tickwire.server.replication.text_encoder.WrongText: the game has left
-            something impossible.
+            tickwire.schemas.fields.NotANumber, tickwire.server.replication.text_encoder.InvalidText: the game has
+            left something impossible.
         """
         changed: set[int] = set()
         for groups in self._groups:
@@ -119,14 +119,14 @@ class Replication:
         for number, channel in self._channels.items():
             self._begin(channel, has_changed=number in changed)
 
-    def of(self, interest: Interest) -> Interest:
+    def of(self, interest: InterestSet) -> InterestSet:
         """The interest, with this tick's `before`, `data` and `after`."""
         if interest.tick != self._tick:
             self.encode()
             self._compose(interest)
         return interest
 
-    def update(self, holding: Holding | None, interest: Interest) -> tuple[bytes, Holding]:
+    def update(self, holding: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
         """What a client must be told that holds this and watches that; None: nobody knows what it holds.
 
         Returns:
@@ -135,14 +135,14 @@ class Replication:
         self.of(interest)
         if holding is None or self._tick - holding.told_tick > AGE_TICKS_MAX:
             return self._lead(
-                Holding(interest, self._moment, 0, dict.fromkeys(interest.channels), is_sure=False), interest
+                ClientView(interest, self._moment, 0, dict.fromkeys(interest.channels), is_sure=False), interest
             )
         key = (holding, interest)
         if key not in self._odd_updates:
             self._odd_updates[key] = self._lead(holding, interest)
         return self._odd_updates[key]
 
-    def update_2(self, holding: Holding | None, interest: Interest) -> tuple[bytes, Holding]:
+    def update_2(self, holding: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
         """The same for a client of schema version 2: keyframes of what has changed, a frame for each channel."""
         self.of(interest)
         frames = []
@@ -157,9 +157,9 @@ class Replication:
                 frames.append(channel.keyframe_2())
         if holding is not None:
             frames += [dropped_2(number, self._tick) for number in holding.interest.numbers - interest.numbers]
-        return b"".join(frames), Holding(interest, self._moment, self._tick)
+        return b"".join(frames), ClientView(interest, self._moment, self._tick)
 
-    def resumed(self, recent: Sequence[Moment], interest: Interest, tick: int) -> Holding | None:
+    def resumed(self, recent: Sequence[TickBaselines], interest: InterestSet, tick: int) -> ClientView | None:
         """What a client holds that comes back with everything of `tick`; None when nobody knows that any more.
 
         It forgets where it came from (`Columns.before`), as after a keyframe: which way it took to that tick need not
@@ -173,9 +173,9 @@ class Replication:
         if moment is None:
             return None
         settled = {number: moment.settled(number) for number in interest.channels}
-        return Holding(interest, moment, tick, settled, is_sure=False)
+        return ClientView(interest, moment, tick, settled, is_sure=False)
 
-    def weigh(self, weights: Weights) -> None:
+    def weigh(self, weights: BandwidthProfile) -> None:
         """Adds what this tick's deltas were spent on to the weights. After `encode`, in ticks that are sampled."""
         readers: Counter[int] = Counter()
         for interest in self._interests.values():
@@ -227,7 +227,7 @@ class Replication:
             ]
             for (channel, standing, _), sections in zip(due, zip(*by_table, strict=True), strict=True):
                 channel.keep(standing, sections)
-        usual: dict[int, Standing] = {}
+        usual: dict[int, Baseline] = {}
         self._usual_updates.clear()
         self._usual_parts.clear()
         for number, channel in self._channels.items():
@@ -240,10 +240,10 @@ class Replication:
                 channel.usual = update.standing
             if channel.usual is not None:
                 usual[number] = channel.usual
-        self._moment_before, self._moment = self._moment, Moment(self._tick, usual)
+        self._moment_before, self._moment = self._moment, TickBaselines(self._tick, usual)
         self._recent.append(self._moment)
 
-    def _compose(self, interest: Interest) -> None:
+    def _compose(self, interest: InterestSet) -> None:
         """The frame for all who missed nothing of an interest."""
         before, interest.after = interest.after, None
         interest.tick, interest.before, interest.data = self._tick, None, b""
@@ -264,14 +264,14 @@ class Replication:
                 interest.data = self._frame(said, [], age=age, is_sure=True)
         if interest.data:
             told_tick = self._tick
-        interest.before, interest.after = before, Holding(interest, self._moment, told_tick)
+        interest.before, interest.after = before, ClientView(interest, self._moment, told_tick)
 
-    def _lead(self, holding: Holding, interest: Interest) -> tuple[bytes, Holding]:
+    def _lead(self, holding: ClientView, interest: InterestSet) -> tuple[bytes, ClientView]:
         """From what one client holds to what it watches."""
         usual = self._moment.usual
-        said: list[tuple[int, Update]] = []
+        said: list[tuple[int, ChannelUpdate]] = []
         drops: list[bytes] = []
-        odd: dict[int, Standing | None] = {}
+        odd: dict[int, Baseline | None] = {}
         for number in interest.channels:
             channel, standing = self._channels[number], holding.standing(number)
             must_name = not holding.is_sure and standing is not None and not standing.is_empty
@@ -288,12 +288,12 @@ class Replication:
                 dropped(number) for number in holding.interest.channels if _is_dropped(number, holding, interest)
             ]
         if not said and not drops and holding.is_sure:
-            return b"", self._shared(interest, Holding(interest, self._moment, holding.told_tick))
+            return b"", self._shared(interest, ClientView(interest, self._moment, holding.told_tick))
         age = self._tick - holding.told_tick if holding.told_tick else 0
         data = self._frame(said, drops, age=age, is_sure=holding.is_sure)
-        return data, self._shared(interest, Holding(interest, self._moment, self._tick, odd))
+        return data, self._shared(interest, ClientView(interest, self._moment, self._tick, odd))
 
-    def _shared(self, interest: Interest, holding: Holding) -> Holding:
+    def _shared(self, interest: InterestSet, holding: ClientView) -> ClientView:
         """The holding that all of an interest have who missed nothing, if this is the same."""
         if holding.odd:
             return holding
@@ -301,7 +301,7 @@ class Replication:
             interest.after = holding
         return interest.after if interest.after.told_tick == holding.told_tick else holding
 
-    def _frame(self, said: list[tuple[int, Update]], drops: list[bytes], *, age: int, is_sure: bool) -> bytes:
+    def _frame(self, said: list[tuple[int, ChannelUpdate]], drops: list[bytes], *, age: int, is_sure: bool) -> bytes:
         flags = 0 if is_sure else IS_COMPLETE
         if len(said) == 1 and not drops:
             number, update = said[0]
@@ -312,7 +312,7 @@ class Replication:
         return binary_frame(encode_state(self._tick, 0, age, flags | HAS_PARTS, packed))
 
 
-def _is_dropped(number: int, holding: Holding, interest: Interest) -> bool:
+def _is_dropped(number: int, holding: ClientView, interest: InterestSet) -> bool:
     """Whether a client must be told that it has nothing of a channel any more."""
     if number in interest.numbers:
         return False

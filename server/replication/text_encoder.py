@@ -15,7 +15,7 @@ from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 
 
-class WrongText(ValueError):
+class InvalidText(ValueError):
     """A text column holds something else, or a blob is too long: the game's mistake, in field and entity."""
 
 
@@ -39,7 +39,7 @@ class TextEncoder:
         """(text fields, entities) of bytes; the same object as last time if nothing has changed.
 
         Raises:
-            WrongText: a value is not of its field's type, or a blob is too long.
+            InvalidText: a value is not of its field's type, or a blob is too long.
         """
         if not self._fields:
             return NO_TEXTS
@@ -62,14 +62,14 @@ class TextEncoder:
     def _encode_one(self, field: Field, value: Any, id: int) -> bytes:
         if field.kind is FieldKind.TEXT:
             if not isinstance(value, str):
-                raise WrongText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not a text")
+                raise InvalidText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not a text")
             data = value.encode("utf-8", "replace")
             if len(data) > field.bytes_max:
                 self.clamped[field.name] = self.clamped.get(field.name, 0) + 1
                 data = data[: field.bytes_max].decode("utf-8", "ignore").encode()
             return data
         if not isinstance(value, bytes):
-            raise WrongText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not bytes")
+            raise InvalidText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not bytes")
         if len(value) > field.bytes_max:
-            raise WrongText(f"field {field.name!r} of entity {id}: {len(value)} bytes; at most {field.bytes_max}")
+            raise InvalidText(f"field {field.name!r} of entity {id}: {len(value)} bytes; at most {field.bytes_max}")
         return value

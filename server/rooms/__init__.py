@@ -14,29 +14,29 @@ from tickwire.server.replication.columns import (
 )
 from tickwire.server.replication.grid import Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
-from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.containment import CommandRefused
-from tickwire.server.rooms.inputs import Inputs
+from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.room import Player, Room
 from tickwire.server.rooms.schema_changes import SchemaChanges
-from tickwire.server.rooms.transactions import Deal, Move, grant, spend, trade, transfer
+from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, spend, trade, transfer
 from tickwire.server.rooms.tuning import Tuning
 
 __all__ = [
     "EVERYONE",
     "NOBODY",
     "CommandRefused",
-    "Deal",
     "Grid",
-    "Inputs",
-    "Move",
+    "InputBatch",
+    "ItemChange",
     "Player",
     "Room",
     "Row",
-    "Saved",
+    "SaveData",
     "SchemaChanges",
     "Table",
     "TableFull",
+    "Transaction",
     "Tuning",
     "angle",
     "blob",

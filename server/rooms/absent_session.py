@@ -7,9 +7,9 @@ through `on_leave`, as every other player does, so that nothing of the player st
 from __future__ import annotations
 
 from tickwire.schemas.messages import Message, Redirect
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
-from tickwire.server.rooms.ports import Wire
+from tickwire.server.rooms.ports import SeatConnection
 from tickwire.server.rooms.seat import Seat
 
 
@@ -21,8 +21,8 @@ class AbsentSession:
         kept: the session as it was saved.
     """
 
-    def __init__(self, kept: KeptSession) -> None:
-        self.wire: Wire | None = None
+    def __init__(self, kept: SessionCheckpoint) -> None:
+        self.wire: SeatConnection | None = None
         self.outbox = Outbox()
         self.address = ""
         self._kept = kept
@@ -62,6 +62,6 @@ class AbsentSession:
     def seat_restored(self, seat: Seat) -> None:
         """Do nothing: the seat is given up when the room is restored."""
 
-    def keep(self) -> KeptSession:
+    def keep(self) -> SessionCheckpoint:
         """Return the session as it was saved."""
         return self._kept

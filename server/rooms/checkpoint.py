@@ -15,10 +15,10 @@ from tickwire.schemas.payloads import to_plain
 from tickwire.server.replication.table import NOBODY, TableState
 
 
-class Saved(msgspec.Struct):
+class SaveData(msgspec.Struct):
     """What a game keeps of a room beside its tables. Subclass it and name the class in `Room.saves`.
 
-        class GardenSave(Saved):
+        class GardenSave(SaveData):
             version = 2
             planted: int = 0
 
@@ -84,7 +84,7 @@ class TooNew(Exception):
     """A newer build has saved the room: this one must not touch it."""
 
 
-class KeptSession(msgspec.Struct, frozen=True):
+class SessionCheckpoint(msgspec.Struct, frozen=True):
     """A session, as far as it must be known to go on elsewhere.
 
     Args:
@@ -125,7 +125,7 @@ GONE = ("", 0)
 """The place of an entity that a player had and that is gone."""
 
 
-class KeptSeat(msgspec.Struct, frozen=True):
+class SeatCheckpoint(msgspec.Struct, frozen=True):
     """A player in a room.
 
     Args:
@@ -137,7 +137,7 @@ class KeptSeat(msgspec.Struct, frozen=True):
     """
 
     player_id: str
-    session: KeptSession
+    session: SessionCheckpoint
     entity: tuple[str, int] | None = None
     focus: tuple[str, int] | None = None
     cell: int | None = None
@@ -148,16 +148,16 @@ class KeptSeat(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
-class Beside(msgspec.Struct, frozen=True):
+class RoomMetadata(msgspec.Struct, frozen=True):
     """What is kept beside the tables, and when those changed last: cheap to look at, and to compare."""
 
     changed_tick: int
     state: dict[str, Any]
     labels: dict[str, str]
-    seats: tuple[KeptSeat, ...]
+    seats: tuple[SeatCheckpoint, ...]
 
 
-class Rejected(msgspec.Struct, frozen=True):
+class RejectedRow(msgspec.Struct, frozen=True):
     """A part of what was saved that does not fit its declaration, and is set aside."""
 
     path: str
@@ -165,14 +165,14 @@ class Rejected(msgspec.Struct, frozen=True):
     error: str
 
 
-class Aside(msgspec.Struct, frozen=True):
+class SetAsideData(msgspec.Struct, frozen=True):
     """Stored data that this build does not declare. The world keeps it, and it comes back when a build declares it.
 
     Args:
         tables: whole tables, by name.
         columns: fields of tables that are declared, by table and field; each a table of this field alone, with the
             rows that are still there.
-        fields: of the room's `Saved`, at the top.
+        fields: of the room's `SaveData`, at the top.
     """
 
     tables: dict[str, TableState] = {}
@@ -189,7 +189,7 @@ class Aside(msgspec.Struct, frozen=True):
         return [*tables, *columns, *(f"state.{name}" for name in self.fields)]
 
 
-class RoomState(msgspec.Struct, frozen=True):
+class RoomCheckpoint(msgspec.Struct, frozen=True):
     """What is saved of a durable room. Nothing in it changes any more: another thread may read it.
 
     Args:
@@ -207,9 +207,9 @@ class RoomState(msgspec.Struct, frozen=True):
     state_version: int = 1
     next_channel: int = NOBODY - 1
     labels: dict[str, str] = {}
-    seats: tuple[KeptSeat, ...] = ()
+    seats: tuple[SeatCheckpoint, ...] = ()
     attributes: dict[str, bytes] = {}
     random: dict[str, Any] = {}
-    aside: Aside = Aside()
+    aside: SetAsideData = SetAsideData()
     state_error: str | None = None
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedRow, ...] = ()

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 from tickwire.schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import Field, input_bytes
 from tickwire.server.replication.columns import Column
-from tickwire.server.replication.grid import Cells, Grid
+from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def check_room(cls: type[Room], room: type[Room]) -> None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
             raise TypeError(f"{cls.__name__}.grid names {', '.join(sorted(unknown))}: no table of the room")
-        Cells(cls.grid, [cls.tables[name] for name in cls.grid.tables])
+        GridIndex(cls.grid, [cls.tables[name] for name in cls.grid.tables])
 
 
 def own_attributes(room: type[Room]) -> frozenset[str]:
@@ -160,7 +160,7 @@ def _check_types(cls: type[Room]) -> None:
     for name in ("durable", "uses_ledger", "ticks_when_empty"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")
-    kinds: tuple[tuple[str, type], ...] = (("saves", Saved), ("tunes", Tuning))
+    kinds: tuple[tuple[str, type], ...] = (("saves", SaveData), ("tunes", Tuning))
     for name, kind in kinds:
         value = getattr(cls, name)
         if not (isinstance(value, type) and issubclass(value, kind)):

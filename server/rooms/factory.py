@@ -16,14 +16,14 @@ from tickwire.server.replication.conversion import ShapeChanged
 from tickwire.server.replication.table import TableState
 from tickwire.server.rooms.absent_session import AbsentSession
 from tickwire.server.rooms.attributes import decode_attributes
-from tickwire.server.rooms.checkpoint import Aside, RoomState, TooNew
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
 from tickwire.server.rooms.containment import RoomCodeRaised, RoomIdentity, UnmadeRoom, contain
 from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.ports import NoReviver, SessionSource
+from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatEnded
-from tickwire.server.rooms.transactions import Record
+from tickwire.server.rooms.transactions import RecordVersion
 
 log = structlog.get_logger(__name__)
 
@@ -40,16 +40,16 @@ def create(
     seed: int,
     counters: RoomCounters,
     options: Mapping[str, Any],
-    saved: RoomState | None,
+    saved: RoomCheckpoint | None,
     code: str = "",
     labels: Mapping[str, str] | None = None,
     mode: str = "",
     reviver: SessionSource | None = None,
     on_ended: SeatEnded = lambda seat: None,
-    records: Mapping[str, Record] | None = None,
+    records: Mapping[str, RecordVersion] | None = None,
     tune: Callable[[Room], None] = lambda room: None,
     now_s: Callable[[], float] = lambda: 0.0,
-) -> Simulation:
+) -> RoomRuntime:
     """Makes a room, new or from its saved state.
 
     Args:
@@ -72,7 +72,7 @@ def create(
             room.labels = (labels or {}) if saved is None else saved.labels
             room.unlock()
             tune(room)
-            simulation = Simulation(room, epoch=epoch, counters=counters, now_s=now_s)
+            simulation = RoomRuntime(room, epoch=epoch, counters=counters, now_s=now_s)
     except RoomCodeRaised as error:
         raise RoomFailed("the room could not be made") from error
     try:
@@ -82,7 +82,9 @@ def create(
             if saved is None:
                 room.on_create(options)
             else:
-                _restore(simulation, saved, NoReviver() if reviver is None else reviver, on_ended, records or {})
+                _restore(
+                    simulation, saved, NoSessionRestorer() if reviver is None else reviver, on_ended, records or {}
+                )
             for table in room.all_tables():
                 table.compact()
     except RoomCodeRaised as error:
@@ -107,7 +109,7 @@ def _not_readable(room: RoomIdentity, reason: str) -> NotSavable:
     return NotSavable("the room's stored world does not fit this build", detail=reason)
 
 
-def _restore_tables(simulation: Simulation, saved: RoomState) -> None:
+def _restore_tables(simulation: RoomRuntime, saved: RoomCheckpoint) -> None:
     """Fill the tables, and keep aside what this build does not declare.
 
     Raises:
@@ -146,7 +148,9 @@ def _restore_tables(simulation: Simulation, saved: RoomState) -> None:
     except ShapeChanged as error:
         raise _not_readable(room, f"{where}{error}") from error
     kept = {name: _with_rows(fields) for name, fields in (columns | unknown_columns).items()}
-    simulation.aside = Aside(_with_rows(unknown_tables), {name: fields for name, fields in kept.items() if fields})
+    simulation.aside = SetAsideData(
+        _with_rows(unknown_tables), {name: fields for name, fields in kept.items() if fields}
+    )
 
 
 def _with_rows(tables: Mapping[str, TableState]) -> dict[str, TableState]:
@@ -154,11 +158,11 @@ def _with_rows(tables: Mapping[str, TableState]) -> dict[str, TableState]:
 
 
 def _restore(
-    simulation: Simulation,
-    saved: RoomState,
+    simulation: RoomRuntime,
+    saved: RoomCheckpoint,
     reviver: SessionSource,
     on_ended: SeatEnded,
-    records: Mapping[str, Record],
+    records: Mapping[str, RecordVersion],
 ) -> None:
     simulation.has_gone_back = True
     room = simulation.room

@@ -19,17 +19,17 @@ import structlog
 from tickwire.schemas.messages import Redirect
 from tickwire.server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
 from tickwire.server.rooms.attributes import AttributeReport
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create, restore_error
 from tickwire.server.rooms.ports import SessionSource, Subscriber
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import salvaged
 from tickwire.server.rooms.seat import Seat, SeatEnded
 from tickwire.server.rooms.tick_loop import TickGroup, TickObserver
-from tickwire.server.rooms.transactions import Record
+from tickwire.server.rooms.transactions import RecordVersion
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class RoomHost:
         self,
         room_types: Mapping[str, type[Room]],
         *,
-        on_closed: Callable[[Simulation, str], None],
+        on_closed: Callable[[RoomRuntime, str], None],
         observe_tick: TickObserver = _ignore,
     ) -> None:
         self.room_types = dict(room_types)
@@ -71,7 +71,7 @@ class RoomHost:
         self.tune: Callable[[Room], None] = lambda room: None
         self._on_closed = on_closed
         self._observe_tick = observe_tick
-        self._rooms: dict[str, Simulation] = {}
+        self._rooms: dict[str, RoomRuntime] = {}
         self.tick_groups: list[TickGroup] = []
         self._groups_made = 0
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
@@ -80,10 +80,10 @@ class RoomHost:
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def __iter__(self) -> Iterator[Simulation]:
+    def __iter__(self) -> Iterator[RoomRuntime]:
         return iter(list(self._rooms.values()))
 
-    def get(self, room_id: str) -> Simulation | None:
+    def get(self, room_id: str) -> RoomRuntime | None:
         """The room, if it is here."""
         return self._rooms.get(room_id)
 
@@ -121,14 +121,14 @@ class RoomHost:
         name: str,
         epoch: int,
         options: Mapping[str, Any],
-        saved: RoomState | None,
+        saved: RoomCheckpoint | None,
         code: str = "",
         labels: Mapping[str, str] | None = None,
         mode: str = "",
         reviver: SessionSource | None = None,
         on_ended: SeatEnded = lambda seat: None,
-        records: Mapping[str, Record] | None = None,
-    ) -> Simulation:
+        records: Mapping[str, RecordVersion] | None = None,
+    ) -> RoomRuntime:
         """Makes a room and starts its ticks.
 
         Args:
@@ -175,7 +175,7 @@ class RoomHost:
         self._check_attributes(simulation)
         return simulation
 
-    def salvage(self, room_type: str, room_id: str, state: RoomState) -> RoomState:
+    def salvage(self, room_type: str, room_id: str, state: RoomCheckpoint) -> RoomCheckpoint:
         """Return a stored state without the parts that did not fit when they were saved; these are in `rejected`.
 
         Raises:
@@ -195,13 +195,13 @@ class RoomHost:
         room_id: str,
         room_type: str,
         name: str,
-        saved: RoomState,
+        saved: RoomCheckpoint,
         code: str,
         mode: str,
         reviver: SessionSource,
         on_ended: SeatEnded,
-        records: Mapping[str, Record],
-    ) -> Simulation:
+        records: Mapping[str, RecordVersion],
+    ) -> RoomRuntime:
         """Makes a room that comes from elsewhere; it is not of this host until `adopt`.
 
         Raises:
@@ -237,13 +237,13 @@ class RoomHost:
         *,
         team: int = 0,
         skill: float = 0.0,
-        record: Record | None = None,
+        record: RecordVersion | None = None,
     ) -> Seat:
         """Seats a player in a room that is here; `Joined` is sent.
 
         Raises:
             NoSuchRoom: it is not here.
-            RoomFull, RoomClosed: as `Simulation.seat`.
+            RoomFull, RoomClosed: as `RoomRuntime.seat`.
         """
         simulation = self.get(room_id)
         if simulation is None:
@@ -251,7 +251,7 @@ class RoomHost:
         return simulation.seat(subscriber, player_id, options, on_ended, team=team, skill=skill, record=record)
 
     def close(self, room_id: str, reason: str, *, has_moved: bool = False) -> None:
-        """Ends a room; see `Simulation.close`. Idempotent."""
+        """Ends a room; see `RoomRuntime.close`. Idempotent."""
         simulation = self._rooms.pop(room_id, None)
         if simulation is None:
             return
@@ -263,17 +263,17 @@ class RoomHost:
         log.info("room_closed", room_id=room_id, reason=reason, tick=simulation.tick, **members)
         self._on_closed(simulation, reason)
 
-    def freeze(self, simulation: Simulation) -> None:
-        """Stops a room's ticks; see `Simulation.freeze`."""
+    def freeze(self, simulation: RoomRuntime) -> None:
+        """Stops a room's ticks; see `RoomRuntime.freeze`."""
         simulation.freeze()
         self._stop_ticks(simulation)
 
-    def thaw(self, simulation: Simulation) -> None:
+    def thaw(self, simulation: RoomRuntime) -> None:
         """A frozen room goes on."""
         simulation.thaw()
         self._start_ticks(simulation)
 
-    def adopt(self, simulation: Simulation) -> None:
+    def adopt(self, simulation: RoomRuntime) -> None:
         """A room that was made elsewhere in this process ticks here from now on.
 
         Raises:
@@ -292,7 +292,7 @@ class RoomHost:
             **_members(simulation),
         )
 
-    def let_go(self, simulation: Simulation, redirect: Redirect) -> None:
+    def let_go(self, simulation: RoomRuntime, redirect: Redirect) -> None:
         """A frozen room goes on elsewhere: it ends here, without a save."""
         del self._rooms[simulation.room.room_id]
         members = _members(simulation)
@@ -317,7 +317,7 @@ class RoomHost:
             looks_overdue = looks_overdue + 1 if overdue_s > STALLED_S_MAX else 0
         raise TicksStalled(f"a tick has been due for {overdue_s:.1f} s")
 
-    def find_lost_attributes(self, simulation: Simulation) -> AttributeReport:
+    def find_lost_attributes(self, simulation: RoomRuntime) -> AttributeReport:
         """Find the attributes that a move of the room would lose; said once for each class."""
         found = simulation.find_lost_attributes()
         kind = type(simulation.room)
@@ -333,14 +333,14 @@ class RoomHost:
             )
         return found
 
-    def _check_attributes(self, simulation: Simulation) -> None:
+    def _check_attributes(self, simulation: RoomRuntime) -> None:
         """Look at each set of attributes of a class once: when its room is made, and when it ends."""
         names = type(simulation.room), simulation.game_attributes
         if names not in self._checked:
             self._checked.add(names)
             self.find_lost_attributes(simulation)
 
-    def _stop_ticks(self, simulation: Simulation) -> None:
+    def _stop_ticks(self, simulation: RoomRuntime) -> None:
         group = next((group for group in self.tick_groups if simulation in group.simulations), None)
         if group is None:
             return
@@ -348,7 +348,7 @@ class RoomHost:
         if not group.simulations:
             self.tick_groups.remove(group)
 
-    def _start_ticks(self, simulation: Simulation) -> None:
+    def _start_ticks(self, simulation: RoomRuntime) -> None:
         """Put a room into a group that has room for it, or into a new one."""
         for group in self.tick_groups:
             if group.has_room_for(simulation):
@@ -361,7 +361,7 @@ class RoomHost:
             self.tick_groups.append(group)
         group.add(simulation)
 
-    def _tick_done(self, simulation: Simulation, failed: bool) -> None:
+    def _tick_done(self, simulation: RoomRuntime, failed: bool) -> None:
         room, now_s = simulation.room, monotonic()
         if failed:
             self.close(room.room_id, "the room's code failed")
@@ -373,7 +373,7 @@ class RoomHost:
             self.close(room.room_id, "empty")
 
 
-def _members(simulation: Simulation) -> dict[str, list[str]]:
+def _members(simulation: RoomRuntime) -> dict[str, list[str]]:
     """Return who is in a room, for the line that says what became of it: players and sessions in the same order."""
     seats = simulation.seats
     return {

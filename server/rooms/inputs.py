@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tickwire.server.rooms.room import Player
 
 
-class Inputs:
+class InputBatch:
     """The newest input of every player that has sent one since the last tick.
 
         rows, wishes = inputs.of(self.ships)

@@ -7,14 +7,14 @@ has changed, or whose focus has come into another cell. Pure.
 
 from __future__ import annotations
 
-from tickwire.server.replication.grid import Cells
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.grid import GridIndex
+from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 
 
-class Watching:
+class InterestTracker:
     """One room's.
 
     Args:
@@ -22,13 +22,13 @@ class Watching:
         replication: told of who watches what.
     """
 
-    def __init__(self, room: Room, replication: Replication) -> None:
+    def __init__(self, room: Room, replication: Replicator) -> None:
         self._replication = replication
         self._on_grid: list[Table] = []
-        self._cells: Cells | None = None
+        self._cells: GridIndex | None = None
         if room.grid is not None:
             self._on_grid = [getattr(room, name) for name in room.grid.tables]
-            self._cells = Cells(room.grid, [type(table) for table in self._on_grid])
+            self._cells = GridIndex(room.grid, [type(table) for table in self._on_grid])
         self._changed: set[Seat] = set()
         self._by_focus: dict[int, list[Seat]] | None = None
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
 from tickwire.server.errors import NoSuchMode
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.transactions import Decision
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tickwire.server.rooms.seat import Seat
 
 
-class Wire(Protocol):
+class SeatConnection(Protocol):
     """A connection, as the tick sees it. Read once a player and tick, so these are plain attributes."""
 
     is_congested: bool
@@ -34,7 +34,7 @@ class Subscriber(Protocol):
     """A session, as a room sees it. All calls are made on the loop's thread and never block."""
 
     @property
-    def wire(self) -> Wire | None:
+    def wire(self) -> SeatConnection | None:
         """Its connection; None while it has none, and may come back."""
         ...
 
@@ -88,7 +88,7 @@ class Subscriber(Protocol):
         """The session is away and has this seat, in a room that was made again."""
         ...
 
-    def keep(self) -> KeptSession:
+    def keep(self) -> SessionCheckpoint:
         """What must be known of the session for it to go on elsewhere."""
         ...
 
@@ -98,7 +98,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     Args:
         reply: for the client. One with `retry_after_ms` decides nothing.
-        pending: the attempt, if the decision may have been written, for `Dealer.deal_again`. None when the command is
+        pending: the attempt, if the decision may have been written, for `TransactionRunner.deal_again`. None when the
+            command is
             decided, and when nothing was written: then the room may decide again.
     """
 
@@ -106,7 +107,7 @@ class Outcome(msgspec.Struct, frozen=True):
     pending: object | None = None
 
 
-class Dealer(Protocol):
+class TransactionRunner(Protocol):
     """Carries out deals. The shard implements it over the ledger."""
 
     async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
@@ -122,7 +123,7 @@ class Dealer(Protocol):
         ...
 
 
-class NoDealer:
+class NoTransactions:
     """Where nothing is written."""
 
     async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
@@ -135,7 +136,7 @@ class NoDealer:
         raise NotImplementedError
 
 
-class Homes(Protocol):
+class SessionLocator(Protocol):
     """Finds sessions that are not known here. The shard implements it over the directory and the stores."""
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
@@ -152,7 +153,7 @@ class Homes(Protocol):
         ...
 
 
-class NoHomes:
+class NoSessionLocator:
     """Where there is one shard alone."""
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
@@ -163,7 +164,7 @@ class NoHomes:
 class SessionSource(Protocol):
     """Restores the sessions of a room that another shard had, or an earlier run of this one."""
 
-    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """Restore a session, disconnected. No client can resume it before `settle`.
 
         Returns:
@@ -172,7 +173,7 @@ class SessionSource(Protocol):
         ...
 
 
-class Reviver(SessionSource, Protocol):
+class SessionRestorer(SessionSource, Protocol):
     """Restores sessions, and takes them in."""
 
     def settle(self, subscriber: Subscriber, /) -> None:
@@ -187,10 +188,10 @@ class Reviver(SessionSource, Protocol):
         ...
 
 
-class NoReviver:
+class NoSessionRestorer:
     """Where nobody comes back."""
 
-    def revive(self, kept: KeptSession, /) -> Subscriber | None:
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """Nobody."""
         return None
 
@@ -201,7 +202,7 @@ class NoReviver:
         """Do nothing: there are no sessions."""
 
 
-class Placer(Protocol):
+class RoomJoiner(Protocol):
     """Finds a room for a session. The shard implements it over the matchmaker, the stores and its rooms."""
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
@@ -216,7 +217,7 @@ class Placer(Protocol):
         ...
 
 
-class Queue(Protocol):
+class PlayerQueue(Protocol):
     """Where players wait for a match. The shard implements it over the matchmaker's queues."""
 
     def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
@@ -249,7 +250,7 @@ class Queue(Protocol):
         ...
 
 
-class NoQueue:
+class NoPlayerQueue:
     """Where there are no modes to wait for."""
 
     def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:

@@ -30,12 +30,12 @@ from tickwire.schemas.payloads import encode_payload
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.grid import CELLS_MAX, Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
-from tickwire.server.rooms.checkpoint import Saved
+from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
-from tickwire.server.rooms.inputs import Inputs
+from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.schema_changes import SchemaChanges
-from tickwire.server.rooms.transactions import Deal, Record, RecordReads
+from tickwire.server.rooms.transactions import RecordReads, RecordVersion, Transaction
 from tickwire.server.rooms.tuning import Tuning
 
 Access = Literal["open", "locked", "private"]
@@ -107,7 +107,7 @@ class Player:
         watched: Iterable[int] = (EVERYONE,),
         private: int | None = None,
         data: dict[str, Any] | None = None,
-        record: Record | None = None,
+        record: RecordVersion | None = None,
         record_reads: RecordReads | None = None,
     ) -> None:
         self.id = id
@@ -115,7 +115,7 @@ class Player:
         self.skill = skill
         self.is_connected = True
         self.data: dict[str, Any] = {} if data is None else data
-        self._record = record or Record()
+        self._record = record or RecordVersion()
         self._record_reads = record_reads or RecordReads()
         self.watched: frozenset[int] = frozenset(watched)
         self._entity: Row | None = None
@@ -138,7 +138,7 @@ class Player:
         self._open_channel = _no_channel
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RecordVersion:
         """What the player owns and what the game keeps of it, as last read or written here.
 
         A decision of `on_command` that reads it is written only if it is still the newest.
@@ -147,7 +147,7 @@ class Player:
         return self._record
 
     @record.setter
-    def record(self, record: Record) -> None:
+    def record(self, record: RecordVersion) -> None:
         self._record = record
 
     @property
@@ -262,7 +262,7 @@ class Room:
     tick_rate_hz: ClassVar[float] = 20.0
     seats: ClassVar[int] = 50
     durable: ClassVar[bool] = False
-    saves: ClassVar[type[Saved]] = Saved
+    saves: ClassVar[type[SaveData]] = SaveData
     uses_ledger: ClassVar[bool] = False
     tunes: ClassVar[type[Tuning]] = Tuning
     inputs: ClassVar[Mapping[str, Column]] = {}
@@ -320,7 +320,7 @@ class Room:
     def on_input(self, player: Player, wish: Wish) -> None:
         """A player's input, in the game's units; clamped to what `inputs` declares."""
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         """All players' newest inputs of this tick at once, in numpy columns. A room that has this has no on_input:
         for rooms whose inputs say what is wanted now, which is most, it costs a fraction."""
 
@@ -337,7 +337,7 @@ class Room:
         """
         raise CommandRefused(f"unknown command {name!r}")
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         """A command's Deal is written, and the Reply on its way: show it. Who asked may have left meanwhile."""
 
     def on_disconnect(self, player: Player) -> None:
@@ -361,7 +361,7 @@ class Room:
         server/rooms/attributes.py; the others must be rebuilt by `restore`."""
         return True
 
-    def save(self) -> Saved:
+    def save(self) -> SaveData:
         """Durable state beside the tables and the players' data."""
         return self.saves()
 

@@ -33,23 +33,23 @@ from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Command, Error, ErrorCode, Input, Joined, Rate, Redirect, Reply
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.errors import JoinRefused, RoomClosed, RoomFailed, RoomFull, Unavailable, UpgradeRequired
-from tickwire.server.replication.bandwidth import SAMPLE_TICKS, Weights
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
+from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Row, dead_row
 from tickwire.server.rooms.attributes import AttributeReport, encode_attributes, find_lost_attributes
-from tickwire.server.rooms.checkpoint import GONE, Aside, Beside, KeptSeat, RoomState, plain
+from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, RoomMetadata, SeatCheckpoint, SetAsideData, plain
 from tickwire.server.rooms.containment import CommandRefused, RoomCodeRaised, contain
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.declarations import own_attributes
 from tickwire.server.rooms.fan_out import FanOutBudget
-from tickwire.server.rooms.inputs import Inputs
-from tickwire.server.rooms.interest import Watching
+from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.interest import InterestTracker
 from tickwire.server.rooms.ports import Subscriber
 from tickwire.server.rooms.room import Player, Room
 from tickwire.server.rooms.seat import Seat, SeatEnded
-from tickwire.server.rooms.send_rate import SLOW_S_MAX, Pace, Rung
+from tickwire.server.rooms.send_rate import SLOW_S_MAX, AdaptiveSendRate, SendLevel
 from tickwire.server.rooms.slow_log import SlowLog
-from tickwire.server.rooms.transactions import Deal, Decision, Record, RecordReads
+from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
 ROOM_ATTRIBUTES = own_attributes(Room)
 EVENTS_LOST = "more events are waiting to be sent than are kept"
@@ -59,7 +59,7 @@ MOVES_MS = 300
 """A room that moves stands still for less than this, mostly."""
 
 
-class Simulation:
+class RoomRuntime:
     """A room being played.
 
     Args:
@@ -94,19 +94,19 @@ class Simulation:
         self.fan_out_cost = 0  # of all events so far
         self._now_s = now_s
         self._is_settled = False
-        self.aside = Aside()
+        self.aside = SetAsideData()
         self.record_reads = RecordReads()
         self.deals_applied = 0
         self._initial_attributes = frozenset(vars(room))
-        self.replication = Replication(room.all_tables(), checksum_ticks=room.checksum_ticks)
-        self.weights = Weights({name: table.fields for name, table in room.tables.items()})
+        self.replication = Replicator(room.all_tables(), checksum_ticks=room.checksum_ticks)
+        self.weights = BandwidthProfile({name: table.fields for name, table in room.tables.items()})
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
         self._inputs = InputReader(room.input_fields)
         # A room that takes a tick's inputs together has one inbox, with the newest of each player.
         self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
         self._description = room.describe()
         self._has_texts = any(table.textual for table in room.all_tables())
-        self._watching = Watching(room, self.replication)
+        self._watching = InterestTracker(room, self.replication)
 
     @property
     def tick(self) -> int:
@@ -142,7 +142,7 @@ class Simulation:
         *,
         team: int = 0,
         skill: float = 0.0,
-        record: Record | None = None,
+        record: RecordVersion | None = None,
     ) -> Seat:
         """Seats a player and tells the session `Joined`; state follows with the next tick.
 
@@ -196,7 +196,7 @@ class Simulation:
             raise RoomFailed("the room could not take the player in") from error
 
     def restore_seat(
-        self, kept: KeptSeat, subscriber: Subscriber, on_ended: SeatEnded, record: Record | None = None
+        self, kept: SeatCheckpoint, subscriber: Subscriber, on_ended: SeatEnded, record: RecordVersion | None = None
     ) -> None:
         """Gives a player of a saved room the seat again; it is away."""
         seat = Seat(self, subscriber, kept.player_id, on_ended, kept=kept, record=record)
@@ -327,7 +327,7 @@ class Simulation:
             with self._charged(seat), self.contained("on_command", may_refuse=True):
                 with self.record_reads.collect() as versions:
                     answer = self.room.on_command(seat.player, message.name, payload)
-                    if isinstance(answer, Deal):
+                    if isinstance(answer, Transaction):
                         return self._decision(seat, answer, versions)
                 answer = encode_payload(answer)
         except CommandRefused as refused:
@@ -354,7 +354,7 @@ class Simulation:
     def _fan_out_wait_ms(self, seat: Seat) -> int:
         return 0 if seat.fan_out is None else seat.fan_out.wait_ms(self._now_s())
 
-    def _decision(self, seat: Seat, deal: Deal, versions: dict[str, int]) -> Decision:
+    def _decision(self, seat: Seat, deal: Transaction, versions: dict[str, int]) -> Decision:
         if not self.room.uses_ledger:
             raise TypeError(f"{type(self.room).__name__} makes a Deal, but does not say uses_ledger")
         profile = None
@@ -363,7 +363,7 @@ class Simulation:
             versions[seat.player_id] = seat.player.record.version  # also where the game did not read the profile
         return Decision(deal, encode_payload(deal.reply), profile, versions, self.deals_applied)
 
-    def dealt(self, seat: Seat, name: str, deal: Deal, records: Mapping[str, Record]) -> None:
+    def dealt(self, seat: Seat, name: str, deal: Transaction, records: Mapping[str, RecordVersion]) -> None:
         """A command's deal is written: the room is told, also when who asked has left."""
         self.learn(seat, records)
         self._is_settled = False
@@ -372,7 +372,7 @@ class Simulation:
             with suppress(RoomCodeRaised), self._charged(seat), self.contained("on_dealt"):
                 self.room.on_dealt(seat.player, name, deal)
 
-    def learn(self, seat: Seat, records: Mapping[str, Record]) -> None:
+    def learn(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         """What some players own by now."""
         seat.player.record = records.get(seat.player_id, seat.player.record)
         for player_id, record in records.items():
@@ -464,7 +464,7 @@ class Simulation:
                 payloads.append(message.payload)
             newest.clear()
             self.counters.inputs_applied += len(players)
-            self.room.on_inputs(Inputs(players, self._inputs.read_many(payloads)))
+            self.room.on_inputs(InputBatch(players, self._inputs.read_many(payloads)))
 
     def write(self) -> None:
         """The second half: one write a session, with its acknowledgement, its channels' frame, its events.
@@ -546,7 +546,7 @@ class Simulation:
     def _pass_over(self, seat: Seat) -> None:
         self.counters.congested_passes += 1
         if seat.pace is None:
-            seat.pace = Pace(self.room.tick_rate_hz)
+            seat.pace = AdaptiveSendRate(self.room.tick_rate_hz)
             self.counters.slow_clients["coalesced"] += 1
         pace = seat.pace
         if pace.was_congested():
@@ -557,18 +557,18 @@ class Simulation:
             self.counters.slow_clients["closed"] += 1
             seat.subscriber.slow_consumer(EVENTS_LOST)
 
-    def _is_due(self, seat: Seat, pace: Pace) -> bool:
+    def _is_due(self, seat: Seat, pace: AdaptiveSendRate) -> bool:
         """Whether a session that has been slow gets this tick; tells it when its rate has changed."""
         seat.backlog = 0
         if pace.was_clear():
             self.counters.slow_clients["raised"] += 1
         if pace.told is not pace.rung:
             pace.told = pace.rung
-            seat.subscriber.send_message(Rate(pace.ticks_per_update, pace.rung is Rung.KEYFRAMES))
+            seat.subscriber.send_message(Rate(pace.ticks_per_update, pace.rung is SendLevel.KEYFRAMES))
         if pace.is_over:
             seat.pace = None
         if pace.is_due(self.room.tick):
-            if pace.rung is Rung.KEYFRAMES:
+            if pace.rung is SendLevel.KEYFRAMES:
                 seat.holding = None
             return True
         return False
@@ -654,7 +654,7 @@ class Simulation:
         with suppress(RoomCodeRaised), self.contained("on_dispose"):
             self.room.on_dispose()
 
-    def beside(self) -> Beside:
+    def beside(self) -> RoomMetadata:
         """What is saved beside the tables.
 
         Raises:
@@ -669,9 +669,9 @@ class Simulation:
                     f"{type(room).__name__}.save gives a {type(saved).__name__}, not {room.saves.__name__}"
                 )
             seats = tuple(self._kept(seat) for seat in self.seats)
-            return Beside(self.changed_tick, saved.plain(), dict(room.labels), seats)
+            return RoomMetadata(self.changed_tick, saved.plain(), dict(room.labels), seats)
 
-    def state(self, beside: Beside | None = None) -> RoomState:
+    def state(self, beside: RoomMetadata | None = None) -> RoomCheckpoint:
         """What is saved of the room: quantised tables, and what is beside them.
 
         Args:
@@ -683,7 +683,7 @@ class Simulation:
         self._compact()  # what a command has despawned since the last tick is not in the save
         room, beside = self.room, beside or self.beside()
         with self.contained("save"):
-            return RoomState(
+            return RoomCheckpoint(
                 tick=room.tick,
                 next_entity_id=room.entity_ids.next_id,
                 tables={name: getattr(room, name).state() for name in room.tables},
@@ -695,19 +695,23 @@ class Simulation:
                 aside=self._aside_now(),
             )
 
-    def _aside_now(self) -> Aside:
+    def _aside_now(self) -> SetAsideData:
         """What is kept aside, without the fields of rows that are gone."""
         columns = {
             name: {field: one.of_rows(getattr(self.room, name).ids.tolist()) for field, one in fields.items()}
             for name, fields in self.aside.columns.items()
             if name in self.room.tables
         }
-        return Aside(self.aside.tables, self.aside.columns | columns, self.aside.fields) if columns else self.aside
+        return (
+            SetAsideData(self.aside.tables, self.aside.columns | columns, self.aside.fields)
+            if columns
+            else self.aside
+        )
 
-    def _kept(self, seat: Seat) -> KeptSeat:
+    def _kept(self, seat: Seat) -> SeatCheckpoint:
         player = seat.player
         entity, focus = player.assigned
-        return KeptSeat(
+        return SeatCheckpoint(
             player_id=seat.player_id,
             session=seat.subscriber.keep(),
             entity=self._place_of(entity),

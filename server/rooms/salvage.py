@@ -1,6 +1,6 @@
 """Reads a saved state that does not fit its own declaration: what fits is kept, the rest is set aside.
 
-A game may save values that its `Saved` does not allow, such as half a coin in a list of whole numbers: a struct
+A game may save values that its `SaveData` does not allow, such as half a coin in a list of whole numbers: a struct
 checks nothing when it is made. Such a state could not be read again. The smallest part that does not fit is taken
 out: an element of a list or map, or a field with a default. Pure.
 """
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 
 from tickwire.server.replication.conversion import ShapeChanged
-from tickwire.server.rooms.checkpoint import Rejected, RoomState, Saved
+from tickwire.server.rooms.checkpoint import RejectedRow, RoomCheckpoint, SaveData
 
 _SEQUENCES = frozenset((list, set, frozenset, Sequence, MutableSequence, Set, MutableSet, Iterable))
 _MAPS = frozenset((dict, Mapping, typing.MutableMapping))
@@ -26,7 +26,7 @@ class _Misfit(Exception):
     """A value does not fit, and has no smaller part that could be taken out."""
 
 
-def find_misfit(saves: type[Saved], value: Mapping[str, Any]) -> str:
+def find_misfit(saves: type[SaveData], value: Mapping[str, Any]) -> str:
     """Return why a state cannot be read again as the version that saved it; empty if it can."""
     try:
         saves.read(saves.version, dict(value))
@@ -35,7 +35,7 @@ def find_misfit(saves: type[Saved], value: Mapping[str, Any]) -> str:
     return ""
 
 
-def salvaged(saves: type[Saved], state: RoomState) -> RoomState:
+def salvaged(saves: type[SaveData], state: RoomCheckpoint) -> RoomCheckpoint:
     """Return a room's state without the parts of its `state` that do not fit; those are added to `rejected`.
 
     A state that fitted when it was saved is returned as it is: if it does not fit now, the declaration has changed.
@@ -55,7 +55,7 @@ def salvaged(saves: type[Saved], state: RoomState) -> RoomState:
     )
 
 
-def salvage(saves: type[Saved], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[Rejected]]:
+def salvage(saves: type[SaveData], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[RejectedRow]]:
     """Return the part of a state that fits, and the parts that do not.
 
     Required fields of the state that do not fit become zero or empty.
@@ -63,7 +63,7 @@ def salvage(saves: type[Saved], value: Mapping[str, Any]) -> tuple[dict[str, Any
     Raises:
         ShapeChanged: the state cannot be read even so.
     """
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     try:
         kept = _struct(saves, value, "state", rejected, is_whole=True)
     except _Misfit as misfit:
@@ -71,7 +71,7 @@ def salvage(saves: type[Saved], value: Mapping[str, Any]) -> tuple[dict[str, Any
     return kept, rejected
 
 
-def _fitting(kind: Any, value: Any, path: str, rejected: list[Rejected]) -> Any:
+def _fitting(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> Any:
     """Return a value without the parts that do not fit.
 
     Raises:
@@ -92,7 +92,7 @@ def _fitting(kind: Any, value: Any, path: str, rejected: list[Rejected]) -> Any:
     return reduced
 
 
-def _reduced(kind: Any, value: Any, path: str, rejected: list[Rejected], reason: str) -> Any:
+def _reduced(kind: Any, value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
     origin, args = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
         return _reduced(args[0], value, path, rejected, reason)
@@ -115,7 +115,7 @@ def _reduced(kind: Any, value: Any, path: str, rejected: list[Rejected], reason:
     raise _Misfit(reason)
 
 
-def _of_union(kinds: Sequence[Any], value: Any, path: str, rejected: list[Rejected], reason: str) -> Any:
+def _of_union(kinds: Sequence[Any], value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
     for kind in kinds:
         known = len(rejected)
         try:
@@ -125,12 +125,12 @@ def _of_union(kinds: Sequence[Any], value: Any, path: str, rejected: list[Reject
     raise _Misfit(reason)
 
 
-def _part(kind: Any, value: Any, path: str, rejected: list[Rejected]) -> list[Any]:
+def _part(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> list[Any]:
     """Return an element as a list of one, or an empty list if it is set aside."""
     try:
         return [_fitting(kind, value, path, rejected)]
     except _Misfit as misfit:
-        rejected.append(Rejected(path, value, str(misfit)))
+        rejected.append(RejectedRow(path, value, str(misfit)))
         return []
 
 
@@ -138,7 +138,7 @@ def _struct(
     kind: type[msgspec.Struct],
     value: Mapping[str, Any],
     path: str,
-    rejected: list[Rejected],
+    rejected: list[RejectedRow],
     *,
     is_whole: bool = False,
 ) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _struct(
         except _Misfit as misfit:
             if field.required and not is_whole:
                 raise
-            rejected.append(Rejected(f"{path}.{name}", value.get(name), str(misfit)))
+            rejected.append(RejectedRow(f"{path}.{name}", value.get(name), str(misfit)))
             kept.pop(name, None)
             if field.required:
                 kept[name] = _empty(field.type, misfit)

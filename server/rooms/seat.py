@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Protocol
 from tickwire.schemas.event_frames import EventFrame
 from tickwire.schemas.messages import Command, Input, Reply, Resync
 from tickwire.server.errors import Malformed, OutOfOrder
-from tickwire.server.replication.client_view import Holding, Interest, Moment
+from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.table import EVERYONE
-from tickwire.server.rooms.checkpoint import KeptSeat
+from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.fan_out import FanOutBudget, event_cost
 from tickwire.server.rooms.outbox import UNSENT_MAX
-from tickwire.server.rooms.ports import Subscriber, Wire
+from tickwire.server.rooms.ports import SeatConnection, Subscriber
 from tickwire.server.rooms.room import Player
-from tickwire.server.rooms.send_rate import Pace
-from tickwire.server.rooms.transactions import Decision, Record
+from tickwire.server.rooms.send_rate import AdaptiveSendRate
+from tickwire.server.rooms.transactions import Decision, RecordVersion
 
 if TYPE_CHECKING:
-    from tickwire.server.rooms.runtime import Simulation
+    from tickwire.server.rooms.runtime import RoomRuntime
 
 INBOX_MAX = 8
 FIRST_SEQ = 1
@@ -45,7 +45,7 @@ class SeatEnded(Protocol):
 
 
 class Seat:
-    """Made by `Simulation.seat`. The session that has it calls the methods; the simulation reads the rest.
+    """Made by `RoomRuntime.seat`. The session that has it calls the methods; the simulation reads the rest.
 
     Args:
         simulation: the room that it is in.
@@ -94,20 +94,20 @@ class Seat:
 
     def __init__(
         self,
-        simulation: Simulation,
+        simulation: RoomRuntime,
         subscriber: Subscriber,
         player_id: str,
         on_ended: SeatEnded,
         *,
         team: int = 0,
         skill: float = 0.0,
-        kept: KeptSeat | None = None,
-        record: Record | None = None,
+        kept: SeatCheckpoint | None = None,
+        record: RecordVersion | None = None,
     ) -> None:
         self.subscriber = subscriber
         # Read once a player and tick: what the subscriber has at hand, without asking it. Set when the player is
         # seated: until then nothing may be written.
-        self.wire: Wire | None = None
+        self.wire: SeatConnection | None = None
         self.has_events = subscriber.outbox.unsent > 0
         self.player_id = player_id
         self.player = Player(
@@ -125,12 +125,12 @@ class Seat:
         )
         self.player.is_connected = kept is None
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
-        self.interest: Interest = simulation.replication.everyone
-        self.holding: Holding | None = None
+        self.interest: InterestSet = simulation.replication.everyone
+        self.holding: ClientView | None = None
         self.applied_seq = 0
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
-        self.pace: Pace | None = None
+        self.pace: AdaptiveSendRate | None = None
         self.cell = kept.cell if kept else None
         self.known_entity = 0
         self.backlog = 0
@@ -139,15 +139,15 @@ class Seat:
         self.is_restored = kept is not None
         self._received_seq = 0
         self._may_restart = False
-        self._recent: tuple[Moment, ...] = ()
-        self._told: deque[tuple[int, Interest]] = deque(maxlen=TOLD_MAX)
+        self._recent: tuple[TickBaselines, ...] = ()
+        self._told: deque[tuple[int, InterestSet]] = deque(maxlen=TOLD_MAX)
         self._on_ended = on_ended
         self._input_size = simulation.input_size
         self._newest = simulation.newest
         self._simulation = simulation
 
     @property
-    def simulation(self) -> Simulation:
+    def simulation(self) -> RoomRuntime:
         """The room that it is in."""
         return self._simulation
 
@@ -210,7 +210,7 @@ class Seat:
             self.holding = self.holding.without(message.channel)
             self._simulation.counters.resyncs += 1
 
-    def told(self, tick: int, holding: Holding) -> None:
+    def told(self, tick: int, holding: ClientView) -> None:
         """The client was sent a frame that makes it hold this."""
         if self.holding is None or self.holding.interest is not holding.interest or not self._told:
             self._told.append((tick, holding.interest))
@@ -253,7 +253,7 @@ class Seat:
             self._may_restart = True
         self._simulation.player_resumed(self, is_told=is_told)
 
-    def _held(self, last_tick: int) -> Holding | None:
+    def _held(self, last_tick: int) -> ClientView | None:
         """What the client holds if `last_tick` is the last tick it has; None when nobody knows."""
         if self.holding is not None and self.holding.told_tick == last_tick:
             return self.holding.settled

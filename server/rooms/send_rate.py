@@ -17,7 +17,7 @@ SLOW_S_MAX = 10.0
 KEYFRAME_S = 1.0
 
 
-class Rung(enum.IntEnum):
+class SendLevel(enum.IntEnum):
     """How much a session is sent."""
 
     FULL = 0
@@ -25,7 +25,7 @@ class Rung(enum.IntEnum):
     KEYFRAMES = 2
 
 
-class Pace:
+class AdaptiveSendRate:
     """One seat's place on the ladder. A seat that has never been congested has none.
 
     Args:
@@ -41,7 +41,7 @@ class Pace:
     __slots__ = ("_calm", "_on_end", "_rate", "_strain", "is_closed", "rung", "told")
 
     def __init__(self, tick_rate_hz: float) -> None:
-        self.rung = self.told = Rung.FULL
+        self.rung = self.told = SendLevel.FULL
         self.is_closed = False
         self._rate = tick_rate_hz
         self._strain = self._calm = self._on_end = 0
@@ -49,16 +49,18 @@ class Pace:
     @property
     def is_over(self) -> bool:
         """Whether everything is as if it had never been slow."""
-        return self.rung is Rung.FULL and self.told is Rung.FULL and not self._strain
+        return self.rung is SendLevel.FULL and self.told is SendLevel.FULL and not self._strain
 
     @property
     def ticks_per_update(self) -> int:
         """How many ticks pass from one update to the next."""
-        return {Rung.FULL: 1, Rung.HALVED: 2, Rung.KEYFRAMES: max(1, round(KEYFRAME_S * self._rate))}[self.rung]
+        return {SendLevel.FULL: 1, SendLevel.HALVED: 2, SendLevel.KEYFRAMES: max(1, round(KEYFRAME_S * self._rate))}[
+            self.rung
+        ]
 
     def is_due(self, tick: int) -> bool:
         """Whether this tick's state is to be sent."""
-        return self.rung is Rung.FULL or tick % self.ticks_per_update == 0
+        return self.rung is SendLevel.FULL or tick % self.ticks_per_update == 0
 
     def was_congested(self) -> bool:
         """A tick in which it could not be written to.
@@ -72,9 +74,9 @@ class Pace:
         if self._on_end >= SLOW_S_MAX * self._rate:
             has_moved, self.is_closed = not self.is_closed, True
             return has_moved
-        if self._strain < STRAIN_S * self._rate or self.rung is Rung.KEYFRAMES:
+        if self._strain < STRAIN_S * self._rate or self.rung is SendLevel.KEYFRAMES:
             return False
-        self.rung, self._strain = Rung(self.rung + 1), 0
+        self.rung, self._strain = SendLevel(self.rung + 1), 0
         return True
 
     def was_clear(self) -> bool:
@@ -88,7 +90,7 @@ class Pace:
         if self._calm < CALM_S * self._rate:
             return False
         self._calm = self._strain = 0
-        if self.rung is Rung.FULL:
+        if self.rung is SendLevel.FULL:
             return False
-        self.rung = Rung(self.rung - 1)
+        self.rung = SendLevel(self.rung - 1)
         return True

@@ -2,7 +2,7 @@
 
 A group simulates and encodes all of its rooms, then writes them all, because the processor repeats in a third of the
 time what it has just done, and a write to a socket makes it forget. Whatever a room or this module raises, the next
-tick of the group is scheduled. A room that is idle (`Simulation.is_idle`) is skipped.
+tick of the group is scheduled. A room that is idle (`RoomRuntime.is_idle`) is skipped.
 
 A tick that cannot start in time is late. A group that is behind by more than CATCH_UP_TICKS_MAX skips the rest: the
 number of a room's tick does not jump, its time does. Up to there the ticks follow each other at once.
@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 
 from tickwire.server.rooms.containment import RoomCodeRaised
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +54,9 @@ class TickGroup:
     """
 
     def __init__(
-        self, interval: float, phase: float, on_done: Callable[[Simulation, bool], None], observe: TickObserver
+        self, interval: float, phase: float, on_done: Callable[[RoomRuntime, bool], None], observe: TickObserver
     ) -> None:
-        self.simulations: list[Simulation] = []
+        self.simulations: list[RoomRuntime] = []
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._on_done = on_done
@@ -64,7 +64,7 @@ class TickGroup:
         self._due = (math.floor(self._loop.time() / interval) + 1 + phase) * interval
         self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._due, self._run)
 
-    def has_room_for(self, simulation: Simulation) -> bool:
+    def has_room_for(self, simulation: RoomRuntime) -> bool:
         """Whether one more room fits."""
         seats = sum(other.room.seats for other in self.simulations) + simulation.room.seats
         return simulation.dt == self._interval and seats <= GROUP_SEATS_MAX
@@ -73,11 +73,11 @@ class TickGroup:
         """How long ago the next tick should have started; 0 or less while it is not due."""
         return monotonic() - self._due
 
-    def add(self, simulation: Simulation) -> None:
+    def add(self, simulation: RoomRuntime) -> None:
         """Step the room from the next tick on."""
         self.simulations.append(simulation)
 
-    def remove(self, simulation: Simulation) -> None:
+    def remove(self, simulation: RoomRuntime) -> None:
         """Step the room no more; without any room the timer stops."""
         self.simulations.remove(simulation)
         if not self.simulations and self._timer is not None:
@@ -85,8 +85,8 @@ class TickGroup:
             self._timer = None
 
     def _run(self) -> None:
-        done: list[Simulation] = []
-        failed: set[Simulation] = set()
+        done: list[RoomRuntime] = []
+        failed: set[RoomRuntime] = set()
         try:
             self._tick(done, failed)
         finally:
@@ -97,14 +97,14 @@ class TickGroup:
             except Exception:  # the boundary to the other rooms of the group
                 log.exception("room_upkeep_failed", room_id=simulation.room.room_id)
 
-    def _tick(self, done: list[Simulation], failed: set[Simulation]) -> None:
+    def _tick(self, done: list[RoomRuntime], failed: set[RoomRuntime]) -> None:
         """Step the rooms that are due.
 
         Args:
             done: receives those that were stepped, and those that have been empty for long enough.
             failed: receives those that raised.
         """
-        moved: list[tuple[Simulation, float, float]] = []
+        moved: list[tuple[RoomRuntime, float, float]] = []
         for simulation in list(self.simulations):
             if simulation.is_idle:
                 if monotonic() >= simulation.closes_at_s:
@@ -133,7 +133,7 @@ class TickGroup:
             self._due += behind * self._interval
         self._timer = self._loop.call_at(self._due, self._run)
 
-    def _count(self, simulation: Simulation, lateness: float, duration: float) -> None:
+    def _count(self, simulation: RoomRuntime, lateness: float, duration: float) -> None:
         simulation.counters.tick_seconds += duration
         if lateness > LATE_SHARE * self._interval:
             simulation.counters.ticks_late += 1
@@ -141,18 +141,18 @@ class TickGroup:
         self._observe(duration, max(lateness, 0.0))
 
 
-def _move(simulation: Simulation) -> None:
+def _move(simulation: RoomRuntime) -> None:
     simulation.move()
     encoding = monotonic()
     simulation.encode()
     simulation.counters.encode_seconds += monotonic() - encoding
 
 
-def _write(simulation: Simulation) -> None:
+def _write(simulation: RoomRuntime) -> None:
     simulation.write()
 
 
-def _succeeds(simulation: Simulation, part: Callable[[Simulation], None]) -> bool:
+def _succeeds(simulation: RoomRuntime, part: Callable[[RoomRuntime], None]) -> bool:
     """Run a part of a room's tick; a room that fails must not stop the others."""
     try:
         part(simulation)

@@ -2,7 +2,7 @@
 
     def on_command(self, player, name, payload):
         if name == "buy sword":
-            return Deal((*spend(player.id, "gold", 5), *grant(player.id, "sword")), reply="it is yours")
+            return Transaction((*spend(player.id, "gold", 5), *grant(player.id, "sword")), reply="it is yours")
 
 A deal happens as a whole or not at all, and once, however often its command is asked: it is written before the player
 hears of it. Nobody can come to own less than nothing. What the room shows of it is done in `on_dealt`, afterwards.
@@ -27,7 +27,7 @@ AMOUNT_MAX = 2**53
 KEY_CHARACTERS_MAX = 200
 
 
-class Move(msgspec.Struct, frozen=True):
+class ItemChange(msgspec.Struct, frozen=True):
     """So many of an item come to a player, or are taken when `amount` is below 0.
 
     Amounts are whole numbers, of Python or numpy. A float or a boolean is refused, also where its value is whole: it
@@ -52,7 +52,7 @@ class Move(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "amount", amount)
 
 
-class Deal(msgspec.Struct, frozen=True):
+class Transaction(msgspec.Struct, frozen=True):
     """What a command comes to.
 
     Args:
@@ -64,7 +64,7 @@ class Deal(msgspec.Struct, frozen=True):
             the key is the session's and the command's.
     """
 
-    moves: tuple[Move, ...] = ()
+    moves: tuple[ItemChange, ...] = ()
     reply: Any = None
     profile: dict[str, Any] | None = None
     key: str = ""
@@ -88,7 +88,7 @@ class Decision(msgspec.Struct, frozen=True):
             room itself remembers.
     """
 
-    deal: Deal
+    deal: Transaction
     reply: bytes
     profile: dict[str, Any] | None
     versions: Mapping[str, int]
@@ -119,7 +119,7 @@ class RecordReads:
             self._versions = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class RecordVersion(msgspec.Struct, frozen=True):
     """What a player owns and what the game keeps of it, as last read or written here.
 
     Args:
@@ -133,29 +133,29 @@ class Record(msgspec.Struct, frozen=True):
     profile: dict[str, Any] = {}
 
 
-def grant(player_id: str, item: str, amount: int = 1) -> tuple[Move]:
+def grant(player_id: str, item: str, amount: int = 1) -> tuple[ItemChange]:
     """Comes from nowhere: a reward, a purchase."""
-    return (Move(player_id, item, _positive(item, amount)),)
+    return (ItemChange(player_id, item, _positive(item, amount)),)
 
 
-def spend(player_id: str, item: str, amount: int = 1) -> tuple[Move]:
+def spend(player_id: str, item: str, amount: int = 1) -> tuple[ItemChange]:
     """Goes nowhere: a price, a use."""
-    return (Move(player_id, item, -_positive(item, amount)),)
+    return (ItemChange(player_id, item, -_positive(item, amount)),)
 
 
-def transfer(giver_id: str, taker_id: str, item: str, amount: int = 1) -> tuple[Move, Move]:
+def transfer(giver_id: str, taker_id: str, item: str, amount: int = 1) -> tuple[ItemChange, ItemChange]:
     """From one player to another."""
     return (*spend(giver_id, item, amount), *grant(taker_id, item, amount))
 
 
-def trade(one_id: str, gives: dict[str, int], other_id: str, takes: dict[str, int]) -> tuple[Move, ...]:
+def trade(one_id: str, gives: dict[str, int], other_id: str, takes: dict[str, int]) -> tuple[ItemChange, ...]:
     """What one gives for what it takes of the other."""
     there = [move for item, amount in gives.items() for move in transfer(one_id, other_id, item, amount)]
     back = [move for item, amount in takes.items() for move in transfer(other_id, one_id, item, amount)]
     return (*there, *back)
 
 
-def net(moves: tuple[Move, ...]) -> dict[str, dict[str, int]]:
+def net(moves: tuple[ItemChange, ...]) -> dict[str, dict[str, int]]:
     """What remains of some moves: by player and item, in a fixed order; what evens out is left out."""
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for move in moves:

@@ -28,7 +28,7 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a room may be tuned by: fields with defaults, and with msgspec.Meta for their limits."""
 
 
-class Scope(Protocol):
+class TuningScope(Protocol):
     """The rooms that a version is meant for."""
 
     @property
@@ -37,7 +37,7 @@ class Scope(Protocol):
     def labels(self) -> Mapping[str, str]: ...
 
 
-class Version(Scope, Protocol):
+class Version(TuningScope, Protocol):
     """One version of all rooms' tuning."""
 
     @property
@@ -46,7 +46,7 @@ class Version(Scope, Protocol):
     def values(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
-V = TypeVar("V", bound=Scope)
+V = TypeVar("V", bound=TuningScope)
 
 
 def version_for(versions: Iterable[Version], room_id: str, labels: Mapping[str, str]) -> Version | None:
@@ -77,7 +77,7 @@ def in_force(versions: Iterable[V]) -> list[V]:
     return found
 
 
-def is_for(version: Scope, room_id: str, labels: Mapping[str, str]) -> bool:
+def is_for(version: TuningScope, room_id: str, labels: Mapping[str, str]) -> bool:
     """Whether a version is meant for a room."""
     share = zlib.crc32(room_id.encode()) % _SHARES
     return version.labels.items() <= labels.items() and share < version.percentage / 100 * _SHARES

@@ -2,14 +2,14 @@
 before anybody is told. All of Motor is in here."""
 
 from tickwire.server.storage import export_import
-from tickwire.server.storage.ledger import Answer, Booked, Booking, Ledger
-from tickwire.server.storage.mongo import Store
-from tickwire.server.storage.orders import CLOCKS_APART, Ban, Orders, TuningVersion
-from tickwire.server.storage.player_store import PlayerRecord, Players
+from tickwire.server.storage.ledger import Answer, Ledger, TransactionRequest, TransactionResult
+from tickwire.server.storage.mongo import MongoStore
+from tickwire.server.storage.orders import CLOCKS_APART, Ban, OperatorStore, TuningVersion
+from tickwire.server.storage.player_store import PlayerRecord, PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
 from tickwire.server.storage.schema_migrations import VERSION, migrate, version_of
 from tickwire.server.storage.world_document import SavedTable, SavedWorld, world_key
-from tickwire.server.storage.world_store import KeptPlayer, Worlds
+from tickwire.server.storage.world_store import SavedLocation, WorldStore
 from tickwire.server.storage.write_behind import WriteBehind
 
 __all__ = [
@@ -17,20 +17,20 @@ __all__ = [
     "VERSION",
     "Answer",
     "Ban",
-    "Booked",
-    "Booking",
-    "KeptPlayer",
     "Ledger",
-    "Orders",
+    "MongoStore",
+    "OperatorStore",
     "PlayerRecord",
-    "Players",
+    "PlayerStore",
     "Quarantine",
     "QuarantinedPart",
+    "SavedLocation",
     "SavedTable",
     "SavedWorld",
-    "Store",
+    "TransactionRequest",
+    "TransactionResult",
     "TuningVersion",
-    "Worlds",
+    "WorldStore",
     "WriteBehind",
     "export_import",
     "migrate",

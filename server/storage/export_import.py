@@ -20,8 +20,8 @@ from bson.errors import BSONError
 from msgspec import Meta
 
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage.ledger import AMOUNT_MAX, Booking
-from tickwire.server.storage.mongo import Store
+from tickwire.server.storage.ledger import AMOUNT_MAX, TransactionRequest
+from tickwire.server.storage.mongo import MongoStore
 from tickwire.server.storage.world_document import Document, parts_named, put_parts, save_of, world_key, world_of
 
 FORMAT = 1
@@ -32,7 +32,7 @@ Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
 Epoch = Annotated[int, Meta(ge=0, le=2**62)]
 
 
-async def export_world(store: Store, room_type: str, name: str) -> AsyncIterator[str]:
+async def export_world(store: MongoStore, room_type: str, name: str) -> AsyncIterator[str]:
     """A world's lines, as it was last saved.
 
     Raises:
@@ -56,7 +56,7 @@ async def export_world(store: Store, room_type: str, name: str) -> AsyncIterator
         yield _line("world_parts", part)
 
 
-async def export_player(store: Store, player_id: str) -> AsyncIterator[str]:
+async def export_player(store: MongoStore, player_id: str) -> AsyncIterator[str]:
     """A player's lines: the player, and all entries of the ledger that are its own.
 
     Raises:
@@ -76,7 +76,7 @@ async def export_player(store: Store, player_id: str) -> AsyncIterator[str]:
         yield _line("ledger", entry)
 
 
-async def import_lines(store: Store, lines: Iterable[str], *, replace: bool = False) -> str:
+async def import_lines(store: MongoStore, lines: Iterable[str], *, replace: bool = False) -> str:
     """Puts an exported world or player back; gives its key.
 
     Args:
@@ -135,7 +135,7 @@ def _parsed(lines: Iterable[str]) -> tuple[_Header, list[tuple[str, Document]]]:
     return msgspec.convert(first, _Header), documents
 
 
-async def _import_world(store: Store, documents: list[tuple[str, Document]], *, replace: bool) -> None:
+async def _import_world(store: MongoStore, documents: list[tuple[str, Document]], *, replace: bool) -> None:
     with _refuses_malformed():
         head = next(document for collection, document in documents if collection == "worlds")
         put_parts(head, {part["_id"]: part["data"] for collection, part in documents if collection == "world_parts"})
@@ -157,7 +157,7 @@ async def _import_world(store: Store, documents: list[tuple[str, Document]], *, 
 
 
 async def _import_player(
-    store: Store, header: _Header, documents: list[tuple[str, Document]], *, replace: bool
+    store: MongoStore, header: _Header, documents: list[tuple[str, Document]], *, replace: bool
 ) -> None:
     with _refuses_malformed():
         document = next(document for collection, document in documents if collection == "players")
@@ -170,7 +170,7 @@ async def _import_player(
     items = sorted(now.holdings.keys() | wanted.holdings.keys())
     changes = {item: wanted.holdings.get(item, 0) - now.holdings.get(item, 0) for item in items}
     booked = await store.ledger.book(
-        Booking(
+        TransactionRequest(
             key=f"import/{header.id}/{now.version}",
             player_id=player_id,
             session_id="",
@@ -186,7 +186,7 @@ async def _import_player(
         raise NotSavable(f"player {player_id!r} has been changed meanwhile: {booked.refused}")
 
 
-async def forget_player(store: Store, player_id: str) -> dict[str, int]:
+async def forget_player(store: MongoStore, player_id: str) -> dict[str, int]:
     """Deletes all of a player's data; gives how much was found where. Entries of others that were made in the same
     deal stay, so that their sums still are what they hold. What games keep of players in their rooms' own state is
     theirs to delete.

@@ -33,9 +33,9 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
-from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, Calls
+from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
 from tickwire.server.storage.player_store import PlayerRecord, record_of
-from tickwire.server.storage.stale_transactions import Abandoned
+from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 
 REFUSED_DAYS = 7
 AT_ONCE_MAX = 16
@@ -48,7 +48,7 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 
-class Booking(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A deal, ready to be booked.
 
     Args:
@@ -72,7 +72,7 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     profile: Document | None = None
 
 
-class Booked(msgspec.Struct, frozen=True):
+class TransactionResult(msgspec.Struct, frozen=True):
     """What has become of a booking.
 
     Args:
@@ -100,7 +100,7 @@ class Answer(msgspec.Struct, frozen=True):
     refused: str
 
 
-class _Again(Exception):
+class _Retry(Exception):
     """What was in the way is gone."""
 
 
@@ -122,8 +122,8 @@ class Ledger:
         self,
         client: AsyncIOMotorClient[Document],
         database: AsyncIOMotorDatabase[Document],
-        calls: Calls,
-        abandoned: Abandoned,
+        calls: MongoCalls,
+        abandoned: StaleTransactionKiller,
     ) -> None:
         self._client = client
         self._ledger = database["ledger"]
@@ -136,7 +136,7 @@ class Ledger:
         self._may_be_blocked = False
         self._ending: asyncio.Task[Any] | None = None
 
-    async def book(self, booking: Booking) -> Booked:
+    async def book(self, booking: TransactionRequest) -> TransactionResult:
         """Carries a deal out, or says what became of it before.
 
         Raises:
@@ -153,21 +153,21 @@ class Ledger:
             try:
                 players = await self._in_time(self._transact(booking))
                 self._may_be_blocked = False
-                return Booked(True, booking.reply, "", players)
+                return TransactionResult(True, booking.reply, "", players)
             except VersionConflict:
                 raise
             except (Unavailable, asyncio.CancelledError):  # also when who asked does not wait any longer
                 self._may_be_blocked = True
                 self._end_abandoned()  # who asks again finds it done
                 raise
-            except _Again:
+            except _Retry:
                 continue  # somebody else has changed the player: so things move on, if not for us
             except DuplicateKeyError:
                 return await self._booked_before(booking)
             except _Refused as refused:
                 return await self._refuse(booking, str(refused))
 
-    async def _refuse(self, booking: Booking, why: str) -> Booked:
+    async def _refuse(self, booking: TransactionRequest, why: str) -> TransactionResult:
         """Writes down that it did not happen, so that it never does: the player is told so."""
         now = datetime.datetime.now(datetime.UTC)
         expires = now + datetime.timedelta(days=REFUSED_DAYS)
@@ -176,9 +176,9 @@ class Ledger:
             await self._calls.write(self._ledger.insert_one(_entry_of(booking, now, []) | refusal))
         except DuplicateKeyError:
             return await self._booked_before(booking)
-        return Booked(True, b"", why)
+        return TransactionResult(True, b"", why)
 
-    async def _booked_before(self, booking: Booking) -> Booked:
+    async def _booked_before(self, booking: TransactionRequest) -> TransactionResult:
         document = await self._calls.read(self._ledger.find_one({"_id": booking.key}))
         if document is None:  # refused a week ago, and forgotten between the two calls
             raise Unavailable("the deal is being forgotten", retry_after_ms=RETRY_AFTER_MS)
@@ -186,7 +186,9 @@ class Ledger:
         if not is_own and not _is_same(document, booking):
             raise KeyReused(f"the key {booking.key.removeprefix('key:')!r} names another deal already")
         changes = _changes_of(document["entries"])
-        return Booked(False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes)
+        return TransactionResult(
+            False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes
+        )
 
     async def _in_time(self, work: Any) -> Any:
         """Runs a transaction, and does not wait for one that hangs: it ends by itself, soon after."""
@@ -219,7 +221,7 @@ class Ledger:
         if not task.cancelled():
             task.exception()  # whoever asked has been told, or has been told that it takes too long
 
-    async def _transact(self, booking: Booking) -> dict[str, PlayerRecord]:
+    async def _transact(self, booking: TransactionRequest) -> dict[str, PlayerRecord]:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._calls.call_s_max
 
@@ -232,7 +234,7 @@ class Ledger:
             found: dict[str, PlayerRecord] = await session.with_transaction(steps)
             return found
 
-    async def _steps(self, booking: Booking, session: Any) -> dict[str, PlayerRecord]:
+    async def _steps(self, booking: TransactionRequest, session: Any) -> dict[str, PlayerRecord]:
         now = datetime.datetime.now(datetime.UTC)
         await self._ledger.insert_one(_entry_of(booking, now, _entries_of(booking.changes)), session=session)
         changes = dict(booking.changes)
@@ -246,7 +248,7 @@ class Ledger:
         await self._pass_fence(booking, now, session)  # last, so that a claim waits for as short as can be
         return players
 
-    async def _pass_fence(self, booking: Booking, now: datetime.datetime, session: Any) -> None:
+    async def _pass_fence(self, booking: TransactionRequest, now: datetime.datetime, session: Any) -> None:
         """Touches the room's fence, so that of this and a newer owner's claim one must wait for the other."""
         try:
             await self._fences.update_one(
@@ -258,7 +260,9 @@ class Ledger:
         except DuplicateKeyError as error:
             raise StaleEpoch(f"{booking.fence} has a newer owner than epoch {booking.epoch}") from error
 
-    async def _lock(self, booking: Booking, player_ids: list[str], now: datetime.datetime, session: Any) -> None:
+    async def _lock(
+        self, booking: TransactionRequest, player_ids: list[str], now: datetime.datetime, session: Any
+    ) -> None:
         """Lock the records that are read and not changed: a write conflicts with every other one until the end."""
         if not player_ids:
             return
@@ -276,10 +280,15 @@ class Ledger:
             reason = await self._why_not(booking, player_id, {})
             if isinstance(reason, VersionConflict):
                 raise reason
-        raise _Again
+        raise _Retry
 
     async def _change(
-        self, booking: Booking, player_id: str, items: Mapping[str, int], now: datetime.datetime, session: Any
+        self,
+        booking: TransactionRequest,
+        player_id: str,
+        items: Mapping[str, int],
+        now: datetime.datetime,
+        session: Any,
     ) -> PlayerRecord:
         takes = {item: -amount for item, amount in items.items() if amount < 0}
         wanted: Document = {"_id": player_id}
@@ -307,7 +316,7 @@ class Ledger:
             raise await self._why_not(booking, player_id, takes)
         return record_of(document)
 
-    async def _why_not(self, booking: Booking, player_id: str, takes: Mapping[str, int]) -> Exception:
+    async def _why_not(self, booking: TransactionRequest, player_id: str, takes: Mapping[str, int]) -> Exception:
         """Why a player could not be changed: as it is now, not as the transaction sees it."""
         document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
         record = record_of(document)
@@ -320,7 +329,7 @@ class Ledger:
         for item, amount in booking.changes.get(player_id, {}).items():
             if record.holdings.get(item, 0) + amount > AMOUNT_MAX:
                 return _Refused(f"nobody can own more than {AMOUNT_MAX} {item}")
-        return _Again()
+        return _Retry()
 
     # -- what was booked ------------------------------------------------------------------------------------
 
@@ -387,7 +396,7 @@ def _changes_of(entries: Sequence[Document]) -> dict[str, dict[str, int]]:
     return changes
 
 
-def _is_same(document: Document, booking: Booking) -> bool:
+def _is_same(document: Document, booking: TransactionRequest) -> bool:
     """Whether an entry of another command is of the same deal: the same moves, and no other player's profile."""
     if booking.profile is not None and document["player_id"] != booking.player_id:
         return False
@@ -402,7 +411,7 @@ def _digest_of(changes: Mapping[str, Mapping[str, int]]) -> bytes:
     return hashlib.blake2b(msgspec.msgpack.encode(ordered), digest_size=16).digest()
 
 
-def _entry_of(booking: Booking, now: datetime.datetime, entries: list[Document]) -> Document:
+def _entry_of(booking: TransactionRequest, now: datetime.datetime, entries: list[Document]) -> Document:
     return {
         "_id": booking.key,
         "at": now,

@@ -18,21 +18,21 @@ from pymongo.errors import PyMongoError
 from tickwire.server.errors import ConfigError, Unavailable
 from tickwire.server.storage import mongo_checks
 from tickwire.server.storage.ledger import Ledger
-from tickwire.server.storage.mongo_calls import Calls, Timeout
+from tickwire.server.storage.mongo_calls import MongoCalls, Timeout
 from tickwire.server.storage.mongo_errors import address_of
-from tickwire.server.storage.orders import Orders
-from tickwire.server.storage.player_store import Players
+from tickwire.server.storage.orders import OperatorStore
+from tickwire.server.storage.player_store import PlayerStore
 from tickwire.server.storage.quarantine import Quarantine
 from tickwire.server.storage.schema_migrations import VERSION, migrate, version_of
-from tickwire.server.storage.stale_transactions import APP_NAME, Abandoned
-from tickwire.server.storage.world_store import Worlds
+from tickwire.server.storage.stale_transactions import APP_NAME, StaleTransactionKiller
+from tickwire.server.storage.world_store import WorldStore
 
 CALL_S_MAX = 5.0
 SELECTION_MARGIN_MS = 600
 """The driver gives up finding a server so long before the call is over, and says why. It looks twice a second."""
 
 
-class Store:
+class MongoStore:
     """A shard's MongoDB.
 
     Args:
@@ -70,16 +70,16 @@ class Store:
                 )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:  # a file of certificates is read at once
             raise ConfigError(f"mongo.url: cannot be used: {error}") from error
-        self.calls = Calls(call_s_max, timeout, address_of(url))
+        self.calls = MongoCalls(call_s_max, timeout, address_of(url))
         self._url = url
         try:
             self.database = self.client[database]
         except PyMongoError as error:
             raise ConfigError(f"mongo.database: must be a name that MongoDB takes: {error}") from error
-        self.abandoned = Abandoned(self.client, self.calls)
-        self.worlds = Worlds(self.database, self.calls, self.abandoned, secrets.token_hex(8))
-        self.players = Players(self.database, self.calls)
-        self.orders = Orders(self.database, self.calls)
+        self.abandoned = StaleTransactionKiller(self.client, self.calls)
+        self.worlds = WorldStore(self.database, self.calls, self.abandoned, secrets.token_hex(8))
+        self.players = PlayerStore(self.database, self.calls)
+        self.orders = OperatorStore(self.database, self.calls)
         self.quarantine = Quarantine(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.abandoned)
 

@@ -30,7 +30,7 @@ CANNOT_HOLD = frozenset((2, 9, 14, 15, 34, 52, 56, 57, 121, 10334, 17419, 17420)
 has many numbers."""
 
 
-class Calls:
+class MongoCalls:
     """Makes calls, and remembers whether MongoDB takes writes.
 
     Args:

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 from pymongo.uri_parser import parse_uri
 
 from tickwire.server.errors import ConfigError, Unavailable
-from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, Calls
+from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
 from tickwire.server.storage.mongo_errors import address_of
 
 PROBE_S_MAX = 2.0
@@ -31,7 +31,7 @@ _TLS_OPTIONS = (
 Client = AsyncIOMotorClient[dict[str, Any]]
 
 
-async def check_setup(client: Client, database: str, url: str, calls: Calls) -> None:
+async def check_setup(client: Client, database: str, url: str, calls: MongoCalls) -> None:
     """Return when MongoDB can be used.
 
     Raises:
@@ -84,7 +84,7 @@ def _check_replica_set(hello: Mapping[str, Any], address: str, wanted: str = "")
         )
 
 
-async def _probe_hosts(url: str, calls: Calls) -> None:
+async def _probe_hosts(url: str, calls: MongoCalls) -> None:
     """Ask each host by itself what it is: the driver finds no replica set, and does not say what it found instead."""
     if not url.startswith("mongodb://"):  # the hosts of mongodb+srv:// are in DNS
         return

@@ -21,7 +21,7 @@ from pymongo.errors import DuplicateKeyError
 
 from tickwire.server.errors import VersionConflict
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.storage.mongo_calls import Calls
+from tickwire.server.storage.mongo_calls import MongoCalls
 
 MARGIN = datetime.timedelta(seconds=10)
 """What has changed is asked for from so long before: members of a replica set do not have one clock."""
@@ -62,7 +62,7 @@ class TuningVersion(msgspec.Struct, frozen=True):
     at: datetime.datetime = _BEGINNING
 
 
-class Orders:
+class OperatorStore:
     """The collections `bans` and `tunings`.
 
     Args:
@@ -73,7 +73,7 @@ class Orders:
         isolation: guards the reading of each document: one that is not as it should be hides no other.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: MongoCalls) -> None:
         self.isolation = FaultIsolation()
         self._bans = database["bans"]
         self._tunings = database["tunings"]

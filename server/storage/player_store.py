@@ -22,7 +22,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from tickwire.server.errors import VersionConflict
-from tickwire.server.storage.mongo_calls import Calls
+from tickwire.server.storage.mongo_calls import MongoCalls
 
 
 class PlayerRecord(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class PlayerRecord(msgspec.Struct, frozen=True):
     profile: dict[str, Any] = {}
 
 
-class Players:
+class PlayerStore:
     """The collection `players`.
 
     Args:
@@ -42,7 +42,7 @@ class Players:
         calls: the door.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: MongoCalls) -> None:
         self._players = database["players"]
         self._calls = calls
 

@@ -23,7 +23,7 @@ from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorDatabase
 
 from tickwire.server.errors import NotSavable
-from tickwire.server.storage.mongo_calls import Calls
+from tickwire.server.storage.mongo_calls import MongoCalls
 
 
 class QuarantinedPart(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Quarantine:
         calls: the door.
     """
 
-    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: MongoCalls) -> None:
         self._parts = database["quarantine"]
         self._calls = calls
 

@@ -16,7 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid
 
-from tickwire.server.storage.mongo_calls import Calls
+from tickwire.server.storage.mongo_calls import MongoCalls
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ STEPS: tuple[Step, ...] = (_collections, _orders)
 VERSION = len(STEPS)
 
 
-async def version_of(database: Database, calls: Calls) -> int:
+async def version_of(database: Database, calls: MongoCalls) -> int:
     """How many steps have been made.
 
     Raises:
@@ -109,14 +109,14 @@ async def version_of(database: Database, calls: Calls) -> int:
     return int((document or {}).get("version", 0))
 
 
-async def migrate(database: Database, calls: Calls) -> list[int]:
+async def migrate(database: Database, calls: MongoCalls) -> list[int]:
     """Makes the steps that are missing, and says which.
 
     Raises:
         Unavailable: MongoDB does not answer; what was made stays, and the rest may be made later.
         NotSavable: what is stored stands in a step's way.
     """
-    patient = Calls(max(calls.call_s_max, _STEP_S_MAX))
+    patient = MongoCalls(max(calls.call_s_max, _STEP_S_MAX))
     made = []
     for number in range(await version_of(database, calls) + 1, VERSION + 1):
         log.info("migrates", step=number)

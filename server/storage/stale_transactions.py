@@ -13,7 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.read_concern import ReadConcern
 
 from tickwire.server.errors import Unavailable
-from tickwire.server.storage.mongo_calls import Calls
+from tickwire.server.storage.mongo_calls import MongoCalls
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ OPEN_S_MAX = 1.5
 """Ours take some milliseconds."""
 
 
-class Abandoned:
+class StaleTransactionKiller:
     """Ends them.
 
     Args:
@@ -30,7 +30,7 @@ class Abandoned:
         calls: the door.
     """
 
-    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], calls: Calls) -> None:
+    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], calls: MongoCalls) -> None:
         self._admin = client.get_database("admin", read_concern=ReadConcern("local"))
         self._calls = calls
 

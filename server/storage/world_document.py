@@ -131,14 +131,14 @@ def _pieces_of_table(at: str, table: SavedTable) -> dict[str, Any]:
     return pieces
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Section(msgspec.Struct, frozen=True):
     """What the store is known to hold at a path: a digest of it, and the parts that it lies in, if it does."""
 
     digest: bytes
     parts: tuple[str, ...] = ()
 
 
-class Save(msgspec.Struct, frozen=True):
+class WorldWrite(msgspec.Struct, frozen=True):
     """One world, ready to be written: parts first, then the head, then what nothing points at any more is dropped.
 
     Args:
@@ -155,13 +155,13 @@ class Save(msgspec.Struct, frozen=True):
     head: Document
     parts: list[Document]
     dropped: tuple[str, ...]
-    holds: dict[str, Piece]
+    holds: dict[str, Section]
     size: int
 
 
 def save_of(
-    world: SavedWorld, epoch: int, number: int, holds: Mapping[str, Piece] | None, now: datetime.datetime
-) -> Save:
+    world: SavedWorld, epoch: int, number: int, holds: Mapping[str, Section] | None, now: datetime.datetime
+) -> WorldWrite:
     """What must be written so that the store holds this world.
 
     Args:
@@ -176,11 +176,11 @@ def save_of(
     packed = {path: value if isinstance(value, bytes) else bson.encode({"": value}) for path, value in pieces.items()}
     inline_max = _inline_max([len(data) for data in packed.values()])
     before = holds or {}
-    after: dict[str, Piece] = {}
+    after: dict[str, Section] = {}
     changed: Document = {}
     parts: list[Document] = []
     for path, data in packed.items():
-        piece, old = Piece(hashlib.blake2b(data, digest_size=16).digest()), before.get(path)
+        piece, old = Section(hashlib.blake2b(data, digest_size=16).digest()), before.get(path)
         is_large = len(data) > inline_max
         if old is not None and old.digest == piece.digest and bool(old.parts) == is_large:
             after[path] = old
@@ -196,7 +196,7 @@ def save_of(
         after[path] = piece
     scalars = {"format": FORMAT, "epoch": epoch, "save": number, "tick": world.tick, "saved_at": now}
     kept = {part for piece in after.values() for part in piece.parts}
-    return Save(
+    return WorldWrite(
         key=world.key,
         epoch=epoch,
         number=number,
@@ -243,7 +243,7 @@ def _whole(world: SavedWorld, at_paths: Mapping[str, Any]) -> Document:
     return document
 
 
-def _update(changed: Document, before: Mapping[str, Piece], after: Mapping[str, Piece]) -> Document:
+def _update(changed: Document, before: Mapping[str, Section], after: Mapping[str, Section]) -> Document:
     gone = [path for path in before if path not in after]
     return {"$set": changed} | ({"$unset": dict.fromkeys(gone, "")} if gone else {})
 

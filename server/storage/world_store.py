@@ -20,12 +20,12 @@ from pymongo import DeleteMany, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tickwire.server.errors import Locked, NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage.mongo_calls import CANNOT_HOLD, RETRY_AFTER_MS, Calls
-from tickwire.server.storage.stale_transactions import Abandoned
+from tickwire.server.storage.mongo_calls import CANNOT_HOLD, RETRY_AFTER_MS, MongoCalls
+from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 from tickwire.server.storage.world_document import (
     Document,
-    Save,
     SavedWorld,
+    WorldWrite,
     parts_named,
     put_parts,
     save_of,
@@ -48,7 +48,7 @@ LOCKED_MS_MAX = 1000
 """A claim waits so long for a deal that is under way; it takes some milliseconds, unless its shard is dead."""
 
 
-class KeptPlayer(msgspec.Struct, frozen=True):
+class SavedLocation(msgspec.Struct, frozen=True):
     """Where a session was when its world was saved."""
 
     room_type: str
@@ -57,7 +57,7 @@ class KeptPlayer(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class Worlds:
+class WorldStore:
     """The collections `worlds` and `world_parts`, and the fences of durable rooms.
 
     Args:
@@ -68,7 +68,11 @@ class Worlds:
     """
 
     def __init__(
-        self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: Calls, abandoned: Abandoned, owner: str
+        self,
+        database: AsyncIOMotorDatabase[dict[str, Any]],
+        calls: MongoCalls,
+        abandoned: StaleTransactionKiller,
+        owner: str,
     ) -> None:
         self._owner = owner
         self._worlds = database["worlds"]
@@ -162,7 +166,7 @@ class Worlds:
         except ValueError as error:
             raise _not_readable(str((document or {}).get("_id")), str(error)) from error
 
-    async def find_player(self, room_id: str, session_id: str) -> KeptPlayer | None:
+    async def find_player(self, room_id: str, session_id: str) -> SavedLocation | None:
         """Where a session was, if it was in this room when that was saved; else None.
 
         Raises:
@@ -181,7 +185,7 @@ class Worlds:
         if session is None:
             return None
         labels = {name: label for name, label in document.get("labels", {}).items() if isinstance(label, str)}
-        return KeptPlayer(document["room_type"], document["name"], session["player_id"], labels)
+        return SavedLocation(document["room_type"], document["name"], session["player_id"], labels)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:
         """Writes all of one world.
@@ -198,7 +202,7 @@ class Worlds:
         if fate == "stale":
             raise StaleEpoch(f"world {world.key} has a newer owner than epoch {epoch}")
 
-    async def write(self, saves: Sequence[Save]) -> dict[str, Fate]:
+    async def write(self, saves: Sequence[WorldWrite]) -> dict[str, Fate]:
         """Writes many worlds at once, each fenced by its epoch; gives what became of each, by key.
 
         Raises:
@@ -242,7 +246,7 @@ class Worlds:
         detail = f"{self._calls.writes_fail}: {words}"
         return Unavailable("MongoDB does not take writes", retry_after_ms=RETRY_AFTER_MS, detail=detail)
 
-    async def _check(self, saves: list[Save], fates: dict[str, Fate]) -> None:
+    async def _check(self, saves: list[WorldWrite], fates: dict[str, Fate]) -> None:
         """A write finds its document by key, epoch and number, or changes nothing: says which have not."""
         keys = {save.key: save for save in saves}
         cursor = self._worlds.find({"_id": {"$in": list(keys)}}, {"epoch": True, "save": True})
@@ -259,7 +263,7 @@ def _not_readable(key: str, reason: str) -> NotSavable:
     return NotSavable("the room's stored world cannot be read", detail=f"world {key} cannot be read: {reason}")
 
 
-def _head_of(save: Save) -> Any:
+def _head_of(save: WorldWrite) -> Any:
     # A call that was given up may be carried out later, when MongoDB is back: behind the next it must do nothing.
     ours = {"epoch": save.epoch, "save": {"$lt": save.number}}
     if save.is_whole:

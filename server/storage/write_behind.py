@@ -23,8 +23,8 @@ import structlog
 
 from tickwire.server.errors import NotSavable, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.storage.world_document import Piece, Save, SavedWorld, save_of
-from tickwire.server.storage.world_store import Worlds, Written
+from tickwire.server.storage.world_document import SavedWorld, Section, WorldWrite, save_of
+from tickwire.server.storage.world_store import WorldStore, Written
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +52,11 @@ class _Stored(msgspec.Struct):
     """What the store is known to hold of a world that is ours."""
 
     epoch: int
-    holds: dict[str, Piece] | None = None
+    holds: dict[str, Section] | None = None
 
 
 class WriteBehind:
-    """The queue before `Worlds`. One task runs `run`; whoever starts it cancels and awaits it, and closes this.
+    """The queue before `WorldStore`. One task runs `run`; whoever starts it cancels and awaits it, and closes this.
 
     Args:
         worlds: where to.
@@ -70,7 +70,7 @@ class WriteBehind:
 
     def __init__(
         self,
-        worlds: Worlds,
+        worlds: WorldStore,
         *,
         on_fenced: Callable[[str], None],
         now_s: Callable[[], float],
@@ -197,9 +197,9 @@ class WriteBehind:
         if not entries:
             return {}
         packed = await asyncio.get_running_loop().run_in_executor(self._packer, self._pack, entries)
-        saves: dict[str, Save] = {}
+        saves: dict[str, WorldWrite] = {}
         for key, save in packed.items():
-            if isinstance(save, Save):
+            if isinstance(save, WorldWrite):
                 saves[key] = save
             else:
                 self._refused(key, entries[key], save)
@@ -210,10 +210,10 @@ class WriteBehind:
                 self._settle(entries[key], saves[key], fate)
         return {key: fate for key, fate in fates.items() if isinstance(fate, Unavailable)}
 
-    def _pack(self, entries: dict[str, _Entry]) -> dict[str, Save | NotSavable]:
+    def _pack(self, entries: dict[str, _Entry]) -> dict[str, WorldWrite | NotSavable]:
         """On the packer's thread; `_writing` keeps others from what it reads."""
         now = datetime.datetime.now(datetime.UTC)
-        packed: dict[str, Save | NotSavable] = {}
+        packed: dict[str, WorldWrite | NotSavable] = {}
         for key, entry in entries.items():
             known = self._known(key, entry.epoch)
             try:
@@ -228,7 +228,7 @@ class WriteBehind:
             known = self._stored[key] = _Stored(epoch)
         return known
 
-    def _settle(self, entry: _Entry, save: Save, fate: Written) -> None:
+    def _settle(self, entry: _Entry, save: WorldWrite, fate: Written) -> None:
         known = self._known(save.key, save.epoch)
         if fate == "written":
             self.saves += 1

@@ -14,12 +14,12 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import ShardProcess, readiness, running, settings_of
-from tickwire.client.client import Client, ClientError, Disconnected, RefusedError, connect
+from tickwire.client.client import Client, ClientError, Disconnected, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
 from tickwire.server.dev import local_stores
 from tickwire.server.shard import Shard
-from tickwire.server.storage import Store
+from tickwire.server.storage import MongoStore
 
 
 def flowers_of(client: Client) -> list[float]:
@@ -98,7 +98,7 @@ async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_
 
 
 async def stored_world(settings: Settings, key: str) -> dict[str, Any]:
-    store = Store(settings.mongo.url, settings.mongo.database)
+    store = MongoStore(settings.mongo.url, settings.mongo.database)
     try:
         return await store.database["worlds"].find_one({"_id": key}) or {}
     finally:
@@ -106,7 +106,7 @@ async def stored_world(settings: Settings, key: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def own_stores(tmp_path: Path) -> AsyncIterator[local_stores.Services]:
+async def own_stores(tmp_path: Path) -> AsyncIterator[local_stores.LocalStores]:
     """Stores that this test alone may stop."""
     services = await asyncio.to_thread(local_stores.start, tmp_path / "stores")
     try:
@@ -118,17 +118,17 @@ async def own_stores(tmp_path: Path) -> AsyncIterator[local_stores.Services]:
 
 
 @pytest.fixture
-def own_settings(own_stores: local_stores.Services, redis_namespace: str) -> Settings:
+def own_settings(own_stores: local_stores.LocalStores, redis_namespace: str) -> Settings:
     return settings_of(own_stores.redis_url, redis_namespace, own_stores.mongo_url, "chaos")
 
 
 async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
-    own_settings: Settings, own_stores: local_stores.Services
+    own_settings: Settings, own_stores: local_stores.LocalStores
 ) -> None:
     async with running(own_settings) as shard, connect(shard.url) as inside, connect(shard.url) as outside:
         await inside.join("garden", name="home")
         os.kill(own_stores.pids["redis-server"], signal.SIGSTOP)
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await outside.join("garden", name="home")
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
         await eventually(lambda: "redis" in shard.health.reasons)
@@ -145,7 +145,7 @@ async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
 
 
 async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
-    own_settings: Settings, own_stores: local_stores.Services
+    own_settings: Settings, own_stores: local_stores.LocalStores
 ) -> None:
     async with running(own_settings) as shard, connect(shard.url) as client:
         await client.join("garden", name="home")
@@ -156,7 +156,7 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
         await client.wait_for(lambda: client.world.tick >= tick)
         await client.command("plant", {"x": 2.0})
         async with connect(shard.url) as other:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await other.join("garden", name="another, which must be loaded")
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
         os.kill(own_stores.pids["mongod"], signal.SIGCONT)
@@ -167,7 +167,7 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
 
 
 async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_old_state(
-    own_settings: Settings, own_stores: local_stores.Services
+    own_settings: Settings, own_stores: local_stores.LocalStores
 ) -> None:
     async with running(own_settings) as first, running(own_settings) as second:
         async with connect(first.url) as client:
@@ -178,7 +178,7 @@ async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_
             await client.command("plant", {"x": 2.0})
         await eventually(lambda: len(first.host) == 0, what="the empty room is closed")
         async with connect(second.url) as other:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await other.join("garden", name="home")
             assert refused.value.error.retryable
             os.kill(own_stores.pids["mongod"], signal.SIGCONT)
@@ -187,7 +187,7 @@ async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_
 
 
 async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and_then_takes_players(
-    own_settings: Settings, own_stores: local_stores.Services
+    own_settings: Settings, own_stores: local_stores.LocalStores
 ) -> None:
     for pid in own_stores.pids.values():
         os.kill(pid, signal.SIGSTOP)

@@ -20,7 +20,7 @@ from tests.harness.shard_process import ShardProcess, settings_of
 from tickwire.client.client import Client, connect
 from tickwire.matchmaking import Matchmaker
 from tickwire.server.config import Settings
-from tickwire.server.storage import Store
+from tickwire.server.storage import MongoStore
 
 ROOMS, PLAYERS = 4, 4
 
@@ -103,7 +103,7 @@ async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lo
         assert [player.client.sessions_lost for player in players] == [0] * len(players)
         for player in players:
             assert await player.purse() == player.earned
-    store = Store(settings.mongo.url, settings.mongo.database)
+    store = MongoStore(settings.mongo.url, settings.mongo.database)
     held = [one["holdings"] async for one in store.database["players"].find()]
     assert sum(one["gold"] for one in held) == sum(player.earned for player in players)
     for one in [one["_id"] async for one in store.database["players"].find()]:
@@ -151,7 +151,7 @@ async def test_a_shard_that_slept_writes_no_deal_either(fleet: tuple[Settings, l
 
 
 async def epoch_of(settings: Settings) -> int:
-    store = Store(settings.mongo.url, settings.mongo.database)
+    store = MongoStore(settings.mongo.url, settings.mongo.database)
     try:
         world = await store.database["worlds"].find_one({"_id": "estate/home"}) or {}
         return int(world["epoch"])
@@ -172,7 +172,7 @@ async def test_a_room_that_begins_again_after_a_crash_repeats_no_key_that_its_id
         key = f"{client.core.joined.room_id}/round 1"
         assert await client.command("under a key", {"key": key, "to": "ann", "amount": 5}) == "paid"
         paid += 5
-        store = Store(settings.mongo.url, settings.mongo.database)
+        store = MongoStore(settings.mongo.url, settings.mongo.database)
         assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": paid}
         store.close()
         home = await home_of(settings, Player(client, "main"))

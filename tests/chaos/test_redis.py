@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess, Road
 from tests.harness.shard_process import ShardProcess, admin, running, scrape, settings_of
-from tickwire.client.client import Client, RefusedError, connect
+from tickwire.client.client import Client, Refused, connect
 from tickwire.matchmaking import Matchmaker
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
@@ -50,7 +50,7 @@ async def goes_on(*clients: Client) -> None:
 
 
 async def refusal(client: Client, room_type: str, name: str) -> ErrorCode:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(Refused) as refused:
         await client.join(room_type, name=name)
     assert refused.value.error.retryable
     return refused.value.error.code
@@ -329,11 +329,11 @@ async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_bann
             for shard in (a, b):
                 for player in ("bob", "cid"):
                     await eventually(lambda s=shard, p=player: p in s._ruling._bans)  # type: ignore[misc]
-                    with pytest.raises(RefusedError) as refused:
+                    with pytest.raises(Refused) as refused:
                         await connect(shard.url, token=token(player)).__aenter__()
                     assert refused.value.error.code is ErrorCode.BANNED
             old = mint(auth, "dan", ttl_s=60, now_s=wall_s() - 1800)
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await connect(b.url, token=old).__aenter__()
             assert refused.value.error.code is ErrorCode.UNAUTHORIZED
 

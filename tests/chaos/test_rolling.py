@@ -23,7 +23,8 @@ def rolled(tmp_path: Path, how: str, *more: str, turns: int = 1) -> tuple[str, S
     """Replace three shards, one after another; return the output, and what the swarm has found."""
     summary = tmp_path / "summary.json"
     ended = subprocess.run(
-        [sys.executable, "-m", "tickwire.loadtest.local_run", "--shards", "3", "--how", how, "--turns", str(turns), "--",
+        [sys.executable, "-m", "tickwire.loadtest.local_run", "--shards", "3",
+         "--how", how, "--turns", str(turns), "--",
          "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
          "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,

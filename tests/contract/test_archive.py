@@ -14,17 +14,17 @@ from pymongo.errors import WriteError
 from tests.contract.test_ledger import booking, holdings
 from tests.contract.test_storage import large, parts, world
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage import VERSION, SavedWorld, Store, export_import, migrate, version_of
+from tickwire.server.storage import VERSION, MongoStore, SavedWorld, export_import, migrate, version_of
 
 
 @pytest.fixture
-async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
-    made = Store(mongo_url, mongo_database)
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[MongoStore]:
+    made = MongoStore(mongo_url, mongo_database)
     yield made
     made.close()
 
 
-async def migrated(store: Store) -> Store:
+async def migrated(store: MongoStore) -> MongoStore:
     await migrate(store.database, store.calls)
     return store
 
@@ -36,7 +36,7 @@ async def lines_of(lines: AsyncIterator[str]) -> list[str]:
 # -- migrations ---------------------------------------------------------------------------------------------------
 
 
-async def test_steps_are_made_once_and_may_be_repeated(store: Store) -> None:
+async def test_steps_are_made_once_and_may_be_repeated(store: MongoStore) -> None:
     with pytest.raises(Unavailable, match=f"step 0, this build wants {VERSION}: run tickwire migrate"):
         await store.check_schema(may_migrate=False)
     assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1))
@@ -60,13 +60,15 @@ async def test_steps_are_made_once_and_may_be_repeated(store: Store) -> None:
         ("fences", {"epoch": "1", "touched_at": datetime.datetime.now(datetime.UTC)}),
     ],
 )
-async def test_mongodb_itself_refuses_what_cannot_be(store: Store, collection: str, document: dict[str, Any]) -> None:
+async def test_mongodb_itself_refuses_what_cannot_be(
+    store: MongoStore, collection: str, document: dict[str, Any]
+) -> None:
     await migrated(store)
     with pytest.raises(WriteError, match="failed validation"):
         await store.database[collection].insert_one(document)
 
 
-async def test_what_is_looked_up_has_an_index(store: Store) -> None:
+async def test_what_is_looked_up_has_an_index(store: MongoStore) -> None:
     await migrated(store)
     for collection, wanted in (
         ("worlds", {"room_id": "r"}),
@@ -95,7 +97,7 @@ def kept() -> SavedWorld:
     )
 
 
-async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: Store) -> None:
+async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: MongoStore) -> None:
     await migrated(store)
     await store.worlds.claim("garden", "home", 7)
     await store.worlds.save(kept(), 7)
@@ -114,7 +116,7 @@ async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: St
     assert await store.worlds.claim("garden", "home", 9) == kept()
 
 
-async def test_what_is_no_export_is_refused_with_a_sentence(store: Store) -> None:
+async def test_what_is_no_export_is_refused_with_a_sentence(store: MongoStore) -> None:
     await store.worlds.save(kept(), 7)
     lines = await lines_of(export_import.export_world(store, "garden", "home"))
     for wrong in ([], ["{"], ['{"a": 1}'], lines[:1], [*lines[:-1]], ["[]"], [lines[0].replace('"world"', '"x"')]):
@@ -130,7 +132,7 @@ async def test_what_is_no_export_is_refused_with_a_sentence(store: Store) -> Non
 # -- players ------------------------------------------------------------------------------------------------------
 
 
-async def play(store: Store) -> None:
+async def play(store: MongoStore) -> None:
     await migrated(store)
     await store.players.update("ann", 0, {"name": "Ann"})
     await store.ledger.book(booking("1", {"ann": {"gold": 100}}))
@@ -144,7 +146,7 @@ async def play(store: Store) -> None:
     await store.ledger.book(booking("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
 
 
-async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) -> None:
+async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: MongoStore) -> None:
     await play(store)
     lines = await lines_of(export_import.export_player(store, "ann"))
     exported = [json_util.loads(line) for line in lines[1:]]
@@ -164,7 +166,7 @@ async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: Store) ->
     assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
 
 
-async def test_an_import_that_was_overtaken_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_import_that_was_overtaken_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await play(store)
     lines = await lines_of(export_import.export_player(store, "bob"))
     load = store.players.load
@@ -180,7 +182,7 @@ async def test_an_import_that_was_overtaken_says_so(store: Store, monkeypatch: p
         await export_import.import_lines(store, lines, replace=True)
 
 
-async def everywhere(store: Store, text: str) -> list[str]:
+async def everywhere(store: MongoStore, text: str) -> list[str]:
     return [
         name
         for name in await store.database.list_collection_names()
@@ -189,7 +191,7 @@ async def everywhere(store: Store, text: str) -> list[str]:
     ]
 
 
-async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(store: Store) -> None:
+async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(store: MongoStore) -> None:
     await play(store)
     sessions = {
         "s1": {"player_id": "ann", "is_guest": False},

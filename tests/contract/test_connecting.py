@@ -13,7 +13,7 @@ import pytest
 from benchmarks.certificates import make_certificate
 from tests.harness.polling import eventually
 from tests.harness.redis_process import RedisProcess, Road
-from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlaceRequest, RoomFull, ShardInfo
+from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlacementFull, PlaceRequest, ShardInfo
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tickwire.matchmaking.redis_client import client_of
 
@@ -48,7 +48,7 @@ async def works(url: str) -> None:
         )
         try:
             return (await matchmaker.places.place(wish)).room_id
-        except RoomFull:
+        except PlacementFull:
             return "full"
 
     assert sorted(await asyncio.gather(*(join(number) for number in range(20)))).count("full") == 15

@@ -8,7 +8,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Offer, PlaceRequest, ShardInfo, StaleLease, Ttls
+from tickwire.matchmaking import (
+    HandoffOffer,
+    Matchmaker,
+    MatchmakerUnavailable,
+    PlaceRequest,
+    ShardInfo,
+    StaleLease,
+    Ttls,
+)
 
 ROOM = msgspec.msgpack.encode({"x": b"\xff\xfe", "n": 1})
 
@@ -22,18 +30,18 @@ async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matc
     await made.aclose()
 
 
-async def room_of(matchmaker: Matchmaker, name: str = "home") -> tuple[Offer, int, str]:
+async def room_of(matchmaker: Matchmaker, name: str = "home") -> tuple[HandoffOffer, int, str]:
     """A new room: an offer of it, its epoch, its shard."""
     wanted = PlaceRequest(room_type="garden", players=("ann",), shard_id="a", region="", seats=4, name=name)
     placed = await matchmaker.places.place(wanted)
-    return Offer(placed.room_id, "garden", placed.shard_id, "", "1", 1), placed.epoch, placed.shard_id
+    return HandoffOffer(placed.room_id, "garden", placed.shard_id, "", "1", 1), placed.epoch, placed.shard_id
 
 
 def other_than(shard: str) -> str:
     return "b" if shard != "b" else "c"
 
 
-async def sent(matchmaker: Matchmaker) -> tuple[Offer, int, str]:
+async def sent(matchmaker: Matchmaker) -> tuple[HandoffOffer, int, str]:
     """A room that was sent: the offer, its epoch, the shard that is to take it."""
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)

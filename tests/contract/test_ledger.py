@@ -13,7 +13,7 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
-from tickwire.server.storage import Booking, Ledger, PlayerRecord, SavedWorld, Store, migrate
+from tickwire.server.storage import Ledger, MongoStore, PlayerRecord, SavedWorld, TransactionRequest, migrate
 from tickwire.server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
 from tickwire.server.storage.stale_transactions import OPEN_S_MAX
 
@@ -22,20 +22,20 @@ Changes = dict[str, dict[str, int]]
 
 
 @pytest.fixture
-async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
-    made = Store(mongo_url, mongo_database)
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[MongoStore]:
+    made = MongoStore(mongo_url, mongo_database)
     await migrate(made.database, made.calls)
     yield made
     await made.ledger.close()
     made.close()
 
 
-def booking(key: str, changes: Changes, *, player: str = "ann", **more: Any) -> Booking:
+def booking(key: str, changes: Changes, *, player: str = "ann", **more: Any) -> TransactionRequest:
     wanted: dict[str, Any] = {"reply": key.encode(), "fence": "room", "epoch": 1, "command_id": 1} | more
-    return Booking(key=key, player_id=player, session_id="s1", changes=changes, **wanted)
+    return TransactionRequest(key=key, player_id=player, session_id="s1", changes=changes, **wanted)
 
 
-async def holdings(store: Store, *players: str) -> list[dict[str, int]]:
+async def holdings(store: MongoStore, *players: str) -> list[dict[str, int]]:
     found = await store.players.load(players)
     for player in players:
         assert {k: v for k, v in found[player].holdings.items() if v} == {
@@ -44,7 +44,7 @@ async def holdings(store: Store, *players: str) -> list[dict[str, int]]:
     return [found[player].holdings for player in players]
 
 
-async def test_grant_spend_transfer_and_trade(store: Store) -> None:
+async def test_grant_spend_transfer_and_trade(store: MongoStore) -> None:
     granted = await store.ledger.book(booking("1", {"ann": {"gold": 100}}))
     assert (granted.is_new, granted.reply, granted.refused) == (True, b"1", "")
     assert granted.players["ann"] == PlayerRecord("ann", 1, {"gold": 100}, {})
@@ -54,7 +54,7 @@ async def test_grant_spend_transfer_and_trade(store: Store) -> None:
     assert await holdings(store, "ann", "bob") == [{"gold": 55, "sword": 0}, {"gold": 15, "sword": 1}]
 
 
-async def test_what_is_repeated_is_answered_as_before_and_happens_once(store: Store) -> None:
+async def test_what_is_repeated_is_answered_as_before_and_happens_once(store: MongoStore) -> None:
     await store.ledger.book(booking("1", {"ann": {"gold": 10}}))
     again = await store.ledger.book(booking("1", {"ann": {"gold": 10}}, reply=b"another"))
     assert (again.is_new, again.reply) == (False, b"1")
@@ -64,14 +64,14 @@ async def test_what_is_repeated_is_answered_as_before_and_happens_once(store: St
     assert await holdings(store, "ann") == [{"gold": 0}]
 
 
-async def test_ten_at_once_with_one_key_happen_once(store: Store) -> None:
+async def test_ten_at_once_with_one_key_happen_once(store: MongoStore) -> None:
     done = await asyncio.gather(*(store.ledger.book(booking("1", {"ann": {"gold": 7}})) for _ in range(10)))
     assert [one.is_new for one in done].count(True) == 1
     assert {one.reply for one in done} == {b"1"}
     assert await holdings(store, "ann") == [{"gold": 7}]
 
 
-async def test_two_who_spend_the_same_gold_at_once_do_not_both(store: Store) -> None:
+async def test_two_who_spend_the_same_gold_at_once_do_not_both(store: MongoStore) -> None:
     await store.ledger.book(booking("0", {"ann": {"gold": 10}}))
     done = await asyncio.gather(
         *(store.ledger.book(booking(f"{n}", {"ann": {"gold": -10}}, fence=f"room {n}")) for n in range(1, 6))
@@ -80,7 +80,7 @@ async def test_two_who_spend_the_same_gold_at_once_do_not_both(store: Store) -> 
     assert await holdings(store, "ann") == [{"gold": 0}]
 
 
-async def test_crossing_trades_all_come_to_an_end(store: Store) -> None:
+async def test_crossing_trades_all_come_to_an_end(store: MongoStore) -> None:
     for player in ("ann", "bob", "cid"):
         await store.ledger.book(booking(f"of {player}", {player: {"gold": 100}}, player=player))
     pairs = [("ann", "bob"), ("bob", "cid"), ("cid", "ann"), ("bob", "ann")] * 5
@@ -93,7 +93,7 @@ async def test_crossing_trades_all_come_to_an_end(store: Store) -> None:
     assert await holdings(store, "ann", "bob", "cid") == [{"gold": 105}, {"gold": 95}, {"gold": 100}]
 
 
-async def test_what_was_refused_stays_refused(store: Store) -> None:
+async def test_what_was_refused_stays_refused(store: MongoStore) -> None:
     refused = await store.ledger.book(booking("1", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
     assert (refused.is_new, refused.refused) == (True, "not enough gold")
     await store.ledger.book(booking("2", {"ann": {"gold": 50}}))
@@ -102,14 +102,14 @@ async def test_what_was_refused_stays_refused(store: Store) -> None:
     assert await holdings(store, "ann", "bob") == [{"gold": 50}, {}]
 
 
-async def test_nobody_owns_more_than_can_be_counted(store: Store) -> None:
+async def test_nobody_owns_more_than_can_be_counted(store: MongoStore) -> None:
     await store.ledger.book(booking("1", {"ann": {"gold": AMOUNT_MAX - 1}}))
     refused = await store.ledger.book(booking("2", {"ann": {"gold": 2}}))
     assert refused.refused == f"nobody can own more than {AMOUNT_MAX} gold"
     assert not (await store.ledger.book(booking("3", {"ann": {"gold": 1}}))).refused
 
 
-async def test_an_older_owner_of_the_room_books_nothing(store: Store) -> None:
+async def test_an_older_owner_of_the_room_books_nothing(store: MongoStore) -> None:
     await store.ledger.book(booking("1", {"ann": {"gold": 1}}, fence="garden/home", epoch=3))
     await store.worlds.claim("garden", "home", 4)
     with pytest.raises(StaleEpoch):
@@ -140,7 +140,7 @@ class Slowed:
         return slowed
 
 
-async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_happen(store: Store) -> None:
+async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_happen(store: MongoStore) -> None:
     """The sleeper wakes in its transaction: after it has passed the fence, or before."""
     for call, where in (
         ("insert_one", "_ledger"),
@@ -170,9 +170,9 @@ async def test_a_deal_in_the_middle_of_which_the_room_is_taken_over_does_not_hap
 
 
 async def test_a_transaction_that_a_killed_shard_has_left_open_keeps_nobody_waiting(
-    store: Store, mongo_url: str, mongo_database: str
+    store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
-    dead = Store(mongo_url, mongo_database)
+    dead = MongoStore(mongo_url, mongo_database)
     await store.worlds.claim("garden", "home", 1)
     await store.worlds.save(SavedWorld("home", "garden", 1, {}, {}), 1)
     async with await dead.client.start_session() as session:
@@ -192,9 +192,9 @@ async def test_a_transaction_that_a_killed_shard_has_left_open_keeps_nobody_wait
 
 
 async def test_a_player_whom_a_killed_shard_has_left_locked_deals_at_once_in_a_room_that_is_made_again(
-    store: Store, mongo_url: str, mongo_database: str
+    store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
-    dead = Store(mongo_url, mongo_database)
+    dead = MongoStore(mongo_url, mongo_database)
     await store.worlds.claim("garden", "home", 1)
     await store.worlds.save(SavedWorld("home", "garden", 1, {}, {}), 1)
     async with await dead.client.start_session() as session:
@@ -209,10 +209,10 @@ async def test_a_player_whom_a_killed_shard_has_left_locked_deals_at_once_in_a_r
 
 
 async def test_a_player_who_is_locked_elsewhere_is_told_to_come_again_and_then_deals(
-    store: Store, mongo_url: str, mongo_database: str
+    store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
     """No claim comes by: whoever was kept waiting ends what a dead shard has left, also when it has given up."""
-    dead = Store(mongo_url, mongo_database)
+    dead = MongoStore(mongo_url, mongo_database)
     store.calls.call_s_max = 3.0
     await store.players.update("ann", 0, {})
     async with await dead.client.start_session() as session:
@@ -230,9 +230,9 @@ async def test_a_player_who_is_locked_elsewhere_is_told_to_come_again_and_then_d
 
 
 async def test_what_could_not_be_ended_while_mongo_was_away_is_ended_when_it_is_back(
-    store: Store, mongo_url: str, mongo_database: str, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, mongo_url: str, mongo_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dead = Store(mongo_url, mongo_database)
+    dead = MongoStore(mongo_url, mongo_database)
     store.calls.call_s_max = 2.0
     await store.players.update("ann", 0, {})
     end = store.abandoned._end
@@ -254,7 +254,7 @@ async def test_what_could_not_be_ended_while_mongo_was_away_is_ended_when_it_is_
 
 
 async def test_where_transactions_cannot_be_looked_for_rooms_are_claimed_all_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def not_allowed() -> int:
         raise Unavailable("it failed with code 13")
@@ -265,7 +265,7 @@ async def test_where_transactions_cannot_be_looked_for_rooms_are_claimed_all_the
     assert await store.worlds.claim("garden", "home", 2) is not None
 
 
-async def test_a_session_that_deals_a_lot_pushes_out_no_others_answers(store: Store) -> None:
+async def test_a_session_that_deals_a_lot_pushes_out_no_others_answers(store: MongoStore) -> None:
     other = msgspec.structs.replace(booking("other", {"bob": {"gold": 1}}), session_id="s2")
     await store.ledger.book(other)
     entries = [
@@ -278,7 +278,7 @@ async def test_a_session_that_deals_a_lot_pushes_out_no_others_answers(store: St
     assert len([one for one in found if one.session_id == "s1"]) == REPLIES_MAX
 
 
-async def test_who_earns_while_a_deal_is_under_way_is_not_refused_for_what_was_before(store: Store) -> None:
+async def test_who_earns_while_a_deal_is_under_way_is_not_refused_for_what_was_before(store: MongoStore) -> None:
     async def earn() -> None:
         other = Ledger(store.client, store.database, store.calls, store.abandoned)
         await other.book(booking("wage", {"ann": {"gold": 10}}, fence="another room"))
@@ -290,7 +290,7 @@ async def test_who_earns_while_a_deal_is_under_way_is_not_refused_for_what_was_b
     assert await holdings(store, "ann") == [{"gold": 0}]
 
 
-async def test_a_transaction_of_others_is_left_alone(store: Store, mongo_url: str, mongo_database: str) -> None:
+async def test_a_transaction_of_others_is_left_alone(store: MongoStore, mongo_url: str, mongo_database: str) -> None:
     others: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url, appname="somebody else")
     async with await others.start_session() as session:
         session.start_transaction()
@@ -302,7 +302,7 @@ async def test_a_transaction_of_others_is_left_alone(store: Store, mongo_url: st
     others.close()
 
 
-async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -> None:
+async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: MongoStore) -> None:
     first = await store.players.update("ann", 0, {"name": "Ann"})
     assert (first.version, first.profile, first.holdings) == (1, {"name": "Ann"}, {})
     for version in (0, 2):
@@ -323,7 +323,7 @@ async def test_a_profile_is_changed_as_it_was_read_or_not_at_all(store: Store) -
     assert fresh.players["bob"] == PlayerRecord("bob", 1, {}, {"name": "Bob"})
 
 
-async def test_every_record_that_a_decision_was_based_on_must_be_the_newest(store: Store) -> None:
+async def test_every_record_that_a_decision_was_based_on_must_be_the_newest(store: MongoStore) -> None:
     await store.ledger.book(booking("0", {"ann": {"gold": 5}}))
     for versions in ({"ann": 0}, {"ann": 2}, {"ann": 1, "bob": 1}, {"bob": 1}):
         with pytest.raises(VersionConflict):
@@ -338,7 +338,7 @@ async def test_every_record_that_a_decision_was_based_on_must_be_the_newest(stor
         await store.ledger.book(booking("4", {"ann": {"gold": 1}}, versions={"cid": 0}))
 
 
-async def test_of_two_that_each_read_what_the_other_changes_one_is_written(store: Store) -> None:
+async def test_of_two_that_each_read_what_the_other_changes_one_is_written(store: MongoStore) -> None:
     """Write skew: each alone may be written, and both together may not."""
     for player in ("ann", "bob"):
         await store.ledger.book(booking(player, {player: {"gold": 1}}))
@@ -374,7 +374,7 @@ async def test_of_two_that_each_read_what_the_other_changes_one_is_written(store
 )
 @pytest.mark.parametrize("is_refused", [False, True], ids=["written before", "refused before"])
 async def test_a_key_that_comes_again_for_something_else_is_refused(
-    store: Store, again: dict[str, Any], is_refused: bool
+    store: MongoStore, again: dict[str, Any], is_refused: bool
 ) -> None:
     first = booking("key:quest", {"ann": {"gold": 5} | ({"bread": -1} if is_refused else {})})
     assert bool((await store.ledger.book(first)).refused) == is_refused
@@ -386,7 +386,7 @@ async def test_a_key_that_comes_again_for_something_else_is_refused(
     assert (same.is_new, same.is_own, bool(same.refused)) == (False, False, is_refused), "the same again is a repeat"
 
 
-async def test_a_refusal_that_an_older_build_wrote_is_answered_under_its_key(store: Store) -> None:
+async def test_a_refusal_that_an_older_build_wrote_is_answered_under_its_key(store: MongoStore) -> None:
     await store.ledger.book(booking("key:quest", {"ann": {"gold": -5}}))
     await store.database["ledger"].update_one({"_id": "key:quest"}, {"$unset": {"attempted": ""}})
     again = await store.ledger.book(booking("key:quest", {"bob": {"gold": -5}}, command_id=7))
@@ -394,7 +394,7 @@ async def test_a_refusal_that_an_older_build_wrote_is_answered_under_its_key(sto
 
 
 @pytest.mark.parametrize("profile", [{"a\0b": 1}, {"huge": 2**70}], ids=["nul", "huge"])
-async def test_what_mongo_cannot_hold_is_an_error_with_a_name(store: Store, profile: dict[str, Any]) -> None:
+async def test_what_mongo_cannot_hold_is_an_error_with_a_name(store: MongoStore, profile: dict[str, Any]) -> None:
     with pytest.raises(NotSavable):
         await store.players.update("ann", 0, profile)
     with pytest.raises(NotSavable):
@@ -402,7 +402,7 @@ async def test_what_mongo_cannot_hold_is_an_error_with_a_name(store: Store, prof
     assert await holdings(store, "ann") == [{}]
 
 
-async def test_a_sessions_answers_are_found_again(store: Store) -> None:
+async def test_a_sessions_answers_are_found_again(store: MongoStore) -> None:
     await store.ledger.book(booking("1", {"ann": {"gold": 5}}, command_id=1))
     await store.ledger.book(booking("2", {"ann": {"gold": -9}}, command_id=2))
     found = await store.ledger.answers(["s1", "another"])
@@ -413,13 +413,13 @@ async def test_a_sessions_answers_are_found_again(store: Store) -> None:
     assert await store.ledger.answers([]) == []
 
 
-async def test_what_is_acknowledged_is_read(store: Store) -> None:
+async def test_what_is_acknowledged_is_read(store: MongoStore) -> None:
     for number in range(20):
         await store.ledger.book(booking(f"{number}", {"ann": {"gold": 1}}))
         assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": number + 1}
 
 
-async def test_transactions_that_wait_too_long_are_told_to_come_again(store: Store) -> None:
+async def test_transactions_that_wait_too_long_are_told_to_come_again(store: MongoStore) -> None:
     store.calls.call_s_max = 0.2
     held = [await store.ledger._slots.acquire() for _ in range(16)]
     assert all(held)

@@ -22,9 +22,9 @@ from tickwire.matchmaking import (
     NoCapacity,
     Party,
     Placement,
+    PlacementFull,
+    PlacementLocked,
     PlaceRequest,
-    RoomFull,
-    RoomLocked,
     RoomNotFound,
     RoomRecord,
     ShardInfo,
@@ -156,7 +156,7 @@ async def test_a_hundred_joiners_for_the_last_ten_seats(matchmaker: Matchmaker) 
     async def join(number: int) -> str:
         try:
             placed = await place(matchmaker, f"p{number}", "ab"[number % 2], 10, name="final")
-        except RoomFull:
+        except PlacementFull:
             return "full"
         return placed.room_id
 
@@ -180,7 +180,7 @@ async def test_asking_again_takes_no_second_seat(matchmaker: Matchmaker) -> None
     for _ in range(5):
         await place(matchmaker, "p1", name="lobby", seats=2)
     await place(matchmaker, "p2", name="lobby", seats=2)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p3", name="lobby", seats=2)
 
 
@@ -210,7 +210,7 @@ async def test_a_private_room_opens_to_its_code_alone(matchmaker: Matchmaker) ->
     typed = f"{made.code[:5]}-{made.code[5:]}".lower()
     assert (await place(matchmaker, "friend", code=typed)).room_id == made.room_id
     assert (await place(matchmaker, "stranger")).room_id != made.room_id
-    with pytest.raises(RoomLocked):
+    with pytest.raises(PlacementLocked):
         await place(matchmaker, "stranger", room_id=made.room_id)
     for code in ("AAAAABBBBB", "short", "x" * 500):
         with pytest.raises(RoomNotFound):
@@ -222,7 +222,7 @@ async def test_join_by_id(matchmaker: Matchmaker) -> None:
     first, other = await place(matchmaker, "p1", seats=2), await place(matchmaker, "p2", name="other")
     assert (await place(matchmaker, "p3", room_id=other.room_id)).room_id == other.room_id
     await place(matchmaker, "p4", room_id=first.room_id, seats=2)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p5", room_id=first.room_id, seats=2)
     with pytest.raises(RoomNotFound):
         await place(matchmaker, "p5", room_id="never was")
@@ -232,7 +232,7 @@ async def test_a_locked_room_takes_nobody_in_but_those_it_has(matchmaker: Matchm
     placed = await place(matchmaker, "p1")
     await tell(matchmaker, placed, access="locked", players=("p1",))
     assert (await place(matchmaker, "p2")).room_id != placed.room_id
-    with pytest.raises(RoomLocked):
+    with pytest.raises(PlacementLocked):
         await place(matchmaker, "p2", room_id=placed.room_id)
     assert (await place(matchmaker, "p1", room_id=placed.room_id)).room_id == placed.room_id
     await tell(matchmaker, placed, access="open", players=("p1",))
@@ -245,10 +245,10 @@ async def test_friends_sit_together_or_not_at_all(matchmaker: Matchmaker) -> Non
     friends = [await place(matchmaker, f"f{n}", "ab"[n % 2], 3, party=party) for n in range(3)]
     assert len({placement.room_id for placement in friends}) == 1
     assert friends[0].room_id != opened.room_id, "there were but two seats left"
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "f3", seats=3, party=party)
     assert (await place(matchmaker, "f1", "b", 3, party=party)).room_id == friends[0].room_id, "asked again"
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "g0", seats=3, room_id=opened.room_id, party=Party("others", 3))
     assert (await place(matchmaker, "p2", seats=3)).room_id == opened.room_id, "the refused party holds nothing"
 
@@ -261,7 +261,7 @@ async def test_seats_of_friends_who_never_came_are_given_back(hasty: Matchmaker)
         await tell(hasty, first, seats=3, players=("f1",))
         try:
             return all([await place(hasty, p, seats=3, name="x") for p in ("p1", "p2")])
-        except RoomFull:
+        except PlacementFull:
             return False
 
     await eventually(two_more)
@@ -282,13 +282,13 @@ async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(
     brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=40))
     await registered(brief, "a", "b")
     named, anywhere = await place(brief, "p1", seats=1, name="x"), await place(brief, "p1", seats=1)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(brief, "p2", seats=1, name="x")
 
     async def is_free() -> bool:
         try:
             return (await place(brief, "p2", seats=1, name="x")).room_id == named.room_id
-        except RoomFull:
+        except PlacementFull:
             return False
 
     await eventually(is_free)
@@ -302,7 +302,7 @@ async def test_who_is_seated_stays_so_when_it_asks_again(hasty: Matchmaker) -> N
     await place(hasty, "p1", seats=1, name="x")
     await asyncio.sleep(0.06)  # longer than a reservation lasts
     await tell(hasty, placed, seats=1, players=("p1",))
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(hasty, "p2", seats=1, name="x")
 
 
@@ -314,7 +314,7 @@ async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_
     await asyncio.sleep(0.06)  # longer than reservations last
     await tell(hasty, placed, seats=2, players=("p2",))
     assert (await place(hasty, "p3", seats=2, name="x")).room_id == placed.room_id
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(hasty, "p4", seats=2, name="x")
 
 
@@ -322,7 +322,7 @@ async def test_a_seat_given_back_is_free_for_the_next(matchmaker: Matchmaker) ->
     placed = await place(matchmaker, "p1", seats=1, name="x")
     owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
     await matchmaker.leases.seated(placed.room_id, "p1", **owner)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", seats=1, name="x")
     await matchmaker.leases.unseated(placed.room_id, "p1", **owner)
     assert (await place(matchmaker, "p2", seats=1, name="x")).room_id == placed.room_id
@@ -418,7 +418,7 @@ async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> N
         await matchmaker.leases.hand_over(first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
     second = await place(matchmaker, "p2", seats=2, name="lobby")
     assert (second.room_id, second.shard_id, second.epoch) == (first.room_id, other, epoch)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p3", seats=2, name="lobby")
 
 
@@ -494,7 +494,7 @@ async def test_an_owner_that_has_handed_its_room_over_frees_none_of_its_seats(ma
     await matchmaker.leases.hand_over(first.room_id, to=other, **owner)
     with pytest.raises(StaleLease):
         await matchmaker.leases.unseated(first.room_id, "p1", **owner)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", seats=1, name="lobby")
 
 
@@ -566,7 +566,7 @@ async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
     assert (await place(matchmaker, "p9")).is_new, "rooms without a name can be had"
     record = RoomRecord(placed.room_id, "arena", 4711, 2, "lobby", players=("p1", "p8"))
     await matchmaker.leases.tell(record, placed.shard_id)
-    with pytest.raises(RoomFull):
+    with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", name="lobby", seats=2)
     assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, "the epoch goes on from what was told"
 

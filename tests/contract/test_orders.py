@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tickwire.server.errors import VersionConflict
-from tickwire.server.storage import CLOCKS_APART, Ban, Store, TuningVersion
+from tickwire.server.storage import CLOCKS_APART, Ban, MongoStore, TuningVersion
 
 
 @pytest.fixture
-async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
-    made = Store(mongo_url, mongo_database)
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[MongoStore]:
+    made = MongoStore(mongo_url, mongo_database)
     await made.check_schema(may_migrate=True)
     yield made
     made.close()
@@ -25,7 +25,7 @@ def in_s(seconds: float) -> datetime.datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)  # as fine as MongoDB is
 
 
-async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(store: Store) -> None:
+async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(store: MongoStore) -> None:
     first, since = await store.orders.bans_changed(None, now=in_s(0))
     assert first == []
     ban = Ban("ada", in_s(60), "spam")
@@ -45,7 +45,7 @@ async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(st
     assert (await store.orders.bans_changed(None, now=in_s(0) + CLOCKS_APART))[0] == []
 
 
-async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(store: Store) -> None:
+async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(store: MongoStore) -> None:
     await store.orders.ban(Ban("ada", in_s(60), "spam"))
     longer = Ban("ada", in_s(600), "worse")
     other = Ban("bob", in_s(90))
@@ -55,7 +55,7 @@ async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(st
     assert await store.orders.bans(1, now=in_s(0)) == [longer]
 
 
-async def test_of_two_who_make_the_next_version_at_once_one_is_told_so(store: Store) -> None:
+async def test_of_two_who_make_the_next_version_at_once_one_is_told_so(store: MongoStore) -> None:
     assert await store.orders.newest_tuning() == 0
     fates = await asyncio.gather(
         *(store.orders.tune(TuningVersion(1, {"arena": {"speed": float(n)}}, at=in_s(0))) for n in range(5)),

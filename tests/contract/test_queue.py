@@ -17,12 +17,12 @@ from tests.harness.queue_factories import leader_of
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
 from tickwire.matchmaking.queue import (
     Backfill,
-    Desk,
     Leader,
-    Letter,
     Match,
     Mode,
-    Place,
+    QueueAgent,
+    QueueNotification,
+    QueuePosition,
     Queues,
     Rules,
     find_matches,
@@ -30,7 +30,7 @@ from tickwire.matchmaking.queue import (
 )
 from tickwire.matchmaking.queue import leader as leading
 from tickwire.matchmaking.queue.match_function import STEP_COST
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
 
@@ -53,17 +53,17 @@ class Hall:
         self.mode = mode
         self.now_ms = time.time_ns() // 1_000_000 - 60_000  # what the shards' clocks say: a minute ago
         self.clock = Clock()
-        self.told: dict[str, list[Place | Letter]] = {}
+        self.told: dict[str, list[QueuePosition | QueueNotification]] = {}
         self.entries: dict[str, str] = {}
-        self.calls: list[Calls] = []
+        self.calls: list[ScriptRunner] = []
 
-    def door(self) -> Calls:
+    def door(self) -> ScriptRunner:
         prefix = f"{{{self.matchmaker.namespace}:{self.mode.name}}}"
-        self.calls.append(Calls(self.matchmaker.client, prefix=prefix, deadline_s=5.0))
+        self.calls.append(ScriptRunner(self.matchmaker.client, prefix=prefix, deadline_s=5.0))
         return self.calls[-1]
 
-    def desk(self, shard: str = "a") -> Desk:
-        return Desk(shard, "", self.door(), now_s=self.clock, now_ms=lambda: self.now_ms)
+    def desk(self, shard: str = "a") -> QueueAgent:
+        return QueueAgent(shard, "", self.door(), now_s=self.clock, now_ms=lambda: self.now_ms)
 
     def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
         return leader_of(
@@ -75,17 +75,17 @@ class Hall:
         script = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end"
         await self.redis("EVAL", script, 0, f"{{{self.matchmaker.namespace}{pattern}")
 
-    def enter(self, desk: Desk, player: str, skill: float = 0.0, **wish: Any) -> None:
+    def enter(self, desk: QueueAgent, player: str, skill: float = 0.0, **wish: Any) -> None:
         about: dict[str, Any] = {"latencies": {"": 10}, "labels": (), "party": None} | wish
         self.told[player] = []
         self.entries[player] = desk.enter(player, self.told[player].append, skill=skill, **about)
 
     def ends(self, player: str) -> list[str]:
         """What became of a player."""
-        return [news.kind for news in self.told[player] if isinstance(news, Letter)]
+        return [news.kind for news in self.told[player] if isinstance(news, QueueNotification)]
 
     def room(self, player: str) -> str:
-        (letter,) = (news for news in self.told[player] if isinstance(news, Letter))
+        (letter,) = (news for news in self.told[player] if isinstance(news, QueueNotification))
         assert letter.room is not None
         return letter.room.room_id
 
@@ -123,7 +123,7 @@ def hall(hall_of: Callable[[Mode], Hall]) -> Hall:
 async def test_a_player_whose_listener_raises_keeps_no_other_waiting(hall: Hall) -> None:
     desk, leader = hall.desk("a"), hall.leader()
 
-    def faulty(news: Place | Letter) -> None:
+    def faulty(news: QueuePosition | QueueNotification) -> None:
         raise ZeroDivisionError("a fault of the shard")
 
     desk.enter("p1", faulty, skill=0.0, latencies={"": 10})
@@ -163,7 +163,7 @@ async def test_two_wait_at_two_desks_and_are_told_of_one_room(hall: Hall) -> Non
     await two.beat()
     assert hall.ends("p1") == hall.ends("p2") == ["found"]
     assert hall.room("p1") == hall.room("p2")
-    letters = [news for player in ("p1", "p2") for news in hall.told[player] if isinstance(news, Letter)]
+    letters = [news for player in ("p1", "p2") for news in hall.told[player] if isinstance(news, QueueNotification)]
     assert sorted(letter.team for letter in letters) == [1, 2]
     assert len(one) == len(two) == 0
     assert (
@@ -357,7 +357,7 @@ async def test_no_room_can_be_had_and_the_players_keep_their_places(hall: Hall) 
     hall.enter(desk, "p3", skill=5000)
     hall.clock.now_s += 2
     await desk.beat()
-    places = {p: [news.place for news in hall.told[p] if isinstance(news, Place)] for p in ("p1", "p2", "p3")}
+    places = {p: [news.place for news in hall.told[p] if isinstance(news, QueuePosition)] for p in ("p1", "p2", "p3")}
     assert places == {"p1": [1], "p2": [2], "p3": [3]}
     await hall.matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)
     assert await leader.round()
@@ -376,14 +376,14 @@ async def test_a_party_waits_for_its_friends_and_is_one_ticket(hall_of: Callable
     assert await leader.round()
     hall.clock.now_s += 2
     await one.beat()
-    assert [news for news in hall.told["f1"] if isinstance(news, Place)][-1].missing == 1
+    assert [news for news in hall.told["f1"] if isinstance(news, QueuePosition)][-1].missing == 1
     hall.enter(two, "f2", party=("us", 2))
     await two.beat()
     assert await leader.round()
     for desk in (one, two):
         await desk.beat()
     letters = {player: hall.told[player][-1] for player in ("f1", "f2", "p1", "p2")}
-    teams = {player: letter.team for player, letter in letters.items() if isinstance(letter, Letter)}
+    teams = {player: letter.team for player, letter in letters.items() if isinstance(letter, QueueNotification)}
     assert teams["f1"] == teams["f2"] != teams["p1"] == teams["p2"]
 
 
@@ -683,7 +683,7 @@ async def test_a_player_who_asks_again_elsewhere_waits_once(hall: Hall) -> None:
     hall.enter(two, "p1")
     await two.beat()
     await one.beat()
-    assert [news.kind for news in old if isinstance(news, Letter)] == ["cancelled"]
+    assert [news.kind for news in old if isinstance(news, QueueNotification)] == ["cancelled"]
     assert two.waiting_in_all == 1
 
 
@@ -740,7 +740,7 @@ async def test_a_flushed_redis_is_told_again_and_who_came_first_stays_first(hall
     assert desk.waiting_in_all == 5
     hall.clock.now_s += 2
     await desk.beat()
-    places = [[news.place for news in hall.told[f"p{n}"] if isinstance(news, Place)][-1] for n in range(5)]
+    places = [[news.place for news in hall.told[f"p{n}"] if isinstance(news, QueuePosition)][-1] for n in range(5)]
     assert places == [1, 2, 3, 4, 5]
     leader = hall.leader()
     assert await leader.round()
@@ -775,7 +775,7 @@ async def test_a_room_in_play_gets_players_and_asks_again_when_it_still_wants_so
     await leader.round()
     await desk.beat()
     room = hall.room("p0")
-    (letter,) = (news for news in hall.told["p0"] if isinstance(news, Letter))
+    (letter,) = (news for news in hall.told["p0"] if isinstance(news, QueueNotification))
     assert letter.room is not None
     owner = {"shard_id": letter.room.shard_id, "epoch": letter.room.epoch}
     await hall.matchmaker.leases.unseated(room, "p0", **owner)
@@ -875,7 +875,7 @@ async def test_quality_is_told_of_each_match(hall: Hall) -> None:
     await desk.beat()
     hall.clock.now_s += 2
     await desk.beat()
-    assert [news.lately_ms > 0 for news in hall.told["p3"] if isinstance(news, Place)] == [True, True]
+    assert [news.lately_ms > 0 for news in hall.told["p3"] if isinstance(news, QueuePosition)] == [True, True]
 
 
 async def test_every_key_of_a_queue_expires(hall: Hall) -> None:
@@ -922,7 +922,7 @@ async def test_a_crowded_desk_says_so(hall: Hall, monkeypatch: pytest.MonkeyPatc
 # -- places that go on at another desk ------------------------------------------------------------------------
 
 
-async def pass_on(hall: Hall, player: str, before: Desk, after: Desk) -> None:
+async def pass_on(hall: Hall, player: str, before: QueueAgent, after: QueueAgent) -> None:
     """A player's shard drains, and another one has the player from now on."""
     packed = before.entry_of(hall.entries[player])
     assert packed is not None
@@ -939,7 +939,7 @@ async def test_who_goes_on_at_another_desk_keeps_the_place_and_is_told_there(hal
     hall.enter(two, "p2")
     hall.clock.now_s += 2
     await two.beat()
-    assert [news.place for news in hall.told["p1"] if isinstance(news, Place)] == [1]
+    assert [news.place for news in hall.told["p1"] if isinstance(news, QueuePosition)] == [1]
     assert two.waiting_in_all == 2
     assert await leader.round()
     for desk in (one, two):
@@ -947,7 +947,7 @@ async def test_who_goes_on_at_another_desk_keeps_the_place_and_is_told_there(hal
     assert hall.ends("p1") == hall.ends("p2") == ["found"]
 
 
-async def pass_on_again_does_nothing(hall: Hall, desk: Desk) -> None:
+async def pass_on_again_does_nothing(hall: Hall, desk: QueueAgent) -> None:
     desk.release(hall.entries["p1"])
     assert desk.entry_of(hall.entries["p1"]) is None
     await desk.beat()

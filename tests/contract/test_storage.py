@@ -21,9 +21,9 @@ from tests.harness.polling import eventually
 from tickwire.server.dev import local_stores
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.persistence.saver import Saver, state_of
-from tickwire.server.rooms.checkpoint import Rejected
-from tickwire.server.storage import SavedTable, SavedWorld, Store, WriteBehind
+from tickwire.server.persistence.saver import RoomSaver, state_of
+from tickwire.server.rooms.checkpoint import RejectedRow
+from tickwire.server.storage import MongoStore, SavedTable, SavedWorld, WriteBehind
 from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, save_of
 
 STORED = Path(__file__).parent.parent / "stored"
@@ -52,14 +52,14 @@ def large(size: int, byte: bytes = b"\2") -> SavedTable:
 
 
 @pytest.fixture
-async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[Store]:
-    made = Store(mongo_url, mongo_database)
+async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[MongoStore]:
+    made = MongoStore(mongo_url, mongo_database)
     yield made
     made.close()
 
 
 @pytest.fixture
-async def behind(store: Store) -> AsyncIterator[WriteBehind]:
+async def behind(store: MongoStore) -> AsyncIterator[WriteBehind]:
     made = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     yield made
     made.close()
@@ -69,18 +69,18 @@ def put(behind: WriteBehind, saved: SavedWorld, epoch: int = 1) -> None:
     behind.put(saved.key, partial(msgspec.structs.replace, saved), epoch)
 
 
-async def stored(store: Store, key: str = "garden/home") -> dict[str, Any]:
+async def stored(store: MongoStore, key: str = "garden/home") -> dict[str, Any]:
     return await store.database["worlds"].find_one({"_id": key}) or {}
 
 
-async def parts(store: Store) -> list[str]:
+async def parts(store: MongoStore) -> list[str]:
     return [part["_id"] async for part in store.database["world_parts"].find()]
 
 
 # -- worlds -------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_saved_is_loaded(store: Store) -> None:
+async def test_what_was_saved_is_loaded(store: MongoStore) -> None:
     assert await store.worlds.load("garden", "home") is None
     assert await store.worlds.claim("garden", "home", 1) is None
     assert await store.worlds.load("garden", "home") is None, "claimed, never saved"
@@ -91,7 +91,7 @@ async def test_what_was_saved_is_loaded(store: Store) -> None:
     assert await store.worlds.claim("garden", "home", 2) == world(6), "safe to repeat"
 
 
-async def test_a_write_with_an_older_epoch_never_lands(store: Store) -> None:
+async def test_a_write_with_an_older_epoch_never_lands(store: MongoStore) -> None:
     await store.worlds.claim("garden", "home", 1)
     await store.worlds.save(world(5), 1)
     await store.worlds.claim("garden", "home", 2)
@@ -104,10 +104,10 @@ async def test_a_write_with_an_older_epoch_never_lands(store: Store) -> None:
 
 
 async def test_of_two_owners_under_one_epoch_the_second_has_to_get_a_greater_one(
-    store: Store, mongo_url: str, mongo_database: str
+    store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
     """Redis has lost its counter and its clock went back: the fence of MongoDB still lets one of them write."""
-    other = Store(mongo_url, mongo_database)
+    other = MongoStore(mongo_url, mongo_database)
     assert await store.worlds.claim("garden", "home", 7) is None
     assert await store.worlds.claim("garden", "home", 7) is None, "the same owner may ask again"
     with pytest.raises(StaleEpoch) as stale:
@@ -122,7 +122,7 @@ async def test_of_two_owners_under_one_epoch_the_second_has_to_get_a_greater_one
     other.close()
 
 
-async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: Store) -> None:
+async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: MongoStore) -> None:
     """A call that was given up while MongoDB was away is carried out when it is back, behind the next."""
     now = datetime.datetime.now(datetime.UTC)
     await store.worlds.claim("garden", "home", 1)
@@ -140,14 +140,14 @@ async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: S
     )
 
 
-async def test_two_names_with_a_slash_are_two_worlds(store: Store) -> None:
+async def test_two_names_with_a_slash_are_two_worlds(store: MongoStore) -> None:
     await store.worlds.save(world(1, "a/b"), 1)
     await store.worlds.save(world(2, "a"), 1)
     loaded = [await store.worlds.load("garden", name) for name in ("a/b", "a")]
     assert [found.tick for found in loaded if found] == [1, 2]
 
 
-async def test_a_world_is_readable_as_it_lies_there(store: Store) -> None:
+async def test_a_world_is_readable_as_it_lies_there(store: MongoStore) -> None:
     await store.worlds.save(world(sessions={"s1": {"player_id": "ann", "is_guest": False}}), 3)
     document = await stored(store)
     assert document["_id"] == "garden/home"
@@ -162,7 +162,9 @@ async def test_a_world_is_readable_as_it_lies_there(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["world_format_1", "world_format_1_texts", "world_format_2"])
-async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_anew(store: Store, name: str) -> None:
+async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_anew(
+    store: MongoStore, name: str
+) -> None:
     document = json_util.loads((STORED / f"{name}.json").read_text())
     await store.database["worlds"].insert_one(document)
     room_type, _, room_name = document["_id"].partition("/")
@@ -185,7 +187,7 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
     assert await store.worlds.load(room_type, room_name) == found
 
 
-async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
+async def test_a_world_of_a_newer_build_is_left_alone(store: MongoStore) -> None:
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
     with pytest.raises(NotSavable) as refused:
@@ -204,13 +206,13 @@ async def test_a_world_of_a_newer_build_is_left_alone(store: Store) -> None:
     ],
 )
 async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
-    store: Store, damage: dict[str, Any]
+    store: MongoStore, damage: dict[str, Any]
 ) -> None:
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, damage)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     with pytest.raises(NotSavable) as refused:
-        await Saver(store.worlds, behind, store.quarantine, FaultIsolation()).claim("garden", "home", 2)
+        await RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation()).claim("garden", "home", 2)
     assert str(refused.value) == "the room's stored world cannot be read", "no detail for players"
     assert refused.value.detail.startswith("world garden/home")
     assert not refused.value.retryable
@@ -226,12 +228,12 @@ async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
     ],
 )
 async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
-    store: Store, damage: dict[str, Any], path: str
+    store: MongoStore, damage: dict[str, Any], path: str
 ) -> None:
     await store.worlds.save(world(state={"planted": 3}, state_version=1), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": damage})
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
-    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
+    saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
     for _ in range(2):  # once, however often it is found
         state = await saver.claim("garden", "home", 2)
         assert state is not None
@@ -243,10 +245,10 @@ async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
     behind.close()
 
 
-async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: Store) -> None:
+async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: MongoStore) -> None:
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
-    saver = Saver(store.worlds, behind, store.quarantine, FaultIsolation())
-    state = msgspec.structs.replace(state_of(world()), rejected=(Rejected("state.planted", 2**80, "too large"),))
+    saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
+    state = msgspec.structs.replace(state_of(world()), rejected=(RejectedRow("state.planted", 2**80, "too large"),))
     with pytest.raises(NotSavable):
         await saver.quarantine("garden/home", 2, state)
     assert await store.database["quarantine"].count_documents({}) == 0
@@ -254,7 +256,7 @@ async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: Store
 
 
 async def test_what_is_kept_aside_is_stored_and_only_what_changes_of_it_is_written(
-    store: Store, behind: WriteBehind
+    store: MongoStore, behind: WriteBehind
 ) -> None:
     large_one = large(2 * INLINE_BYTES_MAX)
     aside = {
@@ -282,7 +284,7 @@ async def test_what_is_kept_aside_is_stored_and_only_what_changes_of_it_is_writt
 # -- large ones ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: Store) -> None:
+async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: MongoStore) -> None:
     big = world(tables={"ships": large(40_000_000)}, state={"long": "x" * 20_000_000})
     await store.worlds.save(big, 1)
     assert len(await parts(store)) == -(-40_000_000 // PART_BYTES) + -(-20_000_000 // PART_BYTES)
@@ -291,7 +293,7 @@ async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: Store) ->
     assert await store.worlds.claim("garden", "home", 2) == big
 
 
-async def test_parts_that_nothing_points_at_are_dropped(store: Store, behind: WriteBehind) -> None:
+async def test_parts_that_nothing_points_at_are_dropped(store: MongoStore, behind: WriteBehind) -> None:
     await store.worlds.claim("garden", "home", 1)
     sizes = (3 * INLINE_BYTES_MAX, 3 * INLINE_BYTES_MAX + 2, 100, 5 * INLINE_BYTES_MAX)
     for tick, size in enumerate(sizes):
@@ -307,7 +309,7 @@ async def test_parts_that_nothing_points_at_are_dropped(store: Store, behind: Wr
     assert len(await parts(store)) == 1
 
 
-async def test_thousands_of_small_pieces_never_near_the_largest_document(store: Store) -> None:
+async def test_thousands_of_small_pieces_never_near_the_largest_document(store: MongoStore) -> None:
     sessions = {f"s{n}": {"player_id": f"p{n}", "is_guest": True, "frames": [b"x" * 50_000]} for n in range(400)}
     full = world(sessions=sessions)
     await store.worlds.save(full, 1)
@@ -318,7 +320,7 @@ async def test_thousands_of_small_pieces_never_near_the_largest_document(store: 
     assert await store.worlds.load("garden", "home") == full
 
 
-async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(store: Store) -> None:
+async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(store: MongoStore) -> None:
     await store.worlds.save(world(1, "secret", tables={"ships": large(100_000)}), 1)
     (part,) = await parts(store)
     trick = {"in_parts": [part], "bytes": 1, "as": "bytes"}
@@ -330,7 +332,7 @@ async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(s
 # -- who was there ------------------------------------------------------------------------------------------------
 
 
-async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else(store: Store) -> None:
+async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else(store: MongoStore) -> None:
     kept = {"player_id": "ann", "is_guest": False}
     await store.worlds.save(world(room_id="r1", labels={"map": "ice"}, sessions={"s1": kept}), 1)
     found = await store.worlds.find_player("r1", "s1")
@@ -343,7 +345,9 @@ async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else
 # -- written behind -----------------------------------------------------------------------------------------------
 
 
-async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(store: Store, behind: WriteBehind) -> None:
+async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(
+    store: MongoStore, behind: WriteBehind
+) -> None:
     for tick in range(100):
         put(behind, world(tick))
         put(behind, world(tick, "other"))
@@ -356,7 +360,7 @@ async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(store: S
     assert (len(behind), behind.lag_s) == (0, 0.0)
 
 
-async def test_only_what_has_changed_is_written(store: Store, behind: WriteBehind) -> None:
+async def test_only_what_has_changed_is_written(store: MongoStore, behind: WriteBehind) -> None:
     columns = {"x": b"\2" * 1000, "y": b"\3" * 1000}
     table = msgspec.structs.replace(TABLE, columns=columns, count=500)
     put(behind, world(1, tables={"ships": table}, sessions={"s": {"player_id": "p"}}))
@@ -371,7 +375,7 @@ async def test_only_what_has_changed_is_written(store: Store, behind: WriteBehin
     assert (await stored(store))["sessions"] == {}
 
 
-async def test_a_document_that_is_gone_is_written_as_a_whole(store: Store, behind: WriteBehind) -> None:
+async def test_a_document_that_is_gone_is_written_as_a_whole(store: MongoStore, behind: WriteBehind) -> None:
     put(behind, world(1))
     assert await behind.flush(10)
     await store.database["worlds"].delete_one({"_id": "garden/home"})
@@ -380,7 +384,7 @@ async def test_a_document_that_is_gone_is_written_as_a_whole(store: Store, behin
     assert await store.worlds.load("garden", "home") == world(2)
 
 
-async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: Store) -> None:
+async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: MongoStore) -> None:
     told: list[str] = []
     behind = WriteBehind(store.worlds, on_fenced=told.append, now_s=time.monotonic)
     await store.worlds.claim("garden", "first", 1)
@@ -416,7 +420,7 @@ def _raises() -> SavedWorld:
     ids=["nul", "huge", "200 deep", "5000 deep", "a session 200 deep", "labels 200 deep", "raises"],
 )
 async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_saved(
-    store: Store, behind: WriteBehind, bad: Callable[[], SavedWorld]
+    store: MongoStore, behind: WriteBehind, bad: Callable[[], SavedWorld]
 ) -> None:
     behind.put("garden/bad", bad, 1)
     others = [world(), *(world(1, f"room {number}") for number in range(5))]
@@ -432,7 +436,7 @@ async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_save
     assert await store.worlds.load("garden", "bad") == world(2, "bad"), "its next state is better"
 
 
-async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store: Store) -> None:
+async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store: MongoStore) -> None:
     """Also where the fault is in what is done when a world is written."""
 
     def faulty(key: str) -> None:
@@ -453,7 +457,7 @@ async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store:
 
 
 async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_saved(
-    store: Store, behind: WriteBehind, monkeypatch: pytest.MonkeyPatch
+    store: MongoStore, behind: WriteBehind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a full disk MongoDB says many things, one of them code 8."""
     bulk_write = type(store.worlds._worlds).bulk_write
@@ -483,7 +487,7 @@ async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_s
 
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:
     services = await asyncio.to_thread(local_stores.start, tmp_path, with_redis=False)
-    store = Store(services.mongo_url, "outage", call_s_max=0.5)
+    store = MongoStore(services.mongo_url, "outage", call_s_max=0.5)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)
     running = asyncio.create_task(behind.run())
     try:

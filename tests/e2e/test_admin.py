@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, admin, running
-from tickwire.client.client import Client, RefusedError, connect
+from tickwire.client.client import Client, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.admin.api import OPERATIONS, openapi
 from tickwire.server.config import Settings
@@ -179,7 +179,7 @@ async def test_who_is_banned_leaves_every_shard_and_stays_out_until_it_is_lifted
             assert ada.goodbye is not None
             assert (ada.goodbye.code, ada.goodbye.message) == (ErrorCode.BANNED, "cheats")
             for shard in (a, b):
-                with pytest.raises(RefusedError, match="cheats") as refused:
+                with pytest.raises(Refused, match="cheats") as refused:
                     async with connect(shard.url, token=token("ada")):
                         pass
                 assert refused.value.error.code is ErrorCode.BANNED
@@ -191,7 +191,7 @@ async def test_who_is_banned_leaves_every_shard_and_stays_out_until_it_is_lifted
             try:
                 async with connect(a.url, token=token("ada")):
                     return True
-            except RefusedError:
+            except Refused:
                 return False
 
         await eventually(is_let_in)
@@ -204,7 +204,7 @@ async def test_a_ban_ends_by_itself_and_outlives_a_restart(shard_settings: Setti
         await ask(first, "PUT", "/bans/bob", {"duration_s": 0.2})
     async with running(settings) as second:
         await eventually(lambda: "ada" in second._ruling._bans)
-        with pytest.raises(RefusedError):
+        with pytest.raises(Refused):
             async with connect(second.url, token=token("ada")):
                 pass
         await eventually(lambda: not _is_banned(second, "bob"))

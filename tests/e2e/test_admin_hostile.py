@@ -14,7 +14,7 @@ import structlog
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tickwire.client.client import connect
-from tickwire.server.admin.api import OPERATIONS, Operation
+from tickwire.server.admin.api import OPERATIONS, Endpoint
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
@@ -91,7 +91,7 @@ async def raw(port: int, request: bytes) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def request_of(operation: Operation, path: str, body: bytes, header: bytes) -> bytes:
+def request_of(operation: Endpoint, path: str, body: bytes, header: bytes) -> bytes:
     return (
         f"{operation.method} /v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
@@ -112,7 +112,7 @@ WITH_IDS = [operation for operation in OPERATIONS if "{" in operation.path]
 WITH_BODY = [operation for operation in OPERATIONS if operation.body is not None]
 
 
-def path_of(operation: Operation, id: str) -> str:
+def path_of(operation: Endpoint, id: str) -> str:
     path = operation.path
     for part in path.split("/"):
         if part.startswith("{"):
@@ -121,7 +121,7 @@ def path_of(operation: Operation, id: str) -> str:
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Operation) -> None:
+async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Endpoint) -> None:
     body = b'{"duration_s": 1}' if "bans" in operation.path else b"{}"
     for id in IDS:
         status, answer = await raw(
@@ -134,7 +134,7 @@ async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: S
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Operation) -> None:
+async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Endpoint) -> None:
     async with connect(guarded.url) as client:
         joined = await client.join("garden")
         path = path_of(operation, joined.room_id if "room_id" in operation.path else "ada")

@@ -19,7 +19,7 @@ from benchmarks.certificates import make_certificate
 from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
-from tickwire.client.client import Disconnected, RefusedError, connect
+from tickwire.client.client import Disconnected, Refused, connect
 from tickwire.client.connection import open_link
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client
@@ -49,7 +49,7 @@ def token_for(player: str, ttl_s: float = 60) -> str:
 async def test_without_a_good_token_nobody_comes_in(shard_settings: Settings, token: str) -> None:
     settings = changed(shard_settings, auth=AuthSettings(secret=SECRET, guests=False))
     async with running(settings) as shard:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             async with connect(shard.url, token=token):
                 pass
         assert refused.value.error.code is ErrorCode.UNAUTHORIZED

@@ -21,7 +21,7 @@ from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
-from tickwire.server.storage.ledger import Booked, Booking
+from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 AT_ONCE = 10
@@ -102,7 +102,7 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
     book = shard._store.ledger.book
     attempts: list[str] = []
 
-    async def forgetful(booking: Booking) -> Booked:
+    async def forgetful(booking: TransactionRequest) -> TransactionResult:
         attempts.append(booking.key)
         if len(attempts) == 1:
             if is_written:
@@ -125,7 +125,7 @@ async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_an
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
-    async def held(booking: Booking) -> Booked:
+    async def held(booking: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await book(booking)
 
@@ -163,7 +163,7 @@ async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
 ) -> None:
     book = shard._store.ledger.book
 
-    async def faulty(booking: Booking) -> Booked:
+    async def faulty(booking: TransactionRequest) -> TransactionResult:
         if booking.player_id == "ann":
             raise ZeroDivisionError("a fault of the shard")
         return await book(booking)

@@ -18,7 +18,7 @@ from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import Road
 from tests.harness.shard_process import ShardProcess, admin, running
 from tickwire.client.client import connect
-from tickwire.client.errors import RefusedError
+from tickwire.client.errors import Refused
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
@@ -87,7 +87,7 @@ async def test_a_join_and_a_refused_join_are_lines_with_the_player(
     shard_settings: Settings, lines: list[Line]
 ) -> None:
     async with running(with_tokens(shard_settings)) as shard, connect(shard.url, token=token_of("ada")) as ada:
-        with pytest.raises(RefusedError):
+        with pytest.raises(Refused):
             await ada.join("no-such-type")
         joined = await ada.join("garden")
         refused, seated = only(lines, "session_refused"), only(lines, "session_seated")
@@ -204,7 +204,7 @@ async def test_a_move_that_does_not_happen_is_not_told(
 
 def test_the_documents_have_every_log_event_of_a_session() -> None:
     root = Path(__file__).parents[2]
-    source = "".join((root / "server" / "edge" / name).read_text() for name in ("session.py", "greeting.py"))
+    source = "".join((root / "server" / "edge" / name).read_text() for name in ("session.py", "handshake.py"))
     events = {f"session_{name}" for name in re.findall(r'_note(?:_connection)?\(\s*"(\w+)"', source)}
     events |= set(re.findall(r'log\.info\(\s*"(session_\w+)"', source))
     events |= {"session_opened", "session_resumed"}  # chosen by an expression

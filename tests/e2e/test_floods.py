@@ -34,7 +34,7 @@ from tickwire.schemas.messages import (
 )
 from tickwire.server.config import Settings
 from tickwire.server.edge.addresses import MESSAGE_TOKENS, REQUEST_TOKENS
-from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
@@ -260,10 +260,10 @@ async def test_messages_after_a_close_frame_are_not_read_and_the_peer_sees_the_c
         session = shard.listener.registry.get(peer.of(Welcome)[0].session_id)
         assert session is not None
         before = shard.listener.counters.bytes_received
-        session.close(Closing.GOING_AWAY, "a test", counted_as="test")
+        session.close(SessionCloseCode.GOING_AWAY, "a test", counted_as="test")
         await send_until(peer, frame(b"whatever") * 1000, lambda: peer.is_lost)
         assert shard.listener.counters.bytes_received - before < 1 << 20
-        assert peer.close_code == Closing.GOING_AWAY
+        assert peer.close_code == SessionCloseCode.GOING_AWAY
     assert shard.listener.counters.throttled["connection"] == 1
 
 

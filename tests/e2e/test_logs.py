@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness.shard_process import KEY, ShardProcess
 from tickwire.client.client import connect
-from tickwire.client.errors import CommandFailed, RefusedError
+from tickwire.client.errors import CommandFailed, Refused
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
@@ -46,7 +46,7 @@ async def test_a_session_is_one_line_and_no_secret_is_in_any(shard_settings: Set
             secrets.add(ada.core.resume_token)
             with pytest.raises(CommandFailed):
                 await ada.command("fail")
-        with pytest.raises(RefusedError):
+        with pytest.raises(Refused):
             async with connect(shard.url, token=token[:-3] + "abc", reconnect_s=0):
                 pass
     finally:

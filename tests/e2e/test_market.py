@@ -21,7 +21,7 @@ from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms import CommandRefused
 from tickwire.server.shard import Shard
-from tickwire.server.storage.ledger import Booked, Booking
+from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 
@@ -112,9 +112,9 @@ async def test_a_name_that_was_chosen_is_known_in_other_rooms(shard: Shard) -> N
 
 async def test_a_command_that_is_asked_again_is_run_once_also_while_it_is_being_written(shard: Shard) -> None:
     book = shard._store.ledger.book
-    asked: list[Booking] = []
+    asked: list[TransactionRequest] = []
 
-    async def slowly(booking: Booking) -> Booked:
+    async def slowly(booking: TransactionRequest) -> TransactionResult:
         asked.append(booking)
         await asyncio.sleep(0.3)
         return await book(booking)
@@ -136,7 +136,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_happens_tw
     book = shard._store.ledger.book
     failures = iter([True, True])
 
-    async def forgetful(booking: Booking) -> Booked:
+    async def forgetful(booking: TransactionRequest) -> TransactionResult:
         booked = await book(booking)
         if next(failures, False):
             raise Unavailable("the answer was lost")
@@ -159,7 +159,7 @@ async def test_a_deal_that_was_written_is_not_refused_by_a_room_that_would_decid
     book, market = shard._store.ledger.book, shard.host.room_types["market"]
     asked: list[str] = []
 
-    async def forgetful(booking: Booking) -> Booked:
+    async def forgetful(booking: TransactionRequest) -> TransactionResult:
         await book(booking)
         monkeypatch.undo()
         raise Unavailable("the answer was lost")
@@ -190,7 +190,7 @@ async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shar
         offer = await two.command("offer", {"to": ann, "gives": {"gold": 4}, "takes": {}})
         players = next(iter(shard.host)).room.players
         ids = {player.entity.name: player.id for player in players.values() if player.entity is not None}
-        elsewhere = Booking(
+        elsewhere = TransactionRequest(
             key=f"key:offer/{offer}",
             player_id=ids["ann"],
             session_id="another",
@@ -238,7 +238,7 @@ async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
-    async def held(booking: Booking) -> Booked:
+    async def held(booking: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await book(booking)
 
@@ -280,7 +280,7 @@ async def test_who_leaves_in_the_middle_of_a_deal_has_it(shard: Shard) -> None:
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
-    async def held(booking: Booking) -> Booked:
+    async def held(booking: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await book(booking)
 

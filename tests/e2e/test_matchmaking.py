@@ -18,7 +18,7 @@ import pytest
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import admin, running, settings_of
-from tickwire.client.client import Client, Disconnected, NotMatched, RefusedError, connect
+from tickwire.client.client import Client, Disconnected, NotMatched, Refused, connect
 from tickwire.matchmaking import Ticket, TicketKeys, sign
 from tickwire.schemas.messages import ErrorCode, Joined, QueueState
 from tickwire.server.config import Settings
@@ -71,7 +71,7 @@ async def test_friends_come_into_a_private_room_by_its_code_from_any_shard(fleet
         joined = await friend.join("duel", code=made.room_code.lower())
         assert (joined.room_id, joined.room_code) == (made.room_id, made.room_code)
     async with connect(a.url) as late:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await late.join("duel", code="AAAAABBBBB")
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
 
@@ -83,7 +83,7 @@ async def test_join_by_id_finds_a_room_that_a_lobby_lists(fleet: tuple[Shard, Sh
         listed = await b._matchmaker.directory.rooms("duel", labels={"map": "ice"})
         assert [(room.room_id, room.taken, room.seats) for room in listed] == [(first.room_id, 1, 2)]
         assert (await two.join("duel", room_id=first.room_id)).room_id == first.room_id
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             async with connect(b.url) as three:
                 await three.join("duel", room_id=first.room_id)
         assert refused.value.error.code is ErrorCode.ROOM_FULL
@@ -102,7 +102,7 @@ async def test_a_room_that_locks_itself_is_left_alone_until_it_unlocks(fleet: tu
             return not await b._matchmaker.directory.rooms("duel")
 
         await eventually(is_locked)
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await two.join("duel", room_id=first.room_id)
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.ROOM_LOCKED, False)
         simulation.room.unlock()
@@ -137,7 +137,7 @@ async def test_wishes_that_cannot_be_are_refused_and_the_session_stays(
     fleet: tuple[Shard, Shard], wish: dict[str, Any]
 ) -> None:
     async with connect(fleet[0].url) as client:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await client.join("duel", **wish)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")
@@ -147,7 +147,7 @@ async def test_a_player_whom_the_game_refuses_leaves_the_seat_to_others(fleet: t
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as bad, connect(b.url) as two:
         first = await one.join("duel", name="final")
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await bad.join("duel", name="final", options={"is_bad_join": True})
         assert refused.value.error.code is ErrorCode.ROOM_FAILED
         assert (await eventually_joins(two, "duel", "final", timeout_s=3)).room_id == first.room_id
@@ -162,7 +162,7 @@ async def test_sixty_who_want_the_last_four_seats_at_once(fleet: tuple[Shard, Sh
         async def want(client: Client) -> str:
             try:
                 return (await client.join("garden", name="final")).room_id
-            except RefusedError as refused:
+            except Refused as refused:
                 return refused.error.code.name
 
         ends = await asyncio.gather(*(want(client) for client in clients))
@@ -182,7 +182,7 @@ async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: S
             await one.join("duel", name=f"room {n}")
             await one.leave()
         for ask in (one.join("duel", name="one more"), one.match("versus")):
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await ask
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
             assert refused.value.error.retry_after_ms > 0
@@ -213,7 +213,7 @@ async def test_rooms_that_players_create_are_limited_and_rooms_that_exist_are_no
             {"party": ("us", 2)},
         ]
         for wish in wishes:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await one.join("garden", **wish)
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
             assert 0 < refused.value.error.retry_after_ms <= 10_000
@@ -271,7 +271,7 @@ async def test_a_ticket_is_checked_without_redis_and_admits_once(
             redis.pause()
             assert (await join_with(two, text)).room_id == joined.room_id
             await two.leave()
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await join_with(two, text)
             assert refused.value.error.code is ErrorCode.UNAUTHORIZED
             assert "used before" in refused.value.error.message
@@ -285,7 +285,7 @@ async def test_a_ticket_for_which_there_was_no_seat_is_good_when_there_is_one(sh
         joined = [await client.join("duel", name="final") for client in (one, two)]
         text = sign(ticket_for(shard, joined[0], "guest-three"), ticket_keys(shard_settings))
         async with connect(shard.url) as three:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await join_with(three, text)
             assert refused.value.error.code is ErrorCode.ROOM_FULL
             await two.leave()
@@ -297,7 +297,7 @@ async def test_a_ticket_of_an_owner_before_is_good_no_more(shard_settings: Setti
         joined = await one.join("duel")
         old = ticket_for(shard, joined, "guest-two")
         text = sign(msgspec.structs.replace(old, epoch=old.epoch + 1), ticket_keys(shard_settings))
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await join_with(two, text)
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.NO_SUCH_ROOM, True)
 
@@ -315,7 +315,7 @@ async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -
             text = sign(ticket_for(shard, joined, "cid", is_guest=False), ticket_keys(settings))
             async with connect(shard.url) as guest:
                 for thief in (bob, guest):
-                    with pytest.raises(RefusedError) as refused:
+                    with pytest.raises(Refused) as refused:
                         await join_with(thief, text)
                     assert refused.value.error.code is ErrorCode.UNAUTHORIZED
             async with connect(shard.url, token=token("cid")) as cid:
@@ -334,7 +334,7 @@ async def test_tickets_of_the_key_before_are_good_until_it_is_retired(shard_sett
         assert (await join_with(two, text)).room_id == joined.room_id
         retired = sign(ticket_for(shard, joined, "guest-three"), TicketKeys({"gone": b"x" * 32}, "gone"))
         async with connect(shard.url) as three:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await join_with(three, retired)
             assert refused.value.error.code is ErrorCode.UNAUTHORIZED
 
@@ -358,7 +358,7 @@ async def test_a_ticket_makes_the_room_that_was_placed_here_and_none_that_has_en
         await one.leave()
         await eventually(lambda: shard.host.get("fresh") is None)
         again = msgspec.structs.replace(ticket, ticket_id="another")
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await join_with(two, sign(again, ticket_keys(shard_settings)))
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
 
@@ -415,7 +415,7 @@ async def test_friends_are_matched_together_or_told_that_one_has_left(fleet: tup
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
         first = asyncio.create_task(one.match("pairs"))
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await two.match("pairs", party=("us", 3))
         assert refused.value.error.code is ErrorCode.MALFORMED
         await two.match("pairs")
@@ -522,7 +522,7 @@ async def test_rooms_of_matches_count_against_the_limits_of_created_rooms(
         for _ in range(2):
             await asyncio.gather(one.match("versus"), two.match("versus"))
             await asyncio.gather(one.leave(), two.leave())
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await one.match("versus")
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
         assert 0 < refused.value.error.retry_after_ms <= 15_000
@@ -534,7 +534,7 @@ async def test_rooms_of_matches_count_against_the_limits_of_created_rooms(
 
 async def test_there_is_no_such_mode(fleet: tuple[Shard, Shard]) -> None:
     async with connect(fleet[0].url) as one:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await one.match("nothing")
         assert refused.value.error.code is ErrorCode.NO_SUCH_MODE
 
@@ -686,7 +686,7 @@ async def test_match_wishes_that_cannot_be_are_refused_and_the_session_stays(
     fleet: tuple[Shard, Shard], wish: dict[str, Any]
 ) -> None:
     async with connect(fleet[0].url) as client:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await client.match("team", **wish)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")

@@ -12,7 +12,7 @@ from websockets.typing import Subprotocol
 from tests.harness.polling import eventually
 from tickwire.client.client import CommandFailed, connect
 from tickwire.client.core import MESSAGE_BYTES_MAX
-from tickwire.client.errors import RefusedError
+from tickwire.client.errors import Refused
 from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX, SUBPROTOCOL
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
@@ -61,7 +61,7 @@ async def test_a_world_that_fits_into_no_message_is_refused_with_words(
             await first.command("fill", 1000)
             await first.wait_for(lambda count=count: len(first.world.table("crates")) == count, 20)
         async with connect(shard.url) as second:
-            refused: list[RefusedError] = []
+            refused: list[Refused] = []
             left: list[str] = []
             second.on("refused", refused.append)
             second.on("left", left.append)

@@ -18,9 +18,9 @@ from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
 from tickwire.server.migration import room_migration
 from tickwire.server.persistence.saver import close_fenced
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard import Shard
-from tickwire.server.storage.ledger import Booked, Booking
+from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
 
 
 @asynccontextmanager
@@ -160,7 +160,7 @@ async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_n
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
         freeze = one.host.freeze
 
-        def record(simulation: Simulation) -> None:
+        def record(simulation: RoomRuntime) -> None:
             moved_at_s.append(asyncio.get_running_loop().time())
             freeze(simulation)
 
@@ -478,7 +478,7 @@ async def test_what_is_being_written_is_waited_for(shard_settings: Settings, mon
     settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], mongo=patient)
     async with fleet(settings) as (one, other), connect(one.url) as client:
 
-        async def slowly(booking: Booking) -> Booked:
+        async def slowly(booking: TransactionRequest) -> TransactionResult:
             await asyncio.sleep(1.7)  # an offer is heard of within a second: the room stands still by then
             return await book(booking)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import readiness, running, scrape
-from tickwire.client.client import Client, CommandFailed, RefusedError, connect
+from tickwire.client.client import Client, CommandFailed, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
 from tickwire.server.edge.session import Session as ServerSession
@@ -126,7 +126,7 @@ async def test_a_full_room_refuses_and_a_free_seat_is_given_again(shard: Shard) 
     async with connect(shard.url) as one, connect(shard.url) as two, connect(shard.url) as three:
         await one.join("duel", name="final")
         await two.join("duel", name="final")
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await three.join("duel", name="final")
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.ROOM_FULL, True)
         await one.leave()
@@ -136,7 +136,7 @@ async def test_a_full_room_refuses_and_a_free_seat_is_given_again(shard: Shard) 
 async def test_an_unknown_room_type_is_refused_and_named(shard: Shard) -> None:
     async with connect(shard.url) as client:
         with pytest.raises(
-            RefusedError, match=r"'chess' is not hosted here; known are: .*diary, duel, estate, garden"
+            Refused, match=r"'chess' is not hosted here; known are: .*diary, duel, estate, garden"
         ) as refused:
             await client.join("chess")
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM_TYPE
@@ -161,7 +161,7 @@ async def test_a_room_that_raises_ends_alone(shard: Shard) -> None:
 async def test_a_room_that_cannot_be_made_or_joined_is_an_error_for_that_player_alone(shard: Shard) -> None:
     async with connect(shard.url) as client:
         for options in ({"is_bad": True}, {"is_bad_join": True}):
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(Refused) as refused:
                 await client.join("garden", name=f"made with {options}", options=options)
             assert refused.value.error.code is ErrorCode.ROOM_FAILED
         await client.join("garden")
@@ -171,7 +171,7 @@ async def test_a_player_that_the_game_refuses_gets_its_reason_and_the_seat_is_fr
     async with connect(shard.url) as one, connect(shard.url) as two:
         await one.join("duel", name="members")
         for _ in range(3):  # more often than the room has seats
-            with pytest.raises(RefusedError, match="members only") as refused:
+            with pytest.raises(Refused, match="members only") as refused:
                 await two.join("duel", name="members", options={"is_stranger": True})
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.COMMAND_FAILED, False)
         await eventually_joins(two, "duel", "members")

@@ -14,8 +14,8 @@ import pytest
 from tests.harness.polling import acknowledges, eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import Client, connect
-from tickwire.client.connection import Link
-from tickwire.matchmaking import MatchmakerUnavailable, Offer, StaleLease, Ticket, sign
+from tickwire.client.connection import ClientSocket
+from tickwire.matchmaking import HandoffOffer, MatchmakerUnavailable, StaleLease, Ticket, sign
 from tickwire.schemas.messages import Joined
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
@@ -48,7 +48,7 @@ async def fleet(settings: Settings, count: int) -> AsyncIterator[dict[str, Shard
         yield shards
 
 
-async def left_without_a_close(link: Link, *_: object) -> None:
+async def left_without_a_close(link: ClientSocket, *_: object) -> None:
     await link.drop()
 
 
@@ -69,7 +69,7 @@ async def test_a_drain_back_to_the_shard_of_entry_loses_no_session(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: str, ending: str
 ) -> None:
     if ending == "broken":  # the client's network, or a client that knows nothing of 1000
-        monkeypatch.setattr(Link, "close", left_without_a_close)
+        monkeypatch.setattr(ClientSocket, "close", left_without_a_close)
     settings = settings_with(shard_settings, policy)
     async with running(settings) as owner, AsyncExitStack() as stack:
         for number in range(ROOMS):
@@ -136,7 +136,7 @@ def meanwhile(
     """Do something after the state of a room of `one` was sent, and before `other` takes it."""
     receive, done = other._migration._receive, asyncio.Event()
 
-    async def after(offer: Offer) -> None:
+    async def after(offer: HandoffOffer) -> None:
         simulation = one.host.get(offer.room_id)
         assert simulation is not None
         await eventually(lambda: simulation._sealed is not None)
@@ -196,7 +196,7 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
     one, other = two
     monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.5)
 
-    async def nothing(offer: Offer) -> None:
+    async def nothing(offer: HandoffOffer) -> None:
         simulation = one.host.get(offer.room_id)
         assert simulation is not None
         await eventually(lambda: simulation._sealed is not None)

@@ -13,7 +13,7 @@ import pytest
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running, scrape
 from tickwire.client.client import connect
-from tickwire.client.errors import RefusedError
+from tickwire.client.errors import Refused
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
@@ -115,7 +115,7 @@ async def test_a_change_that_is_not_understood_is_a_lasting_refusal_and_leaves_t
     await worlds.update_one({"_id": "garden/home"}, change)
     before = await worlds.find_one({"_id": "garden/home"}, {"tables": True, "state": True})
     async with connect(shard.url) as client:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(Refused) as refused:
             await client.join("garden", name="home")
         assert refused.value.error.code is ErrorCode.INTERNAL
         assert not refused.value.error.retryable

@@ -21,7 +21,7 @@ from tickwire.server.config import Listen, Settings
 from tickwire.server.dev.local_stores import free_port
 from tickwire.server.edge import handshake
 from tickwire.server.edge.auth.settings import AuthSettings
-from tickwire.server.edge.reply_cache import Replies
+from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoomType
 from tickwire.server.replication import channel
@@ -149,13 +149,13 @@ async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
 async def test_a_repeated_command_that_is_answered_otherwise_fails_the_run(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = Replies.find
+    find = ReplyCache.find
 
-    def otherwise(replies: Replies, command_id: int) -> Reply | None:
+    def otherwise(replies: ReplyCache, command_id: int) -> Reply | None:
         known = find(replies, command_id)
         return None if known is None else msgspec.structs.replace(known, payload=b"\x63")
 
-    monkeypatch.setattr(Replies, "find", otherwise)
+    monkeypatch.setattr(ReplyCache, "find", otherwise)
     code, run = await ended(shard.url, tmp_path, "-u", "6", "-r", "6", "-t", "8s", "--mix", "spender")
     assert code == 1, run.output
     assert run.summary.failures["replies"]["a repeated command was answered otherwise"] > 0
@@ -220,8 +220,8 @@ async def test_player_that_raises_is_counted_and_fails_the_run(shard: Shard, tmp
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from tickwire.loadtest.locustfile import *\n"
-        "from tickwire.loadtest.players import Player\n\n\n"
-        "class Broken(Player):\n"
+        "from tickwire.loadtest.players import SwarmPlayer\n\n\n"
+        "class Broken(SwarmPlayer):\n"
         "    def play(self):\n"
         "        self.session.open()\n"
         "        self.join()\n"

@@ -20,11 +20,11 @@ from tickwire.schemas.codec import decode_client, decode_server, encode_client
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Hello, Join
-from tickwire.server.edge.connection import Connection, Receiver, Refusal
+from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.rate_limit import RateLimiter, Scope
+from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 PAYLOAD_BYTES_MAX = 70_000
 UNLIMITED = EdgeSettings(messages_per_second_max=10**7, bytes_per_second_max=1 << 30)
@@ -64,7 +64,7 @@ class Together:
         self.connection = Connection(
             message_bytes_max=PAYLOAD_BYTES_MAX,
             write_buffer_bytes_max=1,
-            limiter=RateLimiter(UNLIMITED, Bucket(1, 10**9, 0.0), 0.0),
+            limiter=RateLimiter(UNLIMITED, TokenBucket(1, 10**9, 0.0), 0.0),
             counters=EdgeCounters(),
             owner=self,
             accepted_s=0.0,
@@ -102,7 +102,7 @@ class Together:
         return ("here", 1)
 
     # what an owner has
-    def throttle(self, connection: Connection, scope: Scope) -> None:
+    def throttle(self, connection: Connection, scope: LimitScope) -> None:
         raise AssertionError("nothing is limited here")
 
     def unthrottle(self, connection: Connection) -> None: ...
@@ -113,7 +113,7 @@ class Together:
     def wants_proxy_header(self, address: str) -> bool:
         return False
 
-    def screen(self, connection: Connection, request: Request) -> Refusal | None:
+    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         return None
 
     def page(self, request: Request) -> None:

@@ -27,25 +27,33 @@ import msgspec
 
 from tests.harness.session_simulator import Wire
 from tickwire.client.core import ClientCore
-from tickwire.client.updates import EventReceived, EventsLost, Redirected, Refused, ReplyReceived, SeatLost, Welcomed
+from tickwire.client.updates import (
+    ErrorReceived,
+    EventReceived,
+    EventsLost,
+    Redirected,
+    ReplyReceived,
+    SeatLost,
+    Welcomed,
+)
 from tickwire.schemas.messages import ErrorCode, Join, Redirect
-from tickwire.server.edge.auth.authenticator import Guests, Identity
-from tickwire.server.edge.close_codes import Closing
-from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
+from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.session import Session, State
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session import Session, SessionState
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoom, Unavailable
 from tickwire.server.migration.room_codec import pack, unpack
 from tickwire.server.persistence.saver import recovered, state_of, world_of
-from tickwire.server.rooms import Player, Room, Saved, Table, real
-from tickwire.server.rooms.checkpoint import KeptSession, RoomState
+from tickwire.server.rooms import Player, Room, SaveData, Table, real
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.ports import NoQueue, Subscriber
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.ports import NoPlayerQueue, Subscriber
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.storage import SavedWorld
 
@@ -60,7 +68,7 @@ class Steps(Table):
     x = real(-1000, 1000, step=1 / 16)
 
 
-class NotebookSave(Saved):
+class NotebookSave(SaveData):
     runs: list[int] = []
 
 
@@ -98,7 +106,7 @@ class Notebook(Room):
         return payload
 
 
-class Account(Guests):
+class Account(GuestAuthenticator):
     """Every token is an account's; without one the player is a guest."""
 
     async def identify(self, token: str) -> Identity:
@@ -116,7 +124,7 @@ class SimulatedShard:
         )
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's key"}, "k", name)
-        self.registry = Sessions(
+        self.registry = SessionRegistry(
             window_s=self.settings.resume_window_s,
             away_max=1000,
             same_player=policy,
@@ -125,8 +133,8 @@ class SimulatedShard:
         )
         self.placer = self.homes = self
         self.authenticator = Account()
-        self.queue, self.bans = NoQueue(), NoBans()
-        self.simulation: Simulation | None = None
+        self.queue, self.bans = NoPlayerQueue(), NoBanList()
+        self.simulation: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -189,7 +197,7 @@ class SimulatedShard:
             self.fleet.addresses[session_id] = self.name
         return kept is not None
 
-    def revive(self, kept: KeptSession, /) -> Session | None:
+    def revive(self, kept: SessionCheckpoint, /) -> Session | None:
         return self.registry.revive(kept, self)
 
     # -- rooms ----------------------------------------------------------------------------------------------------
@@ -201,14 +209,14 @@ class SimulatedShard:
         self.fleet.owner, self.simulation = self, simulation
         self.settle(simulation)
 
-    def prepare(self, data: bytes) -> Simulation:
+    def prepare(self, data: bytes) -> RoomRuntime:
         """Make a room that was sent, before it is known whether it is ours."""
         _, state = unpack(data)
         simulation = self._make(state)
         simulation.has_gone_back = False
         return simulation
 
-    def _make(self, saved: RoomState | None) -> Simulation:
+    def _make(self, saved: RoomCheckpoint | None) -> RoomRuntime:
         return create(
             Notebook,
             room_id="r",
@@ -221,7 +229,7 @@ class SimulatedShard:
             reviver=self,
         )
 
-    def settle(self, simulation: Simulation) -> None:
+    def settle(self, simulation: RoomRuntime) -> None:
         for seat in list(simulation.seats):
             if isinstance(seat.subscriber, Session):
                 self.registry.settle(seat.subscriber, self.now_s())
@@ -232,7 +240,7 @@ class Fleet:
 
     def __init__(self, policy: Policy) -> None:
         self.clock_s = 0.0
-        self.parcels: dict[str, KeptSession] = {}
+        self.parcels: dict[str, SessionCheckpoint] = {}
         self.addresses: dict[str, str] = {}
         self.owner: SimulatedShard | None = None
         self.saved: SavedWorld | None = None
@@ -252,7 +260,7 @@ class Fleet:
         return [(shard.name, session) for shard in self.shards.values() for session in shard.registry]
 
     @property
-    def room(self) -> Simulation | None:
+    def room(self) -> RoomRuntime | None:
         return self.owner.simulation if self.owner is not None else None
 
     def has_saved(self, session_id: str) -> bool:
@@ -297,7 +305,7 @@ class Move:
         self._leave_addresses(fleet, target)
         target.is_expecting = True
         self.data = pack(self.simulation)
-        self.prepared: Simulation | None = None
+        self.prepared: RoomRuntime | None = None
 
     def step(self, fleet: Fleet, *, is_taken: bool) -> bool:
         """Prepare the room, then decide whose it is. Return whether that is decided."""
@@ -404,7 +412,9 @@ class FleetLife:
         while wire is not None and wire is self.wire and wire.to_client:
             self.receive(wire.to_client.popleft(), wire)
         if wire is not None and wire is self.wire and not wire.is_open:
-            assert wire.closed_with != Closing.REPLACED, "what is left of an older connection takes no session"
+            assert wire.closed_with != SessionCloseCode.REPLACED, (
+                "what is left of an older connection takes no session"
+            )
             self.drop()
 
     def server_reads(self) -> None:
@@ -433,7 +443,7 @@ class FleetLife:
                     assert self.shards_lost > self.lost_before, "no session is lost while every shard lives"
                 self.lost_before = self.shards_lost
                 self.ask_for_seat(wire)
-            case Refused():
+            case ErrorReceived():
                 self.is_asking = False
             case SeatLost():
                 self.is_asking = False
@@ -547,7 +557,7 @@ class FleetLife:
         """A shard drains its sessions that are in no room."""
         shard = self.rng.choice(list(self.fleet.shards.values()))
         for session in shard.registry:
-            if session.state is State.IDLE and not session.has_pending_commands:
+            if session.state is SessionState.IDLE and not session.has_pending_commands:
                 self.fleet.parcels[session.session_id] = session.keep()
                 others = [name for name in self.fleet.shards if name != shard.name]
                 session.go_on_at(Redirect(self.rng.choice(others), is_resume=True))
@@ -633,7 +643,7 @@ class FleetLife:
         }
         assert expected <= set(self.events_received), "no event of this session is lost"
 
-    async def _check_input(self, room: Simulation) -> None:
+    async def _check_input(self, room: RoomRuntime) -> None:
         assert self.wire is not None
         (seat,) = room.seats
         assert seat.player.entity is not None

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-from tickwire.client.client import Client, RefusedError
+from tickwire.client.client import Client, Refused
 from tickwire.schemas.messages import Joined
 
 
@@ -33,14 +33,14 @@ async def eventually_joins(client: Client, room_type: str, name: str = "", timeo
     """Joins, coming again as long as the server says that this makes sense.
 
     Raises:
-        RefusedError: the server says that it does not.
+        Refused: the server says that it does not.
         TimeoutError: it does not succeed within the deadline.
     """
     async with asyncio.timeout(timeout_s):
         while True:
             try:
                 return await client.join(room_type, name=name)
-            except RefusedError as refused:
+            except Refused as refused:
                 if not refused.error.retryable:
                     raise
             await asyncio.sleep(0.1)

@@ -11,7 +11,7 @@ from tickwire.matchmaking import Matchmaker
 from tickwire.matchmaking.labels import to_pairs
 from tickwire.matchmaking.queue import Backfill, Entry, Leader, MatchQuality, Mode, QueueTicket, Rules
 from tickwire.matchmaking.queue.assignment import Assigner
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 
 def ticket(
@@ -47,7 +47,7 @@ def rules(**changes: Any) -> Rules:
 def leader_of(
     mode: Mode,
     matchmaker: Matchmaker,
-    calls: Calls,
+    calls: ScriptRunner,
     *,
     shard_id: str,
     now_s: Callable[[], float],

@@ -12,11 +12,11 @@ import numpy as np
 from tickwire.matchmaking.queue import Mode, Rules
 from tickwire.server.rooms import (
     CommandRefused,
-    Deal,
     Player,
     Room,
-    Saved,
+    SaveData,
     Table,
+    Transaction,
     Tuning,
     blob,
     boolean,
@@ -42,7 +42,7 @@ class Flowers(Table):
     colour = uint(bits=8)
 
 
-class GardenSave(Saved):
+class GardenSave(SaveData):
     planted: int = 0
 
 
@@ -209,15 +209,15 @@ class Estate(Room):
         self.clocks.ticks += 1
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        return Deal(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
+        return Transaction(grant(player.id, "gold"), reply=1) if name == "work" else dict(player.holdings)
 
 
-class StallOffer(Saved):
+class StallOffer(SaveData):
     giver: str
     gold: int
 
 
-class StallSave(Saved):
+class StallSave(SaveData):
     offers: list[StallOffer] = []
     visits: int = 0
 
@@ -249,7 +249,7 @@ class Stall(Room):
         return {"offers": [offer.gold for offer in self.kept.offers], "visits": self.kept.visits}
 
 
-class VaultSave(Saved):
+class VaultSave(SaveData):
     kept: Any = None
 
 
@@ -285,9 +285,9 @@ class Vault(Room):
             case "keep nested":
                 self.kept = nested(payload)
             case "keep nested in the profile":
-                return Deal(profile={"kept": nested(payload)})
+                return Transaction(profile={"kept": nested(payload)})
             case "keep in the profile":
-                return Deal(profile={"kept": payload})
+                return Transaction(profile={"kept": payload})
             case "spoil":
                 setattr(self, *payload)
             case "spoil me":
@@ -310,28 +310,28 @@ class Bank(Room):
         match name:
             case "claim":
                 self._refuse_if(bool(player.profile.get("claimed")))
-                return Deal(grant(player.id, "gold", 100), profile={**player.profile, "claimed": True})
+                return Transaction(grant(player.id, "gold", 100), profile={**player.profile, "claimed": True})
             case "count":
-                return Deal(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
+                return Transaction(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
             case "sword":
                 self._refuse_if("sword" in player.holdings)
-                return Deal(grant(player.id, "sword"))
+                return Transaction(grant(player.id, "sword"))
             case "visit":
                 self._refuse_if(player.id in self.visitors)
-                return Deal(grant(player.id, "gold", 100))
+                return Transaction(grant(player.id, "gold", 100))
             case "alms":
                 self._refuse_if(self.players[payload].holdings.get("gold", 0) >= 5)
-                return Deal(grant(payload, "gold", 5))
+                return Transaction(grant(payload, "gold", 5))
             case "work":
-                return Deal(grant(player.id, "gold", 10))
+                return Transaction(grant(player.id, "gold", 10))
             case "pay":
-                return Deal(transfer(player.id, payload["to"], "gold", payload["amount"]))
+                return Transaction(transfer(player.id, payload["to"], "gold", payload["amount"]))
             case "under a key":
                 moves = grant(payload.get("to", player.id), "gold", payload.get("amount", 1))
-                return Deal(moves, reply="paid", key=payload["key"])
+                return Transaction(moves, reply="paid", key=payload["key"])
         return {**player.holdings, **player.profile}
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         self.shown[name] += 1
         if name == "visit":
             self.visitors.add(player.id)

@@ -20,20 +20,20 @@ from tests.harness.sample_rooms import Diary
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from tickwire.schemas.messages import Join, Redirect
-from tickwire.server.edge.auth.authenticator import Authenticator, Guests
-from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.auth.authenticator import Authenticator, GuestAuthenticator
+from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.connection import Connection
-from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.handshake import Greeting
+from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms import Player, Room
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.ports import NoHomes, NoQueue, Subscriber
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator, Subscriber
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 STEPS = 40
@@ -46,7 +46,7 @@ class Around:
         self.settings = settings
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"a key"}, "k")
-        self.registry = Sessions(
+        self.registry = SessionRegistry(
             window_s=settings.resume_window_s,
             away_max=100,
             same_player="replace",
@@ -54,8 +54,8 @@ class Around:
             tokens=self.tokens,
         )
         self.placer = self
-        self.queue, self.homes, self.bans = NoQueue(), NoHomes(), NoBans()
-        self.simulation: Simulation = create(
+        self.queue, self.homes, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
+        self.simulation: RoomRuntime = create(
             Diary, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None
         )
         self.clock_s = 0.0
@@ -91,10 +91,10 @@ class Wire:
         self.address = "here"
         self.accepted_s = self.heard_s = around.now_s()
         self.closed_with: int | None = None
-        self.receiver: Any = Greeting(
+        self.receiver: Any = SessionHandshake(
             self._as_connection(),
             token="",
-            authenticator=authenticator or Guests(),
+            authenticator=authenticator or GuestAuthenticator(),
             sessions=around.registry,
             around=around,
         )
@@ -164,7 +164,7 @@ class Life:
 
     def not_replaced(self) -> None:
         """What is left of an older connection never takes the session from the newest."""
-        assert self.wire is None or self.wire.closed_with != Closing.REPLACED
+        assert self.wire is None or self.wire.closed_with != SessionCloseCode.REPLACED
 
     # -- what may happen ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from tests.contract.test_archive import lines_of
 from tests.contract.test_ledger import booking
 from tests.contract.test_storage import world
 from tickwire.server.errors import TickwireError
-from tickwire.server.storage import Store, export_import, migrate
+from tickwire.server.storage import MongoStore, export_import, migrate
 from tickwire.server.storage.world_document import save_of
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8)
@@ -56,7 +56,7 @@ def exports(mongo_url: str) -> dict[str, list[str]]:
     """Return the lines of a world and of a player that are as they should be."""
 
     async def make() -> dict[str, list[str]]:
-        store = Store(mongo_url, "import_hostile")
+        store = MongoStore(mongo_url, "import_hostile")
         try:
             await store.client.drop_database("import_hostile")
             await migrate(store.database, store.calls)
@@ -87,7 +87,7 @@ def test_an_export_with_one_value_changed_is_imported_or_refused(
     lines = [json.dumps(document) for document in documents]
 
     async def attempt() -> None:
-        store = Store(mongo_url, "import_hostile")
+        store = MongoStore(mongo_url, "import_hostile")
         try:
             with suppress(TickwireError):
                 await export_import.import_lines(store, lines, replace=True)
@@ -113,7 +113,7 @@ def test_an_export_with_one_value_changed_is_imported_or_refused(
     ids=["no line", "empty", "null", "list", "object", "number", "nested", "nul", "header"],
 )
 async def test_lines_that_are_no_export_are_refused(mongo_url: str, lines: list[str]) -> None:
-    store = Store(mongo_url, "import_hostile")
+    store = MongoStore(mongo_url, "import_hostile")
     try:
         with pytest.raises(TickwireError):
             await export_import.import_lines(store, lines)

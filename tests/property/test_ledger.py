@@ -24,22 +24,22 @@ from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
 from tickwire.server.edge.auth.authenticator import Identity
-from tickwire.server.edge.context import NoBans
+from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
-from tickwire.server.edge.session_registry import Sessions
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.persistence.saver import state_of, world_of
-from tickwire.server.persistence.transactions import Dealing, fence_of
-from tickwire.server.rooms import CommandRefused, Deal, Player, grant
+from tickwire.server.persistence.transactions import TransactionService, fence_of
+from tickwire.server.rooms import CommandRefused, Player, Transaction, grant
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.ports import NoHomes, NoQueue
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
-from tickwire.server.storage import Ledger, Store, migrate
+from tickwire.server.storage import Ledger, MongoStore, migrate
 from tickwire.server.storage.world_document import save_of
 
 T = TypeVar("T")
@@ -66,21 +66,21 @@ class Fair(Market):
         match name:
             case "badge":
                 self._refuse_if("badge" in player.profile)
-                return Deal(grant(player.id, "badge"), profile={**player.profile, "badge": True})
+                return Transaction(grant(player.id, "badge"), profile={**player.profile, "badge": True})
             case "crown":
                 self._refuse_if("crown" in player.holdings)
-                return Deal(grant(player.id, "crown"))
+                return Transaction(grant(player.id, "crown"))
             case "alms":
                 self._refuse_if("alms" in self._trader(payload).holdings)
-                return Deal(grant(self._trader(payload).id, "alms"), reply=self._trader(payload).id)
+                return Transaction(grant(self._trader(payload).id, "alms"), reply=self._trader(payload).id)
             case "stamp":
                 self._refuse_if(player.id in self.stamped)
-                return Deal(grant(player.id, "stamp"))
+                return Transaction(grant(player.id, "stamp"))
             case "count":
-                return Deal(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
+                return Transaction(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
         return super().on_command(player, name, payload)
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         super().on_dealt(player, name, deal)
         if name == "stamp":
             self.stamped.add(player.id)
@@ -224,17 +224,17 @@ class Shard:
     """A shard as far as deals know it: the room under an epoch, its sessions, its door to the ledger.
     Implements Surroundings, Placer and Reviver."""
 
-    homes = NoHomes()
-    queue = NoQueue()
-    bans = NoBans()
+    homes = NoSessionLocator()
+    queue = NoPlayerQueue()
+    bans = NoBanList()
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, epoch: int, place: str) -> None:
+    def __init__(self, store: MongoStore, loop: asyncio.AbstractEventLoop, epoch: int, place: str) -> None:
         self.loop, self.store, self.epoch, self.place_name = loop, store, epoch, place
         self.key = f"market/{place}"
         self.settings = EdgeSettings()
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's"}, "k")
-        self.registry = Sessions(
+        self.registry = SessionRegistry(
             window_s=1e9, away_max=100, same_player="replace", counters=self.counters, tokens=self.tokens
         )
         self.placer = self
@@ -246,8 +246,8 @@ class Shard:
         for name in ("_ledger", "_players", "_fences"):
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))
         self.is_fenced = False
-        self.dealer = Dealing(store.players, ledger, on_fenced=self.fenced, deadline_s=10.0)
-        self.simulation: Simulation | None = None
+        self.dealer = TransactionService(store.players, ledger, on_fenced=self.fenced, deadline_s=10.0)
+        self.simulation: RoomRuntime | None = None
         self.saves = 0
 
     def fenced(self, key: str) -> None:
@@ -334,7 +334,7 @@ class TwoRooms(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.name = f"ledger_{secrets.token_hex(6)}"
-        self.store = Store(self.url, self.name, call_s_max=10.0)
+        self.store = MongoStore(self.url, self.name, call_s_max=10.0)
         self.places = {name: Place(name) for name in PLACES}
         self.epoch = 0
 

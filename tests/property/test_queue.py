@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 
 from tests.harness.queue_factories import leader_of
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
-from tickwire.matchmaking.queue import Desk, Leader, Letter, Mode, Place, QueueTicket, Rules
-from tickwire.matchmaking.queue.assignment import MadeMatch
-from tickwire.matchmaking.script_runner import Calls
+from tickwire.matchmaking.queue import Leader, Mode, QueueAgent, QueueNotification, QueuePosition, QueueTicket, Rules
+from tickwire.matchmaking.queue.assignment import CommittedMatch
+from tickwire.matchmaking.script_runner import ScriptRunner
 
 T = TypeVar("T")
 SHARDS = ("a", "b")
@@ -74,11 +74,11 @@ class Queue(RuleBasedStateMachine):
             self.url, namespace=self.namespace, ttls=Ttls(hour, hour, hour), deadline_s=10.0
         )
         self.now_s = 1000.0
-        self.doors: list[Calls] = []
+        self.doors: list[ScriptRunner] = []
         self.desks = {shard: self.new_desk(shard) for shard in SHARDS}
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: desk and entry, as the shard believes
-        self.found: dict[str, list[Letter]] = {}  # entry: what it was told of matches
+        self.found: dict[str, list[QueueNotification]] = {}  # entry: what it was told of matches
         self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
         self.cut_off: set[str] = set()  # entries whose desk has ended, or whose letters Redis has forgotten
@@ -90,18 +90,20 @@ class Queue(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    def door(self) -> Calls:
-        self.doors.append(Calls(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
+    def door(self) -> ScriptRunner:
+        self.doors.append(ScriptRunner(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
         return self.doors[-1]
 
-    def new_desk(self, shard: str) -> Desk:
-        return Desk(shard, "", self.door(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000)
+    def new_desk(self, shard: str) -> QueueAgent:
+        return QueueAgent(
+            shard, "", self.door(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000
+        )
 
     def new_leader(self, shard: str) -> Leader:
         leader = leader_of(MODE, self.matchmaker, self.door(), shard_id=shard, now_s=lambda: self.now_s)
         commit = leader._commit
 
-        async def remember(*arguments: Any) -> list[MadeMatch]:
+        async def remember(*arguments: Any) -> list[CommittedMatch]:
             made = await commit(*arguments)
             self.members |= {match.match_id: {entry_id for _, entry_id, _, _ in match.players} for match in made}
             return made
@@ -138,10 +140,10 @@ class Queue(RuleBasedStateMachine):
     )
     def enter(self, player: str, shard: str, skill: float, party: tuple[str, int] | None) -> None:
         desk = self.desks[shard]
-        letters: list[Letter] = []
+        letters: list[QueueNotification] = []
 
-        def told(news: Place | Letter) -> None:
-            if isinstance(news, Letter):
+        def told(news: QueuePosition | QueueNotification) -> None:
+            if isinstance(news, QueueNotification):
                 assert not letters, "told twice"
                 letters.append(news)
                 if news.reason.startswith("a match has been found"):
@@ -345,7 +347,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def a_ticket_is_in_one_place(self) -> None:
-        decoded = [msgspec.msgpack.decode(value, type=MadeMatch) for value in self.hash("matches").values()]
+        decoded = [msgspec.msgpack.decode(value, type=CommittedMatch) for value in self.hash("matches").values()]
         matched = [name for match in decoded for name in match.tickets]
         places = Counter(self.names("waiting") + self.names("gathering") + matched)
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"

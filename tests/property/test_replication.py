@@ -14,9 +14,9 @@ from tests.harness.frames import frames_in
 from tickwire.client.core import ClientCore
 from tickwire.schemas.codec import encode_server, encode_state
 from tickwire.schemas.messages import Joined, StateDescription, Welcome
-from tickwire.server.replication.client_view import Holding, Interest, Moment
+from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.columns import angle, boolean, real, sint, text
-from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replication
+from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
 from tickwire.server.replication.table import NOBODY, EntityIds, Table
 
 
@@ -39,16 +39,16 @@ INTERESTS = st.sets(st.sampled_from([0, 1, 2, 3]), max_size=4).map(frozenset)
 class Subscriber:
     """A client, what the server thinks that it has, and what of that may still be on its way."""
 
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: InterestSet) -> None:
         self.interest = interest
-        self.holding: Holding | None = None
+        self.holding: ClientView | None = None
         self.core = ClientCore()
         self.core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=0)
         self.core.receive(encode_server(JOINED), now_us=0)
         self.is_congested = False
         self.is_lagging = False
         self.on_way: deque[bytes] = deque()
-        self.told: list[tuple[int, Interest]] = []
+        self.told: list[tuple[int, InterestSet]] = []
         self.seen: set[int] = set()
 
 
@@ -61,7 +61,7 @@ class Room(RuleBasedStateMachine):
     def start(self) -> None:
         self.ids = EntityIds()
         self.tables = (Ships(self.ids), Mines(self.ids))
-        self.replication = Replication(self.tables, checksum_ticks=7)
+        self.replication = Replicator(self.tables, checksum_ticks=7)
         self.tick_number = 0
         self.present: list[Subscriber] = []
         self.was_shown: dict[int, set[int]] = {}
@@ -174,12 +174,12 @@ class Room(RuleBasedStateMachine):
         self.tick(AGE_TICKS_MAX + 2)
         subscriber.is_congested = False
 
-    def watched(self, numbers: frozenset[int]) -> Interest:
+    def watched(self, numbers: frozenset[int]) -> InterestSet:
         interest = self.replication.interest(numbers)
         self.replication.watch(interest)
         return interest
 
-    def held(self, subscriber: Subscriber, recent: tuple[Moment, ...], last_tick: int) -> Holding | None:
+    def held(self, subscriber: Subscriber, recent: tuple[TickBaselines, ...], last_tick: int) -> ClientView | None:
         holding = subscriber.holding
         if holding is not None and holding.told_tick == last_tick and last_tick:
             return holding.settled

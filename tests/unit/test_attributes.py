@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
 from tickwire.server.migration.room_codec import pack, unpack
-from tickwire.server.rooms import Player, Room, Saved, Table, uint
+from tickwire.server.rooms import Player, Room, SaveData, Table, uint
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 
 
 class Pieces(Table):
@@ -71,7 +71,7 @@ class Clockwork(Room):
         if options.get("is_late"):
             self.late = threading.Event()
 
-    def restore(self, saved: Saved) -> None:
+    def restore(self, saved: SaveData) -> None:
         self.size_seen = self.size
         self._wind()
 
@@ -89,7 +89,7 @@ class Hoard(Room):
         self.loot = threading.Event()
 
 
-def made(kind: type[Room], saved: RoomState | None = None, **options: Any) -> Simulation:
+def made(kind: type[Room], saved: RoomCheckpoint | None = None, **options: Any) -> RoomRuntime:
     return create(
         kind,
         room_id="r",
@@ -103,7 +103,7 @@ def made(kind: type[Room], saved: RoomState | None = None, **options: Any) -> Si
     )
 
 
-def moved(simulation: Simulation) -> Simulation:
+def moved(simulation: RoomRuntime) -> RoomRuntime:
     _, state = unpack(pack(simulation))
     return made(type(simulation.room), state)
 

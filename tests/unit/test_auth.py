@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tickwire.server.edge.auth.authenticator import Authenticator, authenticator_of, mint
-from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, KeySet, redirected
+from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, JwksCache, redirected
 from tickwire.server.edge.auth.settings import AuthSettings, contradictions
 from tickwire.server.errors import ConfigError, Unauthorized, Unavailable
 
@@ -156,7 +156,7 @@ class Source:
 
 async def test_keys_are_cached_refreshed_and_kept_when_they_cannot_be_read() -> None:
     source = Source()
-    keys = KeySet(source.read, refresh_s=300, now_s=lambda: source.now_s)
+    keys = JwksCache(source.read, refresh_s=300, now_s=lambda: source.now_s)
     await asyncio.gather(*(keys.find("one", "RS256") for _ in range(10)))
     assert source.reads == 1, "one reading at a time, for all who wait"
     for _ in range(5):
@@ -181,7 +181,7 @@ async def test_without_any_keys_it_is_our_fault_and_not_the_players() -> None:
     source = Source()
     source.answer = OSError("not there")
     with pytest.raises(Unavailable) as refused:
-        await KeySet(source.read, refresh_s=300, now_s=lambda: 0.0).find("one", "RS256")
+        await JwksCache(source.read, refresh_s=300, now_s=lambda: 0.0).find("one", "RS256")
     assert refused.value.retryable
 
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
-from tickwire.server.edge.certificates import Certificates
+from tickwire.server.edge.certificates import TlsCertificate
 from tickwire.server.errors import ConfigError
 
 EXPIRES = datetime(2101, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -87,8 +87,8 @@ class Files:
         write(self.certificate, new.certificate)
         write(self.key, new.key)
 
-    def loaded(self) -> Certificates:
-        return Certificates(str(self.certificate), self.key)
+    def loaded(self) -> TlsCertificate:
+        return TlsCertificate(str(self.certificate), self.key)
 
 
 # -- a server and its clients ------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_the_end_is_that_of_the_servers_own_certificate_in_a_file_with_key_and_c
     own, issuer = pair(), pair(expires=EXPIRES + timedelta(days=9))
     path = tmp_path / "all.pem"
     write(path, own.key + own.certificate + issuer.certificate)
-    assert Certificates(path, path).expires_at_s == EXPIRES.timestamp()
+    assert TlsCertificate(path, path).expires_at_s == EXPIRES.timestamp()
 
 
 def _no_certificate(files: Files) -> None:
@@ -388,7 +388,7 @@ def test_a_link_swapped_in_the_middle_of_the_path_is_a_change(tmp_path: Path, ru
     (tmp_path / "..data").symlink_to(versions[0].name)
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).symlink_to(Path("..data") / name)
-    certificates = Certificates(tmp_path / "tls.crt", tmp_path / "tls.key")
+    certificates = TlsCertificate(tmp_path / "tls.crt", tmp_path / "tls.key")
 
     async def work() -> None:
         async with serving(certificates.context) as port:

@@ -20,7 +20,7 @@ from tickwire.client.client import (
     CommandFailed,
     ConnectionState,
     Disconnected,
-    RefusedError,
+    Refused,
     SessionLost,
     connect,
 )
@@ -85,7 +85,7 @@ async def test_a_session_that_is_refused_says_why() -> None:
         await peer.socket.close(4500)
 
     async with server(script) as url:
-        with pytest.raises(RefusedError, match="too old") as refused:
+        with pytest.raises(Refused, match="too old") as refused:
             async with connect(url):
                 pass
     assert refused.value.error.upgrade_to == 9

@@ -11,13 +11,13 @@ import pytest
 from tickwire.client.core import RESYNC_AGAIN_TICKS, ClientCore
 from tickwire.client.updates import (
     Ended,
+    ErrorReceived,
     EventReceived,
     EventsLost,
     InputAcknowledged,
     PongReceived,
     RateChanged,
     Redirected,
-    Refused,
     ReplyReceived,
     SeatLost,
     SeatTaken,
@@ -107,7 +107,7 @@ def x_of(core: ClientCore) -> int:
         (Event(1, "hit"), EventReceived(Event(1, "hit"), 0)),
         (Reply(3, ok=True), ReplyReceived(Reply(3, ok=True))),
         (Redirect("ws://x", "t"), Redirected(Redirect("ws://x", "t"))),
-        (Error(ErrorCode.ROOM_FULL, "no"), Refused(Error(ErrorCode.ROOM_FULL, "no"))),
+        (Error(ErrorCode.ROOM_FULL, "no"), ErrorReceived(Error(ErrorCode.ROOM_FULL, "no"))),
         (Goodbye(message="over"), Ended(Goodbye(message="over"))),
         (encode_ack(7, 3), InputAcknowledged(7, 3)),
     ],

@@ -12,7 +12,7 @@ import pytest
 from tests.harness.polling import eventually
 from tests.harness.scripted_server import JOINED, Peer, server
 from tickwire.client import client as aio
-from tickwire.client.client import Client, ClientError, NotMatched, RefusedError, connect
+from tickwire.client.client import Client, ClientError, NotMatched, Refused, connect
 from tickwire.schemas.messages import (
     Command,
     EndSession,
@@ -68,7 +68,7 @@ async def test_error_about_the_match_ends_it(request_type: int) -> None:
         await peer.say(Error(ErrorCode.NO_SUCH_MODE, "no duels", request_type=request_type))
 
     async with server(script) as url, connect(url) as client:
-        with pytest.raises(RefusedError, match="no duels"):
+        with pytest.raises(Refused, match="no duels"):
             await client.match("duel")
 
 
@@ -89,7 +89,7 @@ async def test_join_while_a_match_waits_has_its_own_answer() -> None:
     async with server(script) as url, connect(url) as client:
         waiting = asyncio.create_task(client.match("duel"))
         await client.wait_for(lambda: client.queue_status is not None)
-        with pytest.raises(RefusedError, match="full"):
+        with pytest.raises(Refused, match="full"):
             await client.join("arena")
         assert await client.join("arena") == JOINED
         assert (await waiting).room_id == "match"
@@ -229,7 +229,7 @@ async def test_match_whose_seat_is_refused_gives_the_place_back(error: ErrorCode
         given_back.set()
 
     async with server(script) as url, connect(url) as client:
-        with pytest.raises(RefusedError, match="gone"):
+        with pytest.raises(Refused, match="gone"):
             await client.match("duel")
         await eventually(given_back.is_set)
 

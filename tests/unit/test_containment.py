@@ -15,13 +15,24 @@ from tests.unit.test_simulation import Listening
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, Input, Reply
 from tickwire.server.errors import TickwireError
-from tickwire.server.rooms import CommandRefused, Deal, Inputs, Player, Room, Saved, Table, boolean, grant, real
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms import (
+    CommandRefused,
+    InputBatch,
+    Player,
+    Room,
+    SaveData,
+    Table,
+    Transaction,
+    boolean,
+    grant,
+    real,
+)
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.host import RoomHost, TicksStalled
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.transactions import Decision
 
 
@@ -82,9 +93,9 @@ class Trap(Room):
     def restore(self, saved: Any) -> None:
         self.visit("restore")
 
-    def save(self) -> Saved:
+    def save(self) -> SaveData:
         self.visit("save")
-        return Saved()
+        return SaveData()
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = self.stones.spawn(x=1.0)
@@ -99,9 +110,9 @@ class Trap(Room):
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         self.visit("on_command")
-        return Deal(grant(player.id, "gold")) if name == "earn" else None
+        return Transaction(grant(player.id, "gold")) if name == "earn" else None
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         self.visit("on_dealt")
 
     def on_disconnect(self, player: Player) -> None:
@@ -127,7 +138,7 @@ class Trap(Room):
 class BatchTrap(Trap):
     """The same for a room that takes all inputs of a tick at once."""
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         self.visit("on_inputs")
 
 
@@ -153,7 +164,7 @@ REFUSE_THE_ROOM = ("__init__", "on_create", "restore")
 END_THE_ROOM = ("on_input", "on_inputs", "on_tick")
 
 
-def made(hook: str, counters: RoomCounters, saved: RoomState | None) -> Simulation:
+def made(hook: str, counters: RoomCounters, saved: RoomCheckpoint | None) -> RoomRuntime:
     kind = BatchTrap if hook == "on_inputs" else Trap
     return create(kind, room_id="r", name="", epoch=1, seed=1, counters=counters, options={}, saved=saved)
 
@@ -233,7 +244,7 @@ async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(k
     closed: list[str] = []
     host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: closed.append(simulation.room.room_id))
 
-    def make(room_id: str) -> Simulation:
+    def make(room_id: str) -> RoomRuntime:
         return host.create(room_id=room_id, room_type="trap", name="", epoch=1, options={}, saved=None)
 
     try:

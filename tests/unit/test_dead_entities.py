@@ -13,11 +13,11 @@ from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input
 from tickwire.server.migration.room_codec import pack, unpack
 from tickwire.server.replication.table import QUARANTINE_TICKS, EntityIds
-from tickwire.server.rooms import Grid, Inputs, Player, Room, Table, entity, local, real
-from tickwire.server.rooms.checkpoint import GONE, KeptSession, RoomState
+from tickwire.server.rooms import Grid, InputBatch, Player, Room, Table, entity, local, real
+from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 
@@ -54,19 +54,19 @@ class Fleet(Space):
 
     room_type = "fleet"
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.ships)
         self.ships.x[rows] += wishes["dx"]
 
 
-def room_of(kind: type[Space] = Space, saved: RoomState | None = None, **more: Any) -> tuple[Simulation, Ships]:
+def room_of(kind: type[Space] = Space, saved: RoomCheckpoint | None = None, **more: Any) -> tuple[RoomRuntime, Ships]:
     simulation = create(
         kind, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved, **more
     )
     return simulation, simulation.room.ships  # type: ignore[attr-defined]
 
 
-def seated(simulation: Simulation, player_id: str) -> Seat:
+def seated(simulation: RoomRuntime, player_id: str) -> Seat:
     return simulation.seat(Listening(player_id), player_id, {}, lambda seat: None)
 
 
@@ -74,7 +74,7 @@ def press(seat: Seat, seq: int) -> None:
     seat.push_input(Input(seq, 0, pack_input(Space.input_fields, {"dx": 1.0})))
 
 
-def rest(simulation: Simulation, ticks: int = QUARANTINE_TICKS) -> None:
+def rest(simulation: RoomRuntime, ticks: int = QUARANTINE_TICKS) -> None:
     """Let so many ticks pass for the ids that rest; the room itself takes two."""
     simulation.step()
     simulation.room.tick += ticks
@@ -87,7 +87,7 @@ class Reviving:
     def __init__(self) -> None:
         self.subscribers: dict[str, Listening] = {}
 
-    def revive(self, kept: KeptSession, /) -> Listening:
+    def revive(self, kept: SessionCheckpoint, /) -> Listening:
         subscriber = self.subscribers[kept.player_id] = Listening(kept.player_id)
         subscriber.wire = None
         return subscriber

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tickwire.server.rooms.transactions import AMOUNT_MAX, Deal, Move, grant, net, spend, trade, transfer
+from tickwire.server.rooms.transactions import AMOUNT_MAX, ItemChange, Transaction, grant, net, spend, trade, transfer
 
 
 def test_a_trade_is_what_both_give() -> None:
@@ -44,10 +44,10 @@ def test_what_evens_out_is_left_out() -> None:
         (transfer, ("ann", "bob", "gold", 0.5)),
         (trade, ("ann", {"gold": 0.5}, "bob", {})),
         (trade, ("ann", {"gold": 1}, "bob", {"bread": True})),
-        (Move, ("ann", "gold", 0.5)),
-        (Move, ("ann", "gold", True)),
-        (Move, (5, "gold", 1)),
-        (Move, ("ann", 5, 1)),
+        (ItemChange, ("ann", "gold", 0.5)),
+        (ItemChange, ("ann", "gold", True)),
+        (ItemChange, (5, "gold", 1)),
+        (ItemChange, ("ann", 5, 1)),
         (grant, ("ann", "", 1)),
         (grant, ("ann", "a.b", 1)),
         (grant, ("ann", "$set", 1)),
@@ -55,7 +55,7 @@ def test_what_evens_out_is_left_out() -> None:
         (grant, ("", "gold", 1)),
         (transfer, ("ann", "bob", "gold", -1)),
         (trade, ("ann", {"gold": -1}, "bob", {})),
-        (Move, ("ann", "gold", 0)),
+        (ItemChange, ("ann", "gold", 0)),
     ],
 )
 def test_what_cannot_be_is_no_move(make: Any, wrong: tuple[Any, ...]) -> None:
@@ -65,7 +65,7 @@ def test_what_cannot_be_is_no_move(make: Any, wrong: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("amount", [0.5, 1.0, True, "1", None])
 def test_an_amount_that_is_not_a_whole_number_is_refused_with_a_sentence(amount: Any) -> None:
-    for make in (grant, spend, Move):
+    for make in (grant, spend, ItemChange):
         with pytest.raises(ValueError, match=f"the amount of gold must be a whole number, not {amount!r}"):
             make("ann", "gold", amount)
 
@@ -78,4 +78,4 @@ def test_whole_numbers_of_numpy_are_amounts() -> None:
 
 def test_a_deals_key_has_a_length() -> None:
     with pytest.raises(ValueError):
-        Deal(key="x" * 201)
+        Transaction(key="x" * 201)

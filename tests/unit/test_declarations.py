@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tickwire.server.replication.table import Row
-from tickwire.server.rooms import Grid, Inputs, Player, Room, Saved, Table, Tuning, local, real, text, uint
+from tickwire.server.rooms import Grid, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
 from tickwire.server.rooms.declarations import own_attributes
 
 HOOKS = {name for name in vars(Room) if name.startswith("on_")} | {"can_migrate", "save", "restore"}
@@ -75,11 +75,11 @@ class Fast(Tuning, frozen=True):
     speed: float = 1.0
 
 
-class Shadowing(Saved):
+class Shadowing(SaveData):
     plain: int = 0  # type: ignore[assignment]
 
 
-class Versioned(Saved):
+class Versioned(SaveData):
     version: int = 2  # type: ignore[misc]
 
 
@@ -107,11 +107,11 @@ class Versioned(Saved):
         ({"durable": "yes"}, "durable is 'yes'; must be True or False"),
         ({"uses_ledger": 1}, "uses_ledger is 1"),
         ({"ticks_when_empty": None}, "ticks_when_empty is None"),
-        ({"saves": Fast}, "saves: must be a subclass of Saved"),
-        ({"saves": Saved()}, "saves: must be a subclass of Saved"),
-        ({"saves": Shadowing}, r"Shadowing\.plain: the name is Saved's own"),
-        ({"saves": Versioned}, r"Versioned\.version: the name is Saved's own"),
-        ({"tunes": Saved}, "tunes: must be a subclass of Tuning"),
+        ({"saves": Fast}, "saves: must be a subclass of SaveData"),
+        ({"saves": SaveData()}, "saves: must be a subclass of SaveData"),
+        ({"saves": Shadowing}, r"Shadowing\.plain: the name is SaveData's own"),
+        ({"saves": Versioned}, r"Versioned\.version: the name is SaveData's own"),
+        ({"tunes": SaveData}, "tunes: must be a subclass of Tuning"),
         ({"grid": "stones"}, "grid: must be a Grid or None"),
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid names pebbles: no table of the room"),
         ({"inputs": ["dx"]}, "inputs: must be fields by name"),
@@ -148,7 +148,7 @@ def test_what_looks_like_a_mistake_and_is_none_is_accepted() -> None:
 
         linger_s = float("inf")
 
-        def on_inputs(self, inputs: Inputs) -> None: ...
+        def on_inputs(self, inputs: InputBatch) -> None: ...
 
     assert Deep.tables == {"stones": Stones}
     assert define(room_type="").tables == {}

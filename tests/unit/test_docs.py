@@ -19,7 +19,7 @@ from tickwire.server import errors
 from tickwire.server.admin.api import OPERATIONS as ADMIN_OPERATIONS
 from tickwire.server.admin.api import PREFIX
 from tickwire.server.config import Settings
-from tickwire.server.edge.close_codes import Closing
+from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,8 @@ def test_every_error_code_is_told_of_with_whether_to_come_back() -> None:
             assert rows[error.code] == ("yes" if error.retryable else "no"), error.code
 
 
-@pytest.mark.parametrize("code", Closing)
-def test_every_close_code_is_told_of(code: Closing) -> None:
+@pytest.mark.parametrize("code", SessionCloseCode)
+def test_every_close_code_is_told_of(code: SessionCloseCode) -> None:
     assert re.search(rf"^\| [\d, ]*\b{code.value}\b", PROTOCOL, re.MULTILINE)
 
 

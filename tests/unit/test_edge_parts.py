@@ -7,7 +7,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from tickwire.server.edge.http_request import header, token_of
-from tickwire.server.edge.resume_tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeTokens, Resumption
+from tickwire.server.edge.resume_tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeClaim, ResumeTokens
 
 KEYS = {"new": b"a new key", "old": b"an old key"}
 
@@ -15,7 +15,7 @@ KEYS = {"new": b"a new key", "old": b"an old key"}
 def test_a_token_says_whose_it_is_and_which_to_whoever_has_the_key() -> None:
     tokens = ResumeTokens(KEYS, "new", "shard-7.example")
     token = tokens.sign("session", 7)
-    assert tokens.read(token) == Resumption("session", 7, "shard-7.example")
+    assert tokens.read(token) == ResumeClaim("session", 7, "shard-7.example")
     assert ResumeTokens(KEYS, "old").read(token) == tokens.read(token), "keys are changed one shard at a time"
     assert ResumeTokens({"new": b"another fleet's"}, "new").read(token) is None
     assert ResumeTokens({"old": b"an old key"}, "old").read(token) is None

@@ -26,12 +26,12 @@ from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
 from tickwire.server.dev.bots import run_bots
-from tickwire.server.rooms import Inputs, Player, Room
-from tickwire.server.rooms.checkpoint import KeptSession, RoomState
+from tickwire.server.rooms import InputBatch, Player, Room
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.outbox import Outbox
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 
@@ -48,15 +48,15 @@ class Spectator:
     def seat_lost(self, reason: str) -> None: ...
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None: ...
     def seat_restored(self, seat: Seat) -> None: ...
-    def keep(self) -> KeptSession:
-        return KeptSession(self.session_id, self.player_id, True, self.schema_version)
+    def keep(self) -> SessionCheckpoint:
+        return SessionCheckpoint(self.session_id, self.player_id, True, self.schema_version)
 
 
-def made(kind: type[Room], saved: RoomState | None = None) -> Simulation:
+def made(kind: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime:
     return create(kind, room_id="r", name="lobby", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved)
 
 
-def playing(*names: str) -> tuple[Simulation, Arena, list[Player]]:
+def playing(*names: str) -> tuple[RoomRuntime, Arena, list[Player]]:
     simulation = made(Arena)
     room = simulation.room
     assert isinstance(room, Arena)
@@ -70,7 +70,7 @@ def ship_of(player: Player) -> Any:
 
 
 def wish(room: Room, player: Player, wanted: dict[str, float]) -> None:
-    room.on_inputs(Inputs([player], {name: np.array([value]) for name, value in wanted.items()}))
+    room.on_inputs(InputBatch([player], {name: np.array([value]) for name, value in wanted.items()}))
 
 
 def face_to_face(shooter: Player, *targets: Player) -> None:
@@ -221,7 +221,7 @@ class Onlooker(Spectator):
         return self.core.world.table(name)
 
 
-def seated(simulation: Simulation, name: str, **options: Any) -> tuple[Seat, Onlooker]:
+def seated(simulation: RoomRuntime, name: str, **options: Any) -> tuple[Seat, Onlooker]:
     onlooker = Onlooker()
     return simulation.seat(onlooker, name, {"name": name, **options}, lambda seat: None), onlooker
 

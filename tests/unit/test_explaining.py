@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.queue_factories import rules, ticket
 from tickwire.matchmaking.queue import Explanation, Match, QueueTicket, Rules, explain, find_matches
-from tickwire.matchmaking.queue.quality import Lately, quality_of
+from tickwire.matchmaking.queue.quality import RecentWaits, quality_of
 
 
 def why(one: QueueTicket, others: Sequence[QueueTicket], law: Rules, now_s: float = 0.0) -> Explanation:
@@ -71,7 +71,7 @@ def test_a_match_is_judged() -> None:
     assert (found.players, found.parties, found.skill_spread, found.team_gap) == (4, 1, 40, 30)
     assert sorted(found.waits_s) == [1, 5, 9, 9]
     assert found.latencies_ms == [10, 10, 10]
-    lately = Lately()
+    lately = RecentWaits()
     assert lately.wait_ms == 0
     lately.add(found)
     assert lately.wait_ms == 7000

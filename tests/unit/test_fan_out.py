@@ -13,11 +13,11 @@ from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
 from tickwire.schemas.payloads import encode_payload
-from tickwire.server.rooms import Deal, Player, Room, boolean
+from tickwire.server.rooms import Player, Room, Transaction, boolean
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision
 
@@ -40,11 +40,11 @@ class Chat(Room):
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         if name == "buy":
-            return Deal()
+            return Transaction()
         self.broadcast("said", payload)
         return None
 
-    def on_dealt(self, player: Player, name: str, deal: Deal) -> None:
+    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
         for _ in range(10):
             self.broadcast("bought", player.id)
 
@@ -58,7 +58,7 @@ class Hall:
 
     def __init__(self, players: int = 20) -> None:
         self.now_s = 100.0
-        self.simulation: Simulation = create(
+        self.simulation: RoomRuntime = create(
             Chat,
             room_id="r",
             name="",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickwire.server.replication.columns import real, uint
-from tickwire.server.replication.grid import CELLS_MAX, FIRST, Cells, Grid
+from tickwire.server.replication.grid import CELLS_MAX, FIRST, Grid, GridIndex
 from tickwire.server.replication.table import NOBODY, Table
 from tickwire.server.rooms import Room
 
@@ -26,8 +26,8 @@ class Stones(Table):
 PLACES = st.tuples(st.floats(-100, 100, width=32), st.floats(-50, 150, width=32))
 
 
-def cells(cell: float = 20, view: float = 45, slack: float | None = None) -> Cells:
-    return Cells(Grid("walkers", cell=cell, view=view, slack=slack), [Walkers])
+def cells(cell: float = 20, view: float = 45, slack: float | None = None) -> GridIndex:
+    return GridIndex(Grid("walkers", cell=cell, view=view, slack=slack), [Walkers])
 
 
 @given(st.lists(PLACES, min_size=2, max_size=20), st.sampled_from([5.0, 20.0, 33.0, 400.0]), st.floats(1, 80))
@@ -104,7 +104,7 @@ def test_a_grid_that_cannot_be_is_named_when_the_room_is_declared() -> None:
     with pytest.raises(ValueError, match=f"at most {CELLS_MAX}"):
         cells(cell=0.5)
     with pytest.raises(ValueError, match="wants a real column 'x'"):
-        Cells(Grid("stones", cell=1, view=1), [Stones])
+        GridIndex(Grid("stones", cell=1, view=1), [Stones])
     with pytest.raises(TypeError, match="names walkrs: no table"):
 
         class Plaza(Room):

@@ -11,9 +11,9 @@ import pytest
 from tests.harness.session_simulator import Around, Wire
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import EndSession, Error, ErrorCode, Hello, Redirect, Welcome
-from tickwire.server.edge.auth.authenticator import Guests, Identity
-from tickwire.server.edge.close_codes import Closing
-from tickwire.server.edge.handshake import Greeting
+from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
+from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Banned
@@ -28,7 +28,7 @@ class Homes:
         return ELSEWHERE
 
 
-class Meanwhile(Guests):
+class Meanwhile(GuestAuthenticator):
     """Lets something happen while a Hello is checked."""
 
     def __init__(self, happens: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class Meanwhile(Guests):
 
 async def answer_to(around: Around, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
     wire = Wire(around)
-    wire.receiver = Greeting(
+    wire.receiver = SessionHandshake(
         wire._as_connection(), token="", authenticator=Meanwhile(happens), sessions=around.registry, around=around
     )
     wire.receiver.message_received(encode_client(hello))
@@ -63,7 +63,7 @@ async def test_a_session_that_moves_while_its_client_says_hello_is_followed() ->
     session, welcome = await opened(around)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
     answer, closed_with = await answer_to(around, hello, lambda: session.go_on_at(ELSEWHERE))
-    assert (answer, closed_with) == (ELSEWHERE, Closing.MOVED)
+    assert (answer, closed_with) == (ELSEWHERE, SessionCloseCode.MOVED)
 
 
 async def test_a_session_that_moves_away_and_back_while_its_client_says_hello_is_resumed() -> None:

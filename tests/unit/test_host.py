@@ -8,7 +8,7 @@ from typing import ClassVar
 from tests.harness.polling import eventually
 from tickwire.server.rooms import Room
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.tick_loop import GROUP_SEATS_MAX
 
 
@@ -41,7 +41,7 @@ class Big(Clock):
 def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
     closed: list[tuple[str, str]] = []
 
-    def note(simulation: Simulation, reason: str) -> None:
+    def note(simulation: RoomRuntime, reason: str) -> None:
         closed.append((simulation.room.room_id, reason))
 
     host = RoomHost({kind.room_type: kind for kind in (Clock, Slow, Big)}, on_closed=note)

@@ -6,11 +6,11 @@ import pytest
 
 from tests.unit.test_simulation import Listening, garden, seated, step_input
 from tickwire.schemas.messages import Input
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 
-def played(inputs: int = 50) -> tuple[Simulation, Seat, Listening]:
+def played(inputs: int = 50) -> tuple[RoomRuntime, Seat, Listening]:
     """A player that has played for a while."""
     simulation = garden()
     seat, subscriber = seated(simulation)
@@ -25,7 +25,7 @@ def resumed(seat: Seat, *, is_told: bool) -> None:
     seat.resumed(seat.room_id if is_told else "", 0)
 
 
-def acknowledged(simulation: Simulation, seat: Seat, subscriber: Listening, *numbers: int) -> int:
+def acknowledged(simulation: RoomRuntime, seat: Seat, subscriber: Listening, *numbers: int) -> int:
     for seq in numbers:
         seat.push_input(step_input(seq))
     simulation.step()

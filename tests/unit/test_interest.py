@@ -17,7 +17,7 @@ from tickwire.server.rooms import (
     EVERYONE,
     NOBODY,
     Grid,
-    Inputs,
+    InputBatch,
     Player,
     Room,
     Table,
@@ -31,7 +31,7 @@ from tickwire.server.rooms import (
 )
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 SECRET = b"\xa5\x5a\xc3\x3c"
@@ -75,7 +75,7 @@ class Front(Room):
             self.spies.despawn(player.entity.id)
         self.orders.despawn(player.data["diary"].id)
 
-    def on_inputs(self, inputs: Inputs) -> None:
+    def on_inputs(self, inputs: InputBatch) -> None:
         rows, wishes = inputs.of(self.spies)
         self.spies.x[rows] += wishes["dx"].astype(np.float32)
         self.spies.y[rows] += wishes["dy"].astype(np.float32)
@@ -109,18 +109,18 @@ class Wiretap(Listening):
         return sorted(self.core.world.table("orders").column("words").tolist())
 
 
-def front() -> tuple[Simulation, Front]:
+def front() -> tuple[RoomRuntime, Front]:
     simulation = create(Front, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
     assert isinstance(simulation.room, Front)
     return simulation, simulation.room
 
 
-def seated(simulation: Simulation, name: str, team: int, **options: Any) -> tuple[Seat, Wiretap]:
+def seated(simulation: RoomRuntime, name: str, team: int, **options: Any) -> tuple[Seat, Wiretap]:
     tap = Wiretap(name)
     return simulation.seat(tap, name, {"team": team, **options}, lambda seat: None), tap
 
 
-def step(simulation: Simulation, ticks: int = 1) -> None:
+def step(simulation: RoomRuntime, ticks: int = 1) -> None:
     for _ in range(ticks):
         simulation.step()
 

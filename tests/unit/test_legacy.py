@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.harness.frames import frames_in, read_keyframe_2
 from tickwire.schemas.messages import StateDescription
-from tickwire.server.replication.client_view import Holding
+from tickwire.server.replication.client_view import ClientView
 from tickwire.server.replication.columns import angle, real, sint
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Table
 
 
@@ -24,13 +24,13 @@ DESCRIPTION = StateDescription((Ships.describe("ships"), Mines.describe("mines")
 
 def test_a_client_of_version_2_is_told_of_each_change_by_a_keyframe_and_drops_what_it_watches_no_more() -> None:
     ships, mines = Ships(), Mines()
-    replication = Replication((ships, mines))
+    replication = Replicator((ships, mines))
     both = replication.interest(frozenset((0, 5)))
     replication.watch(both)
     ship = ships.spawn(x=1.0)
     mines.spawn(depth=-3, channel=5)
     told: list[dict[int, dict[str, dict[int, list[int]]]]] = []
-    holding: Holding | None = None
+    holding: ClientView | None = None
     for tick, interest in ((1, both), (2, both), (3, both), (4, replication.everyone)):
         ship.x += 1.0 if tick == 3 else 0.0
         replication.capture(tick)

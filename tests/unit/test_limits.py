@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickwire.schemas.messages import ErrorCode, Reply
-from tickwire.server.edge.admission import SLOT_S, Gate
-from tickwire.server.edge.reply_cache import REPLIES_MAX, REPLY_BYTES_MAX, Replies
-from tickwire.server.edge.token_bucket import Bucket
-from tickwire.server.rooms.send_rate import Pace, Rung
+from tickwire.server.edge.admission import SLOT_S, AdmissionQueue
+from tickwire.server.edge.reply_cache import REPLIES_MAX, REPLY_BYTES_MAX, ReplyCache
+from tickwire.server.edge.token_bucket import TokenBucket
+from tickwire.server.rooms.send_rate import AdaptiveSendRate, SendLevel
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 5)), max_size=100))
 def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple[float, int]]) -> None:
-    bucket = Bucket(10, 20, 0.0)
+    bucket = TokenBucket(10, 20, 0.0)
     now_s, given_out = 0.0, 0.0
     for pause_s, count in steps:
         now_s += pause_s
@@ -24,7 +24,7 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple
 
 
 def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
-    bucket = Bucket(10, 20, 0.0)
+    bucket = TokenBucket(10, 20, 0.0)
     assert bucket.take(100.0, 20)
     assert not bucket.take(100.0)
     assert not bucket.take(100.4, 5)
@@ -32,7 +32,7 @@ def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
 
 
 def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
-    gate: Gate[int] = Gate(per_second=100, wait_s_max=1.0, now_s=0.0)
+    gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
     passed = [number for number in range(50) if gate.ask(number, 0.0)]
     assert passed == [0, 1, 2, 3], "two slots' worth at once"
     assert gate.wait_s == pytest.approx(0.46)
@@ -45,7 +45,7 @@ def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
 
 
 def test_nobody_passes_those_who_wait() -> None:
-    gate: Gate[str] = Gate(per_second=100, wait_s_max=1.0, now_s=0.0)
+    gate: AdmissionQueue[str] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
     for name in ("1", "2", "3", "4", "c"):
         gate.ask(name, 0.0)
     assert not gate.ask("late", 10.0), "there is room, but others were first"
@@ -53,7 +53,7 @@ def test_nobody_passes_those_who_wait() -> None:
 
 
 def test_a_full_gate_says_so() -> None:
-    gate: Gate[int] = Gate(per_second=100, wait_s_max=0.1, now_s=0.0)
+    gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=0.1, now_s=0.0)
     for number in range(14):
         assert not gate.is_full
         gate.ask(number, 0.0)
@@ -62,55 +62,55 @@ def test_a_full_gate_says_so() -> None:
     assert len(gate) == 0
 
 
-def congest(pace: Pace, ticks: int) -> None:
+def congest(pace: AdaptiveSendRate, ticks: int) -> None:
     for _ in range(ticks):
         pace.was_congested()
 
 
-def clear(pace: Pace, ticks: int) -> None:
+def clear(pace: AdaptiveSendRate, ticks: int) -> None:
     for _ in range(ticks):
         pace.was_clear()
 
 
 def test_the_ladder_goes_down_by_congested_seconds_and_ends_in_a_close() -> None:
-    pace = Pace(20)
+    pace = AdaptiveSendRate(20)
     rungs = [pace.rung]
     for _ in range(10):
         congest(pace, 20)
         rungs.append(pace.rung)
-    assert rungs[:4] == [Rung.FULL, Rung.HALVED, Rung.KEYFRAMES, Rung.KEYFRAMES]
+    assert rungs[:4] == [SendLevel.FULL, SendLevel.HALVED, SendLevel.KEYFRAMES, SendLevel.KEYFRAMES]
     assert pace.is_closed
     assert not pace.was_congested(), "closed once"
 
 
 def test_a_hiccup_is_forgiven_and_a_clear_connection_climbs_back() -> None:
-    pace = Pace(20)
+    pace = AdaptiveSendRate(20)
     for _ in range(10):
         congest(pace, 10)
         clear(pace, 60)
     assert pace.is_over
     congest(pace, 40)
-    assert pace.rung is Rung.KEYFRAMES
+    assert pace.rung is SendLevel.KEYFRAMES
     clear(pace, 60)
-    assert pace.rung is Rung.HALVED
+    assert pace.rung is SendLevel.HALVED
     clear(pace, 59)
     congest(pace, 1)
     clear(pace, 59)
-    assert pace.rung is Rung.HALVED, "calm must be without a break"
+    assert pace.rung is SendLevel.HALVED, "calm must be without a break"
     clear(pace, 1)
-    assert pace.rung is Rung.FULL
+    assert pace.rung is SendLevel.FULL
 
 
-@pytest.mark.parametrize(("rung", "due"), [(Rung.FULL, 40), (Rung.HALVED, 20), (Rung.KEYFRAMES, 2)])
-def test_how_often_each_rung_is_due(rung: Rung, due: int) -> None:
-    pace = Pace(20)
+@pytest.mark.parametrize(("rung", "due"), [(SendLevel.FULL, 40), (SendLevel.HALVED, 20), (SendLevel.KEYFRAMES, 2)])
+def test_how_often_each_rung_is_due(rung: SendLevel, due: int) -> None:
+    pace = AdaptiveSendRate(20)
     congest(pace, 20 * rung)
     assert pace.rung is rung
     assert sum(pace.is_due(tick) for tick in range(40)) == due
 
 
 def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> None:
-    replies = Replies()
+    replies = ReplyCache()
     for number in range(1, REPLIES_MAX + 4):
         assert replies.find(number) is None
         replies.keep(Reply(number, ok=True))
@@ -124,7 +124,7 @@ def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> N
 
 
 def test_answers_take_no_more_than_so_many_bytes() -> None:
-    replies = Replies()
+    replies = ReplyCache()
     for number in range(100):
         replies.keep(Reply(number, ok=True, payload=bytes(REPLY_BYTES_MAX // 8)))
     assert len(replies) == 8

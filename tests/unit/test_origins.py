@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickwire.server.edge.origins import Origins
+from tickwire.server.edge.origins import OriginPolicy
 
 HOST = "shard-3.example:8443"
 
 
 def test_without_an_origin_there_is_no_browser_to_protect() -> None:
-    assert Origins([]).allows(None, HOST)
-    assert Origins([]).allows(None, None)
+    assert OriginPolicy([]).allows(None, HOST)
+    assert OriginPolicy([]).allows(None, None)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_without_an_origin_there_is_no_browser_to_protect() -> None:
     ],
 )
 def test_the_servers_own_pages_may_connect(origin: str, host: str) -> None:
-    assert Origins([]).allows(origin, host)
+    assert OriginPolicy([]).allows(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_servers_own_pages_may_connect(origin: str, host: str) -> None:
     ],
 )
 def test_pages_of_another_host_or_port_may_not(origin: str, host: str | None) -> None:
-    assert not Origins([]).allows(origin, host)
+    assert not OriginPolicy([]).allows(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_pages_of_another_host_or_port_may_not(origin: str, host: str | None) ->
     ],
 )
 def test_what_is_on_the_list_may_connect(entry: str, origin: str) -> None:
-    assert Origins(["https://first.example", entry, "https://last.example"]).allows(origin, HOST)
+    assert OriginPolicy(["https://first.example", entry, "https://last.example"]).allows(origin, HOST)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_on_the_list_may_connect(entry: str, origin: str) -> None:
     ],
 )
 def test_what_is_not_on_it_may_not(entry: str, origin: str) -> None:
-    assert not Origins([entry]).allows(origin, HOST)
+    assert not OriginPolicy([entry]).allows(origin, HOST)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_is_not_on_it_may_not(entry: str, origin: str) -> None:
 )
 def test_an_entry_that_is_no_origin_is_named(bad: str) -> None:
     with pytest.raises(ValueError) as raised:
-        Origins(["https://game.example", bad])
+        OriginPolicy(["https://game.example", bad])
     assert repr(bad) in str(raised.value)
 
 
@@ -151,7 +151,7 @@ labels = st.lists(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, 
 
 @given(host=labels, port=st.integers(1, 65535), scheme=st.sampled_from(["http", "https"]), below=labels)
 def test_a_wildcard_is_all_that_is_below_and_nothing_else(host: str, port: int, scheme: str, below: str) -> None:
-    origins = Origins([f"{scheme}://*.{host}:{port}"])
+    origins = OriginPolicy([f"{scheme}://*.{host}:{port}"])
     assert origins.allows(f"{scheme}://{below}.{host}:{port}", None)
     assert not origins.allows(f"{scheme}://{host}:{port}", None)
     assert not origins.allows(f"{scheme}://{below}{host}:{port}", None) or f"{below}{host}".endswith("." + host)
@@ -159,7 +159,7 @@ def test_a_wildcard_is_all_that_is_below_and_nothing_else(host: str, port: int, 
 
 @given(st.text(), st.text())
 def test_any_text_gets_an_answer(origin: str, host: str) -> None:
-    assert not Origins(["https://game.example"]).allows(f"{origin}/", host)
+    assert not OriginPolicy(["https://game.example"]).allows(f"{origin}/", host)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_any_text_gets_an_answer(origin: str, host: str) -> None:
     ],
 )
 def test_pages_of_this_machine_may_connect_where_that_is_set(origin: str) -> None:
-    assert Origins(["loopback"]).allows(origin, "192.0.2.1:8080")
-    assert not Origins([]).allows(origin, "192.0.2.1:8080")
+    assert OriginPolicy(["loopback"]).allows(origin, "192.0.2.1:8080")
+    assert not OriginPolicy([]).allows(origin, "192.0.2.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -200,4 +200,4 @@ def test_pages_of_this_machine_may_connect_where_that_is_set(origin: str) -> Non
     ],
 )
 def test_no_other_page_is_taken_for_one_of_this_machine(origin: str) -> None:
-    assert not Origins(["loopback"]).allows(origin, "192.0.2.1:8080")
+    assert not OriginPolicy(["loopback"]).allows(origin, "192.0.2.1:8080")

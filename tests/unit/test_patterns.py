@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 def patterns_of(path: Path) -> Iterator[Found]:
-    module_name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    module_name = "tickwire." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
     source = path.read_text()
     if "re.compile(" not in source and "pattern=" not in source:
         return

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from tickwire.server.edge.addresses import BURST_S as ADDRESS_BURST_S
 from tickwire.server.edge.addresses import Addresses
-from tickwire.server.edge.rate_limit import BURST_S, FIRST_BURST_S, RateLimiter, Scope
+from tickwire.server.edge.rate_limit import BURST_S, FIRST_BURST_S, LimitScope, RateLimiter
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.throttle import Throttle
-from tickwire.server.edge.token_bucket import Bucket
+from tickwire.server.edge.token_bucket import TokenBucket
 
 SETTINGS = EdgeSettings(messages_per_second_max=100, bytes_per_second_max=10_000)
 
 
 def limiter_of(address_level: float = 1e9) -> RateLimiter:
-    return RateLimiter(SETTINGS, Bucket(1e9, address_level, 0.0), 0.0)
+    return RateLimiter(SETTINGS, TokenBucket(1e9, address_level, 0.0), 0.0)
 
 
 def is_refused(limiter: RateLimiter, now_s: float) -> bool:
@@ -39,7 +39,7 @@ def taken_at(limiter: RateLimiter, now_s: float, most: int = 10_000) -> int:
 def test_a_new_connection_may_send_a_second_s_worth_and_then_its_rate() -> None:
     limiter = limiter_of()
     assert taken_at(limiter, 0.0) == 100 * FIRST_BURST_S
-    assert limiter.refill(0.0) is Scope.CONNECTION
+    assert limiter.refill(0.0) is LimitScope.CONNECTION
     assert taken_at(limiter, 0.5) == 50
 
 
@@ -81,12 +81,12 @@ def test_a_connection_recovers_when_it_has_stayed_below_its_rate() -> None:
 
 
 def test_all_connections_of_an_address_share_a_bucket() -> None:
-    bucket = Bucket(1000, 150, 0.0)
+    bucket = TokenBucket(1000, 150, 0.0)
     first, second = (RateLimiter(SETTINGS, bucket, 0.0) for _ in range(2))
     assert taken_at(first, 0.0) == 100
     assert taken_at(second, 0.0) == 50
-    assert second.refill(0.0) is Scope.ADDRESS
-    assert first.refill(0.0) is Scope.CONNECTION
+    assert second.refill(0.0) is LimitScope.ADDRESS
+    assert first.refill(0.0) is LimitScope.CONNECTION
     assert taken_at(second, 0.04) == 40
 
 

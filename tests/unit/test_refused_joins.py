@@ -13,7 +13,7 @@ from tickwire.server.errors import JoinRefused, RoomFailed, TickwireError
 from tickwire.server.rooms import CommandRefused, Grid, Player, Room, Table, real
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 
 
 class Guests(Table):
@@ -46,7 +46,7 @@ class Club(Room):
                 player.entity = 7  # type: ignore[assignment]
 
 
-def club() -> Simulation:
+def club() -> RoomRuntime:
     return create(Club, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
 
 

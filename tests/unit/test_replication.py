@@ -11,11 +11,11 @@ from tickwire.schemas.delta import ENTITIES_MAX
 from tickwire.schemas.fields import NotANumber
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.schemas.parts import HAS_CHECKSUM, parts_of
-from tickwire.server.replication.client_view import Holding, Interest
+from tickwire.server.replication.client_view import ClientView, InterestSet
 from tickwire.server.replication.columns import blob, local, real, text, uint
-from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replication
+from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
 from tickwire.server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table, TableFull
-from tickwire.server.replication.text_encoder import WrongText
+from tickwire.server.replication.text_encoder import InvalidText
 
 
 class Ships(Table):
@@ -79,7 +79,7 @@ class Room:
     """A replication with a clock of its own, and one client after another."""
 
     def __init__(self, *tables: Table, checksum_ticks: int = 200) -> None:
-        self.replication = Replication(tables, checksum_ticks=checksum_ticks)
+        self.replication = Replicator(tables, checksum_ticks=checksum_ticks)
         self.everyone = self.replication.everyone
         self.tick = 0
 
@@ -87,7 +87,9 @@ class Room:
         self.tick += ticks
         self.replication.capture(self.tick)
 
-    def told(self, holding: Holding | None, interest: Interest | None = None) -> tuple[list[StateFrame], Holding]:
+    def told(
+        self, holding: ClientView | None, interest: InterestSet | None = None
+    ) -> tuple[list[StateFrame], ClientView]:
         data, after = self.replication.update(holding, interest or self.everyone)
         return frames_in(data), after
 
@@ -114,7 +116,7 @@ def test_two_who_came_on_different_ways_hold_the_same_again_one_tick_later() -> 
     ships = Ships()
     ships.spawn(x=1.0)
     room = Room(ships)
-    held: list[Holding] = []
+    held: list[ClientView] = []
     for _ in range(3):
         ships.x += 1.0
         room.next()
@@ -191,7 +193,7 @@ def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> N
     for interest in (both, one):
         room.replication.watch(interest)
     worlds = {interest: World(StateDescription((Ships.describe("ships"),))) for interest in (both, one)}
-    held: dict[Interest, Holding | None] = {both: None, one: None}
+    held: dict[InterestSet, ClientView | None] = {both: None, one: None}
     for seen in ({both: [1, 2], one: [1]}, {both: [1, 2], one: []}, {both: [1, 2], one: [1]}):
         room.next()
         for interest, ids in seen.items():
@@ -234,7 +236,7 @@ def test_one_interest_passed_over_while_another_goes_on_is_told_all_later() -> N
     for interest in (one, both):
         room.replication.watch(interest)
     world = World(StateDescription((Ships.describe("ships"),)))
-    held: dict[Interest, Holding | None] = {one: None, both: None}
+    held: dict[InterestSet, ClientView | None] = {one: None, both: None}
     for told in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
         ships.x += 1.0
         room.next()
@@ -327,10 +329,10 @@ def test_texts_are_cut_at_whole_characters_and_counted() -> None:
     assert signs.clamped == {"words": 1}
     assert signs.texts() is signs.texts(), "nothing is encoded while nothing changes"
     signs[1].seal = b"12345"
-    with pytest.raises(WrongText, match="'seal' of entity 1: 5 bytes; at most 4"):
+    with pytest.raises(InvalidText, match="'seal' of entity 1: 5 bytes; at most 4"):
         signs.texts()
     signs[1].seal = "text"
-    with pytest.raises(WrongText, match="'seal' of entity 1 holds str, not bytes"):
+    with pytest.raises(InvalidText, match="'seal' of entity 1 holds str, not bytes"):
         signs.texts()
 
 

@@ -14,15 +14,15 @@ from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.persistence.saver import recovered, world_of
 from tickwire.server.rooms import Room
-from tickwire.server.rooms.checkpoint import KeptSeat, KeptSession
+from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 
 FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6, "one"), (7, "two")))
-KEPT = KeptSession("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
+KEPT = SessionCheckpoint("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 
-def settled(around: Around, kept: KeptSession) -> Session | None:
+def settled(around: Around, kept: SessionCheckpoint) -> Session | None:
     """A session that has come from another shard, for good."""
     session = around.registry.revive(kept, around)  # type: ignore[arg-type]
     if session is not None:
@@ -153,7 +153,7 @@ async def test_events_that_came_after_the_save_s_session_was_restored_are_not_se
     """Restored at 5, saved with 6 and 7 waiting, resumed: the client has both when the shard is lost."""
     kept = msgspec.structs.replace(KEPT, events_restored_at=5)
     room = create(Room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
-    state = msgspec.structs.replace(room.state(), seats=(KeptSeat("p", kept),))
+    state = msgspec.structs.replace(room.state(), seats=(SeatCheckpoint("p", kept),))
     (seat,) = recovered(world_of("room", "n", "r", state)).seats
     session = settled(Around(EdgeSettings()), seat.session)
     assert session is not None

@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickwire.server.replication.conversion import ShapeChanged
-from tickwire.server.rooms import Saved
-from tickwire.server.rooms.checkpoint import Aside, RoomState, TooNew
+from tickwire.server.rooms import SaveData
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
 from tickwire.server.rooms.salvage import find_misfit, salvage, salvaged
 
 
-class Coin(Saved):
+class Coin(SaveData):
     owner: str
     amount: Annotated[int, msgspec.Meta(ge=0)]
     tags: list[str] = []
 
 
-class Purse(Saved):
+class Purse(SaveData):
     coins: list[Coin] = []
     by_player: dict[str, list[int]] = {}
     owner: str | None = None
@@ -86,7 +86,7 @@ def test_the_smallest_part_that_does_not_fit_is_taken_out(
     Purse.read(1, found)
 
 
-class Strict(Saved):
+class Strict(SaveData):
     count: int
     names: list[str]
     best: str | None
@@ -121,7 +121,7 @@ def test_whatever_a_game_has_saved_is_read_again(value: dict[str, Any]) -> None:
     assert bool(rejected) == bool(find_misfit(Purse, value))
 
 
-class Newer(Saved):
+class Newer(SaveData):
     version = 2
     coins: list[Coin] = []
 
@@ -130,8 +130,8 @@ class Newer(Saved):
         return {"coins": saved["purse"]}
 
 
-def state(value: dict[str, Any], error: str | None, version: int = 1) -> RoomState:
-    return RoomState(1, 1, {}, value, version, state_error=error)
+def state(value: dict[str, Any], error: str | None, version: int = 1) -> RoomCheckpoint:
+    return RoomCheckpoint(1, 1, {}, value, version, state_error=error)
 
 
 def test_a_state_that_fitted_when_it_was_saved_is_not_reduced() -> None:
@@ -154,5 +154,5 @@ def test_a_state_of_an_older_version_is_taken_to_this_one_first() -> None:
 
 
 def test_a_field_that_was_kept_aside_counts_as_saved() -> None:
-    aside = RoomState(1, 1, {}, {"coins": []}, state_error="x", aside=Aside(fields={"total": "many"}))
+    aside = RoomCheckpoint(1, 1, {}, {"coins": []}, state_error="x", aside=SetAsideData(fields={"total": "many"}))
     assert [one.path for one in salvaged(Purse, aside).rejected] == ["state.total"]

@@ -6,13 +6,13 @@ import bson
 import msgspec
 
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.persistence.saver import Saver, state_of, world_of
+from tickwire.server.persistence.saver import RoomSaver, state_of, world_of
 from tickwire.server.replication.columns import blob, real, text, uint
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms import Player, Room, Saved
+from tickwire.server.rooms import Player, Room, SaveData
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage import SavedWorld
 
 
@@ -32,7 +32,7 @@ class Board(Room):
         player.entity = self.notes.spawn()
 
 
-def made(saved: SavedWorld | None = None) -> Simulation:
+def made(saved: SavedWorld | None = None) -> RoomRuntime:
     state = state_of(saved) if saved is not None else None
     return create(Board, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=state)
 
@@ -68,7 +68,7 @@ class Behind:
 
 def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> None:
     simulation, behind = made(), Behind()
-    saver = Saver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
+    saver = RoomSaver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
     for _ in range(3):
         simulation.step()
         saver.save(simulation)
@@ -90,12 +90,12 @@ def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> No
 
 def test_an_empty_room_that_stands_still_is_looked_at_once() -> None:
     simulation, behind = made(), Behind()
-    saver = Saver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
+    saver = RoomSaver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
     looks: list[int] = []
 
-    def save() -> Saved:
+    def save() -> SaveData:
         looks.append(simulation.tick)
-        return Saved()
+        return SaveData()
 
     simulation.room.save = save  # type: ignore[method-assign]
     simulation.step()

@@ -18,25 +18,25 @@ from tickwire.server.persistence.saver import state_of, world_of
 from tickwire.server.replication.columns import Column, blob, enumeration, local, real, text, uint
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms import Room, Saved, SchemaChanges
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms import Room, SaveData, SchemaChanges
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage.world_document import put_parts, save_of
 from tickwire.server.storage.world_document import world_of as world_of_document
 
 
 def room_of(
-    tables: dict[str, dict[str, Column]], changes: SchemaChanges | None = None, saves: type[Saved] = Saved
+    tables: dict[str, dict[str, Column]], changes: SchemaChanges | None = None, saves: type[SaveData] = SaveData
 ) -> type[Room]:
     """Return the room that one build declares, by tables and fields."""
     made = {name: type(name.title(), (Table,), columns) for name, columns in tables.items()}
 
-    def save(self: Any) -> Saved:
+    def save(self: Any) -> SaveData:
         return getattr(self, "kept", None) or saves()
 
-    def restore(self: Any, saved: Saved) -> None:
+    def restore(self: Any, saved: SaveData) -> None:
         self.kept = saved
 
     return typing.cast(
@@ -57,13 +57,13 @@ def room_of(
     )
 
 
-def opened(room: type[Room], saved: RoomState | None = None) -> Simulation:
+def opened(room: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime:
     return create(
         room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved
     )  # fmt: skip
 
 
-def stored(simulation: Simulation) -> RoomState:
+def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
     world = world_of("harbour", "n", "r", simulation.state())
     save = save_of(world, 1, 1, None, None)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def stored(simulation: Simulation) -> RoomState:
     return state_of(found)
 
 
-def rows(simulation: Simulation, table: str) -> list[dict[str, Any]]:
+def rows(simulation: RoomRuntime, table: str) -> list[dict[str, Any]]:
     found = getattr(simulation.room, table)
     return [{name: getattr(row, name) for name in found.columns} for row in found]
 
@@ -82,7 +82,7 @@ def rows(simulation: Simulation, table: str) -> list[dict[str, Any]]:
 SHIPS = {"x": uint(bits=8), "name": text(bytes_max=16)}
 
 
-def two_ships(room: type[Room]) -> Simulation:
+def two_ships(room: type[Room]) -> RoomRuntime:
     simulation = opened(room)
     simulation.room.ships.spawn(x=1, name="one")  # type: ignore[attr-defined]
     simulation.room.ships.spawn(x=2, name="two")  # type: ignore[attr-defined]
@@ -233,16 +233,16 @@ def test_a_number_keeps_its_value_or_is_refused(before: Field, after: Field, dat
     assert abs(float(after.dequantise(after.quantise(found))[0]) - value) <= step
 
 
-class Log(Saved):
+class Log(SaveData):
     entries: list[int] = []
     pages: int = 0
 
 
-class ShortLog(Saved):
+class ShortLog(SaveData):
     pages: int = 0
 
 
-class NewerLog(Saved):
+class NewerLog(SaveData):
     version = 2
     pages: int = 0
 
@@ -251,7 +251,7 @@ class NewerLog(Saved):
         return {"pages": saved["pages"] + len(saved.get("entries", []))}
 
 
-def logged(saves: type[Saved], saved: RoomState) -> Simulation:
+def logged(saves: type[SaveData], saved: RoomCheckpoint) -> RoomRuntime:
     return opened(room_of({}, saves=saves), saved)
 
 
@@ -286,7 +286,7 @@ def test_a_room_whose_code_raises_while_it_is_restored_is_a_lasting_failure() ->
     room = room_of({"ships": SHIPS})
     saved = stored(two_ships(room))
 
-    def restore(self: Room, saved: Saved) -> None:
+    def restore(self: Room, saved: SaveData) -> None:
         raise ZeroDivisionError("a mistake of the game")
 
     room.restore = restore  # type: ignore[method-assign]

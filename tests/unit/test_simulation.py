@@ -18,15 +18,15 @@ from tickwire.schemas.messages import Command, Input, Joined, Message, Rate, Red
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
 from tickwire.server.replication.replicator import AGE_TICKS_MAX
-from tickwire.server.rooms import Deal, Player, grant
-from tickwire.server.rooms.checkpoint import KeptSession
+from tickwire.server.rooms import Player, Transaction, grant
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import INBOX_MAX, Seat
-from tickwire.server.rooms.transactions import Decision, Record
+from tickwire.server.rooms.transactions import Decision, RecordVersion
 
 
 class Listening:
@@ -73,15 +73,15 @@ class Listening:
     def seat_restored(self, seat: Seat) -> None:
         self.restored = seat
 
-    def keep(self) -> KeptSession:
-        return KeptSession(self.session_id, self.player_id, False, self.schema_version)
+    def keep(self) -> SessionCheckpoint:
+        return SessionCheckpoint(self.session_id, self.player_id, False, self.schema_version)
 
 
-def garden(kind: type[Garden] = Garden) -> Simulation:
+def garden(kind: type[Garden] = Garden) -> RoomRuntime:
     return create(kind, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
 
 
-def seated(simulation: Simulation, player_id: str = "p", **options: Any) -> tuple[Seat, Listening]:
+def seated(simulation: RoomRuntime, player_id: str = "p", **options: Any) -> tuple[Seat, Listening]:
     subscriber = Listening(player_id)
     return simulation.seat(subscriber, player_id, options, lambda seat: None), subscriber
 
@@ -182,7 +182,7 @@ def test_events_are_kept_for_a_session_that_is_away() -> None:
     assert subscriber.outbox.unsent == UNSENT_MAX + 1 + 1  # and that the player came
 
 
-def slow_down(subscriber: Listening, simulation: Simulation, seconds: float) -> None:
+def slow_down(subscriber: Listening, simulation: RoomRuntime, seconds: float) -> None:
     subscriber.is_congested = True
     for _ in range(round(seconds * Garden.tick_rate_hz)):
         simulation.step()
@@ -301,7 +301,7 @@ class Till(Garden):
         for other in payload["reads"]:
             assert self.players[other].holdings == {}
         profile = {"best": np.int64(payload["best"])} if "best" in payload else None
-        return Deal(grant(player.id, "gold", np.int64(2)), reply=np.float32(0.5), profile=profile)
+        return Transaction(grant(player.id, "gold", np.int64(2)), reply=np.float32(0.5), profile=profile)
 
 
 def decided(seat: Seat, **payload: Any) -> Decision | Reply:
@@ -311,7 +311,7 @@ def decided(seat: Seat, **payload: Any) -> Decision | Reply:
 def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_was_based_on() -> None:
     simulation = garden(Till)
     (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
-    ann.player.record, bob.player.record = Record(3), Record(5)
+    ann.player.record, bob.player.record = RecordVersion(3), RecordVersion(5)
     assert bob.player.profile == {}, "what is read outside of a command is not part of a decision"
     blind = decided(ann, reads=[])
     assert isinstance(blind, Decision)
@@ -324,7 +324,7 @@ def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_w
     assert profiled.profile is not None
     assert type(profiled.profile["best"]) is int
     assert (profiled.versions, profiled.profile) == ({"ann": 3, "bob": 5}, {"best": 7}), "a profile replaces one"
-    simulation.dealt(bob, "pay", Deal(), {})
+    simulation.dealt(bob, "pay", Transaction(), {})
     later = decided(ann, reads=[])
     assert isinstance(later, Decision)
     assert later.sequence == blind.sequence + 1, "the room may remember something else by now"

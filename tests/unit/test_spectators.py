@@ -11,10 +11,10 @@ from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
 from tickwire.server.migration.room_codec import pack, unpack
 from tickwire.server.rooms import Grid, Player, Room, Table, real
-from tickwire.server.rooms.checkpoint import RoomState
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 
@@ -39,7 +39,7 @@ class Meadow(Room):
             player.entity = self.marks.spawn(x=520.0, y=520.0)
 
 
-def room_of(saved: RoomState | None = None, reviver: Reviving | None = None) -> Simulation:
+def room_of(saved: RoomCheckpoint | None = None, reviver: Reviving | None = None) -> RoomRuntime:
     return create(
         Meadow,
         room_id="r",
@@ -58,26 +58,26 @@ def marks_seen(subscriber: Listening) -> set[int]:
     return set(subscriber.core.world.table("marks").ids.tolist())
 
 
-def dies(simulation: Simulation, seat: Seat) -> None:
+def dies(simulation: RoomRuntime, seat: Seat) -> None:
     marks = simulation.room.marks  # type: ignore[attr-defined]
     seat.player.entity.y = 50.0  # type: ignore[union-attr]
     simulation.step()
     marks.despawn(seat.player.entity)
 
 
-def loses_its_entity(simulation: Simulation, seat: Seat) -> None:
+def loses_its_entity(simulation: RoomRuntime, seat: Seat) -> None:
     dies(simulation, seat)
     seat.player.entity = None
 
 
-def looks_elsewhere_and_loses_that(simulation: Simulation, seat: Seat) -> None:
+def looks_elsewhere_and_loses_that(simulation: RoomRuntime, seat: Seat) -> None:
     marks = simulation.room.marks  # type: ignore[attr-defined]
     seat.player.focus = marks.spawn(x=120.0, y=50.0)
     simulation.step()
     marks.despawn(seat.player.focus)
 
 
-def resumed(simulation: Simulation, seat: Seat, subscriber: Listening) -> tuple[Simulation, Listening]:
+def resumed(simulation: RoomRuntime, seat: Seat, subscriber: Listening) -> tuple[RoomRuntime, Listening]:
     assert subscriber.core.world is not None
     subscriber.wire = None
     seat.disconnected()
@@ -88,7 +88,7 @@ def resumed(simulation: Simulation, seat: Seat, subscriber: Listening) -> tuple[
     return simulation, subscriber
 
 
-def restored(state: RoomState) -> tuple[Simulation, Listening]:
+def restored(state: RoomCheckpoint) -> tuple[RoomRuntime, Listening]:
     reviving = Reviving()
     simulation = room_of(state, reviving)
     subscriber = reviving.subscribers["p"]
@@ -97,7 +97,7 @@ def restored(state: RoomState) -> tuple[Simulation, Listening]:
     return simulation, subscriber
 
 
-WAYS: dict[str, Callable[[Simulation, Seat, Listening], tuple[Simulation, Listening]]] = {
+WAYS: dict[str, Callable[[RoomRuntime, Seat, Listening], tuple[RoomRuntime, Listening]]] = {
     "a resume": resumed,
     "a save": lambda simulation, seat, subscriber: restored(simulation.state()),
     "a move": lambda simulation, seat, subscriber: restored(unpack(pack(simulation))[1]),
@@ -114,7 +114,7 @@ WAYS: dict[str, Callable[[Simulation, Seat, Listening], tuple[Simulation, Listen
     ],
 )
 def test_a_player_without_a_focus_sees_the_same_before_and_after(
-    what: Callable[[Simulation, Seat], None], expected: set[int], way: str
+    what: Callable[[RoomRuntime, Seat], None], expected: set[int], way: str
 ) -> None:
     simulation = room_of()
     subscriber = Listening("p")

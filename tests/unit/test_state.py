@@ -11,17 +11,17 @@ from tests.unit.test_simulation import Listening
 from tickwire.schemas.messages import Joined, Message, Reply
 from tickwire.server.errors import RoomFailed, Unavailable
 from tickwire.server.persistence.saver import state_of, world_of
-from tickwire.server.rooms import EVERYONE, Player, Room, Saved, Table, real
-from tickwire.server.rooms.checkpoint import KeptSession, RoomState, TooNew, plain
+from tickwire.server.rooms import EVERYONE, Player, Room, SaveData, Table, real
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint, TooNew, plain
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
-from tickwire.server.rooms.transactions import Record
+from tickwire.server.rooms.transactions import RecordVersion
 
 
-class Bed(Saved):
+class Bed(SaveData):
     """As of version 3: 1 had a count, 2 a list, 3 has a list with names."""
 
     version = 3
@@ -71,7 +71,7 @@ class House(Room):
 class Revived(dict[str, Listening]):
     """Gives sessions again; nobody who is called `gone`."""
 
-    def revive(self, kept: KeptSession) -> Listening | None:
+    def revive(self, kept: SessionCheckpoint) -> Listening | None:
         if kept.player_id == "gone":
             return None
         self[kept.player_id] = made = Listening(kept.player_id)
@@ -82,14 +82,14 @@ class Revived(dict[str, Listening]):
         pass
 
 
-def house(saved: RoomState | None = None, reviver: Revived | None = None, **more: Any) -> Simulation:
+def house(saved: RoomCheckpoint | None = None, reviver: Revived | None = None, **more: Any) -> RoomRuntime:
     return create(
         House, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved,
         reviver=reviver, **more,
     )  # fmt: skip
 
 
-def stored(simulation: Simulation) -> RoomState:
+def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     """As it comes back from a store."""
     return state_of(world_of("house", "n", "r", simulation.state()))
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_is_an_error() -> None:
     with pytest.raises(msgspec.ValidationError):
         Bed.read(3, {"flowers": "none"})
     with pytest.raises(NotImplementedError, match="no step from version 0"):
-        Saved.read(0, {})
+        SaveData.read(0, {})
 
 
 def test_a_copy_of_what_is_saved_does_not_change_with_it() -> None:
@@ -138,12 +138,12 @@ def test_a_room_that_a_newer_build_has_saved_is_not_made() -> None:
 
 def test_a_save_of_another_kind_than_is_declared_is_an_error_of_the_room() -> None:
     simulation = house()
-    simulation.room.save = Saved  # type: ignore[method-assign]
+    simulation.room.save = SaveData  # type: ignore[method-assign]
     with pytest.raises(RoomCodeRaised):
         simulation.state()
 
 
-def seated(simulation: Simulation, *players: str) -> list[Seat]:
+def seated(simulation: RoomRuntime, *players: str) -> list[Seat]:
     return [simulation.seat(Listening(player), player, {}, lambda seat: None) for player in players]
 
 
@@ -158,7 +158,7 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     again = house(
         stored(simulation),
         revived,
-        records={"ann": Record(3, {"gold": 7}, {})},
+        records={"ann": RecordVersion(3, {"gold": 7}, {})},
         on_ended=lambda seat: ended.append(seat.player_id),
     )
     room = again.room
@@ -268,5 +268,5 @@ def test_what_is_beside_the_tables_is_equal_until_something_changes() -> None:
 
 def test_a_sessions_memory_comes_back_as_it_was() -> None:
     replies = (Reply(1, ok=True, payload=b"\1"), Reply(2, ok=False, message="no"))
-    kept = KeptSession("s", "p", False, 3, 4, 2, 9, 17, (b"frame",), replies)
-    assert msgspec.convert(msgspec.to_builtins(kept, builtin_types=(bytes,)), KeptSession) == kept
+    kept = SessionCheckpoint("s", "p", False, 3, 4, 2, 9, 17, (b"frame",), replies)
+    assert msgspec.convert(msgspec.to_builtins(kept, builtin_types=(bytes,)), SessionCheckpoint) == kept

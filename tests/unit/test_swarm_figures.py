@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickwire.loadtest.load_plan import AT_ONCE, Happening, Plan, Step, Steps, Target, target
-from tickwire.loadtest.metrics import TIMES, Crowd, Histogram, Measures, Second
-from tickwire.loadtest.results import Findings, merged
+from tickwire.loadtest.load_plan import AT_ONCE, LoadEvent, Plan, Step, Steps, Target, target
+from tickwire.loadtest.metrics import TIMES, Histogram, Measures, PlayerCounts, Second
+from tickwire.loadtest.results import Results, merged
 from tickwire.loadtest.slo import COUNTS, SHARES, judge, level_of
 from tickwire.loadtest.summary import EXIT_CODES, series, summarise, words
 
@@ -33,7 +33,7 @@ def measures_of(**times: list[float]) -> Measures:
 def second(
     at: int, *, players: int = 0, expected: int = 0, seated: int = 0, measures: Measures | None = None
 ) -> Second:
-    return Second(at, Crowd(players, expected, seated), measures or Measures())
+    return Second(at, PlayerCounts(players, expected, seated), measures or Measures())
 
 
 # -- histograms ---------------------------------------------------------------------------------------------
@@ -169,8 +169,8 @@ def test_a_soak_comes_within_a_minute() -> None:
     assert wanted == Target(6000, 100)
 
 
-@pytest.mark.parametrize(("shape", "happening"), [("storm", Happening.DROP), ("rolling", Happening.COMMAND)])
-def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, happening: Happening) -> None:
+@pytest.mark.parametrize(("shape", "happening"), [("storm", LoadEvent.DROP), ("rolling", LoadEvent.COMMAND)])
+def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, happening: LoadEvent) -> None:
     plan = msgspec.convert({"shape": shape, "players": 100, "rate": 10.0, "settle_s": 5.0}, Plan)
     before, after = target(plan, 14.9), target(plan, 15.0)
     assert before is not None
@@ -219,7 +219,7 @@ def test_workers_seconds_add_up_whenever_they_arrive() -> None:
     a.count("bytes", 5)
     findings = merged([second(11, players=2, expected=2, seated=1, measures=a), second(10), second(11, players=3)])
     findings.add(second(11, expected=3, seated=3, measures=b))
-    assert findings.crowd_at(11) == Crowd(5, 5, 4)
+    assert findings.crowd_at(11) == PlayerCounts(5, 5, 4)
     assert findings.between(11, 12).times["input"].count == 2
     assert findings.between(10, 11).times["input"].count == 0
     assert findings.total.got("bytes") == 5
@@ -240,7 +240,7 @@ def test_all_are_back_when_nobody_is_missing_any_more() -> None:
 def run(
     *seconds: Second, plan: Plan | None = None, levels: tuple[str, ...] = (), **more: object
 ) -> tuple[str, int, str]:
-    found: Findings = merged(seconds)
+    found: Results = merged(seconds)
     summary = summarise(found, plan or Plan(), [level_of(one) for one in levels], url="ws://x", **more)  # type: ignore[arg-type]
     return summary.outcome, summary.exit_code, words(summary, is_colour=False)
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from benchmarks.rooms import Fan
 from tests.unit.test_simulation import Listening
 from tickwire.client.core import ClientCore
-from tickwire.loadtest.frames import FrameCutter, masked_frame
-from tickwire.loadtest.open_loop_scheduler import OWED_S_MAX, TURN_S, Metronome
+from tickwire.loadtest.frames import FrameReader, masked_frame
+from tickwire.loadtest.open_loop_scheduler import OWED_S_MAX, TURN_S, OpenLoopScheduler
 from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Message
-from tickwire.server.edge.frame_splitter import Splitter, payload_of
+from tickwire.server.edge.frame_splitter import FrameSplitter, payload_of
 from tickwire.server.replication import channel
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
@@ -32,7 +32,7 @@ class Heard:
     def __init__(self, payload_bytes_max: int = 1 << 20) -> None:
         self.messages: list[bytes] = []
         self.other: list[bytes] = []
-        self.cutter = FrameCutter(
+        self.cutter = FrameReader(
             payload_bytes_max=payload_bytes_max, on_message=self.messages.append, on_other=self.other.append
         )
 
@@ -77,7 +77,7 @@ def test_what_can_never_be_right_goes_to_the_library_with_all_behind_it(wrong: b
 
 @given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
 def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None:
-    splitter = Splitter(payload_bytes_max=1 << 20)
+    splitter = FrameSplitter(payload_bytes_max=1 << 20)
     splitter.feed(masked_frame(payload, key))
     frame = splitter.next()
     assert frame is not None
@@ -155,7 +155,7 @@ class Beats:
         self.late: list[float] = []
         self.skipped = 0
         self.due: list[float] = []
-        self.metronome = Metronome(self.late.append, self._skip)
+        self.metronome = OpenLoopScheduler(self.late.append, self._skip)
 
     def _skip(self, count: int) -> None:
         self.skipped += count

@@ -6,12 +6,12 @@ import pytest
 
 from tickwire.client.core import ClientCore
 from tickwire.loadtest.metrics import Measures
-from tickwire.loadtest.observer import BASE_WINDOW_S, Tally, Watch
+from tickwire.loadtest.observer import BASE_WINDOW_S, PlayerObserver, TrafficTally
 
 
 def watching(ticks: dict[int, float], *, rate_hz: float = 20.0, **attributes: bool) -> Measures:
     """What a player measures who gets the state of each tick at a moment."""
-    watch, measures = Watch(), Measures()
+    watch, measures = PlayerObserver(), Measures()
     watch.joined(rate_hz)
     for name, value in attributes.items():
         setattr(watch, name, value)
@@ -65,7 +65,7 @@ def test_who_reads_slowly_on_purpose_measures_nothing() -> None:
 
 
 def test_darkness_is_from_the_last_state_to_the_first_one_after() -> None:
-    watch, measures = Watch(), Measures()
+    watch, measures = PlayerObserver(), Measures()
     watch.joined(20)
     watch.state_came(1, 10.0, measures)
     watch.lost(has_seat=True)
@@ -85,7 +85,7 @@ def test_darkness_is_from_the_last_state_to_the_first_one_after() -> None:
 
 
 def test_inputs_count_from_when_they_were_due_until_they_are_shown() -> None:
-    watch, measures = Watch(), Measures()
+    watch, measures = PlayerObserver(), Measures()
     watch.joined(20)
     for seq, due_s in ((1, 1.0), (2, 1.1), (3, 1.2)):
         watch.input_sent(seq, due_s)
@@ -97,7 +97,7 @@ def test_inputs_count_from_when_they_were_due_until_they_are_shown() -> None:
 
 
 def test_inputs_that_are_never_shown_count_for_as_long_as_they_have_waited() -> None:
-    watch, measures = Watch(), Measures()
+    watch, measures = PlayerObserver(), Measures()
     watch.joined(20)
     watch.input_sent(1, 1.0)
     watch.input_sent(2, 9.5)
@@ -117,7 +117,7 @@ def playing(seconds: float, *, acknowledged_until_s: float, held_back: tuple[flo
         acknowledged_until_s: inputs sent later are never acknowledged.
         held_back: between these moments nothing arrives on either side; then all of it does at once.
     """
-    watch, measures, acknowledged = Watch(), Measures(), 0
+    watch, measures, acknowledged = PlayerObserver(), Measures(), 0
     watch.joined(20)
     for tick in range(1, int(seconds * 20)):
         now_s = tick / 20
@@ -144,7 +144,7 @@ def test_player_whose_network_holds_everything_back_does_not(held_back: tuple[fl
 
 
 def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
-    watch, measures = Watch(), Measures()
+    watch, measures = PlayerObserver(), Measures()
     watch.joined(20)
     for seq in range(1, 50):
         watch.input_sent(seq, 1.0)
@@ -155,7 +155,7 @@ def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
 
 
 def test_what_a_client_has_found_wrong_is_counted_once() -> None:
-    core, tally, measures = ClientCore(), Tally(0.0), Measures()
+    core, tally, measures = ClientCore(), TrafficTally(0.0), Measures()
     core.mismatches, core.events_missed, core.events_repeated = 2, 3, 1
     tally.take(core, 1000, 2.0, measures, is_seated=True)
     tally.take(core, 1500, 3.0, measures, is_seated=False)

@@ -15,7 +15,7 @@ from tickwire.schemas.messages import Command
 from tickwire.server.rooms import Player, Room, Table, uint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import Simulation
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.slow_log import LOG_INTERVAL_S, SlowLog
 
 
@@ -71,7 +71,7 @@ def host_of(*kinds: type[Room]) -> tuple[RoomHost, list[str]]:
     return host, closed
 
 
-def make(host: RoomHost, room_type: str, room_id: str = "", **options: Any) -> Simulation:
+def make(host: RoomHost, room_type: str, room_id: str = "", **options: Any) -> RoomRuntime:
     return host.create(
         room_id=room_id or room_type, room_type=room_type, name="", epoch=1, options=options, saved=None
     )

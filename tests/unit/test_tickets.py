@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickwire.matchmaking import Admissions, BadTicket, Ticket, TicketKeys, sign, verify
+from tickwire.matchmaking import BadTicket, Ticket, TicketKeys, UsedTickets, sign, verify
 
 OLD = TicketKeys({"k1": b"one" * 11}, "k1")
 BOTH = TicketKeys({"k1": b"one" * 11, "k2": b"two" * 11}, "k2")
@@ -50,7 +50,7 @@ def test_keys_are_not_shown() -> None:
 
 
 def test_a_ticket_is_let_in_once_unless_no_seat_came_of_it() -> None:
-    admissions = Admissions()
+    admissions = UsedTickets()
     admissions.admit(TICKET, 0.0)
     with pytest.raises(BadTicket, match="used"):
         admissions.admit(TICKET, 1.0)
@@ -59,7 +59,7 @@ def test_a_ticket_is_let_in_once_unless_no_seat_came_of_it() -> None:
 
 
 def test_tickets_that_have_expired_are_not_remembered() -> None:
-    admissions = Admissions()
+    admissions = UsedTickets()
     for second in range(100):
         admissions.admit(Ticket("r", "p", "s", 1, second + 10.0), float(second))
     assert len(admissions) <= 11

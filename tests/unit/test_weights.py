@@ -17,9 +17,9 @@ from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.views import Administration
 from tickwire.server.cli.bandwidth import fetch_bytes, table_of
 from tickwire.server.observability.health import Health
-from tickwire.server.replication.bandwidth import SAMPLE_TICKS, Weights
+from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
 from tickwire.server.replication.columns import angle, boolean, real, text, uint
-from tickwire.server.replication.replicator import Replication
+from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Table
 
 
@@ -38,7 +38,7 @@ class Rocks(Table):
 def test_every_bit_of_every_part_is_found_again() -> None:
     chance = np.random.default_rng(3)
     ships, rocks = Ships(), Rocks()
-    replication = Replication((ships, rocks), checksum_ticks=3)
+    replication = Replicator((ships, rocks), checksum_ticks=3)
     holding = None
     for tick in range(1, 60):
         for _ in range(int(chance.integers(0, 3))):
@@ -65,9 +65,9 @@ def test_every_bit_of_every_part_is_found_again() -> None:
 
 def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
     ships = Ships()
-    replication = Replication((ships,))
+    replication = Replicator((ships,))
     replication.watch(replication.everyone)
-    weights = Weights({"ships": Ships.fields})
+    weights = BandwidthProfile({"ships": Ships.fields})
     for number in range(10):
         ships.spawn(x=number)
     replication.capture(1)

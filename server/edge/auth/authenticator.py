@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import jwt
 import msgspec
 
-from tickwire.server.edge.auth.jwks import KeySet, key_set_of
+from tickwire.server.edge.auth.jwks import JwksCache, key_set_of
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import ConfigError, Unauthorized
 
@@ -51,7 +51,7 @@ class Authenticator(Protocol):
         ...
 
 
-class Guests:
+class GuestAuthenticator:
     """Everybody without a token is a guest of a new name."""
 
     async def identify(self, token: str) -> Identity:
@@ -61,7 +61,7 @@ class Guests:
         return Identity(GUEST_PREFIX + secrets.token_urlsafe(12), is_guest=True)
 
 
-class TokenBearers:
+class JwtAuthenticator:
     """Players with a JSON Web Token.
 
     Args:
@@ -70,7 +70,7 @@ class TokenBearers:
         now_s: UTC, seconds since 1970.
     """
 
-    def __init__(self, settings: AuthSettings, keys: KeySet | None, now_s: Callable[[], float]) -> None:
+    def __init__(self, settings: AuthSettings, keys: JwksCache | None, now_s: Callable[[], float]) -> None:
         self._settings = settings
         self._keys = keys
         self._now_s = now_s
@@ -145,7 +145,7 @@ class TokenBearers:
         return player_id
 
 
-class Gatekeeper:
+class CombinedAuthenticator:
     """Guests and token bearers, as the settings allow them.
 
     Args:
@@ -153,7 +153,7 @@ class Gatekeeper:
         bearers: for who has one; None: none is accepted.
     """
 
-    def __init__(self, guests: Guests | None, bearers: TokenBearers | None) -> None:
+    def __init__(self, guests: GuestAuthenticator | None, bearers: JwtAuthenticator | None) -> None:
         self._guests = guests
         self._bearers = bearers
 
@@ -173,8 +173,8 @@ def authenticator_of(settings: AuthSettings, now_s: Callable[[], float]) -> Auth
         now_s: UTC, seconds since 1970.
     """
     keys = key_set_of(settings, now_s)
-    bearers = TokenBearers(settings, keys, now_s) if settings.secret or keys is not None else None
-    return Gatekeeper(Guests() if settings.guests else None, bearers)
+    bearers = JwtAuthenticator(settings, keys, now_s) if settings.secret or keys is not None else None
+    return CombinedAuthenticator(GuestAuthenticator() if settings.guests else None, bearers)
 
 
 def mint(settings: AuthSettings, player_id: str, *, ttl_s: float, now_s: float) -> str:

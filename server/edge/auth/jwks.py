@@ -33,7 +33,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 Read = Callable[[], Awaitable[bytes]]
 
 
-class KeySet:
+class JwksCache:
     """The keys of one source.
 
     Args:
@@ -95,7 +95,7 @@ class KeySet:
                 log.warning("jwks_not_read", error=str(error) or type(error).__name__, keys_kept=len(self._keys))
 
 
-def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> KeySet | None:
+def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> JwksCache | None:
     """The key set that the settings name; None when they name none."""
     read: Read
     if settings.jwks_file:
@@ -104,7 +104,7 @@ def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> KeySet | N
         read = _url(settings.jwks_url, settings.jwks_deadline_s)
     else:
         return None
-    return KeySet(read, refresh_s=settings.jwks_refresh_s, now_s=now_s)
+    return JwksCache(read, refresh_s=settings.jwks_refresh_s, now_s=now_s)
 
 
 def check_file(settings: AuthSettings) -> None:

@@ -1,0 +1,152 @@
+"""The wheel in a clean virtual environment, and a game whose packages have the names of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.harness.polling import eventually
+from tickwire.server.dev.local_stores import free_port
+
+ROOT = Path(__file__).parents[2]
+OURS = ("server", "client", "schemas", "matchmaking", "loadtest", "examples", "benchmarks", "tests")
+
+ROOMS = """
+from client import OWNER as CLIENT
+from examples import OWNER as EXAMPLES
+from matchmaking import OWNER as MATCHMAKING
+from schemas import OWNER as SCHEMAS
+from tests import OWNER as TESTS
+from tickwire import Room, Table, real
+
+
+class Squares(Table):
+    x = real(0.0, 100.0, step=0.1)
+
+
+class Field(Room):
+    room_type = "field"
+    squares: Squares
+
+    def on_join(self, player, options):
+        player.entity = self.squares.spawn(x=50.0)
+
+    def on_command(self, player, name, payload):
+        return [CLIENT, EXAMPLES, MATCHMAKING, SCHEMAS, TESTS]
+
+
+ROOMS = [Field]
+"""
+PLAY = """
+import asyncio
+import json
+import sys
+
+import client
+import server
+from tickwire.client import connect
+
+
+async def play():
+    async with connect(sys.argv[1]) as player:
+        room = await player.join("field")
+        print(json.dumps([await player.command("owners"), room.room_type, client.OWNER, server.OWNER]))
+
+
+asyncio.run(play())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("tickwire", *(link.name for link in (ROOT / "tickwire").iterdir() if link.is_symlink())):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, timeout=110)
+    (found,) = folder.glob("tickwire-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the `bin` of a virtual environment that has the wheel. Its dependencies are those of this process."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--prefix", str(folder)]
+    subprocess.run([*command, "--ignore-installed", str(wheel)], check=True, capture_output=True, timeout=60)
+    # A path in a .pth file is added to sys.path behind the environment's own packages. The .pth files in it are not
+    # read: the editable installation of the checkout stays unknown.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin"
+
+
+@pytest.fixture
+def game(tmp_path: Path) -> Path:
+    """Return a game's repository with packages that have the names of ours."""
+    for name in OURS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"OWNER = 'the game, {name}'\n")
+    (tmp_path / "server" / "rooms.py").write_text(ROOMS)
+    (tmp_path / "play.py").write_text(PLAY)
+    return tmp_path
+
+
+def run_in(environment: Path, folder: Path, *arguments: str) -> str:
+    command = [str(environment / "python"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tickwire"}
+    for name in ("schemas/client.fbs", "matchmaking/lua/place.lua", "loadtest/report.html.j2", "py.typed"):
+        assert f"tickwire/{name}" in names
+    assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
+
+
+def test_the_public_api_is_imported_without_the_server_that_runs_it(environment: Path, tmp_path: Path) -> None:
+    code = "import sys, tickwire.client, tickwire.matchmaking; print('tickwire.server.rooms' in sys.modules)"
+    assert run_in(environment, tmp_path, "-c", code) == "False\n"
+    code = "import tickwire; print(all(getattr(tickwire, name) is not None for name in tickwire.__all__))"
+    assert run_in(environment, tmp_path, "-c", code) == "True\n"
+    code = "import tickwire; print(tickwire.__file__)"
+    assert run_in(environment, tmp_path, "-c", code).startswith(str(environment.parent))
+    assert run_in(environment, tmp_path, "-m", "tickwire", "version").strip()
+
+
+async def test_a_game_with_packages_of_our_names_is_hosted_and_its_own_modules_win(
+    environment: Path, game: Path
+) -> None:
+    port = free_port()
+    arguments = ["dev", "--rooms", "server.rooms", "--bots", "0", "--port", str(port), "--data", str(game / "data")]
+    output = game / "dev.log"
+    with output.open("wb") as file:
+        server = await asyncio.create_subprocess_exec(
+            str(environment / "tickwire"), *arguments, cwd=game, stdout=file, stderr=file
+        )
+    try:
+        await eventually(
+            lambda: "players connect to" in output.read_text() or server.returncode is not None, 60, "the server runs"
+        )
+        assert server.returncode is None, output.read_text()
+        printed = await asyncio.to_thread(run_in, environment, game, "play.py", f"ws://127.0.0.1:{port}")
+    finally:
+        server.terminate()
+        await asyncio.wait_for(server.wait(), 60)
+    own = ", ".join(f'"the game, {name}"' for name in ("client", "examples", "matchmaking", "schemas", "tests"))
+    assert printed == f'[[{own}], "field", "the game, client", "the game, server"]\n'

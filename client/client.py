@@ -3,13 +3,13 @@
     async with connect("ws://127.0.0.1:8080") as client:
         await client.join("arena", name="lobby")
         await client.send_input({"thrust": 1.0})
-        await client.wait_for(lambda: tickwire.client.world.tick > 100)
+        await client.wait_for(lambda: client.world.tick > 100)
 
 It follows Redirects by itself, and gives up on a connection that has fallen silent. A lost connection is made again,
 with back-off and as the server advises, and the session is resumed: calls under way wait for it, commands are asked
 again under their ids, events come once and in order. It does not ask again for a seat that was refused: whoever calls
 `join` does, when `ErrorReceived.error` says `retryable`, after its `retry_after_ms`. It predicts nothing: the world
-is what the server sent; `tickwire.client.interpolation` shows it smoothly.
+is what the server sent; `client.interpolation` shows it smoothly.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def test_the_browser_s_square_takes_less_than_forty_lines() -> None:
 @pytest.fixture
 async def squares(shard_settings: Settings, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of shards with the guide's room, and the guide's page at their address."""
-    (tmp_path / "squares.py").write_text(block("python", "from tickwire.server.rooms"))
+    (tmp_path / "squares.py").write_text(block("python", "from tickwire import Room"))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     pages = tmp_path / "pages"
@@ -109,12 +109,12 @@ const client = await connect(process.argv[1], { socket: (url, protocol) => new W
 const room = await client.join("garden");
 const id = await client.command("plant", { x: 7.5 });
 await new Promise((resolve) => {
-  const end = client.on("state", () => tickwire.client.world.table("flowers").has(id) && (end(), resolve()));
+  const end = client.on("state", () => client.world.table("flowers").has(id) && (end(), resolve()));
 });
 client.drop();
 await new Promise((resolve) => client.on("back", resolve));
 const again = await client.command("planted");
-console.log(JSON.stringify([room.roomType, tickwire.client.world.table("flowers").number(id, "x"), again,
+console.log(JSON.stringify([room.roomType, client.world.table("flowers").number(id, "x"), again,
 client.resumes])); client.close();
 """
     async with running(shard_settings) as shard:

@@ -21,7 +21,7 @@ from tickwire.server.shard import Shard
 RECORD = """() => {
   const client = window.tickwire();
   window.sums = {};
-  client.on("state", ({ tick }) => { window.sums[tick] = tickwire.client.world.checksum(); });
+  client.on("state", ({ tick }) => { window.sums[tick] = client.world.checksum(); });
 }"""
 EVENTS = """() => {
   window.heard = [];

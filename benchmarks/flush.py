@@ -32,7 +32,8 @@ from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.server.dev import local_stores
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability import logs
-from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver, world_of
+from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver
+from tickwire.server.persistence.world_codec import encode_world
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.shard import GC_THRESHOLD, SWITCH_S
 from tickwire.server.storage import MongoStore, WriteBehind, migrate
@@ -147,7 +148,7 @@ async def _flood(store: MongoStore, seconds: float) -> float:
                 room.move()
                 room.encode()
             name = f"flood {number}"
-            behind.put(f"field/{name}", partial(world_of, "field", name, name, room.state()), 1)
+            behind.put(f"field/{name}", partial(encode_world, "field", name, name, room.state()), 1)
         assert await behind.flush(60)
         count += FLOOD_WORLDS
     elapsed = time.monotonic() - started

@@ -51,9 +51,11 @@ from tickwire.server.observability.loop_monitor import LoopMonitor
 from tickwire.server.observability.metrics import Metrics
 from tickwire.server.persistence.saver import RoomSaver, close_fenced
 from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.backfill import BackfillService
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.queue_service import QueueService
+from tickwire.server.placement.queue_views import QueueViews
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.host import RoomHost
@@ -103,7 +105,7 @@ class Shard:
             self._store.players,
             self._store.ledger,
             on_fenced=partial(close_fenced, self.host),
-            deadline_s=settings.mongo.deadline_s,
+            timeout_s=settings.mongo.deadline_s,
         )
         self._leaseholder = LeaseKeeper(
             ShardInfo(
@@ -132,9 +134,9 @@ class Shard:
             region=settings.region,
             host=self.host,
             matchmaker=self._matchmaker,
-            leaseholder=self._leaseholder,
+            lease_keeper=self._leaseholder,
             saver=self._saver,
-            dealing=self._dealing,
+            transactions=self._dealing,
             quota=quota,
             keys=keys,
             now_s=self._matchmaker.clock.now_s,
@@ -147,11 +149,15 @@ class Shard:
             on_match=self.metrics.observe_match,
         )
         self._queueing = QueueService(
-            shard_id=self.shard_id,
             region=settings.region,
             queues=self._queues,
-            placer=self.placer,
+            join_service=self.placer,
             quota=quota,
+            now_s=self._matchmaker.clock.now_s,
+        )
+        self._backfill = BackfillService(
+            region=settings.region,
+            queues=self._queues,
             host=self.host,
             isolation=self.isolation,
             now_s=self._matchmaker.clock.now_s,
@@ -169,8 +175,8 @@ class Shard:
         self._passing = SessionTransfer(
             shard_id=self.shard_id,
             region=settings.region,
-            listener=self.listener,
-            queueing=self._queueing,
+            edge_server=self.listener,
+            queue_service=self._queueing,
             matchmaker=self._matchmaker,
         )
         self.listener.homes = SessionRecovery(
@@ -178,8 +184,8 @@ class Shard:
             host=self.host,
             matchmaker=self._matchmaker,
             worlds=self._store.worlds,
-            placer=self.placer,
-            passing=self._passing,
+            join_service=self.placer,
+            session_transfer=self._passing,
         )
         self.listener.dealer = self._dealing
         self.listener.pages = static_files.load(settings.listen.pages)
@@ -189,17 +195,17 @@ class Shard:
             build=settings.build or __version__,
             host=self.host,
             matchmaker=self._matchmaker,
-            placer=self.placer,
+            join_service=self.placer,
             saver=self._saver,
-            dealing=self._dealing,
-            queueing=self._queueing,
-            passing=self._passing,
+            transactions=self._dealing,
+            queue_service=self._queueing,
+            session_transfer=self._passing,
             spawn=self.listener.spawn,
             on_moved=self._room_moved,
         )
         self.on_drain: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
-        self.placer.reviver = self.listener
+        self.placer.session_restorer = self.listener
         self._ruling = OperatorPolicy(
             self._store.orders,
             self.host,
@@ -214,7 +220,7 @@ class Shard:
             lambda: self._leaseholder.shard,
             host=self.host,
             listener=self.listener,
-            queueing=self._queueing,
+            queue_views=QueueViews(self._queues),
             ruling=self._ruling,
             matchmaker=self._matchmaker,
             health=self.health,
@@ -267,7 +273,7 @@ class Shard:
             ("tick watch", self.host.watch_ticks()),
             ("saver", self._saver.run(self.host)),
             ("write-behind", self._write_behind.run()),
-            ("directory calls", self._leaseholder.make_calls()),
+            ("directory calls", self._leaseholder.run_updates()),
             ("watch mongo", self._watch_mongo()),
             ("queues", self._queues.run()),
             ("orders", self._ruling.run()),
@@ -299,8 +305,8 @@ class Shard:
             return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.settings.drain_s
-        left = await self._migration.give_all(self.settings.drain_s)
-        sessions_left = await self._passing.send_all(max(0.0, until_s - loop.time()))
+        left = await self._migration.migrate_all(self.settings.drain_s)
+        sessions_left = await self._passing.transfer_all(max(0.0, until_s - loop.time()))
         log.info("shard_drained", rooms_left=left, sessions_left=sessions_left, **self._migration.results)
 
     async def stop(self, reason: str = "the server is stopping") -> bool:
@@ -332,14 +338,14 @@ class Shard:
         with _shutdown_step("flush storage"):
             is_flushed = await self._write_behind.flush(left_s(0.6))
         with _shutdown_step("release leases"):
-            await self._leaseholder.settle(left_s(0.5))
+            await self._leaseholder.flush(left_s(0.5))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with _shutdown_step("leave queues"):
             await self._queues.close()
         with _shutdown_step("leave directory"), suppress(MatchmakingError):
-            await self._leaseholder.leave()
+            await self._leaseholder.deregister()
         with _shutdown_step("close operations port"):
             await self.operations.stop()
         with _shutdown_step("close Redis"):
@@ -361,10 +367,10 @@ class Shard:
                 self._measure(time.monotonic() - last_s)
                 last_s = time.monotonic()
                 await self._redis_setup.check(last_s)
-                self._queueing.look_after_rooms()
-                heard = await self._leaseholder.beat(self._tick_share)
+                self._backfill.update()
+                heard = await self._leaseholder.sync(self._tick_share)
                 if heard.has_offers:
-                    await self._migration.hear()
+                    await self._migration.accept()
                 if heard.is_to_drain:
                     self.on_drain()
                 self.health.clear("redis")
@@ -411,15 +417,15 @@ class Shard:
 
     def _room_closed(self, simulation: RoomRuntime, reason: str) -> None:
         self._saver.save(simulation, is_last=True)
-        self._saver.forget(simulation.room.room_id)
-        self._dealing.forget(simulation)
+        self._saver.evict(simulation.room.room_id)
+        self._dealing.evict(simulation)
         self._leaseholder.room_closed(simulation)
         self.placer.room_closed(simulation)
 
     def _room_moved(self, simulation: RoomRuntime) -> None:
         room_id = simulation.room.room_id
-        self._saver.forget(room_id)
-        self._dealing.forget(simulation)
+        self._saver.evict(room_id)
+        self._dealing.evict(simulation)
         self._leaseholder.room_moved(room_id)
         self.placer.room_moved(simulation)
 

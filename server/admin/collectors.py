@@ -108,7 +108,7 @@ def scrape_matchmaking(
     metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
     metrics.gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
     metrics.count_to("leases_lost", leaseholder.leases_lost)
-    metrics.count_to("directory_calls_lost", leaseholder.calls_lost)
+    metrics.count_to("directory_calls_lost", leaseholder.updates_lost)
     metrics.count_all_to("queue_results", queueing.results)
     results: Counter[str] = sum((leader.results for leader in queues.leaders.values()), Counter())
     metrics.count_all_to("match_results", results)

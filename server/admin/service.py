@@ -37,9 +37,8 @@ from tickwire.server.edge.session import Session
 from tickwire.server.errors import Malformed, Unavailable
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
-from tickwire.server.persistence.saver import is_durable
-from tickwire.server.placement.join_service import told
-from tickwire.server.placement.queue_service import QueueService
+from tickwire.server.placement.client_errors import to_client_error
+from tickwire.server.placement.queue_views import QueueViews
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
@@ -54,7 +53,7 @@ class AdminService:
 
     Args:
         info: of the shard, as it registers.
-        host, listener, queueing, ruling: parts of it.
+        host, listener, queue_views, ruling: parts of it.
         matchmaker: knows the others.
         health: of the shard.
         load: gives the share of the time that ticks take.
@@ -66,7 +65,7 @@ class AdminService:
         *,
         host: RoomHost,
         listener: EdgeServer,
-        queueing: QueueService,
+        queue_views: QueueViews,
         ruling: OperatorPolicy,
         matchmaker: Matchmaker,
         health: Health,
@@ -75,7 +74,7 @@ class AdminService:
         self._info = info
         self._host = host
         self._listener = listener
-        self._queueing = queueing
+        self._queue_views = queue_views
         self._ruling = ruling
         self._matchmaker = matchmaker
         self._health = health
@@ -110,7 +109,7 @@ class AdminService:
         try:
             shards = await self._matchmaker.directory.shards()
         except MatchmakingError as error:
-            raise told(error) from error
+            raise to_client_error(error) from error
         return [
             ShardView(
                 shard_id=one.info.shard_id,
@@ -132,7 +131,7 @@ class AdminService:
         try:
             is_asked = await self._matchmaker.directory.ask_to_drain(shard_id)
         except MatchmakingError as error:
-            raise told(error) from error
+            raise to_client_error(error) from error
         if is_asked is None:
             raise LookupError(f"there is no shard {shard_id[:100]} in the directory")
         return DrainRequested(int(is_asked))
@@ -210,16 +209,16 @@ class AdminService:
     # -- queues ---------------------------------------------------------------------------------------------
 
     def modes(self) -> list[str]:
-        return list(self._queueing.modes)
+        return list(self._queue_views.modes)
 
     async def queue(self, mode: str) -> dict[str, Any]:
-        found = await self._queueing.view(mode)
+        found = await self._queue_views.view(mode)
         if found is None:
             raise LookupError("there is no such mode")
         return found
 
     async def explain(self, mode: str, player_id: str) -> dict[str, Any]:
-        found = await self._queueing.explain(mode, player_id)
+        found = await self._queue_views.explain(mode, player_id)
         if found is None:
             raise LookupError("the player does not wait in this queue")
         return found
@@ -268,7 +267,7 @@ def _room_view(simulation: RoomRuntime) -> RoomView:
         players=len(simulation.seats),
         seats=room.seats,
         entities=sum(len(table) for table in room.all_tables()),
-        is_durable=is_durable(simulation),
+        is_durable=simulation.is_durable,
         tuning_version=room.tuning_version,
     )
 

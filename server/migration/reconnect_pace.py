@@ -1,7 +1,7 @@
-"""Spreads the moves of rooms in a drain, so that their players reconnect as a stream and not at the same moment.
+"""Spreads the room migrations of a drain over time, so that players do not all reconnect at once.
 
-Players of a room that has moved connect to its new shard at once, and each handshake takes some time of its event
-loop. The players of several large rooms would wait for each other. A room that waits ticks where it is meanwhile.
+The players of a migrated room connect to its new shard at once, and each handshake takes some time of its event loop.
+The players of several large rooms would wait for each other. A room that waits keeps ticking on its old shard.
 
 Pure.
 """
@@ -9,14 +9,14 @@ Pure.
 from __future__ import annotations
 
 RECONNECTS_PER_S = 400.0
-"""What one shard admits while its rooms tick on time."""
+"""Reconnects that one shard can admit while its rooms tick on time."""
 
 
 class ReconnectPace:
-    """Decides when the next room moves.
+    """Schedules the migrations of rooms by the number of their players.
 
     Args:
-        players_per_s: how many players may reconnect in a second.
+        players_per_s: the players that may reconnect in a second.
     """
 
     def __init__(self, players_per_s: float = RECONNECTS_PER_S) -> None:
@@ -24,11 +24,14 @@ class ReconnectPace:
         self._free_at_s = 0.0
 
     def delay_s(self, players: int, now_s: float) -> float:
-        """Reserve the time in which the players of a room reconnect, and return how long its move should wait.
+        """Reserve the time in which the players of a room reconnect.
 
         Args:
-            players: of the room, who are connected.
+            players: the connected players of the room.
             now_s: a monotonic clock.
+
+        Returns:
+            How long the migration should wait.
         """
         starts_at_s = max(now_s, self._free_at_s)
         self._free_at_s = starts_at_s + players / self._players_per_s

@@ -1,8 +1,8 @@
-"""A room as it goes from one shard to another: all that is saved of a durable one, and what that leaves out.
+"""Encodes a room for its transfer to another shard: everything that a save contains, and more.
 
-A save is quantised, since that is all that clients ever see, and leaves out local columns. A room that moves goes on
-where it stood: its numbers travel as they are in memory. Both shards may run different builds, so what is not
-understood is left out, as it is of a save. Pure.
+A save is quantised, because clients see only quantised values, and it leaves local columns out. A transferred room
+continues exactly from its last tick, so its numbers travel as they are in memory. Both shards may run different
+builds: unknown data is ignored, as it is when a save is read. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.room import Access
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -22,7 +22,7 @@ from tickwire.server.rooms.salvage import find_misfit
 from tickwire.server.storage import SavedWorld
 
 ROOM_BYTES_MAX = 64 * 1024 * 1024
-"""A larger room does not move: it would keep Redis from everybody else."""
+"""A larger room is not migrated: its transfer would block Redis for all other clients."""
 DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
 )
@@ -33,87 +33,96 @@ class _Column(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-class RoomTransfer(msgspec.Struct, frozen=True):
-    """A room on its way.
+class RoomTransfer(msgspec.Struct, frozen=True, rename={"raw_columns": "exact", "positions": "places"}):
+    """A room on its way to another shard.
 
     Args:
-        exact: by table and column.
-        access, code, mode: of the room.
-        attributes: that the game keeps on it, as far as they can be copied.
-        random: the state of its random numbers, in JSON, which holds numbers of 128 bits.
-        places: in queues, by session: of players who wait for a match while they are in the room.
+        world: the room's checkpoint in the stored form.
+        raw_columns: the columns as they are in memory, by table and column.
+        access: the room's access: open, private or locked.
+        code: the code that opens a private room.
+        mode: the matchmaking mode that the room was created for.
+        attributes: the game's attributes of the room, as far as they can be copied.
+        random: the state of the room's random numbers, in JSON, because it holds 128-bit integers.
+        positions: encoded queue positions by session, of players in the room who also wait for a match.
     """
 
     world: SavedWorld
-    exact: dict[str, dict[str, _Column]]
+    raw_columns: dict[str, dict[str, _Column]]
     access: Access
     code: str
     mode: str
     attributes: dict[str, bytes] = {}
     random: str = ""
-    places: dict[str, msgspec.Raw] = {}
+    positions: dict[str, msgspec.Raw] = {}
 
 
-class TooLarge(Exception):
-    """The room cannot be sent."""
+class RoomTooLarge(Exception):
+    """The encoded room has more than ROOM_BYTES_MAX bytes."""
 
 
-def pack(simulation: RoomRuntime, places: Mapping[str, bytes] | None = None) -> bytes:
-    """A frozen room, to be sent.
+def encode_room(runtime: RoomRuntime, positions: Mapping[str, bytes] | None = None) -> bytes:
+    """Encode a frozen room.
 
     Args:
-        places: packed msgpack values, by session; see `RoomTransfer`.
+        runtime: the room.
+        positions: encoded queue positions by session; see `RoomTransfer`.
 
     Raises:
-        RoomCodeRaised: the game's `save` did.
-        TooLarge: it has more than ROOM_BYTES_MAX.
+        RoomCodeRaised: the game's `save` raised.
+        RoomTooLarge: the room has more than ROOM_BYTES_MAX bytes.
     """
-    room = simulation.room
-    exact = {
+    room = runtime.room
+    raw_columns = {
         table: {
             name: _Column(column.dtype.name, np.ascontiguousarray(column).tobytes())
             for name, column in columns.items()
         }
-        for table, columns in simulation.exact().items()
+        for table, columns in runtime.exact().items()
     }
-    world = world_of(room.room_type, room.name, room.room_id, simulation.state())
+    world = encode_world(room.room_type, room.name, room.room_id, runtime.state())
     world = msgspec.structs.replace(world, state_error=find_misfit(room.saves, world.state))
-    moved = RoomTransfer(
+    transfer = RoomTransfer(
         world,
-        exact,
+        raw_columns,
         room.access,
         room.code,
         room.mode,
-        attributes=simulation.encode_attributes(),
+        attributes=runtime.encode_attributes(),
         random=json.dumps(room.random.bit_generator.state),
-        places={session_id: msgspec.Raw(place) for session_id, place in (places or {}).items()},
+        positions={session_id: msgspec.Raw(position) for session_id, position in (positions or {}).items()},
     )
-    packed = msgspec.msgpack.encode(moved)
-    if len(packed) > ROOM_BYTES_MAX:
-        raise TooLarge(f"the room is {len(packed)} bytes; at most {ROOM_BYTES_MAX} are sent")
-    return packed
+    encoded = msgspec.msgpack.encode(transfer)
+    if len(encoded) > ROOM_BYTES_MAX:
+        raise RoomTooLarge(f"the room has {len(encoded)} bytes; the limit is {ROOM_BYTES_MAX}")
+    return encoded
 
 
-def unpack(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
-    """What `pack` has made, perhaps of another build.
+def decode_room(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
+    """Decode a room that `encode_room` of this or another build has encoded.
+
+    Returns:
+        The transfer, and the room's checkpoint with its columns as they were in memory.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the data cannot be decoded.
     """
     try:
-        moved = msgspec.msgpack.decode(data, type=RoomTransfer)
-        state = state_of(moved.world)
+        transfer = msgspec.msgpack.decode(data, type=RoomTransfer)
+        state = decode_world(transfer.world)
         tables = {
-            name: msgspec.structs.replace(table, exact=_columns(moved.exact.get(name, {}), table.ids.size))
+            name: msgspec.structs.replace(
+                table, exact=_decode_columns(transfer.raw_columns.get(name, {}), table.ids.size)
+            )
             for name, table in state.tables.items()
         }
-        random = json.loads(moved.random or "{}")
+        random = json.loads(transfer.random or "{}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"the room that was sent cannot be read: {error!r}") from error
-    return moved, msgspec.structs.replace(state, tables=tables, attributes=moved.attributes, random=random)
+        raise ValueError(f"the transferred room cannot be decoded: {error!r}") from error
+    return transfer, msgspec.structs.replace(state, tables=tables, attributes=transfer.attributes, random=random)
 
 
-def _columns(columns: dict[str, _Column], count: int) -> dict[str, Any]:
+def _decode_columns(columns: dict[str, _Column], count: int) -> dict[str, Any]:
     read = {}
     for name, column in columns.items():
         if column.dtype in DTYPES:

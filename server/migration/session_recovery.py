@@ -1,11 +1,11 @@
-"""Finds sessions that are not known on this shard: their shard is gone, or their client has come to the wrong door.
+"""Finds sessions that this shard does not know: their shard is lost, or their client connected to the wrong shard.
 
-their room runs elsewhere        the client is told where
-they are in no room              they were passed on to whichever shard asks; or are where their token was issued
-nobody has it, and it is saved   it is made again, here or on a less loaded shard, and their sessions with it
-its shard is gone, and the       come again when it is over: who knows whether the shard only sleeps
-lease is not over yet
-else                             the session is lost
+the room runs on another shard          the client is redirected to it
+the session is in no room               it was transferred to whichever shard asks; or it is on the shard that
+                                        issued its token, and the client is redirected to that one
+the room has no owner, but is saved     it is recovered with its sessions, here or on a less loaded shard
+the shard is lost, its lease is valid   the client retries after the lease: the shard may only be paused
+otherwise                               the session is lost
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tickwire.matchmaking import Matchmaker, MatchmakingError
 from tickwire.schemas.messages import Redirect
 from tickwire.server.errors import TickwireError, Unavailable
 from tickwire.server.migration.session_transfer import SessionTransfer
-from tickwire.server.placement.join_service import JoinService, told
+from tickwire.server.placement.client_errors import to_client_error
+from tickwire.server.placement.join_service import JoinService
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.storage import WorldStore
 
@@ -26,15 +27,15 @@ RETRY_AFTER_MS_MIN = 200
 
 
 class SessionRecovery:
-    """The shard's `Homes`.
+    """Locates sessions in the directory and the stores. Implements `SessionLocator`.
 
     Args:
-        shard_id: this shard.
-        host: its rooms.
-        matchmaker: knows where rooms are.
-        worlds: know who was in them.
-        placer: makes them again.
-        passing: knows of sessions without a room.
+        shard_id: the id of this shard.
+        host: the rooms of this shard.
+        matchmaker: locates rooms.
+        worlds: finds the saved rooms of players.
+        join_service: recovers rooms.
+        session_transfer: receives sessions without a room.
     """
 
     def __init__(
@@ -44,63 +45,74 @@ class SessionRecovery:
         host: RoomHost,
         matchmaker: Matchmaker,
         worlds: WorldStore,
-        placer: JoinService,
-        passing: SessionTransfer,
+        join_service: JoinService,
+        session_transfer: SessionTransfer,
     ) -> None:
         self._shard_id = shard_id
         self._host = host
         self._matchmaker = matchmaker
         self._worlds = worlds
-        self._placer = placer
-        self._passing = passing
+        self._join_service = join_service
+        self._session_transfer = session_transfer
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """See `tickwire.server.rooms.ports.SessionLocator.find`."""
         if room_id and self._host.get(room_id) is not None:
-            await self._passing.receive(session_id)  # it may have left the room, and its client not know
+            await self._session_transfer.receive(
+                session_id
+            )  # it may have left the room without its client's knowledge
             return None
         try:
-            home = await self._matchmaker.directory.home_of(room_id) if room_id else None
-            if home is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
+            location = await self._matchmaker.directory.home_of(room_id) if room_id else None
+            if location is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
                 return redirect
         except MatchmakingError as error:
-            raise told(error) from error
+            raise to_client_error(error) from error
         if not room_id:
             return None
-        if home is not None and home.shard_id == self._shard_id and room_id in self._placer.arriving:
-            raise Unavailable("the room is just coming to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
-        if home is not None and home.shard_id != self._shard_id:
-            if not home.url:
-                wait_ms = max(RETRY_AFTER_MS_MIN, home.left_ms)
-                raise Unavailable("the room's shard is gone; the room can be had soon", retry_after_ms=wait_ms)
-            # A client that knows no resumes elsewhere may join by name.
-            return Redirect(home.url, room_type=home.room_type, room_name=home.name, is_resume=True)
-        kept = await self._worlds.find_player(room_id, session_id)
-        if kept is None:
+        if (
+            location is not None
+            and location.shard_id == self._shard_id
+            and room_id in self._join_service.incoming_rooms
+        ):
+            raise Unavailable("the room is being transferred to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
+        if location is not None and location.shard_id != self._shard_id:
+            if not location.url:
+                wait_ms = max(RETRY_AFTER_MS_MIN, location.left_ms)
+                raise Unavailable(
+                    "the room's shard is lost; retry when its lease has expired", retry_after_ms=wait_ms
+                )
+            # A client that cannot resume on another shard may join by name.
+            return Redirect(location.url, room_type=location.room_type, room_name=location.name, is_resume=True)
+        saved = await self._worlds.find_player(room_id, session_id)
+        if saved is None:
             return None
-        log.info("room_recovers", room_id=room_id, room_type=kept.room_type, room_name=kept.name)
+        log.info("room_recovery_started", room_id=room_id, room_type=saved.room_type, room_name=saved.name)
         try:
-            return await self._placer.reopen(kept.player_id, kept.room_type, kept.name, kept.labels)
+            return await self._join_service.recover_room(saved.player_id, saved.room_type, saved.name, saved.labels)
         except TickwireError as error:
             if error.retryable:
                 raise
-            # Not to be had here, now or later: the player gets a new session instead of none.
-            log.warning("room_not_recovered", room_id=room_id, room_type=kept.room_type, error=str(error))
+            # The room can never be recovered here: the client gets a new session.
+            log.warning("room_recovery_failed", room_id=room_id, room_type=saved.room_type, error=str(error))
             return None
 
     async def _find_without_room(self, session_id: str, shard_id: str) -> Redirect | None:
-        """Find a session by its id: it was passed on and is here from now on, or has gone with a room that its client
-        does not know of, or is where its token was issued.
+        """Find a session by its id, independently of the room that its client names.
+
+        Returns:
+            A Redirect to the shard that has the session: the one to which its room has moved, or the one that issued
+            its token. None if the session was received here, or if no other shard is known.
 
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        if await self._passing.receive(session_id):
+        if await self._session_transfer.receive(session_id):
             return None
-        address = await self._passing.find_address(session_id)
-        if address == self._shard_id and self._placer.arriving:
-            raise Unavailable("the session may be just coming to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
-        shard_id = address or shard_id
+        location = await self._session_transfer.find_location(session_id)
+        if location == self._shard_id and self._join_service.incoming_rooms:
+            raise Unavailable("the session may be on its way to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
+        shard_id = location or shard_id
         if shard_id in ("", self._shard_id):
             return None
         shards = await self._matchmaker.directory.shards()

@@ -1,9 +1,9 @@
-"""Sessions without a room go on at another shard: those that wait in a queue keep their place, and their party.
+"""Transfers sessions that are not in a room to another shard during a drain, with queue positions and parties.
 
-    here    the session is packed, with its place in the queue -> a parcel in Redis -> its client is told where to go
-    there   its client comes with its resume token -> the parcel is taken -> the session is there, and waits on
+    source   the session is encoded with its queue position -> stored in Redis -> its client is redirected
+    target   the client presents its resume token -> the session is taken from Redis and restored -> it waits on
 
-Also one whose connection is lost: whichever shard its client comes back to takes the parcel.
+Disconnected sessions are transferred too: whichever shard their client connects to takes them from Redis.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tickwire.schemas.messages import Redirect
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.edge.server import EdgeServer
 from tickwire.server.edge.session import Session, SessionState
-from tickwire.server.placement.join_service import told
+from tickwire.server.placement.client_errors import to_client_error
 from tickwire.server.placement.queue_service import QueueService, TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
@@ -29,26 +29,28 @@ from tickwire.server.rooms.checkpoint import SessionCheckpoint
 log = structlog.get_logger(__name__)
 
 SESSIONS_PER_S = 200
-"""So many are sent on in a second: a drain is a stream, and no stampede at the other shards' doors."""
-LOOK_S = 0.05
+"""Sessions transferred in a second, so that their clients do not all reconnect at once."""
+POLL_INTERVAL_S = 0.05
+"""How often sessions are checked that could not be transferred yet."""
 
 
-class TransferredSession(msgspec.Struct, frozen=True):
-    """A session on its way."""
+class TransferredSession(msgspec.Struct, frozen=True, rename={"position": "place"}):
+    """A session on its way to another shard, with its queue position if it waits for a match."""
 
     session: SessionCheckpoint
-    place: TransferredPosition | None = None
+    position: TransferredPosition | None = None
 
 
 class SessionTransfer:
-    """A shard's side of both.
+    """Sends and receives session transfers for one shard.
 
     Args:
-        shard_id, region: of this shard.
-        listener: has the sessions.
-        queueing: knows who waits.
-        matchmaker: has the parcels, and knows the other shards.
-        chance: jitter, 0 to 1.
+        shard_id: the id of this shard.
+        region: the region of this shard.
+        edge_server: has the sessions.
+        queue_service: has the queue positions of sessions.
+        matchmaker: stores transferred sessions and lists the other shards.
+        rng: jitter between two transfers.
     """
 
     def __init__(
@@ -56,121 +58,127 @@ class SessionTransfer:
         *,
         shard_id: str,
         region: str,
-        listener: EdgeServer,
-        queueing: QueueService,
+        edge_server: EdgeServer,
+        queue_service: QueueService,
         matchmaker: Matchmaker,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        self._listener = listener
-        self._queueing = queueing
+        self._edge_server = edge_server
+        self._queue_service = queue_service
         self._matchmaker = matchmaker
         self._shard_id = shard_id
         self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
-        self._random = (chance or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
+        self._random = (rng or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
 
-    async def send_all(self, deadline_s: float) -> int:
-        """Move all sessions without a room to other shards, once there is one that is ready.
+    async def transfer_all(self, timeout_s: float) -> int:
+        """Transfer all sessions without a room to other shards, once another shard is ready.
+
+        Args:
+            timeout_s: the longest time to take.
 
         Returns:
-            How many sessions are left at the deadline.
+            How many sessions without a room are left.
         """
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(timeout_s):
                 targets = await self._ready_shards.wait(lambda: self._sessions_without_room() > 0)
                 if targets:
-                    await self._send_to(targets)
+                    await self._transfer_to(targets)
         except TimeoutError:
-            pass  # the deadline: the caller receives how many are left
+            pass  # the caller receives how many are left
         except MatchmakingError as error:
-            log.warning("sessions_not_passed_on", error=error.detail)
+            log.warning("session_transfer_failed", error=error.detail)
         return self._sessions_without_room()
 
     def _sessions_without_room(self) -> int:
-        return sum(not session.room_id for session in self._listener.registry)
+        return sum(not session.room_id for session in self._edge_server.registry)
 
-    async def _send_to(self, targets: list[ShardStatus]) -> None:
-        url_of = itertools.cycle([target.info.url for target in targets])
+    async def _transfer_to(self, targets: list[ShardStatus]) -> None:
+        urls = itertools.cycle([target.info.url for target in targets])
         while left := [
-            one for one in self._listener.registry if not one.room_id and not self._queueing.has_match(one)
+            one for one in self._edge_server.registry if not one.room_id and not self._queue_service.has_match(one)
         ]:
             for session in left:
-                if self._may_go(session):
-                    await self._send(session, next(url_of))
+                if self._can_transfer(session):
+                    await self._transfer(session, next(urls))
                     await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
-            await asyncio.sleep(LOOK_S)  # who is just joining is soon seated, or redirected, or neither
+            await asyncio.sleep(POLL_INTERVAL_S)  # sessions that are joining are soon seated or redirected
 
-    async def _send(self, session: Session, url: str) -> None:
-        parcel = self._parcel_of(session)
-        ttl_ms = int(self._listener.settings.resume_window_s * 1000)
-        data = msgspec.msgpack.encode(parcel)
+    async def _transfer(self, session: Session, url: str) -> None:
+        transfer = self._create_transfer(session)
+        ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
+        data = msgspec.msgpack.encode(transfer)
         await self._matchmaker.parcels.put(session.session_id, data, ttl_ms=ttl_ms)
-        if not self._may_go(session) or self._parcel_of(session) != parcel:
-            await self._matchmaker.parcels.take(session.session_id)  # something has happened to it meanwhile
+        if not self._can_transfer(session) or self._create_transfer(session) != transfer:
+            await self._matchmaker.parcels.take(session.session_id)  # the session has changed in the meantime
             return
-        self._queueing.release(session)
+        self._queue_service.release_position(session)
         session.go_on_at(Redirect(url, is_resume=True))
 
-    def _may_go(self, session: Session) -> bool:
-        """Return whether nothing is under way that only this shard can finish."""
+    def _can_transfer(self, session: Session) -> bool:
+        """Return whether the session has nothing in flight that only this shard can complete."""
         is_idle = session.state is SessionState.IDLE and not session.has_pending_commands
-        return is_idle and not self._queueing.is_bound(session)
+        return is_idle and not self._queue_service.is_bound(session)
 
-    def _parcel_of(self, session: Session) -> TransferredSession:
-        return TransferredSession(session.keep(), self._queueing.place_of(session))
+    def _create_transfer(self, session: Session) -> TransferredSession:
+        return TransferredSession(session.keep(), self._queue_service.find_position(session))
 
-    async def leave_address(self, session_id: str, shard_id: str) -> None:
-        """Write down where a session is about to go, for a client that knows neither the shard nor the room.
+    async def publish_location(self, session_id: str, shard_id: str) -> None:
+        """Publish the shard to which a session moves, for clients that know neither the shard nor the room.
 
-        It is read only by shards that do not find the session, so it may be wrong.
+        Only shards that do not have the session read it, so it may be outdated. It expires with the resume window.
 
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        ttl_ms = int(self._listener.settings.resume_window_s * 1000)
-        await self._matchmaker.parcels.put(_address_of(session_id), encode_payload(shard_id), ttl_ms=ttl_ms)
+        ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
+        await self._matchmaker.parcels.put(_location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms)
 
-    async def _note_address(self, session_id: str) -> None:
-        """Write down that a session is here: the Welcome with the token that says so may be lost."""
+    async def _publish_own_location(self, session_id: str) -> None:
+        """Publish that a session is on this shard: the Welcome with its new token may be lost."""
         try:
-            await self.leave_address(session_id, self._shard_id)
+            await self.publish_location(session_id, self._shard_id)
         except MatchmakingError as error:
-            log.warning("session_address_failed", session_id=session_id, error=error.detail)
+            log.warning("session_location_publish_failed", session_id=session_id, error=error.detail)
 
-    async def find_address(self, session_id: str) -> str:
-        """Return the shard to which a session has gone; empty if none is written down.
+    async def find_location(self, session_id: str) -> str:
+        """Return the id of the shard to which a session has moved; empty if none is published.
 
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        data = await self._matchmaker.parcels.look(_address_of(session_id))
+        data = await self._matchmaker.parcels.look(_location_key(session_id))
         return decode_payload(data, str) if data is not None else ""
 
     async def receive(self, session_id: str) -> bool:
-        """Restore a session that another shard has left in Redis. Return whether there was one.
+        """Take a transferred session from Redis and restore it.
+
+        Returns:
+            Whether there was a session, and it was restored.
 
         Raises:
-            TickwireError: Redis does not answer; the client tries again.
+            TickwireError: Redis does not answer; the client retries.
         """
         try:
             data = await self._matchmaker.parcels.take(session_id)
         except MatchmakingError as error:
             log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
-            raise told(error) from error
+            raise to_client_error(error) from error
         if data is None:
             return False
         try:
-            parcel = decode_payload(data, TransferredSession)
-        except MalformedMessage as error:  # packed by another build
-            log.warning("parcel_not_read", session_id=session_id, error=str(error))
+            transfer = decode_payload(data, TransferredSession)
+        except MalformedMessage as error:  # encoded by another build
+            log.warning("session_transfer_decode_failed", session_id=session_id, error=str(error))
             return False
-        await self._note_address(session_id)
-        session = self._listener.revive(parcel.session)
+        await self._publish_own_location(session_id)
+        session = self._edge_server.revive(transfer.session)
         if session is not None:
-            self._listener.settle(session)
-        if session is not None and parcel.place is not None:
-            await self._queueing.adopt(session, parcel.place)
+            self._edge_server.settle(session)
+        if session is not None and transfer.position is not None:
+            await self._queue_service.accept_position(session, transfer.position)
         return session is not None
 
 
-def _address_of(session_id: str) -> str:
+def _location_key(session_id: str) -> str:
     return f"address {session_id}"

@@ -1,14 +1,14 @@
-"""Carries out what commands do to what players own: the one place that knows both rooms and the ledger.
+"""Runs the transactions of rooms: the only module that uses both rooms and the ledger.
 
-A room's deals are booked one after the other, since each touches the room's fence; DEALS_WAITING_MAX wait at most.
-Many may be on their way at once, each decided when its command came. When its turn comes, a decision is written only
-if what it was based on still holds:
+The transactions of a room are committed one after the other, because each of them touches the room's fence. At most
+TRANSACTIONS_WAITING_MAX wait. Several may be in flight, each decided when its command arrived. When its turn comes, a
+decision is written only if its premises still hold:
 
-    the outcome of an earlier deal is unknown   that one is carried out first; until then no other one is
-    the room has applied another deal since     the room decides again, before anything is written
-    a record that the room read has changed     the ledger refuses, the records are read, the room decides again
+    an earlier transaction has an unknown outcome    that one is completed first; no other runs until then
+    the room has applied another transaction since   the room decides again, before anything is written
+    a record that the room read has changed          the ledger refuses, the records are read, the room decides again
 
-A Reply follows within the deadline, whatever happens; one with `retry_after_ms` decides nothing.
+Every command gets a Reply within the deadline. A Reply with `retry_after_ms` leaves the outcome open.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import structlog
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
-from tickwire.server.persistence.saver import is_durable
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -46,71 +45,73 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-DEALS_WAITING_MAX = 128
-"""A room's: with a few milliseconds each, who is behind them waits for less than a second."""
+TRANSACTIONS_WAITING_MAX = 128
+"""Waiting transactions of one room. At a few milliseconds each, the last one waits less than a second."""
 CONFLICTS_MAX = 5
+"""Attempts to commit one transaction while other transactions change its records."""
 RETRY_AFTER_MS = 1000
-"""When a client asks again after a reply that decides nothing and that no error has a time for."""
+"""When a client retries after a Reply with an open outcome, if the error names no other time."""
 
 
 class TransactionService:
-    """The shard's `Dealer`.
+    """Commits the transactions of a shard's rooms. Implements `TransactionRunner`.
 
     Args:
-        players, ledger: the store.
-        on_fenced: told of a room that another shard owns by now.
-        deadline_s: the longest that a deal may take, waiting and all.
+        players: the store of player records.
+        ledger: writes transactions.
+        on_fenced: called with the fence key of a room that another shard owns now.
+        timeout_s: the longest time that a transaction may take, including the wait for its turn.
 
     Attributes:
-        results: of deals: booked, repeated, refused, unavailable, failed.
+        results: transactions by result: booked, repeated, refused, unavailable, failed.
     """
 
     def __init__(
-        self, players: PlayerStore, ledger: Ledger, *, on_fenced: Callable[[str], None], deadline_s: float
+        self, players: PlayerStore, ledger: Ledger, *, on_fenced: Callable[[str], None], timeout_s: float
     ) -> None:
         self.results: Counter[str] = Counter()
         self._players = players
         self._ledger = ledger
         self._on_fenced = on_fenced
-        self._deadline_s = deadline_s
-        self._pending: dict[str, _Attempt] = {}  # by fence: the one deal of the room whose outcome is unknown
+        self._timeout_s = timeout_s
+        self._pending: dict[str, _Attempt] = {}  # by fence key: the transaction with an unknown outcome
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
-        """Deals under way, or waiting for their turn."""
+        """Return the number of transactions that are in flight or wait for their turn."""
         return self._waiting.total()
 
-    async def settled(self, simulation: RoomRuntime) -> None:
-        """Return when none of a room's deals is under way any more, and the outcome of every one is known.
+    async def wait_settled(self, runtime: RoomRuntime) -> None:
+        """Wait until no transaction of a room is in flight and the outcome of each is known.
 
         Raises:
-            Unavailable: the outcome of one cannot be found out now.
+            Unavailable: the outcome of a transaction cannot be determined now.
         """
-        fence = fence_of(simulation)
+        fence = fence_key(runtime)
         while self._waiting[fence]:
             await asyncio.sleep(0.005)
-        del self._waiting[fence]  # looking made an entry
+        del self._waiting[fence]  # reading a Counter creates an entry
         await self._settle_pending(fence)
 
     async def load(self, player_ids: Sequence[str]) -> dict[str, RecordVersion]:
-        """What some players own.
+        """Return the records of players, by player id.
 
         Raises:
             Unavailable: MongoDB does not answer.
         """
         found = await self._players.load(player_ids)
-        return {player_id: _record_of(record) for player_id, record in found.items()}
+        return {player_id: _to_record_version(record) for player_id, record in found.items()}
 
-    async def answered(self, seats: Sequence[SeatCheckpoint]) -> tuple[SeatCheckpoint, ...]:
-        """The seats of a saved room, with all that their players' deals were answered, also after it was saved.
+    async def add_replies(self, seats: Sequence[SeatCheckpoint]) -> tuple[SeatCheckpoint, ...]:
+        """Return the seats of a saved room with the replies to transactions that the ledger has and the save lacks.
 
         Raises:
             Unavailable: MongoDB does not answer.
         """
         answers = await self._ledger.answers([seat.session.session_id for seat in seats])
-        return tuple(_with_answers(seat, answers) for seat in seats)
+        return tuple(_add_replies(seat, answers) for seat in seats)
 
     async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
         """See `tickwire.server.rooms.ports.TransactionRunner.deal`."""
@@ -121,31 +122,33 @@ class TransactionService:
         attempt, fence = pending, pending.fence
         retry_after_ms = RETRY_AFTER_MS
         try:
-            async with LoopTimeout(self._deadline_s), self._turn(fence):
-                await self._settle_pending(fence)  # it may be this one
+            async with LoopTimeout(self._timeout_s), self._acquire_turn(fence):
+                await self._settle_pending(fence)  # may be this attempt
                 await self._settle(attempt)
         except TimeoutError:
-            why = "writing it down takes too long"
+            reason = "the transaction was not written in time"
         except Unavailable as error:
-            why, retry_after_ms = str(error), error.retry_after_ms or RETRY_AFTER_MS
+            reason, retry_after_ms = str(error), error.retry_after_ms or RETRY_AFTER_MS
         except StaleEpoch:
             self._on_fenced(fence)
-            why = "the room goes on at another shard"
+            reason = "another shard owns the room now"
         if attempt.reply is not None:
             return Outcome(attempt.reply)
         self.results["unavailable"] += 1
         code, id = ErrorCode.UNAVAILABLE, attempt.command.id
-        reply = Reply(id, ok=False, error=code, message=why, retry_after_ms=retry_after_ms)
+        reply = Reply(id, ok=False, error=code, message=reason, retry_after_ms=retry_after_ms)
         return Outcome(reply, attempt if attempt.is_tried else None)
 
-    def forget(self, simulation: RoomRuntime) -> None:
-        """The room has ended here: no later deal depends on what became of its last one."""
-        self._pending.pop(fence_of(simulation), None)
+    def evict(self, runtime: RoomRuntime) -> None:
+        """Discard the pending transaction of a room that has ended here: no later one depends on its outcome."""
+        self._pending.pop(fence_key(runtime), None)
 
     @asynccontextmanager
-    async def _turn(self, fence: str) -> AsyncIterator[None]:
-        if self._waiting[fence] >= DEALS_WAITING_MAX:
-            raise Unavailable("too many deals are waiting in this room", retry_after_ms=1000)
+    async def _acquire_turn(self, fence: str) -> AsyncIterator[None]:
+        if self._waiting[fence] >= TRANSACTIONS_WAITING_MAX:
+            raise Unavailable(
+                f"{TRANSACTIONS_WAITING_MAX} transactions are waiting in this room", retry_after_ms=1000
+            )
         self._waiting[fence] += 1
         try:
             async with self._turns.setdefault(fence, asyncio.Lock()):
@@ -156,31 +159,35 @@ class TransactionService:
                 del self._waiting[fence], self._turns[fence]
 
     async def _settle_pending(self, fence: str) -> None:
-        """Carry out the deal whose outcome is unknown, if there is one."""
+        """Complete the transaction whose outcome is unknown, if there is one."""
         pending = self._pending.get(fence)
         if pending is not None:
             await self._settle(pending)
 
     async def _settle(self, attempt: _Attempt) -> None:
-        """Write the decision, or have the room decide again until one can be written, or none is to be.
+        """Commit a decision. On a conflict the room decides again, until a decision is written or refused.
 
         Raises:
-            Unavailable, StaleEpoch: the attempt is not decided.
+            Unavailable, StaleEpoch: the outcome is open.
         """
         if attempt.is_outdated:
-            attempt.decide_again()
+            attempt.redecide()
         for _ in range(CONFLICTS_MAX):
             if attempt.reply is None:
-                await self._try(attempt)
+                await self._commit(attempt)
         if attempt.reply is None:
-            raise VersionConflict("others change the player all the time", retry_after_ms=200)
+            raise VersionConflict("the player record is changed by other transactions, retry", retry_after_ms=200)
 
-    async def _try(self, attempt: _Attempt) -> None:
-        """Write the decision; on a conflict have the room decide again."""
+    async def _commit(self, attempt: _Attempt) -> None:
+        """Try to commit a decision once; on a conflict the room decides again.
+
+        Raises:
+            Unavailable, StaleEpoch: the outcome is open.
+        """
         attempt.is_tried, self._pending[attempt.fence] = True, attempt
         try:
-            attempt.reply = await self._told(attempt, await self._ledger.book(attempt.booking()))
-        except VersionConflict:  # it was not written and never will be: versions only grow
+            attempt.reply = await self._apply_result(attempt, await self._ledger.book(attempt.to_request()))
+        except VersionConflict:  # it was not and will never be written: versions only grow
             attempt.is_tried = False
         except (Unavailable, StaleEpoch):
             raise
@@ -188,68 +195,68 @@ class TransactionService:
             attempt.fail(ErrorCode.KEY_REUSED, str(error))
         except NotSavable as error:
             log.error(
-                "deal_not_savable", room_id=attempt.seat.room_id, command=attempt.command.name, error=str(error)
+                "transaction_rejected", room_id=attempt.seat.room_id, command=attempt.command.name, error=str(error)
             )
             self.results["failed"] += 1
             attempt.fail(ErrorCode.COMMAND_FAILED, "the room failed to run the command")
-        except Exception as error:  # a fault in one deal must not keep the room's other deals waiting
-            log.exception("deal_raised", room_id=attempt.seat.room_id, command=attempt.command.name)
+        except Exception as error:  # a fault in one transaction must not block the others of the room
+            log.exception("transaction_failed", room_id=attempt.seat.room_id, command=attempt.command.name)
             self._pending.pop(attempt.fence, None)
-            raise Unavailable("the server failed to write it down", retry_after_ms=RETRY_AFTER_MS) from error
+            raise Unavailable("the server failed to write the transaction", retry_after_ms=RETRY_AFTER_MS) from error
         self._pending.pop(attempt.fence, None)
         if attempt.reply is None:
             records = await self.load(list(attempt.decision.versions))
             attempt.seat.simulation.learn(attempt.seat, records)
-            attempt.decide_again()
+            attempt.redecide()
 
-    async def _told(self, attempt: _Attempt, booked: TransactionResult) -> Reply:
-        """Tells the room, and gives the Reply."""
-        seat, deal = attempt.seat, attempt.decision.deal
-        result = "refused" if booked.refused else "booked"
-        self.results[result if booked.is_new else "repeated"] += 1
-        if booked.refused:
-            return _reply(attempt.command.id, booked.reply, booked.refused)
-        if booked.is_new:
-            records = {player_id: _record_of(record) for player_id, record in booked.players.items()}
+    async def _apply_result(self, attempt: _Attempt, result: TransactionResult) -> Reply:
+        """Apply a result of the ledger to the room, and return the Reply."""
+        seat, transaction = attempt.seat, attempt.decision.deal
+        kind = "refused" if result.refused else "booked"
+        self.results[kind if result.is_new else "repeated"] += 1
+        if result.refused:
+            return _create_reply(attempt.command.id, result.reply, result.refused)
+        if result.is_new:
+            records = {player_id: _to_record_version(record) for player_id, record in result.players.items()}
         else:
-            records = await self.load([seat.player_id, *net(deal.moves)])
-        # What was written for this command, by this attempt or an earlier one, the room has not applied yet.
-        if booked.is_new or (booked.is_own and booked.changes == net(deal.moves)):
-            seat.simulation.dealt(seat, attempt.command.name, deal, records)
+            records = await self.load([seat.player_id, *net(transaction.moves)])
+        # The room applies changes that were written for this command, by this attempt or an earlier one.
+        if result.is_new or (result.is_own and result.changes == net(transaction.moves)):
+            seat.simulation.dealt(seat, attempt.command.name, transaction, records)
         else:
             seat.simulation.learn(seat, records)
-        return _reply(attempt.command.id, booked.reply, booked.refused)
+        return _create_reply(attempt.command.id, result.reply, result.refused)
 
 
 class _Attempt:
-    """One command on its way into the ledger.
+    """The attempt to commit the decision of one command.
 
     Attributes:
-        reply: set when the command is decided.
-        is_tried: whether the decision may have been written.
+        reply: the Reply, once the outcome is known.
+        is_tried: whether the ledger may have written the decision.
     """
 
     def __init__(self, seat: Seat, command: Command, decision: Decision) -> None:
         self.seat = seat
         self.command = command
         self.decision = decision
-        self.fence = fence_of(seat.simulation)
+        self.fence = fence_key(seat.simulation)
         self.reply: Reply | None = None
         self.is_tried = False
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the room has applied another deal since it decided, and nothing was written."""
+        """Return whether the room has applied another transaction since it decided, and nothing was written."""
         return not self.is_tried and self.decision.sequence != self.seat.simulation.deals_applied
 
-    def decide_again(self) -> None:
-        """Have the room decide again.
+    def redecide(self) -> None:
+        """Let the room decide again.
 
         Raises:
-            Unavailable: the room is moving.
+            Unavailable: the room is migrating.
         """
         if not self.seat.is_open:
-            self.fail(ErrorCode.OUT_OF_ORDER, "in no room")
+            self.fail(ErrorCode.OUT_OF_ORDER, "the session is not in a room")
             return
         answer = self.seat.command(self.command)
         if isinstance(answer, Decision):
@@ -260,11 +267,11 @@ class _Attempt:
             self.reply = answer
 
     def fail(self, code: ErrorCode, message: str) -> None:
-        """Decide the command: nothing was written."""
+        """Set the Reply of a command for which nothing was written."""
         self.reply = Reply(self.command.id, ok=False, error=code, message=message)
 
-    def booking(self) -> TransactionRequest:
-        """Return what the ledger is to write."""
+    def to_request(self) -> TransactionRequest:
+        """Return the request to the ledger."""
         decision, session_id = self.decision, self.seat.subscriber.session_id
         key = decision.deal.key
         return TransactionRequest(
@@ -281,27 +288,27 @@ class _Attempt:
         )
 
 
-def fence_of(simulation: RoomRuntime) -> str:
-    """What a room's deals are fenced by: a durable one's claims raise it."""
-    room = simulation.room
-    return world_key(room.room_type, room.name) if is_durable(simulation) else room.room_id
+def fence_key(runtime: RoomRuntime) -> str:
+    """Return the key of a room's fence: for a durable room the key of its world, whose claims raise the fence."""
+    room = runtime.room
+    return world_key(room.room_type, room.name) if runtime.is_durable else room.room_id
 
 
-def _record_of(record: PlayerRecord) -> RecordVersion:
+def _to_record_version(record: PlayerRecord) -> RecordVersion:
     return RecordVersion(record.version, record.holdings, record.profile)
 
 
-def _reply(command_id: int, reply: bytes, refused: str) -> Reply:
+def _create_reply(command_id: int, reply: bytes, refused: str) -> Reply:
     if refused:
         return Reply(command_id, ok=False, error=ErrorCode.COMMAND_FAILED, message=refused)
     return Reply(command_id, ok=True, payload=reply)
 
 
-def _with_answers(seat: SeatCheckpoint, answers: Sequence[Answer]) -> SeatCheckpoint:
+def _add_replies(seat: SeatCheckpoint, answers: Sequence[Answer]) -> SeatCheckpoint:
     session = seat.session
     known = {reply.id for reply in session.replies}
     more = tuple(
-        _reply(answer.command_id, answer.reply, answer.refused)
+        _create_reply(answer.command_id, answer.reply, answer.refused)
         for answer in answers
         if answer.session_id == session.session_id and answer.command_id not in known
     )

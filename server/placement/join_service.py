@@ -1,36 +1,32 @@
-"""Finds a room for a session: the matchmaker says where, this shard makes the room or redirects.
+"""Seats sessions in rooms. The matchmaker chooses the shard; this shard creates the room or redirects the client.
 
-One Join, followed:
-    ticket   verified here, without asking Redis, and let in once; the room is made if it is not yet running
-    else     the matchmaker places the player (atomic, in Redis): a seat here, or one that is held elsewhere
-    then     here: the room is made if it is not yet running, durable ones from the store under their epoch;
-             elsewhere: a Redirect with a signed ticket
-    last     the player is in; a ticket's seat is told to the directory in the background
+The path of one Join:
+    with a ticket     the ticket is verified here, without Redis, and admitted once
+    without a ticket  the matchmaker places the player atomically in Redis: a seat here, or a reservation elsewhere
+    on this shard     the room is created unless it runs already; a durable room is restored under its epoch
+    elsewhere         the client receives a Redirect with a signed ticket
+    seated            the directory receives the seat of a ticket's player in the background
 
-Two joins may want the same new room at once: it is made once, the second waits for the first.
+Concurrent joins for the same new room create it once: the others wait for the first one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
 
 from tickwire.matchmaking import (
-    BadRequest,
     BadTicket,
     Matchmaker,
-    MatchmakerUnavailable,
     MatchmakingError,
     Party,
     Placement,
     PlaceRequest,
-    RoomNotFound,
     RoomNotMade,
-    StaleLease,
     Ticket,
     TicketKeys,
     UsedTickets,
@@ -38,24 +34,11 @@ from tickwire.matchmaking import (
     sign,
     verify,
 )
-from tickwire.matchmaking import PlacementFull as NoSeatLeft
-from tickwire.matchmaking import PlacementLocked as NobodyGoesIn
-from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Join, Redirect
-from tickwire.schemas.payloads import decode_payload
-from tickwire.server.errors import (
-    Malformed,
-    NoSuchRoom,
-    RateLimited,
-    RoomFull,
-    RoomLocked,
-    StaleEpoch,
-    TickwireError,
-    Unauthorized,
-    Unavailable,
-)
+from tickwire.server.errors import Malformed, NoSuchRoom, RateLimited, StaleEpoch, Unavailable
 from tickwire.server.persistence.saver import RoomSaver
 from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
@@ -66,49 +49,48 @@ from tickwire.server.rooms.seat import Seat
 from tickwire.server.storage import world_key
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
-CLOCKS_APART_S = 2.0
-"""Tickets expire so long before the seats that they are for: two shards' ideas of the fleet's clock may differ."""
+CLOCK_SKEW_S = 2.0
+"""Tickets expire this long before their reservations, because the clocks of two shards may differ."""
 ROOM_NAME_CHARACTERS_MAX = 64
-MOVING_PAUSE_S = 0.02
-"""A join looks so often whether a room that moves has moved."""
+FREEZE_POLL_INTERVAL_S = 0.02
+"""How often a join checks whether a room that is migrating has completed its migration."""
 
 
-class _Restored(list[Subscriber]):
-    """Collects the sessions that are restored with a room."""
+class _RestoredSessions(list[Subscriber]):
+    """Collects the sessions that are restored with a room, to register them afterwards."""
 
-    def __init__(self, reviver: SessionRestorer) -> None:
+    def __init__(self, restorer: SessionRestorer) -> None:
         super().__init__()
-        self._reviver = reviver
+        self._restorer = restorer
 
     def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """See `tickwire.server.rooms.ports.SessionSource.revive`."""
-        session = self._reviver.revive(kept)
+        session = self._restorer.revive(kept)
         if session is not None:
             self.append(session)
         return session
 
 
 class JoinService:
-    """The shard's `Placer`.
+    """Seats sessions in rooms of this shard, or redirects them. Implements `RoomJoiner`.
 
     Args:
-        shard_id: this shard.
-        region: where it is.
-        host: its rooms.
-        matchmaker: who says where.
-        leaseholder: tells the directory of seats.
-        saver: durable rooms are loaded from and written to it.
-        dealing: knows what players own.
-        quota: how many rooms players may create.
-        keys: for tickets.
+        shard_id: the id of this shard.
+        region: the region of this shard.
+        host: the rooms of this shard.
+        matchmaker: places players and locates rooms.
+        lease_keeper: publishes seats to the directory.
+        saver: loads durable rooms.
+        transactions: loads player records and stored command replies.
+        quota: limits the rooms that players may create.
+        keys: sign and verify tickets.
         now_s: the fleet's clock, UTC, seconds since 1970.
 
     Attributes:
-        is_draining: nobody new is taken in.
-        reviver: gives those who were in a saved room their sessions again.
-        arriving: rooms that are coming from other shards, and are not here yet.
+        is_draining: whether the shard accepts no new players.
+        session_restorer: restores the sessions of a saved room.
+        incoming_rooms: ids of rooms that are being received from other shards.
     """
 
     def __init__(
@@ -118,52 +100,56 @@ class JoinService:
         region: str,
         host: RoomHost,
         matchmaker: Matchmaker,
-        leaseholder: LeaseKeeper,
+        lease_keeper: LeaseKeeper,
         saver: RoomSaver,
-        dealing: TransactionService,
+        transactions: TransactionService,
         quota: RoomQuota,
         keys: TicketKeys,
         now_s: Callable[[], float],
     ) -> None:
         self.is_draining = False
-        self.reviver: SessionRestorer = NoSessionRestorer()
-        self.arriving: set[str] = set()
-        self.admissions = UsedTickets()
+        self.session_restorer: SessionRestorer = NoSessionRestorer()
+        self.incoming_rooms: set[str] = set()
+        self._used_tickets = UsedTickets()
         self._shard_id = shard_id
         self._region = region
         self._host = host
         self._matchmaker = matchmaker
-        self._leaseholder = leaseholder
+        self._lease_keeper = lease_keeper
         self._saver = saver
-        self._dealing = dealing
+        self._transactions = transactions
         self._quota = quota
         self._keys = keys
         self._now_s = now_s
-        self._making: dict[str, asyncio.Lock] = {}
-        # Rooms that have ended here, or moved: under which epoch, and when no ticket for that is good any more.
+        self._creation_locks: dict[str, asyncio.Lock] = {}
+        # By room id: the epoch under which a room left this shard, and when the last ticket for it expires.
         self._ended: dict[str, tuple[int, float]] = {}
         self._moved: dict[str, tuple[int, float]] = {}
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `tickwire.server.rooms.ports.RoomJoiner.place`."""
-        options = decode_map(join.options, dict[str, Any], "options")
+        options = decode_options(join.options, dict[str, Any], "options")
         try:
             if join.ticket:
                 return await self._seat_by_ticket(subscriber, join.ticket, options)
-            return await self._seat_by_wish(subscriber, join, options)
+            return await self._seat_by_request(subscriber, join, options)
         except MatchmakingError as error:
-            raise told(error) from error
+            raise to_client_error(error) from error
 
-    async def reopen(self, player_id: str, room_type: str, name: str, labels: Mapping[str, str]) -> Redirect | None:
-        """Makes a durable room whose shard is gone again, for one of those who were in it: here, unless it is, or is
-        to be, elsewhere; then says where.
+    async def recover_room(
+        self, player_id: str, room_type: str, name: str, labels: Mapping[str, str]
+    ) -> Redirect | None:
+        """Recover a durable room whose shard is lost, for a player who was in it.
+
+        Returns:
+            A Redirect if another shard has the room or is to recover it; None if it runs on this shard now.
 
         Raises:
             TickwireError: as `place`.
         """
         if self.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
-        wanted = PlaceRequest(
+        request = PlaceRequest(
             room_type=room_type,
             players=(player_id,),
             shard_id=self._shard_id,
@@ -175,79 +161,82 @@ class JoinService:
             is_durable=True,
         )
         try:
-            placement = await self._matchmaker.places.place(wanted)
+            placement = await self._matchmaker.places.place(request)
             if placement.shard_id != self._shard_id:
                 return Redirect(placement.url, room_type=room_type, room_name=name, is_resume=True)
-            await self._make_sure(self._ticket(placement, player_id, is_guest=False), {})
+            await self._get_or_create_room(self._create_ticket(placement, player_id, is_guest=False), {})
         except MatchmakingError as error:
-            raise told(error) from error
+            raise to_client_error(error) from error
         return None
 
-    def redirect(self, ticket: Ticket, url: str) -> Redirect:
-        """What sends a player to a seat that is held for it."""
+    def create_redirect(self, ticket: Ticket, url: str) -> Redirect:
+        """Return the Redirect that sends a player to its reserved seat."""
         is_here = ticket.shard_id == self._shard_id
         return Redirect("" if is_here else url, sign(ticket, self._keys), ticket.room_type, ticket.name)
 
-    def ticket_expires_s(self) -> float:
-        """When a ticket ends that is signed now: before its reservation does."""
-        return self._now_s() + self._matchmaker.ttls.reservation_ms / 1000 - CLOCKS_APART_S
+    def ticket_expiry_s(self) -> float:
+        """Return when a ticket that is signed now expires: CLOCK_SKEW_S before its reservation."""
+        return self._now_s() + self._matchmaker.ttls.reservation_ms / 1000 - CLOCK_SKEW_S
 
-    def room_closed(self, simulation: RoomRuntime) -> None:
-        """A room has ended here: tickets for it are not good any more, and do not make it again."""
-        self._remember(self._ended, simulation)
+    def room_closed(self, runtime: RoomRuntime) -> None:
+        """Reject tickets for a room that has ended, so that they do not create it again."""
+        self._record_departure(self._ended, runtime)
 
-    def room_moved(self, simulation: RoomRuntime) -> None:
-        """Send players who have a ticket for a room after it: another shard has it now."""
-        self._remember(self._moved, simulation)
+    def room_moved(self, runtime: RoomRuntime) -> None:
+        """Redirect players with tickets for a room that another shard has now."""
+        self._record_departure(self._moved, runtime)
 
-    def _remember(self, rooms: dict[str, tuple[int, float]], simulation: RoomRuntime) -> None:
+    def _record_departure(self, rooms: dict[str, tuple[int, float]], runtime: RoomRuntime) -> None:
         now = self._now_s()
         for room_id in [room_id for room_id, (_, until) in rooms.items() if until <= now]:
             del rooms[room_id]
-        rooms[simulation.room.room_id] = simulation.epoch, now + self._matchmaker.ttls.reservation_ms / 1000
+        rooms[runtime.room.room_id] = runtime.epoch, now + self._matchmaker.ttls.reservation_ms / 1000
 
     def _has_left(self, ticket: Ticket, rooms: dict[str, tuple[int, float]]) -> bool:
         epoch, _ = rooms.get(ticket.room_id, (0, 0.0))
         return ticket.epoch <= epoch
 
-    # -- by wish --------------------------------------------------------------------------------------------
+    # -- by request -----------------------------------------------------------------------------------------
 
-    async def _seat_by_wish(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
-        placement = await self._place(subscriber, self._wanted(subscriber, join))
-        ticket = self._ticket(placement, subscriber.player_id, is_guest=subscriber.is_guest)
+    async def _seat_by_request(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
+        placement = await self._place(subscriber, self._create_place_request(subscriber, join))
+        ticket = self._create_ticket(placement, subscriber.player_id, is_guest=subscriber.is_guest)
         if placement.shard_id != self._shard_id:
-            return self.redirect(ticket, placement.url)
+            return self.create_redirect(ticket, placement.url)
         try:
-            await self._until_at_rest(placement.room_id)
+            await self._wait_until_unfrozen(placement.room_id)
             if self._has_left(ticket, self._moved):
                 return await self._follow_room(ticket)
-            simulation = await self._make_sure(ticket, options)
-            return await self._seat(simulation, subscriber, subscriber.player_id, options)
-        except BaseException:  # also one who has gone meanwhile
-            self._leaseholder.unseated(placement.room_id, subscriber.player_id, placement.epoch)
+            runtime = await self._get_or_create_room(ticket, options)
+            return await self._seat(runtime, subscriber, subscriber.player_id, options)
+        except BaseException:  # a cancellation too: the session may have ended in the meantime
+            self._lease_keeper.seat_released(placement.room_id, subscriber.player_id, placement.epoch)
             raise
 
-    async def _place(self, subscriber: Subscriber, wanted: PlaceRequest) -> Placement:
-        """Find or create the room; a room that was asked for counts against the quota of the player who creates it.
+    async def _place(self, subscriber: Subscriber, request: PlaceRequest) -> Placement:
+        """Place a player. A new room that the request describes counts against the quota of the player.
 
         Raises:
             RateLimited: the room would have to be created, and the quota is used up.
+            MatchmakingError: the player cannot be placed.
         """
-        if not (wanted.name or wanted.is_private or wanted.labels or wanted.party):
-            return await self._matchmaker.places.place(wanted)
+        if not (request.name or request.is_private or request.labels or request.party):
+            return await self._matchmaker.places.place(request)
         player_id, address = subscriber.player_id, subscriber.address
         wait_ms = self._quota.wait_ms(player_id, address)
         try:
-            placement = await self._matchmaker.places.place(msgspec.structs.replace(wanted, may_make=not wait_ms))
+            placement = await self._matchmaker.places.place(msgspec.structs.replace(request, may_make=not wait_ms))
         except RoomNotMade as error:
             raise RateLimited("too many rooms were created; join one that exists", retry_after_ms=wait_ms) from error
         if placement.is_new:
             self._quota.spend(player_id, address)
         return placement
 
-    def _wanted(self, subscriber: Subscriber, join: Join) -> PlaceRequest:
+    def _create_place_request(self, subscriber: Subscriber, join: Join) -> PlaceRequest:
         if len(join.room_name) > ROOM_NAME_CHARACTERS_MAX:
-            raise Malformed(f"a room's name has at most {ROOM_NAME_CHARACTERS_MAX} characters")
+            raise Malformed(
+                f"room_name: must have at most {ROOM_NAME_CHARACTERS_MAX} characters, not {len(join.room_name)}"
+            )
         room_class = self._host.type_of(join.room_type)
         return PlaceRequest(
             room_type=join.room_type,
@@ -255,7 +244,7 @@ class JoinService:
             shard_id=self._shard_id,
             region=self._region,
             seats=room_class.seats,
-            labels=decode_map(join.labels, dict[str, str], "labels"),
+            labels=decode_options(join.labels, dict[str, str], "labels"),
             name=join.room_name or None,
             room_id=join.room_id or None,
             code=join.code or None,
@@ -265,13 +254,13 @@ class JoinService:
             is_durable=room_class.durable,
         )
 
-    def _ticket(self, placement: Placement, player_id: str, *, is_guest: bool) -> Ticket:
+    def _create_ticket(self, placement: Placement, player_id: str, *, is_guest: bool) -> Ticket:
         return Ticket(
             room_id=placement.room_id,
             player_id=player_id,
             shard_id=placement.shard_id,
             epoch=placement.epoch,
-            expires_at_s=self.ticket_expires_s(),
+            expires_at_s=self.ticket_expiry_s(),
             is_guest=is_guest,
             room_type=placement.room_type,
             name=placement.name,
@@ -284,55 +273,64 @@ class JoinService:
     async def _seat_by_ticket(self, subscriber: Subscriber, text: str, options: dict[str, Any]) -> Seat | Redirect:
         ticket = verify(text, self._keys, self._now_s())
         if ticket.is_guest != subscriber.is_guest:
-            raise BadTicket("it is for another player")
+            raise BadTicket("it was issued to another player")
         if not ticket.is_guest and ticket.player_id != subscriber.player_id:
-            raise BadTicket("it is for another player")
-        await self._until_at_rest(ticket.room_id)
+            raise BadTicket("it was issued to another player")
+        await self._wait_until_unfrozen(ticket.room_id)
         if ticket.shard_id != self._shard_id or self._has_left(ticket, self._moved):
             return await self._follow_room(ticket)
         if self._has_left(ticket, self._ended):
             raise NoSuchRoom("the ticket's room has ended: join by type or name")
-        self.admissions.admit(ticket, self._now_s())
+        self._used_tickets.admit(ticket, self._now_s())
         try:
-            simulation = await self._make_sure(ticket, options)
-            if simulation.epoch != ticket.epoch:
-                raise NoSuchRoom("the ticket's room has had another owner since: join by type or name")
+            runtime = await self._get_or_create_room(ticket, options)
+            if runtime.epoch != ticket.epoch:
+                raise NoSuchRoom("the ticket's room has changed its owner since: join by type or name")
             seat = await self._seat(
-                simulation, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill
+                runtime, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill
             )
         except BaseException:
-            # It may try again, for as long as the ticket lives and there is a seat; none is held for it meanwhile.
-            self.admissions.withdraw(ticket)
-            self._leaseholder.unseated(ticket.room_id, ticket.player_id, ticket.epoch)
+            # The client may retry until the ticket expires, if a seat is free; the reservation is released now.
+            self._used_tickets.withdraw(ticket)
+            self._lease_keeper.seat_released(ticket.room_id, ticket.player_id, ticket.epoch)
             raise
-        self._leaseholder.seated(seat, simulation.epoch)
+        self._lease_keeper.seat_taken(seat, runtime.epoch)
         return seat
 
-    async def _until_at_rest(self, room_id: str) -> None:
-        """Wait while a room is moving: it is soon here again, or elsewhere. The join has a deadline."""
-        while (simulation := self._host.get(room_id)) is not None and simulation.is_frozen:
-            await asyncio.sleep(MOVING_PAUSE_S)
+    async def _wait_until_unfrozen(self, room_id: str) -> None:
+        """Wait while a room is migrating: it soon resumes here or runs elsewhere. The join has a deadline."""
+        while (runtime := self._host.get(room_id)) is not None and runtime.is_frozen:
+            await asyncio.sleep(FREEZE_POLL_INTERVAL_S)
 
     async def _follow_room(self, ticket: Ticket) -> Redirect:
-        """Return a ticket for a room that has moved since the one before was signed; its seat has moved with it.
+        """Redirect a player to the shard that has the ticket's room now; the reservation has moved with the room.
 
         Raises:
             NoSuchRoom: the room has ended.
+            BadTicket: the ticket was used before.
+            MatchmakerUnavailable: Redis does not answer.
         """
-        home = await self._matchmaker.directory.home_of(ticket.room_id)
-        if home is not None and home.shard_id == ticket.shard_id != self._shard_id and home.url:
-            return self.redirect(ticket, home.url)  # the player was moved since
-        if home is None or not home.url or home.shard_id == self._shard_id or home.epoch <= ticket.epoch:
-            raise NoSuchRoom("the ticket's room is not here any more: join by type or name")
-        self.admissions.admit(ticket, self._now_s())
-        moved = msgspec.structs.replace(ticket, shard_id=home.shard_id, epoch=home.epoch, ticket_id=new_ticket_id())
-        return self.redirect(moved, home.url)
+        location = await self._matchmaker.directory.home_of(ticket.room_id)
+        if location is not None and location.shard_id == ticket.shard_id != self._shard_id and location.url:
+            return self.create_redirect(ticket, location.url)  # the session has moved since the ticket was signed
+        if (
+            location is None
+            or not location.url
+            or location.shard_id == self._shard_id
+            or location.epoch <= ticket.epoch
+        ):
+            raise NoSuchRoom("the ticket's room does not exist any more: join by type or name")
+        self._used_tickets.admit(ticket, self._now_s())
+        moved = msgspec.structs.replace(
+            ticket, shard_id=location.shard_id, epoch=location.epoch, ticket_id=new_ticket_id()
+        )
+        return self.create_redirect(moved, location.url)
 
-    # -- both -----------------------------------------------------------------------------------------------
+    # -- rooms ----------------------------------------------------------------------------------------------
 
     async def _seat(
         self,
-        simulation: RoomRuntime,
+        runtime: RoomRuntime,
         subscriber: Subscriber,
         player_id: str,
         options: Mapping[str, Any],
@@ -341,40 +339,40 @@ class JoinService:
         skill: float = 0.0,
     ) -> Seat:
         def on_ended(seat: Seat) -> None:
-            self._leaseholder.unseated(seat.room_id, seat.player_id, simulation.epoch)
+            self._lease_keeper.seat_released(seat.room_id, seat.player_id, runtime.epoch)
 
-        room_id, record = simulation.room.room_id, None
-        if simulation.room.uses_ledger:
-            record = (await self._dealing.load([player_id]))[player_id]
+        room_id, record = runtime.room.room_id, None
+        if runtime.room.uses_ledger:
+            record = (await self._transactions.load([player_id]))[player_id]
         return self._host.seat(
             room_id, subscriber, player_id, options, on_ended, team=team, skill=skill, record=record
         )
 
-    async def _make_sure(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
-        """The ticket's room, which runs here from now on; made once, whoever asks at the same time."""
+    async def _get_or_create_room(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
+        """Return the ticket's room, creating it if it does not run here. Concurrent calls create it once."""
         room_id = ticket.room_id
-        simulation = self._host.get(room_id)
-        if simulation is not None:
-            return simulation
-        async with self._making.setdefault(room_id, asyncio.Lock()):
+        runtime = self._host.get(room_id)
+        if runtime is not None:
+            return runtime
+        async with self._creation_locks.setdefault(room_id, asyncio.Lock()):
             try:
-                return self._host.get(room_id) or await self._make(ticket, options)
+                return self._host.get(room_id) or await self._create_room(ticket, options)
             finally:
-                self._making.pop(room_id, None)
+                self._creation_locks.pop(room_id, None)
 
-    async def _make(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
+    async def _create_room(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         room_class = self._host.type_of(ticket.room_type)
         saved: RoomCheckpoint | None = None
         epoch, records = ticket.epoch, {}
         if room_class.durable and ticket.name:
             saved, epoch = await self._claim(ticket)
         if saved is not None:
-            saved = await self._salvaged(ticket.room_type, ticket.room_id, ticket.name, epoch, saved)
+            saved = await self._salvage(ticket.room_type, ticket.room_id, ticket.name, epoch, saved)
         if saved is not None and room_class.uses_ledger:
-            # After the claim: nothing more is booked in this room by those who had it before.
-            records = await self._dealing.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
-        restored = _Restored(self.reviver)
+            # Read after the claim: earlier owners of the room can commit no more transactions.
+            records = await self._transactions.load([seat.player_id for seat in saved.seats])
+            saved = msgspec.structs.replace(saved, seats=await self._transactions.add_replies(saved.seats))
+        sessions = _RestoredSessions(self.session_restorer)
         try:
             return self._host.create(
                 room_id=ticket.room_id,
@@ -386,32 +384,32 @@ class JoinService:
                 code=ticket.code,
                 labels=ticket.labels,
                 mode=ticket.mode,
-                reviver=restored,
-                on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, epoch),
+                reviver=sessions,
+                on_ended=lambda seat: self._lease_keeper.seat_released(seat.room_id, seat.player_id, epoch),
                 records=records,
             )
-        finally:  # also where the room's code raised: its players keep their sessions
-            for session in restored:
-                self.reviver.settle(session)
+        finally:  # if the room's code raised, its players keep their sessions
+            for session in sessions:
+                self.session_restorer.settle(session)
 
-    def settle(self, simulation: RoomRuntime) -> None:
-        """Take in the sessions of a room that has come from another shard, and is ours."""
-        for seat in list(simulation.seats):
-            self.reviver.settle(seat.subscriber)
+    def settle_sessions(self, runtime: RoomRuntime) -> None:
+        """Register the restored sessions of a room that this shard has claimed from another."""
+        for seat in list(runtime.seats):
+            self.session_restorer.settle(seat.subscriber)
 
-    async def remake(
+    async def prepare_room(
         self, room_id: str, room_type: str, name: str, saved: RoomCheckpoint, *, code: str, mode: str
     ) -> RoomRuntime:
-        """A room that comes from another shard, with those who play in it: made, and not yet ticking, under no epoch.
+        """Create a room that another shard transfers, with its players. It has no epoch and does not tick yet.
 
         Raises:
-            TickwireError: this build does not host it, its code raised, or MongoDB does not answer.
+            TickwireError: this build does not host the room type, the room's code raised, or MongoDB does not answer.
         """
         room_class, records = self._host.type_of(room_type), {}
-        saved = await self._salvaged(room_type, room_id, name, 0, saved)
+        saved = await self._salvage(room_type, room_id, name, 0, saved)
         if room_class.uses_ledger:
-            records = await self._dealing.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self._dealing.answered(saved.seats))
+            records = await self._transactions.load([seat.player_id for seat in saved.seats])
+            saved = msgspec.structs.replace(saved, seats=await self._transactions.add_replies(saved.seats))
         return self._host.prepare(
             room_id=room_id,
             room_type=room_type,
@@ -419,62 +417,41 @@ class JoinService:
             saved=saved,
             code=code,
             mode=mode,
-            reviver=self.reviver,
-            on_ended=lambda seat: self._leaseholder.unseated(seat.room_id, seat.player_id, seat.simulation.epoch),
+            reviver=self.session_restorer,
+            on_ended=lambda seat: self._lease_keeper.seat_released(
+                seat.room_id, seat.player_id, seat.simulation.epoch
+            ),
             records=records,
         )
 
-    async def _salvaged(
+    async def _salvage(
         self, room_type: str, room_id: str, name: str, epoch: int, saved: RoomCheckpoint
     ) -> RoomCheckpoint:
-        """A saved state that can be read; parts that did not fit when they were saved are kept in the quarantine."""
+        """Return a checkpoint without the parts that do not fit their declaration; these go to the quarantine.
+
+        Raises:
+            TickwireError: the checkpoint cannot be read, or MongoDB does not answer.
+        """
         saved = self._host.salvage(room_type, room_id, saved)
         return await self._saver.quarantine(world_key(room_type, name or room_id), epoch, saved)
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomCheckpoint | None, int]:
-        """The saved state and the epoch under which it is ours."""
+        """Claim a durable room in the store.
+
+        Returns:
+            The saved checkpoint, or None for a new room; and the epoch under which this shard owns the room.
+
+        Raises:
+            StaleLease: another shard owns the room.
+            TickwireError: the world cannot be read, or MongoDB does not answer.
+        """
         try:
             return await self._saver.claim(ticket.room_type, ticket.name, ticket.epoch), ticket.epoch
         except StaleEpoch as error:
-            # Redis says that the room is ours, and the store knows a greater epoch: Redis was emptied since, and
-            # counts from the beginning. If it is ours still, it gets an epoch that is above; else this raises.
+            # The store has seen a greater epoch than Redis: Redis has lost its data and counts from the beginning. If
+            # this shard still owns the room, it gets an epoch above the stored one; otherwise this raises.
             log.warning("epoch_behind_store", room_id=ticket.room_id, epoch=ticket.epoch, newest=error.newest)
             epoch = await self._matchmaker.leases.raise_epoch(
                 ticket.room_id, shard_id=self._shard_id, epoch=ticket.epoch, above=error.newest
             )
             return await self._saver.claim(ticket.room_type, ticket.name, epoch), epoch
-
-
-def decode_map(data: bytes, kind: type[T], what: str) -> T:
-    """A msgpack map that a client has sent; an empty one for no bytes.
-
-    Raises:
-        Malformed: it is none.
-    """
-    try:
-        value: T = decode_payload(data or b"\x80", kind)
-        return value
-    except MalformedMessage as error:
-        raise Malformed(f"the {what} are not a msgpack map as it should be: {error}") from error
-
-
-def told(error: MatchmakingError) -> TickwireError:
-    """What the matchmaker raised, as a client is told of it."""
-    match error:
-        case NoSeatLeft():
-            return RoomFull(str(error), retry_after_ms=1000)
-        case NobodyGoesIn():
-            return RoomLocked(str(error))
-        case RoomNotFound():
-            return NoSuchRoom(str(error))
-        case StaleLease():
-            return NoSuchRoom("the room has another owner since: join again", retry_after_ms=500)
-        case BadTicket():
-            return Unauthorized(f"the ticket is not good: {error}")
-        case BadRequest():
-            return Malformed(str(error))
-        case MatchmakerUnavailable():
-            return Unavailable(f"no room can be found now: {error}", retry_after_ms=error.retry_after_ms)
-        case _:
-            log.error("matchmaking_failed", error=error.detail)
-            return Unavailable("no room can be found now", retry_after_ms=1000)

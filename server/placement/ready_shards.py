@@ -1,7 +1,7 @@
-"""The shards that take rooms and sessions of a shard that drains: the other ready shards of its region.
+"""Finds the shards that receive the rooms and sessions of a draining shard: the other ready shards of its region.
 
-A rolling update or an eviction may find none for some seconds: the only other shard is being replaced, or Redis does
-not answer. A drain waits for one as long as players would be lost otherwise, up to its deadline.
+A rolling update or an eviction may leave no such shard for some seconds: the only other shard is being replaced, or
+Redis does not answer. If players would be lost otherwise, a drain waits for one until its deadline.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardStatus
 
 log = structlog.get_logger(__name__)
 
-RETRY_S = 0.5
+RETRY_INTERVAL_S = 0.5
 
 
 class ReadyShards:
     """Finds the other ready shards of a region.
 
     Args:
-        matchmaker: knows the fleet.
-        shard_id, region: of this shard.
+        matchmaker: lists the shards of the fleet.
+        shard_id: the id of this shard, which is left out.
+        region: the region of this shard.
     """
 
     def __init__(self, matchmaker: Matchmaker, *, shard_id: str, region: str) -> None:
@@ -32,11 +33,11 @@ class ReadyShards:
         self._region = region
 
     async def find(self) -> list[ShardStatus]:
-        """Return the shards, the one with the fewest players first; none if Redis does not answer."""
+        """Return the shards, ordered by their number of players; an empty list if Redis does not answer."""
         try:
             shards = await self._matchmaker.directory.shards()
         except MatchmakingError as error:
-            log.warning("no_shards_known", error=error.detail)
+            log.warning("shard_listing_failed", error=error.detail)
             return []
         return [
             shard
@@ -47,7 +48,14 @@ class ReadyShards:
         ]
 
     async def wait(self, is_needed: Callable[[], bool]) -> list[ShardStatus]:
-        """Return the shards as soon as there is one, or an empty list once none is needed any more."""
+        """Wait for a ready shard.
+
+        Args:
+            is_needed: whether to keep waiting; checked twice a second.
+
+        Returns:
+            The ready shards; an empty list if `is_needed` returned False first.
+        """
         is_logged = False
         while True:
             shards = await self.find()
@@ -56,4 +64,4 @@ class ReadyShards:
             if not is_logged:
                 is_logged = True
                 log.warning("drain_delayed", reason="no other shard is ready; a second signal ends the drain")
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_INTERVAL_S)

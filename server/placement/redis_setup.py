@@ -1,7 +1,7 @@
-"""Checks how Redis is set up: the user's permissions before its first use, and once a minute whether it evicts keys.
+"""Checks the setup of Redis: the user's permissions before its first use, and once a minute the eviction policy.
 
-A Redis that evicts deletes the names and leases of rooms when its memory is full. Shards write their own entries
-again within a second, but until then a name may get a second room. The shard warns of it, and stays ready.
+A Redis that evicts keys deletes the names and leases of rooms when its memory is full. Shards restore their own
+entries within a second, but until then a name may get a second room. The shard logs a warning and stays ready.
 """
 
 from __future__ import annotations
@@ -23,25 +23,28 @@ class RedisSetup:
     """Checks one Redis.
 
     Args:
-        client: of the matchmaker.
-        runners: run scripts, on each slot that the shard uses.
-        deadline_s: the longest that a check may take.
+        client: the matchmaker's client.
+        runners: the script runners, one for each hash slot that the shard uses.
+        timeout_s: the longest time that one check may take.
 
     Attributes:
-        may_evict: whether Redis deletes keys when its memory is full; None when that is not known.
+        may_evict: whether Redis evicts keys when its memory is full; None if that is unknown.
     """
 
-    def __init__(self, client: Client, runners: Sequence[ScriptRunner], deadline_s: float) -> None:
+    def __init__(self, client: Client, runners: Sequence[ScriptRunner], timeout_s: float) -> None:
         self.may_evict: bool | None = None
         self._client = client
         self._runners = runners
-        self._deadline_s = deadline_s
+        self._timeout_s = timeout_s
         self._is_permitted = False
         self._policy: str | None = ""
         self._next_check_s = 0.0
 
     async def check(self, now_s: float) -> None:
-        """Check what is due. Call before Redis is used, and regularly afterwards.
+        """Run the checks that are due. Call it before Redis is used, and regularly afterwards.
+
+        Args:
+            now_s: a monotonic clock.
 
         Raises:
             MatchmakerUnavailable: the user lacks a permission, or Redis does not answer.
@@ -55,7 +58,7 @@ class RedisSetup:
             await self._check_eviction()
 
     async def _check_eviction(self) -> None:
-        policy = await find_eviction_policy(self._client, self._deadline_s)
+        policy = await find_eviction_policy(self._client, self._timeout_s)
         self.may_evict = None if policy is None else bool(policy)
         if policy == self._policy:
             return

@@ -1,10 +1,12 @@
-"""How many rooms a player and a client address may create in a minute, at this shard. Pure: the clock is an argument.
+"""Limits the rooms that a player and a client address may create on this shard in a minute.
 
-A room costs its shard even when nobody is in it, until it is closed. Rooms that were asked for count: by name,
-private, by labels or for a party. A match counts for each of its players with that player's share of the room. A Join
-for any open room does not count, since it creates one only where all others are full.
+A room costs its shard CPU time and memory until it is closed, even if it is empty. Rooms that a request describes
+count: by name, private, by labels, or for a party. A match counts for each of its players with that player's share of
+the room. A Join for any open room does not count, because it creates a room only if all others are full.
 
-A bucket is forgotten when it is full again, so that the table holds those who have created rooms in the last minute.
+A bucket is deleted when it is full again, so that the table holds only keys that created rooms in the last minute.
+
+Pure: the clock is an argument.
 """
 
 from __future__ import annotations
@@ -16,16 +18,16 @@ from tickwire.server.edge.addresses import network_of
 from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 15.0
-"""The part of a minute's rooms that may be created at once."""
+"""A key may create the rooms of this many seconds at once."""
 KEYS_MAX = 10_000
-"""Above this the oldest buckets are forgotten, which an attacker from very many addresses may achieve."""
+"""Above this the oldest buckets are deleted. Only an attacker with very many addresses reaches it."""
 
 
 class _Buckets:
-    """One bucket for each key that has created rooms lately.
+    """One token bucket for each key that has created rooms in the last minute.
 
     Args:
-        per_minute: the rooms of one key.
+        per_minute: the rooms that one key may create.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -45,7 +47,7 @@ class _Buckets:
         return max(0.0, (rooms - bucket.level) / self._per_second)
 
     def spend(self, key: str, rooms: float, now_s: float) -> None:
-        """Count rooms. Joins that were under way at the same time may take the level below zero."""
+        """Count rooms. Concurrent joins may take the level below zero."""
         if key not in self._buckets:
             self._make_space(now_s)
             self._buckets[key] = TokenBucket(self._per_second, self._burst, now_s)
@@ -54,17 +56,17 @@ class _Buckets:
 
     def _make_space(self, now_s: float) -> None:
         if len(self._buckets) >= KEYS_MAX:
-            self._buckets = {key: one for key, one in self._buckets.items() if not one.is_full(now_s)}
+            self._buckets = {key: bucket for key, bucket in self._buckets.items() if not bucket.is_full(now_s)}
         while len(self._buckets) >= KEYS_MAX:
             del self._buckets[next(iter(self._buckets))]
 
 
 class RoomQuota:
-    """The rooms that players and addresses may create.
+    """Limits the rooms that players and addresses may create.
 
     Args:
-        per_player: rooms a minute.
-        per_address: the same for an address (of an IPv6 network of 64 bits).
+        per_player: rooms a minute for each player.
+        per_address: rooms a minute for each address, or IPv6 network of 64 bits.
         now_s: a monotonic clock.
     """
 
@@ -77,13 +79,21 @@ class RoomQuota:
         return len(self._players) + len(self._addresses)
 
     def wait_ms(self, player_id: str, address: str, *, share: float = 1.0) -> int:
-        """Return how long the player must wait until it may create a room, or its share of one; 0: it may now."""
+        """Return how long the player must wait before it may create a room, in ms; 0 if it may create one now.
+
+        Args:
+            share: the player's share of the room, for a match.
+        """
         now_s, network = self._now_s(), network_of(address)
         wait_s = max(self._players.wait_s(player_id, share, now_s), self._addresses.wait_s(network, share, now_s))
         return math.ceil(wait_s * 1000)
 
     def spend(self, player_id: str, address: str, *, share: float = 1.0) -> None:
-        """Count a room that the player has created, or its share of one."""
+        """Count a room that the player has created.
+
+        Args:
+            share: the player's share of the room, for a match.
+        """
         now_s = self._now_s()
         self._players.spend(player_id, share, now_s)
         self._addresses.spend(network_of(address), share, now_s)

@@ -105,7 +105,7 @@ def restore_error(error: RoomCodeRaised, room: RoomIdentity) -> TickwireError:
 
 
 def _not_readable(room: RoomIdentity, reason: str) -> NotSavable:
-    log.error("world_not_readable", room_id=room.room_id, room_type=room.room_type, error=reason)
+    log.error("world_decode_failed", room_id=room.room_id, room_type=room.room_type, error=reason)
     return NotSavable("the room's stored world does not fit this build", detail=reason)
 
 

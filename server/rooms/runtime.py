@@ -114,6 +114,11 @@ class RoomRuntime:
         return self.room.tick
 
     @property
+    def is_durable(self) -> bool:
+        """Whether the room is saved: its class is durable, and it has a name to be found by."""
+        return self.room.durable and bool(self.room.name)
+
+    @property
     def input_size(self) -> int:
         """The size of an input's payload, bytes."""
         return self._inputs.size

@@ -80,7 +80,7 @@ async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_co
         connect(b.url) as two,
     ):
         joined = await one.join("duel", name="final")
-        await eventually(lambda: any(joined.room_id in shard._leaseholder._told for shard in (a, b)))
+        await eventually(lambda: any(joined.room_id in shard._leaseholder._published for shard in (a, b)))
         own_redis.say("DEL", name_key, epoch_key)
         await eventually(lambda: own_redis.say("EXISTS", name_key) == 1, 5, "the owner has restored its room's name")
         assert (await two.join("duel", name="final")).room_id == joined.room_id
@@ -131,7 +131,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
     ):
         joined = [await client.join("duel", name="final") for client in (one, two)]
         assert joined[0].room_id == joined[1].room_id
-        await eventually(lambda: any(joined[0].room_id in shard._leaseholder._told for shard in (a, b)))
+        await eventually(lambda: any(joined[0].room_id in shard._leaseholder._published for shard in (a, b)))
         own_redis.say("FLUSHALL")
         own_redis.say("SCRIPT", "FLUSH")
         codes = []

@@ -21,7 +21,8 @@ from tests.harness.polling import eventually
 from tickwire.server.dev import local_stores
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.persistence.saver import RoomSaver, state_of
+from tickwire.server.persistence.saver import RoomSaver
+from tickwire.server.persistence.world_codec import decode_world
 from tickwire.server.rooms.checkpoint import RejectedRow
 from tickwire.server.storage import MongoStore, SavedTable, SavedWorld, WriteBehind
 from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, save_of
@@ -170,7 +171,7 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
     room_type, _, room_name = document["_id"].partition("/")
     found = await store.worlds.claim(room_type, room_name, 8)
     assert found is not None
-    state = state_of(found)
+    state = decode_world(found)
     assert state.tick == document["tick"]
     if room_type == "garden":
         flowers = state.tables["flowers"]
@@ -248,7 +249,9 @@ async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
 async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: MongoStore) -> None:
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
-    state = msgspec.structs.replace(state_of(world()), rejected=(RejectedRow("state.planted", 2**80, "too large"),))
+    state = msgspec.structs.replace(
+        decode_world(world()), rejected=(RejectedRow("state.planted", 2**80, "too large"),)
+    )
     with pytest.raises(NotSavable):
         await saver.quarantine("garden/home", 2, state)
     assert await store.database["quarantine"].count_documents({}) == 0

@@ -185,18 +185,18 @@ async def test_a_move_that_does_not_happen_is_not_told(
     async def withdrawn(room_id: str) -> int:
         raise StaleLease("it was withdrawn")
 
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with (
         running(with_tokens(shard_settings), "one") as one,
         running(with_tokens(shard_settings), "other") as other,
         connect(one.url, token=token_of("ada")) as ada,
     ):
-        monkeypatch.setattr(other._migration, "_taken", withdrawn)
+        monkeypatch.setattr(other._migration, "_claim_room", withdrawn)
         joined = await ada.join("duel")
         room = one.host.get(joined.room_id)
         assert room is not None
         (target,) = await one._migration._ready_shards.find()
-        assert not await one._migration.give(room, target)
+        assert not await one._migration.migrate(room, target)
         await eventually(lambda: other._migration.results["failed"] == 1)
         story = [line["event"] for line in lines if line.get("player_id") == "ada"]
         assert story == ["session_opened", "session_seated"]

@@ -110,8 +110,8 @@ async def test_a_call_to_the_directory_that_raises_does_not_end_the_others(shard
         done.set()
 
     for _ in range(100):
-        shard._leaseholder._later("a room", faulty)
-    shard._leaseholder._later("a room", good)
+        shard._leaseholder._enqueue_update("a room", faulty)
+    shard._leaseholder._enqueue_update("a room", good)
     await asyncio.wait_for(done.wait(), 5)
     assert shard.health.is_alive
 

@@ -243,7 +243,7 @@ async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
         return await book(booking)
 
     shard._store.ledger.book = held  # type: ignore[method-assign]
-    shard._dealing._deadline_s = 20.0
+    shard._dealing._timeout_s = 20.0
     async with connect(shard.url) as client:
         await trader(client, "ann")
         refused: list[Reply] = []
@@ -268,7 +268,7 @@ async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
 async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickwire.server.persistence.transactions.DEALS_WAITING_MAX", 1)
+    monkeypatch.setattr("tickwire.server.persistence.transactions.TRANSACTIONS_WAITING_MAX", 1)
     async with connect(shard.url) as client:
         await trader(client, "ann")
         assert await asyncio.gather(*(client.command("work") for _ in range(4))) == [10] * 4

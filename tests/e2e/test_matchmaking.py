@@ -400,7 +400,7 @@ async def test_who_is_too_strong_waits_and_the_operator_is_told_why(fleet: tuple
         await eventually(lambda: bool(one.queue_status and one.queue_status.position))
         assert one.queue_status is not None
         assert (one.queue_status.state, one.queue_status.mode) == (QueueState.WAITING, "versus")
-        player_id = next(iter(a._queueing._waiting.values())).subscriber.player_id
+        player_id = next(iter(a._queueing._queued.values())).subscriber.player_id
         why = await ask(b, f"/queues/versus/players/{player_id}")
         assert (why["kept_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
         assert await ask(a, "/queues") == ["pairs", "team", "trios", "versus"]

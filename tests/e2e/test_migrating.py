@@ -232,7 +232,7 @@ async def test_a_target_that_says_yes_and_ends_costs_a_moment(
             asked.append(asyncio.create_task(client.command("echo", 5)))
 
     monkeypatch.setattr(other._migration, "_receive", nothing)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         joined = await client.join("pulse")
         found = one.host.get(joined.room_id)
@@ -257,8 +257,8 @@ async def test_a_target_whose_build_cannot_read_the_room_leaves_it_where_it_is(
     def unreadable(data: bytes) -> object:
         raise ValueError("made by a build of the future")
 
-    monkeypatch.setattr("tickwire.server.migration.room_migration.unpack", unreadable)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.decode_room", unreadable)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
@@ -299,7 +299,7 @@ async def test_a_room_with_something_that_it_does_not_save_does_not_move(two: tu
                 await one.drain()
         assert (len(one.host), len(other.host)) == (1, 0)
         said = [(line["event"], line["missing"]) for line in lines if "missing" in line]
-        assert said == [("room_attributes_not_moved", ("timer",)), ("room_cannot_move", ("timer",))]
+        assert said == [("room_attributes_not_moved", ("timer",)), ("room_migration_blocked", ("timer",))]
 
 
 async def test_a_rooms_attributes_move_with_it(two: tuple[Shard, Shard]) -> None:
@@ -412,7 +412,7 @@ async def test_a_giver_that_cannot_find_out_goes_on_and_is_fenced_off(
     async def not_heard(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(one._migration, "_has_gone", not_heard)
+    monkeypatch.setattr(one._migration, "_is_claimed", not_heard)
     async with connect(one.url) as client:
         await client.join("garden", name="home")
         await client.command("plant", {"x": 1.0})
@@ -432,7 +432,7 @@ async def test_a_target_that_comes_too_late_has_nobody(
         raise StaleLease("it was withdrawn")
 
     monkeypatch.setattr(other._matchmaker.handovers, "take", too_late)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
@@ -502,7 +502,7 @@ async def test_a_room_that_moves_is_closed_by_nobody_else(two: tuple[Shard, Shar
         room = one.host.get(joined.room_id)
         assert room is not None
         one.host.freeze(room)
-        one._leaseholder._lose(joined.room_id)
+        one._leaseholder._close_lost_room(joined.room_id)
         close_fenced(one.host, "garden/home")
         assert one.host.get(joined.room_id) is room
         one.host.thaw(room)

@@ -31,13 +31,13 @@ async def test_who_waits_is_matched_at_another_shard_under_the_same_session(sett
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
         (before,) = one.listener.registry
-        since = next(iter(one._queueing._waiting.values())).since_s
+        since = next(iter(one._queueing._queued.values())).since_s
         await one.drain()
         await eventually(lambda: is_waiting(other), 5)
         assert len(one.listener.registry) == 0
         (after,) = (session for session in other.listener.registry if session.session_id == before.session_id)
         assert after.player_id == before.player_id
-        assert abs(other._queueing._waiting[after.session_id].since_s - since) < 1.0
+        assert abs(other._queueing._queued[after.session_id].since_s - since) < 1.0
         joined = await asyncio.gather(waiting, bob.match("versus", options={"skill": 20}, timeout_s=30))
         assert joined[0].room_id == joined[1].room_id
         assert ann.sessions_lost == 0
@@ -125,7 +125,7 @@ async def test_while_redis_is_away_sessions_stay_where_they_are(
     async with fleet(settings) as (one, other), connect(one.url) as ann:
         monkeypatch.setattr(one._matchmaker.parcels, "put", away)
         monkeypatch.setattr(other._matchmaker.parcels, "take", away)
-        assert await one._passing.send_all(2.0) == 1
+        assert await one._passing.transfer_all(2.0) == 1
         assert ann.is_connected
         ann._keeper.moved(other.url)
         await ann.drop()

@@ -194,7 +194,7 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 0.5)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.5)
 
     async def nothing(offer: HandoffOffer) -> None:
         simulation = one.host.get(offer.room_id)
@@ -213,7 +213,7 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
         target = next(
             shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
         )
-        assert not await one._migration.give(room, target)
+        assert not await one._migration.migrate(room, target)
         assert room.room.noted.count("leave") == 1  # type: ignore[attr-defined]
         assert "disconnect" in room.room.noted  # type: ignore[attr-defined]
         assert len(room.seats) == 1
@@ -279,7 +279,7 @@ async def test_a_ticket_for_a_room_that_has_moved_is_good_where_it_went(two: tup
         target = next(
             shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
         )
-        assert await one._migration.give(room, target)
+        assert await one._migration.migrate(room, target)
         data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
         seated = await second._take_seat(data, None)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
@@ -309,11 +309,11 @@ async def test_a_player_who_waits_for_a_match_in_a_room_that_moves_keeps_the_pla
         session_id = client.core.resume_token.partition(".")[0]
         waiting = asyncio.create_task(client.match("versus", timeout_s=60))
         await eventually(lambda: len(one._queueing) == 1)
-        (before,) = one._queueing._waiting.values()
+        (before,) = one._queueing._queued.values()
         await one.drain()
         await client.wait_for(lambda: client.is_connected and client.url == other.url)
         await eventually(lambda: len(other._queueing) == 1)
-        (after,) = other._queueing._waiting.values()
+        (after,) = other._queueing._queued.values()
         assert (after.subscriber.session_id, after.entry_id) == (session_id, before.entry_id)
         assert abs(after.since_s - before.since_s) < 0.01, "the time that the player has waited counts"
         await plays_on(client, session_id)
@@ -351,7 +351,7 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_taken: bool
 ) -> None:
     one, other = two
-    take = other._migration._taken
+    take = other._migration._claim_room
     early: list[str] = []
 
     async def late(room_id: str) -> int:
@@ -367,15 +367,15 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
             raise StaleLease("it was withdrawn")
         return await take(room_id)
 
-    monkeypatch.setattr(other._migration, "_taken", late)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.TAKEN_S_MAX", 2.0)
+    monkeypatch.setattr(other._migration, "_claim_room", late)
+    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 2.0)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]
         room = one.host.get(joined.room_id)
         assert room is not None
         (target,) = await one._migration._ready_shards.find()
-        assert await one._migration.give(room, target) == is_taken
+        assert await one._migration.migrate(room, target) == is_taken
         assert early
         await client.wait_for(lambda: client.is_connected and client.url == (other if is_taken else one).url)
         assert sum(len(shard.listener.registry) for shard in two) == 1

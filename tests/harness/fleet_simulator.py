@@ -46,8 +46,8 @@ from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoom, Unavailable
-from tickwire.server.migration.room_codec import pack, unpack
-from tickwire.server.persistence.saver import recovered, state_of, world_of
+from tickwire.server.migration.room_codec import decode_room, encode_room
+from tickwire.server.persistence.world_codec import decode_world, encode_world, recover_world
 from tickwire.server.rooms import Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
@@ -205,13 +205,13 @@ class SimulatedShard:
     def recover(self) -> None:
         """Own the room, as it was saved last, or a new one."""
         saved = self.fleet.saved
-        simulation = self._make(recovered(saved) if saved is not None else None)
+        simulation = self._make(recover_world(saved) if saved is not None else None)
         self.fleet.owner, self.simulation = self, simulation
         self.settle(simulation)
 
     def prepare(self, data: bytes) -> RoomRuntime:
         """Make a room that was sent, before it is known whether it is ours."""
-        _, state = unpack(data)
+        _, state = decode_room(data)
         simulation = self._make(state)
         simulation.has_gone_back = False
         return simulation
@@ -264,12 +264,12 @@ class Fleet:
         return self.owner.simulation if self.owner is not None else None
 
     def has_saved(self, session_id: str) -> bool:
-        saved = state_of(self.saved) if self.saved is not None else None
+        saved = decode_world(self.saved) if self.saved is not None else None
         return saved is not None and any(kept.session.session_id == session_id for kept in saved.seats)
 
     def save(self) -> None:
         if self.room is not None and not self.room.is_frozen:
-            self.saves.append(world_of("notebook", "n", "r", self.room.state()))
+            self.saves.append(encode_world("notebook", "n", "r", self.room.state()))
             self.saved = self.saves[-1]
 
     def tick(self) -> None:
@@ -304,7 +304,7 @@ class Move:
         self.simulation.seal()
         self._leave_addresses(fleet, target)
         target.is_expecting = True
-        self.data = pack(self.simulation)
+        self.data = encode_room(self.simulation)
         self.prepared: RoomRuntime | None = None
 
     def step(self, fleet: Fleet, *, is_taken: bool) -> bool:

@@ -31,8 +31,8 @@ from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
-from tickwire.server.persistence.saver import state_of, world_of
-from tickwire.server.persistence.transactions import TransactionService, fence_of
+from tickwire.server.persistence.transactions import TransactionService, fence_key
+from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms import CommandRefused, Player, Transaction, grant
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
@@ -246,7 +246,7 @@ class Shard:
         for name in ("_ledger", "_players", "_fences"):
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))
         self.is_fenced = False
-        self.dealer = TransactionService(store.players, ledger, on_fenced=self.fenced, deadline_s=10.0)
+        self.dealer = TransactionService(store.players, ledger, on_fenced=self.fenced, timeout_s=10.0)
         self.simulation: RoomRuntime | None = None
         self.saves = 0
 
@@ -280,19 +280,19 @@ class Shard:
         found = await self.store.worlds.claim("market", self.place_name, self.epoch)
         saved, records = None, {}
         if found is not None:
-            saved = state_of(found)
+            saved = decode_world(found)
             records = await self.dealer.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self.dealer.answered(saved.seats))
+            saved = msgspec.structs.replace(saved, seats=await self.dealer.add_replies(saved.seats))
         self.simulation = create(
             Fair, room_id=self.place_name, name=self.place_name, epoch=self.epoch, seed=1,
             counters=RoomCounters(), options={}, saved=saved, reviver=self, records=records,
         )  # fmt: skip
-        assert fence_of(self.simulation) == self.key
+        assert fence_key(self.simulation) == self.key
 
     async def save(self) -> bool:
         assert self.simulation is not None
         self.saves += 1
-        world = world_of("market", self.place_name, self.place_name, self.simulation.state())
+        world = encode_world("market", self.place_name, self.place_name, self.simulation.state())
         fates = await self.store.worlds.write([save_of(world, self.epoch, self.saves, None, NOW)])
         return fates[self.key] == "written"
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
-from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.rooms import Player, Room, SaveData, Table, uint
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
@@ -104,7 +104,7 @@ def made(kind: type[Room], saved: RoomCheckpoint | None = None, **options: Any) 
 
 
 def moved(simulation: RoomRuntime) -> RoomRuntime:
-    _, state = unpack(pack(simulation))
+    _, state = decode_room(encode_room(simulation))
     return made(type(simulation.room), state)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.test_simulation import Listening
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input
-from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.table import QUARANTINE_TICKS, EntityIds
 from tickwire.server.rooms import Grid, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
@@ -209,7 +209,7 @@ def test_an_entity_that_is_despawned_between_two_ticks_is_not_in_a_save() -> Non
     state = simulation.state(beside)
     assert flower.id not in state.tables["ships"].ids
     assert state.seats[0].entity == GONE
-    moved, state = unpack(pack(simulation))
+    moved, state = decode_room(encode_room(simulation))
     assert moved.world.tables["ships"].count == 0
     again, ships_again = room_of(saved=state, reviver=Reviving())
     assert len(ships_again) == 0
@@ -222,7 +222,7 @@ def test_a_room_moves_with_its_exact_numbers_also_when_something_was_despawned_j
     kept = ships.spawn(speed=1.2345678)
     simulation.step()
     ships.despawn(next(iter(ships)))
-    _, ships_again = room_of(saved=unpack(pack(simulation))[1])
+    _, ships_again = room_of(saved=decode_room(encode_room(simulation))[1])
     assert ships_again[kept.id].speed == 1.2345678
 
 
@@ -242,7 +242,7 @@ def test_after_a_save_or_a_move_no_id_from_before_is_given_again() -> None:
     gone_id = gone.id
     ships.despawn(gone)
     simulation.step()
-    for state in (simulation.state(), unpack(pack(simulation))[1]):
+    for state in (simulation.state(), decode_room(encode_room(simulation))[1]):
         again, ships_again = room_of(saved=state, reviver=Reviving())
         rest(again)
         assert gone_id not in {ships_again.spawn().id for _ in range(50)}

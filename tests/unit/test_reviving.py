@@ -12,7 +12,7 @@ from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.reply_cache import REPLIES_MAX
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.persistence.saver import recovered, world_of
+from tickwire.server.persistence.world_codec import encode_world, recover_world
 from tickwire.server.rooms import Room
 from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
@@ -154,7 +154,7 @@ async def test_events_that_came_after_the_save_s_session_was_restored_are_not_se
     kept = msgspec.structs.replace(KEPT, events_restored_at=5)
     room = create(Room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
     state = msgspec.structs.replace(room.state(), seats=(SeatCheckpoint("p", kept),))
-    (seat,) = recovered(world_of("room", "n", "r", state)).seats
+    (seat,) = recover_world(encode_world("room", "n", "r", state)).seats
     session = settled(Around(EdgeSettings()), seat.session)
     assert session is not None
     assert session.outbox.rewind(7) == 0

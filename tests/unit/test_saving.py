@@ -6,7 +6,8 @@ import bson
 import msgspec
 
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.persistence.saver import RoomSaver, state_of, world_of
+from tickwire.server.persistence.saver import RoomSaver
+from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.replication.columns import blob, real, text, uint
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms import Player, Room, SaveData
@@ -33,7 +34,7 @@ class Board(Room):
 
 
 def made(saved: SavedWorld | None = None) -> RoomRuntime:
-    state = state_of(saved) if saved is not None else None
+    state = decode_world(saved) if saved is not None else None
     return create(Board, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=state)
 
 
@@ -45,7 +46,9 @@ def test_texts_and_who_is_told_of_them_outlive_a_save() -> None:
     board.notes.spawn(x=1.5, words="bøard", seal=b"\0\xff", number=2**53 - 1, channel=channel)
     board.notes.spawn(x=-2.0)
     first.step()
-    document = bson.encode(msgspec.to_builtins(world_of("board", "n", "r", first.state()), builtin_types=(bytes,)))
+    document = bson.encode(
+        msgspec.to_builtins(encode_world("board", "n", "r", first.state()), builtin_types=(bytes,))
+    )
     again = made(msgspec.convert(bson.decode(document), SavedWorld))
     found = again.room
     assert isinstance(found, Board)
@@ -83,7 +86,7 @@ def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> No
     assert len(behind.puts) == 2
     saver.save(simulation, is_last=True)
     assert len(behind.puts) == 3
-    saver.forget("r")
+    saver.evict("r")
     saver.save(simulation)
     assert len(behind.puts) == 4, "another run of it"
 

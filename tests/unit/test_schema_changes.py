@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tickwire.schemas import fields
 from tickwire.schemas.fields import Field
 from tickwire.server.errors import NotSavable, RoomFailed, Unavailable
-from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.replication.columns import Column, blob, enumeration, local, real, text, uint
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.table import Table
@@ -65,13 +65,13 @@ def opened(room: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime
 
 def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
-    world = world_of("harbour", "n", "r", simulation.state())
+    world = encode_world("harbour", "n", "r", simulation.state())
     save = save_of(world, 1, 1, None, None)  # type: ignore[arg-type]
     head = bson.decode(bson.encode(save.head))
     put_parts(head, {part["_id"]: part["data"] for part in save.parts})
     found = world_of_document(head)
     assert found is not None
-    return state_of(found)
+    return decode_world(found)
 
 
 def rows(simulation: RoomRuntime, table: str) -> list[dict[str, Any]]:

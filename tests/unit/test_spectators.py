@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.test_dead_entities import Reviving
 from tests.unit.test_simulation import Listening
-from tickwire.server.migration.room_codec import pack, unpack
+from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.rooms import Grid, Player, Room, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
@@ -100,7 +100,7 @@ def restored(state: RoomCheckpoint) -> tuple[RoomRuntime, Listening]:
 WAYS: dict[str, Callable[[RoomRuntime, Seat, Listening], tuple[RoomRuntime, Listening]]] = {
     "a resume": resumed,
     "a save": lambda simulation, seat, subscriber: restored(simulation.state()),
-    "a move": lambda simulation, seat, subscriber: restored(unpack(pack(simulation))[1]),
+    "a move": lambda simulation, seat, subscriber: restored(decode_room(encode_room(simulation))[1]),
 }
 
 

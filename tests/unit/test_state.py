@@ -10,7 +10,7 @@ import pytest
 from tests.unit.test_simulation import Listening
 from tickwire.schemas.messages import Joined, Message, Reply
 from tickwire.server.errors import RoomFailed, Unavailable
-from tickwire.server.persistence.saver import state_of, world_of
+from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms import EVERYONE, Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint, TooNew, plain
 from tickwire.server.rooms.containment import RoomCodeRaised
@@ -91,7 +91,7 @@ def house(saved: RoomCheckpoint | None = None, reviver: Revived | None = None, *
 
 def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     """As it comes back from a store."""
-    return state_of(world_of("house", "n", "r", simulation.state()))
+    return decode_world(encode_world("house", "n", "r", simulation.state()))
 
 
 @pytest.mark.parametrize(

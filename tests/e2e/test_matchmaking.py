@@ -1,4 +1,4 @@
-"""Finding the right room over real sockets: by code, by id, by labels, with friends, and through the queue."""
+"""Placement over real sockets: by code, id, labels, party and ticket, and through the matchmaking queue."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def fleet(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
         yield a, b
 
 
-async def test_a_client_that_comes_back_by_the_wrong_door_is_sent_to_its_session(fleet: tuple[Shard, Shard]) -> None:
+async def test_client_that_resumes_on_the_wrong_shard_is_redirected(fleet: tuple[Shard, Shard]) -> None:
     for room_type, name in (("garden", "home"), ("duel", "")):
         async with connect(fleet[0].url) as client:
             joined = await client.join(room_type, name=name)
             there = client.url
             other = next(shard for shard in fleet if shard.url != there)
-            client._keeper._plan.url = other.url  # as one that gave up the direct address
+            client._keeper._plan.url = other.url  # as a client that has abandoned the direct address
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == there, 15)  # noqa: B023
             assert (client.resumes, client.sessions_lost) == (1, 0)
@@ -54,15 +54,15 @@ async def ask(shard: Shard, path: str) -> Any:
 
 
 def player_of(shard: Shard, joined: Joined, at: int = 0) -> str:
-    simulation = shard.host.get(joined.room_id)
-    assert simulation is not None
-    return list(simulation.room.players)[at]
+    runtime = shard.host.get(joined.room_id)
+    assert runtime is not None
+    return list(runtime.room.players)[at]
 
 
 # -- rooms --------------------------------------------------------------------------------------------------
 
 
-async def test_friends_come_into_a_private_room_by_its_code_from_any_shard(fleet: tuple[Shard, Shard]) -> None:
+async def test_private_room_is_joined_by_its_code_from_any_shard(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as host, connect(b.url) as friend, connect(b.url) as stranger:
         made = await host.join("duel", is_private=True)
@@ -76,7 +76,7 @@ async def test_friends_come_into_a_private_room_by_its_code_from_any_shard(fleet
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
 
 
-async def test_join_by_id_finds_a_room_that_a_lobby_lists(fleet: tuple[Shard, Shard]) -> None:
+async def test_join_by_id_finds_a_listed_room(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         first = await one.join("duel", labels={"map": "ice"})
@@ -89,14 +89,14 @@ async def test_join_by_id_finds_a_room_that_a_lobby_lists(fleet: tuple[Shard, Sh
         assert refused.value.error.code is ErrorCode.ROOM_FULL
 
 
-async def test_a_room_that_locks_itself_is_left_alone_until_it_unlocks(fleet: tuple[Shard, Shard]) -> None:
+async def test_locked_room_receives_no_players_until_it_unlocks(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         first = await one.join("duel")
         owner = a if a.host.get(first.room_id) else b
-        simulation = owner.host.get(first.room_id)
-        assert simulation is not None
-        simulation.room.lock()
+        runtime = owner.host.get(first.room_id)
+        assert runtime is not None
+        runtime.room.lock()
 
         async def is_locked() -> bool:
             return not await b._matchmaker.directory.rooms("duel")
@@ -105,8 +105,8 @@ async def test_a_room_that_locks_itself_is_left_alone_until_it_unlocks(fleet: tu
         with pytest.raises(Refused) as refused:
             await two.join("duel", room_id=first.room_id)
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.ROOM_LOCKED, False)
-        simulation.room.unlock()
-        simulation.room.label(map="ice")
+        runtime.room.unlock()
+        runtime.room.label(map="ice")
 
         async def is_open() -> bool:
             return bool(await b._matchmaker.directory.rooms("duel", labels={"map": "ice"}))
@@ -115,7 +115,7 @@ async def test_a_room_that_locks_itself_is_left_alone_until_it_unlocks(fleet: tu
         assert (await two.join("duel", labels={"map": "ice"})).room_id == first.room_id
 
 
-async def test_friends_with_a_party_code_sit_in_one_room(fleet: tuple[Shard, Shard]) -> None:
+async def test_players_with_a_party_code_join_one_room(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as other, connect(a.url) as one, connect(b.url) as two:
         taken = await other.join("duel")
@@ -125,7 +125,7 @@ async def test_friends_with_a_party_code_sit_in_one_room(fleet: tuple[Shard, Sha
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "options",
     [
         {"labels": {"a,b": "c"}},
         {"party": ("us", 9)},
@@ -133,17 +133,17 @@ async def test_friends_with_a_party_code_sit_in_one_room(fleet: tuple[Shard, Sha
         {"labels": {str(n): "x" for n in range(20)}},
     ],
 )
-async def test_wishes_that_cannot_be_are_refused_and_the_session_stays(
-    fleet: tuple[Shard, Shard], wish: dict[str, Any]
+async def test_invalid_joins_are_refused_and_the_session_stays(
+    fleet: tuple[Shard, Shard], options: dict[str, Any]
 ) -> None:
     async with connect(fleet[0].url) as client:
         with pytest.raises(Refused) as refused:
-            await client.join("duel", **wish)
+            await client.join("duel", **options)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")
 
 
-async def test_a_player_whom_the_game_refuses_leaves_the_seat_to_others(fleet: tuple[Shard, Shard]) -> None:
+async def test_refused_join_frees_the_seat(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as bad, connect(b.url) as two:
         first = await one.join("duel", name="final")
@@ -153,8 +153,8 @@ async def test_a_player_whom_the_game_refuses_leaves_the_seat_to_others(fleet: t
         assert (await eventually_joins(two, "duel", "final", timeout_s=3)).room_id == first.room_id
 
 
-async def test_sixty_who_want_the_last_four_seats_at_once(fleet: tuple[Shard, Shard]) -> None:
-    """Four get them, and all others a clear answer; then each of those gets a seat in another room."""
+async def test_sixty_concurrent_joins_for_four_seats(fleet: tuple[Shard, Shard]) -> None:
+    """Four joins get the seats and the others ROOM_FULL; then each of those gets a seat in another room."""
     a, b = fleet
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connect((a, b)[n % 2].url)) for n in range(60)]
@@ -171,11 +171,11 @@ async def test_sixty_who_want_the_last_four_seats_at_once(fleet: tuple[Shard, Sh
         without = [client for client, end in zip(clients, ends, strict=True) if end == "ROOM_FULL"]
         rooms = Counter([(await client.join("garden")).room_id for client in without])
         assert set(rooms.values()) == {4}
-        assert all(len(simulation.seats) == 4 for shard in (a, b) for simulation in shard.host)
+        assert all(len(runtime.seats) == 4 for shard in (a, b) for runtime in shard.host)
 
 
-async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: Settings) -> None:
-    """Each room asked for is a record in Redis, and a seat that is held for a while."""
+async def test_frequent_joins_are_rate_limited(shard_settings: Settings) -> None:
+    """Each requested room is a record in Redis with a reservation."""
     limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(joins_per_minute_max=3))
     async with running(limited) as shard, connect(shard.url) as one:
         for n in range(3):
@@ -189,10 +189,8 @@ async def test_who_asks_for_rooms_all_the_time_is_told_to_wait(shard_settings: S
 
 
 @pytest.mark.parametrize("is_by_address", [False, True], ids=["one player", "one address"])
-async def test_rooms_that_players_create_are_limited_and_rooms_that_exist_are_not(
-    shard_settings: Settings, is_by_address: bool
-) -> None:
-    """A room costs its shard also when its creator has left it at once."""
+async def test_room_quota_limits_new_rooms_only(shard_settings: Settings, is_by_address: bool) -> None:
+    """A room costs its shard resources even if its creator leaves at once."""
     edge = EdgeSettings(rooms_per_minute_max=10_000, rooms_per_minute_per_address_max=8)
     if not is_by_address:
         edge = EdgeSettings(rooms_per_minute_max=8)
@@ -206,35 +204,35 @@ async def test_rooms_that_players_create_are_limited_and_rooms_that_exist_are_no
         for number, creator in enumerate(creators):
             made.append(await creator.join("garden", name=f"room {number}"))
             await creator.leave()
-        wishes: list[dict[str, Any]] = [
+        requests: list[dict[str, Any]] = [
             {"name": "one more"},
             {"is_private": True},
             {"labels": {"map": "ice"}},
             {"party": ("us", 2)},
         ]
-        for wish in wishes:
+        for request in requests:
             with pytest.raises(Refused) as refused:
-                await one.join("garden", **wish)
+                await one.join("garden", **request)
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
             assert 0 < refused.value.error.retry_after_ms <= 10_000
         assert (await one.join("garden", name="room 0")).room_id == made[0].room_id, "this one exists"
         await one.leave()
-        await one.join("duel")  # any open room: nobody asked for a new one
+        await one.join("duel")  # any open room: no new room was requested
         await one.leave()
         if not is_by_address:
             await two.join("garden", name="another player's")
-        assert shard.listener.counters.joins["rate_limited"] == len(wishes)
+        assert shard.listener.counters.joins["rate_limited"] == len(requests)
 
 
-async def test_a_room_that_was_given_to_another_shard_closes_here(fleet: tuple[Shard, Shard]) -> None:
+async def test_room_that_another_shard_owns_is_closed(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one:
         joined = await one.join("duel")
         owner, other = (a, b) if a.host.get(joined.room_id) else (b, a)
-        simulation = owner.host.get(joined.room_id)
-        assert simulation is not None
+        runtime = owner.host.get(joined.room_id)
+        assert runtime is not None
         await other._matchmaker.leases.hand_over(
-            joined.room_id, shard_id=owner.shard_id, epoch=simulation.epoch, to=other.shard_id
+            joined.room_id, shard_id=owner.shard_id, epoch=runtime.epoch, to=other.shard_id
         )
         await one.wait_for(lambda: one.core.world is None)
         assert owner.host.get(joined.room_id) is None
@@ -245,10 +243,10 @@ async def test_a_room_that_was_given_to_another_shard_closes_here(fleet: tuple[S
 
 
 def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> Ticket:
-    simulation = shard.host.get(joined.room_id)
-    assert simulation is not None
+    runtime = shard.host.get(joined.room_id)
+    assert runtime is not None
     ticket = Ticket(
-        joined.room_id, player_id, shard.shard_id, simulation.epoch, 4e9, is_guest=True, room_type=joined.room_type
+        joined.room_id, player_id, shard.shard_id, runtime.epoch, 4e9, is_guest=True, room_type=joined.room_type
     )
     return msgspec.structs.replace(ticket, **changes)
 
@@ -258,7 +256,7 @@ async def join_with(client: Client, text: str) -> Joined:
     return await client._take_seat(data, None)
 
 
-async def test_a_ticket_is_checked_without_redis_and_admits_once(
+async def test_ticket_is_verified_without_redis_and_admits_once(
     redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
     redis = RedisProcess(tmp_path / "redis")
@@ -280,7 +278,7 @@ async def test_a_ticket_is_checked_without_redis_and_admits_once(
         await asyncio.to_thread(redis.stop)
 
 
-async def test_a_ticket_for_which_there_was_no_seat_is_good_when_there_is_one(shard_settings: Settings) -> None:
+async def test_ticket_stays_valid_if_the_room_was_full(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = [await client.join("duel", name="final") for client in (one, two)]
         text = sign(ticket_for(shard, joined[0], "guest-three"), ticket_keys(shard_settings))
@@ -292,7 +290,7 @@ async def test_a_ticket_for_which_there_was_no_seat_is_good_when_there_is_one(sh
             assert (await join_with(three, text)).room_id == joined[0].room_id
 
 
-async def test_a_ticket_of_an_owner_before_is_good_no_more(shard_settings: Settings) -> None:
+async def test_ticket_of_an_earlier_owner_is_refused(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = await one.join("duel")
         old = ticket_for(shard, joined, "guest-two")
@@ -302,7 +300,7 @@ async def test_a_ticket_of_an_owner_before_is_good_no_more(shard_settings: Setti
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.NO_SUCH_ROOM, True)
 
 
-async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -> None:
+async def test_ticket_of_another_player_is_refused(shard_settings: Settings) -> None:
     auth = AuthSettings(secret="s" * 32)
     settings = msgspec.structs.replace(shard_settings, auth=auth)
     async with running(settings) as shard:
@@ -322,7 +320,7 @@ async def test_a_ticket_is_good_for_its_player_alone(shard_settings: Settings) -
                 assert (await join_with(cid, text)).room_id == joined.room_id
 
 
-async def test_tickets_of_the_key_before_are_good_until_it_is_retired(shard_settings: Settings) -> None:
+async def test_tickets_of_the_previous_key_are_valid_until_it_is_retired(shard_settings: Settings) -> None:
     old, new = "an older key, which is long enough too", "a newer key, which is just as long as that"
     both = msgspec.structs.replace(
         shard_settings,
@@ -339,7 +337,7 @@ async def test_tickets_of_the_key_before_are_good_until_it_is_retired(shard_sett
             assert refused.value.error.code is ErrorCode.UNAUTHORIZED
 
 
-async def test_a_ticket_makes_the_room_that_was_placed_here_and_none_that_has_ended(
+async def test_ticket_creates_its_room_unless_that_has_ended(
     shard_settings: Settings,
 ) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
@@ -366,7 +364,7 @@ async def test_a_ticket_makes_the_room_that_was_placed_here_and_none_that_has_en
 # -- the queue ----------------------------------------------------------------------------------------------
 
 
-async def test_two_who_wait_on_two_shards_are_matched_and_seated(fleet: tuple[Shard, Shard]) -> None:
+async def test_players_queued_on_two_shards_are_matched_and_seated(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         joined = await asyncio.gather(
@@ -377,15 +375,15 @@ async def test_two_who_wait_on_two_shards_are_matched_and_seated(fleet: tuple[Sh
         assert joined[0].room_id == joined[1].room_id
         assert sorted(j.team for j in joined) == [1, 2]
         owner = a if a.host.get(joined[0].room_id) else b
-        simulation = owner.host.get(joined[0].room_id)
-        assert simulation is not None
-        assert (simulation.room.mode, simulation.room.access) == ("versus", "private")
-        assert sorted(player.skill for player in simulation.room.players.values()) == [10, 60]
+        runtime = owner.host.get(joined[0].room_id)
+        assert runtime is not None
+        assert (runtime.room.mode, runtime.room.access) == ("versus", "private")
+        assert sorted(player.skill for player in runtime.room.players.values()) == [10, 60]
         async with connect(a.url) as stranger:
             assert (await stranger.join("duel")).room_id != joined[0].room_id
 
 
-async def test_who_is_too_strong_waits_and_the_operator_is_told_why(fleet: tuple[Shard, Shard]) -> None:
+async def test_operator_can_see_why_a_strong_player_waits(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         waiting = [
@@ -411,7 +409,7 @@ async def test_who_is_too_strong_waits_and_the_operator_is_told_why(fleet: tuple
             assert (await three.match("versus", options={"skill": 450})).room_id == (await waiting[1]).room_id
 
 
-async def test_friends_are_matched_together_or_told_that_one_has_left(fleet: tuple[Shard, Shard]) -> None:
+async def test_party_is_matched_into_one_room_and_team(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
         first = asyncio.create_task(one.match("pairs"))
@@ -428,8 +426,8 @@ async def test_friends_are_matched_together_or_told_that_one_has_left(fleet: tup
             assert joined.team == (await waiting).team
 
 
-async def test_a_friend_who_leaves_takes_the_party_out_of_the_queue(fleet: tuple[Shard, Shard]) -> None:
-    """Nobody else waits, so the party of two is complete and waits on: its mode wants four, or two after a while."""
+async def test_leaving_member_cancels_the_party(fleet: tuple[Shard, Shard]) -> None:
+    """No other player waits, so the complete party of two keeps waiting: its mode requires four, later two."""
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         waiting = [asyncio.create_task(client.match("trios", party=("us", 2))) for client in (one, two)]
@@ -445,8 +443,8 @@ async def test_a_friend_who_leaves_takes_the_party_out_of_the_queue(fleet: tuple
         assert (await ask(a, "/queues/trios"))["waiting"] == 0
 
 
-async def test_a_cancel_in_the_instant_of_the_match_drops_it_or_comes_too_late(shard_settings: Settings) -> None:
-    """150 times, at any moment: a player whose cancel was accepted leaves nobody alone in a room."""
+async def test_cancel_racing_with_a_match_has_one_outcome(shard_settings: Settings) -> None:
+    """150 times, at random moments: a player whose cancel was accepted leaves no opponent alone in a room."""
     edge = EdgeSettings(joins_per_minute_max=10_000)
     settings = msgspec.structs.replace(shard_settings, edge=edge)
     outcomes: Counter[str] = Counter()
@@ -457,7 +455,9 @@ async def test_a_cancel_in_the_instant_of_the_match_drops_it_or_comes_too_late(s
             for _ in range(15):
                 matches = [asyncio.create_task(client.match("versus", options=options)) for client in (one, two)]
                 await asyncio.sleep(rng.random() * 0.6)
-                with suppress(Disconnected):  # on its way to the match's shard: it is too late
+                with suppress(
+                    Disconnected
+                ):  # the client is connecting to the shard of the match: the cancel is too late
                     await one.cancel_match()
                 try:
                     joined = await matches[0]
@@ -473,10 +473,10 @@ async def test_a_cancel_in_the_instant_of_the_match_drops_it_or_comes_too_late(s
     assert min(outcomes["matched"], outcomes["cancelled"]) > 0, outcomes
 
 
-async def test_a_request_for_another_match_is_carried_out_when_the_place_before_is_cancelled(
+async def test_second_request_starts_after_the_first_is_cancelled(
     shard_settings: Settings,
 ) -> None:
-    """Also when it asks again for the mode that it is just leaving: it waits in one queue, once."""
+    """A request for the mode that is being cancelled works too: the player waits in one queue, once."""
     async with running(shard_settings) as shard, connect(shard.url) as one:
         desks = shard._queues.desks
         waiting = asyncio.create_task(one.match("versus"))
@@ -499,7 +499,7 @@ async def test_a_request_for_another_match_is_carried_out_when_the_place_before_
         assert shard._queueing.results["left"] == 3
 
 
-async def test_who_finds_nobody_is_told_in_time(fleet: tuple[Shard, Shard]) -> None:
+async def test_unmatched_player_receives_timed_out(fleet: tuple[Shard, Shard]) -> None:
     async with connect(fleet[0].url) as one:
         with pytest.raises(NotMatched) as ended:
             await one.match("pairs")
@@ -507,10 +507,8 @@ async def test_who_finds_nobody_is_told_in_time(fleet: tuple[Shard, Shard]) -> N
 
 
 @pytest.mark.parametrize("is_by_address", [False, True], ids=["one player", "one address"])
-async def test_rooms_of_matches_count_against_the_limits_of_created_rooms(
-    shard_settings: Settings, is_by_address: bool
-) -> None:
-    """Players of one address would fill a shard with rooms of matches that they leave at once."""
+async def test_matches_count_against_the_room_quota(shard_settings: Settings, is_by_address: bool) -> None:
+    """Otherwise players of one address could fill a shard with rooms of matches that they leave at once."""
     edge = EdgeSettings(rooms_per_minute_max=10_000, rooms_per_minute_per_address_max=8)
     if not is_by_address:
         edge = EdgeSettings(rooms_per_minute_max=4)  # each player creates half of a duel
@@ -532,14 +530,14 @@ async def test_rooms_of_matches_count_against_the_limits_of_created_rooms(
                 await asyncio.gather(three.match("versus"), four.match("versus"))
 
 
-async def test_there_is_no_such_mode(fleet: tuple[Shard, Shard]) -> None:
+async def test_unknown_mode_is_refused(fleet: tuple[Shard, Shard]) -> None:
     async with connect(fleet[0].url) as one:
         with pytest.raises(Refused) as refused:
             await one.match("nothing")
         assert refused.value.error.code is ErrorCode.NO_SUCH_MODE
 
 
-async def test_a_lost_connection_keeps_its_place_and_is_told_what_it_has_missed(fleet: tuple[Shard, Shard]) -> None:
+async def test_resumed_session_keeps_its_position_and_receives_its_status(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         waiting = asyncio.create_task(one.match("versus"))
@@ -550,7 +548,7 @@ async def test_a_lost_connection_keeps_its_place_and_is_told_what_it_has_missed(
         assert (one.resumes, one.sessions_lost) == (1, 0)
 
 
-async def test_a_session_that_is_over_leaves_the_queue_and_not_before(shard_settings: Settings) -> None:
+async def test_session_leaves_the_queue_only_when_it_ends(shard_settings: Settings) -> None:
     brief = msgspec.structs.replace(shard_settings, edge=EdgeSettings(resume_window_s=1.0))
     async with running(brief) as shard, connect(shard.url, reconnect_s=0) as one:
         waiting = asyncio.create_task(one.match("versus"))
@@ -563,28 +561,28 @@ async def test_a_session_that_is_over_leaves_the_queue_and_not_before(shard_sett
             return int((await ask(shard, "/queues/versus"))["waiting"])
 
         await asyncio.sleep(0.3)
-        assert await tickets() == 1, "it may come back"
+        assert await tickets() == 1, "the session may resume"
         await eventually(lambda: len(shard._queueing) == 0)
 
-        async def nobody_waits() -> bool:
+        async def is_empty() -> bool:
             return await tickets() == 0
 
-        await eventually(nobody_waits)
+        await eventually(is_empty)
 
 
-async def test_a_room_in_play_takes_a_new_player_when_one_leaves(fleet: tuple[Shard, Shard]) -> None:
+async def test_backfill_seats_a_new_player_after_one_leaves(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
         joined = await asyncio.gather(one.match("team"), two.match("team"))
         assert joined[0].room_id == joined[1].room_id
         await two.leave()
         newcomer = await three.match("team")
-        assert newcomer.room_id == joined[0].room_id, "a match for one alone there is none"
+        assert newcomer.room_id == joined[0].room_id, "a match needs two players"
         await one.send_input({"dx": 1.0})
         await three.wait_for(lambda: len(three.world.table("walkers").ids) == 2)
 
 
-async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tuple[Shard, Shard]) -> None:
+async def test_locked_or_full_room_requests_no_backfill(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
 
     def backfills(count: int) -> Callable[[], Awaitable[bool]]:
@@ -597,15 +595,15 @@ async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tup
         seats = await asyncio.gather(one.match("team"), two.match("team"))
         await eventually(backfills(1), what="two seats are free")
         owner = a if a.host.get(seats[0].room_id) else b
-        simulation = owner.host.get(seats[0].room_id)
-        assert simulation is not None
-        simulation.room.lock()
+        runtime = owner.host.get(seats[0].room_id)
+        assert runtime is not None
+        runtime.room.lock()
         await eventually(backfills(0))
-        simulation.room.unlock()
-        assert simulation.room.access == "private"
+        runtime.room.unlock()
+        assert runtime.room.access == "private"
         await eventually(backfills(1))
         await asyncio.gather(one.leave(), two.leave())
-        await eventually(backfills(0), what="nobody is in it")
+        await eventually(backfills(0), what="the room is empty")
 
 
 @pytest.mark.parametrize(
@@ -619,18 +617,18 @@ async def test_a_room_that_locks_itself_or_is_full_again_wants_nobody(fleet: tup
     ],
     ids=["numpy", "nan", "text", "long label", "label that is no text"],
 )
-async def test_a_room_whose_players_and_labels_are_not_as_they_should_be_keeps_no_match_waiting(
+async def test_room_with_invalid_skills_or_labels_blocks_no_match(
     fleet: tuple[Shard, Shard], skill: Any, labels: dict[str, Any], is_found: bool
 ) -> None:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
         joined, _ = await asyncio.gather(one.match("team"), two.match("team"))
         owner = a if a.host.get(joined.room_id) else b
-        simulation = owner.host.get(joined.room_id)
-        assert simulation is not None
-        for player in simulation.room.players.values():
+        runtime = owner.host.get(joined.room_id)
+        assert runtime is not None
+        for player in runtime.room.players.values():
             player.skill = skill
-        simulation.room.labels = labels
+        runtime.room.labels = labels
         await two.leave()
         if is_found:
             assert (await three.match("team")).room_id == joined.room_id
@@ -640,14 +638,14 @@ async def test_a_room_whose_players_and_labels_are_not_as_they_should_be_keeps_n
         assert owner.health.is_alive
 
 
-async def test_who_waits_may_play_elsewhere_meanwhile(fleet: tuple[Shard, Shard]) -> None:
-    """The lobby is a room too; and once the match has begun nothing of the queue is left for it."""
+async def test_queued_player_may_play_in_another_room(fleet: tuple[Shard, Shard]) -> None:
+    """The lobby is a room too. After the match has begun the queue holds nothing of the player."""
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         await one._keeper.send(one.core.match_request("versus"))
         await eventually(lambda: len(a._queueing) == 1)
         lobby = await one.join("garden", name="lobby")
-        if one.url != a.url:  # it has another session, which does not wait
+        if one.url != a.url:  # it has another session, which is not queued
             assert len(a._queueing) == 0
         else:
             assert len(a._queueing) == 1
@@ -655,10 +653,10 @@ async def test_who_waits_may_play_elsewhere_meanwhile(fleet: tuple[Shard, Shard]
             joined = await asyncio.gather(one.match("versus"), two.match("versus"))
             assert joined[0].room_id == joined[1].room_id != lobby.room_id
             there = a if a.host.get(joined[0].room_id) else b
-            assert len(there._queueing) == 0, "who was found, and sits, waits for nothing"
+            assert len(there._queueing) == 0, "a seated player is not queued"
 
 
-async def test_who_asks_for_another_mode_leaves_the_one_before(fleet: tuple[Shard, Shard]) -> None:
+async def test_request_for_another_mode_leaves_the_previous_queue(fleet: tuple[Shard, Shard]) -> None:
     a, _ = fleet
     async with connect(a.url) as one:
         for mode, other in (("versus", "team"), ("team", "versus")):
@@ -672,7 +670,7 @@ async def test_who_asks_for_another_mode_leaves_the_one_before(fleet: tuple[Shar
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "options",
     [
         {"latencies": {"eu": -1}},
         {"latencies": {f"{n}": 10 for n in range(99)}},
@@ -682,11 +680,11 @@ async def test_who_asks_for_another_mode_leaves_the_one_before(fleet: tuple[Shar
         {"party": ("us", 9)},
     ],
 )
-async def test_match_wishes_that_cannot_be_are_refused_and_the_session_stays(
-    fleet: tuple[Shard, Shard], wish: dict[str, Any]
+async def test_invalid_match_requests_are_refused_and_the_session_stays(
+    fleet: tuple[Shard, Shard], options: dict[str, Any]
 ) -> None:
     async with connect(fleet[0].url) as client:
         with pytest.raises(Refused) as refused:
-            await client.match("team", **wish)
+            await client.match("team", **options)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")

@@ -1,4 +1,4 @@
-"""How many rooms a player, and all players of an address, may create."""
+"""The quota of rooms for a player and for all players of an address."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def create(quota: RoomQuota, player: str, address: str = "1.2.3.4") -> bool:
     return True
 
 
-def test_a_player_may_create_a_quarter_of_a_minutes_rooms_at_once_and_the_rest_in_time() -> None:
+def test_player_may_create_a_quarter_of_its_quota_at_once() -> None:
     clock = Clock()
     quota = RoomQuota(per_player=12, per_address=1_000, now_s=clock)
     assert [create(quota, "ann") for _ in range(4)] == [True, True, True, False]
     assert quota.wait_ms("ann", "1.2.3.4") == 5_000
-    assert create(quota, "bob"), "others may"
+    assert create(quota, "bob"), "other players may"
     clock.now_s += 5
     assert [create(quota, "ann") for _ in range(2)] == [True, False]
 
@@ -42,25 +42,25 @@ def test_a_player_may_create_a_quarter_of_a_minutes_rooms_at_once_and_the_rest_i
         ("2001:db8::1", "2001:db8:0:1::1", False),
     ],
 )
-def test_players_of_an_address_share_a_limit(one: str, other: str, is_shared: bool) -> None:
+def test_players_of_an_address_share_its_quota(one: str, other: str, is_shared: bool) -> None:
     quota = RoomQuota(per_player=60, per_address=8, now_s=Clock())
     assert [create(quota, player, one) for player in ("ann", "bob", "cid")] == [True, True, False]
     assert create(quota, "dan", other) is not is_shared
 
 
-def test_joins_under_way_at_once_count_although_each_was_allowed() -> None:
+def test_concurrent_joins_all_count() -> None:
     clock = Clock()
     quota = RoomQuota(per_player=4, per_address=1_000, now_s=clock)
     assert quota.wait_ms("ann", "1.2.3.4") == 0
     for _ in range(3):
         quota.spend("ann", "1.2.3.4")
     clock.now_s += 30
-    assert not create(quota, "ann"), "three were created, so the next one may be in 45 s"
+    assert not create(quota, "ann"), "three were created, so the next is allowed in 45 s"
     clock.now_s += 15
     assert create(quota, "ann")
 
 
-def test_the_table_of_players_has_a_limit_and_forgets_those_whose_bucket_is_full(
+def test_table_of_buckets_is_bounded_and_drops_full_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room_quota, "KEYS_MAX", 10)
@@ -69,13 +69,13 @@ def test_the_table_of_players_has_a_limit_and_forgets_those_whose_bucket_is_full
     for number in range(50):
         assert create(quota, f"p{number}")
     assert len(quota) <= 11
-    assert not create(quota, "p49"), "the newest are remembered"
+    assert not create(quota, "p49"), "the newest buckets stay"
     clock.now_s += 60
     assert create(quota, "p50")
     assert len(quota) <= 2
 
 
-def test_matches_count_with_each_players_share_of_the_room() -> None:
+def test_match_counts_with_the_share_of_each_player() -> None:
     clock = Clock()
     quota = RoomQuota(per_player=4, per_address=1_000, now_s=clock)
     for _ in range(2):

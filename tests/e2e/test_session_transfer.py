@@ -1,4 +1,4 @@
-"""A drain, for those who are in no room: who waits in a queue keeps the place, and all keep their sessions."""
+"""Session transfers in a drain: sessions without a room keep their identity and their queue positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tests.e2e.test_migrating import fleet
+from tests.e2e.test_room_migration import fleet
 from tests.harness.polling import eventually
 from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable
@@ -26,7 +26,7 @@ def is_waiting(shard: Shard, count: int = 1) -> bool:
     return len(shard._queueing) == count
 
 
-async def test_who_waits_is_matched_at_another_shard_under_the_same_session(settings: Settings) -> None:
+async def test_queued_session_is_matched_on_another_shard(settings: Settings) -> None:
     async with fleet(settings) as (one, other), connect(one.url) as ann, connect(other.url) as bob:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
@@ -43,7 +43,7 @@ async def test_who_waits_is_matched_at_another_shard_under_the_same_session(sett
         assert ann.sessions_lost == 0
 
 
-async def test_friends_of_whom_one_is_passed_on_are_matched_together(settings: Settings) -> None:
+async def test_party_with_a_transferred_member_is_matched_together(settings: Settings) -> None:
     async with (
         fleet(settings) as (one, other),
         connect(one.url) as ann,
@@ -60,7 +60,7 @@ async def test_friends_of_whom_one_is_passed_on_are_matched_together(settings: S
         assert len({seat.room_id for seat in joined}) == 1
 
 
-async def test_who_is_in_no_room_goes_on_with_the_same_session(settings: Settings) -> None:
+async def test_session_without_a_room_is_transferred(settings: Settings) -> None:
     async with fleet(settings) as (one, other), connect(one.url) as ann:
         (before,) = one.listener.registry
         await one.drain()
@@ -72,7 +72,7 @@ async def test_who_is_in_no_room_goes_on_with_the_same_session(settings: Setting
         await ann.join("garden")
 
 
-async def test_one_whose_connection_is_lost_finds_its_place_at_whichever_shard(settings: Settings) -> None:
+async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settings: Settings) -> None:
     async with fleet(settings, 3) as (one, other, third), connect(one.url, reconnect_s=0) as ann:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
@@ -83,13 +83,13 @@ async def test_one_whose_connection_is_lost_finds_its_place_at_whichever_shard(s
         assert len(one.listener.registry) == 0
         assert not is_waiting(other)
         assert not is_waiting(third)
-        await third._passing.receive(session.session_id)  # as a Hello with its token does
+        await third._passing.receive(session.session_id)  # as a Hello with its token
         assert is_waiting(third)
         assert third.listener.registry.away_count == 1
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_without_another_shard_a_session_stays_until_the_drain_ends(settings: Settings) -> None:
+async def test_session_stays_until_the_drain_ends_without_another_shard(settings: Settings) -> None:
     short = msgspec.structs.replace(settings, drain_s=1.0)
     async with fleet(short, 1) as (one,), connect(one.url) as ann:
         async with asyncio.timeout(10):
@@ -98,7 +98,7 @@ async def test_without_another_shard_a_session_stays_until_the_drain_ends(settin
         assert len(one.listener.registry) == 1
 
 
-async def test_a_session_without_a_room_moves_to_a_shard_that_is_ready_later(settings: Settings) -> None:
+async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settings: Settings) -> None:
     patient = msgspec.structs.replace(settings, drain_s=20.0)
     async with fleet(patient, 1) as (one,), connect(one.url) as ann:
         with capture_logs() as lines:
@@ -110,13 +110,13 @@ async def test_a_session_without_a_room_moves_to_a_shard_that_is_ready_later(set
                 assert (ann.resumes, ann.sessions_lost) == (1, 0)
 
 
-async def test_a_drain_of_a_shard_without_sessions_waits_for_nothing(settings: Settings) -> None:
+async def test_drain_without_sessions_ends_at_once(settings: Settings) -> None:
     async with fleet(msgspec.structs.replace(settings, drain_s=3600.0), 1) as (one,):
         async with asyncio.timeout(10):
             await one.drain()
 
 
-async def test_while_redis_is_away_sessions_stay_where_they_are(
+async def test_sessions_are_not_transferred_while_redis_is_unavailable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> None:
@@ -134,16 +134,16 @@ async def test_while_redis_is_away_sessions_stay_where_they_are(
         await ann.join("garden")
 
 
-async def test_what_happens_to_a_session_while_it_is_packed_goes_with_it(
+async def test_session_that_changes_during_its_transfer_is_transferred_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The player asks for a match just then: what was packed is not what there is any more."""
+    """The player requests a match during the transfer, so the stored session is outdated."""
     async with fleet(settings) as (one, other), connect(one.url) as ann:
         (session,) = one.listener.registry
         put = one._matchmaker.parcels.put
 
-        async def slowly(name: str, parcel: bytes, *, ttl_ms: int) -> None:
-            await put(name, parcel, ttl_ms=ttl_ms)
+        async def slowly(name: str, data: bytes, *, ttl_ms: int) -> None:
+            await put(name, data, ttl_ms=ttl_ms)
             if not len(one._queueing):
                 one.placer.is_draining = False
                 one._queueing.enter(session, MatchRequest("versus"))
@@ -155,7 +155,7 @@ async def test_what_happens_to_a_session_while_it_is_packed_goes_with_it(
         assert one._queueing.results["passed_on"] == 1
 
 
-async def test_a_parcel_that_this_build_cannot_read_is_a_session_that_begins_anew(settings: Settings) -> None:
+async def test_transfer_that_cannot_be_decoded_restores_no_session(settings: Settings) -> None:
     async with fleet(settings, 1) as (one,):
         await one._matchmaker.parcels.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
         await one._passing.receive("a-session")

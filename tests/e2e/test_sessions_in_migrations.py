@@ -1,4 +1,4 @@
-"""Players with tokens keep session and seat while their rooms move, through whichever shard they came."""
+"""Players keep their sessions and seats while their rooms migrate, whichever shard they first connected to."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ async def plays_on(client: Client, session_id: str) -> None:
 
 @POLICIES
 @pytest.mark.parametrize("ending", ["closed", "broken"])
-async def test_a_drain_back_to_the_shard_of_entry_loses_no_session(
+async def test_drain_back_to_the_first_shard_loses_no_session(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch, policy: str, ending: str
 ) -> None:
-    if ending == "broken":  # the client's network, or a client that knows nothing of 1000
+    if ending == "broken":  # the client's network fails, or the client ignores close code 1000
         monkeypatch.setattr(ClientSocket, "close", left_without_a_close)
     settings = settings_with(shard_settings, policy)
     async with running(settings) as owner, AsyncExitStack() as stack:
@@ -91,11 +91,11 @@ async def test_a_drain_back_to_the_shard_of_entry_loses_no_session(
             await plays_on(client, session_ids[name])
             alive = sessions_of(entry, name)
             assert alive == [session_ids[name]] or (policy == "allow" and ending == "broken")
-        assert sum(len(simulation.seats) for simulation in entry.host) == PLAYERS + ROOMS
+        assert sum(len(runtime.seats) for runtime in entry.host) == PLAYERS + ROOMS
 
 
 @POLICIES
-async def test_a_rolling_update_from_the_highest_ordinal_down_loses_no_session(
+async def test_rolling_update_from_the_highest_ordinal_down_loses_no_session(
     shard_settings: Settings, policy: str
 ) -> None:
     settings = settings_with(shard_settings, policy)
@@ -116,8 +116,8 @@ async def test_a_rolling_update_from_the_highest_ordinal_down_loses_no_session(
                 await plays_on(client, session_ids[player_name])
         for player_name, session_id in session_ids.items():
             alive = [each for shard in shards.values() for each in sessions_of(shard, player_name)]
-            assert alive == [session_id], "one session, and no other"
-        assert sum(len(simulation.seats) for shard in shards.values() for simulation in shard.host) == PLAYERS
+            assert alive == [session_id], "exactly one session"
+        assert sum(len(runtime.seats) for shard in shards.values() for runtime in shard.host) == PLAYERS
 
 
 # -- while a room is moving ------------------------------------------------------------------------------------
@@ -133,13 +133,13 @@ async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
 def meanwhile(
     monkeypatch: pytest.MonkeyPatch, one: Shard, other: Shard, do: Callable[[], Awaitable[None]]
 ) -> asyncio.Event:
-    """Do something after the state of a room of `one` was sent, and before `other` takes it."""
+    """Do something after the state of a room of `one` was sent, and before `other` claims it."""
     receive, done = other._migration._receive, asyncio.Event()
 
     async def after(offer: HandoffOffer) -> None:
-        simulation = one.host.get(offer.room_id)
-        assert simulation is not None
-        await eventually(lambda: simulation._sealed is not None)
+        runtime = one.host.get(offer.room_id)
+        assert runtime is not None
+        await eventually(lambda: runtime._sealed is not None)
         await do()
         done.set()
         await receive(offer)
@@ -148,7 +148,7 @@ def meanwhile(
     return done
 
 
-async def test_a_player_who_ends_the_session_while_the_room_moves_has_no_seat_there(
+async def test_session_that_ends_during_a_migration_loses_its_seat(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -173,7 +173,7 @@ async def test_a_player_who_ends_the_session_while_the_room_moves_has_no_seat_th
         await acknowledges(stays)
 
 
-async def test_a_player_who_leaves_while_the_room_moves_keeps_the_session_and_may_join_again(
+async def test_player_that_leaves_during_a_migration_keeps_its_session(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -187,19 +187,19 @@ async def test_a_player_who_leaves_while_the_room_moves_keeps_the_session_and_ma
         again = await client.join("duel", name="final")
         assert again.entity != joined.entity or again.room_id != joined.room_id, "it is a new seat"
         await plays_on(client, session_id)
-        assert [len(simulation.seats) for simulation in other.host] == [1]
+        assert [len(runtime.seats) for runtime in other.host] == [1]
 
 
-async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
+async def test_room_that_is_not_claimed_applies_the_deferred_changes(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.5)
 
     async def nothing(offer: HandoffOffer) -> None:
-        simulation = one.host.get(offer.room_id)
-        assert simulation is not None
-        await eventually(lambda: simulation._sealed is not None)
+        runtime = one.host.get(offer.room_id)
+        assert runtime is not None
+        await eventually(lambda: runtime._sealed is not None)
         await leaver.close()
         await dropper.drop()
         await eventually(lambda: one.listener.registry.away_count == 1 or len(one.listener.registry) == 1)
@@ -222,7 +222,7 @@ async def test_a_room_that_is_not_taken_makes_up_for_what_happened_meanwhile(
 
 
 @pytest.mark.parametrize("how", ["by name", "by ticket"])
-async def test_a_join_that_comes_while_the_room_moves_goes_where_it_goes(
+async def test_join_during_a_migration_follows_the_room(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     one, other = two
@@ -260,7 +260,7 @@ async def test_a_join_that_comes_while_the_room_moves_goes_where_it_goes(
         await acknowledges(second)
 
 
-async def test_a_ticket_for_a_room_that_has_moved_is_good_where_it_went(two: tuple[Shard, Shard]) -> None:
+async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as first, connect(one.url) as second:
         joined = await first.join("duel", name="final")
@@ -285,14 +285,14 @@ async def test_a_ticket_for_a_room_that_has_moved_is_good_where_it_went(two: tup
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 
 
-async def test_a_session_in_no_room_is_found_from_any_shard(two: tuple[Shard, Shard]) -> None:
+async def test_session_without_a_room_is_found_from_any_shard(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         waiting = asyncio.create_task(client.match("versus", timeout_s=30))
         await eventually(lambda: len(one._queueing) == 1)
         for _ in range(2):
             (session,) = one.listener.registry
-            client._keeper.moved(other.url)  # as behind a load balancer, which knows nothing of sessions
+            client._keeper.moved(other.url)  # as behind a load balancer without session affinity
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == one.url)
             assert list(one.listener.registry) == [session]
@@ -302,7 +302,7 @@ async def test_a_session_in_no_room_is_found_from_any_shard(two: tuple[Shard, Sh
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
 
 
-async def test_a_player_who_waits_for_a_match_in_a_room_that_moves_keeps_the_place(two: tuple[Shard, Shard]) -> None:
+async def test_queued_player_in_a_migrating_room_keeps_its_position(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         await client.join("garden", name="home")
@@ -321,7 +321,7 @@ async def test_a_player_who_waits_for_a_match_in_a_room_that_moves_keeps_the_pla
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
 
 
-async def test_a_room_is_not_lost_when_the_answer_that_it_was_taken_is_lost(
+async def test_room_survives_a_lost_reply_to_its_claim(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -346,9 +346,9 @@ async def test_a_room_is_not_lost_when_the_answer_that_it_was_taken_is_lost(
         await plays_on(client, session_id)
 
 
-@pytest.mark.parametrize("is_taken", [True, False])
-async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_keeps_its_session(
-    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_taken: bool
+@pytest.mark.parametrize("is_claimed", [True, False])
+async def test_client_that_reconnects_before_the_claim_keeps_its_session(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_claimed: bool
 ) -> None:
     one, other = two
     take = other._migration._claim_room
@@ -362,8 +362,8 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
             await eventually(
                 lambda: redirected["redirected"] == 1 and one.listener.counters.rejected["unavailable"] > 0
             )
-            early.append("sent to the shard that has the room still, which asks for patience")
-        if not is_taken:
+            early.append("redirected to the source, which answers UNAVAILABLE")
+        if not is_claimed:
             raise StaleLease("it was withdrawn")
         return await take(room_id)
 
@@ -375,8 +375,8 @@ async def test_a_client_that_comes_too_early_to_the_shard_that_takes_the_room_ke
         room = one.host.get(joined.room_id)
         assert room is not None
         (target,) = await one._migration._ready_shards.find()
-        assert await one._migration.migrate(room, target) == is_taken
+        assert await one._migration.migrate(room, target) == is_claimed
         assert early
-        await client.wait_for(lambda: client.is_connected and client.url == (other if is_taken else one).url)
+        await client.wait_for(lambda: client.is_connected and client.url == (other if is_claimed else one).url)
         assert sum(len(shard.listener.registry) for shard in two) == 1
         await plays_on(client, session_id)

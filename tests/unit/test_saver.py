@@ -1,4 +1,4 @@
-"""A room's state to a document and back, as MongoDB's own encoding keeps it: texts, channels and numbers."""
+"""Saving of durable rooms, and a round trip of texts, channels and numbers through BSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def made(saved: SavedWorld | None = None) -> RoomRuntime:
     return create(Board, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=state)
 
 
-def test_texts_and_who_is_told_of_them_outlive_a_save() -> None:
+def test_texts_and_their_channels_survive_a_save() -> None:
     first = made()
     board = first.room
     assert isinstance(board, Board)
@@ -56,11 +56,11 @@ def test_texts_and_who_is_told_of_them_outlive_a_save() -> None:
         (1.5, "bøard", b"\0\xff", 2**53 - 1, channel),
         (-2.0, "", b"", 0, 0),
     ]
-    assert found.open_channel() not in (channel, 0), "a channel that rows are in is not opened again"
+    assert found.open_channel() not in (channel, 0), "a channel with rows is not allocated again"
 
 
-class Behind:
-    """Counts what it is given."""
+class FakeWriteBehind:
+    """Records the keys of the worlds that are put."""
 
     def __init__(self) -> None:
         self.puts: list[str] = []
@@ -69,48 +69,48 @@ class Behind:
         self.puts.append(key)
 
 
-def test_a_room_is_handed_over_when_something_has_changed_and_at_its_end() -> None:
-    simulation, behind = made(), Behind()
+def test_room_is_saved_after_changes_and_at_its_end() -> None:
+    runtime, behind = made(), FakeWriteBehind()
     saver = RoomSaver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
     for _ in range(3):
-        simulation.step()
-        saver.save(simulation)
+        runtime.step()
+        saver.save(runtime)
     assert behind.puts == ["board/n"]
-    board = simulation.room
+    board = runtime.room
     assert isinstance(board, Board)
     board.notes.spawn(x=1.0)
-    simulation.step()
-    saver.save(simulation)
-    simulation.step()
-    saver.save(simulation)
+    runtime.step()
+    saver.save(runtime)
+    runtime.step()
+    saver.save(runtime)
     assert len(behind.puts) == 2
-    saver.save(simulation, is_last=True)
+    saver.save(runtime, is_last=True)
     assert len(behind.puts) == 3
     saver.evict("r")
-    saver.save(simulation)
-    assert len(behind.puts) == 4, "another run of it"
+    saver.save(runtime)
+    assert len(behind.puts) == 4, "a new instance of the room"
 
 
-def test_an_empty_room_that_stands_still_is_looked_at_once() -> None:
-    simulation, behind = made(), Behind()
+def test_idle_room_is_checked_once() -> None:
+    runtime, behind = made(), FakeWriteBehind()
     saver = RoomSaver(None, behind, None, FaultIsolation())  # type: ignore[arg-type]
-    looks: list[int] = []
+    checks: list[int] = []
 
     def save() -> SaveData:
-        looks.append(simulation.tick)
+        checks.append(runtime.tick)
         return SaveData()
 
-    simulation.room.save = save  # type: ignore[method-assign]
-    simulation.step()
-    assert simulation.is_idle
+    runtime.room.save = save  # type: ignore[method-assign]
+    runtime.step()
+    assert runtime.is_idle
     for _ in range(3):
-        saver.save(simulation)
-    assert (looks, behind.puts) == ([1], ["board/n"])
-    simulation.tuned()
-    assert not simulation.is_idle
-    saver.save(simulation)
-    simulation.step()
-    saver.save(simulation)
-    assert looks == [1, 1, 2]
-    saver.save(simulation, is_last=True)
-    assert looks == [1, 1, 2, 2]
+        saver.save(runtime)
+    assert (checks, behind.puts) == ([1], ["board/n"])
+    runtime.tuned()
+    assert not runtime.is_idle
+    saver.save(runtime)
+    runtime.step()
+    saver.save(runtime)
+    assert checks == [1, 1, 2]
+    saver.save(runtime, is_last=True)
+    assert checks == [1, 1, 2, 2]

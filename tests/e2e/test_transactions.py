@@ -1,4 +1,4 @@
-"""What players own, over real sockets: written before they hear of it, and once, whatever happens in between."""
+"""Transactions over real sockets: written before their reply and exactly once, whatever fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def trader(client: Client, name: str, market: str = "home") -> int:
 
 
 async def sums_of(shard: Shard) -> dict[str, dict[str, int]]:
-    """What everybody holds; asserts that the ledger says the same."""
+    """Return the holdings of all players, after asserting that they equal the sums of the ledger."""
     found: dict[str, dict[str, int]] = {}
     async for player in shard._store.database["players"].find():
         held = {item: amount for item, amount in player["holdings"].items() if amount}
@@ -58,7 +58,7 @@ async def test_work_buy_give_and_trade(shard: Shard) -> None:
         for _ in range(4):
             assert await one.command("work") == 10
         assert await one.command("buy", {"item": "sword"}) == "sword"
-        assert await one.command("purse") == {"gold": 10, "sword": 1}, "who has been told reads it"
+        assert await one.command("purse") == {"gold": 10, "sword": 1}, "a player that has the reply reads the change"
         with pytest.raises(CommandFailed, match="not enough gold"):
             await one.command("buy", {"item": "sword"})
         await one.command("give", {"to": bob, "item": "gold", "amount": 4})
@@ -91,7 +91,7 @@ async def test_work_buy_give_and_trade(shard: Shard) -> None:
         ("offer", {"to": 1, "gives": ["gold"], "takes": {}}),
     ],
 )
-async def test_what_cannot_be_is_refused(shard: Shard, name: str, payload: Any) -> None:
+async def test_invalid_transactions_are_refused(shard: Shard, name: str, payload: Any) -> None:
     async with connect(shard.url) as client:
         await trader(client, "ann")
         with pytest.raises(CommandFailed):
@@ -100,44 +100,44 @@ async def test_what_cannot_be_is_refused(shard: Shard, name: str, payload: Any) 
     assert list((await sums_of(shard)).values()) == [{"gold": 10}]
 
 
-async def test_a_name_that_was_chosen_is_known_in_other_rooms(shard: Shard) -> None:
+async def test_profile_is_known_in_other_rooms(shard: Shard) -> None:
     async with connect(shard.url) as client:
         await trader(client, "ann")
         await asyncio.gather(*(client.command("name", f"Ann {n}") for n in range(5)))
         await client.leave()
-        entity = await trader(client, "somebody", "another market")
+        entity = await trader(client, "a name", "another market")
         await client.wait_for(lambda: len(client.world.table("traders")) == 1)
         assert client.world.table("traders").entity(entity)["name"].startswith("Ann ")
 
 
-async def test_a_command_that_is_asked_again_is_run_once_also_while_it_is_being_written(shard: Shard) -> None:
+async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> None:
     book = shard._store.ledger.book
     asked: list[TransactionRequest] = []
 
-    async def slowly(booking: TransactionRequest) -> TransactionResult:
-        asked.append(booking)
+    async def slowly(request: TransactionRequest) -> TransactionResult:
+        asked.append(request)
         await asyncio.sleep(0.3)
-        return await book(booking)
+        return await book(request)
 
     shard._store.ledger.book = slowly  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         working = asyncio.create_task(client.command("work"))
         await eventually(lambda: len(asked) == 1)
-        await client.drop()  # it comes back and asks again, before the answer is there
+        await client.drop()  # it reconnects and retries before the reply
         assert await working == 10
         assert len(asked) == 1
         assert client.resumes == 1
         assert await client.command("purse") == {"gold": 10}
 
 
-async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_happens_twice(shard: Shard) -> None:
-    """MongoDB has written it, and the shard does not know: what says UNAVAILABLE decides nothing."""
+async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) -> None:
+    """MongoDB has written the transaction and the shard does not know: UNAVAILABLE leaves the outcome open."""
     book = shard._store.ledger.book
     failures = iter([True, True])
 
-    async def forgetful(booking: TransactionRequest) -> TransactionResult:
-        booked = await book(booking)
+    async def forgetful(request: TransactionRequest) -> TransactionResult:
+        booked = await book(request)
         if next(failures, False):
             raise Unavailable("the answer was lost")
         return booked
@@ -147,20 +147,20 @@ async def test_an_answer_that_was_lost_is_asked_for_again_and_nothing_happens_tw
         await trader(client, "ann")
         assert await client.command("work") == 10
         assert shard._dealing.results == {"unavailable": 2, "repeated": 1}
-        # The room has been told, too.
+        # The room has applied it, too.
         await client.wait_for(lambda: client.world.table("traders").column("gold").tolist() == [10])
         assert await client.command("work") == 10
     assert list((await sums_of(shard)).values()) == [{"gold": 20}]
 
 
-async def test_a_deal_that_was_written_is_not_refused_by_a_room_that_would_decide_otherwise_now(
+async def test_written_transaction_is_not_refused_after_the_room_changes_its_mind(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book, market = shard._store.ledger.book, shard.host.room_types["market"]
     asked: list[str] = []
 
-    async def forgetful(booking: TransactionRequest) -> TransactionResult:
-        await book(booking)
+    async def forgetful(request: TransactionRequest) -> TransactionResult:
+        await book(request)
         monkeypatch.undo()
         raise Unavailable("the answer was lost")
 
@@ -183,7 +183,7 @@ async def test_a_deal_that_was_written_is_not_refused_by_a_room_that_would_decid
         assert asked == ["work"]
 
 
-async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shard) -> None:
+async def test_result_of_a_used_key_is_replied_and_applied(shard: Shard) -> None:
     async with connect(shard.url) as one, connect(shard.url) as two:
         ann, _ = await trader(one, "ann"), await trader(two, "bob")
         await two.command("work")
@@ -201,16 +201,16 @@ async def test_what_was_done_under_a_key_elsewhere_is_told_and_known(shard: Shar
             reply=msgspec.msgpack.encode("done elsewhere"),
         )
         await shard._store.ledger.book(elsewhere)
-        assert await one.command("purse") == {}, "nobody has told this room"
+        assert await one.command("purse") == {}, "this room does not know yet"
         assert await one.command("accept", offer) == "done elsewhere"
         assert await one.command("purse") == {"gold": 4}
         assert await two.command("purse") == {"gold": 6}
 
 
-async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
+async def test_first_offer_after_a_crash_is_a_new_offer(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The world is saved before the first offer and not again: the second one is made in a world that has none."""
+    """The world is saved only before the first offer, so the second one is made in a world without offers."""
     settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], auth=AUTH)
 
     async def trade(shard: Shard, gold: int) -> None:
@@ -231,16 +231,16 @@ async def test_the_first_offer_after_a_crash_that_lost_one_is_not_taken_for_it(
         assert await sums_of(shard) == {"ann": {"gold": 7}, "bob": {"gold": 13}}
 
 
-async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
+async def test_commands_above_the_in_flight_limit_are_retried_and_answered(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickwire.server.edge.commands.UNDER_WAY_MAX", 4)
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
-    async def held(booking: TransactionRequest) -> TransactionResult:
+    async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await book(booking)
+        return await book(request)
 
     shard._store.ledger.book = held  # type: ignore[method-assign]
     shard._dealing._timeout_s = 20.0
@@ -265,7 +265,7 @@ async def test_commands_above_the_limit_in_flight_are_sent_again_and_answered(
     assert list((await sums_of(shard)).values()) == [{"gold": 180}]
 
 
-async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_do(
+async def test_transactions_above_the_limit_of_a_room_are_retried(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tickwire.server.persistence.transactions.TRANSACTIONS_WAITING_MAX", 1)
@@ -276,13 +276,13 @@ async def test_above_so_many_deals_of_a_room_players_are_told_to_come_again_and_
     assert list((await sums_of(shard)).values()) == [{"gold": 40}]
 
 
-async def test_who_leaves_in_the_middle_of_a_deal_has_it(shard: Shard) -> None:
+async def test_player_that_leaves_during_a_transaction_keeps_its_result(shard: Shard) -> None:
     go_on = asyncio.Event()
     book = shard._store.ledger.book
 
-    async def held(booking: TransactionRequest) -> TransactionResult:
+    async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await book(booking)
+        return await book(request)
 
     shard._store.ledger.book = held  # type: ignore[method-assign]
     async with connect(shard.url) as client:
@@ -297,7 +297,7 @@ async def test_who_leaves_in_the_middle_of_a_deal_has_it(shard: Shard) -> None:
         assert await client.command("purse") == {"gold": 10}
 
 
-async def test_a_room_that_does_not_say_so_makes_no_deals(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_room_without_uses_ledger_runs_no_transactions(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connect(shard.url) as client:
         await trader(client, "ann")
         monkeypatch.setattr(shard.host.room_types["market"], "uses_ledger", False)

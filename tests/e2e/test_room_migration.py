@@ -1,4 +1,4 @@
-"""Rooms move to another shard while people play in them: over real sockets, Redis and MongoDB."""
+"""Room migration with connected players, over real sockets, Redis and MongoDB."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
 
 
 async def moves_with(client: Client, shard: Shard) -> None:
-    """Returns when the client plays on that shard."""
+    """Wait until the client plays on a shard."""
     await client.wait_for(lambda: client.url == shard.url and client.is_connected)
     await eventually(lambda: client.core.world is not None and client.world.tick > 0, 5)
 
 
-async def test_a_room_moves_with_its_players_and_nothing_is_lost(two: tuple[Shard, Shard]) -> None:
+async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as ann, connect(one.url) as bob:
         joined = await ann.join("duel")
@@ -68,7 +68,7 @@ async def test_a_room_moves_with_its_players_and_nothing_is_lost(two: tuple[Shar
         assert isinstance(moved.room, Duel)
         assert moved.tick >= tick
         assert moved.epoch > room.epoch
-        assert moved.room.walkers[joined.entity].x == x, "to the last bit, not to the last step"
+        assert moved.room.walkers[joined.entity].x == x, "exactly, not only to the quantisation step"
         assert moved.room.planted == 1
         assert await bob.command("planted") == 1
         assert await ann.command("plant", {"x": 1.0}) > 0
@@ -81,7 +81,7 @@ async def test_a_room_moves_with_its_players_and_nothing_is_lost(two: tuple[Shar
         assert other._migration.results == {"taken": 1}
 
 
-async def test_rooms_of_hundreds_move_while_they_tick(two: tuple[Shard, Shard]) -> None:
+async def test_rooms_with_hundreds_of_players_migrate_while_ticking(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
@@ -96,7 +96,7 @@ async def test_rooms_of_hundreds_move_while_they_tick(two: tuple[Shard, Shard]) 
         assert len(client.world.table("dots")) == 300
 
 
-async def test_a_durable_room_moves_and_older_owners_write_nothing(two: tuple[Shard, Shard]) -> None:
+async def test_durable_room_migrates_and_older_owners_are_fenced(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         await client.join("garden", name="home")
@@ -114,7 +114,7 @@ async def test_a_durable_room_moves_and_older_owners_write_nothing(two: tuple[Sh
         assert client.core.mismatches == 0
 
 
-async def test_what_players_own_moves_with_them_once(two: tuple[Shard, Shard]) -> None:
+async def test_inventories_move_with_the_room_exactly_once(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         await client.join("market", name="home")
@@ -136,7 +136,7 @@ async def test_what_players_own_moves_with_them_once(two: tuple[Shard, Shard]) -
         assert (client.sessions_lost, client.core.events_missed) == (0, 0)
 
 
-async def test_a_player_who_was_away_finds_the_way(two: tuple[Shard, Shard]) -> None:
+async def test_disconnected_player_resumes_on_the_new_shard(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("duel")
@@ -151,7 +151,7 @@ async def test_a_player_who_was_away_finds_the_way(two: tuple[Shard, Shard]) -> 
         assert client.sessions_lost == 0
 
 
-async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_new_shard(
+async def test_migrations_are_paced_by_the_players_that_reconnect(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
@@ -160,9 +160,9 @@ async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_n
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
         freeze = one.host.freeze
 
-        def record(simulation: RoomRuntime) -> None:
+        def record(runtime: RoomRuntime) -> None:
             moved_at_s.append(asyncio.get_running_loop().time())
-            freeze(simulation)
+            freeze(runtime)
 
         monkeypatch.setattr(one.host, "freeze", record)
         await ann.join("garden", name="a")
@@ -175,7 +175,7 @@ async def test_rooms_move_one_after_another_when_their_players_would_crowd_the_n
             assert (ann.sessions_lost, bob.sessions_lost) == (0, 0)
 
 
-async def test_a_drain_waits_until_another_shard_is_ready(shard_settings: Settings) -> None:
+async def test_drain_waits_until_another_shard_is_ready(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=20.0)
     async with running(settings) as one, connect(one.url) as client:
         await client.join("duel")
@@ -193,7 +193,7 @@ async def test_a_drain_waits_until_another_shard_is_ready(shard_settings: Settin
         assert len([line for line in lines if line["event"] == "drain_delayed"]) == 1
 
 
-async def test_a_drain_without_another_shard_ends_at_its_deadline_and_the_room_goes_on(
+async def test_drain_without_another_shard_ends_at_its_deadline_and_rooms_keep_running(
     shard_settings: Settings,
 ) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=1.0)
@@ -207,7 +207,7 @@ async def test_a_drain_without_another_shard_ends_at_its_deadline_and_the_room_g
         await client.wait_for(lambda: client.world.tick > tick)
 
 
-async def test_a_drain_of_rooms_without_players_does_not_wait_for_another_shard(shard_settings: Settings) -> None:
+async def test_drain_of_empty_rooms_does_not_wait_for_another_shard(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=3600.0)
     async with running(settings) as shard:
         async with connect(shard.url) as client:
@@ -218,7 +218,7 @@ async def test_a_drain_of_rooms_without_players_does_not_wait_for_another_shard(
             await shard.drain()
 
 
-async def test_a_target_that_says_yes_and_ends_costs_a_moment(
+async def test_target_that_accepts_and_fails_costs_a_short_pause(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -239,7 +239,7 @@ async def test_a_target_that_says_yes_and_ends_costs_a_moment(
         assert found is not None
         room = found
         await one.drain()
-        assert await asked[0] == 5, "what was asked while it stood still is answered here"
+        assert await asked[0] == 5, "a command to the frozen room is answered after it resumes"
         assert one._migration.results["kept"] >= 1
         assert one._migration.results["moved"] == 0
         tick = client.world.tick
@@ -249,7 +249,7 @@ async def test_a_target_that_says_yes_and_ends_costs_a_moment(
         assert client.url == one.url
 
 
-async def test_a_target_whose_build_cannot_read_the_room_leaves_it_where_it_is(
+async def test_room_that_the_target_cannot_decode_stays_on_the_source(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -265,10 +265,10 @@ async def test_a_target_whose_build_cannot_read_the_room_leaves_it_where_it_is(
         assert other._migration.results["failed"] >= 1
         assert (len(one.host), len(other.host)) == (1, 0)
         assert await client.command("planted") == 0
-        assert len(other.listener.registry) == 0, "and nobody is there twice"
+        assert len(other.listener.registry) == 0, "no session exists twice"
 
 
-async def test_a_room_that_may_not_move_yet_is_asked_again(
+async def test_room_that_refuses_migration_is_retried(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -287,7 +287,7 @@ async def test_a_room_that_may_not_move_yet_is_asked_again(
         assert one._migration.results == {"stayed": 2, "moved": 1}
 
 
-async def test_a_room_with_something_that_it_does_not_save_does_not_move(two: tuple[Shard, Shard]) -> None:
+async def test_room_with_attributes_that_cannot_be_copied_does_not_migrate(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
@@ -298,11 +298,11 @@ async def test_a_room_with_something_that_it_does_not_save_does_not_move(two: tu
             async with asyncio.timeout(2):
                 await one.drain()
         assert (len(one.host), len(other.host)) == (1, 0)
-        said = [(line["event"], line["missing"]) for line in lines if "missing" in line]
-        assert said == [("room_attributes_not_moved", ("timer",)), ("room_migration_blocked", ("timer",))]
+        logged = [(line["event"], line["missing"]) for line in lines if "missing" in line]
+        assert logged == [("room_attributes_not_moved", ("timer",)), ("room_migration_blocked", ("timer",))]
 
 
-async def test_a_rooms_attributes_move_with_it(two: tuple[Shard, Shard]) -> None:
+async def test_attributes_migrate_with_the_room(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
@@ -316,7 +316,7 @@ async def test_a_rooms_attributes_move_with_it(two: tuple[Shard, Shard]) -> None
         assert moved.room.score == {"red": 7}  # type: ignore[attr-defined]
 
 
-async def test_what_is_asked_while_the_room_stands_still_is_run_where_it_goes_on(
+async def test_commands_to_a_frozen_room_run_on_its_new_shard(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -342,7 +342,7 @@ async def test_what_is_asked_while_the_room_stands_still_is_run_where_it_goes_on
         assert await client.command("planted") == 1
 
 
-async def test_who_joins_a_shard_that_drains_is_sent_to_another(two: tuple[Shard, Shard]) -> None:
+async def test_join_on_a_draining_shard_is_redirected(two: tuple[Shard, Shard]) -> None:
     one, other = two
     await one.drain()
     async with connect(one.url) as client:
@@ -350,7 +350,7 @@ async def test_who_joins_a_shard_that_drains_is_sent_to_another(two: tuple[Shard
         assert client.url == other.url
 
 
-async def test_many_rooms_move_to_the_less_loaded_of_the_others(shard_settings: Settings) -> None:
+async def test_rooms_migrate_to_the_least_loaded_shards(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=15.0)
     async with fleet(settings, 3) as shards, AsyncExitStack() as stack:
         one, *others = shards
@@ -368,7 +368,7 @@ async def test_many_rooms_move_to_the_less_loaded_of_the_others(shard_settings: 
         assert all(len(other.host) >= 3 for other in others)
 
 
-async def test_a_private_room_stays_private_and_a_locked_one_locked(two: tuple[Shard, Shard]) -> None:
+async def test_private_room_keeps_its_access_and_code(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as host, connect(other.url) as guest, connect(other.url) as stranger:
         joined = await host.join("duel", is_private=True)
@@ -383,7 +383,7 @@ async def test_a_private_room_stays_private_and_a_locked_one_locked(two: tuple[S
         assert (await stranger.join("duel")).room_id != joined.room_id
 
 
-async def test_a_room_moves_twice_and_back(shard_settings: Settings) -> None:
+async def test_room_migrates_there_and_back(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
     async with running(settings) as one, running(settings) as other, connect(one.url) as client:
         joined = await client.join("garden", name="home")
@@ -403,27 +403,27 @@ async def test_a_room_moves_twice_and_back(shard_settings: Settings) -> None:
         assert len(room.seats) == 1
 
 
-async def test_a_giver_that_cannot_find_out_goes_on_and_is_fenced_off(
+async def test_source_without_an_outcome_resumes_the_room_and_is_fenced(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The room was taken, and the giver does not hear of it: it ticks on until its next renewal, and no longer."""
+    """The target claims the room and the source does not learn it: the room ticks there until its next renewal."""
     one, other = two
 
-    async def not_heard(*_: object) -> bool:
+    async def not_learned(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(one._migration, "_is_claimed", not_heard)
+    monkeypatch.setattr(one._migration, "_is_claimed", not_learned)
     async with connect(one.url) as client:
         await client.join("garden", name="home")
         await client.command("plant", {"x": 1.0})
         await one.drain()
-        await eventually(lambda: len(one.host) == 0, 10, "its renewal says that the room is another's")
+        await eventually(lambda: len(one.host) == 0, 10, "its renewal finds the lease lost")
         await moves_with(client, other)
         assert await client.command("planted") == 1
         assert client.sessions_lost == 0
 
 
-async def test_a_target_that_comes_too_late_has_nobody(
+async def test_target_that_claims_too_late_has_no_sessions(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
@@ -441,7 +441,7 @@ async def test_a_target_that_comes_too_late_has_nobody(
         assert await client.command("planted") == 0
 
 
-async def test_a_locked_room_stays_locked(two: tuple[Shard, Shard]) -> None:
+async def test_locked_room_stays_locked_after_migration(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("duel")
@@ -455,7 +455,7 @@ async def test_a_locked_room_stays_locked(two: tuple[Shard, Shard]) -> None:
         assert moved.room.access == "locked"
 
 
-async def test_the_store_hears_of_the_new_owner_at_once(two: tuple[Shard, Shard]) -> None:
+async def test_target_claims_the_world_in_the_store_at_once(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("garden", name="home")
@@ -473,29 +473,31 @@ async def test_the_store_hears_of_the_new_owner_at_once(two: tuple[Shard, Shard]
         await eventually(is_fenced, 5)
 
 
-async def test_what_is_being_written_is_waited_for(shard_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migration_waits_for_transactions_in_flight(
+    shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     patient = msgspec.structs.replace(shard_settings.mongo, deadline_s=6.0)
     settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], mongo=patient)
     async with fleet(settings) as (one, other), connect(one.url) as client:
 
-        async def slowly(booking: TransactionRequest) -> TransactionResult:
-            await asyncio.sleep(1.7)  # an offer is heard of within a second: the room stands still by then
-            return await book(booking)
+        async def slowly(request: TransactionRequest) -> TransactionResult:
+            await asyncio.sleep(1.7)  # an offer is received within a second, so the room is frozen by then
+            return await book(request)
 
         await client.join("market", name="home")
-        giver, taker = (one, other) if len(one.host) else (other, one)
-        book = giver._store.ledger.book
-        monkeypatch.setattr(giver._store.ledger, "book", slowly)
+        source, target = (one, other) if len(one.host) else (other, one)
+        book = source._store.ledger.book
+        monkeypatch.setattr(source._store.ledger, "book", slowly)
         asked = asyncio.create_task(client.command("work", timeout_s=20))
-        await giver.drain()
+        await source.drain()
         assert await asked == 10
-        await moves_with(client, taker)
-        assert giver._dealing.results == {"booked": 1}
-        assert taker._dealing.results == {}, "nothing was asked again"
+        await moves_with(client, target)
+        assert source._dealing.results == {"booked": 1}
+        assert target._dealing.results == {}, "no command was retried"
         assert await client.command("purse") == {"gold": 10}
 
 
-async def test_a_room_that_moves_is_closed_by_nobody_else(two: tuple[Shard, Shard]) -> None:
+async def test_migrating_room_is_not_closed_by_lost_leases_or_fences(two: tuple[Shard, Shard]) -> None:
     one, _ = two
     async with connect(one.url) as client:
         joined = await client.join("garden", name="home")

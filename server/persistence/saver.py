@@ -73,7 +73,6 @@ class RoomSaver:
         Returns:
             The checkpoint of the room, or None if it was never saved.
 
-
         Raises:
             StaleEpoch: a newer owner has claimed the world.
             NotSavable: this build cannot read the stored world.

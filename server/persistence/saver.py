@@ -122,6 +122,7 @@ class RoomSaver:
         """Pass a room's checkpoint to the write queue if the room is durable and has changed since its last save.
 
         Args:
+            runtime: the room.
             is_last: whether the room has ended; changes that commands made after its last tick are saved too.
         """
         with self._isolation.guard("saver", runtime.room.room_id):

@@ -1,0 +1,1 @@
+"""Places players: joins, matchmaking queues, room quotas, and this shard's entries in the directory."""

@@ -82,6 +82,8 @@ class RoomQuota:
         """Return how long the player must wait before it may create a room, in ms; 0 if it may create one now.
 
         Args:
+            player_id: the player.
+            address: the address of its client.
             share: the player's share of the room, for a match.
         """
         now_s, network = self._now_s(), network_of(address)
@@ -92,6 +94,8 @@ class RoomQuota:
         """Count a room that the player has created.
 
         Args:
+            player_id: the player.
+            address: the address of its client.
             share: the player's share of the room, for a match.
         """
         now_s = self._now_s()

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.bandwidth import TICK_S
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.rooms import Movers, move, spawn
+from tickwire.schemas.framing import header_bytes
 from tickwire.server.replication.replicator import Replicator
 
 WEB = Path(__file__).parents[1] / "web"
@@ -72,7 +73,7 @@ def frames(ticks: int) -> dict[str, Any]:
             move(movers, TICK_S)
         replication.capture(tick)
         data = replication.update(None, everyone)[0] if tick == 1 else _frame_of(replication)
-        found.append(data[_head(data) :].hex())
+        found.append(data[header_bytes(data) :].hex())
         numbers.append([column.astype(float).tolist() for column in (movers.x, movers.y, movers.heading)])
     description = {"tables": [msgspec.to_builtins(Movers.describe("movers"))]}
     return {"description": description, "frames": found, "ticks": numbers}
@@ -81,11 +82,6 @@ def frames(ticks: int) -> dict[str, Any]:
 def _frame_of(replication: Replicator) -> bytes:
     replication.of(replication.everyone)
     return bytes(replication.everyone.data)
-
-
-def _head(data: bytes) -> int:
-    """The size of a WebSocket frame's head: RFC 6455, section 5.2; a server's frames have no mask."""
-    return {126: 4, 127: 10}.get(data[1], 2)
 
 
 def in_node(bundle: Path, work: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from websockets.speedups import apply_mask
 
-_FIN_BINARY, _MASKED = 0x82, 0x80
+from tickwire.schemas.framing import FIN_BINARY, HEADER_BYTES, MASKED, masked_frame_header, payload_bytes
 
 
 class FrameReader:
@@ -46,15 +46,9 @@ class FrameReader:
             data = self._pending + data
         at, size = 0, len(data)
         while size - at >= 2:
-            first, length = data[at], data[at + 1]
-            start = at + 2
-            if length == 126:
-                start = at + 4
-                length = int.from_bytes(data[at + 2 : start], "big") if size >= start else 0
-            elif length == 127:
-                start = at + 10
-                length = int.from_bytes(data[at + 2 : start], "big") if size >= start else 0
-            if data[at + 1] >= _MASKED or length > self._payload_max:
+            second = data[at + 1]
+            start, length = at + HEADER_BYTES[second], payload_bytes(data, at)
+            if second >= MASKED or length > self._payload_max:
                 self._is_given_up = True
                 self._pending = b""
                 self._on_other(data[at:])
@@ -62,7 +56,7 @@ class FrameReader:
             end = start + length
             if size < end:
                 break
-            if first == _FIN_BINARY:
+            if data[at] == FIN_BINARY:
                 self._on_message(data[start:end])
             else:
                 self._on_other(data[at:end])
@@ -76,11 +70,4 @@ def _ignore(data: bytes) -> None:
 
 def masked_frame(payload: bytes, key: bytes) -> bytes:
     """One final binary frame that holds `payload`, under a mask of four bytes."""
-    size = len(payload)
-    if size < 126:
-        head = bytes((_FIN_BINARY, _MASKED | size))
-    elif size < 1 << 16:
-        head = b"\x82\xfe" + size.to_bytes(2, "big")
-    else:
-        head = b"\x82\xff" + size.to_bytes(8, "big")
-    return head + key + apply_mask(payload, key)
+    return masked_frame_header(len(payload)) + key + apply_mask(payload, key)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
+from tickwire.limits import check_label_count, check_label_words
 from tickwire.matchmaking.errors import BadRequest
 
 Labels = Mapping[str, str]
-
-LABELS_MAX = 8
-LABEL_CHARACTERS_MAX = 64
-_WORD = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 def check_labels(labels: Labels) -> Labels:
@@ -20,11 +16,11 @@ def check_labels(labels: Labels) -> Labels:
     Raises:
         BadRequest: there are too many, or one is too long or holds other signs than letters, digits, `_`, `.`, `-`.
     """
-    if len(labels) > LABELS_MAX:
-        raise BadRequest(f"at most {LABELS_MAX} labels, not {len(labels)}")
-    for word in (*labels, *labels.values()):
-        if len(word) > LABEL_CHARACTERS_MAX or not _WORD.fullmatch(word):
-            raise BadRequest(f"a label has 1 to {LABEL_CHARACTERS_MAX} of A-Z a-z 0-9 _ . -, not {word[:80]!r}")
+    try:
+        check_label_count(len(labels))
+        check_label_words((*labels, *labels.values()))
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
     return labels
 
 

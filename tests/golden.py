@@ -19,10 +19,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tests.harness.frames import apply, payloads_in
+from tests.harness.frames import apply
 from tickwire.client.world import World
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.columns import checksum
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
 from tickwire.server.replication.replicator import Replicator
@@ -68,7 +69,7 @@ class Stage:
         self.replication.watch(interest)
         self.replication.capture(self.tick)
         data, self.holding = self.replication.update(self.holding, interest)
-        return next(payloads_in(data), b"")
+        return next(frame_payloads(data), b"")
 
 
 def motion(stage: Stage) -> Iterator[bytes]:

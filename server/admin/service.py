@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardInfo
 from tickwire.schemas.messages import FieldKind
 from tickwire.server import __version__
@@ -44,8 +45,6 @@ from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import MOVES_MS, RoomRuntime
 from tickwire.server.storage import Ban, TuningVersion
-
-PLAYER_CHARACTERS_MAX = 128
 
 
 class AdminService:

@@ -19,6 +19,7 @@ import msgspec
 import typer
 import uvloop
 
+from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.matchmaking import MatchmakingError
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
@@ -29,7 +30,7 @@ from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.local_stores import EmbeddedError
 from tickwire.server.dev.runner import DATA, read_access, run_dev
-from tickwire.server.edge.auth.authenticator import PLAYER_CHARACTERS_MAX, mint
+from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.errors import ConfigError, TickwireError
 from tickwire.server.game_modules import load_room_types
 from tickwire.server.observability import logs

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.edge.context import SessionContext
-from tickwire.server.edge.reply_cache import REPLIES_MAX, ReplyCache
+from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.observability.traces import span
 from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.seat import Seat

@@ -28,10 +28,11 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from tickwire.schemas import SUBPROTOCOL
+from tickwire.schemas.framing import FIN_BINARY, MASKED
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
 from tickwire.server.edge.close_codes import shortened
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.frame_splitter import FIN_BINARY, FIN_PING, MASKED, FrameSplitter, payload_of
+from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_of
 from tickwire.server.edge.masking import unmask
 from tickwire.server.edge.proxies import BadProxyHeader, read_proxy_header
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter

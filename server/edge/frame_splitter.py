@@ -9,11 +9,10 @@ Layout: RFC 6455, section 5.2.
 
 from __future__ import annotations
 
+from tickwire.schemas.framing import HEADER_BYTES, MASK_BYTES, MASKED, header_bytes, payload_bytes
 from tickwire.server.edge.masking import unmask
 
-FIN_BINARY = 0x82
 FIN_PING = 0x89
-MASKED = 0x80
 _CONTROL = 0x08
 _POSSIBLE_FIRST = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 """No reserved bits, a known opcode, and control frames are never fragments."""
@@ -55,13 +54,8 @@ class FrameSplitter:
             return self._rest() if size else None
         if size < 2:
             return None
-        start = 6
-        length = data[at + 1] & 0x7F
-        if length > 125:
-            extended = 2 if length == 126 else 8
-            start += extended
-            length = int.from_bytes(data[at + 2 : at + 2 + extended], "big")
-        if _is_wrong(data[at], data[at + 1]) or (size >= start - 4 and length > self._payload_max):
+        start, length = HEADER_BYTES[data[at + 1]], payload_bytes(data, at)
+        if _is_wrong(data[at], data[at + 1]) or length > self._payload_max:
             self.is_given_up = True
             return self._rest()
         if size < start + length:
@@ -81,8 +75,8 @@ class FrameSplitter:
 
 def payload_of(frame: bytes) -> bytes:
     """Return the payload of a whole, masked frame."""
-    start = {126: 8, 127: 14}.get(frame[1] & 0x7F, 6)
-    return unmask(frame[start:], frame[start - 4 : start])
+    start = header_bytes(frame)
+    return unmask(frame[start:], frame[start - MASK_BYTES : start])
 
 
 def _is_wrong(first: int, second: int) -> bool:

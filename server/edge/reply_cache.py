@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.messages import ErrorCode, Reply
 
-REPLIES_MAX = 64
-"""More than a client has unanswered at one time; a session's memory is made of this and of its events."""
 REPLY_BYTES_MAX = 64 * 1024
 
 

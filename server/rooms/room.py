@@ -16,12 +16,12 @@ A hook must not block. An exception that leaves a hook is contained: see server/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from tickwire.limits import check_label_count, check_label_words
 from tickwire.schemas.event_frames import EventFrame, encode_event
 from tickwire.schemas.fields import Field
 from tickwire.schemas.inputs import Wish
@@ -39,8 +39,6 @@ from tickwire.server.rooms.transactions import RecordReads, RecordVersion, Trans
 from tickwire.server.rooms.tuning import Tuning
 
 Access = Literal["open", "locked", "private"]
-LABELS_MAX = 8
-LABEL = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 def _to_nobody(frame: EventFrame) -> None:
@@ -386,12 +384,9 @@ class Room:
             ValueError: there are too many, or one holds other signs than A-Z a-z 0-9 _ . -
         """
         words = {name: str(word) for name, word in labels.items()}  # a number of numpy, too
-        for word in (*words, *words.values()):
-            if word and not LABEL.fullmatch(word):
-                raise ValueError(f"a label has 1 to 64 of A-Z a-z 0-9 _ . -, not {word[:80]!r}")
+        check_label_words(word for word in (*words, *words.values()) if word)
         merged = {name: word for name, word in {**self.labels, **words}.items() if word}
-        if len(merged) > LABELS_MAX:
-            raise ValueError(f"at most {LABELS_MAX} labels, not {len(merged)}")
+        check_label_count(len(merged))
         self.labels = merged
 
     def broadcast(self, name: str, payload: Any = None, *, to: Iterable[Player] | None = None) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tickwire.limits import AMOUNT_MAX
+
 ITEM = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-AMOUNT_MAX = 2**53
-"""Of one item that one player owns: what every client can count to."""
 KEY_CHARACTERS_MAX = 200
 
 

@@ -19,8 +19,9 @@ from bson import json_util
 from bson.errors import BSONError
 from msgspec import Meta
 
+from tickwire.limits import AMOUNT_MAX
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage.ledger import AMOUNT_MAX, TransactionRequest
+from tickwire.server.storage.ledger import TransactionRequest
 from tickwire.server.storage.mongo import MongoStore
 from tickwire.server.storage.world_document import Document, parts_named, put_parts, save_of, world_key, world_of
 

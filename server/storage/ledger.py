@@ -32,6 +32,7 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
 from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
 from tickwire.server.storage.player_store import PlayerRecord, record_of
@@ -40,9 +41,6 @@ from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 REFUSED_DAYS = 7
 AT_ONCE_MAX = 16
 """Transactions under way; each holds a thread. Who waits for longer than a call may take is told to come again."""
-REPLIES_MAX = 64
-"""So many of a session's answers are looked up: as many as a session keeps."""
-AMOUNT_MAX = 2**53
 _DUPLICATE_KEY = 11000
 Document = dict[str, Any]
 T = TypeVar("T")

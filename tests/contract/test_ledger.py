@@ -12,9 +12,10 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.errors import PyMongoError
 
+from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.storage import Ledger, MongoStore, PlayerRecord, SavedWorld, TransactionRequest, migrate
-from tickwire.server.storage.ledger import AMOUNT_MAX, REPLIES_MAX, _entry_of
+from tickwire.server.storage.ledger import _entry_of
 from tickwire.server.storage.stale_transactions import OPEN_S_MAX
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.harness.frames import payloads_in
 from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, running
 from tickwire.client.client import Client, connect
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client, encode_input
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import (
     Command,
     Error,
@@ -80,7 +80,7 @@ class RawPeer:
                 size = int.from_bytes(length, "big") if extended else head[1]
                 payload = await self._reader.readexactly(size)
                 if head[0] == 0x82:
-                    (data,) = payloads_in(head + length + payload)
+                    (data,) = frame_payloads(head + length + payload)
                     self.messages.append(decode_server(data))
                 elif head[0] == 0x88:
                     self.close_code = int.from_bytes(payload[:2], "big")

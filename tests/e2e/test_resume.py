@@ -22,6 +22,7 @@ from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Diary
 from tests.harness.shard_process import running
 from tickwire.client.client import Client, ConnectionState, connect
+from tickwire.limits import REPLIES_MAX
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import (
@@ -45,7 +46,6 @@ from tickwire.schemas.messages import (
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
-from tickwire.server.edge.reply_cache import REPLIES_MAX
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.outbox import EVENTS_MAX
 from tickwire.server.shard import Shard

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tickwire.client.world import World
 from tickwire.schemas.bit_packing import BitReader, Source
 from tickwire.schemas.codec import decode_server
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import ServerMessage, StateDescription, StateFrame
 from tickwire.schemas.parts import IS_COMPLETE, parts_of
 
 
-def payloads_in(data: bytes) -> Iterator[bytes]:
-    """What some unmasked WebSocket frames hold."""
-    while data:
-        size, start = data[1], 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        yield data[start : start + size]
-        data = data[start + size :]
-
-
 def messages_in(data: bytes) -> list[ServerMessage]:
     """The messages in some unmasked WebSocket frames."""
-    return [decode_server(payload) for payload in payloads_in(data)]
+    return [decode_server(payload) for payload in frame_payloads(data)]
 
 
 def frames_in(data: bytes) -> list[StateFrame]:

@@ -19,6 +19,7 @@ import msgspec
 from tests.harness.sample_rooms import Diary
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Join, Redirect
 from tickwire.server.edge.auth.authenticator import Authenticator, GuestAuthenticator
 from tickwire.server.edge.close_codes import SessionCloseCode
@@ -105,11 +106,7 @@ class Wire:
     def write(self, frames: bytes) -> None:
         if not self.is_open or self.is_cut:
             return
-        while frames:
-            start = {126: 4, 127: 10}.get(frames[1], 2)
-            size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
-            self.to_client.append(frames[start : start + size])
-            frames = frames[start + size :]
+        self.to_client.extend(frame_payloads(frames))
 
     def send(self, frames: bytes) -> bool:
         self.write(frames)

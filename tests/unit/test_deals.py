@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tickwire.server.rooms.transactions import AMOUNT_MAX, ItemChange, Transaction, grant, net, spend, trade, transfer
+from tickwire.limits import AMOUNT_MAX
+from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, net, spend, trade, transfer
 
 
 def test_a_trade_is_what_both_give() -> None:

@@ -14,7 +14,6 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.harness.frames import payloads_in
 from tests.harness.polling import eventually
 from tickwire.client.core import ClientCore
 from tickwire.client.world import TableView
@@ -24,6 +23,7 @@ from tickwire.examples.cards import DECK, HAND, CardTable
 from tickwire.examples.plaza import VIEW, Plaza
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import encode_server
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
 from tickwire.server.dev.bots import run_bots
 from tickwire.server.rooms import InputBatch, Player, Room
@@ -208,7 +208,7 @@ class Onlooker(Spectator):
 
     def write(self, frames: bytes) -> None:
         self.written += frames
-        for message in payloads_in(frames):
+        for message in frame_payloads(frames):
             self.core.receive(message, now_us=0)
         assert not self.core.outgoing
 

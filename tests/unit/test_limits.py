@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.messages import ErrorCode, Reply
 from tickwire.server.edge.admission import SLOT_S, AdmissionQueue
-from tickwire.server.edge.reply_cache import REPLIES_MAX, REPLY_BYTES_MAX, ReplyCache
+from tickwire.server.edge.reply_cache import REPLY_BYTES_MAX, ReplyCache
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.rooms.send_rate import AdaptiveSendRate, SendLevel
 

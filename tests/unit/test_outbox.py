@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.event_frames import encode_event
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Event
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
 
 
 def numbers(frames: bytes) -> list[int]:
     found = []
-    while frames:
-        start = {126: 4, 127: 10}.get(frames[1], 2)
-        size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
-        event = decode_server(frames[start : start + size])
+    for payload in frame_payloads(frames):
+        event = decode_server(payload)
         assert isinstance(event, Event)
         found.append(event.number)
-        frames = frames[start + size :]
     return found
 
 
@@ -133,13 +131,10 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
 
 def names(frames: bytes) -> list[tuple[int, str]]:
     found = []
-    while frames:
-        start = {126: 4, 127: 10}.get(frames[1], 2)
-        size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
-        event = decode_server(frames[start : start + size])
+    for payload in frame_payloads(frames):
+        event = decode_server(payload)
         assert isinstance(event, Event)
         found.append((event.number, event.name))
-        frames = frames[start + size :]
     return found
 
 

@@ -132,5 +132,5 @@ def test_labels_may_be_numbers() -> None:
     room.label(level=np.int64(3), map=np.str_("cave"), round=2)
     assert room.labels == {"level": "3", "map": "cave", "round": "2"}
     assert {type(word) for word in room.labels.values()} == {str}
-    with pytest.raises(ValueError, match="a label has 1 to 64"):
+    with pytest.raises(ValueError, match="a label must have 1 to 64"):
         room.label(level="a b")

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from tests.harness.session_simulator import Around
+from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.event_frames import encode_event
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.edge.auth.authenticator import Identity
-from tickwire.server.edge.reply_cache import REPLIES_MAX
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.persistence.world_codec import encode_world, recover_world

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import jwt
 import msgspec
 
+from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.server.edge.auth.jwks import JwksCache, key_set_of
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import ConfigError, Unauthorized
 
 TOKEN_CHARACTERS_MAX = 4096
-PLAYER_CHARACTERS_MAX = 128
 GUEST_PREFIX = "guest-"
 SECRET_ALGORITHM = "HS256"  # noqa: S105 - an algorithm's name
 

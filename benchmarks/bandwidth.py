@@ -62,7 +62,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
     for _ in range(count):
         spawn(movers, random)
     replication = Replicator((movers,))
-    replication.watch(replication.everyone)
+    replication.subscribe(replication.everyone)
     replication.capture(1)
     first, holding = replication.update(None, replication.everyone)
     acknowledgement = len(binary_frame(encode_ack(1, 1))) * ACKNOWLEDGED_SHARE

@@ -80,7 +80,7 @@ def frames(ticks: int) -> dict[str, Any]:
 
 
 def _frame_of(replication: Replicator) -> bytes:
-    replication.of(replication.everyone)
+    replication.prepare(replication.everyone)
     return bytes(replication.everyone.data)
 
 

@@ -18,7 +18,7 @@ from benchmarks.rooms import Movers, move, spawn
 from tickwire.client.world import World
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.messages import StateDescription, StateFrame
-from tickwire.schemas.parts import parts_of
+from tickwire.schemas.parts import decode_parts
 from tickwire.server.replication.replicator import Replicator
 
 ROUNDS = 5
@@ -61,7 +61,7 @@ def measure(count: int, ticks: int) -> dict[str, float]:
         movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
         move(movers, TICK_S)
         timed("tickwire: quantise and cut", lambda tick=tick: replication.capture(tick))  # type: ignore[misc]
-        timed("tickwire: encode and frame", lambda: replication.of(everyone))
+        timed("tickwire: encode and frame", lambda: replication.prepare(everyone))
         timed("tickwire: decode", lambda: _apply(world, everyone.data))
         timed("flatbuffers keyframe", lambda: plain_flatbuffers(movers))
         timed("msgpack patch", lambda: msgpack_patch(_columns(movers)))
@@ -75,6 +75,6 @@ def _columns(movers: Movers) -> tuple[list[float], ...]:
 def _apply(world: World, data: bytes) -> None:
     frame = decode_server(data[4 if data[1] == 126 else 2 :])
     assert isinstance(frame, StateFrame)
-    for part in parts_of(frame):
+    for part in decode_parts(frame):
         world.apply(part, tick=frame.tick, age=frame.age)
     world.finish(frame.tick, keep=None)

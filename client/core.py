@@ -64,7 +64,7 @@ from tickwire.schemas.messages import (
     StateFrame,
     Welcome,
 )
-from tickwire.schemas.parts import IS_COMPLETE, Part, parts_of
+from tickwire.schemas.parts import IS_COMPLETE, Part, decode_parts
 from tickwire.schemas.payloads import encode_payload
 
 MESSAGE_BYTES_MAX = SERVER_MESSAGE_BYTES_MAX
@@ -434,7 +434,7 @@ class ClientCore:
     def _state(self, frame: StateFrame) -> StateApplied | None:
         if self.world is None:
             return None
-        parts = parts_of(frame)
+        parts = decode_parts(frame)
         applied = [self._part(self.world, part, frame) for part in parts]
         named = {part.channel for part in parts}
         is_complete = bool(frame.flags & IS_COMPLETE)

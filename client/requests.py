@@ -19,7 +19,7 @@ from tickwire.schemas.messages import (
     MatchRequest,
     Message,
     Welcome,
-    request_type_of,
+    to_request_type,
 )
 
 Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | ErrorReceived
@@ -31,7 +31,7 @@ _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode
 def is_answer(error: Error, request: type[Message]) -> bool:
     """Return whether an Error answers a request of this type."""
     if error.request_type:
-        return error.request_type == request_type_of(request)
+        return error.request_type == to_request_type(request)
     return error.code not in _NO_ANSWER
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, checksum
-from tickwire.schemas.delta import codecs_for, decode_channel
+from tickwire.schemas.delta import create_codecs, decode_channel
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import Field, from_description
 from tickwire.schemas.messages import FieldKind, StateDescription
@@ -100,8 +100,8 @@ class World:
         self.description = description
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
-        self._codecs = codecs_for(self._fields)
-        self._nothing = tuple(codec.nothing for codec in self._codecs)
+        self._codecs = create_codecs(self._fields)
+        self._nothing = tuple(codec.empty for codec in self._codecs)
         self._channels: dict[int, tuple[int, tuple[Columns, ...]]] = {}
 
     @property
@@ -139,7 +139,7 @@ class World:
                 raise WrongBaseline(f"delta from tick {tick - age}; the world stands at {self.tick}")
             told_tick, base = self._channels.get(part.channel, (NEVER, self._nothing))
             if told_tick != tick - 1:
-                base = tuple(table.settled for table in base)
+                base = tuple(table.without_history for table in base)
         if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
         tables, agrees = self._decode(part, base, tick)

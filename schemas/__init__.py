@@ -1,16 +1,16 @@
-"""The contract, imported by both ends: schemas, message codec, fields, delta codec.
+"""The contract of client and server: schemas, message codec, fields, delta codec.
 
-Pure: no I/O, no clock, no randomness. Imports none of ours.
+Pure: no I/O, no clock, no randomness. Imports no other package of Tickwire.
 """
 
 SCHEMA_VERSION = 3
-"""The version of the contract that this build speaks."""
+"""The version of the contract in this build."""
 
 SCHEMA_VERSION_MIN = 2
 """The oldest version that a server of this build accepts."""
 
 SERVER_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-"""The largest message that a server sends and a client takes. A world that needs a larger keyframe is refused."""
+"""The largest message that a server sends and a client accepts. A room with a larger keyframe fails."""
 
 SUBPROTOCOL = "tickwire.1"
 """The WebSocket subprotocol that names the contract's major version."""

@@ -1,4 +1,4 @@
-"""Numbers in as few bits as they need: LEB128, zigzag, codes of any width. What reads them trusts nothing.
+"""Numbers in as few bits as possible: LEB128, zigzag, codes of any width. The readers check every length.
 
 Pure; imports numpy and tickwire.schemas.errors.
 """
@@ -13,8 +13,8 @@ from tickwire.schemas.errors import MalformedMessage
 Matrix = NDArray[np.int64]
 
 
-class Source:
-    """Reads a packed part from the front; whatever does not fit is a MalformedMessage."""
+class ByteReader:
+    """Reads a packed part from the front; every method raises MalformedMessage if the bytes do not fit."""
 
     __slots__ = ("_at", "_data")
 
@@ -22,62 +22,62 @@ class Source:
         self._data = data
         self._at = 0
 
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+    def read(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
         if self._at + count > len(self._data):
             raise MalformedMessage("the packed part ends too early")
         self._at += count
         return self._data[self._at - count : self._at]
 
     def byte(self) -> int:
-        """The next byte."""
-        return self.take(1)[0]
+        """Return the next byte."""
+        return self.read(1)[0]
 
     def varint(self) -> int:
-        """The next LEB128 number, at most 35 bits."""
+        """Return the next LEB128 number, of at most 35 bits."""
         value = 0
         for shift in range(0, 35, 7):
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-        raise MalformedMessage("a number is too long")
+        raise MalformedMessage("a varint has more than 5 bytes")
 
     def ascending(self, limit: int) -> NDArray[np.int64]:
-        """A count, then that many ascending numbers below `limit`, each less the one before."""
+        """Read a count, then as many ascending numbers below `limit`, each as the difference from the one before."""
         count = self.varint()
         if count > len(self._data) - self._at:
             raise MalformedMessage("a list is longer than the message")
         steps = np.fromiter((self.varint() for _ in range(count)), np.int64, count)
         if count and (steps[1:] == 0).any():
-            raise MalformedMessage("a list names something twice")
+            raise MalformedMessage("a list has the same number twice")
         numbers = np.cumsum(steps)
         if count and numbers[-1] >= limit:
-            raise MalformedMessage(f"{numbers[-1]} is not below {limit}")
+            raise MalformedMessage(f"a list has {numbers[-1]}, which must be below {limit}")
         return numbers
 
-    def rest(self) -> bytes:
-        """All that is left, without taking it."""
+    def remaining(self) -> bytes:
+        """Return the bytes that have not been read, without reading them."""
         return self._data[self._at :]
 
     @property
-    def left(self) -> int:
-        """How many bytes have not been read."""
+    def bytes_left(self) -> int:
+        """The number of bytes that have not been read."""
         return len(self._data) - self._at
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all has been read."""
+        """Whether all bytes have been read."""
         return self._at == len(self._data)
 
     def finish(self) -> None:
-        """All must have been read."""
+        """Check that all bytes have been read."""
         if self._at != len(self._data):
-            raise MalformedMessage(f"{len(self._data) - self._at} bytes too many")
+            raise MalformedMessage(f"{len(self._data) - self._at} unexpected bytes at the end of the packed part")
 
 
 def varint(value: int) -> bytes:
-    """A number as LEB128."""
+    """Return a number as LEB128."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -87,80 +87,83 @@ def varint(value: int) -> bytes:
 
 
 def pack_codes(codes: Matrix, widths: NDArray[np.integer]) -> bytes:
-    """The lowest `widths[i]` bits of each code, one after another, lowest bit first, filled up to a whole byte.
+    """Return the lowest `widths[i]` bits of each code, lowest bit first, padded with zeros to a whole byte.
 
     Args:
-        codes: (codes,), contiguous.
-        widths: (codes,): 0 to 64 bits each; a code of none leaves no trace.
+        codes: (codes,) int64, contiguous.
+        widths: (codes,): 0 to 64 bits each; a code of 0 bits writes nothing.
     """
     octets = (int(widths.max(initial=0)) + 7) // 8
     if not octets:
         return b""
     rows = codes.view(np.uint8).reshape(-1, 8)[:, :octets]
     bits = np.unpackbits(rows, axis=1, bitorder="little")
-    return np.packbits(bits[_PLACES[: 8 * octets] < widths[:, None]], bitorder="little").tobytes()
+    return np.packbits(bits[_BIT_NUMBERS[: 8 * octets] < widths[:, None]], bitorder="little").tobytes()
 
 
-_PLACES = np.arange(64, dtype=np.uint8)
+_BIT_NUMBERS = np.arange(64, dtype=np.uint8)
 
 
 class BitReader:
-    """Reads a stream of bits, lowest first, from where a source stands; `finish` takes what was read from it."""
+    """Reads a stream of bits, lowest first, from the position of a ByteReader; `finish` advances the ByteReader.
+
+    Every method raises MalformedMessage if the stream is too short.
+    """
 
     __slots__ = ("_at", "_bits", "_data", "_size", "_source")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteReader) -> None:
         self._source = source
-        self._data = source.rest()
+        self._data = source.remaining()
         self._size = 8 * len(self._data)
         self._at = 0
         self._bits: NDArray[np.uint8] | None = None
 
     @property
-    def at(self) -> int:
-        """How many bits have been read."""
+    def position(self) -> int:
+        """The number of bits that have been read."""
         return self._at
 
     def number(self, width: int) -> int:
-        """The next `width` bits."""
-        start = self._take(width)
+        """Return the next `width` bits as a number."""
+        start = self._advance(width)
         first = start >> 3
         return int.from_bytes(self._data[first : first + 8], "little") >> (start & 7) & ((1 << width) - 1)
 
     def bits(self, count: int) -> NDArray[np.uint8]:
-        """The next `count` bits, each as 0 or 1."""
-        start = self._take(count)
+        """Return the next `count` bits, each as 0 or 1."""
+        start = self._advance(count)
         if self._bits is None:
             self._bits = np.unpackbits(np.frombuffer(self._data, np.uint8), bitorder="little")
         return self._bits[start : start + count]
 
     def unsigned(self, count: int, width: int) -> Matrix:
-        """`count` numbers of `width` bits each."""
+        """Return the next `count` numbers of `width` bits each."""
         if not width:
             return np.zeros(count, np.int64)
         return _numbers(self.bits(count * width).reshape(count, width))
 
     def zigzag(self, count: int, width: int) -> Matrix:
-        """`count` zigzag numbers of `width` bits each."""
+        """Return the next `count` zigzag numbers of `width` bits each."""
         return unzigzag(self.unsigned(count, width))
 
     def unary(self, count: int, limit: int) -> Matrix:
-        """`count` numbers, each as so many zeros and a one.
+        """Return the next `count` unary numbers: `n` zeros and a one encode `n`.
 
         Raises:
-            MalformedMessage: one is above `limit`.
+            MalformedMessage: a number is above `limit`.
         """
         start = self._at
         most = self.bits(min(count * (limit + 1), self._size - start))
         ones = np.flatnonzero(most)[:count]
         numbers = np.diff(ones, prepend=-1) - 1
         if ones.size < count or (numbers > limit).any():
-            raise MalformedMessage("a code is too long, or ends too early")
+            raise MalformedMessage(f"a unary code is above {limit}, or ends too early")
         self._at = start + int(ones[-1]) + 1
         return numbers
 
     def mixed(self, is_wide: NDArray[np.bool_], wide: int, narrow: int) -> Matrix:
-        """Numbers of `wide` bits where the mask is set, of `narrow` bits elsewhere."""
+        """Return the next numbers, of `wide` bits if the mask is set, else of `narrow` bits."""
         ends = np.cumsum(np.where(is_wide, wide, narrow))
         bits = self.bits(int(ends[-1]))
         numbers = np.zeros(is_wide.size, np.int64)
@@ -170,10 +173,10 @@ class BitReader:
         return numbers
 
     def finish(self) -> None:
-        """The stream ends here: the source goes on at the next whole byte."""
-        self._source.take((self._at + 7) >> 3)
+        """End the stream, and advance the ByteReader to the next whole byte."""
+        self._source.read((self._at + 7) >> 3)
 
-    def _take(self, count: int) -> int:
+    def _advance(self, count: int) -> int:
         start = self._at
         self._at += count
         if self._at > self._size:
@@ -182,7 +185,7 @@ class BitReader:
 
 
 def _numbers(bits: NDArray[np.uint8]) -> Matrix:
-    """(numbers, width) bits as numbers."""
+    """Return the numbers of (numbers, width) bits."""
     octets = np.packbits(bits, axis=1, bitorder="little")
     rows = np.zeros((len(bits), 8), np.uint8)
     rows[:, : octets.shape[1]] = octets
@@ -190,19 +193,19 @@ def _numbers(bits: NDArray[np.uint8]) -> Matrix:
 
 
 def bit_lengths(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bits each number has; none is negative."""
-    # A double holds 53 bits exactly; above that the rounding could reach the next power of two.
+    """Return the bit length of each number; all must be at least 0."""
+    # A double has 53 bits; larger numbers could be rounded up to the next power of two.
     high = values >> 32
     return np.where(high > 0, np.frexp(high)[1] + 32, np.frexp(values)[1]).astype(np.int64)
 
 
 def zigzag(values: Matrix) -> Matrix:
-    """Signed to unsigned, small staying small: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    """Return signed numbers as unsigned ones, small as small: 0, -1, 1, -2 become 0, 1, 2, 3."""
     return (values << 1) ^ (values >> 63)
 
 
 def zigzag_in_place(values: Matrix) -> Matrix:
-    """The same without a copy: `values` is changed and given back."""
+    """Apply `zigzag` to `values` without a copy, and return it."""
     signs = values >> 63
     values <<= 1
     values ^= signs
@@ -210,5 +213,5 @@ def zigzag_in_place(values: Matrix) -> Matrix:
 
 
 def unzigzag(values: Matrix) -> Matrix:
-    """The reverse of `zigzag`."""
+    """Reverse `zigzag`."""
     return (values >> 1) ^ -(values & 1)

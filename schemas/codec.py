@@ -1,9 +1,8 @@
-"""Messages to bytes and back. Whatever the bytes are, only a WireError leaves this file.
+"""Encodes and decodes messages. For any bytes, decoding raises WireError or nothing.
 
-The two messages that make nearly all of the traffic, a state frame and an input, also have a precomputed form:
-the fixed part of the layout is written once, by `flatbuffers.Builder` itself, when this module is imported. So has
-a Pong, because a client decides how many of them are sent: the builder takes some 40 µs for one.
-Imports schemas only.
+State frames and inputs, which make nearly all of the traffic, also have a precomputed form: `flatbuffers.Builder`
+writes the fixed part of the layout once, when this module is imported. So does a Pong, because clients decide how
+many of them the server sends, and the builder takes about 40 µs for one. Imports schemas only.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import flatbuffers
 import msgspec
 
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
-from tickwire.schemas.flat_tables import Layout, Reader, layout_of, write_table
+from tickwire.schemas.flat_tables import Layout, Reader, layout_from_struct, write_table
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import (
     CLIENT_BODY,
@@ -30,17 +29,17 @@ from tickwire.schemas.messages import (
 
 _HEAD = Struct("<IHBB")
 _ACK = Struct("<II")
-_CLIENT_LAYOUTS = tuple(layout_of(member) for member in CLIENT_BODY)
-_SERVER_LAYOUTS = tuple(layout_of(member) for member in SERVER_BODY)
+_CLIENT_LAYOUTS = tuple(layout_from_struct(member) for member in CLIENT_BODY)
+_SERVER_LAYOUTS = tuple(layout_from_struct(member) for member in SERVER_BODY)
 
 
 def encode_client(message: Message) -> bytes:
-    """A client's message as bytes."""
+    """Encode a client's message."""
     return _encode_body(message, CLIENT_BODY.index(type(message)) + 1, slot=0, slots=2)
 
 
 def encode_server(message: Message) -> bytes:
-    """A server's message of the union as bytes."""
+    """Encode a server's message of the union ServerBody."""
     if isinstance(message, Pong):
         return _PONG_PREFIX + _PONG.pack(message.tick, message.server_time_us, message.client_time_us)
     return _encode_body(message, SERVER_BODY.index(type(message)) + 1, slot=3, slots=5)
@@ -48,7 +47,7 @@ def encode_server(message: Message) -> bytes:
 
 def _encode_body(message: Message, tag: int, *, slot: int, slots: int) -> bytes:
     builder = flatbuffers.Builder(256)
-    # These keep their layout whatever their numbers are, so that they can be recognised, or made, at a glance.
+    # The layout of these is the same for all numbers, so that they can be matched or built from a template.
     builder.ForceDefaults(isinstance(message, Input | Pong))
     body = write_table(builder, message)
     builder.StartObject(slots)
@@ -59,11 +58,11 @@ def _encode_body(message: Message, tag: int, *, slot: int, slots: int) -> bytes:
 
 
 def decode_client(data: bytes) -> ClientMessage:
-    """Reads what a client sent.
+    """Decode a client's message.
 
     Raises:
-        MalformedMessage: the bytes are not a message.
-        UnknownMessage: the message is of a type that this build does not know.
+        MalformedMessage: the bytes are not a valid message.
+        UnknownMessage: this build does not know the message type.
     """
     shape = _INPUT_SHAPES.get(len(data))
     if shape is not None and int.from_bytes(data, "little") & shape.mask == shape.pattern:
@@ -74,7 +73,7 @@ def decode_client(data: bytes) -> ClientMessage:
 
 
 def client_message_type(data: bytes) -> int:
-    """Return the tag of a client's message in ClientBody; 0 if there is none. Reads nothing else of the message."""
+    """Return the tag of a client's message in ClientBody, or 0 without one. Decodes nothing else of the message."""
     try:
         reader = Reader(data)
         slots = reader.slots(reader.root())
@@ -84,11 +83,11 @@ def client_message_type(data: bytes) -> int:
 
 
 def decode_server(data: bytes) -> ServerMessage:
-    """Reads what a server sent.
+    """Decode a server's message.
 
     Raises:
-        MalformedMessage: the bytes are not a message.
-        UnknownMessage: the message is of a type that this build does not know.
+        MalformedMessage: the bytes are not a valid message.
+        UnknownMessage: this build does not know the message type.
     """
     reader = Reader(data)
     slots = (*reader.slots(reader.root()), 0, 0, 0, 0, 0)
@@ -105,7 +104,7 @@ def _read_body(reader: Reader, slots: tuple[int, ...], slot: int, layouts: tuple
         raise MalformedMessage("the message has no body")
     tag = reader.scalar("u8", slots[slot])
     if not 1 <= tag <= len(layouts):
-        raise UnknownMessage(f"message type {tag} is not known to this build")
+        raise UnknownMessage(f"unknown message type {tag}; this build knows 1 to {len(layouts)}")
     message: Message = reader.table(layouts[tag - 1], reader.follow(slots[slot + 1]))
     return message
 
@@ -114,7 +113,7 @@ def _read_body(reader: Reader, slots: tuple[int, ...], slot: int, layouts: tuple
 
 
 def build_state(frame: StateFrame) -> bytes:
-    """A state frame by `flatbuffers.Builder`: the reference that `encode_state` equals byte for byte."""
+    """Encode a state frame with `flatbuffers.Builder`: the reference that `encode_state` equals byte for byte."""
     builder = flatbuffers.Builder(64 + len(frame.packed))
     packed = builder.CreateByteVector(frame.packed)
     builder.StartObject(2)
@@ -132,26 +131,26 @@ def build_state(frame: StateFrame) -> bytes:
     return bytes(builder.Output())
 
 
-# Everything before the head, then what stands between the head and the vector's bytes: neither depends on the
-# length, because the builder lays the vector last and pads behind it. 32 bytes, and up to 3 of padding.
+# The bytes before the head, and those between the head and the vector's bytes: neither depends on the length, because
+# the builder places the vector last and its padding after it. 32 bytes, and up to 3 of padding.
 _STATE_SAMPLE = build_state(StateFrame(0x01020304, 0x0506, 7, 8, b""))
 _HEAD_START = _STATE_SAMPLE.index(_HEAD.pack(0x01020304, 0x0506, 7, 8))
 _STATE_PREFIX = _STATE_SAMPLE[:_HEAD_START]
 _STATE_MIDDLE = _STATE_SAMPLE[_HEAD_START + _HEAD.size : -4]
 _STATE = Struct(f"<{len(_STATE_PREFIX)}sIHBB{len(_STATE_MIDDLE)}sI")
 STATE_OVERHEAD_BYTES_MAX = _STATE.size + 3
-"""What a state frame adds to its packed bytes, at most; the WebSocket header apart."""
+"""The most bytes that a state frame adds to its packed bytes, without the WebSocket header."""
 
 
 def encode_state(tick: int, channel: int, age: int, flags: int, packed: bytes) -> bytes:
-    """A state frame from the precomputed layout; equal to `build_state`."""
+    """Encode a state frame from the precomputed layout; equal to `build_state`."""
     size = len(packed)
     head = _STATE.pack(_STATE_PREFIX, tick, channel, age, flags, _STATE_MIDDLE, size)
     return head + packed + bytes(-size & 3)
 
 
 def build_ack(ack: InputAck) -> bytes:
-    """An acknowledgement by `flatbuffers.Builder`: the reference for `ACK_PREFIX`."""
+    """Encode an acknowledgement with `flatbuffers.Builder`: the reference for `ACK_PREFIX`."""
     builder = flatbuffers.Builder(64)
     builder.StartObject(3)
     builder.Prep(4, 8)
@@ -163,28 +162,28 @@ def build_ack(ack: InputAck) -> bytes:
 
 
 ACK_PREFIX = build_ack(InputAck(1, 2))[: -_ACK.size]
-"""The fixed part of an acknowledgement; tick and sequence follow as two u32."""
+"""The fixed part of an acknowledgement; tick and sequence number follow as two u32."""
 
 
 ACK_FRAME_PREFIX = binary_frame(ACK_PREFIX + bytes(_ACK.size))[: -_ACK.size]
 
 
 def frame_ack(tick: int, seq: int) -> bytes:
-    """The same in a WebSocket frame: written to every client that has sent an input, each tick."""
+    """Encode an acknowledgement with its WebSocket header: sent each tick to every client that has sent an input."""
     return ACK_FRAME_PREFIX + _ACK.pack(tick, seq)
 
 
 def encode_ack(tick: int, seq: int) -> bytes:
-    """An input acknowledgement from the precomputed layout; equal to `build_ack`."""
+    """Encode an acknowledgement from the precomputed layout; equal to `build_ack`."""
     return ACK_PREFIX + _ACK.pack(tick, seq)
 
 
 def build_pong(pong: Pong) -> bytes:
-    """Return a Pong made by `flatbuffers.Builder`: the reference that `encode_server` equals byte for byte."""
+    """Encode a Pong with `flatbuffers.Builder`: the reference that `encode_server` equals byte for byte."""
     return _encode_body(pong, SERVER_BODY.index(Pong) + 1, slot=3, slots=5)
 
 
-_PONG = Struct("<IQQ")  # tick, server_time_us, client_time_us: the builder lays fields last to first
+_PONG = Struct("<IQQ")  # tick, server_time_us, client_time_us: the builder writes fields last to first
 _PONG_PREFIX = build_pong(Pong())[: -_PONG.size]
 
 
@@ -192,13 +191,13 @@ _PONG_PREFIX = build_pong(Pong())[: -_PONG.size]
 
 
 class InputShape(msgspec.Struct, frozen=True):
-    """The layout of an Input of one size: its bytes but for the numbers and the payload, as one integer."""
+    """The layout of Inputs of one size: all bytes apart from the numbers and the payload, as one integer."""
 
     mask: int
     pattern: int
-    numbers: Struct  # tick, seq: the builder lays equal-sized fields last to first
-    before: bytes  # all that stands before the numbers
-    after: bytes  # all between the numbers and the payload
+    numbers: Struct  # tick, seq: the builder writes fields of equal size last to first
+    before: bytes  # the bytes before the numbers
+    after: bytes  # the bytes between the numbers and the payload
     payload_start: int
     payload_size: int
 
@@ -225,8 +224,8 @@ def _input_shape(payload_size: int) -> InputShape:
     )
 
 
-# Only sizes that need no padding, so that a message's size tells its shape. Filled here and never grown: what a
-# client sends must not make us compute shapes.
+# Only sizes without padding, so that a message's size determines its shape. Complete from the start: clients must not
+# make the server compute shapes.
 _INPUT_SHAPES = {
     shape.payload_start + shape.payload_size: shape
     for shape in map(_input_shape, range(4, INPUT_PAYLOAD_BYTES_MAX + 1, 4))
@@ -235,7 +234,7 @@ _INPUT_SHAPES_BY_PAYLOAD = {shape.payload_size: shape for shape in _INPUT_SHAPES
 
 
 def encode_input(seq: int, tick: int, payload: bytes) -> bytes:
-    """An Input from the precomputed layout; equal to `encode_client(Input(seq, tick, payload))`."""
+    """Encode an Input from the precomputed layout; equal to `encode_client(Input(seq, tick, payload))`."""
     shape = _INPUT_SHAPES_BY_PAYLOAD.get(len(payload))
     if shape is None:
         return encode_client(Input(seq, tick, payload))

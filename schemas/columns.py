@@ -1,4 +1,7 @@
-"""One table at one tick, as both ends hold it: ids, integers, texts. Pure; imports numpy only."""
+"""One table at one tick, in the form that server and client share: ids, integers, texts.
+
+Pure; imports numpy only.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ class Columns(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One table at one tick.
 
     Args:
-        ids: (entities,), ascending.
-        values: (fields, entities), quantised.
-        before: (fields, entities): the values one snapshot earlier, for LINEAR and RICE; of an entity that has just
-            entered, those it had a tick earlier elsewhere, or its own. Of an angle, up to whole turns.
-        texts: (text fields, entities) of bytes; NO_TEXTS where there are no text fields.
+        ids: (entities,) uint32, ascending.
+        values: (fields, entities) int64, quantised.
+        before: (fields, entities) int64: the values one snapshot earlier, for LINEAR and RICE. An entity that has
+            just entered has the values of one tick earlier in another channel, or else its own. Angles are equal
+            modulo a turn only.
+        texts: (text fields, entities) of bytes; NO_TEXTS for a table without text fields.
     """
 
     ids: Ids
@@ -34,62 +38,68 @@ class Columns(msgspec.Struct, frozen=True, eq=False, gc=False):
     texts: Texts = NO_TEXTS
 
     @property
-    def settled(self) -> Columns:
-        """The same for who forgot where it came from."""
+    def without_history(self) -> Columns:
+        """The table of a client that does not know the values before these: `before` is `values`."""
         return Columns(self.ids, self.values, self.values, self.texts)
 
 
 def empty_columns(field_count: int, text_count: int = 0) -> Columns:
-    """A table with nobody in it."""
-    nothing = np.empty((field_count, 0), np.int64)
-    return Columns(np.empty(0, np.uint32), nothing, nothing, no_texts(text_count, 0))
+    """Return a table without entities."""
+    values = np.empty((field_count, 0), np.int64)
+    return Columns(np.empty(0, np.uint32), values, values, empty_texts(text_count, 0))
 
 
-def no_texts(text_count: int, entities: int) -> Texts:
-    """Empty texts of some entities."""
+def empty_texts(text_count: int, entities: int) -> Texts:
+    """Return empty texts for a number of entities."""
     return np.full((text_count, entities), b"", np.object_) if text_count else NO_TEXTS
 
 
 def has_same_entities(a: Columns, b: Columns) -> bool:
-    """Whether two tables hold the same entities."""
+    """Return whether two tables have the same entities."""
     return a.ids is b.ids or (a.ids.size == b.ids.size and bool((a.ids == b.ids).all()))
 
 
-def shared(now: Ids, then: Ids) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the ids that stand in both stand in each; both are ascending."""
+def find_common(now: Ids, then: Ids) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the positions in `now` and in `then` of the ids that are in both.
+
+    Args:
+        now: ids, ascending.
+        then: ids, ascending.
+    """
     if not then.size:
-        return _NOWHERE, _NOWHERE
+        return _NO_POSITIONS, _NO_POSITIONS
     at = np.minimum(np.searchsorted(then, now), then.size - 1)
-    is_shared = then[at] == now
-    return np.flatnonzero(is_shared), at[is_shared]
+    is_common = then[at] == now
+    return np.flatnonzero(is_common), at[is_common]
 
 
-_NOWHERE = np.empty(0, np.intp)
+_NO_POSITIONS = np.empty(0, np.intp)
 
 
 def successor(base: Columns, ids: Ids, values: Matrix, texts: Texts = NO_TEXTS) -> Columns:
-    """The snapshot that follows `base` for whoever stands on it: `before` filled in."""
+    """Return the snapshot that follows `base`, with `before` filled in from it."""
     if base.ids is ids or (base.ids.size == ids.size and bool((base.ids == ids).all())):
         return Columns(ids, values, base.values, texts)
     before = values.copy()
-    stayed_now, stayed_then = shared(ids, base.ids)
+    stayed_now, stayed_then = find_common(ids, base.ids)
     before[:, stayed_now] = base.values[:, stayed_then]
     return Columns(ids, values, before, texts)
 
 
 def checksum(tables: tuple[Columns, ...]) -> bytes:
-    """CRC-32 (zlib) over each table's ids (u32), columns (i64) and texts (length u32, bytes): four bytes.
+    """Return the CRC-32 (zlib) of the tables, in four bytes.
 
-    Everything little-endian; texts field by field, only of tables that have text fields.
+    It covers each table's ids (u32), columns (i64) and texts (length u32, bytes), all little-endian. Texts come
+    field by field, and only for tables with text fields.
     """
     crc = 0
     for table in tables:
         crc = zlib.crc32(table.ids.astype("<u4", copy=False).tobytes(), crc)
         crc = zlib.crc32(table.values.astype("<i8", copy=False).tobytes(), crc)
-        for text in _each(table.texts):
+        for text in _flatten(table.texts):
             crc = zlib.crc32(len(text).to_bytes(4, "little") + text, crc)
     return crc.to_bytes(CHECKSUM_BYTES, "little")
 
 
-def _each(texts: Texts) -> list[Any]:
+def _flatten(texts: Texts) -> list[Any]:
     return texts.ravel().tolist() if texts.size else []

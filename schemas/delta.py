@@ -1,20 +1,21 @@
-"""The delta codec: what changed between two snapshots of a channel, in the fewest bytes, in integers.
+"""The delta codec: the differences between two snapshots of a channel, in integers and as few bytes as possible.
 
-A snapshot of a table is its entities' ids in ascending order, one int64 column a field, and its texts. A delta says
-who left, who entered, and what the columns of the others are, as schemas/residuals.py has it. One section a table
-that has something to say, in this order (varint is LEB128):
+A snapshot of a table has its entities' ids in ascending order, one int64 column per field, and its texts. A delta has
+the entities that left, those that entered, and the columns of those that stayed (schemas/residuals.py). It has one
+section for each table that has changed, in this order (varint is LEB128):
 
-    varint   (1 + the table's place in the description) * 8 + 1 if some left + 2 if some entered + 4 if texts follow;
-             0 ends the sections
-    varint   if some left: how many, then their places in the baseline, each varint less the one before
-    varint   if some entered: how many, then their ids, each varint less the one before
-    bits     if some entered, a column a field: 6 bits width, then their values, zigzag;
-             then again a column a field: how these have changed since the tick before
-             if some stayed, a column a field: see schemas/residuals.py
+    varint   (1 + the table's index in the description) * 8 + 1 if entities left + 2 if entities entered
+             + 4 if texts follow; 0 ends the sections
+    varint   if entities left: their number, then their positions in the baseline, each as the difference from the one
+             before
+    varint   if entities entered: their number, then their ids, each as the difference from the one before
+    bits     if entities entered, one column per field: width in 6 bits, then their values, zigzag;
+             then one more column per field: the change of each value since the tick before
+             if entities stayed, one column per field: see schemas/residuals.py
              then zeros up to a whole byte
     texts    see schemas/texts.py
 
-After the sections a checksum may follow: see schemas/columns.py.
+A checksum may follow the sections: see schemas/columns.py.
 
 Pure; imports numpy and schemas only. Both ends run this code, or code that agrees with schemas/golden/.
 """
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.schemas.bit_packing import BitReader, Source, bit_lengths, pack_codes, varint, zigzag
+from tickwire.schemas.bit_packing import BitReader, ByteReader, bit_lengths, pack_codes, varint, zigzag
 from tickwire.schemas.columns import (
     CHECKSUM_BYTES,
     NO_TEXTS,
@@ -36,24 +37,24 @@ from tickwire.schemas.columns import (
     Texts,
     checksum,
     empty_columns,
+    empty_texts,
+    find_common,
     has_same_entities,
-    no_texts,
-    shared,
     successor,
 )
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import Field
 from tickwire.schemas.residuals import Residuals
-from tickwire.schemas.texts import decode_texts, encode_texts
+from tickwire.schemas.texts import NO_CHANGED_TEXTS, decode_texts, encode_texts
 
 ENTITIES_MAX = 1 << 16
 """The most entities of one table in a channel."""
 HAS_LEFT, HAS_ENTERED, HAS_TEXTS = 1, 2, 4
-NOTHING = b"\0"
-"""A channel's packed part when there is nothing to say."""
+NO_SECTIONS = b"\0"
+"""The end of the sections: by itself, the packed part of a channel without changes."""
 WIDTH_BITS = 6
 ENTERED_COLUMNS = 2
-"""Who enters is told with two columns a field: its value, and how that has changed."""
+"""The columns per field of entities that enter: their values, and how these have changed."""
 
 
 class TableCodec:
@@ -61,41 +62,52 @@ class TableCodec:
 
     Args:
         fields: the table's replicated fields, in order.
-        place: the table's place in the description.
+        index: the table's index in the description.
+
+    Attributes:
+        columns: the numeric fields.
+        texts: the text fields.
+        empty: the table without entities.
     """
 
-    def __init__(self, fields: tuple[Field, ...], place: int = 0) -> None:
+    def __init__(self, fields: tuple[Field, ...], index: int = 0) -> None:
         self.fields = fields
         self.columns = tuple(field for field in fields if not field.is_text)
         self.texts = tuple(field for field in fields if field.is_text)
-        self.nothing = empty_columns(len(self.columns), len(self.texts))
+        self.empty = empty_columns(len(self.columns), len(self.texts))
         self.residuals = Residuals(self.columns)
-        self._tag = (1 + place) * 8
+        self._tag = (1 + index) * 8
         self._tags = tuple(varint(self._tag + bits) for bits in range(8))
         self._lows = np.array([field.range[0] for field in self.columns], np.int64).reshape(-1, 1)
         self._highs = np.array([field.range[1] for field in self.columns], np.int64).reshape(-1, 1)
 
     def successor(self, base: Columns, ids: Ids, values: Matrix, texts: Texts = NO_TEXTS) -> Columns:
-        """The snapshot that follows `base` for whoever stands on it: `before` filled in."""
+        """Return the snapshot that follows `base`, with `before` filled in from it."""
         return successor(base, ids, values, texts)
 
     # -- writing --------------------------------------------------------------------------------------------
 
     def encode(self, base: Columns, now: Columns) -> bytes:
-        """The section from `base` to `now`; empty when nothing changed."""
+        """Return the section from `base` to `now`; empty if nothing has changed."""
         if has_same_entities(base, now):
             if np.array_equal(base.values, now.values):
-                texts = encode_texts(base, now, None, None) if self.texts else NOTHING
-                if texts == NOTHING:
+                texts = encode_texts(base, now, None, None) if self.texts else NO_CHANGED_TEXTS
+                if texts == NO_CHANGED_TEXTS:
                     return b""
-                return self._tags[HAS_TEXTS] + self._nothing_changed(now.ids.size) + texts
-            codes, bits = self.residuals.codes(base.values, base.before, now.values)
-            texts = encode_texts(base, now, None, None) if self.texts else NOTHING
+                return self._tags[HAS_TEXTS] + self._unchanged_columns(now.ids.size) + texts
+            codes, bits = self.residuals.to_codes(base.values, base.before, now.values)
+            texts = encode_texts(base, now, None, None) if self.texts else NO_CHANGED_TEXTS
             return self._section(b"", pack_codes(codes, bits), texts, 0)
         return self._encode_with_changes(base, now)
 
     def encode_many(self, pairs: Sequence[tuple[Columns, Columns]]) -> list[bytes]:
-        """The sections of many channels, each as `encode` gives it; those that nobody left or entered all at once."""
+        """Return the sections of many channels, equal to those of `encode`.
+
+        Channels without entering or leaving entities are encoded together.
+
+        Args:
+            pairs: `base` and `now` of each channel.
+        """
         sections = [b""] * len(pairs)
         steady: list[int] = []
         for number, (base, now) in enumerate(pairs):
@@ -120,7 +132,7 @@ class TableCodec:
         return sections
 
     def _encode_with_changes(self, base: Columns, now: Columns) -> bytes:
-        here, there = shared(now.ids, base.ids)
+        here, there = find_common(now.ids, base.ids)
         has_left = np.ones(base.ids.size, np.bool_)
         has_left[there] = False
         left = np.flatnonzero(has_left)
@@ -138,30 +150,38 @@ class TableCodec:
             flags |= HAS_ENTERED
             lists += encode_ascending(now.ids[is_new])
             entered, before = now.values[:, is_new], now.before[:, is_new]
-            plain = np.concatenate([zigzag(entered), self.residuals.against(before, entered)])
+            plain = np.concatenate([zigzag(entered), self.residuals.differences(before, entered)])
             widths = bit_lengths(np.bitwise_or.reduce(plain, axis=1))
             codes.append(np.concatenate([widths[:, None], plain], axis=1).ravel())
             bits.append(_plain_widths(widths, plain.shape[1]))
         if here.size:
-            stayed = self.residuals.codes(base.values[:, there], base.before[:, there], now.values[:, here])
+            stayed = self.residuals.to_codes(base.values[:, there], base.before[:, there], now.values[:, here])
             codes.append(stayed[0])
             bits.append(stayed[1])
         stream = pack_codes(np.concatenate(codes), np.concatenate(bits)) if codes else b""
-        texts = encode_texts(base, now, here, there) if self.texts else NOTHING
+        texts = encode_texts(base, now, here, there) if self.texts else NO_CHANGED_TEXTS
         return self._section(lists, stream, texts, flags)
 
     def _section(self, lists: bytes, stream: bytes, texts: bytes, flags: int) -> bytes:
-        if texts == NOTHING:
+        if texts == NO_CHANGED_TEXTS:
             return self._tags[flags] + lists + stream
         return self._tags[flags | HAS_TEXTS] + lists + stream + texts
 
-    def _nothing_changed(self, entities: int) -> bytes:
+    def _unchanged_columns(self, entities: int) -> bytes:
         return bytes((len(self.columns) + 7) // 8) if entities else b""
 
     # -- reading --------------------------------------------------------------------------------------------
 
-    def decode(self, source: Source, base: Columns, flags: int) -> Columns:
-        """Reads one section and gives what stands after it.
+    def decode(self, source: ByteReader, base: Columns, flags: int) -> Columns:
+        """Read one section, after its tag.
+
+        Args:
+            source: the packed part.
+            base: the client's table, to which the section is relative.
+            flags: HAS_LEFT, HAS_ENTERED and HAS_TEXTS, from the tag.
+
+        Returns:
+            The client's table after the section.
 
         Raises:
             MalformedMessage: the section does not fit `base`, or a value is out of its field's range.
@@ -170,12 +190,12 @@ class TableCodec:
             values, texts = self._decode_stayed(source, base.values, base.before), base.texts
             if flags & HAS_TEXTS:
                 texts = decode_texts(source, self.texts, texts.copy())
-            return self._checked(Columns(base.ids, values, base.values, texts))
-        left = source.ascending(base.ids.size) if flags & HAS_LEFT else _NOBODY
-        entered = source.ascending(1 << 32) if flags & HAS_ENTERED else _NOBODY
+            return self._check_ranges(Columns(base.ids, values, base.values, texts))
+        left = source.ascending(base.ids.size) if flags & HAS_LEFT else _NO_IDS
+        entered = source.ascending(1 << 32) if flags & HAS_ENTERED else _NO_IDS
         stays = np.ones(base.ids.size, np.bool_)
         stays[left] = False
-        ids = self._entered(base.ids[stays], entered)
+        ids = self._merge_entered(base.ids[stays], entered)
         order = np.argsort(ids, kind="stable")
         stream = BitReader(source)
         fresh = np.empty((ENTERED_COLUMNS, len(self.columns), entered.size), np.int64)
@@ -185,11 +205,11 @@ class TableCodec:
         last = base.values[:, stays]
         values = self.residuals.decode(stream, last, base.before[:, stays])
         stream.finish()
-        texts = np.concatenate([base.texts[:, stays], no_texts(len(self.texts), entered.size)], axis=1)[:, order] \
+        texts = np.concatenate([base.texts[:, stays], empty_texts(len(self.texts), entered.size)], axis=1)[:, order] \
             if self.texts else NO_TEXTS  # fmt: skip
         if flags & HAS_TEXTS:
             texts = decode_texts(source, self.texts, texts)
-        return self._checked(
+        return self._check_ranges(
             Columns(
                 ids[order],
                 np.concatenate([values, fresh[0]], axis=1)[:, order],
@@ -198,77 +218,83 @@ class TableCodec:
             )
         )
 
-    def _decode_stayed(self, source: Source, last: Matrix, before: Matrix) -> Matrix:
+    def _decode_stayed(self, source: ByteReader, last: Matrix, before: Matrix) -> Matrix:
         stream = BitReader(source)
         values = self.residuals.decode(stream, last, before)
         stream.finish()
         return values
 
-    def _entered(self, stayed: Ids, entered: NDArray[np.int64]) -> Ids:
+    def _merge_entered(self, stayed: Ids, entered: NDArray[np.int64]) -> Ids:
         if entered.size and entered[0] == 0:
-            raise MalformedMessage("entity 0 is nobody")
+            raise MalformedMessage("entity 0 entered: ids begin with 1")
         if stayed.size + entered.size > ENTITIES_MAX:
-            raise MalformedMessage(f"a channel holds at most {ENTITIES_MAX} entities of a table")
+            raise MalformedMessage(f"a channel may have at most {ENTITIES_MAX} entities of a table")
         if np.isin(entered, stayed).any():
-            raise MalformedMessage("an entity entered that is there already")
+            raise MalformedMessage("an entity entered that the channel already has")
         return np.concatenate([stayed, entered.astype(np.uint32)])
 
-    def _checked(self, columns: Columns) -> Columns:
+    def _check_ranges(self, columns: Columns) -> Columns:
         if ((columns.values < self._lows) | (columns.values > self._highs)).any():
             raise MalformedMessage("a value is out of its field's range")
         return columns
 
 
-_NOBODY = np.empty(0, np.int64)
+_NO_IDS = np.empty(0, np.int64)
 
 
-def codecs_for(tables: Sequence[tuple[Field, ...]]) -> tuple[TableCodec, ...]:
-    """The codecs of a description's tables, from their fields."""
-    return tuple(TableCodec(fields, place) for place, fields in enumerate(tables))
+def create_codecs(tables: Sequence[tuple[Field, ...]]) -> tuple[TableCodec, ...]:
+    """Create the codecs of a description's tables from their fields."""
+    return tuple(TableCodec(fields, index) for index, fields in enumerate(tables))
 
 
 # -- a channel: several tables ------------------------------------------------------------------------------
 
 
 def encode_channel(codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], now: tuple[Columns, ...]) -> bytes:
-    """The packed part of a state frame: all tables' sections, without a checksum."""
-    return b"".join(map(TableCodec.encode, codecs, base, now)) + NOTHING
+    """Return the packed part of a channel: the sections of all tables, without a checksum."""
+    return b"".join(map(TableCodec.encode, codecs, base, now)) + NO_SECTIONS
 
 
 def decode_channel(
     codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], packed: bytes, *, has_checksum: bool
 ) -> tuple[tuple[Columns, ...], bool]:
-    """Applies a packed part to what the client has.
+    """Apply a packed part to a client's tables.
+
+    Args:
+        codecs: the codecs of the description's tables.
+        base: the client's tables, to which the part is relative.
+        packed: the part.
+        has_checksum: whether the part ends with a checksum.
 
     Returns:
-        The tables after it, and whether the checksum, if there is one, agrees.
+        The tables after it, and whether the checksum agrees; True for a part without one.
 
     Raises:
         MalformedMessage: the bytes do not fit the baseline.
     """
-    source = Source(packed)
+    source = ByteReader(packed)
     tables = [successor(table, table.ids, table.values, table.texts) for table in base]
     seen = 0
     while tag := source.varint():
-        place, flags = divmod(tag, 8)
-        if not seen < place <= len(codecs):
-            raise MalformedMessage(f"section for table {place - 1}, out of order or unknown")
-        seen = place
-        tables[place - 1] = codecs[place - 1].decode(source, base[place - 1], flags)
+        number, flags = divmod(tag, 8)
+        if not seen < number <= len(codecs):
+            raise MalformedMessage(f"section for table {number - 1}: out of order, or no such table")
+        seen = number
+        tables[number - 1] = codecs[number - 1].decode(source, base[number - 1], flags)
     now = tuple(tables)
-    agrees = not has_checksum or source.take(CHECKSUM_BYTES) == checksum(now)
+    agrees = not has_checksum or source.read(CHECKSUM_BYTES) == checksum(now)
     source.finish()
     return now, agrees
 
 
 def _plain_widths(widths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Each column's width once for itself, in WIDTH_BITS, then for each of its values."""
+    """Return the widths of entering entities' codes: for each column WIDTH_BITS, then `count` times its width."""
     bits = np.repeat(widths[:, None], 1 + count, axis=1)
     bits[:, 0] = WIDTH_BITS
     return bits.ravel()
 
 
 def encode_ascending(numbers: NDArray[np.integer]) -> bytes:
-    """How many, then each less the one before; varints."""
+    """Return the number of `numbers`, then each as the difference from the one before, all as varints."""
     steps = np.diff(numbers.astype(np.int64), prepend=0).tolist()
     return varint(len(steps)) + b"".join(map(varint, steps))

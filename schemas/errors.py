@@ -1,15 +1,15 @@
-"""What reading the wire can raise: one tree, and nothing else ever leaves the codec.
+"""The exceptions of the codec: decoding raises no others.
 
 WireError
 ├── MalformedMessage    the bytes are not a message of this contract
-└── UnknownMessage      well-formed, of a type that a newer peer knows and we do not
+└── UnknownMessage      a well-formed message of a type that only a newer build knows
 """
 
 from __future__ import annotations
 
 
 class WireError(ValueError):
-    """The bytes at hand cannot be read; the sentence says where and why."""
+    """The bytes cannot be decoded; the message says where and why."""
 
 
 class MalformedMessage(WireError):

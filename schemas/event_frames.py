@@ -1,7 +1,7 @@
-"""An event's frame, encoded once for all of its receivers: only its number differs from session to session.
+"""Event frames: an event is encoded once for all receivers, and only its number differs between sessions.
 
-The bytes are those that `encode_server` makes of an `Event`. The number is a field of fixed width, so a frame is what
-stands before it, the number, and what stands after it. Pure; imports schemas only.
+The bytes are equal to those of `encode_server(Event(...))`. The number has a fixed width, so a frame consists of the
+bytes before the number, the number, and the bytes after it. Pure; imports schemas only.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from tickwire.schemas.framing import binary_frame, frame_header, header_bytes
 from tickwire.schemas.messages import Event
 
 PAYLOAD_BYTES_MAX = 256 * 1024
-"""As much as a session keeps of all its events: a larger one would be lost with the first connection that breaks."""
+"""The size of a session's outbox: a larger event would be lost with the first broken connection."""
 _NUMBER = Struct("<I")
-_BODY_SLOT = 4  # of the union in ServerMessage; its type is in the slot before
+_BODY_SLOT = 4  # the union in ServerMessage; the union's type is in the slot before
 
 
 class EventFrame:
     """One event in a WebSocket frame, without its number.
 
+    Args:
+        before: the bytes before the number.
+        after: the bytes after it.
+
     Attributes:
-        after: the bytes behind the number.
-        before: the bytes in front of it.
-        size: of the frame, in bytes.
+        size: the size of the frame, in bytes.
     """
 
     __slots__ = ("after", "before", "size")
@@ -36,28 +38,32 @@ class EventFrame:
         self.after = after
         self.size = len(before) + _NUMBER.size + len(after)
 
-    def numbered(self, number: int) -> bytes:
-        """Return the frame under a session's number."""
+    def with_number(self, number: int) -> bytes:
+        """Return the frame with an event number of one session."""
         return b"".join((self.before, _NUMBER.pack(number), self.after))
 
 
 _PREFIX = encode_server(Event(1, "a", b"a"))[:52]
-"""All that stands before the offset of the name, in every event that has a name and a payload."""
+"""The bytes before the offset of the name: the same in every event with a name and a payload."""
 _NAME_AFTER = 12
-"""From the offset of the name to the name: itself, the number, and the payload's length; the payload comes on top."""
+"""The bytes between the offset of the name and the name, apart from the payload: itself, the number, a length."""
 
 
 def encode_event(name: str, payload: bytes) -> EventFrame:
     """Encode an event for any number of receivers, from the precomputed layout.
 
+    Args:
+        name: the event's name, at most STRING_BYTES_MAX bytes of UTF-8.
+        payload: MessagePack, at most PAYLOAD_BYTES_MAX bytes.
+
     Raises:
         ValueError: the name or the payload is too long.
     """
     if len(payload) > PAYLOAD_BYTES_MAX:
-        raise ValueError(f"an event's payload has at most {PAYLOAD_BYTES_MAX} bytes; this one has {len(payload)}")
+        raise ValueError(f"an event's payload may have at most {PAYLOAD_BYTES_MAX} bytes, not {len(payload)}")
     text = name.encode()
     if len(text) > STRING_BYTES_MAX:
-        raise ValueError(f"an event's name has at most {STRING_BYTES_MAX} bytes")
+        raise ValueError(f"an event's name may have at most {STRING_BYTES_MAX} bytes, not {len(text)}")
     if not text or not payload:
         return _without_number(binary_frame(encode_server(Event(1, name, payload))))
     padded = payload + bytes(-len(payload) % 4)
@@ -76,13 +82,13 @@ def encode_event(name: str, payload: bytes) -> EventFrame:
 
 
 def event_frame_from_bytes(frame: bytes) -> EventFrame:
-    """Take the number out of an event's frame.
+    """Return the frame of an event without its number.
 
     Raises:
-        MalformedMessage: the frame holds no event.
+        MalformedMessage: the frame does not contain an event.
     """
     if len(frame) < 2 or not isinstance(decode_server(frame[header_bytes(frame) :]), Event):
-        raise MalformedMessage("the frame holds no event")
+        raise MalformedMessage("the frame does not contain an event")
     return _without_number(frame)
 
 

@@ -1,8 +1,8 @@
-"""What a field's value is on the wire: an integer, by a rule that both ends share exactly.
+"""Fields: the exact conversion between a game's values and the integers on the wire, shared by both ends.
 
-A `Field` quantises float columns to int64 and back. The server simulates in floats; what it sends and what it
-saves are the quantised integers. Texts and blobs are bytes instead, and are sent when they change. Pure; imports
-numpy, tickwire.schemas.errors and tickwire.schemas.messages.
+A `Field` quantises float columns to int64 and back. The server simulates in floats, and sends and saves the quantised
+integers. Texts and blobs are bytes instead, and are sent when they change. Pure; imports numpy,
+tickwire.schemas.errors and tickwire.schemas.messages.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import FieldDescription, FieldKind
 
 BITS_MAX = 53
-"""The widest integer: what a double holds exactly, and so every language. Two of them differ, against a line, by less
-than 2^55, which zigzag keeps below 2^57."""
+"""The widest integer: a double, and so every language, represents it exactly. The residuals of LINEAR are below 2^55,
+and below 2^57 as zigzag."""
 SCALED_BITS_MAX = 32
 """The widest REAL or ANGLE, and the widest field of an input."""
 BYTES_MAX = 1024
@@ -29,7 +29,7 @@ Quantised = NDArray[np.int64]
 
 
 class NotANumber(ValueError):
-    """A column holds NaN or infinity: the game's mistake. Says which field's, and which row or entity."""
+    """A column has NaN or infinity, by a mistake of the game; names the field, and the row or the entity."""
 
     def __init__(self, field: str, row: int, *, entity: int | None = None) -> None:
         where = f"row {row}" if entity is None else f"entity {entity}"
@@ -43,8 +43,8 @@ class Field(msgspec.Struct, frozen=True):
     """One replicated field: kind, width in bits, and for REAL its range and step.
 
     Args:
-        name: as the game wrote it.
-        kind: how the integer is to be understood.
+        name: the name in the game's declaration.
+        kind: the interpretation of the integer.
         bits: width of the quantised value, 1 to 53 (REAL and ANGLE: 32); 0 for TEXT and BLOB.
         low, high, step: REAL only; world units.
         labels: ENUM only.
@@ -62,7 +62,7 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are bytes, sent when they change, and not a column of integers."""
+        """Whether the values are bytes that are sent when they change, instead of a column of integers."""
         return self.kind in (FieldKind.TEXT, FieldKind.BLOB)
 
     @property
@@ -85,7 +85,7 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def dtype(self) -> Any:
-        """The numpy type that the game sees: float32 for REAL and ANGLE, object for texts, bool, int32 or int64."""
+        """The numpy type in the game: float32 for REAL and ANGLE, object for texts, bool, int32 or int64."""
         match self.kind:
             case FieldKind.TEXT | FieldKind.BLOB:
                 return np.object_
@@ -97,13 +97,13 @@ class Field(msgspec.Struct, frozen=True):
                 return np.int32 if self.bits < 32 else np.int64
 
     def quantise(self, column: NDArray[Any]) -> Quantised:
-        """A column as the wire's integers; out of range is clamped, an angle wraps.
+        """Return a column as integers of the wire; values out of range are clamped, angles wrap.
 
         Args:
             column: (entities,) in the game's units; angles in radians.
 
         Raises:
-            NotANumber: the column holds NaN or infinity.
+            NotANumber: the column has NaN or infinity.
         """
         if column.dtype.kind == "f":
             self._check_finite(column)
@@ -115,7 +115,7 @@ class Field(msgspec.Struct, frozen=True):
             turned = np.fmod(column.astype(np.float64), math.tau) * ((1 << self.bits) / math.tau)
             wrapped: Quantised = np.rint(turned).astype(np.int64) & high
             return wrapped
-        if column.dtype.kind == "f":  # an input's value: the game's own columns hold integers
+        if column.dtype.kind == "f":  # an input's value; the game's own columns are integers
             column = np.clip(column, low, high)
         clipped: Quantised = np.clip(column.astype(np.int64), low, high)
         return clipped
@@ -125,7 +125,7 @@ class Field(msgspec.Struct, frozen=True):
             raise NotANumber(self.name, int(np.flatnonzero(~np.isfinite(column))[0]))
 
     def dequantise(self, values: Quantised) -> NDArray[Any]:
-        """The wire's integers in the game's units and type."""
+        """Return integers of the wire in the game's units and type."""
         if self.kind is FieldKind.REAL:
             return (self.low + values * self.step).astype(np.float32)
         if self.kind is FieldKind.ANGLE:
@@ -135,17 +135,17 @@ class Field(msgspec.Struct, frozen=True):
         return values.astype(self.dtype)
 
     def describe(self) -> FieldDescription:
-        """This field as Joined tells it."""
+        """Return the field's description, as `Joined` sends it."""
         return FieldDescription(
             self.name, self.kind, self.bits, self.low, self.high, self.step, self.labels, self.bytes_max
         )
 
 
 def from_description(description: FieldDescription) -> Field:
-    """The field that a description speaks of. Descriptions come from a peer: nothing in them is trusted.
+    """Return the field of a description. Descriptions come from a peer, and every value is checked.
 
     Raises:
-        MalformedMessage: there can be no such field.
+        MalformedMessage: the width, the range, the step, the length or the labels are invalid.
     """
     field = Field(
         description.name,
@@ -159,75 +159,73 @@ def from_description(description: FieldDescription) -> Field:
     )
     if field.is_text:
         if not 1 <= field.bytes_max <= BYTES_MAX:
-            raise MalformedMessage(f"field {field.name!r} of {field.bytes_max} bytes; 1 to {BYTES_MAX} are possible")
+            raise MalformedMessage(f"field {field.name!r} must have 1 to {BYTES_MAX} bytes, not {field.bytes_max}")
         return field
     if not 1 <= field.bits <= _bits_max(field.kind):
-        raise MalformedMessage(
-            f"field {field.name!r} of {field.bits} bits; 1 to {_bits_max(field.kind)} are possible"
-        )
+        raise MalformedMessage(f"field {field.name!r} must have 1 to {_bits_max(field.kind)} bits, not {field.bits}")
     if field.kind is FieldKind.REAL and not _is_range(field.low, field.high, field.step):
-        raise MalformedMessage(f"field {field.name!r}: impossible range or step")
+        raise MalformedMessage(f"field {field.name!r}: the range or the step is invalid")
     if field.kind is FieldKind.ENUM and not field.labels:
         raise MalformedMessage(f"field {field.name!r}: an enumeration without labels")
     return field
 
 
 def _is_range(low: float, high: float, step: float) -> bool:
-    """Whether a REAL can have this range: all finite, and no more steps than SCALED_BITS_MAX can count."""
+    """Return whether a REAL may have this range: finite, with less than 2^SCALED_BITS_MAX steps."""
     if not (math.isfinite(low) and math.isfinite(high) and low < high and 0 < step <= high - low):
         return False
     return (high - low) / step < (1 << SCALED_BITS_MAX) - 0.5
 
 
 def boolean(name: str) -> Field:
-    """True or false."""
+    """Return a boolean field."""
     return Field(name, FieldKind.BOOL, 1)
 
 
 def uint(name: str, bits: int) -> Field:
-    """An unsigned integer of `bits`."""
+    """Return an unsigned integer field of `bits`."""
     return _checked(Field(name, FieldKind.UINT, bits))
 
 
 def sint(name: str, bits: int) -> Field:
-    """A signed integer of `bits`."""
+    """Return a signed integer field of `bits`."""
     return _checked(Field(name, FieldKind.INT, bits))
 
 
 def real(name: str, low: float, high: float, step: float) -> Field:
-    """A real number from `low` to `high`, rounded to `step`."""
+    """Return a field for real numbers from `low` to `high`, rounded to `step`."""
     if not _is_range(low, high, step):
         raise ValueError(
-            f"field {name!r}: wants low < high, 0 < step <= high - low, and less than 2^{SCALED_BITS_MAX} steps"
+            f"field {name!r}: requires low < high, 0 < step <= high - low, and less than 2^{SCALED_BITS_MAX} steps"
         )
     bits = max(1, math.ceil(round((high - low) / step)).bit_length())
     return _checked(Field(name, FieldKind.REAL, bits, low, high, step))
 
 
 def angle(name: str, bits: int) -> Field:
-    """An angle in radians, in 2^bits steps a turn."""
+    """Return a field for angles in radians, in 2^bits steps per turn."""
     return _checked(Field(name, FieldKind.ANGLE, bits))
 
 
 def enumeration(name: str, labels: tuple[str, ...]) -> Field:
-    """One of a closed set of labels; the value is the label's place."""
+    """Return a field for one of a closed set of labels; the value is the label's index."""
     if not labels:
-        raise ValueError(f"field {name!r}: an enumeration needs labels")
+        raise ValueError(f"field {name!r}: an enumeration must have labels")
     return Field(name, FieldKind.ENUM, max(1, (len(labels) - 1).bit_length()), labels=labels)
 
 
 def entity(name: str) -> Field:
-    """A reference to an entity by its id; 0 is nobody."""
+    """Return a field for a reference to an entity by its id; 0 means no entity."""
     return Field(name, FieldKind.ENTITY, 32)
 
 
 def text(name: str, bytes_max: int) -> Field:
-    """A short text of at most `bytes_max` bytes of UTF-8."""
+    """Return a field for texts of at most `bytes_max` bytes of UTF-8."""
     return _checked_text(Field(name, FieldKind.TEXT, 0, bytes_max=bytes_max))
 
 
 def blob(name: str, bytes_max: int) -> Field:
-    """At most `bytes_max` bytes that only the game understands."""
+    """Return a field for at most `bytes_max` opaque bytes of the game."""
     return _checked_text(Field(name, FieldKind.BLOB, 0, bytes_max=bytes_max))
 
 
@@ -237,31 +235,31 @@ def _bits_max(kind: FieldKind) -> int:
 
 def _checked(field: Field) -> Field:
     if not 1 <= field.bits <= _bits_max(field.kind):
-        raise ValueError(f"field {field.name!r}: {field.bits} bits; wants 1 to {_bits_max(field.kind)}")
+        raise ValueError(f"field {field.name!r} must have 1 to {_bits_max(field.kind)} bits, not {field.bits}")
     return field
 
 
 def _checked_text(field: Field) -> Field:
     if not 1 <= field.bytes_max <= BYTES_MAX:
-        raise ValueError(f"field {field.name!r}: {field.bytes_max} bytes; wants 1 to {BYTES_MAX}")
+        raise ValueError(f"field {field.name!r} must have 1 to {BYTES_MAX} bytes, not {field.bytes_max}")
     return field
 
 
 def input_bytes(fields: tuple[Field, ...]) -> int:
-    """The size of an input's payload: each field in whole bytes, the sum rounded up to four.
+    """Return the size of an input's payload: each field in whole bytes, the sum rounded up to a multiple of four.
 
     Raises:
         ValueError: a field is a text, or wider than SCALED_BITS_MAX.
     """
     for field in fields:
         if field.is_text or field.bits > SCALED_BITS_MAX:
-            raise ValueError(f"field {field.name!r}: an input holds numbers of at most {SCALED_BITS_MAX} bits")
+            raise ValueError(f"field {field.name!r}: an input must be a number of at most {SCALED_BITS_MAX} bits")
     size = sum((field.bits + 7) // 8 for field in fields)
     return size + (-size & 3)
 
 
 def pack_input(fields: tuple[Field, ...], values: dict[str, float]) -> bytes:
-    """An input's payload; a field that is not given is sent as zero. Fields in order, little-endian."""
+    """Return an input's payload: the fields in order, little-endian; missing values are 0."""
     payload = bytearray()
     for field in fields:
         value = np.array([values.get(field.name, 0.0)], dtype=np.float64)

@@ -1,7 +1,7 @@
-"""An input's payload, read: the fields that a room declares, each in whole bytes, little-endian, in order.
+"""Reads input payloads: the fields that a room declares, in order, each in whole bytes, little-endian.
 
-`tickwire.schemas.fields.pack_input` writes what this reads. Whatever a client sends becomes a value inside the
-field's range. Pure; imports numpy and schemas only.
+`tickwire.schemas.fields.pack_input` writes them. Every value that a client can send is clamped to its field's range.
+Pure; imports numpy and schemas only.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import Field, input_bytes
 from tickwire.schemas.messages import FieldKind
 
-Wish = dict[str, float]
-"""What a player wants, in the game's units; angles in radians, booleans as 0 or 1."""
-Wishes = dict[str, NDArray[np.float64]]
-"""What many players want: a column a field."""
+InputValues = dict[str, float]
+"""One input by field name, in the game's units; angles in radians, booleans as 0 or 1."""
+InputColumns = dict[str, NDArray[np.float64]]
+"""Many inputs: one column, (inputs,), by field name."""
 
 
 class InputReader:
-    """Reads payloads of one room type.
+    """Reads the payloads of one room type.
 
     Args:
-        fields: what the room declares, in order.
+        fields: the input fields that the room declares, in order.
+
+    Attributes:
+        size: the size of a payload, in bytes.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
@@ -39,8 +42,8 @@ class InputReader:
         start = 0
         for field in fields:
             end = start + (field.bits + 7) // 8
-            scale = _scale_of(field)
-            if end == start + 1:  # one byte: every value it can have is worked out once
+            scale = _create_scale(field)
+            if end == start + 1:  # one byte: the 256 values are computed once
                 self._bytes.append((field.name, start, [scale(value) for value in range(256)]))
                 self._byte_tables.append((field.name, start, _scaled(field, np.arange(256))))
             else:
@@ -48,28 +51,28 @@ class InputReader:
                 self._parts.append((field.name, start, end, scale))
             start = end
 
-    def read(self, payload: bytes) -> Wish:
-        """The payload in the game's units.
+    def read(self, payload: bytes) -> InputValues:
+        """Return the values of a payload, in the game's units.
 
         Raises:
-            MalformedMessage: the payload is not of the declared size.
+            MalformedMessage: the payload does not have the declared size.
         """
         if len(payload) != self.size:
-            raise MalformedMessage(f"an input of {len(payload)} bytes; this room declares {self.size}")
-        wish = {name: values[payload[at]] for name, at, values in self._bytes}
+            raise MalformedMessage(f"an input must have {self.size} bytes in this room, not {len(payload)}")
+        inputs = {name: values[payload[at]] for name, at, values in self._bytes}
         for name, start, end, scale in self._parts:
-            wish[name] = scale(int.from_bytes(payload[start:end], "little"))
-        return wish
+            inputs[name] = scale(int.from_bytes(payload[start:end], "little"))
+        return inputs
 
-    def read_many(self, payloads: list[bytes]) -> Wishes:
-        """Many payloads of the declared size at once: (payloads,) of each field, in the game's units."""
+    def read_many(self, payloads: list[bytes]) -> InputColumns:
+        """Return the values of many payloads of the declared size: a column per field, in the game's units."""
         rows = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.size)
-        wishes = {name: table[rows[:, at]] for name, at, table in self._byte_tables}
+        columns = {name: table[rows[:, at]] for name, at, table in self._byte_tables}
         for field, start, end in self._wide:
             octets = np.zeros((len(payloads), 8), np.uint8)
             octets[:, : end - start] = rows[:, start:end]
-            wishes[field.name] = _scaled(field, octets.view("<i8").reshape(-1))
-        return wishes
+            columns[field.name] = _scaled(field, octets.view("<i8").reshape(-1))
+        return columns
 
 
 def _scaled(field: Field, values: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -89,7 +92,7 @@ def _scaled(field: Field, values: NDArray[np.int64]) -> NDArray[np.float64]:
             return np.clip(values, low, high).astype(np.float64)
 
 
-def _scale_of(field: Field) -> Callable[[int], float]:
+def _create_scale(field: Field) -> Callable[[int], float]:
     low, high = field.range
     mask = (1 << field.bits) - 1
     match field.kind:

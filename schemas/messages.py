@@ -1,7 +1,7 @@
-"""Every message as a frozen struct: what the codec takes and gives.
+"""The messages, as the frozen structs that the codec encodes and returns.
 
-The annotations are the field table that drives encoder and decoder alike: the fields of a struct stand in the
-order of the slots in client.fbs and server.fbs, and a test holds them to what flatc reads. Imports none of ours.
+The annotations drive both encoder and decoder: the fields of a struct have the order of the slots in client.fbs and
+server.fbs, and a test compares them with flatc's reading. Imports no other module of Tickwire.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ F64 = Annotated[float, "f64"]
 
 
 class ErrorCode(enum.IntEnum):
-    """Why a request failed or a connection ends."""
+    """The reason why a request failed or a connection ends."""
 
     INTERNAL = 0
     MALFORMED = 1
@@ -51,12 +51,12 @@ class ErrorCode(enum.IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:
-        """A newer server may know codes that this build does not: they are errors all the same."""
+        """Map codes of newer servers, which this build does not know, to INTERNAL."""
         return cls.INTERNAL
 
 
 class FieldKind(enum.IntEnum):
-    """How a quantised integer is to be understood; see schemas/fields.py."""
+    """The interpretation of a quantised integer; see schemas/fields.py."""
 
     BOOL = 0
     UINT = 1
@@ -70,7 +70,7 @@ class FieldKind(enum.IntEnum):
 
 
 class QueueState(enum.IntEnum):
-    """Where a player stands in the matchmaking queue."""
+    """The state of a player in the matchmaking queue."""
 
     WAITING = 0
     FOUND = 1
@@ -114,11 +114,11 @@ class Join(Message, frozen=True):
 
 
 class Leave(Message, frozen=True):
-    """Give the seat back."""
+    """Leave the room."""
 
 
 class Input(Message, frozen=True):
-    """A wish for the simulation; the newest wins."""
+    """An input for the simulation; the newest wins."""
 
     seq: U32 = 0
     tick: U32 = 0
@@ -134,14 +134,14 @@ class Command(Message, frozen=True):
 
 
 class Resync(Message, frozen=True):
-    """The client's world is wrong: a keyframe is wanted."""
+    """A request for a keyframe, because the client's world is wrong or incomplete."""
 
     channel: U16 = 0
     tick: U32 = 0
 
 
 class Ping(Message, frozen=True):
-    """A clock reading, given back in Pong."""
+    """A clock reading, returned in Pong."""
 
     client_time_us: U64 = 0
     last_event: U32 = 0
@@ -149,7 +149,7 @@ class Ping(Message, frozen=True):
 
 
 class MatchRequest(Message, frozen=True):
-    """A place in the queue is wanted."""
+    """A request to enter the queue of a mode."""
 
     mode: str = ""
     options: bytes = b""
@@ -160,11 +160,11 @@ class MatchRequest(Message, frozen=True):
 
 
 class MatchCancel(Message, frozen=True):
-    """The place in the queue is given up."""
+    """A request to leave the queue."""
 
 
 class EndSession(Message, frozen=True):
-    """End the session now, with its seat and its place in the queue; the server closes the connection with 1000."""
+    """End the session now, with its seat and its queue position; the server closes the connection with 1000."""
 
 
 # -- server to client ---------------------------------------------------------------------------------------
@@ -188,8 +188,7 @@ class InputAck(msgspec.Struct, frozen=True):
 
 
 class FieldDescription(msgspec.Struct, frozen=True):
-    """One field as a client must know it; `low`, `high` and `step` for REAL, `labels` for ENUM, `bytes_max` for
-    TEXT and BLOB."""
+    """One field, for clients; `low`, `high` and `step` for REAL, `labels` for ENUM, `bytes_max` for TEXT and BLOB."""
 
     name: str = ""
     kind: FieldKind = FieldKind.BOOL
@@ -209,7 +208,7 @@ class TableDescription(msgspec.Struct, frozen=True):
 
 
 class StateDescription(msgspec.Struct, frozen=True):
-    """What a generic client needs to read a room's state and to write its inputs."""
+    """The fields of a room's state and of its inputs, for generic clients."""
 
     tables: tuple[TableDescription, ...] = ()
     inputs: tuple[FieldDescription, ...] = ()
@@ -247,7 +246,7 @@ class Joined(Message, frozen=True):
 
 
 class Left(Message, frozen=True):
-    """The seat is given back, by the player's wish or the room's."""
+    """The seat has been released, by the player or by the room."""
 
     reason: str = ""
 
@@ -263,7 +262,7 @@ class Event(Message, frozen=True):
 class Reply(Message, frozen=True):
     """The one answer to a Command.
 
-    A `retry_after_ms` above 0 means that nothing is decided: the client sends the same id again after that time.
+    A `retry_after_ms` above 0 means that the outcome is open: the client sends the same id again after that time.
     """
 
     id: U64 = 0
@@ -283,8 +282,10 @@ class Pong(Message, frozen=True):
 
 
 class Redirect(Message, frozen=True):
-    """The room lives on another shard: connect to `url` and Join with `ticket`; without a `url` it is here. With
-    `is_resume` the session is there, too: Hello with its resume token, and no Join."""
+    """The room is on another shard: connect to `url` and Join with `ticket`. An empty `url` means this connection.
+
+    With `is_resume` the session is on that shard, too: send Hello with its resume token, and no Join.
+    """
 
     url: str = ""
     ticket: str = ""
@@ -294,7 +295,7 @@ class Redirect(Message, frozen=True):
 
 
 class MatchStatus(Message, frozen=True):
-    """Where the player stands in the queue."""
+    """The player's state in the queue."""
 
     state: QueueState = QueueState.WAITING
     position: U32 = 0
@@ -305,10 +306,10 @@ class MatchStatus(Message, frozen=True):
 
 
 class Error(Message, frozen=True):
-    """A request failed, or what was sent cannot be accepted.
+    """A request failed, or a message was not accepted.
 
-    `request_type` is the tag of the failed message in the union ClientBody (see `request_type_of`); 0: no particular
-    message.
+    `request_type` is the tag of the failed message in the union ClientBody (see `to_request_type`); 0 means no
+    particular message.
     """
 
     code: ErrorCode = ErrorCode.INTERNAL
@@ -329,7 +330,7 @@ class Goodbye(Message, frozen=True):
 
 
 class Rate(Message, frozen=True):
-    """How much of the state this session gets from now on."""
+    """The rate of state updates for this session from now on."""
 
     ticks_per_update: U8 = 0
     keyframes_only: bool = False
@@ -364,7 +365,7 @@ CLIENT_BODY: tuple[type[Message], ...] = (
     MatchCancel,
     EndSession,
 )
-"""The union ClientBody: a member's tag is its place in here plus one."""
+"""The union ClientBody: a member's tag is its index plus one."""
 _REQUEST_TYPES = {member: tag for tag, member in enumerate(CLIENT_BODY, start=1)}
 
 SERVER_BODY: tuple[type[Message], ...] = (
@@ -380,9 +381,9 @@ SERVER_BODY: tuple[type[Message], ...] = (
     Goodbye,
     Rate,
 )
-"""The union ServerBody: a member's tag is its place in here plus one."""
+"""The union ServerBody: a member's tag is its index plus one."""
 
 
-def request_type_of(message_type: type[Message]) -> int:
+def to_request_type(message_type: type[Message]) -> int:
     """Return the tag of a client's message type in the union ClientBody: the value of `Error.request_type`."""
     return _REQUEST_TYPES[message_type]

@@ -1,11 +1,10 @@
 """Payloads of events, commands and replies: plain values in MessagePack.
 
-Plain values are None, booleans, numbers, text, bytes, lists and maps. Structs and dataclasses become maps. Numbers of
-numpy become numbers, and its arrays lists.
+Plain values are None, booleans, numbers, text, bytes, lists and maps. Structs and dataclasses become maps, numpy
+scalars numbers, and numpy arrays lists.
 
-Whatever a peer sends as MessagePack or JSON is decoded here: nested at most DEPTH_MAX deep, and with one error for
-everything that is wrong with it. msgspec alone raises three kinds (DecodeError, UnicodeDecodeError, RecursionError).
-Pure.
+All MessagePack and JSON of peers is decoded here, with at most DEPTH_MAX levels and one exception for all errors.
+msgspec alone raises three (DecodeError, UnicodeDecodeError, RecursionError). Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tickwire.schemas.errors import MalformedMessage
 
 T = TypeVar("T")
 DEPTH_MAX = 64
-"""Levels of lists and maps. MongoDB stores 100, of which a game's own structures take some."""
+"""The most levels of lists and maps. MongoDB stores 100, of which a game's own structures take some."""
 _MSGPACK_CONTAINERS = (*range(0x80, 0xA0), *range(0xDC, 0xE0))
 _JSON_CONTAINERS = b"[{"
 _NO_MSGPACK_CONTAINERS = bytes(set(range(256)) - set(_MSGPACK_CONTAINERS))
@@ -28,10 +27,10 @@ _NO_JSON_CONTAINERS = bytes(set(range(256)) - set(_JSON_CONTAINERS))
 
 
 def to_python(value: object) -> Any:
-    """Convert a numpy scalar or array to the Python value that it stands for: an `enc_hook` for msgspec.
+    """Convert a numpy scalar or array to a Python value: an `enc_hook` for msgspec.
 
     Raises:
-        TypeError: the value is of a type that has no plain form.
+        TypeError: the value has a type without a plain form.
     """
     match value:
         case np.bool_():
@@ -57,26 +56,26 @@ def encode_payload(value: object) -> bytes:
     """Encode a payload.
 
     Raises:
-        TypeError, ValueError, OverflowError, RecursionError: MessagePack cannot hold the value.
+        TypeError, ValueError, OverflowError, RecursionError: MessagePack cannot represent the value.
     """
     return _encoder.encode(value)
 
 
 def decode_payload(data: bytes, kind: type[T] | Any = Any) -> T | Any:
-    """Decode MessagePack that a peer has sent.
+    """Decode MessagePack from a peer.
 
     Raises:
-        MalformedMessage: the bytes are not MessagePack, not of this type, or nested too deeply.
+        MalformedMessage: the bytes are not MessagePack, have another type than `kind`, or are nested too deeply.
     """
     may_be_deep = len(data.translate(None, _NO_MSGPACK_CONTAINERS)) > DEPTH_MAX
     return _decode(msgspec.msgpack.decode, data, kind, may_be_deep=may_be_deep)
 
 
 def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
-    """Decode JSON that a peer has sent.
+    """Decode JSON from a peer.
 
     Raises:
-        MalformedMessage: the bytes are not JSON, not of this type, or nested too deeply.
+        MalformedMessage: the bytes are not JSON, have another type than `kind`, or are nested too deeply.
     """
     may_be_deep = len(data.translate(None, _NO_JSON_CONTAINERS)) > DEPTH_MAX
     return _decode(msgspec.json.decode, data, kind, may_be_deep=may_be_deep)
@@ -111,7 +110,7 @@ def _is_too_deep(value: object) -> bool:
 
 
 def to_plain(value: object) -> Any:
-    """Copy a value into plain values, with text as the keys of maps: what MongoDB can store.
+    """Convert a value to plain values with text as the keys of maps, as MongoDB stores them.
 
     Raises:
         TypeError, ValueError, RecursionError: the value has no plain form.

@@ -1,25 +1,25 @@
-"""What a field's values are sent as: differences from a prediction, in the fewest bits.
+"""Residuals: a column's differences from a prediction, in as few bits as possible.
 
-A column is predicted in one of four ways, whichever is cheapest in this frame:
+Each column is predicted in one of four ways; the encoder chooses the smallest in each frame:
 
-    LAST      the value the client has
-    LINEAR    that value plus its last difference: steady motion costs nearly nothing
-    CHANGED   LAST, but only for the entities whose bit is set
-    RICE      LINEAR again, with short codes for small residuals and long ones for large: a few that turn do not
-              make the whole column wide
+    LAST      the value that the client has
+    LINEAR    that value plus its last difference: steady motion takes nearly no bits
+    CHANGED   LAST, for only the entities whose bit is set
+    RICE      LINEAR, with short codes for small residuals and long codes for large ones: a few entities that turn do
+              not widen the whole column
 
 In the bit stream (lowest bit first) a column of `n` entities that stayed is:
 
-    1 bit    0: nothing changed, and nothing follows
+    1 bit    0: no value has changed, and nothing follows
     2 bits   predictor
     6 bits   width; with RICE: k
     LAST, LINEAR   n residuals of `width` bits
     CHANGED        n bits, then the residuals of those whose bit is set
-    RICE           n times: q zeros and a one; then n times: the k lowest bits. The residual is q * 2^k + those.
-                   q = ESCAPE says that RAW_BITS bits stand there instead, and are the residual
+    RICE           n times: q zeros and a one; then n times: the k lowest bits. The residual is q * 2^k plus these
+                   bits. If q is ESCAPE, RAW_BITS bits follow instead, and are the residual
 
-Residuals are zigzag. Those of angles are taken modulo 2^bits, to the nearer side. RICE is after Rice, "Some practical
-universal noiseless coding techniques", 1979. Choosing is free: a decoder takes whatever it is told.
+Residuals are zigzag. Those of angles are modulo 2^bits, in the shorter direction. RICE follows Rice, "Some practical
+universal noiseless coding techniques", 1979. The format does not prescribe the choice: a decoder reads any predictor.
 Pure; imports numpy and schemas only.
 """
 
@@ -39,11 +39,11 @@ ESCAPE = 24
 RAW_BITS = 60
 _CHANGED_HEADER_BITS = 9
 _MEAN_CAP = 255
-"""What a residual counts at most when k is chosen: a few that jump must not make the codes of all others longer."""
+"""The limit of a residual when k is chosen: a few large ones must not lengthen the codes of all others."""
 
 
 class Predictor(enum.IntEnum):
-    """What a residual is relative to, and how it is written."""
+    """The prediction of a column, and the encoding of its residuals."""
 
     LAST = 0
     LINEAR = 1
@@ -52,16 +52,16 @@ class Predictor(enum.IntEnum):
 
 
 class Residuals:
-    """Writes and reads the columns of those who stayed, for one table.
+    """Writes and reads the columns of the entities that stayed, for one table.
 
     Args:
-        fields: the table's fields that are columns, in order.
+        fields: the table's numeric fields, in order.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self._count = len(fields)
         self._wrapping = [(row, 1 << field.bits) for row, field in enumerate(fields) if field.wraps]
-        # With the type named: an array of nothing, of a table that has texts alone, would be one of floats.
+        # The type is explicit: numpy makes an empty list, of a table with texts only, an array of floats.
         halves = [1 << field.bits >> 1 if field.wraps else 0 for field in fields]
         masks = [(1 << field.bits) - 1 if field.wraps else -1 for field in fields]
         self._halves = np.array(halves, np.int64).reshape(-1, 1)
@@ -69,17 +69,22 @@ class Residuals:
 
     # -- writing --------------------------------------------------------------------------------------------
 
-    def codes(self, last: Matrix, before: Matrix, now: Matrix) -> tuple[Matrix, NDArray[np.uint8]]:
-        """The bit stream of one table's columns, as codes and their widths in bits.
+    def to_codes(self, last: Matrix, before: Matrix, now: Matrix) -> tuple[Matrix, NDArray[np.uint8]]:
+        """Encode one table's columns.
 
         Args:
-            last, before, now: (fields, entities): what the client has, what it had before that, what it is to have.
+            last: (fields, entities): the client's values.
+            before: (fields, entities): the client's values one snapshot earlier.
+            now: (fields, entities): the new values.
+
+        Returns:
+            The bit stream, as codes and their widths in bits.
         """
         count = now.shape[1]
-        against = self._against(last, before, now)
-        line = against[1]
-        widths = [[octets.bit_length() for octets in row] for row in np.bitwise_or.reduce(against, axis=2).tolist()]
-        is_set = against[0] != 0
+        residuals = self._residuals(last, before, now)
+        line = residuals[1]
+        widths = [[octets.bit_length() for octets in row] for row in np.bitwise_or.reduce(residuals, axis=2).tolist()]
+        is_set = residuals[0] != 0
         changed = np.add.reduce(is_set, axis=1, dtype=np.int64).tolist()
         means = np.minimum(line, _MEAN_CAP).sum(axis=1).tolist()
         ks = [max(0, frexp(mean / count)[1] - 1) for mean in means]
@@ -110,26 +115,31 @@ class Residuals:
             elif least == Predictor.CHANGED:
                 codes[first:middle], bits[first:middle] = is_set[row], 1
                 end = middle + some
-                codes[middle:end], bits[middle:end] = against[0, row][is_set[row]], width
+                codes[middle:end], bits[middle:end] = residuals[0, row][is_set[row]], width
             else:
                 end = middle
-                codes[first:end], bits[first:end] = against[least, row], parameter
+                codes[first:end], bits[first:end] = residuals[least, row], parameter
         return codes[:end], bits[:end]
 
     def encode_many(self, last: Matrix, before: Matrix, now: Matrix, counts: NDArray[np.int64]) -> list[bytes]:
-        """The bit streams of many groups of entities at once, each filled up to a byte: as `codes` packed one by one.
+        """Encode the columns of many groups of entities at once.
 
         Args:
-            last, before, now: (fields, entities), group after group.
-            counts: (groups,): how many entities each holds, at least one.
+            last: (fields, entities): the clients' values, group after group.
+            before: the values one snapshot earlier.
+            now: the new values.
+            counts: (groups,): the number of entities of each group, at least one.
+
+        Returns:
+            A bit stream per group, padded to a whole byte: equal to `to_codes`, packed group by group.
         """
         starts = np.cumsum(counts) - counts
         group = np.repeat(np.arange(counts.size), counts)
-        against = self._against(last, before, now)
-        line = against[1]
-        # The widest residual of each column decides its width; an or of all has the same highest bit.
-        width = bit_lengths(np.bitwise_or.reduceat(against, starts, axis=2))
-        is_set = against[0] != 0
+        residuals = self._residuals(last, before, now)
+        line = residuals[1]
+        # A column is as wide as its widest residual; the bitwise or of all has the same highest bit.
+        width = bit_lengths(np.bitwise_or.reduceat(residuals, starts, axis=2))
+        is_set = residuals[0] != 0
         changed = np.add.reduceat(is_set, starts, axis=1, dtype=np.int64)
         means = np.add.reduceat(np.minimum(line, _MEAN_CAP), starts, axis=1) / counts
         k = np.maximum(np.frexp(means)[1] - 1, 0).astype(np.int64)
@@ -142,18 +152,18 @@ class Residuals:
         parameter = np.choose(least, (width[0], width[1], width[0], k))
         is_idle = width[0] == 0
         return self._lay_out(
-            against, is_set, quotients, escapes, least[:, group], parameter, is_idle, least, counts, starts, group
+            residuals, is_set, quotients, escapes, least[:, group], parameter, is_idle, least, counts, starts, group
         )
 
     def _lay_out(
-        self, against: Matrix, is_set: NDArray[np.bool_], quotients: Matrix, escapes: NDArray[np.bool_],
+        self, residuals: Matrix, is_set: NDArray[np.bool_], quotients: Matrix, escapes: NDArray[np.bool_],
         chosen: Matrix, parameter: Matrix, is_idle: NDArray[np.bool_], least: Matrix,
         counts: NDArray[np.int64], starts: NDArray[np.int64], group: NDArray[np.int64],
     ) -> list[bytes]:  # fmt: skip
-        """Puts headers, first halves (bits or unary codes) and second halves (values) where they belong.
+        """Lay out headers, first halves (bits or unary codes) and second halves (values) of all columns.
 
-        Every column of every group has 1 + 2n places, used or not (a code of no bits leaves no trace), every group
-        one more to fill up its last byte.
+        Every column of every group has 1 + 2n codes, used or not (a code of 0 bits writes nothing); every group has
+        one more code, which pads its last byte.
         """
         size = 1 + 2 * counts
         group_start = self._count * (2 * starts + np.arange(counts.size)) + np.arange(counts.size)
@@ -168,7 +178,7 @@ class Residuals:
         idle, wide = is_idle[:, group], parameter[:, group]
         codes[first] = np.where(is_rice, 1 << quotients, is_set)
         bits[first] = np.where(is_rice, quotients + 1, is_masked & ~idle)
-        codes[second] = np.where((chosen == Predictor.LINEAR) | is_rice, against[1], against[0])
+        codes[second] = np.where((chosen == Predictor.LINEAR) | is_rice, residuals[1], residuals[0])
         wide = np.where(is_rice & escapes, RAW_BITS, wide)
         bits[second] = np.where(idle | (is_masked & ~is_set), 0, wide)
         ends = group_start + self._count * size
@@ -179,29 +189,37 @@ class Residuals:
         stops = np.cumsum(octets).tolist()
         return [packed[a:b] for a, b in zip([0, *stops], stops, strict=False)]
 
-    def against(self, last: Matrix, now: Matrix) -> Matrix:
-        """(fields, entities): zigzag differences; those of angles to the nearer side."""
+    def differences(self, last: Matrix, now: Matrix) -> Matrix:
+        """Return the zigzag differences, (fields, entities); those of angles in the shorter direction."""
         difference = now - last
         if self._wrapping:
             difference = ((difference + self._halves) & self._masks) - self._halves
         return zigzag_in_place(difference)
 
-    def _against(self, last: Matrix, before: Matrix, now: Matrix) -> NDArray[np.int64]:
-        """(2, fields, entities): zigzag residuals against the last values, and against the line."""
-        against = np.empty((2, *now.shape), np.int64)
-        np.subtract(now, last, out=against[0])
-        np.subtract(last, before, out=against[1])
-        np.subtract(against[0], against[1], out=against[1])
+    def _residuals(self, last: Matrix, before: Matrix, now: Matrix) -> NDArray[np.int64]:
+        """Return the zigzag residuals of LAST and of LINEAR, (2, fields, entities)."""
+        residuals = np.empty((2, *now.shape), np.int64)
+        np.subtract(now, last, out=residuals[0])
+        np.subtract(last, before, out=residuals[1])
+        np.subtract(residuals[0], residuals[1], out=residuals[1])
         if self._wrapping:
-            against += self._halves
-            against &= self._masks
-            against -= self._halves
-        return zigzag_in_place(against)
+            residuals += self._halves
+            residuals &= self._masks
+            residuals -= self._halves
+        return zigzag_in_place(residuals)
 
     # -- reading --------------------------------------------------------------------------------------------
 
     def decode(self, stream: BitReader, last: Matrix, before: Matrix) -> Matrix:
-        """Reads the columns of those who stayed.
+        """Read the columns of the entities that stayed.
+
+        Args:
+            stream: the bit stream.
+            last: (fields, entities): the client's values.
+            before: (fields, entities): the client's values one snapshot earlier.
+
+        Returns:
+            The new values, (fields, entities).
 
         Raises:
             MalformedMessage: the stream ends too early.
@@ -237,7 +255,7 @@ def _read_rice(stream: BitReader, count: int, k: int) -> Matrix:
 
 
 def skip_column(stream: BitReader, count: int) -> None:
-    """Reads past one column of those who stayed."""
+    """Skip one column of the entities that stayed."""
     if not stream.number(1):
         return
     predictor, parameter = stream.number(2), stream.number(6)

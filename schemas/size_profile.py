@@ -1,44 +1,48 @@
-"""What a packed part's bits were spent on: read off the bytes themselves, so that encoding need not count.
+"""Counts the bits of a packed part by table and field, from the bytes themselves, so that encoding need not count.
 
 Pure; imports schemas only.
 """
 
 from __future__ import annotations
 
-from tickwire.schemas.bit_packing import BitReader, Source
+from tickwire.schemas.bit_packing import BitReader, ByteReader
 from tickwire.schemas.columns import Columns
 from tickwire.schemas.delta import ENTERED_COLUMNS, HAS_ENTERED, HAS_LEFT, HAS_TEXTS, WIDTH_BITS, TableCodec
 from tickwire.schemas.residuals import skip_column
 
 IDS = ""
-"""What is spent on who left and who entered, and on saying which table it is, stands under this name."""
+"""The name under which the lists of ids, and the tags of tables, are counted."""
 
 
-def weigh(codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], packed: bytes) -> dict[tuple[int, str], int]:
-    """Bits by table's place and field's name.
+def profile_bits(
+    codecs: tuple[TableCodec, ...], base: tuple[Columns, ...], packed: bytes
+) -> dict[tuple[int, str], int]:
+    """Return the bits of a packed part by table index and field name.
 
     Args:
-        base: the tables that the part is a delta from; of a keyframe, empty ones.
-        packed: the part without its checksum, as our own encoder made it.
+        codecs: the codecs of the room's tables.
+        base: the tables that the part is relative to; empty ones for a keyframe.
+        packed: the part without its checksum, from this module's own encoder: not a peer's.
     """
     bits: dict[tuple[int, str], int] = {}
-    source = Source(packed)
-    start = source.left
+    source = ByteReader(packed)
+    start = source.bytes_left
     while tag := source.varint():
-        place, flags = divmod(tag, 8)
-        codec, known = codecs[place - 1], base[place - 1].ids.size
+        number, flags = divmod(tag, 8)
+        index = number - 1
+        codec, known = codecs[index], base[index].ids.size
         left = source.ascending(known).size if flags & HAS_LEFT else 0
         entered = source.ascending(1 << 32).size if flags & HAS_ENTERED else 0
-        bits[place - 1, IDS] = 8 * (start - source.left)
-        _weigh_columns(codec, place - 1, source, known - left, entered, bits)
+        bits[index, IDS] = 8 * (start - source.bytes_left)
+        _profile_columns(codec, index, source, known - left, entered, bits)
         if flags & HAS_TEXTS:
-            _weigh_texts(codec, place - 1, source, bits)
-        start = source.left
+            _profile_texts(codec, index, source, bits)
+        start = source.bytes_left
     return bits
 
 
-def _weigh_columns(
-    codec: TableCodec, place: int, source: Source, stayed: int, entered: int, bits: dict[tuple[int, str], int]
+def _profile_columns(
+    codec: TableCodec, index: int, source: ByteReader, stayed: int, entered: int, bits: dict[tuple[int, str], int]
 ) -> None:
     stream = BitReader(source)
     if entered:
@@ -46,29 +50,29 @@ def _weigh_columns(
             name = codec.columns[number % len(codec.columns)].name
             width = stream.number(WIDTH_BITS)
             stream.bits(entered * width)
-            bits[place, name] = bits.get((place, name), 0) + WIDTH_BITS + entered * width
+            bits[index, name] = bits.get((index, name), 0) + WIDTH_BITS + entered * width
     if stayed:
         for field in codec.columns:
-            at = stream.at
+            start = stream.position
             skip_column(stream, stayed)
-            bits[place, field.name] = bits.get((place, field.name), 0) + stream.at - at
+            bits[index, field.name] = bits.get((index, field.name), 0) + stream.position - start
     stream.finish()
 
 
-def _weigh_texts(codec: TableCodec, place: int, source: Source, bits: dict[tuple[int, str], int]) -> None:
-    at, start = 0, source.left
+def _profile_texts(codec: TableCodec, index: int, source: ByteReader, bits: dict[tuple[int, str], int]) -> None:
+    at, start = 0, source.bytes_left
     count = source.varint()
-    bits[place, IDS] += 8 * (start - source.left)
+    bits[index, IDS] += 8 * (start - source.bytes_left)
     for _ in range(count):
-        start = source.left
+        start = source.bytes_left
         at += source.varint()
-        source.take(source.varint())
+        source.read(source.varint())
         name = codec.texts[at % len(codec.texts)].name
-        bits[place, name] = bits.get((place, name), 0) + 8 * (start - source.left)
+        bits[index, name] = bits.get((index, name), 0) + 8 * (start - source.bytes_left)
 
 
-def columns_seen(columns: Columns) -> list[tuple[int, int]]:
-    """The least and the greatest value of each column; of an empty table, none."""
+def column_ranges(columns: Columns) -> list[tuple[int, int]]:
+    """Return the least and the greatest value of each column; an empty list for an empty table."""
     if not columns.ids.size:
         return []
     return list(zip(columns.values.min(axis=1).tolist(), columns.values.max(axis=1).tolist(), strict=True))

@@ -1,7 +1,8 @@
-"""Texts and blobs of a section: those that changed, each with its place.
+"""Texts and blobs of a section: the changed ones, each with its position.
 
-    varint   how many
-    each:    varint  place * text fields + field, less the one before; places are those after the section
+    varint   their number
+    each:    varint  position, as the difference from the one before, where position is the entity's index after the
+                     section * number of text fields + index of the text field
              varint  length, then the bytes
 
 Pure; imports numpy and schemas only.
@@ -12,68 +13,81 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.schemas.bit_packing import Source, varint
-from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, no_texts
+from tickwire.schemas.bit_packing import ByteReader, varint
+from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, empty_texts
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 
+NO_CHANGED_TEXTS = b"\0"
+"""The encoding of no texts: their number, 0."""
+
 
 def encode_texts(base: Columns, now: Columns, here: NDArray[np.intp] | None, there: NDArray[np.intp] | None) -> bytes:
-    """What changed from `base` to `now`; `here` and `there` say where those that stayed stand, None: all alike."""
+    """Return the texts that changed from `base` to `now`.
+
+    Args:
+        base: the client's table.
+        now: the table after the section.
+        here: the positions in `now` of the entities that stayed; None if both tables have the same entities.
+        there: their positions in `base`.
+    """
     if not now.texts.size:
-        return b"\0"
+        return NO_CHANGED_TEXTS
     if here is None or there is None:
         differs = now.texts != base.texts
     else:
-        known = no_texts(len(now.texts), now.ids.size)
+        known = empty_texts(len(now.texts), now.ids.size)
         known[:, here] = base.texts[:, there]
         differs = now.texts != known
-    places = np.flatnonzero(differs.T).tolist()
-    if not places:
-        return b"\0"
-    out = bytearray(varint(len(places)))
+    positions = np.flatnonzero(differs.T).tolist()
+    if not positions:
+        return NO_CHANGED_TEXTS
+    out = bytearray(varint(len(positions)))
     last = 0
-    for place in places:
-        row, field = divmod(place, len(now.texts))
+    for position in positions:
+        row, field = divmod(position, len(now.texts))
         data = now.texts[field, row]
-        out += varint(place - last) + varint(len(data)) + data
-        last = place
+        out += varint(position - last) + varint(len(data)) + data
+        last = position
     return bytes(out)
 
 
-def decode_texts(source: Source, fields: tuple[Field, ...], texts: Texts) -> Texts:
-    """Reads what changed into `texts`, which is the caller's to change.
+def decode_texts(source: ByteReader, fields: tuple[Field, ...], texts: Texts) -> Texts:
+    """Read the changed texts into `texts`, and return it.
 
     Args:
-        texts: (text fields, entities): what is known of those that stayed, empty for those that entered.
+        source: the packed part.
+        fields: the table's text fields.
+        texts: (text fields, entities): the known texts of entities that stayed, empty ones of those that entered.
+            Changed in place.
 
     Raises:
-        MalformedMessage: there is no such place, or what stands there cannot be.
+        MalformedMessage: a position is out of range or repeated, a text is too long, or it is not UTF-8.
     """
     count = source.varint()
     if not fields:
         if count:
-            raise MalformedMessage("a text in a table that has none")
+            raise MalformedMessage("a text in a table without text fields")
         return NO_TEXTS
-    place = 0
+    position = 0
     for number in range(count):
         step = source.varint()
         if number and not step:
-            raise MalformedMessage("a list names something twice")
-        place += step
-        if place >= texts.size:
-            raise MalformedMessage(f"a text for place {place} of {texts.size}")
-        row, at = divmod(place, len(fields))
-        texts[at, row] = _read(source, fields[at])
+            raise MalformedMessage("a list has the same text twice")
+        position += step
+        if position >= texts.size:
+            raise MalformedMessage(f"text {position} is out of range: the table has {texts.size}")
+        row, index = divmod(position, len(fields))
+        texts[index, row] = _read(source, fields[index])
     return texts
 
 
-def _read(source: Source, field: Field) -> bytes:
+def _read(source: ByteReader, field: Field) -> bytes:
     length = source.varint()
     if length > field.bytes_max:
-        raise MalformedMessage(f"field {field.name!r} of {length} bytes; at most {field.bytes_max} are possible")
-    data = source.take(length)
+        raise MalformedMessage(f"field {field.name!r} of {length} bytes; at most {field.bytes_max} are allowed")
+    data = source.read(length)
     if field.kind is FieldKind.TEXT:
         try:
             data.decode("utf-8")

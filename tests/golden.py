@@ -26,8 +26,9 @@ from tickwire.schemas.columns import checksum
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
+from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.replicator import Replicator
-from tickwire.server.replication.table import NOBODY, EntityIds, Table
+from tickwire.server.replication.table import NOBODY, Table
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
 
@@ -65,8 +66,8 @@ class Stage:
         self.tick += ticks
         for table in (self.ships, self.kinds):
             table.compact()
-        interest = self.replication.interest(self.watched)
-        self.replication.watch(interest)
+        interest = self.replication.get_interest(self.watched)
+        self.replication.subscribe(interest)
         self.replication.capture(self.tick)
         data, self.holding = self.replication.update(self.holding, interest)
         return next(frame_payloads(data), b"")
@@ -102,7 +103,7 @@ def coming_and_going(stage: Stage) -> Iterator[bytes]:
         stage.ships.x += np.float32(0.25)
         yield stage.next()
     stage.ids.tick = 1 << 20
-    stage.ids.recycle((stage.ships, stage.kinds), known=())
+    stage.ids.recycle((stage.ships, stage.kinds), in_use=())
     stage.ships.spawn(hp=1)
     yield stage.next()
 

@@ -21,7 +21,7 @@ from tickwire.schemas import SCHEMA_VERSION_MIN
 from tickwire.schemas.codec import decode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.framing import binary_frame
-from tickwire.schemas.messages import Error, ErrorCode, Hello, Redirect, request_type_of
+from tickwire.schemas.messages import Error, ErrorCode, Hello, Redirect, to_request_type
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 EARLY_MESSAGES_MAX = 16
 """What a client may say before it has heard Welcome."""
-_HELLO = request_type_of(Hello)
+_HELLO = to_request_type(Hello)
 _CLOSING = {
     ErrorCode.UNAUTHORIZED: SessionCloseCode.UNAUTHORIZED,
     ErrorCode.ALREADY_CONNECTED: SessionCloseCode.ALREADY_CONNECTED,

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, request_type_of
+from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, to_request_type
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 from tickwire.server.observability.traces import span
 from tickwire.server.rooms.ports import RoomJoiner, Subscriber
@@ -43,5 +43,5 @@ def error_message(error: TickwireError, request: type[Message]) -> Error:
         str(error),
         retry_after_ms=error.retry_after_ms,
         retryable=error.retryable,
-        request_type=request_type_of(request),
+        request_type=to_request_type(request),
     )

@@ -112,7 +112,7 @@ def decode_room(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
         state = decode_world(transfer.world)
         tables = {
             name: msgspec.structs.replace(
-                table, exact=_decode_columns(transfer.raw_columns.get(name, {}), table.ids.size)
+                table, raw_columns=_decode_columns(transfer.raw_columns.get(name, {}), table.ids.size)
             )
             for name, table in state.tables.items()
         }

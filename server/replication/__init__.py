@@ -1,1 +1,4 @@
-"""Entity tables, snapshots and channels: what each client must be told. Pure; imports schemas only."""
+"""Entity tables, snapshots, channels and baselines: the state that each client must receive.
+
+Pure; imports schemas only.
+"""

@@ -1,17 +1,18 @@
-"""A channel: a group of entities that is encoded once a tick for all who stand on the same baseline.
+"""A channel: a group of entities that is encoded once a tick for each distinct baseline of its subscribers.
 
-A subscriber's *standing* is what its client has of the channel: nothing, or the contents of some tick together with
-what it had before (the linear predictors need both). A standing is shared by everyone who has it, and what follows
-from it is computed once. A subscriber that is passed over keeps its old standing and gets one cumulative delta later;
-nothing is queued for it. Pure; reads no clock: the tick comes in.
+A subscriber's *baseline* is the contents that its client has of the channel: nothing, or the contents of a tick and
+those before them (the linear predictors need both). Subscribers with equal contents share one baseline object, and
+each update that follows from a baseline is computed once. A subscriber that is skipped keeps its old baseline and
+receives one cumulative delta later; nothing is queued for it. Pure; reads no clock: the caller passes the tick.
 
-    nobody is here, or nothing has changed    nothing is said (but what is here is told again, with its checksum, when
-                                              checksums are due)
-    the subscriber has nothing                a keyframe
-    otherwise                                 a delta from its standing
+    the channel is empty, or unchanged    no update (in a tick with checksums, a channel with entities is sent all the
+                                          same)
+    the subscriber has no baseline        a keyframe
+    otherwise                             a delta from its baseline
 
-What a client had before counts for one tick: a channel of which the last frame said nothing has come to rest, for
-both ends. So all who have the same contents meet after a tick at most, however they came to it.
+The contents before a baseline count for one tick: when a frame does not name a channel, both ends treat it as being
+at rest. All subscribers with the same contents therefore share one baseline after at most one tick, however they
+reached it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import msgspec
 
 from tickwire.schemas.codec import encode_state
 from tickwire.schemas.columns import Columns, checksum, successor
-from tickwire.schemas.delta import NOTHING, TableCodec
+from tickwire.schemas.delta import NO_SECTIONS, TableCodec
 from tickwire.schemas.framing import binary_frame
-from tickwire.schemas.keyframe_v2 import encode_keyframe_2
+from tickwire.schemas.keyframe_v2 import encode_keyframe_v2
 from tickwire.schemas.parts import encode_part
 from tickwire.server.replication.partition import ChannelRows
 
@@ -32,12 +33,12 @@ _NEVER = -1
 
 
 class Baseline(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What a client has of a channel.
+    """A client's contents of a channel.
 
     Args:
-        tick: when it was told so.
-        version: the tick of the change that made these contents.
-        tables: the contents, and what was there before.
+        tick: the tick of the frame that brought the client here.
+        version: the tick of the change that led to these contents.
+        tables: the contents, and the contents before them.
     """
 
     tick: int
@@ -46,32 +47,35 @@ class Baseline(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the client has nobody in it."""
+        """Whether the client has no entity of the channel."""
         return not any(table.ids.size for table in self.tables)
 
     @property
-    def settled(self) -> Baseline:
-        """Where a client stands that has these contents and forgot where it came from."""
-        return Baseline(_NEVER, self.version, tuple(table.settled for table in self.tables))
+    def without_history(self) -> Baseline:
+        """The baseline of a client that has these contents and does not know the contents before them."""
+        return Baseline(_NEVER, self.version, tuple(table.without_history for table in self.tables))
 
 
 class ChannelUpdate(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What one standing leads to this tick.
+    """The update of this tick for all subscribers with one baseline.
 
     Args:
-        standing: where the client stands after it.
-        packed: what changed, with a checksum if there is one.
+        channel: the channel's number.
+        baseline: the client's baseline after it has applied the update.
+        is_keyframe: whether the update is relative to nothing.
+        has_checksum: whether `packed` ends with a checksum.
+        packed: the tables' sections, and the checksum.
     """
 
     channel: int
-    standing: Baseline
+    baseline: Baseline
     is_keyframe: bool
     has_checksum: bool
     packed: bytes
 
     @property
     def part(self) -> bytes:
-        """The same as one part of a frame that holds several."""
+        """The update as one part of a frame with several channels."""
         return encode_part(self.channel, self.packed, is_keyframe=self.is_keyframe, has_checksum=self.has_checksum)
 
 
@@ -79,145 +83,158 @@ class Channel:
     """One channel of a room.
 
     Args:
-        number: its number on the wire, unique in the room.
-        codecs: of the room's tables, in the description's order.
+        number: the channel's number on the wire, unique in the room.
+        codecs: the codecs of the room's tables, in the order of the description.
 
     Attributes:
-        usual: where those clients stand that missed nothing; None while there are none.
-        base: what they had before this tick.
-        nothing: the tables of who has nothing.
-        version: the tick of its last change.
-        watchers: how many interests with watchers it is in.
-        keyframes, deltas: how many were encoded; whoever reads them sets them back.
+        current: the baseline of the clients that received every frame; None before the first of them.
+        previous: the tables that those clients had before this tick.
+        empty: the tables of a client without a baseline.
+        version: the tick of the channel's last change.
+        subscribers: the number of subscribed interest sets that contain the channel.
+        keyframes, deltas: the numbers of encoded updates; the reader resets them.
     """
 
     __slots__ = (
-        "_codecs", "_groups", "_has_checksum", "_keyframe_2", "_reached", "_tick", "_updates", "_version_before",
-        "base", "deltas", "keyframes", "nothing", "number", "usual", "version", "watchers",
+        "_advanced", "_codecs", "_has_checksum", "_keyframe_v2", "_rows", "_tick", "_updates", "_version_before",
+        "current", "deltas", "empty", "keyframes", "number", "previous", "subscribers", "version",
     )  # fmt: skip
 
     def __init__(self, number: int, codecs: tuple[TableCodec, ...]) -> None:
         self.number = number
-        self.usual: Baseline | None = None
+        self.current: Baseline | None = None
         self.version = 0
-        self.watchers = 0
+        self.subscribers = 0
         self.keyframes = 0
         self.deltas = 0
-        self.nothing = self.base = tuple([codec.nothing for codec in codecs])
+        self.empty = self.previous = tuple([codec.empty for codec in codecs])
         self._codecs = codecs
-        self._groups: tuple[ChannelRows, ...] = ()
+        self._rows: tuple[ChannelRows, ...] = ()
         self._tick = 0
         self._has_checksum = False
         self._updates: dict[Baseline | int | None, ChannelUpdate] = {}
-        self._reached: dict[int, Baseline] = {}
+        self._advanced: dict[int, Baseline] = {}
         self._version_before = _NEVER
-        self._keyframe_2 = b""
+        self._keyframe_v2 = b""
 
-    def begin(self, tick: int, groups: tuple[ChannelRows, ...], *, has_changed: bool, has_checksum: bool) -> None:
-        """A new tick: what the channel holds now."""
+    def begin(self, tick: int, rows: tuple[ChannelRows, ...], *, has_changed: bool, has_checksum: bool) -> None:
+        """Start a new tick.
+
+        Args:
+            tick: the room's tick.
+            rows: the channel's rows now, table by table.
+            has_changed: whether they differ from those of the tick before.
+            has_checksum: whether this tick's updates end with a checksum.
+        """
         self._tick = tick
-        self._groups = groups
+        self._rows = rows
         self._has_checksum = has_checksum
         self._version_before = self.version
         if has_changed:
             self.version = tick
-        if self._reached:
+        if self._advanced:
             self._updates.clear()
-            self._reached.clear()
-            self._keyframe_2 = b""
+            self._advanced.clear()
+            self._keyframe_v2 = b""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is in it now."""
-        return not any(group.ids.size for group in self._groups)
+        """Whether the channel has no entity now."""
+        return not any(rows.ids.size for rows in self._rows)
 
-    def is_due(self, standing: Baseline) -> bool:
-        """Whether something is to be said to who stands there."""
-        return self.version > standing.version or (self._has_checksum and not self.is_empty)
+    def is_due(self, baseline: Baseline) -> bool:
+        """Return whether a client with this baseline needs an update in this tick."""
+        return self.version > baseline.version or (self._has_checksum and not self.is_empty)
 
-    def update(self, standing: Baseline | None, *, must_name: bool = False) -> ChannelUpdate | None:
-        """What a subscriber with this standing must be told now; None when there is nothing to say.
+    def update(self, baseline: Baseline | None, *, must_name: bool = False) -> ChannelUpdate | None:
+        """Return this tick's update for a subscriber with this baseline; None if it needs no update.
 
-        Each distinct standing is encoded once a tick, whoever asks how often.
+        Each distinct baseline is encoded once a tick, for any number of calls.
 
         Args:
-            must_name: say so even if nothing has changed.
+            baseline: None for a client that has nothing of the channel.
+            must_name: return an update even if nothing has changed.
         """
-        key = self._key(standing)
+        key = self._key(baseline)
         if key in self._updates:
             return self._updates[key]
-        if standing is None:
+        if baseline is None:
             if self.is_empty:
                 return None
-            update = self._keyframe()
-        elif must_name or self.is_due(standing):
-            update = self.keep(standing, list(map(TableCodec.encode, self._codecs, *self.step(standing))))
+            update = self._encode_keyframe()
+        elif must_name or self.is_due(baseline):
+            update = self.store(baseline, list(map(TableCodec.encode, self._codecs, *self.delta_inputs(baseline))))
         else:
             return None
         self._updates[key] = update
         return update
 
-    def step(self, standing: Baseline) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
-        """The baseline's tables, and the tables after this tick."""
-        base = standing if standing.tick == self._tick - 1 else standing.settled
-        return base.tables, self._reach(standing).tables
+    def delta_inputs(self, baseline: Baseline) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
+        """Return the two arguments of the delta encoder: the baseline's tables, and the tables after this tick."""
+        base = baseline if baseline.tick == self._tick - 1 else baseline.without_history
+        return base.tables, self._advance(baseline).tables
 
-    def keep(self, standing: Baseline, sections: Sequence[bytes]) -> ChannelUpdate:
-        """Takes the tables' sections that lead on from a standing."""
+    def store(self, baseline: Baseline, sections: Sequence[bytes]) -> ChannelUpdate:
+        """Build and remember the update for a baseline from its encoded sections.
+
+        Args:
+            baseline: the baseline that the sections are relative to.
+            sections: the sections of the room's tables, in order.
+        """
         self.deltas += 1
-        update = self._update(self._reach(standing), b"".join(sections) + NOTHING, is_keyframe=False)
-        self._updates[self._key(standing)] = update
+        update = self._build_update(self._advance(baseline), b"".join(sections) + NO_SECTIONS, is_keyframe=False)
+        self._updates[self._key(baseline)] = update
         return update
 
-    def keyframe_2(self) -> bytes:
-        """A framed keyframe for clients of schema version 2."""
-        if not self._keyframe_2:
-            packed = encode_keyframe_2(self._whole().tables)
-            self._keyframe_2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
-        return self._keyframe_2
+    def keyframe_v2(self) -> bytes:
+        """Return a framed keyframe for clients of schema version 2."""
+        if not self._keyframe_v2:
+            packed = encode_keyframe_v2(self._full().tables)
+            self._keyframe_v2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
+        return self._keyframe_v2
 
-    def _key(self, standing: Baseline | None) -> Baseline | int | None:
-        """All who have the same contents, and have come to rest, are one."""
-        return standing if standing is None or standing.tick == self._tick - 1 else standing.version
+    def _key(self, baseline: Baseline | None) -> Baseline | int | None:
+        """Return the key that baselines with equal contents share once they are at rest."""
+        return baseline if baseline is None or baseline.tick == self._tick - 1 else baseline.version
 
-    def _reach(self, standing: Baseline) -> Baseline:
-        """Where one comes from a standing this tick: all who have the same contents meet here."""
-        if standing.version == self._version_before:
-            return self._whole()
-        reached = self._reached.get(standing.version)
-        if reached is None:
+    def _advance(self, baseline: Baseline) -> Baseline:
+        """Return the baseline that follows in this tick; the same object for all baselines with equal contents."""
+        if baseline.version == self._version_before:
+            return self._full()
+        advanced = self._advanced.get(baseline.version)
+        if advanced is None:
             tables = tuple(
-                successor(table, group.ids, group.values, group.texts)
-                for table, group in zip(standing.tables, self._groups, strict=True)
+                successor(table, rows.ids, rows.values, rows.texts)
+                for table, rows in zip(baseline.tables, self._rows, strict=True)
             )
-            reached = self._reached[standing.version] = Baseline(self._tick, self.version, tables)
-        return reached
+            advanced = self._advanced[baseline.version] = Baseline(self._tick, self.version, tables)
+        return advanced
 
-    def _keyframe(self) -> ChannelUpdate:
+    def _encode_keyframe(self) -> ChannelUpdate:
         self.keyframes += 1
-        whole = self._whole()
-        sections = map(TableCodec.encode, self._codecs, self.nothing, whole.tables)
-        return self._update(whole, b"".join(sections) + NOTHING, is_keyframe=True)
+        full = self._full()
+        sections = map(TableCodec.encode, self._codecs, self.empty, full.tables)
+        return self._build_update(full, b"".join(sections) + NO_SECTIONS, is_keyframe=True)
 
-    def _whole(self) -> Baseline:
-        """Where those stand who know this tick and the one before: by a keyframe, or by having missed nothing."""
-        whole = self._reached.get(_NEVER)
-        if whole is None:
-            tables = tuple([Columns(group.ids, group.values, group.before, group.texts) for group in self._groups])
-            whole = self._reached[_NEVER] = Baseline(self._tick, self.version, tables)
-        return whole
+    def _full(self) -> Baseline:
+        """Return the baseline of clients that know this tick and the one before, by a keyframe or by every delta."""
+        full = self._advanced.get(_NEVER)
+        if full is None:
+            tables = tuple([Columns(rows.ids, rows.values, rows.before, rows.texts) for rows in self._rows])
+            full = self._advanced[_NEVER] = Baseline(self._tick, self.version, tables)
+        return full
 
-    def _update(self, reached: Baseline, packed: bytes, *, is_keyframe: bool) -> ChannelUpdate:
+    def _build_update(self, baseline: Baseline, packed: bytes, *, is_keyframe: bool) -> ChannelUpdate:
         if self._has_checksum:
-            packed += checksum(reached.tables)
-        return ChannelUpdate(self.number, reached, is_keyframe, self._has_checksum, packed)
+            packed += checksum(baseline.tables)
+        return ChannelUpdate(self.number, baseline, is_keyframe, self._has_checksum, packed)
 
 
-def dropped(channel: int) -> bytes:
-    """The part that says: nobody is in this channel any more, as far as you are told."""
-    return encode_part(channel, NOTHING, is_keyframe=True, has_checksum=False)
+def encode_channel_cleared(channel: int) -> bytes:
+    """Return the part that removes all entities of a channel from a client's world: an empty keyframe."""
+    return encode_part(channel, NO_SECTIONS, is_keyframe=True, has_checksum=False)
 
 
-def dropped_2(channel: int, tick: int) -> bytes:
-    """The same as a frame for clients of schema version 2."""
-    return binary_frame(encode_state(tick, channel, 0, 0, NOTHING))
+def frame_channel_cleared_v2(channel: int, tick: int) -> bytes:
+    """Return the frame that removes all entities of a channel, for clients of schema version 2."""
+    return binary_frame(encode_state(tick, channel, 0, 0, NO_SECTIONS))

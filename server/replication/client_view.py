@@ -1,8 +1,8 @@
-"""Who watches what: interests, and what clients hold of them. Pure.
+"""The channels that clients subscribe to, and the contents that they have of them. Pure.
 
-An *interest* is a set of channels, and is shared by all who watch just these. A *holding* is what a client has of all
-its channels, and is shared by all who have the same: nearly everybody holds what the last tick gave to everybody of
-its interest, so that one look tells who gets which bytes.
+An *interest set* is a set of channels, shared by all sessions that subscribe to exactly these. A *client view* is the
+contents that a client has of all its channels, shared by all clients with equal contents. Nearly all clients of an
+interest set have the view that the last tick led to, so that one comparison finds the frame that they receive.
 """
 
 from __future__ import annotations
@@ -11,105 +11,110 @@ from collections.abc import Mapping
 
 from tickwire.server.replication.channel import Baseline
 
-_NONE: Mapping[int, Baseline | None] = {}
+_NO_OVERRIDES: Mapping[int, Baseline | None] = {}
 
 
 class TickBaselines:
-    """A tick in which something may have been told: where those stand, channel by channel, who missed nothing.
+    """The baselines, channel by channel, of the clients that received every frame up to a tick.
 
     Args:
-        tick: which.
-        usual: by channel; one that is not here is empty, and nobody was told of it.
+        tick: the tick.
+        current: the baselines by channel. A channel that is missing was empty, and no frame named it.
     """
 
-    __slots__ = ("_settled", "tick", "usual")
+    __slots__ = ("_without_history", "current", "tick")
 
-    def __init__(self, tick: int, usual: dict[int, Baseline]) -> None:
+    def __init__(self, tick: int, current: dict[int, Baseline]) -> None:
         self.tick = tick
-        self.usual = usual
-        self._settled: dict[int, Baseline] = {}
+        self.current = current
+        self._without_history: dict[int, Baseline] = {}
 
-    def settled(self, channel: int) -> Baseline | None:
-        """Where a client stands that had everything of this tick and forgot where it came from."""
-        if channel not in self._settled and channel in self.usual:
-            self._settled[channel] = self.usual[channel].settled
-        return self._settled.get(channel)
+    def without_history(self, channel: int) -> Baseline | None:
+        """Return the baseline in a channel for a client that does not know the contents before this tick."""
+        if channel not in self._without_history and channel in self.current:
+            self._without_history[channel] = self.current[channel].without_history
+        return self._without_history.get(channel)
 
 
 class ClientView:
-    """What a client has.
+    """A client's contents.
 
     Args:
-        interest: of which channels.
-        moment: the tick up to which it has everything of them.
-        told_tick: the tick of the last frame that it was sent; 0: none.
-        odd: the standings that are not those of the moment; None: nothing, or nothing that is known, of that channel.
-        is_sure: False when the client may hold channels beside these: then it is told to drop all others.
+        interest: the channels that they belong to.
+        baselines: the newest tick of which the client has all contents of these channels.
+        last_sent_tick: the tick of the last frame that was sent to the client; 0 before the first.
+        overrides: the baselines, by channel, that differ from `baselines`; None: the client has nothing of the
+            channel, or its contents are unknown.
+        is_exact: False if the client may still have other channels; the next frame is then marked complete, so that
+            the client drops them.
     """
 
-    __slots__ = ("interest", "is_sure", "moment", "odd", "told_tick")
+    __slots__ = ("baselines", "interest", "is_exact", "last_sent_tick", "overrides")
 
     def __init__(
         self,
         interest: InterestSet,
-        moment: TickBaselines,
-        told_tick: int,
-        odd: Mapping[int, Baseline | None] = _NONE,
+        baselines: TickBaselines,
+        last_sent_tick: int,
+        overrides: Mapping[int, Baseline | None] = _NO_OVERRIDES,
         *,
-        is_sure: bool = True,
+        is_exact: bool = True,
     ) -> None:
         self.interest = interest
-        self.moment = moment
-        self.told_tick = told_tick
-        self.odd = odd
-        self.is_sure = is_sure
+        self.baselines = baselines
+        self.last_sent_tick = last_sent_tick
+        self.overrides = overrides
+        self.is_exact = is_exact
 
-    def standing(self, channel: int) -> Baseline | None:
-        """Where the client stands in a channel; None: it has nothing of it."""
-        if channel in self.odd:
-            return self.odd[channel]
-        return self.moment.usual.get(channel) if channel in self.interest.numbers else None
+    def baseline(self, channel: int) -> Baseline | None:
+        """Return the client's baseline in a channel, or None if it has nothing of the channel."""
+        if channel in self.overrides:
+            return self.overrides[channel]
+        return self.baselines.current.get(channel) if channel in self.interest.numbers else None
 
     @property
-    def settled(self) -> ClientView:
-        """The same for a client that forgot where it came from, and may hold more."""
-        settled = {
-            number: standing.settled
+    def without_history(self) -> ClientView:
+        """The view of a client that does not know the contents before these, and may have other channels."""
+        known = {
+            number: baseline.without_history
             for number in self.interest.channels
-            if (standing := self.standing(number)) is not None
+            if (baseline := self.baseline(number)) is not None
         }
-        return ClientView(
-            self.interest, self.moment, self.told_tick, dict.fromkeys(self.interest.channels) | settled, is_sure=False
-        )
+        overrides = dict.fromkeys(self.interest.channels) | known
+        return ClientView(self.interest, self.baselines, self.last_sent_tick, overrides, is_exact=False)
 
-    def without(self, channel: int) -> ClientView:
-        """The same, but what it has of one channel is not known."""
+    def without_channel(self, channel: int) -> ClientView:
+        """Return the view with unknown contents of one channel."""
         return ClientView(
-            self.interest, self.moment, self.told_tick, {**self.odd, channel: None}, is_sure=self.is_sure
+            self.interest,
+            self.baselines,
+            self.last_sent_tick,
+            {**self.overrides, channel: None},
+            is_exact=self.is_exact,
         )
 
 
 class InterestSet:
-    """A set of channels that somebody watches.
+    """A set of channels that sessions subscribe to.
 
     Args:
         numbers: the channels.
 
     Attributes:
-        channels: the same, ascending.
-        watchers: how many sessions with a connection have it.
-        tick: the tick that `before`, `data` and `after` are of.
-        before: what those hold who missed nothing until now; None: nobody does.
-        data: the frame of this tick for them; empty: nothing to say.
-        after: what they hold when they have been told `data`.
+        channels: the channels in ascending order.
+        subscribers: the number of connected sessions with this interest set.
+        tick: the tick of `before`, `data` and `after`.
+        before: the view, before this tick, of the clients that received every frame; None without such clients.
+        data: the frame of this tick for those clients; empty if there is nothing to send.
+        after: their view once `data` has been sent.
     """
 
-    __slots__ = ("after", "before", "channels", "data", "numbers", "tick", "watchers")
+    __slots__ = ("after", "before", "channels", "data", "numbers", "subscribers", "tick")
 
     def __init__(self, numbers: frozenset[int]) -> None:
         self.numbers = numbers
         self.channels = tuple(sorted(numbers))
-        self.watchers = 0
+        self.subscribers = 0
         self.tick = 0
         self.before: ClientView | None = None
         self.after: ClientView | None = None

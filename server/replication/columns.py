@@ -1,16 +1,16 @@
-"""How a game declares a table's columns and a room's inputs.
+"""Declarations of a table's columns and of a room's inputs.
 
     class Ships(Table):
-        x = real(-500, 500, step=1 / 32)    # replicated: quantised, sent, saved
-        speed = local(np.float32)           # simulated only
+        x = real(-500, 500, step=1 / 32)    # replicated: quantised, sent and saved
+        speed = local(np.float32)           # for the simulation only
 
-A column read on a table is a numpy view of its live rows. Pure; imports schemas only.
+Reading a column of a table returns a numpy view of its live rows. Pure; imports schemas only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,15 +18,19 @@ from numpy.typing import DTypeLike, NDArray
 from tickwire.schemas import fields
 from tickwire.schemas.fields import Field
 
-if TYPE_CHECKING:
-    from tickwire.server.replication.table import Table
+
+class ColumnOwner(Protocol):
+    """A holder of columns; implemented by `Table`."""
+
+    def view(self, name: str) -> NDArray[Any]:
+        """Return the live rows of a column."""
 
 
 class Column:
     """One declared column; a descriptor of `Table`.
 
     Args:
-        make_field: gives the replicated field for a name; None for a local column.
+        make_field: creates the replicated field from its name; None for a local column.
         dtype: the numpy type of a local column.
     """
 
@@ -39,28 +43,32 @@ class Column:
         self.name = name
 
     def field(self, name: str) -> Field:
-        """The replicated field under this name."""
+        """Return the replicated field with this name.
+
+        Raises:
+            TypeError: the column is local.
+        """
         if self._make_field is None:
-            raise TypeError(f"{name!r} is local: it has no field")
+            raise TypeError(f"column {name!r} is local: it has no replicated field")
         return self._make_field(name)
 
     @property
     def is_replicated(self) -> bool:
-        """Whether clients see it and stores keep it."""
+        """Whether the column is sent to clients and saved."""
         return self._make_field is not None
 
     def dtype(self) -> np.dtype[Any]:
-        """The numpy type that the game sees."""
+        """Return the numpy type of the column's array."""
         return np.dtype(self._dtype if self._make_field is None else self._make_field(self.name).dtype)
 
     @overload
     def __get__(self, table: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, table: Table, owner: type) -> NDArray[Any]: ...
-    def __get__(self, table: Table | None, owner: type) -> Self | NDArray[Any]:
+    def __get__(self, table: ColumnOwner, owner: type) -> NDArray[Any]: ...
+    def __get__(self, table: ColumnOwner | None, owner: type) -> Self | NDArray[Any]:
         return self if table is None else table.view(self.name)
 
-    def __set__(self, table: Table, values: Any) -> None:
+    def __set__(self, table: ColumnOwner, values: Any) -> None:
         # `table.x += 1` reads the view, changes it in place and assigns it back: then there is nothing to copy.
         view = table.view(self.name)
         if values is not view:
@@ -68,50 +76,50 @@ class Column:
 
 
 def real(low: float, high: float, *, step: float) -> Column:
-    """A real number from `low` to `high` in world units, sent rounded to `step`."""
+    """Declare a real number from `low` to `high`, in world units, that is sent rounded to `step`."""
     return Column(lambda name: fields.real(name, low, high, step))
 
 
 def angle(*, bits: int) -> Column:
-    """An angle in radians, sent in 2^bits steps a turn."""
+    """Declare an angle in radians that is sent in 2^bits steps per turn."""
     return Column(lambda name: fields.angle(name, bits))
 
 
 def uint(*, bits: int) -> Column:
-    """An unsigned integer."""
+    """Declare an unsigned integer of up to 53 bits."""
     return Column(lambda name: fields.uint(name, bits))
 
 
 def sint(*, bits: int) -> Column:
-    """A signed integer."""
+    """Declare a signed integer of up to 53 bits."""
     return Column(lambda name: fields.sint(name, bits))
 
 
 def boolean() -> Column:
-    """True or false."""
+    """Declare a boolean."""
     return Column(fields.boolean)
 
 
 def enumeration(*labels: str) -> Column:
-    """One of a closed set of labels; the column holds the label's place."""
+    """Declare one of a closed set of labels; the column holds the label's index."""
     return Column(lambda name: fields.enumeration(name, labels))
 
 
 def entity() -> Column:
-    """A reference to an entity by its id; 0 is nobody."""
+    """Declare a reference to an entity by its id; 0 means no entity."""
     return Column(fields.entity)
 
 
 def text(*, bytes_max: int = 64) -> Column:
-    """A short text, sent when it changes; above `bytes_max` bytes of UTF-8 it is cut at a whole character."""
+    """Declare a short text that is sent when it changes; it is truncated to `bytes_max` bytes of UTF-8."""
     return Column(lambda name: fields.text(name, bytes_max))
 
 
 def blob(*, bytes_max: int) -> Column:
-    """Bytes that only the game understands, sent when they change."""
+    """Declare opaque bytes of the game, at most `bytes_max`, that are sent when they change."""
     return Column(lambda name: fields.blob(name, bytes_max))
 
 
 def local(dtype: DTypeLike) -> Column:
-    """A column that the game simulates with: never sent, never saved."""
+    """Declare a column for the simulation only, which is neither sent nor saved."""
     return Column(None, dtype)

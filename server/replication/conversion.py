@@ -1,14 +1,14 @@
-"""Reads a stored column as the field that this build declares, or says why it cannot.
+"""Converts a stored column to the field that this build declares.
 
-A field may have changed between two builds. A change is understood where every stored value keeps its meaning:
+A field may have changed between two builds. A column is converted if every stored value keeps its meaning:
 
-    numbers    BOOL, UINT, INT and REAL among each other, by value, where the new range holds all of them
-    ANGLE      in other steps
-    ENUM       by label, in any order, where every label in use is still there
-    TEXT, BLOB one as the other and in other lengths, where the bytes fit and are UTF-8
-    ENTITY     as it is
+    numbers    BOOL, UINT, INT and REAL to each other, by value, if the new range holds all values
+    ANGLE      to another number of steps
+    ENUM       by label, in any order, if every label in use still exists
+    TEXT, BLOB to each other and to another length, if the bytes fit and are UTF-8
+    ENTITY     without change
 
-Everything else is refused, so that the stored world stays as it is. Pure.
+Any other change is an error, so that the stored world stays unchanged. Pure.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ _NUMBERS = frozenset((FieldKind.BOOL, FieldKind.UINT, FieldKind.INT, FieldKind.R
 
 
 class ShapeChanged(ValueError):
-    """A stored field cannot be read as it is declared now; the sentence says which field, and why."""
+    """A stored field cannot be converted to its current declaration; the message names the field and the reason."""
 
 
 def convert_column(stored: Field, declared: Field, values: NDArray[Any]) -> NDArray[Any]:
     """Return stored values in the units and the type of the declared field.
 
     Args:
-        values: quantised integers, or bytes of a text or blob, as `stored` describes them.
+        stored: the field as it was when the values were saved.
+        declared: the field as this build declares it.
+        values: quantised integers, or bytes of a text or blob, of the stored field.
 
     Raises:
-        ShapeChanged: a value would lose its meaning.
+        ShapeChanged: a value would change its meaning.
     """
     if stored == declared:
         return stored.dequantise(values)
@@ -69,12 +71,12 @@ def _number(stored: Field, declared: Field, values: NDArray[Any]) -> NDArray[Any
 
 
 def _labels(stored: Field, declared: Field, values: NDArray[Any]) -> NDArray[Any]:
-    places = {label: place for place, label in enumerate(declared.labels)}
-    used = [stored.labels[place] for place in np.unique(values)]
-    gone = [label for label in used if label not in places]
-    if gone:
-        raise ShapeChanged(f"holds {', '.join(map(repr, gone))}, which is no label any more")
-    table = np.array([places.get(label, 0) for label in stored.labels], np.int64)
+    indices = {label: index for index, label in enumerate(declared.labels)}
+    used = [stored.labels[index] for index in np.unique(values)]
+    missing = [label for label in used if label not in indices]
+    if missing:
+        raise ShapeChanged(f"holds {', '.join(map(repr, missing))}, which the declaration no longer has")
+    table = np.array([indices.get(label, 0) for label in stored.labels], np.int64)
     labels: NDArray[Any] = table[values].astype(declared.dtype)
     return labels
 
@@ -86,7 +88,7 @@ def _bytes(declared: Field, values: NDArray[Any]) -> NDArray[Any]:
     try:
         return declared.dequantise(values)
     except UnicodeDecodeError as error:
-        raise ShapeChanged("holds bytes that are no UTF-8 text") from error
+        raise ShapeChanged("holds bytes that are not UTF-8") from error
 
 
 def _name(field: Field) -> str:

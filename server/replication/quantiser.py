@@ -1,6 +1,7 @@
-"""All columns of a table to integers at once: what `Field.quantise` does column by column, in a few calls of numpy.
+"""Quantises all columns of a table at once: `Field.quantise` for many fields in a few calls of numpy.
 
-Out of range is clamped and counted, an angle wraps, NaN is an error that names the field and the entity. Pure.
+Values out of range are clamped and counted, angles wrap, and NaN is an error that names the field and the entity.
+Pure.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from tickwire.schemas.fields import Field, NotANumber
 from tickwire.schemas.messages import FieldKind
 
 _ANGLE_LIMIT = 2.0**52
-"""An angle of more steps has no fraction of a turn left; it is kept there and wraps from there."""
+"""Steps beyond which a double has no fraction of a turn left; larger angles are clamped to it before wrapping."""
 
 
 class Quantiser:
     """Quantises one table.
 
     Args:
-        fields: the table's fields that are columns, in order.
+        fields: the table's numeric fields, in order.
 
     Attributes:
-        scaled: the REAL and ANGLE fields: their columns are given as one block, in this order.
-        clamped: how many values were out of range so far, by field.
+        scaled: the REAL and ANGLE fields; their columns are passed as one block, in this order.
+        clamped: the numbers of values that were out of range so far, by field.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
@@ -45,15 +46,15 @@ class Quantiser:
         self._masks = np.array(masks, np.int64).reshape(-1, 1) if any(f.wraps for f in self.scaled) else None
 
     def quantise(self, ids: Ids, block: NDArray[np.float32], views: Mapping[str, NDArray[Any]]) -> Matrix:
-        """(fields, entities): what clients are told, freshly allocated.
+        """Return the quantised values, (fields, entities) int64, in a new array.
 
         Args:
-            ids: (entities,): whose rows these are.
-            block: (scaled fields, entities), in the game's units.
-            views: every other field's column.
+            ids: (entities,) uint32: the ids of the rows, for errors.
+            block: (scaled fields, entities) float32, in the game's units.
+            views: the columns of all other fields, by name.
 
         Raises:
-            NotANumber: a column holds NaN or infinity.
+            NotANumber: a column has NaN or infinity.
         """
         values = np.empty((self._count, ids.size), np.int64)
         if self.scaled:
@@ -69,15 +70,15 @@ class Quantiser:
         scaled *= self._scales
         np.rint(scaled, out=scaled)
         clipped = np.minimum(np.maximum(scaled, self._least), self._most)
-        # One comparison finds what was out of range, and NaN too: it is not even equal to itself.
+        # One comparison finds values out of range and NaN, which is not equal to itself.
         if not (clipped == scaled).all():
-            self._explain(ids, block, clipped != scaled)
+            self._handle_invalid(ids, block, clipped != scaled)
         whole = clipped.astype(np.int64)
         if self._masks is not None:
             whole &= self._masks
         return whole
 
-    def _explain(self, ids: Ids, block: NDArray[np.float32], differs: NDArray[np.bool_]) -> None:
+    def _handle_invalid(self, ids: Ids, block: NDArray[np.float32], differs: NDArray[np.bool_]) -> None:
         for field, column, is_off in zip(self.scaled, block, differs, strict=True):
             bad = np.flatnonzero(~np.isfinite(column))
             if bad.size:
@@ -108,7 +109,7 @@ def _stack(numbers: list[float]) -> NDArray[np.float64]:
 
 
 def _rows(rows: list[int]) -> slice | list[int]:
-    """The rows as a slice where they stand together: numpy is quicker then."""
+    """Return adjacent rows as a slice, which numpy indexes faster than a list."""
     if rows and rows == list(range(rows[0], rows[-1] + 1)):
         return slice(rows[0], rows[-1] + 1)
     return rows

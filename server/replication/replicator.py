@@ -1,11 +1,11 @@
-"""What every client of a room must be told, tick by tick: all its channels, encoded once for all who stand alike.
+"""Computes each client's update, tick by tick: every channel is encoded once for all clients with equal baselines.
 
-    capture      the tables are quantised and cut into channels
-    encode       all channels, from where those stand who missed nothing
-    of           what those get who missed nothing, by interest
-    update       for one client that is not like the others: from what it holds to what its interest shows
+    capture    quantise the tables and split them by channel
+    encode     encode all channels for the clients that received every frame
+    prepare    compose the frame of those clients, by interest set
+    update     compose the frame of one other client, from its view to its interest set
 
-Pure; reads no clock: the tick comes in.
+Pure; reads no clock: the caller passes the tick.
 """
 
 from __future__ import annotations
@@ -15,182 +15,207 @@ from collections.abc import Sequence
 
 from tickwire.schemas.codec import encode_state
 from tickwire.schemas.columns import CHECKSUM_BYTES
-from tickwire.schemas.delta import codecs_for
+from tickwire.schemas.delta import create_codecs
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
-from tickwire.schemas.size_profile import weigh
+from tickwire.schemas.size_profile import profile_bits
 from tickwire.server.replication.bandwidth import BandwidthProfile
-from tickwire.server.replication.channel import Baseline, Channel, ChannelUpdate, dropped, dropped_2
+from tickwire.server.replication.channel import (
+    Baseline,
+    Channel,
+    ChannelUpdate,
+    encode_channel_cleared,
+    frame_channel_cleared_v2,
+)
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.partition import ChannelPartition
 from tickwire.server.replication.table import EVERYONE, Table
 
 AGE_TICKS_MAX = 250
-"""How long a client may have been told nothing: a frame has one byte for its age. After that it gets keyframes."""
+"""The most ticks between two frames of which the second holds deltas: a frame's age is one byte. Later frames hold
+keyframes."""
 RECENT_TICKS_MAX = 32
-"""How many moments are kept for clients that come back: what was on its way when a connection broke is younger."""
+"""The ticks whose baselines are kept for clients that reconnect: frames in flight at a disconnect are younger."""
 
 
 class Replicator:
-    """Owned by the room's simulation.
+    """Computes the updates of one room; owned by its runtime.
 
     Args:
-        tables: what is replicated, in the description's order.
-        checksum_ticks: every so many ticks each channel is told with a checksum.
+        tables: the replicated tables, in the order of the description.
+        checksum_ticks: the interval, in ticks, at which each channel is sent with a checksum.
 
     Attributes:
-        changed_tick: the last tick in which anything changed.
-        everyone: the interest in the room-wide channel alone.
+        changed_tick: the last tick in which any table changed.
+        everyone: the interest set of the room-wide channel alone.
     """
 
     def __init__(self, tables: Sequence[Table], *, checksum_ticks: int = 100) -> None:
         self.changed_tick = 0
         self.everyone = InterestSet(frozenset((EVERYONE,)))
         self._checksum_ticks = checksum_ticks
-        self._codecs = codecs_for([table.fields for table in tables])
-        self._groups = [ChannelPartition(table) for table in tables]
+        self._codecs = create_codecs([table.fields for table in tables])
+        self._partitions = [ChannelPartition(table) for table in tables]
         self._channels: dict[int, Channel] = {}
         self._interests: dict[frozenset[int], InterestSet] = {self.everyone.numbers: self.everyone}
         self._tick = 0
-        self._moment = self._moment_before = TickBaselines(0, {})
-        self._usual_updates: dict[int, ChannelUpdate] = {}
-        self._usual_parts: dict[int, bytes] = {}
-        self._odd_updates: dict[tuple[ClientView, InterestSet], tuple[bytes, ClientView]] = {}
+        self._baselines = self._previous_baselines = TickBaselines(0, {})
+        self._current_updates: dict[int, ChannelUpdate] = {}
+        self._current_parts: dict[int, bytes] = {}
+        self._individual_updates: dict[tuple[ClientView, InterestSet], tuple[bytes, ClientView]] = {}
         self._recent: deque[TickBaselines] = deque(maxlen=RECENT_TICKS_MAX)
         self._keyframes = self._deltas = 0
         self._channels[EVERYONE] = Channel(EVERYONE, self._codecs)
-        self._channels[EVERYONE].watchers = 1  # it is kept, whoever comes and goes
+        self._channels[EVERYONE].subscribers = 1  # the room's own: the channel is never removed
         self._begin(self._channels[EVERYONE], has_changed=True)
 
-    # -- who watches ----------------------------------------------------------------------------------------
+    # -- subscriptions --------------------------------------------------------------------------------------
 
-    def interest(self, numbers: frozenset[int]) -> InterestSet:
-        """The interest in these channels: the same object for all who watch the same."""
+    def get_interest(self, numbers: frozenset[int]) -> InterestSet:
+        """Return the interest set of these channels: the same object for all that subscribe to exactly these."""
         return self._interests.get(numbers) or InterestSet(numbers)
 
-    def watch(self, interest: InterestSet) -> InterestSet:
-        """One more session with a connection has this interest, or rather the one that is given back: meanwhile
-        others may have come to watch the same."""
+    def subscribe(self, interest: InterestSet) -> InterestSet:
+        """Add a connected session to an interest set.
+
+        Returns:
+            The interest set to use from now on: another object if sessions have subscribed to the same channels since
+            `get_interest`.
+        """
         interest = self._interests.setdefault(interest.numbers, interest)
-        interest.watchers += 1
-        if interest.watchers == 1:
+        interest.subscribers += 1
+        if interest.subscribers == 1:
             for number in interest.channels:
                 if number not in self._channels:
                     self._channels[number] = Channel(number, self._codecs)
                     self._begin(self._channels[number], has_changed=True)
-                self._channels[number].watchers += 1
+                self._channels[number].subscribers += 1
         return interest
 
-    def unwatch(self, interest: InterestSet) -> None:
-        """One session less."""
-        interest.watchers -= 1
-        if interest.watchers:
+    def unsubscribe(self, interest: InterestSet) -> None:
+        """Remove a connected session from an interest set."""
+        interest.subscribers -= 1
+        if interest.subscribers:
             return
         if interest is not self.everyone:
             del self._interests[interest.numbers]
         for number in interest.channels:
             channel = self._channels[number]
-            channel.watchers -= 1
-            if not channel.watchers:
+            channel.subscribers -= 1
+            if not channel.subscribers:
                 self._count(channel)
                 del self._channels[number]
 
     @property
-    def recent(self) -> tuple[TickBaselines, ...]:
-        """The newest moments, oldest first."""
+    def recent_baselines(self) -> tuple[TickBaselines, ...]:
+        """The baselines of the newest ticks, oldest first."""
         return tuple(self._recent)
 
     # -- a tick ---------------------------------------------------------------------------------------------
 
     def capture(self, tick: int) -> None:
-        """Takes this tick's snapshot of every table.
+        """Read every table as it is in this tick.
 
         Raises:
-            tickwire.schemas.fields.NotANumber, tickwire.server.replication.text_encoder.InvalidText: the game has
-            left something impossible.
+            tickwire.schemas.fields.NotANumber: a column has NaN or infinity.
+            tickwire.server.replication.text_encoder.InvalidText: a text column has a value of another type, or a blob
+                that is too long.
         """
         changed: set[int] = set()
-        for groups in self._groups:
-            changed |= groups.capture()
+        for partition in self._partitions:
+            changed |= partition.capture()
         self._tick = tick
-        self._odd_updates.clear()
+        self._individual_updates.clear()
         if changed:
             self.changed_tick = tick
         for number, channel in self._channels.items():
             self._begin(channel, has_changed=number in changed)
 
-    def of(self, interest: InterestSet) -> InterestSet:
-        """The interest, with this tick's `before`, `data` and `after`."""
+    def prepare(self, interest: InterestSet) -> InterestSet:
+        """Return the interest set with this tick's `before`, `data` and `after`."""
         if interest.tick != self._tick:
             self.encode()
             self._compose(interest)
         return interest
 
-    def update(self, holding: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
-        """What a client must be told that holds this and watches that; None: nobody knows what it holds.
+    def update(self, view: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
+        """Compose the frame that brings one client from its view to this tick of an interest set.
+
+        Args:
+            view: the client's view; None if it is unknown.
+            interest: the channels that the client subscribes to.
 
         Returns:
-            Its frame, with the WebSocket header, and what it holds after it.
+            The frame, with its WebSocket header, and the client's view after it.
         """
-        self.of(interest)
-        if holding is None or self._tick - holding.told_tick > AGE_TICKS_MAX:
-            return self._lead(
-                ClientView(interest, self._moment, 0, dict.fromkeys(interest.channels), is_sure=False), interest
-            )
-        key = (holding, interest)
-        if key not in self._odd_updates:
-            self._odd_updates[key] = self._lead(holding, interest)
-        return self._odd_updates[key]
+        self.prepare(interest)
+        if view is None or self._tick - view.last_sent_tick > AGE_TICKS_MAX:
+            unknown = ClientView(interest, self._baselines, 0, dict.fromkeys(interest.channels), is_exact=False)
+            return self._catch_up(unknown, interest)
+        key = (view, interest)
+        if key not in self._individual_updates:
+            self._individual_updates[key] = self._catch_up(view, interest)
+        return self._individual_updates[key]
 
-    def update_2(self, holding: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
-        """The same for a client of schema version 2: keyframes of what has changed, a frame for each channel."""
-        self.of(interest)
+    def update_v2(self, view: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
+        """Compose the frames for a client of schema version 2: a keyframe of each channel that has changed.
+
+        Args:
+            view: the client's view; None if it is unknown.
+            interest: the channels that the client subscribes to.
+
+        Returns:
+            The frames, with their WebSocket headers, and the client's view after them.
+        """
+        self.prepare(interest)
         frames = []
         for number in interest.channels:
             channel = self._channels[number]
-            standing = holding.standing(number) if holding is not None else None
-            if standing is None:
-                is_told = not channel.is_empty or (holding is not None and number in holding.odd)
+            baseline = view.baseline(number) if view is not None else None
+            if baseline is None:
+                is_due = not channel.is_empty or (view is not None and number in view.overrides)
             else:
-                is_told = channel.version > standing.version
-            if is_told:
-                frames.append(channel.keyframe_2())
-        if holding is not None:
-            frames += [dropped_2(number, self._tick) for number in holding.interest.numbers - interest.numbers]
-        return b"".join(frames), ClientView(interest, self._moment, self._tick)
+                is_due = channel.version > baseline.version
+            if is_due:
+                frames.append(channel.keyframe_v2())
+        if view is not None:
+            removed = view.interest.numbers - interest.numbers
+            frames += [frame_channel_cleared_v2(number, self._tick) for number in removed]
+        return b"".join(frames), ClientView(interest, self._baselines, self._tick)
 
-    def resumed(self, recent: Sequence[TickBaselines], interest: InterestSet, tick: int) -> ClientView | None:
-        """What a client holds that comes back with everything of `tick`; None when nobody knows that any more.
+    def view_at(self, recent: Sequence[TickBaselines], interest: InterestSet, tick: int) -> ClientView | None:
+        """Return the view of a client that reconnects with all contents of a tick; None if that tick is too old.
 
-        It forgets where it came from (`Columns.before`), as after a keyframe: which way it took to that tick need not
-        be known.
+        The view has no history (`Columns.before`), as after a keyframe: the deltas that led the client to that tick
+        need not be known.
 
         Args:
-            recent: the moments that were the newest when its connection was lost.
-            interest: what it watched at that tick.
+            recent: `recent_baselines` at the time of the disconnect.
+            interest: the client's interest set at that tick.
+            tick: the last tick that the client applied.
         """
-        moment = next((moment for moment in reversed(recent) if moment.tick == tick), None)
-        if moment is None:
+        baselines = next((baselines for baselines in reversed(recent) if baselines.tick == tick), None)
+        if baselines is None:
             return None
-        settled = {number: moment.settled(number) for number in interest.channels}
-        return ClientView(interest, moment, tick, settled, is_sure=False)
+        overrides = {number: baselines.without_history(number) for number in interest.channels}
+        return ClientView(interest, baselines, tick, overrides, is_exact=False)
 
-    def weigh(self, weights: BandwidthProfile) -> None:
-        """Adds what this tick's deltas were spent on to the weights. After `encode`, in ticks that are sampled."""
-        readers: Counter[int] = Counter()
+    def profile(self, profile: BandwidthProfile) -> None:
+        """Add the sizes of this tick's updates to a profile. Called after `encode`, in sampled ticks."""
+        receivers: Counter[int] = Counter()
         for interest in self._interests.values():
-            if interest.watchers:
-                readers.update(dict.fromkeys(interest.channels, interest.watchers))
-        weights.samples += 1
-        weights.client_ticks += sum(interest.watchers for interest in self._interests.values())
-        for number, update in self._usual_updates.items():
+            if interest.subscribers:
+                receivers.update(dict.fromkeys(interest.channels, interest.subscribers))
+        profile.samples += 1
+        profile.client_ticks += sum(interest.subscribers for interest in self._interests.values())
+        for number, update in self._current_updates.items():
             channel = self._channels[number]
-            base = channel.nothing if update.is_keyframe else channel.base
+            base = channel.empty if update.is_keyframe else channel.previous
             packed = update.packed[: -CHECKSUM_BYTES if update.has_checksum else None]
-            weights.add(weigh(self._codecs, base, packed), update.standing.tables, readers[number])
+            profile.add(profile_bits(self._codecs, base, packed), update.baseline.tables, receivers[number])
 
-    def take_counts(self) -> tuple[int, int]:
-        """How many keyframes and deltas were encoded since the last time."""
+    def reset_counts(self) -> tuple[int, int]:
+        """Return the numbers of keyframes and deltas that were encoded since the last call."""
         for channel in self._channels.values():
             self._count(channel)
         counts = self._keyframes, self._deltas
@@ -201,10 +226,10 @@ class Replicator:
 
     def _begin(self, channel: Channel, *, has_changed: bool) -> None:
         number = channel.number
-        held = tuple([groups.now.get(number, groups.nothing) for groups in self._groups])
+        rows = tuple([partition.by_channel.get(number, partition.empty) for partition in self._partitions])
         # Each channel has its checksums in a tick of its own, so that no tick has them all.
         has_checksum = (self._tick + number) % self._checksum_ticks == 0
-        channel.begin(self._tick, held, has_changed=has_changed, has_checksum=has_checksum)
+        channel.begin(self._tick, rows, has_changed=has_changed, has_checksum=has_checksum)
 
     def _count(self, channel: Channel) -> None:
         self._keyframes += channel.keyframes
@@ -212,109 +237,113 @@ class Replicator:
         channel.keyframes = channel.deltas = 0
 
     def encode(self) -> None:
-        """What follows from the usual standings: the channels' tables are encoded all together. Once a tick."""
-        if self._moment.tick == self._tick:
+        """Encode the updates of the clients that received every frame, all channels in one pass. Once a tick."""
+        if self._baselines.tick == self._tick:
             return
         due = [
-            (channel, channel.usual, channel.step(channel.usual))
+            (channel, channel.current, channel.delta_inputs(channel.current))
             for channel in self._channels.values()
-            if channel.usual is not None and channel.is_due(channel.usual)
+            if channel.current is not None and channel.is_due(channel.current)
         ]
         if len(due) > 1:
             by_table = [
-                codec.encode_many([(base[place], now[place]) for _, _, (base, now) in due])
-                for place, codec in enumerate(self._codecs)
+                codec.encode_many([(base[index], now[index]) for _, _, (base, now) in due])
+                for index, codec in enumerate(self._codecs)
             ]
-            for (channel, standing, _), sections in zip(due, zip(*by_table, strict=True), strict=True):
-                channel.keep(standing, sections)
-        usual: dict[int, Baseline] = {}
-        self._usual_updates.clear()
-        self._usual_parts.clear()
+            for (channel, baseline, _), sections in zip(due, zip(*by_table, strict=True), strict=True):
+                channel.store(baseline, sections)
+        current: dict[int, Baseline] = {}
+        self._current_updates.clear()
+        self._current_parts.clear()
         for number, channel in self._channels.items():
-            channel.base = channel.usual.tables if channel.usual is not None else channel.nothing
-            update = channel.update(channel.usual)
+            channel.previous = channel.current.tables if channel.current is not None else channel.empty
+            update = channel.update(channel.current)
             if update is not None:
-                self._usual_updates[number] = update
+                self._current_updates[number] = update
                 if len(self._channels) > 1:
-                    self._usual_parts[number] = update.part
-                channel.usual = update.standing
-            if channel.usual is not None:
-                usual[number] = channel.usual
-        self._moment_before, self._moment = self._moment, TickBaselines(self._tick, usual)
-        self._recent.append(self._moment)
+                    self._current_parts[number] = update.part
+                channel.current = update.baseline
+            if channel.current is not None:
+                current[number] = channel.current
+        self._previous_baselines, self._baselines = self._baselines, TickBaselines(self._tick, current)
+        self._recent.append(self._baselines)
 
     def _compose(self, interest: InterestSet) -> None:
-        """The frame for all who missed nothing of an interest."""
+        """Compose the frame of the clients of an interest set that received every frame."""
         before, interest.after = interest.after, None
         interest.tick, interest.before, interest.data = self._tick, None, b""
-        if before is None or before.moment is not self._moment_before:
-            return  # nobody has it; the first who does, after `_lead`, says what the usual is
-        told_tick = before.told_tick
-        if self._tick - told_tick > AGE_TICKS_MAX:
+        if before is None or before.baselines is not self._previous_baselines:
+            return  # no client has that view; the first that reaches it, in `_catch_up`, sets `after`
+        last_sent_tick = before.last_sent_tick
+        if self._tick - last_sent_tick > AGE_TICKS_MAX:
             return
-        parts, age = self._usual_parts, self._tick - told_tick
+        parts, age = self._current_parts, self._tick - last_sent_tick
         if len(interest.channels) > 1:
             packed = b"".join([parts[number] for number in interest.channels if number in parts])
             if packed:
                 interest.data = binary_frame(encode_state(self._tick, 0, age, HAS_PARTS, packed))
         else:
-            updates = self._usual_updates
-            said = [(number, updates[number]) for number in interest.channels if number in updates]
-            if said:
-                interest.data = self._frame(said, [], age=age, is_sure=True)
+            updates = self._current_updates
+            named = [(number, updates[number]) for number in interest.channels if number in updates]
+            if named:
+                interest.data = self._frame(named, [], age=age, is_exact=True)
         if interest.data:
-            told_tick = self._tick
-        interest.before, interest.after = before, ClientView(interest, self._moment, told_tick)
+            last_sent_tick = self._tick
+        interest.before, interest.after = before, ClientView(interest, self._baselines, last_sent_tick)
 
-    def _lead(self, holding: ClientView, interest: InterestSet) -> tuple[bytes, ClientView]:
-        """From what one client holds to what it watches."""
-        usual = self._moment.usual
-        said: list[tuple[int, ChannelUpdate]] = []
-        drops: list[bytes] = []
-        odd: dict[int, Baseline | None] = {}
+    def _catch_up(self, view: ClientView, interest: InterestSet) -> tuple[bytes, ClientView]:
+        """Compose the frame that brings one client from its view to an interest set."""
+        current = self._baselines.current
+        named: list[tuple[int, ChannelUpdate]] = []
+        cleared: list[bytes] = []
+        overrides: dict[int, Baseline | None] = {}
         for number in interest.channels:
-            channel, standing = self._channels[number], holding.standing(number)
-            must_name = not holding.is_sure and standing is not None and not standing.is_empty
-            update = channel.update(standing, must_name=must_name)
+            channel, baseline = self._channels[number], view.baseline(number)
+            must_name = not view.is_exact and baseline is not None and not baseline.is_empty
+            update = channel.update(baseline, must_name=must_name)
             if update is not None:
-                said.append((number, update))
-                shared = usual.get(number)
-                if update.standing is not shared and (shared is None or shared.tick == self._tick):
-                    odd[number] = update.standing
-            elif holding.is_sure and number in holding.odd and standing is None:
-                drops.append(dropped(number))  # it asked for a keyframe of what is empty
-        if holding.is_sure:
-            drops += [
-                dropped(number) for number in holding.interest.channels if _is_dropped(number, holding, interest)
+                named.append((number, update))
+                shared = current.get(number)
+                if update.baseline is not shared and (shared is None or shared.tick == self._tick):
+                    overrides[number] = update.baseline
+            elif view.is_exact and number in view.overrides and baseline is None:
+                cleared.append(encode_channel_cleared(number))  # it asked for a keyframe of an empty channel
+        if view.is_exact:
+            cleared += [
+                encode_channel_cleared(number)
+                for number in view.interest.channels
+                if _must_clear(number, view, interest)
             ]
-        if not said and not drops and holding.is_sure:
-            return b"", self._shared(interest, ClientView(interest, self._moment, holding.told_tick))
-        age = self._tick - holding.told_tick if holding.told_tick else 0
-        data = self._frame(said, drops, age=age, is_sure=holding.is_sure)
-        return data, self._shared(interest, ClientView(interest, self._moment, self._tick, odd))
+        if not named and not cleared and view.is_exact:
+            return b"", self._share(interest, ClientView(interest, self._baselines, view.last_sent_tick))
+        age = self._tick - view.last_sent_tick if view.last_sent_tick else 0
+        data = self._frame(named, cleared, age=age, is_exact=view.is_exact)
+        return data, self._share(interest, ClientView(interest, self._baselines, self._tick, overrides))
 
-    def _shared(self, interest: InterestSet, holding: ClientView) -> ClientView:
-        """The holding that all of an interest have who missed nothing, if this is the same."""
-        if holding.odd:
-            return holding
+    def _share(self, interest: InterestSet, view: ClientView) -> ClientView:
+        """Return the view that the clients of an interest set share, if the given one is equal to it."""
+        if view.overrides:
+            return view
         if interest.after is None:
-            interest.after = holding
-        return interest.after if interest.after.told_tick == holding.told_tick else holding
+            interest.after = view
+        return interest.after if interest.after.last_sent_tick == view.last_sent_tick else view
 
-    def _frame(self, said: list[tuple[int, ChannelUpdate]], drops: list[bytes], *, age: int, is_sure: bool) -> bytes:
-        flags = 0 if is_sure else IS_COMPLETE
-        if len(said) == 1 and not drops:
-            number, update = said[0]
+    def _frame(
+        self, named: list[tuple[int, ChannelUpdate]], cleared: list[bytes], *, age: int, is_exact: bool
+    ) -> bytes:
+        flags = 0 if is_exact else IS_COMPLETE
+        if len(named) == 1 and not cleared:
+            number, update = named[0]
             flags |= HAS_CHECKSUM if update.has_checksum else 0
             age = 0 if update.is_keyframe else age
             return binary_frame(encode_state(self._tick, number, age, flags, update.packed))
-        packed = b"".join([*[update.part for _, update in said], *drops])
+        packed = b"".join([*[update.part for _, update in named], *cleared])
         return binary_frame(encode_state(self._tick, 0, age, flags | HAS_PARTS, packed))
 
 
-def _is_dropped(number: int, holding: ClientView, interest: InterestSet) -> bool:
-    """Whether a client must be told that it has nothing of a channel any more."""
+def _must_clear(number: int, view: ClientView, interest: InterestSet) -> bool:
+    """Return whether a client must drop its contents of a channel."""
     if number in interest.numbers:
         return False
-    standing = holding.standing(number)
-    return number in holding.odd if standing is None else not standing.is_empty
+    baseline = view.baseline(number)
+    return number in view.overrides if baseline is None else not baseline.is_empty

@@ -1,14 +1,13 @@
-"""Entity tables: a structure of arrays in numpy, one row an entity, ids ascending.
+"""Entity tables: a structure of arrays in numpy, one row per entity, ids ascending.
 
-Rows stay where they are during a tick: a despawned entity is taken out by `compact`, which the room calls after
-`on_tick`. A spawn may grow the arrays, so a view taken before it may be stale: take columns anew after spawning.
-Each row is in one channel: everybody's, unless the game says otherwise. Pure.
+Rows keep their positions during a tick: `compact` removes despawned entities, and the room calls it after `on_tick`.
+A spawn may replace the arrays by larger ones, so views taken before it may be stale: read the columns again after
+spawning. Each row is in one channel: EVERYONE unless the game sets another. Pure.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,86 +20,32 @@ from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind, TableDescription
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
+from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.quantiser import Quantiser
 from tickwire.server.replication.text_encoder import TextEncoder
 
 ROWS_MIN = 16
 EVERYONE = 0
-"""The channel that every player watches unless the game takes it away."""
+"""The room-wide channel: every player subscribes to it unless the game unsubscribes the player."""
 NOBODY = 0xFFFF
-"""The channel that is told to no one."""
-QUARANTINE_TICKS = 4096
-"""How long an id rests before another entity gets it: longer than any baseline lives, and than clients are away."""
-
-
-class EntityIds:
-    """Gives a room's entities their ids: from 1 up, over all of its tables; one that has rested is used again.
-
-        taken --the entity is despawned--> resting for QUARANTINE_TICKS --recycled--> free --> taken
-
-    Attributes:
-        next_id: above every id that was given so far.
-        tick: the room's tick.
-        generations: how often each id was released; an id that is not here was never. A `Row` remembers it, so that
-            it stays dead when another entity gets the id.
-    """
-
-    def __init__(self, next_id: int = 1) -> None:
-        self.next_id = next_id
-        self.tick = 0
-        self.generations: dict[int, int] = {}
-        self._resting: deque[tuple[int, int]] = deque()
-        self._free: deque[int] = deque()
-
-    def take(self) -> int:
-        """An id that nobody has."""
-        if self._free:
-            return self._free.popleft()
-        if self.next_id >= 1 << 32:
-            raise OverflowError("the room has used up all entity ids")
-        self.next_id += 1
-        return self.next_id - 1
-
-    def release(self, id: int) -> None:
-        """Its entity is gone: every Row of it is dead, and the id rests from now on."""
-        self.generations[id] = self.generations.get(id, 0) + 1
-        self._resting.append((self.tick, id))
-
-    @property
-    def has_rested(self) -> bool:
-        """Whether an id has rested for long enough."""
-        return bool(self._resting) and self.tick - self._resting[0][0] >= QUARANTINE_TICKS
-
-    def recycle(self, tables: Iterable[Table], *, known: Collection[int]) -> None:
-        """Make the ids that have rested free, once no entity field of the room names them any more.
-
-        Args:
-            tables: all tables of the room.
-            known: ids that clients take for their own entity; these rest on.
-        """
-        rested: list[int] = []
-        while self.has_rested:
-            _, id = self._resting.popleft()
-            if id in known:
-                self._resting.append((self.tick, id))
-            else:
-                rested.append(id)
-        for table in tables:
-            table.forget_references(rested)
-        self._free.extend(rested)
+"""The channel that is sent to no player."""
 
 
 class TableFull(ValueError):
-    """The table holds ENTITIES_MAX entities, which is what a frame can tell of."""
+    """The table has ENTITIES_MAX entities, the most that a frame can hold."""
 
 
 class TableState(msgspec.Struct, frozen=True):
-    """A table as it is saved: what clients see of it, in quantised integers and bytes.
+    """A table in its saved form: the replicated fields, as quantised integers and bytes.
 
     Args:
-        fields: all of them; first come the columns of `values`, then those of `texts`.
-        channels: (entities,): which channel each row is in; None: all in EVERYONE.
-        exact: of a room that moves, as it is in memory: every column that holds numbers, also local ones, by name.
+        fields: the fields of `values`, then those of `texts`.
+        ids: (entities,) uint32, ascending.
+        values: (fields, entities) int64, quantised.
+        texts: (text fields, entities) of bytes; None for a table without text fields.
+        channels: (entities,) uint16, each row's channel; None if all rows are in EVERYONE.
+        raw_columns: every numeric column by name, local ones included, as it is in memory. Only in a room that moves
+            to another shard; None in a saved room.
     """
 
     fields: tuple[Field, ...]
@@ -108,10 +53,10 @@ class TableState(msgspec.Struct, frozen=True):
     values: Matrix
     texts: Texts | None = None
     channels: NDArray[np.uint16] | None = None
-    exact: dict[str, NDArray[Any]] | None = None
+    raw_columns: dict[str, NDArray[Any]] | None = None
 
-    def single_fields(self) -> list[TableState]:
-        """Return each field as a table of its own, with the ids of all rows."""
+    def split_fields(self) -> list[TableState]:
+        """Split the table into one table per field, each with the ids of all rows."""
         numeric = [field for field in self.fields if not field.is_text]
         textual = [field for field in self.fields if field.is_text]
         texts = [] if self.texts is None else list(self.texts)
@@ -122,8 +67,8 @@ class TableState(msgspec.Struct, frozen=True):
             for field, row in zip(textual, texts, strict=True)
         ]
 
-    def of_rows(self, ids: Collection[int]) -> TableState:
-        """Return the table without the rows whose ids are not among these."""
+    def select_rows(self, ids: Collection[int]) -> TableState:
+        """Return the table with only the rows that have these ids."""
         kept = np.isin(self.ids, np.fromiter(ids, np.uint32, len(ids)))
         if kept.all():
             return self
@@ -136,7 +81,7 @@ class TableState(msgspec.Struct, frozen=True):
         )
 
     def with_fields(self, fields: Sequence[TableState]) -> TableState:
-        """Return this table with other fields, each given as a table of its own with the same rows."""
+        """Return this table with other fields, each passed as a table of one field with the same rows."""
         numeric = [one for one in fields if one.texts is None]
         textual = [one for one in fields if one.texts is not None]
         count = self.ids.size
@@ -148,16 +93,16 @@ class TableState(msgspec.Struct, frozen=True):
         )
 
     def with_field(self, name: str) -> TableState:
-        """Return a table of a single field, which gets another name."""
+        """Return a table of one field with the field renamed."""
         (field,) = self.fields
         return msgspec.structs.replace(self, fields=(msgspec.structs.replace(field, name=name),))
 
 
 class Row:
-    """One entity of a table: its columns as attributes. Holds no memory of its own.
+    """One entity of a table, with its columns as attributes. The data stays in the table.
 
-    A row stays with its entity. Once that is despawned, and the tick is over, the row is dead for ever, also when
-    another entity gets the id: then `id` is 0, and its columns raise a KeyError.
+    A row belongs to one entity. When the entity has been despawned and the tick is over, the row is dead and stays
+    so, even if another entity gets the id: `id` is 0, and reading or writing a column raises KeyError.
     """
 
     __slots__ = ("_generation", "_id", "_table")
@@ -173,18 +118,18 @@ class Row:
 
     @property
     def id(self) -> int:
-        """The entity's id; 0 once it is gone."""
+        """The entity's id; 0 once the row is dead."""
         return self._id if self.exists else 0
 
     @property
     def exists(self) -> bool:
-        """Whether the entity is there. One that was despawned is, until the end of the tick."""
+        """Whether the entity exists. A despawned entity exists until the end of the tick."""
         return self._table._generations.get(self._id, 0) == self._generation
 
     def _at(self) -> int:
         table = self._table
         if table._generations.get(self._id, 0) != self._generation:
-            raise KeyError(f"{type(table).__name__} has no entity {self._id} any more")
+            raise KeyError(f"entity {self._id} of {type(table).__name__} was despawned")
         return table.row_of(self._id)
 
     def __getattr__(self, name: str) -> Any:
@@ -192,20 +137,20 @@ class Row:
         return value.item() if isinstance(value, np.generic) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # view() marks "channel" as used by the game, which is what setting it means.
+        # view() also notes that the game uses "channel".
         self._table.view(name)[self._at()] = value
 
     def despawn(self) -> None:
-        """Take the entity out at the end of this tick. Idempotent."""
+        """Remove the entity at the end of this tick. Idempotent."""
         self._table.despawn(self)
 
     def row_in(self, table: Table) -> int | None:
-        """Its row, if it is an entity of this table that is still there."""
+        """Return the entity's row index in a table; None if it is not an existing entity of that table."""
         return self._table._rows.get(self._id) if self._table is table and self.exists else None
 
     @property
     def channel(self) -> int:
-        """Who is told of it."""
+        """The channel that the entity is in: its subscribers receive the entity."""
         return int(self._table.channels[self._at()])
 
     @channel.setter
@@ -226,14 +171,18 @@ class Row:
 
 
 class Table:
-    """A kind of entity. Subclass it and declare columns; the room makes one instance.
+    """A kind of entity. A game subclasses it and declares columns; the room creates one instance.
 
     Args:
-        ids: where new entities get their ids from.
+        ids: allocates the ids of new entities.
 
     Attributes:
-        layout: grows whenever rows come, go or change their places.
-        has_channels: whether some row may be in another channel than EVERYONE.
+        columns: the declared columns by name.
+        fields: the replicated fields.
+        numeric, textual: the replicated fields that are numbers, and those that are texts or blobs.
+        defaults: each column's value in a new row.
+        layout_version: increases whenever rows are added, removed or reordered.
+        has_channels: whether a row may be in another channel than EVERYONE.
     """
 
     columns: Mapping[str, Column] = {}
@@ -248,7 +197,7 @@ class Table:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
         for name in own.keys() & {*dir(Table), *vars(Table()), *dir(Row)}:
             owner = "Row" if hasattr(Row, name) and not hasattr(Table, name) else "Table"
-            raise TypeError(f"{cls.__name__}.{name}: a column cannot be called so; the name is {owner}'s own")
+            raise TypeError(f"{cls.__name__}.{name}: {owner} has an attribute of this name; rename the column")
         cls.columns = {**cls.columns, **own}
         cls.fields = tuple(column.field(name) for name, column in cls.columns.items() if column.is_replicated)
         cls.numeric = tuple(field for field in cls.fields if not field.is_text)
@@ -269,32 +218,36 @@ class Table:
         self._arrays: dict[str, NDArray[Any]]
         self._views: dict[str, NDArray[Any]] = {}
         self._rows: dict[int, int] = {}
-        self._gone: set[int] = set()
+        self._despawned: set[int] = set()
         self._is_ordered = True
-        self.layout = 0
+        self.layout_version = 0
         self.has_channels = False
         self._allocate(ROWS_MIN)
 
     # -- entities -------------------------------------------------------------------------------------------
 
     def spawn(self, *, channel: int = EVERYONE, **values: Any) -> Row:
-        """Adds an entity; columns that are not given are zero, texts empty.
+        """Add an entity.
 
         Args:
-            channel: who is told of it.
+            channel: the channel of the entity.
+            values: the values of columns; other columns are 0, texts empty.
+
+        Returns:
+            The entity's row.
 
         Raises:
-            TableFull: the table holds ENTITIES_MAX entities, those despawned in this tick included.
+            TableFull: the table has ENTITIES_MAX entities, including those despawned in this tick.
             ValueError: a name is not a column.
         """
         unknown = values.keys() - self.columns.keys()
         if unknown:
             raise ValueError(f"{type(self).__name__} has no column {', '.join(sorted(unknown))}")
         if self._count == ENTITIES_MAX:
-            raise TableFull(f"{type(self).__name__} is full: a table holds at most {ENTITIES_MAX:,} entities")
+            raise TableFull(f"{type(self).__name__} is full: a table can have at most {ENTITIES_MAX:,} entities")
         if self._count == self._ids.size:
             self._grow()
-        row, id = self._count, self._entity_ids.take()
+        row, id = self._count, self._entity_ids.allocate()
         self._is_ordered = self._is_ordered and (row == 0 or id > self._ids[row - 1])
         self._ids[row] = id
         self._channels[row] = channel
@@ -307,33 +260,33 @@ class Table:
         return Row(self, id)
 
     def despawn(self, entity: Row | int) -> None:
-        """Takes an entity out at the end of this tick. Idempotent; unknown ids and dead rows are ignored."""
+        """Remove an entity at the end of this tick. Idempotent; unknown ids and dead rows are ignored."""
         id = entity.id if isinstance(entity, Row) else int(entity)
         if id in self:
-            self._gone.add(id)
+            self._despawned.add(id)
 
     def despawn_from(self, count: int) -> None:
-        """Take out every entity that was spawned since the table had `count` rows, within the same tick."""
-        self._gone.update(self.ids[count:].tolist())
+        """Despawn every entity that was spawned, in this tick, after the table had `count` rows."""
+        self._despawned.update(self.ids[count:].tolist())
 
     def compact(self) -> None:
-        """Closes the gaps that despawned entities leave, and puts an id that was used again in its place."""
-        if not self._gone and self._is_ordered:
+        """Remove despawned entities, and sort the rows by id if ids have been reused."""
+        if not self._despawned and self._is_ordered:
             return
-        gone = np.fromiter(self._gone, np.uint32, len(self._gone))
-        rows = np.flatnonzero(~np.isin(self.ids, gone))
+        despawned = np.fromiter(self._despawned, np.uint32, len(self._despawned))
+        rows = np.flatnonzero(~np.isin(self.ids, despawned))
         if not self._is_ordered:
             rows = rows[np.argsort(self.ids[rows], kind="stable")]
         arrays: list[NDArray[Any]] = [self._ids, self._channels, *self._arrays.values()]
         for array in arrays:
             array[: rows.size] = array[rows]
-        for id in sorted(self._gone):
+        for id in sorted(self._despawned):
             self._entity_ids.release(id)
         self._count = rows.size
-        self._settle()
+        self._rebuild_index()
 
-    def forget_references(self, ids: list[int]) -> None:
-        """Set entity fields that name one of these ids to 0, nobody."""
+    def clear_references(self, ids: list[int]) -> None:
+        """Set each entity field that has one of these ids to 0, no entity."""
         if not ids:
             return
         for name in self._reference_names:
@@ -341,10 +294,10 @@ class Table:
             view[np.isin(view, ids)] = 0
 
     def row_of(self, id: int) -> int:
-        """The row of an entity, this tick.
+        """Return the row index of an entity in this tick.
 
         Raises:
-            KeyError: there is no such entity.
+            KeyError: the table has no entity with this id.
         """
         try:
             return self._rows[id]
@@ -352,21 +305,21 @@ class Table:
             raise KeyError(f"{type(self).__name__} has no entity {id}") from None
 
     def rows_of(self, ids: Ids | list[int]) -> NDArray[np.int64]:
-        """The rows of many entities, this tick.
+        """Return the row indices of many entities in this tick.
 
         Raises:
-            KeyError: there is no such entity.
+            KeyError: the table has no entity with one of these ids.
         """
         return np.fromiter(map(self.row_of, ids), np.int64, len(ids))
 
     @property
     def ids(self) -> Ids:
-        """(entities,) uint32, ascending but for those spawned in this tick: a view."""
+        """The ids of all rows, (entities,) uint32: a view. Ascending, except for entities spawned in this tick."""
         return self._ids[: self._count]
 
     @property
     def channel(self) -> NDArray[np.uint16]:
-        """(entities,): which channel each row is in; a view to read and to write."""
+        """Each row's channel, (entities,) uint16: a view that the game may write."""
         return self.view("channel")
 
     @channel.setter
@@ -377,16 +330,16 @@ class Table:
 
     @property
     def channels(self) -> NDArray[np.uint16]:
-        """The same, to read only."""
+        """Each row's channel, for reading only: does not set `has_channels`."""
         return self._views["channel"]
 
     @property
     def clamped(self) -> dict[str, int]:
-        """How many values were out of their field's range so far, by field."""
+        """The numbers of values so far that were out of their field's range, by field."""
         return {**self._quantiser.clamped, **self._texts.clamped}
 
     def view(self, name: str) -> NDArray[Any]:
-        """(entities,) of a column: a view of the live rows, good until the next spawn or the end of the tick."""
+        """Return a column's live rows, (entities,): a view, valid until the next spawn or the end of the tick."""
         if name == "channel":
             self.has_channels = True
         return self._views[name]
@@ -395,54 +348,55 @@ class Table:
         return self._count
 
     def __contains__(self, id: int) -> bool:
-        return id in self._rows and id not in self._gone
+        return id in self._rows and id not in self._despawned
 
     def __getitem__(self, id: int) -> Row:
         self.row_of(id)
         return Row(self, id)
 
     def __iter__(self) -> Iterator[Row]:
-        return (Row(self, int(id)) for id in self.ids.tolist() if id not in self._gone)
+        return (Row(self, int(id)) for id in self.ids.tolist() if id not in self._despawned)
 
     # -- snapshots ------------------------------------------------------------------------------------------
 
     def quantise(self) -> Matrix:
-        """(fields that are columns, entities): what clients are told, in integers, freshly allocated.
+        """Return the quantised numeric fields, (fields, entities) int64, in a new array.
 
         Raises:
-            tickwire.schemas.fields.NotANumber: a column holds NaN; names the field and the entity.
+            tickwire.schemas.fields.NotANumber: a column has NaN or infinity; names the field and the entity.
         """
         return self._quantiser.quantise(self.ids, self._block[:, : self._count], self._views)
 
     def texts(self) -> Texts:
-        """(fields that are texts, entities) of bytes; the same object while nothing changes.
+        """Return the encoded text fields, (text fields, entities) of bytes; the same object while unchanged.
 
         Raises:
-            WrongText: a column holds something else.
+            tickwire.server.replication.text_encoder.InvalidText: a value has another type, or a blob is too long.
         """
         return self._texts.encode(self.ids, [self._views[field.name] for field in self.textual])
 
     def state(self) -> TableState:
-        """This table as it is saved."""
+        """Return the table in its saved form."""
         channels = self.channels.copy() if self.has_channels else None
         texts = self.texts().copy() if self.textual else None
         return TableState(self.numeric + self.textual, self.ids.copy(), self.quantise(), texts, channels)
 
-    def exact(self) -> dict[str, NDArray[Any]]:
-        """All columns that hold numbers, as they are."""
+    def raw_columns(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all numeric columns, local ones included, by name."""
         return {
             name: array[: self._count].copy() for name, array in self._arrays.items() if array.dtype != np.object_
         }
 
     def restore(self, state: TableState) -> dict[str, TableState]:
-        """Replace all rows by saved ones, by field name. Fields that were not saved have their defaults, and rows of
-        what was in the table before are dead.
+        """Replace all rows by saved ones, matching fields by name.
+
+        Fields that were not saved get their defaults. `Row` objects of the entities before are dead.
 
         Returns:
-            The saved fields that this table does not declare, by name, each as a table of its own.
+            The saved fields that this table does not declare, by name, each as a table of one field.
 
         Raises:
-            ShapeChanged: a field cannot be read as it is declared now; the table must not be used then.
+            ShapeChanged: a field cannot be converted to its current declaration; do not use the table afterwards.
         """
         for id in self._rows:
             self._generations[id] = self._generations.get(id, 0) + 1
@@ -454,27 +408,27 @@ class Table:
             self.has_channels = True
         unknown: dict[str, TableState] = {}
         changed: set[str] = set()
-        for one in state.single_fields():
+        for one in state.split_fields():
             (field,) = one.fields
             if field.name not in self._arrays:
                 unknown[field.name] = one
                 continue
             self._arrays[field.name][: self._count] = self._read(one)
-            if self._field_of(field.name) not in (field, None):
+            if self._declared_field(field.name) not in (field, None):
                 changed.add(field.name)
-        for name, column in (state.exact or {}).items():
+        for name, column in (state.raw_columns or {}).items():
             if name in self._arrays and name not in changed and self._arrays[name].dtype == column.dtype:
                 self._arrays[name][: self._count] = column
-        self._settle()
+        self._rebuild_index()
         self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
         self.compact()
         return unknown
 
     def restore_field(self, one: TableState) -> None:
-        """Fill one field of the rows that are there from a field that was kept aside.
+        """Fill one field of the existing rows from a table of one field; rows without a saved value are unchanged.
 
         Raises:
-            ShapeChanged: it cannot be read as it is declared now.
+            ShapeChanged: the field cannot be converted to its current declaration.
         """
         (field,) = one.fields
         column = self._read(one)
@@ -486,20 +440,20 @@ class Table:
     def _read(self, one: TableState) -> NDArray[Any]:
         (field,) = one.fields
         values = one.values[0] if one.texts is None else one.texts[0]
-        declared = self._field_of(field.name)
+        declared = self._declared_field(field.name)
         try:
             return field.dequantise(values) if declared is None else convert_column(field, declared, values)
         except ShapeChanged as error:
             raise ShapeChanged(f"field {field.name!r} {error}") from error
 
-    def _field_of(self, name: str) -> Field | None:
-        """The declared field of a name; None for a local column."""
+    def _declared_field(self, name: str) -> Field | None:
+        """Return the declared field with this name; None for a local column."""
         column = self.columns[name]
         return column.field(name) if column.is_replicated else None
 
     @classmethod
     def describe(cls, name: str) -> TableDescription:
-        """This table as Joined tells it."""
+        """Return the table's description, as `Joined` sends it."""
         return TableDescription(name, tuple(field.describe() for field in cls.fields))
 
     # -- memory ---------------------------------------------------------------------------------------------
@@ -508,7 +462,7 @@ class Table:
         self._count = 0
         self._ids = np.zeros(capacity, np.uint32)
         self._channels = np.zeros(capacity, np.uint16)
-        # The columns that are scaled lie in one block, to be quantised together.
+        # The scaled columns share one block, so that they are quantised together.
         self._block = np.zeros((len(self._quantiser.scaled), capacity), np.float32)
         in_block = {field.name: self._block[row] for row, field in enumerate(self._quantiser.scaled)}
         self._arrays = {
@@ -526,20 +480,20 @@ class Table:
             self._arrays[name][:count] = array[:count]
         self._resize_views()
 
-    def _settle(self) -> None:
-        self._gone.clear()
+    def _rebuild_index(self) -> None:
+        self._despawned.clear()
         self._is_ordered = True
         self._rows = {id: row for row, id in enumerate(self.ids.tolist())}
         self._resize_views()
 
     def _resize_views(self) -> None:
-        self.layout += 1
+        self.layout_version += 1
         self._views = {name: array[: self._count] for name, array in self._arrays.items()}
         self._views["channel"] = self._channels[: self._count]
 
 
-def dead_row() -> Row:
-    """Return a row of an entity that is gone."""
+def create_dead_row() -> Row:
+    """Return a dead row."""
     row = Row(Table(), 0)
     object.__setattr__(row, "_generation", -1)
     return row

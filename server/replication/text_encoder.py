@@ -1,4 +1,4 @@
-"""A table's texts and blobs as clients are told them: bytes, encoded anew only where the game has changed something.
+"""Encodes a table's texts and blobs to bytes; only changed values are encoded again.
 
 Pure; imports schemas only.
 """
@@ -16,7 +16,7 @@ from tickwire.schemas.messages import FieldKind
 
 
 class InvalidText(ValueError):
-    """A text column holds something else, or a blob is too long: the game's mistake, in field and entity."""
+    """A text column has a value of another type, or a blob is too long; names the field and the entity."""
 
 
 class TextEncoder:
@@ -26,7 +26,7 @@ class TextEncoder:
         fields: the table's text fields, in order.
 
     Attributes:
-        clamped: how many texts were too long so far, by field.
+        clamped: the numbers of texts that were truncated so far, by field.
     """
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
@@ -36,10 +36,14 @@ class TextEncoder:
         self._encoded: Texts = NO_TEXTS
 
     def encode(self, ids: Ids, columns: list[NDArray[Any]]) -> Texts:
-        """(text fields, entities) of bytes; the same object as last time if nothing has changed.
+        """Return the encoded values, (text fields, entities) of bytes; the same object if nothing has changed.
+
+        Args:
+            ids: (entities,) uint32: the ids of the rows, for errors.
+            columns: the text columns, each (entities,), in the order of the fields.
 
         Raises:
-            InvalidText: a value is not of its field's type, or a blob is too long.
+            InvalidText: a value has another type than its field, or a blob is too long.
         """
         if not self._fields:
             return NO_TEXTS
@@ -54,22 +58,22 @@ class TextEncoder:
         else:
             differs = np.ones(raw.shape, np.bool_)
             encoded = np.empty(raw.shape, np.object_)
-        for row, at in zip(*np.nonzero(differs), strict=True):
-            encoded[row, at] = self._encode_one(self._fields[row], raw[row, at], ids[at])
+        for row, entity in zip(*np.nonzero(differs), strict=True):
+            encoded[row, entity] = self._encode_one(self._fields[row], raw[row, entity], ids[entity])
         self._raw, self._encoded = raw, encoded
         return encoded
 
     def _encode_one(self, field: Field, value: Any, id: int) -> bytes:
         if field.kind is FieldKind.TEXT:
             if not isinstance(value, str):
-                raise InvalidText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not a text")
+                raise InvalidText(f"field {field.name!r} of entity {id} must be str, not {type(value).__name__}")
             data = value.encode("utf-8", "replace")
             if len(data) > field.bytes_max:
                 self.clamped[field.name] = self.clamped.get(field.name, 0) + 1
                 data = data[: field.bytes_max].decode("utf-8", "ignore").encode()
             return data
         if not isinstance(value, bytes):
-            raise InvalidText(f"field {field.name!r} of entity {id} holds {type(value).__name__}, not bytes")
+            raise InvalidText(f"field {field.name!r} of entity {id} must be bytes, not {type(value).__name__}")
         if len(value) > field.bytes_max:
-            raise InvalidText(f"field {field.name!r} of entity {id}: {len(value)} bytes; at most {field.bytes_max}")
+            raise InvalidText(f"field {field.name!r} of entity {id}: {len(value)} bytes, above {field.bytes_max}")
         return value

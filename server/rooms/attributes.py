@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 from msgspec.msgpack import Ext
 
-from tickwire.server.replication.table import Row, dead_row
+from tickwire.server.replication.table import Row, create_dead_row
 from tickwire.server.rooms.room import Player, Room
 
 log = structlog.get_logger(__name__)
@@ -138,7 +138,7 @@ def _from_ext(code: int, data: memoryview, room: Room) -> Any:
         case _ if code == _ROW:
             name, id = value
             table = getattr(room, name) if name in room.tables else {}
-            return table[id] if id in table else dead_row()
+            return table[id] if id in table else create_dead_row()
     raise ValueError(f"extension {code} is not known to this build")
 
 

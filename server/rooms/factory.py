@@ -136,7 +136,7 @@ def _restore_tables(simulation: RoomRuntime, saved: RoomCheckpoint) -> None:
                 unknown_tables[name] = state
                 continue
             table = getattr(room, name)
-            fields = changes.of_fields(name, {one.fields[0].name: one for one in state.single_fields()})
+            fields = changes.of_fields(name, {one.fields[0].name: one for one in state.split_fields()})
             if fields.keys() != {field.name for field in state.fields}:
                 state = state.with_fields([one.with_field(new) for new, one in fields.items()])
             unknown_columns[name] = table.restore(state)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.schemas.inputs import Wishes
+from tickwire.schemas.inputs import InputColumns
 from tickwire.server.replication.table import Table
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class InputBatch:
         wishes: (players,) of each field, in the game's units.
     """
 
-    def __init__(self, players: list[Player], wishes: Wishes) -> None:
+    def __init__(self, players: list[Player], wishes: InputColumns) -> None:
         self.players = players
         self.wishes = wishes
 
-    def of(self, table: Table) -> tuple[NDArray[np.int64], Wishes]:
+    def of(self, table: Table) -> tuple[NDArray[np.int64], InputColumns]:
         """The rows of the players' entities, and what those want; players without one in the table are left out."""
         found = [entity.row_in(table) if (entity := player._entity) is not None else None for player in self.players]
         if None not in found:

@@ -39,12 +39,12 @@ class InterestTracker:
 
     def came(self, seat: Seat) -> None:
         """A seat has a connection, for the first time or again."""
-        seat.interest = self._replication.watch(seat.interest)
+        seat.interest = self._replication.subscribe(seat.interest)
         self.changed(seat)
 
     def went(self, seat: Seat) -> None:
         """A seat has no connection any more."""
-        self._replication.unwatch(seat.interest)
+        self._replication.unsubscribe(seat.interest)
 
     def changed(self, seat: Seat) -> None:
         """What a player watches, or where it looks, was changed by the game."""
@@ -61,7 +61,7 @@ class InterestTracker:
         moved: set[int] = set()
         if self._cells is not None:
             for table in self._on_grid:
-                moved.update(self._cells.place(table).tolist())
+                moved.update(self._cells.assign(table).tolist())
         if moved:
             if self._by_focus is None:
                 self._by_focus = _by_focus(seats)
@@ -76,13 +76,13 @@ class InterestTracker:
         if self._cells is not None:
             seat.cell = self._cell_of(seat)
             if seat.cell is not None:
-                numbers |= self._cells.view_of(seat.cell)
+                numbers |= self._cells.visible_cells(seat.cell)
         if numbers == seat.interest.numbers or not seat.is_open:
             return
-        interest = self._replication.interest(numbers)
+        interest = self._replication.get_interest(numbers)
         if seat.player.is_connected:
-            interest = self._replication.watch(interest)
-            self._replication.unwatch(seat.interest)
+            interest = self._replication.subscribe(interest)
+            self._replication.unsubscribe(seat.interest)
         seat.interest = interest
 
     def _cell_of(self, seat: Seat) -> int | None:

@@ -51,7 +51,7 @@ class Outbox:
     @property
     def frames(self) -> tuple[bytes, ...]:
         """All that is kept, the oldest first, as it is sent."""
-        return tuple(frame.numbered(number) for number, frame in enumerate(self._frames, self._first))
+        return tuple(frame.with_number(number) for number, frame in enumerate(self._frames, self._first))
 
     @property
     def restored_at(self) -> int | None:
@@ -107,7 +107,7 @@ class Outbox:
         unsent = islice(self._frames, len(self._frames) - self.unsent, None)
         first = self.last_number - self.unsent + 1
         self.unsent = self._unsent_bytes = 0
-        return b"".join([frame.numbered(number) for number, frame in enumerate(unsent, first)])
+        return b"".join([frame.with_number(number) for number, frame in enumerate(unsent, first)])
 
     def acknowledge(self, number: int) -> None:
         """The client has everything up to `number`; a number that was not sent yet is cut to what was."""

@@ -24,12 +24,13 @@ import numpy as np
 from tickwire.limits import check_label_count, check_label_words
 from tickwire.schemas.event_frames import EventFrame, encode_event
 from tickwire.schemas.fields import Field
-from tickwire.schemas.inputs import Wish
+from tickwire.schemas.inputs import InputValues
 from tickwire.schemas.messages import StateDescription
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.replication.columns import Column
+from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
-from tickwire.server.replication.table import EVERYONE, NOBODY, EntityIds, Row, Table
+from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
@@ -315,7 +316,7 @@ class Room:
             CommandRefused: the player is refused, with these words, and the seat is free.
         """
 
-    def on_input(self, player: Player, wish: Wish) -> None:
+    def on_input(self, player: Player, wish: InputValues) -> None:
         """A player's input, in the game's units; clamped to what `inputs` declares."""
 
     def on_inputs(self, inputs: InputBatch) -> None:

@@ -35,7 +35,7 @@ from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.errors import JoinRefused, RoomClosed, RoomFailed, RoomFull, Unavailable, UpgradeRequired
 from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
 from tickwire.server.replication.replicator import Replicator
-from tickwire.server.replication.table import Row, dead_row
+from tickwire.server.replication.table import Row, create_dead_row
 from tickwire.server.rooms.attributes import AttributeReport, encode_attributes, find_lost_attributes
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, RoomMetadata, SeatCheckpoint, SetAsideData, plain
 from tickwire.server.rooms.containment import CommandRefused, RoomCodeRaised, contain
@@ -216,7 +216,7 @@ class RoomRuntime:
         if place is None:
             return None
         table = getattr(self.room, place[0]) if place[0] in self.room.tables else None
-        return table[place[1]] if table is not None and place[1] in table else dead_row()
+        return table[place[1]] if table is not None and place[1] in table else create_dead_row()
 
     def _place_of(self, entity: Row | None) -> tuple[str, int] | None:
         if entity is None:
@@ -419,8 +419,8 @@ class RoomRuntime:
         tables, ids = self.room.all_tables(), self.room.entity_ids
         for table in tables:
             table.compact()
-        if ids.has_rested:
-            ids.recycle(tables, known={seat.known_entity for seat in self.seats})
+        if ids.has_reusable:
+            ids.recycle(tables, in_use={seat.known_entity for seat in self.seats})
 
     def encode(self) -> None:
         """The second part: what follows from the snapshot for nearly everybody."""
@@ -433,7 +433,7 @@ class RoomRuntime:
         """Looks at what this tick's bytes were spent on, and counts it for all ticks until the next look."""
         weights, room_type = self.weights, self.room.room_type
         before = Counter(weights.bits)
-        self.replication.weigh(weights)
+        self.replication.profile(weights)
         for (table, field), bits in weights.bits.items():
             self.counters.field_bits[room_type, table, field] += (bits - before[table, field]) * SAMPLE_TICKS
         for table, clamped in self.clamped().items():
@@ -489,7 +489,7 @@ class RoomRuntime:
                 continue
             interest = seat.interest
             if interest.tick != tick:
-                replication.of(interest)
+                replication.prepare(interest)
             holding = seat.holding
             # Nearly everybody holds what everybody of the interest holds; then the frame is at hand.
             if holding is interest.before and holding is not None:
@@ -512,7 +512,7 @@ class RoomRuntime:
                 wire.write(data)
                 sent += 1
                 bytes_sent += len(data)
-        keyframes, deltas = replication.take_counts()
+        keyframes, deltas = replication.reset_counts()
         self.counters.keyframes += keyframes
         self.counters.deltas += deltas
         self.counters.frames_sent += sent
@@ -542,7 +542,7 @@ class RoomRuntime:
     def _catch_up(self, seat: Seat) -> bytes:
         """What a client must be told that is not like the others of its interest."""
         if seat.subscriber.schema_version < SCHEMA_VERSION:
-            data, holding = self.replication.update_2(seat.holding, seat.interest)
+            data, holding = self.replication.update_v2(seat.holding, seat.interest)
         else:
             data, holding = self.replication.update(seat.holding, seat.interest)
         seat.told(self.room.tick, holding)
@@ -645,7 +645,7 @@ class RoomRuntime:
     def exact(self) -> dict[str, dict[str, NDArray[Any]]]:
         """All tables' numbers as they are in memory."""
         self._compact()
-        return {name: getattr(self.room, name).exact() for name in self.room.tables}
+        return {name: getattr(self.room, name).raw_columns() for name in self.room.tables}
 
     def let_go(self, redirect: Redirect) -> None:
         """The room goes on elsewhere: its players are sent there. The game is told only that this one ends."""
@@ -703,7 +703,7 @@ class RoomRuntime:
     def _aside_now(self) -> SetAsideData:
         """What is kept aside, without the fields of rows that are gone."""
         columns = {
-            name: {field: one.of_rows(getattr(self.room, name).ids.tolist()) for field, one in fields.items()}
+            name: {field: one.select_rows(getattr(self.room, name).ids.tolist()) for field, one in fields.items()}
             for name, fields in self.aside.columns.items()
             if name in self.room.tables
         }

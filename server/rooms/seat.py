@@ -207,7 +207,7 @@ class Seat:
     def resync(self, message: Resync) -> None:
         """The client's world is wrong: the next tick sends it a keyframe of that channel."""
         if self.holding is not None and message.channel in self.holding.interest.numbers:
-            self.holding = self.holding.without(message.channel)
+            self.holding = self.holding.without_channel(message.channel)
             self._simulation.counters.resyncs += 1
 
     def told(self, tick: int, holding: ClientView) -> None:
@@ -224,7 +224,7 @@ class Seat:
         """
         self.pace = self.wire = None
         self.backlog = 0
-        self._recent = self._simulation.replication.recent
+        self._recent = self._simulation.replication.recent_baselines
         self._simulation.player_disconnected(self)
 
     def resumed(self, room_id: str, last_tick: int) -> None:
@@ -255,12 +255,12 @@ class Seat:
 
     def _held(self, last_tick: int) -> ClientView | None:
         """What the client holds if `last_tick` is the last tick it has; None when nobody knows."""
-        if self.holding is not None and self.holding.told_tick == last_tick:
-            return self.holding.settled
+        if self.holding is not None and self.holding.last_sent_tick == last_tick:
+            return self.holding.without_history
         interest = next((interest for tick, interest in reversed(self._told) if tick <= last_tick), None)
         if interest is None:
             return None
-        return self._simulation.replication.resumed(self._recent, interest, last_tick)
+        return self._simulation.replication.view_at(self._recent, interest, last_tick)
 
     def _interest_changed(self) -> None:
         self._simulation.interest_changed(self)

@@ -42,7 +42,7 @@ from tickwire.schemas.messages import (
     ServerMessage,
     StateFrame,
     Welcome,
-    request_type_of,
+    to_request_type,
 )
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
@@ -175,7 +175,7 @@ async def test_error_names_the_request_that_failed(shard: Shard, request_message
     async with raw(shard, request_message) as socket:
         error = await next_of(socket, Error)
         assert isinstance(error, Error)
-        assert (error.code, error.request_type) == (code, request_type_of(type(request_message)))
+        assert (error.code, error.request_type) == (code, to_request_type(type(request_message)))
 
 
 async def test_welcome_names_the_rates(shard_settings: Settings) -> None:

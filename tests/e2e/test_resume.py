@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.harness.frames import read_keyframe_2
+from tests.harness.frames import read_keyframe_v2
 from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Diary
 from tests.harness.shard_process import running
@@ -332,7 +332,7 @@ async def test_a_client_of_the_schema_version_before_gets_keyframes_that_it_can_
             joined = await old.next(Joined)
             frame = await old.next(StateFrame)
             assert (frame.age, frame.flags) == (0, 0)
-            assert read_keyframe_2(joined.description, frame.packed)
+            assert read_keyframe_v2(joined.description, frame.packed)
             await old.say(Command(1, "say", msgspec.msgpack.encode({"what": "hi", "times": 1})))
             while (await old.next(Event)).name != "said":
                 pass

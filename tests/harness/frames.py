@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tickwire.client.world import World
-from tickwire.schemas.bit_packing import BitReader, Source
+from tickwire.schemas.bit_packing import BitReader, ByteReader
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import ServerMessage, StateDescription, StateFrame
-from tickwire.schemas.parts import IS_COMPLETE, parts_of
+from tickwire.schemas.parts import IS_COMPLETE, decode_parts
 
 
 def messages_in(data: bytes) -> list[ServerMessage]:
@@ -22,15 +22,15 @@ def frames_in(data: bytes) -> list[StateFrame]:
 
 def apply(world: World, frame: StateFrame) -> bool:
     """Applies all of a frame; says whether its checksums agree."""
-    parts = parts_of(frame)
+    parts = decode_parts(frame)
     agree = [world.apply(part, tick=frame.tick, age=frame.age) for part in parts]
     world.finish(frame.tick, keep={part.channel for part in parts} if frame.flags & IS_COMPLETE else None)
     return all(agree)
 
 
-def read_keyframe_2(description: StateDescription, packed: bytes) -> dict[str, dict[int, list[int]]]:
+def read_keyframe_v2(description: StateDescription, packed: bytes) -> dict[str, dict[int, list[int]]]:
     """A keyframe as a client of schema version 2 reads it: tables of entities of quantised values."""
-    source = Source(packed)
+    source = ByteReader(packed)
     tables: dict[str, dict[int, list[int]]] = {}
     while place := source.varint():
         table = description.tables[place - 1]

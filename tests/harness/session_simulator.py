@@ -317,7 +317,7 @@ class Life:
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
         assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
         assert self.core.world is not None
-        walkers = self.around.simulation.replication._groups[0].now[0]
+        walkers = self.around.simulation.replication._partitions[0].by_channel[0]
         view = self.core.world.table("walkers")
         assert list(view.ids) == list(walkers.ids)
         assert list(view.quantised("x")) == list(walkers.values[0])

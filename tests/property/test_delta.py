@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tickwire.schemas import fields
-from tickwire.schemas.bit_packing import BitReader, Source, bit_lengths, pack_codes
+from tickwire.schemas.bit_packing import BitReader, ByteReader, bit_lengths, pack_codes
 from tickwire.schemas.columns import Columns, checksum, empty_columns
 from tickwire.schemas.delta import TableCodec, decode_channel, encode_channel
 from tickwire.schemas.errors import WireError
@@ -102,7 +102,7 @@ def test_codes_are_read_back_bit_by_bit(codes: list[tuple[int, int]]) -> None:
     values = [value & ((1 << width) - 1) for width, value in codes]
     packed = pack_codes(np.array([value for _, value in codes], np.int64), np.array([w for w, _ in codes], np.int64))
     assert len(packed) == (sum(width for width, _ in codes) + 7) // 8
-    source = Source(packed)
+    source = ByteReader(packed)
     stream = BitReader(source)
     assert [int(stream.unsigned(1, width)[0]) for width, _ in codes] == values
     stream.finish()
@@ -168,7 +168,7 @@ def test_turning_and_wrapping_motion_is_read_back_by_every_predictor() -> None:
         packed = encode_channel((CODEC,), server, now)
         client, _ = decode_channel((CODEC,), client, packed, has_checksum=False)
         assert same(client[0], now[0])
-        codes, bits = CODEC.residuals.codes(server[0].values, server[0].before, values) if tick else (NONE, NONE)
+        codes, bits = CODEC.residuals.to_codes(server[0].values, server[0].before, values) if tick else (NONE, NONE)
         seen |= {int(code) >> 1 & 3 for code in codes[bits == 9]}  # headers: no residual here is of nine bits
         server = now
     assert seen == {0, 1, 2, 3}

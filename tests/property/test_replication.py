@@ -16,8 +16,9 @@ from tickwire.schemas.codec import encode_server, encode_state
 from tickwire.schemas.messages import Joined, StateDescription, Welcome
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.columns import angle, boolean, real, sint, text
+from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
-from tickwire.server.replication.table import NOBODY, EntityIds, Table
+from tickwire.server.replication.table import NOBODY, Table
 
 
 class Ships(Table):
@@ -107,12 +108,12 @@ class Room(RuleBasedStateMachine):
     @rule(subscriber=consumes(subscribers))
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self.present.remove(subscriber)
-        self.replication.unwatch(subscriber.interest)
+        self.replication.unsubscribe(subscriber.interest)
 
     @rule(subscriber=subscribers, numbers=INTERESTS)
     def look_elsewhere(self, subscriber: Subscriber, numbers: frozenset[int]) -> None:
         before, subscriber.interest = subscriber.interest, self.watched(numbers)
-        self.replication.unwatch(before)
+        self.replication.unsubscribe(before)
 
     @rule(subscriber=subscribers, is_congested=st.booleans())
     def congest(self, subscriber: Subscriber, is_congested: bool) -> None:
@@ -128,7 +129,7 @@ class Room(RuleBasedStateMachine):
         if subscriber.holding is not None and subscriber.interest.channels:
             number = data.draw(st.sampled_from(subscriber.interest.channels))
             if number in subscriber.holding.interest.numbers:
-                subscriber.holding = subscriber.holding.without(number)
+                subscriber.holding = subscriber.holding.without_channel(number)
 
     @rule(subscriber=subscribers)
     def forget(self, subscriber: Subscriber) -> None:
@@ -138,14 +139,14 @@ class Room(RuleBasedStateMachine):
     @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([0, 1, 2, 10, 40]))
     def drop_and_resume(self, subscriber: Subscriber, share: float, away: int) -> None:
         """The connection breaks, with some of what was sent still on its way; the client says what it has."""
-        recent = self.replication.recent
+        recent = self.replication.recent_baselines
         self.deliver(subscriber, int(share * len(subscriber.on_way)))
         subscriber.on_way.clear()
         self.present.remove(subscriber)
-        self.replication.unwatch(subscriber.interest)
+        self.replication.unsubscribe(subscriber.interest)
         self.tick(away)
         self.present.append(subscriber)
-        subscriber.interest = self.replication.watch(subscriber.interest)
+        subscriber.interest = self.replication.subscribe(subscriber.interest)
         assert subscriber.core.world is not None
         last_tick = subscriber.core.world.tick
         subscriber.core.world.settle()
@@ -158,7 +159,7 @@ class Room(RuleBasedStateMachine):
         for _ in range(count):
             self.tick_number += 1
             self.ids.tick = self.tick_number
-            self.ids.recycle(self.tables, known=())
+            self.ids.recycle(self.tables, in_use=())
             for table in self.tables:
                 table.compact()
             self.replication.capture(self.tick_number)
@@ -175,19 +176,19 @@ class Room(RuleBasedStateMachine):
         subscriber.is_congested = False
 
     def watched(self, numbers: frozenset[int]) -> InterestSet:
-        interest = self.replication.interest(numbers)
-        self.replication.watch(interest)
+        interest = self.replication.get_interest(numbers)
+        self.replication.subscribe(interest)
         return interest
 
     def held(self, subscriber: Subscriber, recent: tuple[TickBaselines, ...], last_tick: int) -> ClientView | None:
         holding = subscriber.holding
-        if holding is not None and holding.told_tick == last_tick and last_tick:
-            return holding.settled
+        if holding is not None and holding.last_sent_tick == last_tick and last_tick:
+            return holding.without_history
         interest = next((interest for tick, interest in reversed(subscriber.told) if tick <= last_tick), None)
-        return self.replication.resumed(recent, interest, last_tick) if interest is not None else None
+        return self.replication.view_at(recent, interest, last_tick) if interest is not None else None
 
     def send(self, subscriber: Subscriber) -> None:
-        interest = self.replication.of(subscriber.interest)
+        interest = self.replication.prepare(subscriber.interest)
         if subscriber.holding is interest.before and interest.before is not None:
             data, subscriber.holding = interest.data, interest.after
         else:
@@ -245,7 +246,7 @@ class Room(RuleBasedStateMachine):
 
     @invariant()
     def encoded_at_most_once_a_standing(self) -> None:
-        keyframes, deltas = self.replication.take_counts()
+        keyframes, deltas = self.replication.reset_counts()
         assert keyframes + deltas <= 4 * (len(self.present) + 1) * (2 * AGE_TICKS_MAX)
 
 

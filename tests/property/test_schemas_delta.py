@@ -12,13 +12,13 @@ import pytest
 
 from tickwire.schemas import fields
 from tickwire.schemas.columns import Columns, checksum, empty_columns
-from tickwire.schemas.delta import codecs_for, decode_channel, encode_channel
+from tickwire.schemas.delta import create_codecs, decode_channel, encode_channel
 from tickwire.schemas.errors import MalformedMessage, WireError
 from tickwire.schemas.fields import Field
 
 SHIP = (fields.real("x", -100, 100, 1 / 32), fields.angle("heading", 8), fields.enumeration("team", ("red", "blue")))
 MINE = (fields.sint("depth", 9), fields.uint("owner", 32))
-CODECS = codecs_for((SHIP, MINE))
+CODECS = create_codecs((SHIP, MINE))
 NOTHING = (empty_columns(len(SHIP)), empty_columns(len(MINE)))
 Tables = tuple[Columns, ...]
 

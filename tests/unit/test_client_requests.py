@@ -31,7 +31,7 @@ from tickwire.schemas.messages import (
     Redirect,
     Reply,
     Welcome,
-    request_type_of,
+    to_request_type,
 )
 
 WAITING, FOUND = MatchStatus(QueueState.WAITING), MatchStatus(QueueState.FOUND)
@@ -42,7 +42,7 @@ HERE = Redirect("", "ticket", "arena")
 # -- an Error answers its own request -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_type", [request_type_of(Input), 0], ids=["named", "of an older server"])
+@pytest.mark.parametrize("request_type", [to_request_type(Input), 0], ids=["named", "of an older server"])
 async def test_error_about_inputs_does_not_end_a_match(request_type: int) -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
@@ -60,7 +60,7 @@ async def test_error_about_inputs_does_not_end_a_match(request_type: int) -> Non
         assert client.last_error.code is ErrorCode.RATE_LIMITED
 
 
-@pytest.mark.parametrize("request_type", [request_type_of(MatchRequest), 0], ids=["named", "of an older server"])
+@pytest.mark.parametrize("request_type", [to_request_type(MatchRequest), 0], ids=["named", "of an older server"])
 async def test_error_about_the_match_ends_it(request_type: int) -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
@@ -78,7 +78,7 @@ async def test_join_while_a_match_waits_has_its_own_answer() -> None:
         await peer.want(MatchRequest)
         await peer.say(WAITING)
         await peer.want(Join)
-        await peer.say(Error(ErrorCode.ROOM_FULL, "full", retryable=True, request_type=request_type_of(Join)))
+        await peer.say(Error(ErrorCode.ROOM_FULL, "full", retryable=True, request_type=to_request_type(Join)))
         await peer.want(Join)
         await peer.say(JOINED, FOUND, HERE)
         await peer.want(Leave)
@@ -224,7 +224,7 @@ async def test_match_whose_seat_is_refused_gives_the_place_back(error: ErrorCode
         await peer.want(MatchRequest)
         await peer.say(WAITING, FOUND, HERE)
         await peer.want(Join)
-        await peer.say(Error(error, "gone", retryable=True, request_type=request_type_of(Join)))
+        await peer.say(Error(error, "gone", retryable=True, request_type=to_request_type(Join)))
         await peer.want(MatchCancel)
         given_back.set()
 
@@ -315,7 +315,7 @@ async def test_join_that_was_cancelled_and_refused_leaves_nothing_to_give_back()
         await peer.want(Join)
         asked.set()
         await go_on.wait()
-        await peer.say(Error(ErrorCode.ROOM_FULL, "full", request_type=request_type_of(Join)))
+        await peer.say(Error(ErrorCode.ROOM_FULL, "full", request_type=to_request_type(Join)))
         await peer.want(Join)
         await peer.say(JOINED)
 

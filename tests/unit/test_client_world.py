@@ -11,12 +11,12 @@ from tests.harness.frames import apply
 from tickwire.client.world import World, WrongBaseline
 from tickwire.schemas import fields
 from tickwire.schemas.columns import Columns, empty_columns
-from tickwire.schemas.delta import codecs_for, encode_channel
+from tickwire.schemas.delta import create_codecs, encode_channel
 from tickwire.schemas.messages import StateDescription, StateFrame, TableDescription
 
 SHIP = (fields.real("x", -10, 10, 0.5), fields.angle("heading", 8), fields.boolean("is_armed"))
 MINE = (fields.sint("depth", 9),)
-CODECS = codecs_for((SHIP, MINE))
+CODECS = create_codecs((SHIP, MINE))
 NOTHING = (empty_columns(len(SHIP)), empty_columns(len(MINE)))
 DESCRIPTION = StateDescription(
     (

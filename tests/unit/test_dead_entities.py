@@ -12,7 +12,7 @@ from tests.unit.test_simulation import Listening
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input
 from tickwire.server.migration.room_codec import decode_room, encode_room
-from tickwire.server.replication.table import QUARANTINE_TICKS, EntityIds
+from tickwire.server.replication.entity_ids import QUARANTINE_TICKS, EntityIds
 from tickwire.server.rooms import Grid, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
@@ -142,7 +142,7 @@ def test_a_row_of_a_despawned_entity_stays_dead_when_its_id_is_given_again() -> 
         lambda: setattr(row, "x", 3.0),
         lambda: setattr(row, "channel", 3),
     ):
-        with pytest.raises(KeyError, match=f"Ships has no entity {old_id} any more"):
+        with pytest.raises(KeyError, match=f"entity {old_id} of Ships was despawned"):
             use()
     assert row.row_in(ships) is None
     ships.despawn(row)
@@ -190,7 +190,7 @@ def test_entity_fields_of_all_tables_forget_an_id_at_once() -> None:
     ships.despawn(prey)
     ships.compact()
     ids.tick = QUARANTINE_TICKS
-    ids.recycle((ships, others), known=())
+    ids.recycle((ships, others), in_use=())
     assert not np.any(ships.target)
     assert not np.any(others.target)
     assert ships.spawn().id == 1

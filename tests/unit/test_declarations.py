@@ -117,7 +117,7 @@ class Versioned(SaveData):
         ({"inputs": ["dx"]}, "inputs: must be fields by name"),
         ({"inputs": {"dx": 5}}, "inputs: must be fields by name"),
         ({"inputs": {"dx": local(float)}}, r"inputs: 'dx' is local"),
-        ({"inputs": {"words": text()}}, "inputs: field 'words': an input holds numbers"),
+        ({"inputs": {"words": text()}}, "inputs: field 'words': an input must be a number"),
         ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs take more than 64 bytes"),
     ],
 )
@@ -156,7 +156,7 @@ def test_what_looks_like_a_mistake_and_is_none_is_accepted() -> None:
 
 @pytest.mark.parametrize("name", sorted(TABLE_NAMES))
 def test_a_column_cannot_have_a_name_of_tables_or_rows(name: str) -> None:
-    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a column cannot be called so; the name is (Table|Row)'s"):
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: (Table|Row) has an attribute of this name"):
         type("Quarry", (Table,), {name: uint(bits=8)})
 
 

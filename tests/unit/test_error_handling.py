@@ -150,7 +150,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "queues_without_a_bound": {
         "server/edge/admission.py:__init__": "the door asks `is_full` first",
-        "server/replication/table.py:__init__": "an id is in it at most once, and a room has at most 65,536 entities",
+        "server/replication/entity_ids.py:__init__": "an id is in it once; a table has at most 65,536 entities",
         "server/rooms/outbox.py:__init__": "push drops the oldest above EVENTS_MAX and EVENT_BYTES_MAX",
         "server/rooms/outbox.py:_renumber": "holds what the outbox held",
         "matchmaking/script_runner.py:__init__": "run refuses calls above WAITING_CALLS_MAX",

@@ -22,17 +22,17 @@ numbers = st.integers(1, (1 << 32) - 1)
 def test_a_numbered_frame_is_what_the_codec_makes(name: str, payload: bytes, number: int, other: int) -> None:
     expected = binary_frame(encode_server(Event(number, name, payload)))
     frame = encode_event(name, payload)
-    assert frame.numbered(number) == expected
+    assert frame.with_number(number) == expected
     assert frame.size == len(expected)
-    again = event_frame_from_bytes(frame.numbered(other))
-    assert again.numbered(number) == expected
+    again = event_frame_from_bytes(frame.with_number(other))
+    assert again.with_number(number) == expected
 
 
 def test_every_size_around_the_padding_and_the_headers_is_what_the_codec_makes() -> None:
     for size in (*range(1, 140), *range(65_400, 65_600)):
         for name in ("a", "ab", "abc", "abcd"):
             expected = binary_frame(encode_server(Event(7, name, bytes(size))))
-            assert encode_event(name, bytes(size)).numbered(7) == expected
+            assert encode_event(name, bytes(size)).with_number(7) == expected
 
 
 def test_a_name_that_no_client_reads_is_refused_where_it_is_sent() -> None:
@@ -48,7 +48,7 @@ def test_a_frame_of_another_message_is_no_event() -> None:
 
 @given(data=st.binary(max_size=100), cut=st.integers(0, 80))
 def test_bytes_that_are_no_frame_are_refused_by_one_error(data: bytes, cut: int) -> None:
-    for frame in (data, encode_event("name", b"payload").numbered(1)[:cut]):
+    for frame in (data, encode_event("name", b"payload").with_number(1)[:cut]):
         try:
             event_frame_from_bytes(frame)
         except WireError:

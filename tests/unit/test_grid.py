@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickwire.server.replication.columns import real, uint
-from tickwire.server.replication.grid import CELLS_MAX, FIRST, Grid, GridIndex
+from tickwire.server.replication.grid import CELLS_MAX, FIRST_CELL, Grid, GridIndex
 from tickwire.server.replication.table import NOBODY, Table
 from tickwire.server.rooms import Room
 
@@ -37,14 +37,14 @@ def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
     grid, walkers = cells(cell, view), Walkers()
     for x, y in places:
         walkers.spawn(x=x, y=y)
-    grid.place(walkers)
+    grid.assign(walkers)
     chance = np.random.default_rng(len(places))
     for _ in range(5):
         for column in (walkers.x, walkers.y):  # within the slack, everybody another way
             column += chance.choice([-cell / 9, 0, cell / 9], len(walkers)).astype(np.float32)
-        grid.place(walkers)
+        grid.assign(walkers)
         for row, (x, y) in enumerate(zip(walkers.x.tolist(), walkers.y.tolist(), strict=True)):
-            seen = grid.view_of(int(walkers.channels[row]))
+            seen = grid.visible_cells(int(walkers.channels[row]))
             near = np.hypot(walkers.x - x, walkers.y - y) <= view
             assert {int(channel) for channel in walkers.channels[near]} <= seen
 
@@ -52,50 +52,50 @@ def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
 def test_one_that_stands_on_a_border_does_not_change_cells_each_tick() -> None:
     grid, walkers = cells(cell=20, slack=2), Walkers()
     walker = walkers.spawn(x=-0.5, y=0.0)
-    assert grid.place(walkers).tolist() == [walker.id]
+    assert grid.assign(walkers).tolist() == [walker.id]
     home = walker.channel
     for x in (0.5, -0.5, 1.9, -1.0):
         walker.x = x
-        assert grid.place(walkers).size == 0
+        assert grid.assign(walkers).size == 0
         assert walker.channel == home
     walker.x = 2.5
-    assert grid.place(walkers).tolist() == [walker.id]
+    assert grid.assign(walkers).tolist() == [walker.id]
     assert walker.channel == home + 1
     walker.x = -1.9
-    assert grid.place(walkers).size == 0, "and not back at once"
+    assert grid.assign(walkers).size == 0, "and not back at once"
 
 
 def test_places_off_the_map_are_in_the_cells_at_its_border() -> None:
     grid = cells(cell=20)
     assert (grid.across, grid.down) == (10, 10)
-    found = grid.cell_of(np.array([-1e9, 1e9, np.nan]), np.array([-1e9, 1e9, 0.0]))
-    assert found.tolist()[:2] == [FIRST, FIRST + 99]
-    assert FIRST <= found[2] < FIRST + 100
+    found = grid.cells_at(np.array([-1e9, 1e9, np.nan]), np.array([-1e9, 1e9, 0.0]))
+    assert found.tolist()[:2] == [FIRST_CELL, FIRST_CELL + 99]
+    assert FIRST_CELL <= found[2] < FIRST_CELL + 100
 
 
 def test_what_a_game_keeps_in_channels_of_its_own_is_left_there() -> None:
     grid, walkers = cells(), Walkers()
     hidden, private = walkers.spawn(channel=NOBODY), walkers.spawn(channel=60_000)
-    grid.place(walkers)
+    grid.assign(walkers)
     assert (hidden.channel, private.channel) == (NOBODY, 60_000)
-    assert grid.view_of(60_000) == frozenset()
+    assert grid.visible_cells(60_000) == frozenset()
 
 
 def test_two_that_stand_beyond_their_cells_borders_see_each_other() -> None:
     grid, walkers = cells(cell=20, view=39, slack=2), Walkers()
     left, right = walkers.spawn(x=-21.0, y=0.0), walkers.spawn(x=21.0, y=0.0)
-    grid.place(walkers)
+    grid.assign(walkers)
     homes = (left.channel, right.channel)
     left.x, right.x = -18.1, 18.1
-    grid.place(walkers)
+    grid.assign(walkers)
     assert (left.channel, right.channel) == homes
-    assert right.channel in grid.view_of(left.channel), "they are 36 apart, their cells 40"
+    assert right.channel in grid.visible_cells(left.channel), "they are 36 apart, their cells 40"
 
 
 def test_a_view_from_the_corner_ends_at_the_map() -> None:
     grid = cells(cell=20, view=20, slack=0)
-    corner = grid.view_of(FIRST)
-    assert corner == {FIRST + row * 10 + column for row in range(3) for column in range(3)} - {FIRST + 22}
+    corner = grid.visible_cells(FIRST_CELL)
+    assert corner == {FIRST_CELL + row * 10 + column for row in range(3) for column in range(3)} - {FIRST_CELL + 22}
 
 
 def test_a_grid_that_cannot_be_is_named_when_the_room_is_declared() -> None:

@@ -339,7 +339,7 @@ def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhil
     for seat in (second, first):
         seat.leave("bye")
         step(simulation, 2)
-    assert simulation.replication.everyone.watchers == 0
+    assert simulation.replication.everyone.subscribers == 0
     assert room.players == {}
 
 
@@ -369,7 +369,7 @@ def test_one_whom_the_room_could_not_take_in_watches_nothing_and_leaves_no_chann
         with pytest.raises(RoomFailed):
             seated(simulation, "a", 0)
         step(simulation)
-    assert simulation.replication.everyone.watchers == 0
+    assert simulation.replication.everyone.subscribers == 0
     assert room.open_channel() == opened, "the one that was opened for it is given back, once"
 
 

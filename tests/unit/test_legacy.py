@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.frames import frames_in, read_keyframe_2
+from tests.harness.frames import frames_in, read_keyframe_v2
 from tickwire.schemas.messages import StateDescription
 from tickwire.server.replication.client_view import ClientView
 from tickwire.server.replication.columns import angle, real, sint
@@ -25,8 +25,8 @@ DESCRIPTION = StateDescription((Ships.describe("ships"), Mines.describe("mines")
 def test_a_client_of_version_2_is_told_of_each_change_by_a_keyframe_and_drops_what_it_watches_no_more() -> None:
     ships, mines = Ships(), Mines()
     replication = Replicator((ships, mines))
-    both = replication.interest(frozenset((0, 5)))
-    replication.watch(both)
+    both = replication.get_interest(frozenset((0, 5)))
+    replication.subscribe(both)
     ship = ships.spawn(x=1.0)
     mines.spawn(depth=-3, channel=5)
     told: list[dict[int, dict[str, dict[int, list[int]]]]] = []
@@ -34,10 +34,10 @@ def test_a_client_of_version_2_is_told_of_each_change_by_a_keyframe_and_drops_wh
     for tick, interest in ((1, both), (2, both), (3, both), (4, replication.everyone)):
         ship.x += 1.0 if tick == 3 else 0.0
         replication.capture(tick)
-        data, holding = replication.update_2(holding, interest)
+        data, holding = replication.update_v2(holding, interest)
         frames = frames_in(data)
         assert all(frame.age == 0 for frame in frames)
-        told.append({frame.channel: read_keyframe_2(DESCRIPTION, frame.packed) for frame in frames})
+        told.append({frame.channel: read_keyframe_v2(DESCRIPTION, frame.packed) for frame in frames})
     assert told == [
         {0: {"ships": {1: [202, 0]}}, 5: {"mines": {1: [-3]}}},
         {},

@@ -10,11 +10,12 @@ from tickwire.client.world import World
 from tickwire.schemas.delta import ENTITIES_MAX
 from tickwire.schemas.fields import NotANumber
 from tickwire.schemas.messages import StateDescription, StateFrame
-from tickwire.schemas.parts import HAS_CHECKSUM, parts_of
+from tickwire.schemas.parts import HAS_CHECKSUM, decode_parts
 from tickwire.server.replication.client_view import ClientView, InterestSet
 from tickwire.server.replication.columns import blob, local, real, text, uint
+from tickwire.server.replication.entity_ids import QUARANTINE_TICKS, EntityIds
 from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
-from tickwire.server.replication.table import NOBODY, QUARANTINE_TICKS, EntityIds, Table, TableFull
+from tickwire.server.replication.table import NOBODY, Table, TableFull
 from tickwire.server.replication.text_encoder import InvalidText
 
 
@@ -94,7 +95,7 @@ class Room:
         return frames_in(data), after
 
     def counts(self) -> tuple[int, int]:
-        return self.replication.take_counts()
+        return self.replication.reset_counts()
 
 
 def test_all_who_stand_alike_get_the_same_bytes_and_one_encode() -> None:
@@ -107,7 +108,7 @@ def test_all_who_stand_alike_get_the_same_bytes_and_one_encode() -> None:
     assert first[1] is second[1]
     ships.x += 1.0
     room.next()
-    assert room.replication.of(room.everyone).before is first[1]
+    assert room.replication.prepare(room.everyone).before is first[1]
     assert frames_in(room.everyone.data)[0].age == 1
     assert room.counts() == (1, 1)
 
@@ -189,9 +190,9 @@ def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> N
     ships = Ships()
     ship, other = ships.spawn(x=1.0, channel=1), ships.spawn(x=9.0, channel=2)
     room = Room(ships)
-    both, one = (room.replication.interest(frozenset(numbers)) for numbers in ((1, 2), (1,)))
+    both, one = (room.replication.get_interest(frozenset(numbers)) for numbers in ((1, 2), (1,)))
     for interest in (both, one):
-        room.replication.watch(interest)
+        room.replication.subscribe(interest)
     worlds = {interest: World(StateDescription((Ships.describe("ships"),))) for interest in (both, one)}
     held: dict[InterestSet, ClientView | None] = {both: None, one: None}
     for seen in ({both: [1, 2], one: [1]}, {both: [1, 2], one: []}, {both: [1, 2], one: [1]}):
@@ -220,8 +221,8 @@ def test_what_nobody_is_told_of_is_in_no_frame() -> None:
         room.next()
         frames, holding = room.told(holding)
         assert frames == [], "not even that something has changed"
-    everything = room.replication.interest(frozenset((0, NOBODY)))
-    room.replication.watch(everything)
+    everything = room.replication.get_interest(frozenset((0, NOBODY)))
+    room.replication.subscribe(everything)
     room.next()
     world = World(StateDescription((Ships.describe("ships"),)))
     assert apply(world, room.told(None, everything)[0][0])
@@ -232,16 +233,16 @@ def test_one_interest_passed_over_while_another_goes_on_is_told_all_later() -> N
     ships = Ships()
     ships.spawn(x=1.0, channel=1)
     room = Room(ships)
-    one, both = (room.replication.interest(frozenset(numbers)) for numbers in ((1,), (1, 2)))
+    one, both = (room.replication.get_interest(frozenset(numbers)) for numbers in ((1,), (1, 2)))
     for interest in (one, both):
-        room.replication.watch(interest)
+        room.replication.subscribe(interest)
     world = World(StateDescription((Ships.describe("ships"),)))
     held: dict[InterestSet, ClientView | None] = {one: None, both: None}
     for told in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
         ships.x += 1.0
         room.next()
         for interest in told:
-            of = room.replication.of(interest)
+            of = room.replication.prepare(interest)
             holding = held[interest]
             if holding is not None and holding is of.before:
                 frames, held[interest] = frames_in(of.data), of.after
@@ -257,8 +258,8 @@ def test_a_channel_that_is_watched_no_more_is_dropped_and_its_number_means_somet
     ships = Ships()
     ship = ships.spawn(x=1.0, channel=7)
     room = Room(ships)
-    with_seven = room.replication.interest(frozenset((0, 7)))
-    room.replication.watch(with_seven)
+    with_seven = room.replication.get_interest(frozenset((0, 7)))
+    room.replication.subscribe(with_seven)
     world = World(StateDescription((Ships.describe("ships"),)))
     holding = None
     for interest, ids in ((with_seven, [1]), (room.everyone, []), (with_seven, [1])):
@@ -281,8 +282,8 @@ def test_a_keyframe_that_is_asked_for_comes_even_of_what_is_empty() -> None:
     room.next()
     _, holding = room.told(holding)
     room.next()
-    ((frame,), _) = room.told(holding.without(0))
-    assert [(part.channel, part.is_keyframe) for part in parts_of(frame)] == [(0, True)]
+    ((frame,), _) = room.told(holding.without_channel(0))
+    assert [(part.channel, part.is_keyframe) for part in decode_parts(frame)] == [(0, True)]
 
 
 def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> None:
@@ -293,10 +294,10 @@ def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> N
     ships.despawn(first_id)
     ships.compact()
     ids.tick = QUARANTINE_TICKS - 1
-    ids.recycle((ships,), known=())
+    ids.recycle((ships,), in_use=())
     third = ships.spawn(x=3.0)
     ids.tick = QUARANTINE_TICKS
-    ids.recycle((ships,), known=())
+    ids.recycle((ships,), in_use=())
     again = ships.spawn(x=4.0)
     assert (third.id, again.id) == (3, first_id)
     ships.compact()
@@ -332,7 +333,7 @@ def test_texts_are_cut_at_whole_characters_and_counted() -> None:
     with pytest.raises(InvalidText, match="'seal' of entity 1: 5 bytes; at most 4"):
         signs.texts()
     signs[1].seal = "text"
-    with pytest.raises(InvalidText, match="'seal' of entity 1 holds str, not bytes"):
+    with pytest.raises(InvalidText, match="'seal' of entity 1 must be bytes, not str"):
         signs.texts()
 
 

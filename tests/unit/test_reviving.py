@@ -18,7 +18,7 @@ from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 
-FRAMES = tuple(encode_event(name, b"1").numbered(number) for number, name in ((6, "one"), (7, "two")))
+FRAMES = tuple(encode_event(name, b"1").with_number(number) for number, name in ((6, "one"), (7, "two")))
 KEPT = SessionCheckpoint("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 

@@ -168,9 +168,9 @@ def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
         (uint(bits=8), enumeration("a", "b"), "is stored as uint and declared as enum"),
         (uint(bits=8), uint(bits=2), "holds values from 7 to 7; uint takes 0 to 3"),
         (uint(bits=8), real(0, 5, step=0.5), "holds values from 7 to 7; real takes 0 to 5"),
-        (blob(bytes_max=8), text(bytes_max=8), "holds bytes that are no UTF-8 text"),
+        (blob(bytes_max=8), text(bytes_max=8), "holds bytes that are not UTF-8"),
         (text(bytes_max=8), text(bytes_max=2), "holds 4 bytes; text takes 2"),
-        (enumeration("a", "b"), enumeration("a", "c"), "holds 'b', which is no label any more"),
+        (enumeration("a", "b"), enumeration("a", "c"), "holds 'b', which the declaration no longer has"),
     ],
 )
 def test_a_change_that_is_not_understood_is_refused_and_names_the_field(

@@ -15,7 +15,7 @@ import pytest
 
 from tickwire.schemas import codec, messages
 from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.flat_tables import Reader, layout_of
+from tickwire.schemas.flat_tables import Reader, layout_from_struct
 from tickwire.schemas.generated import client_generated, server_generated
 from tickwire.schemas.messages import (
     CLIENT_BODY,
@@ -49,7 +49,7 @@ DESCRIPTION = StateDescription(
 def filled(kind: type[msgspec.Struct]) -> Any:
     """A message whose every field differs from its default."""
     values: dict[str, Any] = {}
-    for number, slot in enumerate(layout_of(kind).slots, start=3):
+    for number, slot in enumerate(layout_from_struct(kind).slots, start=3):
         match slot.wire:
             case "string":
                 values[slot.name] = f"text {number} ß"
@@ -171,8 +171,8 @@ def test_one_string_pointed_at_many_times_does_not_unfold_a_small_message_to_a_l
     builder.Finish(builder.EndObject())
     data = bytes(builder.Output())
     reader = Reader(data)
-    with pytest.raises(MalformedMessage, match="unfolds to more than its own size"):
-        reader.table(layout_of(TableDescription), reader.root())
+    with pytest.raises(MalformedMessage, match="refers to more bytes than its own size"):
+        reader.table(layout_from_struct(TableDescription), reader.root())
 
 
 @pytest.mark.skipif(shutil.which("flatc") is None, reason="flatc is not installed")

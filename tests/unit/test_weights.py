@@ -11,7 +11,7 @@ from tests.harness.sample_rooms import Garden
 from tests.unit.test_simulation import garden, seated, step_input
 from tickwire.schemas.columns import CHECKSUM_BYTES
 from tickwire.schemas.delta import decode_channel
-from tickwire.schemas.size_profile import weigh
+from tickwire.schemas.size_profile import profile_bits
 from tickwire.server.admin.api import Admin
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.views import Administration
@@ -54,11 +54,11 @@ def test_every_bit_of_every_part_is_found_again() -> None:
         replication.capture(tick)
         _, holding = replication.update(holding, replication.everyone)
         channel = replication._channels[0]
-        for update in replication._usual_updates.values():
+        for update in replication._current_updates.values():
             packed = update.packed[: -CHECKSUM_BYTES if update.has_checksum else None]
-            base = channel.nothing if update.is_keyframe else channel.base
+            base = channel.empty if update.is_keyframe else channel.previous
             decode_channel(replication._codecs, base, packed, has_checksum=False)
-            bits = sum(weigh(replication._codecs, base, packed).values())
+            bits = sum(profile_bits(replication._codecs, base, packed).values())
             padding = 8 * (len(packed) - 1) - bits
             assert 0 <= padding < 8 * 2, "all but what fills up each table's last byte, and the end"
 
@@ -66,7 +66,7 @@ def test_every_bit_of_every_part_is_found_again() -> None:
 def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
     ships = Ships()
     replication = Replicator((ships,))
-    replication.watch(replication.everyone)
+    replication.subscribe(replication.everyone)
     weights = BandwidthProfile({"ships": Ships.fields})
     for number in range(10):
         ships.spawn(x=number)
@@ -79,7 +79,7 @@ def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
         ships.is_armed[tick % 10] = True
         replication.capture(tick)
         _, holding = replication.update(holding, replication.everyone)
-        replication.weigh(weights)
+        replication.profile(weights)
     first, *others = weights.report({"ships": {"hp": 3}})
     assert (first["table"], first["field"]) == ("ships", "x")
     assert first["share"] > 0.5
@@ -89,7 +89,7 @@ def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
     assert "rate:" in said
     (hp,) = [row for row in others if row["field"] == "hp"]
     assert "range: 3 values were out of it" in hp["advice"][0]
-    assert "4 would do" in hp["advice"][1]
+    assert "bits=4 is enough" in hp["advice"][1]
     assert weights.client_ticks == 8
 
 

@@ -274,7 +274,7 @@ def LeaveStart(builder): builder.StartObject(0)
 def LeaveEnd(builder): return builder.EndObject()
 
 
-# A wish for the simulation. The newest wins.
+# An input for the simulation. The newest wins.
 class Input(object):
     __slots__ = ['_tab']
 
@@ -410,7 +410,7 @@ def CommandStartPayloadVector(builder, numElems): return builder.StartVector(1, 
 def CommandEnd(builder): return builder.EndObject()
 
 
-# The client's world is wrong (a checksum differed): send a keyframe.
+# Requests a keyframe, because the client's world is wrong (a checksum differed) or a frame is missing.
 class Resync(object):
     __slots__ = ['_tab']
 
@@ -495,7 +495,7 @@ def PingAddGeneration(builder, generation): builder.PrependUint32Slot(2, generat
 def PingEnd(builder): return builder.EndObject()
 
 
-# A place in the matchmaking queue is wanted. Answered with MatchStatus.
+# Enters the matchmaking queue of a mode. Answered with MatchStatus.
 class MatchRequest(object):
     __slots__ = ['_tab']
 
@@ -651,8 +651,8 @@ def MatchCancelStart(builder): builder.StartObject(0)
 def MatchCancelEnd(builder): return builder.EndObject()
 
 
-# End the session now: the seat and the place in the queue are given up, and the session cannot be resumed. The server
-# closes the connection with 1000.
+# End the session now: its seat and queue position are released, and it cannot be resumed. The server closes the
+# connection with 1000.
 class EndSession(object):
     __slots__ = ['_tab']
 

@@ -6,7 +6,7 @@ import flatbuffers
 from flatbuffers.compat import import_numpy
 np = import_numpy()
 
-# Why a request failed or a connection ends. Kept equal to server/errors.py by a test.
+# The reason why a request failed or a connection ends. A test keeps it equal to server/errors.py.
 class ErrorCode(object):
     INTERNAL = 0
     MALFORMED = 1
@@ -70,7 +70,7 @@ class ServerBody(object):
     Rate = 11
 
 
-# Fixed head of a state frame. What `packed` holds is described in docs/protocol.md.
+# Fixed head of a state frame. docs/protocol.md describes `packed`.
 class StateHead(object):
     __slots__ = ['_tab']
 
@@ -283,7 +283,7 @@ def TableDescriptionStartFieldsVector(builder, numElems): return builder.StartVe
 def TableDescriptionEnd(builder): return builder.EndObject()
 
 
-# What a generic client needs to read a room's state and to write its inputs.
+# The fields of a room's state and of its inputs, for generic clients.
 class StateDescription(object):
     __slots__ = ['_tab']
 
@@ -808,8 +808,8 @@ def PongAddTick(builder, tick): builder.PrependUint32Slot(2, tick, 0)
 def PongEnd(builder): return builder.EndObject()
 
 
-# The room lives on another shard: connect there and Join with the ticket. With is_resume the session is there, too:
-# connect and say Hello with the resume token.
+# The room is on another shard: connect to it and Join with the ticket. With is_resume the session is on that shard,
+# too: connect and send Hello with the resume token.
 class Redirect(object):
     __slots__ = ['_tab']
 
@@ -872,7 +872,7 @@ def RedirectAddIsResume(builder, isResume): builder.PrependBoolSlot(4, isResume,
 def RedirectEnd(builder): return builder.EndObject()
 
 
-# Where a player stands in the queue. After FOUND a Redirect follows.
+# The player's state in the queue. After FOUND a Redirect follows.
 class MatchStatus(object):
     __slots__ = ['_tab']
 
@@ -1068,7 +1068,7 @@ def GoodbyeAddRetryAfterMs(builder, retryAfterMs): builder.PrependUint32Slot(3, 
 def GoodbyeEnd(builder): return builder.EndObject()
 
 
-# How much of the state this session gets from now on: less when its connection takes too little.
+# The rate of state updates for this session from now on: lower while the client reads too slowly.
 class Rate(object):
     __slots__ = ['_tab']
 

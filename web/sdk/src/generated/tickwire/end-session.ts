@@ -3,8 +3,8 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * End the session now: the seat and the place in the queue are given up, and the session cannot be resumed. The server
- * closes the connection with 1000.
+ * End the session now: its seat and queue position are released, and it cannot be resumed. The server closes the
+ * connection with 1000.
  */
 export class EndSession {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * A wish for the simulation. The newest wins.
+ * An input for the simulation. The newest wins.
  */
 export class Input {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * A place in the matchmaking queue is wanted. Answered with MatchStatus.
+ * Enters the matchmaking queue of a mode. Answered with MatchStatus.
  */
 export class MatchRequest {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -6,7 +6,7 @@ import { QueueState } from '../tickwire/queue-state';
 
 
 /**
- * Where a player stands in the queue. After FOUND a Redirect follows.
+ * The player's state in the queue. After FOUND a Redirect follows.
  */
 export class MatchStatus {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * How much of the state this session gets from now on: less when its connection takes too little.
+ * The rate of state updates for this session from now on: lower while the client reads too slowly.
  */
 export class Rate {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,8 +3,8 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * The room lives on another shard: connect there and Join with the ticket. With is_resume the session is there, too:
- * connect and say Hello with the resume token.
+ * The room is on another shard: connect to it and Join with the ticket. With is_resume the session is on that shard,
+ * too: connect and send Hello with the resume token.
  */
 export class Redirect {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * The client's world is wrong (a checksum differed): send a keyframe.
+ * Requests a keyframe, because the client's world is wrong (a checksum differed) or a frame is missing.
  */
 export class Resync {
   bb: flatbuffers.ByteBuffer|null = null;

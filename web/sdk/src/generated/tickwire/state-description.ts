@@ -7,7 +7,7 @@ import { TableDescription } from '../tickwire/table-description';
 
 
 /**
- * What a generic client needs to read a room's state and to write its inputs.
+ * The fields of a room's state and of its inputs, for generic clients.
  */
 export class StateDescription {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * Fixed head of a state frame. What `packed` holds is described in docs/protocol.md.
+ * Fixed head of a state frame. docs/protocol.md describes `packed`.
  */
 export class StateHead {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -73,7 +73,7 @@ class ByteReader:
     def finish(self) -> None:
         """Check that all bytes have been read."""
         if self._at != len(self._data):
-            raise MalformedMessage(f"{len(self._data) - self._at} unexpected bytes at the end of the packed part")
+            raise MalformedMessage(f"{len(self._data) - self._at} surplus bytes at the end of the packed part")
 
 
 def varint(value: int) -> bytes:

@@ -1,11 +1,11 @@
 """Golden vectors: sequences of frames, and the world after each, for every client to agree with.
 
-`python -m tests.golden` writes schemas/golden/ anew, from the encoder itself; `make golden` calls it. A file is JSON:
+`python -m tests.golden` writes schemas/golden/ from the encoder itself; `make golden` calls it. A file is JSON:
 
     name, about      what it shows
-    description      tables and fields, as Joined tells them
+    description      tables and fields, as in Joined
     steps            frame: a whole ServerMessage, in hex
-                     channels: what the client holds after it, by channel and table: ids, columns, texts (in hex), and
+                     channels: the client's contents after it, by channel and table: ids, columns, texts (in hex), and
                      the checksum of all of the channel's tables
 """
 
@@ -158,7 +158,7 @@ def several_channels(stage: Stage) -> Iterator[bytes]:
         if tick == 9:
             stage.watched = frozenset({0, 1, 2})
         yield stage.next()
-    stage.holding = None  # nobody knows what it holds: a frame that is complete
+    stage.holding = None  # an unknown view: a complete frame
     stage.watched = frozenset({1})
     yield stage.next()
 

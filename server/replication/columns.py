@@ -49,7 +49,7 @@ class Column:
             TypeError: the column is local.
         """
         if self._make_field is None:
-            raise TypeError(f"column {name!r} is local: it has no replicated field")
+            raise TypeError(f"column {name!r} is local and has no replicated field")
         return self._make_field(name)
 
     @property

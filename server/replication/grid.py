@@ -41,8 +41,11 @@ class Grid:
     def __init__(
         self, *tables: str, cell: float, view: float, slack: float | None = None, x: str = "x", y: str = "y"
     ) -> None:
-        if not (cell > 0 and view > 0 and (slack is None or slack >= 0)):
-            raise ValueError(f"grid: cell ({cell}) and view ({view}) must be above 0, slack ({slack}) at least 0")
+        for name, size in (("cell", cell), ("view", view)):
+            if not size > 0:
+                raise ValueError(f"grid: {name} must be above 0, not {size}")
+        if slack is not None and not slack >= 0:
+            raise ValueError(f"grid: slack must be at least 0, not {slack}")
         self.tables = tables
         self.cell = cell
         self.view = view

@@ -75,5 +75,5 @@ class TextEncoder:
         if not isinstance(value, bytes):
             raise InvalidText(f"field {field.name!r} of entity {id} must be bytes, not {type(value).__name__}")
         if len(value) > field.bytes_max:
-            raise InvalidText(f"field {field.name!r} of entity {id}: {len(value)} bytes, above {field.bytes_max}")
+            raise InvalidText(f"field {field.name!r} of entity {id}: {len(value)} bytes; at most {field.bytes_max}")
         return value

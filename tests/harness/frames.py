@@ -34,7 +34,7 @@ def read_keyframe_v2(description: StateDescription, packed: bytes) -> dict[str, 
     tables: dict[str, dict[int, list[int]]] = {}
     while place := source.varint():
         table = description.tables[place - 1]
-        assert source.varint() == 0, "nobody leaves in a keyframe"
+        assert source.varint() == 0, "no entity leaves in a keyframe"
         ids = source.ascending(1 << 32).tolist()
         columns = []
         for _ in table.fields:

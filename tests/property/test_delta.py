@@ -1,4 +1,4 @@
-"""A delta applied to its baseline gives the snapshot; a damaged one gives an error or a world within its fields."""
+"""A delta applied to its baseline equals the snapshot; a damaged one is an error or a world within its fields."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same(a: Columns, b: Columns) -> bool:
 
 
 @given(st.lists(worlds(), min_size=1, max_size=6))
-def test_a_chain_of_deltas_gives_every_snapshot(chain: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_chain_of_deltas_reproduces_every_snapshot(chain: list[tuple[np.ndarray, np.ndarray]]) -> None:
     server = client = (empty_columns(len(FIELDS)),)
     for ids, values in chain:
         now = (CODEC.successor(server[0], ids, values),)
@@ -58,7 +58,7 @@ def test_a_chain_of_deltas_gives_every_snapshot(chain: list[tuple[np.ndarray, np
         server = now
 
 
-def test_a_table_that_has_texts_alone_has_deltas_too() -> None:
+def test_table_with_texts_only_has_deltas() -> None:
     codec = TableCodec((fields.text("name", 16),))
 
     def after(last: Columns, ids: list[int], names: list[bytes]) -> Columns:
@@ -174,7 +174,7 @@ def test_turning_and_wrapping_motion_is_read_back_by_every_predictor() -> None:
     assert seen == {0, 1, 2, 3}
 
 
-def test_steady_motion_costs_one_byte_a_column() -> None:
+def test_steady_motion_takes_one_byte_per_column() -> None:
     ids = np.arange(1, 51, dtype=np.uint32)
     table = empty_columns(len(FIELDS))
     start = np.zeros((len(FIELDS), 50), np.int64)
@@ -186,7 +186,7 @@ def test_steady_motion_costs_one_byte_a_column() -> None:
     assert size == 1 + 2 + 1, "a tag, two bytes for six fields (five bits, and a header), the end"
 
 
-def test_nothing_changed_is_one_byte() -> None:
+def test_unchanged_channel_takes_one_byte() -> None:
     table = CODEC.successor(
         empty_columns(len(FIELDS)), np.array([1], np.uint32), np.zeros((len(FIELDS), 1), np.int64)
     )
@@ -207,7 +207,7 @@ def test_an_angle_wraps(value: float) -> None:
     assert abs(math.remainder(kept - value, math.tau)) <= math.tau / 512 + 1e-4
 
 
-def test_out_of_range_is_clamped_and_nan_names_the_field_and_the_row() -> None:
+def test_values_out_of_range_are_clamped_and_nan_names_field_and_row() -> None:
     field = fields.real("x", -1, 1, 0.5)
     assert field.quantise(np.array([-9.0, 9.0])).tolist() == [0, 4]
     with pytest.raises(fields.NotANumber, match="'x' of row 1"):

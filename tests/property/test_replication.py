@@ -1,5 +1,7 @@
-"""Replication as a state machine: whatever happens in a room, a client that takes what it is sent has just that
-part of the world that its channels hold, and was told nothing else."""
+"""Replication as a state machine: a client that applies its frames has exactly the entities of its channels.
+
+No frame contains an entity of another channel.
+"""
 
 from __future__ import annotations
 
@@ -38,23 +40,23 @@ INTERESTS = st.sets(st.sampled_from([0, 1, 2, 3]), max_size=4).map(frozenset)
 
 
 class Subscriber:
-    """A client, what the server thinks that it has, and what of that may still be on its way."""
+    """A client, the server's view of it, and the frames in flight to it."""
 
     def __init__(self, interest: InterestSet) -> None:
         self.interest = interest
-        self.holding: ClientView | None = None
+        self.view: ClientView | None = None
         self.core = ClientCore()
         self.core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=0)
         self.core.receive(encode_server(JOINED), now_us=0)
         self.is_congested = False
         self.is_lagging = False
-        self.on_way: deque[bytes] = deque()
-        self.told: list[tuple[int, InterestSet]] = []
+        self.in_flight: deque[bytes] = deque()
+        self.interests: list[tuple[int, InterestSet]] = []
         self.seen: set[int] = set()
 
 
 class Room(RuleBasedStateMachine):
-    """Rules are what a room, its players and the network do; `tick` is what the server does."""
+    """The rules are actions of a room, its players and the network; `tick` is the server."""
 
     subscribers = Bundle("subscribers")
 
@@ -102,7 +104,7 @@ class Room(RuleBasedStateMachine):
 
     @rule(target=subscribers, numbers=INTERESTS)
     def subscribe(self, numbers: frozenset[int]) -> Subscriber:
-        self.present.append(Subscriber(self.watched(numbers)))
+        self.present.append(Subscriber(self.subscribed(numbers)))
         return self.present[-1]
 
     @rule(subscriber=consumes(subscribers))
@@ -112,7 +114,7 @@ class Room(RuleBasedStateMachine):
 
     @rule(subscriber=subscribers, numbers=INTERESTS)
     def look_elsewhere(self, subscriber: Subscriber, numbers: frozenset[int]) -> None:
-        before, subscriber.interest = subscriber.interest, self.watched(numbers)
+        before, subscriber.interest = subscriber.interest, self.subscribed(numbers)
         self.replication.unsubscribe(before)
 
     @rule(subscriber=subscribers, is_congested=st.booleans())
@@ -125,23 +127,23 @@ class Room(RuleBasedStateMachine):
 
     @rule(subscriber=subscribers, data=st.data())
     def resync(self, subscriber: Subscriber, data: st.DataObject) -> None:
-        """The client believes that its world is wrong."""
-        if subscriber.holding is not None and subscriber.interest.channels:
+        """The client detects that its world is wrong."""
+        if subscriber.view is not None and subscriber.interest.channels:
             number = data.draw(st.sampled_from(subscriber.interest.channels))
-            if number in subscriber.holding.interest.numbers:
-                subscriber.holding = subscriber.holding.without_channel(number)
+            if number in subscriber.view.interest.numbers:
+                subscriber.view = subscriber.view.without_channel(number)
 
     @rule(subscriber=subscribers)
     def forget(self, subscriber: Subscriber) -> None:
-        """What a client on the ladder's last rung gets: keyframes, whatever it has."""
-        subscriber.holding = None
+        """Discard the view, as for a client at the lowest send level: it receives keyframes."""
+        subscriber.view = None
 
     @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([0, 1, 2, 10, 40]))
     def drop_and_resume(self, subscriber: Subscriber, share: float, away: int) -> None:
-        """The connection breaks, with some of what was sent still on its way; the client says what it has."""
+        """Break the connection with frames in flight, and resume with the client's last tick."""
         recent = self.replication.recent_baselines
-        self.deliver(subscriber, int(share * len(subscriber.on_way)))
-        subscriber.on_way.clear()
+        self.deliver(subscriber, int(share * len(subscriber.in_flight)))
+        subscriber.in_flight.clear()
         self.present.remove(subscriber)
         self.replication.unsubscribe(subscriber.interest)
         self.tick(away)
@@ -150,7 +152,7 @@ class Room(RuleBasedStateMachine):
         assert subscriber.core.world is not None
         last_tick = subscriber.core.world.tick
         subscriber.core.world.settle()
-        subscriber.holding = self.held(subscriber, recent, last_tick)
+        subscriber.view = self.view_after_resume(subscriber, recent, last_tick)
 
     # -- the server -----------------------------------------------------------------------------------------
 
@@ -170,44 +172,46 @@ class Room(RuleBasedStateMachine):
 
     @rule(subscriber=subscribers)
     def pause(self, subscriber: Subscriber) -> None:
-        """Longer than any baseline lives."""
+        """Skip the client for longer than any baseline lives."""
         subscriber.is_congested = True
         self.tick(AGE_TICKS_MAX + 2)
         subscriber.is_congested = False
 
-    def watched(self, numbers: frozenset[int]) -> InterestSet:
+    def subscribed(self, numbers: frozenset[int]) -> InterestSet:
         interest = self.replication.get_interest(numbers)
         self.replication.subscribe(interest)
         return interest
 
-    def held(self, subscriber: Subscriber, recent: tuple[TickBaselines, ...], last_tick: int) -> ClientView | None:
-        holding = subscriber.holding
-        if holding is not None and holding.last_sent_tick == last_tick and last_tick:
-            return holding.without_history
-        interest = next((interest for tick, interest in reversed(subscriber.told) if tick <= last_tick), None)
+    def view_after_resume(
+        self, subscriber: Subscriber, recent: tuple[TickBaselines, ...], last_tick: int
+    ) -> ClientView | None:
+        view = subscriber.view
+        if view is not None and view.last_sent_tick == last_tick and last_tick:
+            return view.without_history
+        interest = next((interest for tick, interest in reversed(subscriber.interests) if tick <= last_tick), None)
         return self.replication.view_at(recent, interest, last_tick) if interest is not None else None
 
     def send(self, subscriber: Subscriber) -> None:
         interest = self.replication.prepare(subscriber.interest)
-        if subscriber.holding is interest.before and interest.before is not None:
-            data, subscriber.holding = interest.data, interest.after
+        if subscriber.view is interest.before and interest.before is not None:
+            data, subscriber.view = interest.data, interest.after
         else:
-            data, subscriber.holding = self.replication.update(subscriber.holding, interest)
-            subscriber.told.append((self.tick_number, interest))
-        assert subscriber.holding is not None
+            data, subscriber.view = self.replication.update(subscriber.view, interest)
+            subscriber.interests.append((self.tick_number, interest))
+        assert subscriber.view is not None
         frames = frames_in(data)
         assert len(frames) <= 1
         for frame in frames:
-            subscriber.on_way.append(encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed))
+            subscriber.in_flight.append(encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed))
         if not subscriber.is_lagging:
-            self.deliver(subscriber, len(subscriber.on_way))
+            self.deliver(subscriber, len(subscriber.in_flight))
             self.check(subscriber)
 
     def deliver(self, subscriber: Subscriber, count: int) -> None:
         core = subscriber.core
         for _ in range(count):
-            core.receive(subscriber.on_way.popleft(), now_us=0)
-            assert not core.outgoing, "nothing has to be asked for again"
+            core.receive(subscriber.in_flight.popleft(), now_us=0)
+            assert not core.outgoing, "no keyframe is requested"
             assert core.mismatches == 0
             assert core.world is not None
             for name in ("ships", "mines"):
@@ -225,8 +229,8 @@ class Room(RuleBasedStateMachine):
         }
 
     def visible(self, subscriber: Subscriber, tick: int) -> set[int]:
-        """Whom a client may know of: those that stood, at that tick, in a channel that it then watched."""
-        interest = next((interest for at, interest in reversed(subscriber.told) if at <= tick), None)
+        """Return the entities that a client may know: those in its channels at that tick."""
+        interest = next((interest for at, interest in reversed(subscriber.interests) if at <= tick), None)
         if interest is None:
             return set()
         return {id for id, channel in self.shown_in[tick].items() if channel in interest.numbers}
@@ -245,7 +249,7 @@ class Room(RuleBasedStateMachine):
                 assert seen.quantised(field.name).tolist() == table.texts()[row][is_seen].tolist()
 
     @invariant()
-    def encoded_at_most_once_a_standing(self) -> None:
+    def each_baseline_is_encoded_at_most_once(self) -> None:
         keyframes, deltas = self.replication.reset_counts()
         assert keyframes + deltas <= 4 * (len(self.present) + 1) * (2 * AGE_TICKS_MAX)
 

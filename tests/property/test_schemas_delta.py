@@ -98,9 +98,9 @@ def test_a_checksum_finds_every_flipped_bit_that_changes_the_world(base: Tables,
 
 
 @pytest.mark.parametrize(("base", "now"), STEPS, ids=["keyframe", "delta", "steady", "all left"])
-def test_bytes_too_many_are_malformed(base: Tables, now: Tables) -> None:
+def test_surplus_bytes_are_malformed(base: Tables, now: Tables) -> None:
     packed = encode_channel(CODECS, base, now)
-    with pytest.raises(MalformedMessage, match="1 bytes too many"):
+    with pytest.raises(MalformedMessage, match="1 surplus bytes"):
         decode_channel(CODECS, base, packed + b"\0", has_checksum=False)
     with pytest.raises(MalformedMessage, match="ends too early"):
         decode_channel(CODECS, base, packed + b"abc", has_checksum=True)

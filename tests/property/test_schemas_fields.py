@@ -1,4 +1,4 @@
-"""Fields: what one end quantises the other end reads, for every kind and every width."""
+"""Fields: both ends convert values equally, for every kind and every width."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kinds(draw: st.DrawFn, name: str = "f", *, bits_max: int = BITS_MAX) -> Fiel
 
 
 @given(kinds())
-def test_a_field_outlives_its_description(field: Field) -> None:
+def test_field_equals_the_field_of_its_description(field: Field) -> None:
     assert from_description(field.describe()) == field
 
 
@@ -65,13 +65,13 @@ def test_every_value_of_a_field_is_within_its_width_and_read_back(field: Field, 
     assert max(high, -low - 1).bit_length() + (low < 0) <= field.bits
     value = data.draw(st.sampled_from([low, high]) | st.integers(low, high))
     if field.kind in (FieldKind.REAL, FieldKind.ANGLE) and field.bits > 20:
-        return  # the game sees float32: finer than that is not told apart, and saved as what was simulated
+        return  # the game's columns are float32: finer values are rounded in the game already
     again = field.quantise(field.dequantise(np.array([value])))
     assert again.tolist() == [value]
 
 
 @given(kinds(), st.lists(NUMBERS, max_size=5))
-def test_whatever_a_game_writes_is_quantised_into_the_range(field: Field, numbers: list[float]) -> None:
+def test_every_value_is_quantised_into_the_range(field: Field, numbers: list[float]) -> None:
     column = np.clip(np.array(numbers, np.float64), -1e9, 1e9)
     low, high = field.range
     values = field.quantise(column)
@@ -95,7 +95,7 @@ def test_an_angle_is_off_by_half_a_step_at_most_also_around_the_turn(bits: int, 
 
 
 @given(kinds(), st.sampled_from([math.nan, math.inf, -math.inf]), st.integers(0, 3))
-def test_what_is_no_number_names_the_field_and_the_row(field: Field, bad: float, row: int) -> None:
+def test_nan_and_infinity_name_the_field_and_the_row(field: Field, bad: float, row: int) -> None:
     column = np.zeros(4)
     column[row] = bad
     with pytest.raises(NotANumber) as raised:
@@ -104,7 +104,7 @@ def test_what_is_no_number_names_the_field_and_the_row(field: Field, bad: float,
 
 
 @given(st.lists(st.tuples(kinds(bits_max=20), NUMBERS.map(lambda number: min(max(number, -1e6), 1e6))), max_size=6))
-def test_an_input_is_read_as_it_was_meant(declared: list[tuple[Field, float]]) -> None:
+def test_input_is_read_as_it_was_packed(declared: list[tuple[Field, float]]) -> None:
     layout = tuple(msgspec.structs.replace(field, name=f"f{n}") for n, (field, _) in enumerate(declared))
     values = [value for _, value in declared]
     payload = pack_input(layout, {field.name: value for field, value in zip(layout, values, strict=True)})

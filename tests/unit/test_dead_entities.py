@@ -1,4 +1,4 @@
-"""An entity that has gone stays gone, whoever gets its id: for rows, inputs, saves, moves and entity fields."""
+"""Despawned entities stay dead when their ids are reused: for rows, inputs, saves, moves and entity fields."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def press(seat: Seat, seq: int) -> None:
 
 
 def rest(simulation: RoomRuntime, ticks: int = QUARANTINE_TICKS) -> None:
-    """Let so many ticks pass for the ids that rest; the room itself takes two."""
+    """Advance the tick for ids in quarantine; the room itself runs two ticks."""
     simulation.step()
     simulation.room.tick += ticks
     simulation.step()
 
 
 class Reviving:
-    """Whoever was in a room has a session again."""
+    """Restores a session for every saved player."""
 
     def __init__(self) -> None:
         self.subscribers: dict[str, Listening] = {}
@@ -94,7 +94,7 @@ class Reviving:
 
 
 @pytest.mark.parametrize("kind", [Space, Fleet])
-def test_a_dead_players_inputs_and_leaving_do_not_reach_whoever_has_its_entitys_id(kind: type[Space]) -> None:
+def test_inputs_of_a_dead_player_do_not_reach_the_entity_that_reuses_its_id(kind: type[Space]) -> None:
     simulation, ships = room_of(kind)
     dead = seated(simulation, "dead")
     row = dead.player.entity
@@ -125,7 +125,7 @@ def test_a_dead_players_inputs_and_leaving_do_not_reach_whoever_has_its_entitys_
     assert newcomer.x == 7.0
 
 
-def test_a_row_of_a_despawned_entity_stays_dead_when_its_id_is_given_again() -> None:
+def test_row_of_a_despawned_entity_stays_dead_when_its_id_is_reused() -> None:
     simulation, ships = room_of()
     row = ships.spawn(x=1.0)
     old_id = row.id
@@ -165,7 +165,7 @@ def test_rows_are_equal_when_they_are_the_same_entity() -> None:
     assert row != ships[old_id]
 
 
-def test_an_entity_field_names_nobody_before_the_id_is_given_again() -> None:
+def test_entity_field_is_cleared_before_the_id_is_reused() -> None:
     simulation, ships = room_of()
     hunter, prey = ships.spawn(), ships.spawn()
     hunter.target = prey.id
@@ -180,7 +180,7 @@ def test_an_entity_field_names_nobody_before_the_id_is_given_again() -> None:
     assert hunter.target == newcomer.id
 
 
-def test_entity_fields_of_all_tables_forget_an_id_at_once() -> None:
+def test_entity_fields_of_all_tables_are_cleared_together() -> None:
     ids = EntityIds()
     ships, others = Ships(ids), Ships(ids)
     prey = ships.spawn()
@@ -196,7 +196,7 @@ def test_entity_fields_of_all_tables_forget_an_id_at_once() -> None:
     assert ships.spawn().id == 1
 
 
-def test_an_entity_that_is_despawned_between_two_ticks_is_not_in_a_save() -> None:
+def test_entity_despawned_between_two_ticks_is_not_saved() -> None:
     simulation, ships = room_of()
     seat = seated(simulation, "p")
     flower = ships.spawn(x=1.0)
@@ -216,7 +216,7 @@ def test_an_entity_that_is_despawned_between_two_ticks_is_not_in_a_save() -> Non
     assert again.seats[0].player.entity is None
 
 
-def test_a_room_moves_with_its_exact_numbers_also_when_something_was_despawned_just_before() -> None:
+def test_room_moves_with_its_exact_numbers_after_a_despawn() -> None:
     simulation, ships = room_of()
     ships.spawn()
     kept = ships.spawn(speed=1.2345678)
@@ -235,7 +235,7 @@ def test_rows_from_before_a_restore_are_dead() -> None:
     assert ships[1].x == 1.0
 
 
-def test_after_a_save_or_a_move_no_id_from_before_is_given_again() -> None:
+def test_ids_from_before_a_save_or_a_move_are_not_reused() -> None:
     simulation, ships = room_of()
     seated(simulation, "p")
     gone = ships.spawn()
@@ -248,7 +248,7 @@ def test_after_a_save_or_a_move_no_id_from_before_is_given_again() -> None:
         assert gone_id not in {ships_again.spawn().id for _ in range(50)}
 
 
-def test_an_id_that_a_player_was_told_in_joined_is_not_given_again_while_it_is_seated() -> None:
+def test_entity_id_in_joined_is_not_reused_while_the_player_is_seated() -> None:
     simulation, ships = room_of()
     seat = seated(simulation, "p")
     assert seat.player.entity is not None

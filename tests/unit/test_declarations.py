@@ -116,7 +116,7 @@ class Versioned(SaveData):
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid names pebbles: no table of the room"),
         ({"inputs": ["dx"]}, "inputs: must be fields by name"),
         ({"inputs": {"dx": 5}}, "inputs: must be fields by name"),
-        ({"inputs": {"dx": local(float)}}, r"inputs: 'dx' is local"),
+        ({"inputs": {"dx": local(float)}}, r"inputs: column 'dx' is local"),
         ({"inputs": {"words": text()}}, "inputs: field 'words': an input must be a number"),
         ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs take more than 64 bytes"),
     ],

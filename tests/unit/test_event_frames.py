@@ -19,7 +19,7 @@ numbers = st.integers(1, (1 << 32) - 1)
 
 
 @given(name=names, payload=payloads, number=numbers, other=numbers)
-def test_a_numbered_frame_is_what_the_codec_makes(name: str, payload: bytes, number: int, other: int) -> None:
+def test_numbered_frame_equals_the_codecs_encoding(name: str, payload: bytes, number: int, other: int) -> None:
     expected = binary_frame(encode_server(Event(number, name, payload)))
     frame = encode_event(name, payload)
     assert frame.with_number(number) == expected
@@ -28,26 +28,26 @@ def test_a_numbered_frame_is_what_the_codec_makes(name: str, payload: bytes, num
     assert again.with_number(number) == expected
 
 
-def test_every_size_around_the_padding_and_the_headers_is_what_the_codec_makes() -> None:
+def test_every_size_around_padding_and_headers_equals_the_codecs_encoding() -> None:
     for size in (*range(1, 140), *range(65_400, 65_600)):
         for name in ("a", "ab", "abc", "abcd"):
             expected = binary_frame(encode_server(Event(7, name, bytes(size))))
             assert encode_event(name, bytes(size)).with_number(7) == expected
 
 
-def test_a_name_that_no_client_reads_is_refused_where_it_is_sent() -> None:
+def test_name_that_is_too_long_raises_when_it_is_sent() -> None:
     encode_event("x" * STRING_BYTES_MAX, b"\xc0")
-    with pytest.raises(ValueError, match="an event's name has at most 4096 bytes"):
+    with pytest.raises(ValueError, match="an event's name may have at most 4096 bytes"):
         encode_event("x" * (STRING_BYTES_MAX + 1), b"\xc0")
 
 
-def test_a_frame_of_another_message_is_no_event() -> None:
+def test_frame_of_another_message_is_not_an_event() -> None:
     with pytest.raises(MalformedMessage):
         event_frame_from_bytes(binary_frame(encode_server(Left("over"))))
 
 
 @given(data=st.binary(max_size=100), cut=st.integers(0, 80))
-def test_bytes_that_are_no_frame_are_refused_by_one_error(data: bytes, cut: int) -> None:
+def test_invalid_frames_raise_malformed_message(data: bytes, cut: int) -> None:
     for frame in (data, encode_event("name", b"payload").with_number(1)[:cut]):
         try:
             event_frame_from_bytes(frame)

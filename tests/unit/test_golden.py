@@ -15,13 +15,13 @@ from tickwire.schemas.messages import Joined, StateDescription, Welcome
 NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
 
 
-def test_the_encoder_still_makes_what_is_checked_in() -> None:
+def test_encoder_output_equals_the_golden_vectors() -> None:
     """If this fails, yesterday's clients may not read today's frames. Meant it? `make golden`."""
     assert {name: (FOLDER / name).read_bytes() for name in NAMES} == made()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_client_holds_what_is_written_after_every_frame(name: str) -> None:
+def test_client_has_the_golden_contents_after_every_frame(name: str) -> None:
     golden = json.loads((FOLDER / name).read_text())
     core = ClientCore()
     core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=0)

@@ -1,4 +1,4 @@
-"""Grid interest: who is in which cell, who sees which, and what stands on a border."""
+"""Grid interest: the cells of entities, the visible cells, and entities on a border."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cells(cell: float = 20, view: float = 45, slack: float | None = None) -> Gri
 
 
 @given(st.lists(PLACES, min_size=2, max_size=20), st.sampled_from([5.0, 20.0, 33.0, 400.0]), st.floats(1, 80))
-def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
+def test_every_entity_within_view_is_in_a_visible_cell(
     places: list[tuple[float, float]], cell: float, view: float
 ) -> None:
     grid, walkers = cells(cell, view), Walkers()
@@ -40,7 +40,7 @@ def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
     grid.assign(walkers)
     chance = np.random.default_rng(len(places))
     for _ in range(5):
-        for column in (walkers.x, walkers.y):  # within the slack, everybody another way
+        for column in (walkers.x, walkers.y):  # within the slack, each in another direction
             column += chance.choice([-cell / 9, 0, cell / 9], len(walkers)).astype(np.float32)
         grid.assign(walkers)
         for row, (x, y) in enumerate(zip(walkers.x.tolist(), walkers.y.tolist(), strict=True)):
@@ -49,7 +49,7 @@ def test_whoever_is_within_view_is_in_a_cell_that_is_seen(
             assert {int(channel) for channel in walkers.channels[near]} <= seen
 
 
-def test_one_that_stands_on_a_border_does_not_change_cells_each_tick() -> None:
+def test_entity_on_a_border_does_not_change_cells_each_tick() -> None:
     grid, walkers = cells(cell=20, slack=2), Walkers()
     walker = walkers.spawn(x=-0.5, y=0.0)
     assert grid.assign(walkers).tolist() == [walker.id]
@@ -65,7 +65,7 @@ def test_one_that_stands_on_a_border_does_not_change_cells_each_tick() -> None:
     assert grid.assign(walkers).size == 0, "and not back at once"
 
 
-def test_places_off_the_map_are_in_the_cells_at_its_border() -> None:
+def test_positions_off_the_map_belong_to_the_nearest_cell() -> None:
     grid = cells(cell=20)
     assert (grid.across, grid.down) == (10, 10)
     found = grid.cells_at(np.array([-1e9, 1e9, np.nan]), np.array([-1e9, 1e9, 0.0]))
@@ -73,7 +73,7 @@ def test_places_off_the_map_are_in_the_cells_at_its_border() -> None:
     assert FIRST_CELL <= found[2] < FIRST_CELL + 100
 
 
-def test_what_a_game_keeps_in_channels_of_its_own_is_left_there() -> None:
+def test_rows_in_channels_of_the_game_are_not_assigned_to_cells() -> None:
     grid, walkers = cells(), Walkers()
     hidden, private = walkers.spawn(channel=NOBODY), walkers.spawn(channel=60_000)
     grid.assign(walkers)
@@ -81,7 +81,7 @@ def test_what_a_game_keeps_in_channels_of_its_own_is_left_there() -> None:
     assert grid.visible_cells(60_000) == frozenset()
 
 
-def test_two_that_stand_beyond_their_cells_borders_see_each_other() -> None:
+def test_entities_beyond_their_cells_borders_see_each_other() -> None:
     grid, walkers = cells(cell=20, view=39, slack=2), Walkers()
     left, right = walkers.spawn(x=-21.0, y=0.0), walkers.spawn(x=21.0, y=0.0)
     grid.assign(walkers)
@@ -92,18 +92,18 @@ def test_two_that_stand_beyond_their_cells_borders_see_each_other() -> None:
     assert right.channel in grid.visible_cells(left.channel), "they are 36 apart, their cells 40"
 
 
-def test_a_view_from_the_corner_ends_at_the_map() -> None:
+def test_visible_cells_of_a_corner_end_at_the_map() -> None:
     grid = cells(cell=20, view=20, slack=0)
     corner = grid.visible_cells(FIRST_CELL)
     assert corner == {FIRST_CELL + row * 10 + column for row in range(3) for column in range(3)} - {FIRST_CELL + 22}
 
 
-def test_a_grid_that_cannot_be_is_named_when_the_room_is_declared() -> None:
-    with pytest.raises(ValueError, match="cell > 0"):
+def test_invalid_grid_is_reported_when_the_room_is_declared() -> None:
+    with pytest.raises(ValueError, match="cell must be above 0"):
         Grid("walkers", cell=0, view=1)
     with pytest.raises(ValueError, match=f"at most {CELLS_MAX}"):
         cells(cell=0.5)
-    with pytest.raises(ValueError, match="wants a real column 'x'"):
+    with pytest.raises(ValueError, match="must have a column 'x' of kind real"):
         GridIndex(Grid("stones", cell=1, view=1), [Stones])
     with pytest.raises(TypeError, match="names walkrs: no table"):
 

@@ -22,7 +22,7 @@ class Mines(Table):
 DESCRIPTION = StateDescription((Ships.describe("ships"), Mines.describe("mines")))
 
 
-def test_a_client_of_version_2_is_told_of_each_change_by_a_keyframe_and_drops_what_it_watches_no_more() -> None:
+def test_client_of_version_2_receives_keyframes_and_clears_unsubscribed_channels() -> None:
     ships, mines = Ships(), Mines()
     replication = Replicator((ships, mines))
     both = replication.get_interest(frozenset((0, 5)))

@@ -73,7 +73,7 @@ def keys(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize("nest", [lists, maps, keys])
-def test_a_payload_is_nested_so_deep_and_no_deeper(nest: Callable[[int], bytes]) -> None:
+def test_payload_may_be_nested_up_to_the_limit(nest: Callable[[int], bytes]) -> None:
     decode_payload(nest(DEPTH_MAX))
     for depth in (DEPTH_MAX + 1, 200, 900, 5_000, 100_000):
         with pytest.raises(MalformedMessage, match="nested"):
@@ -87,7 +87,7 @@ def test_depth_counts_and_width_does_not() -> None:
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-def test_json_is_nested_so_deep_and_no_deeper(opening: str) -> None:
+def test_json_may_be_nested_up_to_the_limit(opening: str) -> None:
     closing = {"[": "]"}.get(opening, "}")
     decode_json((opening * DEPTH_MAX + "1" + closing * DEPTH_MAX).encode())
     for depth in (DEPTH_MAX + 1, 200, 900, 100_000):
@@ -98,7 +98,7 @@ def test_json_is_nested_so_deep_and_no_deeper(opening: str) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\xc1", b"\xa1\xff", b"\x91", b"\x00\x00", b"\xdd\xff\xff\xff\xff", b"\x81\x80\x00"]
 )
-def test_what_is_no_messagepack_is_malformed(data: bytes) -> None:
+def test_invalid_messagepack_is_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_payload(data)
     with pytest.raises(MalformedMessage):
@@ -112,7 +112,7 @@ def test_the_type_is_checked() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_the_bytes_are_there_is_one_error(data: bytes) -> None:
+def test_arbitrary_bytes_decode_or_raise_malformed_message(data: bytes) -> None:
     for decode in (decode_payload, decode_json):
         with suppress(MalformedMessage):
             decode(data)
@@ -121,7 +121,7 @@ def test_whatever_the_bytes_are_there_is_one_error(data: bytes) -> None:
 @given(
     st.lists(st.sampled_from([b"\x91", b"\x81", b"\xdc\x00\x01", b"\xa1a", b"\x00", b"\xc0", b"\x92"]), max_size=400)
 )
-def test_whatever_is_nested_in_whatever_there_is_one_error(parts: list[bytes]) -> None:
+def test_arbitrary_nesting_decodes_or_raises_malformed_message(parts: list[bytes]) -> None:
     with suppress(MalformedMessage):
         decode_payload(b"".join(parts))
 
@@ -137,7 +137,7 @@ DECODE_THEMSELVES = {
 }
 
 
-def test_what_a_peer_sends_is_decoded_in_one_place() -> None:
+def test_payloads_of_peers_are_decoded_only_in_payloads() -> None:
     root = Path(__file__).parent.parent.parent
     found = set()
     for package in ("server", "client", "matchmaking", "schemas", "loadtest", "examples"):

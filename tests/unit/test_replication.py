@@ -1,4 +1,4 @@
-"""Tables and channels, one promise at a time."""
+"""Tables and channels: rows, saves, baselines, interest sets, ids and texts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_columns_move_all_rows_at_once() -> None:
     assert set(ships.hp.tolist()) == {7}
 
 
-def test_a_despawned_row_stays_until_the_end_of_the_tick_and_its_id_is_not_used_again_soon() -> None:
+def test_despawned_row_exists_until_the_end_of_the_tick_and_its_id_is_not_reused_at_once() -> None:
     ships = Ships()
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
     ships.despawn(first.id)
@@ -54,17 +54,17 @@ def test_a_despawned_row_stays_until_the_end_of_the_tick_and_its_id_is_not_used_
     ships.compact()
     assert ships.ids.tolist() == [second.id]
     assert second.x == 2.0
-    with pytest.raises(KeyError, match="no entity"):
+    with pytest.raises(KeyError, match="was despawned"):
         _ = first.x
     assert ships.spawn().id > second.id
 
 
-def test_a_wrong_column_is_named() -> None:
+def test_spawn_with_an_unknown_column_names_it() -> None:
     with pytest.raises(ValueError, match="no column y"):
         Ships().spawn(y=1.0)
 
 
-def test_a_saved_table_comes_back_as_clients_saw_it() -> None:
+def test_restored_table_has_the_values_that_clients_saw() -> None:
     ships = Ships()
     for x in (1.26, -300.0, 99.9):
         ships.spawn(x=x, hp=3, speed=9.0)
@@ -77,7 +77,7 @@ def test_a_saved_table_comes_back_as_clients_saw_it() -> None:
 
 
 class Room:
-    """A replication with a clock of its own, and one client after another."""
+    """A replicator with its own tick counter."""
 
     def __init__(self, *tables: Table, checksum_ticks: int = 200) -> None:
         self.replication = Replicator(tables, checksum_ticks=checksum_ticks)
@@ -88,17 +88,17 @@ class Room:
         self.tick += ticks
         self.replication.capture(self.tick)
 
-    def told(
-        self, holding: ClientView | None, interest: InterestSet | None = None
+    def update(
+        self, view: ClientView | None, interest: InterestSet | None = None
     ) -> tuple[list[StateFrame], ClientView]:
-        data, after = self.replication.update(holding, interest or self.everyone)
+        data, after = self.replication.update(view, interest or self.everyone)
         return frames_in(data), after
 
     def counts(self) -> tuple[int, int]:
         return self.replication.reset_counts()
 
 
-def test_all_who_stand_alike_get_the_same_bytes_and_one_encode() -> None:
+def test_clients_with_equal_baselines_share_one_encoded_frame() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
     room = Room(ships)
@@ -113,64 +113,64 @@ def test_all_who_stand_alike_get_the_same_bytes_and_one_encode() -> None:
     assert room.counts() == (1, 1)
 
 
-def test_two_who_came_on_different_ways_hold_the_same_again_one_tick_later() -> None:
+def test_clients_that_skipped_different_ticks_share_a_view_one_tick_later() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
     room = Room(ships)
-    held: list[ClientView] = []
+    views: list[ClientView] = []
     for _ in range(3):
         ships.x += 1.0
         room.next()
-        held.append(room.told(held[-1] if held else None)[1])
+        views.append(room.update(views[-1] if views else None)[1])
     ships.x += 1.0
     room.next()
-    (quick,), quick_after = room.told(held[2])
-    (slow,), slow_after = room.told(held[0])
+    (quick,), quick_view = room.update(views[2])
+    (slow,), slow_view = room.update(views[0])
     assert (quick.age, slow.age) == (1, 3)
-    assert quick_after is not slow_after
+    assert quick_view is not slow_view
     ships.x += 1.0
     room.next()
     room.counts()
-    quick_frame, slow_frame = room.told(quick_after), room.told(slow_after)
+    quick_frame, slow_frame = room.update(quick_view), room.update(slow_view)
     assert quick_frame[1] is slow_frame[1]
     assert room.counts() == (0, 2)
     ships.x += 1.0
     room.next()
-    room.told(quick_frame[1])
+    room.update(quick_frame[1])
     assert room.counts() == (0, 1)
 
 
-def test_one_who_comes_when_nothing_moves_holds_what_all_hold_at_once() -> None:
+def test_client_that_joins_an_unchanged_room_shares_the_baseline_of_all_others() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
     room = Room(ships)
     room.next()
-    _, early = room.told(None)
+    _, early = room.update(None)
     room.next()
-    (frame,), late = room.told(None)
+    (frame,), late = room.update(None)
     assert frame.age == 0
-    _, early = room.told(early)
+    _, early = room.update(early)
     ships.x += 1.0
     room.next()
-    (one,), after_one = room.told(early)
-    (other,), after_other = room.told(late)
-    assert (one.age, other.age) == (2, 1), "the frame's age is from what each was told last"
+    (one,), after_one = room.update(early)
+    (other,), after_other = room.update(late)
+    assert (one.age, other.age) == (2, 1), "the age of a frame counts from the client's last frame"
     assert one.packed == other.packed
     assert after_one is after_other
 
 
-def test_a_quiet_channel_says_nothing_but_its_checksum_when_that_is_due() -> None:
+def test_unchanged_channel_is_sent_only_when_its_checksum_is_due() -> None:
     ships = Ships()
     ships.spawn(x=1.0)
     room = Room(ships, checksum_ticks=50)
     room.next()
-    _, holding = room.told(None)
+    _, view = room.update(None)
     for _ in range(48):
         room.next()
-        frames, holding = room.told(holding)
+        frames, view = room.update(view)
         assert frames == []
     room.next()
-    ((frame,), holding) = room.told(holding)
+    ((frame,), view) = room.update(view)
     assert (frame.age, frame.flags, len(frame.packed)) == (49, HAS_CHECKSUM, 1 + 4)
 
 
@@ -180,13 +180,13 @@ def test_delta_falls_back_to_keyframe_when_the_baseline_is_too_old() -> None:
         ships.spawn(x=1.0)
         room = Room(ships)
         room.next()
-        _, holding = room.told(None)
+        _, view = room.update(None)
         ships.x += 1.0
         room.next(ticks)
-        assert room.told(holding)[0][0].age == age
+        assert room.update(view)[0][0].age == age
 
 
-def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> None:
+def test_entity_that_moves_between_subscribed_channels_stays_in_the_world() -> None:
     ships = Ships()
     ship, other = ships.spawn(x=1.0, channel=1), ships.spawn(x=9.0, channel=2)
     room = Room(ships)
@@ -194,11 +194,11 @@ def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> N
     for interest in (both, one):
         room.replication.subscribe(interest)
     worlds = {interest: World(StateDescription((Ships.describe("ships"),))) for interest in (both, one)}
-    held: dict[InterestSet, ClientView | None] = {both: None, one: None}
+    views: dict[InterestSet, ClientView | None] = {both: None, one: None}
     for seen in ({both: [1, 2], one: [1]}, {both: [1, 2], one: []}, {both: [1, 2], one: [1]}):
         room.next()
         for interest, ids in seen.items():
-            frames, held[interest] = room.told(held[interest], interest)
+            frames, views[interest] = room.update(views[interest], interest)
             assert len(frames) == 1
             assert apply(worlds[interest], frames[0])
             assert worlds[interest].table("ships").ids.tolist() == ids
@@ -206,30 +206,30 @@ def test_an_entity_that_moves_between_channels_one_sees_is_one_that_moved() -> N
     assert other.channel == 2
 
 
-def test_what_nobody_is_told_of_is_in_no_frame() -> None:
+def test_entities_in_channel_nobody_are_in_no_frame() -> None:
     ships = Ships()
     room = Room(ships)
     ships.spawn(x=1.0)
     room.next()
-    shown, holding = room.told(None)
+    shown, view = room.update(None)
     ships.spawn(x=50.0, channel=NOBODY)
     room.next()
-    assert room.told(holding)[0] == []
-    assert room.told(None)[0][0].packed == shown[0].packed
+    assert room.update(view)[0] == []
+    assert room.update(None)[0][0].packed == shown[0].packed
     for _ in range(3):
         ships.x[1] += 1.0
         room.next()
-        frames, holding = room.told(holding)
-        assert frames == [], "not even that something has changed"
+        frames, view = room.update(view)
+        assert frames == [], "the change is not visible either"
     everything = room.replication.get_interest(frozenset((0, NOBODY)))
     room.replication.subscribe(everything)
     room.next()
     world = World(StateDescription((Ships.describe("ships"),)))
-    assert apply(world, room.told(None, everything)[0][0])
-    assert world.table("ships").ids.tolist() == [1], "whoever watches it sees nobody"
+    assert apply(world, room.update(None, everything)[0][0])
+    assert world.table("ships").ids.tolist() == [1], "a subscriber of NOBODY receives no entity"
 
 
-def test_one_interest_passed_over_while_another_goes_on_is_told_all_later() -> None:
+def test_interest_set_that_is_skipped_receives_one_cumulative_update() -> None:
     ships = Ships()
     ships.spawn(x=1.0, channel=1)
     room = Room(ships)
@@ -237,56 +237,56 @@ def test_one_interest_passed_over_while_another_goes_on_is_told_all_later() -> N
     for interest in (one, both):
         room.replication.subscribe(interest)
     world = World(StateDescription((Ships.describe("ships"),)))
-    held: dict[InterestSet, ClientView | None] = {one: None, both: None}
-    for told in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
+    views: dict[InterestSet, ClientView | None] = {one: None, both: None}
+    for updated in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
         ships.x += 1.0
         room.next()
-        for interest in told:
-            of = room.replication.prepare(interest)
-            holding = held[interest]
-            if holding is not None and holding is of.before:
-                frames, held[interest] = frames_in(of.data), of.after
+        for interest in updated:
+            prepared = room.replication.prepare(interest)
+            view = views[interest]
+            if view is not None and view is prepared.before:
+                frames, views[interest] = frames_in(prepared.data), prepared.after
             else:
-                frames, held[interest] = room.told(holding, interest)
+                frames, views[interest] = room.update(view, interest)
             if interest is one:
                 for frame in frames:
                     assert apply(world, frame)
                 assert world.table("ships").column("x").tolist() == ships.x.tolist()
 
 
-def test_a_channel_that_is_watched_no_more_is_dropped_and_its_number_means_something_else_later() -> None:
+def test_unsubscribed_channel_is_cleared_and_can_be_subscribed_again() -> None:
     ships = Ships()
     ship = ships.spawn(x=1.0, channel=7)
     room = Room(ships)
     with_seven = room.replication.get_interest(frozenset((0, 7)))
     room.replication.subscribe(with_seven)
     world = World(StateDescription((Ships.describe("ships"),)))
-    holding = None
+    view = None
     for interest, ids in ((with_seven, [1]), (room.everyone, []), (with_seven, [1])):
         room.next()
-        frames, holding = room.told(holding, interest)
+        frames, view = room.update(view, interest)
         for frame in frames:
             assert apply(world, frame)
         assert world.table("ships").ids.tolist() == ids
         ship.x += 1.0
 
 
-def test_a_keyframe_that_is_asked_for_comes_even_of_what_is_empty() -> None:
+def test_requested_keyframe_is_sent_for_an_empty_channel() -> None:
     ships = Ships()
     ship = ships.spawn(x=1.0)
     room = Room(ships)
     room.next()
-    _, holding = room.told(None)
+    _, view = room.update(None)
     ships.despawn(ship.id)
     ships.compact()
     room.next()
-    _, holding = room.told(holding)
+    _, view = room.update(view)
     room.next()
-    ((frame,), _) = room.told(holding.without_channel(0))
+    ((frame,), _) = room.update(view.without_channel(0))
     assert [(part.channel, part.is_keyframe) for part in decode_parts(frame)] == [(0, True)]
 
 
-def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> None:
+def test_id_is_reused_only_after_its_quarantine_and_rows_stay_sorted() -> None:
     ids = EntityIds()
     ships = Ships(ids)
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
@@ -306,7 +306,7 @@ def test_an_id_rests_before_another_entity_gets_it_and_rows_stay_in_order() -> N
     assert again.x == 4.0
 
 
-def test_out_of_range_is_clamped_and_counted_and_nan_names_the_field_and_the_entity() -> None:
+def test_values_out_of_range_are_clamped_and_counted_and_nan_names_field_and_entity() -> None:
     ships = Ships()
     for x in (-900.0, 0.0, 900.0):
         ships.spawn(x=x, hp=200)
@@ -322,13 +322,13 @@ class Signs(Table):
     seal = blob(bytes_max=4)
 
 
-def test_texts_are_cut_at_whole_characters_and_counted() -> None:
+def test_texts_are_truncated_at_whole_characters_and_counted() -> None:
     signs = Signs()
     signs.spawn(words="abcdefgé", seal=b"1234")
     signs.spawn()
     assert signs.texts().tolist() == [[b"abcdefg", b""], [b"1234", b""]]
     assert signs.clamped == {"words": 1}
-    assert signs.texts() is signs.texts(), "nothing is encoded while nothing changes"
+    assert signs.texts() is signs.texts(), "unchanged texts are not encoded again"
     signs[1].seal = b"12345"
     with pytest.raises(InvalidText, match="'seal' of entity 1: 5 bytes; at most 4"):
         signs.texts()
@@ -342,11 +342,11 @@ def test_texts_are_sent_when_they_change_and_saved() -> None:
     sign = signs.spawn(words="hi", seal=b"x")
     room = Room(signs)
     world = World(StateDescription((Signs.describe("signs"),)))
-    holding, sizes = None, []
+    view, sizes = None, []
     for words in ("hi", "hi", "ho"):
         sign.words = words
         room.next()
-        frames, holding = room.told(holding)
+        frames, view = room.update(view)
         sizes.append(len(frames))
         for frame in frames:
             assert apply(world, frame)
@@ -358,7 +358,7 @@ def test_texts_are_sent_when_they_change_and_saved() -> None:
     assert restored[sign.id].seal == b"x"
 
 
-def test_a_saved_table_keeps_who_is_told_of_what() -> None:
+def test_saved_table_keeps_the_channels_of_its_rows() -> None:
     ships = Ships()
     ships.spawn(channel=9)
     restored = Ships()
@@ -366,11 +366,11 @@ def test_a_saved_table_keeps_who_is_told_of_what() -> None:
     assert restored.channel.tolist() == [9]
 
 
-def test_a_full_table_says_so_and_has_room_again_in_the_next_tick() -> None:
+def test_full_table_raises_and_accepts_entities_again_in_the_next_tick() -> None:
     ships = Ships()
     for _ in range(ENTITIES_MAX):
         ships.spawn()
-    with pytest.raises(TableFull, match=r"Ships is full: a table holds at most 65,536 entities"):
+    with pytest.raises(TableFull, match=r"Ships is full: a table can have at most 65,536 entities"):
         ships.spawn()
     ships.despawn(1)
     with pytest.raises(TableFull):

@@ -1,4 +1,4 @@
-"""Messages round trip, agree with what flatc generated, and the precomputed layouts equal the builder's."""
+"""Messages round trip, agree with the code of flatc, and the precomputed layouts equal the builder's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def filled(kind: type[msgspec.Struct]) -> Any:
     """A message whose every field differs from its default."""
     values: dict[str, Any] = {}
     for number, slot in enumerate(layout_from_struct(kind).slots, start=3):
-        match slot.wire:
+        match slot.encoding:
             case "string":
                 values[slot.name] = f"text {number} ß"
             case "bytes":
@@ -97,7 +97,7 @@ def camel(name: str) -> str:
     + [(kind, server_generated) for kind in (*SERVER_BODY, StateDescription, TableDescription, FieldDescription)],
     ids=lambda value: getattr(value, "__name__", "").rpartition(".")[2],
 )
-def test_the_fields_of_a_struct_stand_in_the_order_of_the_schema(kind: type[Message], module: Any) -> None:
+def test_fields_of_a_struct_have_the_order_of_the_schema(kind: type[Message], module: Any) -> None:
     source = Path(module.__file__).read_text()
     added = re.findall(rf"^def {kind.__name__}Add(\w+)\(.*?Slot\((\d+),", source, re.MULTILINE)
     in_schema = [name for name, _ in sorted(added, key=lambda pair: int(pair[1]))]
@@ -111,7 +111,7 @@ def test_enumerations_are_those_of_the_schema(kind: type[enum.IntEnum]) -> None:
 
 
 def numbers(generated: type) -> dict[str, int]:
-    """The numbers of a generated class; Python 3.13 and newer put some of their own beside them."""
+    """Return the numbers of a generated class, without those that Python 3.13 and newer add."""
     members = vars(generated).items()
     return {name: value for name, value in members if isinstance(value, int) and not name.startswith("__")}
 
@@ -153,7 +153,7 @@ def test_an_input_from_the_precomputed_layout_equals_the_general_one(size: int) 
         assert codec.decode_client(data) == message
 
 
-def test_one_string_pointed_at_many_times_does_not_unfold_a_small_message_to_a_large_one() -> None:
+def test_many_references_to_one_string_do_not_expand_a_small_message() -> None:
     builder = flatbuffers.Builder(0)
     text = builder.CreateString("x" * 1000)
     server_generated.FieldDescriptionStartLabelsVector(builder, 500)
@@ -194,6 +194,6 @@ def test_flatc_reads_our_messages(schema: str, data: bytes, wanted: str, tmp_pat
     assert wanted in (tmp_path / "message.json").read_text()
 
 
-def test_the_unions_hold_all_messages() -> None:
+def test_unions_contain_all_messages() -> None:
     declared = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, Message)}
     assert declared - {Message} == {*CLIENT_BODY, *SERVER_BODY}

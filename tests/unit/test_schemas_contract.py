@@ -91,7 +91,7 @@ def leaves(kind: type[TickwireError]) -> list[type[TickwireError]]:
     return [leaf for child in below for leaf in leaves(child)] if below else [kind]
 
 
-def test_every_error_of_a_shard_has_a_code_of_the_contract_and_none_is_shared() -> None:
+def test_every_error_of_a_shard_has_its_own_code_of_the_contract() -> None:
     codes = [leaf.code for leaf in leaves(TickwireError) if leaf is not ConfigError]
     assert len(codes) == len(set(codes))
     # Not raised but sent: the session's own time limits and losses, and Replies that say no.

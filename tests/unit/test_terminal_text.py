@@ -15,7 +15,7 @@ LIKELY = st.text(
 
 
 @given(LIKELY)
-def test_nothing_is_left_that_moves_a_cursor_or_begins_a_line(text: str) -> None:
+def test_escaped_text_cannot_move_the_cursor_or_begin_a_line(text: str) -> None:
     escaped = escape_controls(text)
     assert not any(ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0 or one in "\u202e\u2066\u2028\ufeff" for one in escaped)
     escaped.encode()  # a stream takes it
@@ -29,7 +29,7 @@ def test_a_block_keeps_its_line_feeds_and_tabs_and_nothing_else(text: str) -> No
 
 
 @given(LIKELY)
-def test_json_means_the_same_when_it_is_escaped(text: str) -> None:
+def test_escaped_json_decodes_to_the_same_value(text: str) -> None:
     line = json.dumps({"name": text}, ensure_ascii=False)
     assert json.loads(escape_controls(line)) == {"name": text}
 

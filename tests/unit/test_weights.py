@@ -35,7 +35,7 @@ class Rocks(Table):
     x = real(-10, 10, step=0.5)
 
 
-def test_every_bit_of_every_part_is_found_again() -> None:
+def test_profile_counts_every_bit_of_every_part() -> None:
     chance = np.random.default_rng(3)
     ships, rocks = Ships(), Rocks()
     replication = Replicator((ships, rocks), checksum_ticks=3)
@@ -63,7 +63,7 @@ def test_every_bit_of_every_part_is_found_again() -> None:
             assert 0 <= padding < 8 * 2, "all but what fills up each table's last byte, and the end"
 
 
-def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
+def test_report_lists_the_largest_field_first_with_advice() -> None:
     ships = Ships()
     replication = Replicator((ships,))
     replication.subscribe(replication.everyone)
@@ -88,12 +88,12 @@ def test_the_dearest_field_comes_first_with_what_could_be_done() -> None:
     assert "step: 0.03125 instead of 0.015625" in said
     assert "rate:" in said
     (hp,) = [row for row in others if row["field"] == "hp"]
-    assert "range: 3 values were out of it" in hp["advice"][0]
+    assert "range: 3 values were out of range" in hp["advice"][0]
     assert "bits=4 is enough" in hp["advice"][1]
     assert weights.client_ticks == 8
 
 
-def test_a_running_room_is_sampled_and_what_was_clamped_is_counted() -> None:
+def test_running_room_is_sampled_and_clamped_values_are_counted() -> None:
     simulation = garden()
     seat, _ = seated(simulation)
     for seq in range(1, 3 * SAMPLE_TICKS):
@@ -109,7 +109,7 @@ def test_a_running_room_is_sampled_and_what_was_clamped_is_counted() -> None:
     assert Garden.room_type == "garden"
 
 
-async def test_the_report_is_fetched_and_shown() -> None:
+async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
     row = {"table": "ships", "field": "x", "bytes_per_client_tick": 1.5, "share": 1.0, "bits_per_entity": 2.0}
     report = {"room_id": "b", "room_type": "arena", "sampled_ticks": 2, "sampled_client_ticks": 4}
     report["fields"] = [{**row, "advice": ["step: coarser"]}]  # type: ignore[assignment]

@@ -5,7 +5,7 @@
     then      the mask of four bytes, if MASK is set: in all frames of clients, in no frame of a server
 
 The server does not mask its frames, so a frame is encoded once and written to every receiver. Control frames and
-fragments are left to the WebSocket library. Pure; imports nothing of ours.
+fragments are left to the WebSocket library. Pure; imports no other module of Tickwire.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Escape sequences can move the cursor, change the window's title and hide lines. A line feed can imitate a line of the
 program, and direction marks can reorder the text. They are written as JSON escapes (\\u001b), so that a line of JSON
-stays one line. Pure; imports nothing of ours.
+stays one line. Pure; imports no other module of Tickwire.
 """
 
 from __future__ import annotations

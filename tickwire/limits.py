@@ -1,6 +1,6 @@
 """Limits that several packages hold to: each is defined here and nowhere else.
 
-Pure; imports nothing of ours, so that every package may import it.
+Pure; imports no other module of Tickwire, so that every package may import it.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _number(stored: Field, declared: Field, values: NDArray[Any]) -> NDArray[Any
     tolerance = max(declared.step, stored.step) / 2 if is_exact else 0.0
     if values.size and not (low - tolerance <= numbers.min() and numbers.max() <= high + tolerance):
         found = f"{numbers.min():g} to {numbers.max():g}"
-        raise ShapeChanged(f"holds values from {found}; {_name(declared)} takes {low:g} to {high:g}")
+        raise ShapeChanged(f"holds values from {found}; {_name(declared)} allows {low:g} to {high:g}")
     if is_exact:
         return numbers.astype(np.float32)
     whole = np.rint(numbers).astype(np.int64) if is_real else values.astype(np.int64)
@@ -84,7 +84,7 @@ def _labels(stored: Field, declared: Field, values: NDArray[Any]) -> NDArray[Any
 def _bytes(declared: Field, values: NDArray[Any]) -> NDArray[Any]:
     longest = max((len(value) for value in values), default=0)
     if longest > declared.bytes_max:
-        raise ShapeChanged(f"holds {longest} bytes; {_name(declared)} takes {declared.bytes_max}")
+        raise ShapeChanged(f"holds {longest} bytes; {_name(declared)} allows {declared.bytes_max}")
     try:
         return declared.dequantise(values)
     except UnicodeDecodeError as error:

@@ -2,7 +2,7 @@
 
     allocated --the entity is despawned--> quarantined for QUARANTINE_TICKS --recycled--> free --> allocated
 
-Pure; imports nothing of ours.
+Pure; imports no other module of Tickwire.
 """
 
 from __future__ import annotations

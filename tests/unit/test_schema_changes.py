@@ -166,10 +166,10 @@ def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
         (text(bytes_max=8), uint(bits=8), "is stored as text and declared as uint"),
         (uint(bits=8), text(bytes_max=8), "is stored as uint and declared as text"),
         (uint(bits=8), enumeration("a", "b"), "is stored as uint and declared as enum"),
-        (uint(bits=8), uint(bits=2), "holds values from 7 to 7; uint takes 0 to 3"),
-        (uint(bits=8), real(0, 5, step=0.5), "holds values from 7 to 7; real takes 0 to 5"),
+        (uint(bits=8), uint(bits=2), "holds values from 7 to 7; uint allows 0 to 3"),
+        (uint(bits=8), real(0, 5, step=0.5), "holds values from 7 to 7; real allows 0 to 5"),
         (blob(bytes_max=8), text(bytes_max=8), "holds bytes that are not UTF-8"),
-        (text(bytes_max=8), text(bytes_max=2), "holds 4 bytes; text takes 2"),
+        (text(bytes_max=8), text(bytes_max=2), "holds 4 bytes; text allows 2"),
         (enumeration("a", "b"), enumeration("a", "c"), "holds 'b', which the declaration no longer has"),
     ],
 )

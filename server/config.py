@@ -268,11 +268,11 @@ def _contradictions_of_edge(settings: Settings) -> Iterator[Contradiction]:
         except ValueError as error:
             yield (f"edge.{key}",), str(error)
     for low, high, why in (
-        ("gate_wait_s_max", "handshake_timeout_s", "or no client that waits is admitted in time"),
+        ("admission_timeout_s", "handshake_timeout_s", "or no client that waits is admitted in time"),
         ("inputs_per_second_max", "messages_per_second_max", "because each input is a message"),
         ("message_bytes_max", "bytes_per_second_max", "or the largest message never passes"),
     ):
-        is_equal_allowed = low != "gate_wait_s_max"
+        is_equal_allowed = low != "admission_timeout_s"
         limit, value = getattr(edge, high), getattr(edge, low)
         if value > limit or (value == limit and not is_equal_allowed):
             relation = "at most" if is_equal_allowed else "less than"

@@ -82,7 +82,7 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
         self._gate: AdmissionQueue[Waiting] = AdmissionQueue(
             per_second=settings.handshakes_per_second_max,
-            wait_s_max=settings.gate_wait_s_max,
+            wait_s_max=settings.admission_timeout_s,
             now_s=now_s(),
         )
 

@@ -55,7 +55,7 @@ class Addresses:
     def __init__(self, settings: EdgeSettings) -> None:
         self._messages_per_second = settings.messages_per_second_per_address_max
         self._handshakes_per_second = settings.handshakes_per_second_max * HANDSHAKE_SHARE
-        self._handshakes_burst = max(1.0, self._handshakes_per_second * settings.gate_wait_s_max)
+        self._handshakes_burst = max(1.0, self._handshakes_per_second * settings.admission_timeout_s)
         self._by_name: dict[str, Address] = {}
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         connections_per_address_max: the same for one address, with 429.
         handshakes_per_second_max: connections are let in at this rate, first come, first served; one address gets
             half of them, at most.
-        gate_wait_s_max: who would wait longer than this for its handshake is refused at once, with 503.
+        admission_timeout_s: who would wait longer than this for its handshake is refused at once, with 503.
         handshake_timeout_s: from TCP accept to a valid Hello.
         heartbeat_interval_s: clients send a Ping this often, and the server pings a client that has been silent
             for as long; after SILENT_INTERVALS_MAX of them without a byte the connection is closed. Below a third
@@ -58,7 +58,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_max: Count = 10_000
     connections_per_address_max: Count = 2_000
     handshakes_per_second_max: Rate = 500.0
-    gate_wait_s_max: Seconds = 3.0
+    admission_timeout_s: Seconds = 3.0
     handshake_timeout_s: Seconds = 5.0
     heartbeat_interval_s: HeartbeatSeconds = 3.0
     message_bytes_max: MessageBytes = 16 * 1024

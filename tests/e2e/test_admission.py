@@ -162,7 +162,7 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
     shard_settings: Settings,
 ) -> None:
     async with (
-        running(changed(shard_settings, handshakes_per_second_max=150, gate_wait_s_max=5)) as shard,
+        running(changed(shard_settings, handshakes_per_second_max=150, admission_timeout_s=5)) as shard,
         crowd(shard.listener.port, 20),
     ):
         loop = asyncio.get_running_loop()
@@ -182,7 +182,7 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
 
 
 async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings: Settings) -> None:
-    settings = changed(shard_settings, handshakes_per_second_max=10, gate_wait_s_max=1.0)
+    settings = changed(shard_settings, handshakes_per_second_max=10, admission_timeout_s=1.0)
     async with running(settings) as shard:
         found: list[Any] = []
 
@@ -275,7 +275,7 @@ async def test_a_changed_certificate_is_taken_into_use_and_drops_nobody(
 
 async def test_a_tls_handshake_that_never_ends_is_dropped(shard_settings: Settings, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
-    settings = changed(shard_settings, handshake_timeout_s=0.5, gate_wait_s_max=0.2)
+    settings = changed(shard_settings, handshake_timeout_s=0.5, admission_timeout_s=0.2)
     listen = msgspec.structs.replace(settings.listen, certificate=str(certificate), key=str(key))
     async with running(msgspec.structs.replace(settings, listen=listen)) as shard:
         for data in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
@@ -292,7 +292,7 @@ async def test_a_tls_handshake_that_never_ends_is_dropped(shard_settings: Settin
 
 @pytest.fixture
 async def attacked(shard_settings: Settings) -> Any:
-    settings = changed(shard_settings, handshake_timeout_s=1.0, gate_wait_s_max=0.9, close_timeout_s=0.5)
+    settings = changed(shard_settings, handshake_timeout_s=1.0, admission_timeout_s=0.9, close_timeout_s=0.5)
     async with running(settings) as shard, crowd(shard.listener.port, 20):
         yield shard
 

@@ -335,7 +335,7 @@ async def test_twelve_thousand_queue_requests_of_one_address_are_read_slowly_and
 
 
 async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Settings) -> None:
-    settings = with_edge(shard_settings, handshakes_per_second_max=4, gate_wait_s_max=2)
+    settings = with_edge(shard_settings, handshakes_per_second_max=4, admission_timeout_s=2)
     async with running(settings) as shard:
         answers = []
         for _ in range(12):

@@ -106,7 +106,7 @@ def test_an_address_keeps_its_buckets_until_they_are_full_again() -> None:
 
 
 def test_an_address_gets_half_of_the_handshakes() -> None:
-    address = Addresses(EdgeSettings(handshakes_per_second_max=100, gate_wait_s_max=2)).get("192.0.2.1", 0.0)
+    address = Addresses(EdgeSettings(handshakes_per_second_max=100, admission_timeout_s=2)).get("192.0.2.1", 0.0)
     assert sum(address.handshakes.take(0.0) for _ in range(500)) == 100, "half of those that can wait"
     assert sum(address.handshakes.take(1.0) for _ in range(500)) == 50
 

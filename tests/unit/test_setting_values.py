@@ -260,7 +260,7 @@ CONTRADICTIONS: dict[str, dict[str, str]] = {
     "listen.key": {"LISTEN__CERTIFICATE": "certificate.pem"},
     "listen.plaintext": {"LISTEN__KEY": "k", "LISTEN__CERTIFICATE": "c", "LISTEN__PLAINTEXT": "true"},
     "listen.url": {"LISTEN__KEY": "k", "LISTEN__CERTIFICATE": "c", "LISTEN__URL": "ws://a"},
-    "edge.gate_wait_s_max": {"EDGE__GATE_WAIT_S_MAX": "5", "EDGE__HANDSHAKE_TIMEOUT_S": "5"},
+    "edge.admission_timeout_s": {"EDGE__ADMISSION_TIMEOUT_S": "5", "EDGE__HANDSHAKE_TIMEOUT_S": "5"},
     "edge.inputs_per_second_max": {"EDGE__INPUTS_PER_SECOND_MAX": "121"},
     "edge.message_bytes_max": {"EDGE__MESSAGE_BYTES_MAX": "65537"},
     "edge.proxy_protocol": {"EDGE__PROXY_PROTOCOL": "true"},

@@ -140,7 +140,7 @@ def fleet_and_stores(
             "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # a swarm is one address, which gets half of them
             "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
             "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "1000000",
-            "TICKWIRE__EDGE__SAME_PLAYER": "replace",  # a player's second session would end the first
+            "TICKWIRE__EDGE__DUPLICATE_SESSIONS": "replace",  # a player's second session would end the first
             "TICKWIRE__AUTH__SECRET": TOKEN_SECRET,
         }
         shards: list[LocalShard] = []

@@ -177,14 +177,14 @@ class SessionHandshake:
 
     def _end(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         """End the session of a client that has closed the connection with 1000 right after its Hello."""
-        if session is None or not is_same_player(session, identity):
+        if session is None or not is_duplicate_sessions(session, identity):
             return
         if session.is_newer(hello.attempt, generation):
             session.end("the client closed the connection with 1000", counted_as="ended_by_client")
 
     def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         resumes = self._around.counters.resumes
-        if session is not None and not is_same_player(session, identity):
+        if session is not None and not is_duplicate_sessions(session, identity):
             resumes["other_player"] += 1
             session = None
         elif session is not None:
@@ -240,7 +240,7 @@ class SessionHandshake:
         connection.close(closing, error.message)
 
 
-def is_same_player(session: Session, identity: Identity) -> bool:
+def is_duplicate_sessions(session: Session, identity: Identity) -> bool:
     """Whether a resume token's bearer is who has the session. A guest has nothing to show but the token itself."""
     if session.is_guest:
         return identity.is_guest

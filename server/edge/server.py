@@ -104,7 +104,7 @@ class EdgeServer:
             window_s=settings.resume_window_s,
             away_max=settings.connections_max,
             away_per_address_max=settings.connections_per_address_max,
-            same_player=settings.same_player,
+            duplicate_sessions=settings.duplicate_sessions,
             counters=self.counters,
             tokens=self.tokens,
         )

@@ -22,7 +22,7 @@ class SessionRegistry:
         window_s: how long a session outlives its connection.
         away_max: how many sessions without a connection are kept; see `tickwire.server.edge.disconnected_sessions`.
         away_per_address_max: how many of one address.
-        same_player: see `EdgeSettings.same_player`.
+        duplicate_sessions: see `EdgeSettings.duplicate_sessions`.
         counters: the edge's numbers, added to.
         tokens: what clients come back with.
     """
@@ -33,12 +33,12 @@ class SessionRegistry:
         window_s: float,
         away_max: int,
         away_per_address_max: int = 2_000,
-        same_player: Literal["replace", "refuse", "allow"],
+        duplicate_sessions: Literal["replace", "refuse", "allow"],
         counters: EdgeCounters,
         tokens: ResumeTokens,
     ) -> None:
         self._window_s = window_s
-        self._same_player = same_player
+        self._duplicate_sessions = duplicate_sessions
         self._counters = counters
         self._tokens = tokens
         self._by_id: dict[str, Session] = {}
@@ -63,9 +63,9 @@ class SessionRegistry:
             AlreadyConnected: its player has one already, and the policy is to refuse.
         """
         for other in self._others_of(session):
-            if self._same_player == "replace":
+            if self._duplicate_sessions == "replace":
                 other.replace()
-            elif self._same_player == "refuse" and not other.end_if_left_behind():
+            elif self._duplicate_sessions == "refuse" and not other.end_if_left_behind():
                 raise AlreadyConnected("the player has a session already, and may have only one")
         self._insert(session)
 
@@ -84,9 +84,9 @@ class SessionRegistry:
     def settle(self, session: Session, now_s: float) -> None:
         """Take in a restored session: it is ours for good.
 
-        It may meet other sessions of its player here. With `same_player` set to `replace` the one that was opened
-        last stays: it would have replaced the others, had all been opened here. With `refuse` all stay, since each
-        was let in where it was opened.
+        It may meet other sessions of its player here. With `duplicate_sessions` set to `replace` the one that was
+        opened last stays: it would have replaced the others, had all been opened here. With `refuse` all stay, since
+        each was let in where it was opened.
         """
         present = self._by_id.get(session.session_id)
         if present is not None:
@@ -95,11 +95,11 @@ class SessionRegistry:
         self.went_away(session, now_s)
         self._counters.sessions_revived += 1
         session.settled()
-        if self._same_player == "allow":
+        if self._duplicate_sessions == "allow":
             return
         for other in self._others_of(session):
             other.end_if_left_behind()
-        if self._same_player == "replace":
+        if self._duplicate_sessions == "replace":
             *replaced, _ = sorted((session, *self._others_of(session)), key=lambda each: each.opened_us)
             for each in replaced:
                 each.replace()

@@ -45,9 +45,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         join_timeout_s: the longest that finding a room may take.
         close_timeout_s: how long a client has to answer a close.
         resume_window_s: how long a session outlives its connection.
-        same_player: what happens when a player who has a session here opens another: the new one replaces the old,
-            it is refused, or both are allowed. Of sessions that meet here because their rooms have moved, `replace`
-            keeps the one that was opened last, and `refuse` keeps all.
+        duplicate_sessions: what happens when a player who has a session here opens another: the new one replaces the
+            old, it is refused, or both are allowed. Of sessions that meet here because their rooms have moved,
+            `replace` keeps the one that was opened last, and `refuse` keeps all.
         origins: browsers' origins that may connect, beside the server's own host; "loopback" means those of this
             machine, "*" all.
         trusted_proxies: networks (CIDR) whose X-Forwarded-For, or PROXY protocol header, is believed.
@@ -75,7 +75,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join_timeout_s: Seconds = 8.0
     close_timeout_s: Seconds = 2.0
     resume_window_s: Seconds = 30.0
-    same_player: Literal["replace", "refuse", "allow"] = "replace"
+    duplicate_sessions: Literal["replace", "refuse", "allow"] = "replace"
     origins: Texts = []
     trusted_proxies: Texts = []
     proxy_protocol: bool = False

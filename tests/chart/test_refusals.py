@@ -111,7 +111,7 @@ def test_all_that_the_chart_sets_is_refused_in_settings() -> None:
         ({"edge": {"connections_max": 0}}, "connections_max"),
         ({"edge": {"connections_max": 2.5}}, "connections_max"),
         ({"edge": {"connections_max": "20000"}}, "connections_max"),
-        ({"edge": {"same_player": "both"}}, "same_player"),
+        ({"edge": {"duplicate_sessions": "both"}}, "duplicate_sessions"),
         ({"edge": {"origins": "https://a.example"}}, "origins"),
         ({"redis": {"lease_s": 1}}, "lease_s"),
         ({"logging": {"level": "loud"}}, "level"),

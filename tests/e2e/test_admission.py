@@ -62,7 +62,9 @@ async def test_a_token_comes_in_hello_or_header_and_in_the_url_only_when_asked_f
     auth = AuthSettings(secret=SECRET, guests=False)
     bearer = {"Authorization": f"Bearer {token_for('alice')}"}
     for in_query in (False, True):
-        async with running(changed(shard_settings, auth=auth, token_in_query=in_query, same_player="allow")) as shard:
+        async with running(
+            changed(shard_settings, auth=auth, token_in_query=in_query, duplicate_sessions="allow")
+        ) as shard:
             async with connect(shard.url, token=token_for("alice")):
                 assert {session.player_id for session in shard.listener.registry} == {"alice"}
             for url, headers, wanted in (

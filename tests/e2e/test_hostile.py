@@ -485,7 +485,7 @@ async def outdated_token(shard_settings: Settings, player_id: str) -> AsyncItera
     """
     auth = AuthSettings(secret="a secret of at least thirty-two characters")
     jwt = mint(auth, player_id, ttl_s=60, now_s=time.time()) if player_id else ""
-    edge = msgspec.structs.replace(shard_settings.edge, same_player="replace")
+    edge = msgspec.structs.replace(shard_settings.edge, duplicate_sessions="replace")
     async with (
         running(msgspec.structs.replace(shard_settings, auth=auth, edge=edge)) as shard,
         connect(shard.url, token=jwt) as owner,

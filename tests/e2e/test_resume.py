@@ -304,7 +304,7 @@ async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Set
 @pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, policy: Any) -> None:
     async with (
-        running(with_tokens(shard_settings, same_player=policy)) as shard,
+        running(with_tokens(shard_settings, duplicate_sessions=policy)) as shard,
         raw(shard, hello(token=token_of("alice"))) as (first, _),
         open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket,
     ):

@@ -30,7 +30,7 @@ POLICIES = pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 
 def settings_with(settings: Settings, policy: Any) -> Settings:
     auth = AuthSettings(secret=SECRET, guests=False)
-    return msgspec.structs.replace(settings, auth=auth, edge=EdgeSettings(same_player=policy), drain_s=10.0)
+    return msgspec.structs.replace(settings, auth=auth, edge=EdgeSettings(duplicate_sessions=policy), drain_s=10.0)
 
 
 def player(url: str, name: str) -> Any:

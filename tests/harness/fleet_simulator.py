@@ -120,14 +120,17 @@ class SimulatedShard:
         self.fleet = fleet
         self.name = name
         self.settings = EdgeSettings(
-            messages_per_second_max=10**6, bytes_per_second_max=10**9, joins_per_minute_max=10**6, same_player=policy
+            messages_per_second_max=10**6,
+            bytes_per_second_max=10**9,
+            joins_per_minute_max=10**6,
+            duplicate_sessions=policy,
         )
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's key"}, "k", name)
         self.registry = SessionRegistry(
             window_s=self.settings.resume_window_s,
             away_max=1000,
-            same_player=policy,
+            duplicate_sessions=policy,
             counters=self.counters,
             tokens=self.tokens,
         )

@@ -50,7 +50,7 @@ class Around:
         self.registry = SessionRegistry(
             window_s=settings.resume_window_s,
             away_max=100,
-            same_player="replace",
+            duplicate_sessions="replace",
             counters=self.counters,
             tokens=self.tokens,
         )

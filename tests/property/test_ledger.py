@@ -235,7 +235,7 @@ class Shard:
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's"}, "k")
         self.registry = SessionRegistry(
-            window_s=1e9, away_max=100, same_player="replace", counters=self.counters, tokens=self.tokens
+            window_s=1e9, away_max=100, duplicate_sessions="replace", counters=self.counters, tokens=self.tokens
         )
         self.placer = self
         self.tasks: list[asyncio.Task[None]] = []

@@ -73,8 +73,8 @@ async def test_no_command_is_run_again_on_another_shard() -> None:
 
 
 def context_of(policy: str) -> Around:
-    around = Around(EdgeSettings(same_player=policy))  # type: ignore[arg-type]
-    around.registry._same_player = policy  # type: ignore[assignment]
+    around = Around(EdgeSettings(duplicate_sessions=policy))  # type: ignore[arg-type]
+    around.registry._duplicate_sessions = policy  # type: ignore[assignment]
     return around
 
 

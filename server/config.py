@@ -178,8 +178,8 @@ class Settings(Section, frozen=True):
         build: what is deployed here, as the directory shows it; the version of Tickwire when empty.
         shard_name: the beginning of this shard's id; a random part follows, because a process that is started again
             is another shard to the fleet. The chart sets it to the name of the pod.
-        drain_s: how long a shard that is to stop may take to give its rooms to others; 0: it does not.
-        shutdown_s: how long an orderly stop may take after that.
+        drain_timeout_s: how long a shard that is to stop may take to give its rooms to others; 0: it does not.
+        shutdown_timeout_s: how long an orderly stop may take after that.
     """
 
     rooms: Modules = msgspec.field(
@@ -193,8 +193,8 @@ class Settings(Section, frozen=True):
     region: Region = ""
     build: Build = ""
     shard_name: ShardName = "shard"
-    drain_s: SecondsOrNone = 20.0
-    shutdown_s: Seconds = 15.0
+    drain_timeout_s: SecondsOrNone = 20.0
+    shutdown_timeout_s: Seconds = 15.0
     capacity: Capacity = Capacity()
     listen: Listen = Listen()
     operations: Operations = Operations()

@@ -1,6 +1,6 @@
 """One shard as a process: its signals and its exit code.
 
-    first SIGTERM or SIGINT     the shard drains: its rooms move to other shards, for at most `drain_s`
+    first SIGTERM or SIGINT     the shard drains: its rooms move to other shards, for at most `drain_timeout_s`
     second                      the drain ends; the shard saves, closes and exits
     third                       the process ends at once, with exit code 1
 
@@ -47,7 +47,7 @@ async def run_shard(settings: Settings) -> int:
     shard = Shard(settings)
     shard.on_drain = shard.on_failed = stopping.set
     logs.configure(format=settings.logging.format, level=settings.logging.level, shard_id=shard.shard_id)
-    stop_traces = traces.start(settings.traces.endpoint, settings.traces.share, shard.shard_id)
+    stop_traces = traces.start(settings.traces.endpoint, settings.traces.sample_ratio, shard.shard_id)
     is_saved = False
     try:
         await shard.start()

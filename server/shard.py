@@ -295,22 +295,22 @@ class Shard:
         log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
 
     async def drain(self) -> None:
-        """Takes nothing new, and gives every room to another shard, with those who play in it; for at most `drain_s`.
-        What could not move is left for `stop`. With `drain_s = 0` nothing is given away."""
+        """Takes nothing new, and gives every room to another shard, with those who play in it; for at most `drain_timeout_s`.
+        What could not move is left for `stop`. With `drain_timeout_s = 0` nothing is given away."""
         self.health.block("draining", "the shard gives its rooms away")
         self.placer.is_draining = True
         with suppress(MatchmakingError):
             await self._leaseholder.drain()
-        if not self.settings.drain_s:
+        if not self.settings.drain_timeout_s:
             return
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + self.settings.drain_s
-        left = await self._migration.migrate_all(self.settings.drain_s)
+        until_s = loop.time() + self.settings.drain_timeout_s
+        left = await self._migration.migrate_all(self.settings.drain_timeout_s)
         sessions_left = await self._passing.transfer_all(max(0.0, until_s - loop.time()))
         log.info("shard_drained", rooms_left=left, sessions_left=sessions_left, **self._migration.results)
 
     async def stop(self, reason: str = "the server is stopping") -> bool:
-        """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_s`.
+        """Saves every room, tells every player, and leaves the directory; bounded by `shutdown_timeout_s`.
 
         A step that fails does not keep the others from being done: rooms are saved whatever Redis says.
 
@@ -318,7 +318,7 @@ class Shard:
             Whether all that had changed was saved.
         """
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + self.settings.shutdown_s
+        until_s = loop.time() + self.settings.shutdown_timeout_s
 
         def left_s(share: float) -> float:
             """A share of the time that is left; a little also when there is none, so that each step is tried."""

@@ -88,7 +88,7 @@ def _commands(settings: Settings, count: int, arguments: list[str]) -> list[Shar
             "TICKWIRE__TICKETS__KEYS__COMMON": secrets.token_hex(32),
             "TICKWIRE__TICKETS__CURRENT": "common",
         }
-    stop_s_max = settings.drain_s + settings.shutdown_s + EXIT_S_MAX
+    stop_s_max = settings.drain_timeout_s + settings.shutdown_timeout_s + EXIT_S_MAX
     commands = []
     for index in range(count):
         ports = {

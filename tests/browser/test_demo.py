@@ -41,7 +41,7 @@ def games(shard_settings: Settings, built: Path) -> Settings:
         operations=operations,
         # Behind a gateway all shards have one origin; here each has a port of its own.
         edge=EdgeSettings(origins=["*"]),
-        drain_s=8.0,
+        drain_timeout_s=8.0,
     )
 
 

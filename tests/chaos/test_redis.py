@@ -344,7 +344,7 @@ async def test_a_shard_that_redis_refuses_stops_in_order_and_saves_its_rooms(
 ) -> None:
     own_redis.say("ACL", "SETUSER", "game", "on", ">secret", "~*", "+@all")
     limited = with_redis(settings, f"redis://game:secret@127.0.0.1:{own_redis.port}/0")
-    shard = ShardProcess(limited, tmp_path, environ={"TICKWIRE__DRAIN_S": "1"})
+    shard = ShardProcess(limited, tmp_path, environ={"TICKWIRE__DRAIN_TIMEOUT_S": "1"})
     try:
         await shard.ready()
         async with connect(shard.url) as client:
@@ -437,7 +437,7 @@ async def test_a_drain_that_begins_while_redis_stands_still_loses_nothing(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
     """A node is drained while Redis fails over: the rooms move as soon as Redis answers again."""
-    patient = msgspec.structs.replace(settings, drain_s=30.0)
+    patient = msgspec.structs.replace(settings, drain_timeout_s=30.0)
     async with running(patient) as one, running(patient) as other, connect(one.url) as client:
         await client.join("duel")
         await client.command("plant", {"x": 1.0})

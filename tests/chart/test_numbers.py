@@ -87,7 +87,7 @@ def test_no_whole_number_of_the_values_becomes_a_float(kind: str) -> None:
         "groups": [{"name": "a", "replicas": 512}],
         "loadtest": {"enabled": True},
         "autoscaling": {"enabled": True, "kind": kind, "prometheusUrl": "http://prometheus"},
-        "termination": {"gracePeriodSeconds": 7200, "drainSeconds": 3600},
+        "termination": {"gracePeriodSeconds": 7200, "drainTimeoutSeconds": 3600},
         "monitoring": {},
     }
     del values["termination"]

@@ -42,7 +42,7 @@ async def fleet(
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     rooms = ["squares", "tickwire.examples.minimal", "tickwire.examples.arena"]
-    settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_timeout_s=8.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other
 

@@ -142,7 +142,7 @@ async def test_a_second_one_that_cannot_have_its_port_leaves_the_first_ones_toke
 
 @pytest.mark.parametrize("store", ["redis-server", "mongod"])
 async def test_it_stops_and_names_the_store_that_has_ended(store: str, tmp_path: Path) -> None:
-    with dev(tmp_path / "data", TICKWIRE__SHUTDOWN_S="3") as running:
+    with dev(tmp_path / "data", TICKWIRE__SHUTDOWN_TIMEOUT_S="3") as running:
         await running.says(RUNS)
         names = {name_of(pid): pid for pid in children_of(running.process.pid)}
         os.kill(names[store], signal.SIGKILL)

@@ -119,7 +119,11 @@ async def test_a_resume_token_that_leads_nowhere_is_a_line(shard: Shard, lines: 
 async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_over(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
-    environ = {"TICKWIRE__AUTH__SECRET": SECRET, "TICKWIRE__LOGGING__FORMAT": "json", "TICKWIRE__DRAIN_S": "0"}
+    environ = {
+        "TICKWIRE__AUTH__SECRET": SECRET,
+        "TICKWIRE__LOGGING__FORMAT": "json",
+        "TICKWIRE__DRAIN_TIMEOUT_S": "0",
+    }
     lost = ShardProcess(shard_settings, tmp_path, environ=environ)
     shards = [lost]
     try:

@@ -58,7 +58,7 @@ class Serve:
             "MONGO__DATABASE": settings.mongo.database,
             "MONGO__DEADLINE_S": "1",
             "MONGO__MIGRATE": "true",
-            "SHUTDOWN_S": "6",
+            "SHUTDOWN_TIMEOUT_S": "6",
             "TICKETS__CURRENT": "test",
             "TICKETS__KEYS__TEST": KEY,
         }
@@ -125,7 +125,7 @@ async def test_a_signal_at_any_time_of_the_start_ends_the_process_in_order(
 async def test_a_second_signal_ends_the_drain_and_saves(shard_settings: Settings, tmp_path: Path) -> None:
     """The other shard is full, so that the drain would last for as long as it may."""
     async with running(msgspec.structs.replace(shard_settings, capacity=Capacity(rooms_max=0))):
-        with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_S="300") as shard:
+        with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_TIMEOUT_S="300") as shard:
             await shard.has(STARTED)
             async with connect(shard.url, reconnect_s=0) as client:
                 await eventually_joins(client, "garden", name="home")
@@ -146,7 +146,7 @@ async def test_a_third_signal_ends_the_process_at_once(shard_settings: Settings,
         settings = msgspec.structs.replace(
             shard_settings, redis=msgspec.structs.replace(shard_settings.redis, url=own.url)
         )
-        with serve(settings, tmp_path, TICKWIRE__SHUTDOWN_S="600", TICKWIRE__REDIS__DEADLINE_S="60",
+        with serve(settings, tmp_path, TICKWIRE__SHUTDOWN_TIMEOUT_S="600", TICKWIRE__REDIS__DEADLINE_S="60",
                    TICKWIRE__REDIS__LEASE_S="600") as shard:  # fmt: skip
             await shard.has(STARTED)
             await eventually(lambda: readiness(shard.operations_port)[0] == 200, 20)
@@ -160,7 +160,7 @@ async def test_a_third_signal_ends_the_process_at_once(shard_settings: Settings,
 
 
 async def test_with_a_drain_of_zero_seconds_no_room_moves(shard_settings: Settings, tmp_path: Path) -> None:
-    with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_S="0") as shard:
+    with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_TIMEOUT_S="0") as shard:
         await shard.has(STARTED)
         async with connect(shard.url, reconnect_s=0) as client:
             await eventually_joins(client, "garden", name="home")
@@ -254,7 +254,7 @@ async def test_a_collector_of_traces_that_never_answers_does_not_hold_the_stop(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
-        more = {"TICKWIRE__TRACES__ENDPOINT": endpoint, "TICKWIRE__TRACES__SHARE": "1"}
+        more = {"TICKWIRE__TRACES__ENDPOINT": endpoint, "TICKWIRE__TRACES__SAMPLE_RATIO": "1"}
         with serve(shard_settings, tmp_path, **more) as shard:
             await shard.has(STARTED)
             async with connect(shard.url) as client:
@@ -347,7 +347,7 @@ async def test_shards_drain_and_stop_when_their_supervisor_is_killed(
 async def test_a_shard_that_does_not_stop_is_killed_and_the_exit_code_says_so(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
-    short = {"TICKWIRE__DRAIN_S": "0", "TICKWIRE__SHUTDOWN_S": "0.5"}
+    short = {"TICKWIRE__DRAIN_TIMEOUT_S": "0", "TICKWIRE__SHUTDOWN_TIMEOUT_S": "0.5"}
     with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS, **short) as fleet:
         await fleet.has('"message": "shard_started"', 2)
         stuck, _ = children_of(fleet.process.pid)

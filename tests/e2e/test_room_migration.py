@@ -33,7 +33,7 @@ async def fleet(settings: Settings, count: int = 2) -> AsyncIterator[list[Shard]
 @pytest.fixture
 async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
     settings = msgspec.structs.replace(
-        shard_settings, rooms=["tests.harness.sample_rooms", "tickwire.examples.market"], drain_s=8.0
+        shard_settings, rooms=["tests.harness.sample_rooms", "tickwire.examples.market"], drain_timeout_s=8.0
     )
     async with fleet(settings) as (one, other):
         yield one, other
@@ -154,7 +154,7 @@ async def test_disconnected_player_resumes_on_the_new_shard(two: tuple[Shard, Sh
 async def test_migrations_are_paced_by_the_players_that_reconnect(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
     monkeypatch.setattr(room_migration, "RECONNECTS_PER_S", 2.0)
     moved_at_s: list[float] = []
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
@@ -176,7 +176,7 @@ async def test_migrations_are_paced_by_the_players_that_reconnect(
 
 
 async def test_drain_waits_until_another_shard_is_ready(shard_settings: Settings) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=20.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=20.0)
     async with running(settings) as one, connect(one.url) as client:
         await client.join("duel")
         await client.command("plant", {"x": 1.0})
@@ -196,7 +196,7 @@ async def test_drain_waits_until_another_shard_is_ready(shard_settings: Settings
 async def test_drain_without_another_shard_ends_at_its_deadline_and_rooms_keep_running(
     shard_settings: Settings,
 ) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=1.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=1.0)
     async with running(settings) as shard, connect(shard.url) as client:
         await client.join("duel")
         async with asyncio.timeout(10):
@@ -208,7 +208,7 @@ async def test_drain_without_another_shard_ends_at_its_deadline_and_rooms_keep_r
 
 
 async def test_drain_of_empty_rooms_does_not_wait_for_another_shard(shard_settings: Settings) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=3600.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=3600.0)
     async with running(settings) as shard:
         async with connect(shard.url) as client:
             await client.join("garden", name="home")
@@ -351,7 +351,7 @@ async def test_join_on_a_draining_shard_is_redirected(two: tuple[Shard, Shard]) 
 
 
 async def test_rooms_migrate_to_the_least_loaded_shards(shard_settings: Settings) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=15.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=15.0)
     async with fleet(settings, 3) as shards, AsyncExitStack() as stack:
         one, *others = shards
         clients = [await stack.enter_async_context(connect(one.url)) for _ in range(12)]
@@ -384,7 +384,7 @@ async def test_private_room_keeps_its_access_and_code(two: tuple[Shard, Shard]) 
 
 
 async def test_room_migrates_there_and_back(shard_settings: Settings) -> None:
-    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
     async with running(settings) as one, running(settings) as other, connect(one.url) as client:
         joined = await client.join("garden", name="home")
         start = one if one.host.get(joined.room_id) is not None else other

@@ -19,7 +19,7 @@ from tickwire.server.shard import Shard
 
 @pytest.fixture
 def settings(shard_settings: Settings) -> Settings:
-    return msgspec.structs.replace(shard_settings, drain_s=8.0)
+    return msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
 
 
 def is_waiting(shard: Shard, count: int = 1) -> bool:
@@ -90,7 +90,7 @@ async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settin
 
 
 async def test_session_stays_until_the_drain_ends_without_another_shard(settings: Settings) -> None:
-    short = msgspec.structs.replace(settings, drain_s=1.0)
+    short = msgspec.structs.replace(settings, drain_timeout_s=1.0)
     async with fleet(short, 1) as (one,), connect(one.url) as ann:
         async with asyncio.timeout(10):
             await one.drain()
@@ -99,7 +99,7 @@ async def test_session_stays_until_the_drain_ends_without_another_shard(settings
 
 
 async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settings: Settings) -> None:
-    patient = msgspec.structs.replace(settings, drain_s=20.0)
+    patient = msgspec.structs.replace(settings, drain_timeout_s=20.0)
     async with fleet(patient, 1) as (one,), connect(one.url) as ann:
         with capture_logs() as lines:
             draining = asyncio.create_task(one.drain())
@@ -111,7 +111,7 @@ async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settin
 
 
 async def test_drain_without_sessions_ends_at_once(settings: Settings) -> None:
-    async with fleet(msgspec.structs.replace(settings, drain_s=3600.0), 1) as (one,):
+    async with fleet(msgspec.structs.replace(settings, drain_timeout_s=3600.0), 1) as (one,):
         async with asyncio.timeout(10):
             await one.drain()
 

@@ -30,7 +30,9 @@ POLICIES = pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 
 def settings_with(settings: Settings, policy: Any) -> Settings:
     auth = AuthSettings(secret=SECRET, guests=False)
-    return msgspec.structs.replace(settings, auth=auth, edge=EdgeSettings(duplicate_sessions=policy), drain_s=10.0)
+    return msgspec.structs.replace(
+        settings, auth=auth, edge=EdgeSettings(duplicate_sessions=policy), drain_timeout_s=10.0
+    )
 
 
 def player(url: str, name: str) -> Any:
@@ -125,7 +127,7 @@ async def test_rolling_update_from_the_highest_ordinal_down_loses_no_session(
 
 @pytest.fixture
 async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
-    settings = msgspec.structs.replace(shard_settings, drain_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other
 

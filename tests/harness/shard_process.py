@@ -30,7 +30,7 @@ def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, *
     """Settings for a shard that hosts the test rooms on free ports, with short leases."""
     settings = Settings(
         rooms=["tests.harness.sample_rooms"],
-        shutdown_s=6.0,
+        shutdown_timeout_s=6.0,
         listen=Listen(port=0, plaintext=True),
         operations=Operations(port=0, token=OPERATIONS_TOKEN),
         redis=RedisSettings(redis_url, namespace, deadline_s=1.0, lease_s=2.0),

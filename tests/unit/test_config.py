@@ -85,14 +85,14 @@ def test_secrets_are_not_shown_by_a_problem_either(tmp_path: Path) -> None:
 def test_no_limit_may_be_zero_negative_or_without_end(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        "shutdown_s = 0\n[edge]\njoin_timeout_s = nan\nmessages_per_second_max = -1\n"
+        "shutdown_timeout_s = 0\n[edge]\njoin_timeout_s = nan\nmessages_per_second_max = -1\n"
         "[redis]\nlease_s = 1.5\n[mongo]\ndeadline_s = inf\n",
     )
     with pytest.raises(ConfigError) as raised:
         load(path, {})
     named = {line.split(":")[0] for line in str(raised.value).splitlines()}
     assert named == {
-        "shutdown_s",
+        "shutdown_timeout_s",
         "edge.join_timeout_s",
         "edge.messages_per_second_max",
         "redis.lease_s",

@@ -166,7 +166,7 @@ def test_a_bound_is_refused_for_its_own_sake_by_no_setting_that_includes_it(sett
             assert value_of(settings, setting.key) == bound
 
 
-@pytest.mark.parametrize("key", ["drain_s", "traces.share", "auth.leeway_s"])
+@pytest.mark.parametrize("key", ["drain_timeout_s", "traces.sample_ratio", "auth.leeway_s"])
 def test_zero_is_accepted_where_the_documentation_says_what_it_means(key: str) -> None:
     settings = load(None, {f"TICKWIRE__{key.replace('.', '__').upper()}": "0"})
     assert value_of(settings, key) == 0

@@ -6,7 +6,7 @@
 {{- include "tickwire.checkScaling" . }}
 {{- include "tickwire.checkSettings" . }}
 {{- $t := .Values.termination }}
-{{- $sum := add $t.preStopSeconds $t.drainSeconds $t.shutdownSeconds $t.flushSeconds | int }}
+{{- $sum := add $t.preStopSeconds $t.drainTimeoutSeconds $t.shutdownTimeoutSeconds $t.flushSeconds | int }}
 {{- if lt (int $t.gracePeriodSeconds) $sum }}
 {{- fail (printf "termination.gracePeriodSeconds: %d is too short; preStop, drain, shutdown and flush take %d" (int $t.gracePeriodSeconds) $sum) }}
 {{- end }}

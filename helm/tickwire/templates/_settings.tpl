@@ -22,8 +22,8 @@
 {{- $own := dict
   "rooms" $v.rooms
   "region" $v.region
-  "drain_s" $v.termination.drainSeconds
-  "shutdown_s" $v.termination.shutdownSeconds
+  "drain_timeout_s" $v.termination.drainTimeoutSeconds
+  "shutdown_timeout_s" $v.termination.shutdownTimeoutSeconds
   "listen" (dict "host" "0.0.0.0" "port" 8080 "plaintext" true)
   "operations" (dict "host" "0.0.0.0" "port" 9090)
   "tickets" (dict "current" (lower $v.tickets.current))

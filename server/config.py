@@ -36,13 +36,13 @@ from tickwire.server.setting_types import (
     Namespace,
     PlayerUrl,
     Port,
+    Ratio,
     RedisUrl,
     Region,
     Seconds,
     SecondsOrNone,
     Secret,
     ShardName,
-    Share,
 )
 
 LeaseSeconds = Annotated[float, Meta(ge=2, le=3600)]
@@ -162,11 +162,11 @@ class Traces(Section, frozen=True):
 
     Args:
         endpoint: of an OTLP collector over HTTP, such as http://collector:4318/v1/traces; empty: none are sent.
-        share: of all traces, 0 (none) to 1 (all).
+        sample_ratio: the ratio of traces that are sampled, from 0 (none) to 1 (all).
     """
 
     endpoint: HttpUrl = ""
-    share: Share = 0.01
+    sample_ratio: Ratio = 0.01
 
 
 class Settings(Section, frozen=True):

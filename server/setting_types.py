@@ -21,7 +21,7 @@ SecondsOrNone = Annotated[float, Meta(ge=0, le=86_400)]
 """A duration that may be 0, where the documentation says what that means."""
 CallSeconds = Annotated[float, Meta(gt=0, le=60)]
 """A deadline for one call to another service."""
-Share = Annotated[float, Meta(ge=0, le=1)]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 30)]

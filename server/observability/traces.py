@@ -84,12 +84,12 @@ def check(endpoint: str) -> None:
             raise ConfigError("traces.endpoint: requires more packages: pip install 'tickwire[traces]'") from error
 
 
-def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
+def start(endpoint: str, sample_ratio: float, shard_id: str) -> Callable[[], None]:
     """Begins to send traces; gives what ends it, which waits until what is left was sent.
 
     Args:
         endpoint: of an OTLP collector, over HTTP; empty: nothing is sent.
-        share: of all traces, 0 to 1.
+        sample_ratio: the ratio of traces that are sampled, from 0 to 1.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -106,7 +106,7 @@ def start(endpoint: str, share: float, shard_id: str) -> Callable[[], None]:
     resource = Resource.create(
         {"service.name": "tickwire", "service.version": __version__, "service.instance.id": shard_id}
     )
-    sampler = ParentBased(TraceIdRatioBased(share))
+    sampler = ParentBased(TraceIdRatioBased(sample_ratio))
     provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     use(provider)

@@ -125,7 +125,7 @@ class MongoSettings(Section, frozen=True):
     """The worlds' MongoDB.
 
     Args:
-        migrate: do at the start what `tickwire migrate` does; else a shard is not ready until that was done.
+        migrate: do at the start what `tickwire migrate-db` does; else a shard is not ready until that was done.
     """
 
     url: MongoUrl = "mongodb://127.0.0.1:27017/?replicaSet=rs0"

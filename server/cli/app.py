@@ -159,8 +159,8 @@ def connect_player(
         _fail(str(error), EXIT_FAILED)
 
 
-@app.command()
-def migrate(config: Config = None) -> None:
+@app.command(name="migrate-db")
+def migrate_db(config: Config = None) -> None:
     """Brings the database to what this build wants: indexes and validators. Safe while shards run, and to repeat."""
     steps = _stored(config, make_steps)
     typer.echo(f"steps made: {', '.join(map(str, steps))}" if steps else "the database is as this build wants it")

@@ -121,7 +121,9 @@ class MongoStore:
         if version < VERSION and may_migrate:
             await migrate(self.database, self.calls)
         elif version < VERSION:
-            raise Unavailable(f"the database is at step {version}, this build wants {VERSION}: run tickwire migrate")
+            raise Unavailable(
+                f"the database is at step {version}, this build wants {VERSION}: run tickwire migrate-db"
+            )
 
     def close(self) -> None:
         """Closes all connections."""

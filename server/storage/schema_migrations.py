@@ -1,4 +1,4 @@
-"""How the database came to look as it does: steps, each made once, in order, by `tickwire migrate`.
+"""How the database came to look as it does: steps, each made once, in order, by `tickwire migrate-db`.
 
 What the steps do is safe to repeat, and leaves alone what a build of one step before needs: shards of both run while
 a deploy rolls. `schema` holds how far they have come. Why which index is there: docs/storage.md.

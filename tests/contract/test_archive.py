@@ -37,7 +37,7 @@ async def lines_of(lines: AsyncIterator[str]) -> list[str]:
 
 
 async def test_steps_are_made_once_and_may_be_repeated(store: MongoStore) -> None:
-    with pytest.raises(Unavailable, match=f"step 0, this build wants {VERSION}: run tickwire migrate"):
+    with pytest.raises(Unavailable, match=f"step 0, this build wants {VERSION}: run tickwire migrate-db"):
         await store.check_schema(may_migrate=False)
     assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1))
     assert await migrate(store.database, store.calls) == []

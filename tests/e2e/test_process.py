@@ -388,7 +388,7 @@ async def test_a_shard_whose_mongodb_is_in_no_replica_set_ends_with_a_sentence_a
             last = served.log.read_text().splitlines()[-1]
         migrate = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "tickwire", "migrate"],
+            [sys.executable, "-m", "tickwire", "migrate-db"],
             env={**os.environ, "TICKWIRE__MONGO__URL": mongo.url},
             cwd=ROOT,
             capture_output=True,

@@ -54,12 +54,12 @@ async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Sett
     shard = Shard(msgspec.structs.replace(shard_settings, mongo=by_hand))
     await shard.start()
     try:
-        wanted = f"the database is at step 0, this build wants {VERSION}: run tickwire migrate"
+        wanted = f"the database is at step 0, this build wants {VERSION}: run tickwire migrate-db"
         await eventually(lambda: shard.health.reasons.get("mongo") == wanted)
-        done = await tickwire("migrate")
+        done = await tickwire("migrate-db")
         assert (done.returncode, done.stdout) == (0, f"steps made: {', '.join(map(str, range(1, VERSION + 1)))}\n")
         await eventually(lambda: shard.health.is_ready, 15)
-        assert (await tickwire("migrate")).stdout == "the database is as this build wants it\n"
+        assert (await tickwire("migrate-db")).stdout == "the database is as this build wants it\n"
     finally:
         await shard.stop()
 
@@ -120,7 +120,7 @@ async def test_what_cannot_be_is_one_sentence(
 def test_a_mongodb_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKWIRE__MONGO__DEADLINE_S", "1.5")
     done = subprocess.run(
-        [sys.executable, "-m", "tickwire", "migrate"],
+        [sys.executable, "-m", "tickwire", "migrate-db"],
         check=False,
         capture_output=True,
         text=True,

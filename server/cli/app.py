@@ -193,8 +193,8 @@ def import_(
     typer.echo(f"imported {escape_controls(key)}")
 
 
-@app.command()
-def forget(
+@app.command(name="delete-player")
+def delete_player(
     player: Annotated[str, typer.Argument(help="a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:

@@ -90,7 +90,7 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
         await gardener.wait_for(lambda: gardener.resumes == 1 and gardener.is_connected, 15)
         await gardener.wait_for(lambda: gardener.world.table("flowers").column("x").tolist() == [7.0])
 
-    forgotten = await tickwire("forget", player)
+    forgotten = await tickwire("delete-player", player)
     assert (forgotten.returncode, forgotten.stdout) == (0, "1 players, 3 ledger entries, 0 sessions\n")
     done = await tickwire("import", "-", given=person.stdout)
     assert (done.returncode, done.stdout) == (0, f"imported {player}\n")

@@ -224,8 +224,8 @@ def drain(
     typer.echo(DrainRequested(int(found)).note)
 
 
-@app.command(name="bytes")
-def show_bytes(
+@app.command(name="bandwidth")
+def show_bandwidth(
     room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
     url: Annotated[str, typer.Option(help="the shard's operations port; that of the `tickwire dev` of --data")] = "",
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,

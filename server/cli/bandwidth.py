@@ -1,4 +1,4 @@
-"""What `tickwire bytes` shows: a running room's fields, the dearest first. Asks the operations port of its shard."""
+"""`tickwire bandwidth`: fetches and prints the bandwidth that each field of a running room costs, largest first."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ async def test_two_of_them_run_beside_each_other_and_each_keeps_its_own_token(tm
         for running in (one, other):
             path = running.data / ACCESS_FILE
             assert path.stat().st_mode & 0o077 == 0
-            done = await asyncio.to_thread(command, "bytes", "--data", str(running.data))
+            done = await asyncio.to_thread(command, "bandwidth", "--data", str(running.data))
             assert done.stderr == f"tickwire: no room is running on {running.access.url}\n"
         before = one.access
         other.process.send_signal(signal.SIGTERM)
@@ -222,6 +222,6 @@ def test_an_access_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> N
     (tmp_path / ACCESS_FILE).write_bytes(msgspec.json.encode({"url": 3}))
     with pytest.raises(ConfigError, match=rf"{ACCESS_FILE}: cannot be read"):
         read_access(tmp_path)
-    done = command("bytes", "--data", str(tmp_path))
+    done = command("bandwidth", "--data", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.startswith(f"tickwire: {tmp_path / ACCESS_FILE}: cannot be read")

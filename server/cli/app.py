@@ -50,6 +50,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A real-time game session server.",
 )
+codegen = typer.Typer(no_args_is_help=True, help="Generate code for clients from the rooms of a game.")
+app.add_typer(codegen, name="codegen")
 
 
 def _printable(text: str) -> str:
@@ -248,8 +250,8 @@ def show_bandwidth(
     typer.echo(escape_controls(text, is_block=True))
 
 
-@app.command()
-def types(
+@codegen.command(name="typescript")
+def codegen_typescript(
     modules: Annotated[list[str], typer.Argument(help="Python modules that offer ROOMS")],
 ) -> None:
     """Prints what the rooms' tables and inputs are made of, as TypeScript."""

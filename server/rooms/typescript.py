@@ -1,4 +1,5 @@
-"""What rooms are made of, as TypeScript: `tickwire types` writes it for clients that want their compiler to know.
+"""What rooms are made of, as TypeScript: `tickwire codegen typescript` writes it for clients that want their compiler
+to know.
 
 Pure.
 """
@@ -16,7 +17,7 @@ _TYPES = {FieldKind.TEXT: "string", FieldKind.BLOB: "Uint8Array"}
 
 def types_of(rooms: Mapping[str, type[Room]]) -> str:
     """The interfaces of some room types, by name."""
-    parts = ["// Made by `tickwire types`; never edited."]
+    parts = ["// Made by `tickwire codegen typescript`; never edited."]
     for room_type, room in sorted(rooms.items()):
         name = _name(room_type)
         for attribute, table in room.tables.items():

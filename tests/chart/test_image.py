@@ -129,7 +129,7 @@ def test_a_games_image_is_the_five_documented_lines(image: str, tmp_path: Path) 
         )
     )
     run("buildah", "bud", *HOW, *TRUSTED, "-t", GAME, str(game))
-    assert "Duel1Room" in inside(GAME, "types", "duels.rooms")
+    assert "Duel1Room" in inside(GAME, "codegen", "typescript", "duels.rooms")
     assert "duels.rooms" in inside(
         GAME, "check", "--rooms", "duels.rooms", environ=["TICKWIRE__LISTEN__PLAINTEXT=true"]
     )

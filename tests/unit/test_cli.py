@@ -228,11 +228,13 @@ WRONG: list[tuple[list[str], int]] = [
     (["bandwidth", "--url", "ftp://127.0.0.1:1"], EXIT_FAILED),
     (["bandwidth", "--url", "http://a b"], EXIT_FAILED),
     (["bandwidth", "--url", "http://127.0.0.1:1"], EXIT_FAILED),
-    (["types"], EXIT_USAGE),
-    (["types", ""], EXIT_USAGE),
-    (["types", "no.such.game"], EXIT_USAGE),
-    (["types", "games/arena.py"], EXIT_USAGE),
-    (["types", "client.core"], EXIT_USAGE),
+    (["codegen"], EXIT_USAGE),
+    (["codegen", "fortran"], EXIT_USAGE),
+    (["codegen", "typescript"], EXIT_USAGE),
+    (["codegen", "typescript", ""], EXIT_USAGE),
+    (["codegen", "typescript", "no.such.game"], EXIT_USAGE),
+    (["codegen", "typescript", "games/arena.py"], EXIT_USAGE),
+    (["codegen", "typescript", "client.core"], EXIT_USAGE),
     (["version", "2"], EXIT_USAGE),
 ]
 
@@ -252,7 +254,11 @@ def test_wrong_arguments_are_a_sentence_and_an_exit_code(arguments: list[str], c
 
 def test_every_command_has_a_case_with_wrong_arguments_and_is_documented() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert commands == {words[0] for words, _ in WRONG if words and words[0] in commands} | {"check"}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        commands |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
+    tried = {" ".join(words[:count]) for words, _ in WRONG for count in (1, 2)}
+    assert commands - tried == {"check"}
     for name in commands:
         assert f"`tickwire {name}" in OPERATIONS, name
 

@@ -1,4 +1,4 @@
-"""What `tickwire types` writes."""
+"""What `tickwire codegen typescript` writes."""
 
 from __future__ import annotations
 

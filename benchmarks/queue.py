@@ -67,10 +67,10 @@ class Turn(msgspec.Struct):
 class Crowd:
     """Parties that ask, are told, and are followed by others."""
 
-    def __init__(self, desk: QueueAgent, chance: random.Random) -> None:
+    def __init__(self, agent: QueueAgent, chance: random.Random) -> None:
         self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
         self.other_ends = self.parties = self.parties_together = 0
-        self._desk = desk
+        self._agent = agent
         # Made before, so that it is not their making that is measured.
         sizes = chance.choices(SIZES, WEIGHTS, k=100_000)
         self._parties = [(size, chance.gauss(1500, 300), chance.uniform(10, 90)) for size in sizes]
@@ -104,7 +104,7 @@ class Crowd:
                     self.parties += size > 1
                     self.parties_together += size > 1 and len(ends) == 1
 
-            self._desk.enter(f"p{self.asked}.{member}", hear, skill=skill, latencies={"": latency}, party=party)
+            self._agent.enqueue(f"p{self.asked}.{member}", hear, skill=skill, latencies={"": latency}, party=party)
 
 
 def run(*, quick: bool) -> Report:
@@ -154,10 +154,10 @@ async def _match(stores: local_stores.LocalStores, name: str, seconds: float) ->
         matchmaker,
         shard_id="a",
         region="",
-        chance=random.Random(1),
+        rng=random.Random(1),
         on_match=lambda mode, quality: qualities.append(quality),
     )
-    crowd = Crowd(queues.desks[MODE.name], random.Random(2))
+    crowd = Crowd(queues.agents[MODE.name], random.Random(2))
     running = asyncio.create_task(queues.run())
 
     async def come() -> None:

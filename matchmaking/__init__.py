@@ -1,4 +1,4 @@
-"""The matchmaker on Redis: directory, placement, reservations, leases, queues, tickets. Imports none of ours."""
+"""The matchmaker on Redis: directory, placement, leases, handovers, queues and tickets. Imports no other package."""
 
 from tickwire.matchmaking.directory import (
     Access,
@@ -17,12 +17,12 @@ from tickwire.matchmaking.errors import (
     NoCapacity,
     PlacementFull,
     PlacementLocked,
+    RoomNotCreated,
     RoomNotFound,
-    RoomNotMade,
     StaleLease,
 )
 from tickwire.matchmaking.handoffs import HandoffOffer, Handoffs
-from tickwire.matchmaking.leases import Leases, Orphan, Renewal, RoomRecord
+from tickwire.matchmaking.leases import Leases, Renewal, RoomRecord
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.placement import Party, Placement, PlaceRequest, RoomPlacement
 from tickwire.matchmaking.queue import Mode, Rules
@@ -44,7 +44,6 @@ __all__ = [
     "MatchmakingError",
     "Mode",
     "NoCapacity",
-    "Orphan",
     "Party",
     "PlaceRequest",
     "Placement",
@@ -52,8 +51,8 @@ __all__ = [
     "PlacementLocked",
     "Renewal",
     "RoomLocation",
+    "RoomNotCreated",
     "RoomNotFound",
-    "RoomNotMade",
     "RoomPlacement",
     "RoomRecord",
     "RoomStatus",

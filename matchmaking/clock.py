@@ -1,6 +1,7 @@
-"""The fleet's clock: that of Redis, as it was last heard of, carried on by this machine's monotonic one. Pure.
+"""The fleet's clock: the time of Redis at the last heartbeat, advanced by this machine's monotonic clock. Pure.
 
-Two shards' wall clocks differ, and jump. A ticket that one signs and the other checks must not depend on them.
+The wall clocks of two shards differ and jump. A ticket that one shard signs and another checks must not depend on
+them.
 """
 
 from __future__ import annotations
@@ -9,25 +10,25 @@ from collections.abc import Callable
 
 
 class FleetClock:
-    """Tells the same time on all shards, within a round trip to Redis.
+    """A clock that shows the same time on all shards, within a round trip to Redis.
 
     Args:
-        monotonic_s: this machine's clock that never jumps.
-        wall_s: UTC; counts only until Redis was first heard of.
+        monotonic_s: this machine's monotonic clock.
+        wall_s: UTC; used only until the first `sync`.
     """
 
     def __init__(self, monotonic_s: Callable[[], float], wall_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
         self._ahead_s = wall_s() - monotonic_s()
 
-    def heard(self, redis_ms: int) -> None:
-        """Redis has just said what time it is."""
+    def sync(self, redis_ms: int) -> None:
+        """Set the clock to the time that Redis has just returned."""
         self._ahead_s = redis_ms / 1000 - self._monotonic_s()
 
     def now_s(self) -> float:
-        """UTC by the clock of Redis, seconds since 1970."""
+        """Return UTC by the clock of Redis, seconds since 1970."""
         return self._monotonic_s() + self._ahead_s
 
     def now_ms(self) -> int:
-        """The same in milliseconds."""
+        """Return UTC by the clock of Redis, milliseconds since 1970."""
         return int(self.now_s() * 1000)

@@ -1,6 +1,7 @@
-"""The directory: which shards there are, how loaded, and which rooms are open.
+"""The directory: the live shards, their load, and the open rooms.
 
-A shard registers, beats, and is gone when it has not beaten for the TTL; its rooms are up for recovery then.
+A shard registers and then sends heartbeats. The directory drops a shard that has sent none for the TTL. Another shard
+can recover its rooms when their leases have ended.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class ShardInfo(msgspec.Struct, frozen=True):
     """A shard as it registers.
 
     Args:
-        url: where clients reach it.
-        build: what it runs.
-        room_types: what it can host.
-        rooms_max, load_max: no new room is made there above either.
+        url: the address at which clients reach the shard.
+        build: the build that it runs.
+        room_types: the room types that it can host.
+        rooms_max, load_max: above either of these, no new room is created on the shard.
     """
 
     shard_id: str
@@ -43,10 +44,10 @@ class ShardInfo(msgspec.Struct, frozen=True):
 
 
 class ShardStatus(msgspec.Struct, frozen=True):
-    """A live shard as the directory knows it.
+    """A live shard as the directory stores it.
 
     Args:
-        load: the share of the tick interval that its rooms use, 0 to 1 and above.
+        load: the share of the tick interval that its rooms use; may exceed 1.
     """
 
     info: ShardInfo
@@ -56,7 +57,7 @@ class ShardStatus(msgspec.Struct, frozen=True):
 
 
 class RoomStatus(msgspec.Struct, frozen=True):
-    """An open room as the directory knows it."""
+    """An open room as the directory stores it."""
 
     room_id: str
     room_type: str
@@ -70,122 +71,125 @@ class RoomStatus(msgspec.Struct, frozen=True):
 
 
 class RoomLocation(msgspec.Struct, frozen=True):
-    """Who has a room.
+    """The owner of a room.
 
     Args:
-        url: empty when the shard is gone, or has been silent for seconds.
-        left_ms: of its lease.
-        epoch: under which it is owned.
+        url: the address of the shard; empty if it has failed, or has sent no heartbeat for 3 s.
+        lease_left_ms: the remaining time of the lease.
+        epoch: the epoch of the lease.
     """
 
     shard_id: str
     url: str
-    left_ms: int
+    lease_left_ms: int
     room_type: str
     name: str
     epoch: int
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True):
-    """What a shard hears with its heartbeat.
+    """The reply to a shard's heartbeat.
 
     Args:
-        is_known: the directory has it; else it must register again.
-        has_offers: rooms are offered to it: `Handovers.hear`.
-        is_to_drain: somebody asks it to drain.
+        is_known: whether the shard is in the directory; if not, it must register again.
+        has_offers: whether rooms are offered to the shard; see `Handoffs.poll_offers`.
+        is_drain_requested: whether an operator has requested that the shard drains.
     """
 
     is_known: bool
     has_offers: bool = False
-    is_to_drain: bool = False
+    is_drain_requested: bool = False
 
 
 class _Heartbeat(msgspec.Struct, frozen=True):
     status: str
     now_ms: int
     has_offers: bool = False
-    is_to_drain: bool = False
+    is_drain_requested: bool = False
 
 
 class Directory:
-    """Shards and rooms, for those who look and those who are in it.
+    """Registers shards and lists shards and rooms.
 
     Args:
-        calls: the door to Redis.
-        ttls: how long what is not renewed lasts.
-        clock: is set with each heartbeat.
+        scripts: runs scripts on the fleet's keys.
+        ttls: the lifetimes of entries.
+        clock: set with each heartbeat.
     """
 
-    def __init__(self, calls: ScriptRunner, ttls: Ttls, clock: FleetClock) -> None:
+    def __init__(self, scripts: ScriptRunner, ttls: Ttls, clock: FleetClock) -> None:
         self._clock = clock
-        self._calls = calls
+        self._scripts = scripts
         self._ttls = ttls
 
-    async def register(self, shard: ShardInfo, *, is_again: bool = False) -> None:
-        """Puts a shard into the directory, or says anew what it is: draining, say.
+    async def register(self, shard: ShardInfo, *, was_registered: bool = False) -> None:
+        """Register a shard, or update its entry, for example when it starts to drain.
 
         Args:
-            is_again: this shard was registered before. When Redis knows nothing of the fleet then, it was emptied,
-                and gives out no new names until all shards have had the time to say theirs.
+            was_registered: whether this shard was registered before. If Redis then has no entry of the fleet, it was
+                emptied. New names are refused for `Ttls.heal_ms`, so that all shards can publish the names of their
+                rooms first.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer. So do all others here.
+            MatchmakerUnavailable: Redis does not answer. All other methods raise it too.
         """
         request = msgspec.to_builtins(shard) | {"ttl_ms": self._ttls.shard_ms}
-        await self._ask("register", request | {"is_again": is_again, "heal_ms": self._ttls.heal_ms})
+        await self._run("register", request | {"was_registered": was_registered, "heal_ms": self._ttls.heal_ms})
 
     async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> HeartbeatReply:
-        """Keeps a shard in the directory."""
+        """Keep a shard in the directory, and set the clock."""
         request = {"shard_id": shard_id, "load": load, "players": players, "rooms": rooms}
-        found = await self._calls.run("heartbeat", request | {"ttl_ms": self._ttls.shard_ms}, _Heartbeat)
-        self._clock.heard(found.now_ms)
-        return HeartbeatReply(found.status == "ok", found.has_offers, found.is_to_drain)
+        found = await self._scripts.run("rooms/heartbeat", request | {"ttl_ms": self._ttls.shard_ms}, _Heartbeat)
+        self._clock.sync(found.now_ms)
+        return HeartbeatReply(found.status == "ok", found.has_offers, found.is_drain_requested)
 
-    async def ask_to_drain(self, shard_id: str) -> bool | None:
-        """Ask a shard to give its rooms away and end. Idempotent.
+    async def request_drain(self, shard_id: str) -> bool | None:
+        """Request that a shard hands its rooms over and stops. Idempotent.
 
         Returns:
-            True if it was asked by this call, False if it drains already, None if there is no such shard.
+            True if this call made the request, False if the shard already drains, None if the shard is not in the
+            directory.
         """
-        status = await self._ask("drain", {"shard_id": shard_id, "ttl_ms": self._ttls.shard_ms * 2})
+        status = await self._run("request_drain", {"shard_id": shard_id, "ttl_ms": self._ttls.shard_ms * 2})
         return None if status == "gone" else status == "ok"
 
     async def deregister(self, shard_id: str) -> None:
-        """Takes a shard out of the directory. Idempotent."""
-        await self._ask("deregister", {"shard_id": shard_id})
+        """Remove a shard from the directory. Idempotent."""
+        await self._run("deregister", {"shard_id": shard_id})
 
-    async def shards(self) -> list[ShardStatus]:
-        """The live shards, by id."""
-        found = await self._calls.run("list", {"what": "shards"}, dict[str, list[dict[str, str]]])
+    async def list_shards(self) -> list[ShardStatus]:
+        """Return the live shards, sorted by id."""
+        found = await self._scripts.run("rooms/query", {"kind": "shards"}, dict[str, list[dict[str, str]]])
         return sorted((_shard_status(fields) for fields in found["shards"]), key=lambda s: s.info.shard_id)
 
-    async def rooms(
+    async def list_rooms(
         self, room_type: str, *, region: str = "", labels: Labels | None = None, limit: int = 50
     ) -> list[RoomStatus]:
-        """Open rooms with a free seat, the fullest first; for a lobby's list.
+        """Return open rooms with a free seat for a lobby's list, the fullest first.
 
         Raises:
-            BadRequest: the labels cannot be, or too many rooms are asked for.
+            BadRequest: the labels are invalid, or `limit` is not in 1 to ROOMS_LISTED_MAX.
         """
         if not 1 <= limit <= ROOMS_LISTED_MAX:
-            raise BadRequest(f"1 to {ROOMS_LISTED_MAX} rooms are listed, not {limit}")
+            raise BadRequest(f"the limit of a list of rooms must be 1 to {ROOMS_LISTED_MAX}, not {limit}")
         request = {
-            "what": "rooms",
+            "kind": "rooms",
             "region": region,
             "room_type": room_type,
             "labels": to_pairs(check_labels(labels or {})),
             "limit": limit,
         }
-        found = await self._calls.run("list", request, dict[str, list[dict[str, Any]]])
+        found = await self._scripts.run("rooms/query", request, dict[str, list[dict[str, Any]]])
         return [_room_status(fields) for fields in found["rooms"]]
 
-    async def home_of(self, room_id: str) -> RoomLocation | None:
-        """Who has a room; None when no lease on it is alive."""
-        found = await self._calls.run("list", {"what": "home", "room_id": room_id}, dict[str, list[dict[str, Any]]])
-        return msgspec.convert(found["homes"][0], RoomLocation) if found["homes"] else None
+    async def locate_room(self, room_id: str) -> RoomLocation | None:
+        """Return the owner of a room, or None if the room has no valid lease."""
+        request = {"kind": "location", "room_id": room_id}
+        found = await self._scripts.run("rooms/query", request, dict[str, list[dict[str, Any]]])
+        return msgspec.convert(found["locations"][0], RoomLocation) if found["locations"] else None
 
-    async def _ask(self, script: str, request: dict[str, Any]) -> str:
-        found = await self._calls.run(script, request, dict[str, str])
+    async def _run(self, script: str, request: dict[str, Any]) -> str:
+        found = await self._scripts.run(f"rooms/{script}", request, dict[str, str])
         return found["status"]
 
 

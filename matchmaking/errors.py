@@ -1,39 +1,39 @@
-"""What matchmaking can raise.
+"""The errors of matchmaking.
 
 MatchmakingError
-├── MatchmakerUnavailable    Redis does not answer within the deadline, or cannot write; come again
-│   └── NoCapacity           no shard has room for another room
-├── PlacementFull                 the room asked for has not enough free seats
-├── PlacementLocked               the room asked for takes nobody in
-├── RoomNotFound             there is no room of that id or code
-├── RoomNotMade              a new room is needed, and the request does not allow to make one
-├── StaleLease               another shard owns the room now, or nobody
-├── BadRequest               a label, code or party that cannot be
-└── BadTicket                forged, expired, used, for somebody else, or signed with a key that is retired
+├── MatchmakerUnavailable    Redis does not answer within the deadline, or cannot write; the call can be retried
+│   └── NoCapacity           no shard has capacity for another room
+├── PlacementFull            the requested room does not have enough free seats
+├── PlacementLocked          the requested room accepts no new players
+├── RoomNotFound             no room has this id or code
+├── RoomNotCreated           a new room is required, and the request does not allow creating one
+├── StaleLease               another shard owns the room, or the room has ended
+├── BadRequest               a label, code or party is invalid
+└── BadTicket                forged, expired, used, for another player, or signed with a retired key
 """
 
 from __future__ import annotations
 
 
 class MatchmakingError(Exception):
-    """Something went wrong that has a name.
+    """The base class of all errors of matchmaking.
 
     Attributes:
-        detail: the message for operators. It may name hosts and reasons that players must not receive.
+        detail: the message for operators. It may contain hosts and reasons that players must not receive.
     """
 
     @property
     def detail(self) -> str:
-        """The message, unless there is another one for operators."""
+        """The message for operators; by default the message itself."""
         return str(self)
 
 
 class MatchmakerUnavailable(MatchmakingError):
-    """It cannot be done now.
+    """The call failed for now and can be retried.
 
     Args:
-        retry_after_ms: when to come again.
-        detail: the same for operators; the message itself may reach players.
+        retry_after_ms: when to retry.
+        detail: the message for operators; the message itself may reach players.
     """
 
     def __init__(self, message: str, *, retry_after_ms: int = 1000, detail: str = "") -> None:
@@ -48,32 +48,32 @@ class MatchmakerUnavailable(MatchmakingError):
 
 
 class NoCapacity(MatchmakerUnavailable):
-    """No shard has room for another room."""
+    """No shard has capacity for another room."""
 
 
 class PlacementFull(MatchmakingError):
-    """Not enough free seats in the room asked for."""
+    """The requested room does not have enough free seats."""
 
 
 class PlacementLocked(MatchmakingError):
-    """The room asked for takes nobody in."""
+    """The requested room accepts no new players."""
 
 
 class RoomNotFound(MatchmakingError):
-    """No room has that id or code."""
+    """No room has this id or code."""
 
 
-class RoomNotMade(MatchmakingError):
-    """A new room is needed, and the request does not allow to make one."""
+class RoomNotCreated(MatchmakingError):
+    """A new room is required, and the request does not allow creating one."""
 
 
 class StaleLease(MatchmakingError):
-    """The lease on the room is somebody else's, or gone."""
+    """Another shard holds the lease on the room, or the lease has ended."""
 
 
 class BadRequest(MatchmakingError):
-    """What was asked for cannot be; the sentence says why."""
+    """The request is invalid; the message says why."""
 
 
 class BadTicket(MatchmakingError):
-    """A ticket that gives no right; the sentence says why and holds nothing of the ticket."""
+    """The ticket is invalid; the message says why and contains no part of the ticket."""

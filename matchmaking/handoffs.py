@@ -1,10 +1,11 @@
-"""Handovers: a room goes to another shard, which says yes before anything happens, and owns it from one script on.
+"""Handovers: transfer the ownership of a room from one shard to another.
 
-    the owner   offer ---------------> look until accepted, send ---------------> look until it is gone, or withdraw
-    the other            hear, answer                       fetch until sent, take
+    source   offer ---------------------> get_state until accepted, send ---> get_state until it ends, or cancel
+    target           poll_offers, respond                       fetch until sent, claim
 
-Guarantees: at each moment the room has one owner. `take` succeeds only while the handover stands as it was sent, and
-`withdraw` only while it was not taken: of the two, whichever Redis runs first. What was not ended ends by itself.
+Guarantees: a room has one owner at each moment. `claim` succeeds only while the handover is in the state "sent", and
+`cancel` only before the room was claimed. Both are scripts, so the one that Redis runs first decides. The keys of an
+abandoned handover expire.
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ State = Literal["", "offered", "accepted", "refused", "sent"]
 
 
 class HandoffOffer(msgspec.Struct, frozen=True):
-    """What a shard must know of a room to say whether it takes it."""
+    """The facts by which the target decides whether it accepts a room."""
 
     room_id: str
     room_type: str
     from_shard: str
-    from_url: str
     build: str
     players: int
 
@@ -42,82 +42,83 @@ class _FoundHandoff(msgspec.Struct, frozen=True):
 
 
 class Handoffs:
-    """Rooms on their way.
+    """Offers rooms to other shards and claims offered rooms.
 
     Args:
-        calls: the door to Redis.
-        ttls: how long a lease is.
+        scripts: runs scripts on the fleet's keys.
+        ttls: the lifetime of a lease.
     """
 
-    def __init__(self, calls: ScriptRunner, ttls: Ttls) -> None:
-        self._calls = calls
+    def __init__(self, scripts: ScriptRunner, ttls: Ttls) -> None:
+        self._scripts = scripts
         self._ttls = ttls
 
-    # -- the owner ------------------------------------------------------------------------------------------
+    # -- source ---------------------------------------------------------------------------------------------
 
     async def offer(self, offer: HandoffOffer, *, epoch: int, to: str) -> None:
-        """Offers a room; the other shard hears of it with its next heartbeat.
+        """Offer a room to another shard, which receives the offer with its next heartbeat.
 
         Raises:
-            StaleLease: it is not ours.
-            MatchmakerUnavailable: the other shard is not ready, or Redis does not answer. So do all others here.
+            StaleLease: the source does not own the room.
+            MatchmakerUnavailable: the target is not ready, or Redis does not answer. All other methods raise it too
+                when Redis does not answer.
         """
         request = {"room_id": offer.room_id, "shard_id": offer.from_shard, "epoch": epoch, "to": to}
         packed = msgspec.msgpack.encode(offer)
-        found = await self._ask("offer", request | {"ttl_ms": OFFER_MS}, packed)
+        found = await self._run_current("offer", request | {"ttl_ms": OFFER_MS}, packed)
         if found.status == "unready":
-            raise MatchmakerUnavailable("the shard that is to have the room is not ready")
+            raise MatchmakerUnavailable(f"shard {to!r} is not ready to receive rooms")
 
-    async def look(self, room_id: str) -> State:
-        """How it stands; empty where there is no handover: withdrawn, taken, or over."""
-        return (await self._run("look", {"room_id": room_id})).state
+    async def get_state(self, room_id: str) -> State:
+        """Return the state of a handover; empty if there is none: cancelled, claimed, or expired."""
+        return (await self._run("get_state", {"room_id": room_id})).state
 
     async def send(self, room_id: str, shard_id: str, room: bytes) -> None:
-        """The room, packed as a msgpack value, for the shard that has accepted it.
+        """Store the room, a msgpack value, for the shard that has accepted it.
 
         Raises:
-            StaleLease: the handover is over.
+            StaleLease: the handover has ended.
         """
-        await self._ask("send", {"room_id": room_id, "shard_id": shard_id, "ttl_ms": SENT_MS}, room)
+        await self._run_current("send", {"room_id": room_id, "shard_id": shard_id, "ttl_ms": SENT_MS}, room)
 
-    async def withdraw(self, room_id: str, shard_id: str) -> bool:
-        """Ends a handover of ours; False: there is none (any more), so it may have been taken."""
-        return (await self._run("withdraw", {"room_id": room_id, "shard_id": shard_id})).status == "ok"
+    async def cancel(self, room_id: str, shard_id: str) -> bool:
+        """End a handover of the source. Return False if there is none, so that the room may have been claimed."""
+        return (await self._run("cancel", {"room_id": room_id, "shard_id": shard_id})).status == "ok"
 
-    # -- the other shard ------------------------------------------------------------------------------------
+    # -- target ---------------------------------------------------------------------------------------------
 
-    async def hear(self, shard_id: str) -> list[HandoffOffer]:
-        """All that was offered since the last time."""
-        found = await self._run("hear", {"shard_id": shard_id})
-        return found.offers
+    async def poll_offers(self, shard_id: str) -> list[HandoffOffer]:
+        """Return the offers since the last call, and delete them."""
+        return (await self._run("poll_offers", {"shard_id": shard_id})).offers
 
-    async def answer(self, room_id: str, shard_id: str, *, accepts: bool) -> bool:
-        """Says whether we take it; False: the offer is over."""
+    async def respond(self, room_id: str, shard_id: str, *, accepts: bool) -> bool:
+        """Accept or refuse an offer. Return False if the offer has ended."""
         request = {"room_id": room_id, "shard_id": shard_id, "accepts": accepts}
-        return (await self._run("answer", request)).status == "ok"
+        return (await self._run("respond", request)).status == "ok"
 
     async def fetch(self, room_id: str, shard_id: str) -> tuple[State, bytes]:
-        """How it stands, and the room when it was sent."""
+        """Return the state of a handover, and the room if it was sent."""
         found = await self._run("fetch", {"room_id": room_id, "shard_id": shard_id})
         return found.state, bytes(found.room)
 
-    async def take(self, room_id: str, shard_id: str) -> int:
-        """The room is ours from now on; its seats stay. Gives the new epoch.
+    async def claim(self, room_id: str, shard_id: str) -> int:
+        """Make the target the owner of the room, and return the new epoch. Seats are unchanged.
 
         Raises:
-            StaleLease: it was withdrawn, or its owner has lost it.
+            StaleLease: the handover was cancelled, or the source has lost the room.
+            MatchmakerUnavailable: the target is not registered in the directory.
         """
         request = {"room_id": room_id, "shard_id": shard_id, "lease_ms": self._ttls.lease_ms}
-        found = await self._ask("take", request)
+        found = await self._run_current("claim", request)
         if found.status == "unready":
-            raise MatchmakerUnavailable("this shard is not in the directory (yet)")
+            raise MatchmakerUnavailable("this shard is not registered in the directory yet")
         return found.epoch
 
-    async def _ask(self, how: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
-        found = await self._run(how, request, packed)
+    async def _run_current(self, action: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
+        found = await self._run(action, request, packed)
         if found.status == "stale":
-            raise StaleLease("the handover is over, or the room has another owner")
+            raise StaleLease("the handover has ended, or another shard owns the room")
         return found
 
-    async def _run(self, how: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
-        return await self._calls.run("handover", request | {"how": how}, _FoundHandoff, (packed,))
+    async def _run(self, action: str, request: dict[str, object], packed: bytes = b"") -> _FoundHandoff:
+        return await self._scripts.run("rooms/handover", request | {"action": action}, _FoundHandoff, (packed,))

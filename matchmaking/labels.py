@@ -1,4 +1,4 @@
-"""Labels: what a room is like (map, mode, language) in a few words. Pure."""
+"""Labels: short key-value pairs that describe a room, such as its map, mode or language. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Labels = Mapping[str, str]
 
 
 def check_labels(labels: Labels) -> Labels:
-    """The labels as they are, if they can be.
+    """Return the labels unchanged if they are valid.
 
     Raises:
-        BadRequest: there are too many, or one is too long or holds other signs than letters, digits, `_`, `.`, `-`.
+        BadRequest: there are too many labels, or a key or value is too long or contains other characters than
+            letters, digits, `_`, `.` and `-`.
     """
     try:
         check_label_count(len(labels))
@@ -25,11 +26,11 @@ def check_labels(labels: Labels) -> Labels:
 
 
 def to_pairs(labels: Labels) -> list[str]:
-    """As Redis keeps them: KEY=VALUE, in order."""
+    """Return labels as Redis stores them: KEY=VALUE, sorted."""
     return [f"{name}={value}" for name, value in sorted(labels.items())]
 
 
 def from_pairs(pairs: str | Iterable[str]) -> dict[str, str]:
-    """What `to_pairs` made, also when it was joined with commas."""
+    """Return the labels of a list of KEY=VALUE, or of a text that joins them with commas."""
     found = pairs.split(",") if isinstance(pairs, str) else pairs
     return dict(pair.split("=", 1) for pair in found if pair)

@@ -1,9 +1,9 @@
-"""Leases: who owns a room now, under an epoch that only grows.
+"""Leases: the ownership of rooms, under an epoch that only grows.
 
-A lease is a record with a TTL, renewed by the owner every second. Whoever takes a room over gets a greater epoch, so
-an owner that slept through its lease finds itself late at its next renewal, its next change of the directory and its
-next durable write, none of which is carried out. Nobody's clock but that of Redis counts, and that one only decides
-when a lease is over, never who is newer.
+A lease is a record with a TTL that the owner renews every second. A shard that takes a room over gets a greater
+epoch. An owner that slept through its lease is therefore refused at its next renewal, its next change of the
+directory and its next durable write. Only the clock of Redis counts. It decides when a lease ends, never which owner
+is newer.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import msgspec
 
 from tickwire.matchmaking.directory import Access
 from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
-from tickwire.matchmaking.labels import Labels, from_pairs, to_pairs
+from tickwire.matchmaking.labels import Labels, to_pairs
 from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 
 class RoomRecord(msgspec.Struct, frozen=True):
-    """All that the directory is to know of a room, said by its owner.
+    """The complete record of a room, as its owner publishes it.
 
     Args:
-        players: those who are seated.
+        players: the seated players.
     """
 
     room_id: str
@@ -38,19 +38,12 @@ class RoomRecord(msgspec.Struct, frozen=True):
     players: Sequence[str] = ()
 
 
-class Orphan(msgspec.Struct, frozen=True):
-    """A room whose shard is gone; `record` is as it was when it was last told."""
-
-    shard_id: str
-    record: RoomRecord
-
-
 class Renewal(msgspec.Struct, frozen=True):
-    """What a renewal found.
+    """The result of a renewal.
 
     Args:
-        lost: rooms that another owner has: close them.
-        gone: rooms of which Redis has lost an entry, or all: `tell` it.
+        lost: rooms that another shard owns; close them.
+        gone: rooms of which Redis has lost one key or all; `publish` them.
     """
 
     lost: frozenset[str] = frozenset()
@@ -58,27 +51,27 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 class Leases:
-    """Rooms as their shards own them.
+    """Renews, publishes and releases the rooms that a shard owns.
 
     Args:
-        calls: the door to Redis.
-        ttls: how long a lease is.
+        scripts: runs scripts on the fleet's keys.
+        ttls: the lifetime of a lease.
     """
 
-    def __init__(self, calls: ScriptRunner, ttls: Ttls) -> None:
-        self._calls = calls
+    def __init__(self, scripts: ScriptRunner, ttls: Ttls) -> None:
+        self._scripts = scripts
         self._ttls = ttls
 
     async def renew(
         self, rooms: Sequence[tuple[str, int]], shard_id: str, *, players: Mapping[str, int] | None = None
     ) -> Renewal:
-        """Renews the leases of a shard's rooms, given by id and epoch.
+        """Renew the leases of a shard's rooms, given as (id, epoch).
 
         Args:
-            players: how many are seated in each room.
+            players: the number of seated players, by room.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer. So do all others here.
+            MatchmakerUnavailable: Redis does not answer. All other methods raise it too.
         """
         if not rooms:
             return Renewal()
@@ -89,81 +82,72 @@ class Leases:
             "epochs": [epoch for _, epoch in rooms],
             "players": [(players or {}).get(room_id, 0) for room_id, _ in rooms],
         }
-        return await self._calls.run("renew", request, Renewal)
+        return await self._scripts.run("rooms/renew", request, Renewal)
 
-    async def tell(self, room: RoomRecord, shard_id: str) -> None:
-        """Makes the directory's record of a room what its owner says, seats and all; heals what Redis has lost.
+    async def publish(self, room: RoomRecord, shard_id: str) -> None:
+        """Replace the directory's record of a room and its seats; restores keys that Redis has lost.
 
         Raises:
-            StaleLease: another owner has the room, or has had its name since.
+            StaleLease: another shard owns the room, or a newer room has its name.
         """
-        request = _to_request(room) | {"shard_id": shard_id, "lease_ms": self._ttls.lease_ms}
-        status = await self._ask("tell", request)
+        request = msgspec.structs.asdict(room) | {
+            "labels": to_pairs(room.labels),
+            "players": list(room.players),
+            "shard_id": shard_id,
+            "lease_ms": self._ttls.lease_ms,
+        }
+        status = await self._run("publish_room", request)
         if status == "unregistered":
-            raise MatchmakerUnavailable("this shard is not in the directory (yet)")
+            raise MatchmakerUnavailable("this shard is not registered in the directory yet")
 
-    async def seated(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
-        """The owner has seated a player. Idempotent.
-
-        Raises:
-            StaleLease: the room has another owner or is gone; nothing was changed.
-        """
-        await self._seat(room_id, player_id, shard_id, epoch, is_seated=True)
-
-    async def unseated(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
-        """The owner gives a seat or a reservation back. Idempotent.
+    async def confirm_seat(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
+        """Record that the owner has seated a player. Idempotent.
 
         Raises:
-            StaleLease: the room has another owner or is gone; nothing was changed.
+            StaleLease: another shard owns the room, or it has ended; nothing was changed.
         """
-        await self._seat(room_id, player_id, shard_id, epoch, is_seated=False)
+        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=True)
 
-    async def unreserved(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
-        """Removes a player's reservation; a seat that the player has taken stays. Idempotent.
+    async def release_seat(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
+        """Remove a player's seat or reservation. Idempotent.
 
         Raises:
-            StaleLease: the room has another owner or is gone; nothing was changed.
+            StaleLease: another shard owns the room, or it has ended; nothing was changed.
         """
-        await self._seat(room_id, player_id, shard_id, epoch, is_seated=False, only_reserved=True)
+        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=False)
+
+    async def release_reservation(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
+        """Remove a player's reservation; a seat that the player has taken is kept. Idempotent.
+
+        Raises:
+            StaleLease: another shard owns the room, or it has ended; nothing was changed.
+        """
+        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=False, only_reserved=True)
 
     async def release(self, room_id: str, *, shard_id: str, epoch: int) -> None:
-        """A room has ended: its record goes at once, if it is still ours. Idempotent."""
-        await self._calls.run("release", {"room_id": room_id, "shard_id": shard_id, "epoch": epoch}, dict[str, str])
-
-    async def hand_over(self, room_id: str, *, shard_id: str, epoch: int, to: str) -> int:
-        """Gives a room to another shard; its seats stay. Gives the new epoch.
-
-        Raises:
-            StaleLease: it is not ours to give.
-            MatchmakerUnavailable: the other shard is not ready, too.
-        """
-        return await self._own("hand_over", room_id, {"shard_id": shard_id, "epoch": epoch, "to": to})
-
-    async def take_over(self, orphan: Orphan, shard_id: str) -> int:
-        """Takes a room whose owner is gone; nobody is seated in it then. Gives the new epoch.
-
-        Raises:
-            StaleLease: somebody else has it.
-            MatchmakerUnavailable: this shard is not ready, too.
-        """
-        request = _to_request(orphan.record) | {"shard_id": shard_id, "from": orphan.shard_id}
-        return await self._own("take_over", orphan.record.room_id, request)
+        """Delete the record of a room that has ended, if the shard still owns it. Idempotent."""
+        request = {"room_id": room_id, "shard_id": shard_id, "epoch": epoch}
+        await self._scripts.run("rooms/release", request, dict[str, str])
 
     async def raise_epoch(self, room_id: str, *, shard_id: str, epoch: int, above: int) -> int:
-        """A greater epoch for a room of ours, above one that was found in a store: Redis has forgotten some.
+        """Return a new epoch for a room of this shard, greater than one that a store holds.
+
+        Needed when Redis has lost the counter of epochs.
 
         Raises:
-            StaleLease: the room has another owner or is gone.
+            StaleLease: another shard owns the room, or it has ended.
+            MatchmakerUnavailable: this shard is not registered in the directory, or Redis does not answer.
         """
-        request = {"shard_id": shard_id, "epoch": epoch, "least_epoch": above}
-        return await self._own("raise", room_id, request)
+        request = {"room_id": room_id, "shard_id": shard_id, "epoch": epoch, "min_epoch": above}
+        request |= {"lease_ms": self._ttls.lease_ms}
+        found = await self._scripts.run("rooms/raise_epoch", request, dict[str, Any])
+        if found["status"] == "unready":
+            raise MatchmakerUnavailable("this shard is not registered in the directory yet")
+        if found["status"] == "stale":
+            raise _stale()
+        return int(found["epoch"])
 
-    async def orphans(self) -> list[Orphan]:
-        """Rooms whose shard is gone and that nobody has taken over."""
-        found = await self._calls.run("list", {"what": "orphans"}, dict[str, list[dict[str, Any]]])
-        return [_to_orphan(fields) for fields in found["orphans"]]
-
-    async def _seat(
+    async def _set_seat(
         self,
         room_id: str,
         player_id: str,
@@ -182,28 +166,14 @@ class Leases:
             "only_reserved": only_reserved,
             "lease_ms": self._ttls.lease_ms,
         }
-        await self._ask("seat", request)
+        await self._run("set_seat", request)
 
-    async def _own(self, how: str, room_id: str, request: dict[str, Any]) -> int:
-        request |= {"how": how, "room_id": room_id, "lease_ms": self._ttls.lease_ms}
-        found = await self._calls.run("own", request, dict[str, Any])
-        if found["status"] == "unready":
-            raise MatchmakerUnavailable("the shard that is to have the room is not ready")
-        if found["status"] == "stale":
-            raise StaleLease("the room has another owner or is gone")
-        return int(found["epoch"])
-
-    async def _ask(self, script: str, request: dict[str, Any]) -> str:
-        status = (await self._calls.run(script, request, dict[str, str]))["status"]
+    async def _run(self, script: str, request: dict[str, Any]) -> str:
+        status = (await self._scripts.run(f"rooms/{script}", request, dict[str, str]))["status"]
         if status in ("stale", "lost"):
-            raise StaleLease("the room has another owner or is gone")
+            raise _stale()
         return status
 
 
-def _to_request(room: RoomRecord) -> dict[str, Any]:
-    return msgspec.structs.asdict(room) | {"labels": to_pairs(room.labels), "players": list(room.players)}
-
-
-def _to_orphan(fields: dict[str, Any]) -> Orphan:
-    record = fields["record"]
-    return Orphan(fields["shard_id"], msgspec.convert(record | {"labels": from_pairs(record["labels"])}, RoomRecord))
+def _stale() -> StaleLease:
+    return StaleLease("another shard owns the room, or the room has ended")

@@ -1,9 +1,9 @@
 """A timeout that counts only time in which the event loop was responsive.
 
-After a loop was blocked for three seconds, the timers that are due run before the task that waits for an answer,
-although the answer has arrived in the socket. A plain timeout then says that a healthy Redis does not answer. This
-one consists of SLICES timers, one after the other. Each takes its share of the delay, or one turn of the loop where
-that is longer. A call to a healthy service needs some five turns, and some twenty with a new connection.
+When a loop was blocked for three seconds, the due timers run before the task that waits for a reply, although the
+reply has arrived in the socket. A plain timeout then reports that a healthy Redis does not answer. This timeout
+consists of SLICES timers in sequence. Each takes its share of the delay, or one turn of the loop if that is longer. A
+call to a healthy service needs about five turns, and about twenty with a new connection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class LoopTimeout:
     """An async context manager like `asyncio.timeout`; raises TimeoutError.
 
     Args:
-        delay_s: how much responsive time may pass.
+        delay_s: the responsive time after which the timeout is raised.
     """
 
     __slots__ = ("_handle", "_left", "_loop", "_slice_s", "_timeout")

@@ -1,8 +1,8 @@
-"""The matchmaker: which shard and room a player goes to, who owns a room, which seats are taken. In Redis.
+"""The matchmaker: assigns players to shards and rooms, and records the owner and the seats of each room, in Redis.
 
-All keys of a fleet carry one hash tag, so that they live in one slot of a Redis Cluster; queues have a tag a mode
-(matchmaking/queue). Every call ends within the deadline: what Redis does not answer by then is MatchmakerUnavailable,
-and may or may not have happened; every call is safe to repeat.
+All keys of a fleet carry one hash tag, so that they are in one slot of a Redis Cluster. Each queue has a hash tag of
+its own (matchmaking/queue). Every call ends within the deadline. If Redis does not reply by then, the call raises
+MatchmakerUnavailable, and its change may or may not have been made; every call is safe to repeat.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ from tickwire.matchmaking.directory import Directory
 from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import RoomPlacement
-from tickwire.matchmaking.redis_client import Client, address_of, client_of
+from tickwire.matchmaking.redis_client import Client, address_from_url, connect
 from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.ttls import Ttls
 
 
 class Matchmaker:
-    """A shard's door to Redis.
+    """The connection of a shard to the matchmaker in Redis.
 
     Args:
-        client: answers in bytes (`decode_responses=False`); closed with the matchmaker.
-        namespace: prefix of all keys, for fleets that share a Redis.
-        ttls: how long things last.
+        client: returns bytes (`decode_responses=False`); closed with the matchmaker.
+        namespace: the prefix of all keys, for fleets that share a Redis.
+        ttls: the lifetimes of entries.
         deadline_s: the longest that one call may take.
-        address: of Redis, for operators.
-        chance: which shards are looked at for new rooms.
+        address: the address of Redis, for operators.
+        rng: picks the shards that are compared for a new room.
 
     Attributes:
-        directory: shards and open rooms.
-        places: join or create.
-        leases: who owns which room, who is seated.
-        handovers: rooms that go from one shard to another.
-        parcels: what one shard leaves for another.
-        clock: the same on all shards.
+        scripts: runs scripts on the fleet's keys.
+        directory: lists shards and open rooms.
+        placement: finds or creates rooms.
+        leases: the owners and seats of rooms.
+        handoffs: transfers rooms from one shard to another.
+        session_handoffs: stores sessions on their way from one shard to another.
+        clock: shows the same time on all shards.
     """
 
     def __init__(
@@ -49,52 +50,52 @@ class Matchmaker:
         ttls: Ttls | None = None,
         deadline_s: float = 2.0,
         address: str = "",
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.ttls = ttls or Ttls()
         self.client = client
         self.namespace = namespace
         self.deadline_s = deadline_s
         self.address = address
-        self.calls = self.script_runner(namespace)
+        self.scripts = self.create_script_runner(namespace)
         self.clock = FleetClock(time.monotonic, time.time)
-        self.directory = Directory(self.calls, self.ttls, self.clock)
-        self.leases = Leases(self.calls, self.ttls)
-        self.handovers = Handoffs(self.calls, self.ttls)
-        self.parcels = SessionHandoffs(self.calls)
-        spread = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
-        self.places = RoomPlacement(self.calls, self.ttls, spread)
+        self.directory = Directory(self.scripts, self.ttls, self.clock)
+        self.leases = Leases(self.scripts, self.ttls)
+        self.handoffs = Handoffs(self.scripts, self.ttls)
+        self.session_handoffs = SessionHandoffs(self.scripts)
+        placement_rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self.placement = RoomPlacement(self.scripts, self.ttls, placement_rng)
 
     @classmethod
     def from_url(
         cls, url: str, *, namespace: str = "tickwire", ttls: Ttls | None = None, deadline_s: float = 2.0
     ) -> Matchmaker:
-        """A matchmaker on a Redis given by URL; see matchmaking/redis_client.py.
+        """Return a matchmaker for a Redis URL; see matchmaking/redis_client.py.
 
         Raises:
-            ValueError: the URL is none of Redis's.
+            ValueError: the URL is not a valid URL of Redis.
         """
         return cls(
-            client_of(url, deadline_s=deadline_s),
+            connect(url, deadline_s=deadline_s),
             namespace=namespace,
             ttls=ttls,
             deadline_s=deadline_s,
-            address=address_of(url),
+            address=address_from_url(url),
         )
 
-    def script_runner(self, slot: str) -> ScriptRunner:
-        """Runs scripts on the keys of one slot: those that begin with {SLOT}."""
+    def create_script_runner(self, slot: str) -> ScriptRunner:
+        """Return a runner of scripts on the keys of one slot: those that begin with {SLOT}."""
         return ScriptRunner(self.client, prefix=f"{{{slot}}}", deadline_s=self.deadline_s, address=self.address)
 
     async def aclose(self) -> None:
-        """Closes all connections."""
-        await self.calls.aclose()
+        """Close all connections."""
+        await self.scripts.aclose()
         await self.client.aclose()
 
     async def ping(self) -> None:
-        """Returns when Redis answers.
+        """Check that Redis answers.
 
         Raises:
-            MatchmakerUnavailable: it does not.
+            MatchmakerUnavailable: Redis does not answer.
         """
-        await self.calls.ping()
+        await self.scripts.ping()

@@ -1,9 +1,10 @@
-"""Placement: join or create. Finds the one room for a player and takes or holds a seat there.
+"""Placement: finds or creates the room for a player, and takes or reserves a seat in it.
 
-By name, id or code it is exactly that room. Else an open room on the shard that the client has reached; else the
-fullest of the region that fits, so that rooms fill up before new ones open; else a new room on the less loaded of two
-shards picked at random (two are enough: the fullest shard is then hardly ever chosen, and no stale figure sends a
-whole crowd to one shard; M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001).
+A request by name, id or code selects exactly that room. Any other request selects, in this order: an open room on the
+shard that the client has reached; the fullest open room of the region that fits, so that rooms fill up before new
+ones open; a new room on the less loaded of two random shards. Two random shards are enough: the most loaded shard is
+hardly ever chosen, and stale figures do not send all players to one shard (M. Mitzenmacher, "The power of two choices
+in randomized load balancing", 2001).
 """
 
 from __future__ import annotations
@@ -22,45 +23,46 @@ from tickwire.matchmaking.errors import (
     NoCapacity,
     PlacementFull,
     PlacementLocked,
+    RoomNotCreated,
     RoomNotFound,
-    RoomNotMade,
 )
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
 from tickwire.matchmaking.script_runner import ScriptRunner
 from tickwire.matchmaking.ttls import Ttls
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""No I, O, 0, 1: a code is read aloud and typed in. 32 letters: ten of them are 50 bits."""
+"""Without I, O, 0 and 1, because players read codes aloud and type them. Ten of these 32 letters carry 50 bits."""
 CODE_CHARACTERS = 10
 PARTY_CHARACTERS_MAX = 64
 
 
 class Party(msgspec.Struct, frozen=True):
-    """Friends who play together or not at all: a code that they share, and how many they are."""
+    """Friends who play together or not at all: the code that they share, and the size of the party."""
 
     code: str
     size: int
 
 
 class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a player wants, and where it is asking.
+    """The room that a player requests, and the shard that places the player.
 
     Args:
-        players: all of them get a seat in the one room, or none does.
-        shard_id: the shard that is asking.
-        seats: of a room of this type.
-        labels: wanted; a new room gets them.
-        name: exactly the room of this name; made when nobody's lease on it is alive.
+        players: all of them get a seat in one room, or none does.
+        shard_id: the shard that makes the request.
+        seats: the number of seats of a room of this type.
+        labels: labels that the room must have; a new room gets them.
+        name: exactly the room of this name; created if no valid lease on it exists.
         room_id: exactly this room, unless it is private.
         code: exactly the room that this code opens.
         is_private: a new room that only its code opens.
-        party: the first of a party holds seats for all of it, the others find them.
-        seat_here: a seat in a room of the asking shard is taken at once, not held.
-        make: exactly this id; made when there is no such room, and open to nobody else. Safe to repeat.
-        may_enter: also a room that is locked or private: for those who have a seat in it.
-        may_make: also a new room, where there is none yet.
-        is_durable: a named room whose lease has ended keeps its id when it is made again, since its world is
-            restored. Any other room begins again, and gets a new id.
+        party: the first of a party reserves seats for all of it; the others get those seats.
+        seat_here: a seat in a room of the requesting shard is taken at once, not reserved.
+        create_id: exactly the room with this id; created if it does not exist, and closed to other players. Safe to
+            repeat.
+        may_enter: also a room that is locked or private, for players who have a seat in it.
+        may_create: whether a new room may be created.
+        is_durable: a named room whose lease has ended keeps its id when it is created again, because its world is
+            restored. Any other room starts new, with a new id.
     """
 
     room_type: str
@@ -75,14 +77,14 @@ class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_private: bool = False
     party: Party | None = None
     seat_here: bool = False
-    make: str | None = None
+    create_id: str | None = None
     may_enter: bool = False
-    may_make: bool = True
+    may_create: bool = True
     is_durable: bool = False
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where a player goes; the seat is held until `until_ms` (UTC by Redis's clock), unless it is taken already."""
+    """The room of a player. The seat is taken, or reserved until `until_ms` (UTC by the clock of Redis)."""
 
     room_id: str
     room_type: str
@@ -98,114 +100,116 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class RoomPlacement:
-    """Finds rooms.
+    """Finds or creates rooms.
 
     Args:
-        calls: the door to Redis.
-        ttls: how long seats are held and leases last.
-        chance: which two shards are looked at for a new room.
+        scripts: runs scripts on the fleet's keys.
+        ttls: the lifetimes of reservations and leases.
+        rng: picks the two shards that are compared for a new room.
     """
 
-    def __init__(self, calls: ScriptRunner, ttls: Ttls, chance: random.Random) -> None:
-        self._calls = calls
+    def __init__(self, scripts: ScriptRunner, ttls: Ttls, rng: random.Random) -> None:
+        self._scripts = scripts
         self._ttls = ttls
-        self._chance = chance
+        self._rng = rng
 
-    async def place(self, wanted: PlaceRequest) -> Placement:
-        """Finds or makes the room, and takes or holds the seats, all at once.
+    async def place(self, request: PlaceRequest) -> Placement:
+        """Find or create the room, and take or reserve the seats, in one atomic step.
 
         Raises:
-            PlacementFull: the room asked for has not enough seats left, or the party is complete.
-            PlacementLocked: the room asked for takes nobody in.
-            RoomNotFound: there is no room of that id or code.
-            RoomNotMade: a new room is needed, and `may_make` is False.
-            NoCapacity: a new room is needed, and no shard has room for it.
-            MatchmakerUnavailable: Redis does not answer, the asking shard is not registered (yet), or the room's
-                shard is gone and its lease not yet.
-            BadRequest: labels, code or party cannot be.
+            PlacementFull: the requested room does not have enough free seats, or the party is complete.
+            PlacementLocked: the requested room accepts no new players.
+            RoomNotFound: no room has this id or code.
+            RoomNotCreated: a new room is required, and `may_create` is False.
+            NoCapacity: a new room is required, and no shard has capacity for it.
+            MatchmakerUnavailable: Redis does not answer, the requesting shard is not registered yet, or the room's
+                shard has failed and its lease has not ended yet.
+            BadRequest: the labels, the code or the party are invalid.
         """
-        found = await self._calls.run("place", self._to_request(wanted), dict[str, Any])
+        found = await self._scripts.run("rooms/place", self._encode(request), dict[str, Any])
         if found["status"] != "ok":
-            raise _why_not(found)
+            raise _to_error(found)
         found["labels"] = from_pairs(found["labels"])
         return msgspec.convert(found, Placement)
 
-    def _to_request(self, wanted: PlaceRequest) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "room_type": wanted.room_type,
-            "players": list(wanted.players),
-            "shard_id": wanted.shard_id,
-            "region": wanted.region,
-            "seats": wanted.seats,
-            "labels": to_pairs(check_labels(wanted.labels)) if wanted.labels else (),
-            "new_id": wanted.make or secrets.token_urlsafe(9),
-            "chance": (self._chance.random(), self._chance.random()),
+    def _encode(self, request: PlaceRequest) -> dict[str, Any]:
+        encoded: dict[str, Any] = {
+            "room_type": request.room_type,
+            "players": list(request.players),
+            "shard_id": request.shard_id,
+            "region": request.region,
+            "seats": request.seats,
+            "labels": to_pairs(check_labels(request.labels)) if request.labels else (),
+            "new_id": request.create_id or secrets.token_urlsafe(9),
+            "random": (self._rng.random(), self._rng.random()),
             "lease_ms": self._ttls.lease_ms,
-            "hold_ms": self._ttls.reservation_ms,
-            "seat_here": wanted.seat_here,
-            "may_enter": wanted.may_enter,
-            "may_not_make": not wanted.may_make,
-            "is_durable": wanted.is_durable,
+            "reservation_ms": self._ttls.reservation_ms,
+            "seat_here": request.seat_here,
+            "may_enter": request.may_enter,
+            "may_not_create": not request.may_create,
+            "is_durable": request.is_durable,
         }
-        if wanted.make is not None:
-            request["make"] = True
-        elif wanted.room_id is not None:
-            request["room_id"] = wanted.room_id
-        elif wanted.code is not None:
-            request["code"] = _check_code(wanted.code)
-        elif wanted.is_private:
-            request |= {"is_private": True, "new_code": new_code()}
-        elif wanted.name is not None:
-            request["name"] = wanted.name
-        if wanted.party is not None:
-            party = check_party(wanted.party, size_max=wanted.seats)
-            request |= {"party": party.code, "party_size": party.size}
-        return request
+        if request.create_id is not None:
+            encoded["is_get_or_create"] = True
+        elif request.room_id is not None:
+            encoded["room_id"] = request.room_id
+        elif request.code is not None:
+            encoded["code"] = _normalize_code(request.code)
+        elif request.is_private:
+            encoded |= {"is_private": True, "new_code": new_code()}
+        elif request.name is not None:
+            encoded["name"] = request.name
+        if request.party is not None:
+            party = check_party(request.party, size_max=request.seats)
+            encoded |= {"party": party.code, "party_size": party.size}
+        return encoded
 
 
 def new_code() -> str:
-    """A code that nobody guesses."""
+    """Return a random code that cannot be guessed."""
     return "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_CHARACTERS))
 
 
 def check_party(party: Party, *, size_max: int) -> Party:
-    """The party as it is, if it can be.
+    """Return the party unchanged if it is valid.
 
     Raises:
-        BadRequest: it has no code, or cannot be so large.
+        BadRequest: the code is empty, too long or not printable, or the size is out of range.
     """
     if not 1 <= len(party.code) <= PARTY_CHARACTERS_MAX or not party.code.isprintable():
-        raise BadRequest(f"a party's code has 1 to {PARTY_CHARACTERS_MAX} characters")
+        raise BadRequest(f"the code of a party must be 1 to {PARTY_CHARACTERS_MAX} printable characters")
     if not 1 <= party.size <= size_max:
-        raise BadRequest(f"a party here has 1 to {size_max} players, not {party.size}")
+        raise BadRequest(f"the size of a party must be 1 to {size_max}, not {party.size}")
     return party
 
 
-def _check_code(code: str) -> str:
+def _normalize_code(code: str) -> str:
     code = code.upper().replace("-", "").replace(" ", "")
     if len(code) != CODE_CHARACTERS or not set(code) <= set(CODE_LETTERS):
         raise RoomNotFound("no room has this code")
     return code
 
 
-def _why_not(found: dict[str, Any]) -> MatchmakingError:
+def _to_error(found: dict[str, Any]) -> MatchmakingError:
     wait_ms = max(int(found.get("wait_ms", 0)), 500)
     match found["status"]:
         case "full":
-            return PlacementFull("the room has not enough free seats")
+            return PlacementFull("the room does not have enough free seats")
         case "locked":
-            return PlacementLocked("the room takes nobody in")
+            return PlacementLocked("the room accepts no new players")
         case "not_found":
-            return RoomNotFound("there is no such room")
-        case "limited":
-            return RoomNotMade("there is no such room, and none is made")
+            return RoomNotFound("the room does not exist")
+        case "not_created":
+            return RoomNotCreated("the room does not exist, and the request does not allow creating one")
         case "no_capacity":
-            return NoCapacity("no shard has room for another room", retry_after_ms=5000)
+            return NoCapacity("no shard has capacity for another room", retry_after_ms=5000)
         case "unregistered":
-            return MatchmakerUnavailable("this shard is not in the directory (yet)")
+            return MatchmakerUnavailable("this shard is not registered in the directory yet")
         case "healing":
-            return MatchmakerUnavailable("the directory is being put together again", retry_after_ms=wait_ms)
+            return MatchmakerUnavailable("the directory is being restored", retry_after_ms=wait_ms)
         case "away":
-            return MatchmakerUnavailable("the room's shard is gone; the room can be had soon", retry_after_ms=wait_ms)
+            return MatchmakerUnavailable(
+                "the room's shard has failed; retry when the room's lease has ended", retry_after_ms=wait_ms
+            )
         case other:
-            return MatchmakingError(f"place.lua answered {other!r}")
+            return MatchmakingError(f"place.lua returned the unknown status {other!r}")

@@ -1,4 +1,4 @@
-"""Checks whether a Redis is set up as the matchmaker requires: the user's permissions, and that no key is evicted."""
+"""Checks the setup of a Redis: the permissions of the user, and that Redis evicts no keys."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class _Missing(msgspec.Struct, frozen=True):
     keys: Sequence[str]
 
 
-async def check_permissions(calls: ScriptRunner) -> None:
-    """Return if the user of Redis may run all commands that the scripts run.
+async def check_permissions(scripts: ScriptRunner) -> None:
+    """Check that the user of Redis may run all commands that the scripts run.
 
     Raises:
-        MatchmakerUnavailable: a permission is missing, which its `detail` names; or Redis does not answer.
+        MatchmakerUnavailable: a permission is missing, which `detail` names; or Redis does not answer.
     """
-    missing = await calls.run("check/permissions", {}, _Missing)
+    missing = await scripts.run("check/permissions", {}, _Missing)
     rules = [f"+{name}" for name in dict.fromkeys(missing.commands)] + [f"~{pattern}" for pattern in missing.keys]
     if rules:
-        detail = f"{calls.address or 'Redis'}: the user lacks permissions: {' '.join(rules)}"
+        detail = f"{scripts.address or 'Redis'}: the user lacks permissions: {' '.join(rules)}"
         raise MatchmakerUnavailable("Redis does not answer", detail=detail)
 
 
@@ -37,8 +37,8 @@ async def find_eviction_policy(client: Client, deadline_s: float) -> str | None:
     """Return the policy by which Redis deletes keys when its memory is full.
 
     Returns:
-        Empty when it deletes none, as the matchmaker requires; None when that is unknown, because the user may not
-        run INFO, or Redis does not answer.
+        Empty if Redis deletes no keys, as the matchmaker requires. None if the policy is unknown, because the user
+        may not run INFO or Redis does not answer.
     """
     try:
         async with LoopTimeout(deadline_s):

@@ -1,14 +1,14 @@
-"""A Redis client by URL, whichever way Redis is run.
+"""Creates a Redis client from a URL, for each way in which Redis can be deployed.
 
     redis://HOST:PORT/DB, rediss://...          one Redis, plain or under TLS
     redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, rediss+sentinel://...
-                                                the master that the sentinels know by this name
+                                                the master that the sentinels monitor under this name
     redis+cluster://HOST:PORT, rediss+cluster://...
                                                 a Redis Cluster, found from one of its nodes
 
-User and password stand before the hosts, as ever; with sentinels they are the master's, and the sentinels' own are
-given as `?sentinel_username=...&sentinel_password=...`. Under TLS `?ssl_ca_certs=FILE` says who is trusted, if not
-those whom the system trusts.
+User and password precede the hosts. With sentinels they are those of the master; pass those of the sentinels as
+`?sentinel_username=...&sentinel_password=...`. Under TLS, `?ssl_ca_certs=FILE` replaces the certificate authorities
+of the system.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Client = Redis | RedisCluster
 SENTINEL_PORT = 26379
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _ENCODED = "a / @ : or ? within a password must be percent-encoded"
-"""Said instead of the part that is wrong, which may be the end of a password."""
+"""Reported instead of the invalid part, which may be the end of a password."""
 _SENTINEL_OPTIONS = frozenset((*_FILES, "sentinel_username", "sentinel_password"))
 
 
-def client_of(url: str, *, deadline_s: float) -> Client:
-    """A client whose connections are made when they are first needed.
+def connect(url: str, *, deadline_s: float) -> Client:
+    """Return a client that opens its connections when they are first needed.
 
     Raises:
-        ValueError: the URL is none of those above, or has options that would fail with the first connection.
+        ValueError: the URL has none of the forms above, or has options that would fail with the first connection.
     """
     _check_parts(url)
     try:
-        client = _client_of(url, deadline_s)
-        if isinstance(client, Redis):  # options count when a connection is made: one is made, and not connected
+        client = _connect(url, deadline_s)
+        if isinstance(client, Redis):  # create a connection without connecting: that checks its options
             pool = client.connection_pool
             pool.connection_class(**pool.connection_kwargs)
     except (TypeError, RedisError, RedisClusterException) as error:
@@ -50,14 +50,14 @@ def client_of(url: str, *, deadline_s: float) -> Client:
 
 
 def _check_parts(url: str) -> None:
-    """Refuse what the Redis client would ignore, or would find out only when it connects.
+    """Reject parts of a URL that the Redis client ignores, or checks only when it connects.
 
     Raises:
         ValueError: a port or the database is not a number, or a file of certificates cannot be read.
     """
     try:
         parts = urlsplit(url)
-        if "sentinel" not in parts.scheme:  # whose netloc names several
+        if "sentinel" not in parts.scheme:  # the netloc of such a URL names several hosts
             _ = parts.port
     except ValueError as error:
         raise ValueError(f"must be a URL with a host and a port from 0 to 65535; {_ENCODED}") from error
@@ -72,45 +72,45 @@ def _check_parts(url: str) -> None:
                 raise ValueError(f"{name}={file[:200]} cannot be read: {error.strerror}") from error
 
 
-def _client_of(url: str, deadline_s: float) -> Client:
+def _connect(url: str, deadline_s: float) -> Client:
     scheme, _, rest = url.partition("://")
-    # One more try at once covers a connection that Redis closed; longer waits are the caller's to choose.
+    # One immediate retry covers a connection that Redis has closed. The caller decides on longer waits.
     options: dict[str, Any] = {"retry": Retry(NoBackoff(), 1)}
     if scheme in ("redis+cluster", "rediss+cluster"):
-        return RedisCluster.from_url(f"{scheme.partition('+')[0]}://{rest}", **options, **_impatient(deadline_s))
+        return RedisCluster.from_url(f"{scheme.partition('+')[0]}://{rest}", **options, **_short_timeouts(deadline_s))
     if scheme in ("redis+sentinel", "rediss+sentinel"):
         return _master(url, options, deadline_s)
-    # The caller's deadline alone holds, since it does not count time in which our own event loop was blocked.
+    # Only the caller's deadline applies, because it does not count time in which the event loop was blocked.
     return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=None, **options)
 
 
-def address_of(url: str) -> str:
-    """A URL as operators may read it: without credentials and options."""
+def address_from_url(url: str) -> str:
+    """Return a URL without credentials and options, for logs."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-def _impatient(deadline_s: float) -> dict[str, Any]:
-    """Where there are several addresses, one that does not answer leaves time to try the next."""
+def _short_timeouts(deadline_s: float) -> dict[str, Any]:
+    """Return timeouts that leave time to try the next address if one does not answer."""
     return {"socket_timeout": deadline_s / 2, "socket_connect_timeout": deadline_s / 2}
 
 
 def _master(url: str, options: dict[str, Any], deadline_s: float) -> Redis:
     parts = urlsplit(url)
-    who, _, hosts = parts.netloc.rpartition("@")
+    credentials, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not hosts or not service:
         raise ValueError("must be redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB, where NAME is the master's")
     if database and not (database.isascii() and database.isdecimal()):
         raise ValueError(f"must end with the number of a database, such as /0; {_ENCODED}")
-    user, _, password = who.partition(":")
+    user, _, password = credentials.partition(":")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     unknown = query.keys() - _SENTINEL_OPTIONS
     if unknown:
         raise ValueError(f"has options that cannot be used with sentinels: {', '.join(sorted(unknown))[:80]}")
     tls: dict[str, Any] = {"ssl": True} if parts.scheme.startswith("rediss") else {}
     tls |= {name: value for name, value in query.items() if name in _FILES}
-    sentinel_options = options | tls | _impatient(deadline_s)
+    sentinel_options = options | tls | _short_timeouts(deadline_s)
     for option in ("username", "password"):
         if f"sentinel_{option}" in query:
             sentinel_options[option] = query[f"sentinel_{option}"]

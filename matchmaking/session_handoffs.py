@@ -1,6 +1,6 @@
-"""Parcels: what one shard leaves for whichever shard asks for it first: a session without a room, on its way.
+"""Session handoffs: stores the session of a player who is in no room until another shard takes it.
 
-Guarantees: a parcel is taken once. One that nobody takes is gone after its time.
+Guarantees: a handoff is taken at most once. A handoff that is not taken expires.
 """
 
 from __future__ import annotations
@@ -10,35 +10,38 @@ import msgspec
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _FoundSession(msgspec.Struct, frozen=True):
     found: bool
-    parcel: msgspec.Raw = msgspec.Raw(b"\xc0")
+    data: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
 class SessionHandoffs:
-    """Parcels of a fleet.
+    """Stores and takes the session handoffs of a fleet.
 
     Args:
-        calls: the door to Redis.
+        scripts: runs scripts on the fleet's keys.
     """
 
-    def __init__(self, calls: ScriptRunner) -> None:
-        self._calls = calls
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
 
-    async def put(self, name: str, parcel: bytes, *, ttl_ms: int) -> None:
-        """Leaves one, packed as a msgpack value; one of that name is replaced.
+    async def put(self, name: str, data: bytes, *, ttl_ms: int) -> None:
+        """Store a msgpack value under a name, replacing an earlier one.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer. So do all others here.
+            MatchmakerUnavailable: Redis does not answer. All other methods raise it too.
         """
-        await self._calls.run("parcel", {"how": "put", "name": name, "ttl_ms": ttl_ms}, _Found, (parcel,))
+        request = {"action": "put", "name": name, "ttl_ms": ttl_ms}
+        await self._scripts.run("rooms/session_handoff", request, _FoundSession, (data,))
 
     async def take(self, name: str) -> bytes | None:
-        """The parcel of that name; nobody else gets it."""
-        found = await self._calls.run("parcel", {"how": "take", "name": name}, _Found)
-        return bytes(found.parcel) if found.found else None
+        """Return and delete the value stored under a name, or None."""
+        return await self._read("take", name)
 
-    async def look(self, name: str) -> bytes | None:
-        """Return the parcel of that name, and leave it there."""
-        found = await self._calls.run("parcel", {"how": "look", "name": name}, _Found)
-        return bytes(found.parcel) if found.found else None
+    async def get(self, name: str) -> bytes | None:
+        """Return the value stored under a name, or None, without deleting it."""
+        return await self._read("get", name)
+
+    async def _read(self, action: str, name: str) -> bytes | None:
+        found = await self._scripts.run("rooms/session_handoff", {"action": action, "name": name}, _FoundSession)
+        return bytes(found.data) if found.found else None

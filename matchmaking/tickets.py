@@ -1,9 +1,9 @@
-"""Tickets: a signed, short-lived right to take a seat. A shard checks one without asking Redis, and admits once.
+"""Tickets: a signed, short-lived right to take a seat. A shard verifies it without Redis, and accepts it once.
 
 Text: KID.BODY.MAC, where BODY is base64url of the ticket as msgpack and MAC is HMAC-SHA256 over "KID.BODY".
-A key signs while it is the current one and verifies until it is taken out of the set, so a new key is first given to
-all shards, then made the current one, and the old one is retired when its last ticket has expired. Pure: the time
-comes in.
+A key signs while it is the current key, and verifies until it is removed from the set. To rotate keys, add the new
+key on all shards, make it the current one, and remove the old one when its last ticket has expired. Pure: the caller
+passes the time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TICKET_CHARACTERS_MAX = 3072
 
 
 def new_ticket_id() -> str:
-    """Return an id that no other ticket has."""
+    """Return a unique ticket id."""
     return secrets.token_urlsafe(9)
 
 
@@ -30,10 +30,11 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
 
     Args:
         expires_at_s: UTC, seconds since 1970.
-        is_guest: the player is a guest, whose id is another on each connection: the ticket alone says who it is.
-        ticket_id: no two tickets have the same.
-        room_type, name, code, labels, mode: of the room, which the shard makes when it is not there yet.
-        team, skill: in a match.
+        is_guest: whether the player is a guest. The id of a guest changes with each connection, so that the ticket
+            alone identifies the player.
+        ticket_id: unique.
+        room_type, name, code, labels, mode: of the room, which the shard creates if it does not exist yet.
+        team, skill: of the player in a match.
     """
 
     room_id: str
@@ -53,7 +54,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TicketKeys(msgspec.Struct, frozen=True):
-    """Keys by id, and which one signs."""
+    """The keys by id, and the id of the key that signs."""
 
     keys: Mapping[str, bytes]
     current: str
@@ -63,62 +64,62 @@ class TicketKeys(msgspec.Struct, frozen=True):
 
 
 class UsedTickets:
-    """Which tickets this shard has let in: a ticket is good once.
+    """The tickets that this shard has accepted. A ticket can be used once.
 
-    A ticket that expires is forgotten: it is refused for its age from then on. So this holds as many as were let in
-    during the life of a ticket, and no more.
+    An expired ticket is removed, because it is refused for its age. The number of entries is therefore at most the
+    number of tickets that were accepted during the lifetime of one ticket.
     """
 
     def __init__(self) -> None:
-        self._admitted: dict[str, float] = {}  # in the order in which they were let in
+        self._used: dict[str, float] = {}  # in the order in which they were accepted
 
     def __len__(self) -> int:
-        return len(self._admitted)
+        return len(self._used)
 
-    def admit(self, ticket: Ticket, now_s: float) -> None:
-        """Takes a verified ticket.
+    def mark_used(self, ticket: Ticket, now_s: float) -> None:
+        """Record that a verified ticket is used.
 
         Raises:
-            BadTicket: it was used before.
+            BadTicket: the ticket was used before.
         """
-        for ticket_id, expires_at_s in list(self._admitted.items()):
+        for ticket_id, expires_at_s in list(self._used.items()):
             if expires_at_s > now_s:
                 break
-            del self._admitted[ticket_id]
-        if ticket.ticket_id in self._admitted:
-            raise BadTicket("it was used before")
-        self._admitted[ticket.ticket_id] = ticket.expires_at_s
+            del self._used[ticket_id]
+        if ticket.ticket_id in self._used:
+            raise BadTicket("the ticket was used before")
+        self._used[ticket.ticket_id] = ticket.expires_at_s
 
-    def withdraw(self, ticket: Ticket) -> None:
-        """It did not come to a seat after all, through no fault of the player: the ticket is good again."""
-        self._admitted.pop(ticket.ticket_id, None)
+    def mark_unused(self, ticket: Ticket) -> None:
+        """Make a ticket valid again, because the player did not get the seat through a fault of the server."""
+        self._used.pop(ticket.ticket_id, None)
 
 
 def sign(ticket: Ticket, keys: TicketKeys) -> str:
-    """The ticket as text for a Redirect."""
+    """Return the ticket as text for a Redirect."""
     signed = f"{keys.current}.{_to_text(msgspec.msgpack.encode(ticket))}"
     return f"{signed}.{_mac(signed, keys.keys[keys.current])}"
 
 
 def verify(text: str, keys: TicketKeys, now_s: float) -> Ticket:
-    """The ticket that a text holds.
+    """Return the ticket in a text.
 
     Raises:
-        BadTicket: it is not one of ours, was changed, or has expired.
+        BadTicket: the ticket is not signed with a known key, was changed, or has expired.
     """
     key_id, _, rest = text.partition(".")
     body, _, mac = rest.partition(".")
     key = keys.keys.get(key_id)
     if len(text) > TICKET_CHARACTERS_MAX or key is None:
-        raise BadTicket("signed with no key of ours")
+        raise BadTicket("the ticket is not signed with a known key")
     if not hmac.compare_digest(mac.encode(), _mac(f"{key_id}.{body}", key).encode()):
-        raise BadTicket("the signature does not fit")
+        raise BadTicket("the signature of the ticket is invalid")
     try:
         ticket = msgspec.msgpack.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=Ticket)
-    except (ValueError, RecursionError) as error:  # binascii's and msgspec's are ValueErrors
-        raise BadTicket("its body cannot be read") from error
+    except (ValueError, RecursionError) as error:  # binascii and msgspec raise ValueErrors
+        raise BadTicket("the body of the ticket cannot be decoded") from error
     if now_s >= ticket.expires_at_s:
-        raise BadTicket("it has expired")
+        raise BadTicket("the ticket has expired")
     return ticket
 
 

@@ -1,4 +1,4 @@
-"""How long things last in Redis without being renewed."""
+"""The lifetimes of keys in Redis that are not renewed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Ttls(msgspec.Struct, frozen=True):
-    """Milliseconds, all of them.
+    """Lifetimes, in milliseconds.
 
     Args:
-        shard_ms: a shard that has not beaten for so long is gone.
-        lease_ms: a room whose lease was not renewed for so long may be taken over.
-        reservation_ms: a seat is held for so long.
-        heal_ms: a fleet that Redis has forgotten gives out no new names for so long.
+        shard_ms: the directory drops a shard that has sent no heartbeat for this time.
+        lease_ms: another shard may recover a room whose lease was not renewed for this time.
+        reservation_ms: how long a seat is reserved.
+        heal_ms: after Redis was emptied, new names are refused for this time.
     """
 
     shard_ms: int = 10_000

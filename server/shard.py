@@ -229,7 +229,7 @@ class Shard:
         self._admin = Admin(self._administration, settings.operations.token)
         self.operations = OperationsServer(self._scrape, self.health, self._admin, settings.operations.console)
         self._store.calls.observe = self.metrics.observe_mongo
-        runners = (self._matchmaker.calls, *self._queues.doors)
+        runners = (self._matchmaker.scripts, *self._queues.script_runners)
         for calls in runners:
             calls.observe = self.metrics.observe_redis
         self._redis_setup = RedisSetup(self._matchmaker.client, runners, settings.redis.deadline_s)
@@ -373,7 +373,7 @@ class Shard:
                 heard = await self._leaseholder.sync(self._tick_share)
                 if heard.has_offers:
                     await self._migration.accept()
-                if heard.is_to_drain:
+                if heard.is_drain_requested:
                     self.on_drain()
                 self.health.clear("redis")
                 pause_s = UPKEEP_INTERVAL_S
@@ -472,14 +472,14 @@ def matchmaker_of(redis: RedisSettings) -> Matchmaker:
 
 
 async def ask_to_drain(redis: RedisSettings, shard_id: str) -> bool | None:
-    """Ask a shard of the fleet to drain; see `Directory.ask_to_drain`.
+    """Ask a shard of the fleet to drain; see `Directory.request_drain`.
 
     Raises:
         MatchmakingError: Redis does not answer.
     """
     matchmaker = matchmaker_of(redis)
     try:
-        return await matchmaker.directory.ask_to_drain(shard_id)
+        return await matchmaker.directory.request_drain(shard_id)
     finally:
         await matchmaker.aclose()
 

@@ -1,4 +1,4 @@
-"""The matchmaking queue: tickets wait, a leader matches them, desks tell the players."""
+"""The matchmaking queue: tickets wait, a leader matches them, and agents notify the players."""
 
 from tickwire.matchmaking.queue.agent import MatchRoom, QueueAgent, QueueListener, QueueNotification, QueuePosition
 from tickwire.matchmaking.queue.explain import Explanation, explain

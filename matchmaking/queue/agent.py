@@ -1,12 +1,14 @@
-"""A desk: a shard's place at the queue of one mode, where it speaks for its players who wait.
+"""The queue agent of one shard and mode: enqueues and dequeues its players, and delivers their notifications.
 
-enter, leave    are kept and said with the next beat; what is said twice happens once
-a leave         is decided in Redis (lua/queue/assign.lua): the waiter receives "left", or a match that came first
-a beat          one script: says all that is new, hears all letters. Letters come until they are said to be read
-now and then    asks whether all who wait here are still known: whom Redis has forgotten enters again, with the
-                time that it has waited
-release, adopt  a player goes on at another desk, without a gap: whatever is decided meanwhile reaches it
-silence         a desk that is not heard of for DESK_S_MAX is gone, and its players with it
+enqueue, dequeue    are collected and sent with the next sync; repeating one has no effect
+dequeue             is decided in Redis (lua/queue/assign.lua): the listener receives "left", or an earlier match
+sync                one script: sends all changes and receives all notifications. Notifications stay in Redis until
+                    the agent acknowledges them
+verification        every VERIFY_INTERVAL_S the agent checks that Redis still has all of its players. It enqueues a
+                    player that Redis has lost again, with the time that the player has waited
+detach, attach      move a player to the agent of another shard without a gap: a decision that is made meanwhile
+                    reaches the new agent
+silence             an agent that has not synced for AGENT_TIMEOUT_S is removed with its players
 """
 
 from __future__ import annotations
@@ -24,27 +26,28 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Entry
+from tickwire.matchmaking.retry import next_pause_s
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
-BEAT_S = 0.2
-DESK_S_MAX = 10.0
-ASK_S = 1.0
-KNOWN_S = 5.0
-ENTERING_MAX = LEAVING_MAX = 250
-"""So many enter and leave in one call: other calls wait while a script runs."""
-ASKED_MAX = 100
-ASKED_AT_ONCE_MAX = 20
-"""Players whose place is asked for in a second, and in a beat."""
-KNOWN_MAX = 1000
-"""Players of whom a beat asks whether they are still known."""
-LETTERS_MAX = 500
-WAITING_MAX = 20_000
+SYNC_INTERVAL_S = 0.2
+AGENT_TIMEOUT_S = 10.0
+POSITION_INTERVAL_S = 1.0
+VERIFY_INTERVAL_S = 5.0
+ENQUEUED_PER_SYNC_MAX = DEQUEUED_PER_SYNC_MAX = 250
+"""Limits the duration of one script, because other calls wait while it runs."""
+POSITIONS_PER_INTERVAL_MAX = 100
+POSITIONS_PER_SYNC_MAX = 20
+"""Players whose position is requested in one POSITION_INTERVAL_S, and in one sync."""
+VERIFIED_PER_SYNC_MAX = 1000
+"""Players that one sync verifies."""
+NOTIFICATIONS_PER_SYNC_MAX = 500
+PLAYERS_MAX = 20_000
 
 
 class MatchRoom(msgspec.Struct, frozen=True):
-    """Where a match is played."""
+    """The room of a match."""
 
     room_id: str
     room_type: str
@@ -56,11 +59,11 @@ class MatchRoom(msgspec.Struct, frozen=True):
 
 
 class QueueNotification(msgspec.Struct, frozen=True, array_like=True):
-    """What a desk is told of one of its players. Packed by `mail` in lua/queue.lua.
+    """The final notification for one player. Packed by `notify` in lua/queue/_prelude.lua.
 
     Args:
-        number: grows from letter to letter; 0 for one that the desk makes itself.
-        kind: "left" answers `QueueAgent.leave`; a leave that came too late is answered with "found".
+        number: grows with each notification; 0 for one that the agent creates itself.
+        kind: "left" is the reply to `QueueAgent.dequeue`; if the dequeue came too late, the reply is "found".
     """
 
     number: int
@@ -73,292 +76,310 @@ class QueueNotification(msgspec.Struct, frozen=True, array_like=True):
 
 
 class QueuePosition(msgspec.Struct, frozen=True):
-    """Where a player stands.
+    """The position of a player in the queue.
 
     Args:
-        place: from 1; 0 while friends are missing.
-        missing: so many of the party have not asked yet.
-        lately_ms: how long others have waited lately; 0: not known.
+        position: from 1; 0 while members of the party are missing.
+        missing: the number of members of the party who have not requested a match yet.
+        recent_wait_ms: how long other players have waited recently; 0 if unknown.
     """
 
-    place: int
+    position: int
     missing: int
-    lately_ms: int
+    recent_wait_ms: int
 
 
 class QueueListener(Protocol):
-    """Told of one player's fortune: of places as long as it waits, and of a letter at the end."""
+    """A callback for one queued player: receives position updates, and one final notification."""
 
     def __call__(self, news: QueuePosition | QueueNotification, /) -> None: ...
 
 
-class _Adopted(msgspec.Struct, frozen=True):
-    adopted: Sequence[str]
+class _Reassigned(msgspec.Struct, frozen=True):
+    reassigned: Sequence[str]
 
 
 class _EnqueuedPlayer(msgspec.Struct, frozen=True):
-    """A player who waits here."""
+    """A player that this agent has enqueued."""
 
     entry: Entry
-    came_ms: int
-    waiter: QueueListener
+    enqueued_ms: int
+    listener: QueueListener
 
 
 class _SyncReply(msgspec.Struct, frozen=True):
-    letters: Sequence[QueueNotification]
+    notifications: Sequence[QueueNotification]
     unknown: Sequence[str]
-    places: Sequence[tuple[str, int, int]]
+    positions: Sequence[tuple[str, int, int]]
     waiting: int
-    lately_ms: int
+    recent_wait_ms: int
 
 
 class QueueAgent:
-    """One mode's. Used on the loop's thread; `run` is its task.
+    """Represents the players of one shard in the queue of one mode. Run `run` as a task. Not thread-safe.
 
     Args:
-        shard_id: whose it is.
-        region: where that is.
-        calls: the door to the mode's queue.
+        shard_id: the shard of the agent.
+        region: the region of the shard.
+        scripts: runs scripts on the keys of the queue.
         now_s: a monotonic clock.
         now_ms: UTC, milliseconds.
 
     Attributes:
-        waiting_in_all: how many tickets wait, at all desks, as of the last beat.
+        agent_id: changes with each run of the shard.
+        waiting_total: the number of waiting tickets of all agents, at the last sync.
     """
 
     def __init__(
         self,
         shard_id: str,
         region: str,
-        calls: ScriptRunner,
+        scripts: ScriptRunner,
         *,
         now_s: Callable[[], float],
         now_ms: Callable[[], int],
     ) -> None:
-        self.waiting_in_all = 0
-        # Another each run: a shard that was restarted under its old name speaks for none of those before.
-        self._run = secrets.token_hex(4)
-        self._numbers = count(1)
-        self.desk_id = f"{shard_id}/{self._run}"
+        self.waiting_total = 0
+        # A new id for each run: a restarted shard with the same name does not represent its earlier players.
+        self._run_id = secrets.token_hex(4)
+        self._entry_numbers = count(1)
+        self.agent_id = f"{shard_id}/{self._run_id}"
         self._region = region
-        self._calls = calls
+        self._scripts = scripts
         self._now_s = now_s
         self._now_ms = now_ms
-        self._here: dict[str, _EnqueuedPlayer] = {}
-        self._entering: deque[Entry] = deque()
-        self._leaving: dict[str, _EnqueuedPlayer] = {}  # until Redis has decided
+        self._players: dict[str, _EnqueuedPlayer] = {}
+        self._to_enqueue: deque[Entry] = deque()
+        self._to_dequeue: dict[str, _EnqueuedPlayer] = {}  # until Redis has decided
         self._backfills: dict[str, Backfill] = {}
-        self._wanting: dict[str, None] = {}
-        self._filled: dict[str, None] = {}
-        self._asking: deque[str] = deque()
-        self._asks_left = 0
-        self._checking: deque[str] = deque()  # of these it is asked whether they are known
-        self._read = self._deleted = 0  # letters up to these numbers have been read here, and may be deleted in Redis
-        self._is_again = self._is_leaving = False
-        self._asked_s = self._known_s = now_s()
-        self._has_news = asyncio.Event()
+        self._backfills_to_send: dict[str, None] = {}
+        self._backfills_to_remove: dict[str, None] = {}
+        self._position_turns: deque[str] = deque()
+        self._positions_left = 0
+        self._to_verify: deque[str] = deque()
+        # Notifications up to these numbers were received here, and may be deleted in Redis.
+        self._received = self._deleted = 0
+        self._is_retry = self._is_detaching = False
+        self._positions_s = self._verified_s = now_s()
+        self._has_changes = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._here)
+        return len(self._players)
 
-    def enter(
+    def enqueue(
         self,
         player_id: str,
-        waiter: QueueListener,
+        listener: QueueListener,
         *,
         skill: float,
         latencies: Mapping[str, float],
         labels: Sequence[str] = (),
         party: tuple[str, int] | None = None,
     ) -> str:
-        """A player begins to wait; gives the entry by which it leaves.
+        """Enqueue a player with the next sync.
 
         Args:
             latencies: round trips in ms, by region.
             labels: KEY=VALUE.
-            party: a code, and how many share it.
+            party: the code and the size of the party.
+
+        Returns:
+            The id of the entry, for `dequeue`.
 
         Raises:
-            MatchmakerUnavailable: too many wait at this desk.
+            MatchmakerUnavailable: this agent has PLAYERS_MAX players.
         """
-        if len(self._here) + len(self._leaving) >= WAITING_MAX:
-            raise MatchmakerUnavailable("too many players wait here", retry_after_ms=5000)
+        if len(self._players) + len(self._to_dequeue) >= PLAYERS_MAX:
+            raise MatchmakerUnavailable(
+                f"more than {PLAYERS_MAX} players of this shard wait in the queue", retry_after_ms=5000
+            )
         code, size = party or ("", 1)
         rounded = [(region, max(0, round(ms))) for region, ms in latencies.items()]
-        entry_id = f"{self._run}.{next(self._numbers):x}"
-        entry = Entry(entry_id, player_id, self.desk_id, code, size, 0, skill, rounded, labels)
-        self._here[entry_id] = _EnqueuedPlayer(entry, self._now_ms(), waiter)
-        self._entering.append(entry)
-        self._asking.append(entry_id)
-        self._has_news.set()
+        entry_id = f"{self._run_id}.{next(self._entry_numbers):x}"
+        entry = Entry(entry_id, player_id, self.agent_id, code, size, 0, skill, rounded, labels)
+        self._players[entry_id] = _EnqueuedPlayer(entry, self._now_ms(), listener)
+        self._to_enqueue.append(entry)
+        self._position_turns.append(entry_id)
+        self._has_changes.set()
         return entry_id
 
-    def leave(self, entry_id: str) -> None:
-        """Asks Redis to take a player out of the queue. Idempotent.
+    def dequeue(self, entry_id: str) -> None:
+        """Dequeue a player with the next sync. Idempotent.
 
-        The waiter receives the answer as its last letter: "left", or what was decided before, such as "found".
+        The listener receives the reply as its final notification: "left", or an earlier decision such as "found".
         """
-        found = self._here.pop(entry_id, None)
+        found = self._players.pop(entry_id, None)
         if found is not None:
-            self._leaving[entry_id] = found
-            self._has_news.set()
+            self._to_dequeue[entry_id] = found
+            self._has_changes.set()
 
-    def entry_of(self, entry_id: str) -> tuple[Entry, int] | None:
-        """An entry that waits here, and when it came, UTC ms: what another desk adopts."""
-        found = self._here.get(entry_id)
-        return (found.entry, found.came_ms) if found is not None else None
+    def get_entry(self, entry_id: str) -> tuple[Entry, int] | None:
+        """Return an entry of this agent and when it was enqueued (UTC, ms), for `attach` on another shard."""
+        found = self._players.get(entry_id)
+        return (found.entry, found.enqueued_ms) if found is not None else None
 
-    def release(self, entry_id: str) -> None:
-        """A player goes on waiting at another desk, and is told nothing more here. From now on this desk takes no
-        letter off: one that is for the player is still there when it is adopted. Idempotent."""
-        self._is_leaving = True
-        self._here.pop(entry_id, None)
+    def detach(self, entry_id: str) -> None:
+        """Detach a player, who waits at the agent of another shard from now on. Idempotent.
 
-    async def adopt(self, entry: Entry, came_ms: int, waiter: QueueListener) -> None:
-        """A player who waited at another desk waits here, in its place; one whom Redis has forgotten enters again.
+        The listener receives nothing more. From now on this agent acknowledges no notifications, so that one for the
+        player is still in Redis when the other agent attaches the player.
+        """
+        self._is_detaching = True
+        self._players.pop(entry_id, None)
+
+    async def attach(self, entry: Entry, enqueued_ms: int, listener: QueueListener) -> None:
+        """Represent a player that an agent of another shard has enqueued; position and waiting time are preserved.
+
+        A player that Redis has lost is enqueued again.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer; it is asked again with the beats.
+            MatchmakerUnavailable: Redis does not answer; the next verification repeats the attempt.
         """
-        before, entry = entry.desk, msgspec.structs.replace(entry, desk=self.desk_id)
-        self._here[entry.entry_id] = _EnqueuedPlayer(entry, came_ms, waiter)
-        self._asking.append(entry.entry_id)
-        self._has_news.set()
-        request = {"desk": self.desk_id, "entries": [(entry.player_id, entry.entry_id, before)]}
-        found = await self._calls.run("queue/adopt", request, _Adopted)
-        if entry.entry_id not in found.adopted and entry.entry_id in self._here:
-            self._entering.append(msgspec.structs.replace(entry, since_ms=came_ms))
-            self._has_news.set()
+        before, entry = entry.agent_id, msgspec.structs.replace(entry, agent_id=self.agent_id)
+        self._players[entry.entry_id] = _EnqueuedPlayer(entry, enqueued_ms, listener)
+        self._position_turns.append(entry.entry_id)
+        self._has_changes.set()
+        request = {"agent": self.agent_id, "entries": [(entry.player_id, entry.entry_id, before)]}
+        found = await self._scripts.run("queue/reassign_agent", request, _Reassigned)
+        if entry.entry_id not in found.reassigned and entry.entry_id in self._players:
+            self._to_enqueue.append(msgspec.structs.replace(entry, since_ms=enqueued_ms))
+            self._has_changes.set()
 
-    def want(self, backfill: Backfill) -> None:
-        """A room wants players; said again when what it wants has changed."""
+    def set_backfill(self, backfill: Backfill) -> None:
+        """Request players for a room; call again when the request changes."""
         self._backfills[backfill.room_id] = backfill
-        self._wanting[backfill.room_id] = None
-        self._filled.pop(backfill.room_id, None)
-        self._has_news.set()
+        self._backfills_to_send[backfill.room_id] = None
+        self._backfills_to_remove.pop(backfill.room_id, None)
+        self._has_changes.set()
 
-    def want_nobody(self, room_id: str) -> None:
-        """A room wants no players any more. Idempotent."""
+    def remove_backfill(self, room_id: str) -> None:
+        """Withdraw the request of a room for players. Idempotent."""
         if self._backfills.pop(room_id, None) is not None:
-            self._wanting.pop(room_id, None)
-            self._filled[room_id] = None
-            self._has_news.set()
+            self._backfills_to_send.pop(room_id, None)
+            self._backfills_to_remove[room_id] = None
+            self._has_changes.set()
 
     async def run(self) -> None:
-        """Beats as long as anybody waits here, until it is cancelled."""
-        pause_s = BEAT_S
+        """Sync while the agent has players or changes, until cancelled."""
+        pause_s = SYNC_INTERVAL_S
         while True:
-            if not (self._here or self._backfills or self._leaving or self._filled):
-                self._has_news.clear()
-                await self._has_news.wait()
+            if not (self._players or self._backfills or self._to_dequeue or self._backfills_to_remove):
+                self._has_changes.clear()
+                await self._has_changes.wait()
             try:
-                is_more = await self.beat()
-                pause_s = 0.0 if is_more else BEAT_S
+                has_more = await self.sync()
+                pause_s = 0.0 if has_more else SYNC_INTERVAL_S
             except MatchmakingError as error:
-                pause_s = min(5.0, max(pause_s, BEAT_S) * 1.5)
+                pause_s = next_pause_s(pause_s, pause_s_min=SYNC_INTERVAL_S)
                 log.warning("queue_unavailable", error=error.detail, retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 
-    async def beat(self) -> bool:
-        """Says and hears all there is; gives whether there is more already.
+    async def sync(self) -> bool:
+        """Send all changes and receive all notifications.
+
+        Returns:
+            Whether more changes or notifications are pending.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer; what was to be said is said again.
+            MatchmakerUnavailable: Redis does not answer; the next sync repeats the changes.
         """
-        entering = [entry for entry in self._take_entering() if entry.entry_id in self._here]
-        leaving = [waits.entry for waits in islice(self._leaving.values(), LEAVING_MAX)]
-        wanting, filled = list(self._wanting), list(self._filled)
+        enqueued = [entry for entry in self._take_to_enqueue() if entry.entry_id in self._players]
+        dequeued = [player.entry for player in islice(self._to_dequeue.values(), DEQUEUED_PER_SYNC_MAX)]
+        changed, removed = list(self._backfills_to_send), list(self._backfills_to_remove)
         request = {
-            "desk": self.desk_id,
+            "agent": self.agent_id,
             "region": self._region,
-            "read": self._deleted,
-            "after": self._read,
-            "is_again": self._is_again,
-            "enter": [(e.entry_id, e.player_id, e.party, e.size, e.since_ms) for e in entering],
-            "leave": [(entry.player_id, entry.entry_id) for entry in leaving],
-            "known": self._known(),
-            "ask": self._ask(),
-            "backfills": [self._backfills[room_id] for room_id in wanting],
-            "filled": filled,
-            "letters_max": LETTERS_MAX,
+            "delete_up_to": self._deleted,
+            "after": self._received,
+            "is_retry": self._is_retry,
+            "enqueue": [(e.entry_id, e.player_id, e.party, e.size, e.since_ms) for e in enqueued],
+            "dequeue": [(entry.player_id, entry.entry_id) for entry in dequeued],
+            "verify": self._entries_to_verify(),
+            "positions": self._entries_to_locate(),
+            "backfills": [self._backfills[room_id] for room_id in changed],
+            "filled": removed,
+            "notifications_max": NOTIFICATIONS_PER_SYNC_MAX,
         }
         try:
-            heard = await self._calls.run(
-                "queue/desk", request, _SyncReply, [msgspec.msgpack.encode(entry) for entry in entering]
+            reply = await self._scripts.run(
+                "queue/sync", request, _SyncReply, [msgspec.msgpack.encode(entry) for entry in enqueued]
             )
         except MatchmakingError:
-            self._entering.extendleft(reversed(entering))
-            self._is_again = True
-            self._known_s = 0.0  # who knows what it has lost
+            self._to_enqueue.extendleft(reversed(enqueued))
+            self._is_retry = True
+            self._verified_s = 0.0  # Redis may have lost players
             raise
-        self._is_again = False
-        for said, done in ((self._wanting, wanting), (self._filled, filled)):
-            for name in done:
-                said.pop(name, None)
-        self.waiting_in_all = heard.waiting
-        await run_in_slices(self._hear(heard, leaving))  # for each player a ticket is signed and sent
-        return bool(self._entering or self._leaving or self._checking) or len(heard.letters) >= LETTERS_MAX
+        self._is_retry = False
+        for pending, sent in ((self._backfills_to_send, changed), (self._backfills_to_remove, removed)):
+            for room_id in sent:
+                pending.pop(room_id, None)
+        self.waiting_total = reply.waiting
+        await run_in_slices(self._apply(reply, dequeued))  # a ticket is signed and sent for each player
+        has_changes = bool(self._to_enqueue or self._to_dequeue or self._to_verify)
+        return has_changes or len(reply.notifications) >= NOTIFICATIONS_PER_SYNC_MAX
 
-    def _take_entering(self) -> list[Entry]:
-        return [self._entering.popleft() for _ in range(min(len(self._entering), ENTERING_MAX))]
+    def _take_to_enqueue(self) -> list[Entry]:
+        return [self._to_enqueue.popleft() for _ in range(min(len(self._to_enqueue), ENQUEUED_PER_SYNC_MAX))]
 
-    def _known(self) -> list[tuple[str, str]]:
-        """Of whom it is asked whether Redis knows them: of all in turn, once in KNOWN_S."""
-        if self._now_s() - self._known_s >= KNOWN_S:
-            self._known_s = self._now_s()
-            self._wanting |= dict.fromkeys(self._backfills)
-            entering = {entry.entry_id for entry in self._entering}
-            self._checking.clear()
-            self._checking.extend(entry_id for entry_id in self._here if entry_id not in entering)
-        checked = [self._checking.popleft() for _ in range(min(len(self._checking), KNOWN_MAX))]
-        return [(self._here[entry_id].entry.player_id, entry_id) for entry_id in checked if entry_id in self._here]
+    def _entries_to_verify(self) -> list[tuple[str, str]]:
+        """Return the (player, entry) to verify with this sync: all in turn, once in VERIFY_INTERVAL_S."""
+        if self._now_s() - self._verified_s >= VERIFY_INTERVAL_S:
+            self._verified_s = self._now_s()
+            self._backfills_to_send |= dict.fromkeys(self._backfills)
+            to_enqueue = {entry.entry_id for entry in self._to_enqueue}
+            self._to_verify.clear()
+            self._to_verify.extend(entry_id for entry_id in self._players if entry_id not in to_enqueue)
+        checked = [self._to_verify.popleft() for _ in range(min(len(self._to_verify), VERIFIED_PER_SYNC_MAX))]
+        players = self._players
+        return [(players[entry_id].entry.player_id, entry_id) for entry_id in checked if entry_id in players]
 
-    def _ask(self) -> list[tuple[str, str]]:
-        """Of whom the place is asked: of all in turn, ASKED_MAX a second."""
-        if self._now_s() - self._asked_s >= ASK_S:
-            self._asked_s = self._now_s()
-            self._asks_left = min(len(self._asking), ASKED_MAX)
-        asked: list[tuple[str, str]] = []
-        count = min(self._asks_left, len(self._asking), ASKED_AT_ONCE_MAX)
-        self._asks_left -= count
+    def _entries_to_locate(self) -> list[tuple[str, str]]:
+        """Return the (player, entry) to locate with this sync: all in turn, limited per interval."""
+        if self._now_s() - self._positions_s >= POSITION_INTERVAL_S:
+            self._positions_s = self._now_s()
+            self._positions_left = min(len(self._position_turns), POSITIONS_PER_INTERVAL_MAX)
+        located: list[tuple[str, str]] = []
+        count = min(self._positions_left, len(self._position_turns), POSITIONS_PER_SYNC_MAX)
+        self._positions_left -= count
         for _ in range(count):
-            entry_id = self._asking.popleft()
-            if entry_id in self._here:
-                asked.append((self._here[entry_id].entry.player_id, entry_id))
-                self._asking.append(entry_id)
-        return asked
+            entry_id = self._position_turns.popleft()
+            if entry_id in self._players:
+                located.append((self._players[entry_id].entry.player_id, entry_id))
+                self._position_turns.append(entry_id)
+        return located
 
-    def _hear(self, heard: _SyncReply, leaving: Sequence[Entry]) -> Generator[None, None, None]:
-        told = set()
-        for letter in heard.letters:
-            if letter.number > self._read:
-                self._read = letter.number
-                told.add(letter.entry_id)
-                self._deliver(letter)
+    def _apply(self, reply: _SyncReply, dequeued: Sequence[Entry]) -> Generator[None, None, None]:
+        notified = set()
+        for notification in reply.notifications:
+            if notification.number > self._received:
+                self._received = notification.number
+                notified.add(notification.entry_id)
+                self._deliver(notification)
                 yield
-        if not self._is_leaving:
-            self._deleted = self._read
-        # With letters left unread, those that have left, or are unknown, may have been matched: they are asked about
-        # again when all are read.
-        if len(heard.letters) < LETTERS_MAX:
-            for entry in leaving:
+        if not self._is_detaching:
+            self._deleted = self._received
+        # If notifications are still unread, an entry that was dequeued or is unknown may have been matched. It is
+        # requested again when all notifications have been read.
+        if len(reply.notifications) < NOTIFICATIONS_PER_SYNC_MAX:
+            for entry in dequeued:
                 self._deliver(QueueNotification(0, entry.entry_id, "left"))
-            for entry_id in heard.unknown:
-                if entry_id in self._here and entry_id not in told:
-                    waits = self._here[entry_id]
-                    self._entering.append(msgspec.structs.replace(waits.entry, since_ms=waits.came_ms))
-        for entry_id, place, missing in heard.places:
-            if entry_id in self._here:
-                self._notify(self._here[entry_id], QueuePosition(place, missing, heard.lately_ms))
+            for entry_id in reply.unknown:
+                if entry_id in self._players and entry_id not in notified:
+                    player = self._players[entry_id]
+                    self._to_enqueue.append(msgspec.structs.replace(player.entry, since_ms=player.enqueued_ms))
+        for entry_id, position, missing in reply.positions:
+            if entry_id in self._players:
+                self._notify(self._players[entry_id], QueuePosition(position, missing, reply.recent_wait_ms))
 
-    def _deliver(self, letter: QueueNotification) -> None:
-        """Gives a player its last letter; one that has had it gets no other."""
-        waits = self._here.pop(letter.entry_id, None) or self._leaving.pop(letter.entry_id, None)
-        if waits is not None:
-            self._notify(waits, letter)
+    def _deliver(self, notification: QueueNotification) -> None:
+        """Deliver the final notification of a player, at most once."""
+        entry_id = notification.entry_id
+        player = self._players.pop(entry_id, None) or self._to_dequeue.pop(entry_id, None)
+        if player is not None:
+            self._notify(player, notification)
 
-    def _notify(self, waits: _EnqueuedPlayer, news: QueuePosition | QueueNotification) -> None:
+    def _notify(self, player: _EnqueuedPlayer, news: QueuePosition | QueueNotification) -> None:
         try:
-            waits.waiter(news)
-        except Exception:  # one player's fault; the others hear theirs
-            log.exception("queue_listener_failed", player_id=waits.entry.player_id)
+            player.listener(news)
+        except Exception:  # an error for one player must not affect the others
+            log.exception("queue_listener_failed", player_id=player.entry.player_id)

@@ -1,8 +1,8 @@
-"""Rooms for matches that are final: found in Redis under the match's own id, then told to the players' desks.
+"""Assigns rooms to committed matches: places each match under its own id, then notifies the agents of its players.
 
-Doing it again finds the same room and the same seats, and tells nobody twice: a match leaves the list of those
-without a room by whoever assigns it first. A match that one of its players has left by then is dropped: its room is
-given back, and the others wait where they were.
+Repeating an assignment finds the same room and the same seats, and notifies no player twice, because the first
+assignment removes the match from the list of matches without a room. If a player has left before, the match is
+dropped: its room is released, and the other tickets keep their positions in the queue.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import Placement, PlaceRequest, RoomPlacement
 from tickwire.matchmaking.queue.agent import MatchRoom
 from tickwire.matchmaking.queue.mode import Mode
-from tickwire.matchmaking.queue.quality import MatchQuality, RecentWaits, quality_of
+from tickwire.matchmaking.queue.quality import MatchQuality, RecentWaits, measure_quality
 from tickwire.matchmaking.queue.ticket import Match, QueueTicket
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE_PLAYERS_MAX = 128
-"""Players of matches in one call: other calls wait while a script runs, our loop while we encode and decode."""
-CALLS_AT_ONCE = 8
-PLACES_AT_ONCE = 256
-"""Rooms that are looked for at a time: their calls are packed, and their answers read, in one turn of the loop."""
+PLAYERS_PER_CALL_MAX = 128
+"""Limits the duration of one script, and of encoding and decoding one call."""
+CONCURRENT_CALLS_MAX = 8
+CONCURRENT_PLACEMENTS_MAX = 256
+"""Limits the placements whose calls are encoded and whose replies are decoded in one turn of the event loop."""
 
 
 class CommittedMatch(msgspec.Struct, frozen=True, array_like=True):
-    """A match as it is kept until it has a room. The order of the fields is known to lua/queue/assign.lua.
+    """A match that is stored until it has a room. lua/queue/assign.lua depends on the order of the fields.
 
     Args:
-        players: (desk, entry, player, team) of each.
-        made_ms: when, by the clock of Redis.
+        players: (agent, entry, player, team) of each player.
+        made_ms: when the match was made, by the clock of Redis.
     """
 
     match_id: str
@@ -58,21 +58,21 @@ class _Assigned(msgspec.Struct, frozen=True):
 
 
 class Assigner:
-    """Finds matches their rooms.
+    """Assigns rooms to the matches of one mode.
 
     Args:
-        mode: whose matches.
-        region: where they are played.
-        shard_id: who asks for rooms.
-        seats: of the mode's room type.
-        calls: the door to the mode's queue.
-        places: finds rooms.
-        leases: gives back the rooms of matches that are dropped.
-        on_match: told of each match that has got its room.
+        mode: the mode of the matches.
+        region: the region in which they are played.
+        shard_id: the shard that requests rooms.
+        seats: the number of seats of the mode's room type.
+        scripts: runs scripts on the keys of the queue.
+        placement: finds or creates rooms.
+        leases: releases the rooms of dropped matches.
+        on_match: called with the mode and the quality of each match that has a room.
 
     Attributes:
-        results: matches by what became of them.
-        lately: how long players have waited.
+        results: the number of matches by result.
+        recent_waits: how long players have waited recently.
     """
 
     def __init__(
@@ -82,118 +82,120 @@ class Assigner:
         region: str,
         shard_id: str,
         seats: int,
-        calls: ScriptRunner,
-        places: RoomPlacement,
+        scripts: ScriptRunner,
+        placement: RoomPlacement,
         leases: Leases,
         on_match: Callable[[str, MatchQuality], None],
     ) -> None:
         self.results: Counter[str] = Counter()
-        self.lately = RecentWaits()
+        self.recent_waits = RecentWaits()
         self._mode = mode
         self._region = region
         self._shard_id = shard_id
         self._seats = max(seats, mode.rules.players_max)
-        self._calls = calls
-        self._places = places
+        self._scripts = scripts
+        self._placement = placement
         self._leases = leases
         self._on_match = on_match
-        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._places_at_once = asyncio.Semaphore(PLACES_AT_ONCE)
+        self._call_slots = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
+        self._placement_slots = asyncio.Semaphore(CONCURRENT_PLACEMENTS_MAX)
 
     async def find_rooms(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
-        """Finds rooms for all of them, some at a time: while Redis tells the players of some, others get theirs.
+        """Assign rooms to matches, in batches that overlap.
 
         Args:
-            tickets: those in the matches; empty where they were made by another leader.
+            matches: the matches.
+            tickets: their tickets; empty for matches that another leader made.
+            now_ms: UTC, milliseconds.
 
         Returns:
-            Whether all have one. The players of the others wait again, or their matches are there to be tried again.
+            Whether all matches have a room. The tickets of the others wait again, or their matches are retried.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer.
         """
-        count = max(1, AT_ONCE_PLAYERS_MAX // self._mode.rules.players_max)
-        some = [matches[first : first + count] for first in range(0, len(matches), count)]
-        ends = await asyncio.gather(
-            *(self._find_rooms_of(part, tickets, now_ms) for part in some), return_exceptions=True
+        count = max(1, PLAYERS_PER_CALL_MAX // self._mode.rules.players_max)
+        batches = [matches[first : first + count] for first in range(0, len(matches), count)]
+        results = await asyncio.gather(
+            *(self._assign_batch(batch, tickets, now_ms) for batch in batches), return_exceptions=True
         )
-        for end in ends:  # all have ended; the matches of those that failed are found again
-            if isinstance(end, BaseException):
-                raise end
-        return all(ends)
+        for result in results:  # all batches have ended; the matches of a failed batch are read again
+            if isinstance(result, BaseException):
+                raise result
+        return all(results)
 
-    async def give_back(self, matches: Sequence[CommittedMatch]) -> None:
-        """The players of these matches wait again, where they were.
+    async def return_tickets(self, matches: Sequence[CommittedMatch]) -> None:
+        """Return the tickets of matches to their positions in the queue.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer.
         """
         request = {"found": [], "failed": [match.match_id for match in matches]}
-        assigned = await self._calls.run("queue/assign", request, _Assigned)
+        assigned = await self._scripts.run("queue/assign", request, _Assigned)
         self.results["abandoned"] += len(assigned.returned)
 
-    async def _find_rooms_of(
+    async def _assign_batch(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
-        async with self._turns:
-            return await self._find_rooms_now(matches, tickets, now_ms)
+        async with self._call_slots:
+            return await self._assign_now(matches, tickets, now_ms)
 
-    async def _find_rooms_now(
+    async def _assign_now(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
         placed = await asyncio.gather(*(self._place(match) for match in matches))
         found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
         failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
         request = {
-            "found": [{"match_id": match_id, "room": _room_of(room)} for match_id, room in found.items()],
+            "found": [{"match_id": match_id, "room": _to_match_room(room)} for match_id, room in found.items()],
             "failed": failed,
         }
-        assigned = await self._calls.run("queue/assign", request, _Assigned)
+        assigned = await self._scripts.run("queue/assign", request, _Assigned)
         self.results["found"] += len(assigned.assigned)
         self.results["no_room"] += len(assigned.returned)
         self.results["dropped"] += len(assigned.dropped)
         dropped = frozenset(assigned.dropped)
         await asyncio.gather(
-            *(self._give_back_room(match, found[match.match_id]) for match in matches if match.match_id in dropped)
+            *(self._release_room(match, found[match.match_id]) for match in matches if match.match_id in dropped)
         )
         if len(found) < len(matches):
             late = len(matches) - len(found) - len(failed)
-            log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), tried_again=late)
+            log.warning("matches_without_room", mode=self._mode.name, returned=len(failed), retried=late)
         for match in matches:
             if match.match_id in found and match.match_id not in dropped and tickets:
-                self._judge(match, tickets, now_ms)
+                self._observe_quality(match, tickets, now_ms)
         return len(found) == len(matches) and not dropped
 
-    async def _give_back_room(self, match: CommittedMatch, room: Placement) -> None:
-        """Releases the room that was found for a dropped match, or its seats in a room in play; else they expire."""
+    async def _release_room(self, match: CommittedMatch, room: Placement) -> None:
+        """Release the room of a dropped match, or its seats in a running room. If that fails, they expire."""
         shard_id, epoch = room.shard_id, room.epoch
         try:
             if not match.backfill:
                 await self._leases.release(room.room_id, shard_id=shard_id, epoch=epoch)
                 return
             for _, _, player_id, _ in match.players:
-                await self._leases.unreserved(room.room_id, player_id, shard_id=shard_id, epoch=epoch)
+                await self._leases.release_reservation(room.room_id, player_id, shard_id=shard_id, epoch=epoch)
         except MatchmakingError as error:
             log.warning("match_room_release_failed", room_id=room.room_id, error=error.detail)
 
     async def _place(self, match: CommittedMatch) -> Placement | MatchmakingError | None:
-        """A room; why there is none; or None when Redis has not answered, and the match is tried again."""
-        wanted = PlaceRequest(
+        """Return the placement, or the error. Return None if Redis did not answer, so that the match is retried."""
+        request = PlaceRequest(
             room_type=self._mode.rules.room_type,
             players=[player_id for _, _, player_id, _ in match.players],
             shard_id=self._shard_id,
             seats=self._seats,
             region=self._region,
             labels=from_pairs(match.labels),
-            make=None if match.backfill else match.match_id,
+            create_id=None if match.backfill else match.match_id,
             room_id=match.backfill or None,
             may_enter=True,
         )
         try:
-            async with self._places_at_once:
-                return await self._places.place(wanted)
+            async with self._placement_slots:
+                return await self._placement.place(request)
         except NoCapacity as error:
             return error
         except MatchmakerUnavailable:
@@ -201,14 +203,14 @@ class Assigner:
         except MatchmakingError as error:
             return error
 
-    def _judge(self, made: CommittedMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
-        """A match has its room: how good is it?"""
-        quality = quality_of(Match(made.tickets, made.teams), tickets, region=self._region, now_ms=now_ms)
-        self.lately.add(quality)
+    def _observe_quality(self, match: CommittedMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
+        """Record the quality of a match that has a room."""
+        quality = measure_quality(Match(match.tickets, match.teams), tickets, region=self._region, now_ms=now_ms)
+        self.recent_waits.add(quality)
         self._on_match(self._mode.name, quality)
 
 
-def _room_of(placement: Placement) -> MatchRoom:
+def _to_match_room(placement: Placement) -> MatchRoom:
     return MatchRoom(
         room_id=placement.room_id,
         room_type=placement.room_type,

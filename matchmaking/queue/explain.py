@@ -1,4 +1,4 @@
-"""Why a ticket waits: which rule keeps it waiting, and what would match it. Pure."""
+"""Explains why a ticket waits: which rule blocks it, and when it would be matched. Pure."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
 if TYPE_CHECKING:
     import random
 
-Keeper = Literal["nothing", "friends", "latency", "labels", "skill", "players", "parties"]
+Blocker = Literal["nothing", "friends", "latency", "labels", "skill", "players", "parties"]
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Where a ticket stands among the others, in one region.
+    """The explanation of one ticket, in one region.
 
     Args:
-        kept_by: the first rule that leaves too few to play with; "friends": not all of its party have asked;
-            "nothing": it is matched, or the next round matches it.
-        words: the same as a sentence.
-        waited_s: for how long it has waited.
-        players_wanted: how many players make a match for it now.
-        in_region, agreeing, in_window: players in other tickets that pass the rules up to latency, labels, skill.
-        matched_in_s: when it is matched if nobody comes and nobody leaves; None: not before it times out.
+        blocked_by: the first rule that leaves too few players; "friends" if its party is incomplete; "nothing" if it
+            is matched, or the next round matches it.
+        message: the reason as a sentence.
+        waited_s: the waiting time of the ticket.
+        players_required: the number of players that a match for the ticket requires now.
+        in_region, agreeing, in_window: the number of players in other tickets that pass the rules up to latency,
+            labels and skill.
+        matched_in_s: when the ticket will be matched if no ticket enters or leaves the queue; None if it times out
+            first.
     """
 
-    kept_by: Keeper
-    words: str
+    blocked_by: Blocker
+    message: str
     waited_s: float
-    players_wanted: int
+    players_required: int
     in_region: int
     agreeing: int
     in_window: int
@@ -48,21 +50,22 @@ def explain(
     *,
     region: str,
     now_ms: int,
-    chance: random.Random,
+    rng: random.Random,
 ) -> Explanation:
-    """Explains one ticket, given the others that wait."""
+    """Explain one waiting ticket, given the other waiting tickets."""
     waited_s = ticket.waited_s(now_ms)
-    wanted = rules.players_wanted(waited_s)
-    near = [other for other in others if rules.may_play_in(other, region, now_ms)]
+    required = rules.players_required(waited_s)
+    near = [other for other in others if rules.can_play_in(other, region, now_ms)]
     agreeing = [other for other in near if _agree(ticket, other, rules)]
     within = [other for other in agreeing if _within(ticket, other, rules, now_ms)]
-    matched_in_s = _matched_in_s(ticket, others, backfills, rules, match, region, now_ms, chance)
-    kept_by, words = _why(ticket, near, agreeing, within, rules, region, now_ms, is_matched=matched_in_s == 0)
+    matched_in_s = _matched_in_s(ticket, others, backfills, rules, match, region, now_ms, rng)
+    is_matched = matched_in_s == 0
+    blocked_by, message = _find_blocker(ticket, near, agreeing, within, rules, region, now_ms, is_matched=is_matched)
     return Explanation(
-        kept_by=kept_by,
-        words=words,
+        blocked_by=blocked_by,
+        message=message,
         waited_s=waited_s,
-        players_wanted=wanted,
+        players_required=required,
         in_region=_players(near),
         agreeing=_players(agreeing),
         in_window=_players(within),
@@ -70,14 +73,17 @@ def explain(
     )
 
 
-def not_in_line(ticket: QueueTicket, *, is_matched: bool, now_ms: int) -> Explanation:
-    """Explains a ticket that no rule keeps: it waits for friends, or for the room of its match."""
+def explain_unmatchable(ticket: QueueTicket, *, is_matched: bool, now_ms: int) -> Explanation:
+    """Explain a ticket that no rule blocks: it waits for members of its party, or for the room of its match."""
     missing = ticket.members[0].size - ticket.size
+    message = (
+        "a match was found, and its room follows" if is_matched else f"{missing} members of its party are missing"
+    )
     return Explanation(
-        kept_by="nothing" if is_matched else "friends",
-        words="it is matched, and gets its room" if is_matched else f"{missing} of its party have not asked yet",
+        blocked_by="nothing" if is_matched else "friends",
+        message=message,
         waited_s=ticket.waited_s(now_ms),
-        players_wanted=0,
+        players_required=0,
         in_region=0,
         agreeing=0,
         in_window=0,
@@ -85,7 +91,7 @@ def not_in_line(ticket: QueueTicket, *, is_matched: bool, now_ms: int) -> Explan
     )
 
 
-def _why(
+def _find_blocker(
     ticket: QueueTicket,
     near: Sequence[QueueTicket],
     agreeing: Sequence[QueueTicket],
@@ -95,29 +101,29 @@ def _why(
     now_ms: int,
     *,
     is_matched: bool,
-) -> tuple[Keeper, str]:
+) -> tuple[Blocker, str]:
     waited_s = ticket.waited_s(now_ms)
-    missing = rules.players_wanted(waited_s) - ticket.size
+    missing = rules.players_required(waited_s) - ticket.size
     if is_matched:
-        return "nothing", "the next round matches it"
-    if not rules.may_play_in(ticket, region, now_ms):
+        return "nothing", "the next round will match it"
+    if not rules.can_play_in(ticket, region, now_ms):
         latency = ticket.latencies.get(region)
         if latency is None:
-            return "latency", f"it has not said how far {region or 'this region'} is"
-        limit = rules.latency_limit_of(waited_s)
-        return "latency", f"{region or 'this region'} is {latency} ms away and its limit is {limit:.0f} ms now"
+            return "latency", f"its latency to {region or 'this region'} is unknown"
+        limit = rules.latency_limit_at(waited_s)
+        return "latency", f"its latency to {region or 'this region'} is {latency} ms, its limit {limit:.0f} ms"
     if _players(near) < missing:
-        return "players", f"{missing - _players(near)} more players are wanted in {region or 'this region'}"
+        return "players", f"{missing - _players(near)} more players are required in {region or 'this region'}"
     if _players(agreeing) < missing:
         which = ", ".join(f"{name}={value}" for name, value in ticket.labels.items() if name in rules.labels)
-        return "labels", f"{missing - _players(agreeing)} more players are wanted who agree with {which or 'it'}"
+        return "labels", f"{missing - _players(agreeing)} more players who agree on {which or 'labels'} are required"
     if _players(within) < missing:
-        window = rules.skill_window_of(waited_s)
+        window = rules.skill_window_at(waited_s)
         return "skill", (
-            f"{missing - _players(within)} more players are wanted within {window:g} of its skill, {ticket.skill:g}, "
-            "in whose windows it is too"
+            f"{missing - _players(within)} more players are required within {window:g} of its skill, "
+            f"{ticket.skill:g}, and with windows that include it"
         )
-    return "parties", "there are players enough, but their parties, or their windows among each other, do not fit"
+    return "parties", "enough players wait, but their parties or the skill windows among them do not fit together"
 
 
 def _matched_in_s(
@@ -128,15 +134,15 @@ def _matched_in_s(
     match: MatchFunction,
     region: str,
     now_ms: int,
-    chance: random.Random,
+    rng: random.Random,
 ) -> float | None:
-    """Plays some of the coming seconds through, with the very function that will be asked."""
+    """Run the match function of the mode for some of the coming seconds."""
 
     def is_matched(after_s: int) -> bool:
         then_ms = now_ms + after_s * 1000
-        open_to = [one for one in (ticket, *others) if rules.may_play_in(one, region, then_ms)]
+        open_to = [one for one in (ticket, *others) if rules.can_play_in(one, region, then_ms)]
         open_to.sort(key=lambda one: (one.since_ms, one.seq))
-        found = match(open_to, backfills, rules, now_ms=then_ms, chance=chance)
+        found = match(open_to, backfills, rules, now_ms=then_ms, rng=rng)
         return any(ticket.ticket_id in made.tickets for made in found)
 
     last = max(0, int(rules.timeout_s - ticket.waited_s(now_ms)))
@@ -156,7 +162,7 @@ def _agree(one: QueueTicket, other: QueueTicket, rules: Rules) -> bool:
 
 
 def _within(one: QueueTicket, other: QueueTicket, rules: Rules, now_ms: int) -> bool:
-    windows = (rules.skill_window_of(ticket.waited_s(now_ms)) for ticket in (one, other))
+    windows = (rules.skill_window_at(ticket.waited_s(now_ms)) for ticket in (one, other))
     return abs(one.skill - other.skill) <= min(windows)
 
 

@@ -1,4 +1,4 @@
-"""A mode: a queue by a name, its rules, and what a game may put in the place of ours. Pure."""
+"""A mode: a named queue, its rules, and the functions that a game can replace. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
 class Mode(msgspec.Struct, frozen=True):
-    """A queue that players may wait in.
+    """A queue that players can join.
 
     Args:
         name: 1 to 64 of A-Z a-z 0-9 _ . -
-        rules: who may play whom.
-        match: makes the matches.
-        skill_of: what a player's skill is.
+        rules: which players can play together.
+        match: the match function.
+        skill_of: returns the skill of a player.
     """
 
     name: str
@@ -29,4 +29,4 @@ class Mode(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a mode's name has 1 to 64 of A-Z a-z 0-9 _ . -, not {self.name[:80]!r}")
+            raise ValueError(f"the name of a mode must be 1 to 64 of A-Z a-z 0-9 _ . -, not {self.name[:80]!r}")

@@ -1,4 +1,4 @@
-"""How good the matches are: how long players waited, how far their skills lie apart, how far away they play. Pure."""
+"""Match quality: waiting times, differences in skill, and latencies of matches. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import msgspec
 
 from tickwire.matchmaking.queue.ticket import Match, QueueTicket
 
-LATELY_MATCHES = 200
+RECENT_MATCHES = 200
 
 
 class MatchQuality(msgspec.Struct, frozen=True):
-    """One match.
+    """The quality of one match.
 
     Args:
-        waits_s: of each player.
-        skill_spread: between the best and the worst ticket.
-        team_gap: between the means of the strongest and the weakest team.
-        latencies_ms: of each ticket to the region; of the member who is farthest away.
-        parties: tickets of more than one player; a ticket is in one team as a whole, so this counts friends who play
-            together.
+        waits_s: the waiting time of each player.
+        skill_spread: the difference between the skills of the best and the worst ticket.
+        team_gap: the difference between the mean skills of the strongest and the weakest team.
+        latencies_ms: the latency of each ticket to the region; for a party, that of its farthest member.
+        parties: the number of tickets with more than one player; all players of a ticket are in one team.
     """
 
     players: int
@@ -33,8 +32,8 @@ class MatchQuality(msgspec.Struct, frozen=True):
     parties: int
 
 
-def quality_of(match: Match, tickets: Mapping[str, QueueTicket], *, region: str, now_ms: int) -> MatchQuality:
-    """Judges a match, given at least the tickets in it."""
+def measure_quality(match: Match, tickets: Mapping[str, QueueTicket], *, region: str, now_ms: int) -> MatchQuality:
+    """Return the quality of a match; `tickets` must contain those of the match."""
     inside = [tickets[ticket_id] for ticket_id in match.tickets]
     skills = [ticket.skill for ticket in inside]
     by_team: dict[int, list[float]] = {}
@@ -52,16 +51,16 @@ def quality_of(match: Match, tickets: Mapping[str, QueueTicket], *, region: str,
 
 
 class RecentWaits:
-    """The median wait of the last matches: what a newcomer is told to expect."""
+    """The median wait of recent matches, which new players receive as an estimate."""
 
     def __init__(self) -> None:
-        self._waits_s: deque[float] = deque(maxlen=LATELY_MATCHES)
+        self._waits_s: deque[float] = deque(maxlen=RECENT_MATCHES)
 
     def add(self, quality: MatchQuality) -> None:
-        """One more match."""
+        """Add a match."""
         self._waits_s.append(statistics.median(quality.waits_s))
 
     @property
-    def wait_ms(self) -> int:
-        """Milliseconds, at least 1; 0: nobody knows."""
+    def median_ms(self) -> int:
+        """The median in milliseconds, at least 1; 0 if unknown."""
         return max(1, round(statistics.median(self._waits_s) * 1000)) if self._waits_s else 0

@@ -1,7 +1,7 @@
-"""All queues of a shard: a desk for each mode, and a leader that stands by.
+"""The queues of a shard: an agent and a leader for each mode.
 
-Each mode's keys have a hash tag of their own, so that modes are spread over the nodes of a Redis Cluster. A region's
-leader runs on a shard of that region.
+The keys of each mode have a hash tag of their own, so that a Redis Cluster spreads modes over its nodes. The leader
+of a region runs on a shard of that region.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from tickwire.matchmaking.errors import MatchmakingError
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.queue.agent import QueueAgent
 from tickwire.matchmaking.queue.assignment import Assigner
-from tickwire.matchmaking.queue.explain import Explanation, explain, not_in_line
+from tickwire.matchmaking.queue.explain import Explanation, explain, explain_unmatchable
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
 from tickwire.matchmaking.script_runner import ScriptRunner
 
-LOOK_MAX = 500
+TICKETS_INSPECTED_MAX = 500
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
-    """One mode's queue as it stands.
+    """The state of the queue of one mode.
 
     Args:
-        waiting, gathering: tickets; those that gather wait for friends.
-        matches: that have no room yet.
-        leaders: (region, who, epoch).
-        oldest_s: for how long the oldest ticket has waited.
+        waiting, gathering: the number of complete tickets, and of tickets whose party is incomplete.
+        matches: the number of matches without a room.
+        backfills: the number of rooms that request players.
+        agents: the number of queue agents.
+        leaders: (region, owner, epoch).
+        oldest_s: the waiting time of the oldest ticket.
     """
 
     mode: str
@@ -44,37 +46,38 @@ class QueueStatus(msgspec.Struct, frozen=True):
     gathering: int
     matches: int
     backfills: int
-    desks: int
+    agents: int
     leaders: Sequence[tuple[str, str, int]]
     oldest_s: float
 
 
-class _Looked(msgspec.Struct, frozen=True):
+class _Inspection(msgspec.Struct, frozen=True):
     tickets: Sequence[QueueTicket]
     leaders: Sequence[tuple[str, str, int]]
     waiting: int
     gathering: int
     matches: int
-    wanting: int
+    backfill_count: int
     backfills: Sequence[Backfill]
-    desks: int
+    agents: int
     own: Sequence[QueueTicket]
     state: str
     now_ms: int
 
 
 class Queues:
-    """The queues that a shard takes part in. `run` is its task.
+    """The queues of a shard. Run `run` as a task.
 
     Args:
-        modes: with the seats of each one's room type.
-        matchmaker: its client and places are used, and outlive this.
-        shard_id, region: whose they are.
-        chance: seeds the match functions.
-        on_match: told of each match that has got its room.
+        modes: the modes, with the number of seats of the room type of each.
+        matchmaker: provides the client and the placement; not closed with the queues.
+        shard_id, region: the shard and its region.
+        rng: seeds the match functions.
+        on_match: called with the mode and the quality of each match that has a room.
 
     Attributes:
-        doors: to Redis.
+        modes, agents, leaders: by the name of the mode.
+        script_runners: the runners of all queues.
     """
 
     def __init__(
@@ -84,32 +87,32 @@ class Queues:
         *,
         shard_id: str,
         region: str,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
         on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
     ) -> None:
         self.modes: dict[str, Mode] = {}
-        self.desks: dict[str, QueueAgent] = {}
+        self.agents: dict[str, QueueAgent] = {}
         self.leaders: dict[str, Leader] = {}
         self._region = region
-        self._calls: dict[str, ScriptRunner] = {}
-        self.doors: list[ScriptRunner] = []
+        self._scripts: dict[str, ScriptRunner] = {}
+        self.script_runners: list[ScriptRunner] = []
         for mode, seats in modes:
-            # Two doors: what the desk says does not wait for the leader's longer calls.
+            # Two runners, so that the agent does not wait for the longer calls of the leader.
             slot = f"{matchmaker.namespace}:{mode.name}"
-            calls, leading = matchmaker.script_runner(slot), matchmaker.script_runner(slot)
+            scripts, leader_scripts = (matchmaker.create_script_runner(slot) for _ in range(2))
             self.modes[mode.name] = mode
-            self._calls[mode.name] = calls
-            self.doors += [calls, leading]
-            self.desks[mode.name] = QueueAgent(
-                shard_id, region, calls, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
+            self._scripts[mode.name] = scripts
+            self.script_runners += [scripts, leader_scripts]
+            self.agents[mode.name] = QueueAgent(
+                shard_id, region, scripts, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
             )
             assigner = Assigner(
                 mode,
                 region=region,
                 shard_id=shard_id,
                 seats=seats,
-                calls=leading,
-                places=matchmaker.places,
+                scripts=leader_scripts,
+                placement=matchmaker.placement,
                 leases=matchmaker.leases,
                 on_match=on_match,
             )
@@ -117,79 +120,80 @@ class Queues:
                 mode,
                 region=region,
                 name=f"{shard_id}/{secrets.token_hex(4)}",
-                calls=leading,
+                scripts=leader_scripts,
                 assigner=assigner,
                 now_s=time.monotonic,
-                chance=chance or random.Random(),  # noqa: S311 - decides who is team one
+                rng=rng or random.Random(),  # noqa: S311 - shuffles teams
             )
 
     async def run(self) -> None:
-        """Run the desk and the leader of every mode until cancelled, also when there are no modes."""
+        """Run the agent and the leader of every mode until cancelled, also when there are no modes."""
         if not self.modes:
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for mode in self.modes:
-                group.create_task(self.desks[mode].run(), name=f"desk {mode}")
-                group.create_task(self.leaders[mode].run(), name=f"leader {mode}")
+                group.create_task(self.agents[mode].run(), name=f"queue agent {mode}")
+                group.create_task(self.leaders[mode].run(), name=f"queue leader {mode}")
 
     async def close(self) -> None:
-        """Says what is left to say, gives the leads back, and closes the doors. After `run` has ended."""
-        await asyncio.gather(*(self._leave(mode) for mode in self.modes))
-        for calls in self.doors:
-            await calls.aclose()
+        """Release the leases, send pending changes, and close the script runners. Call it after `run` has ended."""
+        await asyncio.gather(*(self._close_mode(mode) for mode in self.modes))
+        for runner in self.script_runners:
+            await runner.aclose()
 
-    async def _leave(self, mode: str) -> None:
+    async def _close_mode(self, mode: str) -> None:
         with suppress(MatchmakingError):
             await self.leaders[mode].resign()
-            await self.desks[mode].beat()
+            await self.agents[mode].sync()
 
-    async def status(self, mode: str) -> QueueStatus:
-        """How a queue stands.
+    async def get_status(self, mode: str) -> QueueStatus:
+        """Return the state of the queue of a mode.
 
         Raises:
-            KeyError: there is no such mode here.
+            KeyError: the mode does not exist on this shard.
             MatchmakerUnavailable: Redis does not answer.
         """
-        looked = await self._look(mode, limit=1)
-        oldest_s = max((ticket.waited_s(looked.now_ms) for ticket in looked.tickets), default=0.0)
+        found = await self._inspect(mode, limit=1)
         return QueueStatus(
             mode,
-            looked.waiting,
-            looked.gathering,
-            looked.matches,
-            looked.wanting,
-            looked.desks,
-            looked.leaders,
-            oldest_s,
+            found.waiting,
+            found.gathering,
+            found.matches,
+            found.backfill_count,
+            found.agents,
+            found.leaders,
+            oldest_s=max((ticket.waited_s(found.now_ms) for ticket in found.tickets), default=0.0),
         )
 
     async def explain(self, mode: str, player_id: str) -> Explanation | None:
-        """Why a player waits, seen from its nearest region, beside the oldest LOOK_MAX tickets. None when it does not
-        wait.
+        """Explain why a player waits, or return None if the player does not wait.
+
+        The explanation is for the nearest region of the player, and considers the oldest TICKETS_INSPECTED_MAX
+        tickets.
 
         Raises:
-            KeyError: there is no such mode here.
+            KeyError: the mode does not exist on this shard.
             MatchmakerUnavailable: Redis does not answer.
         """
-        looked = await self._look(mode, limit=LOOK_MAX, player_id=player_id)
-        if not looked.own:
+        found = await self._inspect(mode, limit=TICKETS_INSPECTED_MAX, player_id=player_id)
+        if not found.own:
             return None
-        ticket, known = looked.own[0], self.modes[mode]
-        if looked.state != "waiting":
-            return not_in_line(ticket, is_matched=looked.state == "matched", now_ms=looked.now_ms)
+        ticket, known = found.own[0], self.modes[mode]
+        if found.state != "waiting":
+            return explain_unmatchable(ticket, is_matched=found.state == "matched", now_ms=found.now_ms)
         region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self._region)
-        return await asyncio.to_thread(  # it plays the match function through several times
+        return await asyncio.to_thread(  # runs the match function several times
             explain,
             ticket,
-            [other for other in looked.tickets if other.ticket_id != ticket.ticket_id],
-            [wanted for wanted in looked.backfills if wanted.region == region] if known.rules.backfill else (),
+            [other for other in found.tickets if other.ticket_id != ticket.ticket_id],
+            [backfill for backfill in found.backfills if backfill.region == region] if known.rules.backfill else (),
             known.rules,
             known.match,
             region=region,
-            now_ms=looked.now_ms,
-            chance=random.Random(0),  # noqa: S311
+            now_ms=found.now_ms,
+            rng=random.Random(0),  # noqa: S311
         )
 
-    async def _look(self, mode: str, *, limit: int, player_id: str = "") -> _Looked:
+    async def _inspect(self, mode: str, *, limit: int, player_id: str = "") -> _Inspection:
         request = {"limit": limit, "regions": [self._region], "player_id": player_id}
-        return await self._calls[mode].run("queue/look", request, _Looked)
+        return await self._scripts[mode].run("queue/inspect", request, _Inspection)

@@ -1,4 +1,4 @@
-"""The rules of a mode: who may play whom, in data. Pure."""
+"""The rules of a mode: data that decides which players can play together. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What a match must be.
+    """The conditions that a match must meet.
 
     Args:
-        room_type: of the room that it is played in.
-        teams, team_size: how many teams, and how many players at most in each; one team of all for a game without.
-        players_min: with so few players a match is made once its oldest ticket has waited for `fill_after_s`; 0: it
-            must be full.
-        skill_window: how far the skills in a match may lie apart, at first; every ticket's own window must hold.
-        skill_window_per_s: the window widens by so much for each second of waiting.
-        skill_window_max: and no further.
-        latency_ms: the longest round trip to the region, at first. A ticket's nearest region is open to it always.
-        latency_ms_per_s, latency_ms_max: it grows likewise.
-        labels: keys on which all of a match must agree; who does not say anything agrees with all.
-        timeout_s: who has waited for so long is told that nothing was found.
-        backfill: rooms in play take new players when some leave.
+        room_type: the type of the room in which the match is played.
+        teams, team_size: the number of teams, and the maximum of players in each; for a game without teams, one team
+            of all players.
+        players_min: the minimum of players once the oldest ticket has waited for `fill_after_s`; 0 if a match must
+            always be full.
+        skill_window: the maximum difference between the skills in a match, at first. The windows of all tickets in
+            the match apply.
+        skill_window_per_s: the growth of the window for each second of waiting.
+        skill_window_max: the maximum of the window.
+        latency_ms: the maximum round trip to the region, at first. The nearest region of a ticket is always open to
+            it.
+        latency_ms_per_s, latency_ms_max: the growth and the maximum of this limit.
+        labels: keys on which all tickets of a match must agree. A ticket without a value agrees with all.
+        timeout_s: the waiting time after which a ticket times out.
+        backfill: whether running rooms receive new players when some have left.
     """
 
     room_type: str
@@ -49,41 +52,46 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not (1 <= self.teams <= 255 and self.team_size >= 1 and self.players_max <= 1000):
-            raise ValueError("a match has 1 to 255 teams and at most 1,000 players")
+            raise ValueError(
+                f"teams: must be 1 to 255, team_size at least 1, and their product at most 1000, "
+                f"not {self.teams} and {self.team_size}"
+            )
         if not 0 <= self.players_min <= self.players_max:
-            raise ValueError(f"players_min: wants 0 to {self.players_max}")
+            raise ValueError(f"players_min: must be 0 to {self.players_max}, not {self.players_min}")
         if self.timeout_s <= 0 or self.fill_after_s < 0 or self.skill_window < 0 or self.latency_ms < 0:
-            raise ValueError("timeout_s, fill_after_s, skill_window and latency_ms cannot be negative")
+            raise ValueError(
+                "timeout_s must be positive; fill_after_s, skill_window and latency_ms must not be negative"
+            )
 
     @property
     def players_max(self) -> int:
-        """How many play when the match is full."""
+        """The number of players in a full match."""
         return self.teams * self.team_size
 
-    def skill_window_of(self, waited_s: float) -> float:
-        """How far skills may lie apart for one who has waited for so long."""
+    def skill_window_at(self, waited_s: float) -> float:
+        """Return the skill window of a ticket that has waited for `waited_s`."""
         return min(self.skill_window_max, self.skill_window + self.skill_window_per_s * waited_s)
 
-    def latency_limit_of(self, waited_s: float) -> float:
-        """The longest round trip for one who has waited for so long, ms."""
+    def latency_limit_at(self, waited_s: float) -> float:
+        """Return the latency limit of a ticket that has waited for `waited_s`, in ms."""
         return min(self.latency_ms_max, self.latency_ms + self.latency_ms_per_s * waited_s)
 
-    def may_play_in(self, ticket: QueueTicket, region: str, now_ms: int) -> bool:
-        """Whether a region is open to a ticket: its nearest, or one within its limit."""
+    def can_play_in(self, ticket: QueueTicket, region: str, now_ms: int) -> bool:
+        """Return whether a region is open to a ticket: its nearest region, or one within its latency limit."""
         latency = ticket.latencies.get(region)
         if latency is None:
             return False
-        return latency == ticket.nearest_ms or latency <= self.latency_limit_of(ticket.waited_s(now_ms))
+        return latency == ticket.nearest_ms or latency <= self.latency_limit_at(ticket.waited_s(now_ms))
 
-    def players_wanted(self, waited_s: float) -> int:
-        """How many players are enough for a match whose oldest ticket has waited for so long."""
+    def players_required(self, waited_s: float) -> int:
+        """Return the number of players that a match requires whose oldest ticket has waited for `waited_s`."""
         if self.players_min and waited_s >= self.fill_after_s:
             return self.players_min
         return self.players_max
 
 
 class MatchFunction(Protocol):
-    """Makes matches out of what waits. Pure: the same arguments give the same matches."""
+    """Makes matches from waiting tickets. Pure: the same arguments always produce the same matches."""
 
     def __call__(
         self,
@@ -92,25 +100,28 @@ class MatchFunction(Protocol):
         rules: Rules,
         *,
         now_ms: int,
-        chance: random.Random,
+        rng: random.Random,
     ) -> list[Match]:
-        """Matches for one region.
+        """Return matches for one region.
 
         Args:
-            tickets: those to whom the region is open, the oldest first.
-            backfills: rooms of the region that want players, the oldest first.
+            tickets: the tickets to which the region is open, the oldest first.
+            backfills: rooms of the region that request players, the oldest first.
+            rules: the rules of the mode.
+            now_ms: UTC, milliseconds.
+            rng: the only source of randomness.
 
         Returns:
-            No ticket in two of them, and no backfill.
+            Matches; each ticket and each backfill is in at most one of them.
         """
         ...
 
 
 SkillOf = Callable[[str, Mapping[str, Any]], float]
-"""What a player's skill is: given the player's id and the options of its MatchRequest. What a client says of itself
-is a wish: look the player up."""
+"""Returns the skill of a player, given the player's id and the options of the MatchRequest. Look the player up:
+options come from the client and cannot be trusted."""
 
 
 def no_skill(player_id: str, options: Mapping[str, Any]) -> float:
-    """Everybody is alike."""
+    """Return the same skill for all players."""
     return 0.0

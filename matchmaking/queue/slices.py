@@ -1,4 +1,4 @@
-"""Long work on the event loop, in slices: other tasks and timers run between them."""
+"""Runs long work on the event loop in slices, so that other tasks and timers run between them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SLICE_S = 0.002
-"""How late a tick may be because of a slice. A step, between two yields of the generator, takes a tenth of that."""
+"""The duration of a slice, by which it may delay a tick. A step between two yields takes a tenth of it."""
 
 TURNS = 2
-"""Turns of the event loop between two slices: a call to Redis of another task needs some, and gets on meanwhile."""
+"""Turns of the event loop between two slices: a call to Redis by another task needs several turns."""
 
 
 async def run_in_slices(steps: Generator[None, None, T]) -> T:
-    """Run a generator to its end, and return its value. After each SLICE_S, other tasks have some turns."""
+    """Run a generator to its end and return its value. Other tasks get TURNS turns after each SLICE_S."""
     ends_s = time.perf_counter() + SLICE_S
     while True:
         try:

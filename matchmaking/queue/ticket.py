@@ -1,4 +1,4 @@
-"""What waits in a queue: an entry a player, a ticket a party; and what a room in play wants. Pure."""
+"""The contents of a queue: an entry for each player, a ticket for each party, and backfills of rooms. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _set = msgspec.structs.force_setattr
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One player who waits. The order of the fields is known to lua/queue.lua.
+    """One queued player. The scripts depend on the order of the fields (lua/queue/_prelude.lua).
 
     Args:
-        entry_id: another each time that somebody asks; holds no space.
-        desk: the shard's run that speaks for the player.
-        party, size: the code that friends share, and how many they are; empty and 1 for one who is alone.
-        since_ms: 0, or since when it waits, where Redis has forgotten it. UTC.
-        skill: in the game's own measure.
+        entry_id: unique for each request; contains no space.
+        agent_id: the queue agent that represents the player.
+        party, size: the code and the size of the party; empty and 1 for a single player.
+        since_ms: when the player was enqueued (UTC), if Redis has lost the entry; otherwise 0.
+        skill: in a unit that the game defines.
         latencies: (region, round trip in ms).
-        labels: KEY=VALUE: what the match must be like.
+        labels: KEY=VALUE; labels that the match must have.
     """
 
     entry_id: str
     player_id: str
-    desk: str = ""
+    agent_id: str = ""
     party: str = ""
     size: int = 1
     since_ms: int = 0
@@ -36,15 +36,16 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One party, or one player alone, that waits to be matched as a whole.
+    """A party or a single player that is matched as a unit.
 
     Args:
-        seq: its place in the queue: a smaller one came first.
-        since_ms: since when it waits, UTC.
-        size, skill, latencies: made from the members: how many they are; the mean; round trips by region in ms, those
-            that all members know, of the member who is farthest away.
-        nearest_ms: the shortest of these round trips.
-        labels: made from the members: what the match must be like; where friends differ, the first has its way.
+        seq: the order in the queue, ascending.
+        since_ms: when the ticket was enqueued, UTC.
+        size, skill, latencies: computed from the members: their number; their mean skill; for each region to which
+            all members have a latency, the highest one, in ms.
+        nearest_ms: the lowest of these latencies.
+        labels: computed from the members: labels that the match must have. If members disagree, the first one
+            decides.
     """
 
     ticket_id: str
@@ -60,12 +61,12 @@ class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def __post_init__(self) -> None:
         members = self.members
         _set(self, "size", len(members))
-        if len(members) == 1:  # most are alone, and a leader reads thousands a second
+        if len(members) == 1:  # most tickets have one member, and a leader reads thousands a second
             _set(self, "skill", members[0].skill)
             _set(self, "latencies", dict(members[0].latencies))
         elif members:
             _set(self, "skill", sum(member.skill for member in members) / len(members))
-            _set(self, "latencies", _of_farthest([dict(member.latencies) for member in members]))
+            _set(self, "latencies", _highest_latencies([dict(member.latencies) for member in members]))
         _set(self, "nearest_ms", min(self.latencies.values(), default=0))
         if any(member.labels for member in members):
             labels: dict[str, str] = {}
@@ -74,35 +75,36 @@ class QueueTicket(msgspec.Struct, frozen=True, array_like=True, gc=False):
             _set(self, "labels", labels)
 
     def waited_s(self, now_ms: int) -> float:
-        """For how long it has waited; never less than 0, whatever the clocks say."""
+        """Return the waiting time; never negative, even if clocks differ."""
         return max(0.0, (now_ms - self.since_ms) / 1000)
 
 
 class Backfill(msgspec.Struct, frozen=True):
-    """A room in play that wants players.
+    """A running room that requests players.
 
     Args:
-        skill: of those in it, the mean.
-        open: free seats of each team.
-        since_ms: since when it wants them, UTC.
+        skill: the mean skill of its players.
+        open_slots: the number of free seats of each team.
+        since_ms: when the room requested them, UTC.
+        agent_id: the queue agent of the room's shard; set by the script.
     """
 
     room_id: str
     region: str
     skill: float
-    open: Sequence[int]
+    open_slots: Sequence[int]
     since_ms: int
     labels: Sequence[str] = ()
-    desk: str = ""
+    agent_id: str = ""
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Tickets that are to play together.
+    """Tickets that will play together.
 
     Args:
-        tickets, teams: of the same length; teams count from 1.
-        labels: what the room must be like: all that any of the tickets wants.
-        backfill: the room that they go to; empty: a new one.
+        tickets, teams: the tickets, and the team of each, from 1.
+        labels: the labels of the room: all labels of any of the tickets.
+        backfill: the room that they join; empty for a new room.
     """
 
     tickets: Sequence[str]
@@ -111,6 +113,6 @@ class Match(msgspec.Struct, frozen=True):
     backfill: str = ""
 
 
-def _of_farthest(each: Sequence[Mapping[str, int]]) -> dict[str, int]:
+def _highest_latencies(each: Sequence[Mapping[str, int]]) -> dict[str, int]:
     shared = set.intersection(*(set(one) for one in each))
     return {region: max(one[region] for one in each) for region in sorted(shared)}

@@ -103,7 +103,7 @@ def scrape_matchmaking(
     leaseholder: LeaseKeeper,
 ) -> None:
     """The directory and the queues."""
-    doors = [calls.counters for calls in (matchmaker.calls, *queues.doors)]
+    doors = [calls.counters for calls in (matchmaker.scripts, *queues.script_runners)]
     metrics.count_to("redis_calls", sum(door.calls for door in doors))
     metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
     metrics.gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
@@ -112,5 +112,5 @@ def scrape_matchmaking(
     metrics.count_all_to("queue_results", queueing.results)
     results: Counter[str] = sum((leader.results for leader in queues.leaders.values()), Counter())
     metrics.count_all_to("match_results", results)
-    for mode, desk in queues.desks.items():
-        metrics.queue(mode, tickets=desk.waiting_in_all, leads=queues.leaders[mode].epoch > 0)
+    for mode, agent in queues.agents.items():
+        metrics.queue(mode, tickets=agent.waiting_total, leads=queues.leaders[mode].epoch > 0)

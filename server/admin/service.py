@@ -106,7 +106,7 @@ class AdminService:
 
     async def fleet(self) -> list[ShardView]:
         try:
-            shards = await self._matchmaker.directory.shards()
+            shards = await self._matchmaker.directory.list_shards()
         except MatchmakingError as error:
             raise to_client_error(error) from error
         return [
@@ -128,7 +128,7 @@ class AdminService:
 
     async def drain(self, shard_id: str) -> DrainRequested:
         try:
-            is_asked = await self._matchmaker.directory.ask_to_drain(shard_id)
+            is_asked = await self._matchmaker.directory.request_drain(shard_id)
         except MatchmakingError as error:
             raise to_client_error(error) from error
         if is_asked is None:

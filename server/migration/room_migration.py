@@ -107,7 +107,7 @@ class RoomMigrator:
         self._build = build
         self._host = host
         self._matchmaker = matchmaker
-        self._handovers = matchmaker.handovers
+        self._handoffs = matchmaker.handoffs
         self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
         self._pace = ReconnectPace()
         self._join_service = join_service
@@ -177,12 +177,12 @@ class RoomMigrator:
         if not self._can_migrate(runtime):
             self.results["stayed"] += 1
             return False
-        offer = HandoffOffer(room.room_id, room.room_type, self._shard_id, "", self._build, len(runtime.seats))
+        offer = HandoffOffer(room.room_id, room.room_type, self._shard_id, self._build, len(runtime.seats))
         try:
-            await self._handovers.offer(offer, epoch=runtime.epoch, to=to)
+            await self._handoffs.offer(offer, epoch=runtime.epoch, to=to)
             if not await self._wait_for_state(room.room_id, "accepted", ACCEPT_TIMEOUT_S, OFFER_POLL_INTERVAL_S):
                 self.results["refused"] += 1
-                await self._handovers.withdraw(room.room_id, self._shard_id)
+                await self._handoffs.cancel(room.room_id, self._shard_id)
                 return False
         except MatchmakingError as error:
             log.warning("room_offer_failed", room_id=room.room_id, to=to, error=error.detail)
@@ -211,7 +211,7 @@ class RoomMigrator:
             positions = self._find_positions(runtime)
             await self._publish_locations(runtime, target.info.shard_id)
             encoded = {session_id: msgspec.msgpack.encode(position) for session_id, position in positions.items()}
-            await self._handovers.send(room_id, self._shard_id, encode_room(runtime, encoded))
+            await self._handoffs.send(room_id, self._shard_id, encode_room(runtime, encoded))
             is_claimed = await self._is_claimed(room_id)
             if is_claimed:  # again, for players who have disconnected since
                 await self._publish_locations(runtime, target.info.shard_id)
@@ -265,7 +265,7 @@ class RoomMigrator:
     async def _publish_leavers(self, room_id: str, session_ids: Sequence[str]) -> None:
         """Publish the sessions that have ended since the room's state was sent, for its new owner."""
         try:
-            await self._matchmaker.parcels.put(
+            await self._matchmaker.session_handoffs.put(
                 _leavers_key(room_id), msgspec.msgpack.encode(session_ids), ttl_ms=LEAVERS_TTL_MS
             )
         except MatchmakingError as error:  # the sessions expire on the new owner
@@ -286,9 +286,9 @@ class RoomMigrator:
         until_s = loop.time() + OUTCOME_TIMEOUT_S
         while loop.time() < until_s:
             try:
-                if await self._handovers.withdraw(room_id, self._shard_id):
+                if await self._handoffs.cancel(room_id, self._shard_id):
                     return True
-                location = await self._matchmaker.directory.home_of(room_id)
+                location = await self._matchmaker.directory.locate_room(room_id)
                 return location is None or location.shard_id == self._shard_id
             except MatchmakerUnavailable:
                 await asyncio.sleep(RETRY_INTERVAL_S)
@@ -299,7 +299,7 @@ class RoomMigrator:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
         while loop.time() < until_s:
-            current = await self._handovers.look(room_id)
+            current = await self._handoffs.get_state(room_id)
             if current == state:
                 return True
             if current in ("", "refused"):
@@ -350,9 +350,9 @@ class RoomMigrator:
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        for offer in await self._handovers.hear(self._shard_id):
+        for offer in await self._handoffs.poll_offers(self._shard_id):
             accepts = not self._join_service.is_draining and offer.room_type in self._host.room_types
-            if await self._handovers.answer(offer.room_id, self._shard_id, accepts=accepts) and accepts:
+            if await self._handoffs.respond(offer.room_id, self._shard_id, accepts=accepts) and accepts:
                 self._spawn(self._receive(offer), f"receive {offer.room_id}")
 
     async def _receive(self, offer: HandoffOffer) -> None:
@@ -395,10 +395,10 @@ class RoomMigrator:
         is_lost = False
         while True:
             try:
-                location = await self._matchmaker.directory.home_of(room_id) if is_lost else None
+                location = await self._matchmaker.directory.locate_room(room_id) if is_lost else None
                 if location is not None and location.shard_id == self._shard_id:
                     return location.epoch
-                return await self._handovers.take(room_id, self._shard_id)
+                return await self._handoffs.claim(room_id, self._shard_id)
             except MatchmakerUnavailable:
                 if loop.time() > until_s:
                     raise
@@ -436,7 +436,7 @@ class RoomMigrator:
         for pause_s in LEAVERS_POLL_DELAYS_S:
             await asyncio.sleep(pause_s)
             try:
-                data = await self._matchmaker.parcels.take(_leavers_key(room_id))
+                data = await self._matchmaker.session_handoffs.take(_leavers_key(room_id))
                 session_ids = decode_payload(data, list[str]) if data is not None else None
             except (MatchmakingError, MalformedMessage) as error:  # the sessions expire
                 log.warning("leavers_fetch_failed", room_id=room_id, error=str(error))
@@ -456,7 +456,7 @@ class RoomMigrator:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + RECEIVE_TIMEOUT_S
         while loop.time() < until_s:
-            state, data = await self._handovers.fetch(room_id, self._shard_id)
+            state, data = await self._handoffs.fetch(room_id, self._shard_id)
             if state == "sent":
                 return data
             if state != "accepted":

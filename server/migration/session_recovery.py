@@ -63,7 +63,7 @@ class SessionRecovery:
             )  # it may have left the room without its client's knowledge
             return None
         try:
-            location = await self._matchmaker.directory.home_of(room_id) if room_id else None
+            location = await self._matchmaker.directory.locate_room(room_id) if room_id else None
             if location is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
                 return redirect
         except MatchmakingError as error:
@@ -78,7 +78,7 @@ class SessionRecovery:
             raise Unavailable("the room is being transferred to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
         if location is not None and location.shard_id != self._shard_id:
             if not location.url:
-                wait_ms = max(RETRY_AFTER_MS_MIN, location.left_ms)
+                wait_ms = max(RETRY_AFTER_MS_MIN, location.lease_left_ms)
                 raise Unavailable(
                     "the room's shard is lost; retry when its lease has expired", retry_after_ms=wait_ms
                 )
@@ -115,6 +115,6 @@ class SessionRecovery:
         shard_id = location or shard_id
         if shard_id in ("", self._shard_id):
             return None
-        shards = await self._matchmaker.directory.shards()
+        shards = await self._matchmaker.directory.list_shards()
         url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")
         return Redirect(url, is_resume=True) if url else None

@@ -108,9 +108,10 @@ class SessionTransfer:
         transfer = self._create_transfer(session)
         ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
         data = msgspec.msgpack.encode(transfer)
-        await self._matchmaker.parcels.put(session.session_id, data, ttl_ms=ttl_ms)
+        await self._matchmaker.session_handoffs.put(session.session_id, data, ttl_ms=ttl_ms)
         if not self._can_transfer(session) or self._create_transfer(session) != transfer:
-            await self._matchmaker.parcels.take(session.session_id)  # the session has changed in the meantime
+            # The session has changed in the meantime.
+            await self._matchmaker.session_handoffs.take(session.session_id)
             return
         self._queue_service.release_position(session)
         session.go_on_at(Redirect(url, is_resume=True))
@@ -132,7 +133,9 @@ class SessionTransfer:
             MatchmakingError: Redis does not answer.
         """
         ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
-        await self._matchmaker.parcels.put(_location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms)
+        await self._matchmaker.session_handoffs.put(
+            _location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms
+        )
 
     async def _publish_own_location(self, session_id: str) -> None:
         """Publish that a session is on this shard: the Welcome with its new token may be lost."""
@@ -147,7 +150,7 @@ class SessionTransfer:
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        data = await self._matchmaker.parcels.look(_location_key(session_id))
+        data = await self._matchmaker.session_handoffs.get(_location_key(session_id))
         return decode_payload(data, str) if data is not None else ""
 
     async def receive(self, session_id: str) -> bool:
@@ -160,7 +163,7 @@ class SessionTransfer:
             TickwireError: Redis does not answer; the client retries.
         """
         try:
-            data = await self._matchmaker.parcels.take(session_id)
+            data = await self._matchmaker.session_handoffs.take(session_id)
         except MatchmakingError as error:
             log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
             raise to_client_error(error) from error

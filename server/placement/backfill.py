@@ -56,13 +56,13 @@ class BackfillService:
                     requests[room_id] = (mode.name, self._create_request(runtime, mode))
         for room_id, (mode_name, _) in self._requests.items():
             if room_id not in requests:
-                self._queues.desks[mode_name].want_nobody(room_id)
+                self._queues.agents[mode_name].remove_backfill(room_id)
         for room_id, (mode_name, request) in requests.items():
             previous = self._requests.get(room_id)
             if previous is not None and msgspec.structs.replace(previous[1], since_ms=request.since_ms) == request:
                 requests[room_id] = previous
             else:
-                self._queues.desks[mode_name].want(request)
+                self._queues.agents[mode_name].set_backfill(request)
         self._requests = requests
 
     def _create_request(self, runtime: RoomRuntime, mode: Mode) -> Backfill:
@@ -70,7 +70,7 @@ class BackfillService:
             room_id=runtime.room.room_id,
             region=self._region,
             skill=_mean_skill(runtime),
-            open=_count_free_seats(runtime, mode),
+            open_slots=_count_free_seats(runtime, mode),
             since_ms=int(self._now_s() * 1000),
             labels=to_pairs(check_labels(runtime.room.labels)),
         )

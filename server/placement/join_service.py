@@ -26,7 +26,7 @@ from tickwire.matchmaking import (
     Party,
     Placement,
     PlaceRequest,
-    RoomNotMade,
+    RoomNotCreated,
     Ticket,
     TicketKeys,
     UsedTickets,
@@ -161,7 +161,7 @@ class JoinService:
             is_durable=True,
         )
         try:
-            placement = await self._matchmaker.places.place(request)
+            placement = await self._matchmaker.placement.place(request)
             if placement.shard_id != self._shard_id:
                 return Redirect(placement.url, room_type=room_type, room_name=name, is_resume=True)
             await self._get_or_create_room(self._create_ticket(placement, player_id, is_guest=False), {})
@@ -221,12 +221,14 @@ class JoinService:
             MatchmakingError: the player cannot be placed.
         """
         if not (request.name or request.is_private or request.labels or request.party):
-            return await self._matchmaker.places.place(request)
+            return await self._matchmaker.placement.place(request)
         player_id, address = subscriber.player_id, subscriber.address
         wait_ms = self._quota.wait_ms(player_id, address)
         try:
-            placement = await self._matchmaker.places.place(msgspec.structs.replace(request, may_make=not wait_ms))
-        except RoomNotMade as error:
+            placement = await self._matchmaker.placement.place(
+                msgspec.structs.replace(request, may_create=not wait_ms)
+            )
+        except RoomNotCreated as error:
             raise RateLimited("too many rooms were created; join one that exists", retry_after_ms=wait_ms) from error
         if placement.is_new:
             self._quota.spend(player_id, address)
@@ -281,7 +283,7 @@ class JoinService:
             return await self._follow_room(ticket)
         if self._has_left(ticket, self._ended):
             raise NoSuchRoom("the ticket's room has ended: join by type or name")
-        self._used_tickets.admit(ticket, self._now_s())
+        self._used_tickets.mark_used(ticket, self._now_s())
         try:
             runtime = await self._get_or_create_room(ticket, options)
             if runtime.epoch != ticket.epoch:
@@ -291,7 +293,7 @@ class JoinService:
             )
         except BaseException:
             # The client may retry until the ticket expires, if a seat is free; the reservation is released now.
-            self._used_tickets.withdraw(ticket)
+            self._used_tickets.mark_unused(ticket)
             self._lease_keeper.seat_released(ticket.room_id, ticket.player_id, ticket.epoch)
             raise
         self._lease_keeper.seat_taken(seat, runtime.epoch)
@@ -310,7 +312,7 @@ class JoinService:
             BadTicket: the ticket was used before.
             MatchmakerUnavailable: Redis does not answer.
         """
-        location = await self._matchmaker.directory.home_of(ticket.room_id)
+        location = await self._matchmaker.directory.locate_room(ticket.room_id)
         if location is not None and location.shard_id == ticket.shard_id != self._shard_id and location.url:
             return self.create_redirect(ticket, location.url)  # the session has moved since the ticket was signed
         if (
@@ -320,7 +322,7 @@ class JoinService:
             or location.epoch <= ticket.epoch
         ):
             raise NoSuchRoom("the ticket's room does not exist any more: join by type or name")
-        self._used_tickets.admit(ticket, self._now_s())
+        self._used_tickets.mark_used(ticket, self._now_s())
         moved = msgspec.structs.replace(
             ticket, shard_id=location.shard_id, epoch=location.epoch, ticket_id=new_ticket_id()
         )

@@ -112,13 +112,13 @@ class LeaseKeeper:
         """
         self.shard = msgspec.structs.replace(self.shard, state="draining")
         self._is_registered = False
-        await self._matchmaker.directory.register(self.shard, is_again=self._was_registered)
+        await self._matchmaker.directory.register(self.shard, was_registered=self._was_registered)
         self._is_registered = True
 
     async def _heartbeat(self, load: float) -> HeartbeatReply:
         directory = self._matchmaker.directory
         if not self._is_registered:
-            await directory.register(self.shard, is_again=self._was_registered)
+            await directory.register(self.shard, was_registered=self._was_registered)
             self._is_registered = self._was_registered = True
         players = sum(len(runtime.seats) for runtime in self._host)
         heartbeat = partial(
@@ -126,7 +126,7 @@ class LeaseKeeper:
         )
         reply = await heartbeat()
         if not reply.is_known:
-            await directory.register(self.shard, is_again=True)
+            await directory.register(self.shard, was_registered=True)
             reply = await heartbeat()
         return reply
 
@@ -150,7 +150,7 @@ class LeaseKeeper:
         with self._isolation.guard("upkeep", room_id, passes=(MatchmakerUnavailable,)):
             facts = _to_facts(runtime)
             try:
-                await self._matchmaker.leases.tell(to_room_record(runtime), self.shard.shard_id)
+                await self._matchmaker.leases.publish(to_room_record(runtime), self.shard.shard_id)
             except StaleLease:
                 self._close_lost_room(room_id)
             else:
@@ -196,12 +196,12 @@ class LeaseKeeper:
         """Publish in the background that a player with a ticket has taken its seat."""
         leases, shard_id = self._matchmaker.leases, self.shard.shard_id
         room_id, player_id = seat.room_id, seat.player_id
-        self._enqueue_update(room_id, lambda: leases.seated(room_id, player_id, shard_id=shard_id, epoch=epoch))
+        self._enqueue_update(room_id, lambda: leases.confirm_seat(room_id, player_id, shard_id=shard_id, epoch=epoch))
 
     def seat_released(self, room_id: str, player_id: str, epoch: int) -> None:
         """Publish in the background that a seat or a reservation is free again."""
         leases, shard_id = self._matchmaker.leases, self.shard.shard_id
-        self._enqueue_update(room_id, lambda: leases.unseated(room_id, player_id, shard_id=shard_id, epoch=epoch))
+        self._enqueue_update(room_id, lambda: leases.release_seat(room_id, player_id, shard_id=shard_id, epoch=epoch))
 
     def _enqueue_update(self, room_id: str, call: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -207,7 +207,7 @@ class QueueService:
     def find_position(self, subscriber: Subscriber) -> TransferredPosition | None:
         """Return the queue position of a session, or None if it is in no queue."""
         queued = self._queued.get(subscriber.session_id)
-        found = self._find_agent(queued.mode).entry_of(queued.entry_id) if queued is not None else None
+        found = self._find_agent(queued.mode).get_entry(queued.entry_id) if queued is not None else None
         if queued is None or found is None:
             return None
         return TransferredPosition(queued.mode, queued.skill, *found)
@@ -216,12 +216,12 @@ class QueueService:
         """Release a session's position, which another shard accepts with `accept_position`. Idempotent."""
         queued = self._queued.pop(subscriber.session_id, None)
         if queued is not None:
-            self._find_agent(queued.mode).release(queued.entry_id)
+            self._find_agent(queued.mode).detach(queued.entry_id)
             self.results["passed_on"] += 1
 
     async def accept_position(self, subscriber: Subscriber, position: TransferredPosition) -> None:
         """Continue a queue position that another shard has released. It is lost if this build lacks the mode."""
-        agent = self._queues.desks.get(position.mode)
+        agent = self._queues.agents.get(position.mode)
         if agent is None:
             log.warning("queue_position_lost", mode=position.mode, session_id=subscriber.session_id)
             return
@@ -232,7 +232,7 @@ class QueueService:
         self._queued[subscriber.session_id] = queued
         self.results["adopted"] += 1
         with suppress(MatchmakerUnavailable):  # the agent retries
-            await agent.adopt(
+            await agent.attach(
                 position.entry,
                 position.enqueued_ms,
                 lambda notification: self._receive_notification(queued, notification),
@@ -326,7 +326,7 @@ class QueueService:
         """
         subscriber, agent = queued.subscriber, self._find_agent(queued.mode)
         try:
-            queued.entry_id = agent.enter(
+            queued.entry_id = agent.enqueue(
                 subscriber.player_id,
                 lambda notification: self._receive_notification(queued, notification),
                 skill=queued.skill,
@@ -350,7 +350,7 @@ class QueueService:
 
     def _start_cancel(self, queued: _QueuedSession, reason: str) -> None:
         queued.cancel_reason = reason
-        self._find_agent(queued.mode).leave(queued.entry_id)
+        self._find_agent(queued.mode).dequeue(queued.entry_id)
 
     # -- modes ----------------------------------------------------------------------------------------------
 
@@ -362,7 +362,7 @@ class QueueService:
             raise NoSuchMode(f"unknown mode {name[:64]!r}; known modes: {known}") from None
 
     def _find_agent(self, mode: str) -> QueueAgent:
-        return self._queues.desks[mode]
+        return self._queues.agents[mode]
 
     def _find_skill(self, mode: Mode, subscriber: Subscriber, request: MatchRequest) -> float:
         options = decode_options(request.options, dict[str, Any], "options")
@@ -384,4 +384,6 @@ def _room_share(mode: Mode) -> float:
 def _create_status(mode: str, state: QueueState, position: QueuePosition | None = None) -> MatchStatus:
     if position is None:
         return MatchStatus(state, mode=mode)
-    return MatchStatus(state, position.place, position.lately_ms, mode, waiting_for=min(position.missing, 255))
+    return MatchStatus(
+        state, position.position, position.recent_wait_ms, mode, waiting_for=min(position.missing, 255)
+    )

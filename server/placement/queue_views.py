@@ -36,7 +36,7 @@ class QueueViews:
         if mode not in self._queues.modes:
             return None
         try:
-            status: dict[str, Any] = msgspec.to_builtins(await self._queues.status(mode))
+            status: dict[str, Any] = msgspec.to_builtins(await self._queues.get_status(mode))
         except MatchmakerUnavailable as error:
             raise to_client_error(error) from error
         return status

@@ -35,7 +35,7 @@ class ReadyShards:
     async def find(self) -> list[ShardStatus]:
         """Return the shards, ordered by their number of players; an empty list if Redis does not answer."""
         try:
-            shards = await self._matchmaker.directory.shards()
+            shards = await self._matchmaker.directory.list_shards()
         except MatchmakingError as error:
             log.warning("shard_listing_failed", error=error.detail)
             return []

@@ -80,7 +80,7 @@ async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lo
             await eventually(lambda: all(len(player.heard) > 5 for player in players), 60)
             await asyncio.sleep(1.0)  # so that there is something to lose
             # Who has come by the door and found its room right there does not know the shard by its own address.
-            where = {player.room_name: await home_of(settings, player) for player in players}
+            where = {player.room_name: await locate_room(settings, player) for player in players}
             victim = next(shard for shard in shards if shard.url in where.values())
             theirs = [player for player in players if where[player.room_name] == victim.url]
             assert theirs
@@ -111,11 +111,11 @@ async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lo
     store.close()
 
 
-async def home_of(settings: Settings, player: Player) -> str:
+async def locate_room(settings: Settings, player: Player) -> str:
     joined = player.client.core.joined
     assert joined is not None
     async with aclosing(Matchmaker.from_url(settings.redis.url, namespace=settings.redis.namespace)) as fleet:
-        home = await fleet.directory.home_of(joined.room_id)
+        home = await fleet.directory.locate_room(joined.room_id)
     assert home is not None
     return home.url
 
@@ -175,6 +175,6 @@ async def test_a_room_that_begins_again_after_a_crash_repeats_no_key_that_its_id
         store = MongoStore(settings.mongo.url, settings.mongo.database)
         assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": paid}
         store.close()
-        home = await home_of(settings, Player(client, "main"))
+        home = await locate_room(settings, Player(client, "main"))
         next(shard for shard in alive if shard.url == home).kill()
         await client.close()

@@ -147,7 +147,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
         assert len(a.host) + len(b.host) == 1
         await agree_on_seats(own_redis, settings, a, b)
         fleet = Matchmaker.from_url(own_redis.url, namespace=settings.redis.namespace)
-        assert {status.info.shard_id for status in await fleet.directory.shards()} == {"a", "b"}
+        assert {status.info.shard_id for status in await fleet.directory.list_shards()} == {"a", "b"}
         await fleet.aclose()
 
 
@@ -404,10 +404,10 @@ async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
 ) -> None:
     async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         waiting = asyncio.create_task(one.match("versus"))
-        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1)
+        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1)
         own_redis.say("FLUSHALL")
-        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 0)
-        await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1, 15, "it was entered again")
+        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 0)
+        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1, 15, "it was entered again")
         joined = await two.match("versus")
         assert (await waiting).room_id == joined.room_id
 
@@ -423,7 +423,7 @@ async def test_when_the_leader_is_killed_another_shard_makes_the_match(
         first = own_redis.say("HGET", key, "owner")
         async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
             waiting = asyncio.create_task(one.match("versus", options={"skill": 0}))
-            await eventually(lambda: shard._queues.desks["versus"].waiting_in_all == 1)
+            await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1)
             assert own_redis.say("HGET", key, "owner") == first
             leading.kill()
             joined = await two.match("versus", options={"skill": 10})

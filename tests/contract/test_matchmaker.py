@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from tests.harness.handoffs import hand_over
 from tests.harness.polling import eventually
 from tickwire.matchmaking import (
     BadRequest,
@@ -65,12 +66,12 @@ def wish(player: str, shard: str = "a", seats: int = 4, **wanted: Any) -> PlaceR
 
 
 async def place(matchmaker: Matchmaker, player: str, shard: str = "a", seats: int = 4, **wanted: Any) -> Placement:
-    return await matchmaker.places.place(wish(player, shard, seats, **wanted))
+    return await matchmaker.placement.place(wish(player, shard, seats, **wanted))
 
 
 async def tell(matchmaker: Matchmaker, placed: Placement, seats: int = 4, **facts: Any) -> None:
     record = RoomRecord(placed.room_id, placed.room_type, placed.epoch, seats, placed.name, code=placed.code)
-    await matchmaker.leases.tell(msgspec.structs.replace(record, **facts), placed.shard_id)
+    await matchmaker.leases.publish(msgspec.structs.replace(record, **facts), placed.shard_id)
 
 
 async def is_known(matchmaker: Matchmaker, placed: Placement) -> bool:
@@ -131,7 +132,7 @@ async def test_nobody_walks_into_a_room_of_a_shard_that_drains(matchmaker: Match
     await registered(matchmaker, first.shard_id, state="draining")
     second = await place(matchmaker, "p2", first.shard_id)
     assert second.shard_id != first.shard_id
-    assert await matchmaker.directory.rooms("arena") != []
+    assert await matchmaker.directory.list_rooms("arena") != []
     await registered(matchmaker, first.shard_id)
     assert (await place(matchmaker, "p3", first.shard_id)).room_id == first.room_id, "it stays after all"
 
@@ -149,7 +150,7 @@ async def test_regions_are_worlds_of_their_own(matchmaker: Matchmaker) -> None:
     here, there = await place(matchmaker, "p1"), await place(matchmaker, "p2", "far", region="asia")
     assert there.shard_id == "far"
     assert here.room_id != there.room_id
-    assert [room.room_id for room in await matchmaker.directory.rooms("arena", region="asia")] == [there.room_id]
+    assert [room.room_id for room in await matchmaker.directory.list_rooms("arena", region="asia")] == [there.room_id]
 
 
 async def test_a_hundred_joiners_for_the_last_ten_seats(matchmaker: Matchmaker) -> None:
@@ -190,7 +191,9 @@ async def test_labels_choose_among_rooms_and_a_new_room_gets_them(matchmaker: Ma
     assert (ice.labels, sand.is_new) == ({"map": "ice", "mode": "ffa"}, True)
     assert (await place(matchmaker, "p3", labels={"map": "ice"})).room_id == ice.room_id
     assert (await place(matchmaker, "p4", labels={"map": "ice", "mode": "duo"})).is_new
-    assert {r.room_id for r in await matchmaker.directory.rooms("arena", labels={"map": "sand"})} == {sand.room_id}
+    assert {r.room_id for r in await matchmaker.directory.list_rooms("arena", labels={"map": "sand"})} == {
+        sand.room_id
+    }
     await tell(matchmaker, sand, labels={"map": "lava"})
     assert (await place(matchmaker, "p5", labels={"map": "lava"})).room_id == sand.room_id
     assert (await place(matchmaker, "p6", labels={"map": "sand"})).is_new, "the room has changed since"
@@ -215,7 +218,7 @@ async def test_a_private_room_opens_to_its_code_alone(matchmaker: Matchmaker) ->
     for code in ("AAAAABBBBB", "short", "x" * 500):
         with pytest.raises(RoomNotFound):
             await place(matchmaker, "stranger", code=code)
-    assert [room.room_id for room in await matchmaker.directory.rooms("arena")] != [made.room_id]
+    assert [room.room_id for room in await matchmaker.directory.list_rooms("arena")] != [made.room_id]
 
 
 async def test_join_by_id(matchmaker: Matchmaker) -> None:
@@ -255,7 +258,7 @@ async def test_friends_sit_together_or_not_at_all(matchmaker: Matchmaker) -> Non
 
 async def test_seats_of_friends_who_never_came_are_given_back(hasty: Matchmaker) -> None:
     first = await place(hasty, "f1", seats=3, party=Party("late", 3), name="x")
-    await hasty.leases.seated(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)
+    await hasty.leases.confirm_seat(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)
 
     async def two_more() -> bool:
         await tell(hasty, first, seats=3, players=("f1",))
@@ -298,7 +301,7 @@ async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(
 
 async def test_who_is_seated_stays_so_when_it_asks_again(hasty: Matchmaker) -> None:
     placed = await place(hasty, "p1", seats=1, name="x")
-    await hasty.leases.seated(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
+    await hasty.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     await place(hasty, "p1", seats=1, name="x")
     await asyncio.sleep(0.06)  # longer than a reservation lasts
     await tell(hasty, placed, seats=1, players=("p1",))
@@ -321,10 +324,10 @@ async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_
 async def test_a_seat_given_back_is_free_for_the_next(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1", seats=1, name="x")
     owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
-    await matchmaker.leases.seated(placed.room_id, "p1", **owner)
+    await matchmaker.leases.confirm_seat(placed.room_id, "p1", **owner)
     with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", seats=1, name="x")
-    await matchmaker.leases.unseated(placed.room_id, "p1", **owner)
+    await matchmaker.leases.release_seat(placed.room_id, "p1", **owner)
     assert (await place(matchmaker, "p2", seats=1, name="x")).room_id == placed.room_id
 
 
@@ -333,7 +336,7 @@ async def test_telling_does_not_forget_who_was_seated_meanwhile(matchmaker: Matc
     for player in ("p1", "p2"):
         await place(matchmaker, player, seats=2)
         owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
-        await matchmaker.leases.seated(placed.room_id, player, **owner)
+        await matchmaker.leases.confirm_seat(placed.room_id, player, **owner)
     await tell(matchmaker, placed, seats=2)  # the list was made before both came
     assert (await place(matchmaker, "p3", seats=2)).room_id != placed.room_id, "both seats are taken"
 
@@ -370,9 +373,9 @@ async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(ha
     assert second.room_id == first.room_id, "its world is restored: it is the same room"
     await hasty.leases.renew([(second.room_id, second.epoch)], second.shard_id)
     with pytest.raises(StaleLease):
-        await hasty.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+        await hasty.leases.confirm_seat(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
     with pytest.raises(StaleLease):
-        await hasty.leases.unseated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+        await hasty.leases.release_seat(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
     with pytest.raises(StaleLease):
         await tell(hasty, first)
 
@@ -409,13 +412,13 @@ async def test_a_released_name_keeps_its_epoch_growing(matchmaker: Matchmaker) -
 async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1", seats=2, name="lobby", is_private=False)
     other = "b" if first.shard_id == "a" else "a"
-    await matchmaker.leases.seated(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
-    epoch = await matchmaker.leases.hand_over(first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
+    await matchmaker.leases.confirm_seat(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
+    epoch = await hand_over(matchmaker, first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
     assert epoch > first.epoch
     renewal = await matchmaker.leases.renew([(first.room_id, first.epoch)], first.shard_id)
     assert renewal.lost == {first.room_id}
     with pytest.raises(StaleLease):
-        await matchmaker.leases.hand_over(first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
+        await hand_over(matchmaker, first.room_id, shard_id=first.shard_id, epoch=first.epoch, to=other)
     second = await place(matchmaker, "p2", seats=2, name="lobby")
     assert (second.room_id, second.shard_id, second.epoch) == (first.room_id, other, epoch)
     with pytest.raises(PlacementFull):
@@ -428,7 +431,7 @@ async def test_an_owner_that_slept_finds_itself_late_also_when_the_lease_of_the_
     first = await place(matchmaker, "p1")
     other = "b" if first.shard_id == "a" else "a"
     owner = {"shard_id": first.shard_id, "epoch": first.epoch}
-    epoch = await matchmaker.leases.hand_over(first.room_id, to=other, **owner)
+    epoch = await hand_over(matchmaker, first.room_id, to=other, **owner)
     async with Redis.from_url(redis_url) as redis:
         await redis.delete(f"{{{matchmaker.namespace}}}:room:{first.room_id}")
     with pytest.raises(StaleLease):
@@ -436,42 +439,14 @@ async def test_an_owner_that_slept_finds_itself_late_also_when_the_lease_of_the_
     await tell(matchmaker, msgspec.structs.replace(first, shard_id=other, epoch=epoch))
 
 
-async def test_a_room_is_not_handed_to_a_shard_that_drains_or_is_not_there(matchmaker: Matchmaker) -> None:
+async def test_a_room_is_not_handed_over_to_a_shard_that_drains_or_does_not_exist(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1")
     owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
     await registered(matchmaker, "c", state="draining")
     for shard in ("c", "nobody"):
         with pytest.raises(MatchmakerUnavailable):
-            await matchmaker.leases.hand_over(placed.room_id, to=shard, **owner)
+            await hand_over(matchmaker, placed.room_id, to=shard, **owner)
     assert await is_known(matchmaker, placed)
-
-
-async def test_the_rooms_of_a_shard_that_is_gone_are_taken_over_once(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(shard_ms=30, lease_ms=30))
-    await registered(brief, "gone")
-    placed = [await place(brief, "p", "gone", name=f"room {n}", labels={"map": "ice"}) for n in range(3)]
-
-    async def are_orphans() -> bool:
-        return len(await brief.leases.orphans()) == 3
-
-    await eventually(are_orphans)
-    lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-    await registered(lasting, "a", "b")
-    assert [status.info.shard_id for status in await lasting.directory.shards()] == ["a", "b"]
-    orphans = await lasting.leases.orphans()
-    results = await asyncio.gather(
-        *(lasting.leases.take_over(orphan, shard) for orphan in orphans for shard in "ab"), return_exceptions=True
-    )
-    epochs = [result for result in results if isinstance(result, int)]
-    assert len(epochs) == 3
-    assert len([result for result in results if isinstance(result, StaleLease)]) == 3
-    assert min(epochs) > max(placement.epoch for placement in placed)
-    assert await lasting.leases.orphans() == []
-    again = await place(lasting, "p", name="room 1")
-    assert again.room_id == placed[1].room_id
-    assert again.labels == {"map": "ice"}
-    await brief.aclose()
-    await lasting.aclose()
 
 
 async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchmaker) -> None:
@@ -489,54 +464,13 @@ async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchm
 async def test_an_owner_that_has_handed_its_room_over_frees_none_of_its_seats(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1", seats=1, name="lobby")
     owner = {"shard_id": first.shard_id, "epoch": first.epoch}
-    await matchmaker.leases.seated(first.room_id, "p1", **owner)
+    await matchmaker.leases.confirm_seat(first.room_id, "p1", **owner)
     other = "b" if first.shard_id == "a" else "a"
-    await matchmaker.leases.hand_over(first.room_id, to=other, **owner)
+    await hand_over(matchmaker, first.room_id, to=other, **owner)
     with pytest.raises(StaleLease):
-        await matchmaker.leases.unseated(first.room_id, "p1", **owner)
+        await matchmaker.leases.release_seat(first.room_id, "p1", **owner)
     with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", seats=1, name="lobby")
-
-
-async def test_an_orphan_whose_name_has_another_room_is_not_taken_over(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(30, 30, 30))
-    await registered(brief, "gone")
-    old = await place(brief, "p", "gone", name="lobby")
-    await place(brief, "p", "gone", name="other", seats=1)
-
-    async def are_orphans() -> bool:
-        return len(await brief.leases.orphans()) == 2
-
-    await eventually(are_orphans)
-    lasting = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-    await registered(lasting, "a")
-    orphans = {orphan.record.name: orphan for orphan in await lasting.leases.orphans()}
-    again = await place(lasting, "p", name="lobby", is_durable=True)
-    assert again.room_id == old.room_id, "the same room, made again"
-    assert [orphan.record.name for orphan in await lasting.leases.orphans()] == ["other"]
-    with pytest.raises(StaleLease):
-        await lasting.leases.take_over(orphans["lobby"], "a")
-    await lasting.leases.take_over(orphans["other"], "a")
-    assert await lasting.leases.orphans() == []
-    assert (await place(lasting, "q", name="other", seats=1)).shard_id == "a", "nobody is seated in it"
-    await brief.aclose()
-    await lasting.aclose()
-
-
-async def test_a_room_that_ended_after_its_lease_is_nobodys_orphan(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(lease_ms=30, reservation_ms=30))
-    await registered(brief, "a")
-    placed = await place(brief, "p", name="lobby")
-
-    async def has_run_out() -> bool:
-        return not await is_known(brief, placed)
-
-    await asyncio.sleep(0.1)
-    await eventually(has_run_out)
-    await brief.leases.release(placed.room_id, shard_id="a", epoch=placed.epoch)
-    await brief.directory.deregister("a")
-    assert await brief.leases.orphans() == []
-    await brief.aclose()
 
 
 # -- Redis forgets ------------------------------------------------------------------------------------------
@@ -559,13 +493,13 @@ async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
     for shard in "ab":
         info = ShardInfo(shard, f"ws://{shard}", "1", room_types=TYPES)
         assert not (await matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)).is_known
-        await matchmaker.directory.register(info, is_again=True)
-    with pytest.raises(MatchmakerUnavailable, match="put together") as refused:
+        await matchmaker.directory.register(info, was_registered=True)
+    with pytest.raises(MatchmakerUnavailable, match="being restored") as refused:
         await place(matchmaker, "p2", name="lobby", seats=2)
     assert 500 <= refused.value.retry_after_ms <= 3000
     assert (await place(matchmaker, "p9")).is_new, "rooms without a name can be had"
     record = RoomRecord(placed.room_id, "arena", 4711, 2, "lobby", players=("p1", "p8"))
-    await matchmaker.leases.tell(record, placed.shard_id)
+    await matchmaker.leases.publish(record, placed.shard_id)
     with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", name="lobby", seats=2)
     assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, "the epoch goes on from what was told"
@@ -627,7 +561,7 @@ async def test_an_owner_restores_any_entry_that_redis_has_lost_within_a_heartbea
     matchmaker: Matchmaker, redis_url: str, kind: str, wanted: dict[str, Any]
 ) -> None:
     placed = await place(matchmaker, "p1", labels={"map": "ice"}, **wanted)
-    await matchmaker.leases.seated(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
+    await matchmaker.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     access: Any = "private" if placed.code else "open"
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
         before = await entries(redis, matchmaker.namespace)
@@ -656,9 +590,9 @@ async def test_a_renewal_brings_back_what_the_lists_have_lost(matchmaker: Matchm
         for kind in ("open", "here", "with"):
             async for key in redis.scan_iter(f"{{{matchmaker.namespace}}}:{kind}:*"):
                 await redis.delete(key)
-    assert await matchmaker.directory.rooms("arena") == []
+    assert await matchmaker.directory.list_rooms("arena") == []
     assert await is_known(matchmaker, placed)
-    assert len(await matchmaker.directory.rooms("arena", labels={"map": "ice"})) == 1
+    assert len(await matchmaker.directory.list_rooms("arena", labels={"map": "ice"})) == 1
 
 
 async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -> None:
@@ -678,11 +612,11 @@ async def test_a_shard_that_stops_beating_leaves_the_directory(redis_url: str, r
     await registered(brief, "a")
 
     async def nobody_is_left() -> bool:
-        return await brief.directory.shards() == []
+        return await brief.directory.list_shards() == []
 
     await eventually(nobody_is_left)
     assert not (await brief.directory.heartbeat("a", load=0.0, players=0, rooms=0)).is_known
-    with pytest.raises(MatchmakerUnavailable, match="not in the directory"):
+    with pytest.raises(MatchmakerUnavailable, match="not registered in the directory"):
         await place(brief, "p")
     await brief.aclose()
 
@@ -691,7 +625,7 @@ async def test_what_a_shard_says_is_what_the_directory_holds(matchmaker: Matchma
     info = ShardInfo("c", "wss://c/s/1/", "2.1", "eu", "draining", ("arena", "chess"), 12, 0.7)
     await matchmaker.directory.register(info)
     await matchmaker.directory.heartbeat("c", load=0.25, players=7, rooms=2)
-    status = {s.info.shard_id: s for s in await matchmaker.directory.shards()}["c"]
+    status = {s.info.shard_id: s for s in await matchmaker.directory.list_shards()}["c"]
     assert msgspec.to_builtins(status) == {
         "info": msgspec.to_builtins(info) | {"room_types": ["arena", "chess"]},
         "load": 0.25,
@@ -700,7 +634,7 @@ async def test_what_a_shard_says_is_what_the_directory_holds(matchmaker: Matchma
     }
     await matchmaker.directory.deregister("c")
     await matchmaker.directory.deregister("c")
-    assert "c" not in {s.info.shard_id for s in await matchmaker.directory.shards()}
+    assert "c" not in {s.info.shard_id for s in await matchmaker.directory.list_shards()}
 
 
 async def test_every_key_but_the_epoch_expires(matchmaker: Matchmaker, redis_url: str, redis_namespace: str) -> None:
@@ -719,12 +653,12 @@ async def test_every_key_but_the_epoch_expires(matchmaker: Matchmaker, redis_url
 
 
 async def test_calls_at_once_share_a_round_trip_and_each_gets_its_own_answer(matchmaker: Matchmaker) -> None:
-    before = matchmaker.calls.counters.calls
+    before = matchmaker.scripts.counters.calls
     trips: list[float] = []
-    matchmaker.calls.observe = trips.append
+    matchmaker.scripts.observe = trips.append
     placed = await asyncio.gather(*(place(matchmaker, f"p{n}", name=f"room {n}") for n in range(200)))
     assert [placement.name for placement in placed] == [f"room {n}" for n in range(200)]
-    assert matchmaker.calls.counters.calls - before == 200
+    assert matchmaker.scripts.counters.calls - before == 200
     assert 0 < len(trips) < 10
 
 
@@ -761,32 +695,32 @@ async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(matchma
 
 async def test_a_door_that_is_closed_answers_at_once(redis_url: str, redis_namespace: str) -> None:
     made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-    under_way = asyncio.create_task(made.directory.shards())
+    under_way = asyncio.create_task(made.directory.list_shards())
     await asyncio.sleep(0)
     await made.aclose()
     with pytest.raises(MatchmakerUnavailable):
         await under_way
     with pytest.raises(MatchmakerUnavailable):
-        await made.directory.shards()
+        await made.directory.list_shards()
 
 
 async def test_a_rooms_home_is_told_as_long_as_its_shard_is_heard_of(matchmaker: Matchmaker, redis_url: str) -> None:
     placed = await place(matchmaker, "p1", name="lobby")
-    home = await matchmaker.directory.home_of(placed.room_id)
+    home = await matchmaker.directory.locate_room(placed.room_id)
     assert home is not None
     assert (home.shard_id, home.url, home.room_type, home.name) == (placed.shard_id, placed.url, "arena", "lobby")
-    assert 0 < home.left_ms <= 60_000
+    assert 0 < home.lease_left_ms <= 60_000
     prefix = f"{{{matchmaker.namespace}}}"
     async with Redis.from_url(redis_url) as redis:
         await redis.zincrby(f"{prefix}:shards", -4000, placed.shard_id)
-        silent = await matchmaker.directory.home_of(placed.room_id)
+        silent = await matchmaker.directory.locate_room(placed.room_id)
         assert silent is not None
         assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some beats: who knows"
         await matchmaker.directory.heartbeat(placed.shard_id, load=0, players=0, rooms=0)
-        assert await matchmaker.directory.home_of(placed.room_id) is not None
+        assert await matchmaker.directory.locate_room(placed.room_id) is not None
         await redis.delete(f"{prefix}:shard:{placed.shard_id}")
-        gone = await matchmaker.directory.home_of(placed.room_id)
+        gone = await matchmaker.directory.locate_room(placed.room_id)
         assert gone is not None
         assert gone.url == ""
         await redis.delete(f"{prefix}:room:{placed.room_id}")
-    assert await matchmaker.directory.home_of(placed.room_id) is None
+    assert await matchmaker.directory.locate_room(placed.room_id) is None

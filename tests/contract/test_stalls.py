@@ -48,7 +48,7 @@ async def test_calls_to_redis_are_answered_while_the_loop_stalls(
         await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("duel",)))
         assert (await matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)).is_known
         await matchmaker.ping()
-    assert matchmaker.calls.counters.failures.total() == 0
+    assert matchmaker.scripts.counters.failures.total() == 0
     await matchmaker.aclose()
 
 
@@ -71,9 +71,9 @@ async def test_a_redis_that_does_not_answer_is_noticed_while_the_loop_stalls(tmp
         await matchmaker.ping()
         redis.pause()
         with stalled_loop(), pytest.raises(MatchmakerUnavailable):
-            await matchmaker.directory.shards()
+            await matchmaker.directory.list_shards()
         redis.wake()
-        assert await matchmaker.directory.shards() == []
+        assert await matchmaker.directory.list_shards() == []
     finally:
         await matchmaker.aclose()
         await asyncio.to_thread(redis.stop)

@@ -23,8 +23,8 @@ async def assert_all_is_well(shard: Shard, bystander: Client, name: str) -> None
     for kept in ("one", "two"):
         await bystander.command("keep", kept)
         await eventually(lambda kept=kept: is_saved(shard, name, kept))
-    heartbeats = shard._matchmaker.calls.counters.calls
-    await eventually(lambda: shard._matchmaker.calls.counters.calls > heartbeats + 3)
+    heartbeats = shard._matchmaker.scripts.counters.calls
+    await eventually(lambda: shard._matchmaker.scripts.counters.calls > heartbeats + 3)
     assert shard.health.is_alive
     assert shard.health.is_ready, shard.health.reasons
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.harness.handoffs import hand_over
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import admin, running, settings_of
@@ -80,7 +81,7 @@ async def test_join_by_id_finds_a_listed_room(fleet: tuple[Shard, Shard]) -> Non
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         first = await one.join("duel", labels={"map": "ice"})
-        listed = await b._matchmaker.directory.rooms("duel", labels={"map": "ice"})
+        listed = await b._matchmaker.directory.list_rooms("duel", labels={"map": "ice"})
         assert [(room.room_id, room.taken, room.seats) for room in listed] == [(first.room_id, 1, 2)]
         assert (await two.join("duel", room_id=first.room_id)).room_id == first.room_id
         with pytest.raises(Refused) as refused:
@@ -99,7 +100,7 @@ async def test_locked_room_receives_no_players_until_it_unlocks(fleet: tuple[Sha
         runtime.room.lock()
 
         async def is_locked() -> bool:
-            return not await b._matchmaker.directory.rooms("duel")
+            return not await b._matchmaker.directory.list_rooms("duel")
 
         await eventually(is_locked)
         with pytest.raises(Refused) as refused:
@@ -109,7 +110,7 @@ async def test_locked_room_receives_no_players_until_it_unlocks(fleet: tuple[Sha
         runtime.room.label(map="ice")
 
         async def is_open() -> bool:
-            return bool(await b._matchmaker.directory.rooms("duel", labels={"map": "ice"}))
+            return bool(await b._matchmaker.directory.list_rooms("duel", labels={"map": "ice"}))
 
         await eventually(is_open)
         assert (await two.join("duel", labels={"map": "ice"})).room_id == first.room_id
@@ -231,8 +232,8 @@ async def test_room_that_another_shard_owns_is_closed(fleet: tuple[Shard, Shard]
         owner, other = (a, b) if a.host.get(joined.room_id) else (b, a)
         runtime = owner.host.get(joined.room_id)
         assert runtime is not None
-        await other._matchmaker.leases.hand_over(
-            joined.room_id, shard_id=owner.shard_id, epoch=runtime.epoch, to=other.shard_id
+        await hand_over(
+            other._matchmaker, joined.room_id, shard_id=owner.shard_id, epoch=runtime.epoch, to=other.shard_id
         )
         await one.wait_for(lambda: one.core.world is None)
         assert owner.host.get(joined.room_id) is None
@@ -348,7 +349,7 @@ async def test_ticket_creates_its_room_unless_that_has_ended(
         assert joined.room_id == "fresh"
 
         async def is_known() -> bool:
-            return [r.room_id for r in await shard._matchmaker.directory.rooms("duel", labels={"map": "x"})] == [
+            return [r.room_id for r in await shard._matchmaker.directory.list_rooms("duel", labels={"map": "x"})] == [
                 "fresh"
             ]
 
@@ -400,7 +401,7 @@ async def test_operator_can_see_why_a_strong_player_waits(fleet: tuple[Shard, Sh
         assert (one.queue_status.state, one.queue_status.mode) == (QueueState.WAITING, "versus")
         player_id = next(iter(a._queueing._queued.values())).subscriber.player_id
         why = await ask(b, f"/queues/versus/players/{player_id}")
-        assert (why["kept_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
+        assert (why["blocked_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
         assert await ask(a, "/queues") == ["pairs", "team", "trios", "versus"]
         await one.cancel_match()
         with pytest.raises(NotMatched):
@@ -438,7 +439,7 @@ async def test_leaving_member_cancels_the_party(fleet: tuple[Shard, Shard]) -> N
                 await match
         assert (ended.value.status.state, ended.value.status.reason) == (
             QueueState.CANCELLED,
-            "a friend has left the queue",
+            "a member of the party has left the queue",
         )
         assert (await ask(a, "/queues/trios"))["waiting"] == 0
 
@@ -478,20 +479,20 @@ async def test_second_request_starts_after_the_first_is_cancelled(
 ) -> None:
     """A request for the mode that is being cancelled works too: the player waits in one queue, once."""
     async with running(shard_settings) as shard, connect(shard.url) as one:
-        desks = shard._queues.desks
+        agents = shard._queues.agents
         waiting = asyncio.create_task(one.match("versus"))
-        await eventually(lambda: desks["versus"].waiting_in_all == 1)
+        await eventually(lambda: agents["versus"].waiting_total == 1)
         for mode, other in (("trios", "versus"), ("versus", "trios")):
             await one._keeper.send(one.core.match_request(mode))
             await one.wait_for(lambda: one.queue_status is not None and one.queue_status.mode == mode)  # noqa: B023
             assert one.queue_status is not None
             assert one.queue_status.state is QueueState.WAITING
-            await eventually(lambda: desks[mode].waiting_in_all == 1 and len(desks[other]) == 0)  # noqa: B023
+            await eventually(lambda: agents[mode].waiting_total == 1 and len(agents[other]) == 0)  # noqa: B023
         await one.cancel_match()
         await one._keeper.send(one.core.match_request("versus"))
         with pytest.raises(NotMatched):
             await waiting
-        await eventually(lambda: desks["versus"].waiting_in_all == 1 and len(desks["versus"]) == 1)
+        await eventually(lambda: agents["versus"].waiting_total == 1 and len(agents["versus"]) == 1)
         again = asyncio.create_task(one.match("versus"))
         async with connect(shard.url) as two:
             joined = await two.match("versus")

@@ -393,7 +393,7 @@ async def test_room_migrates_there_and_back(shard_settings: Settings) -> None:
         await moves_with(client, end)
         start.placer.is_draining = False
         start._leaseholder.shard = msgspec.structs.replace(start._leaseholder.shard, state="ready")
-        await start._matchmaker.directory.register(start._leaseholder.shard, is_again=True)
+        await start._matchmaker.directory.register(start._leaseholder.shard, was_registered=True)
         await end.drain()
         await moves_with(client, start)
         assert await client.command("plant", {"x": 1.0}) > 0
@@ -431,7 +431,7 @@ async def test_target_that_claims_too_late_has_no_sessions(
     async def too_late(room_id: str, shard_id: str) -> int:
         raise StaleLease("it was withdrawn")
 
-    monkeypatch.setattr(other._matchmaker.handovers, "take", too_late)
+    monkeypatch.setattr(other._matchmaker.handoffs, "claim", too_late)
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")

@@ -123,8 +123,8 @@ async def test_sessions_are_not_transferred_while_redis_is_unavailable(
         raise MatchmakerUnavailable("Redis does not answer")
 
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        monkeypatch.setattr(one._matchmaker.parcels, "put", away)
-        monkeypatch.setattr(other._matchmaker.parcels, "take", away)
+        monkeypatch.setattr(one._matchmaker.session_handoffs, "put", away)
+        monkeypatch.setattr(other._matchmaker.session_handoffs, "take", away)
         assert await one._passing.transfer_all(2.0) == 1
         assert ann.is_connected
         ann._keeper.moved(other.url)
@@ -140,7 +140,7 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
     """The player requests a match during the transfer, so the stored session is outdated."""
     async with fleet(settings) as (one, other), connect(one.url) as ann:
         (session,) = one.listener.registry
-        put = one._matchmaker.parcels.put
+        put = one._matchmaker.session_handoffs.put
 
         async def slowly(name: str, data: bytes, *, ttl_ms: int) -> None:
             await put(name, data, ttl_ms=ttl_ms)
@@ -148,7 +148,7 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
                 one.placer.is_draining = False
                 one._queueing.enter(session, MatchRequest("versus"))
 
-        monkeypatch.setattr(one._matchmaker.parcels, "put", slowly)
+        monkeypatch.setattr(one._matchmaker.session_handoffs, "put", slowly)
         await one.drain()
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
         await eventually(lambda: is_waiting(other))
@@ -157,6 +157,6 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
 
 async def test_transfer_that_cannot_be_decoded_restores_no_session(settings: Settings) -> None:
     async with fleet(settings, 1) as (one,):
-        await one._matchmaker.parcels.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
+        await one._matchmaker.session_handoffs.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
         await one._passing.receive("a-session")
         assert len(one.listener.registry) == 0

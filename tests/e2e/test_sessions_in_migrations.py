@@ -213,7 +213,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
         room = one.host.get(joined.room_id)
         assert room is not None
         target = next(
-            shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
+            shard for shard in await one._matchmaker.directory.list_shards() if shard.info.shard_id == other.shard_id
         )
         assert not await one._migration.migrate(room, target)
         assert room.room.noted.count("leave") == 1  # type: ignore[attr-defined]
@@ -279,7 +279,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
             name="final",
         )
         target = next(
-            shard for shard in await one._matchmaker.directory.shards() if shard.info.shard_id == other.shard_id
+            shard for shard in await one._matchmaker.directory.list_shards() if shard.info.shard_id == other.shard_id
         )
         assert await one._migration.migrate(room, target)
         data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
@@ -327,7 +327,7 @@ async def test_room_survives_a_lost_reply_to_its_claim(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    take, lost = other._matchmaker.handovers.take, 0
+    take, lost = other._matchmaker.handoffs.claim, 0
 
     async def and_lose_the_answer(room_id: str, shard_id: str) -> int:
         nonlocal lost
@@ -337,7 +337,7 @@ async def test_room_survives_a_lost_reply_to_its_claim(
             raise MatchmakerUnavailable("Redis does not answer")
         return epoch
 
-    monkeypatch.setattr(other._matchmaker.handovers, "take", and_lose_the_answer)
+    monkeypatch.setattr(other._matchmaker.handoffs, "claim", and_lose_the_answer)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]

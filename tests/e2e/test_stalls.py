@@ -23,5 +23,5 @@ async def test_joins_succeed_while_the_ticks_of_a_room_block_the_loop(shard_sett
             await two.join(room_type, name=name)
             assert shard.health.is_ready, shard.health.reasons
             await two.leave()
-        assert shard._matchmaker.calls.counters.failures.total() == 0
+        assert shard._matchmaker.scripts.counters.failures.total() == 0
         await one.leave()

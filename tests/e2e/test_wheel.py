@@ -114,7 +114,7 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tickwire"}
-    for name in ("schemas/client.fbs", "matchmaking/lua/place.lua", "loadtest/report.html.j2", "py.typed"):
+    for name in ("schemas/client.fbs", "matchmaking/lua/rooms/place.lua", "loadtest/report.html.j2", "py.typed"):
         assert f"tickwire/{name}" in names
     assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
 

@@ -572,7 +572,7 @@ class FleetLife:
             name = self.fleet.owner.name
         if self.fleet.owner is self.fleet.shards[name]:
             if self.move is not None:
-                return  # Redis decides such cases: tests/contract/test_handovers.py
+                return  # Redis decides such cases: tests/contract/test_handoffs.py
             self.crashes += 1
             self.fleet.saved = self.rng.choice(self.fleet.saves) if self.fleet.saves else None
         self.fleet.crash(name)

@@ -34,9 +34,9 @@ def ticket(
     return QueueTicket(name, seq, int(since_s * 1000), members)
 
 
-def backfill(room: str, open: Sequence[int], skill: float = 0.0, since_s: float = 0.0, **more: Any) -> Backfill:
+def backfill(room: str, open_slots: Sequence[int], skill: float = 0.0, since_s: float = 0.0, **more: Any) -> Backfill:
     """A room that wants players."""
-    return Backfill(room, "", skill, list(open), int(since_s * 1000), **more)
+    return Backfill(room, "", skill, list(open_slots), int(since_s * 1000), **more)
 
 
 def rules(**changes: Any) -> Rules:
@@ -44,10 +44,10 @@ def rules(**changes: Any) -> Rules:
     return Rules(**({"room_type": "duel", "skill_window": 50} | changes))
 
 
-def leader_of(
+def create_leader(
     mode: Mode,
     matchmaker: Matchmaker,
-    calls: ScriptRunner,
+    scripts: ScriptRunner,
     *,
     shard_id: str,
     now_s: Callable[[], float],
@@ -60,12 +60,12 @@ def leader_of(
         region=region,
         shard_id=shard_id,
         seats=8,
-        calls=calls,
-        places=matchmaker.places,
+        scripts=scripts,
+        placement=matchmaker.placement,
         leases=matchmaker.leases,
         on_match=on_match,
     )
     name = f"{shard_id}/{secrets.token_hex(4)}"
     return Leader(
-        mode, region=region, name=name, calls=calls, assigner=assigner, now_s=now_s, chance=random.Random(1)
+        mode, region=region, name=name, scripts=scripts, assigner=assigner, now_s=now_s, rng=random.Random(1)
     )

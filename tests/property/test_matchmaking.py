@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.harness.handoffs import hand_over
 from tickwire.matchmaking import (
     Matchmaker,
     MatchmakerUnavailable,
@@ -88,7 +89,7 @@ class Fleet(RuleBasedStateMachine):
         self.matchmaker = Matchmaker.from_url(
             self.url, namespace=self.namespace, ttls=Ttls(hour, hour, hour, heal_ms=hour), deadline_s=10.0
         )
-        self.matchmaker.places._chance = random.Random(1)
+        self.matchmaker.placement._rng = random.Random(1)
         self.hosted: dict[str, dict[str, Hosted]] = {shard: {} for shard in SHARDS}
         self.states: dict[str, str | None] = dict.fromkeys(SHARDS)
         self.was_there: set[str] = set()
@@ -122,7 +123,7 @@ class Fleet(RuleBasedStateMachine):
     @rule(shard=shards, state=st.sampled_from(["ready", "ready", "draining"]))
     def register(self, shard: str, state: Any) -> None:
         info = ShardInfo(shard, f"ws://{shard}", "1", state=state, room_types=("duel",))
-        self.run(self.matchmaker.directory.register(info, is_again=shard in self.was_there))
+        self.run(self.matchmaker.directory.register(info, was_registered=shard in self.was_there))
         self.states[shard] = state
         self.was_there.add(shard)
 
@@ -252,7 +253,7 @@ class Fleet(RuleBasedStateMachine):
             room_type="duel", players=(player,), shard_id=shard, seats=SEATS, seat_here=True, **wish
         )
         try:
-            placed = self.run(self.matchmaker.places.place(request))
+            placed = self.run(self.matchmaker.placement.place(request))
         except MatchmakerUnavailable:
             return
         except MatchmakingError:
@@ -301,7 +302,9 @@ class Fleet(RuleBasedStateMachine):
         hosted = self.hosted[ticket.shard_id][ticket.room_id]
         leases = self.matchmaker.leases
         try:
-            self.run(leases.seated(ticket.room_id, ticket.player_id, shard_id=ticket.shard_id, epoch=hosted.epoch))
+            self.run(
+                leases.confirm_seat(ticket.room_id, ticket.player_id, shard_id=ticket.shard_id, epoch=hosted.epoch)
+            )
             self.owns(ticket.shard_id, hosted)
         except StaleLease:
             pass
@@ -329,7 +332,7 @@ class Fleet(RuleBasedStateMachine):
 
     def unseat(self, room_id: str, player: str, shard: str, epoch: int) -> None:
         with suppress(StaleLease):
-            self.run(self.matchmaker.leases.unseated(room_id, player, shard_id=shard, epoch=epoch))
+            self.run(self.matchmaker.leases.release_seat(room_id, player, shard_id=shard, epoch=epoch))
 
     # -- owners -----------------------------------------------------------------------------------------------
 
@@ -357,7 +360,7 @@ class Fleet(RuleBasedStateMachine):
 
     def tell(self, shard: str, hosted: Hosted) -> None:
         try:
-            self.run(self.matchmaker.leases.tell(hosted.record(), shard))
+            self.run(self.matchmaker.leases.publish(hosted.record(), shard))
         except StaleLease:
             del self.hosted[shard][hosted.room_id]
         except MatchmakerUnavailable:
@@ -394,9 +397,7 @@ class Fleet(RuleBasedStateMachine):
             return
         hosted = self.hosted[shard][data.draw(st.sampled_from(sorted(self.hosted[shard])))]
         try:
-            epoch = self.run(
-                self.matchmaker.leases.hand_over(hosted.room_id, shard_id=shard, epoch=hosted.epoch, to=to)
-            )
+            epoch = self.run(hand_over(self.matchmaker, hosted.room_id, shard_id=shard, epoch=hosted.epoch, to=to))
         except (StaleLease, MatchmakerUnavailable):
             return
         assert self.states[to] == "ready"
@@ -406,21 +407,6 @@ class Fleet(RuleBasedStateMachine):
         del self.hosted[shard][hosted.room_id]
         hosted.epoch = epoch
         self.hosted[to][hosted.room_id] = hosted
-
-    @rule(shard=shards)
-    def take_over_orphans(self, shard: str) -> None:
-        for orphan in self.run(self.matchmaker.leases.orphans()):
-            assert self.states[orphan.shard_id] is None, "its shard is there"
-            try:
-                epoch = self.run(self.matchmaker.leases.take_over(orphan, shard))
-            except (StaleLease, MatchmakerUnavailable):
-                continue
-            record = orphan.record
-            self.given(record.room_id, record.name, epoch)
-            self.epoch = max(self.epoch, epoch)
-            hosted = Hosted(record.room_id, record.name, epoch, record.code, dict(record.labels))
-            hosted.access = record.access
-            self.hosted[shard][record.room_id] = hosted
 
     @rule(shard=shards, data=st.data(), above=st.integers(0, 100))
     def raise_epoch(self, shard: str, data: st.DataObject, above: int) -> None:

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.harness.queue_factories import leader_of
+from tests.harness.queue_factories import create_leader
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from tickwire.matchmaking.queue import Leader, Mode, QueueAgent, QueueNotification, QueuePosition, QueueTicket, Rules
 from tickwire.matchmaking.queue.assignment import CommittedMatch
@@ -49,7 +49,7 @@ MODE = Mode(
 )
 shards = st.sampled_from(SHARDS)
 PLAYERS = [f"p{n}" for n in range(12)]
-CALLS = ["queue/lead", "queue/read", "queue/sweep", "queue/commit", "place", "queue/assign"]
+CALLS = ["queue/acquire_leadership", "queue/read", "queue/sweep", "queue/commit", "rooms/place", "queue/assign"]
 
 
 class Killed(BaseException):
@@ -57,7 +57,7 @@ class Killed(BaseException):
 
 
 class Queue(RuleBasedStateMachine):
-    """Desks and leaders stepped by hand, on a real Redis."""
+    """Agents and leaders stepped by hand, on a real Redis."""
 
     url: ClassVar[str] = ""
     ids: ClassVar[Iterator[int]] = count()
@@ -75,14 +75,14 @@ class Queue(RuleBasedStateMachine):
         )
         self.now_s = 1000.0
         self.doors: list[ScriptRunner] = []
-        self.desks = {shard: self.new_desk(shard) for shard in SHARDS}
+        self.agents = {shard: self.new_agent(shard) for shard in SHARDS}
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
-        self.waiting: dict[str, tuple[str, str]] = {}  # player: desk and entry, as the shard believes
+        self.waiting: dict[str, tuple[str, str]] = {}  # player: agent and entry, as the shard believes
         self.found: dict[str, list[QueueNotification]] = {}  # entry: what it was told of matches
         self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
-        self.cut_off: set[str] = set()  # entries whose desk has ended, or whose letters Redis has forgotten
-        self.dead: set[str] = set()  # entries whose desk has ended
+        self.cut_off: set[str] = set()  # entries whose agent has ended, or whose letters Redis has forgotten
+        self.dead: set[str] = set()  # entries whose agent has ended
         self.dead_desks: set[str] = set()
         self.lost: set[str] = set()  # names of the keys that Redis has lost alone
         self.sizes: Counter[str] = Counter()
@@ -94,13 +94,13 @@ class Queue(RuleBasedStateMachine):
         self.doors.append(ScriptRunner(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
         return self.doors[-1]
 
-    def new_desk(self, shard: str) -> QueueAgent:
+    def new_agent(self, shard: str) -> QueueAgent:
         return QueueAgent(
             shard, "", self.door(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000
         )
 
     def new_leader(self, shard: str) -> Leader:
-        leader = leader_of(MODE, self.matchmaker, self.door(), shard_id=shard, now_s=lambda: self.now_s)
+        leader = create_leader(MODE, self.matchmaker, self.door(), shard_id=shard, now_s=lambda: self.now_s)
         commit = leader._commit
 
         async def remember(*arguments: Any) -> list[CommittedMatch]:
@@ -139,7 +139,7 @@ class Queue(RuleBasedStateMachine):
         party=st.sampled_from([None, None, ("us", 2), ("we", 2)]),
     )
     def enter(self, player: str, shard: str, skill: float, party: tuple[str, int] | None) -> None:
-        desk = self.desks[shard]
+        agent = self.agents[shard]
         letters: list[QueueNotification] = []
 
         def told(news: QueuePosition | QueueNotification) -> None:
@@ -155,7 +155,7 @@ class Queue(RuleBasedStateMachine):
                     self.sizes[news.match_id] += 1
                     assert self.sizes[news.match_id] <= TEAMS * TEAM_SIZE
 
-        entry_id = desk.enter(player, told, skill=skill, latencies={"": 1}, party=party)
+        entry_id = agent.enqueue(player, told, skill=skill, latencies={"": 1}, party=party)
         self.waiting[player] = (shard, entry_id)
         self.entries.setdefault(player, []).append(entry_id)
         self.found[entry_id] = letters
@@ -165,14 +165,14 @@ class Queue(RuleBasedStateMachine):
         """So many that the next round makes matches."""
         for player in players:
             self.enter(player, data.draw(shards), 0.0, None)
-        for desk in self.desks.values():
-            self.run(desk.beat())
+        for agent in self.agents.values():
+            self.run(agent.sync())
 
     @rule(player=st.sampled_from(PLAYERS))
     def leave(self, player: str) -> None:
         if player in self.waiting:
             shard, entry_id = self.waiting.pop(player)
-            self.desks[shard].leave(entry_id)
+            self.agents[shard].dequeue(entry_id)
             assert self.found[entry_id] == [], "the answer comes from Redis"
 
     @precondition(lambda self: self.waiting)
@@ -193,10 +193,10 @@ class Queue(RuleBasedStateMachine):
 
         async def meanwhile() -> None:
             if player in self.waiting:
-                desk, entry_id = self.waiting.pop(player)
-                self.desks[desk].leave(entry_id)
+                agent, entry_id = self.waiting.pop(player)
+                self.agents[agent].dequeue(entry_id)
                 if is_said:
-                    await self.desks[desk].beat()
+                    await self.agents[agent].sync()
             if not lives:
                 raise Killed
 
@@ -209,7 +209,7 @@ class Queue(RuleBasedStateMachine):
         self, leader: Leader, script: str, meanwhile: Callable[[], Awaitable[None]], *, is_done: bool
     ) -> None:
         """Steps a round of a leader, and does something else before or after its first call of a script."""
-        door = self.matchmaker.calls if script == "place" else leader._calls
+        door = self.matchmaker.scripts if script == "rooms/place" else leader._scripts
         run, has_happened = door.run, False
 
         async def hooked(name: str, request: Any, answer: Any, *packed: Any) -> Any:
@@ -235,43 +235,43 @@ class Queue(RuleBasedStateMachine):
 
         self.run(step())
 
-    # -- desks ------------------------------------------------------------------------------------------------
+    # -- agents ------------------------------------------------------------------------------------------------
 
     @rule(shard=shards, seconds=st.sampled_from([0.2, 0.2, 1.5, 6.0]))
     def beat(self, shard: str, seconds: float) -> None:
         self.now_s += seconds
-        self.run(self.desks[shard].beat())
+        self.run(self.agents[shard].sync())
 
     @rule(shard=shards)
     def beat_whose_answer_is_lost(self, shard: str) -> None:
-        desk = self.desks[shard]
-        run = desk._calls.run
+        agent = self.agents[shard]
+        run = agent._scripts.run
 
         async def lose(script: str, request: Any, answer: Any, *packed: Any) -> Any:
             await run(script, request, answer, *packed)
             raise MatchmakerUnavailable("lost")
 
-        desk._calls.run = lose  # type: ignore[method-assign]
+        agent._scripts.run = lose  # type: ignore[method-assign]
         with pytest.raises(Exception, match="lost"):
-            self.run(desk.beat())
-        desk._calls.run = run  # type: ignore[method-assign]
+            self.run(agent.sync())
+        agent._scripts.run = run  # type: ignore[method-assign]
 
     @rule(shard=shards)
     def shard_dies(self, shard: str) -> None:
-        """Its players are gone with it; its desk was not heard of for long enough."""
-        dead = self.desks[shard]
-        self.dead |= set(dead._here) | set(dead._leaving)
+        """Its players are gone with it; its agent was not heard of for long enough."""
+        dead = self.agents[shard]
+        self.dead |= set(dead._players) | set(dead._to_dequeue)
         self.cut_off |= self.dead
-        self.dead_desks.add(dead.desk_id)
+        self.dead_desks.add(dead.agent_id)
         self.dead_desks_are_silent_for_long()
-        self.desks[shard], self.leaders[shard] = self.new_desk(shard), self.new_leader(shard)
+        self.agents[shard], self.leaders[shard] = self.new_agent(shard), self.new_leader(shard)
         for player, (of, _) in list(self.waiting.items()):
             if of == shard:
                 del self.waiting[player]
 
     def dead_desks_are_silent_for_long(self) -> None:
-        for desk_id in self.dead_desks:
-            self.redis.zadd(f"{self.prefix}:desks", {desk_id: 1}, xx=True)
+        for agent_id in self.dead_desks:
+            self.redis.zadd(f"{self.prefix}:agents", {agent_id: 1}, xx=True)
 
     # -- leaders ----------------------------------------------------------------------------------------------
 
@@ -312,28 +312,28 @@ class Queue(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def loses_one_key(self, data: st.DataObject) -> None:
-        """Any key; once the desks have asked whether their players are known, everything is as it was."""
+        """Any key; once the agents have asked whether their players are known, everything is as it was."""
         keys = sorted(key.decode() for key in self.redis.scan_iter(f"{self.prefix}:*", count=1000))
         if not keys:
             return
         lost = data.draw(st.sampled_from(keys))
-        for desk in self.desks.values():  # one fault at a time: answers that were lost come now
-            if desk._is_again:
-                self.run(desk.beat())
+        for agent in self.agents.values():  # one fault at a time: answers that were lost come now
+            if agent._is_retry:
+                self.run(agent.sync())
         name = lost.split(":")[2]
-        if name in ("mail", "left"):  # only these know which players have been answered, and which have left
+        if name in ("inbox", "left"):  # only these know which players have been answered, and which have left
             self.cut_off |= {entry_id for entry_id, letters in self.found.items() if not letters or name == "left"}
         self.redis.delete(lost)
         self.lost.add(name)
         for _ in range(3):
-            for desk in self.desks.values():
+            for agent in self.agents.values():
                 self.now_s += 6
-                while self.run(desk.beat()):
+                while self.run(agent.sync()):
                     pass
             leader = self.leaders["a"]
             self.now_s += 3
             self.lead_is_lost()
-            assert self.run(leader._lead())
+            assert self.run(leader._acquire_lease())
             leader._swept_s = -1e9
             self.run(leader._sweep(self.run(leader._read()).now_ms))
 
@@ -362,7 +362,7 @@ class Queue(RuleBasedStateMachine):
         players = {entry.player_id: f"{entry.entry_id} {one.ticket_id}" for one, entry in live}
         assert len(live) == len(players), "a player waits twice"
         known = {player: value.decode() for player, value in self.hash("players").items()}
-        # Entries of a desk that has ended are not restored.
+        # Entries of a agent that has ended are not restored.
         over = left | (self.dead - {entry.entry_id for _, entry in live})
         assert {player: value for player, value in known.items() if value.split()[0] not in over} == players
         parties = {code: name.decode() for code, name in self.hash("parties").items()}
@@ -403,15 +403,15 @@ class Settling(Queue):
         self.lead_is_lost()
         for _ in range(8):
             self.dead_desks_are_silent_for_long()  # also those that the leader has added again
-            for desk in self.desks.values():
+            for agent in self.agents.values():
                 self.now_s += 6
-                while self.run(desk.beat()):
+                while self.run(agent.sync()):
                     pass
             self.run(self.leaders["a"].round())
-        for desk in self.desks.values():
-            assert not desk._leaving, "a leave that nobody has decided"
+        for agent in self.agents.values():
+            assert not agent._to_dequeue, "a leave that nobody has decided"
         for player, (shard, entry_id) in self.waiting.items():
-            assert entry_id in self.desks[shard]._here, f"{player} was forgotten"
+            assert entry_id in self.agents[shard]._players, f"{player} was forgotten"
             assert self.hash("players")[player].split()[0].decode() == entry_id, f"{player} waits for nothing"
         assert self.hash("matches") == {}
         told = {letter.match_id for letters in self.found.values() for letter in letters if letter.kind == "found"}
@@ -419,7 +419,7 @@ class Settling(Queue):
             for entry_id in self.members.get(match_id, set()) - self.cut_off:
                 assert [letter.kind for letter in self.found[entry_id]] == ["found"], f"{entry_id} was not told"
         by_skill = Counter[float]()
-        believed = {entry_id for desk in self.desks.values() for entry_id in desk._here}
+        believed = {entry_id for agent in self.agents.values() for entry_id in agent._players}
         for one in self.hash("tickets").values():
             ticket = msgspec.msgpack.decode(one, type=QueueTicket)
             ghosts = [entry.player_id for entry in ticket.members if entry.entry_id not in believed]

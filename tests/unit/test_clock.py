@@ -9,7 +9,7 @@ def test_a_wrong_clock_does_not_matter_once_redis_was_heard_of() -> None:
     monotonic, wall = [50.0], [1_000_000.0]
     clock = FleetClock(lambda: monotonic[0], lambda: wall[0])
     assert clock.now_s() == 1_000_000.0
-    clock.heard(2_000_000_000)
+    clock.sync(2_000_000_000)
     assert clock.now_s() == 2_000_000.0
     wall[0] += 3600
     monotonic[0] += 7

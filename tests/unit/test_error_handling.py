@@ -154,7 +154,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/rooms/outbox.py:__init__": "push drops the oldest above EVENTS_MAX and EVENT_BYTES_MAX",
         "server/rooms/outbox.py:_renumber": "holds what the outbox held",
         "matchmaking/script_runner.py:__init__": "run refuses calls above WAITING_CALLS_MAX",
-        "matchmaking/queue/agent.py:__init__": "enter refuses players above WAITING_MAX",
+        "matchmaking/queue/agent.py:__init__": "enqueue refuses players above PLAYERS_MAX",
     },
 }
 

@@ -1,14 +1,14 @@
--- Finds out which commands of the other scripts the user of Redis may not run. Stands alone: nothing is put before it.
+-- Checks which commands of the other scripts the user of Redis may not run. Has no prelude.
 -- KEYS  1 the slot
 -- ARGV  1 the prefix of all keys
--- Result  {commands (that may not be run), keys (list of "PREFIX*", where its keys may not be used)}
+-- Result  {commands (list: those that the user may not run), keys (list: "PREFIX*" if the user may not use these keys)}
 --
---   PREFIX:check   written and deleted here
+--   PREFIX:check   written and deleted by this script
 
 local key = ARGV[1] .. ':check'
 local missing = {commands = {}, keys = {}}
 
--- Any other error, such as one of a wrong type, says that the command was permitted.
+-- Any other error, such as that of a wrong type, means that the command is permitted.
 local function check(name, ...)
   local found = redis.pcall(name, ...)
   local words = type(found) == 'table' and found.err and string.lower(found.err) or ''

@@ -1,10 +1,10 @@
--- What a leader must know: tickets that wait, rooms that want players, matches that have no room yet. After queue.lua.
+-- Returns the state of the queue for a leader: waiting tickets, backfills, and matches without a room.
 -- KEYS  1 the slot
--- ARGV  2 {after (the seq of the last ticket that is known), limit, with_matches, backfills_max}
--- Result  {tickets (list), backfills (list), matches (list), now_ms (what time it is in Redis)}
+-- ARGV  2 {after (the seq of the last known ticket), limit, with_matches, backfills_max}
+-- Result  {tickets (list), backfills (list), matches (list), now_ms (the time of Redis)}
 
 local tickets = {}
-local ids = redis.call('ZRANGEBYSCORE', WAITING, '(' .. asked.after, '+inf', 'LIMIT', 0, asked.limit)
+local ids = redis.call('ZRANGEBYSCORE', WAITING, '(' .. request.after, '+inf', 'LIMIT', 0, request.limit)
 if #ids > 0 then
   for at, found in ipairs(redis.call('HMGET', TICKETS, unpack(ids))) do
     if found then
@@ -14,7 +14,7 @@ if #ids > 0 then
     end
   end
 end
-return answer_raw({now_ms = now}, {
-  tickets = tickets, backfills = some_backfills(asked.backfills_max),
-  matches = asked.with_matches and redis.call('HVALS', MATCHES) or {},
+return reply_packed({now_ms = now}, {
+  tickets = tickets, backfills = sample_backfills(request.backfills_max),
+  matches = request.with_matches and redis.call('HVALS', MATCHES) or {},
 })

@@ -1,9 +1,9 @@
--- Gives the lead of a mode in a region back. After queue.lua.
+-- Releases the lease of the leader of a mode in a region.
 -- KEYS  1 the slot
 -- ARGV  2 {region, leader, epoch}
 -- Result  {status = "ok"}
 
-if leads(asked.region, asked.leader, asked.epoch) then
-  redis.call('DEL', key('leader', asked.region))
+if is_leader(request.region, request.leader, request.epoch) then
+  redis.call('DEL', key('leader', request.region))
 end
-return answer({status = 'ok'})
+return reply({status = 'ok'})

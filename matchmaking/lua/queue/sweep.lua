@@ -1,39 +1,39 @@
--- Takes out of the queue what should not wait any more. After queue.lua.
+-- Removes overdue tickets, tickets of failed agents, and incomplete tickets from the queue.
 -- KEYS  1 the slot
--- ARGV  2 {region, leader, epoch, desk_ms (a desk that was not heard of for so long is gone),
---       gather_ms (a party that is not complete by then is over), overdue (list of tickets), limit (of parties),
---       check_cursor (where the check of all tickets goes on),
---       desks (list: gone desks whose tickets are being searched for), cursor (where that search goes on)}
--- Result  {status = "ok", cancelled (list of tickets), desks, cursor, check_cursor}, or "stale": another leads. The tickets of a gone
---       desk are found by a look at all tickets, SCAN_COUNT in a call: call again with `desks` and `cursor` until the
---       cursor is "0". Only then are the desks forgotten, so a leader that ends halfway is followed by a whole search.
+-- ARGV  2 {region, leader, epoch, agent_ms (the silence after which an agent has failed), gather_ms (how long a party may
+--       be incomplete), overdue (list of tickets), limit (of parties), check_cursor (where the check of all tickets
+--       continues), agents (list: failed agents whose tickets are being searched), cursor (where that search continues)}
+-- Result  {status = "ok", cancelled (list of tickets), agents, cursor, check_cursor}, or "stale": another leader holds the
+--       lease. The search for tickets of failed agents scans all tickets, SCAN_COUNT in a call: repeat the call with
+--       `agents` and `cursor` until the cursor is "0". The agents are removed only then, so if a leader ends halfway, the
+--       next one searches all tickets again.
 
 local SCAN_COUNT = 500
 local CHECK_COUNT = 200
 
-if not leads(asked.region, asked.leader, asked.epoch) then
-  return answer({status = 'stale', cancelled = {}, desks = {}, cursor = '0', check_cursor = '0'})
+if not is_leader(request.region, request.leader, request.epoch) then
+  return reply({status = 'stale', cancelled = {}, agents = {}, cursor = '0', check_cursor = '0'})
 end
 local cancelled = {}
 
-local function over(id, kind, reason)
+local function end_waiting(id, kind, reason)
   if cancel(id, kind, reason) then
     cancelled[#cancelled + 1] = id
   end
 end
 
--- Desks that are gone: those of a search that has begun, or all, to begin one. A desk that was heard of again is left out.
-local function gone_desks()
+-- Returns failed agents: those of the current search, or all to start one; without those that have synced again.
+local function find_gone_agents()
   local gone, count = {}, 0
-  local latest = now - asked.desk_ms
-  local desks = asked.desks
-  if asked.cursor == '0' then
-    desks = redis.call('ZRANGEBYSCORE', key('desks'), '-inf', latest)
+  local latest = now - request.agent_ms
+  local agents = request.agents
+  if request.cursor == '0' then
+    agents = redis.call('ZRANGEBYSCORE', key('agents'), '-inf', latest)
   end
-  for _, desk in ipairs(desks) do
-    local heard = redis.call('ZSCORE', key('desks'), desk)
-    if heard and tonumber(heard) <= latest then
-      gone[desk] = true
+  for _, agent in ipairs(agents) do
+    local last_seen = redis.call('ZSCORE', key('agents'), agent)
+    if last_seen and tonumber(last_seen) <= latest then
+      gone[agent] = true
       count = count + 1
     end
   end
@@ -43,68 +43,68 @@ end
 local function end_ticket(ticket, gone)
   local id = ticket[TICKET_ID]
   for _, entry in ipairs(ticket[MEMBERS]) do
-    if gone[entry[DESK]] then
+    if gone[entry[AGENT]] then
       if is_in_match(id) then
         mark_left(entry[ENTRY_ID])
       else
-        over(id, 'cancelled', 'a friend\'s server is gone')
-        drop(id)  -- where Redis has lost that it waits
+        end_waiting(id, 'cancelled', 'the server of a member of the party has failed')
+        drop(id)  -- if Redis has lost its position
       end
     end
   end
 end
 
-local function forget_desk(desk)
-  redis.call('ZREM', key('desks'), desk)
-  -- One that has only slept gets no letters: it finds that its players are unknown, and they enter again.
-  boxes[desk] = nil
-  redis.call('DEL', key('mail', desk))
+local function remove_agent(agent)
+  redis.call('ZREM', key('agents'), agent)
+  -- An agent that only slept gets no notifications. It finds that its players are unknown and enqueues them again.
+  inboxes[agent] = nil
+  redis.call('DEL', key('inbox', agent))
 end
 
 local function search(gone)
-  local found = redis.call('HSCAN', TICKETS, asked.cursor, 'COUNT', SCAN_COUNT)
+  local found = redis.call('HSCAN', TICKETS, request.cursor, 'COUNT', SCAN_COUNT)
   for at = 2, #found[2], 2 do
     end_ticket(cmsgpack.unpack(found[2][at]), gone)
   end
   if found[1] == '0' then
-    for desk in pairs(gone) do
-      forget_desk(desk)
+    for agent in pairs(gone) do
+      remove_agent(agent)
     end
     for _, packed in ipairs(redis.call('HVALS', key('backfills'))) do
-      local wanted = cmsgpack.unpack(packed)
-      if gone[wanted.desk] then
-        redis.call('HDEL', key('backfills'), wanted.room_id)
+      local backfill = cmsgpack.unpack(packed)
+      if gone[backfill.agent_id] then
+        redis.call('HDEL', key('backfills'), backfill.room_id)
       end
     end
   end
   return found[1]
 end
 
-local gone, count = gone_desks()
-local desks, cursor = {}, '0'
+local gone, count = find_gone_agents()
+local agents, cursor = {}, '0'
 if count > 0 then
   cursor = search(gone)
-  for desk in pairs(gone) do
-    desks[#desks + 1] = desk
-    boxes[desk] = nil
+  for agent in pairs(gone) do
+    agents[#agents + 1] = agent
+    inboxes[agent] = nil
   end
 end
-for _, id in ipairs(redis.call('ZRANGE', GATHERING, 0, asked.limit)) do
+for _, id in ipairs(redis.call('ZRANGE', GATHERING, 0, request.limit)) do
   if redis.call('HEXISTS', TICKETS, id) == 0 then
     redis.call('ZREM', GATHERING, id)  -- Redis has lost the ticket
   end
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', GATHERING, '-inf', now - asked.gather_ms, 'LIMIT', 0, asked.limit)) do
-  over(id, 'timed_out', 'not all friends have come')
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', GATHERING, '-inf', now - request.gather_ms, 'LIMIT', 0, request.limit)) do
+  end_waiting(id, 'timed_out', 'the party was not complete in time')
 end
-for _, id in ipairs(asked.overdue) do
+for _, id in ipairs(request.overdue) do
   if redis.call('ZSCORE', WAITING, id) then
-    over(id, 'timed_out', 'no match was found in time')
+    end_waiting(id, 'timed_out', 'no match was found in time')
   end
 end
 
--- A ticket that is in no place, or whose player waits elsewhere, is what is left where Redis has lost a key. A desk that is
--- not in the list any more is added: it is gone when it is not heard of from now on.
+-- Drops a ticket that is neither waiting nor gathering, or whose player waits in another ticket: Redis has lost a key. An
+-- agent that is missing in the set is added, so that it counts as failed if it does not sync from now on.
 local function check_ticket(ticket)
   local id = ticket[TICKET_ID]
   if is_in_match(id) then
@@ -112,8 +112,8 @@ local function check_ticket(ticket)
   end
   local is_whole = redis.call('ZSCORE', WAITING, id) or redis.call('ZSCORE', GATHERING, id)
   for _, entry in ipairs(ticket[MEMBERS]) do
-    is_whole = is_whole and waits_in(entry, id)
-    redis.call('ZADD', key('desks'), 'NX', now, entry[DESK])
+    is_whole = is_whole and is_waiting_in(entry, id)
+    redis.call('ZADD', key('agents'), 'NX', now, entry[AGENT])
   end
   if not is_whole then
     drop(id)
@@ -121,9 +121,9 @@ local function check_ticket(ticket)
   end
 end
 
-local checked = redis.call('HSCAN', TICKETS, asked.check_cursor, 'COUNT', CHECK_COUNT)
+local checked = redis.call('HSCAN', TICKETS, request.check_cursor, 'COUNT', CHECK_COUNT)
 for at = 2, #checked[2], 2 do
   check_ticket(cmsgpack.unpack(checked[2][at]))
 end
 finish()
-return answer({status = 'ok', cancelled = cancelled, desks = desks, cursor = cursor, check_cursor = checked[1]})
+return reply({status = 'ok', cancelled = cancelled, agents = agents, cursor = cursor, check_cursor = checked[1]})

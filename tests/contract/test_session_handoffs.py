@@ -11,7 +11,7 @@ from tickwire.matchmaking import Matchmaker
 async def test_a_parcel_is_taken_once_and_ends_by_itself(redis_url: str, redis_namespace: str) -> None:
     matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace)
     try:
-        parcels = matchmaker.parcels
+        parcels = matchmaker.session_handoffs
         assert await parcels.take("a") is None
         await parcels.put("a", b"\x93\x01\x02\x03", ttl_ms=10_000)
         await parcels.put("b", b"\xa1x", ttl_ms=10_000)
@@ -21,7 +21,7 @@ async def test_a_parcel_is_taken_once_and_ends_by_itself(redis_url: str, redis_n
         await parcels.put("c", b"\xc0", ttl_ms=1)
 
         async def is_gone() -> bool:
-            return not await matchmaker.client.exists(f"{{{redis_namespace}}}:parcel:c")
+            return not await matchmaker.client.exists(f"{{{redis_namespace}}}:session_handoff:c")
 
         await eventually(is_gone)
         assert await parcels.take("c") is None

@@ -33,8 +33,8 @@ async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matc
 async def room_of(matchmaker: Matchmaker, name: str = "home") -> tuple[HandoffOffer, int, str]:
     """A new room: an offer of it, its epoch, its shard."""
     wanted = PlaceRequest(room_type="garden", players=("ann",), shard_id="a", region="", seats=4, name=name)
-    placed = await matchmaker.places.place(wanted)
-    return HandoffOffer(placed.room_id, "garden", placed.shard_id, "", "1", 1), placed.epoch, placed.shard_id
+    placed = await matchmaker.placement.place(wanted)
+    return HandoffOffer(placed.room_id, "garden", placed.shard_id, "1", 1), placed.epoch, placed.shard_id
 
 
 def other_than(shard: str) -> str:
@@ -45,57 +45,57 @@ async def sent(matchmaker: Matchmaker) -> tuple[HandoffOffer, int, str]:
     """A room that was sent: the offer, its epoch, the shard that is to take it."""
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
-    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
-    assert await matchmaker.handovers.answer(offer.room_id, to, accepts=True)
-    await matchmaker.handovers.send(offer.room_id, owner, ROOM)
+    await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
+    assert await matchmaker.handoffs.respond(offer.room_id, to, accepts=True)
+    await matchmaker.handoffs.send(offer.room_id, owner, ROOM)
     return offer, epoch, to
 
 
 async def test_a_room_goes_from_one_shard_to_another(matchmaker: Matchmaker) -> None:
-    handovers = matchmaker.handovers
+    handoffs = matchmaker.handoffs
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
-    await handovers.offer(offer, epoch=epoch, to=to)
+    await handoffs.offer(offer, epoch=epoch, to=to)
     assert (await matchmaker.directory.heartbeat(to, load=0, players=0, rooms=0)).has_offers
-    assert await handovers.hear(to) == [offer]
-    assert await handovers.hear(to) == [], "once"
+    assert await handoffs.poll_offers(to) == [offer]
+    assert await handoffs.poll_offers(to) == [], "once"
     assert not (await matchmaker.directory.heartbeat(to, load=0, players=0, rooms=0)).has_offers
-    assert await handovers.look(offer.room_id) == "offered"
-    assert await handovers.answer(offer.room_id, to, accepts=True)
-    assert await handovers.look(offer.room_id) == "accepted"
-    assert await handovers.fetch(offer.room_id, to) == ("accepted", b"\xc0")
-    await handovers.send(offer.room_id, owner, ROOM)
-    assert await handovers.fetch(offer.room_id, to) == ("sent", ROOM)
-    newer = await handovers.take(offer.room_id, to)
+    assert await handoffs.get_state(offer.room_id) == "offered"
+    assert await handoffs.respond(offer.room_id, to, accepts=True)
+    assert await handoffs.get_state(offer.room_id) == "accepted"
+    assert await handoffs.fetch(offer.room_id, to) == ("accepted", b"\xc0")
+    await handoffs.send(offer.room_id, owner, ROOM)
+    assert await handoffs.fetch(offer.room_id, to) == ("sent", ROOM)
+    newer = await handoffs.claim(offer.room_id, to)
     assert newer > epoch
-    assert await handovers.look(offer.room_id) == ""
-    home = await matchmaker.directory.home_of(offer.room_id)
+    assert await handoffs.get_state(offer.room_id) == ""
+    home = await matchmaker.directory.locate_room(offer.room_id)
     assert home is not None
     assert home.shard_id == to
     assert (await matchmaker.leases.renew([(offer.room_id, epoch)], owner)).lost == {offer.room_id}
     assert not (await matchmaker.leases.renew([(offer.room_id, newer)], to)).lost
-    assert not await handovers.withdraw(offer.room_id, owner)
+    assert not await handoffs.cancel(offer.room_id, owner)
 
 
 async def test_the_seats_and_the_name_stay(matchmaker: Matchmaker) -> None:
     offer, _, to = await sent(matchmaker)
-    await matchmaker.handovers.take(offer.room_id, to)
-    again = await matchmaker.places.place(
+    await matchmaker.handoffs.claim(offer.room_id, to)
+    again = await matchmaker.placement.place(
         PlaceRequest(room_type="garden", players=("bob",), shard_id="a", region="", seats=4, name="home")
     )
     assert (again.room_id, again.shard_id) == (offer.room_id, to)
 
 
 async def test_what_was_withdrawn_cannot_be_taken_and_what_was_taken_not_withdrawn(matchmaker: Matchmaker) -> None:
-    handovers = matchmaker.handovers
+    handoffs = matchmaker.handoffs
     for _ in range(20):
         offer, epoch, to = await sent(matchmaker)
         took, withdrew = await asyncio.gather(
-            handovers.take(offer.room_id, to), handovers.withdraw(offer.room_id, offer.from_shard),
+            handoffs.claim(offer.room_id, to), handoffs.cancel(offer.room_id, offer.from_shard),
             return_exceptions=True,
         )  # fmt: skip
         assert isinstance(took, int) != withdrew, "one of the two, and not both"
-        home = await matchmaker.directory.home_of(offer.room_id)
+        home = await matchmaker.directory.locate_room(offer.room_id)
         assert home is not None
         assert home.shard_id == (to if isinstance(took, int) else offer.from_shard)
         newest = took if isinstance(took, int) else epoch
@@ -105,62 +105,62 @@ async def test_what_was_withdrawn_cannot_be_taken_and_what_was_taken_not_withdra
 async def test_a_refused_room_stays(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
-    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
-    assert await matchmaker.handovers.answer(offer.room_id, to, accepts=False)
-    assert await matchmaker.handovers.look(offer.room_id) == "refused"
+    await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
+    assert await matchmaker.handoffs.respond(offer.room_id, to, accepts=False)
+    assert await matchmaker.handoffs.get_state(offer.room_id) == "refused"
     with pytest.raises(StaleLease):
-        await matchmaker.handovers.send(offer.room_id, owner, ROOM)
-    assert await matchmaker.handovers.withdraw(offer.room_id, owner)
+        await matchmaker.handoffs.send(offer.room_id, owner, ROOM)
+    assert await matchmaker.handoffs.cancel(offer.room_id, owner)
 
 
 async def test_only_its_owner_gives_a_room_and_only_to_who_is_ready(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
     with pytest.raises(StaleLease):
-        await matchmaker.handovers.offer(offer, epoch=epoch - 1, to=to)
+        await matchmaker.handoffs.offer(offer, epoch=epoch - 1, to=to)
     with pytest.raises(MatchmakerUnavailable):
-        await matchmaker.handovers.offer(offer, epoch=epoch, to="nobody")
+        await matchmaker.handoffs.offer(offer, epoch=epoch, to="nobody")
     await matchmaker.directory.register(
-        ShardInfo(to, f"ws://{to}", "1", state="draining", room_types=("garden",)), is_again=True
+        ShardInfo(to, f"ws://{to}", "1", state="draining", room_types=("garden",)), was_registered=True
     )
     with pytest.raises(MatchmakerUnavailable):
-        await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+        await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
 
 
 async def test_nobody_else_answers_fetches_or_takes(matchmaker: Matchmaker) -> None:
     offer, _, to = await sent(matchmaker)
     thief = next(shard for shard in "abc" if shard not in (to, offer.from_shard))
-    assert not await matchmaker.handovers.answer(offer.room_id, thief, accepts=True)
-    assert await matchmaker.handovers.fetch(offer.room_id, thief) == ("", b"\xc0")
+    assert not await matchmaker.handoffs.respond(offer.room_id, thief, accepts=True)
+    assert await matchmaker.handoffs.fetch(offer.room_id, thief) == ("", b"\xc0")
     with pytest.raises(StaleLease):
-        await matchmaker.handovers.take(offer.room_id, thief)
-    assert not await matchmaker.handovers.withdraw(offer.room_id, thief)
-    assert await matchmaker.handovers.take(offer.room_id, to)
+        await matchmaker.handoffs.claim(offer.room_id, thief)
+    assert not await matchmaker.handoffs.cancel(offer.room_id, thief)
+    assert await matchmaker.handoffs.claim(offer.room_id, to)
 
 
 async def test_a_room_that_was_not_sent_cannot_be_taken(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
-    await matchmaker.handovers.offer(offer, epoch=epoch, to=to)
+    await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
     for _ in range(2):
         with pytest.raises(StaleLease):
-            await matchmaker.handovers.take(offer.room_id, to)
-        await matchmaker.handovers.answer(offer.room_id, to, accepts=True)
+            await matchmaker.handoffs.claim(offer.room_id, to)
+        await matchmaker.handoffs.respond(offer.room_id, to, accepts=True)
 
 
 async def test_a_room_that_its_owner_has_lost_cannot_be_taken(matchmaker: Matchmaker) -> None:
     offer, epoch, to = await sent(matchmaker)
     await matchmaker.leases.raise_epoch(offer.room_id, shard_id=offer.from_shard, epoch=epoch, above=epoch + 5)
     with pytest.raises(StaleLease):
-        await matchmaker.handovers.take(offer.room_id, to)
+        await matchmaker.handoffs.claim(offer.room_id, to)
 
 
 async def test_a_shard_is_asked_to_drain_with_its_heartbeat(matchmaker: Matchmaker) -> None:
-    assert await matchmaker.directory.ask_to_drain("a") is True
-    assert await matchmaker.directory.ask_to_drain("a") is False
-    assert (await matchmaker.directory.heartbeat("a", load=0, players=0, rooms=0)).is_to_drain
-    assert not (await matchmaker.directory.heartbeat("b", load=0, players=0, rooms=0)).is_to_drain
-    assert await matchmaker.directory.ask_to_drain("nobody") is None
+    assert await matchmaker.directory.request_drain("a") is True
+    assert await matchmaker.directory.request_drain("a") is False
+    assert (await matchmaker.directory.heartbeat("a", load=0, players=0, rooms=0)).is_drain_requested
+    assert not (await matchmaker.directory.heartbeat("b", load=0, players=0, rooms=0)).is_drain_requested
+    assert await matchmaker.directory.request_drain("nobody") is None
 
 
 async def test_everything_of_a_handover_ends_by_itself(matchmaker: Matchmaker, redis_namespace: str) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from tests.harness.queue_factories import rules, ticket
 from tickwire.matchmaking.queue import Explanation, Match, QueueTicket, Rules, explain, find_matches
-from tickwire.matchmaking.queue.quality import RecentWaits, quality_of
+from tickwire.matchmaking.queue.quality import RecentWaits, measure_quality
 
 
 def why(one: QueueTicket, others: Sequence[QueueTicket], law: Rules, now_s: float = 0.0) -> Explanation:
-    return explain(one, others, (), law, find_matches, region="", now_ms=int(now_s * 1000), chance=random.Random(0))
+    return explain(one, others, (), law, find_matches, region="", now_ms=int(now_s * 1000), rng=random.Random(0))
 
 
 ICE = {"map": "ice"}
@@ -21,7 +21,7 @@ LAW = rules(skill_window=50, skill_window_per_s=10, skill_window_max=150, labels
 
 
 @pytest.mark.parametrize(
-    ("others", "kept_by", "in_s"),
+    ("others", "blocked_by", "in_s"),
     [
         ([], "players", None),
         ([ticket("far away", latencies={"us": 10})], "players", None),
@@ -32,10 +32,10 @@ LAW = rules(skill_window=50, skill_window_per_s=10, skill_window_max=150, labels
         ([ticket("two", size=2)], "parties", None),
     ],
 )
-def test_the_first_rule_that_leaves_too_few(others: list[QueueTicket], kept_by: str, in_s: float | None) -> None:
+def test_the_first_rule_that_leaves_too_few(others: list[QueueTicket], blocked_by: str, in_s: float | None) -> None:
     told = why(ticket("t", labels=ICE), others, LAW)
-    assert (told.kept_by, told.matched_in_s) == (kept_by, in_s)
-    assert told.words
+    assert (told.blocked_by, told.matched_in_s) == (blocked_by, in_s)
+    assert told.message
 
 
 def test_how_many_are_left_after_each_rule() -> None:
@@ -46,20 +46,20 @@ def test_how_many_are_left_after_each_rule() -> None:
         ticket("near", 10),
     ]
     told = why(ticket("t", labels=ICE), others, rules(teams=2, team_size=4, labels=("map",)))
-    assert (told.in_region, told.agreeing, told.in_window, told.players_wanted) == (4, 2, 1, 8)
+    assert (told.in_region, told.agreeing, told.in_window, told.players_required) == (4, 2, 1, 8)
 
 
 def test_a_region_that_is_not_open_is_the_first_thing_told() -> None:
     told = why(ticket("t", latencies={"eu": 20, "": 400}), [ticket("x")], LAW)
-    assert told.kept_by == "latency"
-    assert "400 ms" in told.words
-    assert why(ticket("t", latencies={"eu": 20}), [ticket("x")], LAW).kept_by == "latency"
+    assert told.blocked_by == "latency"
+    assert "400 ms" in told.message
+    assert why(ticket("t", latencies={"eu": 20}), [ticket("x")], LAW).blocked_by == "latency"
 
 
 def test_fewer_are_enough_later() -> None:
     law = rules(teams=1, team_size=4, players_min=2, fill_after_s=15)
     told = why(ticket("t"), [ticket("x")], law, now_s=4)
-    assert (told.kept_by, told.players_wanted, told.matched_in_s) == ("players", 4, 20.0)
+    assert (told.blocked_by, told.players_required, told.matched_in_s) == ("players", 4, 20.0)
 
 
 def test_a_match_is_judged() -> None:
@@ -67,11 +67,11 @@ def test_a_match_is_judged() -> None:
         t.ticket_id: t
         for t in (ticket("a", 100, since_s=1, size=2), ticket("b", 60, since_s=5), ticket("c", 80, since_s=9))
     }
-    found = quality_of(Match(["a", "b", "c"], [1, 2, 2]), tickets, region="", now_ms=10_000)
+    found = measure_quality(Match(["a", "b", "c"], [1, 2, 2]), tickets, region="", now_ms=10_000)
     assert (found.players, found.parties, found.skill_spread, found.team_gap) == (4, 1, 40, 30)
     assert sorted(found.waits_s) == [1, 5, 9, 9]
     assert found.latencies_ms == [10, 10, 10]
     lately = RecentWaits()
-    assert lately.wait_ms == 0
+    assert lately.median_ms == 0
     lately.add(found)
-    assert lately.wait_ms == 7000
+    assert lately.median_ms == 7000

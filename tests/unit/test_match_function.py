@@ -19,7 +19,7 @@ from tickwire.matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules
 def matched(
     tickets: Sequence[QueueTicket], law: Rules, backfills: Sequence[Backfill] = (), now_s: float = 0.0, seed: int = 1
 ) -> list[Match]:
-    return find_matches(tickets, backfills, law, now_ms=int(now_s * 1000), chance=random.Random(seed))
+    return find_matches(tickets, backfills, law, now_ms=int(now_s * 1000), rng=random.Random(seed))
 
 
 def groups(matches: Sequence[Match]) -> set[frozenset[str]]:
@@ -147,10 +147,10 @@ def test_whatever_waits_no_match_breaks_a_rule(
     for match in found:
         inside = [by_name[name] for name in match.tickets]
         skills = [one.skill for one in inside]
-        free = next((b.open for b in backfills if b.room_id == match.backfill), None)
+        free = next((b.open_slots for b in backfills if b.room_id == match.backfill), None)
         if free is not None:
             skills.append(0.0)
-        windows = [law.skill_window_of(one.waited_s(60_000)) for one in inside]
+        windows = [law.skill_window_at(one.waited_s(60_000)) for one in inside]
         assert max(skills) - min(skills) <= min(windows)
         sizes = Counter[int]()
         for one, team in zip(inside, match.teams, strict=True):
@@ -158,7 +158,7 @@ def test_whatever_waits_no_match_breaks_a_rule(
         if free is None:
             assert all(1 <= team <= law.teams and size <= law.team_size for team, size in sizes.items())
             oldest_s = max(one.waited_s(60_000) for one in inside)
-            assert sum(sizes.values()) >= law.players_wanted(oldest_s)
+            assert sum(sizes.values()) >= law.players_required(oldest_s)
         else:
             assert all(size <= free[team - 1] for team, size in sizes.items())
         wanted = {one.labels["map"] for one in inside if "map" in one.labels}
@@ -192,11 +192,11 @@ def test_names_that_no_mode_can_have(name: str) -> None:
 def test_the_nearest_region_is_always_open_and_others_within_a_limit_that_grows() -> None:
     law = rules(latency_ms=50, latency_ms_per_s=10, latency_ms_max=150)
     one = ticket("t", latencies={"eu": 120, "us": 130, "asia": 300})
-    assert law.may_play_in(one, "eu", 0)
-    assert not law.may_play_in(one, "us", 7_000)
-    assert law.may_play_in(one, "us", 8_000)
-    assert not law.may_play_in(one, "asia", 1_000_000)
-    assert not law.may_play_in(one, "nowhere", 1_000_000)
+    assert law.can_play_in(one, "eu", 0)
+    assert not law.can_play_in(one, "us", 7_000)
+    assert law.can_play_in(one, "us", 8_000)
+    assert not law.can_play_in(one, "asia", 1_000_000)
+    assert not law.can_play_in(one, "nowhere", 1_000_000)
 
 
 def test_a_party_is_as_far_away_as_its_farthest_and_knows_what_all_of_it_know() -> None:
@@ -245,16 +245,16 @@ def test_whatever_players_ask_for_a_step_is_short_and_a_round_is_bounded(
     ]
     law = rules(teams=shape[0], team_size=shape[1], labels=tuple("abcd"[:labels]), skill_window=100)
     looks = Counter[int]()
-    take = match_function._Group.take
+    add = match_function._Group.add
 
     def count(*arguments: Any) -> bool:
         looks[step] += 1
-        return take(*arguments)
+        return add(*arguments)
 
-    steps = match_function.find_matches_in_steps(tickets, (), law, now_ms=400_000, chance=random.Random(1))
+    steps = match_function.find_matches_in_steps(tickets, (), law, now_ms=400_000, rng=random.Random(1))
     step = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(match_function._Group, "take", count)
+        patch.setattr(match_function._Group, "add", count)
         patch.setattr(match_function, "LOOKS_MAX", 500)
         for step, _ in enumerate(steps, 1):  # noqa: B007 - counted in `count`
             pass

@@ -1,33 +1,33 @@
--- What all scripts on rooms begin with. Not a script of its own: it is put before theirs.
--- ARGV  1 the prefix of all keys, which carries the hash tag   2 the request, a msgpack map
+-- The prelude of all scripts on rooms: script_runner.py puts it before each of them.
+-- ARGV  1 the prefix of all keys, which contains the hash tag   2 the request, a msgpack map
 --
--- KEYS[1] names the slot; the other keys are made here from the prefix, and so are in that slot too:
---   PREFIX:epoch               the number that was given to the last lease; only grows. Numbers follow the clock, so that
---                              they grow on when this key is lost
---   PREFIX:healing             TTL: a fleet that Redis has forgotten is registering again; no new names
---   PREFIX:shards              sorted set: shard -> when it was last heard of, ms
---   PREFIX:shard:ID            hash, TTL: what the shard says of itself
---   PREFIX:hosts:REGION:TYPE   sorted set, TTL: ready shards, by id; those that are gone leave when they are met
---   PREFIX:owned:SHARD         hash, TTL: room -> what must be known to take it over, a msgpack map
---   PREFIX:room:ID             hash, there while its lease is alive: its TTL is the lease
---   PREFIX:seats:ID            sorted set, TTL: player -> end of the reservation, ms; once seated SEATED + since
---   PREFIX:name:TYPE:NAME      hash, TTL: id (while the room is not released), epoch
---   PREFIX:moved:ID            TTL: the epoch under which a room got its last owner; only of those that had several
---   PREFIX:drain:SHARD         TTL: somebody asks the shard to drain
---   PREFIX:handover:ROOM       hash, TTL, and PREFIX:offers:SHARD: a room on its way (handover.lua)
---   PREFIX:parcel:NAME         TTL: what one shard leaves for another (parcel.lua)
---   PREFIX:code:CODE           TTL: the room that a code opens
---   PREFIX:party:TYPE:CODE     TTL: the room that holds seats for a party
---   PREFIX:open:REGION:TYPE    sorted set, TTL: open room -> free seats. So too, for one shard's and for one label:
---   PREFIX:here:SHARD:TYPE     PREFIX:with:REGION:TYPE:KEY=VALUE
---   PREFIX:held:REGION:TYPE    sorted set, TTL: room that only reservations fill -> when the first of them ends, ms
+-- KEYS[1] names the slot. The scripts create all other keys from the prefix, so they are in the same slot:
+--   PREFIX:epoch                  the last epoch of a lease; only grows. Epochs follow the clock, so that they keep growing
+--                                 if this key is lost
+--   PREFIX:healing                TTL: Redis was emptied and the fleet registers again; new names are refused
+--   PREFIX:shards                 sorted set: shard -> its last heartbeat, ms
+--   PREFIX:shard:ID               hash, TTL: the entry of a shard
+--   PREFIX:hosts:REGION:TYPE      sorted set, TTL: ready shards, by id; failed shards are removed when a script meets them
+--   PREFIX:owned:SHARD            hash, TTL: room -> its labels, joined by commas
+--   PREFIX:room:ID                hash, exists while the lease is valid: its TTL is the lease
+--   PREFIX:seats:ID               sorted set, TTL: player -> end of the reservation, ms; once seated, SEATED + since
+--   PREFIX:name:TYPE:NAME         hash, TTL: id (until the room is released), epoch
+--   PREFIX:moved:ID               TTL: the epoch under which a room got its last owner; only for rooms that had several
+--   PREFIX:drain:SHARD            TTL: an operator has requested that the shard drains
+--   PREFIX:handover:ROOM          hash, TTL, and PREFIX:offers:SHARD: the handover of a room (handover.lua)
+--   PREFIX:session_handoff:NAME   TTL: a session on its way to another shard (session_handoff.lua)
+--   PREFIX:code:CODE              TTL: the room that a code opens
+--   PREFIX:party:TYPE:CODE        TTL: the room that reserves seats for a party
+--   PREFIX:open:REGION:TYPE       sorted set, TTL: open room -> free seats. Likewise, for one shard and for one label:
+--   PREFIX:here:SHARD:TYPE        PREFIX:with:REGION:TYPE:KEY=VALUE
+--   PREFIX:held:REGION:TYPE       sorted set, TTL: room that only reservations fill -> when the first of them ends, ms
 
-local prefix, asked = ARGV[1], cmsgpack.unpack(ARGV[2])
+local prefix, request = ARGV[1], cmsgpack.unpack(ARGV[2])
 local SEATED = 1e15
-local ROOM_LOAD = 0.001             -- a room's share of the tick interval where none was measured
-local NAME_MS = 24 * 3600 * 1000   -- a name's epoch is kept so long after its last room
-local OWNED_MS = 3600 * 1000       -- the rooms of a shard that is gone may be recovered for so long
-local INDEX_MS = 60 * 1000         -- indexes are renewed with the leases of the rooms in them
+local ROOM_LOAD = 0.001             -- a room's assumed share of the tick interval until it is measured
+local NAME_MS = 24 * 3600 * 1000   -- how long the epoch of a name is kept after its last room
+local OWNED_MS = 3600 * 1000       -- the TTL of the set of shards and of their rooms
+local INDEX_MS = 60 * 1000         -- the TTL of indexes; renewed with the leases of the rooms in them
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
@@ -37,13 +37,13 @@ local function key(kind, ...)
   return prefix .. ':' .. kind .. ':' .. table.concat({...}, ':')
 end
 
-local function answer(values)
+local function reply(values)
   return cmsgpack.pack(values)
 end
 
-local shards = {}  -- what was read of shards; a script changes only figures of them that it does not read again
+local shards = {}  -- cache; scripts change only values of shards that they do not read again
 
-local function shard_of(id)
+local function get_shard(id)
   if shards[id] ~= nil then
     return shards[id]
   end
@@ -61,7 +61,7 @@ local function shard_of(id)
   return shards[id]
 end
 
-local function room_of(id)
+local function get_room(id)
   local found = redis.call('HMGET', key('room', id), 'type', 'name', 'shard', 'epoch', 'seats', 'access', 'code',
     'labels', 'region')
   if not found[1] then
@@ -73,22 +73,22 @@ local function room_of(id)
   }
 end
 
-local function is_ours(room, shard, epoch)
+local function is_owner(room, shard, epoch)
   return room and room.shard == shard and room.epoch == epoch
 end
 
--- Greater than all before, as long as either the counter or the clock is right: microseconds since 1970, or one more
--- than the last. Lua's numbers hold them exactly until the year 2255.
-local function next_epoch(least)
+-- Returns an epoch greater than all before, if either the counter or the clock is right: microseconds since 1970, or one
+-- more than the last epoch. Lua's numbers represent them exactly until the year 2255.
+local function next_epoch(min_epoch)
   local counter = prefix .. ':epoch'
-  local last = math.max(tonumber(redis.call('GET', counter) or 0), least or 0)
+  local last = math.max(tonumber(redis.call('GET', counter) or 0), min_epoch or 0)
   local epoch = math.max(last + 1, now_us)
   redis.call('SET', counter, string.format('%.0f', epoch))
   return epoch
 end
 
--- Seats that are taken or held now.
-local function taken(id)
+-- Returns the number of seats that are taken or reserved now.
+local function count_taken(id)
   return redis.call('ZCOUNT', key('seats', id), '(' .. now, '+inf')
 end
 
@@ -107,13 +107,13 @@ local function unindex(room)
   redis.call('ZREM', key('held', room.region, room.type), room.id)
 end
 
--- Brings the indexes in line with a room: in them while anybody may walk in and there is a seat.
+-- Updates the indexes for a room: it is in them while it is open and has a free seat.
 local function index(room, does_renew)
-  local shard = shard_of(room.shard)
+  local shard = get_shard(room.shard)
   if room.access ~= 'open' or room.name ~= '' or not shard or not shard.is_ready then
     return unindex(room)
   end
-  local free = room.seats - taken(room.id)
+  local free = room.seats - count_taken(room.id)
   local held = key('held', room.region, room.type)
   if free > 0 then
     for _, key in ipairs(indexes(room)) do
@@ -134,8 +134,8 @@ local function index(room, does_renew)
   end
 end
 
--- A room's record and its lease.
-local function lease(room, ms)
+-- Writes the record of a room and renews its lease.
+local function write_lease(room, ms)
   local record = key('room', room.id)
   redis.call('HSET', record, 'type', room.type, 'name', room.name, 'shard', room.shard, 'epoch', room.epoch,
     'seats', room.seats, 'access', room.access, 'code', room.code, 'labels', room.labels, 'region', room.region,
@@ -151,27 +151,24 @@ local function lease(room, ms)
     redis.call('SET', key('code', room.code), room.id, 'PX', ms * 2)
   end
   local owned = key('owned', room.shard)
-  redis.call('HSET', owned, room.id, cmsgpack.pack({
-    room_id = room.id, room_type = room.type, name = room.name, epoch = room.epoch, seats = room.seats,
-    access = room.access, code = room.code, labels = room.labels,
-  }))
+  redis.call('HSET', owned, room.id, room.labels)
   redis.call('PEXPIRE', owned, OWNED_MS)
 end
 
--- A room gets an owner, or the one that it has a greater epoch.
-local function give_to(room, shard, ms, least_epoch)
+-- Sets the owner of a room under a new epoch. The owner may be the same.
+local function set_owner(room, shard, ms, min_epoch)
   unindex(room)
   redis.call('HDEL', key('owned', room.shard), room.id)
   room.shard, room.region, room.build = shard.id, shard.region, shard.build
-  room.epoch = next_epoch(least_epoch)
-  -- Whoever had it before finds itself late, also when this lease has run out by then.
+  room.epoch = next_epoch(min_epoch)
+  -- The previous owner is refused even after the new lease has ended.
   redis.call('SET', key('moved', room.id), room.epoch, 'PX', NAME_MS)
-  lease(room, ms)
+  write_lease(room, ms)
   index(room)
 end
 
--- A room's record goes; what remains is the epoch of its name, so that an older owner finds itself late.
-local function forget(room)
+-- Deletes the record of a room. The epoch of its name remains, so that an older owner is refused.
+local function delete_room(room)
   unindex(room)
   redis.call('DEL', key('room', room.id), key('seats', room.id))
   redis.call('HDEL', key('owned', room.shard), room.id)

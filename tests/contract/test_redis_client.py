@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.certificates import make_certificate
+from tests.harness.handoffs import hand_over
 from tests.harness.polling import eventually
 from tests.harness.redis_process import RedisProcess, Road
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlacementFull, PlaceRequest, ShardInfo
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
-from tickwire.matchmaking.redis_client import client_of
+from tickwire.matchmaking.redis_client import connect
 
 PERMISSIONS = "~{tickwire* +@read +@write +eval +evalsha +ping +time"
 """What docs/matchmaking.md says that the user needs."""
@@ -47,7 +48,7 @@ async def works(url: str) -> None:
             labels={"map": "ice"},
         )
         try:
-            return (await matchmaker.places.place(wish)).room_id
+            return (await matchmaker.placement.place(wish)).room_id
         except PlacementFull:
             return "full"
 
@@ -55,14 +56,13 @@ async def works(url: str) -> None:
     wish = PlaceRequest(
         room_type="duel", players=("f",), shard_id="a", seats=2, is_private=True, party=Party("us", 2)
     )
-    placed = await matchmaker.places.place(wish)
+    placed = await matchmaker.placement.place(wish)
     other = "b" if placed.shard_id == "a" else "a"
-    epoch = await matchmaker.leases.hand_over(placed.room_id, shard_id=placed.shard_id, epoch=placed.epoch, to=other)
+    epoch = await hand_over(matchmaker, placed.room_id, shard_id=placed.shard_id, epoch=placed.epoch, to=other)
     assert not (await matchmaker.leases.renew([(placed.room_id, epoch)], other)).lost
     await matchmaker.leases.release(placed.room_id, shard_id=other, epoch=epoch)
     await matchmaker.directory.deregister("a")
-    assert len(await matchmaker.directory.shards()) == 1
-    assert all(orphan.shard_id == "a" for orphan in await matchmaker.leases.orphans())
+    assert len(await matchmaker.directory.list_shards()) == 1
     await matchmaker.aclose()
 
 
@@ -79,7 +79,7 @@ async def test_tls_checks_the_certificate(own_redis: RedisProcess, tmp_path: Pat
     async with Road(own_redis.port, tls) as road:
         await works(f"rediss://127.0.0.1:{road.port}/0?ssl_ca_certs={certificate}&ssl_check_hostname=false")
         with pytest.raises(Exception, match=r"SSL|CERTIFICATE|ertificate"):
-            await client_of(f"rediss://127.0.0.1:{road.port}/0", deadline_s=2.0).ping()  # type: ignore[misc]
+            await connect(f"rediss://127.0.0.1:{road.port}/0", deadline_s=2.0).ping()  # type: ignore[misc]
 
 
 async def test_sentinels_name_the_master(own_redis: RedisProcess, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_cluster_takes_every_script(tmp_path: Path) -> None:
             node.say("ACL", "SETUSER", "game", "on", ">secret", *f"{PERMISSIONS} +cluster +command +info".split())
         url = f"redis+cluster://game:secret@127.0.0.1:{nodes[0].port}"
         await works(url)
-        client = client_of(url, deadline_s=2.0)
+        client = connect(url, deadline_s=2.0)
         assert await find_eviction_policy(client, 2.0) == ""
         for setting, value in (("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru")):
             nodes[1].say("CONFIG", "SET", setting, value)
@@ -141,7 +141,7 @@ async def test_a_user_with_the_documented_permissions_may_do_all_that_is_needed(
     url = limited_redis(PERMISSIONS)
     matchmaker = Matchmaker.from_url(url)
     for slot in ("tickwire", "tickwire:mode"):
-        await check_permissions(matchmaker.script_runner(slot))
+        await check_permissions(matchmaker.create_script_runner(slot))
     await matchmaker.aclose()
     await works(url)
     await works(limited_redis(PERMISSIONS + " +select") + "/3")
@@ -163,7 +163,7 @@ async def test_a_missing_permission_is_named(
 ) -> None:
     matchmaker = Matchmaker.from_url(limited_redis(f"{PERMISSIONS} {taken_away}"))
     with pytest.raises(MatchmakerUnavailable) as refused:
-        await check_permissions(matchmaker.calls)
+        await check_permissions(matchmaker.scripts)
     assert re.search(named, refused.value.detail)
     assert "secret" not in refused.value.detail
     assert str(refused.value) == "Redis does not answer", "players receive neither the address nor the reason"
@@ -184,7 +184,7 @@ def test_the_check_of_permissions_knows_all_commands_of_the_scripts() -> None:
         ("redis://game:wrong@127.0.0.1:{port}/0", r"redis://127.0.0.1:\d+/0: the user name or password is wrong"),
         ("redis://127.0.0.1:1/0", r"redis://127.0.0.1:1/0: .*[Cc]onnect"),
         ("redis://nowhere.invalid/0", r"redis://nowhere.invalid/0: .*nowhere.invalid"),
-        ("redis://127.0.0.1:{port}/99", r"/99: there is no database of this number"),
+        ("redis://127.0.0.1:{port}/99", r"/99: the database does not exist"),
         ("redis+cluster://127.0.0.1:{port}", r"Cluster mode is not enabled"),
         ("redis+sentinel://127.0.0.1:1/fleet", r"No master found for 'fleet'$"),
     ],
@@ -193,7 +193,7 @@ async def test_an_operator_is_told_which_redis_cannot_be_used_and_why(
     own_redis: RedisProcess, url: str, reason: str
 ) -> None:
     matchmaker = Matchmaker.from_url(url.format(port=own_redis.port))
-    for call in (matchmaker.ping, matchmaker.directory.shards):
+    for call in (matchmaker.ping, matchmaker.directory.list_shards):
         with pytest.raises(MatchmakerUnavailable) as refused:
             await call()
         assert re.search(reason, refused.value.detail), refused.value.detail
@@ -214,7 +214,7 @@ async def test_a_certificate_that_nobody_trusts_is_named(own_redis: RedisProcess
 
 
 async def test_a_redis_that_evicts_keys_is_recognised(own_redis: RedisProcess) -> None:
-    client = client_of(own_redis.url, deadline_s=2.0)
+    client = connect(own_redis.url, deadline_s=2.0)
     assert await find_eviction_policy(client, 2.0) == ""
     own_redis.say("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     assert await find_eviction_policy(client, 2.0) == "", "there is no limit of memory"
@@ -226,7 +226,7 @@ async def test_a_redis_that_evicts_keys_is_recognised(own_redis: RedisProcess) -
 async def test_whether_a_redis_evicts_is_unknown_where_the_user_may_not_ask(
     limited_redis: Callable[[str], str],
 ) -> None:
-    client = client_of(limited_redis(PERMISSIONS), deadline_s=2.0)
+    client = connect(limited_redis(PERMISSIONS), deadline_s=2.0)
     assert await find_eviction_policy(client, 2.0) is None
     await client.aclose()
 
@@ -236,4 +236,4 @@ async def test_whether_a_redis_evicts_is_unknown_where_the_user_may_not_ask(
 )
 def test_urls_that_name_no_redis(url: str) -> None:
     with pytest.raises(ValueError, match=r"must be|scheme|URL"):
-        client_of(url, deadline_s=1.0)
+        connect(url, deadline_s=1.0)

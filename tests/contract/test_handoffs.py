@@ -1,4 +1,4 @@
-"""A room on its way from one shard to another has one owner at each moment: the scripts, on a real Redis."""
+"""The guarantees of handovers, on a real Redis: a room has one owner at each moment."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def sent(matchmaker: Matchmaker) -> tuple[HandoffOffer, int, str]:
     return offer, epoch, to
 
 
-async def test_a_room_goes_from_one_shard_to_another(matchmaker: Matchmaker) -> None:
+async def test_a_room_is_transferred_from_one_shard_to_another(matchmaker: Matchmaker) -> None:
     handoffs = matchmaker.handoffs
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
@@ -77,7 +77,7 @@ async def test_a_room_goes_from_one_shard_to_another(matchmaker: Matchmaker) -> 
     assert not await handoffs.cancel(offer.room_id, owner)
 
 
-async def test_the_seats_and_the_name_stay(matchmaker: Matchmaker) -> None:
+async def test_a_transfer_keeps_seats_and_name(matchmaker: Matchmaker) -> None:
     offer, _, to = await sent(matchmaker)
     await matchmaker.handoffs.claim(offer.room_id, to)
     again = await matchmaker.placement.place(
@@ -86,7 +86,7 @@ async def test_the_seats_and_the_name_stay(matchmaker: Matchmaker) -> None:
     assert (again.room_id, again.shard_id) == (offer.room_id, to)
 
 
-async def test_what_was_withdrawn_cannot_be_taken_and_what_was_taken_not_withdrawn(matchmaker: Matchmaker) -> None:
+async def test_a_room_is_either_claimed_or_cancelled(matchmaker: Matchmaker) -> None:
     handoffs = matchmaker.handoffs
     for _ in range(20):
         offer, epoch, to = await sent(matchmaker)
@@ -102,7 +102,7 @@ async def test_what_was_withdrawn_cannot_be_taken_and_what_was_taken_not_withdra
         await matchmaker.leases.release(offer.room_id, shard_id=home.shard_id, epoch=newest)
 
 
-async def test_a_refused_room_stays(matchmaker: Matchmaker) -> None:
+async def test_a_refused_room_stays_on_its_shard(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
     await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
@@ -113,7 +113,7 @@ async def test_a_refused_room_stays(matchmaker: Matchmaker) -> None:
     assert await matchmaker.handoffs.cancel(offer.room_id, owner)
 
 
-async def test_only_its_owner_gives_a_room_and_only_to_who_is_ready(matchmaker: Matchmaker) -> None:
+async def test_only_the_owner_offers_a_room_and_only_to_a_ready_shard(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
     with pytest.raises(StaleLease):
@@ -127,7 +127,7 @@ async def test_only_its_owner_gives_a_room_and_only_to_who_is_ready(matchmaker: 
         await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
 
 
-async def test_nobody_else_answers_fetches_or_takes(matchmaker: Matchmaker) -> None:
+async def test_only_the_target_responds_fetches_and_claims(matchmaker: Matchmaker) -> None:
     offer, _, to = await sent(matchmaker)
     thief = next(shard for shard in "abc" if shard not in (to, offer.from_shard))
     assert not await matchmaker.handoffs.respond(offer.room_id, thief, accepts=True)
@@ -138,7 +138,7 @@ async def test_nobody_else_answers_fetches_or_takes(matchmaker: Matchmaker) -> N
     assert await matchmaker.handoffs.claim(offer.room_id, to)
 
 
-async def test_a_room_that_was_not_sent_cannot_be_taken(matchmaker: Matchmaker) -> None:
+async def test_a_room_that_was_not_sent_cannot_be_claimed(matchmaker: Matchmaker) -> None:
     offer, epoch, owner = await room_of(matchmaker)
     to = other_than(owner)
     await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
@@ -148,14 +148,14 @@ async def test_a_room_that_was_not_sent_cannot_be_taken(matchmaker: Matchmaker) 
         await matchmaker.handoffs.respond(offer.room_id, to, accepts=True)
 
 
-async def test_a_room_that_its_owner_has_lost_cannot_be_taken(matchmaker: Matchmaker) -> None:
+async def test_a_room_that_its_owner_has_lost_cannot_be_claimed(matchmaker: Matchmaker) -> None:
     offer, epoch, to = await sent(matchmaker)
     await matchmaker.leases.raise_epoch(offer.room_id, shard_id=offer.from_shard, epoch=epoch, above=epoch + 5)
     with pytest.raises(StaleLease):
         await matchmaker.handoffs.claim(offer.room_id, to)
 
 
-async def test_a_shard_is_asked_to_drain_with_its_heartbeat(matchmaker: Matchmaker) -> None:
+async def test_a_drain_request_is_returned_with_the_heartbeat(matchmaker: Matchmaker) -> None:
     assert await matchmaker.directory.request_drain("a") is True
     assert await matchmaker.directory.request_drain("a") is False
     assert (await matchmaker.directory.heartbeat("a", load=0, players=0, rooms=0)).is_drain_requested
@@ -163,7 +163,7 @@ async def test_a_shard_is_asked_to_drain_with_its_heartbeat(matchmaker: Matchmak
     assert await matchmaker.directory.request_drain("nobody") is None
 
 
-async def test_everything_of_a_handover_ends_by_itself(matchmaker: Matchmaker, redis_namespace: str) -> None:
+async def test_all_keys_of_a_handover_expire(matchmaker: Matchmaker, redis_namespace: str) -> None:
     offer, *_ = await sent(matchmaker)
     client = matchmaker.client
     for key in (f"{{{redis_namespace}}}:handover:{offer.room_id}",):

@@ -101,7 +101,7 @@ async def test_an_open_room_on_the_shard_reached_comes_before_a_fuller_one_elsew
     assert (await place(matchmaker, "p6", first.shard_id, seats=3)).room_id == on_other.room_id, "the last open one"
 
 
-async def test_a_new_room_is_made_on_the_less_loaded_of_two_shards(matchmaker: Matchmaker) -> None:
+async def test_a_new_room_is_created_on_the_less_loaded_of_two_shards(matchmaker: Matchmaker) -> None:
     await matchmaker.directory.heartbeat("a", load=0.5, players=10, rooms=5)
     await matchmaker.directory.heartbeat("b", load=0.2, players=90, rooms=2)
     assert (await place(matchmaker, "p1", "a", name="one")).shard_id == "b", "load comes before players"
@@ -115,7 +115,7 @@ async def test_a_crowd_between_two_heartbeats_is_spread(matchmaker: Matchmaker) 
     assert min(Counter(placement.shard_id for placement in placed).values()) > 10
 
 
-async def test_no_room_is_made_on_a_shard_that_drains_is_full_or_overloaded(matchmaker: Matchmaker) -> None:
+async def test_no_room_is_created_on_a_shard_that_drains_is_full_or_overloaded(matchmaker: Matchmaker) -> None:
     await registered(matchmaker, "a", state="draining")
     assert {(await place(matchmaker, f"p{n}", "a", name=f"{n}")).shard_id for n in range(8)} == {"b"}
     await matchmaker.directory.heartbeat("b", load=0.9, players=0, rooms=1)
@@ -127,7 +127,7 @@ async def test_no_room_is_made_on_a_shard_that_drains_is_full_or_overloaded(matc
         await place(matchmaker, "p", "a", name="another")
 
 
-async def test_nobody_walks_into_a_room_of_a_shard_that_drains(matchmaker: Matchmaker) -> None:
+async def test_rooms_of_a_draining_shard_get_no_new_players(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1")
     await registered(matchmaker, first.shard_id, state="draining")
     second = await place(matchmaker, "p2", first.shard_id)
@@ -137,7 +137,7 @@ async def test_nobody_walks_into_a_room_of_a_shard_that_drains(matchmaker: Match
     assert (await place(matchmaker, "p3", first.shard_id)).room_id == first.room_id, "it stays after all"
 
 
-async def test_a_shard_makes_only_the_rooms_that_it_can_host(matchmaker: Matchmaker) -> None:
+async def test_a_shard_gets_only_room_types_that_it_can_host(matchmaker: Matchmaker) -> None:
     await matchmaker.directory.register(ShardInfo("new", "ws://new", "2", room_types=("chess",)))
     placed = await place(matchmaker, "p1", "a", room_type="chess")
     assert placed.shard_id == "new"
@@ -145,7 +145,7 @@ async def test_a_shard_makes_only_the_rooms_that_it_can_host(matchmaker: Matchma
         await place(matchmaker, "p1", "a", room_type="nobody's")
 
 
-async def test_regions_are_worlds_of_their_own(matchmaker: Matchmaker) -> None:
+async def test_players_are_placed_within_their_region(matchmaker: Matchmaker) -> None:
     await registered(matchmaker, "far", region="asia")
     here, there = await place(matchmaker, "p1"), await place(matchmaker, "p2", "far", region="asia")
     assert there.shard_id == "far"
@@ -166,18 +166,18 @@ async def test_a_hundred_joiners_for_the_last_ten_seats(matchmaker: Matchmaker) 
     assert len(set(results)) == 2
 
 
-async def test_a_hundred_joiners_who_do_not_care_get_ten_full_rooms(matchmaker: Matchmaker) -> None:
+async def test_a_hundred_joiners_of_any_room_get_ten_full_rooms(matchmaker: Matchmaker) -> None:
     placed = await asyncio.gather(*(place(matchmaker, f"p{n}", "ab"[n % 2], 10) for n in range(100)))
     assert sorted(Counter(placement.room_id for placement in placed).values()) == [10] * 10
 
 
-async def test_two_who_ask_for_one_name_at_once_get_one_room(matchmaker: Matchmaker) -> None:
+async def test_concurrent_requests_for_one_name_get_one_room(matchmaker: Matchmaker) -> None:
     placed = await asyncio.gather(*(place(matchmaker, f"p{n}", "ab"[n % 2], 50, name="lobby") for n in range(40)))
     assert len({(placement.room_id, placement.shard_id, placement.epoch) for placement in placed}) == 1
     assert sum(placement.is_new for placement in placed) == 1
 
 
-async def test_asking_again_takes_no_second_seat(matchmaker: Matchmaker) -> None:
+async def test_a_repeated_request_takes_no_second_seat(matchmaker: Matchmaker) -> None:
     for _ in range(5):
         await place(matchmaker, "p1", name="lobby", seats=2)
     await place(matchmaker, "p2", name="lobby", seats=2)
@@ -202,12 +202,12 @@ async def test_labels_choose_among_rooms_and_a_new_room_gets_them(matchmaker: Ma
 @pytest.mark.parametrize(
     "labels", [{"a,b": "c"}, {"a": "b=c"}, {"": "x"}, {"a": "x" * 65}, {str(n): "x" for n in range(9)}]
 )
-async def test_labels_that_cannot_be(matchmaker: Matchmaker, labels: dict[str, str]) -> None:
+async def test_invalid_labels_are_refused(matchmaker: Matchmaker, labels: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
         await place(matchmaker, "p", labels=labels)
 
 
-async def test_a_private_room_opens_to_its_code_alone(matchmaker: Matchmaker) -> None:
+async def test_a_private_room_is_opened_only_by_its_code(matchmaker: Matchmaker) -> None:
     made = await place(matchmaker, "host", is_private=True)
     assert len(made.code) == 10
     typed = f"{made.code[:5]}-{made.code[5:]}".lower()
@@ -231,7 +231,7 @@ async def test_join_by_id(matchmaker: Matchmaker) -> None:
         await place(matchmaker, "p5", room_id="never was")
 
 
-async def test_a_locked_room_takes_nobody_in_but_those_it_has(matchmaker: Matchmaker) -> None:
+async def test_a_locked_room_accepts_only_its_own_players(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1")
     await tell(matchmaker, placed, access="locked", players=("p1",))
     assert (await place(matchmaker, "p2")).room_id != placed.room_id
@@ -242,7 +242,7 @@ async def test_a_locked_room_takes_nobody_in_but_those_it_has(matchmaker: Matchm
     assert (await place(matchmaker, "p3", room_id=placed.room_id)).room_id == placed.room_id
 
 
-async def test_friends_sit_together_or_not_at_all(matchmaker: Matchmaker) -> None:
+async def test_a_party_is_seated_together_or_not_at_all(matchmaker: Matchmaker) -> None:
     opened = await place(matchmaker, "p1", seats=3)
     party = Party("the four of us", 3)
     friends = [await place(matchmaker, f"f{n}", "ab"[n % 2], 3, party=party) for n in range(3)]
@@ -256,7 +256,7 @@ async def test_friends_sit_together_or_not_at_all(matchmaker: Matchmaker) -> Non
     assert (await place(matchmaker, "p2", seats=3)).room_id == opened.room_id, "the refused party holds nothing"
 
 
-async def test_seats_of_friends_who_never_came_are_given_back(hasty: Matchmaker) -> None:
+async def test_unused_seats_of_a_party_are_released(hasty: Matchmaker) -> None:
     first = await place(hasty, "f1", seats=3, party=Party("late", 3), name="x")
     await hasty.leases.confirm_seat(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)
 
@@ -271,7 +271,7 @@ async def test_seats_of_friends_who_never_came_are_given_back(hasty: Matchmaker)
 
 
 @pytest.mark.parametrize("party", [Party("", 2), Party("x" * 65, 2), Party("a\nb", 2), Party("x", 0), Party("x", 5)])
-async def test_parties_that_cannot_be(matchmaker: Matchmaker, party: Party) -> None:
+async def test_invalid_parties_are_refused(matchmaker: Matchmaker, party: Party) -> None:
     with pytest.raises(BadRequest):
         await place(matchmaker, "p", party=party)
 
@@ -279,9 +279,7 @@ async def test_parties_that_cannot_be(matchmaker: Matchmaker, party: Party) -> N
 # -- reservations -------------------------------------------------------------------------------------------
 
 
-async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(
-    redis_url: str, redis_namespace: str
-) -> None:
+async def test_an_expired_reservation_frees_the_seat(redis_url: str, redis_namespace: str) -> None:
     brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=40))
     await registered(brief, "a", "b")
     named, anywhere = await place(brief, "p1", seats=1, name="x"), await place(brief, "p1", seats=1)
@@ -299,7 +297,7 @@ async def test_an_expired_reservation_gives_the_seat_back_by_name_and_by_type(
     await brief.aclose()
 
 
-async def test_who_is_seated_stays_so_when_it_asks_again(hasty: Matchmaker) -> None:
+async def test_a_seated_player_keeps_the_seat_after_another_request(hasty: Matchmaker) -> None:
     placed = await place(hasty, "p1", seats=1, name="x")
     await hasty.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     await place(hasty, "p1", seats=1, name="x")
@@ -309,7 +307,7 @@ async def test_who_is_seated_stays_so_when_it_asks_again(hasty: Matchmaker) -> N
         await place(hasty, "p2", seats=1, name="x")
 
 
-async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_held(hasty: Matchmaker) -> None:
+async def test_a_local_seat_is_taken_at_once_and_a_remote_one_is_reserved(hasty: Matchmaker) -> None:
     placed = await place(hasty, "p1", "a", 2, name="x")
     assert not placed.is_seated
     there = await place(hasty, "p2", placed.shard_id, 2, name="x", seat_here=True)
@@ -321,7 +319,7 @@ async def test_a_seat_on_the_asking_shard_is_taken_at_once_and_one_elsewhere_is_
         await place(hasty, "p4", seats=2, name="x")
 
 
-async def test_a_seat_given_back_is_free_for_the_next(matchmaker: Matchmaker) -> None:
+async def test_a_released_seat_is_free(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1", seats=1, name="x")
     owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
     await matchmaker.leases.confirm_seat(placed.room_id, "p1", **owner)
@@ -331,7 +329,7 @@ async def test_a_seat_given_back_is_free_for_the_next(matchmaker: Matchmaker) ->
     assert (await place(matchmaker, "p2", seats=1, name="x")).room_id == placed.room_id
 
 
-async def test_telling_does_not_forget_who_was_seated_meanwhile(matchmaker: Matchmaker) -> None:
+async def test_publishing_a_room_keeps_seats_taken_meanwhile(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p1", seats=2)
     for player in ("p1", "p2"):
         await place(matchmaker, player, seats=2)
@@ -357,7 +355,7 @@ async def made_again(matchmaker: Matchmaker, first: Placement, *, is_durable: bo
     return second
 
 
-async def test_a_room_that_begins_again_under_its_name_has_a_new_id(hasty: Matchmaker) -> None:
+async def test_a_named_room_that_starts_new_has_a_new_id(hasty: Matchmaker) -> None:
     first = await place(hasty, "p1", name="lobby")
     second = await made_again(hasty, first, is_durable=False)
     assert second.epoch > first.epoch
@@ -366,7 +364,7 @@ async def test_a_room_that_begins_again_under_its_name_has_a_new_id(hasty: Match
         await tell(hasty, first)
 
 
-async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(hasty: Matchmaker) -> None:
+async def test_a_room_whose_lease_ended_gets_a_greater_epoch(hasty: Matchmaker) -> None:
     first = await place(hasty, "p1", name="lobby", is_durable=True)
     second = await made_again(hasty, first, is_durable=True)
     assert second.epoch > first.epoch
@@ -380,7 +378,7 @@ async def test_a_room_whose_lease_ran_out_is_taken_over_under_a_greater_epoch(ha
         await tell(hasty, first)
 
 
-async def test_an_owner_that_slept_finds_itself_late_also_when_its_successor_has_ended(hasty: Matchmaker) -> None:
+async def test_an_owner_that_slept_is_refused_after_its_successor_ended(hasty: Matchmaker) -> None:
     first = await place(hasty, "p1", name="lobby")
     second = first
 
@@ -409,7 +407,7 @@ async def test_a_released_name_keeps_its_epoch_growing(matchmaker: Matchmaker) -
     assert await is_known(matchmaker, second)
 
 
-async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> None:
+async def test_a_handover_keeps_the_seats(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1", seats=2, name="lobby", is_private=False)
     other = "b" if first.shard_id == "a" else "a"
     await matchmaker.leases.confirm_seat(first.room_id, "p1", shard_id=first.shard_id, epoch=first.epoch)
@@ -425,7 +423,7 @@ async def test_a_room_is_handed_over_with_its_seats(matchmaker: Matchmaker) -> N
         await place(matchmaker, "p3", seats=2, name="lobby")
 
 
-async def test_an_owner_that_slept_finds_itself_late_also_when_the_lease_of_the_next_has_run_out(
+async def test_an_owner_that_slept_is_refused_after_the_next_lease_ended(
     matchmaker: Matchmaker, redis_url: str
 ) -> None:
     first = await place(matchmaker, "p1")
@@ -449,7 +447,7 @@ async def test_a_room_is_not_handed_over_to_a_shard_that_drains_or_does_not_exis
     assert await is_known(matchmaker, placed)
 
 
-async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchmaker) -> None:
+async def test_an_epoch_is_raised_above_that_of_a_store(matchmaker: Matchmaker) -> None:
     placed = await place(matchmaker, "p", name="lobby")
     owner = {"shard_id": placed.shard_id}
     above = placed.epoch + 3_600_000_000  # the clock of Redis was an hour ahead when the store was written
@@ -461,7 +459,7 @@ async def test_an_epoch_is_raised_above_what_a_store_has_seen(matchmaker: Matchm
     assert (await place(matchmaker, "q", name="another")).epoch > epoch
 
 
-async def test_an_owner_that_has_handed_its_room_over_frees_none_of_its_seats(matchmaker: Matchmaker) -> None:
+async def test_a_previous_owner_cannot_release_seats(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1", seats=1, name="lobby")
     owner = {"shard_id": first.shard_id, "epoch": first.epoch}
     await matchmaker.leases.confirm_seat(first.room_id, "p1", **owner)
@@ -483,7 +481,7 @@ async def forget_all(matchmaker: Matchmaker, redis_url: str) -> None:
             await redis.delete(key)
 
 
-async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
+async def test_new_names_are_refused_until_the_fleet_has_published_its_names(
     matchmaker: Matchmaker, redis_url: str
 ) -> None:
     placed = await place(matchmaker, "p1", name="lobby", seats=2)
@@ -502,7 +500,9 @@ async def test_no_name_is_given_out_until_a_forgotten_fleet_has_said_its_own(
     await matchmaker.leases.publish(record, placed.shard_id)
     with pytest.raises(PlacementFull):
         await place(matchmaker, "p2", name="lobby", seats=2)
-    assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, "the epoch goes on from what was told"
+    assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, (
+        "the epoch continues after the published one"
+    )
 
 
 async def test_a_new_fleet_does_not_wait(redis_url: str, redis_namespace: str) -> None:
@@ -512,9 +512,7 @@ async def test_a_new_fleet_does_not_wait(redis_url: str, redis_namespace: str) -
     await made.aclose()
 
 
-async def test_a_sleeper_from_before_a_flush_does_not_take_a_name_back(
-    matchmaker: Matchmaker, redis_url: str
-) -> None:
+async def test_an_owner_from_before_a_flush_does_not_regain_a_name(matchmaker: Matchmaker, redis_url: str) -> None:
     """Its epoch is greater than that of the room which has the name now: the clock of Redis was ahead then."""
     async with Redis.from_url(redis_url) as redis:
         await redis.set(f"{{{matchmaker.namespace}}}:epoch", (time.time_ns() + 3600 * 10**9) // 1000)
@@ -528,7 +526,7 @@ async def test_a_sleeper_from_before_a_flush_does_not_take_a_name_back(
     assert (await place(matchmaker, "p3", name="lobby")).room_id == new.room_id
 
 
-async def test_epochs_grow_on_when_their_counter_is_lost(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_epochs_keep_growing_when_the_counter_is_lost(matchmaker: Matchmaker, redis_url: str) -> None:
     epochs = []
     for number in range(5):
         epochs.append((await place(matchmaker, "p", name=f"room {number}")).epoch)
@@ -538,7 +536,7 @@ async def test_epochs_grow_on_when_their_counter_is_lost(matchmaker: Matchmaker,
 
 
 async def entries(redis: Redis, namespace: str) -> dict[str, list[str]]:
-    """What Redis holds of a fleet, but for times, counts and what only grows."""
+    """Return the keys of a fleet, without times, counts and counters."""
     found: dict[str, list[str]] = {}
     async for key in redis.scan_iter(f"{{{namespace}}}:*"):
         kind = await redis.type(key)
@@ -557,7 +555,7 @@ NAMED, PRIVATE, OPEN = {"name": "lobby"}, {"is_private": True}, {}
     [(kind, wanted) for kind in LASTING for wanted in (NAMED, PRIVATE, OPEN)]
     + [("name", NAMED), ("code", PRIVATE), ("open", OPEN), ("here", OPEN), ("with", OPEN)],
 )
-async def test_an_owner_restores_any_entry_that_redis_has_lost_within_a_heartbeat(
+async def test_an_owner_restores_any_lost_key_within_a_heartbeat(
     matchmaker: Matchmaker, redis_url: str, kind: str, wanted: dict[str, Any]
 ) -> None:
     placed = await place(matchmaker, "p1", labels={"map": "ice"}, **wanted)
@@ -584,7 +582,7 @@ async def test_an_owner_restores_any_entry_that_redis_has_lost_within_a_heartbea
         assert {key: after.get(key) for key in before} == before
 
 
-async def test_a_renewal_brings_back_what_the_lists_have_lost(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_a_renewal_restores_lost_indexes(matchmaker: Matchmaker, redis_url: str) -> None:
     placed = await place(matchmaker, "p1", labels={"map": "ice"})
     async with Redis.from_url(redis_url) as redis:
         for kind in ("open", "here", "with"):
@@ -607,7 +605,7 @@ async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -
 # -- the directory ------------------------------------------------------------------------------------------
 
 
-async def test_a_shard_that_stops_beating_leaves_the_directory(redis_url: str, redis_namespace: str) -> None:
+async def test_a_shard_without_heartbeats_leaves_the_directory(redis_url: str, redis_namespace: str) -> None:
     brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(shard_ms=30))
     await registered(brief, "a")
 
@@ -621,7 +619,7 @@ async def test_a_shard_that_stops_beating_leaves_the_directory(redis_url: str, r
     await brief.aclose()
 
 
-async def test_what_a_shard_says_is_what_the_directory_holds(matchmaker: Matchmaker) -> None:
+async def test_the_directory_returns_the_entry_of_a_shard(matchmaker: Matchmaker) -> None:
     info = ShardInfo("c", "wss://c/s/1/", "2.1", "eu", "draining", ("arena", "chess"), 12, 0.7)
     await matchmaker.directory.register(info)
     await matchmaker.directory.heartbeat("c", load=0.25, players=7, rooms=2)
@@ -652,7 +650,7 @@ async def test_every_key_but_the_epoch_expires(matchmaker: Matchmaker, redis_url
 # -- calls --------------------------------------------------------------------------------------------------
 
 
-async def test_calls_at_once_share_a_round_trip_and_each_gets_its_own_answer(matchmaker: Matchmaker) -> None:
+async def test_concurrent_calls_share_a_round_trip(matchmaker: Matchmaker) -> None:
     before = matchmaker.scripts.counters.calls
     trips: list[float] = []
     matchmaker.scripts.observe = trips.append
@@ -662,9 +660,7 @@ async def test_calls_at_once_share_a_round_trip_and_each_gets_its_own_answer(mat
     assert 0 < len(trips) < 10
 
 
-async def test_scripts_are_told_again_to_a_redis_that_has_forgotten_them(
-    matchmaker: Matchmaker, redis_url: str
-) -> None:
+async def test_scripts_are_loaded_again_after_a_restart_of_redis(matchmaker: Matchmaker, redis_url: str) -> None:
     async with Redis.from_url(redis_url) as redis:
         await redis.script_flush()
     placed = await asyncio.gather(*(place(matchmaker, f"p{n}", name="x", seats=9) for n in range(9)))
@@ -693,7 +689,7 @@ async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(matchma
     await asyncio.wait([steady])
 
 
-async def test_a_door_that_is_closed_answers_at_once(redis_url: str, redis_namespace: str) -> None:
+async def test_a_closed_script_runner_refuses_calls(redis_url: str, redis_namespace: str) -> None:
     made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
     under_way = asyncio.create_task(made.directory.list_shards())
     await asyncio.sleep(0)
@@ -704,7 +700,7 @@ async def test_a_door_that_is_closed_answers_at_once(redis_url: str, redis_names
         await made.directory.list_shards()
 
 
-async def test_a_rooms_home_is_told_as_long_as_its_shard_is_heard_of(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_a_room_is_located_while_its_shard_sends_heartbeats(matchmaker: Matchmaker, redis_url: str) -> None:
     placed = await place(matchmaker, "p1", name="lobby")
     home = await matchmaker.directory.locate_room(placed.room_id)
     assert home is not None
@@ -715,7 +711,7 @@ async def test_a_rooms_home_is_told_as_long_as_its_shard_is_heard_of(matchmaker:
         await redis.zincrby(f"{prefix}:shards", -4000, placed.shard_id)
         silent = await matchmaker.directory.locate_room(placed.room_id)
         assert silent is not None
-        assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some beats: who knows"
+        assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some heartbeats"
         await matchmaker.directory.heartbeat(placed.shard_id, load=0, players=0, rooms=0)
         assert await matchmaker.directory.locate_room(placed.room_id) is not None
         await redis.delete(f"{prefix}:shard:{placed.shard_id}")

@@ -1,4 +1,4 @@
-"""Every way to run Redis that a URL can name, on real ones."""
+"""All forms of the URL of Redis, with real servers."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def limited_redis(own_redis: RedisProcess) -> Callable[[str], str]:
     return limit
 
 
-async def test_a_user_with_the_documented_permissions_may_do_all_that_is_needed(
+async def test_the_documented_permissions_are_sufficient(
     limited_redis: Callable[[str], str],
 ) -> None:
     url = limited_redis(PERMISSIONS)
@@ -170,7 +170,7 @@ async def test_a_missing_permission_is_named(
     await matchmaker.aclose()
 
 
-def test_the_check_of_permissions_knows_all_commands_of_the_scripts() -> None:
+def test_the_permission_check_covers_all_commands_of_the_scripts() -> None:
     folder = Path(__file__).parents[2] / "matchmaking/lua"
     scripts = "".join(path.read_text() for path in folder.rglob("*.lua") if path.parent.name != "check")
     used = set(re.findall(r"(?:redis\.call|each)\('([A-Z]+)'", scripts))
@@ -189,7 +189,7 @@ def test_the_check_of_permissions_knows_all_commands_of_the_scripts() -> None:
         ("redis+sentinel://127.0.0.1:1/fleet", r"No master found for 'fleet'$"),
     ],
 )
-async def test_an_operator_is_told_which_redis_cannot_be_used_and_why(
+async def test_the_detail_of_an_error_names_the_redis_and_the_reason(
     own_redis: RedisProcess, url: str, reason: str
 ) -> None:
     matchmaker = Matchmaker.from_url(url.format(port=own_redis.port))
@@ -202,7 +202,7 @@ async def test_an_operator_is_told_which_redis_cannot_be_used_and_why(
     await matchmaker.aclose()
 
 
-async def test_a_certificate_that_nobody_trusts_is_named(own_redis: RedisProcess, tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_reported(own_redis: RedisProcess, tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*make_certificate(tmp_path))
     async with Road(own_redis.port, tls) as road:
@@ -217,13 +217,13 @@ async def test_a_redis_that_evicts_keys_is_recognised(own_redis: RedisProcess) -
     client = connect(own_redis.url, deadline_s=2.0)
     assert await find_eviction_policy(client, 2.0) == ""
     own_redis.say("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    assert await find_eviction_policy(client, 2.0) == "", "there is no limit of memory"
+    assert await find_eviction_policy(client, 2.0) == "", "the memory is not limited"
     own_redis.say("CONFIG", "SET", "maxmemory", "100mb")
     assert await find_eviction_policy(client, 2.0) == "volatile-lru"
     await client.aclose()
 
 
-async def test_whether_a_redis_evicts_is_unknown_where_the_user_may_not_ask(
+async def test_the_eviction_policy_is_unknown_without_permission(
     limited_redis: Callable[[str], str],
 ) -> None:
     client = connect(limited_redis(PERMISSIONS), deadline_s=2.0)
@@ -234,6 +234,6 @@ async def test_whether_a_redis_evicts_is_unknown_where_the_user_may_not_ask(
 @pytest.mark.parametrize(
     "url", ["redis+sentinel://127.0.0.1:26379", "redis+sentinel:///fleet", "http://x", "nothing"]
 )
-def test_urls_that_name_no_redis(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"must be|scheme|URL"):
         connect(url, deadline_s=1.0)

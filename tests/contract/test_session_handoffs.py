@@ -1,4 +1,4 @@
-"""What a parcel promises, on a real Redis."""
+"""The guarantees of session handoffs, on a real Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.harness.polling import eventually
 from tickwire.matchmaking import Matchmaker
 
 
-async def test_a_parcel_is_taken_once_and_ends_by_itself(redis_url: str, redis_namespace: str) -> None:
+async def test_a_session_handoff_is_taken_once_and_expires(redis_url: str, redis_namespace: str) -> None:
     matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace)
     try:
         parcels = matchmaker.session_handoffs

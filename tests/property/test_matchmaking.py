@@ -73,7 +73,7 @@ class Hosted:
 
 
 class Fleet(RuleBasedStateMachine):
-    """Fake shards do what real ones do: host what they placed, let tickets in, renew, tell, close what they lost."""
+    """Fake shards act like real ones: host rooms, accept tickets, renew, publish, close lost rooms."""
 
     url: ClassVar[str] = ""
     ids: ClassVar[Iterator[int]] = count()
@@ -94,7 +94,7 @@ class Fleet(RuleBasedStateMachine):
         self.states: dict[str, str | None] = dict.fromkeys(SHARDS)
         self.was_there: set[str] = set()
         self.slept: set[str] = set()  # their rooms are listed again with their next renewal
-        self.left_alone: set[str] = set()  # rooms whose process is gone, whoever has its name now
+        self.left_alone: set[str] = set()  # rooms whose process has ended, also if another process has its name
         self.tickets: list[Ticket] = []
         self.epoch = 0
         self.newest: dict[str, int] = {}  # room or name: the greatest epoch that was given for it
@@ -185,7 +185,7 @@ class Fleet(RuleBasedStateMachine):
             return
         lost = data.draw(st.sampled_from(keys))
         self.redis.delete(lost)
-        # Rooms to which the first player has not come yet: nobody restores their entries.
+        # Rooms that their first player has not joined yet: no shard restores their entries.
         self.left_alone |= {
             room_id for room_id, room in self.rooms().items() if room_id not in self.hosted[room["shard"]]
         }
@@ -204,7 +204,7 @@ class Fleet(RuleBasedStateMachine):
                 self.is_restored(shard, hosted)
 
     def forget_what_only_redis_knew(self, lost: str) -> None:
-        """A room's or a name's last epoch, once nobody has the room: a sleeper is then as good as any."""
+        """Drop the last epoch of a room or name without an owner: any owner is valid then."""
         kind, *names = lost.removeprefix(self.key("")).split(":")
         if kind in ("name", "moved", "room"):
             hosted = {
@@ -340,7 +340,7 @@ class Fleet(RuleBasedStateMachine):
         """Redis has just done what a shard said of its room: it must be the newest owner."""
         for what in (hosted.room_id, hosted.name):
             if what in self.newest:
-                assert hosted.epoch >= self.newest[what], f"{shard} is late with {what}, and was heard"
+                assert hosted.epoch >= self.newest[what], f"{shard} is late with {what}, and was accepted"
 
     @rule(shard=shards)
     def renew(self, shard: str) -> None:
@@ -443,8 +443,8 @@ class Fleet(RuleBasedStateMachine):
             assert all(len(room.players) <= SEATS for room in rooms.values())
 
     def came_late(self, room_id: str) -> bool:
-        """Redis has lost a room's seats and has sold some, before the shard has told of those who sit in them: the
-        room, which counts for itself, then refuses whoever comes too many."""
+        """Redis has lost the seats of a room and has assigned some before the shard has published them. The room
+        counts its own seats, and refuses players above its capacity."""
         return any(ticket.room_id == room_id for ticket in self.tickets)
 
     @invariant()
@@ -469,7 +469,7 @@ class Fleet(RuleBasedStateMachine):
                 assert 0 < listed[room_id] <= max(free, 1)
             elif is_open and state == "ready" and free > 0:
                 is_looked_after = room["shard"] not in self.slept and room_id not in self.left_alone
-                assert room_id in held or not is_looked_after, "an open room that nobody finds"
+                assert room_id in held or not is_looked_after, "an open room that is not indexed"
 
     @invariant()
     def labels_lead_to_rooms_that_have_them(self) -> None:
@@ -485,11 +485,11 @@ class Fleet(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)
-def test_whatever_happens_in_a_fleet_seats_and_owners_are_single(
+def test_each_seat_and_each_room_has_one_owner_whichever_process_fails(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Fleet.url = redis_url
-    # The same steps are to give the same ids: hypothesis repeats what has failed.
+    # The same steps must produce the same ids, because hypothesis repeats failures.
     monkeypatch.setattr(
         "tickwire.matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(Fleet.ids):05}"
     )

@@ -1,6 +1,6 @@
-"""Players come, leave and are cut off, leaders die between any two calls, Redis forgets: after each step a player is
-in one match or none, and nothing of the queue hangs in the air. A player whose leave was accepted is in no match of
-which another player was told."""
+"""A model of the queue: players are enqueued, leave and lose shards, leaders end between any two calls, and Redis
+loses keys. After each step a player is in at most one match, and no key of the queue is inconsistent. A player whose
+dequeue was accepted is in no match of which another player was notified."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class Queue(RuleBasedStateMachine):
         self.agents = {shard: self.new_agent(shard) for shard in SHARDS}
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: agent and entry, as the shard believes
-        self.found: dict[str, list[QueueNotification]] = {}  # entry: what it was told of matches
+        self.found: dict[str, list[QueueNotification]] = {}  # entry: its notifications of matches
         self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
-        self.cut_off: set[str] = set()  # entries whose agent has ended, or whose letters Redis has forgotten
+        self.cut_off: set[str] = set()  # entries whose agent has ended, or whose notifications Redis has forgotten
         self.dead: set[str] = set()  # entries whose agent has ended
-        self.dead_desks: set[str] = set()
+        self.dead_agents: set[str] = set()
         self.lost: set[str] = set()  # names of the keys that Redis has lost alone
         self.sizes: Counter[str] = Counter()
 
@@ -140,12 +140,12 @@ class Queue(RuleBasedStateMachine):
     )
     def enter(self, player: str, shard: str, skill: float, party: tuple[str, int] | None) -> None:
         agent = self.agents[shard]
-        letters: list[QueueNotification] = []
+        notifications: list[QueueNotification] = []
 
         def told(news: QueuePosition | QueueNotification) -> None:
             if isinstance(news, QueueNotification):
-                assert not letters, "told twice"
-                letters.append(news)
+                assert not notifications, "told twice"
+                notifications.append(news)
                 if news.reason.startswith("a match has been found"):
                     ends = [self.found[entry] for entry in self.entries[player] if entry != entry_id]
                     assert any(not end or end[0].kind != "left" for end in ends), "it has left that match"
@@ -158,7 +158,7 @@ class Queue(RuleBasedStateMachine):
         entry_id = agent.enqueue(player, told, skill=skill, latencies={"": 1}, party=party)
         self.waiting[player] = (shard, entry_id)
         self.entries.setdefault(player, []).append(entry_id)
-        self.found[entry_id] = letters
+        self.found[entry_id] = notifications
 
     @rule(players=st.lists(st.sampled_from(PLAYERS), min_size=2, max_size=6, unique=True), data=st.data())
     def several_enter(self, players: list[str], data: st.DataObject) -> None:
@@ -238,12 +238,12 @@ class Queue(RuleBasedStateMachine):
     # -- agents ------------------------------------------------------------------------------------------------
 
     @rule(shard=shards, seconds=st.sampled_from([0.2, 0.2, 1.5, 6.0]))
-    def beat(self, shard: str, seconds: float) -> None:
+    def sync(self, shard: str, seconds: float) -> None:
         self.now_s += seconds
         self.run(self.agents[shard].sync())
 
     @rule(shard=shards)
-    def beat_whose_answer_is_lost(self, shard: str) -> None:
+    def lose_a_reply(self, shard: str) -> None:
         agent = self.agents[shard]
         run = agent._scripts.run
 
@@ -258,19 +258,19 @@ class Queue(RuleBasedStateMachine):
 
     @rule(shard=shards)
     def shard_dies(self, shard: str) -> None:
-        """Its players are gone with it; its agent was not heard of for long enough."""
+        """Its players end with it; its agent has been silent for the timeout."""
         dead = self.agents[shard]
         self.dead |= set(dead._players) | set(dead._to_dequeue)
         self.cut_off |= self.dead
-        self.dead_desks.add(dead.agent_id)
-        self.dead_desks_are_silent_for_long()
+        self.dead_agents.add(dead.agent_id)
+        self.silence_dead_agents()
         self.agents[shard], self.leaders[shard] = self.new_agent(shard), self.new_leader(shard)
         for player, (of, _) in list(self.waiting.items()):
             if of == shard:
                 del self.waiting[player]
 
-    def dead_desks_are_silent_for_long(self) -> None:
-        for agent_id in self.dead_desks:
+    def silence_dead_agents(self) -> None:
+        for agent_id in self.dead_agents:
             self.redis.zadd(f"{self.prefix}:agents", {agent_id: 1}, xx=True)
 
     # -- leaders ----------------------------------------------------------------------------------------------
@@ -298,17 +298,17 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def lead_is_lost(self) -> None:
-        """The lease ran out: whoever led does not know yet."""
+        """The lease ended: the previous leader does not know yet."""
         self.redis.delete(f"{self.prefix}:leader:")
 
     @rule()
     def is_flushed(self) -> None:
-        """Players who were matched and not told of it enter again: their match is forgotten with all else."""
+        """Players who were matched and not notified are enqueued again: their match is lost with all keys."""
         found = list(self.redis.scan_iter(f"{{{self.namespace}*", count=1000))
         if found:
             self.redis.delete(*found)
         self.register()
-        self.cut_off |= {entry_id for entry_id, letters in self.found.items() if not letters}
+        self.cut_off |= {entry_id for entry_id, notifications in self.found.items() if not notifications}
 
     @rule(data=st.data())
     def loses_one_key(self, data: st.DataObject) -> None:
@@ -322,7 +322,9 @@ class Queue(RuleBasedStateMachine):
                 self.run(agent.sync())
         name = lost.split(":")[2]
         if name in ("inbox", "left"):  # only these know which players have been answered, and which have left
-            self.cut_off |= {entry_id for entry_id, letters in self.found.items() if not letters or name == "left"}
+            self.cut_off |= {
+                entry_id for entry_id, notifications in self.found.items() if not notifications or name == "left"
+            }
         self.redis.delete(lost)
         self.lost.add(name)
         for _ in range(3):
@@ -352,12 +354,12 @@ class Queue(RuleBasedStateMachine):
         places = Counter(self.names("waiting") + self.names("gathering") + matched)
         assert set(places.values()) <= {1}, "a ticket is in two matches, or waits though it is in one"
         tickets = {n: msgspec.msgpack.decode(v, type=QueueTicket) for n, v in self.hash("tickets").items()}
-        left = set(self.names("left"))  # of matches that are to be dropped; such a player may have entered anew
+        left = set(self.names("left"))  # of matches that are to be dropped; such a player may be enqueued again
         whole = set(places)
         if self.lost & {"tickets", "players"}:  # a match that was made before needs neither of them
             whole -= set(matched) - set(tickets)
             left |= {entry_id for match in decoded for _, entry_id, _, _ in match.players}
-        assert set(tickets) == whole, "a ticket is nowhere, or something is no ticket"
+        assert set(tickets) == whole, "a ticket is in no set, or a set contains an unknown ticket"
         live = [(one, entry) for one in tickets.values() for entry in one.members if entry.entry_id not in left]
         players = {entry.player_id: f"{entry.entry_id} {one.ticket_id}" for one, entry in live}
         assert len(live) == len(players), "a player waits twice"
@@ -375,15 +377,20 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def matches_are_whole(self) -> None:
-        """Who was told of a match sits in a room that holds a seat for it."""
-        for letters in self.found.values():
-            for letter in letters:
+        """A player who was notified of a match has a seat in its room."""
+        for notifications in self.found.values():
+            for letter in notifications:
                 assert letter.kind in ("found", "cancelled", "left")
                 assert letter.room is not None or letter.kind != "found"
 
     @invariant()
-    def nobody_is_told_of_a_match_that_another_has_left(self) -> None:
-        told = {letter.match_id for letters in self.found.values() for letter in letters if letter.kind == "found"}
+    def no_player_is_notified_of_a_match_that_another_has_left(self) -> None:
+        told = {
+            letter.match_id
+            for notifications in self.found.values()
+            for letter in notifications
+            if letter.kind == "found"
+        }
         for match_id in told:
             for entry_id in self.members.get(match_id, set()) - self.cut_off:
                 assert [letter.kind for letter in self.found[entry_id]] in ([], ["found"]), f"{entry_id} is not there"
@@ -402,22 +409,27 @@ class Settling(Queue):
         self.fleet_is_full(False)
         self.lead_is_lost()
         for _ in range(8):
-            self.dead_desks_are_silent_for_long()  # also those that the leader has added again
+            self.silence_dead_agents()  # also those that the leader has added again
             for agent in self.agents.values():
                 self.now_s += 6
                 while self.run(agent.sync()):
                     pass
             self.run(self.leaders["a"].round())
         for agent in self.agents.values():
-            assert not agent._to_dequeue, "a leave that nobody has decided"
+            assert not agent._to_dequeue, "a dequeue without a decision"
         for player, (shard, entry_id) in self.waiting.items():
             assert entry_id in self.agents[shard]._players, f"{player} was forgotten"
             assert self.hash("players")[player].split()[0].decode() == entry_id, f"{player} waits for nothing"
         assert self.hash("matches") == {}
-        told = {letter.match_id for letters in self.found.values() for letter in letters if letter.kind == "found"}
+        told = {
+            letter.match_id
+            for notifications in self.found.values()
+            for letter in notifications
+            if letter.kind == "found"
+        }
         for match_id in told:
             for entry_id in self.members.get(match_id, set()) - self.cut_off:
-                assert [letter.kind for letter in self.found[entry_id]] == ["found"], f"{entry_id} was not told"
+                assert [letter.kind for letter in self.found[entry_id]] == ["found"], f"{entry_id} was not notified"
         by_skill = Counter[float]()
         believed = {entry_id for agent in self.agents.values() for entry_id in agent._players}
         for one in self.hash("tickets").values():
@@ -426,13 +438,15 @@ class Settling(Queue):
             assert not ghosts, "who has left, or is gone, waits still"
             if ticket.ticket_id in self.names("waiting"):
                 by_skill[ticket.skill] += ticket.size
-        assert all(waiting < PLAYERS_MIN for waiting in by_skill.values()), "a match that nobody makes"
+        assert all(waiting < PLAYERS_MIN for waiting in by_skill.values()), "a match that no leader makes"
 
 
 @pytest.mark.timeout(900)
-def test_whatever_ends_when_a_player_is_in_one_match_or_none(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_player_is_in_at_most_one_match_whichever_process_fails(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Queue.url = redis_url
-    # The same steps are to give the same ids: hypothesis repeats what has failed.
+    # The same steps must produce the same ids, because hypothesis repeats failures.
     monkeypatch.setattr("secrets.token_urlsafe", lambda size: f"id{next(Queue.ids):06}")
     examples = max(20, settings().max_examples // 2)
     run_state_machine_as_test(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tickwire.matchmaking.clock import FleetClock
 
 
-def test_a_wrong_clock_does_not_matter_once_redis_was_heard_of() -> None:
+def test_a_wrong_wall_clock_has_no_effect_after_a_sync() -> None:
     monotonic, wall = [50.0], [1_000_000.0]
     clock = FleetClock(lambda: monotonic[0], lambda: wall[0])
     assert clock.now_s() == 1_000_000.0

@@ -1,4 +1,4 @@
-"""An operator, or a player's support, is told which rule keeps a ticket waiting, and what would match it."""
+"""The explanation of a ticket: which rule blocks it, and when it would be matched."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ LAW = rules(skill_window=50, skill_window_per_s=10, skill_window_max=150, labels
         ([ticket("two", size=2)], "parties", None),
     ],
 )
-def test_the_first_rule_that_leaves_too_few(others: list[QueueTicket], blocked_by: str, in_s: float | None) -> None:
+def test_blocked_by_names_the_first_rule_that_leaves_too_few_players(
+    others: list[QueueTicket], blocked_by: str, in_s: float | None
+) -> None:
     told = why(ticket("t", labels=ICE), others, LAW)
     assert (told.blocked_by, told.matched_in_s) == (blocked_by, in_s)
     assert told.message
 
 
-def test_how_many_are_left_after_each_rule() -> None:
+def test_an_explanation_counts_the_players_who_pass_each_rule() -> None:
     others = [
         ticket("elsewhere", latencies={"us": 10}, size=3),
         ticket("sand", labels={"map": "sand"}, size=2),
@@ -49,20 +51,20 @@ def test_how_many_are_left_after_each_rule() -> None:
     assert (told.in_region, told.agreeing, told.in_window, told.players_required) == (4, 2, 1, 8)
 
 
-def test_a_region_that_is_not_open_is_the_first_thing_told() -> None:
+def test_a_closed_region_is_explained_first() -> None:
     told = why(ticket("t", latencies={"eu": 20, "": 400}), [ticket("x")], LAW)
     assert told.blocked_by == "latency"
     assert "400 ms" in told.message
     assert why(ticket("t", latencies={"eu": 20}), [ticket("x")], LAW).blocked_by == "latency"
 
 
-def test_fewer_are_enough_later() -> None:
+def test_an_explanation_considers_players_min() -> None:
     law = rules(teams=1, team_size=4, players_min=2, fill_after_s=15)
     told = why(ticket("t"), [ticket("x")], law, now_s=4)
     assert (told.blocked_by, told.players_required, told.matched_in_s) == ("players", 4, 20.0)
 
 
-def test_a_match_is_judged() -> None:
+def test_the_quality_of_a_match() -> None:
     tickets = {
         t.ticket_id: t
         for t in (ticket("a", 100, since_s=1, size=2), ticket("b", 60, since_s=5), ticket("c", 80, since_s=9))

@@ -1,4 +1,4 @@
-"""The match function: who plays whom, and who does not."""
+"""The match function: which tickets are matched."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_parties_stay_in_one_team_and_teams_are_full() -> None:
     assert team["two"] == team["also two"] != team["three"]
 
 
-def test_a_party_that_is_larger_than_a_team_keeps_nobody_else_waiting() -> None:
+def test_a_party_larger_than_a_team_does_not_block_others() -> None:
     tickets = [ticket("five", size=5), ticket("a", since_s=1), ticket("b", since_s=2)]
     assert groups(matched(tickets, rules())) == {frozenset(("a", "b"))}
 
 
-def test_teams_are_of_like_strength() -> None:
+def test_teams_are_balanced() -> None:
     tickets = [ticket(f"t{skill}", skill) for skill in (0, 10, 20, 30)]
     (match,) = matched(tickets, rules(teams=2, team_size=2))
     strength = Counter[int]()
@@ -67,7 +67,7 @@ def test_teams_are_of_like_strength() -> None:
     assert strength[1] == strength[2]
 
 
-def test_who_wants_different_things_does_not_play_together() -> None:
+def test_tickets_with_different_labels_are_not_matched() -> None:
     law = rules(labels=("map", "mode"))
     ice, sand = ticket("ice", labels={"map": "ice"}), ticket("sand", labels={"map": "sand"})
     anything = ticket("anything", since_s=1, labels={"mode": "ffa", "other": "x"})
@@ -77,7 +77,7 @@ def test_who_wants_different_things_does_not_play_together() -> None:
     assert match.labels == {"map": "ice", "mode": "ffa"}
 
 
-def test_a_smaller_match_is_made_when_its_oldest_has_waited_enough() -> None:
+def test_a_smaller_match_is_made_after_fill_after_s() -> None:
     law = rules(teams=1, team_size=8, players_min=3, fill_after_s=10)
     tickets = [ticket(f"t{n}", since_s=n) for n in range(3)]
     assert matched(tickets, law, now_s=9) == []
@@ -85,7 +85,7 @@ def test_a_smaller_match_is_made_when_its_oldest_has_waited_enough() -> None:
     assert matched(tickets[:2], law, now_s=100) == []
 
 
-def test_a_room_in_play_comes_before_new_matches_and_takes_who_fits() -> None:
+def test_backfills_precede_new_matches() -> None:
     law = rules(teams=2, team_size=2, backfill=True)
     tickets = [ticket(f"t{n}", 10 * n, since_s=n) for n in range(5)] + [ticket("far", 500), ticket("two", 20, size=2)]
     found = matched(tickets, law, [backfill("room", [0, 1], skill=12)], now_s=9)
@@ -97,7 +97,7 @@ def test_a_room_in_play_comes_before_new_matches_and_takes_who_fits() -> None:
     assert matched(ice, rules(backfill=True, labels=("map",)), labelled) == []
 
 
-def test_the_same_seed_gives_the_same_matches_and_which_team_is_first_is_chance() -> None:
+def test_the_same_seed_makes_the_same_matches_and_team_numbers_are_random() -> None:
     tickets = [ticket(f"t{n}", n) for n in range(40)]
     law = rules(teams=2, team_size=2)
     assert matched(tickets, law, seed=7) == matched(tickets, law, seed=7)
@@ -165,7 +165,7 @@ def test_whatever_waits_no_match_breaks_a_rule(
         assert len(wanted) <= 1 or not law.labels
 
 
-def test_ten_thousand_alike_are_matched_without_a_second_look() -> None:
+def test_ten_thousand_equal_tickets_are_matched_with_one_look_each() -> None:
     tickets = [ticket(f"t{n}", n % 100, seq=n) for n in range(10_000)]
     found = matched(tickets, rules(teams=2, team_size=5))
     assert sum(len(match.tickets) for match in found) == 10_000
@@ -175,13 +175,13 @@ def test_ten_thousand_alike_are_matched_without_a_second_look() -> None:
     "changes",
     [{"teams": 0}, {"teams": 256}, {"team_size": 0}, {"players_min": 9}, {"timeout_s": 0}, {"skill_window": -1}],
 )
-def test_rules_that_cannot_be(changes: dict[str, float]) -> None:
+def test_invalid_rules_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"."):
         rules(**changes)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a{b}"])
-def test_names_that_no_mode_can_have(name: str) -> None:
+def test_invalid_names_of_modes_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         Mode(name, rules())
 
@@ -199,7 +199,7 @@ def test_the_nearest_region_is_always_open_and_others_within_a_limit_that_grows(
     assert not law.can_play_in(one, "nowhere", 1_000_000)
 
 
-def test_a_party_is_as_far_away_as_its_farthest_and_knows_what_all_of_it_know() -> None:
+def test_the_latency_of_a_party_is_that_of_its_farthest_member() -> None:
     near, far = ticket("n", latencies={"eu": 10, "us": 90}), ticket("f", latencies={"us": 20, "asia": 10})
     both = QueueTicket("p", 0, 0, [*near.members, *far.members])
     assert both.latencies == {"us": 90}
@@ -210,14 +210,14 @@ def test_a_party_is_as_far_away_as_its_farthest_and_knows_what_all_of_it_know() 
 # -- what it costs ------------------------------------------------------------------------------------------
 
 
-def test_two_who_agree_are_matched_though_thousands_of_others_stand_between_them() -> None:
+def test_tickets_that_agree_are_matched_among_thousands_that_do_not() -> None:
     law = rules(skill_window=math.inf, labels=("map", "mode"))
     others = [ticket(f"t{n}", n, seq=n, labels={"map": f"m{n}", "mode": "ffa"}) for n in range(3_000)]
     two = [ticket(f"friend {at}", at, seq=9_000, labels={"map": "ice", "mode": "ffa"}) for at in (0, 3_000)]
     assert groups(matched([*others, *two], law)) == {frozenset(("friend 0", "friend 3000"))}
 
 
-def test_four_labels_are_looked_at_though_three_are_indexed() -> None:
+def test_labels_beyond_the_indexed_ones_are_compared() -> None:
     law = rules(labels=("a", "b", "c", "d"))
     alike = {"a": "1", "b": "1", "c": "1"}
     one, two, three = (ticket(f"t{d}{n}", labels=alike | {"d": d}) for n, d in enumerate(("x", "y", "x")))
@@ -263,7 +263,7 @@ def test_whatever_players_ask_for_a_step_is_short_and_a_round_is_bounded(
     assert sum(looks.values()) <= 2 * (500 + one_match)
 
 
-def test_tickets_that_never_fit_do_not_keep_the_younger_ones_waiting_for_ever(
+def test_tickets_that_never_fit_do_not_block_younger_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Parties of three do not fill teams of four without single players; a round cannot look at all of them."""

@@ -1,4 +1,4 @@
-"""A ticket gives exactly the right that it was signed for."""
+"""A ticket grants exactly the right that it was signed for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TICKET = Ticket("room", "player", "shard", 3, 1000.0)
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.integers(1, 2**53))
-def test_what_was_signed_is_what_is_read(room: str, player: str, epoch: int) -> None:
+def test_a_signed_ticket_is_verified_unchanged(room: str, player: str, epoch: int) -> None:
     ticket = Ticket(room, player, "shard", epoch, 1000.0)
     assert verify(sign(ticket, BOTH), BOTH, 999.0) == ticket
 
@@ -40,7 +40,7 @@ def test_any_changed_character_is_refused() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_refused_in_order(text: str) -> None:
+def test_any_other_text_raises_bad_ticket(text: str) -> None:
     with pytest.raises(BadTicket):
         verify(text, BOTH, 0.0)
 
@@ -49,7 +49,7 @@ def test_keys_are_not_shown() -> None:
     assert "two" not in repr(BOTH)
 
 
-def test_a_ticket_is_let_in_once_unless_no_seat_came_of_it() -> None:
+def test_a_ticket_is_accepted_once_unless_no_seat_was_taken() -> None:
     admissions = UsedTickets()
     admissions.mark_used(TICKET, 0.0)
     with pytest.raises(BadTicket, match="used"):
@@ -58,18 +58,18 @@ def test_a_ticket_is_let_in_once_unless_no_seat_came_of_it() -> None:
     admissions.mark_used(TICKET, 2.0)
 
 
-def test_tickets_that_have_expired_are_not_remembered() -> None:
+def test_expired_tickets_are_removed() -> None:
     admissions = UsedTickets()
     for second in range(100):
         admissions.mark_used(Ticket("r", "p", "s", 1, second + 10.0), float(second))
     assert len(admissions) <= 11
 
 
-def test_no_two_tickets_are_alike() -> None:
+def test_ticket_ids_are_unique() -> None:
     assert Ticket("r", "p", "s", 1, 1.0).ticket_id != Ticket("r", "p", "s", 1, 1.0).ticket_id
 
 
-def test_the_largest_ticket_can_be_read() -> None:
+def test_the_largest_ticket_can_be_verified() -> None:
     labels = {f"{n}" + "k" * 63: "v" * 64 for n in range(8)}
     ticket = Ticket("r" * 12, "p" * 128, "s" * 64, 2**53, 1.0, room_type="t" * 64, name="ü" * 64, labels=labels)
     assert verify(sign(ticket, BOTH), BOTH, 0.0) == ticket

@@ -485,14 +485,14 @@ async def test_a_dequeue_is_answered_even_if_redis_has_lost_the_player(queue: Qu
 
 async def test_seats_in_a_running_room_are_released_when_a_match_is_dropped(queue: QueueFixture) -> None:
     """A player who sits in the room already keeps the seat; only reservations go."""
-    places, leases = queue.matchmaker.placement, queue.matchmaker.leases
-    placed = await places.place(PlaceRequest(room_type="duel", players=("host",), shard_id="a", seats=8))
+    placement, leases = queue.matchmaker.placement, queue.matchmaker.leases
+    placed = await placement.place(PlaceRequest(room_type="duel", players=("host",), shard_id="a", seats=8))
     await leases.confirm_seat(placed.room_id, "host", shard_id=placed.shard_id, epoch=placed.epoch)
     for player in ("host", "p2"):
         wanted = PlaceRequest(
             room_type="duel", players=(player,), shard_id="b", seats=8, room_id=placed.room_id, may_enter=True
         )
-        await places.place(wanted)
+        await placement.place(wanted)
         await leases.release_reservation(placed.room_id, player, shard_id=placed.shard_id, epoch=placed.epoch)
     seats = f"{{{queue.matchmaker.namespace}}}:seats:{placed.room_id}"
     assert await queue.redis("ZRANGE", seats, 0, -1) == ["host"]

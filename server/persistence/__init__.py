@@ -1,1 +1,1 @@
-"""Connects rooms with the stores: saves of durable rooms, and transactions of what players own."""
+"""Connects rooms with the stores: saves of durable rooms, and transactions of inventories and profiles."""

@@ -40,7 +40,7 @@ def decode_options(data: bytes, kind: type[T], what: str) -> T:
     """Decode a msgpack map of a client's request.
 
     Args:
-        data: the encoded map; an empty map if there are no bytes.
+        data: the encoded map; no bytes mean an empty map.
         kind: the expected type.
         what: the name of the field, for the message.
 

@@ -28,7 +28,7 @@ class QueueViews:
         return sorted(self._queues.modes)
 
     async def view(self, mode: str) -> dict[str, Any] | None:
-        """Return the state of a mode's queue, or None if there is no such mode.
+        """Return the state of a mode's queue, or None for an unknown mode.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -42,7 +42,7 @@ class QueueViews:
         return status
 
     async def explain(self, mode: str, player_id: str) -> dict[str, Any] | None:
-        """Return why a player has no match yet, or None if there is no such mode or the player is not in its queue.
+        """Return why a player has no match yet; None for an unknown mode or a player that is not in its queue.
 
         Raises:
             Unavailable: Redis does not answer.

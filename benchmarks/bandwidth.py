@@ -64,7 +64,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
     replication = Replicator((movers,))
     replication.subscribe(replication.everyone)
     replication.capture(1)
-    first, holding = replication.update(None, replication.everyone)
+    first, view = replication.update(None, replication.everyone)
     acknowledgement = len(binary_frame(encode_ack(1, 1))) * ACKNOWLEDGED_SHARE
     sizes: dict[str, list[float]] = {
         "tickwire": [],
@@ -77,7 +77,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
         movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
         move(movers, TICK_S)
         replication.capture(tick)
-        frame, holding = replication.update(holding, replication.everyone)
+        frame, view = replication.update(view, replication.everyone)
         sizes["tickwire"].append(len(frame) + acknowledgement)
         for subject, data in by_other_means(movers).items():
             sizes[subject].append(len(binary_frame(data)))

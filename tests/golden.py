@@ -58,7 +58,7 @@ class Stage:
         self.ships, self.kinds = Ships(ids), Kinds(ids)
         self.replication = Replicator((self.ships, self.kinds), checksum_ticks=checksum_ticks)
         self.watched = frozenset({0})
-        self.holding: Any = None
+        self.view: Any = None
         self.tick = 0
 
     def next(self, ticks: int = 1) -> bytes:
@@ -69,7 +69,7 @@ class Stage:
         interest = self.replication.get_interest(self.watched)
         self.replication.subscribe(interest)
         self.replication.capture(self.tick)
-        data, self.holding = self.replication.update(self.holding, interest)
+        data, self.view = self.replication.update(self.view, interest)
         return next(frame_payloads(data), b"")
 
 
@@ -158,7 +158,7 @@ def several_channels(stage: Stage) -> Iterator[bytes]:
         if tick == 9:
             stage.watched = frozenset({0, 1, 2})
         yield stage.next()
-    stage.holding = None  # an unknown view: a complete frame
+    stage.view = None  # an unknown view: a complete frame
     stage.watched = frozenset({1})
     yield stage.next()
 

@@ -1,10 +1,10 @@
-"""A shard's settings: defaults, then a TOML file, then the environment. All problems are told at once.
+"""The settings of a shard: defaults, then a TOML file, then the environment. All problems are reported at once.
 
     [mongo]                          TICKWIRE__MONGO__DATABASE=game
     database = "game"
 
-Every problem is a sentence that names its key; an unknown key is one, so that a typing mistake never passes
-silently. Secrets do not show in `repr`.
+Every problem is a sentence that names its key. An unknown key is a problem, so that a typing mistake never passes
+silently. `repr` shows no secrets.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from tickwire.server.setting_types import (
 )
 
 LeaseSeconds = Annotated[float, Meta(ge=2, le=3600)]
-"""Leases are renewed once a second: one renewal may fail without losing a room."""
+"""Leases are renewed once a second: at least one renewal may fail before a room is lost."""
 LoadShare = Annotated[float, Meta(gt=0, le=100)]
-"""Above 1 the load limits nothing."""
+"""A value above 1 disables the limit."""
 ReservationSeconds = Annotated[float, Meta(ge=5, le=3600)]
-"""A ticket ends two seconds before its seat is given back, and the player must get there first."""
-ALL_ADDRESSES = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared with, not listened on
+"""A ticket expires two seconds before its seat is released; the player must use it before."""
+ALL_ADDRESSES = frozenset(("0.0.0.0", "::"))  # noqa: S104 - for comparisons only
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,11 +62,11 @@ class Listen(Section, frozen=True):
     """Where players connect.
 
     Args:
-        host, port: the socket; port 0 takes a free one.
-        url: what other shards tell clients to connect to; made from host and port when empty.
-        certificate, key: PEM files; taken into use again when they change.
-        plaintext: speak plain ws without them: for development, or behind something that speaks TLS.
-        pages: a folder whose files are served over HTTP at the same address: for development.
+        host, port: the address to listen on; port 0 chooses a free port.
+        url: the URL that other shards redirect clients to; derived from host and port if empty.
+        certificate, key: PEM files; reloaded when they change.
+        plaintext: serve ws without TLS, for development or behind a proxy that terminates TLS.
+        pages: a directory whose files are served over HTTP at the same address, for development.
     """
 
     host: BindHost = "127.0.0.1"
@@ -82,9 +82,9 @@ class Operations(Section, frozen=True):
     """The port for metrics, health and the admin API; never open it to players.
 
     Args:
-        console: a folder with the built console (web/console), served at /console/; empty: there is none.
-        token: what the admin API wants to be shown, at least 32 characters; the same for all shards of a fleet.
-            Without one there is no admin API.
+        console: a directory with the built console (web/console), served at /console/; empty disables it.
+        token: the bearer token of the admin API, at least 32 characters, the same for all shards of a fleet; empty
+            disables the API.
     """
 
     host: BindHost = "127.0.0.1"
@@ -97,7 +97,7 @@ class Operations(Section, frozen=True):
 
 
 class RedisSettings(Section, frozen=True):
-    """The matchmaker's Redis."""
+    """The Redis of the matchmaker."""
 
     url: RedisUrl = "redis://127.0.0.1:6379/0"
     namespace: Namespace = "tickwire"
@@ -110,11 +110,11 @@ class RedisSettings(Section, frozen=True):
 
 
 class Capacity(Section, frozen=True):
-    """How full a shard may be before new rooms are made elsewhere.
+    """The limits above which new rooms are created on other shards.
 
     Args:
-        rooms_max: rooms on this shard.
-        load_max: share of the tick interval that its rooms use, as measured.
+        rooms_max: the number of rooms on this shard.
+        load_max: the measured share of the tick interval that its rooms use.
     """
 
     rooms_max: Count = 1000
@@ -122,10 +122,11 @@ class Capacity(Section, frozen=True):
 
 
 class MongoSettings(Section, frozen=True):
-    """The worlds' MongoDB.
+    """The MongoDB of worlds, players and operators.
 
     Args:
-        migrate: do at the start what `tickwire migrate-db` does; else a shard is not ready until that was done.
+        migrate: migrate the database at the start; otherwise the shard is not ready until `tickwire migrate-db` has
+            run.
     """
 
     url: MongoUrl = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
@@ -138,9 +139,9 @@ class MongoSettings(Section, frozen=True):
 
 
 class Tickets(Section, frozen=True):
-    """Keys that sign Redirect tickets: by id, in hex or as text; all shards of a fleet have the same.
+    """The keys that sign Redirect tickets and resume tokens, by id; the same for all shards of a fleet.
 
-    Without keys a shard makes one for itself, which is enough for one shard alone.
+    Without keys, a shard creates a random key, which suffices for a single shard.
     """
 
     keys: Keys = {}
@@ -151,17 +152,17 @@ class Tickets(Section, frozen=True):
 
 
 class Logging(Section, frozen=True):
-    """`auto` is readable in a terminal and JSON elsewhere."""
+    """The format and level of the log. The format `auto` is readable in a terminal, and JSON elsewhere."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Traces(Section, frozen=True):
-    """OpenTelemetry; wants the extra `traces`.
+    """OpenTelemetry traces; requires the extra `traces`.
 
     Args:
-        endpoint: of an OTLP collector over HTTP, such as http://collector:4318/v1/traces; empty: none are sent.
+        endpoint: the URL of an OTLP collector, such as http://collector:4318/v1/traces; empty disables traces.
         sample_ratio: the ratio of traces that are sampled, from 0 (none) to 1 (all).
     """
 
@@ -170,16 +171,16 @@ class Traces(Section, frozen=True):
 
 
 class Settings(Section, frozen=True):
-    """All of a shard's settings.
+    """All settings of a shard.
 
     Args:
-        rooms: Python modules whose ROOMS dictionary is hosted here.
-        region: where this shard is, for the matchmaker: rooms and matches are of one region.
-        build: what is deployed here, as the directory shows it; the version of Tickwire when empty.
-        shard_name: the beginning of this shard's id; a random part follows, because a process that is started again
-            is another shard to the fleet. The chart sets it to the name of the pod.
-        drain_timeout_s: how long a shard that is to stop may take to give its rooms to others; 0: it does not.
-        shutdown_timeout_s: how long an orderly stop may take after that.
+        rooms: the Python modules whose ROOMS this shard hosts.
+        region: the region of this shard; the matchmaker places and matches players within one region.
+        build: the deployed build, as the directory shows it; the version of Tickwire if empty.
+        shard_name: the beginning of the shard's id. A random part follows, because a restarted process is a new shard
+            to the fleet. The chart sets it to the name of the pod.
+        drain_timeout_s: the limit for moving rooms to other shards before a stop; 0 disables the move.
+        shutdown_timeout_s: the limit for the orderly stop that follows.
     """
 
     rooms: Modules = msgspec.field(
@@ -208,12 +209,15 @@ class Settings(Section, frozen=True):
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Reads the settings.
+    """Read the settings.
 
     Args:
         path: a TOML file, or None.
-        environ: the environment; names that begin with TICKWIRE__ count.
+        environ: the environment; variables that begin with TICKWIRE__ are read.
         overrides: values of the command line, by key: {"listen.port": 8080}.
+
+    Returns:
+        The settings, complete and checked.
 
     Raises:
         ConfigError: one line for each problem.
@@ -232,7 +236,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
 
 
 def _contradictions(settings: Settings) -> Iterator[Contradiction]:
-    """Yield the settings that are right alone and wrong together: their keys, the one to change first, and why."""
+    """Yield the combinations of settings that are invalid: the keys, the one to change first, and the reason."""
     yield from _contradictions_of_listeners(settings)
     yield from _contradictions_of_edge(settings)
     yield from auth_contradictions(settings.auth)

@@ -1,7 +1,7 @@
-"""The rooms and modes that a game's modules offer: every mistake in them is a sentence, before a port is opened.
+"""Loads the rooms and modes of a game's modules, and reports every mistake in them before a port is opened.
 
-ROOMS = [Arena, Lobby]                     # or {"arena": Arena, "lobby": Lobby}: the rooms' own room_type
-MODES = [Mode("duel", Rules(...))]         # may be left out
+ROOMS = [Arena, Lobby]                     # or {"arena": Arena, "lobby": Lobby}, by room_type
+MODES = [Mode("duel", Rules(...))]         # optional
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from tickwire.server.rooms.room import Room
 
 
 def load_room_types(modules: Sequence[str]) -> dict[str, type[Room]]:
-    """Return the rooms that the modules offer, by type.
+    """Import the modules and return their rooms, by type.
 
     Raises:
-        ConfigError: a module cannot be imported, offers something that is not a room, or two rooms have one type.
+        ConfigError: a module cannot be imported, its ROOMS hold something other than rooms, or two rooms have the
+            same type.
     """
     found: dict[str, type[Room]] = {}
     for module in modules:
@@ -35,10 +36,10 @@ def load_room_types(modules: Sequence[str]) -> dict[str, type[Room]]:
 
 
 def load_modes(modules: Sequence[str], hosted: Mapping[str, type[Room]]) -> list[tuple[Mode, int]]:
-    """Return the modes that the modules offer, each with the seats of its room type.
+    """Import the modules and return their modes, each with the seats of its room type.
 
     Raises:
-        ConfigError: two have one name, a room type is not hosted, or it has too few seats.
+        ConfigError: two modes have the same name, a room type is not hosted, or it has too few seats.
     """
     found: dict[str, tuple[Mode, int]] = {}
     for module in modules:
@@ -50,9 +51,11 @@ def load_modes(modules: Sequence[str], hosted: Mapping[str, type[Room]]) -> list
             if mode.name in found:
                 raise ConfigError(f"rooms: two modes are called {mode.name!r}")
             if room_class is None:
-                raise ConfigError(f"rooms: mode {mode.name!r} wants room type {room_type!r}, which is not here")
+                text = f"mode {mode.name!r} requires the room type {room_type!r}, which no module offers"
+                raise ConfigError(f"rooms: {text}")
             if room_class.seats < mode.rules.players_max:
-                raise ConfigError(f"rooms: mode {mode.name!r} wants more seats than {room_type!r} has")
+                text = f"requires {mode.rules.players_max} seats; the room type {room_type!r} has {room_class.seats}"
+                raise ConfigError(f"rooms: mode {mode.name!r} {text}")
             found[mode.name] = (mode, room_class.seats)
     return list(found.values())
 
@@ -72,7 +75,7 @@ def _load(name: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> traceback.FrameSummary:
-    """The last line of the game's own code: below it are the server's checks."""
+    """Return the innermost line of the game's code; the lines below it are checks of the server."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = str(Path(__file__).parent)
     return next((frame for frame in reversed(frames) if not frame.filename.startswith(ours)), frames[-1])

@@ -1,10 +1,10 @@
 """One shard as a process: its signals and its exit code.
 
     first SIGTERM or SIGINT     the shard drains: its rooms move to other shards, for at most `drain_timeout_s`
-    second                      the drain ends; the shard saves, closes and exits
-    third                       the process ends at once, with exit code 1
+    second                      the drain ends; the shard saves its rooms, closes them, and exits
+    third                       the process exits at once, with exit code 1
 
-A signal during the start is honoured as soon as the ports are open.
+A signal during the start takes effect as soon as the ports are open.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def run_shard(settings: Settings) -> int:
     """Run a shard until a signal, an operator or a failure ends it; return the exit code.
 
     Raises:
-        ConfigError: one line for each problem.
+        ConfigError: the settings are invalid; one line for each problem.
     """
     stopping, hurried = stop_events(2)
     problems = await find_problems(settings)
@@ -64,7 +64,10 @@ async def run_shard(settings: Settings) -> int:
 
 
 def stop_events(count: int) -> list[asyncio.Event]:
-    """Return events of which each SIGTERM or SIGINT sets the next; the signal after the last ends the process."""
+    """Install signal handlers, and return events: each SIGTERM or SIGINT sets the next event.
+
+    A signal after the last event exits the process at once.
+    """
     events = [asyncio.Event() for _ in range(count)]
     loop = asyncio.get_running_loop()
 
@@ -80,7 +83,7 @@ def stop_events(count: int) -> list[asyncio.Event]:
 
 
 async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Run some work until it is done or the event is set."""
+    """Run the work until it is done or the event is set."""
     tasks = [asyncio.create_task(work, name="drain"), asyncio.create_task(event.wait(), name="second signal")]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

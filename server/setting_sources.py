@@ -1,9 +1,9 @@
 """Reads settings from a TOML file and from the environment, and builds the structs that declare them.
 
     file, then environment, then command line    each overrides the one before
-    every problem is one line                    KEY: must be WHAT IT MAY BE; got WHAT IT IS
+    one line for each problem                    KEY: must be EXPECTED; got ACTUAL
 
-All problems are found in one pass: a value that is wrong is replaced by its default. No problem shows a secret.
+One pass finds all problems: an invalid value is replaced by its default. No problem shows a secret.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ENVIRONMENT_PREFIX = "TICKWIRE__"
 FILE_BYTES_MAX = 1024 * 1024
 SHOWN_CHARACTERS_MAX = 60
 _SECRETS = ("tickets", "auth.secret", "operations.token")
-"""Keys whose values are never shown, nor those below them."""
+"""Keys whose values, and the values below them, are never shown."""
 
 
 class _EnvironmentText(str):
-    """A text that may stand for a number, or for a list with commas: the environment has no types."""
+    """A value of the environment, which has no types: it may be a number, or a list separated by commas."""
 
     __slots__ = ()
 
@@ -57,7 +57,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def add_environment(values: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Put the variables that begin with TICKWIRE__ into the values of the file; return the problems."""
+    """Add the variables that begin with TICKWIRE__ to the values of the file; return the problems."""
     problems: list[str] = []
     for name, text in sorted(environ.items()):
         if name.startswith(ENVIRONMENT_PREFIX):
@@ -68,7 +68,7 @@ def add_environment(values: dict[str, Any], environ: Mapping[str, str]) -> list[
 
 
 def add_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Put the values of the command line, by key, into those of the file and the environment."""
+    """Add the values of the command line, by key, to those of the file and the environment."""
     for key, value in overrides.items():
         _put(values, key.split("."), value)
 
@@ -77,12 +77,12 @@ def build(section: type[Any], values: Mapping[str, Any], where: str = "") -> tup
     """Build one section of the settings and its inner sections.
 
     Args:
-        section: the struct that declares them.
-        values: from the sources above.
-        where: the section's own key with a dot, or nothing.
+        section: the struct that declares the settings.
+        values: the values from all sources.
+        where: the key of the section with a dot; empty for the root.
 
     Returns:
-        The section, with defaults for values that are wrong, and the problems.
+        The section, with defaults in place of invalid values, and the problems.
     """
     kinds = {
         name: kind
@@ -110,13 +110,13 @@ def build(section: type[Any], values: Mapping[str, Any], where: str = "") -> tup
 
 
 def shown_text(text: str) -> str:
-    """Return a text on one line and shortened, safe for a terminal."""
+    """Return a text shortened and on one line, safe for a terminal."""
     short = text if len(text) <= SHOWN_CHARACTERS_MAX * 2 else f"{text[: SHOWN_CHARACTERS_MAX * 2]}..."
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in short)
 
 
 def redacted(url: str) -> str:
-    """Return a connection string without its user and password, wherever they stand."""
+    """Return a connection string without user and password, also without a password among its options."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
@@ -126,7 +126,7 @@ def redacted(url: str) -> str:
 
 
 def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set a key in nested tables. A key above it that is no table stays, and is a problem when it is built."""
+    """Set a key in nested tables. A parent that is not a table is kept; `build` reports it."""
     for key in keys[:-1]:
         inner = values.setdefault(key, {})
         if not isinstance(inner, dict):
@@ -136,7 +136,7 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def _convert(known: dict[str, Any], key: str, value: Any, kind: Any, path: str) -> Iterator[str]:
-    """Put a value of the declared type into `known`, or yield the problem."""
+    """Add a value of the declared type to `known`, or yield the problem."""
     if get_origin(base_type(kind)) is dict and isinstance(value, Mapping):
         entries = known[key] = {}
         for name, text in value.items():
@@ -166,21 +166,21 @@ def _texts(value: Any) -> list[str]:
 def _text_problems(text: str) -> Iterator[str]:
     if len(text) > TEXT_CHARACTERS_MAX:
         yield f"have more than {TEXT_CHARACTERS_MAX} characters"
-    if not text.isprintable():  # a line break at the end of a secret that was read from a file
+    if not text.isprintable():  # for example a line break at the end of a secret from a file
         yield "contain characters that cannot be printed, such as a line break at its end"
     if text != text.strip():
         yield "begin or end with a blank"
 
 
 def _shown(path: str, value: Any) -> str:
-    """Return a value as a problem shows it: shortened, on one line, and never a secret."""
+    """Return a value for a problem: shortened, on one line, and never a secret."""
     if isinstance(value, Mapping):
         return "a table"
     if _is_secret(path):
         return "a value that is not shown"
     try:
         text = redacted(str(value))
-    except (ValueError, RecursionError):  # Python writes no number of more than 4,300 digits
+    except (ValueError, RecursionError):  # Python refuses to write numbers of more than 4,300 digits
         return "a value that is too large to show"
     text = text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."
     return repr(text) if isinstance(value, str) else shown_text(text)

@@ -1,7 +1,7 @@
-"""The types of settings: what a value may be, declared once, as constraints that msgspec enforces.
+"""The types of settings: the allowed values, declared once, as constraints that msgspec enforces.
 
-Every number has two bounds, so that neither infinity nor a typing mistake of a thousandfold passes. Texts with a form
-have a pattern, and a description that completes the sentence "KEY must be ...".
+Every number has two bounds, so that neither infinity nor a value that is wrong by a factor of a thousand passes.
+Formatted texts have a pattern, and a description that completes the sentence "KEY must be ...".
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import msgspec
 from msgspec import Meta
 
 TEXT_CHARACTERS_MAX = 4096
-"""The longest text of any setting. A URL of a database has been seen with 600 characters."""
+"""The longest text of any setting. Database URLs of 600 characters have been seen."""
 TOKEN_CHARACTERS_MIN = 32
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-"""A duration. A day is longer than any of them makes sense."""
+"""A duration. No setting has a use for more than a day."""
 SecondsOrNone = Annotated[float, Meta(ge=0, le=86_400)]
-"""A duration that may be 0, where the documentation says what that means."""
+"""A duration that may be 0; the documentation of the setting defines the meaning of 0."""
 CallSeconds = Annotated[float, Meta(gt=0, le=60)]
-"""A deadline for one call to another service."""
+"""The time limit of one call to another service."""
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -108,7 +108,7 @@ Keys = Annotated[dict[str, Key], Meta(max_length=100, description="a table of ke
 
 
 def describe(kind: Any) -> str:
-    """Return the words that complete "must be ..." for a type of a setting."""
+    """Return the text that completes "must be ..." for the type of a setting."""
     base, meta = _parts(kind)
     if meta.description:
         return meta.description
@@ -120,12 +120,12 @@ def describe(kind: Any) -> str:
 
 
 def base_type(kind: Any) -> Any:
-    """Return a type of a setting without its constraints."""
+    """Return the type of a setting without its constraints."""
     return _parts(kind)[0]
 
 
 def bounds(kind: Any) -> Meta:
-    """Return the constraints of a type of a setting; an empty Meta if it has none."""
+    """Return the constraints of the type of a setting; an empty Meta if it has none."""
     return _parts(kind)[1]
 
 

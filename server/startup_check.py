@@ -1,7 +1,7 @@
 """Checks everything that a shard needs before it opens its ports, except the stores themselves.
 
-`tickwire check` and `tickwire serve` report all problems of these checks at once: files that cannot be read, modules
-that cannot be imported, URLs that their drivers refuse.
+`tickwire check` and `tickwire serve` report all problems at once: files that cannot be read, modules that cannot be
+imported, URLs that the drivers refuse.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tickwire.server.storage import MongoStore
 
 
 async def find_problems(settings: Settings) -> list[str]:
-    """Return a line for each problem; an empty list means that a shard can start once its stores answer.
+    """Return a line for each problem; an empty list means that the shard can start as soon as its stores answer.
 
-    The clients of the stores are created, which needs the event loop, and closed again without a connection.
+    Creates the clients of the stores, which needs an event loop, and closes them without connecting.
     """
     problems: list[str] = []
 
@@ -49,5 +49,6 @@ async def find_problems(settings: Settings) -> list[str]:
 def _check_rooms(modules: list[str]) -> None:
     room_types = load_room_types(modules)
     if not room_types:
-        raise ConfigError(f"rooms: must name a module whose ROOMS hold a room; {', '.join(modules)} hold none")
+        text = f"must name at least one module with rooms; the ROOMS of {', '.join(modules)} are empty"
+        raise ConfigError(f"rooms: {text}")
     load_modes(modules, room_types)

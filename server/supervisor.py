@@ -1,8 +1,8 @@
-"""N shards on one machine: one process each, started, watched, and stopped together.
+"""Runs several shards on one machine, one process each, and restarts those that end by themselves.
 
-A shard that ends by itself is started again, after a pause that doubles while it keeps failing. The first SIGTERM or
-SIGINT is passed to the shards, which drain and stop at the same time; the second ends their drain. If the supervisor
-itself is killed, the kernel sends SIGTERM to its shards.
+The delay before a restart doubles while a shard keeps failing. The first SIGTERM or SIGINT is passed to all shards,
+which drain and stop at the same time; the second ends their drain. If the supervisor is killed, the kernel sends
+SIGTERM to its shards.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from tickwire.server.config import Settings
 from tickwire.server.dev.local_stores import end_with
 from tickwire.server.errors import ConfigError
 from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
+from tickwire.server.retry_delay import RetryDelay
 from tickwire.server.startup_check import find_problems
 
 log = structlog.get_logger(__name__)
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 SETTLED_S = 10.0
-"""A shard that has run for this long was not failing at its start: the pause begins with the shortest again."""
+"""A shard that ran for this long did not fail at its start: the delay is reset to the shortest."""
 EXIT_S_MAX = 5.0
-"""A shard that has not exited this long after its drain and stop should have ended is killed."""
+"""A shard is killed if it still runs this long after the time limits of its drain and its stop."""
 PORT_MAX = 65_535
 
 
 class ShardCommand(NamedTuple):
-    """How one shard of several is started and stopped."""
+    """How to start and to stop one shard of several."""
 
     number: int
     arguments: list[str]
     environ: Mapping[str, str]
-    stop_s_max: float
+    stop_timeout_s: float
 
 
 async def supervise(settings: Settings, count: int, arguments: list[str]) -> int:
-    """Run `count` shards until a signal comes; ports count up from those in the settings.
+    """Run `count` shards until a signal arrives; their ports count up from those of the settings.
 
     Args:
-        settings: of the first shard.
-        count: how many.
-        arguments: what each shard gets on its command line.
+        settings: the settings of the first shard.
+        count: the number of shards.
+        arguments: the command line of each shard, after `serve`.
 
     Returns:
-        The exit code: EXIT_STOPPED if every shard has stopped in order.
+        The exit code: EXIT_STOPPED if every shard made an orderly stop.
 
     Raises:
         ConfigError: one line for each problem.
@@ -83,12 +84,12 @@ def _contradictions(settings: Settings, count: int) -> Iterator[str]:
 
 def _commands(settings: Settings, count: int, arguments: list[str]) -> list[ShardCommand]:
     shared = dict(os.environ)
-    if not settings.tickets.keys:  # tickets of one shard are verified by the others: they need a common key
+    if not settings.tickets.keys:  # shards verify the tickets of one another, so they need a common key
         shared |= {
             "TICKWIRE__TICKETS__KEYS__COMMON": secrets.token_hex(32),
             "TICKWIRE__TICKETS__CURRENT": "common",
         }
-    stop_s_max = settings.drain_timeout_s + settings.shutdown_timeout_s + EXIT_S_MAX
+    stop_timeout_s = settings.drain_timeout_s + settings.shutdown_timeout_s + EXIT_S_MAX
     commands = []
     for index in range(count):
         ports = {
@@ -97,14 +98,14 @@ def _commands(settings: Settings, count: int, arguments: list[str]) -> list[Shar
         }
         environ = shared | {name: str(port + index if port else 0) for name, port in ports.items()}
         command = [sys.executable, "-m", "tickwire", "serve", *arguments]
-        commands.append(ShardCommand(index, command, environ, stop_s_max))
+        commands.append(ShardCommand(index, command, environ, stop_timeout_s))
     return commands
 
 
 async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event) -> int:
-    """Start a shard again whenever it ends; return its last exit code once it was to stop."""
+    """Run a shard, and restart it whenever it ends, until `stopping` is set; return its last exit code."""
     loop = asyncio.get_running_loop()
-    pause_s = PAUSE_S_MIN
+    delay = RetryDelay(PAUSE_S_MIN, PAUSE_S_MAX, growth=2)
     exit_code = EXIT_STOPPED
     while not stopping.is_set():
         started = loop.time()
@@ -112,33 +113,36 @@ async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried:
             *command.arguments,
             env=command.environ,
             start_new_session=True,
-            # Only system calls are made in it, which is safe also when other threads run.
+            # Safe although other threads run: it makes system calls only.
             preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
         )
         exit_code = await _run(process, command, stopping, hurried)
         if stopping.is_set():
             break
-        pause_s = PAUSE_S_MIN if loop.time() - started > SETTLED_S else min(PAUSE_S_MAX, pause_s * 2)
-        report = log.info if exit_code == EXIT_STOPPED else log.error  # an operator has drained it
-        report("shard_ended", shard=command.number, exit_code=exit_code, again_in_s=pause_s)
+        if loop.time() - started > SETTLED_S:
+            delay.succeeded()
+        else:
+            delay.failed()
+        report = log.info if exit_code == EXIT_STOPPED else log.error  # after a drain by an operator
+        report("shard_ended", shard=command.number, exit_code=exit_code, restart_in_s=delay.seconds)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), pause_s)
+            await asyncio.wait_for(stopping.wait(), delay.seconds)
     return exit_code
 
 
 async def _run(
     process: asyncio.subprocess.Process, command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event
 ) -> int:
-    """Wait until a shard ends, or stop it; return its exit code."""
+    """Wait until a shard ends, and stop it once `stopping` is set; return its exit code."""
     ended = asyncio.create_task(process.wait(), name=f"shard {command.number} ended")
     try:
         await _first(ended, stopping)
         if not ended.done():
             process.terminate()
-            await _first(ended, hurried, command.stop_s_max)
+            await _first(ended, hurried, command.stop_timeout_s)
         if not ended.done() and hurried.is_set():
             process.terminate()
-            await asyncio.wait((ended,), timeout=command.stop_s_max)
+            await asyncio.wait((ended,), timeout=command.stop_timeout_s)
     finally:
         if not ended.done():
             log.error("shard_killed", shard=command.number, pid=process.pid)
@@ -148,7 +152,7 @@ async def _run(
 
 
 async def _first(ended: asyncio.Task[int], event: asyncio.Event, timeout_s: float | None = None) -> None:
-    """Wait until the process has ended, the event is set, or the time is over."""
+    """Wait until the process ends, the event is set, or the timeout expires."""
     waiting = asyncio.create_task(event.wait(), name="signal")
     try:
         await asyncio.wait((ended, waiting), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,6 @@
-"""The command `tickwire`: serve, dev, check, token, and the commands on stored data.
+"""The command `tickwire`: runs shards, checks settings, issues tokens, and works on stored data.
 
-An operator's problems are one sentence each, never a traceback. Exit codes: see `tickwire.server.process`.
+Every problem is printed as one line, never as a traceback. Exit codes: see `tickwire.server.process`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tickwire.matchmaking import MatchmakingError
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
 from tickwire.server.admin.views import DrainRequested
-from tickwire.server.cli.bandwidth import fetch_bytes, table_of
-from tickwire.server.cli.data import export_of, export_to, make_steps, with_store
+from tickwire.server.cli.bandwidth import fetch_report, format_report
+from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.local_stores import EmbeddedError
@@ -43,7 +43,7 @@ from tickwire.server.supervisor import supervise
 
 T = TypeVar("T")
 TOKEN_S_MAX = 10 * 365 * 86_400.0
-# Unexpected exceptions are printed without local variables, which may be secrets.
+# Tracebacks of unexpected exceptions show no local variables, which may be secrets.
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -62,14 +62,14 @@ def _printable(text: str) -> str:
 
 
 def _player_url(text: str) -> str:
-    """Check an argument that is an address where players connect."""
+    """Check an argument that is the URL of a shard or of a fleet."""
     if not re.fullmatch(r"wss?://[^\s/]+(/\S*)?", text):
         raise typer.BadParameter("must be a URL that begins with ws:// or wss://")
     return text
 
 
 def _finite(number: float) -> float:
-    """Check an option that is a duration; click's own limits let nan pass."""
+    """Check an option that is a duration; the limits of click accept nan."""
     if not math.isfinite(number):
         raise typer.BadParameter("must be a finite number")
     return number
@@ -77,19 +77,19 @@ def _finite(number: float) -> float:
 
 ID_CHARACTERS_MAX = 1024
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
-Rooms = Annotated[str, typer.Option(help="Python modules that offer ROOMS, with commas between them")]
-Port = Annotated[int | None, typer.Option(help="where players connect")]
-Data = Annotated[Path, typer.Option(help="the folder of `tickwire dev`, where Redis and MongoDB keep their data")]
+Rooms = Annotated[str, typer.Option(help="Python modules with ROOMS, separated by commas")]
+Port = Annotated[int | None, typer.Option(help="the port for players")]
+Data = Annotated[Path, typer.Option(help="the data directory of `tickwire dev`")]
 
 
 @app.command()
 def serve(
     config: Config = None,
-    shards: Annotated[int, typer.Option(min=1, max=64, help="processes; ports count up")] = 1,
+    shards: Annotated[int, typer.Option(min=1, max=64, help="the number of processes; their ports count up")] = 1,
     rooms: Rooms = "",
     port: Port = None,
 ) -> None:
-    """Runs one shard, or several on this machine, with the Redis and MongoDB of the settings."""
+    """Run one shard, or several on this machine, with the Redis and MongoDB of the settings."""
     settings = _settings(config, rooms, port)
     logs.configure(format=settings.logging.format, level=settings.logging.level)
     if shards == 1:
@@ -105,10 +105,10 @@ def dev(
     config: Config = None,
     rooms: Rooms = "",
     port: Port = None,
-    bots: Annotated[int, typer.Option(min=0, max=1000, help="bots that play in arena")] = 20,
+    bots: Annotated[int, typer.Option(min=0, max=1000, help="the number of bots that play arena")] = 20,
     data: Data = DATA,
 ) -> None:
-    """Runs everything on this machine: real stores as child processes, one shard, bots."""
+    """Run Redis and MongoDB as child processes, one shard, and bots on this machine."""
     settings = _settings(config, rooms, port)
     level = "warning" if settings.logging.level == "info" else settings.logging.level
     logs.configure(format=settings.logging.format, level=level)
@@ -117,7 +117,7 @@ def dev(
 
 @app.command()
 def check(config: Config = None, rooms: Rooms = "", port: Port = None) -> None:
-    """Shows the settings, without secrets, and checks all that a shard needs besides its stores."""
+    """Print the settings without secrets, and check everything that a shard needs except its stores."""
     settings = _settings(config, rooms, port)
     for name in settings.__struct_fields__:
         typer.echo(f"{name} = {getattr(settings, name)!r}")
@@ -131,10 +131,10 @@ def token(
     player: Annotated[str, typer.Argument(help="the player's id", callback=_printable)],
     config: Config = None,
     ttl_s: Annotated[
-        float, typer.Option(min=1, max=TOKEN_S_MAX, callback=_finite, help="for how long, in seconds")
+        float, typer.Option(min=1, max=TOKEN_S_MAX, callback=_finite, help="the lifetime of the token, seconds")
     ] = 3600.0,
 ) -> None:
-    """Prints a token for a player, signed with auth.secret: for development."""
+    """Print a token for a player, signed with auth.secret, for development."""
     settings = _settings(config)
     if len(player) > PLAYER_CHARACTERS_MAX:
         _fail(f"the player's id must have at most {PLAYER_CHARACTERS_MAX} characters", EXIT_USAGE)
@@ -147,12 +147,12 @@ def token(
 @app.command(name="connect")
 def connect_player(
     url: Annotated[
-        str, typer.Argument(help="where players connect, as in wss://play.game.example", callback=_player_url)
+        str, typer.Argument(help="the URL for players, such as wss://play.game.example", callback=_player_url)
     ],
     config: Config = None,
-    timeout_s: Annotated[float, typer.Option(min=1, max=3600, callback=_finite, help="for how long to try")] = 30.0,
+    timeout_s: Annotated[float, typer.Option(min=1, max=3600, callback=_finite, help="time limit, seconds")] = 30.0,
 ) -> None:
-    """Opens a session as a player does, with a token if auth.secret is set, and ends it: checks the way to shards."""
+    """Open a session as a player does, with a token if auth.secret is set, and end it, to check the connection."""
     auth = _settings(config).auth
     signed = mint(auth, "connect-check", ttl_s=timeout_s + 60, now_s=time.time()) if auth.secret else ""
     try:
@@ -163,9 +163,9 @@ def connect_player(
 
 @app.command(name="migrate-db")
 def migrate_db(config: Config = None) -> None:
-    """Brings the database to what this build wants: indexes and validators. Safe while shards run, and to repeat."""
-    steps = _stored(config, make_steps)
-    typer.echo(f"steps made: {', '.join(map(str, steps))}" if steps else "the database is as this build wants it")
+    """Migrate the database to the schema of this build. Safe to repeat, and safe while shards run."""
+    steps = _stored(config, migrate_schema)
+    typer.echo(f"migrated: step {', '.join(map(str, steps))}" if steps else "the database is up to date")
 
 
 @app.command()
@@ -174,23 +174,23 @@ def export(
     key: Annotated[str, typer.Argument(help="TYPE/NAME of a world, or a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:
-    """Prints a world or a player as JSON lines."""
+    """Print a world or a player as JSON lines."""
     try:
-        lines_of = export_of(kind, key)
+        read_lines = export_reader(kind, key)
     except ValueError as error:
         _fail(str(error), EXIT_USAGE)
-    _stored(config, export_to(sys.stdout, lines_of))
+    _stored(config, write_export(sys.stdout, read_lines))
 
 
 @app.command(name="import")
 def import_(
     file: Annotated[
-        typer.FileText, typer.Argument(encoding="utf-8", help="what export has printed; - for standard input")
+        typer.FileText, typer.Argument(encoding="utf-8", help="the output of `tickwire export`; - for standard input")
     ],
-    replace: Annotated[bool, typer.Option("--replace", help="also what is there already")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="replace data that exists")] = False,
     config: Config = None,
 ) -> None:
-    """Puts an exported world or player back. A shard that runs the world is fenced off, and loads it anew."""
+    """Import an exported world or player. A shard that runs the world is fenced off and loads it again."""
     key = _stored(config, lambda store: export_import.import_lines(store, file, replace=replace))
     typer.echo(f"imported {escape_controls(key)}")
 
@@ -200,7 +200,7 @@ def delete_player(
     player: Annotated[str, typer.Argument(help="a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:
-    """Deletes all of a player's data, for good. End the player's sessions first."""
+    """Delete all data of a player permanently. End the player's sessions first."""
     found = _stored(config, lambda store: export_import.forget_player(store, player))
     typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
 
@@ -208,11 +208,11 @@ def delete_player(
 @app.command()
 def drain(
     shard: Annotated[
-        str, typer.Argument(help="a shard's id, as its log and the directory have it", callback=_printable)
+        str, typer.Argument(help="the id of a shard, as in its log and in the directory", callback=_printable)
     ],
     config: Config = None,
 ) -> None:
-    """Asks a shard to move its rooms and players to other shards, and to end. Kubernetes starts it again."""
+    """Request that a shard moves its rooms and players to other shards and stops. Kubernetes restarts it."""
     settings = _settings(config)
     try:
         found = asyncio.run(ask_to_drain(settings.redis, shard))
@@ -221,20 +221,20 @@ def drain(
     except MatchmakingError as error:
         _fail(error.detail, EXIT_FAILED)
     if found is None:
-        _fail(f"there is no shard {shard!r} in the directory", EXIT_FAILED)
-    typer.echo(f"{shard} is asked to drain" if found else f"{shard} drains already")
+        _fail(f"the directory lists no shard {shard!r}", EXIT_FAILED)
+    typer.echo(f"requested a drain of {shard}" if found else f"{shard} is draining already")
     typer.echo(DrainRequested(int(found)).note)
 
 
 @app.command(name="bandwidth")
 def show_bandwidth(
-    room: Annotated[str, typer.Argument(help="a room's id; without one, the fullest room")] = "",
-    url: Annotated[str, typer.Option(help="the shard's operations port; that of the `tickwire dev` of --data")] = "",
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    room: Annotated[str, typer.Argument(help="the id of a room; by default the room with the most players")] = "",
+    url: Annotated[str, typer.Option(help="the URL of the operations port; by default that of `tickwire dev`")] = "",
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     config: Config = None,
     data: Data = DATA,
 ) -> None:
-    """Says which field of a running room costs how many bytes, and what could be done about it."""
+    """Print the bandwidth that each field of a running room costs, with advice."""
     settings = _settings(config)
     try:
         access = None if settings.operations.token else read_access(data)
@@ -243,18 +243,18 @@ def show_bandwidth(
     url = url or (access.url if access else f"http://127.0.0.1:{settings.operations.port}")
     token = settings.operations.token or (access.token if access else "")
     try:
-        report = asyncio.run(fetch_bytes(url, token, room))
+        report = asyncio.run(fetch_report(url, token, room))
     except LookupError as error:
         _fail(str(error), EXIT_FAILED)
-    text = msgspec.json.encode(report).decode() if json else table_of(report)
+    text = msgspec.json.encode(report).decode() if json else format_report(report)
     typer.echo(escape_controls(text, is_block=True))
 
 
 @codegen.command(name="typescript")
 def codegen_typescript(
-    modules: Annotated[list[str], typer.Argument(help="Python modules that offer ROOMS")],
+    modules: Annotated[list[str], typer.Argument(help="Python modules with ROOMS")],
 ) -> None:
-    """Prints what the rooms' tables and inputs are made of, as TypeScript."""
+    """Print the tables and inputs of rooms as TypeScript."""
     sys.path.insert(0, str(Path.cwd()))
     try:
         settings = load(None, {}, {"rooms": modules})
@@ -265,12 +265,12 @@ def codegen_typescript(
 
 @app.command()
 def version() -> None:
-    """Prints the version."""
+    """Print the version."""
     typer.echo(__version__)
 
 
 def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:
-    # The games of whoever starts the command are importable from where it is started.
+    # The game's modules are importable from the working directory.
     sys.path.insert(0, str(Path.cwd()))
     overrides: dict[str, Any] = {}
     if rooms:
@@ -299,7 +299,7 @@ def _run(work: Coroutine[Any, Any, int]) -> None:
 
 
 def _exit(work: Callable[[], int]) -> None:
-    """End the command with the exit code that some work returns."""
+    """Run the work, and end the command with the exit code that it returns."""
     try:
         code = work()
     except ConfigError as error:
@@ -310,7 +310,7 @@ def _exit(work: Callable[[], int]) -> None:
 
 
 def _fail(problem: str, code: int) -> NoReturn:
-    """Print a line for each problem, and end the command."""
+    """Print each problem on a line, and end the command."""
     for line in problem.splitlines():
         typer.echo(f"tickwire: {escape_controls(line)}", err=True)
     raise typer.Exit(code)

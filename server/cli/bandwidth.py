@@ -10,7 +10,7 @@ import msgspec
 
 from tickwire.schemas.payloads import decode_json
 
-ANSWER_S_MAX = 10.0
+TIMEOUT_S = 10.0
 
 
 class _RoomSummary(msgspec.Struct):
@@ -22,22 +22,24 @@ class _Failure(msgspec.Struct):
     error: str = ""
 
 
-async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
-    """A room's report from a shard.
+async def fetch_report(url: str, token: str, room_id: str) -> dict[str, Any]:
+    """Fetch the bandwidth report of a room from its shard.
 
     Args:
-        url: of the shard's operations port.
-        token: `operations.token`.
-        room_id: empty: the room with the most players.
+        url: the URL of the shard's operations port.
+        token: the bearer token, `operations.token`.
+        room_id: the room; empty for the room with the most players.
+
+    Returns:
+        The report, as `GET /v1/rooms/ROOM/bytes` returns it.
 
     Raises:
-        LookupError: there is no such room or no room at all, or nobody answers; in a sentence.
+        LookupError: the room does not exist, no room is running, or the shard does not answer. The message is a
+            sentence for operators.
     """
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        async with aiohttp.ClientSession(
-            headers=headers, timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-        ) as session:
+        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             if not room_id:
                 rooms = await _fetch(session, f"{url}/v1/rooms", list[_RoomSummary])
                 if not rooms:
@@ -48,21 +50,21 @@ async def fetch_bytes(url: str, token: str, room_id: str) -> dict[str, Any]:
             )
             return report
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        words = str(error) or type(error).__name__
-        raise LookupError(f"{url} does not answer as an operations port does: {words}") from error
+        reason = str(error) or type(error).__name__
+        raise LookupError(f"{url} did not answer like an operations port: {reason}") from error
 
 
 async def _fetch(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
-    # A redirect leads to something that is no operations port, and that must not see the token.
+    # A redirect leads away from the operations port, to a server that must not receive the token.
     async with session.get(url, allow_redirects=False) as answer:
         data = await answer.read()
         if answer.status == 200:
             return decode_json(data, kind)
-        raise LookupError(decode_json(data, _Failure).error or f"{url} answers {answer.status}")
+        raise LookupError(decode_json(data, _Failure).error or f"{url} answered with status {answer.status}")
 
 
-def table_of(report: dict[str, Any]) -> str:
-    """The report as lines for a terminal."""
+def format_report(report: dict[str, Any]) -> str:
+    """Return a report as a table for a terminal, the most expensive field first."""
     lines = [
         f"room {report['room_id']} ({report['room_type']}), {report['sampled_ticks']} ticks sampled,"
         f" {report['sampled_client_ticks']} client ticks",
@@ -73,5 +75,5 @@ def table_of(report: dict[str, Any]) -> str:
         lines.append(f"{row['table']:12} {row['field']:20} {numbers}")
         lines += [f"{'':12}   {advice}" for advice in row["advice"]]
     if not report["fields"]:
-        lines.append("nothing has been sampled yet: a room is looked at every 64 ticks")
+        lines.append("no samples yet: a room is sampled every 64 ticks")
     return "\n".join(lines)

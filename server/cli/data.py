@@ -1,4 +1,4 @@
-"""Commands on what is stored: migrate, export, import, forget. Each connects, does one thing, and says so."""
+"""The commands on stored data: migrate-db, export, import and delete-player."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ T = TypeVar("T")
 
 
 def with_store(mongo: MongoSettings, work: Callable[[MongoStore], Awaitable[T]]) -> T:
-    """Runs something on the store of some settings.
+    """Connect to MongoDB, check its setup, and run some work on the store.
+
+    Args:
+        mongo: the settings.
+        work: receives the store.
+
+    Returns:
+        The result of `work`.
 
     Raises:
-        ConfigError: MongoDB is not set up as it must be.
-        TickwireError: what `work` raises.
+        ConfigError: the setup of MongoDB does not meet the requirements.
+        TickwireError: `work` failed.
     """
 
     async def run() -> T:
@@ -33,33 +40,37 @@ def with_store(mongo: MongoSettings, work: Callable[[MongoStore], Awaitable[T]])
     return asyncio.run(run())
 
 
-async def make_steps(store: MongoStore) -> list[int]:
-    """Brings the database to what this build wants."""
+async def migrate_schema(store: MongoStore) -> list[int]:
+    """Migrate the database to the schema of this build; return the steps that were run."""
     return await migrate(store.database, store.calls)
 
 
-def export_of(kind: str, key: str) -> Callable[[MongoStore], AsyncIterator[str]]:
-    """The lines of a world, by TYPE/NAME, or of a player, by id.
+def export_reader(kind: str, key: str) -> Callable[[MongoStore], AsyncIterator[str]]:
+    """Return a function that reads a world or a player from a store as JSON lines.
+
+    Args:
+        kind: "world" or "player".
+        key: TYPE/NAME of a world, or the id of a player.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the kind is unknown, or the key of a world is not TYPE/NAME.
     """
     if kind == "player":
         return lambda store: export_import.export_player(store, key)
     room_type, slash, name = key.partition("/")
     if kind != "world" or not slash:
-        raise ValueError("what to export is: world TYPE/NAME, or: player ID")
+        raise ValueError("requires `world TYPE/NAME` or `player ID`")
     return lambda store: export_import.export_world(store, room_type, name)
 
 
-def export_to(
-    target: TextIO, lines_of: Callable[[MongoStore], AsyncIterator[str]]
+def write_export(
+    target: TextIO, read_lines: Callable[[MongoStore], AsyncIterator[str]]
 ) -> Callable[[MongoStore], Awaitable[int]]:
-    """Writes lines of JSON to a file, which may be a terminal; gives how many."""
+    """Return a function that writes an export to a file, which may be a terminal, and returns the number of lines."""
 
     async def write(store: MongoStore) -> int:
         count = 0
-        async with aclosing(lines_of(store)) as lines:  # type: ignore[type-var]
+        async with aclosing(read_lines(store)) as lines:  # type: ignore[type-var]
             async for line in lines:
                 target.write(escape_controls(line) + "\n")
                 count += 1

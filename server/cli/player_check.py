@@ -1,4 +1,4 @@
-"""Connects to a shard as a player, to check that players can: DNS, certificate, gateway, and the shard itself."""
+"""Connects to a shard as a player does, to check DNS, certificate, gateway, and the shard itself."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ RETRY_S = 1.0
 
 
 class PlayerCheckFailed(Exception):
-    """No shard answered as a player expects; the message says why."""
+    """A session could not be opened; the message contains the reason."""
 
 
 async def check_player(url: str, token: str, timeout_s: float) -> str:
-    """Open a session and end it. Try again until the timeout while that may help.
+    """Open a session and end it. Failures that may be temporary are retried until the timeout.
 
     Args:
-        url: where players connect.
+        url: the URL for players.
         token: the player's token; empty for a guest.
-        timeout_s: for how long to try.
+        timeout_s: the time limit for all attempts, seconds.
 
     Returns:
-        A sentence about the session. Without a token, a refusal for its absence is also a success: the way to the
-        shard is open.
+        The result, as a sentence. Without a token, a refusal because of the missing token is also a success: the
+        shard is reachable.
 
     Raises:
         PlayerCheckFailed: the server was not reached within the timeout, or refused the session.

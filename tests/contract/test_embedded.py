@@ -113,7 +113,7 @@ def test_why_a_store_ended_is_read_from_this_run_alone(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "mongod.log").write_text("DBPathInUse: of an earlier run\n")
     (folder / "storage.bson").write_bytes(b"damaged")
-    with pytest.raises(EmbeddedError, match="mongod ended as soon as it was started"):
+    with pytest.raises(EmbeddedError, match="mongod ended during its start"):
         embedded.start(tmp_path, with_redis=False)
 
 

@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 
 def test_a_missing_binary_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(embedded.EmbeddedError, match="frobd is neither on PATH nor in the package no-such-package"):
+    with pytest.raises(embedded.EmbeddedError, match="frobd was found neither on PATH nor in the package no-such"):
         embedded.find_binary(("frobd",), "no-such-package", "bin/frobd")
 
 

@@ -57,9 +57,9 @@ async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Sett
         wanted = f"the database is at step 0, this build wants {VERSION}: run tickwire migrate-db"
         await eventually(lambda: shard.health.reasons.get("mongo") == wanted)
         done = await tickwire("migrate-db")
-        assert (done.returncode, done.stdout) == (0, f"steps made: {', '.join(map(str, range(1, VERSION + 1)))}\n")
+        assert (done.returncode, done.stdout) == (0, f"migrated: step {', '.join(map(str, range(1, VERSION + 1)))}\n")
         await eventually(lambda: shard.health.is_ready, 15)
-        assert (await tickwire("migrate-db")).stdout == "the database is as this build wants it\n"
+        assert (await tickwire("migrate-db")).stdout == "the database is up to date\n"
     finally:
         await shard.stop()
 
@@ -101,8 +101,8 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (("export", "world", "garden"), 2, "tickwire: what to export is: world TYPE/NAME, or: player ID"),
-        (("export", "thing", "a/b"), 2, "tickwire: what to export is: world TYPE/NAME, or: player ID"),
+        (("export", "world", "garden"), 2, "tickwire: requires `world TYPE/NAME` or `player ID`"),
+        (("export", "thing", "a/b"), 2, "tickwire: requires `world TYPE/NAME` or `player ID`"),
         (("export", "world", "garden/nowhere"), 1, "tickwire: no world garden/nowhere was ever saved"),
         (("export", "player", "nobody"), 1, "tickwire: no player 'nobody' was ever saved"),
         (("import", "-"), 1, "tickwire: these lines are no export"),

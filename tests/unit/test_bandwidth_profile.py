@@ -15,7 +15,7 @@ from tickwire.schemas.size_profile import profile_bits
 from tickwire.server.admin.api import Admin
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.views import Administration
-from tickwire.server.cli.bandwidth import fetch_bytes, table_of
+from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.observability.health import Health
 from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
 from tickwire.server.replication.columns import angle, boolean, real, text, uint
@@ -127,15 +127,15 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
     await server.start("127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.port}"
     try:
-        assert await fetch_bytes(url, "t" * 32, "") == report, "without a room, the fullest"
-        shown = table_of(await fetch_bytes(url, "t" * 32, "b"))
+        assert await fetch_report(url, "t" * 32, "") == report, "without a room, the fullest"
+        shown = format_report(await fetch_report(url, "t" * 32, "b"))
         assert "ships" in shown
         assert "step: coarser" in shown
         with pytest.raises(LookupError, match="no such room"):
-            await fetch_bytes(url, "t" * 32, "x")
+            await fetch_report(url, "t" * 32, "x")
         with pytest.raises(LookupError, match=r"operations\.token"):
-            await fetch_bytes(url, "wrong", "")
+            await fetch_report(url, "wrong", "")
     finally:
         await server.stop()
-    with pytest.raises(LookupError, match="does not answer"):
-        await fetch_bytes(url, "t" * 32, "")
+    with pytest.raises(LookupError, match="did not answer"):
+        await fetch_report(url, "t" * 32, "")

@@ -109,7 +109,7 @@ def test_modules_that_offer_no_room_are_a_problem(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(tmp_path)
     result = run("check", "--rooms", "a_game_without_rooms")
     assert result.exit_code == EXIT_USAGE
-    words = "rooms: must name a module whose ROOMS hold a room; a_game_without_rooms hold none"
+    words = "rooms: must name at least one module with rooms; the ROOMS of a_game_without_rooms are empty"
     assert lines_of(result) == [f"tickwire: {words}"]
 
 

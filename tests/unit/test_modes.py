@@ -40,7 +40,7 @@ def test_a_mode_of_a_room_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_mode_for_which_its_room_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="more seats"):
+    with pytest.raises(ConfigError, match="requires 4 seats"):
         offered(monkeypatch, Mode("versus", Rules(room_type="duel", teams=2, team_size=2)))
 
 

@@ -70,7 +70,7 @@ class Handoffs:
             raise MatchmakerUnavailable(f"shard {to!r} is not ready to receive rooms")
 
     async def get_state(self, room_id: str) -> State:
-        """Return the state of a handover; empty if there is none: cancelled, claimed, or expired."""
+        """Return the state of a handover; empty if it was cancelled, claimed, or has expired."""
         return (await self._run("get_state", {"room_id": room_id})).state
 
     async def send(self, room_id: str, shard_id: str, room: bytes) -> None:
@@ -82,7 +82,7 @@ class Handoffs:
         await self._run_current("send", {"room_id": room_id, "shard_id": shard_id, "ttl_ms": SENT_MS}, room)
 
     async def cancel(self, room_id: str, shard_id: str) -> bool:
-        """End a handover of the source. Return False if there is none, so that the room may have been claimed."""
+        """End a handover of the source. Return False if it has ended, so that the room may have been claimed."""
         return (await self._run("cancel", {"room_id": room_id, "shard_id": shard_id})).status == "ok"
 
     # -- target ---------------------------------------------------------------------------------------------

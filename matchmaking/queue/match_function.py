@@ -237,7 +237,7 @@ class _SkillIndex:
         self._before = list(range(-1, len(rows) - 1))
 
     def next_free(self, at: int) -> int:
-        """Return the first ticket from `at` upwards that is not taken; len(rows) if there is none."""
+        """Return the first ticket from `at` upwards that is not taken, or len(rows)."""
         rows, is_taken, after = self.rows, self._is_taken, self._after
         end = at
         while end < len(rows) and is_taken[rows[end]]:
@@ -247,7 +247,7 @@ class _SkillIndex:
         return end
 
     def previous_free(self, at: int) -> int:
-        """Return the first ticket from `at` downwards that is not taken; -1 if there is none."""
+        """Return the first ticket from `at` downwards that is not taken, or -1."""
         rows, is_taken, before = self.rows, self._is_taken, self._before
         end = at
         while end >= 0 and is_taken[rows[end]]:

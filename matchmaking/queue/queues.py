@@ -127,7 +127,7 @@ class Queues:
             )
 
     async def run(self) -> None:
-        """Run the agent and the leader of every mode until cancelled, also when there are no modes."""
+        """Run the agent and the leader of every mode until cancelled, also without any modes."""
         if not self.modes:
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:

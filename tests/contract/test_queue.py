@@ -187,7 +187,7 @@ async def test_a_repeated_enqueue_has_no_effect(queue: QueueFixture) -> None:
 
 
 async def test_a_player_who_has_just_been_matched_has_no_position(queue: QueueFixture) -> None:
-    """The position is requested between the match and its room: there is none, without an error."""
+    """The position is requested between the match and its room, when it does not exist."""
     agent, leader = queue.agent(), queue.leader()
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)

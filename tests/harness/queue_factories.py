@@ -1,4 +1,4 @@
-"""Tickets and rules for tests of the queue, in few words."""
+"""Creates tickets, rules and leaders for tests of the queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ticket(
     latencies: Mapping[str, int] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> QueueTicket:
-    """A ticket; a party's members are alike."""
+    """Return a ticket; all members of a party are equal."""
     about: dict[str, Any] = {
         "skill": skill,
         "latencies": list((latencies or {"": 10}).items()),
@@ -35,12 +35,12 @@ def ticket(
 
 
 def backfill(room: str, open_slots: Sequence[int], skill: float = 0.0, since_s: float = 0.0, **more: Any) -> Backfill:
-    """A room that wants players."""
+    """Return the request of a room for players."""
     return Backfill(room, "", skill, list(open_slots), int(since_s * 1000), **more)
 
 
 def rules(**changes: Any) -> Rules:
-    """Two teams of one, alike in skill."""
+    """Return rules for two teams of one player with similar skills."""
     return Rules(**({"room_type": "duel", "skill_window": 50} | changes))
 
 
@@ -54,7 +54,7 @@ def create_leader(
     region: str = "",
     on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
 ) -> Leader:
-    """A leader to be stepped by hand; seeded."""
+    """Return a seeded leader that the test steps."""
     assigner = Assigner(
         mode,
         region=region,

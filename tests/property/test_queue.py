@@ -74,7 +74,7 @@ class Queue(RuleBasedStateMachine):
             self.url, namespace=self.namespace, ttls=Ttls(hour, hour, hour), deadline_s=10.0
         )
         self.now_s = 1000.0
-        self.doors: list[ScriptRunner] = []
+        self.runners: list[ScriptRunner] = []
         self.agents = {shard: self.new_agent(shard) for shard in SHARDS}
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: agent and entry, as the shard believes
@@ -90,17 +90,17 @@ class Queue(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    def door(self) -> ScriptRunner:
-        self.doors.append(ScriptRunner(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
-        return self.doors[-1]
+    def create_runner(self) -> ScriptRunner:
+        self.runners.append(ScriptRunner(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
+        return self.runners[-1]
 
     def new_agent(self, shard: str) -> QueueAgent:
         return QueueAgent(
-            shard, "", self.door(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000
+            shard, "", self.create_runner(), now_s=lambda: self.now_s, now_ms=lambda: time.time_ns() // 1_000_000
         )
 
     def new_leader(self, shard: str) -> Leader:
-        leader = create_leader(MODE, self.matchmaker, self.door(), shard_id=shard, now_s=lambda: self.now_s)
+        leader = create_leader(MODE, self.matchmaker, self.create_runner(), shard_id=shard, now_s=lambda: self.now_s)
         commit = leader._commit
 
         async def remember(*arguments: Any) -> list[CommittedMatch]:
@@ -112,8 +112,8 @@ class Queue(RuleBasedStateMachine):
         return leader
 
     def teardown(self) -> None:
-        for door in self.doors:
-            self.run(door.aclose())
+        for runner in self.runners:
+            self.run(runner.aclose())
         self.run(self.matchmaker.aclose())
         self.loop.close()
         found = list(self.redis.scan_iter(f"{{{self.namespace}*", count=1000))
@@ -209,8 +209,8 @@ class Queue(RuleBasedStateMachine):
         self, leader: Leader, script: str, meanwhile: Callable[[], Awaitable[None]], *, is_done: bool
     ) -> None:
         """Steps a round of a leader, and does something else before or after its first call of a script."""
-        door = self.matchmaker.scripts if script == "rooms/place" else leader._scripts
-        run, has_happened = door.run, False
+        runner = self.matchmaker.scripts if script == "rooms/place" else leader._scripts
+        run, has_happened = runner.run, False
 
         async def hooked(name: str, request: Any, answer: Any, *packed: Any) -> Any:
             nonlocal has_happened
@@ -224,14 +224,14 @@ class Queue(RuleBasedStateMachine):
             return found
 
         async def step() -> None:
-            door.run = hooked  # type: ignore[method-assign]
+            runner.run = hooked  # type: ignore[method-assign]
             try:
                 await leader.round()
             except Killed:
                 others = asyncio.all_tasks() - {asyncio.current_task()}
                 await asyncio.wait(others, timeout=1) if others else None
             finally:
-                door.run = run  # type: ignore[method-assign]
+                runner.run = run  # type: ignore[method-assign]
 
         self.run(step())
 

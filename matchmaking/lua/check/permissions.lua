@@ -1,7 +1,8 @@
 -- Checks which commands of the other scripts the user of Redis may not run. Has no prelude.
 -- KEYS  1 the slot
 -- ARGV  1 the prefix of all keys
--- Result  {commands (list: those that the user may not run), keys (list: "PREFIX*" if the user may not use these keys)}
+-- Result  {commands (list: those that the user may not run), keys (list: "PREFIX*" if the user may not use these
+--       keys)}
 --
 --   PREFIX:check   written and deleted by this script
 

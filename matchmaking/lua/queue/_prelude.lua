@@ -4,15 +4,15 @@
 -- A queued player is an entry. A ticket is one entry, or the entries of a party; it waits once the party is complete.
 -- KEYS[1] names the slot. The scripts create all other keys from the prefix, and all of them have a TTL:
 --   PREFIX:seq, :epoch         counters of tickets and of leases
---   PREFIX:notification_seq    counter of notifications; follows the clock, so that numbers keep growing if it is lost
+--   PREFIX:notification_seq    counter of notifications; follows the clock, so that it keeps growing if it is lost
 --   PREFIX:tickets             hash: ticket -> the packed ticket
 --   PREFIX:players             hash: player -> entry, a space, ticket; a newer request of a player replaces it
 --   PREFIX:parties             hash: code -> ticket of an incomplete party
 --   PREFIX:gathering           sorted set: ticket of an incomplete party -> since when, ms
 --   PREFIX:waiting             sorted set: complete ticket -> seq, which orders the queue
 --   PREFIX:matches             hash: match without a room -> the packed match
---   PREFIX:left                sorted set: entry that left, or whose agent failed, while its match had no room -> when,
---                              ms; such a match is dropped
+--   PREFIX:left                sorted set: entry that left, or whose agent failed, while its match had no room ->
+--                              when, ms; such a match is dropped
 --   PREFIX:backfills           hash: room that requests players -> the packed request
 --   PREFIX:agents              sorted set: queue agent -> its last sync, ms
 --   PREFIX:inbox:AGENT         sorted set: notification -> its number; kept until the agent acknowledges it
@@ -20,15 +20,15 @@
 --   PREFIX:leader:REGION       hash: owner, epoch; its TTL is the lease
 --   PREFIX:recent_wait:REGION  the recent waiting time, ms
 --
--- A ticket is an array: ticket_id, seq, since_ms, entries. An entry is an array: entry_id, player_id, agent_id, party (''
--- if none), size, since_ms, and fields that only leaders read.
+-- A ticket is an array: ticket_id, seq, since_ms, entries. An entry is an array: entry_id, player_id, agent_id,
+-- party ('' if none), size, since_ms, and fields that only leaders read.
 --
 -- Any of these keys may be lost alone, if an operator deletes it or Redis evicts it. Agents verify their entries
--- (sync.lua), and the leader checks some tickets each second (sweep.lua). Players whose ticket is lost are enqueued again;
--- a ticket whose players wait in another one is dropped.
+-- (sync.lua), and the leader checks some tickets each second (sweep.lua). Players whose ticket is lost are enqueued
+-- again; a ticket whose players wait in another one is dropped.
 --
--- A script may handle hundreds of tickets while other calls wait. Therefore packed values are returned without unpacking
--- them, and writes for many tickets are collected and done once at the end (`finish`).
+-- A script may handle hundreds of tickets while other calls wait. Therefore packed values are returned without
+-- unpacking them, and writes for many tickets are collected and done once at the end (`finish`).
 
 local prefix, request = ARGV[1], cmsgpack.unpack(ARGV[2])
 local QUEUE_TTL_MS = 10 * 60 * 1000

@@ -1,6 +1,6 @@
--- Makes matches final and notifies their players of the room, or returns their tickets to the queue. A match is dropped
--- if it got no room, or if one of its players left, or the player's agent failed, before this script ran. A player who
--- leaves later is in the match, because the notification is already in the inbox.
+-- Makes matches final and notifies their players of the room, or returns their tickets to the queue. A match is
+-- dropped if it got no room, or if one of its players left, or the player's agent failed, before this script ran. A
+-- player who leaves later is in the match, because the notification is already in the inbox.
 -- KEYS  1 the slot
 -- ARGV  2 {found (list of {match_id, room (a map, sent to all players)}), failed (list of matches without a room)}
 -- Result  {assigned, returned (those that failed), dropped (those that a player has left)}: lists of matches; a match

@@ -1,9 +1,10 @@
 -- Commits matches: each match removes all of its tickets from the queue, or is not made.
 -- KEYS  1 the slot
--- ARGV  2 {region, leader, epoch, matches (list of {match_id, tickets (list), backfill (a room, or ''), players (list),
---       entries (list: the entry and the ticket of each player, as in PLAYERS)})}
+-- ARGV  2 {region, leader, epoch, matches (list of {match_id, tickets (list), backfill (a room, or ''), players
+--       (list), entries (list: the entry and the ticket of each player, as in PLAYERS)})}
 --       3... the matches, packed, in the same order
--- Result  {status = "ok", made (list of matches), gone (list of tickets that no longer wait)}, or "stale": another leader holds the lease
+-- Result  {status = "ok", made (list of matches), gone (list of tickets that no longer wait)},
+--       or "stale": another leader holds the lease
 
 if not is_leader(request.region, request.leader, request.epoch) then
   return reply({status = 'stale', made = {}, gone = {}})

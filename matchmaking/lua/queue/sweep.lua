@@ -1,12 +1,13 @@
 -- Removes overdue tickets, tickets of failed agents, and incomplete tickets from the queue.
 -- KEYS  1 the slot
--- ARGV  2 {region, leader, epoch, agent_ms (the silence after which an agent has failed), gather_ms (how long a party may
---       be incomplete), overdue (list of tickets), limit (of parties), check_cursor (where the check of all tickets
---       continues), agents (list: failed agents whose tickets are being searched), cursor (where that search continues)}
--- Result  {status = "ok", cancelled (list of tickets), agents, cursor, check_cursor}, or "stale": another leader holds the
---       lease. The search for tickets of failed agents scans all tickets, SCAN_COUNT in a call: repeat the call with
---       `agents` and `cursor` until the cursor is "0". The agents are removed only then, so if a leader ends halfway, the
---       next one searches all tickets again.
+-- ARGV  2 {region, leader, epoch, agent_ms (the silence after which an agent has failed), gather_ms (how long a party
+--       may be incomplete), overdue (list of tickets), limit (of parties), check_cursor (where the check of all
+--       tickets continues), agents (list: failed agents whose tickets are being searched), cursor (where that search
+--       continues)}
+-- Result  {status = "ok", cancelled (list of tickets), agents, cursor, check_cursor}, or "stale": another leader
+--       holds the lease. The search for tickets of failed agents scans all tickets, SCAN_COUNT in a call: repeat the
+--       call with `agents` and `cursor` until the cursor is "0". The agents are removed only then, so if a leader
+--       ends halfway, the next one searches all tickets again.
 
 local SCAN_COUNT = 500
 local CHECK_COUNT = 200
@@ -103,8 +104,8 @@ for _, id in ipairs(request.overdue) do
   end
 end
 
--- Drops a ticket that is neither waiting nor gathering, or whose player waits in another ticket: Redis has lost a key. An
--- agent that is missing in the set is added, so that it counts as failed if it does not sync from now on.
+-- Drops a ticket that is neither waiting nor gathering, or whose player waits in another ticket: Redis has lost a
+-- key. An agent that is missing in the set is added, so that it counts as failed if it does not sync from now on.
 local function check_ticket(ticket)
   local id = ticket[TICKET_ID]
   if is_in_match(id) then

@@ -2,8 +2,8 @@
 -- KEYS  1 the slot
 -- ARGV  2 {agent, region, delete_up_to (notifications up to this number are deleted), after (notifications above this
 --       number are returned), is_retry (the reply to the last call was lost),
---       enqueue (list of {entry_id, player_id, party ('' if none), size, since_ms (not 0 if the player waited before and
---         Redis has lost the entry)}),
+--       enqueue (list of {entry_id, player_id, party ('' if none), size, since_ms (not 0 if the player waited before
+--         and Redis has lost the entry)}),
 --       dequeue (list of {player, entry}; has no effect on a player who was matched before),
 --       verify (list of {player, entry} that Redis should have), positions (list of {player, entry} to locate),
 --       backfills (list of {room_id, region, skill, open_slots (list: free seats of each team), since_ms, labels}),
@@ -124,15 +124,16 @@ local function get_position(entry, id)
   end
 end
 
--- Restores the party of a gathering ticket if Redis has lost it. Returns false if another ticket gathers the party now.
+-- Restores the party of a gathering ticket if Redis has lost it. Returns false if another ticket gathers the party
+-- now.
 local function is_found_by_party(id, ticket)
   local party = ticket[MEMBERS][1][PARTY]
   redis.call('HSETNX', PARTIES, party, id)
   return redis.call('HGET', PARTIES, party) == id
 end
 
--- Returns whether an entry is complete: its ticket contains it, and waits, gathers its party, or is in a match. If not,
--- the rest of it is deleted, and its agent enqueues it again.
+-- Returns whether an entry is complete: its ticket contains it, and waits, gathers its party, or is in a match. If
+-- not, the rest of it is deleted, and its agent enqueues it again.
 local function is_known(player, entry)
   local found, id = find_entry(player)
   if found ~= entry then

@@ -2,25 +2,25 @@
 -- ARGV  1 the prefix of all keys, which contains the hash tag   2 the request, a msgpack map
 --
 -- KEYS[1] names the slot. The scripts create all other keys from the prefix, so they are in the same slot:
---   PREFIX:epoch                  the last epoch of a lease; only grows. Epochs follow the clock, so that they keep growing
---                                 if this key is lost
+--   PREFIX:epoch                  the last epoch of a lease; only grows. Epochs follow the clock, so that they keep
+--                                 growing if this key is lost
 --   PREFIX:healing                TTL: Redis was emptied and the fleet registers again; new names are refused
 --   PREFIX:shards                 sorted set: shard -> its last heartbeat, ms
 --   PREFIX:shard:ID               hash, TTL: the entry of a shard
---   PREFIX:hosts:REGION:TYPE      sorted set, TTL: ready shards, by id; failed shards are removed when a script meets them
+--   PREFIX:hosts:REGION:TYPE      sorted set, TTL: ready shards, by id; scripts remove failed shards from it
 --   PREFIX:owned:SHARD            hash, TTL: room -> its labels, joined by commas
 --   PREFIX:room:ID                hash, exists while the lease is valid: its TTL is the lease
 --   PREFIX:seats:ID               sorted set, TTL: player -> end of the reservation, ms; once seated, SEATED + since
 --   PREFIX:name:TYPE:NAME         hash, TTL: id (until the room is released), epoch
---   PREFIX:moved:ID               TTL: the epoch under which a room got its last owner; only for rooms that had several
+--   PREFIX:moved:ID               TTL: the epoch under which a room got its last owner; only for rooms with several
 --   PREFIX:drain:SHARD            TTL: an operator has requested that the shard drains
 --   PREFIX:handover:ROOM          hash, TTL, and PREFIX:offers:SHARD: the handover of a room (handover.lua)
 --   PREFIX:session_handoff:NAME   TTL: a session on its way to another shard (session_handoff.lua)
 --   PREFIX:code:CODE              TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE        TTL: the room that reserves seats for a party
---   PREFIX:open:REGION:TYPE       sorted set, TTL: open room -> free seats. Likewise, for one shard and for one label:
+--   PREFIX:open:REGION:TYPE       sorted set, TTL: open room -> free seats; the same for a shard and a label:
 --   PREFIX:here:SHARD:TYPE        PREFIX:with:REGION:TYPE:KEY=VALUE
---   PREFIX:held:REGION:TYPE       sorted set, TTL: room that only reservations fill -> when the first of them ends, ms
+--   PREFIX:held:REGION:TYPE       sorted set, TTL: room that only reservations fill -> the end of the first one, ms
 
 local prefix, request = ARGV[1], cmsgpack.unpack(ARGV[2])
 local SEATED = 1e15
@@ -77,8 +77,8 @@ local function is_owner(room, shard, epoch)
   return room and room.shard == shard and room.epoch == epoch
 end
 
--- Returns an epoch greater than all before, if either the counter or the clock is right: microseconds since 1970, or one
--- more than the last epoch. Lua's numbers represent them exactly until the year 2255.
+-- Returns an epoch greater than all before, if either the counter or the clock is right: microseconds since 1970, or
+-- one more than the last epoch. Lua's numbers represent them exactly until the year 2255.
 local function next_epoch(min_epoch)
   local counter = prefix .. ':epoch'
   local last = math.max(tonumber(redis.call('GET', counter) or 0), min_epoch or 0)

@@ -14,7 +14,7 @@
 --       action = "fetch": {}; returns the room if it was sent
 --       action = "claim": {lease_ms}; the target owns the room from now on
 --       action = "cancel": {}
--- Result  {status = "ok" | "stale" | "unready", state ("" if there is no handover), room, offers, epoch}
+-- Result  {status = "ok" | "stale" | "unready", state ("" without a handover), room, offers, epoch}
 --
 --   PREFIX:handover:ROOM   hash, TTL: from, to, epoch, state, room
 --   PREFIX:offers:SHARD    hash, TTL: room -> the offer

@@ -1,9 +1,9 @@
 -- Joins or creates a room: finds a room for a player or a party and takes or reserves seats in it, or creates one.
 -- KEYS  1 the slot
 -- ARGV  2 {room_type, players (list: all get a seat, or none does), shard_id (the requesting shard), region, seats,
---       labels (list of KEY=VALUE: required labels, or those of a new room), new_id, new_code, random (two numbers of 0
---       to 1), lease_ms, reservation_ms, seat_here (if the room runs on the requesting shard, the seat is taken, not
---       reserved),
+--       labels (list of KEY=VALUE: required labels, or those of a new room), new_id, new_code, random (two numbers of
+--       0 to 1), lease_ms, reservation_ms, seat_here (if the room runs on the requesting shard, the seat is taken,
+--       not reserved),
 --       and, unless any open room will do, one of: name, room_id, code, is_private (a new private room),
 --       is_get_or_create (the room with the id new_id, created if it does not exist, for these players only);
 --       may_enter: also a room that is locked or private; may_not_create: only an existing room;
@@ -128,7 +128,8 @@ local function can_host(id)
   end
 end
 
--- Loads within a twentieth count as equal. Then the number of players decides, then the requesting shard is preferred.
+-- Loads within a twentieth count as equal. Then the number of players decides, then the requesting shard is
+-- preferred.
 local function less_loaded(one, other)
   local a, b = math.floor(one.load * 20), math.floor(other.load * 20)
   if a ~= b then

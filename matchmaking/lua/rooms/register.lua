@@ -1,7 +1,7 @@
 -- Registers a shard, or updates its entry.
 -- KEYS  1 the slot
--- ARGV  2 {shard_id, url, build, region, state, room_types (list), rooms_max, load_max, ttl_ms, was_registered (the shard
---       was registered before), heal_ms}
+-- ARGV  2 {shard_id, url, build, region, state, room_types (list), rooms_max, load_max, ttl_ms, was_registered (the
+--       shard was registered before), heal_ms}
 -- Result  {status = "ok"}
 
 local id = request.shard_id

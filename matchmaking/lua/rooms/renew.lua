@@ -1,12 +1,13 @@
 -- Renews the leases of a shard's rooms.
 -- KEYS  1 the slot
--- ARGV  2 {shard_id, lease_ms, rooms (list of ids), epochs (list), players (list: the number of seated players of each)}
+-- ARGV  2 {shard_id, lease_ms, rooms (list of ids), epochs (list), players (list: the number of seated players of
+--       each)}
 -- Result  {lost = rooms that another shard owns, gone = rooms of which Redis has lost a key: see publish_room.lua}
 
 local lost, gone = {}, {}
 
--- Returns whether Redis has all entries of a room that only publish_room.lua restores: its name, its code, its labels and
--- its players' seats. A seat that was just taken may still be in flight; publishing the room is harmless then.
+-- Returns whether Redis has all entries of a room that only publish_room.lua restores: its name, its code, its labels
+-- and its players' seats. A seat that was just taken may still be in flight; publishing the room is harmless then.
 local function is_complete(room, players)
   if room.name ~= '' and redis.call('HGET', key('name', room.type, room.name), 'id') ~= room.id then
     return false

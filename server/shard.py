@@ -28,8 +28,8 @@ from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.queue import Queues
 from tickwire.schemas.messages import ErrorCode, Goodbye
 from tickwire.server import __version__
-from tickwire.server.admin.api import Admin
-from tickwire.server.admin.collectors import scrape_edge, scrape_matchmaking, scrape_rooms, scrape_storage
+from tickwire.server.admin.api import AdminApi
+from tickwire.server.admin.collectors import collect_edge, collect_matchmaking, collect_rooms, collect_storage
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.service import AdminService
@@ -94,9 +94,12 @@ class Shard:
             load_room_types(settings.rooms), on_closed=self._room_closed, observe_tick=self.metrics.observe_tick
         )
         self._store = MongoStore(
-            settings.mongo.url, settings.mongo.database, call_s_max=settings.mongo.deadline_s, timeout=LoopTimeout
+            settings.mongo.url,
+            settings.mongo.database,
+            call_s_max=settings.mongo.deadline_s,
+            timeout=LoopTimeout,
+            isolation=self.isolation,
         )
-        self._store.orders.isolation = self.isolation
         self._write_behind = WriteBehind(
             self._store.worlds, on_fenced=partial(close_fenced, self.host), now_s=time.monotonic
         )
@@ -207,33 +210,34 @@ class Shard:
         self.on_failed: Callable[[], None] = lambda: None
         self.placer.session_restorer = self.listener
         self._ruling = OperatorPolicy(
-            self._store.orders,
-            self.host,
-            self.listener.registry,
-            {"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
+            self._store.bans,
+            self._store.tunings,
+            host=self.host,
+            sessions=self.listener.registry,
+            shard_labels={"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
             now_s=self._matchmaker.clock.now_s,
             isolation=self.isolation,
         )
-        self.host.tune = self._ruling.tune_room
+        self.host.tune = self._ruling.apply_tuning
         self.listener.bans = self._ruling
         self._administration = AdminService(
             lambda: self._leaseholder.shard,
             host=self.host,
-            listener=self.listener,
+            edge=self.listener,
             queue_views=QueueViews(self._queues),
-            ruling=self._ruling,
+            policy=self._ruling,
             matchmaker=self._matchmaker,
             health=self.health,
             load=lambda: self._tick_share,
         )
-        self._admin = Admin(self._administration, settings.operations.token)
+        self._admin = AdminApi(self._administration, settings.operations.token)
         self.operations = OperationsServer(self._scrape, self.health, self._admin, settings.operations.console)
         self._store.calls.observe = self.metrics.observe_mongo
         runners = (self._matchmaker.scripts, *self._queues.script_runners)
         for calls in runners:
             calls.observe = self.metrics.observe_redis
         self._redis_setup = RedisSetup(self._matchmaker.client, runners, settings.redis.deadline_s)
-        self._pulse = LoopMonitor(self.metrics.observe_lag, self.metrics.observe_collection)
+        self._pulse = LoopMonitor(self.metrics.observe_lag, self.metrics.observe_gc_pause)
         self._tasks: list[asyncio.Task[None]] = []
         self.refusal: ConfigError | None = None
         self._is_stopping = False
@@ -276,7 +280,7 @@ class Shard:
             ("directory calls", self._leaseholder.run_updates()),
             ("watch mongo", self._watch_mongo()),
             ("queues", self._queues.run()),
-            ("orders", self._ruling.run()),
+            ("operator policy", self._ruling.run()),
         ):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._task_done)
@@ -442,19 +446,19 @@ class Shard:
 
     def _scrape(self) -> bytes:
         metrics = self.metrics
-        metrics.gauge("ready", self.health.is_ready)
-        metrics.gauge("tick_share", self._tick_share)
-        scrape_edge(metrics, self.listener)
-        scrape_rooms(metrics, self.host)
-        scrape_storage(metrics, self._write_behind, self._dealing, self._saver)
-        scrape_matchmaking(
+        metrics.set_gauge("ready", self.health.is_ready)
+        metrics.set_gauge("tick_share", self._tick_share)
+        collect_edge(metrics, self.listener)
+        collect_rooms(metrics, self.host)
+        collect_storage(metrics, self._write_behind, self._dealing, self._saver)
+        collect_matchmaking(
             metrics, self._matchmaker, self._redis_setup, self._queues, self._queueing, self._leaseholder
         )
-        metrics.count_all_to("migrations", self._migration.results)
-        metrics.count_all_to("admin_calls", self._admin.results)
-        metrics.count_all_to("background_faults", self.isolation.faults)
-        metrics.count_to("log_lines_lost", logs.writer.lines_lost)
-        return metrics.exposition()
+        metrics.set_totals("migrations", self._migration.results)
+        metrics.set_totals("admin_calls", self._admin.results)
+        metrics.set_totals("background_faults", self.isolation.faults)
+        metrics.set_total("log_lines_lost", logs.writer.lines_lost)
+        return metrics.render()
 
 
 def matchmaker_of(redis: RedisSettings) -> Matchmaker:

@@ -1,7 +1,8 @@
-"""The admin API: one table of what may be asked, from which the routes and their OpenAPI document are made.
+"""The admin API: one table of endpoints, from which the routes and the OpenAPI document are generated.
 
-All of it is below /v1, as JSON, and wants `Authorization: Bearer` and `operations.token`. What changes something is
-written down in the log, with who asks if the header X-Operator says so. An error is {"error": "a sentence"}.
+All endpoints are below /v1, use JSON, and require `Authorization: Bearer` with `operations.token`. Requests that
+change something are logged, with the operator's name from the header X-Operator. Errors have the form {"error": "a
+sentence"}.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.payloads import decode_json
 from tickwire.server import __version__
 from tickwire.server.admin.views import (
-    Administration,
+    AdminOperations,
     Affected,
-    BanOrder,
+    BanPlayer,
     BanView,
     Broadcast,
     Close,
@@ -48,13 +49,13 @@ PREFIX = "/v1"
 LIMIT, LIMIT_MAX = 1000, 10_000
 OPERATOR_CHARACTERS_MAX = 64
 LOGGED_BYTES_MAX = 2000
-"""Of what a body holds: deeper values can be stored by MongoDB, and read by no client."""
+"""The most bytes of a request body in a log line."""
 _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
 Json = dict[str, Any]
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
-    """A request, read: what its path and query say, and its body."""
+    """A decoded request: the parameters of its path and query, and its body."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
@@ -62,233 +63,270 @@ class AdminRequest(msgspec.Struct, frozen=True):
 
     @property
     def limit(self) -> int:
-        """How many are wanted at most.
+        """The most items to return.
 
         Raises:
-            Malformed: it is no number, or too many.
+            Malformed: the parameter is not a whole number from 1 to LIMIT_MAX.
         """
         text = self.query.get("limit", str(LIMIT))
         if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= LIMIT_MAX:
-            raise Malformed(f"limit: wants 1 to {LIMIT_MAX}, not {text[:20]!r}")
+            raise Malformed(f"limit: must be a whole number from 1 to {LIMIT_MAX}, not {text[:20]!r}")
         return int(text)
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One thing that may be asked.
+    """One endpoint of the API.
 
     Args:
-        path: below the prefix; {names} in it are texts.
-        answer: what it answers, as a type.
-        body: what it wants to be told, as a type; None: nothing.
-        query: names in the query that it reads.
+        method: the HTTP method.
+        path: below PREFIX; {names} are parameters, as text.
+        summary: for the OpenAPI document.
+        response: the type of the response.
+        run: calls the operation and returns its response, or an awaitable of it.
+        body: the type of the request body; None without one.
+        query: the names of the query parameters.
     """
 
     method: str
     path: str
     summary: str
-    answer: Any
-    run: Callable[[Administration, AdminRequest], Any]
+    response: Any
+    run: Callable[[AdminOperations, AdminRequest], Any]
     body: type[RequestBody] | None = None
     query: tuple[str, ...] = ()
 
 
-OPERATIONS = (
-    Endpoint("GET", "/shard", "The shard that answers", ShardDetail, lambda a, ask: a.shard()),
-    Endpoint("GET", "/fleet", "All shards, as the directory has them", list[ShardView], lambda a, ask: a.fleet()),
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/shard", "Describe the shard that answers", ShardDetail, lambda admin, request: admin.get_shard()
+    ),
+    Endpoint(
+        "GET",
+        "/fleet",
+        "List all shards in the directory",
+        list[ShardView],
+        lambda admin, request: admin.list_shards(),
+    ),
     Endpoint(
         "POST",
         "/fleet/{shard_id}/drain",
-        "Has a shard move its rooms and players to other shards, and end; its supervisor starts it again",
+        "Drain a shard: it moves its rooms and players to other shards and stops; its supervisor restarts it",
         DrainRequested,
-        lambda a, ask: a.drain(ask.path["shard_id"]),
+        lambda admin, request: admin.drain_shard(request.path["shard_id"]),
     ),
-    Endpoint("GET", "/rooms", "The rooms of this shard", list[RoomView], lambda a, ask: a.rooms()),
-    Endpoint("GET", "/rooms/{room_id}", "One room", RoomView, lambda a, ask: a.room(ask.path["room_id"])),
+    Endpoint(
+        "GET", "/rooms", "List the rooms of this shard", list[RoomView], lambda admin, request: admin.list_rooms()
+    ),
+    Endpoint(
+        "GET",
+        "/rooms/{room_id}",
+        "Describe a room",
+        RoomView,
+        lambda admin, request: admin.get_room(request.path["room_id"]),
+    ),
     Endpoint(
         "GET",
         "/rooms/{room_id}/state",
-        "A room's world, at most `limit` entities a table",
+        "Return a room's world, at most `limit` entities per table",
         RoomStateResponse,
-        lambda a, ask: a.state(ask.path["room_id"], ask.limit),
+        lambda admin, request: admin.get_room_state(request.path["room_id"], request.limit),
         query=("limit",),
     ),
     Endpoint(
         "GET",
         "/rooms/{room_id}/bytes",
-        "Which field of a room costs how many bytes",
+        "Return the bandwidth of a room by field",
         Json,
-        lambda a, ask: a.bytes_of(ask.path["room_id"]),
+        lambda admin, request: admin.get_room_bandwidth(request.path["room_id"]),
     ),
     Endpoint(
         "POST",
         "/rooms/{room_id}/close",
-        "Ends a room; a durable one is saved",
+        "Close a room; a durable one is saved",
         Affected,
-        lambda a, ask: a.close_room(ask.path["room_id"], ask.body),
+        lambda admin, request: admin.close_room(request.path["room_id"], request.body),
         Close,
     ),
     Endpoint(
         "POST",
         "/rooms/{room_id}/broadcast",
-        "Sends an event to all who play in a room",
+        "Send an event to all players in a room",
         Affected,
-        lambda a, ask: a.broadcast(ask.path["room_id"], ask.body),
+        lambda admin, request: admin.broadcast(request.path["room_id"], request.body),
         Broadcast,
     ),
     Endpoint(
         "GET",
         "/sessions",
-        "The sessions of this shard, or of a room or player here",
+        "List the sessions of this shard, of a room or of a player",
         list[SessionView],
-        lambda a, ask: a.sessions(ask.query.get("room_id", ""), ask.query.get("player_id", ""), ask.limit),
+        lambda admin, request: admin.list_sessions(
+            request.query.get("room_id", ""), request.query.get("player_id", ""), request.limit
+        ),
         query=("room_id", "player_id", "limit"),
     ),
     Endpoint(
         "POST",
         "/sessions/{session_id}/kick",
-        "Ends a session; its player may open another",
+        "End a session; its player may open another",
         Affected,
-        lambda a, ask: a.kick(ask.path["session_id"], ask.body),
+        lambda admin, request: admin.kick_session(request.path["session_id"], request.body),
         Kick,
     ),
-    Endpoint("GET", "/queues", "The modes of the queue", list[str], lambda a, ask: a.modes()),
+    Endpoint(
+        "GET",
+        "/queues",
+        "List the modes of the matchmaking queue",
+        list[str],
+        lambda admin, request: admin.list_modes(),
+    ),
     Endpoint(
         "GET",
         "/queues/{mode}",
-        "How a mode's queue stands, at all shards",
+        "Describe a mode's queue, across all shards",
         Json,
-        lambda a, ask: a.queue(ask.path["mode"]),
+        lambda admin, request: admin.get_queue(request.path["mode"]),
     ),
     Endpoint(
         "GET",
         "/queues/{mode}/players/{player_id}",
-        "Why a player waits: which rule keeps it, and what would match it",
+        "Explain why a player waits: which rule blocks the match, and when it would match",
         Json,
-        lambda a, ask: a.explain(ask.path["mode"], ask.path["player_id"]),
+        lambda admin, request: admin.explain_wait(request.path["mode"], request.path["player_id"]),
     ),
     Endpoint(
         "GET",
         "/bans",
-        "Who is banned, at all shards",
+        "List the bans in force",
         list[BanView],
-        lambda a, ask: a.bans(ask.limit),
+        lambda admin, request: admin.list_bans(request.limit),
         query=("limit",),
     ),
     Endpoint(
         "PUT",
         "/bans/{player_id}",
-        "Keeps a player out for a while, at all shards within a second",
+        "Ban a player for a time, on all shards within a second",
         BanView,
-        lambda a, ask: a.ban(ask.path["player_id"], ask.body),
-        BanOrder,
+        lambda admin, request: admin.ban_player(request.path["player_id"], request.body),
+        BanPlayer,
     ),
     Endpoint(
-        "DELETE", "/bans/{player_id}", "Lifts a ban", Affected, lambda a, ask: a.lift_ban(ask.path["player_id"])
+        "DELETE",
+        "/bans/{player_id}",
+        "Lift a ban",
+        Affected,
+        lambda admin, request: admin.lift_ban(request.path["player_id"]),
     ),
-    Endpoint("GET", "/tuning", "All versions, and what may be set", Tunings, lambda a, ask: a.tunings()),
+    Endpoint(
+        "GET",
+        "/tuning",
+        "List the newest tuning versions and the schemas of their values",
+        Tunings,
+        lambda admin, request: admin.list_tunings(),
+    ),
     Endpoint(
         "PUT",
         "/tuning",
-        "The next version, for some or all rooms of the fleet, within a second",
+        "Add a tuning version for some or all rooms of the fleet, within a second",
         TuningView,
-        lambda a, ask: a.tune(ask.body),
+        lambda admin, request: admin.publish_tuning(request.body),
         Tune,
     ),
     Endpoint(
         "POST",
         "/tuning/rollback",
-        "Makes an older version the newest again",
+        "Roll back: add a version with the values of an older one",
         TuningView,
-        lambda a, ask: a.roll_back(ask.body),
+        lambda admin, request: admin.roll_back_tuning(request.body),
         RollBack,
     ),
     Endpoint(
         "PUT",
         "/log-level",
-        "What this shard writes to its log from now on",
+        "Set the log level of this shard",
         Affected,
-        lambda a, ask: a.set_log_level(ask.body),
+        lambda admin, request: admin.set_log_level(request.body),
         LogLevel,
     ),
 )
 
 
-class Admin:
+class AdminApi:
     """The API of one shard.
 
     Args:
-        administration: who answers.
-        token: what must be shown; empty: nobody is answered.
+        operations: runs the requests.
+        token: the bearer token that requests must have; if empty, all requests are refused.
 
     Attributes:
-        results: of calls: ok, refused (no token), failed.
+        results: requests by result: ok, refused (wrong token), failed.
     """
 
-    def __init__(self, administration: Administration, token: str) -> None:
+    def __init__(self, operations: AdminOperations, token: str) -> None:
         self.results: Counter[str] = Counter()
-        self._administration = administration
+        self._operations = operations
         self._token = token
         self._resources: list[web.AbstractResource] = []
 
     def add_to(self, app: web.Application) -> None:
-        """Adds the routes."""
-        for operation in OPERATIONS:
-            # An id may hold anything but a slash.
-            path = operation.path.replace("}", ":[^/]+}")
-            route = app.router.add_route(operation.method, PREFIX + path, self._handler(operation))
+        """Add the routes to an application."""
+        for endpoint in ENDPOINTS:
+            # An id may contain any character but a slash.
+            path = endpoint.path.replace("}", ":[^/]+}")
+            route = app.router.add_route(endpoint.method, PREFIX + path, self._handler(endpoint))
             if route.resource is not None and route.resource not in self._resources:
                 self._resources.append(route.resource)
         app.router.add_get(f"{PREFIX}/openapi.json", self._document)
         app.router.add_route("*", PREFIX + "/{rest:.*}", self._unknown)
 
-    def _handler(self, operation: Endpoint) -> Callable[[web.Request], Any]:
+    def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
             if refusal := self._refusal(request):
                 self.results["refused"] += 1
                 return refusal
             try:
-                answer = await self._answer(operation, request)
+                response = await self._run(endpoint, request)
             except (TickwireError, LookupError) as error:
                 self.results["failed"] += 1
-                return _error(_status_of(error), str(error.args[0] if error.args else error))
-            except web.HTTPException as error:  # the library's own: the body is too large
+                return _error(_status_from_error(error), str(error.args[0] if error.args else error))
+            except web.HTTPException as error:  # raised by aiohttp, for example if the body is too large
                 self.results["failed"] += 1
                 return _error(error.status, error.reason)
             except Exception:
                 self.results["failed"] += 1
-                log.exception("admin_call_failed", operation=f"{operation.method} {operation.path}")
-                return _error(500, "the call failed; the shard's log says why")
+                log.exception("admin_request_failed", endpoint=f"{endpoint.method} {endpoint.path}")
+                return _error(500, "the request failed; the shard's log has the reason")
             self.results["ok"] += 1
-            return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+            return web.Response(body=msgspec.json.encode(response), content_type="application/json")
 
         return handle
 
-    async def _answer(self, operation: Endpoint, request: web.Request) -> Any:
-        unknown = set(request.query) - set(operation.query)
+    async def _run(self, endpoint: Endpoint, http_request: web.Request) -> Any:
+        unknown = set(http_request.query) - set(endpoint.query)
         if unknown:
-            raise Malformed(f"the query has no {', '.join(sorted(unknown))}")
-        ask = AdminRequest(dict(request.match_info), dict(request.query), await _body(operation, request))
-        answer = operation.run(self._administration, ask)
-        answer = await answer if inspect.isawaitable(answer) else answer
-        if operation.method != "GET":
-            operator = request.headers.get("X-Operator", "")[:OPERATOR_CHARACTERS_MAX]
+            raise Malformed(f"unknown query parameters: {', '.join(sorted(unknown))}")
+        body = await _decode_body(endpoint, http_request)
+        request = AdminRequest(dict(http_request.match_info), dict(http_request.query), body)
+        response = endpoint.run(self._operations, request)
+        response = await response if inspect.isawaitable(response) else response
+        if endpoint.method != "GET":
             log.info(
-                "admin_call",
-                operation=f"{operation.method} {operation.path}",
-                operator=operator,
-                request=msgspec.json.encode(ask.body)[:LOGGED_BYTES_MAX].decode(errors="replace"),
-                **ask.path,
+                "admin_request_completed",
+                endpoint=f"{endpoint.method} {endpoint.path}",
+                operator=http_request.headers.get("X-Operator", "")[:OPERATOR_CHARACTERS_MAX],
+                request=msgspec.json.encode(request.body)[:LOGGED_BYTES_MAX].decode(errors="replace"),
+                **request.path,
             )
-        return answer
+        return response
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if not self._token:
-            return _error(403, "there is no admin API here: operations.token is not set")
-        shown = request.headers.get("Authorization", "")
-        # What is no UTF-8 comes as surrogates, which stand for the bytes as they were.
-        if hmac.compare_digest(shown.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
+            return _error(403, "the admin API is disabled: operations.token is not set")
+        authorization = request.headers.get("Authorization", "")
+        # aiohttp decodes bytes that are not UTF-8 to surrogates.
+        if hmac.compare_digest(authorization.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
             return None
-        response = _error(401, "Authorization: Bearer and operations.token are wanted")
+        response = _error(401, "missing or invalid bearer token")
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
@@ -300,9 +338,9 @@ class Admin:
             _, methods = await resource.resolve(request)
             allowed |= methods
         if not allowed:
-            return _error(404, f"there is no such thing: see {PREFIX}/openapi.json")
+            return _error(404, f"unknown endpoint; see {PREFIX}/openapi.json")
         methods_text = ", ".join(sorted(allowed))
-        response = _error(405, f"the method must be {methods_text}")
+        response = _error(405, f"method not allowed; use {methods_text}")
         response.headers["Allow"] = methods_text
         return response
 
@@ -310,49 +348,49 @@ class Admin:
         return web.Response(body=msgspec.json.encode(openapi()), content_type="application/json")
 
 
-async def _body(operation: Endpoint, request: web.Request) -> Any:
-    if operation.body is None:
+async def _decode_body(endpoint: Endpoint, request: web.Request) -> Any:
+    if endpoint.body is None:
         return None
     data = await request.read()
     try:
-        return decode_json(data or b"{}", operation.body)
+        return decode_json(data or b"{}", endpoint.body)
     except MalformedMessage as error:
-        raise Malformed(f"the body is not what is wanted: {error}") from error
+        raise Malformed(f"the request body is invalid: {error}") from error
 
 
-def _status_of(error: Exception) -> int:
+def _status_from_error(error: Exception) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
 
 
-def _error(status: int, words: str) -> web.Response:
-    return web.json_response({"error": words}, status=status)
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)
 
 
 def openapi() -> dict[str, Any]:
-    """The document, by OpenAPI 3.1."""
-    kinds = [operation.answer for operation in OPERATIONS]
-    kinds += [operation.body for operation in OPERATIONS if operation.body is not None]
-    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    answers, bodies = schemas[: len(OPERATIONS)], iter(schemas[len(OPERATIONS) :])
+    """Return the API's description as an OpenAPI 3.1 document."""
+    types = [endpoint.response for endpoint in ENDPOINTS]
+    types += [endpoint.body for endpoint in ENDPOINTS if endpoint.body is not None]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    responses, bodies = schemas[: len(ENDPOINTS)], iter(schemas[len(ENDPOINTS) :])
     paths: dict[str, Any] = {}
-    for operation, answer in zip(OPERATIONS, answers, strict=True):
-        described = {
-            "summary": operation.summary,
-            "operationId": f"{operation.method.lower()}{operation.path.replace('/', '_').translate(_NO_BRACES)}",
+    for endpoint, response in zip(ENDPOINTS, responses, strict=True):
+        description = {
+            "summary": endpoint.summary,
+            "operationId": f"{endpoint.method.lower()}{endpoint.path.replace('/', '_').translate(_NO_BRACES)}",
             "parameters": [
-                *(_parameter(name, "path") for name in _names_in(operation.path)),
-                *(_parameter(name, "query") for name in operation.query),
+                *(_parameter(name, "path") for name in _path_parameters(endpoint.path)),
+                *(_parameter(name, "query") for name in endpoint.query),
             ],
             "responses": {
-                "200": {"description": "done", "content": {"application/json": {"schema": answer}}},
+                "200": {"description": "success", "content": {"application/json": {"schema": response}}},
                 "default": {"$ref": "#/components/responses/Error"},
             },
         }
-        if operation.body is not None:
-            is_required = any(field.required for field in msgspec.structs.fields(operation.body))
+        if endpoint.body is not None:
+            is_required = any(field.required for field in msgspec.structs.fields(endpoint.body))
             content = {"application/json": {"schema": next(bodies)}}
-            described["requestBody"] = {"required": is_required, "content": content}
-        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = described
+            description["requestBody"] = {"required": is_required, "content": content}
+        paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = description
     error = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
     return {
         "openapi": "3.1.0",
@@ -363,7 +401,7 @@ def openapi() -> dict[str, Any]:
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "responses": {
-                "Error": {"description": "why not", "content": {"application/json": {"schema": error}}},
+                "Error": {"description": "the reason", "content": {"application/json": {"schema": error}}},
             },
         },
     }
@@ -372,10 +410,10 @@ def openapi() -> dict[str, Any]:
 _NO_BRACES = str.maketrans("", "", "{}")
 
 
-def _names_in(path: str) -> list[str]:
+def _path_parameters(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
-    kind = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX} if name == "limit" else {"type": "string"}
-    return {"name": name, "in": place, "required": place == "path", "schema": kind}
+def _parameter(name: str, location: str) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX} if name == "limit" else {"type": "string"}
+    return {"name": name, "in": location, "required": location == "path", "schema": schema}

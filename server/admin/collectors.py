@@ -1,6 +1,6 @@
-"""What a scrape gets: the plain numbers of a shard's parts, carried over to the metrics.
+"""Copies the counters of a shard's parts to the metrics on each scrape.
 
-Hot paths add to numbers of their own and look no label up; here they become metrics, when somebody asks.
+Hot paths increment plain counters, which avoids label lookups and locks.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from tickwire.server.rooms.host import RoomHost
 from tickwire.server.storage import WriteBehind
 
 
-def scrape_edge(metrics: Metrics, listener: EdgeServer) -> None:
-    """Connections and sessions."""
-    edge = listener.counters
-    metrics.gauge("connections", listener.connection_count)
-    metrics.gauge("connections_waiting", listener.waiting_count)
-    metrics.gauge("sessions", len(listener.registry))
-    metrics.gauge("sessions_away", listener.registry.away_count)
-    certificates = listener.certificates
+def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
+    """Collect the metrics of connections and sessions."""
+    counters = edge.counters
+    metrics.set_gauge("connections", edge.connection_count)
+    metrics.set_gauge("connections_waiting", edge.waiting_count)
+    metrics.set_gauge("sessions", len(edge.registry))
+    metrics.set_gauge("sessions_away", edge.registry.away_count)
+    certificates = edge.certificates
     if certificates is not None:
-        metrics.gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
-        metrics.count_to("certificate_reloads", certificates.reloads)
-        metrics.count_to("certificate_failures", certificates.failures)
-    metrics.count_to("received_bytes", edge.bytes_received)
-    metrics.count_to("received_messages", edge.messages_received)
-    metrics.count_to("received_other_frames", edge.other_frames)
-    metrics.count_all_to("throttled_connections", edge.throttled)
-    metrics.count_to("sessions_opened", edge.sessions_opened)
-    metrics.count_to("sessions_revived", edge.sessions_revived)
-    metrics.count_to("handshakes", edge.handshakes)
-    metrics.count_all_to("rejected_messages", edge.rejected)
-    metrics.count_all_to("refused_connections", edge.refused)
-    metrics.count_all_to("closed_connections", edge.closed)
-    metrics.count_all_to("sessions_ended", edge.ended)
-    metrics.count_all_to("resumes", edge.resumes)
-    metrics.count_all_to("joins", edge.joins)
+        metrics.set_gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
+        metrics.set_total("certificate_reloads", certificates.reloads)
+        metrics.set_total("certificate_failures", certificates.failures)
+    metrics.set_total("received_bytes", counters.bytes_received)
+    metrics.set_total("received_messages", counters.messages_received)
+    metrics.set_total("received_other_frames", counters.other_frames)
+    metrics.set_totals("throttled_connections", counters.throttled)
+    metrics.set_total("sessions_opened", counters.sessions_opened)
+    metrics.set_total("sessions_revived", counters.sessions_revived)
+    metrics.set_total("handshakes", counters.handshakes)
+    metrics.set_totals("rejected_messages", counters.rejected)
+    metrics.set_totals("refused_connections", counters.refused)
+    metrics.set_totals("closed_connections", counters.closed)
+    metrics.set_totals("sessions_ended", counters.ended)
+    metrics.set_totals("resumes", counters.resumes)
+    metrics.set_totals("joins", counters.joins)
 
 
-def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
-    """Rooms and their ticks."""
+def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
+    """Collect the metrics of rooms and their ticks."""
     rooms = host.counters
-    by_type = Counter(simulation.room.room_type for simulation in host)
-    metrics.rooms({room_type: by_type[room_type] for room_type in host.room_types})
+    by_type = Counter(runtime.room.room_type for runtime in host)
+    metrics.set_rooms({room_type: by_type[room_type] for room_type in host.room_types})
     totals = {
         "ticks": rooms.ticks,
         "ticks_late": rooms.ticks_late,
@@ -71,46 +71,46 @@ def scrape_rooms(metrics: Metrics, host: RoomHost) -> None:
         "deltas": rooms.deltas,
     }
     for name, total in totals.items():
-        metrics.count_to(name, total)
-    metrics.count_all_to("room_errors", rooms.room_errors)
-    metrics.count_all_to("worlds_with_undeclared_data", rooms.kept_aside)
-    metrics.count_all_to("slow_room_calls", rooms.slow_room_calls)
-    metrics.count_all_to("slow_clients", rooms.slow_clients)
-    metrics.count_fields_to("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
-    metrics.count_fields_to("clamped_values", rooms.clamped)
+        metrics.set_total(name, total)
+    metrics.set_totals("room_errors", rooms.room_errors)
+    metrics.set_totals("worlds_with_undeclared_data", rooms.kept_aside)
+    metrics.set_totals("slow_room_calls", rooms.slow_room_calls)
+    metrics.set_totals("slow_clients", rooms.slow_clients)
+    metrics.set_field_totals("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
+    metrics.set_field_totals("clamped_values", rooms.clamped)
 
 
-def scrape_storage(
-    metrics: Metrics, write_behind: WriteBehind, dealing: TransactionService, saver: RoomSaver
+def collect_storage(
+    metrics: Metrics, write_behind: WriteBehind, transactions: TransactionService, saver: RoomSaver
 ) -> None:
-    """What is being written."""
-    metrics.gauge("storage_lag_seconds", write_behind.lag_s)
-    metrics.gauge("storage_waiting_worlds", len(write_behind))
-    metrics.count_to("storage_saves", write_behind.saves)
-    metrics.count_to("storage_failures", write_behind.failures)
-    metrics.count_to("storage_bytes", write_behind.bytes_written)
-    metrics.count_to("world_parts_quarantined", saver.parts_quarantined)
-    metrics.gauge("deals_waiting", dealing.waiting)
-    metrics.count_all_to("deals", dealing.results)
+    """Collect the metrics of stored worlds and transactions."""
+    metrics.set_gauge("storage_lag_seconds", write_behind.lag_s)
+    metrics.set_gauge("storage_waiting_worlds", len(write_behind))
+    metrics.set_total("storage_saves", write_behind.saves)
+    metrics.set_total("storage_failures", write_behind.failures)
+    metrics.set_total("storage_bytes", write_behind.bytes_written)
+    metrics.set_total("world_parts_quarantined", saver.parts_quarantined)
+    metrics.set_gauge("deals_waiting", transactions.waiting)
+    metrics.set_totals("deals", transactions.results)
 
 
-def scrape_matchmaking(
+def collect_matchmaking(
     metrics: Metrics,
     matchmaker: Matchmaker,
     redis_setup: RedisSetup,
     queues: Queues,
-    queueing: QueueService,
-    leaseholder: LeaseKeeper,
+    queue_service: QueueService,
+    lease_keeper: LeaseKeeper,
 ) -> None:
-    """The directory and the queues."""
-    doors = [calls.counters for calls in (matchmaker.scripts, *queues.script_runners)]
-    metrics.count_to("redis_calls", sum(door.calls for door in doors))
-    metrics.count_all_to("redis_failures", sum((door.failures for door in doors), Counter()))
-    metrics.gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
-    metrics.count_to("leases_lost", leaseholder.leases_lost)
-    metrics.count_to("directory_calls_lost", leaseholder.updates_lost)
-    metrics.count_all_to("queue_results", queueing.results)
+    """Collect the metrics of the directory and the queues."""
+    runners = [runner.counters for runner in (matchmaker.scripts, *queues.script_runners)]
+    metrics.set_total("redis_calls", sum(runner.calls for runner in runners))
+    metrics.set_totals("redis_failures", sum((runner.failures for runner in runners), Counter()))
+    metrics.set_gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
+    metrics.set_total("leases_lost", lease_keeper.leases_lost)
+    metrics.set_total("directory_calls_lost", lease_keeper.updates_lost)
+    metrics.set_totals("queue_results", queue_service.results)
     results: Counter[str] = sum((leader.results for leader in queues.leaders.values()), Counter())
-    metrics.count_all_to("match_results", results)
+    metrics.set_totals("match_results", results)
     for mode, agent in queues.agents.items():
-        metrics.queue(mode, tickets=agent.waiting_total, leads=queues.leaders[mode].epoch > 0)
+        metrics.set_queue(mode, tickets=agent.waiting_total, is_leader=queues.leaders[mode].epoch > 0)

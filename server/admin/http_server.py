@@ -1,10 +1,10 @@
-"""The operations port: for operators and their tools, never for players.
+"""The HTTP server of the operations port, for operators and their tools; players must not reach it.
 
-/livez, /readyz   whether the shard is alive, and takes players: for Kubernetes. /readyz?exclude=mongo leaves out a
-                  store that does not answer any more
-/metrics          Prometheus's text format
-/v1/...           the admin API, behind its token: server/admin/api.py
-/console/         the console: files, which ask the admin API
+/livez, /readyz   whether the shard is alive, and whether it accepts players: probes for Kubernetes.
+                  /readyz?exclude=mongo ignores a store that has stopped answering
+/metrics          metrics in Prometheus's text format
+/v1/...           the admin API, which requires a token: server/admin/api.py
+/console/         the console: static files that call the admin API
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from tickwire.server.admin.api import Admin
+from tickwire.server.admin.api import AdminApi
 from tickwire.server.edge.security_headers import security_headers
 from tickwire.server.errors import ConfigError, listen_error
 from tickwire.server.observability.health import Health
@@ -26,20 +26,20 @@ _HEADERS = security_headers()
 
 
 class OperationsServer:
-    """An HTTP server.
+    """Serves the operations port.
 
     Args:
-        scrape: gives the metrics in Prometheus's text format.
-        health: what /readyz tells.
-        admin: the admin API; None: there is none.
-        console: a folder of files; empty: there is none.
+        scrape: returns the metrics in Prometheus's text format.
+        health: the state that /livez and /readyz report.
+        admin: the admin API; None to serve none.
+        console: the folder of the console's files; empty to serve none.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: the folder has no index.html.
     """
 
     def __init__(
-        self, scrape: Callable[[], bytes], health: Health, admin: Admin | None = None, console: str = ""
+        self, scrape: Callable[[], bytes], health: Health, admin: AdminApi | None = None, console: str = ""
     ) -> None:
         self._scrape = scrape
         self._health = health
@@ -56,10 +56,10 @@ class OperationsServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Begins to answer.
+        """Start listening.
 
         Raises:
-            ConfigError: the address is in use or cannot be had.
+            ConfigError: the address is in use, or this machine does not have it.
         """
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -71,7 +71,7 @@ class OperationsServer:
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Answers no more. Idempotent."""
+        """Stop listening. Idempotent."""
         await self._runner.cleanup()
 
     def _add_console(self, app: web.Application, folder: Path) -> None:
@@ -99,21 +99,21 @@ class OperationsServer:
     async def _readyz(self, request: web.Request) -> web.Response:
         excluded = request.query.getall("exclude", [])
         reasons = self._health.reasons_without(excluded)
-        answer: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        response: dict[str, object] = {"ready": not reasons, "reasons": reasons}
         if excluded:
-            left_out = self._health.reasons
-            answer["excluded"] = {who: left_out[who] for who in left_out.keys() - reasons}
-        return web.json_response(answer, status=503 if reasons else 200)
+            all_reasons = self._health.reasons
+            response["excluded"] = {name: all_reasons[name] for name in all_reasons.keys() - reasons}
+        return web.json_response(response, status=503 if reasons else 200)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/console") else "no-store")
-    response.headers["Server"] = "tickwire"  # aiohttp's would name its version and Python's
+    response.headers["Server"] = "tickwire"  # aiohttp's default has the versions of aiohttp and Python
 
 
 def check_console(folder: str) -> None:
-    """Check that the console can be served from a folder; an empty path means that there is none.
+    """Check that a folder has the console's files; an empty path means that no console is served.
 
     Raises:
         ConfigError: the folder has no index.html.

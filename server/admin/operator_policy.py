@@ -1,7 +1,7 @@
-"""What operators have ordered reaches this shard: who is banned leaves and stays out, rooms are tuned.
+"""Applies operator policy to this shard: polls bans and tuning versions, disconnects banned players, and tunes rooms.
 
-Asked for twice a second, and kept: with MongoDB away, what was known holds. A tuning that this build cannot read it
-leaves alone, so that an older build goes on as it is while a newer one rolls out.
+Polled twice a second. While MongoDB does not answer, the last known bans and tunings stay in force. A tuning that
+this build cannot read leaves the room as it is, so that an older build keeps running while a newer one rolls out.
 """
 
 from __future__ import annotations
@@ -21,95 +21,104 @@ from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.tuning import Tuning, in_force, read, version_for
-from tickwire.server.storage import CLOCKS_APART, Ban, OperatorStore, TuningVersion
+from tickwire.server.storage import CLOCKS_APART, Ban, BanStore, TuningStore, TuningVersion
 
 log = structlog.get_logger(__name__)
 
-ASK_S = 0.4
+POLL_S = 0.4
 RETRY_S_MAX = 5.0
 HISTORY_MAX = 50
-"""Versions that operators are shown; a room has the one that is in force for it, however old."""
+"""The number of versions that the admin API lists. A room keeps the version in force for it, however old."""
 
 
 class OperatorPolicy:
-    """A shard's side of them. `run` is its task. Implements `tickwire.server.edge.context.BanList`.
+    """Applies bans and tunings to one shard. Run `run` as a task.
+
+    Implements `tickwire.server.edge.context.BanList`.
 
     Args:
-        orders: where they stand.
-        host: the rooms that are tuned.
-        sessions: those of banned players are ended.
-        where: labels of this shard, beside those of each room.
-        now_s: the fleet's clock, UTC, seconds since 1970. A shard's own may be wrong, and let banned players in.
+        bans: the bans of the fleet.
+        tunings: the tuning versions of the fleet.
+        host: the rooms to tune.
+        sessions: the sessions of banned players are ended here.
+        shard_labels: labels of this shard; a tuning may select rooms by them, as by the room's own labels.
+        now_s: the fleet's clock, UTC, seconds since 1970. A shard's own clock may be wrong and admit banned players.
         isolation: guards each ban, version and room.
 
     Attributes:
-        versions: of the tuning, those in force, the newest first.
-        newest: the number of the newest version, in force or not; 0 before the first.
+        versions: the tuning versions in force, the newest first.
+        newest: the number of the newest version, whether in force or not; 0 before the first.
     """
 
     def __init__(
         self,
-        orders: OperatorStore,
+        bans: BanStore,
+        tunings: TuningStore,
+        *,
         host: RoomHost,
         sessions: SessionRegistry,
-        where: Mapping[str, str],
-        *,
+        shard_labels: Mapping[str, str],
         now_s: Callable[[], float],
         isolation: FaultIsolation,
     ) -> None:
         self.versions: list[TuningVersion] = []
         self.newest = 0
-        self._orders = orders
+        self._ban_store = bans
+        self._tuning_store = tunings
         self._host = host
         self._sessions = sessions
-        self._where = dict(where)
+        self._shard_labels = dict(shard_labels)
         self._now_s = now_s
         self._isolation = isolation
         self._bans: dict[str, Ban] = {}
         self._bans_as_of: datetime.datetime | None = None
-        self._read: dict[tuple[int, str], Tuning | None] = {}
+        self._tunings: dict[tuple[int, str], Tuning | None] = {}
 
     async def run(self) -> None:
-        """Asks until it is cancelled."""
-        pause_s = ASK_S
+        """Poll until cancelled."""
+        pause_s = POLL_S
         while True:
             try:
-                await self.ask()
-                pause_s = ASK_S
+                await self.poll()
+                pause_s = POLL_S
             except Unavailable as error:
                 pause_s = min(RETRY_S_MAX, pause_s * 1.5)
-                log.warning("orders_unavailable", error=error.detail, retry_s=round(pause_s, 2))
+                log.warning("operator_policy_unavailable", error=error.detail, retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 
-    async def ask(self) -> None:
-        """Learns what is new, and does it.
+    async def poll(self) -> None:
+        """Read the bans and tuning versions that have changed, and apply them.
 
         Raises:
-            Unavailable: MongoDB does not answer. So do all others here that wait.
+            Unavailable: MongoDB does not answer.
         """
-        bans, self._bans_as_of = await self._orders.bans_changed(self._bans_as_of, now=self._now())
+        bans, self._bans_as_of = await self._ban_store.list_changed(self._bans_as_of, now=self._now())
         for ban in bans:
-            with self._isolation.guard("orders", f"ban of {ban.player_id}"):
-                self._learn(ban)
-        newest = await self._orders.newest_tuning()
+            with self._isolation.guard("operator policy", f"ban of {ban.player_id}"):
+                self._apply_ban(ban)
+        newest = await self._tuning_store.get_newest_version()
         if newest != self.newest:
-            self.versions = in_force(await self._orders.tunings())
+            self.versions = in_force(await self._tuning_store.list_newest())
             self.newest = newest
-            self._read.clear()
-            for simulation in self._host:
-                with self._isolation.guard("orders", simulation.room.room_id):
-                    self._tune(simulation)
+            self._tunings.clear()
+            for runtime in self._host:
+                with self._isolation.guard("operator policy", runtime.room.room_id):
+                    self._retune(runtime)
 
-    def _tune(self, simulation: RoomRuntime) -> None:
-        before = simulation.room.tuning
-        self.tune_room(simulation.room)
-        if simulation.room.tuning != before:
-            simulation.tuned()
+    def _retune(self, runtime: RoomRuntime) -> None:
+        before = runtime.room.tuning
+        self.apply_tuning(runtime.room)
+        if runtime.room.tuning != before:
+            runtime.tuned()
 
     # -- bans -----------------------------------------------------------------------------------------------
 
     def check(self, player_id: str) -> None:
-        """See `tickwire.server.edge.context.BanList.check`."""
+        """Implement `tickwire.server.edge.context.BanList.check`.
+
+        Raises:
+            Banned: the player is banned; the message has the end of the ban and its reason.
+        """
         ban = self._bans.get(player_id)
         if ban is not None and ban.until > self._now():
             raise Banned(f"the player is banned until {ban.until:%Y-%m-%d %H:%M} UTC: {ban.reason}")
@@ -117,26 +126,38 @@ class OperatorPolicy:
             del self._bans[player_id]
 
     async def lift_ban(self, player_id: str) -> int:
-        """Lift a player's ban, at all shards; return how many there were."""
+        """Lift a player's ban on all shards; return the number of bans lifted, 0 or 1.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
         ban = Ban(player_id, self._now(), "")
-        count = await self._orders.lift_ban(ban)
+        count = await self._ban_store.lift(ban)
         if count:
-            self._learn(ban)
+            self._apply_ban(ban)
         return count
 
     async def ban(self, player_id: str, duration_s: float, reason: str) -> Ban:
-        """Bans a player, at all shards."""
+        """Ban a player on all shards; return the ban.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
         ban = Ban(player_id, self._now() + datetime.timedelta(seconds=duration_s), reason)
-        await self._orders.ban(ban)
-        self._learn(ban)
+        await self._ban_store.save(ban)
+        self._apply_ban(ban)
         return ban
 
-    async def bans(self, limit: int) -> list[Ban]:
-        """Who is banned now."""
-        return await self._orders.bans(limit, now=self._now())
+    async def list_bans(self, limit: int) -> list[Ban]:
+        """Return at most `limit` bans in force.
 
-    def _learn(self, ban: Ban) -> None:
-        self._bans[ban.player_id] = ban  # also one that is over: the fleet's clock may not be known yet
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        return await self._ban_store.list_active(limit, now=self._now())
+
+    def _apply_ban(self, ban: Ban) -> None:
+        self._bans[ban.player_id] = ban  # an ended one, too: the fleet's clock may not be known yet
         if ban.until <= self._now():
             return
         for session in self._sessions.of_player(ban.player_id):
@@ -147,28 +168,32 @@ class OperatorPolicy:
 
     # -- tuning ---------------------------------------------------------------------------------------------
 
-    async def history(self) -> list[TuningVersion]:
-        """Return the newest versions, also those that no room has any more."""
-        return await self._orders.tunings(HISTORY_MAX)
+    async def list_tunings(self) -> list[TuningVersion]:
+        """Return the newest HISTORY_MAX versions, including those that no room uses any more.
 
-    def tune_room(self, room: Room) -> None:
-        """Gives a room the tuning that is meant for it."""
-        version = version_for(self.versions, room.room_id, {**room.labels, **self._where, "mode": room.mode})
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        return await self._tuning_store.list_newest(HISTORY_MAX)
+
+    def apply_tuning(self, room: Room) -> None:
+        """Set the tuning values and version of a room to those in force for it."""
+        version = version_for(self.versions, room.room_id, {**room.labels, **self._shard_labels, "mode": room.mode})
         if version is None:
             room.tuning, room.tuning_version = room.tunes(), 0
             return
         key = (version.version, room.room_type)
-        if key not in self._read:
+        if key not in self._tunings:
             try:
-                self._read[key] = read(room.tunes, version.values.get(room.room_type, {}))
+                self._tunings[key] = read(room.tunes, version.values.get(room.room_type, {}))
             except Malformed as error:
-                log.warning("tuning_not_read", version=version.version, room_type=room.room_type, error=str(error))
-                self._read[key] = None
-        tuning = self._read[key]
+                log.warning("tuning_rejected", version=version.version, room_type=room.room_type, error=str(error))
+                self._tunings[key] = None
+        tuning = self._tunings[key]
         if tuning is not None:
             room.tuning, room.tuning_version = tuning, version.version
 
-    async def tune(
+    async def publish_tuning(
         self,
         values: Mapping[str, Mapping[str, Any]],
         *,
@@ -177,36 +202,38 @@ class OperatorPolicy:
         labels: Mapping[str, str] | None = None,
         note: str = "",
     ) -> TuningVersion:
-        """Makes the version that follows `after`, for all shards; rooms have it within a second.
+        """Add the version after `after` for all shards; rooms receive it within a second.
 
         Raises:
-            Malformed: a room type is not known here, a field is not known, or a value not allowed.
-            VersionConflict: `after` is not the newest: somebody else was first.
+            Malformed: a room type or field does not exist on this shard, or a value is not allowed.
+            VersionConflict: `after` is not the newest version, because another operator has added one.
+            Unavailable: MongoDB does not answer.
         """
         for room_type, fields in values.items():
             read(self._host.type_of(room_type).tunes, fields, f"{room_type}: ")
-        newest = await self._orders.newest_tuning()
+        newest = await self._tuning_store.get_newest_version()
         if newest != after:
-            raise VersionConflict(f"the newest version is {newest}, not {after}")
+            raise VersionConflict(f"the newest tuning version is {newest}, not {after}: read it and try again")
         plain = {room_type: msgspec.to_builtins(dict(fields)) for room_type, fields in values.items()}
         tuning = TuningVersion(after + 1, plain, percentage, dict(labels or {}), note, self._now())
-        await self._orders.tune(tuning)
-        await self.ask()
+        await self._tuning_store.add(tuning)
+        await self.poll()
         return tuning
 
     async def roll_back(self, to: int) -> TuningVersion:
-        """Makes the newest version again as an older one was: one call, and nothing is forgotten. 0: as declared.
+        """Add a new version with the values of an older one; version 0 has the values that the games declare.
 
         Raises:
-            Malformed: there is no such version, or this build cannot read it any more.
-            VersionConflict: somebody else was first.
+            Malformed: version `to` does not exist, or this build cannot read it any more.
+            VersionConflict: another operator has added a version in between.
+            Unavailable: MongoDB does not answer.
         """
-        older = await self._orders.tuning(to) if to else TuningVersion(0, {})
+        older = await self._tuning_store.get(to) if to else TuningVersion(0, {})
         if older is None:
-            raise Malformed(f"there is no version {to}")
-        return await self.tune(
+            raise Malformed(f"tuning version {to} does not exist")
+        return await self.publish_tuning(
             older.values,
-            after=await self._orders.newest_tuning(),
+            after=await self._tuning_store.get_newest_version(),
             percentage=older.percentage,
             labels=older.labels,
             note=f"back to version {to}",

@@ -1,4 +1,4 @@
-"""A shard, as operators see it and order it about. Answers the admin API (server/admin/api.py)."""
+"""Runs the requests of the admin API (server/admin/api.py) on one shard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tickwire.server import __version__
 from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.views import (
     Affected,
-    BanOrder,
+    BanPlayer,
     BanView,
     Broadcast,
     Close,
@@ -48,14 +48,17 @@ from tickwire.server.storage import Ban, TuningVersion
 
 
 class AdminService:
-    """Implements `tickwire.server.admin.views.Administration`; see there.
+    """Implements `tickwire.server.admin.views.AdminOperations`, which describes the methods.
 
     Args:
-        info: of the shard, as it registers.
-        host, listener, queue_views, ruling: parts of it.
-        matchmaker: knows the others.
-        health: of the shard.
-        load: gives the share of the time that ticks take.
+        info: returns the shard's entry in the directory.
+        host: the rooms of the shard.
+        edge: its connections and sessions.
+        queue_views: the queues of all modes.
+        policy: bans and tunings.
+        matchmaker: the directory of all shards.
+        health: the shard's readiness.
+        load: returns the share of the time that ticks take, 0 to 1.
     """
 
     def __init__(
@@ -63,18 +66,18 @@ class AdminService:
         info: Callable[[], ShardInfo],
         *,
         host: RoomHost,
-        listener: EdgeServer,
+        edge: EdgeServer,
         queue_views: QueueViews,
-        ruling: OperatorPolicy,
+        policy: OperatorPolicy,
         matchmaker: Matchmaker,
         health: Health,
         load: Callable[[], float],
     ) -> None:
         self._info = info
         self._host = host
-        self._listener = listener
+        self._edge = edge
         self._queue_views = queue_views
-        self._ruling = ruling
+        self._policy = policy
         self._matchmaker = matchmaker
         self._health = health
         self._load = load
@@ -82,7 +85,7 @@ class AdminService:
 
     # -- shards ---------------------------------------------------------------------------------------------
 
-    def shard(self) -> ShardDetail:
+    def get_shard(self) -> ShardDetail:
         info, counters = self._info(), self._host.counters
         return ShardDetail(
             shard_id=info.shard_id,
@@ -94,9 +97,9 @@ class AdminService:
             reasons=self._health.reasons,
             room_types=sorted(self._host.room_types),
             rooms=len(self._host),
-            sessions=len(self._listener.registry),
-            sessions_away=self._listener.registry.away_count,
-            connections=self._listener.connection_count,
+            sessions=len(self._edge.registry),
+            sessions_disconnected=self._edge.registry.away_count,
+            connections=self._edge.connection_count,
             load=self._load(),
             ticks=counters.ticks,
             ticks_late=counters.ticks_late,
@@ -104,7 +107,7 @@ class AdminService:
             log_level=logs.level.name,
         )
 
-    async def fleet(self) -> list[ShardView]:
+    async def list_shards(self) -> list[ShardView]:
         try:
             shards = await self._matchmaker.directory.list_shards()
         except MatchmakingError as error:
@@ -126,133 +129,143 @@ class AdminService:
             for one in shards
         ]
 
-    async def drain(self, shard_id: str) -> DrainRequested:
+    async def drain_shard(self, shard_id: str) -> DrainRequested:
         try:
             is_asked = await self._matchmaker.directory.request_drain(shard_id)
         except MatchmakingError as error:
             raise to_client_error(error) from error
         if is_asked is None:
-            raise LookupError(f"there is no shard {shard_id[:100]} in the directory")
+            raise LookupError(f"shard {shard_id[:100]!r} does not exist in the directory")
         return DrainRequested(int(is_asked))
 
-    def set_log_level(self, order: LogLevel) -> Affected:
-        is_change = order.level != logs.level.name
-        logs.set_level(order.level)
+    def set_log_level(self, request: LogLevel) -> Affected:
+        is_change = request.level != logs.level.name
+        logs.set_level(request.level)
         return Affected(int(is_change))
 
     # -- rooms ----------------------------------------------------------------------------------------------
 
-    def rooms(self) -> list[RoomView]:
-        return [_room_view(simulation) for simulation in self._host]
+    def list_rooms(self) -> list[RoomView]:
+        return [_room_view(runtime) for runtime in self._host]
 
-    def room(self, room_id: str) -> RoomView:
-        return _room_view(self._found(room_id))
+    def get_room(self, room_id: str) -> RoomView:
+        return _room_view(self._find_room(room_id))
 
-    def state(self, room_id: str, limit: int) -> RoomStateResponse:
-        simulation = self._found(room_id)
-        room = simulation.room
+    def get_room_state(self, room_id: str, limit: int) -> RoomStateResponse:
+        runtime = self._find_room(room_id)
+        room = runtime.room
         return RoomStateResponse(
-            _room_view(simulation),
-            [_table_state(name, getattr(room, name), limit) for name in room.tables],
+            _room_view(runtime),
+            [_table_response(name, getattr(room, name), limit) for name in room.tables],
             msgspec.to_builtins(room.tuning),
         )
 
-    def bytes_of(self, room_id: str) -> dict[str, Any]:
+    def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
         report = self._host.bytes_of(room_id)
         if report is None:
-            raise LookupError("there is no such room on this shard")
+            raise _no_room(room_id)
         return report
 
-    def close_room(self, room_id: str, order: Close) -> Affected:
-        simulation = self._at_rest(room_id)
-        count = len(simulation.seats)
-        self._host.close(room_id, order.reason)
+    def close_room(self, room_id: str, request: Close) -> Affected:
+        runtime = self._find_running_room(room_id)
+        count = len(runtime.seats)
+        self._host.close(room_id, request.reason)
         return Affected(count)
 
-    def broadcast(self, room_id: str, order: Broadcast) -> Affected:
-        simulation = self._at_rest(room_id)
+    def broadcast(self, room_id: str, request: Broadcast) -> Affected:
+        runtime = self._find_running_room(room_id)
         try:
-            with simulation.contained("broadcast"):
-                simulation.room.broadcast(order.name, order.payload)
+            with runtime.contained("broadcast"):
+                runtime.room.broadcast(request.name, request.payload)
         except RoomCodeRaised as error:
-            raise Malformed("the event could not be sent: it is too large, or no event can hold it") from error
-        return Affected(len(simulation.seats))
+            raise Malformed(
+                "the event cannot be sent: it is too large, or MessagePack cannot encode its payload"
+            ) from error
+        return Affected(len(runtime.seats))
 
-    def _at_rest(self, room_id: str) -> RoomRuntime:
-        simulation = self._found(room_id)
-        if simulation.is_frozen:
-            raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
-        return simulation
+    def _find_running_room(self, room_id: str) -> RoomRuntime:
+        runtime = self._find_room(room_id)
+        if runtime.is_frozen:
+            raise Unavailable("the room is moving to another shard, retry", retry_after_ms=MOVES_MS)
+        return runtime
 
-    def _found(self, room_id: str) -> RoomRuntime:
-        simulation = self._host.get(room_id)
-        if simulation is None:
-            raise LookupError("there is no such room on this shard")
-        return simulation
+    def _find_room(self, room_id: str) -> RoomRuntime:
+        runtime = self._host.get(room_id)
+        if runtime is None:
+            raise _no_room(room_id)
+        return runtime
 
     # -- sessions -------------------------------------------------------------------------------------------
 
-    def sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]:
-        registry = self._listener.registry
+    def list_sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]:
+        registry = self._edge.registry
         among = registry.of_player(player_id) if player_id else registry
         found = (session for session in among if not room_id or session.room_id == room_id)
         return [_session_view(session) for _, session in zip(range(limit), found, strict=False)]
 
-    def kick(self, session_id: str, order: Kick) -> Affected:
-        session = self._listener.registry.get(session_id)
+    def kick_session(self, session_id: str, request: Kick) -> Affected:
+        session = self._edge.registry.get(session_id)
         if session is None:
-            raise LookupError("there is no such session on this shard")
-        session.kick(order.reason)
+            raise LookupError(f"session {session_id[:100]!r} does not exist on this shard")
+        session.kick(request.reason)
         return Affected(1)
 
     # -- queues ---------------------------------------------------------------------------------------------
 
-    def modes(self) -> list[str]:
+    def list_modes(self) -> list[str]:
         return list(self._queue_views.modes)
 
-    async def queue(self, mode: str) -> dict[str, Any]:
+    async def get_queue(self, mode: str) -> dict[str, Any]:
         found = await self._queue_views.view(mode)
         if found is None:
-            raise LookupError("there is no such mode")
+            raise LookupError(f"mode {mode[:100]!r} does not exist")
         return found
 
-    async def explain(self, mode: str, player_id: str) -> dict[str, Any]:
+    async def explain_wait(self, mode: str, player_id: str) -> dict[str, Any]:
         found = await self._queue_views.explain(mode, player_id)
         if found is None:
-            raise LookupError("the player does not wait in this queue")
+            raise LookupError(f"player {player_id[:100]!r} is not in the queue of mode {mode[:100]!r}")
         return found
 
-    # -- orders ---------------------------------------------------------------------------------------------
+    # -- operator policy ------------------------------------------------------------------------------------
 
-    async def bans(self, limit: int) -> list[BanView]:
-        return [_ban_view(ban) for ban in await self._ruling.bans(limit)]
+    async def list_bans(self, limit: int) -> list[BanView]:
+        return [_ban_view(ban) for ban in await self._policy.list_bans(limit)]
 
-    async def ban(self, player_id: str, order: BanOrder) -> BanView:
+    async def ban_player(self, player_id: str, request: BanPlayer) -> BanView:
         if not 0 < len(player_id) <= PLAYER_CHARACTERS_MAX:
-            raise Malformed(f"a player's id has 1 to {PLAYER_CHARACTERS_MAX} characters")
-        return _ban_view(await self._ruling.ban(player_id, order.duration_s, order.reason))
+            raise Malformed(f"a player id must have 1 to {PLAYER_CHARACTERS_MAX} characters, not {len(player_id)}")
+        return _ban_view(await self._policy.ban(player_id, request.duration_s, request.reason))
 
     async def lift_ban(self, player_id: str) -> Affected:
-        return Affected(await self._ruling.lift_ban(player_id))
+        return Affected(await self._policy.lift_ban(player_id))
 
-    async def tunings(self) -> Tunings:
-        await self._ruling.ask()
-        versions = [_tuning_view(version) for version in await self._ruling.history()]
+    async def list_tunings(self) -> Tunings:
+        await self._policy.poll()
+        versions = [_tuning_view(version) for version in await self._policy.list_tunings()]
         schemas = {name: msgspec.json.schema(room.tunes) for name, room in sorted(self._host.room_types.items())}
-        return Tunings(self._ruling.newest, versions, schemas)
+        return Tunings(self._policy.newest, versions, schemas)
 
-    async def tune(self, order: Tune) -> TuningView:
-        tuning = await self._ruling.tune(
-            order.values, after=order.after, percentage=order.percentage, labels=order.labels, note=order.note
+    async def publish_tuning(self, request: Tune) -> TuningView:
+        tuning = await self._policy.publish_tuning(
+            request.values,
+            after=request.after,
+            percentage=request.percentage,
+            labels=request.labels,
+            note=request.note,
         )
         return _tuning_view(tuning)
 
-    async def roll_back(self, order: RollBack) -> TuningView:
-        return _tuning_view(await self._ruling.roll_back(order.to))
+    async def roll_back_tuning(self, request: RollBack) -> TuningView:
+        return _tuning_view(await self._policy.roll_back(request.to))
 
 
-def _room_view(simulation: RoomRuntime) -> RoomView:
-    room = simulation.room
+def _no_room(room_id: str) -> LookupError:
+    return LookupError(f"room {room_id[:100]!r} does not exist on this shard")
+
+
+def _room_view(runtime: RoomRuntime) -> RoomView:
+    room = runtime.room
     return RoomView(
         room_id=room.room_id,
         room_type=room.room_type,
@@ -260,48 +273,48 @@ def _room_view(simulation: RoomRuntime) -> RoomView:
         mode=room.mode,
         access=room.access,
         labels=dict(room.labels),
-        epoch=simulation.epoch,
+        epoch=runtime.epoch,
         tick=room.tick,
         tick_rate_hz=room.tick_rate_hz,
-        players=len(simulation.seats),
+        players=len(runtime.seats),
         seats=room.seats,
         entities=sum(len(table) for table in room.all_tables()),
-        is_durable=simulation.is_durable,
+        is_durable=runtime.is_durable,
         tuning_version=room.tuning_version,
     )
 
 
-def _table_state(name: str, table: Table, limit: int) -> TableResponse:
+def _table_response(name: str, table: Table, limit: int) -> TableResponse:
     rows = [row for row, _ in zip(table, range(limit), strict=False)]
     fields = type(table).describe(name).fields
     return TableResponse(
         name,
         len(table),
         [row.id for row in rows],
-        {field.name: [_plain(getattr(row, field.name)) for row in rows] for field in fields},
+        {field.name: [_to_json(getattr(row, field.name)) for row in rows] for field in fields},
         [msgspec.to_builtins(field) | {"kind": FieldKind(field.kind).name.lower()} for field in fields],
     )
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     return value.item() if hasattr(value, "item") else value
 
 
 def _session_view(session: Session) -> SessionView:
-    wire = session.wire
+    connection = session.wire
     return SessionView(
         session_id=session.session_id,
         player_id=session.player_id,
         is_guest=session.is_guest,
         state=session.state.value,
         room_id=session.room_id,
-        is_connected=wire is not None,
+        is_connected=connection is not None,
         connections=session.generation,
-        address=wire.address if wire is not None else "",
-        rtt_ms=wire.rtt_ms if wire is not None else 0.0,
-        backlog_bytes=wire.backlog_bytes if wire is not None else 0,
+        address=connection.address if connection is not None else "",
+        rtt_ms=connection.rtt_ms if connection is not None else 0.0,
+        backlog_bytes=connection.backlog_bytes if connection is not None else 0,
         unacknowledged_events=len(session.outbox),
         schema_version=session.schema_version,
         history=session.history.entries,

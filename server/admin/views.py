@@ -1,6 +1,6 @@
-"""What the admin API answers, and who answers: plain structs and one interface.
+"""The types of the admin API: its request bodies, its responses, and the interface that runs its requests.
 
-So that operators' tools and the parts of a shard know nothing of each other.
+They keep the API independent of the parts of a shard.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
-Reason = Annotated[str, msgspec.Meta(max_length=120, description="told to the players")]
+Reason = Annotated[str, msgspec.Meta(max_length=120, description="sent to the players")]
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 BAN_S_MAX = 10 * 365 * 24 * 3600
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer."""
+    """Base of all responses."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator asks for."""
+    """Base of all request bodies."""
 
 
 class ShardView(Response, frozen=True):
-    """The shard that answers, or one of the fleet."""
+    """A shard of the fleet, as the directory lists it."""
 
     shard_id: str
     url: str
@@ -36,7 +36,7 @@ class ShardView(Response, frozen=True):
     rooms: int
     rooms_max: int
     players: int
-    load: Annotated[float, msgspec.Meta(description="share of the time that ticks take")]
+    load: Annotated[float, msgspec.Meta(description="share of the time that ticks take, 0 to 1")]
     load_max: float
     is_this: bool = False
 
@@ -54,7 +54,7 @@ class ShardDetail(Response, frozen=True):
     room_types: Sequence[str]
     rooms: int
     sessions: int
-    sessions_away: int
+    sessions_disconnected: int
     connections: int
     load: float
     ticks: int
@@ -83,7 +83,7 @@ class RoomView(Response, frozen=True):
 
 
 class TableResponse(Response, frozen=True):
-    """A table: one list a field, in the game's units; all of the same length."""
+    """The entities of a table: one list per field, in the game's units, all of the same length."""
 
     name: str
     entities: int
@@ -93,7 +93,7 @@ class TableResponse(Response, frozen=True):
 
 
 class RoomStateResponse(Response, frozen=True):
-    """A room's world."""
+    """The world of a room."""
 
     room: RoomView
     tables: Sequence[TableResponse]
@@ -104,9 +104,11 @@ class SessionView(Response, frozen=True):
     """A session of this shard.
 
     Args:
-        backlog_bytes: that its connection has not taken yet.
-        unacknowledged_events: that are kept for it.
-        history: what happened to it on this shard, the oldest first; the last 32 entries.
+        connections: how many connections the session has had.
+        rtt_ms: the round-trip time, 0 if unknown or disconnected.
+        backlog_bytes: bytes that its connection has not sent yet.
+        unacknowledged_events: events that are kept until the client acknowledges them.
+        history: the last 32 events of the session on this shard, the oldest first.
     """
 
     session_id: str
@@ -125,7 +127,7 @@ class SessionView(Response, frozen=True):
 
 
 class BanView(Response, frozen=True):
-    """A player who may not play."""
+    """A ban of a player."""
 
     player_id: str
     until: datetime.datetime
@@ -133,7 +135,7 @@ class BanView(Response, frozen=True):
 
 
 class TuningView(Response, frozen=True):
-    """One version of what rooms are tuned by."""
+    """One tuning version."""
 
     version: int
     values: dict[str, dict[str, Any]]
@@ -144,7 +146,7 @@ class TuningView(Response, frozen=True):
 
 
 class Tunings(Response, frozen=True):
-    """The newest versions, the newest first, and what may be set, by room type: a JSON schema each."""
+    """The newest tuning versions, newest first, and a JSON schema of the tuning values by room type."""
 
     newest: int
     versions: Sequence[TuningView]
@@ -152,57 +154,60 @@ class Tunings(Response, frozen=True):
 
 
 class Affected(Response, frozen=True):
-    """How many things it was done to; 0 when everything was so already."""
+    """The number of items that a request has changed; 0 if it changed nothing."""
 
     count: int
 
 
 class DrainRequested(Affected, frozen=True):
-    """Whether the shard was asked to drain by this call, and what happens to its process."""
+    """The response to a drain request: `count` is 0 if the shard was draining already."""
 
     note: str = (
-        "the shard ends when its rooms have moved; Kubernetes, or what else supervises its process, starts it again. "
-        "To take it out of service, lower the group's replicas: the highest number drains and ends"
+        "the shard stops when its rooms have moved, and its supervisor, such as Kubernetes, restarts it. "
+        "To take it out of service, lower the replicas of its group: the one with the highest number drains and stops"
     )
 
 
 class Kick(RequestBody, frozen=True):
-    """Ends a session."""
+    """End a session."""
 
     reason: Reason = "an operator has ended the session"
 
 
 class Close(RequestBody, frozen=True):
-    """Ends a room: it is saved, if it is durable, and its players are told."""
+    """Close a room: a durable room is saved, and its players receive the reason."""
 
     reason: Reason = "an operator has closed the room"
 
 
-class BanOrder(RequestBody, frozen=True):
-    """Keeps a player out."""
+class BanPlayer(RequestBody, frozen=True):
+    """Ban a player."""
 
     duration_s: Annotated[float, msgspec.Meta(gt=0, le=BAN_S_MAX)]
     reason: Reason = ""
 
 
 class Broadcast(RequestBody, frozen=True):
-    """An event to all who play in a room."""
+    """Send an event to all players in a room."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     payload: Any = None
 
 
 class LogLevel(RequestBody, frozen=True):
-    """The least level that is written."""
+    """Set the lowest level that is logged."""
 
     level: Level
 
 
 class Tune(RequestBody, frozen=True):
-    """The next version of the tuning.
+    """Add a tuning version.
 
     Args:
-        after: the version that it follows: the newest that its author has seen.
+        after: the newest version that the operator has seen; the request fails if there is a newer one.
+        values: by room type and field.
+        percentage: the share of the rooms that receive the version.
+        labels: only rooms with all of these labels receive the version.
     """
 
     after: Version
@@ -213,32 +218,36 @@ class Tune(RequestBody, frozen=True):
 
 
 class RollBack(RequestBody, frozen=True):
-    """Makes an older version the newest again; 0: as the games declare it."""
+    """Add a tuning version with the values of version `to`; version 0 has the values that the games declare."""
 
     to: Version
 
 
-class Administration(Protocol):
-    """A shard, for operators. What is not there raises LookupError, what cannot be a TickwireError; in a sentence."""
+class AdminOperations(Protocol):
+    """Runs the requests of the admin API on a shard.
 
-    def shard(self) -> ShardDetail: ...
-    async def fleet(self) -> list[ShardView]: ...
-    async def drain(self, shard_id: str) -> DrainRequested: ...
-    def rooms(self) -> list[RoomView]: ...
-    def room(self, room_id: str) -> RoomView: ...
-    def state(self, room_id: str, limit: int) -> RoomStateResponse: ...
-    def bytes_of(self, room_id: str) -> dict[str, Any]: ...
-    def close_room(self, room_id: str, order: Close) -> Affected: ...
-    def broadcast(self, room_id: str, order: Broadcast) -> Affected: ...
-    def sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]: ...
-    def kick(self, session_id: str, order: Kick) -> Affected: ...
-    def modes(self) -> list[str]: ...
-    async def queue(self, mode: str) -> dict[str, Any]: ...
-    async def explain(self, mode: str, player_id: str) -> dict[str, Any]: ...
-    async def bans(self, limit: int) -> list[BanView]: ...
-    async def ban(self, player_id: str, order: BanOrder) -> BanView: ...
+    Methods raise LookupError if the named item does not exist, and TickwireError if the request cannot be fulfilled.
+    The message is a sentence for the operator.
+    """
+
+    def get_shard(self) -> ShardDetail: ...
+    async def list_shards(self) -> list[ShardView]: ...
+    async def drain_shard(self, shard_id: str) -> DrainRequested: ...
+    def list_rooms(self) -> list[RoomView]: ...
+    def get_room(self, room_id: str) -> RoomView: ...
+    def get_room_state(self, room_id: str, limit: int) -> RoomStateResponse: ...
+    def get_room_bandwidth(self, room_id: str) -> dict[str, Any]: ...
+    def close_room(self, room_id: str, request: Close) -> Affected: ...
+    def broadcast(self, room_id: str, request: Broadcast) -> Affected: ...
+    def list_sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]: ...
+    def kick_session(self, session_id: str, request: Kick) -> Affected: ...
+    def list_modes(self) -> list[str]: ...
+    async def get_queue(self, mode: str) -> dict[str, Any]: ...
+    async def explain_wait(self, mode: str, player_id: str) -> dict[str, Any]: ...
+    async def list_bans(self, limit: int) -> list[BanView]: ...
+    async def ban_player(self, player_id: str, request: BanPlayer) -> BanView: ...
     async def lift_ban(self, player_id: str) -> Affected: ...
-    async def tunings(self) -> Tunings: ...
-    async def tune(self, order: Tune) -> TuningView: ...
-    async def roll_back(self, order: RollBack) -> TuningView: ...
-    def set_log_level(self, order: LogLevel) -> Affected: ...
+    async def list_tunings(self) -> Tunings: ...
+    async def publish_tuning(self, request: Tune) -> TuningView: ...
+    async def roll_back_tuning(self, request: RollBack) -> TuningView: ...
+    def set_log_level(self, request: LogLevel) -> Affected: ...

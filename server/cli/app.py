@@ -201,7 +201,7 @@ def delete_player(
     config: Config = None,
 ) -> None:
     """Delete all data of a player permanently. End the player's sessions first."""
-    found = _stored(config, lambda store: export_import.forget_player(store, player))
+    found = _stored(config, lambda store: export_import.delete_player(store, player))
     typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
 
 

@@ -1,7 +1,9 @@
-"""Whether a shard is alive, and whether it takes players: with the reasons when it does not.
+"""The liveness and readiness of a shard, with reasons.
 
-starting -> ready <-> not ready (a reason) -> draining -> stopped
-    any of these -> failed (for good: only a restart helps)
+Each part of the shard, such as `mongo` or `drain`, sets and clears its own reason:
+
+    is_ready   no part has a reason; a new shard has the reason `starting`
+    is_alive   no part has failed; a failure is also a reason, is never cleared, and requires a restart
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Container
 
 
 class Health:
-    """Reasons against being ready, by who has them; and failures, which also end liveness."""
+    """Keeps the reasons why a shard is not ready, and its failures, by the part that reported them."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {"starting": "the shard is starting"}
@@ -19,48 +21,48 @@ class Health:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Failures that only a restart ends; empty while the shard is alive."""
+        """The failures by part; empty while the shard is alive."""
         return dict(self._failures)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the shard can do its work; False means that it must be restarted."""
+        """Whether no part has failed; if False, the shard must be restarted."""
         return not self._failures
 
-    def fail(self, who: str, reason: str) -> None:
-        """End readiness and liveness for good, because a restart is the only remedy."""
-        self._failures[who] = reason
-        self._reasons[who] = reason
+    def fail(self, part: str, reason: str) -> None:
+        """Report a failure of a part, which ends readiness and liveness until a restart."""
+        self._failures[part] = reason
+        self._reasons[part] = reason
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why the shard takes no players; empty when it does."""
+        """The reasons why the shard accepts no players, by part; empty if it is ready."""
         return dict(self._reasons)
 
     def reasons_without(self, excluded: Container[str]) -> dict[str, str]:
-        """Return why the shard takes no players, without the reasons of some stores.
+        """Return the reasons why the shard accepts no players, without those of the excluded parts.
 
-        Only a reason that has been cleared before can be excluded: a shard is not ready until each store has answered
-        once. A failure always counts.
+        Only a reason that was cleared before can be excluded, because a shard is not ready until each store has
+        answered once. A failure cannot be excluded.
         """
         return {
-            who: reason
-            for who, reason in self._reasons.items()
-            if who not in excluded or who not in self._cleared or who in self._failures
+            part: reason
+            for part, reason in self._reasons.items()
+            if part not in excluded or part not in self._cleared or part in self._failures
         }
 
     @property
     def is_ready(self) -> bool:
-        """Whether the shard takes players."""
+        """Whether the shard accepts players."""
         return not self._reasons
 
-    def block(self, who: str, reason: str) -> None:
-        """There is a reason against being ready."""
-        if who not in self._failures:
-            self._reasons[who] = reason
+    def block(self, part: str, reason: str) -> None:
+        """Set the reason why a part is not ready; ignored if the part has failed."""
+        if part not in self._failures:
+            self._reasons[part] = reason
 
-    def clear(self, who: str) -> None:
-        """That reason is gone, unless it is a failure. Idempotent."""
-        self._cleared.add(who)
-        if who not in self._failures:
-            self._reasons.pop(who, None)
+    def clear(self, part: str) -> None:
+        """Clear the reason of a part, unless the part has failed. Idempotent."""
+        self._cleared.add(part)
+        if part not in self._failures:
+            self._reasons.pop(part, None)

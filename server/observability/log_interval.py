@@ -1,6 +1,6 @@
-"""Limits repeated log lines: one a subject and interval, for at most SUBJECTS_MAX subjects, which peers may choose.
+"""Limits repeated log lines: one per subject and interval, for at most SUBJECTS_MAX subjects at a time.
 
-Pure: the caller passes the time.
+Peers may choose the subjects, hence the limit. Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ SUBJECTS_MAX = 100
 
 
 class LogInterval:
-    """When each subject was logged last.
+    """Records when each subject was logged last.
 
     Args:
-        interval_s: between two lines of one subject.
+        interval_s: the shortest time between two lines of one subject.
     """
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._logged_s: dict[str, float] = {}  # the longest ago first
+        self._logged_s: dict[str, float] = {}  # the oldest first
 
     def is_due(self, subject: str, now_s: float) -> bool:
-        """Return whether a line of this subject is to be written now, and note that it is."""
+        """Return whether to write a line of this subject now, and record it if so."""
         self._expire(now_s)
         if subject in self._logged_s or len(self._logged_s) >= SUBJECTS_MAX:
             return False

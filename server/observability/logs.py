@@ -1,9 +1,9 @@
-"""Logs: one event a line, JSON by the Elastic Common Schema in production and readable in a terminal; secrets never.
+"""Logs: one event per line, as JSON by the Elastic Common Schema (ECS) or as text for a terminal, without secrets.
 
-What ECS has a name for is under that name; what is ours alone is under `tickwire.`, so that no field of ours ever
-collides with one of its objects: OpenSearch, Elasticsearch and Kibana take the lines as they are. One line tells of a
-session's whole life. Of everything else that one event says more than SAMPLED_MAX times a second, the rest are left
-out, and the next line says how many.
+Fields that ECS defines have its names. All others have the prefix `tickwire.`, so that they never collide with an
+object of ECS, and OpenSearch, Elasticsearch and Kibana accept the lines as they are. The line of an ended session
+summarises it and is never dropped. Of each other event, at most SAMPLED_MAX lines a second are written; the next line
+has the number of dropped ones.
 
 https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html
 """
@@ -41,19 +41,22 @@ _NAMES = {
     "trace_id": "trace.id",
     "span_id": "span.id",
 }
-_OURS = frozenset(("@timestamp", "message", "event.action", "error.type", "error.message", "error.stack_trace"))
+_ECS_FIELDS = frozenset(("@timestamp", "message", "event.action", "error.type", "error.message", "error.stack_trace"))
 
 
 class LogLevelSwitch:
-    """The least level that is written; it may change while the process runs. What is below it costs next to nothing:
-    loggers are made anew for each line, of a class that does not have it. So nobody keeps one that was bound."""
+    """The lowest level that is logged, which can change while the process runs.
+
+    Lines below it cost next to nothing: structlog creates a logger for each line, of a class without those methods.
+    Therefore code must not keep a bound logger.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     @property
     def name(self) -> str:
-        """As it was given."""
+        """The name of the level."""
         return self._name
 
     @name.setter
@@ -64,18 +67,22 @@ class LogLevelSwitch:
 
 
 class Sampler:
-    """Of events that come in crowds, the first of each second.
+    """Drops lines of an event beyond the first SAMPLED_MAX of each second.
 
     Args:
-        now_s: a monotonic clock.
+        now_s: a monotonic clock, seconds.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
-        self._seen: dict[str, tuple[int, int]] = {}  # event: which second, how many of it
+        self._seen: dict[str, tuple[int, int]] = {}  # event: the second, and its lines in that second
 
     def __call__(self, logger: Any, method: str, event: Event) -> Event:
-        """Drops what is too much."""
+        """Process a line as structlog does.
+
+        Raises:
+            structlog.DropEvent: the line is dropped.
+        """
         name = str(event.get("event", ""))
         if name in NEVER_SAMPLED:
             return event
@@ -85,21 +92,23 @@ class Sampler:
         if since != second:
             self._seen[name] = (second, 1)
             if count > SAMPLED_MAX:
-                event["left_out"] = count - SAMPLED_MAX
+                event["dropped"] = count - SAMPLED_MAX
         elif count >= SAMPLED_MAX:
             raise structlog.DropEvent
         return event
 
 
 level = LogLevelSwitch("info")
-"""The process's."""
+"""The log level of the process."""
 
 
 class LineWriter:
-    """Writes lines to a file. A line that cannot be written is counted and dropped: a full disk ends no room.
+    """Writes lines to standard error; drops and counts those that cannot be written.
+
+    So a full disk stops no room.
 
     Attributes:
-        lines_lost: how many lines could not be written.
+        lines_lost: the number of lines that could not be written.
     """
 
     def __init__(self) -> None:
@@ -107,12 +116,12 @@ class LineWriter:
         self._lock = threading.Lock()
 
     def msg(self, message: str) -> None:
-        """Write one line to the standard error stream of this moment."""
+        """Write one line to the current standard error stream."""
         try:
             with self._lock:
                 sys.stderr.write(message + "\n")
                 sys.stderr.flush()
-        except (OSError, ValueError):  # no space, a pipe that nobody reads, a file that was closed
+        except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
             self.lines_lost += 1
 
     log = debug = info = warn = warning = msg
@@ -120,21 +129,21 @@ class LineWriter:
 
 
 writer = LineWriter()
-"""The process's."""
+"""The log writer of the process."""
 
 
 def set_level(name: str) -> None:
-    """Writes what is at least of this level, from now on."""
+    """Set the lowest level that is logged."""
     level.name = name
 
 
-def configure(*, format: Literal["auto", "json", "console"], level: str, **always: str) -> None:
-    """Sets up logging for the process.
+def configure(*, format: Literal["auto", "json", "console"], level: str, **fields: str) -> None:
+    """Configure logging for the process.
 
     Args:
-        format: `auto` is readable in a terminal and JSON elsewhere.
-        level: the least level that is written.
-        always: what every line carries, such as shard_id.
+        format: `json`, `console` for a terminal, or `auto`, which chooses by whether standard error is a terminal.
+        level: the lowest level that is logged.
+        fields: fields of every line, such as shard_id.
     """
     is_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     first: list[structlog.typing.Processor] = [
@@ -150,7 +159,7 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
         cache_logger_on_first_use=False,
     )
     set_level(level)
-    # What libraries log by Python's own means looks no different.
+    # Lines that libraries log with Python's logging have the same format.
     handler = _LibraryHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -159,11 +168,11 @@ def configure(*, format: Literal["auto", "json", "console"], level: str, **alway
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    structlog.contextvars.bind_contextvars(**always)
+    structlog.contextvars.bind_contextvars(**fields)
 
 
 class _LibraryHandler(logging.Handler):
-    """Passes lines of Python's own logging to the writer."""
+    """Passes the lines of Python's logging to the writer."""
 
     def emit(self, record: logging.LogRecord) -> None:
         writer.msg(self.format(record))
@@ -197,9 +206,9 @@ def redact(logger: Any, method: str, event: Event) -> Event:
 
 
 def escape(logger: Any, method: str, event: Event) -> Event:
-    """Escape control characters in texts for a terminal; a stack trace keeps its line feeds.
+    """Escape control characters in strings for a terminal; a stack trace keeps its line feeds.
 
-    Values that are no texts are written as `repr` does it, which escapes by itself.
+    Other values are written with `repr`, which escapes them.
     """
     for key, value in event.items():
         if isinstance(value, str):
@@ -208,15 +217,15 @@ def escape(logger: Any, method: str, event: Event) -> Event:
 
 
 def to_ecs(logger: Any, method: str, event: Event) -> Event:
-    """The event under ECS's names."""
-    found: dict[str, Any] = {"@timestamp": event.pop("@timestamp", None)}
-    found["message"] = found["event.action"] = event.pop("event", "")
+    """Return the event with the field names of ECS."""
+    fields: dict[str, Any] = {"@timestamp": event.pop("@timestamp", None)}
+    fields["message"] = fields["event.action"] = event.pop("event", "")
     trace = event.pop("exception", None)
     for key, value in event.items():
-        found[_NAMES.get(key, key if key in _OURS else f"tickwire.{key}")] = value
+        fields[_NAMES.get(key, key if key in _ECS_FIELDS else f"tickwire.{key}")] = value
     if trace:
-        kind, _, words = str(trace).strip().rpartition("\n")[2].partition(": ")
-        found |= {"error.type": kind, "error.stack_trace": trace}
-        found.setdefault("error.message", words)
-    found |= {"ecs.version": ECS_VERSION, "service.name": "tickwire", "service.version": __version__}
-    return found
+        kind, _, message = str(trace).strip().rpartition("\n")[2].partition(": ")
+        fields |= {"error.type": kind, "error.stack_trace": trace}
+        fields.setdefault("error.message", message)
+    fields |= {"ecs.version": ECS_VERSION, "service.name": "tickwire", "service.version": __version__}
+    return fields

@@ -1,7 +1,7 @@
-"""How well the process itself does: how late its event loop is, and for how long the collector stops everything.
+"""Measures the delay of the event loop and the pauses by the garbage collector.
 
-The loop is asked to wake this module up ten times a second; how much later that happens is what a connection, a tick
-or a call to a store would have waited, too.
+A task sleeps for INTERVAL_S and measures how late it wakes up. Connections, ticks and calls to stores are delayed by
+the same time.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-BEAT_S = 0.1
+INTERVAL_S = 0.1
 
 
 class LoopMonitor:
-    """Feels one process's pulse; `run` is its task.
+    """Monitors the event loop and the garbage collector of one process. Run `run` as a task.
 
     Args:
-        lag: told of each lateness, seconds.
-        pause: told of each run of the collector: its generation, 0 to 2, and seconds.
+        observe_lag: called with each delay of the loop, seconds.
+        observe_gc_pause: called with the generation, 0 to 2, and the duration, seconds, of each collection.
     """
 
-    def __init__(self, lag: Callable[[float], None], pause: Callable[[int, float], None]) -> None:
-        self._lag = lag
-        self._pause = pause
+    def __init__(self, observe_lag: Callable[[float], None], observe_gc_pause: Callable[[int, float], None]) -> None:
+        self._observe_lag = observe_lag
+        self._observe_gc_pause = observe_gc_pause
         self._started_s = 0.0
 
     async def run(self) -> None:
-        """Feels it until it is cancelled."""
-        gc.callbacks.append(self._collects)
+        """Measure until cancelled."""
+        gc.callbacks.append(self._on_gc)
         try:
             while True:
-                due_s = perf_counter() + BEAT_S
-                await asyncio.sleep(BEAT_S)
-                self._lag(max(0.0, perf_counter() - due_s))
+                due_s = perf_counter() + INTERVAL_S
+                await asyncio.sleep(INTERVAL_S)
+                self._observe_lag(max(0.0, perf_counter() - due_s))
         finally:
-            gc.callbacks.remove(self._collects)
+            gc.callbacks.remove(self._on_gc)
 
-    def _collects(self, phase: str, info: dict[str, Any]) -> None:
+    def _on_gc(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             self._started_s = perf_counter()
         else:
-            self._pause(int(info["generation"]), perf_counter() - self._started_s)
+            self._observe_gc_pause(int(info["generation"]), perf_counter() - self._started_s)

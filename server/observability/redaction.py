@@ -1,8 +1,9 @@
-"""Removes secrets from what is logged: values whose key names one, and what looks like one in any text.
+"""Removes secrets from log lines: values whose key names a secret, and text that looks like one.
 
-A peer chooses much of the text: a command that a game quotes in an exception, a name, a header. So the work is linear
-in the text, which is cut at TEXT_CHARACTERS_MAX, and no deeper than DEPTH_MAX. Linear means: a search continues where
-the one before has ended, and a quantifier never gives back what it took (possessive, `++`). Pure.
+Peers choose much of the text: a command that a game quotes in an exception, a name, a header. So the work is linear
+in the length of the text, which is cut at TEXT_CHARACTERS_MAX, and values are at most DEPTH_MAX deep. For linear
+time, each search continues at the end of the one before, and quantifiers are possessive (`++`): they never backtrack.
+Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from typing import Any
 
 TEXT_CHARACTERS_MAX = 16 * 1024
-"""A stack trace through all layers of a shard has some 8,000."""
+"""A stack trace through all layers of a shard has about 8,000 characters."""
 DEPTH_MAX = 8
 ITEMS_MAX = 1000
 REDACTED = "***"
@@ -46,7 +47,7 @@ def is_secret(key: Any) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Return text without JSON Web Tokens, users and passwords of URLs, and what an Authorization header carries."""
+    """Return text without JSON Web Tokens, users and passwords in URLs, and bearer tokens."""
     if len(text) > TEXT_CHARACTERS_MAX:
         text = f"{text[:TEXT_CHARACTERS_MAX]}... ({len(text)} characters)"
     if "eyJ" in text:

@@ -1,7 +1,7 @@
-"""Traces, with the extra `traces`: what a join, a match, a migration, a save or a command waited for.
+"""Traces of joins, matches, migrations, saves and commands, with the extra `traces`.
 
-Without the extra, or without `traces.endpoint`, a span costs a function call and nothing is kept. How they are sent
-is OpenTelemetry's own business: its environment variables count.
+Without the extra, or without `traces.endpoint`, a span costs one function call and is not recorded. OpenTelemetry
+exports the spans; its environment variables apply.
 """
 
 from __future__ import annotations
@@ -31,36 +31,37 @@ log = structlog.get_logger(__name__)
 STOP_S_MAX = 3.0
 Attribute = str | int | float | bool
 _tracer: Tracer | None = None
-"""Where spans are kept; None: nowhere, and a span costs nothing."""
+"""The tracer of the process; None if spans are not recorded."""
 
 
 @contextmanager
 def span(name: str, **attributes: Attribute) -> Iterator[None]:
-    """What is done within is one span, under the one that is open. An exception that leaves it marks it as failed.
+    """Record the body as a span, a child of the open one. An uncaught exception marks it as failed.
 
     Args:
-        attributes: keys get the prefix `tickwire.`; never a secret.
+        name: the name of the span.
+        attributes: their keys get the prefix `tickwire.`; they must not contain secrets.
     """
     if _tracer is None:
         yield
         return
-    with _tracer.start_as_current_span(name, attributes=_named(attributes)):
+    with _tracer.start_as_current_span(name, attributes=_prefixed(attributes)):
         yield
 
 
-def past_span(name: str, *, since_s: float, until_s: float, **attributes: Attribute) -> None:
-    """A span of its own for what has been waited for; UTC, seconds since 1970."""
+def record_span(name: str, *, since_s: float, until_s: float, **attributes: Attribute) -> None:
+    """Record a span that has already ended; times are UTC, seconds since 1970."""
     if _tracer is not None:
-        made = _tracer.start_span(name, attributes=_named(attributes), start_time=int(since_s * 1e9))
-        made.end(int(until_s * 1e9))
+        past = _tracer.start_span(name, attributes=_prefixed(attributes), start_time=int(since_s * 1e9))
+        past.end(int(until_s * 1e9))
 
 
-def _named(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+def _prefixed(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
     return {f"tickwire.{key}": value for key, value in attributes.items()}
 
 
 def trace_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Puts the ids of the open span into a log line."""
+    """Add the ids of the open span to a log line."""
     if _tracer is not None:
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
@@ -70,10 +71,10 @@ def trace_ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> Muta
 
 
 def check(endpoint: str) -> None:
-    """Check that traces can be sent, if an endpoint asks for them.
+    """Check that traces can be sent to an endpoint; an empty endpoint needs no check.
 
     Raises:
-        ConfigError: the extra is not installed.
+        ConfigError: the extra `traces` is not installed.
     """
     if not endpoint:
         return
@@ -85,14 +86,18 @@ def check(endpoint: str) -> None:
 
 
 def start(endpoint: str, sample_ratio: float, shard_id: str) -> Callable[[], None]:
-    """Begins to send traces; gives what ends it, which waits until what is left was sent.
+    """Start sending traces.
 
     Args:
-        endpoint: of an OTLP collector, over HTTP; empty: nothing is sent.
-        sample_ratio: the ratio of traces that are sampled, from 0 to 1.
+        endpoint: the URL of an OTLP collector, over HTTP; empty to send none.
+        sample_ratio: the share of traces that are sent, 0 to 1.
+        shard_id: the shard's id, an attribute of all spans.
+
+    Returns:
+        A function that sends the remaining spans, for at most STOP_S_MAX, and stops.
 
     Raises:
-        ConfigError: the extra is not installed.
+        ConfigError: the extra `traces` is not installed.
     """
     if not endpoint:
         return lambda: None
@@ -109,12 +114,12 @@ def start(endpoint: str, sample_ratio: float, shard_id: str) -> Callable[[], Non
     sampler = ParentBased(TraceIdRatioBased(sample_ratio))
     provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    use(provider)
+    set_provider(provider)
     return partial(_stop, provider.shutdown)
 
 
 def _stop(shutdown: Callable[[], None]) -> None:
-    """Send the last spans, for at most STOP_S_MAX: with a collector that does not answer, `shutdown` takes 30 s."""
+    """Send the remaining spans for at most STOP_S_MAX; without an answer of the collector, `shutdown` takes 30 s."""
     thread = threading.Thread(target=shutdown, name="stop traces", daemon=True)
     thread.start()
     thread.join(STOP_S_MAX)
@@ -122,7 +127,7 @@ def _stop(shutdown: Callable[[], None]) -> None:
         log.warning("traces_flush_failed", timeout_s=STOP_S_MAX)
 
 
-def use(provider: TracerProvider) -> None:
-    """Keeps spans from now on."""
-    global _tracer  # noqa: PLW0603 - one a process, as logging is
+def set_provider(provider: TracerProvider) -> None:
+    """Record spans with a provider from now on."""
+    global _tracer  # noqa: PLW0603 - one per process, as logging is
     _tracer = provider.get_tracer("tickwire", __version__)

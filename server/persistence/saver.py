@@ -168,7 +168,7 @@ class RoomSaver:
         if runtime.is_durable:
             key = world_key(runtime.room.room_type, runtime.room.name)
             await self._write_behind.wait_written(key)
-            self._write_behind.forget(key)
+            self._write_behind.discard(key)
 
     def evict(self, room_id: str) -> None:
         """Discard the bookkeeping of a room that has ended or left this shard."""

@@ -31,8 +31,8 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision, RecordVersion, net
 from tickwire.server.storage import (
-    Answer,
     Ledger,
+    LedgerReply,
     PlayerRecord,
     PlayerStore,
     TransactionRequest,
@@ -110,7 +110,7 @@ class TransactionService:
         Raises:
             Unavailable: MongoDB does not answer.
         """
-        answers = await self._ledger.answers([seat.session.session_id for seat in seats])
+        answers = await self._ledger.list_replies([seat.session.session_id for seat in seats])
         return tuple(_add_replies(seat, answers) for seat in seats)
 
     async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
@@ -186,7 +186,7 @@ class TransactionService:
         """
         attempt.is_tried, self._pending[attempt.fence] = True, attempt
         try:
-            attempt.reply = await self._apply_result(attempt, await self._ledger.book(attempt.to_request()))
+            attempt.reply = await self._apply_result(attempt, await self._ledger.commit(attempt.to_request()))
         except VersionConflict:  # it was not and will never be written: versions only grow
             attempt.is_tried = False
         except (Unavailable, StaleEpoch):
@@ -304,7 +304,7 @@ def _create_reply(command_id: int, reply: bytes, refused: str) -> Reply:
     return Reply(command_id, ok=True, payload=reply)
 
 
-def _add_replies(seat: SeatCheckpoint, answers: Sequence[Answer]) -> SeatCheckpoint:
+def _add_replies(seat: SeatCheckpoint, answers: Sequence[LedgerReply]) -> SeatCheckpoint:
     session = seat.session
     known = {reply.id for reply in session.replies}
     more = tuple(

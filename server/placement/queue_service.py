@@ -38,7 +38,7 @@ from tickwire.matchmaking.queue import (
 )
 from tickwire.schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
 from tickwire.server.errors import Internal, NoSuchMode, RateLimited, Unavailable
-from tickwire.server.observability.traces import past_span
+from tickwire.server.observability.traces import record_span
 from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.match_request import QueueOptions, decode_match_request
@@ -261,7 +261,7 @@ class QueueService:
         mode = self._queues.modes[queued.mode]
         self._quota.spend(queued.subscriber.player_id, queued.subscriber.address, share=_room_share(mode))
         now_s = self._now_s()
-        past_span("match", since_s=min(queued.since_s, now_s), until_s=now_s, mode=queued.mode)
+        record_span("match", since_s=min(queued.since_s, now_s), until_s=now_s, mode=queued.mode)
         self._send_status(queued)
         self._answer_cancels(queued)
 

@@ -1,13 +1,17 @@
-"""What is true, in MongoDB through Motor: worlds, written behind and fenced by epoch; players and the ledger, written
-before anybody is told. All of Motor is in here."""
+"""Stores durable data in MongoDB.
+
+Worlds are written behind the ticks and fenced by epoch. Players and the ledger are written before the reply. Motor is
+imported in this package only.
+"""
 
 from tickwire.server.storage import export_import
-from tickwire.server.storage.ledger import Answer, Ledger, TransactionRequest, TransactionResult
+from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
+from tickwire.server.storage.ledger import Ledger, LedgerReply, TransactionRequest, TransactionResult
 from tickwire.server.storage.mongo import MongoStore
-from tickwire.server.storage.orders import CLOCKS_APART, Ban, OperatorStore, TuningVersion
 from tickwire.server.storage.player_store import PlayerRecord, PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
-from tickwire.server.storage.schema_migrations import VERSION, migrate, version_of
+from tickwire.server.storage.schema_migrations import VERSION, get_database_version, migrate
+from tickwire.server.storage.tunings import TuningStore, TuningVersion
 from tickwire.server.storage.world_document import SavedTable, SavedWorld, world_key
 from tickwire.server.storage.world_store import SavedLocation, WorldStore
 from tickwire.server.storage.write_behind import WriteBehind
@@ -15,11 +19,11 @@ from tickwire.server.storage.write_behind import WriteBehind
 __all__ = [
     "CLOCKS_APART",
     "VERSION",
-    "Answer",
     "Ban",
+    "BanStore",
     "Ledger",
+    "LedgerReply",
     "MongoStore",
-    "OperatorStore",
     "PlayerRecord",
     "PlayerStore",
     "Quarantine",
@@ -29,11 +33,12 @@ __all__ = [
     "SavedWorld",
     "TransactionRequest",
     "TransactionResult",
+    "TuningStore",
     "TuningVersion",
     "WorldStore",
     "WriteBehind",
     "export_import",
+    "get_database_version",
     "migrate",
-    "version_of",
     "world_key",
 ]

@@ -1,8 +1,8 @@
-"""One world or one player as JSON lines: for backups, for support, and to leave for good.
+"""Exports, imports and deletes worlds and players as JSON lines, for backups, support and deletion requests.
 
-The first line says what it is; each other holds a collection's name and a document in MongoDB's Extended JSON. What
-is imported comes under a new epoch, or as an entry of the ledger: whoever runs the world is fenced off, and the sums
-of the ledger stay what players hold.
+The first line is a header; each other line has a collection's name and a document in MongoDB's Extended JSON. A world
+is imported under a new epoch, which fences off a shard that runs it. A player is imported by a transaction of the
+ledger, so that the sums of the ledger stay equal to the holdings of players.
 """
 
 from __future__ import annotations
@@ -23,80 +23,90 @@ from tickwire.limits import AMOUNT_MAX
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.storage.ledger import TransactionRequest
 from tickwire.server.storage.mongo import MongoStore
-from tickwire.server.storage.world_document import Document, parts_named, put_parts, save_of, world_key, world_of
+from tickwire.server.storage.world_document import (
+    Document,
+    create_world_write,
+    insert_parts,
+    list_part_ids,
+    world_from_document,
+    world_key,
+)
 
 FORMAT = 1
 IMPORT_ROOM = "import"
-WORDS_CHARACTERS_MAX = 200
+ERROR_CHARACTERS_MAX = 200
 Item = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_\-]{1,64}\Z")]
 Amount = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
 Epoch = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 async def export_world(store: MongoStore, room_type: str, name: str) -> AsyncIterator[str]:
-    """A world's lines, as it was last saved.
+    """Yield the lines of a world, as it was last saved.
 
     Raises:
-        NotSavable: there is none, or it lacks a part.
+        NotSavable: the world was never saved, or a part is missing.
         Unavailable: MongoDB does not answer.
     """
     key = world_key(room_type, name)
-    for _ in range(5):  # who runs it may drop a part between the two reads: then the head points elsewhere by now
-        head = await store.calls.read(store.database["worlds"].find_one({"_id": key}))
-        ids = parts_named(head or {})
+    for _ in range(5):  # the owner may delete a part between the two reads; the root then has new ones
+        root = await store.calls.read(store.database["worlds"].find_one({"_id": key}))
+        ids = list_part_ids(root or {})
         parts = await store.calls.read(store.database["world_parts"].find({"_id": {"$in": ids}}).to_list(None))
         if len(parts) == len(ids):
             break
     else:
-        raise NotSavable(f"world {key} lacks a part")
-    if head is None or "tables" not in head:
-        raise NotSavable(f"no world {key} was ever saved")
+        raise NotSavable(f"world {key} cannot be exported: a part is missing")
+    if root is None or "tables" not in root:
+        raise NotSavable(f"world {key} does not exist: it was never saved")
     yield _header("world", key)
-    yield _line("worlds", head)
+    yield _line("worlds", root)
     for part in parts:
         yield _line("world_parts", part)
 
 
 async def export_player(store: MongoStore, player_id: str) -> AsyncIterator[str]:
-    """A player's lines: the player, and all entries of the ledger that are its own.
+    """Yield the lines of a player: its record, and its own entries of the ledger.
 
     Raises:
-        NotSavable: there is no such player.
+        NotSavable: the player does not exist.
         Unavailable: MongoDB does not answer.
     """
     player = await store.calls.read(store.database["players"].find_one({"_id": player_id}))
     if player is None:
-        raise NotSavable(f"no player {player_id!r} was ever saved")
+        raise NotSavable(f"player {player_id!r} does not exist: it was never saved")
     yield _header("player", player_id)
     yield _line("players", player)
     theirs = {"$or": [{"entries.player_id": player_id}, {"player_id": player_id}]}
-    async for entry in store.calls.each(store.database["ledger"].find(theirs, sort=[("at", 1)])):
+    async for entry in store.calls.iterate(store.database["ledger"].find(theirs, sort=[("at", 1)])):
         entry["entries"] = [one for one in entry["entries"] if one["player_id"] == player_id]
-        if entry["player_id"] != player_id:  # who has asked for it, and what that one was told, is not theirs to have
-            entry |= _NOBODYS
+        if entry["player_id"] != player_id:  # the command and its reply are another player's data
+            entry |= _BLANK_COMMAND
         yield _line("ledger", entry)
 
 
 async def import_lines(store: MongoStore, lines: Iterable[str], *, replace: bool = False) -> str:
-    """Puts an exported world or player back; gives its key.
+    """Import an exported world or player, and return its key.
 
     Args:
-        replace: also where there is one already.
+        store: the store to import to.
+        lines: the lines of an export.
+        replace: whether to replace an existing world or player.
 
     Raises:
-        NotSavable: the lines are none that an export gave, or there is one already.
-        Unavailable: MongoDB does not answer; asked again it does no harm.
+        NotSavable: the lines are not an export, or the world or player exists and `replace` is False.
+        StaleEpoch: another shard has claimed the world during the import.
+        Unavailable: MongoDB does not answer; the call is safe to repeat.
     """
     with _refuses_malformed():
         header, documents = _parsed(lines)
     if header.version > FORMAT:
-        raise NotSavable(f"the export is of version {header.version}; this build reads up to {FORMAT}")
+        raise NotSavable(f"the export has version {header.version}; this build reads versions up to {FORMAT}")
     if header.tickwire == "world":
         await _import_world(store, documents, replace=replace)
     elif header.tickwire == "player":
         await _import_player(store, header, documents, replace=replace)
     else:
-        raise NotSavable(f"an export of a {header.tickwire!r} cannot be read")
+        raise NotSavable(f"the export is of a {header.tickwire!r}; this build reads exports of a 'world' or 'player'")
     return header.key
 
 
@@ -109,8 +119,8 @@ class _Header(msgspec.Struct):
     id: str
 
 
-class _Player(msgspec.Struct):
-    """The document of a player, as far as it is imported."""
+class _ExportedPlayer(msgspec.Struct):
+    """The imported fields of a player's document."""
 
     player_id: Annotated[str, Meta(min_length=1)] = msgspec.field(name="_id")
     holdings: dict[Item, Amount] = {}
@@ -119,15 +129,15 @@ class _Player(msgspec.Struct):
 
 @contextmanager
 def _refuses_malformed() -> Iterator[None]:
-    """Turn whatever reading a malformed export raises into one error."""
+    """Convert all errors that a malformed export can cause into one."""
     try:
         yield
     except (
         *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, StopIteration),
         BSONError,
     ) as error:
-        words = " ".join(str(error).split())[:WORDS_CHARACTERS_MAX] or type(error).__name__
-        raise NotSavable(f"these lines are no export: {words}") from error
+        reason = " ".join(str(error).split())[:ERROR_CHARACTERS_MAX] or type(error).__name__
+        raise NotSavable(f"the lines are not a valid export: {reason}") from error
 
 
 def _parsed(lines: Iterable[str]) -> tuple[_Header, list[tuple[str, Document]]]:
@@ -138,23 +148,25 @@ def _parsed(lines: Iterable[str]) -> tuple[_Header, list[tuple[str, Document]]]:
 
 async def _import_world(store: MongoStore, documents: list[tuple[str, Document]], *, replace: bool) -> None:
     with _refuses_malformed():
-        head = next(document for collection, document in documents if collection == "worlds")
-        put_parts(head, {part["_id"]: part["data"] for collection, part in documents if collection == "world_parts"})
-        world = world_of(head)
+        root = next(document for collection, document in documents if collection == "worlds")
+        insert_parts(
+            root, {part["_id"]: part["data"] for collection, part in documents if collection == "world_parts"}
+        )
+        world = world_from_document(root)
         if world is None:
-            raise ValueError("it holds no world")
-        exported = msgspec.convert(head["epoch"], Epoch)
-        save_of(world, exported, 1, None, _now())  # refused before anything is claimed
-    there = await store.calls.read(store.database["worlds"].find_one({"_id": world.key}, {"epoch": 1, "tables": 1}))
-    if there is not None and "tables" in there and not replace:
-        raise NotSavable(f"there is a world {world.key} already")
-    epoch = max(exported, int((there or {}).get("epoch", 0))) + 1
+            raise ValueError("it contains no world")
+        exported = msgspec.convert(root["epoch"], Epoch)
+        create_world_write(world, exported, 1, None, _now())  # raises before the world is claimed
+    stored = await store.calls.read(store.database["worlds"].find_one({"_id": world.key}, {"epoch": 1, "tables": 1}))
+    if stored is not None and "tables" in stored and not replace:
+        raise NotSavable(f"world {world.key} exists already: use --replace to replace it")
+    epoch = max(exported, int((stored or {}).get("epoch", 0))) + 1
     await store.worlds.claim(world.room_type, world.name, epoch)
-    fate = (await store.worlds.write([save_of(world, epoch, 1, None, _now())]))[world.key]
-    if isinstance(fate, NotSavable | Unavailable):
-        raise fate
-    if fate != "written":
-        raise StaleEpoch(f"world {world.key} was claimed meanwhile: import it again")
+    outcome = (await store.worlds.write([create_world_write(world, epoch, 1, None, _now())]))[world.key]
+    if isinstance(outcome, NotSavable | Unavailable):
+        raise outcome
+    if outcome != "written":
+        raise StaleEpoch(f"world {world.key} was claimed by another shard during the import: import it again")
 
 
 async def _import_player(
@@ -162,15 +174,15 @@ async def _import_player(
 ) -> None:
     with _refuses_malformed():
         document = next(document for collection, document in documents if collection == "players")
-        wanted = msgspec.convert(document, _Player)
-        bson.encode(wanted.profile)
-    player_id = wanted.player_id
+        player = msgspec.convert(document, _ExportedPlayer)
+        bson.encode(player.profile)
+    player_id = player.player_id
     now = (await store.players.load([player_id]))[player_id]
     if now.version and not replace:
-        raise NotSavable(f"there is a player {player_id!r} already")
-    items = sorted(now.holdings.keys() | wanted.holdings.keys())
-    changes = {item: wanted.holdings.get(item, 0) - now.holdings.get(item, 0) for item in items}
-    booked = await store.ledger.book(
+        raise NotSavable(f"player {player_id!r} exists already: use --replace to replace it")
+    items = sorted(now.holdings.keys() | player.holdings.keys())
+    changes = {item: player.holdings.get(item, 0) - now.holdings.get(item, 0) for item in items}
+    result = await store.ledger.commit(
         TransactionRequest(
             key=f"import/{header.id}/{now.version}",
             player_id=player_id,
@@ -180,39 +192,40 @@ async def _import_player(
             epoch=0,
             changes={player_id: {item: amount for item, amount in changes.items() if amount}},
             versions={player_id: now.version},
-            profile=wanted.profile,
+            profile=player.profile,
         )
     )
-    if booked.refused:
-        raise NotSavable(f"player {player_id!r} has been changed meanwhile: {booked.refused}")
+    if result.refused:
+        raise NotSavable(f"player {player_id!r} was changed during the import: {result.refused}: import it again")
 
 
-async def forget_player(store: MongoStore, player_id: str) -> dict[str, int]:
-    """Deletes all of a player's data; gives how much was found where. Entries of others that were made in the same
-    deal stay, so that their sums still are what they hold. What games keep of players in their rooms' own state is
-    theirs to delete.
+async def delete_player(store: MongoStore, player_id: str) -> dict[str, int]:
+    """Delete all data of a player, and return the number of deleted items by kind.
+
+    The entries of other players in the same transactions stay, so that their sums still equal what they hold. Data of
+    players that games store in the state of their rooms is not deleted.
 
     Raises:
-        Unavailable: MongoDB does not answer; asked again it goes on.
+        Unavailable: MongoDB does not answer; a repeated call continues.
     """
     ledger, worlds = store.database["ledger"], store.database["worlds"]
-    asked = {"player_id": player_id}
+    own = {"player_id": player_id}
     taken = await store.calls.write(
         ledger.update_many({"entries.player_id": player_id}, {"$pull": {"entries": {"player_id": player_id}}})
     )
-    gone = await store.calls.write(ledger.delete_many(asked | {"entries": []}))
-    blanked = await store.calls.write(ledger.update_many(asked, {"$set": _NOBODYS}))
+    gone = await store.calls.write(ledger.delete_many(own | {"entries": []}))
+    blanked = await store.calls.write(ledger.update_many(own, {"$set": _BLANK_COMMAND}))
     sessions = 0
     is_theirs = {"$in": [player_id, {"$map": {"input": _SESSIONS, "in": "$$this.v.player_id"}}]}
     has_parts = {"$anyElementTrue": {"$map": {"input": _SESSIONS, "in": {"$isArray": "$$this.v.in_parts"}}}}
-    wanted = {"$expr": {"$or": [is_theirs, has_parts]}}
-    async for head in store.calls.each(worlds.find(wanted, {"room_type": 1, "name": 1, "sessions": 1})):
-        world = await store.worlds.load(head["room_type"], head["name"])
+    filters = {"$expr": {"$or": [is_theirs, has_parts]}}
+    async for root in store.calls.iterate(worlds.find(filters, {"room_type": 1, "name": 1, "sessions": 1})):
+        world = await store.worlds.load(root["room_type"], root["name"])
         theirs = [key for key, one in (world.sessions if world else {}).items() if one["player_id"] == player_id]
         for session_id in theirs:
-            parts = parts_named({"sessions": {session_id: head["sessions"].get(session_id)}})
+            parts = list_part_ids({"sessions": {session_id: root["sessions"].get(session_id)}})
             await store.calls.write(
-                worlds.update_one({"_id": head["_id"]}, {"$unset": {f"sessions.{session_id}": ""}})
+                worlds.update_one({"_id": root["_id"]}, {"$unset": {f"sessions.{session_id}": ""}})
             )
             await store.calls.write(store.database["world_parts"].delete_many({"_id": {"$in": parts}}))
         sessions += len(theirs)
@@ -225,8 +238,8 @@ async def forget_player(store: MongoStore, player_id: str) -> dict[str, int]:
     }
 
 
-_NOBODYS = {"player_id": "", "session_id": "", "reply": b""}
-"""What an entry says of who asked for it, when that is not to be said."""
+_BLANK_COMMAND = {"player_id": "", "session_id": "", "reply": b""}
+"""Replaces the fields of an entry that belong to the player whose command it was."""
 _SESSIONS = {"$objectToArray": {"$ifNull": ["$sessions", {}]}}
 
 

@@ -1,22 +1,22 @@
-"""The ledger: every change of what players own, once, for good. The sums of its entries are what players hold.
+"""The ledger: an append-only record of all transactions. The holdings of players are the sums of its entries.
 
     _id          "SESSION/7"                  the idempotency key
     at           when it was written
-    player_id, session_id, command_id         who asked
-    fence, epoch                              in which room, under which owner
+    player_id, session_id, command_id         whose command it was
+    fence, epoch                              the room, and the epoch of its owner
     entries      [ { player_id, item, amount }, ... ]
-    reply        BinData (msgpack)            what the player was, or is to be, told
-    refused      "not enough gold"            instead of entries: it did not happen, and will not under this key;
-    attempted    BinData                      a digest of the entries that it would have had;
-    expires_at                                forgotten after a week
+    reply        BinData (msgpack)            the reply to the command
+    refused      "not enough gold"            instead of entries: the reason of a refusal, which is final for its key
+    attempted    BinData                      only if refused: a digest of the changes that it would have made
+    expires_at                                only if refused: deleted after a week
 
-A deal is one transaction, acknowledged by a majority: its entry here, the fence of its room, the players. Whichever
-of two with the same key is first decides; the other is given what the first was answered. A key that another command
-uses for other moves, or for another player's profile, is refused (KeyReused).
+A commit is one MongoDB transaction, acknowledged by a majority: the ledger entry, the fence of the room, the players.
+The first of two requests with the same key decides; the second receives the result of the first. If another command
+uses a key for different changes, or for another player's profile, its request is refused (KeyReused).
 
-Guarantees: all of it or nothing; nobody owns less than nothing; nothing happens under an epoch that is older than the
-fence's; the records that a decision was based on are the newest when it is written, and are locked until then; a call
-that failed may have been carried out, and is safe to repeat.
+Guarantees: a commit is atomic; no amount falls below 0; no commit succeeds under an epoch older than the fence's; the
+records that a decision was based on are the newest at the commit, and are locked until it ends; a call that failed
+may have been committed, and is safe to repeat.
 """
 
 from __future__ import annotations
@@ -35,27 +35,32 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
 from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
-from tickwire.server.storage.player_store import PlayerRecord, record_of
+from tickwire.server.storage.player_store import PlayerRecord, record_from_document
 from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 
 REFUSED_DAYS = 7
-AT_ONCE_MAX = 16
-"""Transactions under way; each holds a thread. Who waits for longer than a call may take is told to come again."""
+IN_FLIGHT_MAX = 16
+"""The most transactions in flight; each holds a thread. A request that waits longer than a call's deadline fails with
+Unavailable."""
 _DUPLICATE_KEY = 11000
 Document = dict[str, Any]
 T = TypeVar("T")
 
 
 class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A deal, ready to be booked.
+    """A transaction to commit.
 
     Args:
-        key: it happens once under this.
-        changes: by player and item; what is below 0 is taken.
-        reply: what the player is told, packed.
-        fence, epoch: what the room is known by, and under which owner it asks.
-        versions: of the players' records that the decision was based on; all of them must be the newest.
-        profile: takes the place of `player_id`'s, whose version must be among `versions`.
+        key: the idempotency key.
+        player_id: the player whose command it is.
+        session_id: the session that sent the command.
+        command_id: the command's number in its session.
+        fence: the id of the room's fence.
+        epoch: the epoch of the room's owner.
+        changes: amounts by player and item; an amount below 0 is taken from the player.
+        reply: the reply to the command, msgpack.
+        versions: the versions of the player records that the decision was based on; all must still be the newest.
+        profile: replaces the profile of `player_id`, whose version must be in `versions`; None leaves it.
     """
 
     key: str
@@ -71,14 +76,15 @@ class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionResult(msgspec.Struct, frozen=True):
-    """What has become of a booking.
+    """The outcome of a transaction.
 
     Args:
-        is_new: it was booked by this call; else by one before.
-        refused: why it did not happen; empty when it did.
-        players: as they are now; only of one that is new.
-        is_own: it was booked for this command; else for another one with the same key and the same moves.
-        changes: as they were booked; only of one that is not new.
+        is_new: whether this call decided it; otherwise an earlier call did.
+        reply: the reply to the command, msgpack.
+        refused: why it was refused; empty if it was committed.
+        players: the changed records, if `is_new`.
+        is_own: whether it was decided for this command; otherwise for another one with the same key and changes.
+        changes: the committed changes, if not `is_new`.
     """
 
     is_new: bool
@@ -89,8 +95,8 @@ class TransactionResult(msgspec.Struct, frozen=True):
     changes: Mapping[str, Mapping[str, int]] = {}
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a session was answered, or would have been."""
+class LedgerReply(msgspec.Struct, frozen=True):
+    """The stored reply to one command; it may not have reached the client."""
 
     session_id: str
     command_id: int
@@ -99,21 +105,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class _Retry(Exception):
-    """What was in the way is gone."""
+    """The cause of the conflict is gone, so the transaction can be retried."""
 
 
 class _Refused(Exception):
-    """It cannot be; the argument says why, for the player."""
+    """The transaction is impossible; the argument is the reason, for the player."""
 
 
 class Ledger:
-    """The collection `ledger`, and with it what changes in `players`.
+    """Commits transactions: writes the collection `ledger` and the changed records in `players`.
 
     Args:
-        client: of MongoDB; transactions are its own.
+        client: a Motor client, which runs the MongoDB transactions.
         database: a Motor database.
-        calls: the door.
-        abandoned: ends what others have left in the way.
+        calls: makes the calls, each with a deadline.
+        stale_transactions: ends transactions of killed shards that hold locks.
     """
 
     def __init__(
@@ -121,86 +127,88 @@ class Ledger:
         client: AsyncIOMotorClient[Document],
         database: AsyncIOMotorDatabase[Document],
         calls: MongoCalls,
-        abandoned: StaleTransactionKiller,
+        stale_transactions: StaleTransactionKiller,
     ) -> None:
         self._client = client
         self._ledger = database["ledger"]
         self._players = database["players"]
         self._fences = database["fences"]
         self._calls = calls
-        self._abandoned = abandoned
-        self._slots = asyncio.Semaphore(AT_ONCE_MAX)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._stale_transactions = stale_transactions
+        self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._in_flight: set[asyncio.Task[Any]] = set()
         self._may_be_blocked = False
-        self._ending: asyncio.Task[Any] | None = None
+        self._killing: asyncio.Task[Any] | None = None
 
-    async def book(self, booking: TransactionRequest) -> TransactionResult:
-        """Carries a deal out, or says what became of it before.
+    async def commit(self, request: TransactionRequest) -> TransactionResult:
+        """Commit a transaction, or return the outcome that an earlier call with the same key decided.
 
         Raises:
-            StaleEpoch: a newer owner has the room; nothing has happened.
-            VersionConflict: a record that the decision was based on has changed; nothing has happened, and nothing
-                ever will with these versions.
-            KeyReused: the key names another deal; nothing has happened.
-            NotSavable: it is nothing that MongoDB can hold; nothing has happened.
-            Unavailable: MongoDB does not answer; it may or may not have happened, and may be asked again.
+            StaleEpoch: a newer owner has the room; nothing was committed.
+            VersionConflict: a record that the decision was based on has changed; nothing was committed, and a request
+                with these versions never will be.
+            KeyReused: another transaction has this key; nothing was committed.
+            NotSavable: MongoDB cannot hold the request; nothing was committed.
+            Unavailable: MongoDB does not answer; the outcome is unknown, and the call is safe to repeat.
         """
         while True:
             if self._may_be_blocked:
-                self._end_abandoned()  # beside it: a transaction that is blocked is tried again and again
+                self._start_killing()  # concurrently, because the driver retries a blocked transaction meanwhile
             try:
-                players = await self._in_time(self._transact(booking))
+                players = await self._in_time(self._transact(request))
                 self._may_be_blocked = False
-                return TransactionResult(True, booking.reply, "", players)
+                return TransactionResult(True, request.reply, "", players)
             except VersionConflict:
                 raise
-            except (Unavailable, asyncio.CancelledError):  # also when who asked does not wait any longer
+            except (Unavailable, asyncio.CancelledError):  # cancelled: the caller does not wait any longer
                 self._may_be_blocked = True
-                self._end_abandoned()  # who asks again finds it done
+                self._start_killing()  # a retry finds the locks released
                 raise
             except _Retry:
-                continue  # somebody else has changed the player: so things move on, if not for us
+                continue  # another transaction has changed the player, so the system as a whole makes progress
             except DuplicateKeyError:
-                return await self._booked_before(booking)
+                return await self._find_result(request)
             except _Refused as refused:
-                return await self._refuse(booking, str(refused))
+                return await self._refuse(request, str(refused))
 
-    async def _refuse(self, booking: TransactionRequest, why: str) -> TransactionResult:
-        """Writes down that it did not happen, so that it never does: the player is told so."""
+    async def _refuse(self, request: TransactionRequest, reason: str) -> TransactionResult:
+        """Write the refusal to the ledger, so that it is final before the reply reaches the player."""
         now = datetime.datetime.now(datetime.UTC)
         expires = now + datetime.timedelta(days=REFUSED_DAYS)
         try:
-            refusal = {"refused": why, "attempted": _digest_of(booking.changes), "expires_at": expires}
-            await self._calls.write(self._ledger.insert_one(_entry_of(booking, now, []) | refusal))
+            refusal = {"refused": reason, "attempted": _digest(request.changes), "expires_at": expires}
+            await self._calls.write(self._ledger.insert_one(_create_entry(request, now, []) | refusal))
         except DuplicateKeyError:
-            return await self._booked_before(booking)
-        return TransactionResult(True, b"", why)
+            return await self._find_result(request)
+        return TransactionResult(True, b"", reason)
 
-    async def _booked_before(self, booking: TransactionRequest) -> TransactionResult:
-        document = await self._calls.read(self._ledger.find_one({"_id": booking.key}))
-        if document is None:  # refused a week ago, and forgotten between the two calls
-            raise Unavailable("the deal is being forgotten", retry_after_ms=RETRY_AFTER_MS)
-        is_own = (document["session_id"], document["command_id"]) == (booking.session_id, booking.command_id)
-        if not is_own and not _is_same(document, booking):
-            raise KeyReused(f"the key {booking.key.removeprefix('key:')!r} names another deal already")
-        changes = _changes_of(document["entries"])
+    async def _find_result(self, request: TransactionRequest) -> TransactionResult:
+        document = await self._calls.read(self._ledger.find_one({"_id": request.key}))
+        if document is None:  # a refusal that expired between the two calls
+            raise Unavailable(
+                "the earlier result of this command is being deleted, retry", retry_after_ms=RETRY_AFTER_MS
+            )
+        is_own = (document["session_id"], document["command_id"]) == (request.session_id, request.command_id)
+        if not is_own and not _is_same_transaction(document, request):
+            raise KeyReused(f"another transaction has the key {request.key.removeprefix('key:')!r} already")
+        changes = _changes_from_entries(document["entries"])
         return TransactionResult(
             False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes
         )
 
     async def _in_time(self, work: Any) -> Any:
-        """Runs a transaction, and does not wait for one that hangs: it ends by itself, soon after."""
-        return await self._calls.write(asyncio.shield(self._run(self._in_slot(work), "book")))
+        """Run a transaction within the deadline of a call; one that takes longer continues in the background."""
+        return await self._calls.write(asyncio.shield(self._run(self._in_slot(work), "commit")))
 
     def _run(self, work: Any, name: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=name)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        self._in_flight.add(task)
+        task.add_done_callback(self._on_done)
         return task
 
-    def _end_abandoned(self) -> None:
-        if self._ending is None or self._ending.done():
-            self._ending = self._run(self._abandoned.end(), "end abandoned")
+    def _start_killing(self) -> None:
+        if self._killing is None or self._killing.done():
+            self._killing = self._run(self._stale_transactions.kill(), "kill stale transactions")
 
     async def _in_slot(self, work: Any) -> Any:
         try:
@@ -214,58 +222,62 @@ class Ledger:
         finally:
             self._slots.release()
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        self._in_flight.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever asked has been told, or has been told that it takes too long
+            task.exception()  # retrieve it: the caller has received it, or a timeout
 
-    async def _transact(self, booking: TransactionRequest) -> dict[str, PlayerRecord]:
+    async def _transact(self, request: TransactionRequest) -> dict[str, PlayerRecord]:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._calls.call_s_max
 
         async def steps(session: Any) -> dict[str, PlayerRecord]:
-            if loop.time() > deadline_s:  # the driver would try for two minutes, and keep the slot for as long
-                raise Unavailable("others keep what is to be changed locked", retry_after_ms=RETRY_AFTER_MS)
-            return await self._steps(booking, session)
+            if loop.time() > deadline_s:  # the driver would retry for two minutes and keep the slot
+                raise Unavailable(
+                    "the player record is locked by another transaction, retry", retry_after_ms=RETRY_AFTER_MS
+                )
+            return await self._steps(request, session)
 
         async with await self._client.start_session() as session:
             found: dict[str, PlayerRecord] = await session.with_transaction(steps)
             return found
 
-    async def _steps(self, booking: TransactionRequest, session: Any) -> dict[str, PlayerRecord]:
+    async def _steps(self, request: TransactionRequest, session: Any) -> dict[str, PlayerRecord]:
         now = datetime.datetime.now(datetime.UTC)
-        await self._ledger.insert_one(_entry_of(booking, now, _entries_of(booking.changes)), session=session)
-        changes = dict(booking.changes)
-        if booking.profile is not None:
-            changes.setdefault(booking.player_id, {})
-        await self._lock(booking, sorted(booking.versions.keys() - changes.keys()), now, session)
+        await self._ledger.insert_one(
+            _create_entry(request, now, _entries_from_changes(request.changes)), session=session
+        )
+        changes = dict(request.changes)
+        if request.profile is not None:
+            changes.setdefault(request.player_id, {})
+        await self._lock(request, sorted(request.versions.keys() - changes.keys()), now, session)
         players = {
-            player_id: await self._change(booking, player_id, items, now, session)
+            player_id: await self._change(request, player_id, items, now, session)
             for player_id, items in sorted(changes.items())
         }
-        await self._pass_fence(booking, now, session)  # last, so that a claim waits for as short as can be
+        await self._touch_fence(request, now, session)  # last, to keep the fence locked for the shortest time
         return players
 
-    async def _pass_fence(self, booking: TransactionRequest, now: datetime.datetime, session: Any) -> None:
-        """Touches the room's fence, so that of this and a newer owner's claim one must wait for the other."""
+    async def _touch_fence(self, request: TransactionRequest, now: datetime.datetime, session: Any) -> None:
+        """Write the room's fence, so that this transaction and the claim of a newer owner exclude each other."""
         try:
             await self._fences.update_one(
-                {"_id": booking.fence, "epoch": {"$lte": booking.epoch}},
-                {"$set": {"epoch": booking.epoch, "touched_at": now}},
+                {"_id": request.fence, "epoch": {"$lte": request.epoch}},
+                {"$set": {"epoch": request.epoch, "touched_at": now}},
                 upsert=True,
                 session=session,
             )
         except DuplicateKeyError as error:
-            raise StaleEpoch(f"{booking.fence} has a newer owner than epoch {booking.epoch}") from error
+            raise StaleEpoch(f"{request.fence} has a newer owner; our epoch is {request.epoch}") from error
 
     async def _lock(
-        self, booking: TransactionRequest, player_ids: list[str], now: datetime.datetime, session: Any
+        self, request: TransactionRequest, player_ids: list[str], now: datetime.datetime, session: Any
     ) -> None:
-        """Lock the records that are read and not changed: a write conflicts with every other one until the end."""
+        """Lock records that were read and are not changed: a write to them conflicts with other transactions."""
         if not player_ids:
             return
         lock: Document = {"$set": {"read_at": now}, "$setOnInsert": {"holdings": {}, "created_at": now}}
-        versions = [(player_id, booking.versions[player_id]) for player_id in player_ids]
+        versions = [(player_id, request.versions[player_id]) for player_id in player_ids]
         locks = [UpdateOne({"_id": id, "version": version}, lock, upsert=not version) for id, version in versions]
         try:
             done = await self._players.bulk_write(locks, session=session)
@@ -275,65 +287,68 @@ class Ledger:
             if any(one["code"] != _DUPLICATE_KEY for one in error.details["writeErrors"]):
                 raise
         for player_id in player_ids:
-            reason = await self._why_not(booking, player_id, {})
+            reason = await self._find_conflict(request, player_id, {})
             if isinstance(reason, VersionConflict):
                 raise reason
         raise _Retry
 
     async def _change(
         self,
-        booking: TransactionRequest,
+        request: TransactionRequest,
         player_id: str,
         items: Mapping[str, int],
         now: datetime.datetime,
         session: Any,
     ) -> PlayerRecord:
-        takes = {item: -amount for item, amount in items.items() if amount < 0}
-        wanted: Document = {"_id": player_id}
-        wanted |= {f"holdings.{item}": {"$gte": amount} for item, amount in takes.items()}
-        # A player who has none of an item has no such field: $not holds for that, too.
-        wanted |= {f"holdings.{i}": {"$not": {"$gt": AMOUNT_MAX - n}} for i, n in items.items() if n > 0}
+        spent = {item: -amount for item, amount in items.items() if amount < 0}
+        filters: Document = {"_id": player_id}
+        filters |= {f"holdings.{item}": {"$gte": amount} for item, amount in spent.items()}
+        # The record has no field for an item that the player does not hold; $not matches that, too.
+        filters |= {f"holdings.{i}": {"$not": {"$gt": AMOUNT_MAX - n}} for i, n in items.items() if n > 0}
         change: Document = {"$inc": {"version": 1} | {f"holdings.{item}": n for item, n in items.items()}}
         change["$set"] = {"updated_at": now}
         change["$setOnInsert"] = {"created_at": now}
-        is_new = not takes
-        if player_id in booking.versions:
-            wanted["version"] = booking.versions[player_id]
-            is_new = is_new and not booking.versions[player_id]
-        if booking.profile is not None and player_id == booking.player_id:
-            change["$set"]["profile"] = booking.profile
+        is_new = not spent
+        if player_id in request.versions:
+            filters["version"] = request.versions[player_id]
+            is_new = is_new and not request.versions[player_id]
+        if request.profile is not None and player_id == request.player_id:
+            change["$set"]["profile"] = request.profile
         if is_new and not items:
             change["$setOnInsert"]["holdings"] = {}
         try:
             document = await self._players.find_one_and_update(
-                wanted, change, upsert=is_new, return_document=ReturnDocument.AFTER, session=session
+                filters, change, upsert=is_new, return_document=ReturnDocument.AFTER, session=session
             )
-        except DuplicateKeyError:  # it is there, and not as wanted
+        except DuplicateKeyError:  # the record exists and does not match the filter
             document = None
         if document is None:
-            raise await self._why_not(booking, player_id, takes)
-        return record_of(document)
+            raise await self._find_conflict(request, player_id, spent)
+        return record_from_document(document)
 
-    async def _why_not(self, booking: TransactionRequest, player_id: str, takes: Mapping[str, int]) -> Exception:
-        """Why a player could not be changed: as it is now, not as the transaction sees it."""
+    async def _find_conflict(
+        self, request: TransactionRequest, player_id: str, spent: Mapping[str, int]
+    ) -> Exception:
+        """Return why a player could not be changed, by its current record instead of the transaction's view."""
         document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
-        record = record_of(document)
-        version = booking.versions.get(player_id, record.version)
+        record = record_from_document(document)
+        version = request.versions.get(player_id, record.version)
         if record.version != version:
-            return VersionConflict(f"the player has been changed since version {version}")
-        for item, amount in takes.items():
+            return VersionConflict(f"the player record has changed since version {version}")
+        for item, amount in spent.items():
             if record.holdings.get(item, 0) < amount:
                 return _Refused(f"not enough {item}")
-        for item, amount in booking.changes.get(player_id, {}).items():
+        for item, amount in request.changes.get(player_id, {}).items():
             if record.holdings.get(item, 0) + amount > AMOUNT_MAX:
-                return _Refused(f"nobody can own more than {AMOUNT_MAX} {item}")
+                return _Refused(f"a player can own at most {AMOUNT_MAX} {item}")
         return _Retry()
 
-    # -- what was booked ------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------------------
 
-    async def answers(self, session_ids: Sequence[str]) -> list[Answer]:
-        """What some sessions were answered last, each one's oldest first. With the fence of their room raised nothing
-        more can come.
+    async def list_replies(self, session_ids: Sequence[str]) -> list[LedgerReply]:
+        """Return the last replies to some sessions, at most REPLIES_MAX for each, each session's oldest first.
+
+        Call it after raising the fence of their room: then no further replies can be committed.
 
         Raises:
             Unavailable: MongoDB does not answer.
@@ -345,18 +360,18 @@ class Ledger:
             [
                 {"$match": {"session_id": {"$in": list(session_ids)}}},
                 {"$sort": {"session_id": 1, "at": -1}},
-                # Of each session: one that deals a lot does not push out another's.
-                {"$group": {"_id": "$session_id", "answers": {"$firstN": {"input": one, "n": REPLIES_MAX}}}},
+                # Limited per session, so that a busy session does not displace the replies of another.
+                {"$group": {"_id": "$session_id", "replies": {"$firstN": {"input": one, "n": REPLIES_MAX}}}},
             ]
         )
         return [
-            Answer(session["_id"], int(one["command_id"]), one["reply"], one.get("refused") or "")
+            LedgerReply(session["_id"], int(one["command_id"]), one["reply"], one.get("refused") or "")
             for session in await self._calls.read(newest.to_list(None))
-            for one in reversed(session["answers"])
+            for one in reversed(session["replies"])
         ]
 
     async def sums(self, player_id: str) -> dict[str, int]:
-        """What the entries of a player come to, by item: what it holds.
+        """Return the sums of a player's entries by item, which equal its holdings.
 
         Raises:
             Unavailable: MongoDB does not answer.
@@ -374,12 +389,12 @@ class Ledger:
         return {one["_id"]: int(one["sum"]) for one in found}
 
     async def close(self) -> None:
-        """Waits for what is under way; it ends on its own deadlines."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._calls.call_s_max)
+        """Wait for transactions in flight; each ends at its own deadline."""
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=self._calls.call_s_max)
 
 
-def _entries_of(changes: Mapping[str, Mapping[str, int]]) -> list[Document]:
+def _entries_from_changes(changes: Mapping[str, Mapping[str, int]]) -> list[Document]:
     return [
         {"player_id": player_id, "item": item, "amount": amount}
         for player_id, items in changes.items()
@@ -387,37 +402,37 @@ def _entries_of(changes: Mapping[str, Mapping[str, int]]) -> list[Document]:
     ]
 
 
-def _changes_of(entries: Sequence[Document]) -> dict[str, dict[str, int]]:
+def _changes_from_entries(entries: Sequence[Document]) -> dict[str, dict[str, int]]:
     changes: dict[str, dict[str, int]] = {}
     for entry in entries:
         changes.setdefault(entry["player_id"], {})[entry["item"]] = int(entry["amount"])
     return changes
 
 
-def _is_same(document: Document, booking: TransactionRequest) -> bool:
-    """Whether an entry of another command is of the same deal: the same moves, and no other player's profile."""
-    if booking.profile is not None and document["player_id"] != booking.player_id:
+def _is_same_transaction(document: Document, request: TransactionRequest) -> bool:
+    """Return whether an entry has the changes of a request, and the request no other player's profile."""
+    if request.profile is not None and document["player_id"] != request.player_id:
         return False
     if document.get("refused"):  # older builds wrote no digest
-        return bool(document.get("attempted", _digest_of(booking.changes)) == _digest_of(booking.changes))
-    return _changes_of(document["entries"]) == booking.changes
+        return bool(document.get("attempted", _digest(request.changes)) == _digest(request.changes))
+    return _changes_from_entries(document["entries"]) == request.changes
 
 
-def _digest_of(changes: Mapping[str, Mapping[str, int]]) -> bytes:
-    """A digest, so that a refusal holds nothing of the other players in it."""
+def _digest(changes: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Return a digest of changes, so that a refusal contains no data of other players."""
     ordered = sorted((player_id, sorted(items.items())) for player_id, items in changes.items())
     return hashlib.blake2b(msgspec.msgpack.encode(ordered), digest_size=16).digest()
 
 
-def _entry_of(booking: TransactionRequest, now: datetime.datetime, entries: list[Document]) -> Document:
+def _create_entry(request: TransactionRequest, now: datetime.datetime, entries: list[Document]) -> Document:
     return {
-        "_id": booking.key,
+        "_id": request.key,
         "at": now,
-        "player_id": booking.player_id,
-        "session_id": booking.session_id,
-        "command_id": booking.command_id,
-        "fence": booking.fence,
-        "epoch": booking.epoch,
+        "player_id": request.player_id,
+        "session_id": request.session_id,
+        "command_id": request.command_id,
+        "fence": request.fence,
+        "epoch": request.epoch,
         "entries": entries,
-        "reply": booking.reply,
+        "reply": request.reply,
     }

@@ -1,4 +1,4 @@
-"""One door to MongoDB for everything in here: each call has a deadline, and fails with errors that have names."""
+"""Makes all calls to MongoDB: each call has a deadline, and the driver's errors become errors of `server.errors`."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from pymongo.errors import (
 )
 
 from tickwire.server.errors import Locked, NotSavable, Unavailable
-from tickwire.server.storage.mongo_errors import for_operators, for_players
+from tickwire.server.storage.mongo_errors import to_operator_detail, to_player_message
 
 T = TypeVar("T")
 Timeout = Callable[[float], AbstractAsyncContextManager[object]]
-"""Such as `asyncio.timeout`: raises TimeoutError in its body after so many seconds."""
+"""Raises TimeoutError in its body after a number of seconds, as `asyncio.timeout` does."""
 
 RETRY_AFTER_MS = 1000
 CANNOT_HOLD = frozenset((2, 9, 14, 15, 34, 52, 56, 57, 121, 10334, 17419, 17420))
-"""Errors of what is written: bad values, field names, validators, sizes. All others are of the server: a full disk
-has many numbers."""
+"""Error codes that the written document causes: invalid values, field names, validators, sizes. All other codes count
+as errors of the server, because a full disk alone has many."""
 
 
 class MongoCalls:
-    """Makes calls, and remembers whether MongoDB takes writes.
+    """Makes calls with a deadline, and records whether the last write succeeded.
 
     Args:
-        call_s_max: the longest that one call may take, seconds.
-        timeout: limits a call to so many seconds.
-        address: the hosts, for operators.
+        call_s_max: the deadline of each call, seconds.
+        timeout: enforces the deadline.
+        address: the hosts of MongoDB, for the error details that operators read.
 
     Attributes:
-        writes_fail: for operators, why the last write failed; empty when it succeeded.
-        observe: told of each call, seconds.
+        write_error: why the last write failed, for operators; empty if it succeeded.
+        observe: called with the duration of each call, seconds.
     """
 
     def __init__(self, call_s_max: float, timeout: Timeout = asyncio.timeout, address: str = "") -> None:
         self.call_s_max = call_s_max
         self.timeout = timeout
         self.address = address
-        self.writes_fail = ""
+        self.write_error = ""
         self.observe: Callable[[float], object] = lambda seconds: None
 
     async def read(self, call: Awaitable[T]) -> T:
-        """The answer of a call that changes nothing.
+        """Await a call that changes nothing, and return its result.
 
         Raises:
-            Unavailable: MongoDB does not answer in time, or is no primary.
+            Unavailable: MongoDB does not answer in time, or has no primary.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -66,11 +66,11 @@ class MongoCalls:
         finally:
             self.observe(loop.time() - started)
 
-    async def each(self, cursor: AsyncIOMotorCursor[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-        """Yield a cursor's documents, each with a deadline.
+    async def iterate(self, cursor: AsyncIOMotorCursor[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the documents of a cursor, with a deadline for each.
 
         Raises:
-            Unavailable: MongoDB does not answer in time, or is no primary.
+            Unavailable: MongoDB does not answer in time, or has no primary.
         """
         while True:
             try:
@@ -79,13 +79,14 @@ class MongoCalls:
                 return
 
     async def write(self, call: Awaitable[T]) -> T:
-        """The answer of a call that changes something, acknowledged by a majority.
+        """Await a call that writes, acknowledged by a majority, and return its result.
 
         Raises:
-            DuplicateKeyError, BulkWriteError: for the caller to read.
-            Locked: somebody else changes it.
-            NotSavable: what is to be written is nothing that MongoDB can hold.
-            Unavailable: it may or may not have been written.
+            DuplicateKeyError: as the driver raises it.
+            BulkWriteError: as the driver raises it.
+            Locked: another transaction holds a lock on the document.
+            NotSavable: MongoDB cannot hold the document.
+            Unavailable: the outcome is unknown: the write may or may not have happened.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -100,16 +101,17 @@ class MongoCalls:
             if isinstance(error, OperationFailure) and error.code in CANNOT_HOLD:
                 raise NotSavable(f"MongoDB cannot hold this: {error}") from error
             if isinstance(error, ExecutionTimeout):
-                raise Locked("what is to be changed is locked", retry_after_ms=RETRY_AFTER_MS) from error
+                message = "the document is locked by another transaction, retry"
+                raise Locked(message, retry_after_ms=RETRY_AFTER_MS) from error
             unavailable = self._unavailable(error)
-            self.writes_fail = unavailable.detail
+            self.write_error = unavailable.detail
             raise unavailable from error
         finally:
             self.observe(loop.time() - started)
-        self.writes_fail = ""
+        self.write_error = ""
         return result
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        detail = f"MongoDB at {self.address} cannot be used: {for_operators(error, self.call_s_max)}"
-        message = f"MongoDB does not answer: {for_players(error)}"
+        detail = f"MongoDB at {self.address} cannot be used: {to_operator_detail(error, self.call_s_max)}"
+        message = f"MongoDB does not answer: {to_player_message(error)}"
         return Unavailable(message, retry_after_ms=RETRY_AFTER_MS, detail=detail)

@@ -1,7 +1,7 @@
-"""Checks how MongoDB is set up, once before it is used: a replica set, of the right name, and a user who may write.
+"""Checks the setup of MongoDB once before its first use: a replica set of the right name, and a user who may write.
 
-Deals are transactions, which need a replica set or a sharded cluster. A MongoDB without one answers everything else,
-so that a shard would be ready and never write a deal.
+The ledger uses MongoDB transactions, which require a replica set or a sharded cluster. A standalone MongoDB answers
+all other calls, so a shard would be ready and fail every transaction.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pymongo.uri_parser import parse_uri
 
 from tickwire.server.errors import ConfigError, Unavailable
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
-from tickwire.server.storage.mongo_errors import address_of
+from tickwire.server.storage.mongo_errors import hosts_from_url
 
 PROBE_S_MAX = 2.0
 ACTIONS = frozenset(("find", "insert", "update", "remove"))
-"""What a shard does to its database; the role readWrite holds all of them."""
+"""The actions that a shard needs on its database; the role readWrite includes them."""
 
 _TLS_OPTIONS = (
     "tls",
@@ -32,11 +32,11 @@ Client = AsyncIOMotorClient[dict[str, Any]]
 
 
 async def check_setup(client: Client, database: str, url: str, calls: MongoCalls) -> None:
-    """Return when MongoDB can be used.
+    """Check that MongoDB is a replica set that this user may write to.
 
     Raises:
-        ConfigError: it is no replica set, or another one than `url` names.
-        Unavailable: it does not answer, or the user lacks a right.
+        ConfigError: MongoDB is not a replica set, or not the one that `url` names.
+        Unavailable: MongoDB does not answer, or the user lacks a right.
     """
     try:
         hello = await calls.read(client.admin.command("hello"))
@@ -44,19 +44,19 @@ async def check_setup(client: Client, database: str, url: str, calls: MongoCalls
         if isinstance(error.__cause__, ServerSelectionTimeoutError):
             await _probe_hosts(url, calls)
         raise
-    _check_replica_set(hello, address_of(url))
+    _check_replica_set(hello, hosts_from_url(url))
     status = await calls.read(client.admin.command("connectionStatus", showPrivileges=True))
     missing = missing_actions(status["authInfo"], database)
     if missing:
         detail = (
-            f"MongoDB at {address_of(url)}: the user lacks the rights {', '.join(missing)} on database {database}: "
-            "grant it the role readWrite"
+            f"MongoDB at {hosts_from_url(url)}: the user lacks the rights {', '.join(missing)} on database "
+            f"{database}: grant it the role readWrite"
         )
         raise Unavailable("MongoDB cannot be used", retry_after_ms=RETRY_AFTER_MS, detail=detail)
 
 
 def missing_actions(auth_info: Mapping[str, Any], database: str) -> list[str]:
-    """Return the rights that the user lacks on a database; none where users are not checked."""
+    """Return the actions that the user may not perform on a database; empty if access control is off."""
     if not auth_info.get("authenticatedUsers"):
         return []
     granted: set[str] = set()
@@ -73,9 +73,9 @@ def _check_replica_set(hello: Mapping[str, Any], address: str, wanted: str = "")
     if not name and hello.get("isreplicaset"):
         detail = f"MongoDB at {address}: the replica set is not initiated yet: run rs.initiate()"
         raise Unavailable("MongoDB cannot be used", retry_after_ms=RETRY_AFTER_MS, detail=detail)
-    if not name and hello.get("msg") != "isdbgrid":  # mongos of a sharded cluster says so
+    if not name and hello.get("msg") != "isdbgrid":  # the answer of mongos, in a sharded cluster
         raise ConfigError(
-            f"mongo.url: MongoDB at {address} is not a replica set, and transactions need one: start mongod with "
+            f"mongo.url: MongoDB at {address} is not a replica set, which transactions require: start mongod with "
             "--replSet NAME and run rs.initiate(); one member is enough"
         )
     if wanted and name != wanted:
@@ -85,7 +85,7 @@ def _check_replica_set(hello: Mapping[str, Any], address: str, wanted: str = "")
 
 
 async def _probe_hosts(url: str, calls: MongoCalls) -> None:
-    """Ask each host by itself what it is: the driver finds no replica set, and does not say what it found instead."""
+    """Connect to each host alone: the driver has found no replica set, and its error does not name what it found."""
     if not url.startswith("mongodb://"):  # the hosts of mongodb+srv:// are in DNS
         return
     parsed = parse_uri(url, validate=False)
@@ -103,11 +103,11 @@ async def _probe_hosts(url: str, calls: MongoCalls) -> None:
                 **tls,
             )
         except (PyMongoError, ValueError, OSError):
-            continue  # of this host nothing can be said
+            continue  # no connection to this host
         try:
             hello = await calls.read(probe.admin.command("hello"))
         except Unavailable:
-            continue  # the error that led here says so
+            continue  # the caller raises the first error
         finally:
             probe.close()
         _check_replica_set(hello, f"{host}:{port}", str(given.get("replicaset", "")))

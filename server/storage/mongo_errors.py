@@ -1,4 +1,4 @@
-"""What an error of MongoDB means: for operators with the address and the reason, for players without either. Pure."""
+"""Translates MongoDB's errors into text: for operators with the reason, for players without it. Pure."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ REASON_CHARACTERS_MAX = 300
 _REFUSED_COMMAND = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 
 
-def address_of(url: str) -> str:
-    """Return the hosts in a URL, without user name and password."""
+def hosts_from_url(url: str) -> str:
+    """Return the hosts of a URL, without user name and password."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def for_players(error: BaseException) -> str:
-    """Return what happened, without addresses and reasons."""
+def to_player_message(error: BaseException) -> str:
+    """Return a description of an error without addresses and reasons."""
     match error:
         case WTimeoutError():
-            return "no majority of its members has acknowledged the write in time"
+            return "a majority of its members did not acknowledge the write in time"
         case TimeoutError() | ExecutionTimeout():
             return "it takes too long"
         case ConnectionFailure():
-            return "there is no primary that can be reached"
+            return "no primary can be reached"
         case OperationFailure(code=code):
             return f"it failed with code {code}"
         case _:
             return type(error).__name__
 
 
-def for_operators(error: BaseException, call_s_max: float) -> str:
-    """Return why MongoDB cannot be used. The driver and the server name neither users nor passwords; documents, which
-    the server quotes, are left out."""
+def to_operator_detail(error: BaseException, call_s_max: float) -> str:
+    """Return the reason of an error.
+
+    The driver and the server name neither users nor passwords. Documents, which the server quotes, are left out.
+    """
     match error:
         case OperationFailure(code=code) if code == AUTHENTICATION_FAILED:
             return "the user name or password is wrong"
@@ -53,13 +55,13 @@ def for_operators(error: BaseException, call_s_max: float) -> str:
             role = "dbAdmin" if refused[2] == "collMod" else "readWrite"
             return f"the user lacks the right to {refused[2]} on database {refused[1]}: grant it the role {role}"
         case WTimeoutError():
-            return for_players(error)
+            return to_player_message(error)
         case OperationFailure(code=code, details=details) if not isinstance(error, ExecutionTimeout):
             return f"code {code} {(details or {}).get('codeName', '')}".strip()
         case TimeoutError() | ExecutionTimeout() | NetworkTimeout():
             return f"no answer within {call_s_max:g} s"
         case ServerSelectionTimeoutError() | ConnectionFailure():
-            words, _, _ = str(error).partition(", Timeout: ")  # the driver's notes follow
+            words, _, _ = str(error).partition(", Timeout: ")  # the driver's notes come after this
             words, _, _ = words.partition(" (configured timeouts: ")
             return " ".join(words.split())[:REASON_CHARACTERS_MAX] or type(error).__name__
         case _:

@@ -1,13 +1,13 @@
-"""Parts of saved worlds that could not be read, kept until an operator deletes them.
+"""Stores parts of saved worlds that could not be read, until an operator deletes them.
 
-    _id         world, path and a digest of the value: the same part is kept once
+    _id         world, path and a digest of the value, so that each part is stored once
     world       "market/home"
-    epoch, at   under which owner, and when, the part was taken out
+    epoch, at   the owner's epoch and the time when the part was moved here
     path        "state.offers[3]"
     value       as it was saved
-    error       why it does not fit
+    error       why it does not fit its declaration
 
-Guarantees: what `add` has acknowledged is kept. It is safe to repeat.
+Guarantees: parts that `add` has acknowledged are stored. `add` is safe to repeat.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class QuarantinedPart(msgspec.Struct, frozen=True):
 
 
 class Quarantine:
-    """The collection `quarantine`.
+    """Writes the collection `quarantine`.
 
     Args:
         database: a Motor database.
-        calls: the door.
+        calls: makes the calls, each with a deadline.
     """
 
     def __init__(self, database: AsyncIOMotorDatabase[dict[str, Any]], calls: MongoCalls) -> None:
@@ -47,20 +47,20 @@ class Quarantine:
         self._calls = calls
 
     async def add(self, world: str, epoch: int, parts: Sequence[QuarantinedPart]) -> None:
-        """Keep parts of a world.
+        """Store parts of a world.
 
         Raises:
-            NotSavable: MongoDB cannot hold a value; then the world must stay as it is.
+            NotSavable: MongoDB cannot hold a value; the caller must then leave the world as it is.
             Unavailable: MongoDB does not answer.
         """
         now = datetime.datetime.now(datetime.UTC)
         for part in parts:
             document = {"world": world, "epoch": epoch, "at": now, **msgspec.structs.asdict(part)}
-            key = f"{world}#{part.path}#{_digest_of(part.value)}"
+            key = f"{world}#{part.path}#{_digest(part.value)}"
             await self._calls.write(self._parts.update_one({"_id": key}, {"$setOnInsert": document}, upsert=True))
 
 
-def _digest_of(value: Any) -> str:
+def _digest(value: Any) -> str:
     try:
         return hashlib.blake2b(bson.encode({"": value}), digest_size=8).hexdigest()
     except (BSONError, OverflowError, RecursionError) as error:

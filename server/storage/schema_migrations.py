@@ -1,7 +1,7 @@
-"""How the database came to look as it does: steps, each made once, in order, by `tickwire migrate-db`.
+"""Migrates the database schema in numbered steps, which `tickwire migrate-db` runs once and in order.
 
-What the steps do is safe to repeat, and leaves alone what a build of one step before needs: shards of both run while
-a deploy rolls. `schema` holds how far they have come. Why which index is there: docs/storage.md.
+Each step is safe to repeat and compatible with the build before it, because shards of both builds run during a
+rolling deploy. The collection `schema` has the number of the last step. Reasons for the indexes: docs/storage.md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ WHOLE = {"bsonType": ["int", "long"]}
 COUNT = WHOLE | {"minimum": 0}
 TEXT = {"bsonType": "string"}
 FENCE_DAYS = 30
-"""A fence that nobody has touched for so long keeps nobody out: no shard sleeps through it."""
+"""Fences expire this long after their last write. No shard is paused for that long, so no older owner can return."""
 BAN_KEPT_DAYS = 1
-"""A ban that is over is kept for a while: shards learn of it by asking for what has changed."""
+"""Ended bans are deleted after this time. Shards must read them before, to learn that a ban was lifted."""
 _STEP_S_MAX = 60.0
 
 
@@ -77,30 +77,30 @@ _INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-async def _collections(database: Database) -> None:
-    there = set(await database.list_collection_names())
+async def _create_collections(database: Database) -> None:
+    existing = set(await database.list_collection_names())
     for name, schema in _VALIDATORS.items():
-        if name not in there:
-            with suppress(CollectionInvalid):  # another shard has just made it
+        if name not in existing:
+            with suppress(CollectionInvalid):  # another process has just created it
                 await database.create_collection(name)
         await database.command("collMod", name, validator={"$jsonSchema": schema})
     for name, indexes in _INDEXES.items():
         await database[name].create_indexes(indexes)
 
 
-async def _orders(database: Database) -> None:
-    """What operators order: bans, gone a while after they are over, and tunings, which stay."""
+async def _create_ban_indexes(database: Database) -> None:
+    """Index bans, which expire after their end. Tunings are found by id and never deleted."""
     await database["bans"].create_indexes(
         [IndexModel("until", expireAfterSeconds=BAN_KEPT_DAYS * 24 * 3600), IndexModel("changed_at")]
     )
 
 
-STEPS: tuple[Step, ...] = (_collections, _orders)
+STEPS: tuple[Step, ...] = (_create_collections, _create_ban_indexes)
 VERSION = len(STEPS)
 
 
-async def version_of(database: Database, calls: MongoCalls) -> int:
-    """How many steps have been made.
+async def get_database_version(database: Database, calls: MongoCalls) -> int:
+    """Return the schema version of the database: the number of the last step, or 0.
 
     Raises:
         Unavailable: MongoDB does not answer.
@@ -110,19 +110,19 @@ async def version_of(database: Database, calls: MongoCalls) -> int:
 
 
 async def migrate(database: Database, calls: MongoCalls) -> list[int]:
-    """Makes the steps that are missing, and says which.
+    """Run the missing steps, and return their numbers.
 
     Raises:
-        Unavailable: MongoDB does not answer; what was made stays, and the rest may be made later.
-        NotSavable: what is stored stands in a step's way.
+        Unavailable: MongoDB does not answer; completed steps stay, and a later call runs the others.
+        NotSavable: stored documents prevent a step.
     """
     patient = MongoCalls(max(calls.call_s_max, _STEP_S_MAX))
-    made = []
-    for number in range(await version_of(database, calls) + 1, VERSION + 1):
-        log.info("migrates", step=number)
+    completed = []
+    for number in range(await get_database_version(database, calls) + 1, VERSION + 1):
+        log.info("schema_migration_started", step=number)
         await patient.write(STEPS[number - 1](database))
         now = datetime.datetime.now(datetime.UTC)
         done = {"$max": {"version": number}, "$set": {"at": now}}
         await calls.write(database["schema"].update_one({"_id": "tickwire"}, done, upsert=True))
-        made.append(number)
-    return made
+        completed.append(number)
+    return completed

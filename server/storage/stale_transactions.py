@@ -1,7 +1,8 @@
-"""Transactions that were left behind: a shard that is killed in one cannot end it, and what it has touched stays
-locked for everybody until MongoDB gives it up, after a minute. Whoever they are in the way of ends them.
+"""Ends transactions that a killed shard has left open.
 
-Ending one of a shard that lives does no harm: it is made again from the beginning.
+Documents that such a transaction has touched stay locked until MongoDB aborts it, after a minute. A shard that runs
+into the lock ends the transaction instead. Ending the transaction of a live shard does no harm: that shard retries it
+from the beginning.
 """
 
 from __future__ import annotations
@@ -19,34 +20,33 @@ log = structlog.get_logger(__name__)
 
 APP_NAME = "tickwire"
 OPEN_S_MAX = 1.5
-"""Ours take some milliseconds."""
+"""A transaction of a live shard takes some milliseconds."""
 
 
 class StaleTransactionKiller:
-    """Ends them.
+    """Ends stale transactions of all shards.
 
     Args:
-        client: of MongoDB.
-        calls: the door.
+        client: a Motor client.
+        calls: makes the calls, each with a deadline.
     """
 
     def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], calls: MongoCalls) -> None:
         self._admin = client.get_database("admin", read_concern=ReadConcern("local"))
         self._calls = calls
 
-    async def end(self) -> int:
-        """Ends transactions of shards that have been open, and still, for longer than OPEN_S_MAX; gives how many.
+    async def kill(self) -> int:
+        """End the transactions of shards that have been open and idle for more than OPEN_S_MAX; return their number.
 
-        Where MongoDB does not let us look, or does not answer, it is 0: what is in the way then stays there for a
-        minute, and nothing else depends on it.
+        Returns 0 if MongoDB does not allow it or does not answer. The locks then last for up to a minute.
         """
         try:
-            return await self._end()
+            return await self._kill()
         except Unavailable as error:
-            log.warning("abandoned_transactions_not_ended", error=error.detail)
+            log.warning("stale_transaction_kill_failed", error=error.detail)
             return 0
 
-    async def _end(self) -> int:
+    async def _kill(self) -> int:
         open_us = int(OPEN_S_MAX * 1e6)
         idle = self._admin.aggregate(
             [
@@ -63,6 +63,6 @@ class StaleTransactionKiller:
         )
         found = await self._calls.read(idle.to_list(None))
         if found:
-            log.warning("transactions_abandoned", count=len(found))
+            log.warning("stale_transactions_killed", count=len(found))
             await self._calls.read(self._admin.command("killSessions", [{"id": one["lsid"]["id"]} for one in found]))
         return len(found)

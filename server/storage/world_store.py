@@ -1,8 +1,8 @@
-"""Saved worlds: one document a durable room, with the epoch of its owner as the fence. Its layout: documents.py.
+"""Stores worlds: one document per durable room, with the epoch of its owner as the fence. Layout: world_document.py.
 
-Guarantees: `claim` is atomic and safe to repeat, and so is each world of a `write`; a world is written as a whole or
-not at all, also one in parts: its head points at new parts, and parts that nothing points at are dropped. A write
-with an older epoch than the document's writes nothing. A store that does not answer in time raises Unavailable.
+Guarantees: `claim`, and each world of a `write`, is atomic and safe to repeat. A world in several parts is atomic,
+too: its root document is written last and references the new parts; unreferenced parts are deleted. A write whose
+epoch is older than the document's writes nothing. All methods raise Unavailable if MongoDB does not answer in time.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from tickwire.server.storage.world_document import (
     Document,
     SavedWorld,
     WorldWrite,
-    parts_named,
-    put_parts,
-    save_of,
+    create_world_write,
+    insert_parts,
+    list_part_ids,
+    world_from_document,
     world_key,
-    world_of,
 )
 
 log = structlog.get_logger(__name__)
 
 _DUPLICATE_KEY = 11000
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""It becomes part of a query, and a client says it."""
+"""Session ids come from clients and become part of a query, so they are checked."""
 
-Written = Literal["written", "stale", "unknown"] | NotSavable
-Fate = Written | Unavailable
-"""What became of a world: `unknown`: the document is not what it was taken for, so all of it must be written."""
-
+DecidedOutcome = Literal["written", "stale", "mismatch"] | NotSavable
+WriteOutcome = DecidedOutcome | Unavailable
+"""The outcome of writing one world. `mismatch`: the stored document differs from the one that the update assumed, so
+the world must be written in full."""
 
 LOCKED_MS_MAX = 1000
-"""A claim waits so long for a deal that is under way; it takes some milliseconds, unless its shard is dead."""
+"""The longest that a claim waits for a transaction in progress, which takes some milliseconds unless its shard is
+dead."""
 
 
 class SavedLocation(msgspec.Struct, frozen=True):
-    """Where a session was when its world was saved."""
+    """The location of a session in a saved world."""
 
     room_type: str
     name: str
@@ -58,20 +59,20 @@ class SavedLocation(msgspec.Struct, frozen=True):
 
 
 class WorldStore:
-    """The collections `worlds` and `world_parts`, and the fences of durable rooms.
+    """Reads and writes the collections `worlds` and `world_parts`, and the fences of durable rooms.
 
     Args:
         database: a Motor database.
-        calls: the door.
-        abandoned: ends what an owner that was killed has left in the way of a claim.
-        owner: of what is claimed here; another for each process.
+        calls: makes the calls, each with a deadline.
+        stale_transactions: ends transactions of killed shards that block a claim.
+        owner: identifies this process in its claims; unique for each process.
     """
 
     def __init__(
         self,
         database: AsyncIOMotorDatabase[dict[str, Any]],
         calls: MongoCalls,
-        abandoned: StaleTransactionKiller,
+        stale_transactions: StaleTransactionKiller,
         owner: str,
     ) -> None:
         self._owner = owner
@@ -79,53 +80,54 @@ class WorldStore:
         self._parts = database["world_parts"]
         self._fences = database["fences"]
         self._calls = calls
-        self._abandoned = abandoned
+        self._stale_transactions = stale_transactions
 
     async def load(self, room_type: str, name: str) -> SavedWorld | None:
-        """The world as it was last saved, or None. Does not claim it.
+        """Return the last saved world, or None, without claiming it.
 
         Raises:
-            NotSavable: what is stored cannot be read by this build.
+            NotSavable: this build cannot read the stored world.
             Unavailable: MongoDB does not answer.
         """
-        for _ in range(3):  # its owner may drop a part between the two reads: then the head points elsewhere by now
+        for _ in range(3):  # the owner may delete a part between the two reads; the root then has new ones
             document = await self._calls.read(self._worlds.find_one({"_id": world_key(room_type, name)}))
             try:
                 return await self._read(document)
             except KeyError:
                 continue  # read again
-        raise _not_readable(world_key(room_type, name), "it lacks a part")
+        raise _not_readable(world_key(room_type, name), "a part is missing")
 
     async def claim(self, room_type: str, name: str, epoch: int) -> SavedWorld | None:
-        """Raises the stored epoch to ours, so that every older owner is refused from now on.
+        """Raise the stored epoch to `epoch`, so that writes of all older owners are refused from now on.
 
         Returns:
-            The world as its last owner left it; None when it was never saved.
+            The last saved world; None if it was never saved.
 
         Raises:
-            StaleEpoch: a newer owner has claimed it, or another owner under the same epoch, which the error names.
-            NotSavable: what is stored cannot be read by this build.
+            StaleEpoch: a newer owner, or another process with the same epoch, has claimed the world. The error has
+                the newest epoch.
+            NotSavable: this build cannot read the stored world.
             Unavailable: MongoDB does not answer.
         """
         key = world_key(room_type, name)
-        # The fence of its deals first: once the world can be read here, nothing more is earned in it elsewhere.
+        # The fence of its transactions first: when the world is read here, no other shard can commit in it any more.
         await self._raise(self._fences, key, {"touched_at": _now()}, epoch)
         document = await self._raise(self._worlds, key, {"room_type": room_type, "name": name}, epoch)
         if "tables" in document:
-            await self._abandoned.end()  # or the first deals here would wait for those that were under way elsewhere
-        # What older owners had begun and never pointed at.
-        orphans = {"world": key, "epoch": {"$lt": epoch}, "_id": {"$nin": parts_named(document)}}
+            await self._stale_transactions.kill()  # they would block the first transactions here
+        # Parts that older owners wrote and never referenced.
+        orphans = {"world": key, "epoch": {"$lt": epoch}, "_id": {"$nin": list_part_ids(document)}}
         try:
             world = await self._read(document)
         except KeyError as error:
-            raise _not_readable(key, f"it lacks the part {error}") from error
+            raise _not_readable(key, f"part {error} is missing") from error
         await self._calls.write(self._parts.delete_many(orphans))
         return world
 
     async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
         values |= {"owner": self._owner}
-        stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _owned(epoch)}]
-        ours = {"epoch": epoch, "owner": self._owner}  # this claim again
+        stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _claim_fields(epoch)}]
+        ours = {"epoch": epoch, "owner": self._owner}  # a repeated claim
         is_locked = False
         while True:
             try:
@@ -143,31 +145,31 @@ class WorldStore:
                 if is_locked:
                     raise
                 is_locked = True
-                await self._abandoned.end()
-            except DuplicateKeyError as error:  # it is there, under an epoch that the filter refuses
+                await self._stale_transactions.kill()
+            except DuplicateKeyError as error:  # the document exists, with an epoch that the filter excludes
                 there = (
                     await self._calls.read(collection.find_one({"_id": key}, {"epoch": True, "owner": True})) or {}
                 )
                 newest = int(there.get("epoch", 0))
                 if newest > epoch or (newest == epoch and there.get("owner") != self._owner):
-                    text = f"world {key} has a newer owner than epoch {epoch}, or another one"
-                    raise StaleEpoch(text, newest=newest) from error
-                # Or was not there, and somebody has just made it: now it is.
+                    message = f"world {key} is owned by another shard, with epoch {newest}; ours is {epoch}"
+                    raise StaleEpoch(message, newest=newest) from error
+                # Otherwise another process has just created the document: try again.
 
     async def _read(self, document: Document | None) -> SavedWorld | None:
-        ids = parts_named(document or {})
+        ids = list_part_ids(document or {})
         if ids:
             assert document is not None
             cursor = self._parts.find({"_id": {"$in": ids}})
             found = await self._calls.read(cursor.to_list(len(ids)))
-            put_parts(document, {part["_id"]: part["data"] for part in found})
+            insert_parts(document, {part["_id"]: part["data"] for part in found})
         try:
-            return world_of(document)
+            return world_from_document(document)
         except ValueError as error:
             raise _not_readable(str((document or {}).get("_id")), str(error)) from error
 
     async def find_player(self, room_id: str, session_id: str) -> SavedLocation | None:
-        """Where a session was, if it was in this room when that was saved; else None.
+        """Return the location of a session if it was in this room at the last write, or None.
 
         Raises:
             Unavailable: MongoDB does not answer.
@@ -188,91 +190,91 @@ class WorldStore:
         return SavedLocation(document["room_type"], document["name"], session["player_id"], labels)
 
     async def save(self, world: SavedWorld, epoch: int) -> None:
-        """Writes all of one world.
+        """Write one world in full.
 
         Raises:
-            StaleEpoch: a newer owner has claimed it; nothing was written.
-            NotSavable: it is nothing that MongoDB can hold; nothing was written.
-            Unavailable: it may or may not have been written, and may be written again.
+            StaleEpoch: a newer owner has claimed the world; nothing was written.
+            NotSavable: MongoDB cannot hold the world; nothing was written.
+            Unavailable: the outcome is unknown; the write is safe to repeat.
         """
-        made = await self.write([save_of(world, epoch, time.time_ns(), None, _now())])
-        fate = made[world.key]
-        if isinstance(fate, NotSavable | Unavailable):
-            raise fate
-        if fate == "stale":
+        outcomes = await self.write([create_world_write(world, epoch, time.time_ns(), None, _now())])
+        outcome = outcomes[world.key]
+        if isinstance(outcome, NotSavable | Unavailable):
+            raise outcome
+        if outcome == "stale":
             raise StaleEpoch(f"world {world.key} has a newer owner than epoch {epoch}")
 
-    async def write(self, saves: Sequence[WorldWrite]) -> dict[str, Fate]:
-        """Writes many worlds at once, each fenced by its epoch; gives what became of each, by key.
+    async def write(self, writes: Sequence[WorldWrite]) -> dict[str, WriteOutcome]:
+        """Write several worlds, each fenced by its epoch; return the outcome of each by key.
 
         Raises:
-            Unavailable: MongoDB does not answer; any of them may or may not have been written.
+            Unavailable: MongoDB does not answer; the outcome of each world is unknown.
         """
-        parts = [ReplaceOne({"_id": part["_id"]}, part, upsert=True) for save in saves for part in save.parts]
+        parts = [ReplaceOne({"_id": part["_id"]}, part, upsert=True) for write in writes for part in write.parts]
         if parts:
             failed, _ = await self._bulk(self._parts, parts)
-            for fate in failed.values():
-                if isinstance(fate, Unavailable):
-                    raise fate  # no head may point at a part that is not there
-        failed, matched = await self._bulk(self._worlds, [_head_of(save) for save in saves])
-        fates: dict[str, Fate] = {save.key: failed.get(at, "written") for at, save in enumerate(saves)}
-        if matched < len(saves):
-            await self._check([save for save in saves if isinstance(fates[save.key], str)], fates)
-        dropped = [part for save in saves if fates[save.key] == "written" for part in save.dropped]
+            for outcome in failed.values():
+                if isinstance(outcome, Unavailable):
+                    raise outcome  # a root must not reference a part that does not exist
+        failed, matched = await self._bulk(self._worlds, [_root_operation(write) for write in writes])
+        outcomes: dict[str, WriteOutcome] = {write.key: failed.get(at, "written") for at, write in enumerate(writes)}
+        if matched < len(writes):
+            await self._check([write for write in writes if isinstance(outcomes[write.key], str)], outcomes)
+        dropped = [part for write in writes if outcomes[write.key] == "written" for part in write.dropped]
         if dropped:
             await self._bulk(self._parts, [DeleteMany({"_id": {"$in": dropped}})])
-        return fates
+        return outcomes
 
-    async def _bulk(self, collection: Any, operations: Sequence[Any]) -> tuple[dict[int, Fate], int]:
-        """Which of many operations have failed, and how; and how many found their document, or made it."""
+    async def _bulk(self, collection: Any, operations: Sequence[Any]) -> tuple[dict[int, WriteOutcome], int]:
+        """Return the outcomes of failed operations by index, and the number of documents matched or inserted."""
         try:
             result = await self._calls.write(collection.bulk_write(operations, ordered=False))
             return {}, result.matched_count + result.upserted_count
         except BulkWriteError as error:
-            failed: dict[int, Fate] = {}
+            failed: dict[int, WriteOutcome] = {}
             for one in error.details.get("writeErrors", ()):
-                failed[one["index"]] = self._fate_of(one["code"], one["errmsg"][:500])
+                failed[one["index"]] = self._outcome_from_error(one["code"], one["errmsg"][:500])
             if error.details.get("writeConcernErrors"):
-                self._calls.writes_fail = "no majority of MongoDB's members has acknowledged a write"
-                raise Unavailable(self._calls.writes_fail, retry_after_ms=RETRY_AFTER_MS) from error
+                self._calls.write_error = "a majority of MongoDB's members did not acknowledge a write"
+                raise Unavailable(self._calls.write_error, retry_after_ms=RETRY_AFTER_MS) from error
             return failed, error.details["nMatched"] + error.details["nUpserted"]
 
-    def _fate_of(self, code: int, words: str) -> Fate:
+    def _outcome_from_error(self, code: int, words: str) -> WriteOutcome:
         if code == _DUPLICATE_KEY:
-            return "unknown"
+            return "mismatch"
         if code in CANNOT_HOLD:
             return NotSavable(f"MongoDB cannot hold this: {words}")
-        self._calls.writes_fail = f"MongoDB does not take writes: code {code}"
-        detail = f"{self._calls.writes_fail}: {words}"
-        return Unavailable("MongoDB does not take writes", retry_after_ms=RETRY_AFTER_MS, detail=detail)
+        self._calls.write_error = f"MongoDB does not accept writes: code {code}"
+        detail = f"{self._calls.write_error}: {words}"
+        return Unavailable("MongoDB does not accept writes", retry_after_ms=RETRY_AFTER_MS, detail=detail)
 
-    async def _check(self, saves: list[WorldWrite], fates: dict[str, Fate]) -> None:
-        """A write finds its document by key, epoch and number, or changes nothing: says which have not."""
-        keys = {save.key: save for save in saves}
+    async def _check(self, writes: list[WorldWrite], outcomes: dict[str, WriteOutcome]) -> None:
+        """Correct the outcomes of writes whose filter (key, epoch, number) matched no document."""
+        keys = {write.key: write for write in writes}
         cursor = self._worlds.find({"_id": {"$in": list(keys)}}, {"epoch": True, "save": True})
         found = {document["_id"]: document for document in await self._calls.read(cursor.to_list(len(keys)))}
-        for key, save in keys.items():
+        for key, write in keys.items():
             there = found.get(key, {})
-            if (there.get("epoch"), there.get("save")) == (save.epoch, save.number):
-                fates[key] = "written"
+            if (there.get("epoch"), there.get("save")) == (write.epoch, write.number):
+                outcomes[key] = "written"
             else:
-                fates[key] = "stale" if there.get("epoch", 0) > save.epoch else "unknown"
+                outcomes[key] = "stale" if there.get("epoch", 0) > write.epoch else "mismatch"
 
 
 def _not_readable(key: str, reason: str) -> NotSavable:
     return NotSavable("the room's stored world cannot be read", detail=f"world {key} cannot be read: {reason}")
 
 
-def _head_of(save: WorldWrite) -> Any:
-    # A call that was given up may be carried out later, when MongoDB is back: behind the next it must do nothing.
-    ours = {"epoch": save.epoch, "save": {"$lt": save.number}}
-    if save.is_whole:
-        return ReplaceOne({"_id": save.key, "$or": [{"epoch": {"$lt": save.epoch}}, ours]}, save.head, upsert=True)
-    return UpdateOne({"_id": save.key} | ours, save.head)
+def _root_operation(write: WorldWrite) -> Any:
+    # MongoDB may execute a call after its deadline. The number makes such a call do nothing after a newer write.
+    ours = {"epoch": write.epoch, "save": {"$lt": write.number}}
+    if write.is_full:
+        return ReplaceOne({"_id": write.key, "$or": [{"epoch": {"$lt": write.epoch}}, ours]}, write.root, upsert=True)
+    return UpdateOne({"_id": write.key} | ours, write.root)
 
 
-def _owned(epoch: int) -> Document:
-    """A new owner's saves are counted anew; one that claims again goes on where it was."""
+def _claim_fields(epoch: int) -> Document:
+    """Return the fields of a claim: a new owner's save numbers start at 0, a repeated claim keeps its number."""
     is_new = {"$lt": [{"$ifNull": ["$epoch", -1]}, epoch]}
     return {"epoch": epoch, "save": {"$cond": [is_new, 0, {"$ifNull": ["$save", 0]}]}}
 

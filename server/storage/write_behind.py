@@ -1,12 +1,13 @@
-"""Worlds on their way to MongoDB: coalesced by room, at most one of each waiting, written behind the ticks.
+"""Writes worlds to MongoDB behind the ticks: a queue with at most one entry per room.
 
-put      never waits; a newer state of a room replaces the one that waits for it
-a round  what waits is packed on a thread of its own, and written with one call: of each world, what has changed
-full     cannot be: there is one entry a room, and the last write is never dropped
-trouble  MongoDB does not answer: what waits stays, and is tried again after a growing pause
-bad      the state is nothing that MongoDB can hold: dropped, logged, counted. A round that fails for one of its
-         worlds is written in halves, until that one is alone
-fenced   a newer owner has the room: its entry is dropped and `on_fenced` is told
+put          never waits; a newer snapshot of a room replaces its queued one
+batch        queued worlds are packed on a thread and written with one call, of each world the changed sections
+full         impossible: there is one entry per room, and the last write is never dropped
+unavailable  MongoDB does not answer: the entries stay queued and are retried after a growing pause
+invalid      MongoDB cannot hold the world: the entry is dropped, logged and counted. A batch that fails because of
+one
+             world is written in halves until that world is alone
+fenced       a newer owner has the room: the entry is dropped and `on_fenced` is called
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ import structlog
 
 from tickwire.server.errors import NotSavable, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.storage.world_document import SavedWorld, Section, WorldWrite, save_of
-from tickwire.server.storage.world_store import WorldStore, Written
+from tickwire.server.storage.world_document import SavedWorld, StoredSection, WorldWrite, create_world_write
+from tickwire.server.storage.world_store import DecidedOutcome, WorldStore
 
 log = structlog.get_logger(__name__)
 
 PAUSE_S_MAX = 5.0
-ROUND_WORLDS_MAX = 50
-"""So many worlds are packed and written at once: a round is short, and a call well within its deadline."""
+BATCH_WORLDS_MAX = 50
+"""The most worlds in one batch, so that a batch is short and its call well within the deadline."""
 
 
 class Snapshot(Protocol):
-    """A world as it was, to be packed later on another thread: nothing of it changes any more."""
+    """An immutable snapshot of a world; a call encodes it, later and on another thread."""
 
     def __call__(self) -> SavedWorld: ...
 
 
 class _Entry(msgspec.Struct):
-    """What waits under a key."""
+    """A queued world."""
 
     snapshot: Snapshot
     epoch: int
@@ -48,24 +49,28 @@ class _Entry(msgspec.Struct):
     put_s: float
 
 
-class _Stored(msgspec.Struct):
-    """What the store is known to hold of a world that is ours."""
+class _StoredWorld(msgspec.Struct):
+    """The known content of the store for a world that this shard owns; `sections` is None if it is unknown."""
 
     epoch: int
-    holds: dict[str, Section] | None = None
+    sections: dict[str, StoredSection] | None = None
 
 
 class WriteBehind:
-    """The queue before `WorldStore`. One task runs `run`; whoever starts it cancels and awaits it, and closes this.
+    """The write queue in front of `WorldStore`.
+
+    One task runs `run`. The caller cancels and awaits the task, and then calls `close`.
 
     Args:
-        worlds: where to.
-        on_fenced: told a world's key when the room turned out to be another shard's.
-        interval_s: between two rounds of writing.
+        worlds: the store to write to.
+        on_fenced: called with a world's key if another shard owns the room.
+        interval_s: the pause between two batches.
         now_s: a monotonic clock, seconds.
 
     Attributes:
-        saves, failures, bytes_written: counted since the start.
+        saves: the number of worlds written.
+        failures: the number of writes that failed.
+        bytes_written: the number of bytes written.
     """
 
     def __init__(
@@ -83,37 +88,37 @@ class WriteBehind:
         self._on_fenced = on_fenced
         self._now_s = now_s
         self._interval_s = interval_s
-        self._waiting: dict[str, _Entry] = {}
-        self._stored: dict[str, _Stored] = {}
+        self._queued: dict[str, _Entry] = {}
+        self._stored: dict[str, _StoredWorld] = {}
         self._numbers = count(1)
         self._writing = asyncio.Lock()
         self._progress = asyncio.Event()
         self._packer = ThreadPoolExecutor(1, "pack worlds")
 
     def put(self, key: str, snapshot: Snapshot, epoch: int) -> None:
-        """Takes a world to be written soon; replaces one that waits under the same key."""
-        entry, now_s = self._waiting.get(key), self._now_s()
-        self._waiting[key] = _Entry(snapshot, epoch, entry.since_s if entry is not None else now_s, now_s)
+        """Enqueue a world; it replaces a queued one with the same key."""
+        entry, now_s = self._queued.get(key), self._now_s()
+        self._queued[key] = _Entry(snapshot, epoch, entry.since_s if entry is not None else now_s, now_s)
 
-    def forget(self, key: str) -> None:
-        """The room has ended, and is written: what the store holds of it may be changed by others from now on."""
+    def discard(self, key: str) -> None:
+        """Discard the known content of a world whose room has ended, because other shards may now change it."""
         self._stored.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queued)
 
     @property
     def lag_s(self) -> float:
-        """How long the oldest unwritten change has been waiting; 0 when nothing waits."""
-        return max((self._now_s() - entry.since_s for entry in self._waiting.values()), default=0.0)
+        """The age of the oldest unwritten change, seconds; 0 if none is queued."""
+        return max((self._now_s() - entry.since_s for entry in self._queued.values()), default=0.0)
 
     async def wait_written(self, key: str) -> None:
-        """Returns once nothing waits under this key: it was written, or refused for good."""
-        while key in self._waiting:
+        """Wait until no entry with this key is queued: it was written or rejected."""
+        while key in self._queued:
             await self._progress.wait()
 
     async def run(self) -> None:
-        """Writes what waits, until cancelled."""
+        """Write queued worlds until cancelled."""
         pause = self._interval_s
         while True:
             await asyncio.sleep(pause)
@@ -121,143 +126,145 @@ class WriteBehind:
             pause = self._interval_s if is_written else min(PAUSE_S_MAX, pause * 2)
 
     async def flush(self, deadline_s: float) -> bool:
-        """Writes all that waits now.
+        """Write all queued worlds.
 
         Returns:
-            Whether all was written within the deadline; what was not is still waiting.
+            Whether all were written within the deadline; the others stay queued.
         """
         try:
             async with asyncio.timeout(deadline_s):
-                while not await self._write_all() or self._waiting:
+                while not await self._write_all() or self._queued:
                     await asyncio.sleep(self._interval_s)
         except TimeoutError:
-            log.error("flush_incomplete", worlds=sorted(self._waiting), deadline_s=deadline_s)
-        return not self._waiting
+            log.error("flush_incomplete", worlds=sorted(self._queued), deadline_s=deadline_s)
+        return not self._queued
 
     def close(self) -> None:
-        """Ends the thread. What still waits is lost. Idempotent."""
+        """Stop the thread; entries still queued are lost. Idempotent."""
         self._packer.shutdown(wait=True, cancel_futures=True)
 
-    # -- a round --------------------------------------------------------------------------------------------
+    # -- a batch --------------------------------------------------------------------------------------------
 
     async def _write_all(self) -> bool:
-        """Writes all that waited at the beginning; False when MongoDB does not answer."""
+        """Write all worlds that are queued now; return False if MongoDB does not answer."""
         async with self._writing:
-            keys = list(self._waiting)
-            for first in range(0, len(keys), ROUND_WORLDS_MAX):
-                entries = {key: self._waiting[key] for key in keys[first : first + ROUND_WORLDS_MAX]}
+            keys = list(self._queued)
+            for first in range(0, len(keys), BATCH_WORLDS_MAX):
+                entries = {key: self._queued[key] for key in keys[first : first + BATCH_WORLDS_MAX]}
                 try:
                     failed = await self._write(entries)
                 except Unavailable as error:
                     failed = dict.fromkeys(entries, error)
                 if failed:
-                    self._not_saved(entries, failed)
+                    self._on_unavailable(entries, failed)
                     return False
         return True
 
-    def _not_saved(self, entries: dict[str, _Entry], failed: dict[str, Unavailable]) -> None:
+    def _on_unavailable(self, entries: dict[str, _Entry], failed: dict[str, Unavailable]) -> None:
         self.failures += len(failed)
-        for key in failed:  # who knows what was written: the next time it is all of it
-            self._known(key, entries[key].epoch).holds = None
-        why = next(iter(failed.values())).detail
-        log.warning("worlds_not_saved", worlds=len(self._waiting), error=why, lag_s=round(self.lag_s, 1))
+        for key in failed:  # the outcome is unknown, so the next write is a full one
+            self._known(key, entries[key].epoch).sections = None
+        reason = next(iter(failed.values())).detail
+        log.warning("world_save_failed", worlds=len(self._queued), error=reason, lag_s=round(self.lag_s, 1))
 
     async def _write(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
-        """Gives those that must be tried again, since MongoDB does not take them now.
+        """Write a batch; return the entries that must be retried because MongoDB does not accept them now.
 
-        MongoDB refuses a whole call for one world that it cannot read, such as one that is nested too deep. No world
-        may keep the others from being written, so the call is made again with fewer of them.
+        MongoDB rejects a whole call because of one invalid world, such as one that is nested too deeply. The call is
+        therefore repeated with fewer worlds, so that the others are written.
 
         Raises:
             Unavailable: MongoDB does not answer.
         """
         try:
-            return await self._write_together(entries)
+            return await self._write_batch(entries)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one world causes, the others are written; it is logged
+        except Exception as error:  # noqa: BLE001 - one world's error must not stop the others; it is logged
             if len(entries) == 1:
-                self._failed(entries, error)
+                self._reject_failed(entries, error)
                 return {}
         keys = list(entries)
         failed: dict[str, Unavailable] = {}
         for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
-            failed |= await self._write({key: entries[key] for key in half if self._waiting.get(key) is entries[key]})
+            failed |= await self._write({key: entries[key] for key in half if self._queued.get(key) is entries[key]})
         return failed
 
-    def _failed(self, entries: dict[str, _Entry], error: Exception) -> None:
+    def _reject_failed(self, entries: dict[str, _Entry], error: Exception) -> None:
         ((key, entry),) = entries.items()
         if isinstance(error, NotSavable):
-            self._refused(key, entry, error)
+            self._reject(key, entry, error)
         else:
             log.exception("world_write_failed", world=key)
-            self._refused(key, entry, NotSavable(f"{type(error).__name__}: {error}"))
+            self._reject(key, entry, NotSavable(f"{type(error).__name__}: {error}"))
 
-    async def _write_together(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
+    async def _write_batch(self, entries: dict[str, _Entry]) -> dict[str, Unavailable]:
         if not entries:
             return {}
         packed = await asyncio.get_running_loop().run_in_executor(self._packer, self._pack, entries)
-        saves: dict[str, WorldWrite] = {}
-        for key, save in packed.items():
-            if isinstance(save, WorldWrite):
-                saves[key] = save
+        writes: dict[str, WorldWrite] = {}
+        for key, result in packed.items():
+            if isinstance(result, WorldWrite):
+                writes[key] = result
             else:
-                self._refused(key, entries[key], save)
-        with span("save", worlds=len(saves)):
-            fates = await self._worlds.write(list(saves.values())) if saves else {}
-        for key, fate in fates.items():
-            if not isinstance(fate, Unavailable):
-                self._settle(entries[key], saves[key], fate)
-        return {key: fate for key, fate in fates.items() if isinstance(fate, Unavailable)}
+                self._reject(key, entries[key], result)
+        with span("save", worlds=len(writes)):
+            outcomes = await self._worlds.write(list(writes.values())) if writes else {}
+        for key, outcome in outcomes.items():
+            if not isinstance(outcome, Unavailable):
+                self._handle_outcome(entries[key], writes[key], outcome)
+        return {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Unavailable)}
 
     def _pack(self, entries: dict[str, _Entry]) -> dict[str, WorldWrite | NotSavable]:
-        """On the packer's thread; `_writing` keeps others from what it reads."""
+        """Encode worlds on the packer's thread. The lock `_writing` protects `_stored` meanwhile."""
         now = datetime.datetime.now(datetime.UTC)
         packed: dict[str, WorldWrite | NotSavable] = {}
         for key, entry in entries.items():
             known = self._known(key, entry.epoch)
             try:
-                packed[key] = save_of(entry.snapshot(), entry.epoch, next(self._numbers), known.holds, now)
-            except Exception as error:  # noqa: BLE001 - a game's values; it is logged and counted as that world's
+                packed[key] = create_world_write(
+                    entry.snapshot(), entry.epoch, next(self._numbers), known.sections, now
+                )
+            except Exception as error:  # noqa: BLE001 - caused by a game's values; logged and counted for that world
                 packed[key] = NotSavable(f"MongoDB cannot hold this: {error}")
         return packed
 
-    def _known(self, key: str, epoch: int) -> _Stored:
+    def _known(self, key: str, epoch: int) -> _StoredWorld:
         known = self._stored.get(key)
         if known is None or known.epoch != epoch:
-            known = self._stored[key] = _Stored(epoch)
+            known = self._stored[key] = _StoredWorld(epoch)
         return known
 
-    def _settle(self, entry: _Entry, save: WorldWrite, fate: Written) -> None:
-        known = self._known(save.key, save.epoch)
-        if fate == "written":
+    def _handle_outcome(self, entry: _Entry, write: WorldWrite, outcome: DecidedOutcome) -> None:
+        known = self._known(write.key, write.epoch)
+        if outcome == "written":
             self.saves += 1
-            self.bytes_written += save.size
-            known.holds = save.holds
-            self._done(save.key, entry)
-        elif fate == "stale":
-            self._done(save.key, entry)
-            self.forget(save.key)
-            self._on_fenced(save.key)
-        elif fate == "unknown":
-            log.warning("world_written_as_a_whole", world=save.key, epoch=save.epoch, save=save.number)
-            known.holds = None  # it waits on
+            self.bytes_written += write.size
+            known.sections = write.stored_sections
+            self._done(write.key, entry)
+        elif outcome == "stale":
+            self._done(write.key, entry)
+            self.discard(write.key)
+            self._on_fenced(write.key)
+        elif outcome == "mismatch":
+            log.warning("world_write_mismatched", world=write.key, epoch=write.epoch, save=write.number)
+            known.sections = None  # the entry stays queued and is written in full
         else:
-            self._refused(save.key, entry, fate)
+            self._reject(write.key, entry, outcome)
 
-    def _refused(self, key: str, entry: _Entry, error: NotSavable) -> None:
+    def _reject(self, key: str, entry: _Entry, error: NotSavable) -> None:
         self.failures += 1
-        log.error("world_not_savable", world=key, error=str(error))
-        self._known(key, entry.epoch).holds = None
-        self._done(key, entry)  # the other rooms are written; this one's next state may be better
+        log.error("world_rejected", world=key, error=str(error))
+        self._known(key, entry.epoch).sections = None
+        self._done(key, entry)  # the room's next snapshot may be valid
 
     def _done(self, key: str, entry: _Entry) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is None:
+        queued = self._queued.get(key)
+        if queued is None:
             return
-        if waiting is not entry:  # a newer state came while this one was written
-            waiting.since_s = waiting.put_s
+        if queued is not entry:  # a newer snapshot was queued during the write
+            queued.since_s = queued.put_s
             return
-        del self._waiting[key]
-        self._progress.set()  # wakes whoever waits now; the next ones wait for the next
+        del self._queued[key]
+        self._progress.set()  # wakes the current waiters; later ones wait for the next event
         self._progress = asyncio.Event()

@@ -217,7 +217,7 @@ def metrics_in(expression: str) -> set[str]:
 
 
 def metrics_there() -> set[str]:
-    text = Metrics("1").exposition().decode()
+    text = Metrics("1").render().decode()
     return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
 
 

@@ -14,7 +14,7 @@ from pymongo.errors import WriteError
 from tests.contract.test_ledger import booking, holdings
 from tests.contract.test_storage import large, parts, world
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage import VERSION, MongoStore, SavedWorld, export_import, migrate, version_of
+from tickwire.server.storage import VERSION, MongoStore, SavedWorld, export_import, get_database_version, migrate
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ async def lines_of(lines: AsyncIterator[str]) -> list[str]:
 
 
 async def test_steps_are_made_once_and_may_be_repeated(store: MongoStore) -> None:
-    with pytest.raises(Unavailable, match=f"step 0, this build wants {VERSION}: run tickwire migrate-db"):
+    with pytest.raises(Unavailable, match=f"schema version 0; this build needs {VERSION}: run tickwire migrate-db"):
         await store.check_schema(may_migrate=False)
     assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1))
     assert await migrate(store.database, store.calls) == []
     await store.database["schema"].delete_one({})
     assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1)), "what is there is no hindrance"
     await store.check_schema(may_migrate=False)
-    assert await version_of(store.database, store.calls) == VERSION
+    assert await get_database_version(store.database, store.calls) == VERSION
     await store.database["schema"].update_one({}, {"$set": {"version": VERSION + 1}})
     await store.check_schema(may_migrate=False)  # a newer build has been here, and leaves us what we need
 
@@ -103,7 +103,7 @@ async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: Mo
     await store.worlds.save(kept(), 7)
     lines = await lines_of(export_import.export_world(store, "garden", "home"))
     assert json.loads(lines[0])["tickwire"] == "world"
-    with pytest.raises(NotSavable, match="there is a world garden/home already"):
+    with pytest.raises(NotSavable, match="world garden/home exists already"):
         await export_import.import_lines(store, lines)
     await store.worlds.save(world(99), 7)
     assert await export_import.import_lines(store, lines, replace=True) == "garden/home"
@@ -122,9 +122,9 @@ async def test_what_is_no_export_is_refused_with_a_sentence(store: MongoStore) -
     for wrong in ([], ["{"], ['{"a": 1}'], lines[:1], [*lines[:-1]], ["[]"], [lines[0].replace('"world"', '"x"')]):
         with pytest.raises(NotSavable):
             await export_import.import_lines(store, wrong, replace=True)
-    with pytest.raises(NotSavable, match="version 9; this build reads up to 1"):
+    with pytest.raises(NotSavable, match="version 9; this build reads versions up to 1"):
         await export_import.import_lines(store, [lines[0].replace('"version": 1', '"version": 9'), *lines[1:]])
-    with pytest.raises(NotSavable, match="was ever saved"):
+    with pytest.raises(NotSavable, match="was never saved"):
         await lines_of(export_import.export_world(store, "garden", "nowhere"))
     assert await store.worlds.load("garden", "home") == kept()
 
@@ -134,16 +134,17 @@ async def test_what_is_no_export_is_refused_with_a_sentence(store: MongoStore) -
 
 async def play(store: MongoStore) -> None:
     await migrated(store)
-    await store.players.update("ann", 0, {"name": "Ann"})
-    await store.ledger.book(booking("1", {"ann": {"gold": 100}}))
-    await store.ledger.book(booking("2", {"ann": {"gold": -40, "sword": 1}}))
-    await store.ledger.book(booking("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
-    await store.ledger.book(booking("4", {"bob": {"gold": 1}}, player="bob"))
-    await store.ledger.book(booking("5", {"bob": {"gold": -999}}, player="ann"))
-    await store.ledger.book(
+    ann = {"_id": "ann", "version": 1, "holdings": {}, "profile": {"name": "Ann"}}
+    await store.database["players"].insert_one(ann)
+    await store.ledger.commit(booking("1", {"ann": {"gold": 100}}))
+    await store.ledger.commit(booking("2", {"ann": {"gold": -40, "sword": 1}}))
+    await store.ledger.commit(booking("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
+    await store.ledger.commit(booking("4", {"bob": {"gold": 1}}, player="bob"))
+    await store.ledger.commit(booking("5", {"bob": {"gold": -999}}, player="ann"))
+    await store.ledger.commit(
         booking("by bob", {"bob": {"gold": -1}, "ann": {"gold": 1}}, player="bob", reply=b"bob's")
     )
-    await store.ledger.book(booking("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
+    await store.ledger.commit(booking("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
 
 
 async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: MongoStore) -> None:
@@ -153,14 +154,14 @@ async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: MongoStor
     assert [line["collection"] for line in exported] == ["players", *["ledger"] * 6]
     told = [{**line["document"], "_id": ""} for line in exported]
     assert "bob" not in repr(told), "nothing of others is given out"
-    await store.ledger.book(booking("6", {"ann": {"gold": -50, "bread": 7}}))
-    with pytest.raises(NotSavable, match="there is a player 'ann' already"):
+    await store.ledger.commit(booking("6", {"ann": {"gold": -50, "bread": 7}}))
+    with pytest.raises(NotSavable, match="player 'ann' exists already"):
         await export_import.import_lines(store, lines)
     await export_import.import_lines(store, lines, replace=True)
     assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
     await export_import.import_lines(store, lines, replace=True)
     assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "twice is as good as once"
-    await export_import.forget_player(store, "ann")
+    await export_import.delete_player(store, "ann")
     await export_import.import_lines(store, lines)
     assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
     assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
@@ -173,10 +174,10 @@ async def test_an_import_that_was_overtaken_says_so(store: MongoStore, monkeypat
 
     async def outdated(player_ids: list[str]) -> Any:
         found = await load(player_ids)
-        await store.ledger.book(booking("meanwhile", {"bob": {"gold": -11}}, player="bob"))
+        await store.ledger.commit(booking("meanwhile", {"bob": {"gold": -11}}, player="bob"))
         return found
 
-    await store.ledger.book(booking("more", {"bob": {"bread": 1}}, player="bob"))
+    await store.ledger.commit(booking("more", {"bob": {"bread": 1}}, player="bob"))
     monkeypatch.setattr(store.players, "load", outdated)
     with pytest.raises((NotSavable, Unavailable)):
         await export_import.import_lines(store, lines, replace=True)
@@ -201,11 +202,11 @@ async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(st
     await store.worlds.save(world(sessions=sessions), 1)
     assert await everywhere(store, "'ann'")
     assert await parts(store)
-    assert (await export_import.forget_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
+    assert (await export_import.delete_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
     assert await everywhere(store, "'ann'") == []
     assert await parts(store) == [], "also what was too large for the world's document"
     assert await holdings(store, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None
     assert list(left.sessions) == ["s2"]
-    assert (await export_import.forget_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}
+    assert (await export_import.delete_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}

@@ -20,7 +20,7 @@ from tickwire.server.config import MongoSettings
 from tickwire.server.errors import ConfigError, Unavailable
 from tickwire.server.storage import MongoStore, migrate
 from tickwire.server.storage.mongo_checks import missing_actions
-from tickwire.server.storage.mongo_errors import address_of, for_operators
+from tickwire.server.storage.mongo_errors import hosts_from_url, to_operator_detail
 
 PASSWORD = "a-secret-word"
 
@@ -64,7 +64,7 @@ async def test_a_mongod_that_is_in_no_replica_set_is_refused(standalone: MongoPr
 async def test_a_replica_set_of_another_name_is_refused_with_both_names(mongo_url: str) -> None:
     words = await refusal_of(mongo_url.replace("rs0", "rs1"), ConfigError)
     assert words.startswith("mongo.url: replicaSet=rs1 is wrong")
-    assert words.endswith(f'MongoDB at {address_of(mongo_url)} is a member of the replica set "rs0"')
+    assert words.endswith(f'MongoDB at {hosts_from_url(mongo_url)} is a member of the replica set "rs0"')
 
 
 @pytest.mark.parametrize("query", ["?directConnection=true", "?replicaSet=rs0"])
@@ -93,7 +93,7 @@ async def test_a_replica_set_that_is_not_initiated_is_waited_for(tmp_path: Path,
 )
 async def test_a_host_that_cannot_be_reached_is_named_with_the_reason(url: str, reason: str) -> None:
     words = await refusal_of(url, Unavailable)
-    assert words.startswith(f"MongoDB at {address_of(url)} cannot be used: ")
+    assert words.startswith(f"MongoDB at {hosts_from_url(url)} cannot be used: ")
     assert reason in words
     assert "Topology" not in words
 
@@ -205,11 +205,11 @@ def test_privileges_count_where_they_hold() -> None:
     ],
 )
 def test_an_address_is_hosts_alone(url: str) -> None:
-    assert address_of(url) in ("a:1,b:2", "cluster.example.org", "a")
+    assert hosts_from_url(url) in ("a:1,b:2", "cluster.example.org", "a")
 
 
 def test_documents_that_the_server_quotes_reach_no_log() -> None:
     error = pymongo.errors.OperationFailure(
         "E11000 dup key: {name: 'Ann'}", 20, {"codeName": "IllegalOperation", "errmsg": "dup key: {name: 'Ann'}"}
     )
-    assert for_operators(error, 1.0) == "code 20 IllegalOperation"
+    assert to_operator_detail(error, 1.0) == "code 20 IllegalOperation"

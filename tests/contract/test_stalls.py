@@ -58,7 +58,7 @@ async def test_calls_to_mongodb_are_answered_while_the_loop_stalls(mongo_url: st
     store.calls.call_s_max = DEADLINE_S
     with stalled_loop():
         await store.check()
-        store.calls.writes_fail = "so that the next check writes"
+        store.calls.write_error = "so that the next check writes"
         await store.check()
     store.close()
 

@@ -25,7 +25,7 @@ from tickwire.server.persistence.saver import RoomSaver
 from tickwire.server.persistence.world_codec import decode_world
 from tickwire.server.rooms.checkpoint import RejectedRow
 from tickwire.server.storage import MongoStore, SavedTable, SavedWorld, WriteBehind
-from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, save_of
+from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, create_world_write
 
 STORED = Path(__file__).parent.parent / "stored"
 TABLE = SavedTable(
@@ -127,16 +127,16 @@ async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: M
     """A call that was given up while MongoDB was away is carried out when it is back, behind the next."""
     now = datetime.datetime.now(datetime.UTC)
     await store.worlds.claim("garden", "home", 1)
-    first = save_of(world(1), 1, 1, None, now)
-    second = save_of(world(2), 1, 2, first.holds, now)
-    third = save_of(world(3), 1, 3, None, now)
+    first = create_world_write(world(1), 1, 1, None, now)
+    second = create_world_write(world(2), 1, 2, first.stored_sections, now)
+    third = create_world_write(world(3), 1, 3, None, now)
     for late in (first, second):
-        assert await store.worlds.write([third]) in ({"garden/home": "written"}, {"garden/home": "unknown"})
-        assert await store.worlds.write([late]) == {"garden/home": "unknown"}
+        assert await store.worlds.write([third]) in ({"garden/home": "written"}, {"garden/home": "mismatch"})
+        assert await store.worlds.write([late]) == {"garden/home": "mismatch"}
         assert await store.worlds.load("garden", "home") == world(3)
     await store.worlds.claim("garden", "home", 2)
-    assert await store.worlds.write([save_of(world(9), 1, 9, None, now)]) == {"garden/home": "stale"}
-    assert await store.worlds.write([save_of(world(4), 2, 1, None, now)]) == {"garden/home": "written"}, (
+    assert await store.worlds.write([create_world_write(world(9), 1, 9, None, now)]) == {"garden/home": "stale"}
+    assert await store.worlds.write([create_world_write(world(4), 2, 1, None, now)]) == {"garden/home": "written"}, (
         "counted anew"
     )
 
@@ -193,7 +193,7 @@ async def test_a_world_of_a_newer_build_is_left_alone(store: MongoStore) -> None
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
     with pytest.raises(NotSavable) as refused:
         await store.worlds.claim("garden", "home", 2)
-    assert refused.value.detail.endswith("it is of format 99; this build reads up to 2")
+    assert refused.value.detail.endswith("the format is 99; this build reads formats up to 2")
 
 
 @pytest.mark.parametrize(
@@ -481,11 +481,11 @@ async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_s
     put(behind, world(1, "other"))
     assert not await behind._write_all()
     assert (behind.saves, behind.failures, len(behind)) == (1, 1, 1)
-    assert store.calls.writes_fail
+    assert store.calls.write_error
     assert await store.worlds.load("garden", "other") == world(1, "other")
     assert await behind.flush(10)
     assert await store.worlds.load("garden", "full") == world(1, "full")
-    assert not store.calls.writes_fail
+    assert not store.calls.write_error
 
 
 async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, admin, running
 from tickwire.client.client import Client, Refused, connect
 from tickwire.schemas.messages import ErrorCode
-from tickwire.server.admin.api import OPERATIONS, openapi
+from tickwire.server.admin.api import ENDPOINTS, openapi
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
@@ -44,10 +44,10 @@ def session_ids(shard: Shard) -> list[str]:
 # -- the door --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
-async def test_nothing_is_answered_without_the_token(shard: Shard, operation: Any) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+async def test_nothing_is_answered_without_the_token(shard: Shard, endpoint: Any) -> None:
     for shown in ("", "wrong"):
-        status, words = await admin(shard.operations.port, operation.method, operation.path, {}, token=shown)
+        status, words = await admin(shard.operations.port, endpoint.method, endpoint.path, {}, token=shown)
         assert status == 401, words
 
 
@@ -84,24 +84,24 @@ async def test_the_document_is_openapi_and_what_is_answered_is_what_it_says(shar
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
-        ("GET", "/rooms/none", None, 404, "no such room"),
-        ("POST", "/rooms/none/close", {}, 404, "no such room"),
-        ("POST", "/sessions/none/kick", {}, 404, "no such session"),
-        ("POST", "/fleet/none/drain", None, 404, "no shard"),
-        ("GET", "/queues/none", None, 404, "no such mode"),
+        ("GET", "/rooms/none", None, 404, "room 'none' does not exist"),
+        ("POST", "/rooms/none/close", {}, 404, "room 'none' does not exist"),
+        ("POST", "/sessions/none/kick", {}, 404, "session 'none' does not exist"),
+        ("POST", "/fleet/none/drain", None, 404, "does not exist in the directory"),
+        ("GET", "/queues/none", None, 404, "mode 'none' does not exist"),
         ("GET", "/sessions?limit=0", None, 422, "limit"),
         ("GET", "/sessions?limit=x", None, 422, "limit"),
-        ("GET", "/rooms?x=1", None, 422, "no x"),
+        ("GET", "/rooms?x=1", None, 422, "unknown query parameters: x"),
         ("PUT", "/bans/ada", {}, 422, "duration_s"),
         ("PUT", "/bans/ada", {"duration_s": 0}, 422, "duration_s"),
         ("PUT", "/bans/ada", {"duration_s": 9, "x": 1}, 422, "x"),
         ("PUT", "/log-level", {"level": "loud"}, 422, "loud"),
-        ("PUT", "/tuning", {"after": 7, "values": {}}, 409, "newest version is 0"),
+        ("PUT", "/tuning", {"after": 7, "values": {}}, 409, "newest tuning version is 0"),
         ("PUT", "/tuning", {"after": 0, "values": {"none": {}}}, 400, "none"),
         ("PUT", "/tuning", {"after": 0, "values": {"garden": {"none": 1}}}, 422, "none"),
         ("PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": 1}}}, 422, "greeting"),
         ("PUT", "/tuning", {"after": 0, "values": {}, "percentage": 101}, 422, "percentage"),
-        ("POST", "/tuning/rollback", {"to": 9}, 422, "no version 9"),
+        ("POST", "/tuning/rollback", {"to": 9}, 422, "tuning version 9 does not exist"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_why(
@@ -265,7 +265,7 @@ async def test_a_shard_of_the_fleet_is_drained_from_another(
         other = next(one["shard_id"] for one in await ask(shard, "GET", "/fleet") if not one["is_this"])
         answer = await ask(shard, "POST", f"/fleet/{other}/drain")
         assert answer["count"] == 1
-        assert "starts it again" in answer["note"], "Kubernetes does so within seconds"
+        assert "restarts it" in answer["note"], "Kubernetes does so within seconds"
         assert await asyncio.to_thread(process.process.wait, 20) == 0
     finally:
         process.stop()
@@ -327,11 +327,11 @@ async def test_a_tuning_in_force_is_not_forgotten_for_many_newer_ones_that_are_m
     await ask(shard, "PUT", "/tuning", {"after": 0, "values": values, "labels": {"map": "west"}})
     for number in range(1, 61):
         labels = {"map": f"east-{number}"}
-        await shard._store.orders.tune(TuningVersion(number + 1, {"garden": {"greeting": "hi"}}, labels=labels))
-    await shard._ruling.ask()
+        await shard._store.tunings.add(TuningVersion(number + 1, {"garden": {"greeting": "hi"}}, labels=labels))
+    await shard._ruling.poll()
     assert (await ask(shard, "GET", "/tuning"))["newest"] == 61
     async with running(shard_settings) as newcomer:
-        await newcomer._ruling.ask()
+        await newcomer._ruling.poll()
         for one in (shard, newcomer):
             async with connect(one.url) as west:
                 await west.join("garden", name=f"west of {one.shard_id}", labels={"map": "west"})
@@ -342,6 +342,6 @@ async def test_what_an_older_build_cannot_read_it_leaves_alone(shard: Shard) -> 
     async with connect(shard.url) as client:
         await client.join("garden")
         await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}})
-        await shard._store.orders.tune(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
+        await shard._store.tunings.add(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
         await eventually(lambda: shard._ruling.versions[0].version == 2)
         assert await greeting_of(client) == "ahoy"

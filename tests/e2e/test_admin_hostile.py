@@ -14,7 +14,7 @@ import structlog
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tickwire.client.client import connect
-from tickwire.server.admin.api import OPERATIONS, Endpoint
+from tickwire.server.admin.api import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import mint
 from tickwire.server.edge.auth.settings import AuthSettings
@@ -91,9 +91,9 @@ async def raw(port: int, request: bytes) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def request_of(operation: Endpoint, path: str, body: bytes, header: bytes) -> bytes:
+def request_of(endpoint: Endpoint, path: str, body: bytes, header: bytes) -> bytes:
     return (
-        f"{operation.method} /v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"{endpoint.method} /v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
         + header
         + b"\r\n\r\n"
@@ -108,44 +108,42 @@ async def guarded(shard_settings: Settings) -> AsyncIterator[Shard]:
 
 
 TOKEN = f"Authorization: Bearer {OPERATIONS_TOKEN}".encode()
-WITH_IDS = [operation for operation in OPERATIONS if "{" in operation.path]
-WITH_BODY = [operation for operation in OPERATIONS if operation.body is not None]
+WITH_IDS = [endpoint for endpoint in ENDPOINTS if "{" in endpoint.path]
+WITH_BODY = [endpoint for endpoint in ENDPOINTS if endpoint.body is not None]
 
 
-def path_of(operation: Endpoint, id: str) -> str:
-    path = operation.path
+def path_of(endpoint: Endpoint, id: str) -> str:
+    path = endpoint.path
     for part in path.split("/"):
         if part.startswith("{"):
             path = path.replace(part, quote(id, safe=""))
     return path
 
 
-@pytest.mark.parametrize("operation", WITH_IDS, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Endpoint) -> None:
-    body = b'{"duration_s": 1}' if "bans" in operation.path else b"{}"
+@pytest.mark.parametrize("endpoint", WITH_IDS, ids=lambda one: f"{one.method} {one.path}")
+async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: Shard, endpoint: Endpoint) -> None:
+    body = b'{"duration_s": 1}' if "bans" in endpoint.path else b"{}"
     for id in IDS:
-        status, answer = await raw(
-            guarded.operations.port, request_of(operation, path_of(operation, id), body, TOKEN)
-        )
+        status, answer = await raw(guarded.operations.port, request_of(endpoint, path_of(endpoint, id), body, TOKEN))
         assert status < 500, (id, answer)
         if status not in (200, 400):  # 400: the HTTP library itself refuses, before the API
             assert json.loads(answer)["error"]
     assert guarded.health.is_ready
 
 
-@pytest.mark.parametrize("operation", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: Shard, operation: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
+async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: Shard, endpoint: Endpoint) -> None:
     async with connect(guarded.url) as client:
         joined = await client.join("garden")
-        path = path_of(operation, joined.room_id if "room_id" in operation.path else "ada")
+        path = path_of(endpoint, joined.room_id if "room_id" in endpoint.path else "ada")
         for body in BODIES:
-            status, answer = await raw(guarded.operations.port, request_of(operation, path, body, TOKEN))
+            status, answer = await raw(guarded.operations.port, request_of(endpoint, path, body, TOKEN))
             assert status < 500, (body[:40], answer)
     assert guarded.health.is_ready
 
 
 async def test_whatever_an_authorization_is_the_answer_is_401(guarded: Shard) -> None:
-    (shard,) = [operation for operation in OPERATIONS if operation.path == "/shard"]
+    (shard,) = [endpoint for endpoint in ENDPOINTS if endpoint.path == "/shard"]
     for header in HEADERS:
         status, answer = await raw(guarded.operations.port, request_of(shard, "/shard", b"", header))
         assert status in (400, 401), (header[:40], answer)
@@ -187,19 +185,19 @@ async def test_what_is_repeated_says_how_many_it_was_done_to(guarded: Shard) -> 
 async def test_a_fault_of_the_server_is_logged_and_answered_in_json(
     guarded: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(guarded._administration), "rooms", lambda self: 1 / 0)
+    monkeypatch.setattr(type(guarded._administration), "list_rooms", lambda self: 1 / 0)
     with structlog.testing.capture_logs() as lines:
         answer = await admin(guarded.operations.port, "GET", "/rooms")
-    assert answer == (500, "the call failed; the shard's log says why")
-    assert [line["operation"] for line in lines if line["event"] == "admin_call_failed"] == ["GET /rooms"]
+    assert answer == (500, "the request failed; the shard's log has the reason")
+    assert [line["endpoint"] for line in lines if line["event"] == "admin_request_failed"] == ["GET /rooms"]
 
 
 async def test_every_change_is_a_line_that_says_what_was_asked(guarded: Shard) -> None:
     with structlog.testing.capture_logs() as lines:
         await admin(guarded.operations.port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
         await admin(guarded.operations.port, "DELETE", "/bans/ada")
-    calls = [line for line in lines if line["event"] == "admin_call"]
-    assert [(line["operation"], line["player_id"]) for line in calls] == [
+    calls = [line for line in lines if line["event"] == "admin_request_completed"]
+    assert [(line["endpoint"], line["player_id"]) for line in calls] == [
         ("PUT /bans/{player_id}", "ada"),
         ("DELETE /bans/{player_id}", "ada"),
     ]

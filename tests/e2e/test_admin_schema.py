@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, ShardProcess, admin, readiness
 from tickwire.client.client import connect
-from tickwire.server.admin.api import OPERATIONS
+from tickwire.server.admin.api import ENDPOINTS
 from tickwire.server.config import Settings
 
 EXAMPLES = 15
@@ -74,21 +74,21 @@ async def test_every_answer_is_what_the_document_says(apart: ShardProcess, tmp_p
 async def test_a_method_that_is_not_offered_is_405_with_those_that_are(apart: ShardProcess, path: str) -> None:
     status, words = await admin(apart.operations_port, "PATCH", path)
     assert status == 405
-    methods = {operation.method for operation in OPERATIONS if operation.path.replace("{player_id}", "ada") == path}
+    methods = {endpoint.method for endpoint in ENDPOINTS if endpoint.path.replace("{player_id}", "ada") == path}
     assert all(method in words for method in methods)
     assert (await admin(apart.operations_port, "PATCH", path, token="wrong"))[0] == 401, "nothing is told without it"
 
 
 def request_from(rng: random.Random) -> bytes:
     """Return a request to the operations port with some of its bytes changed."""
-    operation = rng.choice(OPERATIONS)
-    path = operation.path.replace("{", "").replace("}", "")
+    endpoint = rng.choice(ENDPOINTS)
+    path = endpoint.path.replace("{", "").replace("}", "")
     token = rng.choice((OPERATIONS_TOKEN, "wrong", ""))
     body = rng.choice(
         (b"", b"{}", b'{"reason":"x"}', b'{"duration_s":1}', b'{"after":0,"values":{}}', rng.randbytes(20))
     )
     request = bytearray(
-        f"{operation.method} /v1{path}{rng.choice(('', '?limit=1', '?limit=x', '?%ff=%00'))} HTTP/1.1\r\nHost: x\r\n"
+        f"{endpoint.method} /v1{path}{rng.choice(('', '?limit=1', '?limit=x', '?%ff=%00'))} HTTP/1.1\r\nHost: x\r\n"
         f"Connection: close\r\nAuthorization: Bearer {token}\r\nX-Operator: {rng.choice(('', 'me'))}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body

@@ -99,18 +99,18 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
     shard: Shard, monkeypatch: pytest.MonkeyPatch, name: str, paid: int, is_written: bool
 ) -> None:
     """The outcome of the first is lost; until it is sent again, the second is carried out."""
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
     attempts: list[str] = []
 
     async def forgetful(booking: TransactionRequest) -> TransactionResult:
         attempts.append(booking.key)
         if len(attempts) == 1:
             if is_written:
-                await book(booking)
+                await commit(booking)
             raise Unavailable("the answer was lost", retry_after_ms=1)
-        return await book(booking)
+        return await commit(booking)
 
-    monkeypatch.setattr(shard._store.ledger, "book", forgetful)
+    monkeypatch.setattr(shard._store.ledger, "commit", forgetful)
     async with AsyncExitStack() as stack:
         client = await visitor(stack, shard, "ann")
         assert await outcomes(client, name, times=3) == ["ok", *["once is enough"] * 2]
@@ -123,13 +123,13 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
 async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_answered(shard: Shard) -> None:
     """It ended without an answer: the seat that was to decide again had been given up."""
     go_on = asyncio.Event()
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
 
     async def held(booking: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await book(booking)
+        return await commit(booking)
 
-    shard._store.ledger.book = held  # type: ignore[method-assign]
+    shard._store.ledger.commit = held  # type: ignore[method-assign]
     async with AsyncExitStack() as stack:
         client = await visitor(stack, shard, "ann")
         first, second = (asyncio.create_task(client.command("count")) for _ in range(2))
@@ -161,14 +161,14 @@ async def test_a_key_that_a_game_uses_again_for_something_else_is_an_error_of_it
 async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
 
     async def faulty(booking: TransactionRequest) -> TransactionResult:
         if booking.player_id == "ann":
             raise ZeroDivisionError("a fault of the shard")
-        return await book(booking)
+        return await commit(booking)
 
-    monkeypatch.setattr(shard._store.ledger, "book", faulty)
+    monkeypatch.setattr(shard._store.ledger, "commit", faulty)
     async with AsyncExitStack() as stack:
         ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
         with pytest.raises((TimeoutError, CommandFailed)):  # nobody can say whether it was written

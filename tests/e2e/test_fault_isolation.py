@@ -39,7 +39,7 @@ async def test_a_room_that_keeps_something_nested_deep_is_alone_not_savable(
         await client.command("keep nested", depth)
         await eventually(lambda: shard._write_behind.failures > 0)
         await assert_all_is_well(shard, other, "other")
-        assert "world_not_savable" in capsys.readouterr().err
+        assert "world_rejected" in capsys.readouterr().err
         await client.command("keep", "plain")
         await eventually(lambda: is_saved(shard, "deep", "plain"))
 

@@ -482,12 +482,12 @@ async def test_migration_waits_for_transactions_in_flight(
 
         async def slowly(request: TransactionRequest) -> TransactionResult:
             await asyncio.sleep(1.7)  # an offer is received within a second, so the room is frozen by then
-            return await book(request)
+            return await commit(request)
 
         await client.join("market", name="home")
         source, target = (one, other) if len(one.host) else (other, one)
-        book = source._store.ledger.book
-        monkeypatch.setattr(source._store.ledger, "book", slowly)
+        commit = source._store.ledger.commit
+        monkeypatch.setattr(source._store.ledger, "commit", slowly)
         asked = asyncio.create_task(client.command("work", timeout_s=20))
         await source.drain()
         assert await asked == 10

@@ -54,7 +54,7 @@ async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Sett
     shard = Shard(msgspec.structs.replace(shard_settings, mongo=by_hand))
     await shard.start()
     try:
-        wanted = f"the database is at step 0, this build wants {VERSION}: run tickwire migrate-db"
+        wanted = f"the database is at schema version 0; this build needs {VERSION}: run tickwire migrate-db"
         await eventually(lambda: shard.health.reasons.get("mongo") == wanted)
         done = await tickwire("migrate-db")
         assert (done.returncode, done.stdout) == (0, f"migrated: step {', '.join(map(str, range(1, VERSION + 1)))}\n")
@@ -81,7 +81,10 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
 
         await gardener.command("plant", {"x": 8.0})
         refused = await tickwire("import", "-", given=world.stdout)
-        assert (refused.returncode, refused.stderr) == (1, "tickwire: there is a world garden/home already\n")
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            "tickwire: world garden/home exists already: use --replace to replace it\n",
+        )
         done = await tickwire("import", "-", "--replace", given=world.stdout)
         assert (done.returncode, done.stdout) == (0, "imported garden/home\n")
         # The shard that ran it is fenced off when it saves the next change, and its player finds what was imported.
@@ -103,9 +106,13 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
     [
         (("export", "world", "garden"), 2, "tickwire: requires `world TYPE/NAME` or `player ID`"),
         (("export", "thing", "a/b"), 2, "tickwire: requires `world TYPE/NAME` or `player ID`"),
-        (("export", "world", "garden/nowhere"), 1, "tickwire: no world garden/nowhere was ever saved"),
-        (("export", "player", "nobody"), 1, "tickwire: no player 'nobody' was ever saved"),
-        (("import", "-"), 1, "tickwire: these lines are no export"),
+        (
+            ("export", "world", "garden/nowhere"),
+            1,
+            "tickwire: world garden/nowhere does not exist: it was never saved",
+        ),
+        (("export", "player", "nobody"), 1, "tickwire: player 'nobody' does not exist: it was never saved"),
+        (("import", "-"), 1, "tickwire: the lines are not a valid export"),
     ],
 )
 async def test_what_cannot_be_is_one_sentence(

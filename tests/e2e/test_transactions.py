@@ -111,15 +111,15 @@ async def test_profile_is_known_in_other_rooms(shard: Shard) -> None:
 
 
 async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> None:
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
     asked: list[TransactionRequest] = []
 
     async def slowly(request: TransactionRequest) -> TransactionResult:
         asked.append(request)
         await asyncio.sleep(0.3)
-        return await book(request)
+        return await commit(request)
 
-    shard._store.ledger.book = slowly  # type: ignore[method-assign]
+    shard._store.ledger.commit = slowly  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         working = asyncio.create_task(client.command("work"))
@@ -133,16 +133,16 @@ async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> No
 
 async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) -> None:
     """MongoDB has written the transaction and the shard does not know: UNAVAILABLE leaves the outcome open."""
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
     failures = iter([True, True])
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
-        booked = await book(request)
+        booked = await commit(request)
         if next(failures, False):
             raise Unavailable("the answer was lost")
         return booked
 
-    shard._store.ledger.book = forgetful  # type: ignore[method-assign]
+    shard._store.ledger.commit = forgetful  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         assert await client.command("work") == 10
@@ -156,11 +156,11 @@ async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) 
 async def test_written_transaction_is_not_refused_after_the_room_changes_its_mind(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book, market = shard._store.ledger.book, shard.host.room_types["market"]
+    commit, market = shard._store.ledger.commit, shard.host.room_types["market"]
     asked: list[str] = []
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
-        await book(request)
+        await commit(request)
         monkeypatch.undo()
         raise Unavailable("the answer was lost")
 
@@ -174,7 +174,7 @@ async def test_written_transaction_is_not_refused_after_the_room_changes_its_min
                 raise CommandRefused("you have worked enough")
             return on_command(self, player, name, payload)
 
-        monkeypatch.setattr(shard._store.ledger, "book", forgetful)
+        monkeypatch.setattr(shard._store.ledger, "commit", forgetful)
         market.on_command = once  # type: ignore[method-assign]
         try:
             assert await client.command("work") == 10
@@ -200,7 +200,7 @@ async def test_result_of_a_used_key_is_replied_and_applied(shard: Shard) -> None
             changes={ids["ann"]: {"gold": 4}, ids["bob"]: {"gold": -4}},
             reply=msgspec.msgpack.encode("done elsewhere"),
         )
-        await shard._store.ledger.book(elsewhere)
+        await shard._store.ledger.commit(elsewhere)
         assert await one.command("purse") == {}, "this room does not know yet"
         assert await one.command("accept", offer) == "done elsewhere"
         assert await one.command("purse") == {"gold": 4}
@@ -236,13 +236,13 @@ async def test_commands_above_the_in_flight_limit_are_retried_and_answered(
 ) -> None:
     monkeypatch.setattr("tickwire.server.edge.commands.UNDER_WAY_MAX", 4)
     go_on = asyncio.Event()
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
 
     async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await book(request)
+        return await commit(request)
 
-    shard._store.ledger.book = held  # type: ignore[method-assign]
+    shard._store.ledger.commit = held  # type: ignore[method-assign]
     shard._dealing._timeout_s = 20.0
     async with connect(shard.url) as client:
         await trader(client, "ann")
@@ -278,13 +278,13 @@ async def test_transactions_above_the_limit_of_a_room_are_retried(
 
 async def test_player_that_leaves_during_a_transaction_keeps_its_result(shard: Shard) -> None:
     go_on = asyncio.Event()
-    book = shard._store.ledger.book
+    commit = shard._store.ledger.commit
 
     async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await book(request)
+        return await commit(request)
 
-    shard._store.ledger.book = held  # type: ignore[method-assign]
+    shard._store.ledger.commit = held  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         working = asyncio.create_task(client.command("work"))

@@ -18,7 +18,7 @@ from tests.contract.test_ledger import booking
 from tests.contract.test_storage import world
 from tickwire.server.errors import TickwireError
 from tickwire.server.storage import MongoStore, export_import, migrate
-from tickwire.server.storage.world_document import save_of
+from tickwire.server.storage.world_document import create_world_write
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(
@@ -62,8 +62,8 @@ def exports(mongo_url: str) -> dict[str, list[str]]:
             await migrate(store.database, store.calls)
             await store.worlds.claim("garden", "home", 1)
             now = datetime.datetime.now(datetime.UTC)
-            await store.worlds.write([save_of(world(7), 1, 1, None, now)])
-            await store.ledger.book(booking("k", {"ann": {"gold": 5}}, profile={"level": 3}))
+            await store.worlds.write([create_world_write(world(7), 1, 1, None, now)])
+            await store.ledger.commit(booking("k", {"ann": {"gold": 5}}, profile={"level": 3}))
             return {
                 "world": await lines_of(export_import.export_world(store, "garden", "home")),
                 "player": await lines_of(export_import.export_player(store, "ann")),

@@ -40,7 +40,7 @@ from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.storage import Ledger, MongoStore, migrate
-from tickwire.server.storage.world_document import save_of
+from tickwire.server.storage.world_document import create_world_write
 
 T = TypeVar("T")
 PLAYERS = ("ann", "bob", "cid")
@@ -134,11 +134,11 @@ class FragileLedger(Ledger):
     losses: list[str]
     """For each of the next bookings: "" is answered, "before" is not made, the answer of "after" is lost."""
 
-    async def book(self, booking: Any) -> Any:
+    async def commit(self, booking: Any) -> Any:
         loss = self.losses.pop(0) if self.losses else ""
         if loss == "before":
             raise Unavailable("the call was lost", retry_after_ms=1)
-        booked = await super().book(booking)
+        booked = await super().commit(booking)
         if loss:
             raise Unavailable("the answer was lost", retry_after_ms=1)
         return booked
@@ -240,7 +240,7 @@ class Shard:
         self.placer = self
         self.tasks: list[asyncio.Task[None]] = []
         self.fuse = Fuse()
-        ledger = FragileLedger(store.client, store.database, store.calls, store.abandoned)
+        ledger = FragileLedger(store.client, store.database, store.calls, store.stale_transactions)
         ledger.fuse, ledger.losses = self.fuse, []
         self.ledger = ledger
         for name in ("_ledger", "_players", "_fences"):
@@ -293,8 +293,8 @@ class Shard:
         assert self.simulation is not None
         self.saves += 1
         world = encode_world("market", self.place_name, self.place_name, self.simulation.state())
-        fates = await self.store.worlds.write([save_of(world, self.epoch, self.saves, None, NOW)])
-        return fates[self.key] == "written"
+        outcomes = await self.store.worlds.write([create_world_write(world, self.epoch, self.saves, None, NOW)])
+        return outcomes[self.key] == "written"
 
 
 NOW = __import__("datetime").datetime(2026, 1, 1)

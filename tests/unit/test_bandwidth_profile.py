@@ -12,9 +12,9 @@ from tests.unit.test_simulation import garden, seated, step_input
 from tickwire.schemas.columns import CHECKSUM_BYTES
 from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
-from tickwire.server.admin.api import Admin
+from tickwire.server.admin.api import AdminApi
 from tickwire.server.admin.http_server import OperationsServer
-from tickwire.server.admin.views import Administration
+from tickwire.server.admin.views import AdminOperations
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.observability.health import Health
 from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
@@ -115,15 +115,15 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
     report["fields"] = [{**row, "advice": ["step: coarser"]}]  # type: ignore[assignment]
 
     class Two:
-        def rooms(self) -> list[dict[str, Any]]:
+        def list_rooms(self) -> list[dict[str, Any]]:
             return [{"room_id": "a", "players": 1}, {"room_id": "b", "players": 2}]
 
-        def bytes_of(self, room_id: str) -> dict[str, Any]:
+        def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
             if room_id != "b":
                 raise LookupError("there is no such room on this shard")
             return report
 
-    server = OperationsServer(lambda: b"", Health(), Admin(cast(Administration, Two()), "t" * 32))
+    server = OperationsServer(lambda: b"", Health(), AdminApi(cast(AdminOperations, Two()), "t" * 32))
     await server.start("127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.port}"
     try:
@@ -133,7 +133,7 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
         assert "step: coarser" in shown
         with pytest.raises(LookupError, match="no such room"):
             await fetch_report(url, "t" * 32, "x")
-        with pytest.raises(LookupError, match=r"operations\.token"):
+        with pytest.raises(LookupError, match="bearer token"):
             await fetch_report(url, "wrong", "")
     finally:
         await server.stop()

@@ -85,12 +85,21 @@ PROBLEMS: list[tuple[dict[str, str], str]] = [
     ({"REDIS__URL": "redis+sentinel://h:x/m"}, "redis.url: must name each sentinel as HOST or HOST:PORT"),
     ({"REDIS__URL": "redis+sentinel://h/m?colour=red"}, "redis.url: has options that cannot be used with sentinels"),
     ({"REDIS__URL": "redis+cluster://h?colour=red"}, "redis.url: has an option that cannot be used"),
-    ({"MONGO__URL": "mongodb://h:port"}, "mongo.url: cannot be used: Port contains non-digit characters"),
-    ({"MONGO__URL": "mongodb://h/?tls=maybe"}, "mongo.url: cannot be used: The value of tls must be"),
-    ({"MONGO__URL": "mongodb://h/?colour=red"}, "mongo.url: cannot be used: Unknown option: colour"),
+    (
+        {"MONGO__URL": "mongodb://h:port"},
+        "mongo.url: must be a MongoDB connection string: Port contains non-digit characters",
+    ),
+    (
+        {"MONGO__URL": "mongodb://h/?tls=maybe"},
+        "mongo.url: must be a MongoDB connection string: The value of tls must be",
+    ),
+    (
+        {"MONGO__URL": "mongodb://h/?colour=red"},
+        "mongo.url: must be a MongoDB connection string: Unknown option: colour",
+    ),
     (
         {"MONGO__URL": "mongodb://h/?tls=true&tlsCAFile={folder}/nowhere"},
-        "mongo.url: cannot be used: [Errno 2] No such file",
+        "mongo.url: must be a MongoDB connection string: [Errno 2] No such file",
     ),
 ]
 

@@ -16,8 +16,7 @@ from tickwire.loadtest.slo import CORRECT, COUNTS, SHARES
 from tickwire.loadtest.summary import EXIT_CODES
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server import errors
-from tickwire.server.admin.api import OPERATIONS as ADMIN_OPERATIONS
-from tickwire.server.admin.api import PREFIX
+from tickwire.server.admin.api import ENDPOINTS, PREFIX
 from tickwire.server.config import Settings
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.observability.metrics import Metrics
@@ -49,7 +48,7 @@ def test_every_setting_is_told_of(key: str) -> None:
 
 
 def test_the_metrics_told_of_are_those_that_there_are() -> None:
-    text = Metrics("1").exposition().decode()
+    text = Metrics("1").render().decode()
     there = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.endswith("_created")}
     assert set(re.findall(r"`(tickwire_[a-z_]+)", OPERATIONS)) == there
 
@@ -81,7 +80,7 @@ def test_every_test_that_the_failure_table_names_is_there() -> None:
 
 def test_every_path_of_the_operations_port_that_is_named_is_there() -> None:
     routes = {"/livez", "/readyz", "/metrics", "/console/", PREFIX, f"{PREFIX}/openapi.json"}
-    routes |= {re.sub(r"\{\w+\}", "X", PREFIX + operation.path) for operation in ADMIN_OPERATIONS}
+    routes |= {re.sub(r"\{\w+\}", "X", PREFIX + operation.path) for operation in ENDPOINTS}
     notes = (ROOT / "helm" / "tickwire" / "templates" / "NOTES.txt").read_text()
     named = set(re.findall(r"`(?:GET |POST |PUT |DELETE )?(/[a-z0-9]\S*?)`", OPERATIONS))
     forwarded = notes.partition("While the port is forwarded: ")[2].partition("\n")[0]

@@ -145,7 +145,7 @@ RULES: dict[str, Rule] = {
 }
 ALLOWED: dict[str, dict[str, str]] = {
     "broad_handlers": {
-        "server/storage/write_behind.py:_write": "of one world `_failed` logs it; of several the call is split",
+        "server/storage/write_behind.py:_write": "for one world `_reject_failed` logs it; for several it splits",
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
     },
     "queues_without_a_bound": {

@@ -52,8 +52,8 @@ def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_w
     for _ in range(SAMPLED_MAX + 7):
         sample(None, "info", {"event": "session_ended"})
     now_s = 2.0
-    assert sample(None, "info", {"event": "handshake_failed"})["left_out"] == 7
-    assert "left_out" not in sample(None, "info", {"event": "handshake_failed"})
+    assert sample(None, "info", {"event": "handshake_failed"})["dropped"] == 7
+    assert "dropped" not in sample(None, "info", {"event": "handshake_failed"})
 
 
 def test_the_level_may_change_while_it_runs() -> None:
@@ -125,7 +125,7 @@ def test_production_logs_are_one_json_object_a_line_with_ids_and_without_locals(
 
 
 def test_metric_names_follow_the_conventions() -> None:
-    text = Metrics("1.2.3").exposition().decode()
+    text = Metrics("1.2.3").render().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     assert all(name.startswith("tickwire_") for name in kinds)
     assert all(name.endswith("_total") for name, kind in kinds.items() if kind == "counter" and "created" not in name)
@@ -135,9 +135,9 @@ def test_metric_names_follow_the_conventions() -> None:
 def test_plain_totals_become_counters_that_never_go_back() -> None:
     metrics = Metrics("1")
     for total in (3, 5, 5):
-        metrics.count_to("ticks", total)
-    metrics.count_all_to("joins", {"seated": 2})
-    text = metrics.exposition().decode()
+        metrics.set_total("ticks", total)
+    metrics.set_totals("joins", {"seated": 2})
+    text = metrics.render().decode()
     assert "tickwire_ticks_total 5.0" in text
     assert 'tickwire_joins_total{result="seated"} 2.0' in text
 

@@ -21,7 +21,7 @@ async def health() -> Health:
 
 @pytest.fixture
 async def server(health: Health) -> AsyncIterator[OperationsServer]:
-    server = OperationsServer(Metrics("1.2.3").exposition, health)
+    server = OperationsServer(Metrics("1.2.3").render, health)
     await server.start("127.0.0.1", 0)
     yield server
     await server.stop()
@@ -120,7 +120,7 @@ async def test_a_stopped_server_answers_no_more_and_stops_twice() -> None:
 @pytest.fixture
 async def console(health: Health, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
     (tmp_path / "index.html").write_text("<p>hello")
-    server = OperationsServer(Metrics("1").exposition, health, console=str(tmp_path))
+    server = OperationsServer(Metrics("1").render, health, console=str(tmp_path))
     await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
         yield session

@@ -23,8 +23,7 @@ from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.storage.world_document import put_parts, save_of
-from tickwire.server.storage.world_document import world_of as world_of_document
+from tickwire.server.storage.world_document import create_world_write, insert_parts, world_from_document
 
 
 def room_of(
@@ -66,10 +65,10 @@ def opened(room: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime
 def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
     world = encode_world("harbour", "n", "r", simulation.state())
-    save = save_of(world, 1, 1, None, None)  # type: ignore[arg-type]
-    head = bson.decode(bson.encode(save.head))
-    put_parts(head, {part["_id"]: part["data"] for part in save.parts})
-    found = world_of_document(head)
+    save = create_world_write(world, 1, 1, None, None)  # type: ignore[arg-type]
+    root = bson.decode(bson.encode(save.root))
+    insert_parts(root, {part["_id"]: part["data"] for part in save.parts})
+    found = world_from_document(root)
     assert found is not None
     return decode_world(found)
 

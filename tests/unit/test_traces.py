@@ -16,15 +16,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tickwire.server.observability import logs
-from tickwire.server.observability.traces import past_span, span, use
+from tickwire.server.observability.traces import record_span, set_provider, span
 exporter, provider = InMemorySpanExporter(), TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(exporter))
-use(provider)
+set_provider(provider)
 logs.configure(format="json", level="info")
 with span("join", room_type="arena"):
     structlog.get_logger().info("within")
 structlog.get_logger().info("without")
-past_span("match", since_s=1.0, until_s=3.5, mode="duel")
+record_span("match", since_s=1.0, until_s=3.5, mode="duel")
 for one in exporter.get_finished_spans():
     print(one.name, dict(one.attributes), (one.end_time - one.start_time) / 1e9 if one.name == "match" else "")
 """
@@ -45,7 +45,7 @@ def test_while_nothing_is_kept_a_span_does_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(traces, "trace", None)  # as without the extra
     with traces.span("join"), pytest.raises(ValueError), traces.span("inner"):
         raise ValueError
-    traces.past_span("match", since_s=0, until_s=1)
+    traces.record_span("match", since_s=0, until_s=1)
     assert traces.trace_ids(None, "info", {"event": "x"}) == {"event": "x"}
 
 

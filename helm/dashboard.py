@@ -48,7 +48,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             "short",
             {
                 "sessions": "sum(tickwire_sessions{B})",
-                "away": "sum(tickwire_sessions_away{B})",
+                "disconnected": "sum(tickwire_sessions_disconnected{B})",
                 "connections": "sum(tickwire_connections{B})",
             },
         ),
@@ -57,7 +57,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ("How do rooms move?", "ops", per("result", "tickwire_migrations_total")),
     ],
     "Capacity": [
-        ("What share of the time do ticks take?", "percentunit", {"{{instance}}": "tickwire_tick_share{B}"}),
+        ("What share of the time do ticks take?", "percentunit", {"{{instance}}": "tickwire_tick_utilization{B}"}),
         (
             "How long does a tick take? 99th percentile",
             "s",
@@ -107,7 +107,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             "s",
             {"{{instance}}": "tickwire_storage_lag_seconds{B}"},
         ),
-        ("How do transactions end?", "ops", per("result", "tickwire_deals_total")),
+        ("How do transactions end?", "ops", per("result", "tickwire_transactions_total")),
         (
             "How long does MongoDB take? 99th percentile of a call",
             "s",

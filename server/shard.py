@@ -447,7 +447,7 @@ class Shard:
     def _scrape(self) -> bytes:
         metrics = self.metrics
         metrics.set_gauge("ready", self.health.is_ready)
-        metrics.set_gauge("tick_share", self._tick_share)
+        metrics.set_gauge("tick_utilization", self._tick_share)
         collect_edge(metrics, self.listener)
         collect_rooms(metrics, self.host)
         collect_storage(metrics, self._write_behind, self._dealing, self._saver)

@@ -27,7 +27,7 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_gauge("connections", edge.connection_count)
     metrics.set_gauge("connections_waiting", edge.waiting_count)
     metrics.set_gauge("sessions", len(edge.registry))
-    metrics.set_gauge("sessions_away", edge.registry.away_count)
+    metrics.set_gauge("sessions_disconnected", edge.registry.away_count)
     certificates = edge.certificates
     if certificates is not None:
         metrics.set_gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
@@ -38,7 +38,7 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_total("received_other_frames", counters.other_frames)
     metrics.set_totals("throttled_connections", counters.throttled)
     metrics.set_total("sessions_opened", counters.sessions_opened)
-    metrics.set_total("sessions_revived", counters.sessions_revived)
+    metrics.set_total("sessions_restored", counters.sessions_revived)
     metrics.set_total("handshakes", counters.handshakes)
     metrics.set_totals("rejected_messages", counters.rejected)
     metrics.set_totals("refused_connections", counters.refused)
@@ -64,7 +64,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
         "inputs": rooms.inputs_applied,
         "inputs_superseded": rooms.inputs_superseded,
         "fan_out_refusals": rooms.fan_out_refusals,
-        "congested_passes": rooms.congested_passes,
+        "updates_skipped": rooms.congested_passes,
         "resyncs": rooms.resyncs,
         "states_refused": rooms.states_refused,
         "keyframes": rooms.keyframes,
@@ -90,8 +90,8 @@ def collect_storage(
     metrics.set_total("storage_failures", write_behind.failures)
     metrics.set_total("storage_bytes", write_behind.bytes_written)
     metrics.set_total("world_parts_quarantined", saver.parts_quarantined)
-    metrics.set_gauge("deals_waiting", transactions.waiting)
-    metrics.set_totals("deals", transactions.results)
+    metrics.set_gauge("transactions_waiting", transactions.waiting)
+    metrics.set_totals("transactions", transactions.results)
 
 
 def collect_matchmaking(

@@ -152,7 +152,7 @@ class Acceptor:
         now_s = self._now_s()
         waiting = Waiting(accepted, address, now_s)
         if self._gate.is_full:
-            self._counters.refused["gate"] += 1
+            self._counters.refused["throttled"] += 1
             self._refuse(accepted, _BUSY, self._gate.wait_s)
         elif not self._admit(address):
             self._counters.refused["address_handshakes"] += 1

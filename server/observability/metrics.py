@@ -22,10 +22,10 @@ _GAUGES = {
     "connections": "Open sockets.",
     "connections_waiting": "Accepted sockets that wait for admission to the handshake.",
     "sessions": "Sessions that have not ended.",
-    "sessions_away": "Sessions without a connection, which can be resumed.",
+    "sessions_disconnected": "Sessions without a connection, which can be resumed.",
     "certificate_expires_seconds": "Expiry of the certificate, UTC, seconds since 1970; 0 without a certificate.",
-    "tick_share": "Share of the last second that the ticks of all rooms took.",
-    "deals_waiting": "Commands whose transactions are in flight or queued.",
+    "tick_utilization": "Share of the last second that the ticks of all rooms took.",
+    "transactions_waiting": "Commands whose transactions are in flight or queued.",
     "storage_lag_seconds": "Age of the oldest unwritten change of a durable room.",
     "storage_waiting_worlds": "Worlds queued for writing.",
     "redis_evicts": "1 if Redis evicts keys when its memory is full, 0 if not, NaN if unknown.",
@@ -42,7 +42,7 @@ _COUNTERS = {
     "inputs": "Inputs applied.",
     "inputs_superseded": "Inputs dropped because a newer one arrived before the tick.",
     "fan_out_refusals": "Commands refused because the player's messages caused too many events for other players.",
-    "congested_passes": "Updates skipped because the connection of a session was congested.",
+    "updates_skipped": "Updates skipped because the connection of a session was congested.",
     "keyframes": "Keyframes encoded; each is shared by all sessions that need it.",
     "deltas": "Deltas encoded; each is shared by all sessions with the same baseline.",
     "resyncs": "Keyframes that clients have requested; expected to stay 0.",
@@ -61,7 +61,7 @@ _COUNTERS = {
     "world_parts_quarantined": "Parts of saved worlds that did not fit their declaration, moved to the quarantine.",
     "storage_saves": "Worlds written.",
     "storage_bytes": "Bytes of worlds written: changed sections only.",
-    "sessions_revived": "Sessions restored with their room from another shard or an earlier run.",
+    "sessions_restored": "Sessions restored with their room from another shard or an earlier run.",
     "storage_failures": "Writes of worlds that failed.",
 }
 _LABELLED = {
@@ -76,7 +76,7 @@ _LABELLED = {
     "slow_room_calls": ("Ticks and other hooks of rooms that took more than half a tick interval or 50 ms.", "type"),
     "slow_clients": ("Changes of the send rate of slow clients, by step.", "step"),
     "joins": ("Joins by result.", "result"),
-    "deals": ("Transactions by result.", "result"),
+    "transactions": ("Transactions by result.", "result"),
     "migrations": ("Room migrations to and from other shards, by result.", "result"),
     "redis_failures": ("Scripts on Redis that failed.", "reason"),
     "background_faults": ("Exceptions of single items in the shard's background tasks, by task.", "task"),
@@ -154,7 +154,7 @@ class Metrics:
             "tickwire_queue_tickets", "Queued tickets, across all shards.", ["mode"], registry=self.registry
         )
         self._is_leader = Gauge(
-            "tickwire_queue_leads",
+            "tickwire_queue_is_leader",
             "1 if this shard leads the queue of its region, else 0.",
             ["mode"],
             registry=self.registry,

@@ -63,7 +63,7 @@ class TransactionService:
         timeout_s: the longest time that a transaction may take, including the wait for its turn.
 
     Attributes:
-        results: transactions by result: booked, repeated, refused, unavailable, failed.
+        results: transactions by result: committed, repeated, refused, unavailable, failed.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class TransactionService:
     async def _apply_result(self, attempt: _Attempt, result: TransactionResult) -> Reply:
         """Apply a result of the ledger to the room, and return the Reply."""
         seat, transaction = attempt.seat, attempt.decision.deal
-        kind = "refused" if result.refused else "booked"
+        kind = "refused" if result.refused else "committed"
         self.results[kind if result.is_new else "repeated"] += 1
         if result.refused:
             return _create_reply(attempt.command.id, result.reply, result.refused)

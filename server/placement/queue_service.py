@@ -217,7 +217,7 @@ class QueueService:
         queued = self._queued.pop(subscriber.session_id, None)
         if queued is not None:
             self._find_agent(queued.mode).detach(queued.entry_id)
-            self.results["passed_on"] += 1
+            self.results["transferred"] += 1
 
     async def accept_position(self, subscriber: Subscriber, position: TransferredPosition) -> None:
         """Continue a queue position that another shard has released. It is lost if this build lacks the mode."""

@@ -125,7 +125,7 @@ async def lives_through(
             assert metrics["tickwire_storage_lag_seconds"] > 0
             assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry a room, however long it lasts"
             assert metrics["tickwire_storage_failures_total"] > 0
-            assert metrics['tickwire_deals_total{result="unavailable"}'] == len(undecided)
+            assert metrics['tickwire_transactions_total{result="unavailable"}'] == len(undecided)
             if then is not None:
                 await then()
         await eventually(lambda: shard.health.is_ready, 40, "ready again")
@@ -141,7 +141,7 @@ async def lives_through(
 
         await eventually(is_stored, 10)
         metrics = await asyncio.to_thread(scrape, shard.operations.port)
-        assert (metrics["tickwire_ready"], metrics["tickwire_deals_waiting"]) == (1, 0)
+        assert (metrics["tickwire_ready"], metrics["tickwire_transactions_waiting"]) == (1, 0)
         for client in (gardener, trader):
             await goes_on(client)
             assert (client.resumes, client.core.mismatches) == (0, 0)

@@ -200,7 +200,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 
         await asyncio.gather(*(come(number) for number in range(40)))
         assert found.count("in") >= 10
-        assert shard.listener.counters.refused["gate"] == 40 - found.count("in") > 0
+        assert shard.listener.counters.refused["throttled"] == 40 - found.count("in") > 0
         assert set(found) <= {"in", "gone", (503, "1")}
 
 

@@ -492,7 +492,7 @@ async def test_migration_waits_for_transactions_in_flight(
         await source.drain()
         assert await asked == 10
         await moves_with(client, target)
-        assert source._dealing.results == {"booked": 1}
+        assert source._dealing.results == {"committed": 1}
         assert target._dealing.results == {}, "no command was retried"
         assert await client.command("purse") == {"gold": 10}
 

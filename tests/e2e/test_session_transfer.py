@@ -152,7 +152,7 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
         await one.drain()
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
         await eventually(lambda: is_waiting(other))
-        assert one._queueing.results["passed_on"] == 1
+        assert one._queueing.results["transferred"] == 1
 
 
 async def test_transfer_that_cannot_be_decoded_restores_no_session(settings: Settings) -> None:

@@ -67,7 +67,7 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
     with swarm_runner.one_shard() as shard, swarm_runner.Watch(shard) as watch:
         found = swarm_runner.swarm(
             shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step * count),
-            "--step-seconds", str(seconds), "--settle", "3", "--room", Fan.room_type, *levels, count=count,
+            "--step-seconds", str(seconds), "--warmup", "3", "--room", Fan.room_type, *levels, count=count,
             report=None if quick else Path("benchmarks/results/capacity.html"),
         )  # fmt: skip
     rows: list[Row] = []

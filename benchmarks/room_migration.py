@@ -88,7 +88,7 @@ def _rooms_on(shard: LocalShard, count: int) -> Iterator[None]:
         async with AsyncExitStack() as stack:
             tokens = Tokens(secret=TOKEN_SECRET)
             for number in range(count + 1):  # the swarm's numbers begin in the middle of the first name
-                token = tokens.of(f"holder {number}", time.time())
+                token = tokens.create_token(f"holder {number}", time.time())
                 client = await stack.enter_async_context(connect(shard.url, token=token))
                 await client.join(Fan.room_type, name=f"{ROOM_NAME} {number}")
             made.set()

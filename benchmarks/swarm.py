@@ -27,7 +27,7 @@ def run(*, quick: bool) -> Report:
         with swarm_runner.one_shard() as shard:
             found = swarm_runner.swarm(
                 shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step),
-                "--step-seconds", str(seconds), "--settle", "2", "--slo", "input_p99=10s", "--room", Fan.room_type,
+                "--step-seconds", str(seconds), "--warmup", "2", "--slo", "input_p99=10s", "--room", Fan.room_type,
             )  # fmt: skip
         carried.append(float(found.last_good))
         lateness_ms.append(found.load_lateness_p99_ms)
@@ -51,4 +51,4 @@ def _two_workers() -> Summary:
 def _other_than_load(steps: list[Step]) -> str | None:
     """What ended the climb, if it was not the worker; every step that held says enough for a goal below it."""
     last = steps[-1]
-    return None if last.holds or last.is_load or last.players > 800 else f"the server: {last.because}"
+    return None if last.holds or last.is_load or last.players > 800 else f"the server: {last.reason}"

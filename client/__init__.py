@@ -3,8 +3,8 @@
     async with connect("ws://127.0.0.1:8080") as client:
         room = await client.join("arena")
 
-`core` holds the protocol without I/O; `client` is the asyncio client. Names are imported when they are first used:
-load tests import the core without asyncio.
+`core` is the protocol without I/O; `client` is the asyncio client. Names are imported on first use, so that load
+tests can import the core without asyncio.
 """
 
 from importlib import import_module

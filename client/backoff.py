@@ -1,7 +1,7 @@
-"""When to try again: exponential, with jitter, and never before the server's advice. Pure; the randomness comes in.
+"""Exponential backoff with jitter, never shorter than the delay that the server advised. Pure.
 
-The whole delay is random (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015: full jitter), so that a
-thousand clients that lost their server at one moment come back as a stream and not as a wave.
+The whole delay is random (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015: full jitter), which spreads
+the reconnects of the clients that lost the same server at the same moment.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 FIRST_S = 0.25
-LONGEST_S = 10.0
+MAX_S = 10.0
 ADVICE_SPREAD = 0.25
-"""Advice is the same for many: each waits up to this share longer."""
+"""Many clients receive the same advice: each adds a random delay of up to this share."""
 
 
 class Backoff:
     """The delays of one series of attempts.
 
     Args:
-        chance: gives random numbers from 0 to 1.
+        random: returns random numbers from 0 to 1.
     """
 
-    def __init__(self, chance: Callable[[], float]) -> None:
-        self._chance = chance
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
         self._ceiling_s = FIRST_S
 
     def next_s(self, advised_s: float = 0.0) -> float:
-        """How long to wait before the next attempt.
+        """Return the delay before the next attempt, in seconds.
 
         Args:
-            advised_s: what the server said; 0 if it said nothing.
+            advised_s: the delay that the server advised; 0 without advice.
         """
-        jittered_s = self._ceiling_s * self._chance()
-        self._ceiling_s = min(LONGEST_S, self._ceiling_s * 2)
-        return max(jittered_s, advised_s * (1 + ADVICE_SPREAD * self._chance()))
+        jittered_s = self._ceiling_s * self._random()
+        self._ceiling_s = min(MAX_S, self._ceiling_s * 2)
+        return max(jittered_s, advised_s * (1 + ADVICE_SPREAD * self._random()))

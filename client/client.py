@@ -1,15 +1,15 @@
-"""The asyncio client: a `ClientCore` on WebSockets, one after the other.
+"""The asyncio client: a `ClientCore` on successive WebSockets.
 
     async with connect("ws://127.0.0.1:8080") as client:
         await client.join("arena", name="lobby")
         await client.send_input({"thrust": 1.0})
         await client.wait_for(lambda: client.world.tick > 100)
 
-It follows Redirects by itself, and gives up on a connection that has fallen silent. A lost connection is made again,
-with back-off and as the server advises, and the session is resumed: calls under way wait for it, commands are asked
-again under their ids, events come once and in order. It does not ask again for a seat that was refused: whoever calls
-`join` does, when `ErrorReceived.error` says `retryable`, after its `retry_after_ms`. It predicts nothing: the world
-is what the server sent; `client.interpolation` shows it smoothly.
+The client follows Redirects, and detects silent connections. It reconnects with backoff and the delays that the
+server advises, and resumes the session: calls in progress wait, commands are sent again under their ids, and events
+arrive once and in order. It does not repeat a join that was refused. The caller repeats it if `Refused.error` is
+`retryable`, after its `retry_after_ms`. The client does not predict: the world is the state that the server sent, and
+`tickwire.client.interpolation` smooths it.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ __all__ = [
 
 CALL_S_MAX = 10.0
 JOIN_S_MAX = 30.0
-"""For how long `join` asks again when it is redirected to a shard that cannot be reached. A shard that has died is
-forgotten by the others within some seconds."""
+"""How long `join` is repeated while it is redirected to a shard that cannot be reached. A dead shard leaves the
+directory within some seconds."""
 MATCH_S_MAX = 300.0
 CANCEL_S_MAX = 5.0
-"""How long the queue may take to decide whether a cancellation or the match came first."""
+"""How long the queue may take to decide between a cancellation and a match."""
 RECONNECT_S = 60.0
 EVENTS_MAX = 1024
 
@@ -107,18 +107,18 @@ async def connect(
     tls: SSLContext | None = None,
     reconnect_s: float = RECONNECT_S,
 ) -> AsyncIterator[Client]:
-    """An open session, ended at the end of the block: seat and place in the queue are free at once.
+    """Open a session, and end it at the end of the block, which frees the seat and the queue entry.
 
     Args:
-        url: where to connect.
-        token: who the player is; a function is asked for a fresh one at every connection.
+        url: the address of the server.
+        token: the player's token, or a function that returns a token for every connection.
         build: the game's version, for the server's logs.
-        tls: for wss, when the system's own trust is not enough.
-        reconnect_s: for how long a lost connection is tried again; 0: never.
+        tls: the TLS settings for wss, if the system's trusted certificates are not sufficient.
+        reconnect_s: how long the client tries to reconnect after a lost connection; 0 disables reconnecting.
 
     Raises:
         Disconnected: the server cannot be reached.
-        ErrorReceived: it refuses the session.
+        Refused: the server refuses the session.
     """
     client = Client(url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
     await client.open()
@@ -133,12 +133,13 @@ class Client:
 
     Attributes:
         core: the Sans-I/O core.
-        events: what the room said, oldest first; above EVENTS_MAX the oldest are dropped and counted.
+        events: the room's events, oldest first; above EVENTS_MAX the oldest are dropped and counted.
         bytes_received, ticks_received, events_dropped: counted since the start.
-        resumes, sessions_lost: how often the connection was lost and the session kept, or not kept.
-        rtt_s, clock_offset_s: of the last Pong; None before. The server's UTC is our monotonic clock and the offset.
-        queue_status: where the player stands in the queue, while `match` waits.
-        last_error: the last thing that the server refused, also when nobody had asked.
+        resumes, sessions_lost: the number of reconnects that kept the session, and that lost it.
+        rtt_s, clock_offset_s: from the last Pong; None before. The server's UTC time is the client's monotonic clock
+            plus the offset.
+        queue_status: the last status of the queue, while `match` waits.
+        last_error: the last Error of the server, whether or not it answered a request.
     """
 
     def __init__(
@@ -149,10 +150,10 @@ class Client:
         build: str = "",
         tls: SSLContext | None = None,
         reconnect_s: float = RECONNECT_S,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        self._chance = chance or random.Random()  # noqa: S311 - spreads retries, keeps no secret
-        self.core = ClientCore(random=self._chance.random)
+        self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self.core = ClientCore(random=self._rng.random)
         self.events: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
         self.bytes_received = 0
         self.ticks_received = 0
@@ -163,57 +164,57 @@ class Client:
         self.queue_status: MatchStatus | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
-        self._keeper = SessionConnection(
+        self._connection = SessionConnection(
             ConnectionOptions(url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s),
             core=self.core,
-            random=self._chance.random,
+            random=self._rng.random,
             on_message=self._receive,
             on_change=self._connection_changed,
         )
         self._changed = asyncio.Condition()
         self._listeners = Listeners()
-        self._unheard_events: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
+        self._undelivered_events: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
         self._state_before = ConnectionState.CLOSED
         self._requests: dict[Request, asyncio.Future[Answer]] = {}
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._seat_lock = asyncio.Lock()
         self._match_lock = asyncio.Lock()
-        self._has_to_send = asyncio.Event()
+        self._wake_sender = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
 
     # -- the session ----------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connects and says Hello.
+        """Connect and open the session.
 
         Raises:
             Disconnected, Refused: as `connect`.
         """
-        await self._keeper.open()
+        await self._connection.open()
         self._sender = asyncio.create_task(self._send_outgoing(), name="client commands")
 
     async def close(self) -> None:
-        """Ends the session: its seat and its place in the queue are free at once. Idempotent.
+        """End the session, and free its seat and queue entry. Idempotent.
 
-        A client that is reconnecting cannot say so: then the server keeps the session for the resume window.
+        A client that is reconnecting cannot notify the server, which then keeps the session for the resume window.
         """
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.cancel()
-        await self._keeper.close("closed")
+        await self._connection.close("closed")
         if sender is not None:
             await asyncio.wait([sender])
 
     async def drop(self) -> None:
-        """Breaks the connection as a bad network does; the client notices, and comes back."""
-        if self._keeper.link is not None:
-            await self._keeper.link.drop()
+        """Break the connection, as a bad network does; the client then reconnects."""
+        if self._connection.socket is not None:
+            await self._connection.socket.drop()
 
     def on(self, name: str, listener: Listener) -> Callable[[], None]:
-        """Adds a function that is called with what the client learns, in the order in which it arrives.
+        """Add a listener, which is called for each update of one kind, in the order of arrival.
 
-        An exception in it is passed to the listeners for `error`, or logged, and the client continues. Events of the
-        room that arrived since `join` before there was a listener are delivered to the first one, at once.
+        An exception in a listener is passed to the `error` listeners, or logged, and the client continues. Events of
+        the room that arrived after `join` and before the first listener are delivered to that listener immediately.
 
         Args:
             name: `state` (StateApplied), `event` (RoomEvent), `joined` (Joined), `left` (the reason), `acknowledged`
@@ -229,8 +230,8 @@ class Client:
             ValueError: the name is unknown, or the listener is a coroutine function.
         """
         remove = self._listeners.add(name, listener)
-        while name == "event" and self._unheard_events:
-            self._listeners.notify(name, self._unheard_events.popleft())
+        while name == "event" and self._undelivered_events:
+            self._listeners.notify(name, self._undelivered_events.popleft())
         return remove
 
     async def join(
@@ -245,13 +246,13 @@ class Client:
         labels: dict[str, str] | None = None,
         party: tuple[str, int] | None = None,
     ) -> Joined:
-        """Takes a seat, on whichever shard the room is. What the arguments mean: `ClientCore.join`.
+        """Join a room, on whichever shard it is. See `ClientCore.join` for the arguments.
 
-        Redirected to a shard that cannot be reached, it asks again where the client began.
+        If the client is redirected to a shard that cannot be reached, it repeats the join at its initial URL.
 
         Raises:
-            ErrorReceived: no seat; its `error.retryable` says whether asking again makes sense.
-            Disconnected: the connection was lost for good, or the room's shard cannot be reached.
+            Refused: the server refused the join; `error.retryable` is True if the join can be repeated.
+            Disconnected: the connection was closed for good, or the room's shard cannot be reached.
             TimeoutError: no answer within CALL_S_MAX.
             ClientError: redirected too often, or from an encrypted connection to a plain one.
             MessageTooLarge: the server would not accept the message.
@@ -267,7 +268,7 @@ class Client:
             party=party,
         )
         async with self._seat_lock:
-            return await self._take_seat(data, options)
+            return await self._acquire_seat(data, options)
 
     async def match(
         self,
@@ -279,34 +280,34 @@ class Client:
         labels: dict[str, str] | None = None,
         timeout_s: float = MATCH_S_MAX,
     ) -> Joined:
-        """Waits in a queue until a match is found, and takes the seat in it. See `ClientCore.match_request`.
+        """Wait in a queue until a match is found, and join its room. See `ClientCore.match_request`.
 
-        However it ends without a seat, a cancellation of the task too, the place in the queue is given back.
+        Every failure also leaves the queue, including a cancellation of the task.
 
         Raises:
-            NotMatched: the place in the queue is gone, and why.
-            ErrorReceived: there is no such mode, the queue is full, or the seat is refused.
-            TimeoutError: nothing was found in time; the place is given up. A match that was final before is played.
-            Disconnected, ClientError: as `join`; also when a `match` waits already.
+            NotMatched: the player left the queue without a match; the status has the reason.
+            Refused: the mode does not exist, the queue is full, or the join was refused.
+            TimeoutError: no match was found in time. A match that was final before the timeout is joined instead.
+            Disconnected, ClientError: as `join`; ClientError also if another `match` is waiting.
         """
         if self._match_lock.locked():
-            raise ClientError("a match is waited for already: cancel_match first")
+            raise ClientError("another match is waiting: call cancel_match first")
         async with self._match_lock:
             data = self.core.match_request(mode, options=options, party=party, latencies=latencies, labels=labels)
             self.queue_status = None
             try:
                 found = await self._find_match(Request(MatchRequest, data), timeout_s)
                 async with self._seat_lock:
-                    return await self._take_match(found.redirect, mode, options)
+                    return await self._join_match(found.redirect, mode, options)
             except NotMatched:
                 raise
             except BaseException:
-                self.core.give_up_match()
-                self._has_to_send.set()
+                self.core.abandon_match()
+                self._wake_sender.set()
                 raise
 
     async def _find_match(self, request: Request, timeout_s: float) -> Redirected:
-        """Waits for a match. When the time is over the queue decides: a match that was final before is played."""
+        """Wait for a match. After the timeout the queue decides: a match that was final before counts."""
         loop = asyncio.get_running_loop()
         is_late = False
 
@@ -314,7 +315,7 @@ class Client:
             nonlocal is_late
             is_late = True
             self.core.outgoing.append(self.core.match_cancel())
-            self._has_to_send.set()
+            self._wake_sender.set()
 
         timer = loop.call_later(timeout_s, cancel)
         try:
@@ -328,24 +329,24 @@ class Client:
             raise TimeoutError(f"no match was found within {timeout_s:g} s")
         raise NotMatched(found.status)
 
-    async def _take_match(self, redirect: Redirect, mode: str, options: dict[str, Any] | None) -> Joined:
+    async def _join_match(self, redirect: Redirect, mode: str, options: dict[str, Any] | None) -> Joined:
         if self.core.world is not None:
             await self._request(Request(Leave, self.core.leave()), CALL_S_MAX)
         data = await self._follow(redirect, options)
         if data is None:
             reason = "the shard of the match cannot be reached"
             raise NotMatched(MatchStatus(QueueState.CANCELLED, mode=mode, reason=reason))
-        return await self._take_seat(data, options)
+        return await self._acquire_seat(data, options)
 
     async def cancel_match(self) -> None:
-        """Gives the place in the queue back: a `match` under way raises NotMatched, unless it was final before."""
-        await self._keeper.send(self.core.match_cancel())
+        """Leave the queue: a `match` in progress raises NotMatched, unless the match was already final."""
+        await self._connection.send(self.core.match_cancel())
 
-    async def _take_seat(self, first: bytes, options: dict[str, Any] | None) -> Joined:
-        """Asks for a seat and follows Redirects; from a shard that cannot be reached back home, to ask again."""
-        await self.wait_for(lambda: not self.core.is_giving_up_join, CALL_S_MAX)
+    async def _acquire_seat(self, first: bytes, options: dict[str, Any] | None) -> Joined:
+        """Request a seat and follow Redirects. After an unreachable shard, repeat the request at the initial URL."""
+        await self.wait_for(lambda: not self.core.is_abandoning_join, CALL_S_MAX)
         data, redirects = first, 0
-        deadline_s, backoff = time.monotonic() + JOIN_S_MAX, Backoff(self._chance.random)
+        deadline_s, backoff = time.monotonic() + JOIN_S_MAX, Backoff(self._rng.random)
         while True:
             answer = await self._request(Request(Join, data), CALL_S_MAX)
             if isinstance(answer, SeatTaken):
@@ -364,80 +365,82 @@ class Client:
             data = first if followed is None else followed
 
     async def _follow(self, redirect: Redirect, options: dict[str, Any] | None) -> bytes | None:
-        """Goes where a Redirect leads.
+        """Follow a Redirect.
 
         Returns:
-            The Join that is to be sent there; None if it cannot be reached: the client is where it began, then.
+            The Join to send there; None if the shard cannot be reached: the client is then connected to its initial
+            URL.
         """
         if redirect.url:
-            connections = self._keeper.connections
-            self._keeper.visit(redirect.url)
-            await self.wait_for(lambda: self.is_connected and self._keeper.connections > connections, JOIN_S_MAX)
+            connections = self._connection.connections
+            self._connection.visit(redirect.url)
+            await self.wait_for(lambda: self.is_connected and self._connection.connections > connections, JOIN_S_MAX)
             if self.url != redirect.url:
                 return None
         return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
     async def leave(self) -> None:
-        """Gives the seat back.
+        """Leave the room.
 
         Raises:
-            ErrorReceived: there is none to give.
+            Refused: the client is in no room.
             Disconnected, TimeoutError: as `join`.
         """
         async with self._seat_lock:
             await self._request(Request(Leave, self.core.leave()), CALL_S_MAX)
 
     async def send_input(self, values: dict[str, float]) -> int:
-        """Sends a wish for the simulation.
+        """Send an input, in the game's units. Missing fields are zero.
 
         Returns:
-            Its number; 0 if it was not sent because there is no connection: by the time it could be, it would be old.
+            Its sequence number; 0 if it was not sent because the client is reconnecting, when it would arrive too
+            late.
 
         Raises:
-            ClientError: the client is in no room (any more).
+            ClientError: the client is in no room.
             ValueError: the room declares no such input, or a value is not a number.
-            Disconnected: the connection was lost for good.
+            Disconnected: the connection was closed for good.
         """
         self._check_in_room()
         if self.state is ConnectionState.CLOSED:
-            raise self._keeper.disconnected()
+            raise self._connection.disconnected()
         if not self.is_connected:
             return 0
         data, seq = self.core.input(values), self.core.input_seq
-        return seq if await self._keeper.send(data) else 0
+        return seq if await self._connection.send(data) else 0
 
     async def command(self, name: str, payload: Any = None, *, timeout_s: float = CALL_S_MAX) -> Any:
-        """Asks the room for something and gives its answer. It is run once, whatever the network does; while the
-        server says that it cannot say, or that there are too many, the same is asked again.
+        """Run a command in the room and return its result.
 
-        Any number of commands may be asked for at once: those above what the server takes wait in the client, and in
-        `timeout_s`.
+        The command runs at most once, also across reconnects. It is sent again, under the same id, while the server
+        replies that the outcome is unknown or that a rate limit was exceeded. Any number of commands may be in
+        progress: the client holds back those above the server's limits, and this time counts towards `timeout_s`.
 
         Raises:
-            CommandFailed: the room says no.
-            ClientError: the client is in no room, the room closed before it answered, or too many commands wait.
-            SessionLost: the connection was lost and the session not kept; whether the command was run is not known.
-            TimeoutError: no answer within `timeout_s`; likewise.
-            Disconnected: the connection was lost for good; likewise.
+            CommandFailed: the room rejected the command.
+            ClientError: the client is in no room, the room closed before it replied, or too many commands wait.
+            SessionLost: the session was lost; whether the command ran is unknown.
+            TimeoutError: no reply within `timeout_s`; whether the command ran is unknown.
+            Disconnected: the connection was closed for good; whether the command ran is unknown.
             MessageTooLarge: the server would not accept the message.
         """
         self._check_in_room()
         if self.state is ConnectionState.CLOSED:
-            raise self._keeper.disconnected()
+            raise self._connection.disconnected()
         command_id, _ = self.core.command(name, payload)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._replies[command_id] = future
-        self._has_to_send.set()
+        self._wake_sender.set()
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await future
-        except (SessionLost, Disconnected, ClientError) as error:  # one for all that wait: each raises its own
+        except (SessionLost, Disconnected, ClientError) as error:  # shared by all waiting commands: raise a new one
             raise type(error)(f"{error} before the room answered {name!r}") from error
         finally:
-            self.core.give_up(command_id)
+            self.core.abandon_command(command_id)
             del self._replies[command_id]
             _mark_retrieved(future)
-            self._has_to_send.set()  # there is room for another
+            self._wake_sender.set()  # the next command may be sent
         if not reply.ok:
             raise CommandFailed(reply)
         try:
@@ -453,61 +456,61 @@ class Client:
             ClientError: the client is in no room.
         """
         if self.core.world is None:
-            raise ClientError("in no room: join first")
+            raise ClientError("the client is in no room: join first")
         return self.core.world
 
     @property
     def state(self) -> ConnectionState:
-        """Where the connection stands."""
-        return self._keeper.state
+        """The state of the connection."""
+        return self._connection.state
 
     @property
     def url(self) -> str:
-        """Of the shard that the session is on."""
-        return self._keeper.url
+        """The address of the session's shard."""
+        return self._connection.url
 
     @property
     def close_code(self) -> int | None:
-        """Of the last connection; None while it stands, or when it broke."""
-        return self._keeper.close_code
+        """The close code of the last connection; None while it is open, or if it broke without a close."""
+        return self._connection.close_code
 
     @property
     def goodbye(self) -> Goodbye | None:
-        """What the server said before it closed; None if it said nothing."""
-        return self._keeper.goodbye
+        """The server's Goodbye on the last connection; None without one."""
+        return self._connection.goodbye
 
     @property
     def listener_failures(self) -> int:
-        """How often a listener has raised."""
+        """The number of exceptions in listeners."""
         return self._listeners.failures
 
     @property
     def acknowledged_seq(self) -> int:
-        """The newest input that is part of the world."""
+        """The sequence number of the newest input that is part of the world."""
         return self.core.acknowledged_seq
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the client is connected."""
         return self.state is ConnectionState.CONNECTED
 
     async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = CALL_S_MAX) -> None:
-        """Returns once the predicate holds; it is asked after every message, and whenever the connection changes.
+        """Wait until the predicate is true. It is checked after every message and after changes of the connection.
 
         Raises:
-            TimeoutError: it does not hold in time.
-            Disconnected: the connection was lost for good before it held.
+            TimeoutError: the predicate did not become true in time.
+            Disconnected: the connection was closed for good before.
         """
         async with asyncio.timeout(timeout_s), self._changed:
             while not predicate():
                 if self.state is ConnectionState.CLOSED:
-                    raise self._keeper.disconnected()
+                    raise self._connection.disconnected()
                 await self._changed.wait()
 
     # -- requests and commands ------------------------------------------------------------------------------
 
     async def _request(self, request: Request, timeout_s: float) -> Answer:
-        """Sends a request and waits for what ends it; it is sent again on a new connection that does not settle it.
+        """Send a request and wait for its answer. The request is sent again after a reconnect, if needed.
 
         Raises:
             Refused, TimeoutError, Disconnected: as `join`.
@@ -515,12 +518,12 @@ class Client:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._requests[request] = future
         try:
-            await self._keeper.send(request.data)
+            await self._connection.send(request.data)
             async with asyncio.timeout(timeout_s):
                 answer: Answer = await future
         except BaseException:
             if request.type is Join:
-                self._give_up_join(future)
+                self._abandon_join(future)
             raise
         finally:
             del self._requests[request]
@@ -529,17 +532,17 @@ class Client:
             raise Refused(answer.error)
         return answer
 
-    def _give_up_join(self, future: asyncio.Future[Answer]) -> None:
-        """The caller does not wait any more: a seat that was taken, or is yet to come, is given back."""
+    def _abandon_join(self, future: asyncio.Future[Answer]) -> None:
+        """Release the seat of a join whose caller stopped waiting, also if the seat is still to arrive."""
         has_answer = future.done() and not future.cancelled() and future.exception() is None
         if not has_answer:
-            self.core.give_up_join()
+            self.core.abandon_join()
         elif isinstance(future.result(), SeatTaken):
             self.core.outgoing.append(self.core.leave())
-        self._has_to_send.set()
+        self._wake_sender.set()
 
     def _answer_requests(self, update: Update) -> None:
-        """The oldest request that an update ends gets it."""
+        """Pass an update to the oldest request that it answers."""
         for request, future in self._requests.items():
             answer = request.answer(update)
             if answer is not None and not future.done():
@@ -552,20 +555,20 @@ class Client:
                 future.set_exception(error)
 
     async def _send_outgoing(self) -> None:
-        """The task that sends commands when they are due, and what the core has to say by itself."""
+        """Send commands when they are due, and the core's own messages. Runs as a task."""
         while True:
-            self._has_to_send.clear()
-            timeout_s = await self._send_due() if self.is_connected else None
+            self._wake_sender.clear()
+            timeout_s = await self._send_due_commands() if self.is_connected else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    await self._has_to_send.wait()
+                    await self._wake_sender.wait()
 
-    async def _send_due(self) -> float | None:
-        """Sends what is due; gives how long until there may be more."""
-        with suppress(Disconnected):  # whoever waits for an answer is told
-            await self._keeper.send()
+    async def _send_due_commands(self) -> float | None:
+        """Send the due commands. Return the seconds until more may be due; None if no command waits."""
+        with suppress(Disconnected):  # the waiting calls raise it
+            await self._connection.send()
             for data in self.core.commands_due(_now_us()):
-                await self._keeper.send(data)
+                await self._connection.send(data)
         due_us = self.core.next_command_us(_now_us())
         return None if due_us is None else max(0.0, (due_us - _now_us()) / 1e6)
 
@@ -578,15 +581,15 @@ class Client:
         if self.core.world and self.core.world.tick > tick_before:
             self.ticks_received += 1
         if update is not None:
-            self._take(update)
+            self._handle(update)
             self._answer_requests(update)
-        if self.core.outgoing and not isinstance(update, Welcomed):  # after Welcome the keeper sends it
-            await self._keeper.send()
+        if self.core.outgoing and not isinstance(update, Welcomed):  # after Welcome the SessionConnection sends them
+            await self._connection.send()
         if update is not None and not isinstance(update, StateApplied | InputAcknowledged | EventReceived):
-            self._has_to_send.set()
+            self._wake_sender.set()
         await self._notify_all()
 
-    def _take(self, update: Update) -> None:
+    def _handle(self, update: Update) -> None:
         match update:
             case Welcomed():
                 self._welcomed(update)
@@ -594,27 +597,27 @@ class Client:
                 self.queue_status = status
                 self._listeners.notify("match", status)
             case Redirected(redirect) if redirect.is_resume:
-                self._keeper.moved(redirect.url)
+                self._connection.redirected(redirect.url)
             case SeatTaken(joined):
-                self._unheard_events.clear()
+                self._undelivered_events.clear()
                 self._listeners.notify("joined", joined)
             case SeatLost(reason):
                 self._seat_lost(reason)
             case ErrorReceived(error):
                 self.last_error = error
-                self._keeper.answered(error)
+                self._connection.record_answer(error)
                 self._listeners.notify("refused", Refused(error))
             case EventsLost(error):
                 self.last_error = error
             case EventReceived(event):
                 self._event_received(event)
             case ReplyReceived(reply, is_decided=True):
-                future = self._replies.get(reply.id)  # None: it is not waited for any more
+                future = self._replies.get(reply.id)  # None: the caller stopped waiting
                 if future is not None and not future.done():
                     future.set_result(reply)
             case Ended(goodbye):
-                self._keeper.goodbye = goodbye
-                self._keep_event(RoomEvent(0, "goodbye", goodbye.message, msgspec.msgpack.encode(goodbye.message)))
+                self._connection.goodbye = goodbye
+                self._store_event(RoomEvent(0, "goodbye", goodbye.message, msgspec.msgpack.encode(goodbye.message)))
             case PongReceived(rtt_us, clock_offset_us):
                 self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
                 self._listeners.notify("pong", update)
@@ -624,15 +627,15 @@ class Client:
                 self._listeners.notify("acknowledged", update)
 
     def _welcomed(self, update: Welcomed) -> None:
-        self._keeper.answered(update.welcome)
+        self._connection.record_answer(update.welcome)
         self.resumes += update.has_resumed
         self.sessions_lost += update.has_lost_session
         if update.has_lost_session:
             self._fail_commands(SessionLost("the session was lost"))
         if update.lost_room_id:
-            self._seat_lost("the seat was lost while the connection was")
-        waiting = [request.data for request in self._requests if not request.is_under_way(update.welcome)]
-        self.core.outgoing.extend(waiting)
+            self._seat_lost("the seat was lost while the client was disconnected")
+        unanswered = [request.data for request in self._requests if not request.is_in_flight(update.welcome)]
+        self.core.outgoing.extend(unanswered)
 
     def _seat_lost(self, reason: str) -> None:
         self._fail_commands(ClientError("the room closed"))
@@ -642,15 +645,15 @@ class Client:
         before, self._state_before = self._state_before, self.state
         match before, self.state:
             case ConnectionState.CONNECTED, ConnectionState.RECONNECTING:
-                self._listeners.notify("disconnected", self._keeper.lost_because)
+                self._listeners.notify("disconnected", self._connection.close_reason)
             case ConnectionState.RECONNECTING, ConnectionState.CONNECTED:
-                self._listeners.notify("reconnected", self._keeper.has_resumed)
+                self._listeners.notify("reconnected", self._connection.has_resumed)
             case _, ConnectionState.CLOSED if before is not ConnectionState.CLOSED:
-                self._closed(self._keeper.disconnected())
-        self._has_to_send.set()
+                self._fail_all(self._connection.disconnected())
+        self._wake_sender.set()
         await self._notify_all()
 
-    def _closed(self, error: Disconnected) -> None:
+    def _fail_all(self, error: Disconnected) -> None:
         for future in self._requests.values():
             if not future.done():
                 future.set_exception(error)
@@ -663,23 +666,23 @@ class Client:
 
     def _event_received(self, event: Event) -> None:
         received = room_event_from(event)
-        self._keep_event(received)
+        self._store_event(received)
         if self._listeners.has("event"):
             self._listeners.notify("event", received)
         else:
-            self._unheard_events.append(received)
+            self._undelivered_events.append(received)
 
-    def _keep_event(self, event: RoomEvent) -> None:
+    def _store_event(self, event: RoomEvent) -> None:
         self.events_dropped += len(self.events) == EVENTS_MAX
         self.events.append(event)
 
     def _check_in_room(self) -> None:
         if self.core.world is None:
-            raise ClientError("in no room: join first")
+            raise ClientError("the client is in no room: join first")
 
 
 def _mark_retrieved(future: asyncio.Future[Any]) -> None:
-    """A caller that is cancelled in the moment in which its call fails does not look: asyncio need not log that."""
+    """Mark an exception as retrieved: asyncio would log it if the caller was cancelled at the same moment."""
     if future.done() and not future.cancelled():
         future.exception()
 

@@ -1,12 +1,13 @@
-"""The commands of a session that have no answer yet: which of them to send, and when. Pure: the time comes in.
+"""The commands of a session that have no reply yet, and the times to send them. Pure: the caller passes the time.
 
-    waiting --sent--> in flight --Reply--> answered, removed
+    waiting --sent--> in flight --Reply--> answered and removed
        ^                 └--RATE_LIMITED, UNAVAILABLE, resume, no answer in time--┐
        └--------------------------------------------------------------------------┘
 
-Only the commands of the IDS_MAX ids from the oldest on are in flight. The server remembers the replies of the last 64
-ids and refuses an older one with COMMAND_TOO_OLD: a client that got further ahead could not ask again. Within the
-window the rate of messages and bytes stays below the session's limits in Welcome. Every id is safe to send again.
+At most the IDS_MAX ids from the oldest unanswered one on are in flight. The server keeps the replies of the last 64
+ids and refuses older ids with COMMAND_TOO_OLD, so a client that is further ahead could not send a command again.
+Within the window the rate of messages and bytes stays below the session's limits in Welcome. Every id may be sent
+repeatedly.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from tickwire.client.errors import ClientError
 from tickwire.schemas.messages import ErrorCode, Reply, Welcome
 
 IDS_MAX = 16
-"""As many commands as the server carries out for one session at a time."""
+"""The number of commands that the server runs for one session at a time."""
 COMMANDS_MAX = 1024
-"""Commands without an answer, sent or not."""
+"""The limit of commands without a reply, sent or not."""
 ANSWER_S_MAX = 10.0
-"""A command that has no answer for so long on one connection is sent again."""
+"""A command without a reply on one connection is sent again after this time."""
 RATE_SHARE = 0.5
-"""Of the messages and bytes per second that the session may send; inputs, pings and requests have the rest."""
+"""The share of the session's message and byte rates for commands; inputs, pings and requests use the rest."""
 UNDECIDED = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 
@@ -43,25 +44,25 @@ class _Command(msgspec.Struct):
 
 
 class _Budget:
-    """A token bucket of one second; a rate of 0 limits nothing. One item may be larger than the bucket."""
+    """A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket."""
 
     def __init__(self) -> None:
         self._rate = self._at_s = 0.0
-        self._level = inf
+        self._tokens = inf
 
     def limit(self, rate: float) -> None:
-        """Set the rate. What a session has used up before a resume counts after it."""
-        self._rate, self._level = rate, min(self._level, rate)
+        """Set the rate. Tokens that were spent before a resume stay spent."""
+        self._rate, self._tokens = rate, min(self._tokens, rate)
 
     def available_s(self, now_s: float) -> float:
-        """Return the time from which on an item may be taken."""
+        """Return the time from which tokens may be spent."""
         if self._rate:
-            self._level = min(self._rate, self._level + (now_s - self._at_s) * self._rate)
+            self._tokens = min(self._rate, self._tokens + (now_s - self._at_s) * self._rate)
         self._at_s = now_s
-        return now_s if not self._rate or self._level >= 0 else now_s - self._level / self._rate
+        return now_s if not self._rate or self._tokens >= 0 else now_s - self._tokens / self._rate
 
-    def take(self, amount: float) -> None:
-        self._level -= amount
+    def spend(self, amount: float) -> None:
+        self._tokens -= amount
 
 
 class CommandWindow:
@@ -83,33 +84,33 @@ class CommandWindow:
         """Add a command.
 
         Args:
-            command_id: above all that were added before.
+            command_id: greater than all ids that were added before.
             data: the message.
 
         Raises:
-            ClientError: COMMANDS_MAX commands have no answer yet.
+            ClientError: COMMANDS_MAX commands have no reply yet.
         """
         if len(self._commands) >= COMMANDS_MAX:
-            raise ClientError(f"{COMMANDS_MAX} commands have no answer yet: wait for some before sending more")
+            raise ClientError(f"{COMMANDS_MAX} commands have no reply yet: wait for some before sending more")
         self._commands[command_id] = _Command(data, Backoff(self._random))
 
     def remove(self, command_id: int) -> None:
-        """Remove a command that is answered or not wanted any more. Idempotent."""
+        """Remove a command that was answered or abandoned. Idempotent."""
         self._commands.pop(command_id, None)
 
     def clear(self) -> None:
-        """Remove all commands: no answer can come any more."""
+        """Remove all commands, when the session ends and no reply can arrive."""
         self._commands.clear()
 
     def welcomed(self, welcome: Welcome) -> None:
-        """Begin a connection: all commands are to be sent on it, within the server's limits."""
+        """Begin a connection: all commands are due on it, within the server's limits."""
         self._messages.limit(welcome.messages_per_second_max * RATE_SHARE)
         self._bytes.limit(welcome.bytes_per_second_max * RATE_SHARE)
         for command in self._commands.values():
             command.due_s = 0.0
 
     def replied(self, reply: Reply, now_s: float) -> None:
-        """Record a reply. One that decides nothing makes the command due again, after a pause."""
+        """Record a reply. If the outcome is unknown, the command is due again after a pause."""
         if is_decided(reply):
             self.remove(reply.id)
         elif reply.id in self._commands:
@@ -117,18 +118,18 @@ class CommandWindow:
             command.due_s = now_s + command.backoff.next_s(reply.retry_after_ms / 1000)
 
     def due(self, now_s: float) -> list[bytes]:
-        """Return the messages to send now, in the order of their ids. They are expected to be sent."""
+        """Return the messages to send now, in the order of their ids. They count as sent."""
         messages: list[bytes] = []
         for command in self._in_window():
             if self._next_s(command, now_s) <= now_s:
                 messages.append(command.data)
-                self._messages.take(1)
-                self._bytes.take(len(command.data))
+                self._messages.spend(1)
+                self._bytes.spend(len(command.data))
                 command.due_s = now_s + ANSWER_S_MAX
         return messages
 
     def next_due_s(self, now_s: float) -> float | None:
-        """Return when `due` has something to send, if nothing else happens before; None without commands."""
+        """Return the time of the next due command, if no reply arrives before; None without commands."""
         return min((self._next_s(command, now_s) for command in self._in_window()), default=None)
 
     def _in_window(self) -> list[_Command]:

@@ -1,4 +1,4 @@
-"""One WebSocket to a server, from its handshake to its end: bytes in, bytes out, a heartbeat, and why it ended."""
+"""One WebSocket to a server, from its handshake to its close: messages, a heartbeat and the close reason."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ SEND_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
 
 
-async def open_link(
+async def open_socket(
     url: str,
     *,
     tls: SSLContext | None,
     on_message: Callable[[bytes], Awaitable[None]],
     on_end: Callable[[], Awaitable[None]],
 ) -> ClientSocket:
-    """Connect, within CONNECT_S_MAX.
+    """Open a WebSocket, within CONNECT_S_MAX.
 
     Raises:
-        ConnectFailed: with the reason, and whether and when trying again makes sense.
+        ConnectFailed: the WebSocket could not be opened; `may_return` and `retry_after_s` say whether to retry, and
+            when.
     """
     try:
-        socket = await open_websocket(
+        websocket = await open_websocket(
             url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
@@ -72,11 +73,11 @@ async def open_link(
         raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy without python-socks
         raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
-    return ClientSocket(socket, on_message, on_end)
+    return ClientSocket(websocket, on_message, on_end)
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL leads to this machine: no proxy of the environment is used then."""
+    """Return whether a URL leads to this machine, in which case the environment's proxies are not used."""
     try:
         host = parse_uri(url).host
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
@@ -88,26 +89,26 @@ class ClientSocket:
     """An open WebSocket.
 
     Args:
-        socket: the WebSocket.
+        websocket: the WebSocket.
         on_message: called with each binary message, one after the other.
-        on_end: called once, when it is over.
+        on_end: called once, when the WebSocket is closed.
 
     Attributes:
-        because: why this side ended it; empty if the server did, or the network.
-        is_broken_off: the server sent something that cannot be read. Reconnecting would bring it again.
-        ended: set when it is over.
+        close_reason: why this side closed the WebSocket; empty if the server or the network did.
+        is_protocol_error: the server sent data that cannot be decoded, and would send it again after a reconnect.
+        ended: set when the WebSocket is closed.
     """
 
     def __init__(
         self,
-        socket: ClientConnection,
+        websocket: ClientConnection,
         on_message: Callable[[bytes], Awaitable[None]],
         on_end: Callable[[], Awaitable[None]],
     ) -> None:
-        self.because = ""
-        self.is_broken_off = False
+        self.close_reason = ""
+        self.is_protocol_error = False
         self.ended = asyncio.Event()
-        self._socket = socket
+        self._websocket = websocket
         self._on_message = on_message
         self._on_end = on_end
         self._heartbeat = Heartbeat()
@@ -115,99 +116,99 @@ class ClientSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The close code; None while the connection is open, or when it broke."""
-        return self._socket.close_code
+        """The close code; None while the connection is open, or if it broke without a close."""
+        return self._websocket.close_code
 
     def is_final(self, goodbye: Goodbye | None) -> bool:
         """Return whether the session cannot continue on another connection.
 
         Args:
-            goodbye: the server's last message, if there was one.
+            goodbye: the server's Goodbye on the connection, if it sent one.
         """
-        return self.is_broken_off or is_final_close(self.close_code, goodbye)
+        return self.is_protocol_error or is_final_close(self.close_code, goodbye)
 
     def start_heartbeat(self, interval_s: float, ping: Callable[[], bytes]) -> None:
-        """Send a Ping every interval, and end the connection when nothing comes back."""
-        self._tasks.append(asyncio.create_task(self._beat(interval_s, ping), name="client heartbeat"))
+        """Send a Ping every interval, and end the connection if no message arrives."""
+        self._tasks.append(asyncio.create_task(self._send_pings(interval_s, ping), name="client heartbeat"))
 
     async def send(self, data: bytes) -> None:
         """Send a message.
 
         Raises:
-            Disconnected: the connection is lost, or takes nothing any more.
+            Disconnected: the connection is lost, or did not accept the message within SEND_S_MAX.
         """
         try:
             async with asyncio.timeout(SEND_S_MAX):
-                await self._socket.send(data)
+                await self._websocket.send(data)
         except ConnectionClosed as error:
             raise Disconnected(self.reason) from error
         except TimeoutError as error:
-            self._break(f"the server took nothing for {SEND_S_MAX:g} s")
+            self._break(f"the server accepted no data for {SEND_S_MAX:g} s")
             raise Disconnected(self.reason) from error
 
     async def close(self, last: bytes) -> None:
-        """Send a last message and close with 1000, which ends the session; at most CLOSE_S_MAX. Idempotent."""
+        """Send a last message and close with 1000, which ends the session. Takes at most CLOSE_S_MAX. Idempotent."""
         try:
             with suppress(ConnectionClosed):
                 async with asyncio.timeout(CLOSE_S_MAX):
-                    await self._socket.send(last)
-                    await self._socket.close()  # waits for the server's close, at most CLOSE_S_MAX
+                    await self._websocket.send(last)
+                    await self._websocket.close()  # waits for the server's close, at most CLOSE_S_MAX
         except TimeoutError:
-            pass  # the server takes nothing: it has the rest when, and if, it reads again
+            pass  # the server does not read; the data is in its buffers, or lost
         finally:
             await self.drop()
 
     async def drop(self) -> None:
-        """End the connection without a close, which leaves the session to be resumed. Idempotent."""
-        self._socket.transport.abort()
+        """End the connection without a close, so that the session can be resumed. Idempotent."""
+        self._websocket.transport.abort()
         for task in self._tasks[1:]:
             task.cancel()
-        await asyncio.wait(self._tasks)  # unlike awaiting each, lets a cancellation of ours through
+        await asyncio.wait(self._tasks)  # unlike awaiting each task, passes a cancellation of the caller through
         for task in self._tasks:
             if not task.cancelled():
                 task.result()
 
     @property
     def reason(self) -> str:
-        """Why it ended, in a sentence."""
-        return f"the connection is lost: {self.because or f'close code {self.close_code}'}"
+        """The reason of the close, as a sentence."""
+        return f"the connection is lost: {self.close_reason or f'close code {self.close_code}'}"
 
-    def _break(self, because: str) -> None:
-        """End the connection at once: a close would wait for an answer on a path that may be dead."""
-        self.because = self.because or because
-        self._socket.transport.abort()
+    def _break(self, close_reason: str) -> None:
+        """End the connection immediately: a close would wait for an answer on a path that may be dead."""
+        self.close_reason = self.close_reason or close_reason
+        self._websocket.transport.abort()
 
     async def _read(self) -> None:
         try:
-            async for data in self._socket:
-                self._heartbeat.received()
+            async for data in self._websocket:
+                self._heartbeat.record_received()
                 if isinstance(data, bytes):
                     await self._on_message(data)
         except ConnectionClosed as error:
-            self._note_own_close(error)
+            self._record_own_close(error)
         except ClientError as error:
-            self.because = self.because or str(error)
+            self.close_reason = self.close_reason or str(error)
         except MalformedMessage as error:
-            self.because = f"the server sent a message that cannot be read: {error}"
-            self.is_broken_off = True
-            await self._socket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
+            self.close_reason = f"the server sent a message that cannot be decoded: {error}"
+            self.is_protocol_error = True
+            await self._websocket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
         finally:
-            self._socket.transport.abort()
+            self._websocket.transport.abort()
             self.ended.set()
             await self._on_end()
 
-    def _note_own_close(self, error: ConnectionClosed) -> None:
-        """The library closes by itself when a frame breaks the protocol, or is too large."""
+    def _record_own_close(self, error: ConnectionClosed) -> None:
+        """Record a close by the library, after a frame that violates the protocol or is too large."""
         if error.sent is not None and not error.rcvd_then_sent and error.sent.code != CloseCode.NORMAL_CLOSURE:
-            self.is_broken_off = True
+            self.is_protocol_error = True
             text = error.sent.reason or f"close code {error.sent.code}"
             if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
                 text = f"a message above {MESSAGE_BYTES_MAX} bytes"
-            self.because = f"the server sent what this client cannot take: {text}"
+            self.close_reason = f"the server sent data that this client cannot process: {text}"
 
-    async def _beat(self, interval_s: float, ping: Callable[[], bytes]) -> None:
+    async def _send_pings(self, interval_s: float, ping: Callable[[], bytes]) -> None:
         with suppress(Disconnected):
-            while self._heartbeat.beat():
+            while self._heartbeat.record_ping():
                 await self.send(ping())
                 await asyncio.sleep(interval_s)
             self._break("the server does not answer pings")

@@ -1,9 +1,9 @@
-"""A client without I/O: bytes in, typed updates and a mirrored world out; wishes in, bytes to send out.
+"""The protocol of a client without I/O: turns received bytes into updates and a world, and requests into bytes.
 
-Whoever drives it gives each WebSocket message to `receive` and sends what the other methods return. It repairs
-itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe (`outgoing`), and ask
-again when none comes. It outlives connections: the next `hello` asks for the same session, and once that is resumed
-the commands that were not answered are asked again. Pure: clock readings come in.
+The caller passes each WebSocket message to `receive`, and sends the bytes that the other methods return and those in
+`outgoing`. After a frame that does not fit or a wrong checksum the core requests a keyframe, and repeats the request
+if none arrives. The core outlives connections: the next `hello` asks for the same session; after a resume, commands
+without a reply are sent again. Pure: the caller passes clock readings.
 """
 
 from __future__ import annotations
@@ -69,33 +69,32 @@ from tickwire.schemas.payloads import encode_payload
 
 MESSAGE_BYTES_MAX = SERVER_MESSAGE_BYTES_MAX
 TEXT_BYTES_MAX = 4096
-"""The longest text in a message, as UTF-8: the server closes the session of a client that sends a longer one."""
+"""The longest text in a message, as UTF-8. The server closes the session of a client that sends a longer one."""
 RESYNC_AGAIN_TICKS = 64
-"""After so many ticks without the keyframe it asked for, the core asks again."""
+"""The number of ticks after which a keyframe that did not arrive is requested again."""
 
 
 class ClientCore:
-    """One session, seen from the player's side.
+    """The client's side of a session.
 
     Args:
-        make_world: makes the mirror of a room that was joined.
+        create_world: creates the mirrored world of a joined room.
         random: returns random numbers from 0 to 1; spreads the pauses before a command is sent again.
 
     Attributes:
-        world: what was told of the room; None outside of one.
-        joined: the room's Joined; None outside of one.
-        acknowledged_seq: the newest input that is part of the world.
-        resume_token: what brings this session back; empty when there is none, or it cannot be resumed.
-        rate: how much of the state the server sends.
-        outgoing: messages that must be sent though nobody asked: take and send them after each `receive`, and after
-            `give_up_match`.
-        resyncs, mismatches, events_missed, events_repeated: should stay 0; counted, over all sessions.
+        world: the mirrored state of the room; None outside of a room.
+        joined: the room's Joined message; None outside of a room.
+        acknowledged_seq: the sequence number of the newest input that is part of the world.
+        resume_token: resumes this session; empty without a session, or if it cannot be resumed.
+        rate: the rate at which the server sends the state.
+        outgoing: messages of the protocol itself. Send them after each `receive`, and after `abandon_match`.
+        resyncs, mismatches, events_missed, events_repeated: counted over all sessions; expected to stay 0.
     """
 
     def __init__(
-        self, make_world: Callable[[Joined], World] | None = None, *, random: Callable[[], float] = lambda: 0.5
+        self, create_world: Callable[[Joined], World] | None = None, *, random: Callable[[], float] = lambda: 0.5
     ) -> None:
-        self._make_world = make_world or _world_of
+        self._create_world = create_world or _create_default_world
         self.world: World | None = None
         self.joined: Joined | None = None
         self.acknowledged_seq = 0
@@ -115,19 +114,19 @@ class ClientCore:
         self._generation = 0
         self._attempt = 0
         self._has_session = False
-        self._is_giving_up_join = False
+        self._is_abandoning_join = False
         self._message_bytes_max = 0
         self._commands = CommandWindow(random)
-        self._queue = MatchQueue()
-        self._awaiting_keyframe: dict[int, int] = {}  # channel: the tick at which it was asked for
+        self._match_queue = MatchQueue()
+        self._awaiting_keyframe: dict[int, int] = {}  # by channel: the tick of the request
 
-    # -- wishes ---------------------------------------------------------------------------------------------
+    # -- to the server --------------------------------------------------------------------------------------
 
     def hello(self, *, build: str = "", token: str = "") -> bytes:
-        """The first message on a connection: asks for the session that there was, if there was one."""
+        """Encode the first message on a connection. It asks to resume the previous session, if there was one."""
         self.outgoing.clear()
         self._attempt += 1
-        world = self.world if not self._awaiting_keyframe else None  # a world known to be wrong is no baseline
+        world = self.world if not self._awaiting_keyframe else None  # an incorrect world cannot be a baseline
         return self._encoded(
             Hello(
                 SCHEMA_VERSION,
@@ -142,11 +141,11 @@ class ClientCore:
         )
 
     def forget_session(self) -> None:
-        """The next `hello` asks for a new session."""
+        """Discard the session: the next `hello` asks for a new one."""
         self.resume_token = ""
-        self._has_session = self._is_giving_up_join = False
+        self._has_session = self._is_abandoning_join = False
         self._commands.clear()
-        self._queue.reset()
+        self._match_queue.reset()
         self.world = self.joined = None
         self.acknowledged_seq = self._input_seq = self._event_number = 0
         self._awaiting_keyframe.clear()
@@ -165,21 +164,26 @@ class ClientCore:
         labels: dict[str, str] | None = None,
         party: tuple[str, int] | None = None,
     ) -> bytes:
-        """Asks for a seat.
+        """Encode a request for a seat.
 
         Args:
-            room_id, code, name: exactly that room; else any open one.
-            is_private: a new room, that only its code opens.
-            labels: only rooms that have them.
-            party: a code that friends share, and how many they are: all get seats in one room, or nobody.
+            room_type: the type of the room.
+            name, room_id, code: select one room; without them any open room of the type.
+            ticket: from a Redirect.
+            options: passed to the room's `on_join`.
+            is_private: creates a room that can be joined only with its code.
+            labels: only rooms with these labels.
+            party: a code that friends share, and their number: all of them get seats in one room, or none of them.
 
         Raises:
             MessageTooLarge: the server would not accept the message.
         """
         party_code, party_size = party or ("", 0)
-        packed, of_labels = _packed(options), _packed(labels)
-        wish = Join(room_type, name, ticket, packed, room_id, code, is_private, of_labels, party_code, party_size)
-        return self._encoded(wish)
+        packed, packed_labels = _encode_map(options), _encode_map(labels)
+        request = Join(
+            room_type, name, ticket, packed, room_id, code, is_private, packed_labels, party_code, party_size
+        )
+        return self._encoded(request)
 
     def match_request(
         self,
@@ -190,62 +194,64 @@ class ClientCore:
         latencies: dict[str, float] | None = None,
         labels: dict[str, str] | None = None,
     ) -> bytes:
-        """Asks for a place in a queue.
+        """Encode a request to enter a queue.
 
         Args:
-            party: a code that friends share, and how many they are: matched together once all have asked.
-            latencies: round trips in milliseconds by region; without, the region that was reached.
-            labels: what the match must be like.
+            mode: the name of the queue.
+            options: passed to the room's `on_join`.
+            party: a code that friends share, and their number: they are matched together once all of them are queued.
+            latencies: round trips in milliseconds by region; by default only the region of the shard is allowed.
+            labels: labels that the match must have.
 
         Raises:
             MessageTooLarge: the server would not accept the message.
         """
         code, size = party or ("", 0)
-        wish = MatchRequest(mode, _packed(options), code, size, _packed(latencies), _packed(labels))
-        data = self._encoded(wish)
-        self._queue.request(mode)
+        request = MatchRequest(mode, _encode_map(options), code, size, _encode_map(latencies), _encode_map(labels))
+        data = self._encoded(request)
+        self._match_queue.request(mode)
         return data
 
     def match_cancel(self) -> bytes:
-        """Encode the wish to leave the queue. CANCELLED answers it and ends the wait, or FOUND if that came first."""
+        """Encode the request to leave the queue. The answer is CANCELLED, or FOUND if the match was already final."""
         return encode_client(MatchCancel())
 
-    def give_up_match(self) -> None:
+    def abandon_match(self) -> None:
         """Leave the queue without waiting for the answer. Does nothing if the wait is over.
 
-        A MatchCancel is in `outgoing`, and is sent again after a resume until it is answered. Messages about the
-        place that still arrive are not reported as current.
+        The MatchCancel is added to `outgoing`, and is sent again after a resume until it is answered. Later messages
+        about the abandoned queue entry are not reported as current.
         """
-        if self._queue.give_up():
+        if self._match_queue.abandon():
             self.outgoing.append(self.match_cancel())
 
-    def give_up_join(self) -> None:
-        """Give the seat back that a Join without an answer may bring, as soon as it is there."""
-        self._is_giving_up_join = True
+    def abandon_join(self) -> None:
+        """Abandon a Join without an answer: if its seat arrives, the core leaves the room."""
+        self._is_abandoning_join = True
 
     @property
-    def is_giving_up_join(self) -> bool:
-        """Whether a Join that was given up has no answer yet: another one must wait."""
-        return self._is_giving_up_join
+    def is_abandoning_join(self) -> bool:
+        """Whether an abandoned Join has no answer yet. The next Join must wait for it."""
+        return self._is_abandoning_join
 
     def leave(self) -> bytes:
-        """Gives the seat back."""
+        """Encode the request to leave the room."""
         return encode_client(Leave())
 
     def end_session(self) -> bytes:
-        """Encode the request to end the session, with its seat and its place in the queue."""
+        """Encode the request to end the session, its seat and its queue entry."""
         return encode_client(EndSession())
 
     def input(self, values: dict[str, float]) -> bytes:
-        """A wish for the simulation, in the game's units; what is not given is zero.
+        """Encode an input, in the game's units. Missing fields are zero.
 
         Raises:
             ValueError: the client is in no room, the room declares no such input, or a value is not a number.
         """
-        return self.input_of(self.pack(values))
+        return self.input_from_payload(self.pack(values))
 
     def pack(self, values: dict[str, float]) -> bytes:
-        """The payload of an input, for who sends the same again and again.
+        """Return the payload of an input, for callers that send the same input repeatedly.
 
         Raises:
             ValueError: as `input`.
@@ -254,11 +260,12 @@ class ClientCore:
             raise ValueError("an input needs a room: join first")
         if not values.keys() <= self._input_names:
             unknown = ", ".join(sorted(values.keys() - self._input_names))
-            raise ValueError(f"no input {unknown}; this room has: {', '.join(sorted(self._input_names))}")
+            known = ", ".join(sorted(self._input_names)) or "none"
+            raise ValueError(f"unknown input {unknown}; the inputs of this room are: {known}")
         return pack_input(self._input_fields, values)
 
-    def input_of(self, payload: bytes) -> bytes:
-        """An input that was packed before, in this room.
+    def input_from_payload(self, payload: bytes) -> bytes:
+        """Encode an input with a payload from `pack`, of the same room.
 
         Raises:
             ValueError: the client is in no room.
@@ -270,7 +277,7 @@ class ClientCore:
 
     @property
     def input_fields(self) -> tuple[Field, ...]:
-        """What an input of this room is made of."""
+        """The fields of this room's inputs."""
         return self._input_fields
 
     @property
@@ -282,11 +289,11 @@ class ClientCore:
         """Add a command for the room. `commands_due` returns it until it is answered.
 
         Returns:
-            Its id, which is in the Reply, and the message, for a caller that sends it by itself.
+            Its id, which the Reply repeats, and the message, for callers that send it themselves.
 
         Raises:
             MessageTooLarge: the server would not accept the message.
-            ClientError: too many commands have no answer yet.
+            ClientError: too many commands have no reply yet.
         """
         command_id = self._command_id + 1
         data = self._encoded(Command(command_id, name, encode_payload(payload)))
@@ -298,45 +305,45 @@ class ClientCore:
         """Return the commands to send now on the session's connection: new ones, and those to be sent again.
 
         Args:
-            now_us: the clock that `receive` is given, microseconds.
+            now_us: the clock that `receive` uses, in microseconds.
         """
         return self._commands.due(now_us / 1e6)
 
     def next_command_us(self, now_us: int) -> int | None:
-        """Return when `commands_due` returns something, if nothing is received before; None without commands."""
+        """Return the time of the next due command, if no reply arrives before; None without commands."""
         due_s = self._commands.next_due_s(now_us / 1e6)
         return None if due_s is None else int(due_s * 1e6) + 1
 
     @property
     def commands_unanswered(self) -> int:
-        """How many commands have no answer yet."""
+        """The number of commands without a reply."""
         return len(self._commands)
 
-    def give_up(self, command_id: int) -> None:
+    def abandon_command(self, command_id: int) -> None:
         """Remove a command: it is not sent again. Idempotent."""
         self._commands.remove(command_id)
 
     def ping(self, now_us: int) -> bytes:
-        """A clock reading for the server to give back; also the heartbeat, and says what has arrived.
+        """Encode a Ping: the heartbeat, a clock reading that the server returns, and the number of the last event.
 
-        The first is best sent as soon as Welcome is here.
+        Send the first Ping directly after Welcome, because it confirms the resume token.
         """
         return encode_client(Ping(now_us, self._event_number, self._generation))
 
-    # -- what the server says -------------------------------------------------------------------------------
+    # -- from the server ------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, *, now_us: int) -> Update | None:
-        """Takes one message.
+        """Apply one message.
 
         Args:
             data: a whole WebSocket message.
-            now_us: the clock that `ping` was given, microseconds.
+            now_us: the clock that `ping` uses, in microseconds.
 
         Returns:
-            What it means; None when there is nothing new in it, or it is of a type that this build does not know.
+            The update; None if the message contains nothing new, or if this build does not know its type.
 
         Raises:
-            MalformedMessage: it is no message; the connection is not to be trusted further.
+            MalformedMessage: the bytes are not a message; close the connection.
         """
         try:
             message = decode_server(data)
@@ -367,16 +374,16 @@ class ClientCore:
             case Redirect(is_resume=True):
                 return Redirected(message)
             case Redirect():
-                meaning = self._queue.redirect_received()
+                meaning = self._match_queue.redirect_received()
                 if meaning is None:
-                    self._is_giving_up_join = False
+                    self._is_abandoning_join = False
                     return Redirected(message)
                 return Redirected(message, is_match=True) if meaning is Meaning.PROGRESS else None
             case Error(ErrorCode.RESYNC):
                 return EventsLost(message)
             case Error():
                 if is_answer(message, Join):
-                    self._is_giving_up_join = False
+                    self._is_abandoning_join = False
                 return ErrorReceived(message)
             case Goodbye():
                 return Ended(message)
@@ -384,14 +391,14 @@ class ClientCore:
                 self.rate = message
                 return RateChanged(message)
             case MatchStatus():
-                meaning = self._queue.status_received(message)
+                meaning = self._match_queue.status_received(message)
                 return QueueChanged(message, meaning is not Meaning.NONE, meaning is Meaning.END)
             case _:
                 return None
 
     def _welcomed(self, welcome: Welcome) -> Welcomed:
         has_resumed = welcome.generation > 1
-        was_in = self.joined.room_id if self.joined is not None else ""
+        previous_room_id = self.joined.room_id if self.joined is not None else ""
         has_lost_session = self._has_session and not has_resumed
         if not has_resumed:
             self.forget_session()
@@ -402,21 +409,21 @@ class ClientCore:
         if has_resumed:
             self.rate = Rate(1)
             self._awaiting_keyframe.clear()
-            if was_in and welcome.room_id == was_in and self.world is not None:
-                self.world.settle()
-            elif was_in and not welcome.room_id:
+            if previous_room_id and welcome.room_id == previous_room_id and self.world is not None:
+                self.world.clear_history()
+            elif previous_room_id and not welcome.room_id:
                 self.world = self.joined = None
-            if self._queue.has_cancelled:
-                self._queue.resumed()
+            if self._match_queue.has_cancelled:
+                self._match_queue.resumed()
                 self.outgoing.append(self.match_cancel())
             if not welcome.is_joining and not welcome.room_id:
-                self._is_giving_up_join = False
-        is_lost = bool(was_in) and self.joined is None
-        return Welcomed(welcome, has_resumed, was_in if is_lost else "", has_lost_session)
+                self._is_abandoning_join = False
+        is_lost = bool(previous_room_id) and self.joined is None
+        return Welcomed(welcome, has_resumed, previous_room_id if is_lost else "", has_lost_session)
 
     def _seat_taken(self, joined: Joined) -> SeatTaken | None:
-        if self._is_giving_up_join:
-            self._is_giving_up_join = False
+        if self._is_abandoning_join:
+            self._is_abandoning_join = False
             self.outgoing.append(self.leave())
             return None
         before = self.joined.room_id if self.joined is not None else ""
@@ -424,7 +431,7 @@ class ClientCore:
         if world is not None and before == joined.room_id and world.description == joined.description:
             world.clear()
         else:
-            world = self._make_world(joined)
+            world = self._create_world(joined)
         self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
         self._input_names = frozenset(field.name for field in self._input_fields)
         self.joined, self.world = joined, world
@@ -435,7 +442,7 @@ class ClientCore:
         if self.world is None:
             return None
         parts = decode_parts(frame)
-        applied = [self._part(self.world, part, frame) for part in parts]
+        applied = [self._apply_part(self.world, part, frame) for part in parts]
         named = {part.channel for part in parts}
         is_complete = bool(frame.flags & IS_COMPLETE)
         self.world.finish(frame.tick, keep=named if is_complete else None)
@@ -446,29 +453,29 @@ class ClientCore:
         is_keyframe = all(part.is_keyframe for part in parts)
         return StateApplied(frame.tick, tuple(part.channel for part in parts), is_keyframe, False not in applied)
 
-    def _part(self, world: World, part: Part, frame: StateFrame) -> bool | None:
-        """Applies one part; says whether its checksum agrees, None when it could not be applied."""
-        asked_tick = self._awaiting_keyframe.get(part.channel)
-        if not part.is_keyframe and asked_tick is not None:
-            if frame.tick - asked_tick >= RESYNC_AGAIN_TICKS:
-                self._ask_for_keyframe(part.channel, frame.tick)
+    def _apply_part(self, world: World, part: Part, frame: StateFrame) -> bool | None:
+        """Apply one part. Return whether its checksum agrees; None if it could not be applied."""
+        requested_tick = self._awaiting_keyframe.get(part.channel)
+        if not part.is_keyframe and requested_tick is not None:
+            if frame.tick - requested_tick >= RESYNC_AGAIN_TICKS:
+                self._request_keyframe(part.channel, frame.tick)
             return None
         try:
             agrees = world.apply(part, tick=frame.tick, age=frame.age)
-        except WrongBaseline:  # a frame is missing: who knows what it said of the other channels
+        except WrongBaseline:  # a frame is missing, and it may have changed other channels
             for channel in world.channels | {part.channel}:
-                self._ask_for_keyframe(channel, frame.tick)
+                self._request_keyframe(channel, frame.tick)
             return None
         except MalformedMessage:
-            self._ask_for_keyframe(part.channel, frame.tick)
+            self._request_keyframe(part.channel, frame.tick)
             return None
         self._awaiting_keyframe.pop(part.channel, None)
         if not agrees:
             self.mismatches += 1
-            self._ask_for_keyframe(part.channel, frame.tick)
+            self._request_keyframe(part.channel, frame.tick)
         return agrees
 
-    def _ask_for_keyframe(self, channel: int, tick: int) -> None:
+    def _request_keyframe(self, channel: int, tick: int) -> None:
         self.resyncs += 1
         self._awaiting_keyframe[channel] = tick
         self.outgoing.append(encode_client(Resync(channel, tick)))
@@ -483,10 +490,10 @@ class ClientCore:
         return EventReceived(event, missed)
 
     def _encoded(self, message: Message) -> bytes:
-        """Encode a message with contents of the game's, if the server accepts it.
+        """Encode a message with contents from the game.
 
         Raises:
-            MessageTooLarge: it does not.
+            MessageTooLarge: the server would not accept the message.
         """
         kind = type(message).__name__
         for name in message.__struct_fields__:
@@ -501,14 +508,14 @@ class ClientCore:
         return data
 
     def _pong(self, pong: Pong, now_us: int) -> PongReceived:
-        # The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
+        # The server read its clock half a round trip ago, if both directions take equally long: RFC 5905, section 8.
         rtt_us = max(0, now_us - pong.client_time_us)
         return PongReceived(rtt_us, pong.server_time_us + rtt_us // 2 - now_us)
 
 
-def _world_of(joined: Joined) -> World:
+def _create_default_world(joined: Joined) -> World:
     return World(joined.description)
 
 
-def _packed(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:
+def _encode_map(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:
     return encode_payload(value) if value else b""

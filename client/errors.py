@@ -1,13 +1,13 @@
-"""What a client's calls raise.
+"""The exceptions of the client.
 
-ClientError            something the client cannot go on from by itself
-├── Disconnected       the connection is lost for good, or could not be made
-│   └── ConnectFailed  the connection could not be made
-├── Refused       the server refused; `error` says why, and whether and when to come back
-├── NotMatched         the place in the matchmaking queue is gone
-├── CommandFailed      a command was answered with no
-├── SessionLost        the server did not keep the session: the client is in no room any more
-└── MessageTooLarge    a message that the server would not accept, and that was not sent
+ClientError            the base class
+├── Disconnected       the connection is closed for good, or could not be opened
+│   └── ConnectFailed  the connection could not be opened
+├── Refused            the server refused a request; `error` has the reason, and whether and when to retry
+├── NotMatched         the player left the matchmaking queue without a match
+├── CommandFailed      the room rejected a command
+├── SessionLost        the server did not keep the session: the client is in no room
+└── MessageTooLarge    the server would not accept the message, and it was not sent
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tickwire.schemas.messages import Error, MatchStatus, Reply
 
 
 class ClientError(Exception):
-    """Something the client cannot go on from by itself."""
+    """An error that the client cannot handle itself."""
 
 
 class Disconnected(ClientError):
-    """The connection is lost for good, or could not be made.
+    """The connection is closed for good, or could not be opened.
 
     Args:
-        message: why.
-        may_return: whether trying again makes sense.
-        retry_after_s: when, as the server advised; 0 for no advice.
+        message: the reason.
+        may_return: whether the caller may try again.
+        retry_after_s: the delay that the server advised; 0 without advice.
     """
 
     def __init__(self, message: str, *, may_return: bool = True, retry_after_s: float = 0.0) -> None:
@@ -35,11 +35,11 @@ class Disconnected(ClientError):
 
 
 class ConnectFailed(Disconnected):
-    """The connection could not be made."""
+    """The connection could not be opened."""
 
 
 class Refused(ClientError):
-    """The server refused; `error` says why, and whether and when to come back."""
+    """The server refused a request; `error` has the reason, and whether and when to retry."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(f"{error.code.name}: {error.message}")
@@ -47,7 +47,7 @@ class Refused(ClientError):
 
 
 class CommandFailed(ClientError):
-    """A command was answered with no."""
+    """The room rejected a command."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"{reply.error.name}: {reply.message}")
@@ -55,7 +55,7 @@ class CommandFailed(ClientError):
 
 
 class NotMatched(ClientError):
-    """The place in the queue is gone: given up, timed out, or a friend has left; `status.reason` says which."""
+    """The player left the queue without a match; `status.reason` says why: cancelled, timed out, a friend left."""
 
     def __init__(self, status: MatchStatus) -> None:
         super().__init__(f"{status.state.name}: {status.reason}")
@@ -63,15 +63,15 @@ class NotMatched(ClientError):
 
 
 class SessionLost(ClientError):
-    """The server did not keep the session: the client is in no room any more; what was asked may have been done."""
+    """The server did not keep the session. The client is in no room; whether a command ran is unknown."""
 
 
 class MessageTooLarge(ClientError):
-    """A message that the server would not accept: it was not sent, and the session continues.
+    """The server would not accept the message. It was not sent, and the session continues.
 
     Args:
         what: the message, or the text in it.
-        size: in bytes.
+        size: its size in bytes.
         limit: the largest size that the server accepts.
     """
 

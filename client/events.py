@@ -1,4 +1,4 @@
-"""What a game reads and listens to: events with their payloads decoded, and listeners."""
+"""The events that a game receives, with decoded payloads, and their listeners."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RoomEvent(msgspec.Struct, frozen=True):
 
 
 def room_event_from(event: Event) -> RoomEvent:
-    """Decode an event. A payload that is not msgpack is logged; the event arrives all the same."""
+    """Decode an event. If the payload is not msgpack, a warning is logged and the payload is None."""
     try:
         payload = decode_payload(event.payload) if event.payload else None
     except MalformedMessage:
@@ -49,11 +49,11 @@ def room_event_from(event: Event) -> RoomEvent:
 
 
 class ListenerError(msgspec.Struct, frozen=True):
-    """An exception that a listener has raised.
+    """An exception that a listener raised.
 
     Args:
         error: the exception.
-        name: what the listener was for.
+        name: the name that the listener was added for.
     """
 
     error: Exception
@@ -61,12 +61,12 @@ class ListenerError(msgspec.Struct, frozen=True):
 
 
 class Listeners:
-    """Functions that are called with what a client learns.
+    """The listeners of a client, by name.
 
-    An exception in one is passed to the listeners for `error`; without any it is logged. The client continues.
+    An exception in a listener is passed to the `error` listeners; without any it is logged. The client continues.
 
     Attributes:
-        failures: calls that raised.
+        failures: the number of calls that raised.
     """
 
     def __init__(self) -> None:
@@ -80,12 +80,12 @@ class Listeners:
             A function that removes it. Idempotent.
 
         Raises:
-            ValueError: there is nothing of that name to listen to, or the listener is a coroutine function.
+            ValueError: the name is unknown, or the listener is a coroutine function.
         """
         if name not in self._listeners:
-            raise ValueError(f"there is no {name!r} to listen to; there is {', '.join(LISTENER_NAMES)}")
+            raise ValueError(f"unknown listener name {name!r}; the names are {', '.join(LISTENER_NAMES)}")
         if inspect.iscoroutinefunction(listener):
-            raise ValueError(f"the listener for {name!r} must be a plain function; let it create a task")
+            raise ValueError(f"the listener for {name!r} must be a plain function, which may create a task")
         listeners = self._listeners[name]
         listeners.append(listener)
 
@@ -96,7 +96,7 @@ class Listeners:
         return remove
 
     def has(self, name: str) -> bool:
-        """Return whether anything listens."""
+        """Return whether there is a listener for a name."""
         return bool(self._listeners[name])
 
     def notify(self, name: str, value: Any) -> None:
@@ -109,4 +109,4 @@ class Listeners:
                 if name != "error" and self.has("error"):
                     self.notify("error", ListenerError(error, name))
                 else:
-                    log.exception("a listener for %r has raised", name)
+                    log.exception("a listener for %r raised", name)

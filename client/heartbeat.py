@@ -1,17 +1,17 @@
 """The client's heartbeat: when to send a Ping, and when the connection counts as lost. Pure.
 
-Pings are counted and no time is measured: after a pause of the whole process (a laptop that slept, a debugger) the
-next beat is one beat, and sends a Ping first.
+The heartbeat counts Pings and measures no time. After a pause of the whole process (a suspended laptop, a debugger)
+only one interval counts as silent, and a Ping is sent before the connection can be lost.
 """
 
 from __future__ import annotations
 
 PING_INTERVAL_S_MAX = 3.0
 PING_INTERVAL_S_MIN = 0.1
-"""An interval of 0 in Welcome must not make a flood of Pings."""
+"""Prevents a flood of Pings if the interval in Welcome is 0."""
 UNANSWERED_PINGS_MAX = 2
-"""The third beat in a row that finds nothing received ends the connection: with a beat every 3 s, 6 to 9 s after the
-path has died. A network that holds everything back for 5 s is not mistaken for that."""
+"""After two Pings without any message, the connection ends instead of a third Ping: with an interval of 3 s, 6 to 9 s
+after the path died. A network that stalls for 5 s does not count as dead."""
 
 
 def ping_interval_s(heartbeat_interval_ms: int) -> float:
@@ -24,20 +24,20 @@ def ping_interval_s(heartbeat_interval_ms: int) -> float:
 
 
 class Heartbeat:
-    """The Pings of one connection that had no answer yet."""
+    """Counts the Pings of one connection since the last received message."""
 
     def __init__(self) -> None:
         self._unanswered = 0
 
-    def received(self) -> None:
-        """Record that the connection has delivered something. Every message counts, not only a Pong."""
+    def record_received(self) -> None:
+        """Record that a message was received. Every message counts, not only a Pong."""
         self._unanswered = 0
 
-    def beat(self) -> bool:
-        """Record that a Ping is sent now; call it once every interval.
+    def record_ping(self) -> bool:
+        """Record that a Ping is sent; call it once every interval.
 
         Returns:
-            False if the Pings before were not answered: the connection is lost, and no Ping is to be sent.
+            False if the previous Pings were not answered: the connection is lost, and the Ping must not be sent.
         """
         if self._unanswered >= UNANSWERED_PINGS_MAX:
             return False

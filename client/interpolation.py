@@ -1,9 +1,9 @@
-"""Smooth motion out of ticks: where things are between two snapshots, shown a little in the past.
+"""Entity interpolation: smooth motion between two snapshots, rendered slightly in the past.
 
-A snapshot says where everything was at a tick. Shown as it comes, motion jumps with every tick and stands still when
-one is late. So a client shows the world `delay_ticks` behind: late ticks have arrived by then, and what lies between
-two of them is known. Entity interpolation as in Valve's "Source Multiplayer Networking"; numpy, all entities at once.
-Pure: the time comes in.
+A snapshot is the state at one tick. Rendered on arrival, motion jumps with every tick and stops when a tick is late.
+A client therefore renders the world `delay_ticks` behind: late ticks have arrived by then, and values between two
+ticks can be computed. As in Valve's "Source Multiplayer Networking", in numpy for all entities at once. Pure: the
+caller passes the time.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from tickwire.schemas.messages import FieldKind
 SNAPSHOTS_MAX = 32
 OFFSETS_MAX = 64
 LATE_FRAMES = 4
-"""After so many late frames in a row the ticks themselves have shifted, as when one of them has blocked."""
-_SMOOTH = frozenset((FieldKind.REAL, FieldKind.ANGLE))
+"""After this number of late frames in a row, the room's ticks themselves have shifted, for example because a tick
+blocked."""
+_INTERPOLATED = frozenset((FieldKind.REAL, FieldKind.ANGLE))
 
 
 class TickClock:
-    """Which tick is to be shown now.
+    """Computes the tick to render now.
 
-    A frame is never early, only late; so the least late of the last OFFSETS_MAX frames says when ticks happen. When
-    the last LATE_FRAMES are all later than that by more than half of the delay, those before them are forgotten.
+    A frame is never early, only late, so the least delayed of the last OFFSETS_MAX frames shows when ticks happen. If
+    the last LATE_FRAMES are all later than that by more than half of the delay, earlier frames are discarded.
 
     Args:
-        tick_rate_hz: of the room.
-        delay_ticks: how far in the past the world is shown; two ticks ride out one that is lost or late.
+        tick_rate_hz: the tick rate of the room.
+        delay_ticks: the delay of rendering; two ticks hide one tick that is lost or late.
     """
 
     def __init__(self, tick_rate_hz: float, *, delay_ticks: float = 2.0) -> None:
@@ -43,8 +44,8 @@ class TickClock:
         self._offsets_s: deque[float] = deque(maxlen=OFFSETS_MAX)
         self._last_tick = 0
 
-    def heard(self, tick: int, now_s: float) -> None:
-        """Record that the state of a tick has arrived. A tick that goes back begins anew: the room was restored."""
+    def observe(self, tick: int, now_s: float) -> None:
+        """Record that the state of a tick arrived. A tick that went back (a restored room) restarts the clock."""
         if tick < self._last_tick:
             self._offsets_s.clear()
         self._last_tick = tick
@@ -54,18 +55,18 @@ class TickClock:
             self._offsets_s.clear()
             self._offsets_s.extend(last)
 
-    def shown(self, now_s: float) -> float:
-        """The tick to show, with its fraction; minus infinity before the first was heard."""
+    def render_tick(self, now_s: float) -> float:
+        """Return the tick to render, with its fraction; minus infinity before the first frame."""
         if not self._offsets_s:
             return -math.inf
         return (now_s - min(self._offsets_s)) * self._rate - self._delay_ticks
 
 
 class Interpolation:
-    """One table's last snapshots, of the world that it is given.
+    """The last snapshots of one table.
 
     Args:
-        table: its name.
+        table: the table's name.
     """
 
     def __init__(self, table: str) -> None:
@@ -74,10 +75,10 @@ class Interpolation:
         self._views: deque[TableView] = deque(maxlen=SNAPSHOTS_MAX)
         self._world: World | None = None
 
-    def heard(self, world: World) -> None:
-        """Take the table as it is now; call it after each frame.
+    def push(self, world: World) -> None:
+        """Add a snapshot of the table; call it after each frame.
 
-        Another world replaces all that is known. When the tick has gone back, that tick and later ones are forgotten.
+        A different world discards all snapshots. If the tick went back, that tick and later ones are discarded.
         """
         if world is not self._world:
             self._world = world
@@ -91,32 +92,32 @@ class Interpolation:
         self._ticks.append(world.tick)
         self._views.append(world.table(self._table))
 
-    def at(self, tick: float, column: str) -> tuple[NDArray[np.uint32], NDArray[Any]]:
-        """Where a column stood at a tick that may lie between two snapshots.
+    def sample(self, tick: float, column: str) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+        """Return a column at a tick, which may be between two snapshots.
 
-        What cannot lie between two values (a number of lives, an enumeration) keeps the older one. An entity that is
-        in the older snapshot alone stays where it was until the newer; one that is in the newer alone is not there
+        Values that cannot be interpolated (a number of lives, an enumeration) keep the older one. An entity that
+        exists only in the older snapshot keeps its values; one that exists only in the newer snapshot is not returned
         yet. Before the oldest and after the newest snapshot nothing moves.
 
         Returns:
             (entities,) ids ascending, and (entities,) values in the game's units.
 
         Raises:
-            KeyError: no such column.
+            KeyError: the table has no such column.
         """
         if not self._ticks:
             return np.empty(0, np.uint32), np.empty(0)
         after = bisect_right(self._ticks, tick)
         older = self._views[max(0, after - 1)]
         values = older.column(column)
-        if after == 0 or after == len(self._ticks) or older.kind(column) not in _SMOOTH:
+        if after == 0 or after == len(self._ticks) or older.kind(column) not in _INTERPOLATED:
             return older.ids, values
         newer = self._views[after]
-        share = (tick - self._ticks[after - 1]) / (self._ticks[after] - self._ticks[after - 1])
-        _, here, there = np.intersect1d(older.ids, newer.ids, assume_unique=True, return_indices=True)
+        fraction = (tick - self._ticks[after - 1]) / (self._ticks[after] - self._ticks[after - 1])
+        _, in_older, in_newer = np.intersect1d(older.ids, newer.ids, assume_unique=True, return_indices=True)
         values = np.array(values, dtype=np.float64)
-        way = newer.column(column)[there] - values[here]
+        difference = newer.column(column)[in_newer] - values[in_older]
         if older.kind(column) is FieldKind.ANGLE:
-            way = (way + math.pi) % math.tau - math.pi  # the short way round
-        values[here] += share * way
+            difference = (difference + math.pi) % math.tau - math.pi  # the shorter direction
+        values[in_older] += fraction * difference
         return older.ids, values

@@ -1,11 +1,11 @@
-"""Relates MatchStatus and Redirect to the match request that waits. Pure.
+"""Relates MatchStatus and Redirect messages to the waiting match request. Pure.
 
-A MatchCancel is answered with CANCELLED, or with FOUND and a reason if the match was final before: FOUND without one
-and its Redirect have come before that answer. A client that gives its place up and asks again at once receives
-messages about the place before; they must not end the new wait. CANCELLED comes unasked, too. Messages arrive in
-order, and the first about a new place is WAITING:
+The server answers a MatchCancel with CANCELLED, or with FOUND and a reason if the match was already final: FOUND
+without a reason and its Redirect were then sent before. A client that leaves the queue and immediately enters it
+again receives messages about the previous entry, which must not end the new wait. CANCELLED also arrives without a
+MatchCancel. Messages arrive in order, and the first message about a new entry is WAITING:
 
-    no place --WAITING--> has a place --CANCELLED, TIMED_OUT, given up--> no place
+    not queued --WAITING--> queued --CANCELLED, TIMED_OUT, abandoned--> not queued
                               └--FOUND--> the next Redirect leads to the match
 """
 
@@ -17,84 +17,84 @@ from tickwire.schemas.messages import MatchStatus, QueueState
 
 
 class Meaning(enum.Enum):
-    """What a message about the queue means for the request that waits."""
+    """The meaning of a queue message for the waiting request."""
 
     NONE = enum.auto()
-    """It is about a place that was given up."""
+    """The message is about an abandoned queue entry."""
     PROGRESS = enum.auto()
     END = enum.auto()
-    """The wait is over without a match."""
+    """The wait ended without a match."""
 
 
 class MatchQueue:
-    """One session's place in the matchmaking queue, as the client knows it."""
+    """A session's entry in the matchmaking queue, as the client knows it."""
 
     def __init__(self) -> None:
-        self._wanted_mode = ""
-        self._has_place = False
+        self._requested_mode = ""
+        self._is_queued = False
         self._cancels = 0
-        self._redirect: Meaning | None = None  # of the Redirect that follows FOUND
+        self._redirect: Meaning | None = None  # the meaning of the Redirect after FOUND
 
     @property
     def has_cancelled(self) -> bool:
-        """Whether a MatchCancel is not answered yet: after a resume it is sent again."""
+        """Whether a MatchCancel has no answer yet. It is sent again after a resume."""
         return self._cancels > 0
 
     def request(self, mode: str) -> None:
         """Record that a MatchRequest is sent."""
-        self._wanted_mode = mode
+        self._requested_mode = mode
 
-    def give_up(self) -> bool:
-        """Record that the client waits no more; return whether a MatchCancel must be sent for that."""
-        if not self._wanted_mode:
+    def abandon(self) -> bool:
+        """Record that the client stopped waiting. Return whether it must send a MatchCancel."""
+        if not self._requested_mode:
             return False
-        self._wanted_mode = ""
-        self._has_place = False
+        self._requested_mode = ""
+        self._is_queued = False
         self._cancels += 1
         return True
 
     def resumed(self) -> None:
-        """Record a new connection of the session: a MatchCancel without an answer is sent again, once."""
+        """Record a resume: an unanswered MatchCancel is sent again, once."""
         self._cancels = min(self._cancels, 1)
 
     def reset(self) -> None:
-        """Record a new session: it has no place. A request that waits is sent again."""
-        self._has_place, self._cancels, self._redirect = False, 0, None
+        """Record a new session, which is not queued. A waiting request is sent again."""
+        self._is_queued, self._cancels, self._redirect = False, 0, None
 
     def status_received(self, status: MatchStatus) -> Meaning:
-        """Return what a MatchStatus means."""
+        """Return the meaning of a MatchStatus."""
         if status.state is QueueState.FOUND:
-            return self._answered() if status.reason else self._found(status)
+            return self._cancel_answered() if status.reason else self._found(status)
         if self._cancels:
             self._cancels -= status.state is QueueState.CANCELLED
             return Meaning.NONE
-        had_place, self._has_place = self._has_place, status.state is QueueState.WAITING
-        if self._has_place:
+        was_queued, self._is_queued = self._is_queued, status.state is QueueState.WAITING
+        if self._is_queued:
             return Meaning.PROGRESS
-        return self._end() if had_place else Meaning.NONE
+        return self._end() if was_queued else Meaning.NONE
 
-    def _answered(self) -> Meaning:
-        """A MatchCancel came too late; no Redirect follows this FOUND."""
+    def _cancel_answered(self) -> Meaning:
+        """Handle FOUND as the answer to a late MatchCancel; no Redirect follows it."""
         self._cancels = max(0, self._cancels - 1)
         return Meaning.NONE
 
     def _end(self) -> Meaning:
-        self._wanted_mode = ""
+        self._requested_mode = ""
         return Meaning.END
 
     def _found(self, status: MatchStatus) -> Meaning:
-        """A match, also in answer to a MatchCancel. The client plays it if it waits for one of this mode."""
-        self._cancels, self._has_place = 0, False
-        if not self._wanted_mode:
+        """Handle a found match. The client joins it if it waits for a match of this mode."""
+        self._cancels, self._is_queued = 0, False
+        if not self._requested_mode:
             meaning = Meaning.NONE
-        elif status.mode in ("", self._wanted_mode):
+        elif status.mode in ("", self._requested_mode):
             meaning = Meaning.PROGRESS
-        else:  # the request for the other mode is void
+        else:  # the match ends the request for the other mode
             meaning = self._end()
         self._redirect = meaning
         return meaning
 
     def redirect_received(self) -> Meaning | None:
-        """Return what a Redirect means for the wait; None: it answers a Join."""
+        """Return the meaning of a Redirect for the wait; None if it answers a Join."""
         meaning, self._redirect = self._redirect, None
         return meaning

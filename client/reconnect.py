@@ -1,7 +1,7 @@
-"""When and where a client reconnects, and what is final. Pure: the clock and the randomness come in.
+"""Plans when and where a client reconnects, and which errors are final. Pure: the caller passes clock and randomness.
 
-The rules stand in docs/clients.md, the close codes in docs/protocol.md. Both shells follow them:
-tickwire.client.session_connection on asyncio, tickwire.loadtest.connection on gevent.
+The rules are documented in docs/clients.md, the close codes in docs/protocol.md. Both shells use this module:
+tickwire.client.session_connection on asyncio and tickwire.loadtest.connection on gevent.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from tickwire.schemas.messages import Error, Goodbye
 
 CONNECT_S_MAX = 5.0
 HELLO_S_MAX = 10.0
-"""How long one attempt may take: until the WebSocket is open, and from Hello to Welcome."""
+"""The time limits of one attempt: until the WebSocket is open, and from Hello to Welcome."""
 REDIRECTS_MAX = 5
-"""Redirects that are followed in a row. More means that shards send the session in a circle."""
-HOME_ATTEMPT_FIRST = 4
-"""The first attempt that goes to the home address; then every second one does. The session's shard may be gone."""
+"""The limit of consecutive Redirects. More of them mean that shards redirect the session in a circle."""
+INITIAL_URL_ATTEMPT_FIRST = 4
+"""The first attempt that goes to the initial URL, as does every second one after it: the shard may be gone."""
 STABLE_CONNECTION_S = 5.0
-"""A connection that was lost sooner continues the series of attempts before it, with its pauses and its deadline."""
+"""A connection that is lost before this time continues the previous series of attempts and its deadline."""
 VISIT_S = 10.0
-"""For how long a client that left its session for another shard tries to get a new one, at least."""
+"""The minimum time in which a client that left its session for another shard tries to open a new one."""
 FINAL_CLOSE_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009})
 FINAL_CLOSE_CODES_MIN, FINAL_CLOSE_CODES_MAX = 4500, 4999
 
 
 _CLOSED_AFTER_ERROR = frozenset({4002, 4004})
-"""Cannot be served now; too many messages or bytes."""
+"""The server cannot serve the session now; the client sent too many messages or bytes."""
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def is_retry_status(status: int) -> bool:
-    """Return whether a first connection that was refused with this HTTP status makes sense again later.
+    """Return whether a first connection that was refused with this HTTP status can be retried.
 
-    After that, every failed handshake is tried again: a front may answer anything while it is reloaded.
+    Later handshakes are always retried: a proxy may answer with any status while it is reloaded.
     """
     return status in _RETRY_STATUS
 
 
 def is_final_close(code: int | None, goodbye: Goodbye | None = None) -> bool:
-    """Return whether the server has closed the connection for good.
+    """Return whether the server closed the connection for good.
 
     Args:
         code: the close code; None if the connection broke without a close.
-        goodbye: the server's Goodbye before it, if there was one. It decides.
+        goodbye: the server's Goodbye, if it sent one; it takes precedence over the code.
     """
     if goodbye is not None:
         return not goodbye.come_back
@@ -54,12 +54,12 @@ def is_final_close(code: int | None, goodbye: Goodbye | None = None) -> bool:
 
 
 def advice_s(code: int | None, goodbye: Goodbye | None, refusal: Error | None) -> float:
-    """Return how long the server asked to wait before the next connection; 0 without advice.
+    """Return the delay that the server advised before the next connection; 0 without advice.
 
     Args:
         code: the close code.
-        goodbye: the server's Goodbye on the connection, if there was one.
-        refusal: the newest Error on the connection. It counts only where the close is about it.
+        goodbye: the server's Goodbye on the connection, if it sent one.
+        refusal: the newest Error on the connection. It counts only if the close code refers to it.
     """
     if goodbye is not None:
         return goodbye.retry_after_ms / 1000
@@ -70,8 +70,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """The next attempt to connect.
 
     Args:
-        url: where to connect.
-        pause_s: how long to wait before.
+        url: the address.
+        pause_s: the pause before the attempt.
     """
 
     url: str
@@ -79,22 +79,22 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class ReconnectPlan:
-    """Attempts to reconnect one session, over all of its connections.
+    """Plans the attempts to reconnect one session, over all of its connections.
 
     A *series* begins when a stable connection is lost. It has a deadline and growing pauses.
 
     Args:
-        home_url: where the client began.
-        reconnect_s: how long a series may take; 0: never reconnect.
+        initial_url: the address that the client connected to first.
+        reconnect_s: the duration of a series; 0 disables reconnecting.
         random: returns random numbers from 0 to 1.
 
     Attributes:
-        url: of the shard that has the session, as far as the client knows.
+        url: the last known address of the session's shard.
     """
 
-    def __init__(self, home_url: str, *, reconnect_s: float, random: Callable[[], float]) -> None:
-        self.url = home_url
-        self._home_url = home_url
+    def __init__(self, initial_url: str, *, reconnect_s: float, random: Callable[[], float]) -> None:
+        self.url = initial_url
+        self._initial_url = initial_url
         self._reconnect_s = reconnect_s
         self._random = random
         self._backoff = Backoff(random)
@@ -102,14 +102,14 @@ class ReconnectPlan:
         self._connected_s = 0.0
         self._attempts = self._redirects = 0
         self._advice_s = 0.0
-        self._was_home = self._stays_home = False
-        self._next_url = ""  # where a Redirect leads, until the attempt
+        self._was_initial_url = self._stays_at_initial_url = False
+        self._next_url = ""  # the target of a Redirect, until the attempt
 
     def connected(self, url: str, now_s: float) -> None:
         """Record that the session has a connection.
 
         Args:
-            url: of the connection.
+            url: its address.
             now_s: the monotonic clock.
         """
         self.url = url
@@ -126,38 +126,39 @@ class ReconnectPlan:
             self._begin(now_s, self._reconnect_s)
         self._attempts = 0
         self._advice_s = advice_s
-        self._stays_home = False
+        self._stays_at_initial_url = False
 
     def _begin(self, now_s: float, seconds: float) -> None:
         self._deadline_s = now_s + seconds
         self._backoff = Backoff(self._random)
         self._attempts = self._redirects = 0
         self._advice_s = 0.0
-        self._stays_home = False
+        self._stays_at_initial_url = False
 
     def redirected(self, url: str) -> None:
-        """Record that the session continues at another shard: the next attempt goes there, without a pause."""
+        """Record that the session moved to another shard: the next attempt goes there, without a pause."""
         self.url = self._next_url = url
 
     def visit(self, url: str, now_s: float) -> None:
         """Begin a series for a new session on another shard.
 
-        The first attempt goes there, without a pause. If it fails, the others go home: the shard may have died.
+        The first attempt goes there, without a pause. If it fails, later ones go to the initial URL: the shard may be
+        dead.
         """
         self._begin(now_s, max(self._reconnect_s, VISIT_S))
-        self.url, self._next_url = self._home_url, url
+        self.url, self._next_url = self._initial_url, url
 
     def failed(self, advice_s: float = 0.0, *, was_refused: bool = False) -> None:
         """Record that the last attempt failed.
 
         Args:
-            advice_s: how long the server asked to wait; 0 without advice.
-            was_refused: the server answered and asked the client to try again later. If this was the home address,
-                the session's shard, which does not answer, is not asked any more.
+            advice_s: the delay that the server advised; 0 without advice.
+            was_refused: the server answered with a retryable error. If this was the initial URL, later attempts skip
+                the session's shard, which does not answer.
         """
         self._advice_s = advice_s
         if was_refused:
-            self._stays_home = self._was_home
+            self._stays_at_initial_url = self._was_initial_url
 
     def next(self, now_s: float) -> Attempt | None:
         """Return the next attempt; None if it would begin after the deadline of the series."""
@@ -165,12 +166,12 @@ class ReconnectPlan:
         if url and self._redirects < REDIRECTS_MAX:
             self._redirects += 1
             self._attempts = 0
-            self._stays_home = self._was_home = False
+            self._stays_at_initial_url = self._was_initial_url = False
             return Attempt(url, 0.0)
         pause_s = self._backoff.next_s(self._advice_s)
         if self._deadline_s is None or now_s + pause_s > self._deadline_s:
             return None
         self._attempts += 1
-        is_turn_of_home = self._attempts >= HOME_ATTEMPT_FIRST and self._attempts % 2 == 0
-        self._was_home = self._stays_home or is_turn_of_home
-        return Attempt(self._home_url if self._was_home else self.url, pause_s)
+        is_initial_turn = self._attempts >= INITIAL_URL_ATTEMPT_FIRST and self._attempts % 2 == 0
+        self._was_initial_url = self._stays_at_initial_url or is_initial_turn
+        return Attempt(self._initial_url if self._was_initial_url else self.url, pause_s)

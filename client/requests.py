@@ -1,7 +1,7 @@
-"""Requests that wait for an answer, and the updates that end them. Pure.
+"""Pending requests, and the updates that answer them. Pure.
 
-An Error ends only the request that it answers. After a reconnect a request is sent again, unless its answer is under
-way.
+An Error ends only the request that it answers. After a reconnect a request is sent again, unless the server is still
+processing it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tickwire.schemas.messages import (
 Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | ErrorReceived
 
 _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
-"""Errors of servers that do not name the request: these answer none."""
+"""Errors that answer no request, for servers that do not set `request_type`."""
 
 
 def is_answer(error: Error, request: type[Message]) -> bool:
@@ -36,7 +36,7 @@ def is_answer(error: Error, request: type[Message]) -> bool:
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """One request that waits.
+    """One pending request.
 
     Args:
         type: Join, Leave or MatchRequest.
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     data: bytes
 
     def answer(self, update: Update) -> Answer | None:
-        """Return the update if it ends this request, else None."""
+        """Return the update if it answers this request, else None."""
         match update:
             case ErrorReceived(error):
                 return update if is_answer(error, self.type) else None
@@ -62,6 +62,6 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             case _:
                 return None
 
-    def is_under_way(self, welcome: Welcome) -> bool:
-        """Return whether the answer follows on a connection that begins with this Welcome, without asking again."""
+    def is_in_flight(self, welcome: Welcome) -> bool:
+        """Return whether the answer follows on a connection with this Welcome, without sending the request again."""
         return self.type is Join and (welcome.is_joining or bool(welcome.room_id))

@@ -1,9 +1,9 @@
-"""Keeps a session connected: one link after the other, as `tickwire.client.reconnect` plans it.
+"""Keeps a session connected over successive sockets, as planned by `tickwire.client.reconnect`.
 
 connecting <--another shard-- connected <-> reconnecting
      └----------------------------└--------------└---> closed
 
-One task does all of it, so that a caller who is cancelled leaves nothing half done.
+One task does all of it, so that a cancelled caller leaves no transition incomplete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ssl import SSLContext
 
 import msgspec
 
-from tickwire.client.connection import ClientSocket, open_link
+from tickwire.client.connection import ClientSocket, open_socket
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import ClientError, ConnectFailed, Disconnected, Refused
 from tickwire.client.heartbeat import ping_interval_s
@@ -30,7 +30,7 @@ TokenSource = Callable[[], Awaitable[str]]
 
 
 class ConnectionState(enum.Enum):
-    """Where a client's connection stands."""
+    """The state of a client's connection."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -39,14 +39,14 @@ class ConnectionState(enum.Enum):
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a client connects.
+    """The options of a client's connections.
 
     Args:
-        url: where it begins.
-        token: who the player is; a function is called at every connection.
+        url: the address of the first connection.
+        token: the player's token, or a function that returns a token for every connection.
         build: the game's version.
-        tls: for wss; None: the system's own trust.
-        reconnect_s: for how long it tries to reconnect; 0: never.
+        tls: the TLS settings for wss; None: the system's trusted certificates.
+        reconnect_s: how long the client tries to reconnect; 0 disables reconnecting.
     """
 
     url: str
@@ -57,22 +57,22 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionConnection:
-    """Connects, says Hello, and reconnects when the connection is lost.
+    """Connects, sends Hello, and reconnects when the connection is lost.
 
     Args:
-        options: how.
-        core: encodes Hello, and what must be sent after Welcome.
+        options: the options of the connections.
+        core: encodes Hello and the messages after Welcome.
         random: returns random numbers from 0 to 1; spreads the attempts.
         on_message: called with each binary message.
-        on_change: called whenever `state` has changed.
+        on_change: called after each change of `state`.
 
     Attributes:
-        state: where the connection stands.
-        link: the newest connection.
-        welcome: the server's answer to Hello on it; None before, an Error if it refused.
-        goodbye: the server's last message on it, if there was one.
-        close_code: of the last connection; None while it is open.
-        connections: how many there were.
+        state: the state of the connection.
+        socket: the newest socket.
+        welcome: the server's answer to Hello on it; None before the answer, an Error if the server refused.
+        goodbye: the server's Goodbye on it, if it sent one.
+        close_code: the close code of the last connection; None while it is open.
+        connections: the number of connections so far.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SessionConnection:
         on_change: Callable[[], Awaitable[None]],
     ) -> None:
         self.state = ConnectionState.CLOSED
-        self.link: ClientSocket | None = None
+        self.socket: ClientSocket | None = None
         self.welcome: Welcome | Error | None = None
         self.goodbye: Goodbye | None = None
         self.close_code: int | None = None
@@ -95,49 +95,49 @@ class SessionConnection:
         self._on_message = on_message
         self._on_change = on_change
         self._plan = ReconnectPlan(options.url, reconnect_s=options.reconnect_s, random=random)
-        self._has_answer = asyncio.Event()
+        self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._refusal: Error | None = None
-        self._lost_because = "never connected"
+        self._close_reason = "never connected"
 
     @property
     def url(self) -> str:
-        """Of the shard that the session is on."""
+        """The address of the session's shard."""
         return self._plan.url
 
     @property
     def has_resumed(self) -> bool:
-        """Whether the newest connection has the session of the one before."""
+        """Whether the newest connection resumed the previous session."""
         return isinstance(self.welcome, Welcome) and self.welcome.generation > 1
 
     @property
-    def lost_because(self) -> str:
-        """Why the connection was lost, in words."""
-        return self._lost_because
+    def close_reason(self) -> str:
+        """The reason why the last connection ended, as text."""
+        return self._close_reason
 
     async def open(self) -> None:
         """Connect for the first time.
 
         Raises:
-            Disconnected, Refused: it is not possible.
+            Disconnected, Refused: the client cannot connect.
         """
         self.state = ConnectionState.CONNECTING
         try:
-            link = await self._connect(self.url)
+            socket = await self._connect(self.url)
         except BaseException:
             self.state = ConnectionState.CLOSED
             raise
-        self._task = asyncio.create_task(self._run(link), name="client connection")
+        self._task = asyncio.create_task(self._run(socket), name="client connection")
 
-    async def close(self, because: str) -> None:
+    async def close(self, reason: str) -> None:
         """End the session and the connection. Idempotent."""
         try:
             await self._stop()
-            if self.link is not None:
-                await self.link.close(self._core.end_session())
-                self.close_code = self.link.close_code
+            if self.socket is not None:
+                await self.socket.close(self._core.end_session())
+                self.close_code = self.socket.close_code
         finally:
-            self._lost_because = because
+            self._close_reason = reason
             await self._set_state(ConnectionState.CLOSED)
 
     async def _stop(self) -> None:
@@ -147,102 +147,104 @@ class SessionConnection:
             await asyncio.wait([task])
 
     async def send(self, data: bytes = b"") -> bool:
-        """Send what the core has to send by itself, and then a message.
+        """Send the core's own messages, and then a message.
 
         Args:
-            data: the message; empty: none.
+            data: the message; empty: only the core's own messages.
 
         Returns:
-            Whether it was sent: while reconnecting it is not.
+            Whether it was sent; False while reconnecting.
 
         Raises:
-            Disconnected: the connection is lost for good.
+            Disconnected: the connection is closed for good.
         """
-        if self.state is ConnectionState.CLOSED or self.link is None:
+        if self.state is ConnectionState.CLOSED or self.socket is None:
             raise self.disconnected()
         if not isinstance(self.welcome, Welcome):
             return False
         try:
-            await self._flush(self.link)
+            await self._flush(self.socket)
             if data:
-                await self.link.send(data)
+                await self.socket.send(data)
         except Disconnected:
             return False
         return True
 
-    async def _flush(self, link: ClientSocket) -> None:
+    async def _flush(self, socket: ClientSocket) -> None:
         while self._core.outgoing:
-            await link.send(self._core.outgoing.popleft())
+            await socket.send(self._core.outgoing.popleft())
 
-    def moved(self, url: str) -> None:
-        """Record that the session continues at another shard. The server closes; the next connection goes there."""
+    def redirected(self, url: str) -> None:
+        """Record that the session moved to another shard. The server closes, and the next connection goes there."""
         if self._is_downgrade(url):
-            self._lost_because = f"redirected to {url}: the token is not sent over a plain connection"
+            self._close_reason = f"redirected to {url}: the token is not sent over a plain connection"
             return
         self._plan.redirected(url)
 
     def visit(self, url: str) -> None:
-        """End this session and begin another on another shard; where the client began, if that shard does not answer.
+        """End this session and begin a new one on another shard, or at the initial URL if that shard does not answer.
 
-        `connections` says when there is another session, and `url` where.
+        `connections` increases when the new session is open; `url` is then its address.
 
         Raises:
             ClientError: the token would be sent over a plain connection.
-            Disconnected: the connection is lost for good.
+            Disconnected: the connection is closed for good.
         """
         if self._is_downgrade(url):
             raise ClientError(f"redirected to {url}: the token is not sent over a plain connection")
-        if self.state is ConnectionState.CLOSED or self.link is None:
+        if self.state is ConnectionState.CLOSED or self.socket is None:
             raise self.disconnected()
         self.state, self.welcome = ConnectionState.CONNECTING, None
-        self._task = asyncio.create_task(self._run_elsewhere(url, self._task, self.link), name="client connection")
+        self._task = asyncio.create_task(
+            self._run_on_other_shard(url, self._task, self.socket), name="client connection"
+        )
 
     def _is_downgrade(self, url: str) -> bool:
         return self.url.startswith("wss:") and not url.startswith("wss:")
 
-    def answered(self, answer: Welcome | Error) -> None:
-        """Record the server's answer to Hello, or a refusal at any time."""
+    def record_answer(self, answer: Welcome | Error) -> None:
+        """Record the server's answer to Hello, or a later Error."""
         if self.welcome is None:
             self.welcome = answer
-            self._has_answer.set()
+            self._answered.set()
         elif isinstance(answer, Error):
             self._refusal = answer
 
     def disconnected(self) -> Disconnected:
-        """Return why there is no connection, as an error."""
-        return Disconnected(f"the connection is lost: {self._lost_because}")
+        """Return the reason of the last close as an exception."""
+        return Disconnected(f"the connection is lost: {self._close_reason}")
 
     # -- one connection -------------------------------------------------------------------------------------
 
     async def _connect(self, url: str) -> ClientSocket:
-        """Connect and say Hello; the session is there when this returns.
+        """Connect and open the session.
 
         Raises:
             Disconnected, Refused: as `open`.
         """
         token = await self._get_token()
         self.welcome = None
-        self._has_answer.clear()
-        link = await open_link(url, tls=self._options.tls, on_message=self._on_message, on_end=self._link_ended)
+        self._answered.clear()
+        socket = await open_socket(url, tls=self._options.tls, on_message=self._on_message, on_end=self._socket_ended)
         self.goodbye = self.close_code = self._refusal = None
-        self.link = link
+        self.socket = socket
         try:
-            welcome = await self._say_hello(link, token)
+            welcome = await self._say_hello(socket, token)
         except BaseException:
-            await link.drop()  # a close with 1000 would end the session that the next attempt resumes
+            await socket.drop()  # a close with 1000 would end the session that the next attempt resumes
             raise
         interval_s = ping_interval_s(welcome.heartbeat_interval_ms)
-        link.start_heartbeat(interval_s, lambda: self._core.ping(time.monotonic_ns() // 1000))
+        socket.start_heartbeat(interval_s, lambda: self._core.ping(time.monotonic_ns() // 1000))
         self._plan.connected(url, time.monotonic())
         self.connections += 1
         await self._set_state(ConnectionState.CONNECTED)
-        return link
+        return socket
 
     async def _get_token(self) -> str:
         """Return the player's token.
 
         Raises:
-            Disconnected: the game's function has raised or takes too long; it is called again at the next attempt.
+            Disconnected: the token function raised or took too long. It is called again at the next attempt.
         """
         token = self._options.token
         if isinstance(token, str):
@@ -250,97 +252,97 @@ class SessionConnection:
         try:
             async with asyncio.timeout(HELLO_S_MAX):
                 return await token()
-        except Exception as error:  # the game's code; what it raised stays attached
-            raise Disconnected(f"the token source has raised {type(error).__name__}") from error
+        except Exception as error:  # any exception of the game's function; it stays attached as the cause
+            raise Disconnected(f"the token source raised {type(error).__name__}") from error
 
-    async def _say_hello(self, link: ClientSocket, token: str) -> Welcome:
-        await link.send(self._core.hello(build=self._options.build, token=token))
+    async def _say_hello(self, socket: ClientSocket, token: str) -> Welcome:
+        await socket.send(self._core.hello(build=self._options.build, token=token))
         try:
             async with asyncio.timeout(HELLO_S_MAX):  # wait_for may swallow a cancellation, before Python 3.12
-                await self._has_answer.wait()
+                await self._answered.wait()
         except TimeoutError as error:
             raise Disconnected("the server did not answer the Hello") from error
         if isinstance(self.welcome, Error):
             raise Refused(self.welcome)
         if self.welcome is None:
-            raise Disconnected(link.reason, may_return=not link.is_final(self.goodbye))
-        await self._flush(link)
+            raise Disconnected(socket.reason, may_return=not socket.is_final(self.goodbye))
+        await self._flush(socket)
         return self.welcome
 
-    async def _link_ended(self) -> None:
-        self._has_answer.set()
+    async def _socket_ended(self) -> None:
+        self._answered.set()
 
-    # -- the next one ---------------------------------------------------------------------------------------
+    # -- reconnecting ---------------------------------------------------------------------------------------
 
-    async def _run(self, link: ClientSocket) -> None:
-        """The task that keeps the client connected, until that is not possible. Whoever cancels it sets the state."""
+    async def _run(self, socket: ClientSocket) -> None:
+        """Keep the client connected while possible. Runs as a task; a caller that cancels it sets the state."""
         try:
             while True:
-                await link.ended.wait()
-                self.close_code = link.close_code
-                await link.drop()
-                if not self._may_reconnect(link):
+                await socket.ended.wait()
+                self.close_code = socket.close_code
+                await socket.drop()
+                if not self._may_reconnect(socket):
                     break
                 await self._set_state(ConnectionState.RECONNECTING)
-                link = await self._reconnect()
+                socket = await self._reconnect()
         except (Disconnected, Refused) as error:
-            self._lost_because = str(error)
+            self._close_reason = str(error)
         except Exception as error:
-            log.exception("the client's connection task has failed")
-            self._lost_because = f"an internal error: {type(error).__name__}"
+            log.exception("the client's connection task failed")
+            self._close_reason = f"an internal error: {type(error).__name__}"
         await self._set_state(ConnectionState.CLOSED)
 
-    async def _run_elsewhere(self, url: str, before: asyncio.Task[None] | None, link: ClientSocket) -> None:
-        """The task after `visit`: ends what there was, connects to `url` or goes home, and goes on as `_run`."""
+    async def _run_on_other_shard(self, url: str, before: asyncio.Task[None] | None, socket: ClientSocket) -> None:
+        """End the session, connect to `url` or to the initial URL, and continue as `_run`. Runs as a task."""
         await self._on_change()
         if before is not None:
             before.cancel()
             await asyncio.wait([before])
-        await link.close(self._core.end_session())
+        await socket.close(self._core.end_session())
         self._core.forget_session()
         self._plan.visit(url, time.monotonic())
         try:
-            link = await self._reconnect(visited_url=url)
+            socket = await self._reconnect(visited_url=url)
         except (Disconnected, Refused) as error:
-            self._lost_because = str(error)
+            self._close_reason = str(error)
             await self._set_state(ConnectionState.CLOSED)
             return
-        await self._run(link)
+        await self._run(socket)
 
-    def _may_reconnect(self, link: ClientSocket) -> bool:
-        self._lost_because = link.because or f"close code {link.close_code}"
-        if not self._options.reconnect_s or link.is_final(self.goodbye):
+    def _may_reconnect(self, socket: ClientSocket) -> bool:
+        self._close_reason = socket.close_reason or f"close code {socket.close_code}"
+        if not self._options.reconnect_s or socket.is_final(self.goodbye):
             return False
-        self._plan.lost(time.monotonic(), advice_s(link.close_code, self.goodbye, self._refusal))
+        self._plan.lost(time.monotonic(), advice_s(socket.close_code, self.goodbye, self._refusal))
         return True
 
     async def _reconnect(self, *, visited_url: str = "") -> ClientSocket:
-        """Try until there is a connection.
+        """Connect, with as many attempts as the plan allows.
 
         Args:
-            visited_url: nothing that happens there is final, for the client can go home.
+            visited_url: errors at this address are never final, because the initial URL remains.
 
         Raises:
-            Disconnected, Refused: there can be none any more, or there was none in time.
+            Disconnected, Refused: an error was final, or the time is over.
         """
         while (attempt := self._plan.next(time.monotonic())) is not None:
             await asyncio.sleep(attempt.pause_s)
             try:
                 return await self._connect(attempt.url)
-            except ConnectFailed as error:  # never final: a front may refuse the handshake while it is reloaded
-                self._lost_because = str(error)
+            except ConnectFailed as error:  # never final: a proxy may refuse the handshake while it is reloaded
+                self._close_reason = str(error)
                 self._plan.failed(error.retry_after_s)
             except Disconnected as error:
-                self._lost_because = str(error)
+                self._close_reason = str(error)
                 if not error.may_return and attempt.url != visited_url:
                     raise
                 self._plan.failed(error.retry_after_s)
             except Refused as error:
-                self._lost_because = str(error)
+                self._close_reason = str(error)
                 if not error.error.retryable and attempt.url != visited_url:
                     raise
                 self._plan.failed(error.error.retry_after_ms / 1000, was_refused=True)
-        raise Disconnected(f"could not reconnect within {self._options.reconnect_s:g} s: {self._lost_because}")
+        raise Disconnected(f"could not reconnect within {self._options.reconnect_s:g} s: {self._close_reason}")
 
     async def _set_state(self, state: ConnectionState) -> None:
         self.state = state

@@ -1,4 +1,4 @@
-"""What a client learns, in the past tense: the core gives these for the bytes that came in."""
+"""The updates that the core returns for received messages. Names are in the past tense."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Welcomed(msgspec.Struct, frozen=True):
     """The session is open.
 
     Args:
-        welcome: what the server said.
-        has_resumed: it is the session that there was before.
-        lost_room_id: the room that the client was in and is not in any more; empty: none.
-        has_lost_session: there was a session before, and the server has not kept it.
+        welcome: the server's message.
+        has_resumed: whether the previous session was resumed.
+        lost_room_id: the room that the client was in before and is not in now; empty: none.
+        has_lost_session: whether the server did not keep the previous session.
     """
 
     welcome: Welcome
@@ -24,19 +24,19 @@ class Welcomed(msgspec.Struct, frozen=True):
 
 
 class SeatTaken(msgspec.Struct, frozen=True):
-    """The player is in a room; state follows."""
+    """The player joined a room; its state follows."""
 
     joined: Joined
 
 
 class SeatLost(msgspec.Struct, frozen=True):
-    """The player is in no room any more."""
+    """The player left the room, or the room closed."""
 
     reason: str
 
 
 class StateApplied(msgspec.Struct, frozen=True):
-    """The world has moved to `tick`; `channels` are those in which something has changed."""
+    """The world advanced to `tick`; `channels` are the channels that changed."""
 
     tick: int
     channels: tuple[int, ...]
@@ -52,7 +52,7 @@ class InputAcknowledged(msgspec.Struct, frozen=True):
 
 
 class EventReceived(msgspec.Struct, frozen=True):
-    """The room said something; `missed` counts the events that should have come before it."""
+    """The room sent an event; `missed` is the number of lost events before it."""
 
     event: Event
     missed: int
@@ -62,8 +62,8 @@ class ReplyReceived(msgspec.Struct, frozen=True):
     """A command was answered.
 
     Args:
-        reply: the answer.
-        is_decided: it is final; otherwise the command is sent again.
+        reply: the server's message.
+        is_decided: whether the reply is final; otherwise the command is sent again.
     """
 
     reply: Reply
@@ -71,19 +71,19 @@ class ReplyReceived(msgspec.Struct, frozen=True):
 
 
 class PongReceived(msgspec.Struct, frozen=True):
-    """Clock readings came back: microseconds."""
+    """A round trip was measured, in microseconds."""
 
     rtt_us: int
     clock_offset_us: int
 
 
 class QueueChanged(msgspec.Struct, frozen=True):
-    """Where the player stands in the matchmaking queue; after FOUND a Redirect follows.
+    """The player's status in the matchmaking queue changed; after FOUND a Redirect follows.
 
     Args:
-        status: from the server.
-        is_current: it is about the place that the client wants now, and not about one that it gave up.
-        is_end: the wait is over without a match.
+        status: the server's message.
+        is_current: whether it is about the current queue entry, and not an abandoned one.
+        is_end: whether the wait ended without a match.
     """
 
     status: MatchStatus
@@ -95,8 +95,8 @@ class Redirected(msgspec.Struct, frozen=True):
     """The room is on another shard.
 
     Args:
-        redirect: from the server.
-        is_match: it leads to the match that was found, and does not answer a Join.
+        redirect: the server's message.
+        is_match: whether it leads to a found match, and does not answer a Join.
     """
 
     redirect: Redirect
@@ -104,25 +104,25 @@ class Redirected(msgspec.Struct, frozen=True):
 
 
 class EventsLost(msgspec.Struct, frozen=True):
-    """The server did not keep all events while the client was away."""
+    """The server did not keep all events while the client was disconnected."""
 
     error: Error
 
 
 class RateChanged(msgspec.Struct, frozen=True):
-    """The server sends less of the state, or more again: the connection takes too little."""
+    """The server changed its send rate, because the connection is too slow or has recovered."""
 
     rate: Rate
 
 
 class ErrorReceived(msgspec.Struct, frozen=True):
-    """The server refused something; the connection may go on."""
+    """The server sent an Error. The connection may stay open."""
 
     error: Error
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The server says goodbye and closes."""
+    """The server sent Goodbye, and closes the connection."""
 
     goodbye: Goodbye
 

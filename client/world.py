@@ -1,7 +1,7 @@
-"""The room's world as this client was told it: the mirrored tables, in numpy.
+"""The mirrored state of a room: its tables, in numpy. Pure.
 
-Each channel is held as the tables after its last part; that is the baseline of its next one. A channel of which the
-last frame said nothing has come to rest: what it had before counts no more. Pure.
+Each channel is stored as its tables after the last part, which are the baseline of the next part. If the last frame
+has no part for a channel, nothing in the channel moved, and its previous values are discarded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ NEVER = -1
 
 
 class WrongBaseline(Exception):
-    """A delta against something that this client does not have."""
+    """The client does not have the baseline of a delta: a frame is missing."""
 
 
 class TableView:
-    """One table as it stands now.
+    """The current contents of one table.
 
     Args:
         fields: its fields.
-        columns: ids, quantised values and texts.
+        columns: the ids, quantised values and texts.
     """
 
     def __init__(self, fields: tuple[Field, ...], columns: Columns) -> None:
@@ -54,28 +54,28 @@ class TableView:
         return bool(np.isin(id, self._columns.ids))
 
     def column(self, name: str) -> NDArray[Any]:
-        """(entities,) of a field, in the game's units."""
+        """Return the (entities,) values of a field, in the game's units."""
         return self._fields[name].dequantise(self.quantised(name))
 
     def kind(self, name: str) -> FieldKind:
-        """What a field's values are.
+        """Return the kind of a field.
 
         Raises:
-            KeyError: no such field.
+            KeyError: the table has no such field.
         """
         return self._fields[name].kind
 
     def quantised(self, name: str) -> NDArray[Any]:
-        """(entities,) of a field, as on the wire: integers, or bytes."""
+        """Return the (entities,) values of a field as on the wire: integers, or bytes."""
         values, row = self._rows[name]
         column: NDArray[Any] = values[row]
         return column
 
     def entity(self, id: int) -> dict[str, Any]:
-        """One entity's fields by name.
+        """Return the fields of an entity by name.
 
         Raises:
-            KeyError: it is not here.
+            KeyError: the entity does not exist.
         """
         at = int(np.searchsorted(self._columns.ids, id))
         if at == len(self) or self._columns.ids[at] != id:
@@ -92,7 +92,7 @@ class World:
 
     Attributes:
         description: the room's tables and fields.
-        tick: of the last frame: where the client stands in all channels.
+        tick: the tick of the last frame, in all channels.
     """
 
     def __init__(self, description: StateDescription) -> None:
@@ -101,7 +101,7 @@ class World:
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
         self._codecs = create_codecs(self._fields)
-        self._nothing = tuple(codec.empty for codec in self._codecs)
+        self._empty = tuple(codec.empty for codec in self._codecs)
         self._channels: dict[int, tuple[int, tuple[Columns, ...]]] = {}
 
     @property
@@ -110,35 +110,36 @@ class World:
         return tuple(self._names)
 
     def clear(self) -> None:
-        """Forget all entities: the room is told of anew, and whatever refers to this world continues with it."""
+        """Remove all entities, before the room's state is sent again. References to this world stay valid."""
         self.tick = 0
         self._channels.clear()
 
     @property
     def channels(self) -> set[int]:
-        """Those of which this client was told."""
+        """The numbers of the channels that the client received."""
         return set(self._channels)
 
     def apply(self, part: Part, *, tick: int, age: int) -> bool:
-        """Applies what a frame says of one channel. `finish` follows when all of the frame's parts were.
+        """Apply the part of a frame for one channel. Call `finish` after all parts of the frame.
 
         Args:
-            tick: of the frame.
-            age: of its baseline, ticks.
+            part: the part.
+            tick: the tick of the frame.
+            age: the age of its baseline, in ticks.
 
         Returns:
-            Whether the part's checksum agrees, or it has none.
+            False if the part's checksum differs.
 
         Raises:
-            WrongBaseline: a delta against another tick than the one this client has.
+            WrongBaseline: the delta is relative to another tick than that of this world.
             MalformedMessage: the part does not fit the baseline.
         """
-        base = self._nothing
+        base = self._empty
         if not part.is_keyframe:
             if self.tick != tick - age:
-                raise WrongBaseline(f"delta from tick {tick - age}; the world stands at {self.tick}")
-            told_tick, base = self._channels.get(part.channel, (NEVER, self._nothing))
-            if told_tick != tick - 1:
+                raise WrongBaseline(f"the delta is relative to tick {tick - age}; the world is at tick {self.tick}")
+            last_tick, base = self._channels.get(part.channel, (NEVER, self._empty))
+            if last_tick != tick - 1:
                 base = tuple(table.without_history for table in base)
         if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
@@ -150,41 +151,42 @@ class World:
         return decode_channel(self._codecs, base, part.packed, has_checksum=part.has_checksum)
 
     def finish(self, tick: int, *, keep: set[int] | None) -> None:
-        """The world has come to a tick.
+        """End a frame: set the tick, and remove channels.
 
         Args:
-            keep: the only channels that are still there; None: all are.
+            tick: the tick of the frame.
+            keep: the channels that remain; None: all.
         """
         self.tick = tick
         if keep is not None:
-            self._channels = {channel: held for channel, held in self._channels.items() if channel in keep}
+            self._channels = {channel: tables for channel, tables in self._channels.items() if channel in keep}
 
-    def settle(self) -> None:
-        """The connection was resumed: every channel forgets where it came from, as the server does."""
-        self._channels = {channel: (NEVER, held) for channel, (_, held) in self._channels.items()}
+    def clear_history(self) -> None:
+        """Discard the previous values of all channels after a resume, as the server does."""
+        self._channels = {channel: (NEVER, tables) for channel, (_, tables) in self._channels.items()}
 
     def table(self, name: str) -> TableView:
-        """A table by its name, all channels together.
+        """Return a table by its name, merged over all channels.
 
         Raises:
             KeyError: the room has no such table.
         """
         if name not in self._names:
             raise KeyError(name)
-        place = self._names.index(name)
-        return TableView(self._fields[place], self._merged(place))
+        index = self._names.index(name)
+        return TableView(self._fields[index], self._merged(index))
 
     def checksum(self) -> bytes:
-        """Four bytes over all that is mirrored: equal worlds have equal ones."""
-        return checksum(tuple(self._merged(place) for place in range(len(self._codecs))))
+        """Return the four-byte checksum of all tables, which is equal for equal worlds."""
+        return checksum(tuple(self._merged(index) for index in range(len(self._codecs))))
 
-    def _merged(self, place: int) -> Columns:
-        held = [tables[place] for _, tables in self._channels.values() if tables[place].ids.size]
-        if len(held) < 2:
-            return held[0] if held else self._nothing[place]
-        ids, first = np.unique(np.concatenate([table.ids for table in held]), return_index=True)
-        values = np.concatenate([table.values for table in held], axis=1)[:, first]
+    def _merged(self, index: int) -> Columns:
+        tables = [channel[index] for _, channel in self._channels.values() if channel[index].ids.size]
+        if len(tables) < 2:
+            return tables[0] if tables else self._empty[index]
+        ids, first = np.unique(np.concatenate([table.ids for table in tables]), return_index=True)
+        values = np.concatenate([table.values for table in tables], axis=1)[:, first]
         texts: Texts = NO_TEXTS
-        if self._codecs[place].texts:
-            texts = np.concatenate([table.texts for table in held], axis=1)[:, first]
+        if self._codecs[index].texts:
+            texts = np.concatenate([table.texts for table in tables], axis=1)[:, first]
         return Columns(ids, values, values, texts)

@@ -1,21 +1,27 @@
 """Swarms of players for Tickwire, on locust: see docs/loadtesting.md.
 
-locustfile.py    what locust loads: players, options, shapes, hooks
-players/         what players do, one file a kind
-session.py       one player's session, over client's Sans-I/O core; connected.py: its connections
-watching.py      what a player sees: states, inputs, darkness                  (pure)
-wire.py          one WebSocket on gevent (frames.py cuts its bytes)
-worlds.py        worlds of one process: equal bytes on equal worlds are decoded once
-metronome.py     when each input is due, and by how much the load itself is late
-recorder.py      second by second: to locust, and to the master
-swarm.py         what all players of one process share
-measures.py      figures of one second: histograms, counts, failures          (pure)
-findings.py      all seconds of a run, from all workers                       (pure)
-levels.py        service levels: parsed, and held against the findings        (pure)
-plans.py         shapes: how many players when, and what happens then         (pure)
-options.py       the command line
-probe.py         is there a server, and does it want us
-summary.py       JSON for CI; page.py and charts.py: the report for people
-faults.py        which faults a fleet suffers under a swarm, and when           (pure)
-trial.py         a server of its own, and a swarm against it
+locustfile.py            the file that locust loads: players, options, shapes, hooks
+players/                 the behaviour of players, one file for each kind
+session.py               one player's session, over the client's Sans-I/O core
+connection.py            the connections of a session
+gevent_connection.py     one WebSocket on gevent
+frames.py                splits the server's bytes into messages                     (pure)
+observer.py              a player's view: states, acknowledged inputs, blackouts     (pure)
+world_cache.py           the worlds of one process: equal frames are decoded once
+open_loop_scheduler.py   schedules inputs, and measures how late the load itself is
+recorder.py              collects each second, for locust and for the master
+swarm.py                 the state that all players of one process share
+metrics.py               the figures of one second: histograms, counts, failures     (pure)
+results.py               all seconds of a run, from all workers                      (pure)
+slo.py                   service levels: parsing and evaluation                      (pure)
+load_plan.py             shapes: the number of players and the events over time      (pure)
+locust_shapes.py         drives locust by a load plan
+options.py               the command line
+option_limits.py         the ranges of its numbers
+preflight.py             checks before a run that the server accepts the swarm
+summary.py               the summary of a run, as JSON and as text                   (pure)
+html_report.py           the report in HTML
+charts.py                the charts of the report
+faults.py                schedules the faults of a stress run                        (pure)
+local_run.py             runs a local fleet and a swarm against it
 """

@@ -1,7 +1,7 @@
-"""Which faults a fleet suffers under a swarm, and when. Pure; the randomness comes in.
+"""Schedules the faults of a stress run. Pure: the caller passes the randomness.
 
-A run begins quietly, so that all players are seated, and ends quietly, so that what must heal has the time to.
-Between faults there is a pause. They come in rounds: each round has every kind once, in another order.
+A run begins without faults, until all players are seated, and ends without faults, so that the fleet can recover.
+Faults are separated by pauses. They come in rounds: each round has every kind once, in random order.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ QUIET_START_S = 10.0
 QUIET_END_S = 15.0
 PAUSE_S = (4.0, 9.0)
 STALL_S = (1.0, 6.0)
-"""A shard that is stopped for so long keeps its rooms: the lease is longer."""
+"""Stalls after which a shard keeps its rooms, because the lease is longer."""
 LONG_STALL_S = (11.0, 14.0)
-"""A shard that is stopped for so long loses its durable rooms to others, and finds that out when it continues."""
+"""Stalls in which a shard loses its durable rooms to others, and detects that when it continues."""
 RESTART_S = 5.0
-"""What the restart of a store takes at most, for the schedule."""
+"""The time that the schedule reserves for the restart of a store."""
 
 
 class FaultKind(enum.StrEnum):
-    """What happens."""
+    """The kind of a fault."""
 
     STALL = "stall"
     LONG_STALL = "long stall"
@@ -36,10 +36,10 @@ class Fault(msgspec.Struct, frozen=True):
 
     Args:
         at_s: when it begins, from the start of the run.
-        kind: what happens.
-        shard: which shard is stopped; 0 for a store.
+        kind: its kind.
+        shard: the index of the stopped shard; 0 for a store.
         seconds: how long a shard is stopped.
-        is_sudden: a store is ended by SIGKILL, and not by SIGTERM.
+        is_sudden: whether a store is ended by SIGKILL instead of SIGTERM.
     """
 
     at_s: float
@@ -53,8 +53,8 @@ def schedule_faults(run_s: float, shards: int, rng: random.Random, *, has_long_s
     """Return the faults of a run, in order and without overlap.
 
     Args:
-        run_s: how long the run is.
-        shards: how many there are.
+        run_s: the duration of the run.
+        shards: the number of shards.
         rng: decides on order, pauses, shards and lengths.
         has_long_stalls: whether shards are also stopped for longer than their leases.
     """

@@ -1,7 +1,7 @@
-"""A server's byte stream cut into messages, and a client's messages framed. Pure. Layout: RFC 6455, section 5.2.
+"""Splits a server's byte stream into messages, and frames a client's messages. Pure. Layout: RFC 6455, section 5.2.
 
-Whole, final, unmasked binary frames are taken here; every other frame goes, whole, to the WebSocket library, and one
-that can never be right goes there with all that follows, so that the library says why.
+Complete, final, unmasked binary frames are handled here. Every other frame is passed to the WebSocket library as a
+whole. An invalid frame is passed to it with all bytes that follow, so that the library reports the error.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from tickwire.schemas.framing import FIN_BINARY, HEADER_BYTES, MASKED, masked_fr
 
 
 class FrameReader:
-    """One connection's incoming bytes.
+    """Reads the incoming bytes of one connection.
 
     Args:
         payload_bytes_max: the largest payload of one frame.
-        on_message: gets each binary message.
-        on_other: gets every other frame.
+        on_message: called with each binary message.
+        on_other: called with every other frame.
     """
 
-    __slots__ = ("_is_given_up", "_on_message", "_on_other", "_payload_max", "_pending")
+    __slots__ = ("_on_message", "_on_other", "_passes_through", "_payload_max", "_pending")
 
     def __init__(
         self, *, payload_bytes_max: int, on_message: Callable[[bytes], None], on_other: Callable[[bytes], None]
@@ -31,15 +31,15 @@ class FrameReader:
         self._on_message = on_message
         self._on_other = on_other
         self._pending = b""
-        self._is_given_up = False
+        self._passes_through = False
 
     def close(self) -> None:
-        """Lets go of whoever was told: nothing is fed any more."""
+        """Release the callbacks. `feed` must not be called afterwards."""
         self._on_message = self._on_other = _ignore
 
     def feed(self, data: bytes) -> None:
-        """Takes what was read; keeps at most one incomplete frame."""
-        if self._is_given_up:
+        """Process received bytes. At most one incomplete frame is kept."""
+        if self._passes_through:
             self._on_other(data)
             return
         if self._pending:
@@ -49,7 +49,7 @@ class FrameReader:
             second = data[at + 1]
             start, length = at + HEADER_BYTES[second], payload_bytes(data, at)
             if second >= MASKED or length > self._payload_max:
-                self._is_given_up = True
+                self._passes_through = True
                 self._pending = b""
                 self._on_other(data[at:])
                 return
@@ -69,5 +69,5 @@ def _ignore(data: bytes) -> None:
 
 
 def masked_frame(payload: bytes, key: bytes) -> bytes:
-    """One final binary frame that holds `payload`, under a mask of four bytes."""
+    """Encode `payload` as one final binary frame with a mask of four bytes."""
     return masked_frame_header(len(payload)) + key + apply_mask(payload, key)

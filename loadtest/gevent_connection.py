@@ -1,9 +1,9 @@
-"""One WebSocket on gevent, made to be one of a thousand in a process.
+"""One WebSocket on gevent, for a thousand connections in a process.
 
-Bytes are read where the event loop finds them, without a greenlet a connection; TLS and everything of WebSocket but
-whole binary frames is done by the libraries' Sans-I/O parts (`ssl.SSLObject`, `websockets.client.ClientProtocol`).
+The event loop's callbacks read the bytes, without a greenlet for each connection. TLS and all WebSocket frames except
+complete binary ones are handled by Sans-I/O libraries (`ssl.SSLObject`, `websockets.client.ClientProtocol`).
 
-    connecting -> open -> ended        `on_end` is called once, also when connecting fails
+    connecting -> open -> ended        `on_end` is called once, also if connecting fails
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ from tickwire.schemas import SUBPROTOCOL
 
 READ_BYTES = 64 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
-"""A server that takes nothing more: the connection is given up."""
+"""The connection is closed if the server leaves more than this unread."""
 HEAD_BYTES_MAX = 64 * 1024
 _READ, _WRITE = 1, 2
 _END_OF_HEAD = b"\r\n\r\n"
 _RawSocket: Any = monkey.get_original("socket", "socket")
-_random = random.Random()  # noqa: S311 - masks keep proxies from reading frames as requests; nothing here is a secret
+_random = random.Random()  # noqa: S311 - masks prevent proxies from reading frames as requests; they are not secrets
 
 CONNECT_S_MAX = 30.0
-"""For one address of a host; `open` has a deadline of its own for all of them, and for the handshake."""
+"""The limit for one address of a host; `open` has a deadline for all of them and for the handshake."""
 
 
 class GeventConnection:
     """One connection.
 
     Args:
-        on_message: gets each binary message.
-        on_end: called when the connection is over.
+        on_message: called with each binary message.
+        on_end: called when the connection ends.
 
     Attributes:
-        read_at_s: when the bytes were read that are being given out; the monotonic clock.
-        bytes_received: counted.
-        because: why it ended.
-        close_code: of the server's close; None where there was none.
-        is_ours: whether it was this side that ended it.
+        read_at_s: when the bytes of the current message were read; the monotonic clock.
+        bytes_received: the number of bytes.
+        close_reason: why the connection ended.
+        close_code: the code of the server's close; None without one.
+        is_ours: whether this side ended the connection.
     """
 
     def __init__(self, on_message: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
         self.read_at_s = 0.0
         self.bytes_received = 0
-        self.because = ""
+        self.close_reason = ""
         self.is_ours = False
         self._on_message = on_message
         self._on_end = on_end
@@ -72,24 +72,25 @@ class GeventConnection:
         self._tls: ssl.SSLObject | None = None
         self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._protocol: ClientProtocol | None = None
-        self._cutter = FrameReader(
-            payload_bytes_max=MESSAGE_BYTES_MAX, on_message=on_message, on_other=self._for_library
+        self._frames = FrameReader(
+            payload_bytes_max=MESSAGE_BYTES_MAX, on_message=on_message, on_other=self._feed_library_frame
         )
         self._fragments: list[bytes] = []
         self._head = b""
         self._unsent = b""
-        self._has_news = Event()
+        self._updated = Event()
         self._reader: Any = None
         self._writer: Any = None
         self._is_ended = False
 
-    # -- from nothing to open -------------------------------------------------------------------------------
+    # -- connecting -----------------------------------------------------------------------------------------
 
     def open(self, url: str, *, tls: ssl.SSLContext | None, timeout_s: float) -> None:
-        """Connects; the greenlet that calls waits.
+        """Connect. Blocks the calling greenlet.
 
         Raises:
-            ConnectFailed: it cannot be done; says whether, and when, to try again.
+            ConnectFailed: the connection could not be opened; `may_return` and `retry_after_s` say whether and when
+                to retry.
         """
         uri = parse_uri(url)
         try:
@@ -98,10 +99,10 @@ class GeventConnection:
                 self._upgrade(url)
         except ssl.SSLCertVerificationError as error:
             self._end(f"its certificate is not trusted: {error.verify_message}")
-            raise ConnectFailed(f"cannot connect to {url}: {self.because}", may_return=False) from error
+            raise ConnectFailed(f"cannot connect to {url}: {self.close_reason}", may_return=False) from error
         except (OSError, ssl.SSLError) as error:
             self._end(str(error) or type(error).__name__)
-            raise ConnectFailed(f"cannot connect to {url}: {self.because}") from error
+            raise ConnectFailed(f"cannot connect to {url}: {self.close_reason}") from error
         except BaseException:
             self.abort()
             raise
@@ -118,9 +119,9 @@ class GeventConnection:
         self._reader.start(self._readable)
         if tls is not None:
             self._tls = tls.wrap_bio(self._tls_in, self._tls_out, server_hostname=host)
-            self._until(self._has_shaken_hands)
+            self._until(self._handshake_is_done)
 
-    def _has_shaken_hands(self) -> bool:
+    def _handshake_is_done(self) -> bool:
         assert self._tls is not None
         try:
             self._tls.do_handshake()
@@ -140,9 +141,9 @@ class GeventConnection:
         error = protocol.handshake_exc
         if isinstance(error, InvalidStatus):
             advice, status = error.response.headers.get("Retry-After", ""), error.response.status_code
-            self._end(f"the server answers with status {status}")
+            self._end(f"the server answered with status {status}")
             raise ConnectFailed(
-                f"cannot connect to {url}: {self.because}",
+                f"cannot connect to {url}: {self.close_reason}",
                 may_return=is_retry_status(status),
                 retry_after_s=float(advice) if advice.isdigit() else 0.0,
             ) from error
@@ -151,16 +152,17 @@ class GeventConnection:
             raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
         if protocol.subprotocol != SUBPROTOCOL:
             self.close()
-            raise ConnectFailed(f"cannot connect to {url}: the server speaks no {SUBPROTOCOL}", may_return=False)
+            text = f"cannot connect to {url}: the server does not support {SUBPROTOCOL}"
+            raise ConnectFailed(text, may_return=False)
 
     def _until(self, is_done: Callable[[], bool]) -> None:
         while not is_done():
             if self._is_ended:
-                raise ConnectionError(self.because)
-            self._has_news.clear()
-            self._has_news.wait()
+                raise ConnectionError(self.close_reason)
+            self._updated.clear()
+            self._updated.wait()
 
-    # -- out ------------------------------------------------------------------------------------------------
+    # -- sending --------------------------------------------------------------------------------------------
 
     @property
     def is_open(self) -> bool:
@@ -169,12 +171,12 @@ class GeventConnection:
 
     @property
     def close_code(self) -> int | None:
-        """Of the server's close; None where there was none, or not yet."""
+        """The code of the server's close; None without one."""
         received = self._protocol.close_rcvd if self._protocol is not None else None
         return received.code if received is not None else None
 
     def send(self, payload: bytes) -> None:
-        """Sends a message; on a connection that has ended it is lost."""
+        """Send a message. It is discarded if the connection has ended."""
         if not self._is_ended:
             self._write(masked_frame(payload, _random.getrandbits(32).to_bytes(4, "big")))
 
@@ -191,7 +193,7 @@ class GeventConnection:
         if self._unsent:
             self._unsent += data
             if len(self._unsent) > UNSENT_BYTES_MAX:
-                self._end("the server takes nothing more")
+                self._end("the server stopped reading")
             return
         try:
             sent = self._socket.send(data)
@@ -209,7 +211,7 @@ class GeventConnection:
         self._writer.stop()
         self._put(data)
 
-    # -- in -------------------------------------------------------------------------------------------------
+    # -- receiving ------------------------------------------------------------------------------------------
 
     def _readable(self) -> None:
         if self._is_ended:
@@ -227,15 +229,15 @@ class GeventConnection:
         self.read_at_s = time.monotonic()
         self.bytes_received += len(data)
         if self._tls is None:
-            self._take(data)
+            self._receive(data)
         else:
             self._tls_in.write(data)
             self._decrypt()
-        self._has_news.set()
+        self._updated.set()
 
     def _decrypt(self) -> None:
         assert self._tls is not None
-        if self._protocol is None:  # the handshake reads for itself
+        if self._protocol is None:  # the TLS handshake reads the bytes itself
             return
         while not self._is_ended:
             try:
@@ -248,13 +250,13 @@ class GeventConnection:
             if not data:
                 self._end("the server has closed the connection")
                 return
-            self._take(data)
+            self._receive(data)
 
-    def _take(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         assert protocol is not None
         if protocol.state is not State.CONNECTING:
-            self._cutter.feed(data)
+            self._frames.feed(data)
             return
         self._head += data
         end = self._head.find(_END_OF_HEAD)
@@ -266,9 +268,9 @@ class GeventConnection:
         self._head = b""
         self._feed_library(head)
         if rest and is_accepted:
-            self._cutter.feed(rest)
+            self._frames.feed(rest)
 
-    def _for_library(self, data: bytes) -> None:
+    def _feed_library_frame(self, data: bytes) -> None:
         self._feed_library(data)
 
     def _feed_library(self, data: bytes) -> None:
@@ -277,7 +279,7 @@ class GeventConnection:
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Response):
-                self._has_news.set()
+                self._updated.set()
             elif isinstance(event, Frame) and event.opcode in (Opcode.BINARY, Opcode.CONT):
                 self._fragments.append(bytes(event.data))
                 if event.fin:
@@ -285,7 +287,7 @@ class GeventConnection:
                     self._on_message(whole)
         self._flush_library()
         if protocol.state in (State.CLOSING, State.CLOSED):
-            self._end(_end_of(protocol))
+            self._end(_describe_close(protocol))
 
     def _flush_library(self) -> None:
         assert self._protocol is not None
@@ -294,19 +296,19 @@ class GeventConnection:
                 self._write(data)
 
     def pause(self) -> None:
-        """Reads nothing more, as a phone in a tunnel."""
+        """Stop reading, as a phone in a tunnel does."""
         if not self._is_ended:
             self._reader.stop()
 
     def resume(self) -> None:
-        """Reads again."""
+        """Start reading again."""
         if not self._is_ended:
             self._reader.start(self._readable)
 
     # -- the end --------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Says goodbye and goes, without waiting for the answer. Idempotent."""
+        """Send a close, and end the connection without waiting for the answer. Idempotent."""
         self.is_ours = self.is_ours or not self._is_ended
         if self.is_open:
             assert self._protocol is not None
@@ -314,48 +316,49 @@ class GeventConnection:
             self._flush_library()
         self._end("closed by this side")
 
-    def give_up(self, because: str) -> None:
-        """End a connection on which nothing arrives any more: that is not this side's wish."""
-        self._end(because)
+    def fail(self, close_reason: str) -> None:
+        """End a connection that failed. It does not count as ended by this side."""
+        self._end(close_reason)
 
     def abort(self) -> None:
-        """Goes without a word, as a network does. Idempotent."""
+        """End the connection without a close, as a broken network does. Idempotent."""
         self.is_ours = self.is_ours or not self._is_ended
         self._end("dropped by this side")
 
-    def _end(self, because: str) -> None:
+    def _end(self, close_reason: str) -> None:
         if self._is_ended:
             return
         self._is_ended = True
-        self.because = because
-        for watcher in (self._reader, self._writer):
-            if watcher is not None:
-                watcher.stop()
-                watcher.close()
+        self.close_reason = close_reason
+        for io in (self._reader, self._writer):
+            if io is not None:
+                io.stop()
+                io.close()
         if self._socket is not None:
             self._socket.close()
-        self._has_news.set()
-        on_end, self._on_end, self._on_message = self._on_end, _nobody, _nobody_hears
+        self._updated.set()
+        on_end, self._on_end, self._on_message = self._on_end, _ignore, _ignore_message
         on_end()
-        # Connections come and go by the thousand: what refers to itself would wait for the collector.
-        self._cutter.close()
+        # Break reference cycles: thousands of ended connections would otherwise wait for the garbage collector.
+        self._frames.close()
         self._reader = self._writer = None
         if self._protocol is not None:
             self._protocol.parser.close()
 
 
-def _end_of(protocol: ClientProtocol) -> str:
-    """Why a connection is over that the library has closed."""
+def _describe_close(protocol: ClientProtocol) -> str:
+    """Return the reason of a close by the library."""
     if protocol.close_rcvd is not None:
         return f"closed by the server: {protocol.close_rcvd.code} {protocol.close_rcvd.reason}".strip()
     if protocol.close_sent is not None:
-        return f"the server sent what cannot be read: {protocol.close_sent.code} {protocol.close_sent.reason}".strip()
-    return "the server has closed the connection"
+        sent = protocol.close_sent
+        return f"the server sent data that cannot be decoded: {sent.code} {sent.reason}".strip()
+    return "the server closed the connection"
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     pass
 
 
-def _nobody_hears(data: bytes) -> None:
+def _ignore_message(data: bytes) -> None:
     pass

@@ -1,9 +1,9 @@
-"""A server of its own (real Redis and MongoDB, some shards), and a swarm against it: `python -m
-tickwire.loadtest.local_run`.
+"""Runs a local fleet (Redis, MongoDB and shards) and a swarm against it: `python -m tickwire.loadtest.local_run`.
 
-What stands behind `--` goes to the swarm: `python -m tickwire.loadtest.local_run --shards 3 -- -u 300 --shape storm`.
-With `--shape rolling` and no `--during` the shards are replaced one after another by this process. With `--faults` it
-stops and continues shards and restarts the stores while the swarm plays: nothing may be lost, and nothing be wrong.
+Arguments after `--` are the swarm's: `python -m tickwire.loadtest.local_run --shards 3 -- -u 300 --shape storm`.
+With `--shape rolling` and without `--during` this process replaces the shards one after the other. With `--faults` it
+stops and continues shards and restarts the stores while the swarm plays; the run fails if any session, seat or result
+is lost or wrong.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tickwire.server.dev import local_stores
 START_S_MAX = 30.0
 STOP_S_MAX = 30.0
 TOKEN_SECRET = secrets.token_urlsafe(32)
-"""Signs the tokens of the players of this process's swarms; the shards let guests in, too."""
+"""Signs the tokens of the swarm's players; the shards also accept guests."""
 LONG_RUN_S = 120.0
-"""A run from this length on has stalls that are longer than a lease."""
+"""The duration from which on a run has stalls that are longer than a lease."""
 FAULTS_SWARM = [
     "--users", "60", "--spawn-rate", "20", "--room-players", "20",
     "--mix", "wanderer=8 reconnector=3 spender=3 churner=1",
@@ -42,12 +42,12 @@ ROOMS = "tickwire.examples.arena,tickwire.examples.plaza,tickwire.examples.cards
 
 
 class LocalShard:
-    """One shard, a process.
+    """One shard process.
 
     Args:
-        environ: settings.
-        folder: for its log.
-        cpu: the only one that it may use; None: any.
+        environ: its settings.
+        folder: the folder of its log.
+        cpu: the CPU that it is pinned to; None: any.
     """
 
     def __init__(self, environ: dict[str, str], folder: Path, *, cpu: int | None = None) -> None:
@@ -62,7 +62,7 @@ class LocalShard:
 
     @property
     def url(self) -> str:
-        """Where players connect."""
+        """The address that players connect to."""
         return f"ws://127.0.0.1:{self.port}"
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -77,10 +77,10 @@ class LocalShard:
             )
 
     def wait_ready(self) -> None:
-        """Returns once it says that it is ready.
+        """Wait until the shard is ready.
 
         Raises:
-            RuntimeError: it does not within START_S_MAX; with its log.
+            RuntimeError: it is not ready within START_S_MAX; the message contains its log.
         """
         deadline_s = time.monotonic() + START_S_MAX
         while time.monotonic() < deadline_s and self.process.poll() is None:
@@ -92,7 +92,7 @@ class LocalShard:
         raise RuntimeError(f"the shard did not start:\n{self.log.read_text()[-2000:]}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it. Idempotent."""
+        """Stop the process. Idempotent."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -102,11 +102,11 @@ class LocalShard:
             self.process.wait()
 
     def another(self) -> LocalShard:
-        """One more of the same fleet."""
+        """Start another shard of the same fleet."""
         return LocalShard(self._environ, self.log.parent, cpu=self._cpu)
 
     def replace(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it, and starts another in its place, as a deploy does."""
+        """Stop the process and start another in its place, as a deployment does."""
         self.stop(how)
         self.process = self._start()
         self.wait_ready()
@@ -116,7 +116,7 @@ class LocalShard:
 def fleet(
     count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
 ) -> Iterator[list[LocalShard]]:
-    """Some shards that are ready, with stores of their own; all ended at the end of the block."""
+    """Run shards with their own stores, and stop all of them at the end of the block."""
     with fleet_and_stores(count, rooms=rooms, environ=environ, cpu=cpu) as (shards, _):
         yield shards
 
@@ -125,7 +125,7 @@ def fleet(
 def fleet_and_stores(
     count: int, *, rooms: str = ROOMS, environ: dict[str, str] | None = None, cpu: int | None = None
 ) -> Iterator[tuple[list[LocalShard], local_stores.LocalStores]]:
-    """As `fleet`, with the stores."""
+    """Run a fleet as `fleet` does, and also return its stores."""
     with tempfile.TemporaryDirectory() as name, local_stores.running(Path(name) / "data") as stores:
         settings = {
             "TICKWIRE__ROOMS": rooms,
@@ -137,7 +137,7 @@ def fleet_and_stores(
             "TICKWIRE__TICKETS__CURRENT": "trial",
             "TICKWIRE__LOGGING__LEVEL": "warning",
             "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
-            "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # a swarm is one address, which gets half of them
+            "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "1000",  # one address may use half of them
             "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
             "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "1000000",
             "TICKWIRE__EDGE__DUPLICATE_SESSIONS": "replace",  # a player's second session would end the first
@@ -157,7 +157,7 @@ def fleet_and_stores(
 
 @contextmanager
 def player_tokens() -> Iterator[list[str]]:
-    """The arguments that give each player of a swarm a token of its own."""
+    """Return the arguments that give each player of a swarm its own token. Deletes the key file after the block."""
     with tempfile.NamedTemporaryFile("w", suffix=".secret") as file:
         file.write(TOKEN_SECRET)
         file.flush()
@@ -165,12 +165,12 @@ def player_tokens() -> Iterator[list[str]]:
 
 
 def entries(shards: Sequence[LocalShard]) -> list[str]:
-    """The arguments that let the players of a swarm connect to these shards in turn, as a load balancer would."""
+    """Return the arguments that connect a swarm's players to these shards in turn, as a load balancer does."""
     return [argument for shard in shards for argument in ("--entry", shard.url)]
 
 
 def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subprocess.Popen[bytes]:
-    """A swarm without a window, in a process of its own."""
+    """Start a headless swarm in a process of its own."""
     pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
     return subprocess.Popen(
         [
@@ -189,31 +189,33 @@ def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subp
 
 
 def main(
-    arguments: Annotated[list[str] | None, typer.Argument(help="the swarm's, behind --")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="arguments of the swarm, after --")] = None,
     shards: Annotated[int, typer.Option(min=1, max=16)] = 1,
     rooms: Annotated[str, typer.Option(help="modules that offer ROOMS")] = ROOMS,
     how: Annotated[
         Literal["TERM", "KILL"], typer.Option(help="the signal that ends a shard in --shape rolling")
     ] = "TERM",
     turns: Annotated[int, typer.Option(min=1, max=100, help="how often --shape rolling replaces every shard")] = 1,
-    faults: Annotated[bool, typer.Option("--faults", help="stop shards, restart the stores while they play")] = False,
-    seconds: Annotated[int, typer.Option(min=40, help="--faults: how long the run is")] = 300,
-    seed: Annotated[int, typer.Option(help="--faults: decides which, and when")] = 1,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="stop shards and restart the stores during the run")
+    ] = False,
+    seconds: Annotated[int, typer.Option(min=40, help="--faults: the duration of the run")] = 300,
+    seed: Annotated[int, typer.Option(help="--faults: the seed of the schedule")] = 1,
 ) -> None:
-    """Starts a server, lets a swarm loose on it, and ends as the swarm does."""
+    """Start a fleet, run a swarm against it, and exit with the swarm's exit code."""
     given = list(arguments or [])
     if faults:
         schedule = schedule_faults(
             seconds,
             max(2, shards),
-            random.Random(seed),  # noqa: S311 - the same faults again, for the same seed
+            random.Random(seed),  # noqa: S311 - reproducible for the same seed
             has_long_stalls=seconds >= LONG_RUN_S,
         )
         raise typer.Exit(_run_with_faults([*given, "--run-time", f"{seconds}s"], max(2, shards), rooms, schedule))
     with fleet(shards, rooms=rooms) as running, tempfile.TemporaryDirectory() as folder, player_tokens() as tokens:
         asked, done = Path(folder) / "asked", Path(folder) / "done"
         if "rolling" in given and "--during" not in given:
-            # The swarm asks this process, which does it: a child dies with the thread that has started it.
+            # This process replaces the shards for the swarm: a child process ends with the thread that started it.
             given += ["--during", f"sh -c 'touch {asked}; until [ -e {done} ]; do sleep 0.1; done'"]
         process = swarm(running[0].url, [*given, *tokens, *entries(running[1:])])
         try:
@@ -232,7 +234,7 @@ def main(
 def _run_with_faults(given: list[str], count: int, rooms: str, faults: list[Fault]) -> int:
     """Run a swarm under faults; return its exit code."""
     with fleet_and_stores(count, rooms=rooms) as (shards, stores), player_tokens() as tokens:
-        # What the swarm is given first, a caller may give again.
+        # The caller's arguments come later and override these defaults.
         process = swarm(shards[0].url, [*FAULTS_SWARM, *given, *tokens, *entries(shards[1:])])
         started_s = time.monotonic()
         try:
@@ -253,7 +255,7 @@ def _wait_while_running(process: subprocess.Popen[bytes], until_s: float) -> Non
 
 
 def _inject(fault: Fault, shards: list[LocalShard], stores: local_stores.LocalStores) -> None:
-    """Cause one fault, and return when it is over."""
+    """Cause one fault, and return after its end."""
     started_s = time.monotonic()
     match fault.kind:
         case FaultKind.STALL | FaultKind.LONG_STALL:
@@ -270,7 +272,7 @@ def _inject(fault: Fault, shards: list[LocalShard], stores: local_stores.LocalSt
 
 
 def _replace(running: list[LocalShard], how: str) -> None:
-    """All shards, one after another: the last one first, as a StatefulSet does."""
+    """Replace all shards one after the other, the last one first, as a StatefulSet does."""
     for shard in reversed(running):
         started_s = time.monotonic()
         shard.replace(signal.Signals[f"SIG{how}"])

@@ -1,6 +1,6 @@
-"""What a swarm measures in a second: times as histograms, counts, and failures with their reasons.
+"""The figures of one second of a swarm: times as histograms, counts, and failures with their reasons.
 
-Pure: readings come in. A worker hands one `Second` after the other to the master, as msgpack.
+Pure: the caller passes the readings. Workers send each `Second` to the master as msgpack.
 """
 
 from __future__ import annotations
@@ -8,31 +8,31 @@ from __future__ import annotations
 import msgspec
 
 SUB_BITS = 6
-"""Times are kept to one part in 64: a percentile is wrong by at most 1.6 %. Buckets as those of
+"""The resolution of times is one part in 64: the error of a percentile is at most 1.6 %. Buckets as in
 HdrHistogram."""
 
 TIMES = {
     "connect": "TCP, TLS and WebSocket handshake",
     "hello": "Hello to Welcome",
-    "join": "Join to the first state, redirects and all",
-    "input": "from when an input should have been sent to the first state that shows it",
-    "reply": "from when a command should have been asked to its Reply",
-    "resume": "from the loss of a connection to the first state after it",
-    "blackout": "from the last state before a connection was lost to the first one after it",
+    "join": "Join to the first state, including redirects",
+    "input": "due time of an input to the first state that includes it",
+    "reply": "due time of a command to its Reply",
+    "resume": "loss of a connection to the first state after it",
+    "blackout": "last state before a lost connection to the first one after it",
     "match": "MatchRequest to the seat in the match",
-    "tick": "from one state to the next",
-    "jitter": "by how much that differs from what the ticks in between should take",
-    "lateness": "by how much the load itself was late: inputs that it did not send when they were due",
+    "tick": "one state to the next",
+    "jitter": "deviation of that time from the duration of the ticks in between",
+    "lateness": "delay of the load itself: due time of an input to its sending",
 }
-"""The rows of a report, in milliseconds; `lateness` is of the load, not of the server."""
+"""The rows of a report, in milliseconds; `lateness` is a figure of the load, not of the server."""
 
 
 class Histogram(msgspec.Struct):
-    """Times, in buckets of about 1.6 %.
+    """A histogram of times, with buckets of about 1.6 %.
 
     Attributes:
-        counts: by bucket.
-        sum_s, max_s: of all times.
+        counts: the number of times by bucket.
+        sum_s, max_s: the sum and the maximum of all times.
     """
 
     counts: dict[int, int] = {}
@@ -40,7 +40,7 @@ class Histogram(msgspec.Struct):
     max_s: float = 0.0
 
     def record(self, seconds: float) -> None:
-        """One more; what is below 0 counts as 0."""
+        """Add a time. Negative times count as 0."""
         us = int(seconds * 1e6) if seconds > 0 else 0
         shift = us.bit_length() - SUB_BITS - 1
         key = us if shift <= 0 else (shift << (SUB_BITS + 1)) + (us >> shift)
@@ -50,7 +50,7 @@ class Histogram(msgspec.Struct):
             self.max_s = seconds
 
     def add(self, other: Histogram) -> None:
-        """All of another's."""
+        """Add all times of another histogram."""
         for key, count in other.counts.items():
             self.counts[key] = self.counts.get(key, 0) + count
         self.sum_s += other.sum_s
@@ -58,16 +58,16 @@ class Histogram(msgspec.Struct):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of times."""
         return sum(self.counts.values())
 
     @property
     def mean_s(self) -> float:
-        """The mean; 0 of none."""
+        """The mean; 0 without times."""
         return self.sum_s / self.count if self.counts else 0.0
 
     def percentile(self, share: float) -> float:
-        """The least time that so large a share of all does not exceed, in seconds; 0 of none.
+        """Return the smallest time that is not exceeded by the given share of all times, in seconds; 0 without times.
 
         Args:
             share: from 0 to 1.
@@ -80,7 +80,7 @@ class Histogram(msgspec.Struct):
         return 0.0
 
     def items_ms(self) -> list[tuple[float, int]]:
-        """(milliseconds, how many), ascending."""
+        """Return (milliseconds, count) for each bucket, ascending."""
         return [(min(_middle_us(key) / 1e3, self.max_s * 1e3), self.counts[key]) for key in sorted(self.counts)]
 
 
@@ -90,12 +90,12 @@ def _middle_us(key: int) -> float:
 
 
 class Measures(msgspec.Struct):
-    """Some while of some players.
+    """The measurements of some players over some time.
 
     Attributes:
-        times: a histogram a row of TIMES.
+        times: a histogram for each row of TIMES.
         counts: states, late_states, missed_ticks, inputs, bytes, joins, drops, resumes, ...
-        failures: by row and reason.
+        failures: the number of failures by row and reason.
     """
 
     times: dict[str, Histogram] = msgspec.field(default_factory=lambda: {name: Histogram() for name in TIMES})
@@ -103,16 +103,16 @@ class Measures(msgspec.Struct):
     failures: dict[str, dict[str, int]] = {}
 
     def count(self, name: str, by: float = 1) -> None:
-        """Counts something."""
+        """Increase a counter."""
         self.counts[name] = self.counts.get(name, 0) + by
 
     def fail(self, row: str, reason: str, times: int = 1) -> None:
-        """Something has gone wrong, and why."""
+        """Count a failure with its reason."""
         reasons = self.failures.setdefault(row, {})
         reasons[reason] = reasons.get(reason, 0) + times
 
     def add(self, other: Measures) -> None:
-        """All of another's."""
+        """Add all measurements of another object."""
         for name, histogram in other.times.items():
             self.times[name].add(histogram)
         for name, count in other.counts.items():
@@ -121,22 +121,22 @@ class Measures(msgspec.Struct):
             for reason, times in reasons.items():
                 self.fail(row, reason, times)
 
-    def got(self, name: str) -> float:
-        """What was counted; 0 if nothing was."""
+    def get_count(self, name: str) -> float:
+        """Return the value of a counter; 0 if it was never increased."""
         return self.counts.get(name, 0)
 
     def failed(self, row: str) -> int:
-        """How often."""
+        """Return the number of failures of a row."""
         return sum(self.failures.get(row, {}).values())
 
 
 class PlayerCounts(msgspec.Struct):
-    """Who is there, at one moment.
+    """The numbers of players at one moment.
 
     Attributes:
-        players: that were started.
-        expected: of those, who should have a seat by now.
-        seated: of those, who have one and a connection.
+        players: the started players.
+        expected: the players that should have a seat by now.
+        seated: the expected players that have a seat and a connection.
     """
 
     players: int = 0
@@ -144,20 +144,21 @@ class PlayerCounts(msgspec.Struct):
     seated: int = 0
 
     def add(self, other: PlayerCounts) -> None:
-        """Those of another process."""
+        """Add the numbers of another process."""
         self.players += other.players
         self.expected += other.expected
         self.seated += other.seated
 
 
 class Second(msgspec.Struct):
-    """What one process has measured in one second.
+    """The measurements of one process in one second.
 
     Args:
-        at: UTC, whole seconds.
-        crowd: at its end.
+        at: the second, UTC.
+        player_counts: the numbers of players at its end.
+        measures: the measurements.
     """
 
     at: int
-    crowd: PlayerCounts
+    player_counts: PlayerCounts
     measures: Measures

@@ -1,6 +1,6 @@
-"""What one player sees: states on time or not, inputs shown, darkness; and what its client has found wrong.
+"""Measures one player's view of its room: late states, acknowledged inputs, blackouts, and its client's errors.
 
-Pure: clock readings come in, in seconds of one monotonic clock.
+Pure: the caller passes clock readings, in seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from tickwire.loadtest.metrics import Measures
 
 INPUTS_WAITING_MAX = 2048
 BASE_WINDOW_S = 5.0
-"""The earliest state of so long says where the server's clock stands on ours: clocks drift, servers skip ticks."""
+"""The earliest state of this period is the reference for lateness: clocks drift, and servers skip ticks."""
 ON_THE_WAY_S = 1.0
-"""Inputs that were sent so lately may yet be shown."""
+"""Inputs that were sent within this time may still be acknowledged."""
 LATE_SHARE = 0.5
 UNACKNOWLEDGED_S_MAX = 5
-"""Seconds in which states arrive and no acknowledgement does, after which the room has lost the player's inputs.
-Seconds without a state do not count: then the network, or the shard, holds everything back."""
+"""After this number of seconds with states and without an acknowledgement, the room has lost the player's inputs.
+Seconds without a state do not count, because the network or the shard is stalled."""
 UNACKNOWLEDGED_INPUTS_MIN = 5
-"""Fewer may have been lost with a connection, if the player has stopped sending since."""
+"""Fewer inputs may have been lost with a connection, if the player stopped sending since."""
 NEVER_S = float("inf")
 
 
@@ -28,50 +28,50 @@ class PlayerObserver:
     """One player's view of its room.
 
     Attributes:
-        has_state: it has seen the room since it joined, or came back.
-        is_patient: it reads slowly on purpose: what it sees, and when, is not measured.
-        has_quiet_ticks: in its room a tick may change nothing: none was missed.
+        has_state: whether it received a state since it joined or reconnected.
+        is_slow_reader: whether it reads slowly on purpose; its states and inputs are then not measured.
+        has_quiet_ticks: whether a tick of its room may change nothing; ticks without a state are then not missed.
     """
 
     def __init__(self, *, has_quiet_ticks: bool = False) -> None:
         self.has_state = False
-        self.is_patient = False
+        self.is_slow_reader = False
         self.has_quiet_ticks = has_quiet_ticks
         self._interval_s = 0.0
         self._tick = 0
         self._state_s = 0.0
         self._base_s = self._next_base_s = NEVER_S
         self._base_until_s = 0.0
-        self._dark_since_s = 0.0  # the last state before the connection was lost; 0: it is not dark
+        self._dark_since_s = 0.0  # the time of the last state before the connection was lost; 0 without a blackout
         self._inputs: deque[tuple[int, float]] = deque(maxlen=INPUTS_WAITING_MAX)
         self._unacknowledged_s = self._last_second = 0
 
     def joined(self, tick_rate_hz: float) -> None:
-        """Has a seat: in a new room, or again."""
+        """Record a seat, in a new room or the same one."""
         self._interval_s = 1 / tick_rate_hz if tick_rate_hz else 0.0
-        self.forget_inputs()
-        self.began()
+        self.discard_inputs()
+        self.connection_started()
 
-    def began(self) -> None:
-        """A connection begins: the next state is the first."""
+    def connection_started(self) -> None:
+        """Record a new connection: the next state is its first."""
         self.has_state, self._tick = False, 0
 
-    def reads_again(self) -> None:
-        """What came meanwhile is read at once: it says nothing of ticks."""
+    def reading_resumed(self) -> None:
+        """Record the end of a pause: the states of the pause arrive at once and are no measure of ticks."""
         self._tick = 0
 
     def lost(self, *, has_seat: bool) -> None:
-        """The connection is lost."""
+        """Record a lost connection."""
         self._dark_since_s = self._state_s if has_seat and self.has_state else 0.0
 
     def left(self) -> None:
-        """Has given the seat back: what is dark from now on is meant to be."""
+        """Record that the player left the room: the time without states is not a blackout."""
         self._dark_since_s = 0.0
 
-    def state_came(self, tick: int, now_s: float, measures: Measures) -> None:
-        """A state was read."""
+    def state_received(self, tick: int, now_s: float, measures: Measures) -> None:
+        """Record a state."""
         interval_s = self._interval_s
-        if self._tick and not self.is_patient:
+        if self._tick and not self.is_slow_reader:
             took_s, ticks = now_s - self._state_s, tick - self._tick
             measures.times["tick"].record(took_s)
             measures.times["jitter"].record(abs(took_s - ticks * interval_s))
@@ -85,16 +85,17 @@ class PlayerObserver:
             self._base_s = self._next_base_s = NEVER_S
         self._tick, self._state_s = tick, now_s
         self._check_acknowledged(int(now_s), measures)
-        if not self.is_patient:
+        if not self.is_slow_reader:
             measures.count("states")
             if self._lateness_s(now_s - tick * interval_s, now_s) > LATE_SHARE * interval_s:
                 measures.count("late_states")
 
     def _lateness_s(self, at_s: float, now_s: float) -> float:
-        """By how much a state is later than the earliest of the last seconds.
+        """Return the delay of a state relative to the earliest one of the last seconds.
 
         Args:
-            at_s: when it came, less what its ticks take: alike for all that are as late.
+            at_s: its arrival minus the duration of its ticks, which is equal for equally late states.
+            now_s: its arrival.
         """
         if now_s > self._base_until_s:
             self._base_s, self._next_base_s = min(self._next_base_s, at_s), at_s
@@ -105,7 +106,7 @@ class PlayerObserver:
         return at_s - self._base_s
 
     def _check_acknowledged(self, second: int, measures: Measures) -> None:
-        """A state was read in this second: whoever sends inputs must have had an acknowledgement lately."""
+        """Count a failure if states arrive and the player's inputs are not acknowledged."""
         if len(self._inputs) < UNACKNOWLEDGED_INPUTS_MIN:
             self._unacknowledged_s = 0
         elif second != self._last_second:
@@ -118,12 +119,12 @@ class PlayerObserver:
     # -- inputs ---------------------------------------------------------------------------------------------
 
     def input_sent(self, seq: int, due_s: float) -> None:
-        """An input was sent that was due at a moment."""
-        if not self.is_patient:
+        """Record an input and its due time."""
+        if not self.is_slow_reader:
             self._inputs.append((seq, due_s))
 
-    def inputs_shown(self, seq: int, now_s: float, measures: Measures) -> None:
-        """The inputs up to `seq` are part of what the player sees."""
+    def inputs_acknowledged(self, seq: int, now_s: float, measures: Measures) -> None:
+        """Record an acknowledgement: the world contains the inputs up to `seq`."""
         inputs = self._inputs
         if inputs and inputs[0][0] <= seq:
             self._unacknowledged_s = 0
@@ -131,14 +132,13 @@ class PlayerObserver:
             while inputs and inputs[0][0] <= seq:
                 row.record(now_s - inputs.popleft()[1])
 
-    def forget_inputs(self) -> None:
-        """That they are shown late, or never, is this side's doing."""
+    def discard_inputs(self) -> None:
+        """Discard pending inputs, whose delay or loss is caused by the swarm itself."""
         self._inputs.clear()
         self._unacknowledged_s = 0
 
-    def give_up_inputs(self, now_s: float, measures: Measures) -> None:
-        """Inputs that were never shown have taken at least until now: a server that stalls for good must not look
-        fast."""
+    def record_unacknowledged_inputs(self, now_s: float, measures: Measures) -> None:
+        """Record pending inputs with their age, so that a server that stalls for good does not look fast."""
         row = measures.times["input"]
         while self._inputs:
             waited_s = now_s - self._inputs.popleft()[1]
@@ -147,7 +147,7 @@ class PlayerObserver:
 
 
 class TrafficTally:
-    """What one client has counted by itself: taken once a second."""
+    """Collects one client's own counters once a second."""
 
     def __init__(self, now_s: float) -> None:
         self._mismatches = self._missed = self._repeated = 0
@@ -155,14 +155,18 @@ class TrafficTally:
         self._since_s = now_s
 
     def connected(self) -> None:
-        """Another connection: its bytes are counted from 0."""
+        """Record a new connection, whose bytes are counted from 0."""
         self._bytes = 0
 
-    def take(self, core: ClientCore, received: int, now_s: float, measures: Measures, *, is_seated: bool) -> None:
-        """Adds what is new.
+    def collect(self, core: ClientCore, received: int, now_s: float, measures: Measures, *, is_seated: bool) -> None:
+        """Add the increase of the counters since the last call.
 
         Args:
-            received: bytes of the connection that there is.
+            core: the client.
+            received: the bytes received on the current connection.
+            now_s: the monotonic clock.
+            measures: the measurements to add to.
+            is_seated: whether the player has a seat and a connection.
         """
         measures.count("bytes", received - self._bytes)
         self._bytes = received

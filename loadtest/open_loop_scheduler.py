@@ -1,7 +1,7 @@
-"""When things are due: one greenlet that does what thousands of players do again and again, and knows how late it is.
+"""An open-loop scheduler: one greenlet runs the recurring actions of thousands of players, and measures its lateness.
 
-What is due is done with the time at which it was due, and not skipped when it is late: whoever measures from there
-measures what a player would have felt, however long anybody stalls.
+Each action receives the time at which it was due, and is not skipped when it is late. Measured from its due time, a
+latency includes all stalls of the server, the network and the swarm.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections.abc import Callable
 import gevent
 import msgspec
 
-OWED_S_MAX = 5.0
-"""Beats that are later than this are given up, and counted: a load that has stalled must not flood the server."""
-TURN_S = 0.005
-"""Others get their turn at least so often while there is much to do."""
+LATENESS_S_MAX = 5.0
+"""Actions that are later than this are skipped and counted: a load that stalled must not flood the server."""
+BATCH_S_MAX = 0.005
+"""The time after which other greenlets run while many actions are due."""
 
 
 class Recurring(msgspec.Struct):
-    """Something that is done again and again.
+    """A recurring action.
 
     Attributes:
-        is_over: no more.
+        period_s: the period.
+        work: called with the due time.
+        is_over: whether the action was stopped.
     """
 
     period_s: float
@@ -32,16 +34,16 @@ class Recurring(msgspec.Struct):
     is_over: bool = False
 
     def stop(self) -> None:
-        """No more. Idempotent."""
+        """Stop the action. Idempotent."""
         self.is_over = True
 
 
 class OpenLoopScheduler:
-    """Runs beats.
+    """Runs recurring actions.
 
     Args:
-        on_late: told by how many seconds each beat was late.
-        on_skipped: told how many beats were given up.
+        on_late: called with the lateness of each action, in seconds.
+        on_skipped: called with the number of skipped actions.
     """
 
     def __init__(self, on_late: Callable[[float], None], on_skipped: Callable[[int], None]) -> None:
@@ -52,54 +54,56 @@ class OpenLoopScheduler:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self, on_died: Callable[[BaseException], None]) -> None:
-        """Starts the greenlet. Idempotent.
+        """Start the greenlet. Idempotent.
 
         Args:
-            on_died: told if it ends by an error, which no beat may raise.
+            on_died: called with the exception if the greenlet fails. Actions must not raise.
         """
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
             self._greenlet.link_exception(lambda greenlet: on_died(greenlet.exception))
 
     def stop(self) -> None:
-        """Ends the greenlet and forgets all beats. Idempotent."""
+        """Stop the greenlet and discard all actions. Idempotent."""
         greenlet, self._greenlet = self._greenlet, None
         self._due.clear()
         if greenlet is not None:
             greenlet.kill()
 
     def every(self, period_s: float, work: Callable[[float], None], *, first_s: float) -> Recurring:
-        """Does something every `period_s`, for the first time `first_s` from now, until the beat is stopped.
+        """Run an action every `period_s`, for the first time in `first_s`, until it is stopped.
 
         Args:
-            work: given the time at which it was due, on the monotonic clock; it must not wait.
+            period_s: the period.
+            work: called with the due time, on the monotonic clock; it must not block.
+            first_s: the delay of the first run.
         """
-        beat = Recurring(period_s, work)
-        heapq.heappush(self._due, (time.monotonic() + first_s, next(self._order), beat))
-        return beat
+        action = Recurring(period_s, work)
+        heapq.heappush(self._due, (time.monotonic() + first_s, next(self._order), action))
+        return action
 
     def _run(self) -> None:
         while True:
             now = time.monotonic()
             self.run_due(now)
             next_s = self._due[0][0] - time.monotonic() if self._due else 0.01
-            # Never longer than what is added meanwhile may wait.
+            # At most 10 ms, because an action may be added meanwhile.
             gevent.sleep(min(max(next_s, 0.0), 0.01))
 
     def run_due(self, now: float) -> None:
-        """Does what is due at a moment, for at most TURN_S."""
-        until = now + TURN_S
+        """Run the actions that are due, for at most BATCH_S_MAX."""
+        until = now + BATCH_S_MAX
         while self._due and self._due[0][0] <= now < until:
-            due, _, beat = heapq.heappop(self._due)
-            if beat.is_over:
+            due, _, action = heapq.heappop(self._due)
+            if action.is_over:
                 continue
             self._on_late(now - due)
-            beat.work(due)
-            next_due = due + beat.period_s
-            if now - next_due > OWED_S_MAX:
-                skipped = int((now - next_due) / beat.period_s)
+            action.work(due)
+            next_due = due + action.period_s
+            if now - next_due > LATENESS_S_MAX:
+                skipped = int((now - next_due) / action.period_s)
                 self._on_skipped(skipped)
-                next_due += skipped * beat.period_s
-            if not beat.is_over:
-                heapq.heappush(self._due, (next_due, next(self._order), beat))
+                next_due += skipped * action.period_s
+            if not action.is_over:
+                heapq.heappush(self._due, (next_due, next(self._order), action))
             now = time.monotonic()

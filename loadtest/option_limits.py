@@ -1,4 +1,4 @@
-"""The limits of a swarm's options, checked before a run, so that a typing mistake does not end an hour of it."""
+"""The limits of a swarm's options. They are checked before a run, so that a typing error does not end it later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 NUMBERS: dict[str, tuple[float, float]] = {
     "--users": (0, 1_000_000),
     "--spawn-rate": (0.001, 100_000),
-    "--settle": (0, 86_400),
+    "--warmup": (0, 86_400),
     "--base": (0, 1_000_000),
     "--step-players": (1, 1_000_000),
     "--step-seconds": (0.1, 86_400),
@@ -20,14 +20,14 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "--party-size": (1, 255),
     "--match-seconds": (0.1, 86_400),
 }
-"""The least and the greatest value of each number."""
+"""The minimum and maximum of each number."""
 FILES = ("--report", "--summary")
 """Written at the end of a run."""
 _NAMES = {"--users": "num_users"}
 
 
 def problems(options: argparse.Namespace) -> Iterator[str]:
-    """Yield a sentence for each option that is out of its range or names a file that cannot be written."""
+    """Yield a message for each option that is out of its range or names a file that cannot be written."""
     for option, (low, high) in NUMBERS.items():
         value = getattr(options, _NAMES.get(option, option[2:].replace("-", "_")), None)
         if value is not None and not (math.isfinite(value) and low <= value <= high):

@@ -24,7 +24,7 @@ from locust.argument_parser import LocustArgumentParser
 from tickwire.loadtest.load_plan import Plan, Shape
 from tickwire.loadtest.metrics import TIMES
 from tickwire.loadtest.option_limits import problems
-from tickwire.loadtest.slo import COUNTS, SHARES, ServiceLevel, level_of
+from tickwire.loadtest.slo import COUNTS, SHARES, ServiceLevel, parse_level
 from tickwire.loadtest.swarm import Habits, Tokens
 
 TOKEN_ENVIRON = "TICKWIRE_LOADTEST_TOKEN"  # noqa: S105 - the name of a variable
@@ -44,7 +44,7 @@ def add_to(parser: LocustArgumentParser) -> None:
 
     option("--mix", "players by weight: 'wanderer=8 churner=1'", default="wanderer=1")
     option("--shape", "how many players when", choices=get_args(Shape), default="ramp")
-    option("--settle", "seconds from when all are there until what a shape does to them", type=float, default=10.0)
+    option("--warmup", "seconds from when all are there until what a shape does to them", type=float, default=10.0)
     option("--base", "spike: players who are there before", type=int, default=0)
     option("--step-players", "steps: so many more each time", type=int, default=100)
     option("--step-seconds", "steps: for so long each is looked at", type=float, default=20.0)
@@ -83,7 +83,7 @@ def add_to(parser: LocustArgumentParser) -> None:
     option("--build-name", "what players say that their build is", default="tickwire-loadtest")
 
 
-def urls_of(host: str | None, entries: list[str]) -> list[str]:
+def urls_from_options(host: str | None, entries: list[str]) -> list[str]:
     """The addresses where players connect first.
 
     Raises:
@@ -99,7 +99,7 @@ def urls_of(host: str | None, entries: list[str]) -> list[str]:
     return urls
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
+def plan_from_options(options: argparse.Namespace) -> Plan:
     """What the run is to be.
 
     Raises:
@@ -118,26 +118,26 @@ def plan_of(options: argparse.Namespace) -> Plan:
         players=players,
         rate=float(options.spawn_rate or 10.0),
         seconds=float(options.run_time or RUN_S),
-        settle_s=options.settle,
+        warmup_s=options.warmup,
         base=options.base,
         step_players=max(1, min(options.step_players, players)),
         step_s=options.step_seconds,
     )
 
 
-def levels_of(options: argparse.Namespace) -> list[ServiceLevel]:
+def levels_from_options(options: argparse.Namespace) -> list[ServiceLevel]:
     """The service levels.
 
     Raises:
         OptionError: there is no such level.
     """
     try:
-        return [level_of(text) for text in options.slo]
+        return [parse_level(text) for text in options.slo]
     except ValueError as error:
         raise OptionError(f"--slo {error}") from error
 
 
-def habits_of(options: argparse.Namespace) -> Habits:
+def habits_from_options(options: argparse.Namespace) -> Habits:
     """What players do.
 
     Raises:
@@ -164,7 +164,7 @@ def habits_of(options: argparse.Namespace) -> Habits:
     )
 
 
-def tokens_of(options: argparse.Namespace) -> Tokens:
+def tokens_from_options(options: argparse.Namespace) -> Tokens:
     """Who players say they are.
 
     Raises:
@@ -175,7 +175,7 @@ def tokens_of(options: argparse.Namespace) -> Tokens:
     return Tokens(fixed, secret, options.token_audience, options.token_issuer)
 
 
-def tls_of(options: argparse.Namespace) -> ssl.SSLContext | None:
+def tls_from_options(options: argparse.Namespace) -> ssl.SSLContext | None:
     """What is trusted; None: what the system trusts.
 
     Raises:
@@ -189,7 +189,7 @@ def tls_of(options: argparse.Namespace) -> ssl.SSLContext | None:
         raise OptionError(f"--ca {options.ca}: {error.strerror or error}") from error
 
 
-def mixed(mix: str, classes: list[type[User]]) -> list[type[User]]:
+def select_players(mix: str, classes: list[type[User]]) -> list[type[User]]:
     """The players of a mix, with their weights set: `wanderer=8 churner=1`, with spaces or commas between them.
 
     Raises:

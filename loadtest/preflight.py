@@ -22,7 +22,7 @@ def probe(swarm: Swarm) -> None:
         Unusable: that does not work.
     """
     session = SwarmSession(swarm, swarm.player_id(0), random.Random(0))  # noqa: S311
-    session.is_aside = True
+    session.is_excluded = True
     try:
         session.connect_once()
         session.join_once(swarm.habits.room, options=dict(swarm.habits.options))

@@ -22,7 +22,7 @@ METHOD = "swarm"
 NOT_IN_TOTAL = frozenset(("tick", "jitter", "lateness"))
 """Rows that come twenty times a second and player: beside them nothing else would be seen in locust's totals."""
 REPORT_KEY = "tickwire_seconds"
-SECONDS_WAITING_MAX = 600
+SECONDS_UNREPORTED_MAX = 600
 """A worker that cannot reach its master keeps so many; the oldest are lost, and the master misses them."""
 
 
@@ -54,15 +54,15 @@ class Recorder:
     """Records one process's part of a run.
 
     Attributes:
-        findings: what is known here: of all processes on the master, of this one elsewhere.
+        results: what is known here: of all processes on the master, of this one elsewhere.
         workers: on the master, those of the run.
     """
 
     def __init__(self, environment: Environment, swarm: Swarm | None, *, lateness_s_max: float) -> None:
-        self.findings = Results(lateness_s_max)
+        self.results = Results(lateness_s_max)
         self._environment = environment
         self._swarm = swarm
-        self._waiting: list[Second] = []
+        self._unreported: list[Second] = []
         self._at = 0
         self._greenlet: gevent.Greenlet | None = None
         self.workers = WorkerRoster()
@@ -75,8 +75,8 @@ class Recorder:
 
     def start(self) -> None:
         """Begins a run."""
-        self.findings.clear()
-        self._waiting.clear()
+        self.results.clear()
+        self._unreported.clear()
         self.workers = WorkerRoster()
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._watch_workers if self._is_master else self._run)
@@ -87,8 +87,8 @@ class Recorder:
         if greenlet is not None:
             greenlet.kill()
             if self._swarm is not None:
-                self._swarm.give_up_inputs()
-                self._turn()
+                self._swarm.record_unacknowledged_inputs()
+                self._finish_second()
 
     def _watch_workers(self) -> None:
         runner: Any = self._environment.runner
@@ -99,41 +99,41 @@ class Recorder:
     def _run(self) -> None:
         while True:
             gevent.sleep(1.0 - time.time() % 1.0)
-            self._turn()
+            self._finish_second()
 
-    def _turn(self) -> None:
+    def _finish_second(self) -> None:
         assert self._swarm is not None
         self._at = max(int(time.time() - 0.5), self._at + 1)  # a clock that jumps back makes no second twice
-        second = self._swarm.turn_second(self._at)
-        tell_locust(self._environment.stats, second.measures)
+        second = self._swarm.finish_second(self._at)
+        report_to_locust(self._environment.stats, second.measures)
         if isinstance(self._environment.runner, WorkerRunner):
-            self._waiting = [*self._waiting[1 - SECONDS_WAITING_MAX :], second]
+            self._unreported = [*self._unreported[1 - SECONDS_UNREPORTED_MAX :], second]
         else:
-            self.findings.add(second)
+            self.results.add(second)
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
-        seconds, self._waiting = self._waiting, []
+        seconds, self._unreported = self._unreported, []
         data[REPORT_KEY] = msgspec.msgpack.encode(seconds)
 
     def _reported(self, client_id: str, data: dict[str, Any]) -> None:
         for second in msgspec.msgpack.decode(data.get(REPORT_KEY, b"\x90"), type=list[Second]):
-            self.findings.add(second)
+            self.results.add(second)
 
 
-def tell_locust(stats: Any, measures: Measures) -> None:
+def report_to_locust(stats: Any, measures: Measures) -> None:
     """Puts a second's measures into locust's own statistics, a row each, all at once."""
     for name, histogram in measures.times.items():
         if histogram.counts:
-            entry = _entry_of(stats, name, histogram)
+            entry = _create_entry(stats, name, histogram)
             stats.entries[(name, METHOD)].extend(entry)
             if name not in NOT_IN_TOTAL:
                 stats.total.extend(entry)
     for row, reasons in measures.failures.items():
         for reason, times in reasons.items():
-            _tell_failures(stats, row, reason, times)
+            _report_failures(stats, row, reason, times)
 
 
-def _entry_of(stats: Any, name: str, histogram: Histogram) -> StatsEntry:
+def _create_entry(stats: Any, name: str, histogram: Histogram) -> StatsEntry:
     now = time.time()
     entry = StatsEntry(stats, name, METHOD)
     items = histogram.items_ms()
@@ -147,7 +147,7 @@ def _entry_of(stats: Any, name: str, histogram: Histogram) -> StatsEntry:
     return entry
 
 
-def _tell_failures(stats: Any, row: str, reason: str, times: int) -> None:
+def _report_failures(stats: Any, row: str, reason: str, times: int) -> None:
     """As so many failed requests without a response time."""
     stats.log_request(METHOD, row, None, 0)
     stats.log_error(METHOD, row, reason)

@@ -11,7 +11,7 @@ from tickwire.loadtest.metrics import Measures, PlayerCounts, Second
 LATENESS_S_MAX = 0.02
 """A load that is later than this, at the 99th percentile, has measured itself; `--load-lateness` says otherwise."""
 SERIES = ("input", "tick", "jitter", "resume", "blackout", "join", "lateness")
-WHOLE_S = 900
+SECONDS_MAX = 900
 """So many seconds are kept whole, for steps and storms; of those before, what is charted."""
 POINTS_MAX = 24 * 3600
 """Of a longer run the oldest seconds are left out of the charts; the totals have them."""
@@ -20,7 +20,7 @@ POINTS_MAX = 24 * 3600
 class SecondOfSwarm(msgspec.Struct):
     """One second of the whole swarm."""
 
-    crowd: PlayerCounts = msgspec.field(default_factory=PlayerCounts)
+    player_counts: PlayerCounts = msgspec.field(default_factory=PlayerCounts)
     measures: Measures = msgspec.field(default_factory=Measures)
 
 
@@ -50,46 +50,46 @@ class Results:
 
     Attributes:
         total: of the whole run.
-        moments: the newest, by second, UTC.
+        seconds: the newest, by second, UTC.
     """
 
     def __init__(self, lateness_s_max: float = LATENESS_S_MAX) -> None:
         self.lateness_s_max = lateness_s_max
         self.total = Measures()
-        self.moments: dict[int, SecondOfSwarm] = {}
+        self.seconds: dict[int, SecondOfSwarm] = {}
         self._first = 0
         self._points: dict[int, Point] = {}  # of those that are not kept whole
 
     def clear(self) -> None:
         """Forgets all."""
         self.total = Measures()
-        self.moments.clear()
+        self.seconds.clear()
         self._points.clear()
         self._first = 0
 
-    def begin_anew(self) -> None:
+    def restart_totals(self) -> None:
         """What came before, the way up, counts no more; the charts keep it."""
         self.total = Measures()
 
     def add(self, second: Second) -> None:
         """One second of one process, whenever it arrives."""
         self.total.add(second.measures)
-        moment = self.moments.setdefault(second.at, SecondOfSwarm())
-        moment.crowd.add(second.crowd)
-        moment.measures.add(second.measures)
+        second_of_swarm = self.seconds.setdefault(second.at, SecondOfSwarm())
+        second_of_swarm.player_counts.add(second.player_counts)
+        second_of_swarm.measures.add(second.measures)
         self._first = min(self._first or second.at, second.at)
-        if len(self.moments) > WHOLE_S:
-            oldest = min(self.moments)
-            self._points[oldest] = _point(oldest - self._first, self.moments.pop(oldest))
+        if len(self.seconds) > SECONDS_MAX:
+            oldest = min(self.seconds)
+            self._points[oldest] = _point(oldest - self._first, self.seconds.pop(oldest))
             if len(self._points) > POINTS_MAX:
                 del self._points[next(iter(self._points))]
 
     def between(self, start: float, end: float) -> Measures:
         """Of some while: from `start`, up to and without `end`, UTC."""
         found = Measures()
-        for at, moment in self.moments.items():
+        for at, second_of_swarm in self.seconds.items():
             if start <= at < end:
-                found.add(moment.measures)
+                found.add(second_of_swarm.measures)
         return found
 
     @property
@@ -102,17 +102,17 @@ class Results:
         """Whether the figures are the load's own, rather than the server's."""
         return self.load_lateness_s > self.lateness_s_max
 
-    def crowd_at(self, at: int) -> PlayerCounts:
+    def player_counts_at(self, at: int) -> PlayerCounts:
         """Who was there in a second; nobody where nothing is known."""
-        moment = self.moments.get(at)
-        return moment.crowd if moment is not None else PlayerCounts()
+        second_of_swarm = self.seconds.get(at)
+        return second_of_swarm.player_counts if second_of_swarm is not None else PlayerCounts()
 
-    def all_back_s(self, since: float) -> float | None:
-        """How long after a moment everybody had a seat again, to the second; None: not until now."""
+    def recovery_s(self, since: float) -> float | None:
+        """How long after a second_of_swarm everybody had a seat again, to the second; None: not until now."""
         back = None
-        for at in sorted(at for at in self.moments if at >= since):
-            crowd = self.moments[at].crowd
-            if crowd.seated < crowd.expected:
+        for at in sorted(at for at in self.seconds if at >= since):
+            player_counts = self.seconds[at].player_counts
+            if player_counts.seated < player_counts.expected:
                 back = None
             elif back is None:
                 back = at + 1 - since
@@ -120,33 +120,33 @@ class Results:
 
     def points(self) -> list[Point]:
         """The charts' points, in order."""
-        whole = [_point(at - self._first, self.moments[at]) for at in sorted(self.moments)]
+        whole = [_point(at - self._first, self.seconds[at]) for at in sorted(self.seconds)]
         return [*self._points.values(), *whole]
 
 
-def _point(at_s: float, moment: SecondOfSwarm) -> Point:
-    measures, crowd = moment.measures, moment.crowd
+def _point(at_s: float, second_of_swarm: SecondOfSwarm) -> Point:
+    measures, player_counts = second_of_swarm.measures, second_of_swarm.player_counts
     times = {name: measures.times[name] for name in SERIES if measures.times[name].counts}
     return Point(
         at_s=at_s,
-        players=crowd.players,
-        expected=crowd.expected,
-        seated=crowd.seated,
-        bytes_per_second=measures.got("bytes"),
-        states=measures.got("states"),
-        late_states=measures.got("late_states"),
-        missed_ticks=measures.got("missed_ticks"),
+        players=player_counts.players,
+        expected=player_counts.expected,
+        seated=player_counts.seated,
+        bytes_per_second=measures.get_count("bytes"),
+        states=measures.get_count("states"),
+        late_states=measures.get_count("late_states"),
+        missed_ticks=measures.get_count("missed_ticks"),
         resumes=measures.times["resume"].count,
-        drops=measures.got("drops"),
+        drops=measures.get_count("drops"),
         failures=sum(measures.failed(row) for row in measures.failures),
         p50_ms={name: histogram.percentile(0.5) * 1e3 for name, histogram in times.items()},
         p99_ms={name: histogram.percentile(0.99) * 1e3 for name, histogram in times.items()},
     )
 
 
-def merged(seconds: Iterable[Second]) -> Results:
-    """The findings of some seconds."""
-    findings = Results()
+def results_from_seconds(seconds: Iterable[Second]) -> Results:
+    """The results of some seconds."""
+    results = Results()
     for second in seconds:
-        findings.add(second)
-    return findings
+        results.add(second)
+    return results

@@ -37,7 +37,7 @@ from tickwire.schemas.payloads import decode_payload
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
 """Who asked for a seat so long ago is expected to have one."""
-REPLIES_KEPT = 64
+REPLIES_MAX = 64
 
 
 class SwarmSession(SwarmConnection):
@@ -46,7 +46,7 @@ class SwarmSession(SwarmConnection):
     Args:
         swarm: what it shares with others.
         player_id: who it is.
-        chance: spreads retries.
+        rng: spreads retries.
         wanted_since_s: since when its player has wanted a seat, with the sessions before this; None: it does not.
 
     Attributes:
@@ -56,18 +56,18 @@ class SwarmSession(SwarmConnection):
     """
 
     def __init__(
-        self, swarm: Swarm, player_id: str, chance: random.Random, *, wanted_since_s: float | None = None
+        self, swarm: Swarm, player_id: str, rng: random.Random, *, wanted_since_s: float | None = None
     ) -> None:
-        super().__init__(swarm, player_id, chance)
+        super().__init__(swarm, player_id, rng)
         self.may_end = False
         self.events = 0
         self.on_event: Callable[[EventReceived], None] | None = None
-        self._wants_seat_since_s = wanted_since_s
-        self._is_joining = False
+        self._wanted_since_s = wanted_since_s
+        self._has_pending_join = False
         self._request: Request | None = None
         self._answer: Answer | None = None
         self._replies: OrderedDict[int, Reply] = OrderedDict()
-        self._heard_again: set[int] = set()
+        self._repeated_replies: set[int] = set()
         swarm.members.add(self)
 
     # -- what the swarm asks --------------------------------------------------------------------------------
@@ -75,19 +75,21 @@ class SwarmSession(SwarmConnection):
     @property
     def is_expected(self) -> bool:
         """Whether it should have a seat by now."""
-        since_s = self._wants_seat_since_s
+        since_s = self._wanted_since_s
         return (
-            not self.is_aside and since_s is not None and (self.had_seat or time.monotonic() - since_s > SEAT_GRACE_S)
+            not self.is_excluded
+            and since_s is not None
+            and (self.had_seat or time.monotonic() - since_s > SEAT_GRACE_S)
         )
 
     @property
     def wanted_since_s(self) -> float | None:
         """Since when its player has wanted a seat; None: it does not (any more)."""
-        return self._wants_seat_since_s
+        return self._wanted_since_s
 
-    def give_up_inputs(self) -> None:
+    def record_unacknowledged_inputs(self) -> None:
         """Counts inputs that were never shown for as long as they have waited."""
-        self.watch.give_up_inputs(time.monotonic(), self._measures)
+        self.observer.record_unacknowledged_inputs(time.monotonic(), self._measures)
 
     # -- the session ----------------------------------------------------------------------------------------
 
@@ -97,25 +99,25 @@ class SwarmSession(SwarmConnection):
         Raises:
             Disconnected, Refused: it cannot be done.
         """
-        if self._wants_seat_since_s is None and not self.may_end:
-            self._wants_seat_since_s = time.monotonic()
-        self._again(lambda: self._connect(self._plan.url), JOIN_S_MAX, "hello", is_eager=True)
+        if self._wanted_since_s is None and not self.may_end:
+            self._wanted_since_s = time.monotonic()
+        self._retry(lambda: self._connect(self._plan.url), JOIN_S_MAX, "hello", is_eager=True)
 
     def join_once(self, room_type: str, *, options: dict[str, Any] | None = None) -> Joined:
         """As `join`, without a second try, and without waiting for the first state."""
-        return self._take_seat(self.core.join(room_type, options=options), options)
+        return self._acquire_seat(self.core.join(room_type, options=options), options)
 
     def close(self) -> None:
         """Gives everything back and goes. Idempotent."""
-        self._wants_seat_since_s = None
-        self.give_up_inputs()
+        self._wanted_since_s = None
+        self.record_unacknowledged_inputs()
         self._end_session()
         self._stop_pings()
 
     def _end_session(self) -> None:
-        if self._wire is not None:
-            self._wire.send(self.core.end_session())
-            self._wire.close()
+        if self._connection is not None:
+            self._connection.send(self.core.end_session())
+            self._connection.close()
 
     def end(self) -> None:
         """Closes, and leaves the swarm. Idempotent."""
@@ -124,9 +126,9 @@ class SwarmSession(SwarmConnection):
         self.on_event = None
         self._swarm.members.discard(self)
 
-    def go_away(self) -> None:
+    def disconnect(self) -> None:
         """Breaks the connection, and stays away for a while: the swarm expects it only some time later."""
-        self.had_seat, self._wants_seat_since_s = False, time.monotonic()
+        self.had_seat, self._wanted_since_s = False, time.monotonic()
         self.drop()
 
     def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
@@ -138,17 +140,17 @@ class SwarmSession(SwarmConnection):
             TimeoutError: no seat within JOIN_S_MAX.
         """
         started_s = time.monotonic()
-        if self._wants_seat_since_s is None:
-            self._wants_seat_since_s = started_s
+        if self._wanted_since_s is None:
+            self._wanted_since_s = started_s
 
         def once() -> Joined:
-            self.be_connected()
+            self.ensure_connected()
             if self.core.joined is not None:  # it had been given while the connection was lost
                 return self.core.joined
-            data = b"" if self._is_joining else self.core.join(room_type, name=name, options=options)
-            return self._take_seat(data, options)
+            data = b"" if self._has_pending_join else self.core.join(room_type, name=name, options=options)
+            return self._acquire_seat(data, options)
 
-        joined: Joined = self._again(once, JOIN_S_MAX, "join", is_eager=True)
+        joined: Joined = self._retry(once, JOIN_S_MAX, "join", is_eager=True)
         self._wait_for_state()
         self.had_seat = True
         self._measures.times["join"].record(time.monotonic() - started_s)
@@ -159,11 +161,11 @@ class SwarmSession(SwarmConnection):
         deadline_s = time.monotonic() + JOIN_S_MAX
 
         def is_over() -> bool:
-            return self.watch.has_state or self.core.world is None
+            return self.observer.has_state or self.core.world is None
 
         while not is_over():
             self._wait(lambda: is_over() or not self.is_connected, deadline_s - time.monotonic())
-            self.be_connected()
+            self.ensure_connected()
 
     def match(self, mode: str, *, party: tuple[str, int] | None, timeout_s: float) -> Joined:
         """Waits in a queue, and takes the seat in the match.
@@ -172,14 +174,14 @@ class SwarmSession(SwarmConnection):
             NotMatched, Refused, TimeoutError, Disconnected, ClientError: there is none.
         """
         started_s = time.monotonic()
-        self.be_connected()
+        self.ensure_connected()
         try:
             found = self._find_match(Request(MatchRequest, self.core.match_request(mode, party=party)), timeout_s)
-            self._wants_seat_since_s = time.monotonic()
-            joined = self._take_seat(self._follow(found.redirect, None), None)
+            self._wanted_since_s = time.monotonic()
+            joined = self._acquire_seat(self._follow(found.redirect, None), None)
         except BaseException as error:
             if not isinstance(error, NotMatched):
-                self.core.give_up_match()
+                self.core.abandon_match()
                 self._flush()
             raise
         self.had_seat = True
@@ -189,10 +191,10 @@ class SwarmSession(SwarmConnection):
     def _find_match(self, request: Request, timeout_s: float) -> Redirected:
         """Waits for a match; when the time is over, for the queue to decide whether there is one."""
         try:
-            found = self._ask(request, timeout_s)
+            found = self._send_and_wait(request, timeout_s)
         except TimeoutError:
             self.send(self.core.match_cancel())
-            found = self._ask(Request(MatchRequest, b""), CALL_S_MAX)
+            found = self._send_and_wait(Request(MatchRequest, b""), CALL_S_MAX)
             if isinstance(found, QueueChanged):
                 raise
         if isinstance(found, QueueChanged):
@@ -206,22 +208,22 @@ class SwarmSession(SwarmConnection):
         Raises:
             Refused, TimeoutError, Disconnected: it cannot be said.
         """
-        self._wants_seat_since_s = None
+        self._wanted_since_s = None
         self.had_seat = False
-        self.watch.left()
-        self.give_up_inputs()
+        self.observer.left()
+        self.record_unacknowledged_inputs()
         if self.core.world is not None:
-            self.be_connected()
+            self.ensure_connected()
         if self.core.world is not None:
-            self._ask(Request(Leave, self.core.leave()), JOIN_S_MAX)
+            self._send_and_wait(Request(Leave, self.core.leave()), JOIN_S_MAX)
 
     def send_input(self, payload: bytes, due_s: float) -> None:
         """Sends an input that was due at a moment; without a seat and a connection there is none."""
-        core, wire = self.core, self._wire
-        if core.world is None or wire is None or not self.is_connected:
+        core, connection = self.core, self._connection
+        if core.world is None or connection is None or not self.is_connected:
             return
-        wire.send(core.input_of(payload))
-        self.watch.input_sent(core.input_seq, due_s)
+        connection.send(core.input_from_payload(payload))
+        self.observer.input_sent(core.input_seq, due_s)
         self._measures.count("inputs")
 
     def command(self, name: str, payload: Any, *, due_s: float, times: int = 1) -> Any:
@@ -233,7 +235,7 @@ class SwarmSession(SwarmConnection):
             SessionLost: whether it was done is not known, and never will be.
             TimeoutError, Disconnected: likewise.
         """
-        self.be_connected()
+        self.ensure_connected()
         command_id, data = self.core.command(name, payload)
         sessions_lost, deadline_s = self.sessions_lost, time.monotonic() + JOIN_S_MAX
         try:
@@ -242,14 +244,14 @@ class SwarmSession(SwarmConnection):
             while (reply := self._replies.get(command_id)) is None:
                 self._send_commands(deadline_s)
                 if not self.is_connected:
-                    self.be_connected()  # and the core asks again
+                    self.ensure_connected()  # and the core asks again
                 if self.sessions_lost != sessions_lost or self.core.world is None:
                     raise SessionLost(f"the session was lost before {name!r} was answered")
         finally:
-            self.core.give_up(command_id)
+            self.core.abandon_command(command_id)
         self._measures.times["reply"].record(time.monotonic() - due_s)
         if times > 1:
-            self._ask_again(command_id, data)
+            self._repeat_command(command_id, data)
         if not reply.ok:
             raise CommandFailed(reply)
         return decode_payload(reply.payload) if reply.payload else None
@@ -277,12 +279,12 @@ class SwarmSession(SwarmConnection):
                 until_s - time.monotonic(),
             )
 
-    def _ask_again(self, command_id: int, data: bytes) -> None:
+    def _repeat_command(self, command_id: int, data: bytes) -> None:
         """Asks for what was answered: the same answer must come again (`_check_reply`), wherever the session is."""
-        self._heard_again.discard(command_id)
+        self._repeated_replies.discard(command_id)
         self.send(data)
         try:
-            self._wait(lambda: command_id in self._heard_again or not self.is_connected, CALL_S_MAX)
+            self._wait(lambda: command_id in self._repeated_replies or not self.is_connected, CALL_S_MAX)
         except TimeoutError:
             self._measures.fail("replies", "a repeated command was not answered")
 
@@ -300,15 +302,15 @@ class SwarmSession(SwarmConnection):
                 self._wait(lambda: not self.is_connected or (had_seat and self.core.world is None), left_s)
             except TimeoutError:
                 return
-            self.be_connected()
+            self.ensure_connected()
             if had_seat and self.core.world is None:
                 raise SessionLost("the seat is gone")
 
     # -- asking ---------------------------------------------------------------------------------------------
 
-    def _take_seat(self, data: bytes, options: dict[str, Any] | None) -> Joined:
+    def _acquire_seat(self, data: bytes, options: dict[str, Any] | None) -> Joined:
         for _ in range(REDIRECTS_MAX + 1):
-            answer = self._ask(Request(Join, data), CALL_S_MAX)
+            answer = self._send_and_wait(Request(Join, data), CALL_S_MAX)
             if isinstance(answer, SeatTaken):
                 return answer.joined
             assert isinstance(answer, Redirected)
@@ -325,7 +327,7 @@ class SwarmSession(SwarmConnection):
                 raise Disconnected(f"cannot reach {redirect.url}, where the room is: back where it began")
         return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
-    def _ask(self, request: Request, timeout_s: float) -> Answer:
+    def _send_and_wait(self, request: Request, timeout_s: float) -> Answer:
         """Asks, and waits for the answer; on a new connection it asks again, unless the answer is under way there.
 
         Raises:
@@ -341,33 +343,33 @@ class SwarmSession(SwarmConnection):
                 raise Refused(self._answer.error)
             if self._answer is not None:
                 return self._answer
-            self.be_connected()
-            if isinstance(self._welcome, Welcome) and not request.is_under_way(self._welcome):
+            self.ensure_connected()
+            if isinstance(self._welcome, Welcome) and not request.is_in_flight(self._welcome):
                 self._send_request(request)
 
     def _send_request(self, request: Request) -> None:
         if request.data:
-            self._is_joining = request.type is Join
+            self._has_pending_join = request.type is Join
             self.send(request.data)
 
     # -- what comes in --------------------------------------------------------------------------------------
 
-    def _told(self, update: Update) -> None:
+    def _on_update(self, update: Update) -> None:
         if self._request is not None and self._answer is None:
             self._answer = self._request.answer(update)
         match update:
             case Welcomed(welcome):
-                self._is_joining = welcome.is_joining
+                self._has_pending_join = welcome.is_joining
             case SeatTaken(joined):
-                self.watch.joined(joined.tick_rate_hz)
-                self._is_joining = False
+                self.observer.joined(joined.tick_rate_hz)
+                self._has_pending_join = False
             case Redirected(is_match=False):
-                self._is_joining = False
+                self._has_pending_join = False
             case SeatLost(reason):
-                if self._wants_seat_since_s is not None and not self.may_end:
+                if self._wanted_since_s is not None and not self.may_end:
                     self._measures.fail("seat", f"lost: {reason[:100]}")
             case ErrorReceived() if isinstance(self._answer, ErrorReceived):
-                self._is_joining = False
+                self._has_pending_join = False
             case EventsLost():
                 self._measures.fail("events", "the server says that some are lost")
             case EventReceived():
@@ -381,10 +383,10 @@ class SwarmSession(SwarmConnection):
         """The same id has the same answer, however often it was asked."""
         before = self._replies.get(reply.id)
         if before is not None:
-            self._heard_again.add(reply.id)
+            self._repeated_replies.add(reply.id)
         if before is not None and before != reply:
             self._measures.fail("replies", "a repeated command was answered otherwise")
         self._replies[reply.id] = reply
-        if len(self._replies) > REPLIES_KEPT:
+        if len(self._replies) > REPLIES_MAX:
             oldest, _ = self._replies.popitem(last=False)
-            self._heard_again.discard(oldest)
+            self._repeated_replies.discard(oldest)

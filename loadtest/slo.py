@@ -23,11 +23,11 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 SHARES: dict[str, tuple[str, Callable[[Measures], tuple[float, float]]]] = {
     "late_ticks": (
         "states that came more than half an interval late",
-        lambda m: (m.got("late_states"), m.got("states")),
+        lambda m: (m.get_count("late_states"), m.get_count("states")),
     ),
     "missed_ticks": (
         "ticks of which no state came",
-        lambda m: (m.got("missed_ticks"), m.got("missed_ticks") + m.got("states")),
+        lambda m: (m.get_count("missed_ticks"), m.get_count("missed_ticks") + m.get_count("states")),
     ),
     "failed_joins": (
         "of all joins, those that were refused or not answered",
@@ -45,7 +45,7 @@ COUNTS: dict[str, tuple[str, Callable[[Measures], float]]] = {
     "closes": ("connections that the server closed, or that broke", lambda m: m.failed("close")),
     "bytes_per_player": (
         "bytes a second that one player was sent",
-        lambda m: m.got("bytes") / m.got("player_seconds") if m.got("player_seconds") else 0.0,
+        lambda m: m.get_count("bytes") / m.get_count("player_seconds") if m.get_count("player_seconds") else 0.0,
     ),
 }
 CORRECT = ("world", "events", "replies", "seats", "inputs", "players", "workers")
@@ -82,7 +82,7 @@ class ServiceLevel(msgspec.Struct, frozen=True):
             return histogram.mean_s
         return histogram.max_s if which == "max" else histogram.percentile(float(which[1:]) / 100)
 
-    def shown(self, value: float | None) -> str:
+    def format(self, value: float | None) -> str:
         """A value of this level, for people."""
         if value is None:
             return "nothing was measured"
@@ -92,7 +92,7 @@ class ServiceLevel(msgspec.Struct, frozen=True):
 _FACTORS = {"ms": 1e3, "%": 100.0, "": 1.0}
 
 
-def level_of(text: str) -> ServiceLevel:
+def parse_level(text: str) -> ServiceLevel:
     """Reads `NAME=LIMIT`.
 
     Raises:
@@ -134,7 +134,7 @@ class Verdict(msgspec.Struct, frozen=True):
     holds: bool
 
 
-def judge(levels: list[ServiceLevel], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
+def evaluate(levels: list[ServiceLevel], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
     """Return what became of each level. A level of which nothing was measured is broken: it cannot be said to hold.
 
     Args:
@@ -146,7 +146,7 @@ def judge(levels: list[ServiceLevel], measures: Measures, *, rows: Sequence[str]
     for level in levels:
         value = level.value(measures)
         holds = value is not None and value <= level.limit
-        verdicts.append(Verdict(level.name, level.shown(level.limit), level.shown(value), holds))
+        verdicts.append(Verdict(level.name, level.format(level.limit), level.format(value), holds))
     for row in rows:
         if times := measures.failed(row):
             reasons = ", ".join(f"{reason} ({count})" for reason, count in measures.failures[row].items())

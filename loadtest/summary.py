@@ -9,7 +9,7 @@ import msgspec
 from tickwire.loadtest.load_plan import Plan, Step
 from tickwire.loadtest.metrics import TIMES, Histogram, PlayerCounts
 from tickwire.loadtest.results import Point, Results
-from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, ServiceLevel, Verdict, judge
+from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, ServiceLevel, Verdict, evaluate
 from tickwire.schemas.terminal_text import escape_controls
 
 Outcome = Literal["held", "broken", "load was late", "nothing was measured"]
@@ -36,7 +36,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         verdicts: each level; and what must never be, where it was.
         load_lateness_p99_ms: by how much the load itself was late.
         seated, expected: at the end, before all were sent home.
-        back_after_s: of `storm`: until the last was back; None: not all came back.
+        recovered_after_s: of `storm`: until the last was back; None: not all came back.
         steps, last_good: of `steps`.
         bytes_per_player: a second.
     """
@@ -55,80 +55,85 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, float]
     failures: dict[str, dict[str, int]]
     bytes_per_player: float
-    back_after_s: float | None = None
+    recovered_after_s: float | None = None
     steps: list[Step] = []
     last_good: int = 0
     command_failed: str = ""
 
 
-def crowd_at_end(findings: Results) -> PlayerCounts:
+def final_player_counts(results: Results) -> PlayerCounts:
     """Who was there in the last second in which nobody had been sent home."""
-    moments = findings.moments
-    most = max((moment.crowd.players for moment in moments.values()), default=0)
-    full = [at for at, moment in moments.items() if moment.crowd.players == most]
-    return moments[max(full)].crowd if full else PlayerCounts()
+    seconds = results.seconds
+    most = max((second_of_swarm.player_counts.players for second_of_swarm in seconds.values()), default=0)
+    full = [at for at, second_of_swarm in seconds.items() if second_of_swarm.player_counts.players == most]
+    return seconds[max(full)].player_counts if full else PlayerCounts()
 
 
 def summarise(
-    findings: Results,
+    results: Results,
     plan: Plan,
     levels: list[ServiceLevel],
     *,
     url: str,
-    happened_at: float | None = None,
+    event_at: float | None = None,
     steps: list[Step] | None = None,
     last_good: int = 0,
     command_failed: str = "",
     workers_lost: int = 0,
     workers: int = 0,
 ) -> Summary:
-    """What the findings come to."""
-    steps, crowd, total = steps or [], crowd_at_end(findings), findings.total
+    """What the results come to."""
+    steps, player_counts, total = steps or [], final_player_counts(results), results.total
     if workers_lost:
         total.fail("workers", f"{workers_lost} of {workers} workers were lost, with what they had measured last")
-    if crowd.seated < crowd.expected and plan.shape != "steps":
-        total.fail("seats", f"{crowd.expected - crowd.seated} of {crowd.expected} had no seat at the end")
+    if player_counts.seated < player_counts.expected and plan.shape != "steps":
+        total.fail(
+            "seats",
+            f"{player_counts.expected - player_counts.seated} of {player_counts.expected} had no seat at the end",
+        )
     rows = (*CORRECT, *KEPT_IN_ROLLING) if plan.shape == "rolling" else CORRECT
-    verdicts = judge([] if plan.shape == "steps" else levels, total, rows=rows)
+    verdicts = evaluate([] if plan.shape == "steps" else levels, total, rows=rows)
     if plan.shape == "steps":
-        verdicts.append(_of_steps(steps, last_good))
+        verdicts.append(_steps_verdict(steps, last_good))
     if command_failed:
         verdicts.append(Verdict("--during", "exit code 0", command_failed, False))
-    back_after_s = _back_after_s(findings, happened_at) if plan.shape == "storm" and happened_at is not None else None
-    if plan.shape == "storm" and back_after_s is None:
+    recovered_after_s = (
+        _recovered_after_s(results, event_at) if plan.shape == "storm" and event_at is not None else None
+    )
+    if plan.shape == "storm" and recovered_after_s is None:
         verdicts.append(Verdict("storm", "all come back", "not all did", False))
     outcome: Outcome = "held" if all(verdict.holds for verdict in verdicts) else "broken"
-    if not total.got("states") and not total.failures:
+    if not total.get_count("states") and not total.failures:
         outcome = "nothing was measured"
     elif plan.shape == "steps":
         if not last_good and steps and steps[-1].is_load:
             outcome = "load was late"
-    elif findings.is_load_late:
+    elif results.is_load_late:
         outcome = "load was late"
-    player_seconds = total.got("player_seconds")
+    player_seconds = total.get_count("player_seconds")
     return Summary(
         outcome=outcome,
         exit_code=EXIT_CODES[outcome],
         verdicts=verdicts,
         url=url,
         plan=plan,
-        load_lateness_p99_ms=round(findings.load_lateness_s * 1e3, 3),
-        load_lateness_ms_max=findings.lateness_s_max * 1e3,
-        seated=crowd.seated,
-        expected=crowd.expected,
-        players_most=crowd.players,
-        times={name: times_of(histogram) for name, histogram in total.times.items() if histogram.counts},
+        load_lateness_p99_ms=round(results.load_lateness_s * 1e3, 3),
+        load_lateness_ms_max=results.lateness_s_max * 1e3,
+        seated=player_counts.seated,
+        expected=player_counts.expected,
+        players_most=player_counts.players,
+        times={name: times_from_histogram(histogram) for name, histogram in total.times.items() if histogram.counts},
         counts={name: round(count, 1) for name, count in sorted(total.counts.items())},
         failures=total.failures,
-        bytes_per_player=round(total.got("bytes") / player_seconds, 1) if player_seconds else 0.0,
-        back_after_s=back_after_s,
+        bytes_per_player=round(total.get_count("bytes") / player_seconds, 1) if player_seconds else 0.0,
+        recovered_after_s=recovered_after_s,
         steps=steps,
         last_good=last_good,
         command_failed=command_failed,
     )
 
 
-def times_of(histogram: Histogram) -> Times:
+def times_from_histogram(histogram: Histogram) -> Times:
     """A histogram's figures."""
 
     def ms(share: float) -> float:
@@ -138,21 +143,21 @@ def times_of(histogram: Histogram) -> Times:
     return Times(histogram.count, mean_ms, ms(0.5), ms(0.95), ms(0.99), ms(0.999), max_ms)
 
 
-def _back_after_s(findings: Results, happened_at: float) -> float | None:
+def _recovered_after_s(results: Results, event_at: float) -> float | None:
     """Until the last was back, from its own loss; None while the crowd's count does not say that all are."""
-    if findings.all_back_s(int(happened_at)) is None:
+    if results.recovery_s(int(event_at)) is None:
         return None
-    resumed = findings.between(int(happened_at), float("inf")).times["resume"]
+    resumed = results.between(int(event_at), float("inf")).times["resume"]
     return round(resumed.max_s, 3) if resumed.counts else None
 
 
-def _of_steps(steps: list[Step], last_good: int) -> Verdict:
+def _steps_verdict(steps: list[Step], last_good: int) -> Verdict:
     held = f"{last_good} players" if last_good else "not even the first step"
-    because = f"; then {steps[-1].because}" if steps and not steps[-1].holds else "; every step held: there is more"
-    return Verdict("steps", "the last step that held", held + because, bool(last_good))
+    ending = f"; then {steps[-1].reason}" if steps and not steps[-1].holds else "; every step held: there is more"
+    return Verdict("steps", "the last step that held", held + ending, bool(last_good))
 
 
-def words(summary: Summary, *, is_colour: bool) -> str:
+def format_summary(summary: Summary, *, is_colour: bool) -> str:
     """The summary for a terminal."""
     red, green, plain = ("\x1b[31m", "\x1b[32m", "\x1b[0m") if is_colour else ("", "", "")
     lines = [f"{'':10} {'count':>9} {'p50':>9} {'p95':>9} {'p99':>9} {'p99.9':>9} {'max':>9}  ms"]
@@ -166,9 +171,9 @@ def words(summary: Summary, *, is_colour: bool) -> str:
         for reason, times in reasons.items():
             lines.append(f"{red}failed: {row}: {escape_controls(reason)} ({times} times){plain}")
     for step in summary.steps:
-        lines.append(f"step of {step.players} players: {'held' if step.holds else step.because}")
-    if summary.back_after_s is not None:
-        lines.append(f"all were back {summary.back_after_s:.2f} s after the drop")
+        lines.append(f"step of {step.players} players: {'held' if step.holds else step.reason}")
+    if summary.recovered_after_s is not None:
+        lines.append(f"all were back {summary.recovered_after_s:.2f} s after the drop")
     lines.append(f"seated at the end: {summary.seated} of {summary.expected}")
     for verdict in summary.verdicts:
         colour, says = (green, "held  ") if verdict.holds else (red, "BROKEN")

@@ -38,7 +38,7 @@ class Tokens(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Tokens(fixed={'***' if self.fixed else ''!r}, secret={'***' if self.secret else ''!r})"
 
-    def of(self, player: str, now_s: float) -> str:
+    def create_token(self, player: str, now_s: float) -> str:
         """A player's token; empty for a guest."""
         if not self.secret:
             return self.fixed
@@ -96,7 +96,7 @@ class Member(Protocol):
     def drop(self) -> None:
         """Breaks the connection as a bad network does."""
 
-    def give_up_inputs(self) -> None:
+    def record_unacknowledged_inputs(self) -> None:
         """Counts inputs that were never shown for as long as they have waited."""
 
     def collect(self, measures: Measures) -> None:
@@ -134,7 +134,7 @@ class Swarm:
         self.build = build
         self.measures = Measures()
         self.worlds = SharedWorlds()
-        self.metronome = OpenLoopScheduler(self._was_late, self._skipped)
+        self.scheduler = OpenLoopScheduler(self._was_late, self._skipped)
         self.members: set[Member] = set()
         self._numbers = self._entries = 0
         self._run_id = secrets.token_hex(3)
@@ -145,7 +145,7 @@ class Swarm:
         self._numbers += 1
         return self._numbers
 
-    def next_entry(self) -> str:
+    def next_url(self) -> str:
         """Return the address where the next player connects first."""
         urls = (self.url, *self.more_urls)
         self._entries += 1
@@ -163,22 +163,22 @@ class Swarm:
         self._parties[mode] = (code, left - 1)
         return code, size
 
-    def turn_second(self, at: int) -> Second:
+    def finish_second(self, at: int) -> Second:
         """Ends the second that runs, and begins another."""
-        crowd = PlayerCounts(players=len(self.members))
+        player_counts = PlayerCounts(players=len(self.members))
         for member in self.members:
             member.collect(self.measures)
             if member.is_expected:
-                crowd.expected += 1
-                crowd.seated += member.is_seated
-        second = Second(at, crowd, self.measures)
+                player_counts.expected += 1
+                player_counts.seated += member.is_seated
+        second = Second(at, player_counts, self.measures)
         self.measures = Measures()
         return second
 
-    def give_up_inputs(self) -> None:
+    def record_unacknowledged_inputs(self) -> None:
         """The run ends: inputs that were never shown count for as long as they have waited."""
         for member in self.members:
-            member.give_up_inputs()
+            member.record_unacknowledged_inputs()
 
     def drop_all(self) -> int:
         """Breaks all connections at once; gives how many."""
@@ -190,19 +190,19 @@ class Swarm:
     def _was_late(self, seconds: float) -> None:
         self.measures.times["lateness"].record(seconds)
 
-    def _skipped(self, beats: int) -> None:
-        self.measures.count("beats_skipped", beats)
+    def _skipped(self, actions: int) -> None:
+        self.measures.count("actions_skipped", actions)
 
 
 _swarms: WeakKeyDictionary[Environment, Swarm] = WeakKeyDictionary()
 
 
-def put(environment: Environment, swarm: Swarm) -> None:
+def set_swarm(environment: Environment, swarm: Swarm) -> None:
     """Makes it the swarm of a locust environment."""
     _swarms[environment] = swarm
 
 
-def of(environment: Environment) -> Swarm:
+def get_swarm(environment: Environment) -> Swarm:
     """The swarm of a locust environment.
 
     Raises:

@@ -1,11 +1,11 @@
-"""The worlds of many players in one process: what is the same for all is worked out once.
+"""Caches the worlds of many players in one process: equal frames on equal baselines are decoded once.
 
-A room tells all who stand alike the same bytes. A player whose baseline is the very object that another's was, and
-who gets the same bytes, is given the same result: its checksum was compared, or it is compared again. Players who
-stand apart (they joined at different ticks) decode for themselves, and stand together as soon as their tables are
-equal: equal tables of one room, channel and tick are one object from then on.
+A room sends the same bytes to all players with the same baseline. If a player's baseline is the same object as
+another player's and it receives the same bytes, it shares the decoded result, whose checksum was compared. Players
+with different baselines (they joined at different ticks) decode on their own. As soon as their tables are equal, they
+share them: equal tables of one room, channel and tick become one object.
 
-Nothing is taken on trust: whoever gets other bytes, or stands elsewhere, has all of it worked out from these.
+Every player's world is verified: a player with other bytes or another baseline never shares a result.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tickwire.schemas.delta import TableCodec, decode_channel
 from tickwire.schemas.messages import Joined
 from tickwire.schemas.parts import Part
 
-KEPT = 4096
-"""Results are kept for so many channels and ticks: some seconds of a hundred rooms. The oldest is forgotten."""
+ENTRIES_MAX = 4096
+"""The number of cached results, by channel and tick: some seconds of a hundred rooms. The oldest is evicted."""
 
 Tables = tuple[Columns, ...]
 
 
 class SharedWorlds:
-    """What the worlds of one process share.
+    """The decoded frames that the worlds of one process share.
 
     Attributes:
-        decoded, shared: parts that were worked out; that were known.
+        decoded, shared: the number of parts that were decoded, and that were found in the cache.
     """
 
     def __init__(self) -> None:
@@ -38,30 +38,30 @@ class SharedWorlds:
         self._known: OrderedDict[tuple[int, bool, bytes], tuple[Tables, Tables, bool]] = OrderedDict()
         self._newest: OrderedDict[tuple[str, int, int], Tables] = OrderedDict()
 
-    def world_of(self, joined: Joined) -> World:
-        """The mirror of a room for one player: `ClientCore`'s `make_world`."""
+    def create_world(self, joined: Joined) -> World:
+        """Create one player's mirrored world, as `ClientCore` expects of `create_world`."""
         return _SharedWorld(joined, self)
 
     def decode(self, world: _SharedWorld, part: Part, base: Tables, tick: int) -> tuple[Tables, bool]:
-        """What `tickwire.schemas.delta.decode_channel` gives."""
+        """Return the result of `tickwire.schemas.delta.decode_channel`, from the cache if possible."""
         key = (id(base), part.has_checksum, part.packed)
         known = self._known.get(key)
-        if known is not None and known[0] is base:  # it is kept alive here, so that its id stays its own
+        if known is not None and known[0] is base:  # the cache keeps the baseline alive, so its id is not reused
             self.shared += 1
             return known[1], known[2]
         tables, agrees = decode_channel(world.codecs, base, part.packed, has_checksum=part.has_checksum)
         self.decoded += 1
         if agrees:
-            tables = self._one_for_all((world.room_id, part.channel, tick), tables)
+            tables = self._deduplicate((world.room_id, part.channel, tick), tables)
         self._known[key] = (base, tables, agrees)
-        if len(self._known) > KEPT:
+        if len(self._known) > ENTRIES_MAX:
             self._known.popitem(last=False)
         return tables, agrees
 
-    def _one_for_all(self, key: tuple[str, int, int], tables: Tables) -> Tables:
+    def _deduplicate(self, key: tuple[str, int, int], tables: Tables) -> Tables:
         first = self._newest.setdefault(key, tables)
         if first is tables:
-            if len(self._newest) > KEPT:
+            if len(self._newest) > ENTRIES_MAX:
                 self._newest.popitem(last=False)
             return tables
         return first if all(map(_is_equal, first, tables)) else tables

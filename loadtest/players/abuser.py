@@ -22,22 +22,22 @@ class Abuser(SwarmPlayer):
         session = self.session
         session.open()
         session.join(self.habits.room, options=dict(self.habits.options))
-        for messages in self.chance.sample(self._abuses(), 3):
+        for messages in self.rng.sample(self._abuses(), 3):
             self.swarm.measures.count("abuses")
             for message in messages:
                 session.send(message)
-            gevent.sleep(self.chance.uniform(*PAUSE_S))
+            gevent.sleep(self.rng.uniform(*PAUSE_S))
             if not session.is_connected:
                 self.swarm.measures.count("abuses_closed")
                 raise ClientError("thrown out, as it should be")
 
     def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
         session = super()._new_session()
-        session.is_aside = True  # from the beginning: nobody expects it to have a seat
+        session.is_excluded = True  # from the beginning: nobody expects it to have a seat
         return session
 
     def _abuses(self) -> list[list[bytes]]:
-        rubbish = [self.chance.randbytes(self.chance.randint(1, 200)) for _ in range(5)]
+        rubbish = [self.rng.randbytes(self.rng.randint(1, 200)) for _ in range(5)]
         return [
             rubbish,
             [encode_input(number, 1, bytes(8)) for number in range(1, 400)],

@@ -14,6 +14,6 @@ class Churner(SwarmPlayer):
         """See the class."""
         self.session.open()
         self.join()
-        with self.moving():
-            self.session.stay(self.chance.uniform(*STAYS_S))
+        with self.sending_inputs():
+            self.session.stay(self.rng.uniform(*STAYS_S))
         self.session.leave()

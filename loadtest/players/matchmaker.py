@@ -25,6 +25,6 @@ class Matchmaker(SwarmPlayer):
         except (ClientError, TimeoutError) as error:
             self.swarm.measures.fail("match", str(error)[:100])
             raise
-        with self.moving():
-            session.stay(self.chance.uniform(*STAYS_S))
+        with self.sending_inputs():
+            session.stay(self.rng.uniform(*STAYS_S))
         session.leave()

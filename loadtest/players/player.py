@@ -21,11 +21,11 @@ from tickwire.schemas.messages import FieldKind
 
 log = logging.getLogger("loadtest")
 
-AGAIN_S = (0.5, 2.0)
+RESTART_PAUSE_S = (0.5, 2.0)
 """Who could not go on waits for so long before it begins again."""
-WISHES = 16
+PAYLOADS = 16
 """So many different inputs are made at a join, and sent by turns."""
-SAME_WISH_INPUTS = 5
+INPUTS_PER_PAYLOAD = 5
 
 
 class SwarmPlayer(User):
@@ -34,7 +34,7 @@ class SwarmPlayer(User):
     Attributes:
         session: what it plays with; a new one each time that it begins again.
         number: of this process's players.
-        chance: its own; a number has the same in every run.
+        rng: its own; a number has the same in every run.
     """
 
     abstract = True
@@ -42,10 +42,10 @@ class SwarmPlayer(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.swarm = swarm.of(environment)
+        self.swarm = swarm.get_swarm(environment)
         self.habits = self.swarm.habits
         self.number = self.swarm.next_number()
-        self.chance = random.Random(f"{type(self).__name__}/{self.number}")  # noqa: S311
+        self.rng = random.Random(f"{type(self).__name__}/{self.number}")  # noqa: S311
         self.session = self._new_session()
 
     def play(self) -> None:
@@ -60,7 +60,7 @@ class SwarmPlayer(User):
             self.play()
         except (ClientError, TimeoutError) as error:
             wanted_since_s = self.session.wanted_since_s  # it wants it still: nobody is forgotten by beginning again
-            if not self.session.is_aside:
+            if not self.session.is_excluded:
                 self.swarm.measures.fail("gave up", f"{type(error).__name__}: {str(error)[:80]}")
         except (StopUser, RescheduleTask, InterruptTaskSet):
             raise  # these are how a locust user says what comes next
@@ -71,7 +71,7 @@ class SwarmPlayer(User):
         finally:
             self.session.end()
         self.session = self._new_session(wanted_since_s)
-        gevent.sleep(self.chance.uniform(*AGAIN_S))
+        gevent.sleep(self.rng.uniform(*RESTART_PAUSE_S))
 
     def on_stop(self) -> None:
         """The swarm has no more use for it."""
@@ -79,7 +79,7 @@ class SwarmPlayer(User):
 
     def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
         player_id = self.swarm.player_id(self.number)
-        return SwarmSession(self.swarm, player_id, self.chance, wanted_since_s=wanted_since_s)
+        return SwarmSession(self.swarm, player_id, self.rng, wanted_since_s=wanted_since_s)
 
     def join(self) -> None:
         """Takes a seat in a room of the swarm's."""
@@ -89,38 +89,38 @@ class SwarmPlayer(User):
         self.session.join(habits.room, name=name, options=dict(habits.options))
 
     @contextmanager
-    def moving(self) -> Iterator[None]:
+    def sending_inputs(self) -> Iterator[None]:
         """Sends inputs while the block runs, where the room has any."""
         core, hz = self.session.core, self.habits.input_hz
         if not core.input_fields or hz <= 0:
             yield
             return
         payloads = [
-            core.pack({field.name: some_value(field, self.chance) for field in core.input_fields})
-            for _ in range(WISHES)
+            core.pack({field.name: random_value(field, self.rng) for field in core.input_fields})
+            for _ in range(PAYLOADS)
         ]
         sent, session = 0, self.session
 
         def send(due_s: float) -> None:
             nonlocal sent
             sent += 1
-            session.send_input(payloads[sent // SAME_WISH_INPUTS % WISHES], due_s)
+            session.send_input(payloads[sent // INPUTS_PER_PAYLOAD % PAYLOADS], due_s)
 
-        beat = self.swarm.metronome.every(1 / hz, send, first_s=self.chance.random() / hz)
+        action = self.swarm.scheduler.every(1 / hz, send, first_s=self.rng.random() / hz)
         try:
             yield
         finally:
-            beat.stop()
+            action.stop()
 
 
-def some_value(field: Field, chance: random.Random) -> float:
+def random_value(field: Field, rng: random.Random) -> float:
     """Any value that a field can have, in the game's units."""
     match field.kind:
         case FieldKind.REAL:
-            return chance.uniform(field.low, field.high)
+            return rng.uniform(field.low, field.high)
         case FieldKind.ANGLE:
-            return chance.uniform(0, math.tau)
+            return rng.uniform(0, math.tau)
         case FieldKind.BOOL:
-            return float(chance.random() < 0.5)
+            return float(rng.random() < 0.5)
         case _:
-            return float(chance.randint(*field.range))
+            return float(rng.randint(*field.range))

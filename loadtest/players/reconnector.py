@@ -19,13 +19,13 @@ class Reconnector(SwarmPlayer):
         session = self.session
         session.open()
         self.join()
-        with self.moving():
+        with self.sending_inputs():
             while True:
-                session.stay(self.chance.uniform(*STAYS_S))
+                session.stay(self.rng.uniform(*STAYS_S))
                 room_id = session.core.joined.room_id if session.core.joined is not None else ""
-                session.go_away()
-                gevent.sleep(self.chance.uniform(*AWAY_S))
-                session.come_back()
+                session.disconnect()
+                gevent.sleep(self.rng.uniform(*AWAY_S))
+                session.reconnect()
                 joined = session.core.joined
                 if joined is None or joined.room_id != room_id:
                     raise ClientError("came back to another room, or to none")

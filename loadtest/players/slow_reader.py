@@ -16,12 +16,12 @@ class SlowReader(SwarmPlayer):
     def play(self) -> None:
         """See the class."""
         session = self.session
-        session.watch.is_patient = True
+        session.observer.is_slow_reader = True
         session.open()
         self.join()
-        with self.moving():
+        with self.sending_inputs():
             while True:
                 session.pause()
-                gevent.sleep(self.chance.uniform(*DEAF_S))
+                gevent.sleep(self.rng.uniform(*DEAF_S))
                 session.unpause()
-                session.stay(self.chance.uniform(*READS_S))
+                session.stay(self.rng.uniform(*READS_S))

@@ -25,14 +25,14 @@ class Spender(SwarmPlayer):
     def play(self) -> None:
         """See the class."""
         session, habits = self.session, self.habits
-        session.watch.has_quiet_ticks = True  # what everybody sees changes when somebody earns
+        session.observer.has_quiet_ticks = True  # what everybody sees changes when somebody earns
         session.open()
         session.join(habits.spend_room, name=habits.room_name)
         owns, asked = self._purse(), 0
-        next_s = time.monotonic() + self.chance.uniform(0, EVERY_S)
+        next_s = time.monotonic() + self.rng.uniform(0, EVERY_S)
         while True:
             gevent.sleep(max(0.0, next_s - time.monotonic()))
-            times = 3 if self.chance.random() < REPEATS_SHARE else 1
+            times = 3 if self.rng.random() < REPEATS_SHARE else 1
             try:
                 owns += session.command(habits.spend, None, due_s=next_s, times=times)
             except CommandFailed as error:

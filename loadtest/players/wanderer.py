@@ -1,4 +1,4 @@
-"""The most of a crowd: joins, moves, stays."""
+"""The most of a player_counts: joins, moves, stays."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class Wanderer(SwarmPlayer):
         """See the class."""
         self.session.open()
         self.join()
-        with self.moving():
+        with self.sending_inputs():
             self.session.stay(FOREVER_S)

@@ -50,26 +50,26 @@ def through(settings: Settings, url: str) -> Settings:
 async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
     """Send a command once and return its Reply as it is; a client repeats a command that is undecided."""
     replies: list[Reply] = []
-    take = client._take
+    handle = client._handle
 
     def note(update: Update) -> None:
         if isinstance(update, ReplyReceived) and update.reply.id == command_id:
             replies.append(update.reply)
-        take(update)
+        handle(update)
 
-    client._take = note  # type: ignore[method-assign]
+    client._handle = note  # type: ignore[method-assign]
     try:
-        await client._keeper.send(data)
+        await client._connection.send(data)
         await client.wait_for(lambda: bool(replies), 8 * DEADLINE_S)
     finally:
-        client._take = take  # type: ignore[method-assign]
+        client._handle = handle  # type: ignore[method-assign]
     return replies[0]
 
 
 async def ask(client: Client, name: str, payload: Any = None) -> tuple[Reply, bytes]:
     """Asks for something new, once; returns the Reply and the message, to ask for the same again."""
     command_id, data = client.core.command(name, payload)
-    client.core.give_up(command_id)
+    client.core.abandon_command(command_id)
     return await ask_once(client, data, command_id), data
 
 

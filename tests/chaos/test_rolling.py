@@ -25,7 +25,7 @@ def rolled(tmp_path: Path, how: str, *more: str, turns: int = 1) -> tuple[str, S
     ended = subprocess.run(
         [sys.executable, "-m", "tickwire.loadtest.local_run", "--shards", "3",
          "--how", how, "--turns", str(turns), "--",
-         "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--settle", "2", "--input-hz", "5",
+         "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--warmup", "2", "--input-hz", "5",
          "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
         timeout=150, check=False,

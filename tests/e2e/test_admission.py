@@ -20,7 +20,7 @@ from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import Disconnected, Refused, connect
-from tickwire.client.connection import open_link
+from tickwire.client.connection import open_socket
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import Error, ErrorCode, Hello, Ping, Welcome
@@ -207,7 +207,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 async def test_the_asyncio_client_comes_again_when_it_is_told_to(shard_settings: Settings) -> None:
     async with running(changed(shard_settings, connections_max=1)) as shard, connect(shard.url) as first:
         with pytest.raises(Disconnected) as refused:
-            await open_link(shard.url, tls=None, on_message=_ignore, on_end=_ignore_end)
+            await open_socket(shard.url, tls=None, on_message=_ignore, on_end=_ignore_end)
         assert refused.value.may_return
         assert refused.value.retry_after_s == 5
         assert first.is_connected

@@ -99,11 +99,11 @@ class Picture:
         client.on("state", self._state_applied)
 
     def _state_applied(self, state: StateApplied) -> None:
-        self.clock.heard(state.tick, time.monotonic())
-        self._squares.heard(self._client.world)
+        self.clock.observe(state.tick, time.monotonic())
+        self._squares.push(self._client.world)
 
     def x(self) -> float | None:
-        ids, values = self._squares.at(self.clock.shown(time.monotonic()), "x")
+        ids, values = self._squares.sample(self.clock.render_tick(time.monotonic()), "x")
         here = values[ids == self._entity]
         return float(here[0]) if here.size else None
 

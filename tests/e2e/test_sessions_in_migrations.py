@@ -247,7 +247,7 @@ async def test_join_during_a_migration_follows_the_room(
                     name="final",
                 )
                 data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
-                joining.append(asyncio.create_task(second._take_seat(data, None)))
+                joining.append(asyncio.create_task(second._acquire_seat(data, None)))
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
@@ -283,7 +283,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
         )
         assert await one._migration.migrate(room, target)
         data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
-        seated = await second._take_seat(data, None)
+        seated = await second._acquire_seat(data, None)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 
 
@@ -294,7 +294,7 @@ async def test_session_without_a_room_is_found_from_any_shard(two: tuple[Shard, 
         await eventually(lambda: len(one._queueing) == 1)
         for _ in range(2):
             (session,) = one.listener.registry
-            client._keeper.moved(other.url)  # as behind a load balancer without session affinity
+            client._connection.redirected(other.url)  # as behind a load balancer without session affinity
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == one.url)
             assert list(one.listener.registry) == [session]
@@ -358,7 +358,7 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
 
     async def late(room_id: str) -> int:
         if not early:
-            client._keeper.moved(other.url)
+            client._connection.redirected(other.url)
             await client.drop()
             redirected = other.listener.counters.resumes
             await eventually(

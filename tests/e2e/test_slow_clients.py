@@ -35,8 +35,8 @@ async def slow_client(shard: Shard) -> Client:
 
 
 def transport_of(client: Client) -> Any:
-    assert client._keeper.link is not None
-    return client._keeper.link._socket.transport
+    assert client._connection.socket is not None
+    return client._connection.socket._websocket.transport
 
 
 def waiting_bytes(shard: Shard) -> int:

@@ -291,37 +291,37 @@ async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -
 
 async def test_after_a_storm_all_are_back_and_the_time_is_said(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
-        shard.url, tmp_path, "-u", "30", "-r", "30", "-t", "10s", "--shape", "storm", "--settle", "2",
+        shard.url, tmp_path, "-u", "30", "-r", "30", "-t", "10s", "--shape", "storm", "--warmup", "2",
         "--slo", "lost_sessions=0",
     )  # fmt: skip
     assert code == 0, run.output
     summary = run.summary
     assert summary.counts["drops"] == summary.times["resume"].count == 30
-    assert summary.back_after_s == pytest.approx(summary.times["resume"].max_ms / 1000, abs=0.01)
+    assert summary.recovered_after_s == pytest.approx(summary.times["resume"].max_ms / 1000, abs=0.01)
     assert "all were back" in run.output
 
 
 async def test_steps_end_where_a_level_breaks_and_say_the_last_good_one(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
         shard.url, tmp_path, "-u", "12", "-r", "12", "--shape", "steps", "--step-players", "4", "--step-seconds", "2",
-        "--settle", "1", "--slo", "input_p50=10s",
+        "--warmup", "1", "--slo", "input_p50=10s",
     )  # fmt: skip
     assert code == 0, run.output
     assert [(step.players, step.holds) for step in run.summary.steps] == [(4, True), (8, True), (12, True)]
     assert run.summary.last_good == 12
     code, run = await ended(
         shard.url, tmp_path, "-u", "12", "-r", "12", "--shape", "steps", "--step-players", "4", "--step-seconds", "2",
-        "--settle", "1", "--slo", "input_p50=1us",
+        "--warmup", "1", "--slo", "input_p50=1us",
     )  # fmt: skip
     assert code == 1, run.output
     assert [step.players for step in run.summary.steps] == [4]
-    assert "input_p50 was" in run.summary.steps[0].because
+    assert "input_p50 was" in run.summary.steps[0].reason
 
 
 @pytest.mark.parametrize(("command", "code"), [("true", 0), ("false", 1), ("no-such-program", 1)])
 async def test_a_rolling_run_lives_through_its_command(shard: Shard, tmp_path: Path, command: str, code: int) -> None:
     found, run = await ended(
-        shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "4s", "--shape", "rolling", "--settle", "1",
+        shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "4s", "--shape", "rolling", "--warmup", "1",
         "--during", command,
     )  # fmt: skip
     assert found == code, run.output
@@ -331,7 +331,7 @@ async def test_a_rolling_run_lives_through_its_command(shard: Shard, tmp_path: P
 async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> None:
     port = str(free_port())
     master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "-u", "20", "-r", "20",
-              "-t", "10s", "--shape", "storm", "--settle", "3", "--room", "pulse",
+              "-t", "10s", "--shape", "storm", "--warmup", "3", "--room", "pulse",
               "--mix", "wanderer=1 reconnector=1"]  # fmt: skip
     worker = ["--worker", "--master-port", port]
     for folder in ("a", "b"):

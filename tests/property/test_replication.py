@@ -151,7 +151,7 @@ class Room(RuleBasedStateMachine):
         subscriber.interest = self.replication.subscribe(subscriber.interest)
         assert subscriber.core.world is not None
         last_tick = subscriber.core.world.tick
-        subscriber.core.world.settle()
+        subscriber.core.world.clear_history()
         subscriber.view = self.view_after_resume(subscriber, recent, last_tick)
 
     # -- the server -----------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ def test_an_input_that_cannot_be_meant_is_refused_and_takes_no_number() -> None:
     with pytest.raises(ValueError, match="join first"):
         ClientCore().input({})
     core = seated()
-    with pytest.raises(ValueError, match="no input thurst; this room has: fire, thrust"):
+    with pytest.raises(ValueError, match="unknown input thurst; the inputs of this room are: fire, thrust"):
         core.input({"thurst": 1.0})
     for name in ("thrust", "fire"):
         with pytest.raises(ValueError, match=f"'{name}' of row 0 is not a finite number"):
@@ -316,11 +316,11 @@ def test_a_reply_that_decides_nothing_leaves_the_question_open() -> None:
     core.hello()
     told(core, Welcome("s", resume_token="s.next", generation=2, room_id="room"))
     assert core.commands_due(1_000) == [data]
-    core.give_up(command_id)
+    core.abandon_command(command_id)
     core.hello()
     told(core, Welcome("s", resume_token="s.third", generation=3, room_id="room"))
     assert list(core.outgoing) == []
-    core.give_up(command_id)
+    core.abandon_command(command_id)
 
 
 def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:

@@ -9,15 +9,15 @@ from tickwire.client.heartbeat import PING_INTERVAL_S_MAX, UNANSWERED_PINGS_MAX,
 
 def test_connection_is_lost_at_the_third_beat_without_any_message() -> None:
     heartbeat = Heartbeat()
-    assert [heartbeat.beat() for _ in range(UNANSWERED_PINGS_MAX + 1)] == [True, True, False]
+    assert [heartbeat.record_ping() for _ in range(UNANSWERED_PINGS_MAX + 1)] == [True, True, False]
 
 
 def test_any_message_is_a_sign_of_life() -> None:
     heartbeat = Heartbeat()
     for _ in range(20):
-        assert heartbeat.beat()
-        assert heartbeat.beat()
-        heartbeat.received()
+        assert heartbeat.record_ping()
+        assert heartbeat.record_ping()
+        heartbeat.record_received()
 
 
 @pytest.mark.parametrize(("interval_ms", "interval_s"), [(0, 0.1), (1000, 1.0), (3000, 3.0), (15000, 3.0)])

@@ -121,7 +121,7 @@ async def test_second_match_is_refused_while_one_waits() -> None:
     async with server(script) as url, connect(url) as client:
         waiting = asyncio.create_task(client.match("duel"))
         await client.wait_for(lambda: client.queue_status is not None)
-        with pytest.raises(ClientError, match="waited for already"):
+        with pytest.raises(ClientError, match="another match is waiting"):
             await client.match("team")
         await client.cancel_match()
         with pytest.raises(NotMatched):

@@ -229,7 +229,7 @@ def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
             assert seat.player.entity is not None
             seat.player.entity.x = -seat.player.entity.x - 40.0
         tap.wire = tap
-        tap.core.world.settle()
+        tap.core.world.clear_history()
         seat.resumed("r", last_tick)
         step(simulation, 2)
         assert tap.words() == sorted(["diary of a", order.words])
@@ -252,7 +252,7 @@ def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_ar
         step(simulation)
     seat.disconnected()
     tap.wire = tap
-    tap.core.world.settle()
+    tap.core.world.clear_history()
     seat.resumed("r", tap.core.world.tick)
     step(simulation, 2)
     assert set(tap.words()) - {"diary of a"} == set(other.words()) - {"diary of b"} == {"hold 4"}
@@ -272,7 +272,7 @@ def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channe
     step(simulation, 2)
     seat.disconnected()
     tap.wire = tap
-    tap.core.world.settle()
+    tap.core.world.clear_history()
     seat.resumed("r", last_tick)
     step(simulation)
     assert tap.words() == ["diary of a", "of the others"]
@@ -290,7 +290,7 @@ def test_a_client_that_comes_back_at_once_forgot_where_it_came_from() -> None:
         step(simulation)
         assert tap.core.world is not None
         seat.disconnected()
-        tap.core.world.settle()
+        tap.core.world.clear_history()
         seat.resumed("r", tap.core.world.tick)
         assert sorted(tap.core.world.table("spies").column("x")) == sorted(simulation.room.spies.x)  # type: ignore[attr-defined]
 
@@ -331,7 +331,7 @@ def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhil
     second.player.unwatch(second.player.private)
     second.player.watch(first.player.private)
     step(simulation, 2)
-    tap.core.world.settle()
+    tap.core.world.clear_history()
     first.resumed("r", last_tick)
     step(simulation, 2)
     assert first.interest is second.interest

@@ -42,31 +42,31 @@ def motion() -> Interpolation:
         keyframe(13, e1=(8.0, west, 2), e3=(1.0, 0.0, 1)),
     ):
         apply(world, frame)
-        made.heard(world)
+        made.push(world)
     return made
 
 
 def test_places_lie_on_the_straight_line(motion: Interpolation) -> None:
-    ids, x = motion.at(10.5, "x")
+    ids, x = motion.sample(10.5, "x")
     assert (ids.tolist(), x.tolist()) == ([1, 2], [2.0, 5.0]), "who leaves stays until then; who comes is not there"
-    ids, x = motion.at(12.5, "x")
+    ids, x = motion.sample(12.5, "x")
     assert (ids.tolist(), x.tolist()) == ([1, 3], [8.0, 1.0])
 
 
 def test_angles_take_the_short_way_round(motion: Interpolation) -> None:
-    heading = float(motion.at(11, "heading")[1][0])
+    heading = float(motion.sample(11, "heading")[1][0])
     assert math.cos(heading) == pytest.approx(1.0), "half of the way from -pi/8 to pi/8, through 0"
 
 
 def test_what_has_no_between_keeps_the_older_value(motion: Interpolation) -> None:
-    assert motion.at(11.9, "lives")[1][0] == 3
-    assert motion.at(12.0, "lives")[1][0] == 2
+    assert motion.sample(11.9, "lives")[1][0] == 3
+    assert motion.sample(12.0, "lives")[1][0] == 2
 
 
 def test_nothing_moves_before_the_oldest_and_after_the_newest(motion: Interpolation) -> None:
-    assert motion.at(-math.inf, "x")[1].tolist() == [0.0, 5.0]
-    assert motion.at(99, "x")[1].tolist() == [8.0, 1.0]
-    assert Interpolation("ships").at(1, "x")[0].size == 0
+    assert motion.sample(-math.inf, "x")[1].tolist() == [0.0, 5.0]
+    assert motion.sample(99, "x")[1].tolist() == [8.0, 1.0]
+    assert Interpolation("ships").sample(1, "x")[0].size == 0
 
 
 def snapshots(motion: Interpolation) -> list[int]:
@@ -82,30 +82,30 @@ def test_tick_that_goes_back_forgets_that_tick_and_all_that_are_newer(motion: In
     world = ships()
     apply(world, keyframe(10, e1=(0.0, 0.0, 1)))
     made = Interpolation("ships")
-    made.heard(world)
+    made.push(world)
     for tick, x in ((11, 1.0), (12, 2.0), (13, 3.0), (11, 50.0), (12, 52.0)):
         apply(world, keyframe(tick, e1=(x, 0.0, 1)))
-        made.heard(world)
+        made.push(world)
     assert snapshots(made) == [10, 11, 12]
-    assert made.at(11.5, "x")[1].tolist() == [51.0]
+    assert made.sample(11.5, "x")[1].tolist() == [51.0]
 
 
 def test_world_of_another_room_replaces_everything(motion: Interpolation) -> None:
     other = ships()
     apply(other, keyframe(50, e7=(9.0, 0.0, 1)))
-    motion.heard(other)
+    motion.push(other)
     assert snapshots(motion) == [50]
-    assert motion.at(49, "x")[0].tolist() == [7]
+    assert motion.sample(49, "x")[0].tolist() == [7]
 
 
 def test_world_of_a_room_without_the_table_shows_nothing(motion: Interpolation) -> None:
     other = World(StateDescription(()))
-    motion.heard(other)
-    assert motion.at(12, "x")[0].size == 0
+    motion.push(other)
+    assert motion.sample(12, "x")[0].size == 0
     back = ships()
     apply(back, keyframe(3, e1=(1.0, 0.0, 1)))
-    motion.heard(back)
-    assert motion.at(3, "x")[1].tolist() == [1.0]
+    motion.push(back)
+    assert motion.sample(3, "x")[1].tolist() == [1.0]
 
 
 def frames(first: int, last: int, *, late_s: float = 0.0, seed: int = 0) -> list[tuple[int, float]]:
@@ -118,11 +118,11 @@ def test_clock_recovers_within_four_frames_when_one_tick_has_blocked() -> None:
     """The room's tick 100 took 0.6 s: every tick after it comes 0.6 s later than the ones before."""
     clock = TickClock(20, delay_ticks=2)
     for tick, now_s in frames(1, 100, seed=1):
-        clock.heard(tick, now_s)
+        clock.observe(tick, now_s)
     ahead = []
     for tick, now_s in frames(100, 130, late_s=0.6, seed=2):
-        clock.heard(tick, now_s)
-        ahead.append(clock.shown(now_s) - tick)
+        clock.observe(tick, now_s)
+        ahead.append(clock.render_tick(now_s) - tick)
     assert ahead[0] == pytest.approx(10, abs=1)
     assert max(ahead[4:]) < 0, "what is shown lies between two frames that have arrived"
 
@@ -130,22 +130,22 @@ def test_clock_recovers_within_four_frames_when_one_tick_has_blocked() -> None:
 def test_clock_is_not_moved_by_jitter_or_by_single_late_frames() -> None:
     clock = TickClock(20, delay_ticks=2)
     for tick, now_s in frames(1, 400, seed=3):
-        clock.heard(tick, now_s + (0.3 if tick % 5 == 0 else 0.0))
+        clock.observe(tick, now_s + (0.3 if tick % 5 == 0 else 0.0))
         if tick > 20:
-            assert clock.shown(1000 + tick / 20) == pytest.approx(tick - 2, abs=0.25)
+            assert clock.render_tick(1000 + tick / 20) == pytest.approx(tick - 2, abs=0.25)
 
 
 def test_clock_forgets_everything_when_the_tick_goes_back() -> None:
     clock = TickClock(20, delay_ticks=2)
     for tick, now_s in frames(100, 140):
-        clock.heard(tick, now_s)
-    clock.heard(20, 2000.0)
-    assert clock.shown(2000.0) == pytest.approx(18)
+        clock.observe(tick, now_s)
+    clock.observe(20, 2000.0)
+    assert clock.render_tick(2000.0) == pytest.approx(18)
 
 
 def test_the_clock_goes_by_the_least_late_frame() -> None:
     clock = TickClock(20, delay_ticks=2)
-    assert clock.shown(5.0) == -math.inf
+    assert clock.render_tick(5.0) == -math.inf
     for tick, lateness_s in ((100, 0.08), (101, 0.02), (102, 0.3)):
-        clock.heard(tick, 1000 + tick / 20 + lateness_s)
-    assert clock.shown(1000 + 102 / 20 + 0.02) == pytest.approx(100)
+        clock.observe(tick, 1000 + tick / 20 + lateness_s)
+    assert clock.render_tick(1000 + 102 / 20 + 0.02) == pytest.approx(100)

@@ -49,7 +49,7 @@ def test_wait_ends_with_its_place(end: QueueState) -> None:
 def test_answer_to_a_cancel_that_was_given_up_does_not_end_the_next_wait() -> None:
     core = queued()
     meanings(core, WAITING)
-    core.give_up_match()
+    core.abandon_match()
     assert sent(core) == [MatchCancel()]
     core.match_request("duel")
     assert meanings(core, WAITING, CANCELLED, WAITING, CANCELLED) == ["other", "other", "progress", "end"]
@@ -59,7 +59,7 @@ def test_unasked_cancel_before_the_answer_does_not_end_the_next_wait_either() ->
     """A friend left just before the client gave up: two messages say CANCELLED, and the second is the answer."""
     core = queued()
     meanings(core, WAITING)
-    core.give_up_match()
+    core.abandon_match()
     core.match_request("duel")
     assert meanings(core, CANCELLED, CANCELLED, WAITING) == ["other", "other", "progress"]
 
@@ -76,7 +76,7 @@ def test_redirect_after_found_leads_to_the_match_and_others_answer_a_join() -> N
 def test_match_that_was_final_before_it_was_given_up_is_not_reported() -> None:
     core = queued()
     meanings(core, WAITING)
-    core.give_up_match()
+    core.abandon_match()
     assert meanings(core, FOUND) == ["other"]
     assert receive(core, MATCH) is None
     core.match_request("duel")
@@ -87,7 +87,7 @@ def test_match_that_was_final_before_it_was_given_up_is_that_of_a_new_request_fo
     """The server has voided the new request: the match that it had is the one that this client plays."""
     core = queued()
     meanings(core, WAITING)
-    core.give_up_match()
+    core.abandon_match()
     core.match_request("duel")
     assert meanings(core, FOUND) == ["progress"]
     assert receive(core, MATCH) == Redirected(MATCH, is_match=True)
@@ -97,7 +97,7 @@ def test_found_that_answers_a_late_cancel_has_a_reason_and_leads_to_no_match() -
     core = queued()
     meanings(core, WAITING, FOUND)
     assert receive(core, MATCH) == Redirected(MATCH, is_match=True)
-    core.give_up_match()
+    core.abandon_match()
     update = receive(core, MatchStatus(FOUND, mode="duel", reason="the match was final before"))
     assert isinstance(update, QueueChanged)
     assert not update.is_current
@@ -116,7 +116,7 @@ def test_match_of_another_mode_ends_the_wait() -> None:
 
 def test_cancel_that_was_lost_with_the_connection_is_sent_again_until_it_is_answered() -> None:
     core = queued()
-    core.give_up_match()
+    core.abandon_match()
     for generation in (2, 3):
         core.hello()
         receive(core, Welcome("s", "s.x", generation=generation))
@@ -129,7 +129,7 @@ def test_cancel_that_was_lost_with_the_connection_is_sent_again_until_it_is_answ
 
 def test_new_session_has_no_place_and_nothing_to_cancel() -> None:
     core = queued()
-    core.give_up_match()
+    core.abandon_match()
     core.hello()
     receive(core, Welcome("t", "t.1", generation=1))
     assert not core.outgoing
@@ -140,5 +140,5 @@ def test_new_session_has_no_place_and_nothing_to_cancel() -> None:
 def test_nothing_is_cancelled_after_the_wait_has_ended() -> None:
     core = queued()
     meanings(core, WAITING, TIMED_OUT)
-    core.give_up_match()
+    core.abandon_match()
     assert not core.outgoing

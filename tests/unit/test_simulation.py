@@ -236,7 +236,7 @@ def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyfra
             seat.player.entity.x += 1 / 16
             simulation.step()
         subscriber.wire = subscriber
-        subscriber.core.world.settle()
+        subscriber.core.world.clear_history()
         seat.resumed("r", last_tick)
         simulation.step()
         assert simulation.counters.keyframes - keyframes == wanted_keyframes

@@ -83,7 +83,7 @@ def resumed(simulation: RoomRuntime, seat: Seat, subscriber: Listening) -> tuple
     seat.disconnected()
     simulation.step()
     subscriber.wire = subscriber
-    subscriber.core.world.settle()
+    subscriber.core.world.clear_history()
     seat.resumed("r", subscriber.core.world.tick)
     return simulation, subscriber
 

@@ -1,4 +1,4 @@
-"""What a swarm computes: histograms, service levels, shapes, findings, and the outcome. No process, no socket."""
+"""What a swarm computes: histograms, service levels, shapes, results, and the outcome. No process, no socket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tickwire.loadtest.load_plan import AT_ONCE, LoadEvent, Plan, Step, Steps, Target, target
 from tickwire.loadtest.metrics import TIMES, Histogram, Measures, PlayerCounts, Second
-from tickwire.loadtest.results import Results, merged
-from tickwire.loadtest.slo import COUNTS, SHARES, judge, level_of
-from tickwire.loadtest.summary import EXIT_CODES, series, summarise, words
+from tickwire.loadtest.results import Results, results_from_seconds
+from tickwire.loadtest.slo import COUNTS, SHARES, evaluate, parse_level
+from tickwire.loadtest.summary import EXIT_CODES, format_summary, series, summarise
 
 
 def histogram_of(*seconds: float) -> Histogram:
@@ -104,10 +104,10 @@ def test_a_level_is_read_and_held_against_what_was_measured(text: str, limit: fl
         measures.count(name, count)
     measures.fail("join", "ROOM_FULL", 2)
     measures.fail("close", "gone")
-    level = level_of(text)
+    level = parse_level(text)
     assert level.limit == pytest.approx(limit)
     assert level.value(measures) == pytest.approx(value, rel=0.02)
-    assert [verdict.holds for verdict in judge([level], measures)] == [value <= limit]
+    assert [verdict.holds for verdict in evaluate([level], measures)] == [value <= limit]
 
 
 @pytest.mark.parametrize(
@@ -117,18 +117,18 @@ def test_a_level_is_read_and_held_against_what_was_measured(text: str, limit: fl
 )  # fmt: skip
 def test_what_is_no_level_is_said_in_words(text: str) -> None:
     with pytest.raises(ValueError, match=r"level|unit|share|%"):
-        level_of(text)
+        parse_level(text)
 
 
 def test_an_unknown_level_is_told_of_all_that_there_are() -> None:
     with pytest.raises(ValueError, match="there is no service level") as caught:
-        level_of("latency=1")
+        parse_level("latency=1")
     for name in (*TIMES, *SHARES, *COUNTS):
         assert name in str(caught.value)
 
 
 def test_a_level_of_which_nothing_was_measured_does_not_hold() -> None:
-    (verdict,) = judge([level_of("match_p99=1s")], Measures())
+    (verdict,) = evaluate([parse_level("match_p99=1s")], Measures())
     assert (verdict.holds, verdict.value) == (False, "nothing was measured")
 
 
@@ -136,7 +136,7 @@ def test_a_level_of_which_nothing_was_measured_does_not_hold() -> None:
 def test_what_must_never_be_breaks_every_run(row: str) -> None:
     measures = Measures()
     measures.fail(row, "something is wrong", 2)
-    (verdict,) = judge([], measures)
+    (verdict,) = evaluate([], measures)
     assert (verdict.level, verdict.holds) == (row, False)
     assert "something is wrong (2)" in verdict.value
 
@@ -144,8 +144,8 @@ def test_what_must_never_be_breaks_every_run(row: str) -> None:
 def test_refusals_break_a_run_only_where_a_level_says_so() -> None:
     measures = Measures()
     measures.fail("join", "ROOM_FULL")
-    assert judge([], measures) == []
-    assert [verdict.holds for verdict in judge([level_of("failures=0")], measures)] == [False]
+    assert evaluate([], measures) == []
+    assert [verdict.holds for verdict in evaluate([parse_level("failures=0")], measures)] == [False]
 
 
 # -- shapes -------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_a_ramp_goes_up_and_stays_until_the_run_is_over() -> None:
 
 
 def test_a_spike_comes_all_at_once_after_those_who_were_there() -> None:
-    plan = Plan(shape="spike", players=100, base=10, rate=5, settle_s=10)
+    plan = Plan(shape="spike", players=100, base=10, rate=5, warmup_s=10)
     assert target(plan, 9) == Target(10, 5)
     assert target(plan, 10) == Target(100, AT_ONCE)
     assert target(Plan(shape="spike", players=100), 0) == Target(100, AT_ONCE)
@@ -169,21 +169,21 @@ def test_a_soak_comes_within_a_minute() -> None:
     assert wanted == Target(6000, 100)
 
 
-@pytest.mark.parametrize(("shape", "happening"), [("storm", LoadEvent.DROP), ("rolling", LoadEvent.COMMAND)])
-def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, happening: LoadEvent) -> None:
-    plan = msgspec.convert({"shape": shape, "players": 100, "rate": 10.0, "settle_s": 5.0}, Plan)
+@pytest.mark.parametrize(("shape", "event"), [("storm", LoadEvent.DROP), ("rolling", LoadEvent.COMMAND)])
+def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, event: LoadEvent) -> None:
+    plan = msgspec.convert({"shape": shape, "players": 100, "rate": 10.0, "warmup_s": 5.0}, Plan)
     before, after = target(plan, 14.9), target(plan, 15.0)
     assert before is not None
-    assert before.happening is None
+    assert before.event is None
     assert after is not None
-    assert after.happening is happening
+    assert after.event is event
 
 
 @given(st.integers(1, 20), st.integers(1, 200), st.integers(0, 40))
 def test_steps_go_up_until_one_breaks_and_the_one_before_is_the_capacity(
     step: int, most: int, breaks_at: int
 ) -> None:
-    plan = Plan(shape="steps", players=max(step, most), step_players=step, rate=10, settle_s=1, step_s=2)
+    plan = Plan(shape="steps", players=max(step, most), step_players=step, rate=10, warmup_s=1, step_s=2)
     steps, elapsed_s = Steps(plan), 0.0
     for number in range(1, 1000):
         while steps.window(elapsed_s) is None:
@@ -191,10 +191,10 @@ def test_steps_go_up_until_one_breaks_and_the_one_before_is_the_capacity(
         start_s, end_s = steps.window(elapsed_s) or (0.0, 0.0)
         assert end_s - start_s >= plan.step_s
         was = steps.players
-        if not steps.judged(Step(was, number != breaks_at), elapsed_s):
+        if not steps.record(Step(was, number != breaks_at), elapsed_s):
             break
         assert was < steps.players <= plan.players
-    assert len(steps.found) == number
+    assert len(steps.results) == number
     if 0 < breaks_at <= math.ceil(plan.players / step):
         assert (number, steps.last_good) == (breaks_at, min(plan.players, step * (breaks_at - 1)))
     else:
@@ -202,36 +202,38 @@ def test_steps_go_up_until_one_breaks_and_the_one_before_is_the_capacity(
 
 
 def test_a_step_is_not_looked_at_before_its_players_are_there() -> None:
-    plan = Plan(shape="steps", players=100, step_players=50, rate=10, settle_s=3, step_s=10)
+    plan = Plan(shape="steps", players=100, step_players=50, rate=10, warmup_s=3, step_s=10)
     steps = Steps(plan)
     assert steps.window(17.9) is None
     assert steps.window(18.0) == (8.0, 18.0)
-    assert steps.judged(Step(50, True), 18.0)
+    assert steps.record(Step(50, True), 18.0)
     assert steps.window(18.0 + 17.9) is None
     assert steps.window(18.0 + 18.0) == (26.0, 36.0)
 
 
-# -- findings -----------------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------------
 
 
 def test_workers_seconds_add_up_whenever_they_arrive() -> None:
     a, b = measures_of(input=[0.1]), measures_of(input=[0.3])
     a.count("bytes", 5)
-    findings = merged([second(11, players=2, expected=2, seated=1, measures=a), second(10), second(11, players=3)])
-    findings.add(second(11, expected=3, seated=3, measures=b))
-    assert findings.crowd_at(11) == PlayerCounts(5, 5, 4)
-    assert findings.between(11, 12).times["input"].count == 2
-    assert findings.between(10, 11).times["input"].count == 0
-    assert findings.total.got("bytes") == 5
-    assert [point.at_s for point in findings.points()] == [0, 1]
-    assert series(findings.points())["seated"] == [0.0, 4.0]
+    results = results_from_seconds(
+        [second(11, players=2, expected=2, seated=1, measures=a), second(10), second(11, players=3)]
+    )
+    results.add(second(11, expected=3, seated=3, measures=b))
+    assert results.player_counts_at(11) == PlayerCounts(5, 5, 4)
+    assert results.between(11, 12).times["input"].count == 2
+    assert results.between(10, 11).times["input"].count == 0
+    assert results.total.get_count("bytes") == 5
+    assert [point.at_s for point in results.points()] == [0, 1]
+    assert series(results.points())["seated"] == [0.0, 4.0]
 
 
 def test_all_are_back_when_nobody_is_missing_any_more() -> None:
     seats = {10: 5, 11: 2, 12: 5, 13: 4, 14: 5, 15: 5}
-    findings = merged(second(at, players=5, expected=5, seated=seated) for at, seated in seats.items())
-    assert findings.all_back_s(11) == 4
-    assert merged([second(11, expected=5, seated=4)]).all_back_s(11) is None
+    results = results_from_seconds(second(at, players=5, expected=5, seated=seated) for at, seated in seats.items())
+    assert results.recovery_s(11) == 4
+    assert results_from_seconds([second(11, expected=5, seated=4)]).recovery_s(11) is None
 
 
 # -- the outcome --------------------------------------------------------------------------------------------
@@ -240,9 +242,9 @@ def test_all_are_back_when_nobody_is_missing_any_more() -> None:
 def run(
     *seconds: Second, plan: Plan | None = None, levels: tuple[str, ...] = (), **more: object
 ) -> tuple[str, int, str]:
-    found: Results = merged(seconds)
-    summary = summarise(found, plan or Plan(), [level_of(one) for one in levels], url="ws://x", **more)  # type: ignore[arg-type]
-    return summary.outcome, summary.exit_code, words(summary, is_colour=False)
+    found: Results = results_from_seconds(seconds)
+    summary = summarise(found, plan or Plan(), [parse_level(one) for one in levels], url="ws://x", **more)  # type: ignore[arg-type]
+    return summary.outcome, summary.exit_code, format_summary(summary, is_colour=False)
 
 
 def played(at: int = 1, *, seated: int = 10, lateness_s: float = 0.001, players: int = 10) -> Second:
@@ -291,8 +293,8 @@ def test_a_storm_after_which_some_stay_away_is_broken() -> None:
     plan = Plan(shape="storm", players=10)
     back = measures_of(resume=[0.4, 1.234])
     assert "all were back 1.2" in run(played(1), played(2, seated=0), second(3, players=10, expected=10, seated=10,
-        measures=back), plan=plan, happened_at=2.0)[2]  # fmt: skip
-    assert run(played(1), played(2, seated=9), plan=plan, happened_at=2.0)[0] == "broken"
+        measures=back), plan=plan, event_at=2.0)[2]  # fmt: skip
+    assert run(played(1), played(2, seated=9), plan=plan, event_at=2.0)[0] == "broken"
 
 
 def test_a_command_that_failed_breaks_a_rolling_run() -> None:

@@ -15,7 +15,7 @@ from benchmarks.rooms import Fan
 from tests.unit.test_simulation import Listening
 from tickwire.client.core import ClientCore
 from tickwire.loadtest.frames import FrameReader, masked_frame
-from tickwire.loadtest.open_loop_scheduler import OWED_S_MAX, TURN_S, OpenLoopScheduler
+from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
 from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import binary_frame
@@ -122,7 +122,7 @@ def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
 def test_worlds_that_share_are_those_that_do_not() -> None:
     """Five players join one after the other; each hears what a room tells it, alone and together."""
     shared = SharedWorlds()
-    together = [ClientCore(shared.world_of) for _ in range(5)]
+    together = [ClientCore(shared.create_world) for _ in range(5)]
     alone = [ClientCore() for _ in range(5)]
     for number, message in frames_of_a_room(players=5, ticks=300):
         a, b = together[number], alone[number]
@@ -141,7 +141,7 @@ def test_worlds_that_share_are_those_that_do_not() -> None:
 def test_bytes_that_lie_are_found_out_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "checksum", lambda tables: b"lies")
     shared = SharedWorlds()
-    cores = [ClientCore(shared.world_of) for _ in range(2)]
+    cores = [ClientCore(shared.create_world) for _ in range(2)]
     for number, message in frames_of_a_room(players=2, ticks=110):
         cores[number].receive(message, now_us=0)
     assert [core.mismatches for core in cores] == [1, 1]
@@ -150,53 +150,53 @@ def test_bytes_that_lie_are_found_out_by_each(monkeypatch: pytest.MonkeyPatch) -
 # -- the metronome ------------------------------------------------------------------------------------------
 
 
-class Beats:
+class Actions:
     def __init__(self) -> None:
         self.late: list[float] = []
         self.skipped = 0
         self.due: list[float] = []
-        self.metronome = OpenLoopScheduler(self.late.append, self._skip)
+        self.scheduler = OpenLoopScheduler(self.late.append, self._skip)
 
     def _skip(self, count: int) -> None:
         self.skipped += count
 
 
 def test_a_late_beat_is_done_with_the_time_at_which_it_was_due() -> None:
-    beats = Beats()
-    beats.metronome.every(0.1, beats.due.append, first_s=0.0)
+    actions = Actions()
+    actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
     started = time.monotonic()
-    while len(beats.due) < 4:  # it is now a second later; each run does some
-        beats.metronome.run_due(time.monotonic() + 1.0)
-    steps = np.diff(beats.due[:4])
+    while len(actions.due) < 4:  # it is now a second later; each run does some
+        actions.scheduler.run_due(time.monotonic() + 1.0)
+    steps = np.diff(actions.due[:4])
     assert np.allclose(steps, 0.1), "none was skipped, and each knows when it was due"
-    assert beats.due[0] == pytest.approx(started, abs=0.05)
-    assert beats.late[0] == pytest.approx(1.0, abs=0.1)
+    assert actions.due[0] == pytest.approx(started, abs=0.05)
+    assert actions.late[0] == pytest.approx(1.0, abs=0.1)
 
 
 def test_what_is_owed_for_too_long_is_given_up_and_counted() -> None:
-    beats = Beats()
-    beats.metronome.every(0.1, beats.due.append, first_s=0.0)
-    beats.metronome.run_due(time.monotonic() + 10 * OWED_S_MAX)
-    assert beats.skipped == pytest.approx(10 * OWED_S_MAX / 0.1, abs=3)
+    actions = Actions()
+    actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
+    actions.scheduler.run_due(time.monotonic() + 10 * LATENESS_S_MAX)
+    assert actions.skipped == pytest.approx(10 * LATENESS_S_MAX / 0.1, abs=3)
 
 
 def test_a_beat_that_was_stopped_is_over() -> None:
-    beats = Beats()
-    beat = beats.metronome.every(0.1, beats.due.append, first_s=0.0)
-    beats.metronome.run_due(time.monotonic() + 0.01)
-    beat.stop()
-    beats.metronome.run_due(time.monotonic() + 1.0)
-    assert len(beats.due) == 1
+    actions = Actions()
+    action = actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
+    actions.scheduler.run_due(time.monotonic() + 0.01)
+    action.stop()
+    actions.scheduler.run_due(time.monotonic() + 1.0)
+    assert len(actions.due) == 1
 
 
 def test_much_that_is_due_leaves_others_their_turn() -> None:
-    beats, chance = Beats(), random.Random(1)
+    actions, rng = Actions(), random.Random(1)
 
     def slow(due_s: float) -> None:
-        beats.due.append(due_s)
-        time.sleep(TURN_S)
+        actions.due.append(due_s)
+        time.sleep(BATCH_S_MAX)
 
     for _ in range(5):
-        beats.metronome.every(1.0, slow, first_s=-chance.random())
-    beats.metronome.run_due(time.monotonic())
-    assert 1 <= len(beats.due) <= 2
+        actions.scheduler.every(1.0, slow, first_s=-rng.random())
+    actions.scheduler.run_due(time.monotonic())
+    assert 1 <= len(actions.due) <= 2

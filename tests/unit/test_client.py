@@ -139,7 +139,7 @@ async def test_what_is_no_message_ends_the_connection_with_the_right_code_and_re
             codes.append(closed.rcvd.code if closed.rcvd else None)
 
     async with server(script) as url, connect(url, reconnect_s=0) as client:
-        with pytest.raises(Disconnected, match="cannot be read"):
+        with pytest.raises(Disconnected, match="cannot be decoded"):
             await client.wait_for(lambda: False)
     await eventually(lambda: codes == [1002])
 
@@ -152,7 +152,7 @@ async def test_an_impossible_description_ends_the_connection_and_not_the_program
         await peer.say(Joined("r", description=StateDescription(inputs=(bad,))))
 
     async with server(script) as url, connect(url, reconnect_s=0) as client:
-        with pytest.raises(Disconnected, match="cannot be read"):
+        with pytest.raises(Disconnected, match="cannot be decoded"):
             await client.join("arena")
 
 
@@ -307,7 +307,7 @@ async def test_a_redirect_from_an_encrypted_connection_to_a_plain_one_is_not_fol
     async with server(script) as url:
         client = Client(url, token="secret", build="", tls=None)
         await client.open()
-        client._keeper._plan.url = url.replace("ws://", "wss://")  # as if it had been opened with TLS
+        client._connection._plan.url = url.replace("ws://", "wss://")  # as if it had been opened with TLS
         with pytest.raises(ClientError, match="not sent over a plain connection"):
             await client.join("arena")
         assert client.is_connected
@@ -417,9 +417,9 @@ async def test_shards_that_send_a_session_around_are_asked_with_pauses_again() -
 
 def test_a_session_does_not_follow_from_an_encrypted_connection_to_a_plain_one() -> None:
     client = Client("wss://127.0.0.1:1")
-    client._keeper.moved("ws://127.0.0.1:2")
+    client._connection.redirected("ws://127.0.0.1:2")
     assert client.url == "wss://127.0.0.1:1"
-    client._keeper.moved("wss://127.0.0.1:2")
+    client._connection.redirected("wss://127.0.0.1:2")
     assert client.url == "wss://127.0.0.1:2"
 
 
@@ -451,7 +451,7 @@ async def test_a_session_that_was_not_kept_is_told_to_whoever_waits() -> None:
 
 
 @pytest.mark.parametrize("is_joining", [True, False])
-async def test_a_join_whose_answer_was_lost_is_asked_again_unless_it_is_under_way(is_joining: bool) -> None:
+async def test_a_join_whose_answer_was_lost_is_asked_again_unless_it_is_in_flight(is_joining: bool) -> None:
     number = 0
 
     async def script(peer: Peer) -> None:

@@ -9,14 +9,14 @@ from tickwire.loadtest.metrics import Measures
 from tickwire.loadtest.observer import BASE_WINDOW_S, PlayerObserver, TrafficTally
 
 
-def watching(ticks: dict[int, float], *, rate_hz: float = 20.0, **attributes: bool) -> Measures:
+def observe(ticks: dict[int, float], *, rate_hz: float = 20.0, **attributes: bool) -> Measures:
     """What a player measures who gets the state of each tick at a moment."""
-    watch, measures = PlayerObserver(), Measures()
-    watch.joined(rate_hz)
+    observer, measures = PlayerObserver(), Measures()
+    observer.joined(rate_hz)
     for name, value in attributes.items():
-        setattr(watch, name, value)
+        setattr(observer, name, value)
     for tick, at_s in ticks.items():
-        watch.state_came(tick, at_s, measures)
+        observer.state_received(tick, at_s, measures)
     return measures
 
 
@@ -25,8 +25,8 @@ def on_time(first: int, last: int, late_s: float = 0.0) -> dict[int, float]:
 
 
 def test_states_on_time_are_neither_late_nor_missed() -> None:
-    found = watching(on_time(1, 400))
-    assert (found.got("states"), found.got("late_states"), found.got("missed_ticks")) == (399, 0, 0)
+    found = observe(on_time(1, 400))
+    assert (found.get_count("states"), found.get_count("late_states"), found.get_count("missed_ticks")) == (399, 0, 0)
     assert found.times["tick"].count == 398
     assert found.times["tick"].percentile(0.5) == pytest.approx(0.05, rel=0.02)
     assert found.times["jitter"].max_s == pytest.approx(0, abs=1e-9)
@@ -34,79 +34,79 @@ def test_states_on_time_are_neither_late_nor_missed() -> None:
 
 @pytest.mark.parametrize(("late_s", "count"), [(0.024, 0), (0.026, 1)])
 def test_more_than_half_an_interval_is_late(late_s: float, count: int) -> None:
-    found = watching(on_time(1, 50) | on_time(50, 51, late_s) | on_time(51, 60))
-    assert found.got("late_states") == count
+    found = observe(on_time(1, 50) | on_time(50, 51, late_s) | on_time(51, 60))
+    assert found.get_count("late_states") == count
 
 
 def test_after_a_stall_all_are_late_until_the_server_has_caught_up() -> None:
     stalled = {tick: max(at_s, 105.0) for tick, at_s in on_time(50, 100).items()}
-    found = watching(on_time(1, 50) | stalled | on_time(100, 120))
-    assert found.got("late_states") == pytest.approx(50, abs=2)
+    found = observe(on_time(1, 50) | stalled | on_time(100, 120))
+    assert found.get_count("late_states") == pytest.approx(50, abs=2)
     assert found.times["tick"].max_s == pytest.approx(105.0 - 102.45)
 
 
 def test_a_server_that_has_skipped_ticks_is_late_for_some_seconds_and_then_on_time() -> None:
     """It is later by two ticks for good: the player's clock of it is set anew."""
     seconds = 4 * BASE_WINDOW_S
-    found = watching(on_time(1, 50) | on_time(50, 50 + int(seconds * 20), 0.1))
-    assert 0 < found.got("late_states") <= 2.1 * BASE_WINDOW_S * 20
+    found = observe(on_time(1, 50) | on_time(50, 50 + int(seconds * 20), 0.1))
+    assert 0 < found.get_count("late_states") <= 2.1 * BASE_WINDOW_S * 20
 
 
 def test_a_tick_of_which_nothing_came_is_missed_where_ticks_always_change_something() -> None:
     ticks = on_time(1, 20) | on_time(23, 30)
-    assert watching(ticks).got("missed_ticks") == 3
-    assert watching(ticks, has_quiet_ticks=True).got("missed_ticks") == 0
-    assert watching(ticks).times["jitter"].max_s == pytest.approx(0, abs=1e-9), "it came when it was due"
+    assert observe(ticks).get_count("missed_ticks") == 3
+    assert observe(ticks, has_quiet_ticks=True).get_count("missed_ticks") == 0
+    assert observe(ticks).times["jitter"].max_s == pytest.approx(0, abs=1e-9), "it came when it was due"
 
 
 def test_who_reads_slowly_on_purpose_measures_nothing() -> None:
-    found = watching(on_time(1, 20) | on_time(40, 50), is_patient=True)
+    found = observe(on_time(1, 20) | on_time(40, 50), is_slow_reader=True)
     assert found == Measures()
 
 
 def test_darkness_is_from_the_last_state_to_the_first_one_after() -> None:
-    watch, measures = PlayerObserver(), Measures()
-    watch.joined(20)
-    watch.state_came(1, 10.0, measures)
-    watch.lost(has_seat=True)
-    watch.began()
-    assert not watch.has_state
-    watch.state_came(40, 12.5, measures)
+    observer, measures = PlayerObserver(), Measures()
+    observer.joined(20)
+    observer.state_received(1, 10.0, measures)
+    observer.lost(has_seat=True)
+    observer.connection_started()
+    assert not observer.has_state
+    observer.state_received(40, 12.5, measures)
     assert measures.times["blackout"].max_s == 2.5
     assert measures.times["tick"].count == 0, "the hitch is no tick"
-    watch.lost(has_seat=False)
-    watch.began()
-    watch.state_came(60, 20.0, measures)
-    watch.lost(has_seat=True)
-    watch.left()
-    watch.began()
-    watch.state_came(1, 30.0, measures)
+    observer.lost(has_seat=False)
+    observer.connection_started()
+    observer.state_received(60, 20.0, measures)
+    observer.lost(has_seat=True)
+    observer.left()
+    observer.connection_started()
+    observer.state_received(1, 30.0, measures)
     assert measures.times["blackout"].count == 1
 
 
 def test_inputs_count_from_when_they_were_due_until_they_are_shown() -> None:
-    watch, measures = PlayerObserver(), Measures()
-    watch.joined(20)
+    observer, measures = PlayerObserver(), Measures()
+    observer.joined(20)
     for seq, due_s in ((1, 1.0), (2, 1.1), (3, 1.2)):
-        watch.input_sent(seq, due_s)
-    watch.inputs_shown(2, 1.15, measures)
+        observer.input_sent(seq, due_s)
+    observer.inputs_acknowledged(2, 1.15, measures)
     assert measures.times["input"].count == 2
     assert measures.times["input"].max_s == pytest.approx(0.15)
-    watch.inputs_shown(2, 1.2, measures)
+    observer.inputs_acknowledged(2, 1.2, measures)
     assert measures.times["input"].count == 2
 
 
 def test_inputs_that_are_never_shown_count_for_as_long_as_they_have_waited() -> None:
-    watch, measures = PlayerObserver(), Measures()
-    watch.joined(20)
-    watch.input_sent(1, 1.0)
-    watch.input_sent(2, 9.5)
-    watch.give_up_inputs(10.0, measures)
+    observer, measures = PlayerObserver(), Measures()
+    observer.joined(20)
+    observer.input_sent(1, 1.0)
+    observer.input_sent(2, 9.5)
+    observer.record_unacknowledged_inputs(10.0, measures)
     assert measures.times["input"].count == 1, "the other is on its way"
     assert measures.times["input"].max_s == 9.0
-    watch.input_sent(3, 1.0)
-    watch.forget_inputs()
-    watch.give_up_inputs(20.0, measures)
+    observer.input_sent(3, 1.0)
+    observer.discard_inputs()
+    observer.record_unacknowledged_inputs(20.0, measures)
     assert measures.times["input"].count == 1
 
 
@@ -115,20 +115,20 @@ def playing(seconds: float, *, acknowledged_until_s: float, held_back: tuple[flo
 
     Args:
         acknowledged_until_s: inputs sent later are never acknowledged.
-        held_back: between these moments nothing arrives on either side; then all of it does at once.
+        held_back: between these seconds nothing arrives on either side; then all of it does at once.
     """
-    watch, measures, acknowledged = PlayerObserver(), Measures(), 0
-    watch.joined(20)
+    observer, measures, acknowledged = PlayerObserver(), Measures(), 0
+    observer.joined(20)
     for tick in range(1, int(seconds * 20)):
         now_s = tick / 20
         if tick % 2:
-            watch.input_sent(tick, now_s)
+            observer.input_sent(tick, now_s)
         is_held = held_back[0] <= now_s < held_back[1]
         arrives_s = held_back[1] if is_held else now_s
         if now_s < acknowledged_until_s and not is_held:
             acknowledged = tick
-        watch.state_came(tick, 100 + arrives_s, measures)
-        watch.inputs_shown(acknowledged, 100 + arrives_s, measures)
+        observer.state_received(tick, 100 + arrives_s, measures)
+        observer.inputs_acknowledged(acknowledged, 100 + arrives_s, measures)
     return measures
 
 
@@ -144,23 +144,23 @@ def test_player_whose_network_holds_everything_back_does_not(held_back: tuple[fl
 
 
 def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
-    watch, measures = PlayerObserver(), Measures()
-    watch.joined(20)
+    observer, measures = PlayerObserver(), Measures()
+    observer.joined(20)
     for seq in range(1, 50):
-        watch.input_sent(seq, 1.0)
-    watch.joined(20)
+        observer.input_sent(seq, 1.0)
+    observer.joined(20)
     for tick in range(1, 400):
-        watch.state_came(tick, tick / 20, measures)
+        observer.state_received(tick, tick / 20, measures)
     assert "inputs" not in measures.failures
 
 
 def test_what_a_client_has_found_wrong_is_counted_once() -> None:
     core, tally, measures = ClientCore(), TrafficTally(0.0), Measures()
     core.mismatches, core.events_missed, core.events_repeated = 2, 3, 1
-    tally.take(core, 1000, 2.0, measures, is_seated=True)
-    tally.take(core, 1500, 3.0, measures, is_seated=False)
+    tally.collect(core, 1000, 2.0, measures, is_seated=True)
+    tally.collect(core, 1500, 3.0, measures, is_seated=False)
     tally.connected()
-    tally.take(core, 100, 4.0, measures, is_seated=True)
+    tally.collect(core, 100, 4.0, measures, is_seated=True)
     assert measures.failures == {"world": {"checksum mismatch": 2}, "events": {"lost": 3, "doubled": 1}}
-    assert measures.got("bytes") == 1600
-    assert measures.got("player_seconds") == 3.0
+    assert measures.get_count("bytes") == 1600
+    assert measures.get_count("player_seconds") == 3.0

@@ -112,7 +112,7 @@ await new Promise((resolve) => {
   const end = client.on("state", () => client.world.table("flowers").has(id) && (end(), resolve()));
 });
 client.drop();
-await new Promise((resolve) => client.on("back", resolve));
+await new Promise((resolve) => client.on("reconnected", resolve));
 const again = await client.command("planted");
 console.log(JSON.stringify([room.roomType, client.world.table("flowers").number(id, "x"), again,
 client.resumes])); client.close();

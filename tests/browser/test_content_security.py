@@ -41,10 +41,10 @@ async def test_the_console_breaks_none_of_its_policy(games: Settings, browser: B
         await bot.join("arena", name="lobby", options={"name": "bot"})
         page = await open_and_collect(browser, f"http://127.0.0.1:{shard.operations.port}/console/")
         await page.fill("#token", shard.settings.operations.token)
-        await page.click("#door button")
+        await page.click("#sign-in button")
         await page.wait_for_function("() => document.getElementById('legend').textContent.includes('ships: 1')")
         await page.click("#close-room")
-        await page.click("#sure button[value=no]")
+        await page.click("#confirm button[value=no]")
         colour = "getComputedStyle(document.querySelector('#legend i')).backgroundColor"
         assert await evaluate(page, colour) != "rgba(0, 0, 0, 0)"
         assert await evaluate(page, "window.violations") == []

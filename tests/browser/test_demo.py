@@ -24,8 +24,8 @@ RECORD = """() => {
   client.on("state", ({ tick }) => { window.sums[tick] = client.world.checksum(); });
 }"""
 EVENTS = """() => {
-  window.heard = [];
-  window.tickwire().on("event", ({ name, payload }) => window.heard.push([name, payload]));
+  window.events = [];
+  window.tickwire().on("event", ({ name, payload }) => window.events.push([name, payload]));
 }"""
 
 
@@ -117,9 +117,9 @@ async def test_a_cut_connection_resumes_without_a_lost_event(games: Settings, br
             if number == 3:
                 await page.click("#cut")
             await bot.command("say", f"line {number}")
-        await page.wait_for_function("() => window.heard.filter(([name]) => name === 'said').length === 10")
-        heard = await evaluate(page, "window.heard.filter(([name]) => name === 'said').map(([, said]) => said.words)")
-        assert heard == [f"line {number}" for number in range(10)]
+        await page.wait_for_function("() => window.events.filter(([name]) => name === 'said').length === 10")
+        said = await evaluate(page, "window.events.filter(([name]) => name === 'said').map(([, said]) => said.words)")
+        assert said == [f"line {number}" for number in range(10)]
         counted = await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]")
         assert counted == [1, 0]
         assert await evaluate(page, "window.tickwire().core.eventsMissed") == 0
@@ -235,14 +235,14 @@ async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: 
         await bot.join("arena", name="lobby", options={"name": "bot"})
         base = f"http://127.0.0.1:{shard.operations.port}/console/"
         page = await open_page(browser, base)
-        await page.wait_for_selector("#door:not([hidden])")
+        await page.wait_for_selector("#sign-in:not([hidden])")
         await page.fill("#token", "wrong")
-        await page.click("#door button")
+        await page.click("#sign-in button")
         await page.wait_for_function(
             "() => document.getElementById('status').textContent.includes('operations.token')"
         )
         await page.fill("#token", shard.settings.operations.token)
-        await page.click("#door button")
+        await page.click("#sign-in button")
         await page.wait_for_selector("#fleet td")
         assert shard.shard_id in await page.inner_text("#fleet")
         await page.wait_for_function("() => document.getElementById('legend').textContent.includes('ships: 1')")
@@ -253,7 +253,7 @@ async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: 
         assert shard.settings.operations.token not in page.url
         for answer, is_left in (("no", 1), ("yes", 0)):
             await page.click("#close-room")
-            await page.click(f"#sure button[value={answer}]")
+            await page.click(f"#confirm button[value={answer}]")
             await eventually(lambda wanted=is_left: len(shard.host) == wanted)
         assert await admin(shard.operations.port, "GET", "/rooms") == []
         assert errors_of(page) == []
@@ -274,4 +274,4 @@ async def test_a_press_in_the_console_that_takes_longer_than_a_refresh_counts(
         tick = await page.inner_text("#room-title")
         await page.wait_for_function(f"() => document.getElementById('room-title').textContent !== {tick!r}")
         await page.mouse.up()
-        await page.wait_for_selector("#sure[open]", timeout=2_000)
+        await page.wait_for_selector("#confirm[open]", timeout=2_000)

@@ -66,7 +66,8 @@ async def test_the_page_that_is_online_again_comes_back_before_the_heartbeat_wou
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
         await page.evaluate(
-            "() => { window.lost = 0; window.tickwire().on('away', () => { window.lost = performance.now(); }); }"
+            "() => { window.lost = 0; "
+            "window.tickwire().on('disconnected', () => { window.lost = performance.now(); }); }"
         )
         proxy.drop_silently()
         hinted = await page.evaluate("() => { window.dispatchEvent(new Event('online')); return performance.now(); }")

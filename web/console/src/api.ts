@@ -1,4 +1,4 @@
-/** The admin API, as much of it as the console reads. Its own description: /v1/openapi.json. */
+/** The part of the admin API that the console uses. The whole API is described in /v1/openapi.json. */
 
 const TOKEN = "tickwire-operations-token";
 const ANSWER_MS_MAX = 5000;
@@ -77,7 +77,7 @@ export interface Queue {
 
 export class NotAllowed extends Error {}
 
-/** Kept for this tab alone, and shown in no address. */
+/** Returns the operator's token. It is stored for this tab only, and removed from the address. */
 export function token(): string {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
@@ -87,11 +87,14 @@ export function token(): string {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-export function keepToken(value: string): void {
+export function storeToken(value: string): void {
   sessionStorage.setItem(TOKEN, value);
 }
 
-export async function ask<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+/** Calls the admin API.
+ *
+ * @throws NotAllowed: the token is missing or invalid. Error: the API's error message. */
+export async function request<T>(path: string, method = "GET", body?: unknown): Promise<T> {
   const answer = await fetch(`/v1${path}`, {
     method,
     headers: { Authorization: `Bearer ${token()}`, "X-Operator": "console" },

@@ -1,4 +1,4 @@
-/** The last minutes of one number: a line, from the newest on the right. */
+/** A line chart of the last values of one figure, with the newest on the right. */
 
 const POINTS_MAX = 300;
 

@@ -1,10 +1,21 @@
-/** The fleet at a glance, this shard's rooms, one of them live. Reads the admin API once a second, and nothing else. */
+/** The console: the fleet, this shard's rooms, and one room live. Reads only the admin API, once a second. */
 
-import { ask, keepToken, NotAllowed, type Queue, type Room, type RoomState, type Session, type Shard, type ShardDetail, token } from "./api.js";
+import {
+  NotAllowed,
+  type Queue,
+  request,
+  type Room,
+  type RoomState,
+  type Session,
+  type Shard,
+  type ShardDetail,
+  storeToken,
+  token,
+} from "./api.js";
 import { Chart } from "./chart.js";
 import { drawWorld } from "./world.js";
 
-const LOOK_MS = 1000;
+const REFRESH_MS = 1000;
 const SESSIONS_SHOWN = 100;
 const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const chart = (id: string, format: (value: number) => string) =>
@@ -33,7 +44,7 @@ function button(text: string, kind: string, press: () => void): HTMLButtonElemen
 }
 
 function fill(table: HTMLElement, heads: readonly string[], rows: readonly (string | Node)[][]): void {
-  if (table.querySelector("button:active")) return; // a press on a button that is replaced is lost
+  if (table.querySelector("button:active")) return; // replacing a pressed button would lose the click
   const head = document.createElement("tr");
   head.append(
     ...heads.map((text) => {
@@ -52,9 +63,9 @@ function fill(table: HTMLElement, heads: readonly string[], rows: readonly (stri
   );
 }
 
-/** Asks before something happens to those who play. */
-async function isSure(question: string): Promise<boolean> {
-  const dialog = by<HTMLDialogElement>("sure");
+/** Asks for confirmation of an action that affects players. */
+async function confirmed(question: string): Promise<boolean> {
+  const dialog = by<HTMLDialogElement>("confirm");
   by("question").textContent = question;
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
@@ -62,10 +73,10 @@ async function isSure(question: string): Promise<boolean> {
 }
 
 async function act(question: string, path: string, body?: unknown): Promise<void> {
-  if (!(await isSure(question))) return;
+  if (!(await confirmed(question))) return;
   try {
-    await ask(path, "POST", body);
-    await look();
+    await request(path, "POST", body);
+    await refresh();
   } catch (error) {
     by("status").textContent = String((error as Error).message);
   }
@@ -91,7 +102,7 @@ function showFleet(shards: readonly Shard[]): void {
     shard.build,
     shard.region || "–",
     button("drain", "bad", () => {
-      const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms go to other shards, and it ends. What supervises its process starts it again.`;
+      const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms move to other shards, and its process exits. The supervisor restarts it.`;
       void act(question, `/fleet/${encodeURIComponent(shard.shard_id)}/drain`);
     }),
   ]);
@@ -104,7 +115,7 @@ function showRooms(rooms: readonly Room[]): void {
     .map((room) => [
       button(room.name || room.room_id, "link", () => {
         shownRoom = room.room_id;
-        void look();
+        void refresh();
       }),
       room.room_type,
       `${room.players} of ${room.seats}`,
@@ -120,7 +131,7 @@ function showRooms(rooms: readonly Room[]): void {
 function showSessions(sessions: readonly Session[]): void {
   const rows = sessions.map((session) => [
     session.player_id,
-    session.is_connected ? "connected" : "away",
+    session.is_connected ? "connected" : "disconnected",
     session.is_connected ? `${session.rtt_ms.toFixed(1)} ms` : "–",
     `${(session.backlog_bytes / 1024).toFixed(1)} KB`,
     String(session.unacknowledged_events),
@@ -134,7 +145,7 @@ function showSessions(sessions: readonly Session[]): void {
 
 function measure(detail: ShardDetail): void {
   const now = performance.now();
-  // A shard that has started again counts from 0: what it counted before says nothing of its rates.
+  // A restarted shard counts from 0, so its earlier counters cannot be compared.
   if (before && before.detail.shard_id === detail.shard_id && before.detail.uptime_s <= detail.uptime_s) {
     const seconds = (now - before.atMs) / 1000;
     charts.ticks.add((detail.ticks - before.detail.ticks) / seconds);
@@ -154,29 +165,29 @@ async function showRoom(rooms: readonly Room[]): Promise<void> {
   if (!room) return;
   shownRoom = room.room_id;
   const [state, sessions] = await Promise.all([
-    ask<RoomState>(`/rooms/${room.room_id}/state?limit=2000`),
-    ask<Session[]>(`/sessions?room_id=${room.room_id}&limit=${SESSIONS_SHOWN}`),
+    request<RoomState>(`/rooms/${room.room_id}/state?limit=2000`),
+    request<Session[]>(`/sessions?room_id=${room.room_id}&limit=${SESSIONS_SHOWN}`),
   ]);
   by("room-title").textContent = `${room.room_type} / ${room.name || room.room_id}, tick ${state.room.tick}`;
   drawWorld(by<HTMLCanvasElement>("world"), by("legend"), state);
   showSessions(sessions);
   by("close-room").onclick = () => {
-    void act(`Close ${room.name || room.room_id}? Its ${room.players} players are told.`, `/rooms/${room.room_id}/close`, {});
+    void act(`Close ${room.name || room.room_id}? Its ${room.players} players are notified.`, `/rooms/${room.room_id}/close`, {});
   };
 }
 
-async function look(): Promise<void> {
+async function refresh(): Promise<void> {
   const [detail, shards, rooms, modes] = await Promise.all([
-    ask<ShardDetail>("/shard"),
-    ask<Shard[]>("/fleet"),
-    ask<Room[]>("/rooms"),
-    ask<string[]>("/queues"),
+    request<ShardDetail>("/shard"),
+    request<Shard[]>("/fleet"),
+    request<Room[]>("/rooms"),
+    request<string[]>("/queues"),
   ]);
-  by("door").hidden = true;
+  by("sign-in").hidden = true;
   document.querySelector("main")!.hidden = false;
   measure(detail);
   showFleet(shards);
-  const queues = await Promise.all(modes.map((mode) => ask<Queue>(`/queues/${mode}`)));
+  const queues = await Promise.all(modes.map((mode) => request<Queue>(`/queues/${mode}`)));
   by("queues").textContent = queues.length
     ? `Queues: ${queues.map((queue) => `${queue.mode} ${queue.waiting} waiting`).join(" · ")}`
     : "No queues";
@@ -185,25 +196,25 @@ async function look(): Promise<void> {
   by("status").textContent = "";
 }
 
-async function watch(): Promise<void> {
+async function poll(): Promise<void> {
   try {
-    await look();
+    await refresh();
   } catch (error) {
     if (error instanceof NotAllowed) {
-      by("door").hidden = false;
+      by("sign-in").hidden = false;
       document.querySelector("main")!.hidden = true;
       if (token()) by("status").textContent = error.message;
       return;
     }
     by("status").textContent = String((error as Error).message);
   }
-  setTimeout(() => void watch(), LOOK_MS);
+  setTimeout(() => void poll(), REFRESH_MS);
 }
 
-by<HTMLFormElement>("door").onsubmit = (event) => {
+by<HTMLFormElement>("sign-in").onsubmit = (event) => {
   event.preventDefault();
-  keepToken(by<HTMLInputElement>("token").value.trim());
-  void watch();
+  storeToken(by<HTMLInputElement>("token").value.trim());
+  void poll();
 };
 token();
-void watch();
+void poll();

@@ -1,5 +1,5 @@
-/** A room's world, drawn from its own description: any table with two REAL fields x and y is points on a map; a `heading`
- * or other angle is a stroke. A world without places is told as figures. */
+/** Draws a room's world from its description. A table with two REAL fields x and y becomes points on a map, and a `heading` or
+ * another angle a stroke. Other tables appear in the legend only. */
 
 import type { RoomState } from "./api.js";
 

@@ -1,4 +1,4 @@
-/** arena: the own ship predicted, all others a little in the past, bullets as they are told. */
+/** arena: the own ship is predicted, other ships are interpolated, bullets are drawn as received. */
 
 import { Interpolation, Prediction, shortWay, TickClock } from "tickwire";
 
@@ -6,14 +6,14 @@ import { Controls, whenReleased } from "./controls.js";
 import { animate, canvasIn, colours, type Game, hint } from "./game.js";
 
 const SIZE = 500;
-const VIEW = 420; // so much of the arena is seen across the shorter side, at least
+const VIEW = 420; // world units across the shorter side of the canvas, at least
 const SHIP_SPEED_MAX = 60;
 const TURN_RATE = 3;
 const GRID = 100;
 const MARGIN = 25;
-const SMOOTH = 0.12; // of what prediction was wrong by, so much is taken back a frame
+const SMOOTH = 0.12; // the share of the prediction error that is corrected in each frame
 
-interface Wish extends Record<string, number> {
+interface ShipInput extends Record<string, number> {
   thrust: number;
   turn: number;
   fire: number;
@@ -30,9 +30,9 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
   hint(stage, "arrows or WASD, space fires · or point where to fly");
 
   const dt = 1 / client.room!.tickRateHz;
-  const step = (ship: Readonly<Ship>, wish: Wish): Ship => {
-    const heading = ship.heading + wish.turn * TURN_RATE * dt;
-    const speed = ship.speed + (wish.thrust * SHIP_SPEED_MAX - ship.speed) * 2 * dt;
+  const step = (ship: Readonly<Ship>, input: ShipInput): Ship => {
+    const heading = ship.heading + input.turn * TURN_RATE * dt;
+    const speed = ship.speed + (input.thrust * SHIP_SPEED_MAX - ship.speed) * 2 * dt;
     const held = (value: number) => Math.max(-SIZE, Math.min(SIZE, value));
     return {
       x: held(ship.x + Math.cos(heading) * speed * dt),
@@ -41,8 +41,8 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
       speed,
     };
   };
-  const prediction = new Prediction<Ship, Wish>(step);
-  const speeds = new Map<number, number>(); // the ship's speed is not told: it follows from the own inputs alone
+  const prediction = new Prediction<Ship, ShipInput>(step);
+  const speeds = new Map<number, number>(); // by input: the ship's speed is not replicated, but follows from the own inputs
   const names = new Map<number, string>();
   const off = { x: 0, y: 0, heading: 0 };
   let before: Readonly<Ship> | null = null;
@@ -58,7 +58,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
   }
   report(fetchNames());
 
-  /** The own ship in the world; `before` is where it was drawn until now. */
+  /** Returns the own ship in the world, and keeps the last prediction in `before`. */
   function ownState(): Ship | null {
     const me = client.room!.entity;
     const table = client.world.table("ships");
@@ -70,7 +70,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
     return { x, y, heading, speed: speeds.get(seq) ?? 0 };
   }
 
-  /** What prediction was wrong by is taken back over some frames. */
+  /** Adds the prediction error to `off`, which is corrected over some frames. */
   function smooth(): void {
     const now = prediction.now;
     if (before && now && Math.hypot(before.x - now.x, before.y - now.y) < 80) {
@@ -81,31 +81,31 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
     before = null;
   }
 
-  const listening = [
+  const subscriptions = [
     client.on("joined", () => report(fetchNames())),
     prediction.follow(client, ownState),
     client.on("state", ({ tick }) => {
       smooth();
-      clock.heard(tick, performance.now());
-      ships.heard(client.world);
+      clock.observe(tick, performance.now());
+      ships.push(client.world);
       players(client.world.table("ships").size);
     }),
     client.on("event", ({ name, payload }) => {
-      const told = payload as Record<string, string | number>;
-      if (name === "named") names.set(Number(told.id), String(told.name));
-      if (name === "said") say(String(told.name), String(told.words));
-      if (name === "scored") say("★", `${told.name} scores: ${told.score}`);
+      const fields = payload as Record<string, string | number>;
+      if (name === "named") names.set(Number(fields.id), String(fields.name));
+      if (name === "said") say(String(fields.name), String(fields.words));
+      if (name === "scored") say("★", `${fields.name} scores: ${fields.score}`);
     }),
   ];
 
-  // -- wishes ---------------------------------------------------------------------------------------------
+  // -- inputs ---------------------------------------------------------------------------------------------
 
   const controls = new Controls(canvas, () => middle);
   let isFiring = false;
   fire.addEventListener("pointerdown", () => (isFiring = true));
   whenReleased(fire, () => (isFiring = false));
 
-  function wish(): Wish {
+  function readInput(): ShipInput {
     const { pointer } = controls;
     let turn = controls.down("ArrowRight", "KeyD") - controls.down("ArrowLeft", "KeyA");
     let thrust = controls.down("ArrowUp", "KeyW") - 0.5 * controls.down("ArrowDown", "KeyS");
@@ -119,18 +119,18 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
 
   const sending = setInterval(() => {
     if (!client.room) return;
-    const wanted = wish();
-    const seq = client.input(wanted);
-    if (!seq) return; // there is no connection
+    const input = readInput();
+    const seq = client.input(input);
+    if (!seq) return; // not sent: the client is not connected
     previous = prediction.now && { ...prediction.now };
-    prediction.sent(seq, wanted);
+    prediction.sent(seq, input);
     speeds.set(seq, prediction.now?.speed ?? 0);
     sentMs = performance.now();
   }, dt * 1000);
 
   // -- drawing --------------------------------------------------------------------------------------------
 
-  /** Between the last two steps of the own ship, so that it moves with every frame. */
+  /** Interpolates between the last two steps of the own ship, so that it moves in every frame. */
   function ownShip(now: number): Ship | null {
     const ship = prediction.now;
     if (!ship) return null;
@@ -147,16 +147,16 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
     };
   }
 
-  /** The middle of what is seen: the ship, but for little beyond the walls. */
-  function seen(place: number, span: number): number {
+  /** Returns the centre of the view: the ship, limited so that little is visible beyond the walls. */
+  function centreOfView(position: number, span: number): number {
     const most = Math.max(0, SIZE + MARGIN - span / 2);
-    return Math.max(-most, Math.min(most, place));
+    return Math.max(-most, Math.min(most, position));
   }
 
   const stopDrawing = animate(canvas, context, (width, height, now) => {
     const me = ownShip(now) ?? { x: 0, y: 0, heading: 0, speed: 0 };
     const scale = Math.min(width, height) / VIEW;
-    const [left, top] = [seen(me.x, width / scale), seen(me.y, height / scale)];
+    const [left, top] = [centreOfView(me.x, width / scale), centreOfView(me.y, height / scale)];
     const toX = (x: number) => width / 2 + (x - left) * scale;
     const toY = (y: number) => height / 2 + (y - top) * scale;
     middle = { x: toX(me.x), y: toY(me.y) };
@@ -182,7 +182,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
       context.fill();
     });
     const own = client.room?.entity ?? 0;
-    ships.at(clock.shown(now), (id, number) => {
+    ships.sample(clock.renderTick(now), (id, number) => {
       if (id === own) return;
       drawShip(toX(number("x")), toY(number("y")), number("heading"), number("hp"), names.get(id) ?? "", "other");
     });
@@ -218,7 +218,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
     stop: () => {
       stopDrawing();
       clearInterval(sending);
-      for (const end of listening) end();
+      for (const end of subscriptions) end();
       controls.stop();
     },
   };

@@ -1,4 +1,4 @@
-/** cards: a game of turns. The own hand is known to its player alone; everybody sees how many cards there are. */
+/** cards: a turn-based game. Only its player sees a hand; all players see the number of cards in it. */
 
 import type { Game } from "./game.js";
 
@@ -40,7 +40,7 @@ export const cards: Game = ({ client, stage, say, report, players }) => {
     const known = all();
     const me = client.room?.entity ?? 0;
     const everything = JSON.stringify([known, hands.ids.map((id) => hands.get(id)), me]);
-    if (everything === drawn) return; // a tick in which nothing has happened leaves the focus where it is
+    if (everything === drawn) return; // an unchanged state must not move the focus
     drawn = everything;
     const top = known.find((card) => card.holder === 0);
     const isMyTurn = hands.has(me) && hands.number(me, "has_turn") > 0;
@@ -76,7 +76,7 @@ export const cards: Game = ({ client, stage, say, report, players }) => {
     draw.disabled = !isMyTurn;
   }
 
-  const listening = [
+  const subscriptions = [
     client.on("state", show),
     client.on("event", ({ name, payload }) => {
       if (name !== "round") return;
@@ -87,7 +87,7 @@ export const cards: Game = ({ client, stage, say, report, players }) => {
   if (client.core.world) show();
   return {
     stop: () => {
-      for (const end of listening) end();
+      for (const end of subscriptions) end();
     },
   };
 };

@@ -1,11 +1,11 @@
-/** Keyboard, mouse and touch over a canvas, as a game asks for them. */
+/** Keyboard, mouse and touch input on a canvas. */
 
 export class Controls {
-  /** Where is pointed, from `middle`, in CSS pixels. */
+  /** The position of the pointer relative to `middle`, in CSS pixels. */
   readonly pointer = { isDown: false, x: 0, y: 0 };
   private readonly keys = new Set<string>();
 
-  /** @param middle: what is pointed from, as a place on the canvas. */
+  /** @param middle: returns the origin of the pointer's position, on the canvas. */
   constructor(canvas: HTMLCanvasElement, middle: () => { x: number; y: number }) {
     addEventListener("keydown", this.onKey);
     addEventListener("keyup", this.onKey);
@@ -23,7 +23,7 @@ export class Controls {
     whenReleased(canvas, () => (this.pointer.isDown = false));
   }
 
-  /** 1 when one of these keys is down, else 0. */
+  /** Returns 1 if one of these keys is down, else 0. */
   down(...codes: string[]): number {
     return codes.some((code) => this.keys.has(code)) ? 1 : 0;
   }
@@ -35,7 +35,7 @@ export class Controls {
 
   private readonly onKey = (event: KeyboardEvent) => {
     if (event.type === "keyup") this.keys.delete(event.code);
-    if (["INPUT", "BUTTON", "SELECT", "A"].includes((event.target as HTMLElement).tagName)) return; // theirs
+    if (["INPUT", "BUTTON", "SELECT", "A"].includes((event.target as HTMLElement).tagName)) return; // the element handles its own keys
     if (event.type === "keydown") this.keys.add(event.code);
     if (event.code === "Space" || event.code.startsWith("Arrow")) event.preventDefault();
   };

@@ -1,28 +1,28 @@
-/** What a game of the demo is to the page around it. */
+/** The interface between a game of the demo and its page. */
 
 import type { Client } from "tickwire";
 
-export interface Around {
+export interface GameContext {
   readonly client: Client;
   readonly stage: HTMLElement;
   readonly name: string;
-  /** A line in the chat. */
+  /** Adds a line to the chat. */
   say(by: string, words: string): void;
-  /** Shows in the chat why work in the background has failed. */
+  /** Shows an error of background work in the chat. */
   report(work: Promise<unknown>): void;
   players(count: number): void;
 }
 
-/** Begins a game in a room that was joined; gives what ends it. */
-export type Game = (around: Around) => Playing;
+/** Starts a game in the joined room. Returns the running game. */
+export type Game = (context: GameContext) => RunningGame;
 
-export interface Playing {
-  /** The player says something; absent where nobody listens. */
+export interface RunningGame {
+  /** Sends a chat line; undefined if the game has no chat. */
   say?(words: string): Promise<unknown>;
   stop(): void;
 }
 
-/** A canvas that fills the stage, in device pixels. */
+/** Adds a canvas that fills the stage, in device pixels. */
 export function canvasIn(stage: HTMLElement): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } {
   const canvas = document.createElement("canvas");
   canvas.tabIndex = 0;
@@ -30,7 +30,7 @@ export function canvasIn(stage: HTMLElement): { canvas: HTMLCanvasElement; conte
   return { canvas, context: canvas.getContext("2d")! };
 }
 
-/** Draws before each frame that is shown, with the canvas's size in CSS pixels, until it is stopped. */
+/** Calls `draw` before each frame, with the canvas's size in CSS pixels. Returns a function that stops it. */
 export function animate(
   canvas: HTMLCanvasElement,
   context: CanvasRenderingContext2D,
@@ -52,7 +52,7 @@ export function animate(
   return () => cancelAnimationFrame(frame);
 }
 
-/** The page's colours, which follow its light or dark scheme. */
+/** Returns a function that reads the page's colours, which follow its light or dark scheme. */
 export function colours(): (name: string) => string {
   const style = getComputedStyle(document.documentElement);
   const known = new Map<string, string>();

@@ -1,25 +1,25 @@
-/** The page: one session, one game at a time, a name, a chat and the network panel. */
+/** The demo page: one session, one game at a time, a name, a chat and the network panel. */
 
 import { type Client, connect, TickwireError } from "tickwire";
 
 import { arena } from "./arena.js";
 import { cards } from "./cards.js";
-import type { Game, Playing } from "./game.js";
+import type { Game, RunningGame } from "./game.js";
 import { Panel } from "./panel.js";
 import { plaza } from "./plaza.js";
-import { socketOf, Weather } from "./wire.js";
+import { createSocket, NetworkConditions } from "./network_conditions.js";
 
 const GAMES: Record<string, Game> = { arena, plaza, cards };
 const LINES_MAX = 60;
 const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const stage = by("stage");
 const status = by("status");
-const weather = new Weather();
-const panel = new Panel(by("panel"), weather);
+const conditions = new NetworkConditions();
+const panel = new Panel(by("panel"), conditions);
 const query = new URLSearchParams(location.search);
-let playing: Playing | null = null;
+let playing: RunningGame | null = null;
 let client: Client | null = null;
-let turns = 0; // of `play`: one that is overtaken while it connects gives up
+let turns = 0; // counts calls of `play`: a call that is superseded while it connects stops
 
 function serverUrl(): string {
   return query.get("server") ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
@@ -41,7 +41,7 @@ function say(who: string, words: string): void {
   said.scrollTop = said.scrollHeight;
 }
 
-/** Shows in the chat why work in the background has failed. */
+/** Shows an error of background work in the chat. */
 function report(work: Promise<unknown>): void {
   work.catch((error: unknown) => {
     if (!(error instanceof TickwireError)) throw error;
@@ -49,7 +49,7 @@ function report(work: Promise<unknown>): void {
   });
 }
 
-/** Plays the game that the address names, under the name in the field. A later call overtakes an earlier one. */
+/** Plays the game that the address names, under the name in the field. A later call supersedes an earlier one. */
 async function play(): Promise<void> {
   const turn = ++turns;
   try {
@@ -71,27 +71,27 @@ async function enter(game: string, isCurrent: () => boolean): Promise<void> {
   status.textContent = "connecting …";
   by<HTMLInputElement>("words").disabled = game === "cards";
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
-  const mine = await connect(serverUrl(), { build: "demo", socket: socketOf(weather) });
+  const mine = await connect(serverUrl(), { build: "demo", socket: createSocket(conditions) });
   if (!isCurrent()) {
     mine.close();
     return;
   }
   client = mine;
-  panel.watch(mine);
+  panel.attach(mine);
   listen(mine);
   await mine.join(game, { name: query.get("room") ?? "lobby", options: { name } });
-  if (!isCurrent()) return; // it was closed meanwhile
+  if (!isCurrent()) return; // superseded and closed meanwhile
   status.textContent = "";
   playing = GAMES[game]!({ client: mine, stage, name, say, report, players: (count) => panel.players(count) });
 }
 
-/** Shows what becomes of the connection. */
+/** Shows changes of the connection. */
 function listen(mine: Client): void {
   const show = (text: string) => {
     if (mine === client) status.textContent = text;
   };
-  mine.on("away", () => show("connection lost: coming back …"));
-  mine.on("back", ({ isSameSession }) => {
+  mine.on("disconnected", () => show("connection lost: reconnecting …"));
+  mine.on("reconnected", ({ isSameSession }) => {
     show(isSameSession ? "" : "the session was lost");
     if (!isSameSession && mine === client) void play();
   });
@@ -114,7 +114,7 @@ by<HTMLFormElement>("say").onsubmit = (event) => {
 addEventListener("hashchange", () => void play());
 document.querySelector("nav")!.addEventListener("click", (event) => {
   const isSame = event.target instanceof HTMLAnchorElement && event.target.hash === `#${wanted()}`;
-  if (isSame && client?.state === "closed") void play(); // the way back after the session has ended
+  if (isSame && client?.state === "closed") void play(); // starts again after the session ended
 });
 declare global {
   interface Window {

@@ -1,32 +1,32 @@
-/** A WebSocket on a network that can be made worse: slower, with losses, or cut.
+/** A WebSocket on a simulated network with latency and packet loss.
  *
- * What is lost on TCP is sent again, and all that follows waits for it: so a loss is a wait, and nothing is ever missing. */
+ * TCP sends lost packets again, and later packets wait for them: a loss therefore delays messages, but never drops one. */
 
 import type { Socket } from "tickwire";
 
 const RETRANSMISSION_MS = 250;
 
-export class Weather {
+export class NetworkConditions {
   latencyMs = 0;
   lossShare = 0;
 
-  /** How long one more message is on its way. */
+  /** Returns the delay of the next message, in milliseconds. */
   delayMs(): number {
     const jitter = this.latencyMs * 0.2 * Math.random();
     return this.latencyMs / 2 + jitter + (Math.random() < this.lossShare ? RETRANSMISSION_MS : 0);
   }
 }
 
-/** Messages that arrive later, and in order. */
-class Lane {
+/** Delivers messages late and in order. */
+class DelayedChannel {
   private lastMs = 0;
   private waiting = 0;
 
-  constructor(private readonly weather: Weather) {}
+  constructor(private readonly conditions: NetworkConditions) {}
 
   pass(deliver: () => void): void {
     const now = performance.now();
-    const at = Math.max(this.lastMs, now + this.weather.delayMs());
+    const at = Math.max(this.lastMs, now + this.conditions.delayMs());
     this.lastMs = at;
     if (!this.waiting && at - now < 1) {
       deliver();
@@ -40,10 +40,11 @@ class Lane {
   }
 }
 
-export function socketOf(weather: Weather): (url: string, subprotocol: string) => Socket {
+/** Returns a function that opens a WebSocket under these conditions, for `Options.socket`. */
+export function createSocket(conditions: NetworkConditions): (url: string, subprotocol: string) => Socket {
   return (url, subprotocol) => {
     const real = new WebSocket(url, subprotocol);
-    const [there, back] = [new Lane(weather), new Lane(weather)];
+    const [sent, received] = [new DelayedChannel(conditions), new DelayedChannel(conditions)];
     const socket: Socket = {
       binaryType: "arraybuffer",
       get readyState() {
@@ -53,13 +54,13 @@ export function socketOf(weather: Weather): (url: string, subprotocol: string) =
       onmessage: null,
       onclose: null,
       onerror: null,
-      send: (data) => there.pass(() => real.readyState === WebSocket.OPEN && real.send(data as BufferSource)),
-      close: (code, reason) => there.pass(() => real.close(code, reason)),
+      send: (data) => sent.pass(() => real.readyState === WebSocket.OPEN && real.send(data as BufferSource)),
+      close: (code, reason) => sent.pass(() => real.close(code, reason)),
     };
     real.binaryType = "arraybuffer";
-    real.onopen = (event) => back.pass(() => socket.onopen?.(event));
-    real.onmessage = (event) => back.pass(() => socket.onmessage?.(event));
-    real.onclose = (event) => back.pass(() => socket.onclose?.(event)); // what was said before it comes before it
+    real.onopen = (event) => received.pass(() => socket.onopen?.(event));
+    real.onmessage = (event) => received.pass(() => socket.onmessage?.(event));
+    real.onclose = (event) => received.pass(() => socket.onclose?.(event)); // after the messages that were received before it
     real.onerror = (event) => socket.onerror?.(event);
     return socket;
   };

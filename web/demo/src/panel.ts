@@ -1,10 +1,10 @@
-/** The network panel: what the connection does, and how to make it worse. */
+/** The network panel: shows the connection's figures, and simulates a bad network. */
 
 import type { Client } from "tickwire";
 
-import type { Weather } from "./wire.js";
+import type { NetworkConditions } from "./network_conditions.js";
 
-const LOOK_MS = 500;
+const REFRESH_MS = 500;
 
 export class Panel {
   private bytesSeen = 0;
@@ -13,29 +13,30 @@ export class Panel {
   private jitterMs = 0;
   private client: Client | null = null;
 
-  constructor(private readonly root: HTMLElement, weather: Weather) {
+  constructor(private readonly root: HTMLElement, conditions: NetworkConditions) {
     root.querySelector("#cut")!.addEventListener("click", () => this.client?.drop());
     root.querySelector<HTMLSelectElement>("#latency")!.onchange = (event) => {
-      weather.latencyMs = Number((event.target as HTMLSelectElement).value);
+      conditions.latencyMs = Number((event.target as HTMLSelectElement).value);
     };
     root.querySelector<HTMLSelectElement>("#loss")!.onchange = (event) => {
-      weather.lossShare = Number((event.target as HTMLSelectElement).value) / 100;
+      conditions.lossShare = Number((event.target as HTMLSelectElement).value) / 100;
     };
-    setInterval(() => this.show(), LOOK_MS);
+    setInterval(() => this.show(), REFRESH_MS);
   }
 
-  /** Watches a client from now on. */
-  watch(client: Client): void {
+  /** Shows the figures of a client from now on. */
+  attach(client: Client): void {
     this.client = client;
     this.bytesSeen = client.bytesReceived;
-    client.on("state", () => this.heardState());
+    client.on("state", () => this.recordState());
   }
 
-  private heardState(): void {
+  private recordState(): void {
     const now = performance.now();
     const interval = 1000 / (this.client?.room?.tickRateHz ?? 20);
     const late = now - this.lastStateMs - interval;
-    // As in RFC 3550, section 6.4.1: a running mean of how much intervals differ; a room that rests sends nothing.
+    // As in RFC 3550, section 6.4.1: a running mean of the deviation of intervals. An idle room sends nothing, so long gaps
+    // do not count.
     if (this.lastStateMs && late < 10 * interval) this.jitterMs += (Math.abs(late) - this.jitterMs) / 16;
     this.lastStateMs = now;
   }
@@ -54,7 +55,7 @@ export class Panel {
     this.put("resumes", String(client.resumes));
   }
 
-  /** How many others there are. */
+  /** Shows the number of players. */
   players(count: number): void {
     this.put("players", String(count));
   }

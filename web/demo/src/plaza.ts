@@ -1,4 +1,4 @@
-/** plaza: a thousand wander, and each player is told of those who are near. The cells that it is told of are drawn. */
+/** plaza: a thousand walkers, of which each player receives those nearby. The grid cells that the player receives are drawn. */
 
 import { Interpolation, TickClock } from "tickwire";
 
@@ -8,7 +8,7 @@ import { animate, canvasIn, colours, type Game, hint } from "./game.js";
 const SIZE = 1000;
 const CELL = 100;
 const VIEW = 150;
-const SEEN = 430; // so much is drawn across the shorter side, more than is told of
+const SEEN = 430; // world units across the shorter side of the canvas; more than the player receives
 const TALK_MS = 6000;
 
 export const plaza: Game = ({ client, stage, say, players }) => {
@@ -18,10 +18,10 @@ export const plaza: Game = ({ client, stage, say, players }) => {
   const said = new Map<number, { words: string; untilMs: number }>();
   const walkers = new Interpolation("walkers", ["x", "y", "heading", "mood", "is_player"]);
   const clock = new TickClock(client.room!.tickRateHz);
-  const listening = [
+  const subscriptions = [
     client.on("state", ({ tick }) => {
-      clock.heard(tick, performance.now());
-      walkers.heard(client.world);
+      clock.observe(tick, performance.now());
+      walkers.push(client.world);
       players(client.world.table("walkers").size);
     }),
     client.on("event", ({ name, payload }) => {
@@ -33,7 +33,7 @@ export const plaza: Game = ({ client, stage, say, players }) => {
   ];
 
   function nameOf(id: number): string {
-    return String(client.world.table("walkers").value(id, "name") ?? "") || "somebody";
+    return String(client.world.table("walkers").value(id, "name") ?? "") || "unknown";
   }
 
   const controls = new Controls(canvas, () => ({ x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 }));
@@ -51,7 +51,7 @@ export const plaza: Game = ({ client, stage, say, players }) => {
     const scale = Math.min(width, height) / SEEN;
     const shown = new Map<number, { x: number; y: number; heading: number; mood: number; isPlayer: boolean }>();
     if (client.core.world) {
-      walkers.at(clock.shown(now), (id, number) => {
+      walkers.sample(clock.renderTick(now), (id, number) => {
         const isPlayer = number("is_player") > 0;
         shown.set(id, { x: number("x"), y: number("y"), heading: number("heading"), mood: number("mood"), isPlayer });
       });
@@ -103,7 +103,7 @@ export const plaza: Game = ({ client, stage, say, players }) => {
     stop: () => {
       stopDrawing();
       clearInterval(sending);
-      for (const end of listening) end();
+      for (const end of subscriptions) end();
       controls.stop();
     },
   };

@@ -1,5 +1,5 @@
-/** Decodes the same world, tick after tick, as this client does and as @colyseus/schema does; bundled by benchmarks/decode.py,
- * which runs it in Node and in Chromium. */
+/** Decodes the same world, tick by tick, with this client and with @colyseus/schema. benchmarks/decode.py bundles it and runs it
+ * in Node and in Chromium. */
 
 import { Decoder, Encoder, MapSchema, Schema, defineTypes } from "@colyseus/schema";
 
@@ -16,16 +16,16 @@ interface Work {
 }
 
 export interface Measured {
-  /** Microseconds a frame: all of them, divided; a browser's clock is too coarse for one. */
+  /** Microseconds per frame: the mean of all frames, because a browser's clock is too coarse for one. */
   tickwire: number;
   colyseus: number;
-  /** Bytes a frame. */
+  /** Bytes per frame. */
   tickwireBytes: number;
   colyseusBytes: number;
   checksum: number;
 }
 
-// Its encoder, which a browser never has, asks for Node's.
+// The encoder of @colyseus/schema, which browsers normally do not use, requires Node's Buffer.
 (globalThis as any).Buffer ??= { allocUnsafe: (size: number) => new Uint8Array(size) };
 
 class Mover extends Schema {
@@ -58,7 +58,7 @@ function decodeTickwire(work: Work, frames: readonly Uint8Array[]): { core: Clie
   const began = performance.now();
   for (let tick = 1; tick < frames.length; tick++) core.receive(frames[tick]!, 0);
   const us = ((performance.now() - began) * 1000) / (frames.length - 1);
-  if (core.resyncs || core.mismatches) throw new Error("a frame was not understood");
+  if (core.resyncs || core.mismatches) throw new Error("a frame could not be applied");
   return { core, us };
 }
 
@@ -86,7 +86,7 @@ function decodeColyseus(work: Work): { us: number; bytes: number } {
   const began = performance.now();
   for (let tick = 1; tick < patches.length; tick++) decoder.decode(patches[tick] as any);
   const us = ((performance.now() - began) * 1000) / (patches.length - 1);
-  if (mirror.movers.size !== work.ticks[0]![0].length) throw new Error("the mirror is not complete");
+  if (mirror.movers.size !== work.ticks[0]![0].length) throw new Error("the mirrored state is incomplete");
   return { us, bytes: meanSize(patches) };
 }
 
@@ -96,7 +96,7 @@ function meanSize(messages: readonly Uint8Array[]): number {
 
 export function measure(work: Work): Measured {
   const frames = bytesOf(work);
-  decodeTickwire(work, frames); // what is compiled is measured, not the compiling
+  decodeTickwire(work, frames); // warm up, so that compiled code is measured
   decodeColyseus(work);
   const ours = decodeTickwire(work, frames);
   const theirs = decodeColyseus(work);
@@ -109,7 +109,7 @@ export function measure(work: Work): Measured {
   };
 }
 
-/** Node alone: bytes allocated a frame, also those that are collected at once, by V8's sampling profiler. */
+/** Node only: bytes allocated per frame, including collected ones, by V8's sampling profiler. */
 async function allocated(work: Work): Promise<number> {
   const frames = bytesOf(work);
   for (let warm = 0; warm < 5; warm++) decodeTickwire(work, frames);

@@ -1,11 +1,11 @@
-// The size of the whole client in an application: bundled and minified by Vite with the flatbuffers runtime, gzipped.
+// Measures the size of the client in an application: bundled and minified by Vite with the flatbuffers runtime, and gzipped.
 
 import { gzipSync } from "node:zlib";
 
 import { build } from "vite";
 
 const BYTES_MAX = 26 * 1024;
-// Not Vite's library mode: it keeps the whitespace of ES modules, which an application's build does not.
+// Vite's library mode would keep the whitespace of ES modules, unlike an application's build.
 const built = await build({
   root: new URL("..", import.meta.url).pathname,
   configFile: false,

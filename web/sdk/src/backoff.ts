@@ -1,7 +1,7 @@
-/** When to try again: exponential, with jitter, and never before the server's advice.
+/** Exponential backoff with jitter, never shorter than the delay that the server advised.
  *
- * The whole delay is random (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015: full jitter), so that a thousand
- * clients that lost their server at one moment come back as a stream and not as a wave. */
+ * The whole delay is random (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015: full jitter), which spreads the
+ * reconnects of the clients that lost the same server at the same moment. */
 
 const FIRST_MS = 250;
 const LONGEST_MS = 10_000;
@@ -10,15 +10,15 @@ const ADVICE_SPREAD = 0.25;
 export class Backoff {
   private ceilingMs = FIRST_MS;
 
-  /** @param chance: gives random numbers from 0 to 1. */
-  constructor(private readonly chance: () => number = Math.random) {}
+  /** @param random: returns random numbers from 0 to 1. */
+  constructor(private readonly random: () => number = Math.random) {}
 
-  /** How long to wait before the next attempt.
+  /** Returns the delay before the next attempt, in milliseconds.
    *
-   * @param advisedMs: what the server said; 0 if it said nothing. */
+   * @param advisedMs: the delay that the server advised; 0 without advice. */
   next(advisedMs = 0): number {
-    const jittered = this.ceilingMs * this.chance();
+    const jittered = this.ceilingMs * this.random();
     this.ceilingMs = Math.min(LONGEST_MS, this.ceilingMs * 2);
-    return Math.max(jittered, advisedMs * (1 + ADVICE_SPREAD * this.chance()));
+    return Math.max(jittered, advisedMs * (1 + ADVICE_SPREAD * this.random()));
   }
 }

@@ -1,21 +1,21 @@
 /** Reads the packed part of a state frame: LEB128 numbers and bytes, and numbers of any width, lowest bit first.
  *
- * Whatever does not fit raises MalformedMessage. Layout: docs/protocol.md, "Packed". */
+ * Invalid data raises MalformedMessage. Layout: docs/protocol.md, "Packed". */
 
 import { MalformedMessage } from "./errors.js";
 
 const PADDING = 8;
 
-/** One reader is used for all frames: it copies each into a buffer of its own that ends with zeros, so that a number may
- * be loaded without asking whether it is the last. */
+/** A reader that is reused for all frames. It copies each frame into its own buffer, which is padded with zeros, so that
+ * numbers can be loaded without a bounds check. */
 export class BitReader {
-  /** Where the next byte is read; bits are read from `bit`, and `toByte` comes back from them. */
+  /** The position of the next byte. In bit mode `bit` is the position; `toBytes` returns to bytes. */
   at = 0;
   private bit = 0;
   private size = 0;
   private data = new Uint8Array(4096);
 
-  /** Begins to read these bytes. */
+  /** Starts to read these bytes. */
   open(bytes: Uint8Array): void {
     if (bytes.length + PADDING > this.data.length) {
       this.data = new Uint8Array(2 * bytes.length + PADDING);
@@ -33,11 +33,11 @@ export class BitReader {
   // -- bytes ----------------------------------------------------------------------------------------------
 
   byte(): number {
-    if (this.at >= this.size) throw tooEarly();
+    if (this.at >= this.size) throw truncated();
     return this.data[this.at++]!;
   }
 
-  /** A LEB128 number of at most 35 bits. */
+  /** Reads a LEB128 number of at most 35 bits. */
   varint(): number {
     let value = 0;
     for (let factor = 1; factor < 2 ** 35; factor *= 128) {
@@ -45,25 +45,25 @@ export class BitReader {
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) return value;
     }
-    throw new MalformedMessage("a number is too long");
+    throw new MalformedMessage("a varint is longer than 35 bits");
   }
 
-  /** A copy of the next bytes. */
-  take(count: number): Uint8Array {
-    if (this.at + count > this.size) throw tooEarly();
+  /** Reads the next bytes, as a copy. */
+  bytes(count: number): Uint8Array {
+    if (this.at + count > this.size) throw truncated();
     this.at += count;
     return this.data.slice(this.at - count, this.at);
   }
 
-  /** A count, then that many ascending numbers below `limit`, each less the one before; gives how many. */
+  /** Reads a count and that many ascending numbers below `limit`, encoded as differences. Returns the count. */
   ascending(limit: number, into: Numbers): number {
     const count = this.varint();
     if (count > this.size - this.at) throw new MalformedMessage("a list is longer than the message");
-    const numbers = into.room(count);
+    const numbers = into.reserve(count);
     let last = 0;
     for (let index = 0; index < count; index++) {
       const step = this.varint();
-      if (index && !step) throw new MalformedMessage("a list names something twice");
+      if (index && !step) throw new MalformedMessage("a list contains a number twice");
       last += step;
       if (last >= limit) throw new MalformedMessage(`${last} is not below ${limit}`);
       numbers[index] = last;
@@ -73,22 +73,22 @@ export class BitReader {
 
   // -- bits -----------------------------------------------------------------------------------------------
 
-  /** Bits are read from here on. */
+  /** Switches to bits, from the current byte. */
   toBits(): void {
     this.bit = this.at * 8;
   }
 
-  /** Bits end here; bytes go on at the next whole one. */
+  /** Switches to bytes, from the next whole byte. */
   toBytes(): void {
     this.at = (this.bit + 7) >>> 3;
   }
 
-  /** Raises unless so many bits are left. */
+  /** Raises MalformedMessage unless this number of bits is left. */
   need(bits: number): void {
-    if (this.bit + bits > this.size * 8) throw tooEarly();
+    if (this.bit + bits > this.size * 8) throw truncated();
   }
 
-  /** A number of at most 32 bits. `need` comes first. */
+  /** Reads a number of at most 32 bits. Call `need` first. */
   small(width: number): number {
     if (width === 0) return 0;
     const { data, bit } = this;
@@ -100,20 +100,20 @@ export class BitReader {
     return width === 32 ? value >>> 0 : value & ((1 << width) - 1);
   }
 
-  /** A number of at most 53 bits. `need` comes first. */
+  /** Reads a number of at most 53 bits. Call `need` first. */
   number(width: number): number {
     if (width <= 32) return this.small(width);
     const low = this.small(32);
     return low + this.small(width - 32) * 2 ** 32;
   }
 
-  /** A number of at most 64 bits. `need` comes first. */
+  /** Reads a number of at most 64 bits. Call `need` first. */
   big(width: number): bigint {
     const low = this.small(Math.min(width, 32));
     return width > 32 ? BigInt(low) | (BigInt(this.small(width - 32)) << 32n) : BigInt(low);
   }
 
-  /** So many zeros and a one. */
+  /** Reads a unary number: the count of zeros before a one, at most `limit`. */
   unary(limit: number): number {
     let zeros = 0;
     for (;;) {
@@ -133,12 +133,12 @@ export class BitReader {
   }
 }
 
-/** An array that grows, and is used again and again. */
+/** A growing array of doubles that is reused between frames. */
 export class Numbers {
   private data = new Float64Array(64);
 
-  /** Room for so many; what was in it is gone. */
-  room(count: number): Float64Array {
+  /** Returns an array with space for `count` numbers. Its old contents are lost. */
+  reserve(count: number): Float64Array {
     if (count > this.data.length) this.data = new Float64Array(2 * count);
     return this.data;
   }
@@ -148,17 +148,17 @@ export class Numbers {
   }
 }
 
-/** The same for whole numbers of 32 bits. */
+/** A growing array of 32-bit integers that is reused between frames. */
 export class Ints {
   private data = new Int32Array(64);
 
-  room(count: number): Int32Array {
+  reserve(count: number): Int32Array {
     if (count > this.data.length) this.data = new Int32Array(2 * count);
     return this.data;
   }
 }
 
-/** 0, 1, 2, 3 become 0, -1, 1, -2. */
+/** Decodes a zigzag number: 0, 1, 2, 3 become 0, -1, 1, -2. */
 export function unzigzag(value: number): number {
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
 }
@@ -167,6 +167,6 @@ export function unzigzagBig(value: bigint): bigint {
   return (value >> 1n) ^ -(value & 1n);
 }
 
-function tooEarly(): MalformedMessage {
+function truncated(): MalformedMessage {
   return new MalformedMessage("the packed part ends too early");
 }

@@ -1,17 +1,17 @@
-/** One WebSocket, from its handshake to its end: messages in order, a heartbeat, and why it ended.
+/** One WebSocket, from its handshake to its close: messages in order, a heartbeat and the close reason.
  *
  * The heartbeat counts intervals without a message, each of which began with a ping, and measures no time: late timers (a hidden
- * tab, a suspended laptop) do not make a healthy path look dead. Traffic sends pings, too, so that the server gets them where
- * timers do not run. */
+ * tab, a suspended laptop) do not make a healthy path look dead. Received messages send pings, too, so that the server receives
+ * them where timers do not run. */
 
 import { ABNORMAL, RECONNECT } from "./close_codes.js";
 
-/** Two pings have had the time to be answered, and a network that holds everything back for 5 s is not taken for a dead one. */
+/** Leaves time for the answers to two pings, so that a network that stalls for 5 s does not count as dead. */
 const SILENT_INTERVALS = 3;
 const PING_MS_MIN = 100;
 const PING_MS_MAX = 3000;
 
-/** As much of a WebSocket as is used; the package `ws` for Node has it, too. */
+/** The part of the WebSocket API that the client uses. The package `ws` for Node provides it, too. */
 export interface Socket {
   binaryType: string;
   readonly readyState: number;
@@ -26,7 +26,7 @@ export interface Socket {
 export interface ConnectionListener {
   opened(): void;
   received(data: Uint8Array): void;
-  /** Called once, whoever has ended it. */
+  /** Called once, whichever side closed the connection. */
   ended(code: number, reason: string): void;
 }
 
@@ -35,7 +35,7 @@ export class Connection {
   private isHeld = false;
   private hasEnded = false;
   private failure = "";
-  private beating: ReturnType<typeof setInterval> | undefined;
+  private heartbeat: ReturnType<typeof setInterval> | undefined;
   private pingMs = Infinity;
   private pingedMs = 0;
   private silentIntervals = 0;
@@ -48,13 +48,13 @@ export class Connection {
   ) {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => listener.opened();
-    socket.onmessage = (event: { data: ArrayBuffer }) => this.arrived(new Uint8Array(event.data));
+    socket.onmessage = (event: { data: ArrayBuffer }) => this.receive(new Uint8Array(event.data));
     socket.onerror = (event: { message?: string }) => (this.failure = event?.message ?? ""); // a close follows
     socket.onclose = (event: { code?: number; reason?: string }) =>
       this.end(event.code ?? ABNORMAL, event.reason || this.failure);
   }
 
-  /** Returns whether there is an open connection to send it on. */
+  /** Sends a message. Returns false if the socket is not open. */
   send(data: Uint8Array): boolean {
     if (this.socket.readyState !== 1) return false;
     this.socket.send(data);
@@ -63,29 +63,30 @@ export class Connection {
 
   close(code: number, reason: string): void {
     if (this.socket.readyState < 2) this.socket.close(code, reason);
-    this.end(code, reason); // without the peer's answer: a path that is dead gives none
+    this.end(code, reason); // does not wait for the peer's close, which never arrives on a dead path
   }
 
-  /** Pings once an interval, and ends the connection after three without a message. */
+  /** Sends a ping in every interval, and closes the connection after three intervals without a message. */
   startHeartbeat(intervalMs: number, ping: () => Uint8Array): void {
     this.pingMs = Math.min(PING_MS_MAX, Math.max(PING_MS_MIN, intervalMs));
     this.ping = ping;
     this.sendPing();
-    this.startBeating();
+    this.restartHeartbeat();
   }
 
-  /** Pings now. There is reason to doubt the path: it has one interval to prove itself. */
+  /** Sends a ping now, because the path may be dead. The connection is closed unless a message arrives within one interval. */
   probe(): void {
     if (this.hasEnded) return;
     if (!this.sendPing()) {
-      this.close(RECONNECT, "the connection is gone"); // a page that was stored away gets no event for it
+      this.close(RECONNECT, "the connection is gone"); // a page in the back/forward cache receives no close event
       return;
     }
     this.silentIntervals = SILENT_INTERVALS - 1;
-    this.startBeating();
+    this.restartHeartbeat();
   }
 
-  /** Keeps messages back until the promises that this task has settled have run, where one task may receive several: Node. */
+  /** Holds messages back until the promises that this task settled have run. Only needed where one task receives several
+   * messages (Node). */
   hold(): void {
     const { setImmediate: later } = globalThis as { setImmediate?: (run: () => void) => void };
     if (!later) return;
@@ -96,9 +97,9 @@ export class Connection {
     });
   }
 
-  private startBeating(): void {
-    clearInterval(this.beating);
-    this.beating = setInterval(() => {
+  private restartHeartbeat(): void {
+    clearInterval(this.heartbeat);
+    this.heartbeat = setInterval(() => {
       this.silentIntervals++;
       if (this.silentIntervals >= SILENT_INTERVALS) this.close(RECONNECT, "the server does not answer");
       else this.sendPing();
@@ -110,7 +111,7 @@ export class Connection {
     return this.send(this.ping());
   }
 
-  private arrived(data: Uint8Array): void {
+  private receive(data: Uint8Array): void {
     this.silentIntervals = 0;
     if (this.now() - this.pingedMs >= this.pingMs) this.sendPing();
     this.inbox.push(data);
@@ -124,7 +125,7 @@ export class Connection {
   private end(code: number, reason: string): void {
     if (this.hasEnded) return;
     this.hasEnded = true;
-    clearInterval(this.beating);
+    clearInterval(this.heartbeat);
     const { socket } = this;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.onerror = () => undefined;

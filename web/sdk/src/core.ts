@@ -1,26 +1,15 @@
-/** A client without I/O: bytes in, typed updates and a mirrored world out; wishes in, bytes to send out.
+/** The protocol of a client without I/O. Turns received bytes into typed updates and a mirrored world, and requests into bytes.
  *
- * Whoever drives it gives each WebSocket message to `receive`, and sends what the other methods return and what is in
- * `outgoing`. It repairs itself: a frame that does not fit, or a checksum that differs, makes it ask for a keyframe, and ask
- * again when none comes. It outlives connections: the next `hello` asks for the same session, and once that is resumed the
- * commands that were not answered are asked again. */
+ * The caller passes each WebSocket message to `receive`, and sends the bytes that the other methods return and those in
+ * `outgoing`. After a frame that does not fit or a wrong checksum the core requests a keyframe, and repeats the request if none
+ * arrives. The core outlives connections: the next `hello` asks for the same session; after a resume, commands without a reply
+ * are sent again. */
 
 import { BitReader } from "./bits.js";
 import { CommandQueue } from "./commands.js";
 import { MalformedMessage, MessageTooLarge } from "./errors.js";
 import { Field, packInput } from "./fields.js";
 import {
-  type ErrorMessage,
-  type EventMessage,
-  type GoodbyeMessage,
-  type JoinedMessage,
-  type MatchStatusMessage,
-  type MatchWish,
-  type RedirectMessage,
-  type ReplyMessage,
-  type StateMessage,
-  type WelcomeMessage,
-  type Wish,
   command,
   decodeServer,
   endSession,
@@ -33,12 +22,25 @@ import {
   ping,
   resync,
 } from "./messages.js";
+import type {
+  ErrorMessage,
+  EventMessage,
+  GoodbyeMessage,
+  JoinedMessage,
+  JoinOptions,
+  MatchOptions,
+  MatchStatusMessage,
+  RedirectMessage,
+  ReplyMessage,
+  StateMessage,
+  WelcomeMessage,
+} from "./types.js";
 import { type Part, World, WrongBaseline } from "./world.js";
 
 const HAS_CHECKSUM = 1;
 const HAS_PARTS = 2;
 const IS_COMPLETE = 4;
-/** After so many ticks without the keyframe that it asked for, the core asks again. */
+/** The number of ticks after which a keyframe that did not arrive is requested again. */
 const RESYNC_AGAIN_TICKS = 64;
 
 export type Update =
@@ -57,17 +59,17 @@ export type Update =
   | { readonly type: "ended"; readonly goodbye: GoodbyeMessage };
 
 export class ClientCore {
-  /** What was told of the room; null outside of one. */
+  /** The mirrored state of the room; null outside of a room. */
   world: World | null = null;
   joined: JoinedMessage | null = null;
-  /** The newest input that is part of the world. */
+  /** The sequence number of the newest input that is part of the world. */
   acknowledgedSeq = 0;
-  /** Brings this session back; empty when there is none. */
+  /** Resumes this session; empty without a session. */
   resumeToken = "";
   sessionId = "";
-  /** Messages that must be sent though nobody asked. */
+  /** Messages of the protocol itself that the caller must send after `receive`. */
   outgoing: Uint8Array[] = [];
-  /** Should stay 0; counted over all sessions. */
+  /** Counted over all sessions; expected to stay 0. */
   resyncs = 0;
   mismatches = 0;
   eventsMissed = 0;
@@ -75,19 +77,19 @@ export class ClientCore {
 
   private inputFields: Field[] = [];
   private inputSeq = 0;
-  /** What the server accepts; 0 before Welcome. */
+  /** The largest message that the server accepts; 0 before Welcome. */
   private messageBytesMax = 0;
   private eventNumber = 0;
   private generation = 0;
   private attempt = 0;
   private readonly commands = new CommandQueue();
-  private readonly awaitingKeyframe = new Map<number, number>(); // channel: the tick at which it was asked for
+  private readonly awaitingKeyframe = new Map<number, number>(); // by channel: the tick of the request
   private readonly bits = new BitReader();
   private readonly only: Part = { channel: 0, isKeyframe: false, hasChecksum: false, packed: new Uint8Array(0) };
 
-  // -- wishes ---------------------------------------------------------------------------------------------
+  // -- to the server --------------------------------------------------------------------------------------
 
-  /** The first message on a connection: asks for the session that there was, if there was one. */
+  /** Encodes the first message on a connection. It asks to resume the previous session, if there was one. */
   hello(build: string, token: string): Uint8Array {
     this.outgoing.length = 0;
     this.attempt += 1;
@@ -104,7 +106,7 @@ export class ClientCore {
     });
   }
 
-  /** The next `hello` asks for a new session. */
+  /** Discards the session: the next `hello` asks for a new one. */
   forgetSession(): void {
     this.resumeToken = "";
     this.commands.clear();
@@ -113,83 +115,83 @@ export class ClientCore {
     this.awaitingKeyframe.clear();
   }
 
-  join(roomType: string, wish: Wish = {}): Uint8Array {
-    return this.checked(join(roomType, wish));
+  join(roomType: string, options: JoinOptions = {}): Uint8Array {
+    return this.checkSize(join(roomType, options));
   }
 
   leave(): Uint8Array {
     return leave();
   }
 
-  /** Ends the session, with its seat and its place in the queue. */
+  /** Encodes the request to end the session, its seat and its queue entry. */
   endSession(): Uint8Array {
     return endSession();
   }
 
-  matchRequest(mode: string, wish: MatchWish = {}): Uint8Array {
-    return this.checked(matchRequest(mode, wish));
+  matchRequest(mode: string, options: MatchOptions = {}): Uint8Array {
+    return this.checkSize(matchRequest(mode, options));
   }
 
   matchCancel(): Uint8Array {
     return matchCancel();
   }
 
-  /** A wish for the simulation, in the game's units; what is not given is zero.
+  /** Encodes an input, in the game's units. Missing fields are zero.
    *
-   * @throws RangeError: in no room, or the room declares no such input. */
+   * @throws RangeError: the client is in no room, or the room declares no such input. */
   input(values: Readonly<Record<string, number>>): { seq: number; data: Uint8Array } {
     if (!this.world) throw new RangeError("an input needs a room: join first");
     this.inputSeq += 1;
-    return { seq: this.inputSeq, data: this.checked(input(this.inputSeq, this.world.tick, packInput(this.inputFields, values))) };
+    return { seq: this.inputSeq, data: this.checkSize(input(this.inputSeq, this.world.tick, packInput(this.inputFields, values))) };
   }
 
-  /** Takes a command, to be sent by `commandsToSend`; it is sent again after a resume until it is answered. Returns its id.
+  /** Adds a command; `commandsToSend` returns it, and again after each resume until it is answered. Returns its id.
    *
-   * @throws RangeError: in no room. MessageTooLarge. TickwireError: too many have no answer. */
+   * @throws RangeError: the client is in no room. MessageTooLarge. TickwireError: too many commands have no reply. */
   command(name: string, payload: unknown): bigint {
     if (!this.world) throw new RangeError("a command needs a room: join first");
-    return this.commands.add((id) => this.checked(command(id, name, payload)));
+    return this.commands.add((id) => this.checkSize(command(id, name, payload)));
   }
 
-  /** The commands to send now. Call it again after `commandWaitMs`. */
+  /** Returns the commands to send now. Call it again after `commandWaitMs`. */
   commandsToSend(nowMs: number): Uint8Array[] {
-    return this.commands.take(nowMs);
+    return this.commands.due(nowMs);
   }
 
-  /** For how long the server's rates held commands back at the last `commandsToSend`; 0: they did not. */
+  /** Returns the time until the server's rates allow the next command; 0 if they hold none back. */
   commandWaitMs(nowMs: number): number {
     return this.commands.waitMs(nowMs);
   }
 
-  /** Asks for a command no more. */
-  giveUp(id: bigint): void {
+  /** Stops sending a command. */
+  abandonCommand(id: bigint): void {
     this.commands.remove(id);
   }
 
-  /** A command that has been sent and has no answer. */
+  /** Returns a command that was sent and has no reply. */
   unansweredCommand(id: bigint): Uint8Array | undefined {
     return this.commands.get(id);
   }
 
-  /** @throws MessageTooLarge: the server would not accept it. */
-  private checked(data: Uint8Array): Uint8Array {
+  /** @throws MessageTooLarge: the server would not accept the message. */
+  private checkSize(data: Uint8Array): Uint8Array {
     if (this.messageBytesMax && data.length > this.messageBytesMax) {
-      throw new MessageTooLarge(`a message of ${data.length} bytes; the server accepts ${this.messageBytesMax}`);
+      throw new MessageTooLarge(`the message has ${data.length} bytes; the server accepts at most ${this.messageBytesMax}`);
     }
     return data;
   }
 
-  /** A clock reading for the server to give back; also the heartbeat, and says what has arrived. */
+  /** Encodes a Ping: the heartbeat, a clock reading that the server returns, and the number of the last event. */
   ping(nowMs: number): Uint8Array {
     return ping(BigInt(Math.round(nowMs * 1000)), this.eventNumber, this.generation);
   }
 
-  // -- what the server says -------------------------------------------------------------------------------
+  // -- from the server ------------------------------------------------------------------------------------
 
-  /** Takes one message; null when there is nothing new in it.
+  /** Applies one message. Returns null if it contains nothing new.
    *
-   * @param nowMs: the clock that `ping` was given.
-   * @throws MalformedMessage: it is no message; the connection is not to be trusted further. */
+   * @param nowMs: the clock that `ping` uses.
+   * @throws MalformedMessage: the bytes are not a message; close the connection. */
   receive(data: Uint8Array, nowMs: number): Update | null {
     const message = decodeServer(data);
     switch (message.type) {
@@ -212,7 +214,7 @@ export class ClientCore {
         else if (message.error === "RATE_LIMITED") this.commands.pause(nowMs + message.retryAfterMs);
         return { type: "reply", reply: message };
       case "pong": {
-        // The server read its clock half a round trip ago, if both ways take alike: RFC 5905, section 8.
+        // The server read its clock half a round trip ago, if both directions take equally long: RFC 5905, section 8.
         const rttMs = Math.max(0, nowMs - Number(message.clientTimeUs) / 1000);
         return { type: "pong", rttMs, clockOffsetMs: Number(message.serverTimeUs) / 1000 + rttMs / 2 - nowMs };
       }
@@ -240,7 +242,7 @@ export class ClientCore {
     this.commands.limit(welcome.messagesPerSecondMax, welcome.bytesPerSecondMax);
     if (hasResumed) {
       this.awaitingKeyframe.clear();
-      if (wasIn && welcome.roomId === wasIn) this.world?.settle();
+      if (wasIn && welcome.roomId === wasIn) this.world?.clearHistory();
       else if (wasIn && !welcome.roomId) this.world = this.joined = null;
       this.commands.rewind();
     }
@@ -248,7 +250,7 @@ export class ClientCore {
   }
 
   private seatTaken(joined: JoinedMessage): Update {
-    // The same room again, at another shard: whoever holds a view of its world goes on with it.
+    // The same room at another shard: views of its world stay valid.
     if (this.world && this.joined?.roomId === joined.roomId && this.world.fits(joined.description)) this.world.clear();
     else this.world = new World(joined.description);
     this.inputFields = joined.description.inputs.map((field) => new Field(field));
@@ -266,7 +268,7 @@ export class ClientCore {
     let isKeyframe = true;
     for (const part of parts) {
       isKeyframe &&= part.isKeyframe;
-      const agrees = this.part(world, part, frame);
+      const agrees = this.applyPart(world, part, frame);
       applied += agrees === null ? 0 : 1;
       hasAgreed &&= agrees !== false;
     }
@@ -299,19 +301,19 @@ export class ClientCore {
       const channel = Math.floor(tag / 4);
       const isKeyframe = (tag & 2) !== 0;
       if (channel > 0xffff || seen.has(channel) || !(isKeyframe || frame.age)) {
-        throw new MalformedMessage(`channel ${channel} is not possible, or comes twice`);
+        throw new MalformedMessage(`channel ${channel} is invalid or appears twice`);
       }
       seen.add(channel);
-      parts.push({ channel, isKeyframe, hasChecksum: (tag & 1) !== 0, packed: bits.take(bits.varint()) });
+      parts.push({ channel, isKeyframe, hasChecksum: (tag & 1) !== 0, packed: bits.bytes(bits.varint()) });
     }
     return parts;
   }
 
-  /** Applies one part; says whether its checksum agrees, null when it could not be applied. */
-  private part(world: World, part: Part, frame: StateMessage): boolean | null {
-    const askedTick = this.awaitingKeyframe.get(part.channel);
-    if (!part.isKeyframe && askedTick !== undefined) {
-      if (frame.tick - askedTick >= RESYNC_AGAIN_TICKS) this.askForKeyframe(part.channel, frame.tick);
+  /** Applies one part. Returns whether its checksum agrees; null if it could not be applied. */
+  private applyPart(world: World, part: Part, frame: StateMessage): boolean | null {
+    const requestedTick = this.awaitingKeyframe.get(part.channel);
+    if (!part.isKeyframe && requestedTick !== undefined) {
+      if (frame.tick - requestedTick >= RESYNC_AGAIN_TICKS) this.requestKeyframe(part.channel, frame.tick);
       return null;
     }
     let agrees: boolean;
@@ -319,21 +321,21 @@ export class ClientCore {
       agrees = world.apply(part, frame.tick, frame.age);
     } catch (error) {
       if (error instanceof WrongBaseline) {
-        // A frame is missing: who knows what it said of the other channels.
-        for (const channel of new Set([...world.channelNumbers, part.channel])) this.askForKeyframe(channel, frame.tick);
-      } else if (error instanceof MalformedMessage) this.askForKeyframe(part.channel, frame.tick);
+        // A frame is missing, and it may have changed other channels.
+        for (const channel of new Set([...world.channelNumbers, part.channel])) this.requestKeyframe(channel, frame.tick);
+      } else if (error instanceof MalformedMessage) this.requestKeyframe(part.channel, frame.tick);
       else throw error;
       return null;
     }
     this.awaitingKeyframe.delete(part.channel);
     if (!agrees) {
       this.mismatches += 1;
-      this.askForKeyframe(part.channel, frame.tick);
+      this.requestKeyframe(part.channel, frame.tick);
     }
     return agrees;
   }
 
-  private askForKeyframe(channel: number, tick: number): void {
+  private requestKeyframe(channel: number, tick: number): void {
     this.resyncs += 1;
     this.awaitingKeyframe.set(channel, tick);
     this.outgoing.push(resync(channel, tick));

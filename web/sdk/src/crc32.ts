@@ -1,4 +1,4 @@
-/** CRC-32 as in zlib, over what a checksum of the protocol covers. */
+/** CRC-32 as in zlib, over the values that a checksum of the protocol covers. */
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
   let value = index;
@@ -17,7 +17,7 @@ export class Crc32 {
     for (let at = 0; at < bytes.length; at++) this.byte(bytes[at]!);
   }
 
-  /** As an unsigned number of four bytes, little-endian. */
+  /** Adds an unsigned number of four bytes, little-endian. */
   u32(value: number): void {
     this.byte(value & 0xff);
     this.byte((value >>> 8) & 0xff);
@@ -25,7 +25,7 @@ export class Crc32 {
     this.byte((value >>> 24) & 0xff);
   }
 
-  /** As a signed number of eight bytes, little-endian. */
+  /** Adds a signed number of eight bytes, little-endian. */
   i64(value: number): void {
     const high = Math.floor(value / 2 ** 32);
     this.u32(value - high * 2 ** 32);

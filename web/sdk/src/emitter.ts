@@ -1,9 +1,9 @@
-/** Listeners by event. An exception in one is reported, and reaches neither the others nor the caller. */
+/** Listeners by event. An exception in a listener is reported; it does not reach other listeners or the caller. */
 
-/** An exception that a listener has thrown. */
+/** An exception that a listener threw. */
 export interface ListenerError {
   readonly error: unknown;
-  /** The event whose listener it was. */
+  /** The event that the listener handled. */
   readonly event: string;
 }
 
@@ -12,7 +12,7 @@ type Listener<Value> = (value: Value) => void;
 export class Emitter<Events extends { error: ListenerError }> {
   private readonly listeners = new Map<keyof Events, Set<Listener<any>>>();
 
-  /** Calls the listener with each event of that name. Returns a function that ends this. */
+  /** Adds a listener for an event. Returns a function that removes it. */
   on<K extends keyof Events>(name: K, listener: Listener<Events[K]>): () => void {
     const known = this.listeners.get(name) ?? new Set();
     this.listeners.set(name, known.add(listener));
@@ -29,7 +29,7 @@ export class Emitter<Events extends { error: ListenerError }> {
     }
   }
 
-  /** Passes an exception to the listeners of `error`; to the console when there are none, or one of them has thrown it. */
+  /** Passes an exception to the `error` listeners; to the console if there are none, or if one of them threw it. */
   report(error: unknown, event: string): void {
     if (event !== "error" && this.listeners.get("error")?.size) this.emit("error", { error, event });
     else console.error(`tickwire: exception in a listener of "${event}"`, error);

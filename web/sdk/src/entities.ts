@@ -1,18 +1,18 @@
-/** Tells who enters, changes and leaves, so that a scene graph need not look at whole tables. */
+/** Reports the entities that enter, change and leave, so that a scene graph need not scan whole tables. */
 
 import type { TableView, World } from "./world.js";
 
 export interface EntityListener {
   enter?(id: number): void;
-  /** A watched field has another value. */
+  /** A tracked field changed its value. */
   change?(id: number): void;
   leave?(id: number): void;
 }
 
-/** Watches one table of the world that it is given. Call `heard` after each state.
+/** Tracks the entities of one table. Call `update` after each state.
  *
- * An entity that moves from one channel to another has neither left nor entered. */
-export class EntityWatch {
+ * An entity that moves from one channel to another neither leaves nor enters. */
+export class EntityTracker {
   private world: World | null = null;
   private readonly known = new Map<number, number[]>();
   private readonly spare: number[][] = [];
@@ -24,13 +24,13 @@ export class EntityWatch {
     private readonly listener: EntityListener,
   ) {}
 
-  /** Reports what has happened since the last call. In another world all entities have left, and others have entered. */
-  heard(world: World): void {
+  /** Reports the changes since the last call. A different world means that all entities left and new ones entered. */
+  update(world: World): void {
     if (world !== this.world) this.end();
     this.world = world;
     if (!world.tableNames.includes(this.table)) return;
     const table = world.table(this.table);
-    for (const id of this.known.keys()) if (!table.has(id)) this.forget(id);
+    for (const id of this.known.keys()) if (!table.has(id)) this.remove(id);
     this.compare(table);
   }
 
@@ -40,10 +40,10 @@ export class EntityWatch {
       const before = known.get(id);
       const now = before ?? this.spare.pop() ?? [];
       let hasChanged = false;
-      for (let place = 0; place < fields.length; place++) {
-        const value = number(fields[place]!);
-        hasChanged ||= now[place] !== value;
-        now[place] = value;
+      for (let index = 0; index < fields.length; index++) {
+        const value = number(fields[index]!);
+        hasChanged ||= now[index] !== value;
+        now[index] = value;
       }
       if (!before) {
         known.set(id, now);
@@ -52,13 +52,13 @@ export class EntityWatch {
     });
   }
 
-  /** The world is gone: all entities have left. */
+  /** Reports all entities as left, when the world is gone. */
   end(): void {
-    for (const id of this.known.keys()) this.forget(id);
+    for (const id of this.known.keys()) this.remove(id);
     this.world = null;
   }
 
-  private forget(id: number): void {
+  private remove(id: number): void {
     this.spare.push(this.known.get(id)!);
     this.known.delete(id);
     this.listener.leave?.(id);

@@ -1,6 +1,6 @@
-/** What can go wrong, as one small tree: every error that this package raises is a TickwireError. */
+/** The errors of this package. All of them are TickwireErrors. */
 
-import type { ErrorMessage, GoodbyeMessage } from "./messages.js";
+import type { ErrorMessage, GoodbyeMessage } from "./types.js";
 
 export class TickwireError extends Error {
   constructor(message: string) {
@@ -9,10 +9,10 @@ export class TickwireError extends Error {
   }
 }
 
-/** Bytes that are no message, or that do not fit what was told before. */
+/** The bytes are not a message, or do not fit the state that was received before. */
 export class MalformedMessage extends TickwireError {}
 
-/** The server has refused something; `code` says what, `retryAfterMs` when to ask again. */
+/** The server refused a request: `code` is the reason, `retryAfterMs` the time to wait before the next attempt. */
 export class Refused extends TickwireError {
   readonly code: string;
   readonly isRetryable: boolean;
@@ -26,7 +26,7 @@ export class Refused extends TickwireError {
   }
 }
 
-/** A command was answered with no. */
+/** The room rejected a command. */
 export class CommandFailed extends TickwireError {
   constructor(
     readonly code: string,
@@ -36,23 +36,23 @@ export class CommandFailed extends TickwireError {
   }
 }
 
-/** The session is over: what was under way has no answer, and whether it happened is not known. */
+/** The session ended before a command was answered: whether the command ran is unknown. */
 export class SessionLost extends TickwireError {}
 
-/** There is no connection, and none is tried any more. */
+/** The connection is closed, and the client does not reconnect. */
 export class Disconnected extends TickwireError {
   constructor(
     message: string,
     readonly goodbye: GoodbyeMessage | null = null,
-    /** The close code; 0: there was none. */
+    /** The close code; 0 without one. */
     readonly code = 0,
   ) {
     super(message);
   }
 }
 
-/** A message, or a text in it, is larger than the server accepts. Nothing was sent. */
+/** A message, or a text in it, is larger than the server accepts. It was not sent. */
 export class MessageTooLarge extends TickwireError {}
 
-/** The place in the queue is gone: cancelled, or out of time. */
+/** The player is no longer in the matchmaking queue: cancelled or timed out. */
 export class NotMatched extends TickwireError {}

@@ -1,28 +1,16 @@
-/** What a value is on the wire: an integer, by rules that both ends share exactly. See docs/protocol.md, "Fields". */
+/** Quantises values: on the wire each value is an integer, by rules that server and clients share exactly. See
+ * docs/protocol.md, "Fields". */
 
 import { MalformedMessage } from "./errors.js";
-
-export type FieldKind = "bool" | "uint" | "int" | "real" | "angle" | "enum" | "entity" | "text" | "blob";
+import type { FieldDescription, FieldKind } from "./types.js";
 
 export const KINDS: readonly FieldKind[] = ["bool", "uint", "int", "real", "angle", "enum", "entity", "text", "blob"];
-
-/** One field, as the room describes it. */
-export interface FieldDescription {
-  readonly name: string;
-  readonly kind: FieldKind;
-  readonly bits: number;
-  readonly low: number;
-  readonly high: number;
-  readonly step: number;
-  readonly labels: readonly string[];
-  readonly bytesMax: number;
-}
 
 const TAU = 2 * Math.PI;
 const BITS_MAX = 53;
 const SCALED_BITS_MAX = 32;
 
-/** One field: its range, and how its integers become the game's values. */
+/** One field: its range, and the conversion between its integers and the game's values. */
 export class Field {
   readonly name: string;
   readonly kind: FieldKind;
@@ -32,7 +20,7 @@ export class Field {
   readonly isText: boolean;
   /** 2^bits for an angle, whose differences wrap; else 0. */
   readonly modulus: number;
-  /** Whether differences of two values may leave what a double holds exactly. */
+  /** Whether the difference of two values may exceed the exact range of a double. */
   readonly isWide: boolean;
   readonly least: number;
   readonly greatest: number;
@@ -76,16 +64,18 @@ export class Field {
       : this.bits >= 1 && this.bits <= (isScaled ? SCALED_BITS_MAX : BITS_MAX);
     const isRange = this.kind !== "real" || (this.low < high && step > 0 && this.greatest < 2 ** SCALED_BITS_MAX);
     if (!isPossible || !isRange || (this.kind === "enum" && !this.labels.length)) {
-      throw new MalformedMessage(`field ${this.name}: there can be no such field`);
+      throw new MalformedMessage(`the description of field ${this.name} is invalid`);
     }
   }
 
-  /** A value in the game's units: radians for angles, places in `labels` for enumerations, 0 or 1 for booleans. */
+  /** Returns the value in the game's units: radians for angles, the index in `labels` for enumerations, 0 or 1 for booleans. */
   value(quantised: number): number {
     return this.low + quantised * this.scale;
   }
 
-  /** The integer that a value is sent as; out of range is clamped, an angle wraps. */
+  /** Returns the integer that represents a value on the wire. Values out of range are clamped; angles wrap.
+   *
+   * @throws RangeError: the value is not a finite number. */
   quantise(value: number): number {
     if (!Number.isFinite(value)) throw new RangeError(`${this.name} is not a finite number`);
     const steps = roundHalfToEven((value - this.low) / this.scale);
@@ -94,22 +84,24 @@ export class Field {
   }
 }
 
-/** As numpy rounds, so that both ends agree. */
+/** Rounds as numpy does, so that client and server agree. */
 function roundHalfToEven(value: number): number {
   const rounded = Math.round(value);
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-/** How many bytes an input's payload has: each field in whole bytes, the sum rounded up to four. */
+/** Returns the size of an input's payload in bytes: each field in whole bytes, the sum rounded up to four. */
 export function inputBytes(fields: readonly Field[]): number {
   const size = fields.reduce((sum, field) => sum + ((field.bits + 7) >> 3), 0);
   return size + (-size & 3);
 }
 
-/** An input's payload; a field that is not given is zero. */
+/** Encodes an input's payload. Missing fields are zero.
+ *
+ * @throws RangeError: the room has no such input, or a value is not a finite number. */
 export function packInput(fields: readonly Field[], values: Readonly<Record<string, number>>): Uint8Array {
   const unknown = Object.keys(values).filter((name) => !fields.some((field) => field.name === name));
-  if (unknown.length) throw new RangeError(`no input ${unknown.join(", ")}; this room has: ${names(fields)}`);
+  if (unknown.length) throw new RangeError(`unknown input ${unknown.join(", ")}; the inputs of this room are: ${names(fields)}`);
   const payload = new Uint8Array(inputBytes(fields));
   let at = 0;
   for (const field of fields) {

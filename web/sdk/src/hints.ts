@@ -1,9 +1,9 @@
-/** A browser's hints that the network, or the page's timers, may work again. Other platforms give none. */
+/** Browser events that suggest that the network or the page's timers work again. Other platforms have none. */
 
 const WINDOW_EVENTS = ["online", "pageshow"];
 const DOCUMENT_EVENTS = ["visibilitychange", "resume"];
 
-/** Calls `wake` with each hint. Returns a function that ends this. */
+/** Calls `wake` at each of these events. Returns a function that stops it. */
 export function listenForHints(wake: () => void): () => void {
   const { window, document } = globalThis as { window?: EventTarget; document?: Document };
   if (!window?.addEventListener || !document?.addEventListener) return () => undefined;

@@ -1,35 +1,35 @@
-/** Smooth motion out of ticks: where things are between two snapshots, shown a little in the past.
+/** Entity interpolation: smooth motion between two snapshots, rendered slightly in the past.
  *
- * A snapshot says where everything was at a tick. Shown as it comes, motion jumps with every tick and stands still when one
- * is late. So the world is shown some ticks behind: late ticks have arrived by then, and what lies between two of them is
- * known. Entity interpolation as in Valve's "Source Multiplayer Networking". */
+ * A snapshot is the state at one tick. Rendered on arrival, motion jumps with every tick and stops when a tick is late. The
+ * world is therefore rendered some ticks behind: late ticks have arrived by then, and values between two ticks can be computed.
+ * As in Valve's "Source Multiplayer Networking". */
 
 import type { Field } from "./fields.js";
 import type { World } from "./world.js";
 
 const SNAPSHOTS_MAX = 16;
 const OFFSETS_MAX = 64;
-/** After this many late frames in a row the ticks themselves have shifted, as when one of them has blocked. */
+/** After this number of late frames in a row, the room's ticks themselves have shifted, for example because a tick blocked. */
 const LATE_FRAMES = 4;
 
-/** Which tick to show now.
+/** Computes the tick to render now.
  *
- * A frame is never early, only late; so the least late of the last ones says when ticks happen. */
+ * A frame is never early, only late, so the least delayed of the last frames shows when ticks happen. */
 export class TickClock {
   private readonly offsetsMs: number[] = [];
   private lastTick = 0;
   private leastMs = Infinity;
 
-  /** @param delayTicks: how far in the past the world is shown; two ride out one tick that is lost or late. */
+  /** @param delayTicks: the delay of rendering; two ticks hide one tick that is lost or late. */
   constructor(
     private readonly tickRateHz: number,
     private readonly delayTicks = 2,
   ) {}
 
-  /** The state of a tick has arrived. */
-  heard(tick: number, nowMs: number): void {
+  /** Records that the state of a tick arrived. */
+  observe(tick: number, nowMs: number): void {
     const { offsetsMs } = this;
-    if (tick < this.lastTick) offsetsMs.length = 0; // the room was restored: its old ticks say nothing of the new ones
+    if (tick < this.lastTick) offsetsMs.length = 0; // the room was restored, so its old ticks are meaningless
     this.lastTick = tick;
     offsetsMs.push(nowMs - (tick * 1000) / this.tickRateHz);
     if (offsetsMs.length > OFFSETS_MAX) offsetsMs.shift();
@@ -41,8 +41,8 @@ export class TickClock {
     }
   }
 
-  /** The tick to show, with its fraction; minus infinity before the first frame. */
-  shown(nowMs: number): number {
+  /** Returns the tick to render, with its fraction; minus infinity before the first frame. */
+  renderTick(nowMs: number): number {
     return ((nowMs - this.leastMs) * this.tickRateHz) / 1000 - this.delayTicks;
   }
 }
@@ -50,17 +50,17 @@ export class TickClock {
 interface Snapshot {
   tick: number;
   ids: number[];
-  places: Map<number, number>;
+  rowsById: Map<number, number>;
   columns: number[][];
 }
 
-/** The last snapshots of one table, of the fields that are shown. Its arrays are used again and again. */
+/** The last snapshots of one table, for the named fields. Its arrays are reused. */
 export class Interpolation {
   private readonly ring: Snapshot[] = [];
   private newest = -1;
   private count = 0;
   private world: World | null = null;
-  private readonly fields = new Map<string, { field: Field; place: number }>();
+  private readonly fields = new Map<string, { field: Field; index: number }>();
 
   /** @param table: the table's name. */
   constructor(
@@ -68,12 +68,12 @@ export class Interpolation {
     private readonly names: readonly string[],
   ) {}
 
-  /** Takes the table as it is now; call it after each state.
+  /** Adds a snapshot of the table; call it after each state.
    *
-   * Another world replaces all that is known. When the tick has gone back, that tick and later ones are forgotten.
+   * A different world discards all snapshots. If the tick went back, that tick and later ones are discarded.
    *
    * @throws RangeError: the table has no such field. */
-  heard(world: World): void {
+  push(world: World): void {
     if (world !== this.world) this.begin(world);
     if (!this.fields.size) return;
     while (this.count && this.ring[this.newest]!.tick >= world.tick) {
@@ -82,13 +82,13 @@ export class Interpolation {
     }
     this.newest = (this.newest + 1) % SNAPSHOTS_MAX;
     this.count = Math.min(SNAPSHOTS_MAX, this.count + 1);
-    const snapshot = (this.ring[this.newest] ??= { tick: 0, ids: [], places: new Map(), columns: [] });
+    const snapshot = (this.ring[this.newest] ??= { tick: 0, ids: [], rowsById: new Map(), columns: [] });
     const table = world.table(this.table);
     snapshot.tick = world.tick;
     snapshot.ids = table.ids;
-    snapshot.places.clear();
-    snapshot.ids.forEach((id, row) => snapshot.places.set(id, row));
-    for (const [name, { place }] of this.fields) table.numbers(name, (snapshot.columns[place] ??= []));
+    snapshot.rowsById.clear();
+    snapshot.ids.forEach((id, row) => snapshot.rowsById.set(id, row));
+    for (const [name, { index }] of this.fields) table.numbers(name, (snapshot.columns[index] ??= []));
   }
 
   private begin(world: World): void {
@@ -97,32 +97,35 @@ export class Interpolation {
     this.fields.clear();
     if (!world.tableNames.includes(this.table)) return;
     const table = world.table(this.table);
-    this.names.forEach((name, place) => {
+    this.names.forEach((name, index) => {
       const field = table.fields.find((one) => one.name === name);
-      if (!field) throw new RangeError(`no field ${name} in ${this.table}`);
-      this.fields.set(name, { field, place });
+      if (!field) throw new RangeError(`the table ${this.table} has no field ${name}`);
+      this.fields.set(name, { field, index });
     });
   }
 
-  /** Calls for each entity that is to be shown at a tick that may lie between two snapshots.
+  /** Calls `visit` for each entity at a tick, which may be between two snapshots.
    *
-   * What cannot lie between two values (a number of lives) keeps the older one. Who is in the older snapshot alone stays
-   * where it was; who is in the newer alone is not there yet. Before the oldest and after the newest nothing moves. */
-  at(tick: number, visit: (id: number, number: (field: string) => number) => void): void {
+   * Values that cannot be interpolated (a number of lives) keep the older one. An entity that exists only in the older snapshot
+   * keeps its values; one that exists only in the newer snapshot is not visited yet. Before the oldest and after the newest
+   * snapshot nothing moves.
+   *
+   * @throws RangeError: the field was not named in the constructor. */
+  sample(tick: number, visit: (id: number, number: (field: string) => number) => void): void {
     const older = this.before(tick);
     if (!older) return;
     const newer = this.after(tick);
-    const share = newer && newer.tick > older.tick ? (tick - older.tick) / (newer.tick - older.tick) : 0;
+    const fraction = newer && newer.tick > older.tick ? (tick - older.tick) / (newer.tick - older.tick) : 0;
     older.ids.forEach((id, row) => {
-      const there = newer?.places.get(id);
+      const there = newer?.rowsById.get(id);
       visit(id, (name) => {
         const known = this.fields.get(name);
-        if (!known) throw new RangeError(`no field ${name} is shown`);
-        const here = older.columns[known.place]![row]!;
+        if (!known) throw new RangeError(`the field ${name} is not interpolated: name it in the constructor`);
+        const here = older.columns[known.index]![row]!;
         const { kind } = known.field;
-        if (there === undefined || share <= 0 || (kind !== "real" && kind !== "angle")) return here;
-        const way = newer!.columns[known.place]![there]! - here;
-        return here + share * (kind === "angle" ? shortWay(way) : way);
+        if (there === undefined || fraction <= 0 || (kind !== "real" && kind !== "angle")) return here;
+        const difference = newer!.columns[known.index]![there]! - here;
+        return here + fraction * (kind === "angle" ? shortWay(difference) : difference);
       });
     });
   }
@@ -147,8 +150,8 @@ export class Interpolation {
   }
 }
 
-/** An angle's difference, the short way round. */
-export function shortWay(way: number): number {
+/** Wraps the difference of two angles to the shorter direction, from -π to π. */
+export function shortWay(difference: number): number {
   const turn = 2 * Math.PI;
-  return ((((way + Math.PI) % turn) + turn) % turn) - Math.PI;
+  return ((((difference + Math.PI) % turn) + turn) % turn) - Math.PI;
 }

@@ -1,9 +1,9 @@
-/** The messages of the protocol as plain objects, and the bytes that they are: FlatBuffers, schemas/*.fbs. */
+/** Encodes and decodes the messages of the protocol: plain objects (types.ts) and FlatBuffers (schemas/*.fbs). */
 
 import { Builder, ByteBuffer } from "flatbuffers";
 
 import { MalformedMessage, MessageTooLarge } from "./errors.js";
-import { type FieldDescription, KINDS } from "./fields.js";
+import { KINDS } from "./fields.js";
 import { ClientBody } from "./generated/tickwire/client-body";
 import { ClientMessage } from "./generated/tickwire/client-message";
 import { Command } from "./generated/tickwire/command";
@@ -35,130 +35,29 @@ import { ServerMessage as Wire } from "./generated/tickwire/server-message";
 import { StateHead } from "./generated/tickwire/state-head";
 import { Welcome } from "./generated/tickwire/welcome";
 import { encode as pack } from "./msgpack.js";
-import type { StateDescription } from "./world.js";
+import type {
+  AckMessage,
+  ErrorMessage,
+  FieldDescription,
+  GoodbyeMessage,
+  HelloFields,
+  JoinedMessage,
+  JoinOptions,
+  MatchOptions,
+  MatchStatusMessage,
+  RedirectMessage,
+  ReplyMessage,
+  ServerMessage,
+  StateMessage,
+  WelcomeMessage,
+} from "./types.js";
 
 export const SCHEMA_VERSION = 3;
 export const SUBPROTOCOL = "tickwire.1";
 
-export interface StateMessage {
-  readonly type: "state";
-  tick: number;
-  channel: number;
-  age: number;
-  flags: number;
-  packed: Uint8Array;
-}
-
-export interface AckMessage {
-  readonly type: "ack";
-  tick: number;
-  seq: number;
-}
-
-export interface WelcomeMessage {
-  readonly type: "welcome";
-  readonly sessionId: string;
-  readonly resumeToken: string;
-  readonly serverTimeUs: bigint;
-  readonly heartbeatIntervalMs: number;
-  readonly inputsPerSecondMax: number;
-  readonly generation: number;
-  readonly resumeWindowMs: number;
-  readonly roomId: string;
-  readonly isJoining: boolean;
-  readonly messageBytesMax: number;
-  readonly messagesPerSecondMax: number;
-  readonly bytesPerSecondMax: number;
-}
-
-export interface JoinedMessage {
-  readonly type: "joined";
-  readonly roomId: string;
-  readonly roomType: string;
-  readonly roomName: string;
-  readonly tickRateHz: number;
-  readonly tick: number;
-  readonly entity: number;
-  readonly description: StateDescription;
-  readonly roomCode: string;
-  readonly team: number;
-}
-
-export interface EventMessage {
-  readonly type: "event";
-  readonly number: number;
-  readonly name: string;
-  readonly payload: Uint8Array;
-}
-
-export interface ReplyMessage {
-  readonly type: "reply";
-  readonly id: bigint;
-  readonly ok: boolean;
-  readonly error: string;
-  readonly message: string;
-  readonly payload: Uint8Array;
-  /** Above 0: nothing is decided; send the same id again after this time. */
-  readonly retryAfterMs: number;
-}
-
-export interface RedirectMessage {
-  readonly type: "redirect";
-  readonly url: string;
-  readonly ticket: string;
-  readonly roomType: string;
-  readonly roomName: string;
-  readonly isResume: boolean;
-}
-
-export interface MatchStatusMessage {
-  readonly type: "match";
-  readonly state: "waiting" | "found" | "cancelled" | "timed_out";
-  readonly position: number;
-  readonly estimateMs: number;
-  readonly mode: string;
-  readonly reason: string;
-  readonly waitingFor: number;
-}
-
-export interface ErrorMessage {
-  readonly type: "error";
-  readonly code: string;
-  readonly message: string;
-  readonly retryAfterMs: number;
-  readonly upgradeTo: number;
-  readonly retryable: boolean;
-  /** The type of the message that failed, by its name in the union ClientBody; "NONE": no particular one. */
-  readonly requestType: string;
-}
-
-export interface GoodbyeMessage {
-  readonly type: "goodbye";
-  readonly code: string;
-  readonly message: string;
-  readonly comeBack: boolean;
-  readonly retryAfterMs: number;
-}
-
-export type ServerMessage =
-  | StateMessage
-  | AckMessage
-  | WelcomeMessage
-  | JoinedMessage
-  | { readonly type: "left"; readonly reason: string }
-  | EventMessage
-  | ReplyMessage
-  | { readonly type: "pong"; readonly clientTimeUs: bigint; readonly serverTimeUs: bigint; readonly tick: number }
-  | RedirectMessage
-  | MatchStatusMessage
-  | ErrorMessage
-  | GoodbyeMessage
-  | { readonly type: "rate"; readonly ticksPerUpdate: number; readonly keyframesOnly: boolean }
-  | { readonly type: "unknown" };
-
 // -- reading ------------------------------------------------------------------------------------------------
 
-/** An offset to the root table, and that table's own to its vtable. */
+/** The offset of the root table, and the offset of its vtable. */
 const MESSAGE_BYTES_MIN = 8;
 const wire = new Wire();
 const head = new StateHead();
@@ -166,15 +65,15 @@ const ack = new InputAck();
 const state: StateMessage = { type: "state", tick: 0, channel: 0, age: 0, flags: 0, packed: new Uint8Array(0) };
 const acknowledged: AckMessage = { type: "ack", tick: 0, seq: 0 };
 
-/** One message. A state or an acknowledgement is an object that the next call fills anew.
+/** Decodes one message. A state or an acknowledgement is an object that the next call overwrites.
  *
- * @throws MalformedMessage: the bytes are none. */
+ * @throws MalformedMessage: the bytes are not a message. */
 export function decodeServer(data: Uint8Array): ServerMessage {
-  if (data.length < MESSAGE_BYTES_MIN) throw new MalformedMessage(`no message: ${data.length} bytes`);
+  if (data.length < MESSAGE_BYTES_MIN) throw new MalformedMessage(`not a message: ${data.length} bytes`);
   try {
     return read(new ByteBuffer(data));
   } catch (error) {
-    throw error instanceof MalformedMessage ? error : new MalformedMessage(`no message: ${String(error)}`);
+    throw error instanceof MalformedMessage ? error : new MalformedMessage(`not a message: ${String(error)}`);
   }
 }
 
@@ -290,7 +189,7 @@ function reply(from: Reply): ReplyMessage {
     type: "reply",
     id: from.id(),
     ok: from.ok(),
-    error: codeOf(from.error()),
+    error: errorCodeName(from.error()),
     message: text(from.message()),
     payload: bytes(from.payloadArray()),
     retryAfterMs: from.retryAfterMs(),
@@ -323,7 +222,7 @@ function match(from: MatchStatus): MatchStatusMessage {
 function error(from: WireError): ErrorMessage {
   return {
     type: "error",
-    code: codeOf(from.code()),
+    code: errorCodeName(from.code()),
     message: text(from.message()),
     retryAfterMs: from.retryAfterMs(),
     upgradeTo: from.upgradeTo(),
@@ -335,15 +234,15 @@ function error(from: WireError): ErrorMessage {
 function goodbye(from: Goodbye): GoodbyeMessage {
   return {
     type: "goodbye",
-    code: codeOf(from.code()),
+    code: errorCodeName(from.code()),
     message: text(from.message()),
     comeBack: from.comeBack(),
     retryAfterMs: from.retryAfterMs(),
   };
 }
 
-/** A newer server may know codes that this build does not: they are errors all the same. */
-function codeOf(code: number): string {
+/** Returns an error code's name; INTERNAL for a code of a newer server that this build does not know. */
+function errorCodeName(code: number): string {
   return WireErrorCode[code] ?? "INTERNAL";
 }
 
@@ -351,7 +250,7 @@ function text(value: string | null): string {
   return value ?? "";
 }
 
-/** A copy: what a message holds is not there any more when the next one is read. */
+/** Returns a copy: the message's buffer is overwritten by the next message. */
 function bytes(value: Uint8Array | null): Uint8Array {
   return value ? value.slice() : new Uint8Array(0);
 }
@@ -362,36 +261,6 @@ function range<T>(count: number, make: (at: number) => T): T[] {
 
 // -- writing ------------------------------------------------------------------------------------------------
 
-/** Where to take a seat: by ticket, id, code, name, or in any open room of the type; in that order. */
-export interface Wish {
-  readonly name?: string;
-  readonly ticket?: string;
-  readonly roomId?: string;
-  readonly code?: string;
-  readonly isPrivate?: boolean;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly party?: readonly [code: string, size: number];
-  readonly options?: Readonly<Record<string, unknown>>;
-}
-
-/** What a match should be like. */
-export interface MatchWish {
-  readonly options?: Readonly<Record<string, unknown>>;
-  readonly party?: readonly [code: string, size: number];
-  readonly latencies?: Readonly<Record<string, number>>;
-  readonly labels?: Readonly<Record<string, string>>;
-}
-
-export interface HelloFields {
-  readonly build: string;
-  readonly token: string;
-  readonly resumeToken: string;
-  readonly lastTick: number;
-  readonly lastEvent: number;
-  readonly roomId: string;
-  readonly attempt: number;
-}
-
 function message(type: ClientBody, write: (builder: Builder) => number): Uint8Array {
   const builder = new Builder(256);
   const body = write(builder);
@@ -399,12 +268,12 @@ function message(type: ClientBody, write: (builder: Builder) => number): Uint8Ar
   return builder.asUint8Array();
 }
 
-/** The server takes no longer text in any message. */
+/** The longest text, as UTF-8, that the server accepts in a message. */
 const TEXT_BYTES_MAX = 4096;
 const encoder = new TextEncoder();
 
 /** @throws MessageTooLarge. */
-function textOf(builder: Builder, value: string): number {
+function createText(builder: Builder, value: string): number {
   const bytes = encoder.encode(value);
   if (bytes.length > TEXT_BYTES_MAX) {
     throw new MessageTooLarge(`a text of ${bytes.length} bytes ("${value.slice(0, 20)}…"); the server accepts ${TEXT_BYTES_MAX}`);
@@ -412,14 +281,14 @@ function textOf(builder: Builder, value: string): number {
   return builder.createString(bytes);
 }
 
-function mapOf(builder: Builder, value: object | undefined): number {
+function createMap(builder: Builder, value: object | undefined): number {
   return value ? Join.createOptionsVector(builder, pack(value)) : 0;
 }
 
 export function hello(fields: HelloFields): Uint8Array {
   return message(ClientBody.Hello, (builder) => {
     const [build, token, resumeToken, roomId] = [fields.build, fields.token, fields.resumeToken, fields.roomId].map(
-      (value) => textOf(builder, value),
+      (value) => createText(builder, value),
     ) as [number, number, number, number];
     Hello.startHello(builder);
     Hello.addSchemaVersion(builder, SCHEMA_VERSION);
@@ -434,29 +303,29 @@ export function hello(fields: HelloFields): Uint8Array {
   });
 }
 
-export function join(roomType: string, wish: Wish): Uint8Array {
+export function join(roomType: string, options: JoinOptions): Uint8Array {
   return message(ClientBody.Join, (builder) => {
     const [type, name, ticket, roomId, code, party] = [
       roomType,
-      wish.name ?? "",
-      wish.ticket ?? "",
-      wish.roomId ?? "",
-      wish.code ?? "",
-      wish.party?.[0] ?? "",
-    ].map((value) => textOf(builder, value)) as [number, number, number, number, number, number];
-    const options = mapOf(builder, wish.options);
-    const labels = mapOf(builder, wish.labels);
+      options.name ?? "",
+      options.ticket ?? "",
+      options.roomId ?? "",
+      options.code ?? "",
+      options.party?.[0] ?? "",
+    ].map((value) => createText(builder, value)) as [number, number, number, number, number, number];
+    const gameOptions = createMap(builder, options.options);
+    const labels = createMap(builder, options.labels);
     Join.startJoin(builder);
     Join.addRoomType(builder, type);
     Join.addRoomName(builder, name);
     Join.addTicket(builder, ticket);
-    if (options) Join.addOptions(builder, options);
+    if (gameOptions) Join.addOptions(builder, gameOptions);
     Join.addRoomId(builder, roomId);
     Join.addCode(builder, code);
-    Join.addIsPrivate(builder, wish.isPrivate ?? false);
+    Join.addIsPrivate(builder, options.isPrivate ?? false);
     if (labels) Join.addLabels(builder, labels);
     Join.addParty(builder, party);
-    Join.addPartySize(builder, wish.party?.[1] ?? 0);
+    Join.addPartySize(builder, options.party?.[1] ?? 0);
     return Join.endJoin(builder);
   });
 }
@@ -473,8 +342,8 @@ export function input(seq: number, tick: number, payload: Uint8Array): Uint8Arra
 
 export function command(id: bigint, name: string, payload: unknown): Uint8Array {
   return message(ClientBody.Command, (builder) => {
-    const called = textOf(builder, name);
-    return Command.createCommand(builder, id, called, Command.createPayloadVector(builder, pack(payload)));
+    const nameOffset = createText(builder, name);
+    return Command.createCommand(builder, id, nameOffset, Command.createPayloadVector(builder, pack(payload)));
   });
 }
 
@@ -486,18 +355,18 @@ export function ping(clientTimeUs: bigint, lastEvent: number, generation: number
   return message(ClientBody.Ping, (builder) => Ping.createPing(builder, clientTimeUs, lastEvent, generation));
 }
 
-export function matchRequest(mode: string, wish: MatchWish): Uint8Array {
+export function matchRequest(mode: string, options: MatchOptions): Uint8Array {
   return message(ClientBody.MatchRequest, (builder) => {
-    const called = textOf(builder, mode);
-    const party = textOf(builder, wish.party?.[0] ?? "");
-    const [options, latencies, labels] = [wish.options, wish.latencies, wish.labels].map((map) =>
-      mapOf(builder, map),
+    const nameOffset = createText(builder, mode);
+    const party = createText(builder, options.party?.[0] ?? "");
+    const [gameOptions, latencies, labels] = [options.options, options.latencies, options.labels].map((map) =>
+      createMap(builder, map),
     ) as [number, number, number];
     MatchRequest.startMatchRequest(builder);
-    MatchRequest.addMode(builder, called);
-    if (options) MatchRequest.addOptions(builder, options);
+    MatchRequest.addMode(builder, nameOffset);
+    if (gameOptions) MatchRequest.addOptions(builder, gameOptions);
     MatchRequest.addParty(builder, party);
-    MatchRequest.addPartySize(builder, wish.party?.[1] ?? 0);
+    MatchRequest.addPartySize(builder, options.party?.[1] ?? 0);
     if (latencies) MatchRequest.addLatencies(builder, latencies);
     if (labels) MatchRequest.addLabels(builder, labels);
     return MatchRequest.endMatchRequest(builder);
@@ -508,7 +377,7 @@ export function matchCancel(): Uint8Array {
   return message(ClientBody.MatchCancel, (builder) => MatchCancel.createMatchCancel(builder));
 }
 
-/** Ends the session now, with its seat and its place in the queue. The server closes the connection with 1000. */
+/** Ends the session, its seat and its queue entry. The server closes the connection with 1000. */
 export function endSession(): Uint8Array {
   return message(ClientBody.EndSession, (builder) => EndSession.createEndSession(builder));
 }

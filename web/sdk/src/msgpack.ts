@@ -45,12 +45,12 @@ class Writer {
     else if (Array.isArray(value)) this.array(value, depth);
     else if (value instanceof Date) this.date(value);
     else if (isMap(value)) this.map(value as Record<string, unknown>, depth);
-    else throw new TypeError(`msgpack holds no ${Object.prototype.toString.call(value).slice(8, -1)}`);
+    else throw new TypeError(`msgpack cannot encode a ${Object.prototype.toString.call(value).slice(8, -1)}`);
   }
 
   private number(value: number): void {
     if (!Number.isSafeInteger(value)) {
-      this.room(9);
+      this.reserve(9);
       this.data[this.at] = 0xcb;
       this.view.setFloat64(this.at + 1, value);
       this.at += 9;
@@ -75,7 +75,7 @@ class Writer {
   }
 
   private big(value: bigint): void {
-    this.room(9);
+    this.reserve(9);
     this.data[this.at] = value < 0n ? 0xd3 : 0xcf;
     if (value < 0n) this.view.setBigInt64(this.at + 1, value);
     else this.view.setBigUint64(this.at + 1, value);
@@ -94,14 +94,14 @@ class Writer {
     this.raw(value);
   }
 
-  /** A timestamp of 96 bits, which holds every date. */
+  /** Writes a timestamp of 96 bits, which represents every date. */
   private date(value: Date): void {
     const ms = value.getTime();
     if (Number.isNaN(ms)) throw new RangeError("an invalid date");
     const seconds = Math.floor(ms / 1000);
     this.tagged(0xc7, 1, 12);
     this.u8(TIMESTAMP);
-    this.room(12);
+    this.reserve(12);
     this.view.setUint32(this.at, (ms - seconds * 1000) * 1e6);
     this.view.setBigInt64(this.at + 4, BigInt(seconds));
     this.at += 12;
@@ -130,23 +130,23 @@ class Writer {
   }
 
   private tagged(tag: number, octets: number, value: number): void {
-    this.room(5);
+    this.reserve(5);
     this.data[this.at++] = tag;
     for (let shift = 8 * (octets - 1); shift >= 0; shift -= 8) this.data[this.at++] = (value >>> shift) & 0xff;
   }
 
   private u8(value: number): void {
-    this.room(1);
+    this.reserve(1);
     this.data[this.at++] = value;
   }
 
   private raw(bytes: Uint8Array): void {
-    this.room(bytes.length);
+    this.reserve(bytes.length);
     this.data.set(bytes, this.at);
     this.at += bytes.length;
   }
 
-  private room(count: number): void {
+  private reserve(count: number): void {
     if (this.at + count <= this.data.length) return;
     const data = new Uint8Array(2 * (this.at + count));
     data.set(this.data.subarray(0, this.at));
@@ -188,7 +188,7 @@ class Reader {
       case 0xc4:
       case 0xc5:
       case 0xc6:
-        return this.take(this.unsigned(1 << (tag - 0xc4))).slice();
+        return this.read(this.unsigned(1 << (tag - 0xc4))).slice();
       case 0xc7:
         return this.timestamp(this.unsigned(1));
       case 0xd6:
@@ -223,11 +223,11 @@ class Reader {
       case 0xdf:
         return this.map(this.unsigned(2 << (tag - 0xde)), depth);
       default:
-        throw new MalformedMessage(`msgpack's type ${tag} is not used here`);
+        throw new MalformedMessage(`unsupported msgpack type ${tag}`);
     }
   }
 
-  /** A date; what is finer than a millisecond is cut off. */
+  /** Reads a date, truncated to milliseconds. */
   private timestamp(size: number): Date {
     if (this.unsigned(1) !== TIMESTAMP) throw new MalformedMessage("an extension of msgpack that is not a timestamp");
     let [nanoseconds, seconds] = [0, 0];
@@ -259,16 +259,16 @@ class Reader {
   }
 
   private text(length: number): string {
-    return decoder.decode(this.take(length));
+    return decoder.decode(this.read(length));
   }
 
   private unsigned(octets: number): number {
     let value = 0;
-    for (const byte of this.take(octets)) value = value * 256 + byte;
+    for (const byte of this.read(octets)) value = value * 256 + byte;
     return value;
   }
 
-  private take(count: number): Uint8Array {
+  private read(count: number): Uint8Array {
     const at = this.skip(count);
     return this.data.subarray(at, at + count);
   }

@@ -1,21 +1,21 @@
-/** When and where to reconnect next. Pure: the caller waits, and says how long an attempt has taken.
+/** Plans the time and the address of the next reconnect. Pure: the caller waits, and measures the attempts.
  *
- * One series of attempts lasts until a connection has proved stable, so that a connection that dies after each Welcome does not
- * begin it again. Only planned waits and attempts count against its limit: a hidden tab or a suspended laptop, whose timers are
- * late, does not run out of time. */
+ * One series of attempts lasts until a connection is stable, so that a connection that breaks after each Welcome does not
+ * restart it. Only planned waits and attempts count against the limit of the series: a hidden tab or a suspended laptop, whose
+ * timers are late, does not exhaust it. */
 
 import { Backoff } from "./backoff.js";
 
 const REDIRECTS_MAX = 5;
-/** From this attempt on every second one goes to the home address: the session's shard may be gone. */
-const HOME_ATTEMPT_FIRST = 4;
-/** No attempt counts for more than this. */
+/** From this attempt on, every second one goes to the initial URL: the session's shard may be gone. */
+const INITIAL_URL_ATTEMPT_FIRST = 4;
+/** The most that one attempt counts against the limit. */
 const ATTEMPT_MS_MAX = 10_000;
 
 export interface Attempt {
   readonly waitMs: number;
-  /** Whether it goes to the address where the client began, and not to the session's shard. */
-  readonly isHome: boolean;
+  /** Whether the attempt goes to the client's initial URL instead of the session's shard. */
+  readonly isInitialUrl: boolean;
 }
 
 export class Retry {
@@ -24,10 +24,10 @@ export class Retry {
   private attempts = 0;
   private redirects = 0;
   private isRedirected = false;
-  private isHome = false;
-  private staysHome = false;
+  private isInitialUrl = false;
+  private staysAtInitialUrl = false;
 
-  /** @param limitMs: how long the series may last.
+  /** @param limitMs: the duration of the series.
    * @param random: returns random numbers from 0 to 1. */
   constructor(
     private readonly limitMs: number,
@@ -36,45 +36,45 @@ export class Retry {
     this.backoff = new Backoff(random);
   }
 
-  /** The connection was lost. */
+  /** Records that the connection was lost. */
   lost(): void {
     this.attempts = 0;
-    this.staysHome = false;
+    this.staysAtInitialUrl = false;
   }
 
-  /** The session continues at another shard, where the next attempt goes without a wait. */
+  /** Records that the session moved to another shard: the next attempt goes there immediately. */
   redirected(): void {
     this.isRedirected = true;
   }
 
-  /** The next attempt; null when it would come after the limit.
+  /** Returns the next attempt; null if it would start after the limit.
    *
-   * @param advisedMs: how long the server asked to wait; 0: it said nothing. */
+   * @param advisedMs: the delay that the server advised; 0 without advice. */
   next(advisedMs: number): Attempt | null {
-    const isAtOnce = this.isRedirected && this.redirects < REDIRECTS_MAX;
+    const isImmediate = this.isRedirected && this.redirects < REDIRECTS_MAX;
     this.isRedirected = false;
-    if (isAtOnce) {
+    if (isImmediate) {
       this.redirects++;
       this.attempts = 0;
-      this.isHome = this.staysHome = false;
-      return { waitMs: 0, isHome: false };
+      this.isInitialUrl = this.staysAtInitialUrl = false;
+      return { waitMs: 0, isInitialUrl: false };
     }
     const waitMs = this.backoff.next(advisedMs);
     this.spentMs += waitMs;
     this.attempts++;
-    this.isHome = this.staysHome || (this.attempts >= HOME_ATTEMPT_FIRST && this.attempts % 2 === 0);
-    return this.spentMs > this.limitMs ? null : { waitMs, isHome: this.isHome };
+    this.isInitialUrl = this.staysAtInitialUrl || (this.attempts >= INITIAL_URL_ATTEMPT_FIRST && this.attempts % 2 === 0);
+    return this.spentMs > this.limitMs ? null : { waitMs, isInitialUrl: this.isInitialUrl };
   }
 
-  /** The last attempt has failed.
+  /** Records that the last attempt failed.
    *
-   * @param wasRefused: the server answered, and asked to come again. The home address knows then where the session is. */
+   * @param wasRefused: the server answered with a retryable error. If it was the initial URL, that shard locates the session. */
   failed(tookMs: number, wasRefused: boolean): void {
     this.spentMs += Math.min(tookMs, ATTEMPT_MS_MAX);
-    this.staysHome ||= this.isHome && wasRefused;
+    this.staysAtInitialUrl ||= this.isInitialUrl && wasRefused;
   }
 
-  /** The network may be another one: the series begins again, with short waits. */
+  /** Restarts the series with short waits, because the network may have changed. */
   restart(): void {
     this.spentMs = this.redirects = 0;
     this.backoff = new Backoff(this.random);

@@ -1,7 +1,7 @@
-/** One session over the connections that it has, one after the other: Hello, resume, redirects, and what is final.
+/** One session over successive connections: Hello, resume, redirects and final closes.
  *
- *     connecting --Welcome--> open --lost--> away --Welcome--> open     (the same session, or a new one)
- *         └----------------------└-------------└--in vain, final, closed--> closed
+ *     connecting --Welcome--> open --lost--> reconnecting --Welcome--> open     (the same session, or a new one)
+ *         └----------------------└----------------└--time over, final close, closed--> closed
  */
 
 import { isFinal, NORMAL, RECONNECT } from "./close_codes.js";
@@ -9,35 +9,36 @@ import { Connection, type Socket } from "./connection.js";
 import { ClientCore, type Update } from "./core.js";
 import { Disconnected, Refused, TickwireError } from "./errors.js";
 import { listenForHints } from "./hints.js";
-import { type GoodbyeMessage, SUBPROTOCOL, type WelcomeMessage } from "./messages.js";
+import { SUBPROTOCOL } from "./messages.js";
 import { Retry } from "./retry.js";
+import type { GoodbyeMessage, WelcomeMessage } from "./types.js";
 
 const HELLO_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 60_000;
-/** A connection that is lost sooner continues the series of attempts before it. */
+/** A connection that is lost before this time continues the previous series of attempts. */
 const STABLE_MS = 5_000;
 
 export interface SessionOptions {
-  /** Who the player is; a function is asked for a fresh one at every connection. */
+  /** The player's token. A function is called for every connection. */
   readonly token?: string | (() => string | Promise<string>);
   /** The game's version, for the server's logs. */
   readonly build?: string;
-  /** For how long a lost connection is tried again; 0: never. */
+  /** How long the client tries to reconnect after a lost connection; 0 disables reconnecting. */
   readonly reconnectMs?: number;
-  /** Makes a WebSocket; the platform's own when it is not given. */
+  /** Creates a WebSocket; by default the platform's own. */
   readonly socket?: (url: string, subprotocol: string) => Socket;
   /** A monotonic clock, milliseconds. */
   readonly now?: () => number;
 }
 
-export type SessionState = "connecting" | "open" | "away" | "closed";
+export type SessionState = "connecting" | "open" | "reconnecting" | "closed";
 
 export interface SessionListener {
-  /** Each update, in order. `isReturn`: a Welcome on a connection that replaces a lost one. */
-  updated(update: Update, isReturn: boolean): void;
-  away(reason: string): void;
+  /** Each update, in order. `isReconnect`: a Welcome on a connection that replaces a lost one. */
+  updated(update: Update, isReconnect: boolean): void;
+  disconnected(reason: string): void;
   closed(error: TickwireError): void;
-  /** An exception in what the application has given. */
+  /** An exception of a function that the application passed, or an invalid redirect. */
   failed(error: unknown, where: string): void;
 }
 
@@ -48,11 +49,11 @@ export class Session {
   bytesReceived = 0;
   readonly now: () => number;
 
-  private readonly home: string;
+  private readonly initialUrl: string;
   private connection: Connection | null = null;
   private refusal: Refused | null = null;
-  /** Why it is closed. */
-  private ending: TickwireError | null = null;
+  /** Why the session is closed; null while it is not. */
+  private closeError: TickwireError | null = null;
   private retry: Retry;
   private welcomedMs = -Infinity;
   private hasMoved = false;
@@ -64,7 +65,7 @@ export class Session {
     private readonly options: SessionOptions,
     private readonly listener: SessionListener,
   ) {
-    this.home = url;
+    this.initialUrl = url;
     this.now = options.now ?? (() => performance.now());
     this.retry = new Retry(this.limitMs);
     this.stopHints = listenForHints(() => this.wake());
@@ -72,7 +73,7 @@ export class Session {
 
   /** Connects for the first time.
    *
-   * @throws Disconnected, Refused; what the token's function throws. */
+   * @throws Disconnected, Refused. Exceptions of the token function pass through. */
   async open(): Promise<void> {
     try {
       await this.connect(this.url);
@@ -82,31 +83,32 @@ export class Session {
     }
   }
 
-  /** Returns whether there is an open connection to send it on. */
+  /** Sends a message. Returns false if there is no open connection. */
   send(data: Uint8Array): boolean {
     return this.state === "open" && this.connection !== null && this.connection.send(data);
   }
 
-  /** Keeps what follows back until the promises that this task has settled have run. */
+  /** Holds later messages back until the promises that this task settled have run. */
   hold(): void {
     this.connection?.hold();
   }
 
-  /** Ends the session, here and at the server. Idempotent. */
+  /** Ends the session on the client and the server. Idempotent. */
   close(error: TickwireError): void {
     if (this.state === "closed") return;
     this.send(this.core.endSession());
     this.finish(error);
   }
 
-  /** Loses the connection, as a bad network does. */
+  /** Drops the connection, as a bad network does. */
   drop(): void {
     this.connection?.close(RECONNECT, "dropped");
   }
 
-  /** Ends this session and begins one at another address. Returns false when that cannot be reached and the client is at home.
+  /** Ends this session and begins one at another address. Returns false if that address cannot be reached; the client is then
+   * connected to its initial URL.
    *
-   * @throws Disconnected, Refused: not even home can be reached, and the client is closed. */
+   * @throws Disconnected, Refused: the initial URL cannot be reached either, and the client is closed. */
   async moveTo(url: string): Promise<boolean> {
     this.checkScheme(url);
     this.send(this.core.endSession());
@@ -117,11 +119,11 @@ export class Session {
       await this.connect(url);
       return true;
     } catch {
-      // Some gateways refuse in ways of their own; whatever it is, home is open.
-      if (this.ending) throw this.ending;
+      // Gateways refuse in various ways. After any error the initial URL is tried.
+      if (this.closeError) throw this.closeError;
     }
     try {
-      this.url = this.home;
+      this.url = this.initialUrl;
       this.hasMoved = true;
       this.retry = new Retry(this.limitMs || HELLO_MS_MAX);
       await this.reconnect();
@@ -134,11 +136,11 @@ export class Session {
 
   // -- one connection -------------------------------------------------------------------------------------
 
-  /** @throws Disconnected, Refused; what the token's function throws. */
+  /** @throws Disconnected, Refused. Exceptions of the token function pass through. */
   private async connect(url: string): Promise<void> {
     this.goodbye = this.refusal = null;
     const token = await this.token();
-    if (this.ending) throw this.ending;
+    if (this.closeError) throw this.closeError;
     await new Promise<void>((resolve, reject) => {
       let isWelcomed = false;
       let isOpen = false;
@@ -160,7 +162,7 @@ export class Session {
           clearTimeout(timer);
           const isCurrent = this.connection === connection;
           if (isCurrent) this.connection = null;
-          if (!isWelcomed) reject(this.ending ?? this.refusal ?? this.failure(isOpen ? "" : url, code, reason));
+          if (!isWelcomed) reject(this.closeError ?? this.refusal ?? this.failure(isOpen ? "" : url, code, reason));
           else if (isCurrent) this.lost(code, reason);
         },
       });
@@ -188,24 +190,24 @@ export class Session {
     }
   }
 
-  /** Takes one message. Returns whether it was the Welcome. */
+  /** Applies one message. Returns whether it was the Welcome. */
   private receive(data: Uint8Array, connection: Connection): boolean {
     this.bytesReceived += data.length;
     let update: Update | null;
     try {
       update = this.core.receive(data, this.now());
     } catch (error) {
-      this.close(asError(error)); // the same would come again
+      this.close(asError(error)); // after a reconnect the server would send the same message again
       return false;
     }
-    const isReturn = this.state === "away";
+    const isReconnect = this.state === "reconnecting";
     if (update?.type === "welcomed") this.welcomed(update.welcome, connection);
     for (const message of this.core.outgoing.splice(0)) this.send(message);
     if (update?.type === "refused") this.refusal = new Refused(update.error);
     else if (update?.type === "ended") this.goodbye = update.goodbye;
-    else if (update) this.refusal = null; // the connection has outlived it
+    else if (update) this.refusal = null; // the error was not about the connection
     if (update?.type === "redirected" && update.redirect.isResume) this.moved(update.redirect.url);
-    if (update) this.listener.updated(update, isReturn);
+    if (update) this.listener.updated(update, isReconnect);
     return update?.type === "welcomed";
   }
 
@@ -213,11 +215,11 @@ export class Session {
     this.state = "open";
     this.hasMoved = false;
     this.welcomedMs = this.now();
-    // The first ping is sent now, and says that the resume token has arrived.
+    // The first ping is sent immediately, and confirms that the resume token arrived.
     connection.startHeartbeat(welcome.heartbeatIntervalMs, () => this.core.ping(this.now()));
   }
 
-  /** The session continues at another shard: the server closes now, and the next connection goes there. */
+  /** Records that the session moved to another shard: the server closes now, and the next connection goes there. */
   private moved(url: string): void {
     try {
       this.checkScheme(url);
@@ -230,14 +232,14 @@ export class Session {
   }
 
   private checkScheme(url: string): void {
-    if (this.home.startsWith("wss:") && !url.startsWith("wss:")) {
+    if (this.initialUrl.startsWith("wss:") && !url.startsWith("wss:")) {
       throw new TickwireError(`redirected to ${url}: the token is not sent over a plain connection`);
     }
   }
 
-  /** @param refusedBy: the address, if it has not even accepted the WebSocket. */
+  /** @param refusedBy: the address, if the WebSocket handshake failed. */
   private failure(refusedBy: string, code: number, reason: string): Disconnected {
-    if (refusedBy) return new Disconnected(unreachable(refusedBy, code, reason));
+    if (refusedBy) return new Disconnected(connectFailure(refusedBy, code, reason));
     return new Disconnected(closed(code, reason), this.goodbye, code);
   }
 
@@ -247,14 +249,14 @@ export class Session {
     connection?.close(code, reason);
   }
 
-  // -- the next one ---------------------------------------------------------------------------------------
+  // -- reconnecting ---------------------------------------------------------------------------------------
 
   private get limitMs(): number {
     return this.options.reconnectMs ?? RECONNECT_MS_MAX;
   }
 
   private lost(code: number, reason: string): void {
-    if (this.ending) return;
+    if (this.closeError) return;
     const isOver = this.goodbye ? !this.goodbye.comeBack : isFinal(code);
     if (isOver || !this.limitMs) {
       this.finish(this.refusal ?? this.failure("", code, reason));
@@ -262,14 +264,14 @@ export class Session {
     }
     if (this.now() - this.welcomedMs >= STABLE_MS) this.retry = new Retry(this.limitMs);
     this.retry.lost();
-    this.state = "away";
-    this.listener.away(closed(code, reason));
+    this.state = "reconnecting";
+    this.listener.disconnected(closed(code, reason));
     this.reconnect().catch((error: unknown) => this.finish(asError(error)));
   }
 
-  /** Connects again, as often as it takes.
+  /** Reconnects, with as many attempts as the plan allows.
    *
-   * @throws TickwireError: it makes no sense any more. */
+   * @throws TickwireError: the last error is final, or the time is over. */
   private async reconnect(): Promise<void> {
     let advisedMs = this.goodbye?.retryAfterMs || this.refusal?.retryAfterMs || 0;
     for (;;) {
@@ -280,10 +282,10 @@ export class Session {
       await this.pause(attempt.waitMs);
       const began = this.now();
       try {
-        await this.connect(attempt.isHome ? this.home : this.url);
+        await this.connect(attempt.isInitialUrl ? this.initialUrl : this.url);
         return;
       } catch (error) {
-        if (this.ending || isDefinite(error)) throw error;
+        if (this.closeError || isDefinite(error)) throw error;
         const wasRefused = error instanceof Refused;
         this.retry.failed(this.now() - began, wasRefused);
         advisedMs = wasRefused ? error.retryAfterMs : (this.goodbye?.retryAfterMs ?? 0);
@@ -301,18 +303,18 @@ export class Session {
     });
   }
 
-  /** The network may work again, or be another one; timers may have been late. */
+  /** Probes or reconnects at once: the network may work again or have changed, and timers may have been late. */
   private wake(): void {
     if (this.state === "open") this.connection?.probe();
-    if (this.state !== "away") return;
+    if (this.state !== "reconnecting") return;
     this.retry.restart();
     this.stopWaiting();
-    this.disconnect(RECONNECT, "another attempt"); // an attempt on the network that there was may hang
+    this.disconnect(RECONNECT, "another attempt"); // an attempt on the previous network may hang
   }
 
   private finish(error: TickwireError): void {
-    if (this.ending) return;
-    this.ending = error;
+    if (this.closeError) return;
+    this.closeError = error;
     this.state = "closed";
     this.stopHints();
     this.stopWaiting();
@@ -321,7 +323,7 @@ export class Session {
   }
 }
 
-/** Whether reconnecting makes no sense after an attempt that failed so. */
+/** Returns whether the error of an attempt is final. */
 function isDefinite(error: unknown): boolean {
   return error instanceof Refused ? !error.isRetryable : error instanceof Disconnected && error.code >= 4500 && isFinal(error.code);
 }
@@ -334,8 +336,8 @@ function closed(code: number, reason: string): string {
   return reason ? `${reason} (${code})` : `closed with ${code}`;
 }
 
-/** A browser keeps the reason of a failed handshake to itself, so all likely ones are named. */
-function unreachable(url: string, code: number, reason: string): string {
+/** Describes a failed handshake. Browsers hide the reason, so the message lists the likely causes. */
+function connectFailure(url: string, code: number, reason: string): string {
   const { location } = globalThis as { location?: { origin: string } };
   const causes = location
     ? `Likely causes: no server listens there; it does not accept this page's origin ${location.origin} (edge.origins in its ` +

@@ -1,7 +1,7 @@
-/** One table of one channel, as it was last told: ids, integers and texts, and the integers one state before.
+/** One table of one channel: ids, integers and texts after the last state, and the integers of the state before.
  *
- * A section of a frame is read into spare arrays, and taken by `commit`; until then nothing has changed. Arrays are kept
- * and used again, so that a tick in which nobody comes or goes allocates nothing. Layout: docs/protocol.md, "Packed". */
+ * A section of a frame is read into a spare buffer; `commit` makes it current, and until then nothing changes. Buffers are
+ * reused: a tick in which no entity enters or leaves allocates nothing. Layout: docs/protocol.md, "Packed". */
 
 import { BitReader, Ints, Numbers, unzigzag, unzigzagBig } from "./bits.js";
 import type { Crc32 } from "./crc32.js";
@@ -17,14 +17,14 @@ const CHANGED = 2;
 const RICE = 3;
 const ESCAPE = 24;
 const RAW_BITS = 60;
-/** Codes of so many bits are whole numbers to a JavaScript engine, which makes no objects of them. */
+/** The widest code that JavaScript engines represent as a small integer, without allocating an object. */
 const SMALL_BITS = 30;
 const SMALL_K = 25; // a quotient below ESCAPE has five bits
 const NO_BYTES = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** What all channels' tables of one kind share. */
-export class Shape {
+/** The fields of a table, shared by all channels. */
+export class TableLayout {
   readonly columns: readonly Field[];
   readonly texts: readonly Field[];
 
@@ -37,82 +37,82 @@ export class Shape {
   }
 }
 
-// What one frame needs while it is read; one thread reads one frame at a time.
-const leftPlaces = new Numbers();
+// Scratch arrays for reading a frame. One thread reads one frame at a time.
+const leftRows = new Numbers();
 const enteredIds = new Numbers();
 const quotients = new Ints();
 const stayedLast = new Numbers();
 const stayedBefore = new Numbers();
 const stayedNow = new Numbers();
 
-/** What a table holds at one moment. Arrays are longer than what is in them. */
-class Side {
+/** The contents of a table at one state. Only the first `size` items of the arrays are valid. */
+class TableBuffer {
   size = 0;
   ids: Uint32Array;
   columns: Float64Array[];
   texts: Uint8Array[][];
 
   constructor(
-    private readonly shape: Shape,
+    private readonly layout: TableLayout,
     capacity = 16,
   ) {
     this.ids = new Uint32Array(capacity);
-    this.columns = shape.columns.map(() => new Float64Array(capacity));
-    this.texts = shape.texts.map(() => []);
+    this.columns = layout.columns.map(() => new Float64Array(capacity));
+    this.texts = layout.texts.map(() => []);
   }
 
-  /** Room for so many; what was in it may be gone. */
-  room(size: number): void {
+  /** Sets the size and grows the arrays if needed. Old contents may be lost. */
+  reserve(size: number): void {
     if (size > this.ids.length) {
       this.ids = new Uint32Array(2 * size);
-      this.columns = this.shape.columns.map(() => new Float64Array(2 * size));
+      this.columns = this.layout.columns.map(() => new Float64Array(2 * size));
     }
     this.size = size;
   }
 }
 
 export class TableState {
-  private now: Side;
-  private before: Side;
-  private spare: Side;
-  /** Where those who stayed and entered were a state before, when somebody has moved. */
-  private origin: Side | null = null;
+  private now: TableBuffer;
+  private before: TableBuffer;
+  private spare: TableBuffer;
+  /** The previous values of the entities in `spare`, if entities entered or left. */
+  private origin: TableBuffer | null = null;
   private isStaged = false;
 
-  constructor(readonly shape: Shape) {
-    this.now = new Side(shape);
-    this.before = new Side(shape);
-    this.spare = new Side(shape);
+  constructor(readonly layout: TableLayout) {
+    this.now = new TableBuffer(layout);
+    this.before = new TableBuffer(layout);
+    this.spare = new TableBuffer(layout);
   }
 
   get size(): number {
     return this.now.size;
   }
 
-  /** Ascending; the first `size` of them count. So too for columns. */
+  /** Ascending; only the first `size` items are valid, as in columns. */
   get ids(): Uint32Array {
     return this.now.ids;
   }
 
-  column(place: number): Float64Array {
-    return this.now.columns[place]!;
+  column(index: number): Float64Array {
+    return this.now.columns[index]!;
   }
 
-  text(place: number, row: number): Uint8Array {
-    return this.now.texts[place]![row] ?? NO_BYTES;
+  text(index: number, row: number): Uint8Array {
+    return this.now.texts[index]![row] ?? NO_BYTES;
   }
 
-  /** Nobody is in it; what a keyframe is relative to. */
+  /** Removes all entities: the baseline of a keyframe. */
   clear(): void {
-    this.now.room(0);
-    this.before.room(0);
+    this.now.reserve(0);
+    this.before.reserve(0);
     for (const texts of this.now.texts) texts.length = 0;
   }
 
-  /** It has come to rest: what it had before counts no more. */
-  settle(): void {
+  /** Sets the previous values to the current ones: nothing moved since. */
+  clearHistory(): void {
     const { now, before } = this;
-    before.room(now.size);
+    before.reserve(now.size);
     for (let column = 0; column < now.columns.length; column++) {
       before.columns[column]!.set(now.columns[column]!.subarray(0, now.size));
     }
@@ -120,30 +120,30 @@ export class TableState {
 
   // -- reading a section ----------------------------------------------------------------------------------
 
-  /** Reads a section into the spare side.
+  /** Reads a section into the spare buffer.
    *
-   * @throws MalformedMessage: it does not fit what is here, or a value is out of its field's range. */
+   * @throws MalformedMessage: the section does not fit the current contents, or a value is out of its field's range. */
   read(bits: BitReader, flags: number): void {
     this.isStaged = true;
     this.origin = null;
     if (flags & (HAS_LEFT | HAS_ENTERED)) this.readMoved(bits, flags);
     else this.readSame(bits);
-    const { spare, shape } = this;
-    for (let column = 0; column < shape.columns.length; column++) {
-      checkRange(shape.columns[column]!, spare.columns[column]!, spare.size);
+    const { spare, layout } = this;
+    for (let column = 0; column < layout.columns.length; column++) {
+      checkRange(layout.columns[column]!, spare.columns[column]!, spare.size);
     }
     if (flags & HAS_TEXTS) this.readTexts(bits);
   }
 
-  /** Nothing was said of it: it stays as it is. */
+  /** Begins a frame. Without a section the table stays unchanged. */
   stage(): void {
     this.isStaged = false;
   }
 
-  /** What was read is what is here from now on. */
+  /** Makes the section that was read current. */
   commit(): void {
     if (!this.isStaged) {
-      this.settle();
+      this.clearHistory();
       return;
     }
     const { now, before, spare, origin } = this;
@@ -153,43 +153,43 @@ export class TableState {
   }
 
   private readSame(bits: BitReader): void {
-    const { now, before, spare, shape } = this;
-    spare.room(now.size);
+    const { now, before, spare, layout } = this;
+    spare.reserve(now.size);
     spare.ids.set(now.ids.subarray(0, now.size));
     bits.toBits();
     if (now.size) {
-      for (let column = 0; column < shape.columns.length; column++) {
-        const field = shape.columns[column]!;
+      for (let column = 0; column < layout.columns.length; column++) {
+        const field = layout.columns[column]!;
         readColumn(bits, field, now.size, now.columns[column]!, before.columns[column]!, spare.columns[column]!);
       }
     }
     bits.toBytes();
-    for (let place = 0; place < now.texts.length; place++) spare.texts[place] = now.texts[place]!.slice();
+    for (let index = 0; index < now.texts.length; index++) spare.texts[index] = now.texts[index]!.slice();
   }
 
   private readMoved(bits: BitReader, flags: number): void {
-    const { now, before, spare, shape } = this;
-    const left = flags & HAS_LEFT ? bits.ascending(now.size, leftPlaces) : 0;
+    const { now, before, spare, layout } = this;
+    const left = flags & HAS_LEFT ? bits.ascending(now.size, leftRows) : 0;
     const entered = flags & HAS_ENTERED ? bits.ascending(2 ** 32, enteredIds) : 0;
     const stayed = now.size - left;
-    if (entered && enteredIds.values[0] === 0) throw new MalformedMessage("entity 0 is nobody");
+    if (entered && enteredIds.values[0] === 0) throw new MalformedMessage("an entity has the id 0, which is reserved");
     if (stayed + entered > ENTITIES_MAX) throw new MalformedMessage("too many entities in one channel");
     const rows = this.merge(left, entered);
     bits.toBits();
-    const fresh = readFresh(bits, shape.columns, entered);
-    spare.room(stayed + entered);
-    const origin = new Side(shape, spare.ids.length);
+    const fresh = readFresh(bits, layout.columns, entered);
+    spare.reserve(stayed + entered);
+    const origin = new TableBuffer(layout, spare.ids.length);
     origin.size = spare.size;
     const kept = rows.from;
-    for (let column = 0; column < shape.columns.length; column++) {
-      const last = stayedLast.room(stayed);
-      const older = stayedBefore.room(stayed);
-      const result = stayedNow.room(stayed);
+    for (let column = 0; column < layout.columns.length; column++) {
+      const last = stayedLast.reserve(stayed);
+      const older = stayedBefore.reserve(stayed);
+      const result = stayedNow.reserve(stayed);
       for (let row = 0; row < stayed; row++) {
         last[row] = now.columns[column]![kept[row]!]!;
         older[row] = before.columns[column]![kept[row]!]!;
       }
-      if (stayed) readColumn(bits, shape.columns[column]!, stayed, last, older, result);
+      if (stayed) readColumn(bits, layout.columns[column]!, stayed, last, older, result);
       const [values, changes] = fresh[column] ?? [NOTHING, NOTHING];
       for (let row = 0; row < spare.size; row++) {
         const source = rows.order[row]!;
@@ -203,21 +203,21 @@ export class TableState {
       const source = rows.order[row]!;
       spare.ids[row] = source < 0 ? enteredIds.values[-source - 1]! : now.ids[kept[source]!]!;
     }
-    for (let place = 0; place < now.texts.length; place++) {
-      const texts = now.texts[place]!;
-      spare.texts[place] = Array.from(rows.order, (source) => (source < 0 ? NO_BYTES : texts[kept[source]!]!));
+    for (let index = 0; index < now.texts.length; index++) {
+      const texts = now.texts[index]!;
+      spare.texts[index] = Array.from(rows.order, (source) => (source < 0 ? NO_BYTES : texts[kept[source]!]!));
     }
     this.origin = origin;
   }
 
-  /** Where each row comes from: of those who stayed, their number; of those who entered, -1 less theirs. */
+  /** Returns the source of each row: the index n among the entities that stayed, or -1 - n among those that entered. */
   private merge(left: number, entered: number): { from: Int32Array; order: Int32Array } {
     const { now } = this;
     const from = new Int32Array(now.size - left);
     let gone = 0;
     let kept = 0;
     for (let row = 0; row < now.size; row++) {
-      if (gone < left && leftPlaces.values[gone] === row) gone++;
+      if (gone < left && leftRows.values[gone] === row) gone++;
       else from[kept++] = row;
     }
     const order = new Int32Array(kept + entered);
@@ -226,40 +226,40 @@ export class TableState {
     for (let row = 0; row < order.length; row++) {
       const here = stayed < kept ? now.ids[from[stayed]!]! : Infinity;
       const there = fresh < entered ? enteredIds.values[fresh]! : Infinity;
-      if (here === there) throw new MalformedMessage("an entity entered that is there already");
+      if (here === there) throw new MalformedMessage("an entity entered that already exists");
       order[row] = here < there ? stayed++ : -1 - fresh++;
     }
     return { from, order };
   }
 
   private readTexts(bits: BitReader): void {
-    const { spare, shape } = this;
+    const { spare, layout } = this;
     const count = bits.varint();
-    const fields = shape.texts;
-    let place = 0;
+    const fields = layout.texts;
+    let index = 0;
     for (let number = 0; number < count; number++) {
       const step = bits.varint();
-      if (number && !step) throw new MalformedMessage("a list names something twice");
-      place += step;
-      if (place >= spare.size * fields.length) throw new MalformedMessage(`a text for place ${place}`);
-      const field = fields[place % fields.length]!;
+      if (number && !step) throw new MalformedMessage("a list contains an index twice");
+      index += step;
+      if (index >= spare.size * fields.length) throw new MalformedMessage(`the text index ${index} is out of range`);
+      const field = fields[index % fields.length]!;
       const length = bits.varint();
-      if (length > field.bytesMax) throw new MalformedMessage(`field ${field.name} of ${length} bytes`);
-      const text = bits.take(length);
+      if (length > field.bytesMax) throw new MalformedMessage(`field ${field.name} has ${length} bytes; at most ${field.bytesMax} are allowed`);
+      const text = bits.bytes(length);
       if (field.kind === "text") decodeText(text);
-      spare.texts[place % fields.length]![Math.floor(place / fields.length)] = text;
+      spare.texts[index % fields.length]![Math.floor(index / fields.length)] = text;
     }
   }
 
-  /** Adds what is staged to a checksum. */
+  /** Adds the staged contents to a checksum. */
   addTo(crc: Crc32): void {
-    const side = this.isStaged ? this.spare : this.now;
-    for (let row = 0; row < side.size; row++) crc.u32(side.ids[row]!);
-    for (const column of side.columns) {
-      for (let row = 0; row < side.size; row++) crc.i64(column[row]!);
+    const buffer = this.isStaged ? this.spare : this.now;
+    for (let row = 0; row < buffer.size; row++) crc.u32(buffer.ids[row]!);
+    for (const column of buffer.columns) {
+      for (let row = 0; row < buffer.size; row++) crc.i64(column[row]!);
     }
-    for (const texts of side.texts) {
-      for (let row = 0; row < side.size; row++) {
+    for (const texts of buffer.texts) {
+      for (let row = 0; row < buffer.size; row++) {
         const text = texts[row] ?? NO_BYTES;
         crc.u32(text.length);
         crc.bytes(text);
@@ -278,7 +278,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** For each column, the values of those who entered, and what they were a tick before. */
+/** Reads the values and previous values of the entities that entered, by column. */
 function readFresh(bits: BitReader, fields: readonly Field[], entered: number): [Float64Array, Float64Array][] {
   if (!entered) return [];
   const values = fields.map((field) => readPlain(bits, field, entered));
@@ -300,7 +300,7 @@ function readPlain(bits: BitReader, field: Field, count: number): Float64Array {
   return numbers;
 }
 
-/** A column of those who stayed. */
+/** Reads a column of the entities that stayed. */
 function readColumn(
   bits: BitReader,
   field: Field,
@@ -352,7 +352,7 @@ function readFixed(
 function readChanged(bits: BitReader, width: number, count: number, last: Float64Array, into: Float64Array): void {
   checkWidth(width);
   bits.need(count);
-  const isSet = quotients.room(count);
+  const isSet = quotients.reserve(count);
   let changed = 0;
   for (let row = 0; row < count; row++) changed += isSet[row] = bits.small(1);
   bits.need(changed * width);
@@ -374,7 +374,7 @@ function readRice(
   into: Float64Array,
 ): void {
   checkWidth(k);
-  const many = quotients.room(count);
+  const many = quotients.reserve(count);
   for (let row = 0; row < count; row++) many[row] = bits.unary(ESCAPE);
   const factor = 2 ** k;
   for (let row = 0; row < count; row++) {
@@ -390,7 +390,7 @@ function readRice(
   }
 }
 
-/** The same for integers of more than 32 bits, whose differences a double does not hold. */
+/** Reads a column of integers of more than 32 bits, whose differences exceed the exact range of a double. */
 function readWide(
   bits: BitReader,
   predictor: number,

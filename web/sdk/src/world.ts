@@ -1,25 +1,15 @@
-/** The room's world as this client was told it: every channel's tables, and all of them together.
+/** The mirrored state of a room: the tables of each channel, and a merged view of all channels.
  *
- * Entities are read by table: `world.table("ships")`. */
+ * Read entities by table: `world.table("ships")`. */
 
 import { BitReader } from "./bits.js";
 import { Crc32 } from "./crc32.js";
 import { MalformedMessage, TickwireError } from "./errors.js";
-import { Field, type FieldDescription } from "./fields.js";
-import { decodeText, Shape, TableState } from "./table.js";
+import { Field } from "./fields.js";
+import { decodeText, TableLayout, TableState } from "./table.js";
+import type { StateDescription } from "./types.js";
 
-export interface TableDescription {
-  readonly name: string;
-  readonly fields: readonly FieldDescription[];
-}
-
-/** What a room's state and its inputs are made of. */
-export interface StateDescription {
-  readonly tables: readonly TableDescription[];
-  readonly inputs: readonly FieldDescription[];
-}
-
-/** What a frame says of one channel. */
+/** The part of a frame for one channel. */
 export interface Part {
   channel: number;
   isKeyframe: boolean;
@@ -27,37 +17,37 @@ export interface Part {
   packed: Uint8Array;
 }
 
-/** A delta against something that this client does not have: a frame is missing. */
+/** The client does not have the baseline of a delta: a frame is missing. */
 export class WrongBaseline extends TickwireError {}
 
 interface Channel {
-  toldTick: number;
+  lastTick: number;
   tables: TableState[];
 }
 
 const NEVER = -1;
 
 export class World {
-  /** Of the last frame: where the client stands in all channels. */
+  /** The tick of the last frame, in all channels. */
   tick = 0;
-  readonly shapes: readonly Shape[];
+  readonly layouts: readonly TableLayout[];
   private readonly channels = new Map<number, Channel>();
   private readonly bits = new BitReader();
   private readonly tables: Map<string, TableView>;
 
   constructor(private readonly description: StateDescription) {
-    this.shapes = description.tables.map(
-      (table) => new Shape(table.name, table.fields.map((field) => new Field(field))),
+    this.layouts = description.tables.map(
+      (table) => new TableLayout(table.name, table.fields.map((field) => new Field(field))),
     );
-    this.tables = new Map(this.shapes.map((shape, place) => [shape.name, new TableView(shape, this, place)]));
+    this.tables = new Map(this.layouts.map((layout, index) => [layout.name, new TableView(layout, this, index)]));
   }
 
-  /** Whether a state of this description fits this world. */
+  /** Returns whether this world has the given description. */
   fits(description: StateDescription): boolean {
     return JSON.stringify(description) === JSON.stringify(this.description);
   }
 
-  /** Forgets everything, as if nothing had been received. Views of its tables stay valid. */
+  /** Removes all entities. Views of the tables stay valid. */
   clear(): void {
     this.finish(0, new Set());
   }
@@ -66,10 +56,12 @@ export class World {
     return [...this.channels.keys()];
   }
 
-  /** A table by its name, all channels together. */
+  /** Returns a table by its name, merged over all channels.
+   *
+   * @throws RangeError: the room has no such table. */
   table<Entity extends object = any>(name: string): TableView<Entity> {
     const table = this.tables.get(name) as TableView<Entity> | undefined;
-    if (!table) throw new RangeError(`no table ${name}; this room has: ${[...this.tables.keys()].join(", ")}`);
+    if (!table) throw new RangeError(`unknown table ${name}; the tables of this room are: ${[...this.tables.keys()].join(", ")}`);
     return table;
   }
 
@@ -77,23 +69,23 @@ export class World {
     return [...this.tables.keys()];
   }
 
-  /** Applies what a frame says of one channel; says whether its checksum agrees, or it has none. `finish` follows when all
-   * parts of the frame were.
+  /** Applies the part of a frame for one channel. Call `finish` after all parts of the frame. Returns false if the part's
+   * checksum differs.
    *
-   * @throws WrongBaseline, MalformedMessage: nothing has changed then. */
+   * @throws WrongBaseline, MalformedMessage: the world is unchanged. */
   apply(part: Part, tick: number, age: number): boolean {
     let channel = this.channels.get(part.channel);
     if (!part.isKeyframe && this.tick !== tick - age) {
-      throw new WrongBaseline(`a delta from tick ${tick - age}; the world stands at ${this.tick}`);
+      throw new WrongBaseline(`the delta is relative to tick ${tick - age}; the world is at tick ${this.tick}`);
     }
     if (part.isKeyframe || !channel) {
-      channel = { toldTick: NEVER, tables: this.shapes.map((shape) => new TableState(shape)) };
-    } else if (channel.toldTick !== tick - 1) {
-      for (const table of channel.tables) table.settle();
+      channel = { lastTick: NEVER, tables: this.layouts.map((layout) => new TableState(layout)) };
+    } else if (channel.lastTick !== tick - 1) {
+      for (const table of channel.tables) table.clearHistory();
     }
     const agrees = this.read(part, channel.tables);
     for (const table of channel.tables) table.commit();
-    channel.toldTick = tick;
+    channel.lastTick = tick;
     this.channels.set(part.channel, channel);
     return agrees;
   }
@@ -104,13 +96,13 @@ export class World {
     for (const table of tables) table.stage();
     let seen = 0;
     for (let tag = bits.varint(); tag; tag = bits.varint()) {
-      const place = Math.floor(tag / 8);
-      if (place <= seen || place > tables.length) throw new MalformedMessage(`a section for table ${place - 1}`);
-      seen = place;
-      tables[place - 1]!.read(bits, tag % 8);
+      const index = Math.floor(tag / 8);
+      if (index <= seen || index > tables.length) throw new MalformedMessage(`the section for table ${index - 1} is out of order or out of range`);
+      seen = index;
+      tables[index - 1]!.read(bits, tag % 8);
     }
-    const agrees = !part.hasChecksum || this.checksumOf(tables) === u32(bits.take(4));
-    if (!bits.isAtEnd) throw new MalformedMessage("bytes are left over");
+    const agrees = !part.hasChecksum || this.checksumOf(tables) === u32(bits.bytes(4));
+    if (!bits.isAtEnd) throw new MalformedMessage("unexpected bytes after the last section");
     return agrees;
   }
 
@@ -120,36 +112,36 @@ export class World {
     return crc.value;
   }
 
-  /** The world has come to a tick; `keep` are the only channels that are still there, null: all are. */
+  /** Ends a frame: sets the tick, and removes all channels that are not in `keep` (null: keeps all). */
   finish(tick: number, keep: ReadonlySet<number> | null): void {
     this.tick = tick;
     if (keep) {
       for (const channel of [...this.channels.keys()]) if (!keep.has(channel)) this.channels.delete(channel);
     }
-    for (const table of this.tables.values()) table.outdate();
+    for (const table of this.tables.values()) table.invalidate();
   }
 
-  /** The connection was resumed: every channel forgets where it came from, as the server does. */
-  settle(): void {
-    for (const channel of this.channels.values()) channel.toldTick = NEVER;
+  /** Discards the previous values of all channels after a resume, as the server does. */
+  clearHistory(): void {
+    for (const channel of this.channels.values()) channel.lastTick = NEVER;
   }
 
-  /** A channel's tables, in the description's order; undefined when nothing is known of it. */
+  /** Returns a channel's tables, in the description's order; undefined before its first keyframe. */
   channel(number: number): readonly TableState[] | undefined {
     return this.channels.get(number)?.tables;
   }
 
-  /** Those of one place in all channels that hold anybody. */
-  held(place: number): TableState[] {
-    const held: TableState[] = [];
+  /** Returns the table with this index of every channel in which it has entities. */
+  nonEmptyTables(index: number): TableState[] {
+    const tables: TableState[] = [];
     for (const channel of this.channels.values()) {
-      const table = channel.tables[place]!;
-      if (table.size) held.push(table);
+      const table = channel.tables[index]!;
+      if (table.size) tables.push(table);
     }
-    return held;
+    return tables;
   }
 
-  /** Over all that is mirrored: equal worlds have equal ones, in whatever language they are mirrored. */
+  /** Returns the checksum of all mirrored tables. It is equal for equal worlds in all clients and languages. */
   checksum(): number {
     const crc = new Crc32();
     for (const table of this.tables.values()) table.addTo(crc);
@@ -157,43 +149,43 @@ export class World {
   }
 }
 
-/** A reference to one entity of one state: where it is in its channel's arrays. */
+/** The position of an entity in its channel's arrays. Valid for one state. */
 interface Row {
   id: number;
   table: TableState;
   row: number;
 }
 
-/** One table, all channels together. Its rows are of the last frame; ask again after the next.
+/** One table, merged over all channels. Values are those of the last frame.
  *
- * `Entity` says what fields there are: `tickwire codegen typescript` writes it from the room. */
+ * `Entity` declares the fields: `tickwire codegen typescript` generates it from the room. */
 export class TableView<Entity extends object = any> {
   private rows: Row[] = [];
-  private places = new Map<number, Row>();
+  private rowsById = new Map<number, Row>();
   private isCurrent = false;
-  private readonly columns: ReadonlyMap<string, { field: Field; place: number }>;
+  private readonly columns: ReadonlyMap<string, { field: Field; index: number }>;
 
   constructor(
-    private readonly shape: Shape,
+    private readonly layout: TableLayout,
     private readonly world: World,
-    private readonly place: number,
+    private readonly index: number,
   ) {
-    const columns = new Map<string, { field: Field; place: number }>();
-    shape.columns.forEach((field, place) => columns.set(field.name, { field, place }));
-    shape.texts.forEach((field, place) => columns.set(field.name, { field, place }));
+    const columns = new Map<string, { field: Field; index: number }>();
+    layout.columns.forEach((field, index) => columns.set(field.name, { field, index }));
+    layout.texts.forEach((field, index) => columns.set(field.name, { field, index }));
     this.columns = columns;
   }
 
   get name(): string {
-    return this.shape.name;
+    return this.layout.name;
   }
 
   get fields(): readonly Field[] {
-    return this.shape.fields;
+    return this.layout.fields;
   }
 
   /** @internal */
-  outdate(): void {
+  invalidate(): void {
     this.isCurrent = false;
   }
 
@@ -208,53 +200,55 @@ export class TableView<Entity extends object = any> {
 
   has(id: number): boolean {
     this.current();
-    return this.places.has(id);
+    return this.rowsById.has(id);
   }
 
-  /** One field of one entity, in the game's units; a text as a string, an enumeration as its place. Undefined when it is
-   * not here. */
+  /** Returns a field of an entity, in the game's units: a text as a string, an enumeration as its index. Undefined if the
+   * entity does not exist.
+   *
+   * @throws RangeError: the table has no such field. */
   value<Name extends keyof Entity & string>(id: number, field: Name): Entity[Name] | undefined {
     this.current();
-    const row = this.places.get(id);
-    return row && (this.valueOf(row, field) as Entity[Name]);
+    const row = this.rowsById.get(id);
+    return row && (this.valueAt(row, field) as Entity[Name]);
   }
 
-  /** A number of an entity; NaN when it is not here. */
+  /** Returns a numeric field of an entity; NaN if the entity does not exist. */
   number(id: number, field: keyof Entity & string): number {
     this.current();
-    const row = this.places.get(id);
+    const row = this.rowsById.get(id);
     const column = this.column(field);
-    return row ? column.field.value(row.table.column(column.place)[row.row]!) : NaN;
+    return row ? column.field.value(row.table.column(column.index)[row.row]!) : NaN;
   }
 
-  /** The label of an enumeration's value. */
+  /** Returns the label of an enumeration field; empty if the entity does not exist. */
   label(id: number, field: keyof Entity & string): string {
     return this.column(field).field.labels[this.number(id, field)] ?? "";
   }
 
-  /** One entity's fields by name. */
+  /** Returns an entity's fields by name; undefined if the entity does not exist. */
   get(id: number): Entity | undefined {
     this.current();
-    const row = this.places.get(id);
+    const row = this.rowsById.get(id);
     if (!row) return undefined;
-    return Object.fromEntries(this.shape.fields.map((field) => [field.name, this.valueOf(row, field.name)])) as Entity;
+    return Object.fromEntries(this.layout.fields.map((field) => [field.name, this.valueAt(row, field.name)])) as Entity;
   }
 
-  /** Calls for each entity, in ascending order of ids, with a function that gives its numbers: no objects are made. */
+  /** Calls `visit` for each entity, in ascending order of ids, with a function that reads its numbers. Allocates no objects. */
   each(visit: (id: number, number: (field: keyof Entity & string) => number) => void): void {
     for (const row of this.current()) {
       visit(row.id, (field) => {
         const column = this.column(field);
-        return column.field.value(row.table.column(column.place)[row.row]!);
+        return column.field.value(row.table.column(column.index)[row.row]!);
       });
     }
   }
 
-  /** A field of all entities, in the order of `ids`. */
+  /** Returns a field of all entities, in the order of `ids`. */
   numbers(field: keyof Entity & string, into: number[] = []): number[] {
-    const { field: known, place } = this.column(field);
+    const { field: known, index } = this.column(field);
     into.length = 0;
-    for (const row of this.current()) into.push(known.value(row.table.column(place)[row.row]!));
+    for (const row of this.current()) into.push(known.value(row.table.column(index)[row.row]!));
     return into;
   }
 
@@ -262,28 +256,28 @@ export class TableView<Entity extends object = any> {
   addTo(crc: Crc32): void {
     const rows = this.current();
     for (const row of rows) crc.u32(row.id);
-    this.shape.columns.forEach((_, place) => {
-      for (const row of rows) crc.i64(row.table.column(place)[row.row]!);
+    this.layout.columns.forEach((_, index) => {
+      for (const row of rows) crc.i64(row.table.column(index)[row.row]!);
     });
-    this.shape.texts.forEach((_, place) => {
+    this.layout.texts.forEach((_, index) => {
       for (const row of rows) {
-        const text = row.table.text(place, row.row);
+        const text = row.table.text(index, row.row);
         crc.u32(text.length);
         crc.bytes(text);
       }
     });
   }
 
-  private valueOf(row: Row, name: string): number | string | Uint8Array {
-    const { field, place } = this.column(name);
-    if (field.kind === "blob") return row.table.text(place, row.row);
-    if (field.isText) return decodeText(row.table.text(place, row.row));
-    return field.value(row.table.column(place)[row.row]!);
+  private valueAt(row: Row, name: string): number | string | Uint8Array {
+    const { field, index } = this.column(name);
+    if (field.kind === "blob") return row.table.text(index, row.row);
+    if (field.isText) return decodeText(row.table.text(index, row.row));
+    return field.value(row.table.column(index)[row.row]!);
   }
 
-  private column(name: string): { field: Field; place: number } {
+  private column(name: string): { field: Field; index: number } {
     const column = this.columns.get(name);
-    if (!column) throw new RangeError(`no field ${name} in ${this.shape.name}`);
+    if (!column) throw new RangeError(`the table ${this.layout.name} has no field ${name}`);
     return column;
   }
 
@@ -291,22 +285,22 @@ export class TableView<Entity extends object = any> {
     if (this.isCurrent) return this.rows;
     this.isCurrent = true;
     let count = 0;
-    const held = this.world.held(this.place);
-    this.places.clear();
-    for (const table of held) {
+    const tables = this.world.nonEmptyTables(this.index);
+    this.rowsById.clear();
+    for (const table of tables) {
       for (let at = 0; at < table.size; at++) {
         const id = table.ids[at]!;
-        if (this.places.has(id)) continue; // between two channels: the first is as good as the other
+        if (this.rowsById.has(id)) continue; // moves between two channels: use the first
         const row = (this.rows[count] ??= { id, table, row: at });
         row.id = id;
         row.table = table;
         row.row = at;
-        this.places.set(id, row);
+        this.rowsById.set(id, row);
         count++;
       }
     }
     this.rows.length = count;
-    if (held.length > 1) this.rows.sort((a, b) => a.id - b.id);
+    if (tables.length > 1) this.rows.sort((a, b) => a.id - b.id);
     return this.rows;
   }
 }

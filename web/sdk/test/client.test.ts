@@ -1,4 +1,4 @@
-/** The client against a socket that a test holds: what it sends, what it waits for, what its listeners get. */
+/** Tests the client on a fake socket: the messages that it sends, its requests, and its listeners. */
 
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
@@ -37,19 +37,19 @@ beforeEach(() => {
 });
 
 describe("the client", () => {
-  it("says Hello with its token, and at once that the Welcome has arrived", async () => {
+  it("sends Hello with its token, and confirms the Welcome with a ping", async () => {
     await open();
     expect(newest().kinds()).toEqual(["Hello", "Ping"]);
     expect(newest().last(ClientBody.Hello, new Hello()).token()).toBe("jwt");
   });
 
-  it("resumes after a loss, and asks again for what was not answered", async () => {
+  it("resumes after a lost connection, and sends unanswered commands again", async () => {
     const client = await seated();
     const answer = client.command("plant", { x: 1 });
-    const told: boolean[] = [];
-    client.on("back", ({ isSameSession }) => told.push(isSameSession));
+    const resumed: boolean[] = [];
+    client.on("reconnected", ({ isSameSession }) => resumed.push(isSameSession));
     newest().ends(1006);
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     await vi.advanceTimersByTimeAsync(300);
     newest().opens();
     const hello = newest().last(ClientBody.Hello, new Hello());
@@ -59,10 +59,10 @@ describe("the client", () => {
     expect([again.id(), again.name()]).toEqual([1n, "plant"]);
     newest().says(reply(1n, "done"));
     expect(await answer).toBe("done");
-    expect([client.resumes, client.sessionsLost, told]).toEqual([1, 0, [true]]);
+    expect([client.resumes, client.sessionsLost, resumed]).toEqual([1, 0, [true]]);
   });
 
-  it("says so when the session was not kept, and what was asked has no answer", async () => {
+  it("reports a lost session, and rejects its commands", async () => {
     const client = await seated();
     const answer = expect(client.command("plant")).rejects.toThrow(/lost/);
     const left = vi.fn();
@@ -75,7 +75,7 @@ describe("the client", () => {
     expect([client.sessionsLost, client.room, left.mock.calls.length]).toEqual([1, null, 1]);
   });
 
-  it("asks again for a command whose answer decides nothing", async () => {
+  it("sends a command again when the reply says that the outcome is unknown", async () => {
     const client = await seated();
     const answer = client.command("earn");
     newest().says(noReply(1, ErrorCode.UNAVAILABLE, 500));
@@ -100,7 +100,7 @@ describe("the client", () => {
     expect([client.state, client.resumes, client.address]).toEqual(["open", 1, "ws://other/"]);
   });
 
-  it("takes a seat elsewhere with a ticket, and a new session there", async () => {
+  it("joins on another shard with a ticket, in a new session", async () => {
     const client = await open();
     const joining = client.join("garden");
     newest().says(redirect("ws://other/", false, "ticket-1"));
@@ -114,7 +114,7 @@ describe("the client", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
-  it("asks again for a seat when the connection was lost before the answer", async () => {
+  it("sends a join again when the connection was lost before the answer", async () => {
     const client = await open();
     const joining = client.join("garden");
     newest().ends(1006);
@@ -126,7 +126,7 @@ describe("the client", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
-  it("does not ask again for a seat that it has been given meanwhile", async () => {
+  it("does not send a join again when the session already has a seat", async () => {
     const client = await open();
     const joining = client.join("garden");
     newest().ends(1006);
@@ -138,7 +138,7 @@ describe("the client", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
-  it("comes back to where it began when a Redirect leads nowhere, and asks there again", async () => {
+  it("returns to its initial URL when a Redirect leads to an unreachable shard, and joins from there", async () => {
     const client = await open();
     const joining = client.join("garden");
     newest().says(redirect("ws://other/", false, "ticket-1"));
@@ -146,17 +146,17 @@ describe("the client", () => {
     expect(newest().url).toBe("ws://other/");
     newest().ends(1006);
     await settle();
-    expect(newest().url).toBe("ws://home/");
+    expect(newest().url).toBe("ws://initial/");
     newest().opens();
     newest().says(welcome(1, "token-3"));
     await vi.advanceTimersByTimeAsync(250);
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
-    expect([client.state, client.address]).toEqual(["open", "ws://home/"]);
+    expect([client.state, client.address]).toEqual(["open", "ws://initial/"]);
   });
 
-  it("never sends its token over a plain connection when it came over TLS", async () => {
-    const client = new Client("wss://home/", { socket: (url) => new FakeSocket(url) });
+  it("never sends its token over a plain connection after a connection over TLS", async () => {
+    const client = new Client("wss://initial/", { socket: (url) => new FakeSocket(url) });
     const opened = client.open();
     await settle();
     newest().opens();
@@ -168,12 +168,12 @@ describe("the client", () => {
     expect(FakeSocket.all).toHaveLength(1);
   });
 
-  it("gives an event once and in order, however often it is said", async () => {
+  it("delivers each event once and in order, also when it is repeated", async () => {
     const client = await seated();
-    const heard: unknown[] = [];
-    client.on("event", ({ payload }) => heard.push(payload));
+    const received: unknown[] = [];
+    client.on("event", ({ payload }) => received.push(payload));
     for (const number of [1, 2, 2, 1, 3]) newest().says(event(number));
-    expect(heard).toEqual([1, 2, 3]);
+    expect(received).toEqual([1, 2, 3]);
     expect([client.core.eventsRepeated, client.core.eventsMissed]).toEqual([2, 0]);
   });
 
@@ -224,7 +224,7 @@ describe("a request", () => {
     expect([ends, client.room!.roomId]).toEqual([["join", "leave", "join again"], "room-2"]);
   });
 
-  it("to join gives back a seat that comes after it was given up", async () => {
+  it("to join releases a seat that arrives after the request was abandoned", async () => {
     const client = await open();
     const joining = expect(client.join("garden")).rejects.toThrow(/in time/);
     await vi.advanceTimersByTimeAsync(15_000);
@@ -233,7 +233,7 @@ describe("a request", () => {
     expect(newest().kinds().at(-1)).toBe("Leave");
   });
 
-  it("does not give back the seat that a room takes along to another shard", async () => {
+  it("keeps the seat that moves to another shard with its room", async () => {
     await seated();
     await resumes();
     newest().says(joined);
@@ -241,7 +241,7 @@ describe("a request", () => {
   });
 });
 
-describe("a join that is redirected to a shard that has died", () => {
+describe("a join that is redirected to a dead shard", () => {
   const untilSeated = async (seconds: number) => {
     const client = await open();
     const joining = client.join("garden").then(() => "joined", (error) => error.message);
@@ -262,13 +262,13 @@ describe("a join that is redirected to a shard that has died", () => {
     return ended;
   };
 
-  it("asks again at home until the others have forgotten that shard, ever more seldom", async () => {
+  it("is repeated at the initial URL, with growing pauses, until the directory has dropped the shard", async () => {
     expect(await untilSeated(8)).toBe("joined");
     expect(FakeSocket.all.length).toBeGreaterThan(6);
     expect(FakeSocket.all.length).toBeLessThan(30);
   });
 
-  it("says so when they do not", async () => {
+  it("fails when the directory keeps the shard", async () => {
     expect(await untilSeated(60)).toBe("the room's shard, ws://dead/, cannot be reached");
   });
 });
@@ -276,9 +276,9 @@ describe("a join that is redirected to a shard that has died", () => {
 describe("a match", () => {
   it.each([
     ["the mode is unknown", () => newest().says(refusal(ErrorCode.NO_SUCH_MODE, ClientBody.MatchRequest)), "Refused"],
-    ["the queue ends it", () => newest().says(match(QueueState.TIMED_OUT)), "NotMatched"],
-    ["the time is over, and the queue says nothing", () => vi.advanceTimersByTime(6000), "TickwireError"],
-  ])("gives the place back when %s", async (_, happens, name) => {
+    ["the queue times out", () => newest().says(match(QueueState.TIMED_OUT)), "NotMatched"],
+    ["the time is over, and the queue does not answer", () => vi.advanceTimersByTime(6000), "TickwireError"],
+  ])("leaves the queue when %s", async (_, happens, name) => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 1000)).rejects.toMatchObject({ name });
     newest().says(match(QueueState.WAITING));
@@ -287,7 +287,7 @@ describe("a match", () => {
     expect(newest().kinds().at(-1)).toBe("MatchCancel");
   });
 
-  it("whose time is over ends when the queue confirms that the place is given up", async () => {
+  it("that times out ends when the queue confirms the cancellation", async () => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 1000)).rejects.toThrow(/no match in 1000 ms/);
     newest().says(match(QueueState.WAITING));
@@ -300,7 +300,7 @@ describe("a match", () => {
   it.each([
     ["its time was over", (_: Client) => vi.advanceTimersByTime(1000)],
     ["it was cancelled", (client: Client) => client.cancelMatch()],
-  ])("that was final before %s is played", async (_, happens) => {
+  ])("that was final before %s is joined", async (_, happens) => {
     const client = await open();
     const matching = client.match("duel", {}, 1000);
     newest().says(match(QueueState.WAITING));
@@ -312,7 +312,7 @@ describe("a match", () => {
     expect((await matching).roomId).toBe("room-1");
   });
 
-  it("that was found before a late cancellation leaves a later join its own Redirect", async () => {
+  it("that was found before a late cancellation does not use the Redirect of a later join", async () => {
     const client = await open();
     client.cancelMatch();
     const joining = client.join("garden");
@@ -324,14 +324,14 @@ describe("a match", () => {
     expect((await joining).roomId).toBe("room-1");
   });
 
-  it("ends when another mode has found one", async () => {
+  it("ends when a match in another mode is found", async () => {
     const client = await open();
     const matching = expect(client.match("duel")).rejects.toMatchObject({ name: "NotMatched" });
     newest().says(match(QueueState.FOUND, "versus"));
     await matching;
   });
 
-  it("whose seat was refused leaves its Redirect to no later join", async () => {
+  it("whose seat was refused does not pass its Redirect to a later join", async () => {
     const client = await open();
     const matching = expect(client.match("duel")).rejects.toMatchObject({ code: "NO_SUCH_ROOM" });
     newest().says(match(QueueState.WAITING));
@@ -345,10 +345,10 @@ describe("a match", () => {
     newest().says(redirect("ws://other/", false, "ticket-1"));
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
-    expect(newest().url).toBe("ws://home/");
+    expect(newest().url).toBe("ws://initial/");
   });
 
-  it("that was given up while the connection was away gives its place back on the next one", async () => {
+  it("that was abandoned while disconnected leaves the queue after the reconnect", async () => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 100)).rejects.toThrow(/in time/);
     newest().says(match(QueueState.WAITING));
@@ -361,7 +361,7 @@ describe("a match", () => {
     expect(newest().kinds()).toContain("MatchCancel");
   });
 
-  it("is not ended by the cancellation of the one before", async () => {
+  it("is not ended by the cancellation of the previous one", async () => {
     const client = await open();
     client.cancelMatch();
     const matching = client.match("duel");
@@ -383,7 +383,7 @@ describe("a match", () => {
     await matching;
   });
 
-  it("and a join meanwhile do not take each other's Redirect", async () => {
+  it("and a concurrent join do not use each other's Redirect", async () => {
     const client = await open();
     const matching = client.match("duel");
     newest().says(match(QueueState.WAITING));
@@ -403,14 +403,14 @@ describe("a match", () => {
 });
 
 describe("close", () => {
-  it("ends the session at the server, with its seat and its place", async () => {
+  it("ends the session at the server, with its seat and queue entry", async () => {
     const client = await seated();
     client.close();
     expect([newest().kinds().at(-1), newest().closedWith, client.state]).toEqual(["EndSession", 1000, "closed"]);
   });
 
-  it("while it connects ends that at once", async () => {
-    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
+  it("cancels a connection attempt at once", async () => {
+    const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url) });
     const opening = expect(client.open()).rejects.toThrow(/closed by the client/);
     await settle();
     client.close();
@@ -418,7 +418,7 @@ describe("close", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("while it follows a Redirect ends that, and no session begins there", async () => {
+  it("cancels a Redirect, and opens no session at its target", async () => {
     const client = await open();
     const joining = expect(client.join("garden")).rejects.toThrow(/closed by the client/);
     newest().says(redirect("ws://other/", false, "ticket-1"));
@@ -431,7 +431,7 @@ describe("close", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("leaves no timer behind, so that a process may end", async () => {
+  it("leaves no timer behind, so that the process can exit", async () => {
     const client = await seated();
     client.command("plant").catch(() => undefined);
     newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
@@ -440,7 +440,7 @@ describe("close", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("of a session that a Redirect leaves behind ends that one at its shard", async () => {
+  it("is sent to the old shard when a Redirect leaves a session", async () => {
     const client = await open();
     const [before] = FakeSocket.all;
     client.join("garden").catch(() => undefined);
@@ -451,7 +451,7 @@ describe("close", () => {
 });
 
 describe("commands", () => {
-  it("are all answered, 300 at once, without more than the server's rates allow", async () => {
+  it("are all answered, 300 at once, within the server's rates", async () => {
     const client = await seated();
     const answers = Array.from({ length: 300 }, (_, at) => client.command("plant", at));
     const socket = newest();
@@ -470,7 +470,7 @@ describe("commands", () => {
     expect(socket.commands()).toEqual(Array.from({ length: 300 }, (_, at) => at + 1));
   });
 
-  it("that a rate limit drops are asked again, in an order that the server still knows", async () => {
+  it("that a rate limit drops are sent again before the server discards their ids", async () => {
     const client = await seated({}, { messagesPerSecondMax: 10_000 });
     const answers = Array.from({ length: 40 }, (_, at) => client.command("plant", at));
     const socket = newest();
@@ -481,7 +481,7 @@ describe("commands", () => {
       const ids = socket.commands();
       for (; read < ids.length; read++) {
         const id = ids[read]!;
-        expect(id).toBeGreaterThan(highest - 64); // else the server has forgotten, and refuses it
+        expect(id).toBeGreaterThan(highest - 64); // otherwise the server refuses the id
         if ((id * 7 + read) % 3) socket.says(noReply(id, ErrorCode.RATE_LIMITED, 100));
         else {
           seen.add(id);
@@ -494,7 +494,7 @@ describe("commands", () => {
     expect(await Promise.all(answers)).toEqual(Array.from({ length: 40 }, (_, at) => at + 1));
   });
 
-  it("given while the connection is away are sent on the next one, after those without an answer", async () => {
+  it("issued while disconnected are sent after the reconnect, after those without a reply", async () => {
     const client = await seated();
     const first = client.command("plant");
     newest().ends(1006);
@@ -517,29 +517,29 @@ describe("commands", () => {
     await answer;
   });
 
-  it("above what the server accepts are refused, and nothing is sent", async () => {
+  it("that are larger than the server accepts are rejected and not sent", async () => {
     const client = await seated({}, { messageBytesMax: 1000 });
     await expect(client.command("plant", "x".repeat(1000))).rejects.toMatchObject({ name: "MessageTooLarge" });
-    await expect(client.join("garden", { options: { text: "x".repeat(1000) } })).rejects.toThrow(/accepts 1000/);
+    await expect(client.join("garden", { options: { text: "x".repeat(1000) } })).rejects.toThrow(/at most 1000/);
     await expect(client.join("garden", { name: "x".repeat(4097) })).rejects.toMatchObject({ name: "MessageTooLarge" });
-    await expect(client.match("duel", { labels: { map: "x".repeat(1000) } })).rejects.toThrow(/accepts 1000/);
+    await expect(client.match("duel", { labels: { map: "x".repeat(1000) } })).rejects.toThrow(/at most 1000/);
     expect(newest().kinds()).toEqual(["Hello", "Ping", "Join"]);
     const answer = client.command("plant", "x".repeat(900));
     newest().says(reply(1, null));
     expect(await answer).toBeNull();
   });
 
-  it("are bounded: the 1,025th without an answer is refused", async () => {
+  it("are bounded: the 1,025th without a reply is rejected", async () => {
     const client = await seated();
     const ends = Array.from({ length: 1024 }, () => client.command("plant").catch(() => undefined));
-    await expect(client.command("plant")).rejects.toThrow(/more than 1024/);
+    await expect(client.command("plant")).rejects.toThrow(/1024 commands have no reply/);
     client.close();
     await Promise.all(ends);
   });
 });
 
 describe("an input", () => {
-  it("returns its number, and 0 when it is not sent", async () => {
+  it("returns its sequence number, and 0 when it is not sent", async () => {
     const client = await seated();
     expect([client.input({}), client.input({})]).toEqual([1, 2]);
     newest().ends(1006);
@@ -552,14 +552,14 @@ describe("an input", () => {
     expect(client.input({})).toBe(0);
   });
 
-  it("outside of a room is a mistake", async () => {
+  it("outside of a room throws", async () => {
     const client = await open();
     expect(() => client.input({})).toThrow(/join first/);
   });
 });
 
 describe("a listener", () => {
-  it.each(["joined", "state", "event", "left", "pong", "away", "back", "refused", "match", "acknowledged"] as const)(
+  it.each(["joined", "state", "event", "left", "pong", "disconnected", "reconnected", "refused", "match", "acknowledged"] as const)(
     "of %s that throws stops nothing, and is reported",
     async (name) => {
       const client = await open();
@@ -588,7 +588,7 @@ describe("a listener", () => {
     },
   );
 
-  it("of refusals that asks again is not refused by the same Error", async () => {
+  it("of refusals can send a new request that the same Error does not end", async () => {
     const client = await open();
     let again: Promise<unknown> | undefined;
     client.on("refused", () => (again ??= client.match("duel")));
@@ -601,22 +601,22 @@ describe("a listener", () => {
     expect(await again).toMatchObject({ roomId: "room-1" });
   });
 
-  it("that throws is on the console when nobody listens to errors", async () => {
+  it("that throws is reported on the console without an error listener", async () => {
     const client = await seated();
     const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);
     const mistake = new Error("a mistake of the game");
     client.on("event", () => {
       throw mistake;
     });
-    const heard = vi.fn();
-    client.on("event", heard);
+    const listener = vi.fn();
+    client.on("event", listener);
     newest().says(event(1));
-    expect(heard).toHaveBeenCalledOnce();
+    expect(listener).toHaveBeenCalledOnce();
     expect(console_).toHaveBeenCalledWith(expect.stringContaining("event"), mistake);
     console_.mockRestore();
   });
 
-  it("of errors that throws itself does not go round in circles", async () => {
+  it("of errors that throws is not called recursively", async () => {
     const client = await seated();
     const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);
     for (const name of ["event", "error"] as const) {
@@ -629,21 +629,21 @@ describe("a listener", () => {
     console_.mockRestore();
   });
 
-  it("gets what came with the seat when it was added right after the join", async () => {
+  it("added right after the join receives the messages that arrived with the seat", async () => {
     const client = await open();
-    const heard: unknown[] = [];
+    const received: unknown[] = [];
     const play = async () => {
       await client.join("garden");
-      client.on("event", ({ payload }) => heard.push(payload));
+      client.on("event", ({ payload }) => received.push(payload));
     };
     const playing = play();
     for (const data of [joined, event(1), event(2)]) newest().says(data); // in one task, as Node's ws does it
     await playing;
     await settle();
-    expect(heard).toEqual([1, 2]);
+    expect(received).toEqual([1, 2]);
   });
 
-  it("of refusals is told that events are lost", async () => {
+  it("of refusals is notified when events are lost", async () => {
     const client = await seated();
     const codes: string[] = [];
     client.on("refused", ({ code }) => codes.push(code));
@@ -651,20 +651,20 @@ describe("a listener", () => {
     expect(codes).toEqual(["RESYNC"]);
   });
 
-  it("of events gets no event that cannot be read, but all that follow", async () => {
+  it("of events skips an event that cannot be decoded, and receives later ones", async () => {
     const client = await seated();
-    const heard: unknown[] = [];
+    const received: unknown[] = [];
     const reported = vi.fn();
-    client.on("event", ({ payload }) => heard.push(payload));
+    client.on("event", ({ payload }) => received.push(payload));
     client.on("error", reported);
     newest().says(event(1, Uint8Array.of(0xc1)));
     newest().says(event(2));
-    expect([heard, reported.mock.calls.length]).toEqual([[2], 1]);
+    expect([received, reported.mock.calls.length]).toEqual([[2], 1]);
   });
 });
 
 describe("a world", () => {
-  it("is the same object while its room moves to another shard, and another one in another room", async () => {
+  it("stays the same object while its room moves to another shard, and is replaced in another room", async () => {
     const client = await seated();
     const { world } = client;
     await resumes();
@@ -679,7 +679,7 @@ describe("a world", () => {
 });
 
 describe("inputs of a session", () => {
-  it("are numbered on, before and after the Joined that follows a move", async () => {
+  it("keep ascending numbers across the Joined that follows a move", async () => {
     const client = await seated();
     client.input({});
     await resumes();
@@ -702,7 +702,7 @@ describe("prediction that follows a client", () => {
     return { client, own, end, press, serve: (next: { x: number } | null) => (served = next) };
   };
 
-  it("stands where the server says, with the inputs that it has not acknowledged", async () => {
+  it("applies unacknowledged inputs on top of the server state", async () => {
     const { own, press, serve } = await play();
     press(5);
     press(5);
@@ -713,16 +713,16 @@ describe("prediction that follows a client", () => {
     expect([own.now, own.unacknowledged]).toEqual([{ x: 109 }, 1]);
   });
 
-  it("takes an acknowledgement that no state follows", async () => {
+  it("applies an acknowledgement without a state", async () => {
     const { own, press } = await play();
     press(5);
     newest().says(ack(2, 1));
-    expect(own.now).toEqual({ x: 105 }); // a state may be on its way
+    expect(own.now).toEqual({ x: 105 }); // its state may still arrive
     await settle();
     expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
   });
 
-  it("forgets on a resume, and ignores what is pressed while the connection is away", async () => {
+  it("discards pending inputs on a resume, and ignores inputs that were not sent", async () => {
     const { own, press } = await play();
     press(5);
     newest().ends(1006);
@@ -736,7 +736,7 @@ describe("prediction that follows a client", () => {
     expect(own.now).toEqual({ x: 103 });
   });
 
-  it("is empty once the seat is gone, and follows no more when it is told so", async () => {
+  it("is empty after the seat is lost, and can be stopped", async () => {
     const { own, end, serve } = await play();
     newest().says(left);
     expect(own.now).toBeNull();

@@ -1,4 +1,4 @@
-/** A WebSocket that a test holds, and the messages of a server. */
+/** A fake WebSocket, and encoders for a server's messages. */
 
 import { Builder, ByteBuffer } from "flatbuffers";
 import { vi } from "vitest";
@@ -26,7 +26,7 @@ import { StateDescription } from "../src/generated/tickwire/state-description";
 import { Welcome } from "../src/generated/tickwire/welcome";
 import { encode } from "../src/msgpack.js";
 
-/** A WebSocket whose other end is the test. */
+/** A WebSocket whose server is the test. */
 export class FakeSocket implements Socket {
   static all: FakeSocket[] = [];
   binaryType = "arraybuffer";
@@ -36,7 +36,7 @@ export class FakeSocket implements Socket {
   onclose: any = null;
   onerror: any = null;
   sent: Uint8Array[] = [];
-  /** The code that the client has closed with. */
+  /** The close code that the client sent. */
   closedWith: number | undefined;
   /** Whether pings are answered. */
   isAlive = true;
@@ -219,8 +219,8 @@ export function ack(tick: number, seq: number): Uint8Array {
 
 export function redirect(url: string, isResume: boolean, ticket = ""): Uint8Array {
   return message(ServerBody.Redirect, (builder) => {
-    const [to, shown, type] = [url, ticket, "garden"].map((text) => builder.createString(text)) as [number, number, number];
-    return Redirect.createRedirect(builder, to, shown, type, 0, isResume);
+    const [to, ticketOffset, type] = [url, ticket, "garden"].map((text) => builder.createString(text)) as [number, number, number];
+    return Redirect.createRedirect(builder, to, ticketOffset, type, 0, isResume);
   });
 }
 
@@ -239,7 +239,7 @@ export async function settle(): Promise<void> {
 }
 
 export async function open(options: Options = {}, fields: WelcomeFields = {}): Promise<Client> {
-  const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url), token: () => "jwt", ...options });
+  const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url), token: () => "jwt", ...options });
   const opened = client.open();
   await settle();
   newest().opens();
@@ -257,7 +257,7 @@ export async function seated(options: Options = {}, fields: WelcomeFields = {}):
   return client;
 }
 
-/** The connection breaks, and the next one stands after the shortest pause. */
+/** Breaks the connection, and opens the next one after the shortest pause. */
 export async function resumes(generation = 2, fields: WelcomeFields = { roomId: "room-1" }): Promise<void> {
   newest().ends(1006);
   await vi.advanceTimersByTimeAsync(300);

@@ -1,4 +1,4 @@
-/** The golden vectors: a client that agrees with all of them reads every frame that a server makes. */
+/** The golden vectors: a client that agrees with all of them can read every frame of a server. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,8 @@ import { describe, expect, it } from "vitest";
 import { BitReader } from "../src/bits.js";
 import { KINDS } from "../src/fields.js";
 import { decodeServer } from "../src/messages.js";
-import { type Part, type StateDescription, World } from "../src/world.js";
+import type { StateDescription } from "../src/types.js";
+import { type Part, World } from "../src/world.js";
 
 const FOLDER = fileURLToPath(new URL("../../../schemas/golden/", import.meta.url));
 
@@ -34,7 +35,7 @@ function describedBy(golden: any): StateDescription {
   return { tables, inputs: golden.inputs.map(field) };
 }
 
-/** As the core does it, without what the core does when something does not fit. */
+/** Applies a frame as the core does, without its error handling. */
 function apply(world: World, hex: string): void {
   const frame = decodeServer(bytesOf(hex));
   if (frame.type !== "state") throw new Error(`${frame.type} is no state`);
@@ -44,7 +45,7 @@ function apply(world: World, hex: string): void {
     bits.open(frame.packed);
     while (!bits.isAtEnd) {
       const tag = bits.varint();
-      const packed = bits.take(bits.varint());
+      const packed = bits.bytes(bits.varint());
       parts.push({ channel: tag >> 2, isKeyframe: !!(tag & 2), hasChecksum: !!(tag & 1), packed });
     }
   } else {
@@ -70,12 +71,12 @@ describe.each(readdirSync(FOLDER).filter((name) => name.endsWith(".json")))("%s"
     for (const [channel, wanted] of Object.entries(step.channels)) {
       const tables = world.channel(Number(channel))!;
       for (const table of tables) {
-        const { ids, columns, texts } = wanted.tables[table.shape.name]!;
+        const { ids, columns, texts } = wanted.tables[table.layout.name]!;
         expect(Array.from(table.ids.subarray(0, table.size))).toEqual(ids);
-        table.shape.columns.forEach((_, place) => {
+        table.layout.columns.forEach((_, place) => {
           expect(Array.from(table.column(place).subarray(0, table.size))).toEqual(columns[place]);
         });
-        table.shape.texts.forEach((_, place) => {
+        table.layout.texts.forEach((_, place) => {
           expect(ids.map((_, row) => hexOf(table.text(place, row)))).toEqual(texts[place]);
         });
       }

@@ -1,13 +1,14 @@
-/** The pure parts: MessagePack, fields, back-off, interpolation, prediction, and who enters and leaves. */
+/** Tests the pure parts: MessagePack, fields, back-off, interpolation, prediction and entity tracking. */
 
 import { describe, expect, it } from "vitest";
 
 import { Backoff } from "../src/backoff.js";
-import { EntityWatch } from "../src/entities.js";
-import { Field, type FieldDescription, inputBytes, packInput } from "../src/fields.js";
+import { EntityTracker } from "../src/entities.js";
+import { Field, inputBytes, packInput } from "../src/fields.js";
 import { Interpolation, shortWay, TickClock } from "../src/interpolation.js";
 import { decode, encode } from "../src/msgpack.js";
 import { Prediction } from "../src/prediction.js";
+import type { FieldDescription } from "../src/types.js";
 import type { TableView, World } from "../src/world.js";
 
 function described(name: string, kind: FieldDescription["kind"], more: Partial<FieldDescription> = {}): FieldDescription {
@@ -41,17 +42,17 @@ describe("msgpack", () => {
     [1, [2, [3]]],
     { a: 1, b: { c: "d" } },
     Array.from({ length: 70_000 }, (_, at) => at % 7),
-  ])("holds %j as it was", (value) => {
+  ])("round-trips %j", (value) => {
     expect(decode(encode(value))).toEqual(value);
   });
 
-  it("holds bytes and large integers", () => {
+  it("round-trips bytes and large integers", () => {
     expect(decode(encode(Uint8Array.of(1, 2, 255)))).toEqual(Uint8Array.of(1, 2, 255));
     expect(decode(encode(2n ** 63n))).toBe(2n ** 63n);
     expect(decode(encode(-(2n ** 63n)))).toBe(-(2n ** 63n));
   });
 
-  it("is what Python's msgspec makes", () => {
+  it("equals the encoding of Python's msgspec", () => {
     const hex = "83a16101a16293c3c0cb3ff8000000000000a163a2c3b8";
     const bytes = Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16));
     expect(decode(bytes)).toEqual({ a: 1, b: [true, null, 1.5], c: "ø" });
@@ -68,7 +69,7 @@ describe("msgpack", () => {
     expect(decode(bytes)).toEqual(new Date(ms));
   });
 
-  it.each([0, 1_704_067_200_123, -1, -62_135_596_800_000, 253_402_300_799_999])("holds the date %i", (ms) => {
+  it.each([0, 1_704_067_200_123, -1, -62_135_596_800_000, 253_402_300_799_999])("round-trips the date %i", (ms) => {
     expect(decode(encode({ at: new Date(ms) }))).toEqual({ at: new Date(ms) });
   });
 
@@ -87,7 +88,7 @@ describe("msgpack", () => {
     expect(() => decode(Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16)))).toThrow();
   });
 
-  it("refuses what is nested without end", () => {
+  it("refuses values that are nested too deeply", () => {
     expect(() => decode(new Uint8Array(500).fill(0x91))).toThrow(/deep/);
     const loop: unknown[] = [];
     loop.push(loop);
@@ -100,7 +101,7 @@ describe("fields", () => {
   const heading = new Field(described("heading", "angle"));
   const level = new Field(described("level", "int"));
 
-  it("are quantised as the server does it", () => {
+  it("are quantised as on the server", () => {
     expect([-200, -100, 0, 0.02, 100, 200].map((value) => x.quantise(value))).toEqual([0, 0, 3200, 3201, 6400, 6400]);
     expect(x.value(3200)).toBe(0);
     expect([0, Math.PI, -Math.PI / 2, 20 * Math.PI].map((value) => heading.quantise(value))).toEqual([0, 128, 192, 0]);
@@ -108,13 +109,13 @@ describe("fields", () => {
     expect(() => x.quantise(NaN)).toThrow(/finite/);
   });
 
-  it("are packed into an input in whole bytes, filled up to four", () => {
+  it("are packed into an input in whole bytes, padded to four", () => {
     expect(inputBytes([x, heading, level])).toBe(4);
     expect(packInput([x, level], { x: 0.03125, level: -2 })).toEqual(Uint8Array.of(0x81, 0x0c, 0xfe, 0));
-    expect(() => packInput([x], { y: 1 })).toThrow(/no input y/);
+    expect(() => packInput([x], { y: 1 })).toThrow(/unknown input y/);
   });
 
-  it("that cannot be are refused", () => {
+  it("with invalid descriptions are refused", () => {
     expect(() => new Field(described("x", "uint", { bits: 54 }))).toThrow();
     expect(() => new Field(described("x", "enum"))).toThrow();
     expect(() => new Field(described("x", "real", { low: 1, high: 0, step: 1 }))).toThrow();
@@ -123,7 +124,7 @@ describe("fields", () => {
 });
 
 describe("back-off", () => {
-  it("grows, is random, and never comes before the advice", () => {
+  it("grows, is random, and is never shorter than the advice", () => {
     const most = new Backoff(() => 1);
     expect([most.next(), most.next(), most.next()]).toEqual([250, 500, 1000]);
     for (let more = 0; more < 10; more++) most.next();
@@ -133,7 +134,7 @@ describe("back-off", () => {
   });
 });
 
-/** A table as far as interpolation and watches look at it. */
+/** The part of a table that interpolation and entity tracking read. */
 class Fake {
   rows = new Map<number, Record<string, number>>();
   readonly name = "ships";
@@ -165,22 +166,22 @@ describe("interpolation", () => {
   const world = worldOf(table, 0);
   const at = (shown: Interpolation, tick: number) => {
     const found: Record<number, number> = {};
-    shown.at(tick, (id, number) => (found[id] = number("x")));
+    shown.sample(tick, (id, number) => (found[id] = number("x")));
     return found;
   };
 
-  it("is between two ticks, the short way round, and holds what cannot be between", () => {
+  it("interpolates between two ticks, angles in the shorter direction, and keeps other values", () => {
     const shown = new Interpolation("ships", ["x", "way", "hp"]);
     table.rows.set(1, { x: 0, way: 6.2, hp: 9 });
     world.tick = 10;
-    shown.heard(world);
+    shown.push(world);
     table.rows.set(1, { x: 10, way: 0.1, hp: 3 });
     table.rows.set(2, { x: 5, way: 0, hp: 1 });
     world.tick = 12;
-    shown.heard(world);
+    shown.push(world);
     const all = (tick: number) => {
       const found: Record<number, number[]> = {};
-      shown.at(tick, (id, number) => (found[id] = [number("x"), number("way"), number("hp")]));
+      shown.sample(tick, (id, number) => (found[id] = [number("x"), number("way"), number("hp")]));
       return found;
     };
     expect(all(11)[1]![0]).toBeCloseTo(5);
@@ -192,70 +193,70 @@ describe("interpolation", () => {
     expect(all(3)[1]![0]).toBe(0);
   });
 
-  it("follows the world that it is given: another one replaces all that is known", () => {
+  it("discards its snapshots when it receives another world", () => {
     const shown = new Interpolation("ships", ["x"]);
     const [before, after] = [new Fake(), new Fake()];
     before.rows.set(1, { x: 0 });
-    shown.heard(worldOf(before, 10));
+    shown.push(worldOf(before, 10));
     after.rows.set(2, { x: 7 });
-    shown.heard(worldOf(after, 11));
+    shown.push(worldOf(after, 11));
     expect([at(shown, 10.5), at(shown, 11)]).toEqual([{ 2: 7 }, { 2: 7 }]);
   });
 
-  it("forgets what is newer than a tick that has gone back", () => {
+  it("discards newer snapshots when the tick goes back", () => {
     const shown = new Interpolation("ships", ["x"]);
     const rows = new Fake();
     const same = worldOf(rows, 0);
     for (const [tick, x] of [[10, 100], [11, 110], [12, 120], [11, 0], [12, 10]] as const) {
       rows.rows.set(1, { x });
       same.tick = tick;
-      shown.heard(same);
+      shown.push(same);
     }
     expect([at(shown, 10), at(shown, 11), at(shown, 11.5), at(shown, 99)]).toEqual([{ 1: 100 }, { 1: 0 }, { 1: 5 }, { 1: 10 }]);
   });
 
   it("is empty while the world has no such table", () => {
     const shown = new Interpolation("ships", ["x"]);
-    shown.heard({ tick: 1, tableNames: [] } as unknown as World);
+    shown.push({ tick: 1, tableNames: [] } as unknown as World);
     expect(at(shown, 1)).toEqual({});
   });
 
   it("has a clock that recovers within four frames when the ticks have shifted", () => {
     const clock = new TickClock(20, 2);
-    for (let tick = 0; tick < 100; tick++) clock.heard(tick, tick * 50);
-    const late = (tick: number) => tick * 50 + 600; // one tick has blocked for 0.6 s
-    for (let tick = 100; tick < 104; tick++) clock.heard(tick, late(tick));
-    expect(clock.shown(late(103))).toBeCloseTo(101);
+    for (let tick = 0; tick < 100; tick++) clock.observe(tick, tick * 50);
+    const late = (tick: number) => tick * 50 + 600; // a tick blocked for 0.6 s
+    for (let tick = 100; tick < 104; tick++) clock.observe(tick, late(tick));
+    expect(clock.renderTick(late(103))).toBeCloseTo(101);
   });
 
   it("has a clock that a burst after a stall does not move", () => {
     const clock = new TickClock(20, 2);
-    for (let tick = 0; tick < 50; tick++) clock.heard(tick, tick * 50);
-    for (let tick = 50; tick < 70; tick++) clock.heard(tick, 70 * 50); // all at once
-    clock.heard(70, 70 * 50);
-    expect(clock.shown(70 * 50)).toBeCloseTo(68);
+    for (let tick = 0; tick < 50; tick++) clock.observe(tick, tick * 50);
+    for (let tick = 50; tick < 70; tick++) clock.observe(tick, 70 * 50); // all at once
+    clock.observe(70, 70 * 50);
+    expect(clock.renderTick(70 * 50)).toBeCloseTo(68);
   });
 
-  it("has a clock that begins again when the tick goes back", () => {
+  it("has a clock that restarts when the tick goes back", () => {
     const clock = new TickClock(20, 2);
-    for (let tick = 500; tick < 510; tick++) clock.heard(tick, tick * 50);
-    clock.heard(400, 510 * 50);
-    expect(clock.shown(510 * 50)).toBeCloseTo(398);
+    for (let tick = 500; tick < 510; tick++) clock.observe(tick, tick * 50);
+    clock.observe(400, 510 * 50);
+    expect(clock.renderTick(510 * 50)).toBeCloseTo(398);
   });
 
-  it("shows ticks by the least late of them", () => {
+  it("renders ticks relative to the least delayed frame", () => {
     const clock = new TickClock(20, 2);
-    expect(clock.shown(0)).toBe(-Infinity);
-    clock.heard(100, 5000);
-    clock.heard(101, 5130); // 80 ms late
-    expect(clock.shown(5100)).toBeCloseTo(100);
+    expect(clock.renderTick(0)).toBe(-Infinity);
+    clock.observe(100, 5000);
+    clock.observe(101, 5130); // 80 ms late
+    expect(clock.renderTick(5100)).toBeCloseTo(100);
   });
 });
 
 describe("prediction", () => {
   const step = (state: Readonly<{ x: number }>, by: number) => ({ x: state.x + by });
 
-  it("is where the server says, and what it has not spoken of yet on top", () => {
+  it("applies unacknowledged inputs on top of the server state", () => {
     const own = new Prediction<{ x: number }, number>(step);
     own.sent(1, 5);
     expect(own.now).toBeNull();
@@ -263,14 +264,14 @@ describe("prediction", () => {
     expect(own.now).toEqual({ x: 105 });
     own.sent(2, 5);
     own.sent(3, 5);
-    own.confirmed({ x: 104 }, 2); // the server was of another mind about the first
+    own.confirmed({ x: 104 }, 2); // the server computed another result for the first input
     expect(own.now).toEqual({ x: 109 });
     expect(own.unacknowledged).toBe(1);
     own.reset();
     expect(own.now).toBeNull();
   });
 
-  it("takes an acknowledgement without a state: the server has changed nothing", () => {
+  it("applies an acknowledgement without a state: the inputs changed nothing", () => {
     const own = new Prediction<{ x: number }, number>(step);
     own.confirmed({ x: 100 }, 0);
     own.sent(1, 5);
@@ -288,53 +289,53 @@ describe("prediction", () => {
     expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
   });
 
-  it("forgets what is pending, and stands where the server has said", () => {
+  it("discards pending inputs, and returns to the server state", () => {
     const own = new Prediction<{ x: number }, number>(step);
     own.confirmed({ x: 100 }, 0);
     own.sent(1, 5);
-    own.forget();
+    own.clearPending();
     expect([own.now, own.unacknowledged]).toEqual([{ x: 100 }, 0]);
     own.confirmed({ x: 104 }, 0);
     expect(own.now).toEqual({ x: 104 });
   });
 });
 
-describe("a watch", () => {
-  it("tells who enters, changes and leaves, once each", () => {
+describe("an entity tracker", () => {
+  it("reports each entity that enters, changes and leaves once", () => {
     const table = new Fake();
-    const told: string[] = [];
+    const reported: string[] = [];
     const world = worldOf(table, 1);
-    const watch = new EntityWatch("ships", ["x"], {
-      enter: (id) => told.push(`+${id}`),
-      change: (id) => told.push(`~${id}`),
-      leave: (id) => told.push(`-${id}`),
+    const tracker = new EntityTracker("ships", ["x"], {
+      enter: (id) => reported.push(`+${id}`),
+      change: (id) => reported.push(`~${id}`),
+      leave: (id) => reported.push(`-${id}`),
     });
     table.rows.set(1, { x: 1, hp: 1 });
-    watch.heard(world);
-    watch.heard(world);
-    table.rows.set(1, { x: 1, hp: 2 }); // nobody has asked for hp
+    tracker.update(world);
+    tracker.update(world);
+    table.rows.set(1, { x: 1, hp: 2 }); // hp is not tracked
     table.rows.set(2, { x: 1 });
-    watch.heard(world);
+    tracker.update(world);
     table.rows.set(1, { x: 2 });
     table.rows.delete(2);
-    watch.heard(world);
-    watch.end();
-    expect(told).toEqual(["+1", "+2", "-2", "~1", "-1"]);
+    tracker.update(world);
+    tracker.end();
+    expect(reported).toEqual(["+1", "+2", "-2", "~1", "-1"]);
   });
 
-  it("follows the world that it is given: in another one all have left and others have entered", () => {
+  it("reports in another world that all entities left and others entered", () => {
     const [before, after] = [new Fake(), new Fake()];
-    const told: string[] = [];
-    const watch = new EntityWatch("ships", ["x"], {
-      enter: (id) => told.push(`+${id}`),
-      change: (id) => told.push(`~${id}`),
-      leave: (id) => told.push(`-${id}`),
+    const reported: string[] = [];
+    const tracker = new EntityTracker("ships", ["x"], {
+      enter: (id) => reported.push(`+${id}`),
+      change: (id) => reported.push(`~${id}`),
+      leave: (id) => reported.push(`-${id}`),
     });
     before.rows.set(1, { x: 1 });
-    watch.heard(worldOf(before, 1));
+    tracker.update(worldOf(before, 1));
     after.rows.set(1, { x: 1 });
-    watch.heard(worldOf(after, 2));
-    watch.heard({ tick: 3, tableNames: [] } as unknown as World);
-    expect(told).toEqual(["+1", "-1", "+1", "-1"]);
+    tracker.update(worldOf(after, 2));
+    tracker.update({ tick: 3, tableNames: [] } as unknown as World);
+    expect(reported).toEqual(["+1", "-1", "+1", "-1"]);
   });
 });

@@ -1,4 +1,4 @@
-/** The session against a socket that a test holds: how it notices, how it comes back, and what is final. */
+/** Tests the session on a fake socket: how it detects a lost connection, how it reconnects, and which errors are final. */
 
 import { readFileSync } from "node:fs";
 
@@ -23,13 +23,13 @@ beforeEach(() => {
 const hints = { window: new EventTarget(), document: Object.assign(new EventTarget(), { visibilityState: "visible" }) };
 
 describe("close codes", () => {
-  it("mean what the protocol's table says", () => {
+  it("agree with the protocol's table", () => {
     const text = readFileSync(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
     const rows = [...text.matchAll(/^\| ([\d, ]+) \| .* \| (.*) \|$/gm)].filter(([, codes]) => /\d{4}/.test(codes!));
     expect(rows.length).toBeGreaterThan(8);
     for (const [, codes, comeBack] of rows) {
       for (const code of codes!.split(", ").map(Number)) {
-        const named = comeBack!.match(/(\d{4}): yes/); // of several codes this one alone
+        const named = comeBack!.match(/(\d{4}): yes/); // the row lists several codes; only this one is retryable
         const mayReturn = named ? Number(named[1]) === code : comeBack!.startsWith("yes");
         expect([code, isFinal(code)]).toEqual([code, !mayReturn]);
       }
@@ -46,11 +46,11 @@ describe("close codes", () => {
     expect([client.state, closed.mock.calls.length, FakeSocket.all.length]).toEqual(["closed", 1, 1]);
   });
 
-  it("of a Goodbye count for less than what it says", async () => {
+  it("are overridden by a Goodbye", async () => {
     const client = await seated();
     newest().says(goodbye(ErrorCode.RATE_LIMITED, true));
     newest().ends(1008);
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     await vi.advanceTimersByTimeAsync(300);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
@@ -61,18 +61,18 @@ describe("close codes", () => {
 });
 
 describe("a path that dies silently", () => {
-  it("is noticed within 10 s, and the session comes back on another connection", async () => {
+  it("is detected within 10 s, and the session resumes on another connection", async () => {
     const client = await seated();
     const dead = newest();
     dead.isAlive = false;
     await vi.advanceTimersByTimeAsync(9_999);
-    expect([client.state, newest() !== dead]).toEqual(["away", true]);
+    expect([client.state, newest() !== dead]).toEqual(["reconnecting", true]);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     expect([client.state, client.resumes, dead.closedWith]).toEqual(["open", 1, 4000]);
   });
 
-  it("is not one that holds everything back for 5 s", async () => {
+  it("is not a path that stalls for 5 s", async () => {
     const client = await seated();
     const socket = newest();
     await vi.advanceTimersByTimeAsync(2_900);
@@ -84,7 +84,7 @@ describe("a path that dies silently", () => {
     expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
   });
 
-  it("is not one of a tab whose timers run once a minute", async () => {
+  it("is not the path of a tab whose timers run once a minute", async () => {
     const setInterval_ = globalThis.setInterval;
     vi.stubGlobal("setInterval", (run: () => void) => setInterval_(run, 60_000));
     const client = await seated();
@@ -114,11 +114,11 @@ describe("a path that dies silently", () => {
     newest().isAlive = false;
     target.dispatchEvent(new Event(name));
     await vi.advanceTimersByTimeAsync(3_001);
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     client.close();
   });
 
-  it("a hint on a path that lives changes nothing", async () => {
+  it("a hint on a live path changes nothing", async () => {
     for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
     const client = await seated();
     for (let second = 0; second < 10; second++) {
@@ -129,18 +129,18 @@ describe("a path that dies silently", () => {
     client.close();
   });
 
-  it("a connection that the browser has closed without a word is noticed at once", async () => {
+  it("a connection that the browser closed without an event is detected at once", async () => {
     for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
     const client = await seated();
     newest().readyState = 3;
     hints.window.dispatchEvent(new Event("pageshow"));
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     client.close();
   });
 });
 
 describe("reconnecting", () => {
-  it("tries for as long as it was told to, ever more seldom", async () => {
+  it("tries until its time limit, with growing pauses", async () => {
     const client = await seated();
     newest().ends(1006);
     for (let second = 0; second < 100; second++) {
@@ -152,16 +152,16 @@ describe("reconnecting", () => {
     expect(FakeSocket.all.length).toBeLessThan(40);
   });
 
-  it.each([1000, 1006, 1008, 1009])("goes on when a front closes the socket with %i during the handshake", async (code) => {
+  it.each([1000, 1006, 1008, 1009])("continues when a proxy closes the socket with %i during the handshake", async (code) => {
     const client = await seated();
     newest().ends(1006);
     await vi.advanceTimersByTimeAsync(300);
     newest().ends(code);
     await vi.advanceTimersByTimeAsync(1000);
-    expect([client.state, FakeSocket.all.length > 2]).toEqual(["away", true]);
+    expect([client.state, FakeSocket.all.length > 2]).toEqual(["reconnecting", true]);
   });
 
-  it("goes on when the token cannot be fetched, and when it is never there", async () => {
+  it("continues when fetching the token fails or hangs", async () => {
     let attempts = 0;
     const token = () => {
       attempts++;
@@ -171,13 +171,13 @@ describe("reconnecting", () => {
     const client = await seated({ token });
     newest().ends(1006);
     await vi.advanceTimersByTimeAsync(12_000);
-    expect([client.state, attempts]).toEqual(["away", 4]);
+    expect([client.state, attempts]).toEqual(["reconnecting", 4]);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     expect(client.state).toBe("open");
   });
 
-  it("waits for as long as the server has asked for with its last Error or Goodbye", async () => {
+  it("waits for the time in the server's last Error or Goodbye", async () => {
     await seated();
     newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.NONE, 5000));
     newest().ends(4004);
@@ -187,7 +187,7 @@ describe("reconnecting", () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
-  it("goes on when the connection is gone by the time its Welcome is read", async () => {
+  it("continues when the connection is gone by the time its Welcome is read", async () => {
     const client = await seated();
     newest().ends(1006);
     await vi.advanceTimersByTimeAsync(300);
@@ -195,14 +195,14 @@ describe("reconnecting", () => {
     newest().readyState = 3;
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     newest().ends(1006);
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     await vi.advanceTimersByTimeAsync(600);
     newest().opens();
     newest().says(welcome(3, "token-3", { roomId: "room-1" }));
     expect([client.state, client.resumes]).toEqual(["open", 2]);
   });
 
-  it("ends when the server says that coming again makes no sense", async () => {
+  it("ends when the server sends an error that is not retryable", async () => {
     const client = await seated();
     newest().ends(1006);
     await vi.advanceTimersByTimeAsync(300);
@@ -213,7 +213,7 @@ describe("reconnecting", () => {
     expect(client.state).toBe("closed");
   });
 
-  it("does not begin again with each Welcome: a connection that dies at once is tried ever more seldom, and then no more", async () => {
+  it("does not restart with each Welcome: a connection that breaks at once is retried with growing pauses, up to the limit", async () => {
     const client = await seated();
     newest().ends(1006);
     for (let step = 0; step < 3000; step++) {
@@ -227,17 +227,17 @@ describe("reconnecting", () => {
     expect(FakeSocket.all.length).toBeLessThan(40);
   });
 
-  it("ends with a message that cannot be decoded: the same would come again", async () => {
+  it("ends with a message that cannot be decoded, which the server would send again", async () => {
     const client = await seated();
     const closed = vi.fn();
     client.on("closed", closed);
     newest().says(Uint8Array.of(1, 2, 3));
     await vi.advanceTimersByTimeAsync(10_000);
     expect([client.state, FakeSocket.all.length, newest().closedWith]).toEqual(["closed", 1, 1000]);
-    expect(closed.mock.calls[0]![0].message).toMatch(/no message/);
+    expect(closed.mock.calls[0]![0].message).toMatch(/not a message/);
   });
 
-  it("is quick again after a hint, and has its whole time again", async () => {
+  it("restarts its pauses and its time limit after a hint", async () => {
     for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
     const client = await seated();
     newest().ends(1006);
@@ -253,11 +253,11 @@ describe("reconnecting", () => {
       await vi.advanceTimersByTimeAsync(1000);
       if (newest().readyState === 0) newest().ends(1006);
     }
-    expect(client.state).toBe("away");
+    expect(client.state).toBe("reconnecting");
     client.close();
   });
 
-  it("abandons an attempt that hangs on the network that there was", async () => {
+  it("abandons an attempt that hangs on the previous network", async () => {
     for (const [key, value] of Object.entries(hints)) vi.stubGlobal(key, value);
     const client = await seated();
     newest().ends(1006);
@@ -265,11 +265,11 @@ describe("reconnecting", () => {
     const hanging = newest();
     hints.window.dispatchEvent(new Event("online"));
     await vi.advanceTimersByTimeAsync(600);
-    expect([newest() === hanging, client.state]).toEqual([false, "away"]);
+    expect([newest() === hanging, client.state]).toEqual([false, "reconnecting"]);
     client.close();
   });
 
-  it("in a tab whose timers run once a minute does not run out of time", async () => {
+  it("does not run out of time in a tab whose timers run once a minute", async () => {
     const setTimeout_ = globalThis.setTimeout;
     vi.stubGlobal("setTimeout", (run: () => void, ms = 0) => setTimeout_(run, Math.max(ms, 60_000)));
     const client = await seated();
@@ -284,16 +284,16 @@ describe("reconnecting", () => {
     client.close();
   });
 
-  it("comes home, and asks there again, when the shard that a join is redirected to cannot be reached, and home is busy", async () => {
+  it("returns to the initial URL, and retries there, when the target of a Redirect cannot be reached", async () => {
     const client = await open();
     const joining = client.join("garden");
     newest().says(redirect("ws://other/", false, "ticket-1"));
     await settle();
     newest().ends(1006);
     await settle();
-    newest().ends(1006); // home, too, for a moment
+    newest().ends(1006); // the initial URL fails once, too
     await vi.advanceTimersByTimeAsync(600);
-    expect(newest().url).toBe("ws://home/");
+    expect(newest().url).toBe("ws://initial/");
     newest().opens();
     newest().says(welcome(1, "token-3"));
     await vi.advanceTimersByTimeAsync(250);
@@ -303,19 +303,19 @@ describe("reconnecting", () => {
 });
 
 describe("the address of an attempt", () => {
-  it("is the shard's three times, then by turns home and the shard's", () => {
+  it("is the shard three times, then alternately the initial URL and the shard", () => {
     const retry = new Retry(60_000, () => 0);
-    expect(Array.from({ length: 7 }, () => retry.next(0)!.isHome)).toEqual([false, false, false, true, false, true, false]);
+    expect(Array.from({ length: 7 }, () => retry.next(0)!.isInitialUrl)).toEqual([false, false, false, true, false, true, false]);
   });
 
-  it("is home for good once home has answered", () => {
+  it("stays the initial URL once that has answered", () => {
     const retry = new Retry(60_000, () => 0);
     for (let attempt = 0; attempt < 4; attempt++) retry.next(0);
     retry.failed(0, true);
-    expect([retry.next(0)!.isHome, retry.next(0)!.isHome]).toEqual([true, true]);
+    expect([retry.next(0)!.isInitialUrl, retry.next(0)!.isInitialUrl]).toEqual([true, true]);
   });
 
-  it("is where a Redirect says, without a wait, five times in a row", () => {
+  it("is the target of a Redirect, without a pause, five times in a row", () => {
     const retry = new Retry(60_000, () => 1);
     const waits = Array.from({ length: 7 }, () => {
       retry.redirected();
@@ -326,25 +326,25 @@ describe("the address of an attempt", () => {
 });
 
 describe("a refused handshake", () => {
-  it("names the likely causes to a page, with its origin", async () => {
+  it("names the likely causes in a browser, with the page's origin", async () => {
     vi.stubGlobal("location", { origin: "http://localhost:5173" });
-    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
-    const opening = expect(client.open()).rejects.toThrow(/cannot connect to ws:\/\/home\/.*1006.*http:\/\/localhost:5173.*edge\.origins/s);
+    const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url) });
+    const opening = expect(client.open()).rejects.toThrow(/cannot connect to ws:\/\/initial\/.*1006.*http:\/\/localhost:5173.*edge\.origins/s);
     await settle();
     newest().ends(1006);
     await opening;
   });
 
-  it("says what Node's WebSocket knows", async () => {
-    const client = new Client("ws://home/", { socket: (url) => new FakeSocket(url) });
-    const opening = expect(client.open()).rejects.toThrow("cannot connect to ws://home/: Unexpected server response: 403.");
+  it("contains the reason of Node's WebSocket", async () => {
+    const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url) });
+    const opening = expect(client.open()).rejects.toThrow("cannot connect to ws://initial/: Unexpected server response: 403.");
     await settle();
     newest().onerror({ message: "Unexpected server response: 403" });
     newest().ends(1006);
     await opening;
   });
 
-  it("is an error of this package when the address is no address", async () => {
+  it("is a TickwireError when the address is invalid", async () => {
     const socket = () => {
       throw new SyntaxError("The URL 'nonsense' is invalid");
     };

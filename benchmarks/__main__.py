@@ -13,12 +13,12 @@ from benchmarks.report import Report
 
 
 class Name(StrEnum):
-    """A question that can be asked."""
+    """The benchmarks."""
 
     BANDWIDTH = "bandwidth"
     ENCODE = "encode"
     FANOUT = "fanout"
-    BIGROOM = "bigroom"
+    BIG_ROOM = "big_room"
     EDGE = "edge"
     SOAK = "soak"
     JOIN = "join"
@@ -29,7 +29,7 @@ class Name(StrEnum):
     CAPACITY = "capacity"
     LATENCY = "latency"
     MEMORY = "memory"
-    MIGRATE = "migrate"
+    ROOM_MIGRATION = "room_migration"
     DECODE = "decode"
 
 
@@ -37,12 +37,12 @@ WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)
 
 
 def main(
-    name: Annotated[Name, typer.Argument(help="which question")],
-    json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="within 45 seconds")] = False,
-    peers: Annotated[bool, typer.Option("--peers", help="beside other servers too; wants node and npm")] = False,
+    name: Annotated[Name, typer.Argument(help="the benchmark")],
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="take at most 45 seconds")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="also measure other servers; requires node and npm")] = False,
 ) -> None:
-    """Measures one thing, beside its peers, in one run."""
+    """Run one benchmark, together with its peers."""
     benchmark = importlib.import_module(f"benchmarks.{name.value}")
     if peers and name not in WITH_PEERS:
         raise typer.BadParameter(f"only {' and '.join(WITH_PEERS)} have peers")

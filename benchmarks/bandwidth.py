@@ -1,8 +1,8 @@
-"""How many bytes does a tick cost one client? Beside it: the same world as plain FlatBuffers, msgpack and JSON.
+"""How many bytes does a tick cost one client? Compared with the same world as plain FlatBuffers, msgpack and JSON.
 
-The frames are the ones that a room writes, WebSocket headers included; a client that sends inputs at 10 Hz gets
-an acknowledgement with every second tick, which is counted too. The peers send what changed, with ids, as floats,
-in WebSocket frames of their own. One entity in ten turns each tick, so that motion is not all steady.
+The frames are those that a room writes, including WebSocket headers. A client that sends inputs at 10 Hz receives an
+acknowledgement with every second tick, which is counted too. The peers send changed values with ids, as floats, in
+WebSocket frames of their own. One entity in ten turns each tick, so that motion is not entirely steady.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ACKNOWLEDGED_SHARE = 0.5
 
 
 def run(*, quick: bool, peers: bool = False) -> Report:
-    """Runs the benchmark; with `peers`, beside what Colyseus writes for the same game."""
+    """Run the benchmark; with `peers`, also measure the bytes of Colyseus for the same game."""
     ticks = 100 if quick else 600
     rows: list[Row] = []
     figures: dict[int, tuple[float, float]] = {}
@@ -56,7 +56,7 @@ def run(*, quick: bool, peers: bool = False) -> Report:
 
 
 def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
-    """Bytes of each tick by subject, and the size of the keyframe."""
+    """Return the bytes of each tick by subject, and the size of the keyframe."""
     random = np.random.default_rng(count)
     movers = Movers()
     for _ in range(count):
@@ -86,7 +86,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
 
 
 def by_other_means(movers: Movers) -> dict[str, bytes]:
-    """The same tick by other means; hp never changes, so patches leave it out."""
+    """Return the same tick in other encodings. The hp never changes, so patches omit it."""
     columns = (movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist())
     patch = [[id, round(x, 2), round(y, 2), round(heading, 3)] for id, x, y, heading in zip(*columns, strict=True)]
     return {
@@ -97,7 +97,7 @@ def by_other_means(movers: Movers) -> dict[str, bytes]:
 
 
 def plain_flatbuffers(movers: Movers) -> bytes:
-    """All entities as a vector of structs {id: uint, x, y, heading: float, hp: ubyte}, 20 bytes each."""
+    """Encode all entities as a vector of structs {id: uint, x, y, heading: float, hp: ubyte}, 20 bytes each."""
     builder = flatbuffers.Builder(64 + 20 * len(movers))
     builder.StartVector(20, len(movers), 4)
     for id, x, y, heading, hp in zip(
@@ -122,7 +122,7 @@ def plain_flatbuffers(movers: Movers) -> bytes:
 
 
 def msgpack_patch(columns: tuple[list[float], ...]) -> bytes:
-    """An array of [id, x, y, heading] with 32-bit floats, as msgpack has them."""
+    """Encode an array of [id, x, y, heading] with msgpack's 32-bit floats."""
     count = len(columns[0])
     out = bytearray(struct.pack(">BH", 0xDC, count))
     for id, x, y, heading in zip(*columns, strict=True):

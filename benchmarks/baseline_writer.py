@@ -1,4 +1,4 @@
-"""The floor under `fanout`: a bare asyncio protocol on uvloop that writes prebuilt frames and discards inputs.
+"""The lower bound of `fanout`: a bare asyncio protocol on uvloop that writes prebuilt frames and discards inputs.
 
 python -m benchmarks.baseline_writer PORT BYTES ROOMS TICK_RATE
 """
@@ -18,7 +18,7 @@ _ACCEPTED = (
 
 
 class Bare(asyncio.Protocol):
-    """One connection: answers the handshake, hears nothing after it."""
+    """One connection: answers the handshake, and ignores later data."""
 
     def __init__(self, rooms: list[list[asyncio.Transport]]) -> None:
         self._rooms = rooms
@@ -34,7 +34,7 @@ class Bare(asyncio.Protocol):
 
 
 async def serve(port: int, size: int, rooms: int, tick_rate_hz: float) -> None:
-    """Serves until it is ended."""
+    """Serve until the process ends."""
     loop = asyncio.get_running_loop()
     members: list[list[asyncio.Transport]] = [[] for _ in range(rooms)]
     await loop.create_server(lambda: Bare(members), "127.0.0.1", port)

@@ -1,7 +1,7 @@
-"""Can one core tick a room of 1,000 players? A map with grid interest, 20 Hz, everyone moving, inputs at 10 Hz.
+"""Can one core tick a room of 1,000 players? A map with grid interest, 20 Hz, all players moving, inputs at 10 Hz.
 
-A tick's time is all of it: inputs, simulation, quantising, cutting into cells, encoding, composing each client's
-frame, and writing it. The load is on the other core.
+The time of a tick includes inputs, simulation, quantising, assignment to cells, encoding, and composing and writing
+each client's frame. The load is on the other core.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PLAYERS, INPUT_RATE_HZ, TICK_P99_MS_MAX = 1000, 10.0, 25.0
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     seconds, turns = (8.0, 1) if quick else (30.0, 3)
-    processes.pin_this(LOAD_CORE)  # and with it the stores, which are its children
+    processes.pin_this(LOAD_CORE)  # and the stores, which are its children
     found = []
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
-            print(f"bigroom: turn {number + 1} of {turns}", file=sys.stderr)
-            name = f"bigroom-{number}"
+            print(f"big_room: turn {number + 1} of {turns}", file=sys.stderr)
+            name = f"big-room-{number}"
             found.append(
                 measure(stores, Crowd, players=PLAYERS, input_rate_hz=INPUT_RATE_HZ, seconds=seconds, name=name)
             )
@@ -43,4 +43,4 @@ def run(*, quick: bool) -> Report:
         row("load", "lateness_p99", "ms", [turn.load_lateness_s * 1000 for turn in found]),
     ]
     goals = [goal("tick_p99_ms", statistics.median(tick_ms), TICK_P99_MS_MAX, limited_by=limited_by)]
-    return report("bigroom", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
+    return report("big_room", quick=quick, rows=rows, goals=goals, limited_by=limited_by)

@@ -1,16 +1,16 @@
 """How many players does one shard hold within its service levels?
 
-Rooms of 50 at 20 Hz, inputs at 10 Hz. The shard has a core of its own, the load has the others.
+Rooms of 50 at 20 Hz, inputs at 10 Hz. The shard has one core, the load has the others.
 
-1. The swarm alone, every world verified: more and more players, until a level breaks, or the swarm itself is late.
-   That is what is known beyond doubt, and what the swarm carries.
-2. Beyond that: 300 players of the swarm among others that only fill rooms, joining and sending as players do, and
-   reading without looking. More and more of those, until a level breaks.
+1. A swarm that verifies every world: players are added in steps until a level breaks, or the swarm itself is late.
+   The result is verified, and shows how many players the swarm carries.
+2. Beyond that number: 300 players of the swarm, and load clients that join and send inputs as players do, but do not
+   decode the state. Load clients are added until a level breaks.
 
-A level breaks as players see it (one state in a hundred late by more than half an interval, an input that is seen
-after more than 75 ms at the 99th percentile, a failure of any kind), as the server sees it (a tick is later than 10
-ms at the 99th percentile), or because one who fills a room is told nothing for a second. Where the load is the
-first to be late, that is said, and the figure is what was held until then.
+A level breaks for players (1 % of the states are late by more than half an interval, the 99th percentile of the time
+from an input to its state is above 75 ms, or any failure occurs), for the server (the 99th percentile of tick
+lateness is above 10 ms), or if a load client receives no state for a second. If the load is late first, the report
+says so, and the figure is the number that held until then.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ TICK_LATENESS_S_MAX = 0.010
 LEVELS = ("late_ticks=1%", "missed_ticks=0.1%", "input_p99=75ms", "failures=0")
 MOST_PER_WORKER = 3000
 GOAL = 4000
-LOOKING = 300
-MORE = 250
+VERIFYING = 300
+STEP = 250
 FILLED_MAX = 6000
 
 
 class Held(msgspec.Struct):
-    """What is known so far."""
+    """The number of players that held so far, and the limit."""
 
     players: int = 0
     limited_by: str | None = None
 
 
 def run(*, quick: bool) -> Report:
-    """Climbs by 250 players; quick: the swarm alone, by 700, for a few seconds."""
+    """Add 250 players per step; quick: only the swarm, with 700 players per step, for a few seconds."""
     count = swarm_runner.workers()
     rows, found, held = _swarm_alone(count, quick=quick)
     rows.append(row("load", "players_that_the_swarm_carries", "1", [float(found.last_good)]))
@@ -64,16 +64,16 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
     step, seconds = (700, 5) if quick else (250, 20)
     most = 1400 if quick else MOST_PER_WORKER * count
     levels = [part for level in LEVELS for part in ("--slo", level)]
-    with swarm_runner.one_shard() as shard, swarm_runner.Watch(shard) as watch:
+    with swarm_runner.one_shard() as shard, swarm_runner.ShardMonitor(shard) as monitor:
         found = swarm_runner.swarm(
             shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step * count),
             "--step-seconds", str(seconds), "--warmup", "3", "--room", Fan.room_type, *levels, count=count,
             report=None if quick else Path("benchmarks/results/capacity.html"),
         )  # fmt: skip
     rows: list[Row] = []
-    held = Held(limited_by="load generator")  # unless something else ends it
+    held = Held(limited_by="load generator")  # unless the server ends it
     for one in found.steps:
-        cpu, late_s, _ = watch.between(one.start, one.end)
+        cpu, late_s, _ = monitor.between(one.start, one.end)
         rows += _rows(f"swarm of {one.players}", cpu, late_s)
         if not one.is_load and (not one.holds or late_s > TICK_LATENESS_S_MAX):
             held.limited_by = None
@@ -85,26 +85,30 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
 
 
 def _among_others(held: Held) -> list[Row]:
-    """Goes on where the swarm could not; changes `held`."""
+    """Add load clients beyond the swarm's limit. Changes `held`."""
     rows: list[Row] = []
-    first = held.players - LOOKING
-    with swarm_runner.one_shard() as shard, swarm_runner.Watch(shard) as watch, _fillers(shard) as add:
-        while sum(filler.count for filler in add.running) + LOOKING < FILLED_MAX:
-            add.more(first if not add.running else MORE)
-            players = sum(filler.count for filler in add.running) + LOOKING
-            arguments = ("-u", str(LOOKING), "-r", "100", "-t", "25s", "--reset-stats", "--room", Fan.room_type)
+    first = held.players - VERIFYING
+    with (
+        swarm_runner.one_shard() as shard,
+        swarm_runner.ShardMonitor(shard) as monitor,
+        _load_processes(shard) as add,
+    ):
+        while sum(process.count for process in add.running) + VERIFYING < FILLED_MAX:
+            add.start(first if not add.running else STEP)
+            players = sum(process.count for process in add.running) + VERIFYING
+            arguments = ("-u", str(VERIFYING), "-r", "100", "-t", "25s", "--reset-stats", "--room", Fan.room_type)
             levels = [part for level in LEVELS for part in ("--slo", level)]
             found = swarm_runner.swarm(shard.url, *arguments, *levels)
-            now = time.time()  # the swarm has been gone for two seconds, at most
-            cpu, late_s, _ = watch.between(now - 20.0, now - 3.0)
-            rows += _rows(f"{players}, of whom {LOOKING} look", cpu, late_s)
+            now = time.time()  # the swarm ended at most two seconds ago
+            cpu, late_s, _ = monitor.between(now - 20.0, now - 3.0)
+            rows += _rows(f"{players}, of whom {VERIFYING} verify", cpu, late_s)
             held.limited_by = "load generator" if found.outcome == "load was late" else None
-            if found.outcome != "held" or late_s > TICK_LATENESS_S_MAX or not add.are_all_told():
+            if found.outcome != "held" or late_s > TICK_LATENESS_S_MAX or not add.are_all_running():
                 for verdict in found.verdicts:
                     print(f"capacity: {players}: {verdict}", file=sys.stderr)
                 return rows
             held.players = players
-    held.limited_by = "load generator"  # there is more than was tried
+    held.limited_by = "load generator"  # the shard may hold more
     return rows
 
 
@@ -115,8 +119,8 @@ def _rows(subject: str, cpu: float, late_s: float) -> list[Row]:
     ]
 
 
-class Filler:
-    """A process that fills rooms."""
+class LoadProcess:
+    """A process of load clients."""
 
     def __init__(self, shard: LocalShard, count: int, core: int) -> None:
         self.count = count
@@ -127,32 +131,32 @@ class Filler:
             preexec_fn=local_stores.die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         assert self.process.stdout is not None
-        self.process.stdout.readline()  # all play
+        self.process.stdout.readline()  # waits until all clients play
 
 
-class Fillers:
-    """All of them."""
+class LoadProcesses:
+    """All processes of load clients."""
 
     def __init__(self, shard: LocalShard) -> None:
-        self.running: list[Filler] = []
+        self.running: list[LoadProcess] = []
         self._shard = shard
 
-    def more(self, count: int) -> None:
-        """So many more; returns when they play."""
+    def start(self, count: int) -> None:
+        """Start load clients, and return when they play."""
         cores = processes.CORES[1:] or processes.CORES
-        self.running.append(Filler(self._shard, count, cores[len(self.running) % len(cores)]))
+        self.running.append(LoadProcess(self._shard, count, cores[len(self.running) % len(cores)]))
 
-    def are_all_told(self) -> bool:
-        """Whether nobody is forgotten: a filler ends when somebody is."""
-        return all(filler.process.poll() is None for filler in self.running)
+    def are_all_running(self) -> bool:
+        """Return whether all clients receive states: a process ends if one of its clients does not."""
+        return all(process.process.poll() is None for process in self.running)
 
 
 @contextmanager
-def _fillers(shard: LocalShard) -> Iterator[Fillers]:
-    fillers = Fillers(shard)
+def _load_processes(shard: LocalShard) -> Iterator[LoadProcesses]:
+    load_processes = LoadProcesses(shard)
     try:
-        yield fillers
+        yield load_processes
     finally:
-        for filler in fillers.running:
-            filler.process.kill()
-            filler.process.wait()
+        for process in load_processes.running:
+            process.process.kill()
+            process.process.wait()

@@ -1,4 +1,4 @@
-"""A certificate for benchmarks: made when it is wanted, trusted by nobody."""
+"""Creates self-signed certificates for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key, as PEM files."""
+    """Create a self-signed certificate for localhost and its key, as PEM files. Return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,8 +1,8 @@
-"""How long does a browser take to read a tick of 1,000 moving entities? Wants Node, Chromium, and `make web`.
+"""How long does a browser take to decode a tick of 1,000 moving entities? Requires Node, Chromium and `make web`.
 
-The frames are made by the server's own replication. They are decoded by the TypeScript client in Node and in
-Chromium, and in the same run the same world by @colyseus/schema, from its own patches. What is allocated is
-counted in Node by V8's sampling profiler, with what is collected at once.
+The server's replication encodes the frames. The TypeScript client decodes them in Node and in Chromium. In the same
+run @colyseus/schema decodes the same world from its own patches. Allocations, including collected ones, are counted
+in Node by V8's sampling profiler.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GOAL_US = 1000.0
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     rounds = 3 if quick else 5
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -57,7 +57,7 @@ def run(*, quick: bool) -> Report:
 
 
 def frames(ticks: int) -> dict[str, Any]:
-    """A world that moves, as frames and as numbers."""
+    """Return a moving world as frames and as numbers."""
     random = np.random.default_rng(7)
     movers = Movers()
     for _ in range(ENTITIES):
@@ -85,7 +85,7 @@ def _frame_of(replication: Replicator) -> bytes:
 
 
 def in_node(bundle: Path, work: Path) -> dict[str, Any]:
-    """One turn in Node."""
+    """Measure one turn in Node."""
     command = ["node", str(bundle), str(work)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -93,7 +93,7 @@ def in_node(bundle: Path, work: Path) -> dict[str, Any]:
 
 
 async def in_chromium(bundle: str, work: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
-    """Some turns in a browser, each in a page of its own."""
+    """Measure turns in a browser, each in its own page."""
     from playwright.async_api import async_playwright
 
     found = []

@@ -1,9 +1,9 @@
-"""What does a frame cost, out and in? Our connection beside a bare asyncio protocol, websockets' server, and picows.
+"""What does a frame cost, sent and received? Compared with a bare asyncio protocol, websockets' server, and picows.
 
-500 connections on loopback, uvloop everywhere. Out: 113-byte frames, 20 a second to each. In: 32-byte messages under
-a random mask, 10 a second from each, one a write. The server's own CPU time, divided by the frames that arrived. Each
-server runs in a process of its own on one core, the load on the other; they take turns, and a ratio is between two
-of the same turn.
+500 connections on loopback, all on uvloop. Sent: 113-byte frames, 20 per second to each client. Received: 32-byte
+messages with a random mask, 10 per second from each client, one per write. The cost is the server's CPU time divided
+by the frames that arrived. Each server runs in its own process on one core, the load on the other. The servers take
+turns, and a ratio compares two servers of the same turn.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GOALS = (
 
 
 class Turn(msgspec.Struct):
-    """One server measured once: microseconds a frame, and how late the load was."""
+    """One measurement of a server: microseconds per frame, and the lateness of the load."""
 
     out_us: float
     in_us: float
@@ -51,7 +51,7 @@ class Turn(msgspec.Struct):
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     turns, connections, seconds = (1, 300, 1.5) if quick else (5, 500, 5.0)
     processes.pin_this(LOAD_CORE)
     subjects = [(name, False) for name in (BARE, OURS, WEBSOCKETS)]
@@ -136,14 +136,14 @@ async def _measure_out(pid: int, clients: list[RawClient], seconds: float) -> tu
 
 async def _measure_in(pid: int, clients: list[RawClient], count_file: Path, seconds: float) -> tuple[float, float]:
     await send_frames(clients, _message, rate_hz=IN_RATE_HZ, seconds=0.3)
-    before, cpu = await _heard(pid, count_file), processes.cpu_seconds(pid)
+    before, cpu = await _received_count(pid, count_file), processes.cpu_seconds(pid)
     lateness = await send_frames(clients, _message, rate_hz=IN_RATE_HZ, seconds=seconds)
     cpu = processes.cpu_seconds(pid) - cpu
-    return cpu / (await _heard(pid, count_file) - before) * 1e6, statistics.quantiles(lateness, n=100)[98]
+    return cpu / (await _received_count(pid, count_file) - before) * 1e6, statistics.quantiles(lateness, n=100)[98]
 
 
 def _message(number: int) -> bytes:
-    """A client's frame under a mask of its own; the payload is what it comes to."""
+    """Return a client's frame with a random mask. The unmasked payload is arbitrary."""
     return bytes((0x82, 0x80 | MESSAGE_BYTES)) + os.urandom(4) + bytes(MESSAGE_BYTES)
 
 
@@ -151,17 +151,17 @@ def _bytes(clients: list[RawClient]) -> int:
     return sum(client.bytes_received for client in clients)
 
 
-async def _heard(pid: int, count_file: Path) -> int:
-    return await asyncio.to_thread(_ask_heard, pid, count_file)
+async def _received_count(pid: int, count_file: Path) -> int:
+    return await asyncio.to_thread(_read_received_count, pid, count_file)
 
 
-def _ask_heard(pid: int, count_file: Path) -> int:
+def _read_received_count(pid: int, count_file: Path) -> int:
     count_file.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR2)
     deadline = time.monotonic() + 5
     while not count_file.exists() or not count_file.read_text():
         if time.monotonic() > deadline:
-            raise TimeoutError("the server does not say what it has heard")
+            raise TimeoutError("the server did not write its count of received messages")
         time.sleep(0.01)
     return int(count_file.read_text())
 

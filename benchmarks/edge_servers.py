@@ -1,9 +1,9 @@
-"""The servers that `edge` compares: each writes frames to all its connections when told to, and counts what it hears.
+"""The servers that `edge` compares. Each writes frames to its connections on a signal, and counts received messages.
 
 python -m benchmarks.edge_servers SUBJECT PORT FRAME_BYTES COUNT_FILE [CERTIFICATE KEY]
 
-SIGUSR1 switches the writing on and off; SIGUSR2 writes the count of messages heard to COUNT_FILE. The writing goes
-like a shard's: the connections are split into GROUPS, whose turns are spread over the tick interval.
+SIGUSR1 switches writing on and off; SIGUSR2 writes the count of received messages to COUNT_FILE. Frames are written
+as by a shard: the connections are split into GROUPS, which are written at different times of the tick interval.
 """
 
 from __future__ import annotations
@@ -41,37 +41,39 @@ TICK_RATE_HZ = 20.0
 
 
 class Subject:
-    """What all servers have: members in groups, and a count."""
+    """The base of all servers: members in groups, and a count."""
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = [[] for _ in range(GROUPS)]
-        self.heard = 0
+        self.received = 0
 
     def add(self, member: Any) -> None:
-        """A connection is open."""
+        """Add an open connection."""
         min(self.groups, key=len).append(member)
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
-        """Begins to listen; what it gives is kept alive."""
+        """Start to listen. The caller keeps the returned object alive."""
         raise NotImplementedError
 
     def write(self, members: list[Any], frame: bytes) -> None:
-        """Writes one frame to each."""
+        """Write one frame to each member."""
         raise NotImplementedError
 
 
 class Bare(Subject):
-    """A bare asyncio protocol: answers the handshake, writes prebuilt frames, counts reads and throws them away."""
+    """A bare asyncio protocol: answers the handshake, writes prebuilt frames, counts reads and discards them."""
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
-        return await asyncio.get_running_loop().create_server(lambda: BareProtocol(self), "127.0.0.1", port, ssl=tls)
+        return await asyncio.get_running_loop().create_server(
+            lambda: BareServerProtocol(self), "127.0.0.1", port, ssl=tls
+        )
 
     def write(self, members: list[Any], frame: bytes) -> None:
         for transport in members:
             transport.write(frame)
 
 
-class BareProtocol(asyncio.Protocol):
+class BareServerProtocol(asyncio.Protocol):
     """One connection of `Bare`."""
 
     def __init__(self, subject: Bare) -> None:
@@ -83,7 +85,7 @@ class BareProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not data.startswith(b"GET"):
-            self._subject.heard += 1
+            self._subject.received += 1
             return
         key = re.findall(rb"Sec-WebSocket-Key: (\S+)", data)[0]
         accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
@@ -169,7 +171,7 @@ class Counting:
         self._subject = subject
 
     def message_received(self, data: bytes, /) -> None:
-        self._subject.heard += 1
+        self._subject.received += 1
 
     def text_received(self) -> None: ...
     def swept(self, now_s: float) -> None: ...
@@ -183,7 +185,7 @@ class Websockets(Subject):
         async def handle(connection: ServerConnection) -> None:
             self.add(connection)
             async for _ in connection:
-                self.heard += 1
+                self.received += 1
 
         return await serve_websockets(
             handle,
@@ -209,7 +211,7 @@ class Picows(Subject):
             self.add(transport)
 
         def frame(_: Any, transport: Any, frame: Any) -> None:
-            self.heard += 1
+            self.received += 1
 
         listener = type("Listener", (picows.WSListener,), {"on_ws_connected": connected, "on_ws_frame": frame})
         self._binary = picows.WSMsgType.BINARY
@@ -247,7 +249,7 @@ async def serve(subject: Subject, port: int, frame_bytes: int, count_file: Path,
         loop.call_at(due + interval, tick, group, due + interval)
 
     def count() -> None:
-        count_file.write_text(str(subject.heard))
+        count_file.write_text(str(subject.received))
 
     loop.add_signal_handler(signal.SIGUSR1, switch)
     loop.add_signal_handler(signal.SIGUSR2, count)

@@ -1,7 +1,7 @@
-"""How long does a tick's state take to make? From the game's floats to the frame that all of a room's clients get.
+"""How long does encoding a tick's state take? From the game's floats to the frame that all clients of a room receive.
 
-Beside it, in the same run: the same state written by other means (see `bandwidth`), which is what each of them costs
-to make once. A time is the median of many ticks, of a world that moves; what a room does beside it is not in it.
+The same run also measures the same state in other encodings (see `bandwidth`), each encoded once. A time is the
+median of many ticks of a moving world. It excludes all other work of a room.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROUNDS = 5
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     ticks = 100 if quick else 500
     rows: list[Row] = []
     for count in COUNTS:

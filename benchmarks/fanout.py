@@ -1,9 +1,9 @@
-"""What does a tick cost a client? The whole server beside a bare writer of the same bytes, in one run.
+"""What does a tick cost per client? The whole server, compared with a bare writer of the same bytes in the same run.
 
-20 rooms of 50 players at 20 Hz, everyone moving, inputs at 10 Hz; simulation, quantising, encoding, framing and
-writing. The server's own user and system time, read from the operating system, divided by the clients' ticks.
-The bare writer sends frames of the mean size that the server sent, and hears and discards the same inputs.
-The two run by turns, each in a process of its own on one core; the load is on the other.
+20 rooms of 50 players at 20 Hz, all players moving, inputs at 10 Hz. The cost includes simulation, quantising,
+encoding, framing and writing. It is the server's user and system time from the operating system, divided by the
+clients' ticks. The bare writer sends frames of the server's mean frame size, and receives and discards the same
+inputs. The two take turns, each in its own process on one core; the load is on the other.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""How many worlds can be written a second, and what does it cost the ticks?
+"""How many worlds can be written per second, and how much do saves delay the ticks?
 
 Rooms tick on one core, MongoDB is on the other. In turn, in one process:
 
     still     the rooms are not saved
-    saved     all of them are, as a shard does it: a state every half second, packed on a thread, written in bulk.
-              Everything moves, so that nearly all of each is written each time
+    saved     all rooms are saved as by a shard: a state every half second, packed on a thread, written in bulk. All
+              entities move, so that nearly the whole world is written each time
 
-ROOMS rooms of ENTITIES, and one of ENTITIES_LARGE, whose columns lie in parts. `tick_delay_ms` is by how much the
-99.9th percentile of a tick's lateness is greater when all is saved.
+There are ROOMS rooms of ENTITIES, and one of ENTITIES_LARGE, whose columns are stored in parts. `tick_delay_ms` is
+the increase of the 99.9th percentile of tick lateness when all rooms are saved.
 
-    flood     worlds written a second when nothing else is to be done: FLOOD_WORLDS wait, again and again
+    flood     worlds written per second without other work: FLOOD_WORLDS wait, repeatedly
 """
 
 from __future__ import annotations

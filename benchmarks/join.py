@@ -1,14 +1,13 @@
-"""How many players can one shard seat a second? From the first byte of a connection to the first state.
+"""How many players can one shard seat per second? From the first byte of a connection to the first state.
 
-Four subjects, each alone:
-    server       the whole path: connect, Hello, Join, a room found or made in Redis, Joined. One shard on one core;
-                 the players, and Redis, are on the other
-    connected    the same with sessions that are there already: Join to Joined
-    matchmaker   places alone, without server and sockets: one process on one core, Redis on the other
+Four subjects, each measured alone:
+    server       the whole path: connect, Hello, Join, a room found or created in Redis, Joined. One shard on one
+                 core; the players and Redis on the other
+    connected    the same with open sessions: Join to Joined
+    matchmaker   only placement, without server and sockets: one process on one core, Redis on the other
+    upkeep       the requests of a shard with UPKEEP_ROOMS rooms to Redis each second: heartbeat and renewals
 
-    upkeep       what a shard of UPKEEP_ROOMS rooms asks of Redis every second: heartbeat and renewals
-
-Beside them what Redis itself has used, by its own processor time: that is what bounds a fleet.
+The CPU time of Redis is reported for each, because Redis limits the size of a fleet.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ JOINS_PER_SECOND_MIN = 1000.0
 AT_ONCE = 128
 UPKEEP_ROOMS, UPKEEP_ROUNDS = 80, 200
 BUSY_SHARE = 0.9
-"""A process that has used so much of its core was the limit."""
+"""A process that used more than this share of its core was the limit."""
 IN_JOINED = b"movers"
-"""The name of the room's table: it is in Joined, and in nothing before."""
+"""The name of the room's table, which only Joined and later messages contain."""
 
 
 class Turn(msgspec.Struct):
-    """One measurement: joins a second, and what they cost, in microseconds of processor time a join."""
+    """One measurement: joins per second, and their cost in microseconds of CPU time per join."""
 
     joins_per_second: float
     server_us: float
@@ -56,7 +55,7 @@ class Turn(msgspec.Struct):
 
 
 class Joiner(asyncio.Protocol):
-    """One player: connects, says Hello, then Join when it is told to."""
+    """One player: connects, sends Hello, and sends Join when `join` is called."""
 
     def __init__(self, does_join: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -84,10 +83,10 @@ class Joiner(asyncio.Protocol):
         for waiting in (self.is_welcome, self.is_seated):
             if not waiting.done():
                 waiting.set_exception(exc or ConnectionResetError("refused"))
-                waiting.exception()  # whoever waits sees it; nobody else need
+                waiting.exception()  # marks it as retrieved; waiting tasks still raise it
 
     def join(self) -> None:
-        """Asks for a seat."""
+        """Request a seat."""
         assert self.transport is not None
         self.transport.write(_JOIN)
 

@@ -1,8 +1,8 @@
-"""How long is it from when an input should be sent to the first state that shows it?
+"""How long does it take from the due time of an input to the first state that includes it?
 
-Wanderers in rooms of 50 at 20 Hz, inputs at 10 Hz, on loopback, at what is half of what a shard is known to hold on
-the machine at hand, or of what the swarm carries there: 700 players a worker. An input waits for the next tick, half
-an interval in the mean and one at most; the rest is what the server, the swarm and the way between them add.
+Wanderers in rooms of 50 at 20 Hz, inputs at 10 Hz, on loopback. The load is half of the players that a shard holds on
+this machine, or that the swarm carries: 700 players per worker. An input waits for the next tick, half an interval on
+average and one interval at most. The rest is added by the server, the swarm and the path between them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ INTERVAL_MS = 1e3 / Fan.tick_rate_hz
 
 
 def run(*, quick: bool) -> Report:
-    """Three turns of 40 s; quick: one of 25 s."""
+    """Run three turns of 40 s; quick: one of 25 s."""
     count = swarm_runner.workers()
     found = []
     for _ in range(1 if quick else 3):

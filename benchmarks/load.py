@@ -1,7 +1,7 @@
-"""Raw clients for benchmarks: as little work as possible a connection, so that the load side is not the limit.
+"""Raw clients for benchmarks, with minimal work per connection, so that the load is not the limit.
 
-They speak just enough of the protocol: the handshake, Hello, Join, then inputs; what comes back is counted, not
-read. Frames are masked with a key of zeros, which costs the server what any key does.
+They implement the minimum of the protocol: the handshake, Hello, Join and inputs. Received bytes are counted, not
+decoded. Frames are masked with a key of zeros, which costs the server as much as any other key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUEST = (
 
 
 def masked(payload: bytes) -> bytes:
-    """A client's binary frame under a mask of zeros."""
+    """Encode a client's binary frame with a mask of zeros."""
     size = len(payload)
     if size < 126:
         return bytes((0x82, 0x80 | size, 0, 0, 0, 0)) + payload
@@ -36,7 +36,7 @@ PONG_S = 2.0
 
 
 class RawClient(asyncio.Protocol):
-    """One connection that counts what it gets.
+    """One connection that counts the received bytes.
 
     It sends a pong every two seconds (RFC 6455, 5.5.3, allows unsolicited ones): a shard closes silent connections.
     """
@@ -75,7 +75,7 @@ class RawClient(asyncio.Protocol):
 async def open_clients(
     port: int, count: int, *, room_type: str = "", tls: SSLContext | None = None
 ) -> list[RawClient]:
-    """Connects `count` clients; with a room type they say Hello and Join."""
+    """Connect `count` clients; with a room type they also send Hello and Join."""
     loop = asyncio.get_running_loop()
     first = b""
     if room_type:
@@ -92,7 +92,7 @@ async def open_clients(
 
 
 def close_clients(clients: list[RawClient]) -> None:
-    """Drops all connections."""
+    """Drop all connections."""
     for client in clients:
         if client.transport is not None:
             client.transport.abort()
@@ -101,10 +101,10 @@ def close_clients(clients: list[RawClient]) -> None:
 async def send_inputs(
     clients: list[RawClient], *, rate_hz: float, payload: bytes, first_seq: int, seconds: float
 ) -> list[float]:
-    """Sends every client's inputs, evenly spread.
+    """Send every client's inputs, evenly spread.
 
     Returns:
-        How late each batch was sent, seconds.
+        The lateness of each batch, in seconds.
     """
 
     def frame(number: int) -> bytes:
@@ -116,10 +116,10 @@ async def send_inputs(
 async def send_frames(
     clients: list[RawClient], frame: Callable[[int], bytes], *, rate_hz: float, seconds: float
 ) -> list[float]:
-    """Sends frames from every client, evenly spread; `frame` makes the nth.
+    """Send frames from every client, evenly spread. `frame` returns the nth frame.
 
     Returns:
-        How late each batch was sent, seconds.
+        The lateness of each batch, in seconds.
     """
     loop = asyncio.get_running_loop()
     batches = 20

@@ -1,8 +1,8 @@
-"""Players that only fill rooms: `python -m benchmarks.load_clients PORT COUNT ROOM_TYPE`.
+"""Load clients that do not decode the state: `python -m benchmarks.load_clients PORT COUNT ROOM_TYPE`.
 
-They join, send inputs at 10 Hz and count what they get, unread: a core carries several times as many as of players
-who verify their worlds. Says so when all play, and runs until it is ended; ends itself when somebody was told
-nothing for a second.
+They join, send inputs at 10 Hz and count received bytes. A core carries several times as many of them as of players
+that verify their worlds. The process prints a line when all clients play. It runs until it is stopped, and exits with
+an error if a client receives nothing for a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INPUT_HZ = 10.0
 
 
 async def fill(port: int, count: int, room_type: str) -> None:
-    """Fills rooms until it is cancelled."""
+    """Play until the process is stopped, or a client receives nothing for a second."""
     clients = await open_clients(port, count, room_type=room_type)
     payload = pack_input(ROOMS[room_type].input_fields, {"turn": 0.1})
     first_seq = 1
@@ -28,12 +28,12 @@ async def fill(port: int, count: int, room_type: str) -> None:
         before = [client.reads for client in clients]
         await send_inputs(clients, rate_hz=INPUT_HZ, payload=payload, first_seq=first_seq, seconds=1.0)
         first_seq += int(INPUT_HZ)
-        if told(clients, before) < count:
-            sys.exit("somebody was told nothing for a second")
+        if count_active(clients, before) < count:
+            sys.exit("a client received nothing for a second")
 
 
-def told(clients: list[RawClient], before: list[int]) -> int:
-    """How many were told something since."""
+def count_active(clients: list[RawClient], before: list[int]) -> int:
+    """Return the number of clients that received data since."""
     return sum(client.reads > reads for client, reads in zip(clients, before, strict=True))
 
 

@@ -1,6 +1,7 @@
-"""What does a session cost in memory: one that is connected and idle, and one that plays in a room?
+"""How much memory does a session use: an idle one, and one that plays in a room?
 
-Resident bytes of the shard, before and after so many sessions have come; in rooms of 50 the rooms are part of it.
+The difference of the shard's resident memory before and after the sessions connect, per session. In rooms of 50, the
+rooms are included.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SETTLE_S = 3.0
 
 
 def run(*, quick: bool) -> Report:
-    """Three turns of 4,000 sessions each; quick: one of 1,000."""
+    """Run three turns of 4,000 sessions each; quick: one of 1,000."""
     sessions = QUICK_SESSIONS if quick else SESSIONS
     idle: list[float] = []
     playing: list[float] = []
@@ -57,7 +58,9 @@ def _measure(stores: local_stores.LocalStores, sessions: int, room_type: str, na
 
 
 async def _fill(pid: int, port: int, operations: int, sessions: int, room_type: str) -> float:
-    warm = await open_clients(port, 50, room_type=room_type)  # what is there once, whoever comes
+    warm = await open_clients(
+        port, 50, room_type=room_type
+    )  # memory that is allocated once, independent of the number of sessions
     await asyncio.sleep(SETTLE_S)
     before = processes.resident_bytes(pid)
     clients = await open_clients(port, sessions, room_type=room_type)
@@ -75,5 +78,5 @@ async def _until(operations: int, sessions: int) -> None:
     deadline_s = time.monotonic() + 60
     while (await asyncio.to_thread(processes.scrape, operations))["tickwire_sessions"] < sessions:
         if time.monotonic() > deadline_s:
-            raise TimeoutError("not all have come")
+            raise TimeoutError(f"not all {sessions} sessions connected within 60 s")
         await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Processes under measurement: started on one core, their cost read from the operating system."""
+"""Runs the measured processes on one core each, and reads their cost from the operating system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CORES = sorted(os.sched_getaffinity(0))
 
 
 def start(arguments: list[str], *, core: int, environ: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Starts a Python process pinned to a core; where there is one core alone, it shares that."""
+    """Start a Python process pinned to a core. On a machine with one core it shares that core."""
     pinned = CORES[core % len(CORES)]
     return subprocess.Popen(
         ["taskset", "-c", str(pinned), sys.executable, *arguments],
@@ -29,12 +29,12 @@ def start(arguments: list[str], *, core: int, environ: dict[str, str] | None = N
 
 
 def pin_this(core: int) -> None:
-    """Keeps this process, and the children that it starts from now on, on one core of its own."""
+    """Pin this process and its future children to one core."""
     os.sched_setaffinity(0, {CORES[core % len(CORES)]})
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process of ours."""
+    """Stop a process that `start` returned."""
     process.terminate()
     try:
         process.wait(20)
@@ -44,7 +44,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far: to the nanosecond where the kernel says it."""
+    """Return the user and system time of a process, in nanosecond resolution if the kernel provides it."""
     try:
         return sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
     except (OSError, IndexError):
@@ -54,15 +54,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def wait_http(url: str) -> None:
-    """Returns once a URL answers with 200.
+    """Wait until a URL answers with 200.
 
     Raises:
-        TimeoutError: it does not within START_S_MAX.
+        TimeoutError: no such answer within START_S_MAX.
     """
     deadline = time.monotonic() + START_S_MAX
     while time.monotonic() < deadline:
@@ -75,7 +75,7 @@ def wait_http(url: str) -> None:
 
 
 def scrape(port: int) -> dict[str, float]:
-    """The metrics of an operations port."""
+    """Return the metrics of an operations port."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}

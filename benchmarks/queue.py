@@ -1,10 +1,10 @@
-"""How many matchmaking tickets a second does one queue carry, and how good are the matches?
+"""How many matchmaking tickets per second does one queue process, and how good are the matches?
 
-Players come all the time, alone or as parties of two to four, with skills of a bell curve; windows widen. One process
-on one core is desks and leader at once, as a shard is; a real Redis is on the other. They come as fast as they are
-matched: so many wait at any time, and for each that is matched another comes.
+Players arrive alone or as parties of two to four, with normally distributed skills; skill windows widen. One process
+on one core is both queue agent and leader, as a shard is; a real Redis is on the other. WAITING tickets wait at any
+time: each matched ticket is replaced by another.
 
-Each player's end is looked at: nobody may be in two matches. Skill spread and waits are those of the matches made.
+The benchmark fails if a player is in two matches. Skill spread and waiting times are those of the matches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tickwire.server.shard import GC_THRESHOLD
 
 TICKETS_PER_SECOND_MIN = 10_000.0
 WAITING = 10_000
-"""Tickets that wait at any time."""
+"""The number of waiting tickets."""
 SIZES = (1, 2, 3, 4)
 WEIGHTS = (60, 25, 10, 5)
 MODE = Mode(
@@ -50,7 +50,7 @@ MODE = Mode(
 
 
 class Turn(msgspec.Struct):
-    """One measurement; times in microseconds of processor time a ticket."""
+    """One measurement; costs in microseconds of CPU time per ticket."""
 
     tickets_per_second: float
     players_per_second: float
@@ -64,9 +64,10 @@ class Turn(msgspec.Struct):
     unmatched: int
 
 
-class Crowd:
-    """Parties that ask, are told, and are followed by others."""
+class PartySource:
+    """Enqueues parties, and replaces each matched party by another."""
 
+<<<<<<< HEAD
     def __init__(self, agent: QueueAgent, chance: random.Random) -> None:
         self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
         self.other_ends = self.parties = self.parties_together = 0
@@ -74,44 +75,59 @@ class Crowd:
         # Made before, so that it is not their making that is measured.
         sizes = chance.choices(SIZES, WEIGHTS, k=100_000)
         self._parties = [(size, chance.gauss(1500, 300), chance.uniform(10, 90)) for size in sizes]
+=======
+    def __init__(self, agent: QueueAgent, rng: random.Random) -> None:
+        self.matched_tickets = self.matched_players = self.enqueued = self.matched_twice = 0
+        self.other_ends = self.parties = self.parties_together = 0
+        self._agent = agent
+        # Created in advance, so that their creation is not measured.
+        sizes = rng.choices(SIZES, WEIGHTS, k=100_000)
+        self._parties = [(size, rng.gauss(1500, 300), rng.uniform(10, 90)) for size in sizes]
+>>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
         self._waiting = 0
 
     def fill(self) -> None:
-        """As many come as are wanting."""
+        """Enqueue parties until WAITING tickets wait."""
         for _ in range(WAITING - self._waiting):
-            self._ask()
+            self._enqueue()
 
-    def _ask(self) -> None:
-        size, skill, latency = self._parties[self.asked % len(self._parties)]
-        self.asked += 1
+    def _enqueue(self) -> None:
+        size, skill, latency = self._parties[self.enqueued % len(self._parties)]
+        self.enqueued += 1
         self._waiting += 1
-        party = (f"party {self.asked}", size) if size > 1 else None
-        told: set[int] = set()
+        party = (f"party {self.enqueued}", size) if size > 1 else None
+        notified: set[int] = set()
         ends: set[tuple[str, int]] = set()
         for member in range(size):
 
-            def hear(news: QueuePosition | QueueNotification, member: int = member) -> None:
-                if not isinstance(news, QueueNotification):
+            def on_update(update: QueuePosition | QueueNotification, member: int = member) -> None:
+                if not isinstance(update, QueueNotification):
                     return
-                self.told_twice += member in told
-                told.add(member)
-                ends.add((news.match_id, news.team))
-                self.matched_players += news.kind == "found"
-                self.other_ends += news.kind != "found"
-                if len(told) == size:
+                self.matched_twice += member in notified
+                notified.add(member)
+                ends.add((update.match_id, update.team))
+                self.matched_players += update.kind == "found"
+                self.other_ends += update.kind != "found"
+                if len(notified) == size:
                     self.matched_tickets += 1
                     self._waiting -= 1
                     self.parties += size > 1
                     self.parties_together += size > 1 and len(ends) == 1
 
+<<<<<<< HEAD
             self._agent.enqueue(f"p{self.asked}.{member}", hear, skill=skill, latencies={"": latency}, party=party)
+=======
+            self._agent.enter(
+                f"p{self.enqueued}.{member}", on_update, skill=skill, latencies={"": latency}, party=party
+            )
+>>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     seconds, turns = (8.0, 1) if quick else (20.0, 3)
-    processes.pin_this(LOAD_CORE)  # and with it Redis, which is its child
+    processes.pin_this(LOAD_CORE)  # and Redis, which is its child
     found: list[Turn] = []
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder), with_mongo=False) as stores:
         processes.pin_this(SERVER_CORE)
@@ -145,7 +161,9 @@ def run(*, quick: bool) -> Report:
 
 async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> Turn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
-    await matchmaker.client.execute_command("FLUSHALL")  # the rooms of the turn before run out meanwhile, at a cost
+    await matchmaker.client.execute_command(
+        "FLUSHALL"
+    )  # otherwise the rooms of the previous turn expire meanwhile, at a cost
     shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000, load_max=1e9)
     await matchmaker.directory.register(shard)
     qualities: list[MatchQuality] = []
@@ -157,46 +175,50 @@ async def _match(stores: local_stores.LocalStores, name: str, seconds: float) ->
         rng=random.Random(1),
         on_match=lambda mode, quality: qualities.append(quality),
     )
+<<<<<<< HEAD
     crowd = Crowd(queues.agents[MODE.name], random.Random(2))
+=======
+    parties = PartySource(queues.desks[MODE.name], random.Random(2))
+>>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
     running = asyncio.create_task(queues.run())
 
-    async def come() -> None:
+    async def keep_full() -> None:
         while True:
-            crowd.fill()
+            parties.fill()
             await matchmaker.directory.heartbeat("a", load=0.1, players=0, rooms=0)
             await asyncio.sleep(0.02)
 
-    coming = asyncio.create_task(come())
+    filling = asyncio.create_task(keep_full())
     redis = stores.pids["redis-server"]
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)  # as a shard does
     await asyncio.sleep(2.0)
-    before = crowd.matched_tickets, crowd.matched_players, processes.cpu_seconds(redis), time.process_time()
+    before = parties.matched_tickets, parties.matched_players, processes.cpu_seconds(redis), time.process_time()
     qualities.clear()
     started = time.monotonic()
     await asyncio.sleep(seconds)
     elapsed = time.monotonic() - started
-    tickets = crowd.matched_tickets - before[0]
+    tickets = parties.matched_tickets - before[0]
     turn = Turn(
         tickets / elapsed,
-        (crowd.matched_players - before[1]) / elapsed,
+        (parties.matched_players - before[1]) / elapsed,
         (time.process_time() - before[3]) / tickets * 1e6,
         (processes.cpu_seconds(redis) - before[2]) / tickets * 1e6,
         [wait for quality in qualities for wait in quality.waits_s],
         [quality.skill_spread for quality in qualities],
         [quality.team_gap for quality in qualities],
-        crowd.parties_together / crowd.parties,
+        parties.parties_together / parties.parties,
         [ms for quality in qualities for ms in quality.latencies_ms],
-        crowd.other_ends,
+        parties.other_ends,
     )
-    for task in (coming, running):
+    for task in (filling, running):
         task.cancel()
-    await asyncio.gather(coming, running, return_exceptions=True)
+    await asyncio.gather(filling, running, return_exceptions=True)
     await queues.close()
     await matchmaker.aclose()
-    if crowd.told_twice:
-        raise RuntimeError(f"{crowd.told_twice} players were told of two matches")
+    if parties.matched_twice:
+        raise RuntimeError(f"{parties.matched_twice} players were in two matches")
     return turn
 
 

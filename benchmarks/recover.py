@@ -1,16 +1,16 @@
-"""A shard is killed: when are its players back?
+"""How long does recovery take after a shard is killed?
 
-One shard has so many durable rooms of twenty players; another stands by. Everybody plays, and earns with a command
-that is written before its Reply, again and again. Then SIGKILL. The leases run out (`lease_s` after the last
-renewal), the players' clients come to the other shard, each room is made again from its last save, and each session
-goes on.
+One shard has durable rooms of twenty players each; another shard is empty. All players repeat a command that earns
+gold and is written before its Reply. Then the first shard receives SIGKILL. Its leases expire (`lease_s` after the
+last renewal), the clients connect to the other shard, each room is restored from its last save, and each session is
+resumed.
 
-    first_player_back, last_player_back   seconds from the kill to the first state of a player's room that went on
-    after_lease                           the same for the last, beyond the lease: what recovering itself takes
-    state_lost                            of the worlds, the oldest: seconds between what its players had seen, and
-                                          what it was made again from
+    first_player_back, last_player_back   seconds from the kill to the first state of the player's restored room
+    after_lease                           the same for the last player, minus the lease: the duration of recovery
+    state_lost                            the largest loss of a world: seconds between the last state that its players
+                                          received and the save that it was restored from
 
-Checked, not measured: no session is lost; what everybody holds is what everybody was told, to the last Reply.
+The benchmark fails if a session is lost, or if a player's gold differs from the sum of its Replies.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from tickwire.server.observability import logs
 PLAYERS_A_ROOM = Estate.seats
 LEASE_S = RedisSettings().lease_s
 LAST_PLAYER_BACK_S_MAX = LEASE_S + 5.0
-"""The lease, the quarter of it over which clients spread, and the work itself."""
+"""The lease, the quarter of a lease over which clients spread, and the recovery itself."""
 EARN_EVERY_S = 1.0
 AT_ONCE = 50
-COMES_BACK_S_MAX = 60.0
+RECONNECT_S_MAX = 60.0
 
 
 class Turn(msgspec.Struct):
-    """One shard's end."""
+    """One kill of a shard."""
 
     first_s: float
     last_s: float
@@ -56,7 +56,7 @@ class Turn(msgspec.Struct):
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the benchmark."""
+    """Run the benchmark."""
     sizes, turns = ([20], 1) if quick else ([5, 20, 40], 2)
     logs.configure(format="console", level="warning")
     processes.pin_this(LOAD_CORE)
@@ -112,53 +112,53 @@ def _turn(stores: local_stores.LocalStores, rooms: int, name: str) -> Turn:
 
 
 class Player:
-    """One player, who earns until it is told to stop, and remembers what it was told."""
+    """One player that earns until `is_over` is set, and adds up its Replies."""
 
     def __init__(self, url: str, room_name: str) -> None:
         self.client = Client(url, build="load")
         self.room_name = room_name
         self.earned = 0
-        self.seen_then = 0
-        self.back_s = 0.0
+        self.recovered_ticks = 0
+        self.recovered_s = 0.0
         self.is_over = False
 
-    async def come(self) -> None:
-        """Takes a seat."""
+    async def join(self) -> None:
+        """Connect and join the player's room."""
         await self.client.open()
         await self.client.join("estate", name=self.room_name)
         await self.client.wait_for(lambda: self.ticks > 0)
 
     async def earn(self) -> None:
-        """Asks again and again; each is answered at last, whatever happens in between."""
+        """Repeat the command. Each command is answered eventually, also across the kill."""
         while not self.is_over:
             await asyncio.sleep(EARN_EVERY_S * random.uniform(0.5, 1.5))
-            self.earned += bool(await self.client.command("work", timeout_s=COMES_BACK_S_MAX))
+            self.earned += bool(await self.client.command("work", timeout_s=RECONNECT_S_MAX))
 
     @property
     def ticks(self) -> int:
-        """How many ticks the world has seen, as this player was told last; 0 when it was told nothing."""
+        """The number of ticks in the last state that this player received; 0 without a state."""
         world = self.client.core.world
         column: Any = world.table("clocks").column("ticks") if world is not None and world.tick else []
         return int(column[0]) if len(column) else 0
 
-    async def comes_back(self, killed_s: float, first: str) -> None:
-        """Returns once it sees a room that goes on elsewhere."""
+    async def wait_recovered(self, killed_s: float, first: str) -> None:
+        """Wait for the first state of the restored room."""
         client, joined = self.client, self.client.core.joined
-        await client.wait_for(lambda: client.core.joined is not joined and self.ticks > 0, COMES_BACK_S_MAX)
+        await client.wait_for(lambda: client.core.joined is not joined and self.ticks > 0, RECONNECT_S_MAX)
         assert client.url != first
-        self.back_s, self.seen_then = time.monotonic() - killed_s, self.ticks
+        self.recovered_s, self.recovered_ticks = time.monotonic() - killed_s, self.ticks
 
 
 async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) -> Turn:
     first = await asyncio.to_thread(start)
     names = [f"estate {number}" for number in range(rooms)]
     makers = [Player(first, name) for name in names]
-    for maker in makers:  # while there is one shard, all rooms are there
-        await maker.come()
+    for maker in makers:  # with a single shard, all rooms are created there
+        await maker.join()
     second = await asyncio.to_thread(start)
     players = [Player(second, name) for name in names for _ in range(PLAYERS_A_ROOM - 1)]
     for at in range(0, len(players), AT_ONCE):
-        await asyncio.gather(*(player.come() for player in players[at : at + AT_ONCE]))
+        await asyncio.gather(*(player.join() for player in players[at : at + AT_ONCE]))
     for maker in makers:
         await maker.client.close()
     assert {player.client.url for player in players} == {first}
@@ -168,25 +168,26 @@ async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) 
     killed_s = time.monotonic()
     await asyncio.wait([asyncio.create_task(_lost(player)) for player in players])
     seen = {name: max(player.ticks for player in players if player.room_name == name) for name in names}
-    await asyncio.gather(*(player.comes_back(killed_s, first) for player in players))
-    lost = [seen[player.room_name] - player.seen_then for player in players]
+    await asyncio.gather(*(player.wait_recovered(killed_s, first) for player in players))
+    lost = [seen[player.room_name] - player.recovered_ticks for player in players]
     await _check(players, earning)
     for player in players:
         await player.client.close()
-    back = [player.back_s for player in players]
+    back = [player.recovered_s for player in players]
     return Turn(min(back), max(back), max(lost) / Estate.tick_rate_hz)
 
 
 async def _lost(player: Player) -> None:
-    await player.client.wait_for(lambda: not player.client.is_connected, COMES_BACK_S_MAX)
+    await player.client.wait_for(lambda: not player.client.is_connected, RECONNECT_S_MAX)
 
 
 async def _check(players: list[Player], earning: list[asyncio.Task[None]]) -> None:
-    """Nothing was lost, nothing happened twice."""
+    """Check that no session and no gold was lost, and that no command ran twice."""
     for player in players:
         player.is_over = True
     await asyncio.gather(*earning)
     for player in players:
-        held = (await player.client.command("purse", timeout_s=COMES_BACK_S_MAX)).get("gold", 0)
-        if player.client.sessions_lost or held != player.earned:
-            raise RuntimeError(f"told {player.earned}, holds {held}, sessions lost {player.client.sessions_lost}")
+        owned = (await player.client.command("purse", timeout_s=RECONNECT_S_MAX)).get("gold", 0)
+        if player.client.sessions_lost or owned != player.earned:
+            lost = player.client.sessions_lost
+            raise RuntimeError(f"earned {player.earned}, owns {owned}, sessions lost: {lost}")

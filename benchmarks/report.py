@@ -1,4 +1,4 @@
-"""What a benchmark prints: one JSON object with every figure, its unit, its peers and its goals."""
+"""The report of a benchmark: one JSON object with every figure, its unit, its peers and its goals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row(msgspec.Struct):
 
 
 class Goal(msgspec.Struct):
-    """A figure beside what is wanted; `holds` is null when the measurement was not the server's."""
+    """A figure and its goal; `holds` is null if the load was the limit, and not the server."""
 
     name: str
     value: float
@@ -35,7 +35,7 @@ class Goal(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """All that one run of one benchmark has found."""
+    """The results of one run of a benchmark."""
 
     name: str
     quick: bool
@@ -47,7 +47,7 @@ class Report(msgspec.Struct):
 
 
 def row(subject: str, metric: str, unit: str, values: Sequence[float]) -> Row:
-    """The median and the spread of some runs."""
+    """Return the median and the range of several runs."""
     return Row(
         subject,
         metric,
@@ -60,17 +60,17 @@ def row(subject: str, metric: str, unit: str, values: Sequence[float]) -> Row:
 
 
 def goal(name: str, value: float, wanted: float, *, limited_by: str | None = None) -> Goal:
-    """A goal that wants a figure to be at most something."""
+    """Return a goal with an upper limit."""
     return Goal(name, round(value, 3), wanted, "lower", None if limited_by else value <= wanted)
 
 
 def at_least(name: str, value: float, wanted: float, *, limited_by: str | None = None) -> Goal:
-    """A goal that wants a figure to be at least something."""
+    """Return a goal with a lower limit."""
     return Goal(name, round(value, 3), wanted, "higher", None if limited_by else value >= wanted)
 
 
 def report(name: str, *, quick: bool, rows: list[Row], goals: list[Goal], limited_by: str | None = None) -> Report:
-    """A report with this machine's and the libraries' versions."""
+    """Return a report with this machine and the versions of the libraries."""
     packages = ("websockets", "uvloop", "flatbuffers", "msgspec", "numpy", "redis", "motor")
     versions = {package: importlib.metadata.version(package) for package in packages}
     machine: dict[str, str | int] = {

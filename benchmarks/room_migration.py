@@ -1,10 +1,10 @@
-"""What do players see when their rooms move to another shard?
+"""How long is a player's blackout when its room moves to another shard?
 
-20 rooms of 50 on one shard, everybody moving at 20 Hz, inputs at 10 Hz. Players have tokens and connect to two shards
-in turn, so that half of them are redirected to the rooms. The shard with the rooms is told to stop (SIGTERM), and
-moves them to the other, through which the redirected players came. Every player is one of the swarm's, verifies its
-world, and measures its own blackout: from the last state that the old shard sent to the first of the new one. Nothing
-may be lost: no session, no event, no seat. Both shards share a core, as they would not; the swarm has the other.
+20 rooms of 50 on one shard, all players moving at 20 Hz, inputs at 10 Hz. Players have tokens and connect to two
+shards in turn, so that half of them are redirected to the rooms. The shard with the rooms receives SIGTERM, and moves
+them to the other shard, through which the redirected players connected. All players belong to a swarm, verify their
+worlds, and measure their blackout: from the last state of the old shard to the first state of the new one. No
+session, event or seat may be lost. Both shards share a core, unlike in production; the swarm has the other.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tickwire.loadtest.swarm import Tokens
 ROOMS, QUICK_ROOMS = 20, 6
 SEATED_S_MAX = 60.0
 PLAYERS_A_ROOM = Fan.seats - 1
-"""One seat is for the player that makes the room."""
+"""One seat is for the player that creates the room."""
 ROOM_NAME = "hall"
 
 
 def run(*, quick: bool) -> Report:
-    """Three turns of 20 rooms; quick: one of 6."""
+    """Run three turns of 20 rooms; quick: one of 6."""
     rooms = QUICK_ROOMS if quick else ROOMS
     found = [_turn(rooms, quick=quick) for _ in range(1 if quick else 3)]
     p99 = [one.times["blackout"].p99_ms for one, _ in found]
@@ -47,14 +47,14 @@ def run(*, quick: bool) -> Report:
         row("players", "failures", "1", [float(one) for one in lost]),
         row("shard", "drain", "s", [drain_s for _, drain_s in found]),
     ]
-    # A swarm that is late sees what it sees later: then the figure can only be too high.
+    # A late swarm can only make the figures too high.
     limited_by = None if not any(lost) else f"failures: {[one.failures for one, _ in found]}"
     goals = [goal("blackout_p99_ms", statistics.median(p99), 500, limited_by=limited_by)]
-    return report("migrate", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
+    return report("room_migration", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
 
 
 def _turn(rooms: int, *, quick: bool) -> tuple[Summary, float]:
-    """One swarm, one drain. Return what the swarm found and how long the drain took."""
+    """Run one swarm and one drain. Return the swarm's summary and the duration of the drain."""
     environ = {"TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000", "TICKWIRE__CAPACITY__LOAD_MAX": "0.99"}
     core = processes.CORES[swarm_runner.SERVER_CORE]
     players = rooms * PLAYERS_A_ROOM

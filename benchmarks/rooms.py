@@ -1,4 +1,4 @@
-"""The rooms that benchmarks play: the same world at any size, moved by the same seeded rule."""
+"""The rooms of the benchmarks: the same world in any size, moved by the same seeded rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAP = 1000.0
 
 
 class Movers(Table):
-    """Everybody moves, always: position at 1/32 unit, an eight-bit heading, hit points."""
+    """Entities that always move: a position in steps of 1/32 unit, an eight-bit heading, hit points."""
 
     x = real(-SIZE, SIZE, step=1 / 32)
     y = real(-SIZE, SIZE, step=1 / 32)
@@ -37,7 +37,7 @@ class Movers(Table):
 
 
 def move(movers: Movers, dt: float) -> None:
-    """One tick of motion; walls turn around."""
+    """Move all entities by one tick. They turn around at walls."""
     dt32 = np.float32(dt)
     movers.x += np.cos(movers.heading) * movers.speed * dt32
     movers.y += np.sin(movers.heading) * movers.speed * dt32
@@ -49,13 +49,13 @@ def move(movers: Movers, dt: float) -> None:
 
 
 def spawn(movers: Movers, random: np.random.Generator) -> Any:
-    """One more that moves."""
+    """Spawn one moving entity."""
     x, y = random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
     return movers.spawn(x=x, y=y, heading=random.uniform(0, 6.28), hp=100, speed=random.uniform(4, 12))
 
 
 class Fan(Room):
-    """Fifty players, all of them moving; an input turns one."""
+    """Fifty players, all of them moving. An input turns a player."""
 
     room_type = "fan"
     seats = 50
@@ -78,7 +78,7 @@ class Fan(Room):
 
 
 class Walkers(Table):
-    """Everybody on a big map."""
+    """The players of a big map."""
 
     x = real(-MAP, MAP, step=1 / 32)
     y = real(-MAP, MAP, step=1 / 32)
@@ -88,7 +88,7 @@ class Walkers(Table):
 
 
 class Crowd(Room):
-    """A thousand players on a map of 2,000 by 2,000; one sees as far as 150."""
+    """A thousand players on a map of 2,000 by 2,000 units. A player sees 150 units."""
 
     room_type = "crowd"
     seats = 1000
@@ -119,7 +119,7 @@ class Crowd(Room):
 
 
 class Soak(Fan):
-    """A calmer fan that sends everybody numbered notes, and says how many commands of a player it has run."""
+    """A slower room that sends numbered notes to all players, and counts the commands of each player."""
 
     room_type = "soak"
     tick_rate_hz = 10.0
@@ -142,13 +142,13 @@ class Soak(Fan):
 
 
 class FieldSave(SaveData):
-    """Something beside the tables."""
+    """State outside the tables."""
 
     notes: list[str] = []
 
 
 class Field(Room):
-    """A durable world without players, as large as it is told to be; everything in it moves."""
+    """A durable world without players, of a given size, in which all entities move."""
 
     room_type = "field"
     durable = True
@@ -169,13 +169,13 @@ class Field(Room):
 
 
 class Clock(Table):
-    """How many ticks this world has seen."""
+    """The number of ticks of this world."""
 
     ticks = uint(bits=32)
 
 
 class Estate(Room):
-    """A durable room of twenty, who earn; what it has seen tells how old a saved one is."""
+    """A durable room of twenty players that earn. Its tick count shows the age of a save."""
 
     room_type = "estate"
     tick_rate_hz = 5.0

@@ -1,6 +1,6 @@
-"""A whole server under measurement: a room type full of players that move, in a process of its own on one core.
+"""Measures a whole server: rooms full of moving players, in a process of its own on one core.
 
-Its cost is its own user and system time, read from the operating system, divided by the clients' ticks. The load is
+The cost is the server's user and system time from the operating system, divided by the clients' ticks. The load runs
 in the process that calls `measure`, on the other core.
 """
 
@@ -20,17 +20,20 @@ from tickwire.server.rooms import Room
 
 SERVER_CORE, LOAD_CORE = 0, 1
 LATENESS_S_MAX = 0.02
-"""A load that is later than this, at the 99th percentile, is what was measured."""
+"""If the 99th percentile of the load's lateness is above this, the load was measured, and not the server."""
 
 
 class Turn(msgspec.Struct):
     """One measurement of one subject.
 
     Args:
-        cpu_us: a client and tick.
-        tick_s: the 99th percentile of a tick's time; between two of the histogram's edges it is on a straight line.
+        cpu_us: the CPU time per client and tick.
+        bytes_per_tick: the bytes per client and tick.
+        late_share: the share of late ticks.
+        load_lateness_s: the 99th percentile of the load's lateness.
+        tick_s: the 99th percentile of a tick's duration, interpolated linearly between the histogram's edges.
         joins_per_second: from the first connection to the last seat.
-        bytes_per_client: what the process has grown by, a client.
+        bytes_per_client: the growth of the process per client.
     """
 
     cpu_us: float
@@ -51,10 +54,15 @@ def measure(
     seconds: float,
     name: str,
 ) -> Turn:
-    """Fills rooms of a type with players and measures them.
+    """Fill rooms of a type with players, and measure the server.
 
     Args:
-        name: what keeps this measurement's keys in Redis apart.
+        stores: the Redis and MongoDB of the server.
+        room: the room type.
+        players: the number of players.
+        input_rate_hz: inputs per second and player.
+        seconds: the duration of the measurement.
+        name: the namespace of this measurement's keys in Redis.
     """
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name)
@@ -67,7 +75,7 @@ def measure(
 
 
 def server_environ(stores: local_stores.LocalStores, port: int, operations: int, name: str) -> dict[str, str]:
-    """The settings of a server under measurement; `name` keeps its keys in Redis apart."""
+    """Return the settings of a measured server; `name` is the namespace of its keys in Redis."""
     return {
         "TICKWIRE__ROOMS": "benchmarks.rooms",
         "TICKWIRE__LISTEN__PORT": str(port),
@@ -78,7 +86,7 @@ def server_environ(stores: local_stores.LocalStores, port: int, operations: int,
         "TICKWIRE__MONGO__URL": stores.mongo_url,
         "TICKWIRE__MONGO__MIGRATE": "true",
         "TICKWIRE__LOGGING__LEVEL": "warning",
-        # The gate would let 500 in a second, whatever the server can do; peers have none.
+        # Admission control would limit the server to 500 handshakes per second; the peers have no such limit.
         "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
         "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",
     }
@@ -122,7 +130,7 @@ async def _play(
 
 
 def percentile(grown: dict[str, float], histogram: str, share: float) -> float:
-    """A percentile of what a Prometheus histogram has counted."""
+    """Return a percentile of a Prometheus histogram."""
     prefix = f'{histogram}_bucket{{le="'
     edges = sorted((float(name[len(prefix) : -2]), count) for name, count in grown.items() if name.startswith(prefix))
     wanted, low, below = share * edges[-1][1], 0.0, 0.0

@@ -1,9 +1,10 @@
-"""Does anything leak, or get lost, when clients drop and come back all the time?
+"""Does the server leak memory or lose data when clients drop and reconnect continuously?
 
-500 players in rooms of 50 on one shard, a process of its own. Each drops after some seconds (a reset, a close, or a
-connection left half-open while the next one takes over), stays away for a while, and resumes. Every player checks its
-world by the frames' checksums, counts the notes that its room sends it (each once, in order), and asks commands that
-say how often they were run. The shard's memory is read at the start, when all are seated, and at the end.
+500 players in rooms of 50 on one shard in its own process. Each player drops its connection after some seconds (a
+reset, a close, or a connection that stays half-open while the next one takes over), stays disconnected for a while,
+and resumes. Every player verifies its world by the frames' checksums, checks that the room's notes arrive once and in
+order, and sends commands whose replies contain how often they ran. The shard's memory is read when all players are
+seated, and at the end.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SETTLE_S = 10.0
 
 
 def run(*, quick: bool) -> Report:
-    """Runs the soak: ten minutes; quick: twenty seconds."""
+    """Run the soak for ten minutes; quick: twenty seconds."""
     seconds = 20.0 if quick else 600.0
     processes.pin_this(LOAD_CORE)
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
@@ -63,20 +64,20 @@ def run(*, quick: bool) -> Report:
 
 async def _soak(pid: int, port: int, operations: int, seconds: float, *, quick: bool) -> Report:
     players = [SoakPlayer(port, f"room {number % ROOMS}", random.Random(number)) for number in range(PLAYERS)]
-    tasks = [asyncio.create_task(player.live()) for player in players]
+    tasks = [asyncio.create_task(player.run()) for player in players]
     try:
         await _until(lambda: all(player.core.world is not None for player in players), 60, "all are seated")
         await asyncio.sleep(SETTLE_S)
         before, started = await asyncio.to_thread(processes.scrape, operations), time.monotonic()
         memory = [processes.resident_bytes(pid) / 1e6]
         for player in players:
-            player.is_restless = True
+            player.is_dropping = True
         while time.monotonic() - started < seconds:
             await asyncio.sleep(min(30.0, seconds / 4))
             memory.append(processes.resident_bytes(pid) / 1e6)
             print(f"soak: {time.monotonic() - started:4.0f} s, {memory[-1]:.1f} MB", file=sys.stderr)
         for player in players:
-            player.is_restless = False
+            player.is_dropping = False
         await asyncio.sleep(SETTLE_S)
         memory.append(processes.resident_bytes(pid) / 1e6)
         after = await asyncio.to_thread(processes.scrape, operations)
@@ -94,7 +95,7 @@ def _report(players: list[SoakPlayer], memory: list[float], grown: dict[str, flo
         found["checksum_mismatches"] += player.core.mismatches
         found["resyncs"] += player.core.resyncs
         found["events_missed"] += player.core.events_missed
-        found["commands_unanswered"] += player.core.commands_unanswered > 1  # the last may still be on its way
+        found["commands_unanswered"] += player.core.commands_unanswered > 1  # the last command may still be in flight
     rows = [
         row("shard", "resident_start", "MB", memory[:1]),
         row("shard", "resident_end", "MB", memory[-1:]),
@@ -109,78 +110,78 @@ def _report(players: list[SoakPlayer], memory: list[float], grown: dict[str, flo
 
 
 class SoakPlayer:
-    """One player: a core, one connection after the other, and what it found wrong."""
+    """One player: a core, its successive connections, and the errors that it found."""
 
-    def __init__(self, port: int, room_name: str, chance: random.Random) -> None:
+    def __init__(self, port: int, room_name: str, rng: random.Random) -> None:
         self.core = ClientCore()
         self.found: Counter[str] = Counter()
-        self.is_restless = False
+        self.is_dropping = False
         self._port = port
         self._room_name = room_name
-        self._chance = chance
-        self._wire: SoakWire | None = None
+        self._rng = rng
+        self._connection: SoakConnection | None = None
         self._last_note = self._commands = 0
 
-    async def live(self) -> None:
-        """Connects, plays, drops, and comes back, until cancelled."""
-        await asyncio.sleep(self._chance.uniform(0, 5))
+    async def run(self) -> None:
+        """Connect, play, drop and reconnect, until cancelled."""
+        await asyncio.sleep(self._rng.uniform(0, 5))
         while True:
             with suppress(OSError):
-                self._wire = await self._connect()
-                await self._play(self._wire)
-                self._drop(self._wire)
-            self._wire = None
-            await asyncio.sleep(self._chance.uniform(0, AWAY_S_MAX))
+                self._connection = await self._connect()
+                await self._play(self._connection)
+                self._drop(self._connection)
+            self._connection = None
+            await asyncio.sleep(self._rng.uniform(0, AWAY_S_MAX))
 
-    async def _connect(self) -> SoakWire:
+    async def _connect(self) -> SoakConnection:
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(lambda: SoakWire(self), "127.0.0.1", self._port)
-        return wire
+        _, connection = await loop.create_connection(lambda: SoakConnection(self), "127.0.0.1", self._port)
+        return connection
 
-    async def _play(self, wire: SoakWire) -> None:
+    async def _play(self, connection: SoakConnection) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._chance.uniform(*STAYS_S)
+        until = loop.time() + self._rng.uniform(*STAYS_S)
         command_at, ping_at = loop.time() + COMMAND_EVERY_S, loop.time() + PING_EVERY_S
-        while not wire.is_lost and (loop.time() < until or not self.is_restless):
+        while not connection.is_lost and (loop.time() < until or not self.is_dropping):
             await asyncio.sleep(0.2)
-            if wire.is_welcome:
-                self._send_commands(wire)
-            if self.core.world is not None and wire.is_welcome and loop.time() > command_at:
+            if connection.is_welcome:
+                self._send_commands(connection)
+            if self.core.world is not None and connection.is_welcome and loop.time() > command_at:
                 command_at += COMMAND_EVERY_S
                 self._commands += 1
                 self.found["commands"] += 1
                 self.core.command("count", self._commands)
-                wire.send(self.core.input({"turn": self._chance.uniform(-1, 1)}))
-            if wire.is_welcome and loop.time() > ping_at:
+                connection.send(self.core.input({"turn": self._rng.uniform(-1, 1)}))
+            if connection.is_welcome and loop.time() > ping_at:
                 ping_at += PING_EVERY_S
-                wire.send(self.core.ping(1))
+                connection.send(self.core.ping(1))
 
-    def _drop(self, wire: SoakWire) -> None:
+    def _drop(self, connection: SoakConnection) -> None:
         self.found["drops"] += 1
-        kind = self._chance.choice(("reset", "close", "half-open"))
+        kind = self._rng.choice(("reset", "close", "half-open"))
         if kind == "half-open":
             self.found["half_open"] += 1
-            wire.leave_open()
+            connection.leave_open()
         elif kind == "close":
-            wire.close()
+            connection.close()
         else:
-            wire.abort()
+            connection.abort()
 
-    def _send_commands(self, wire: SoakWire) -> None:
+    def _send_commands(self, connection: SoakConnection) -> None:
         for data in self.core.commands_due(time.monotonic_ns() // 1000):
-            wire.send(data)
+            connection.send(data)
 
-    def hear(self, wire: SoakWire, data: bytes) -> None:
-        """A message; only of the newest connection."""
+    def receive(self, connection: SoakConnection, data: bytes) -> None:
+        """Handle a message of the newest connection."""
         match self.core.receive(data, now_us=time.monotonic_ns() // 1000):
             case Welcomed(welcome, has_resumed, _):
-                wire.is_welcome = True
+                connection.is_welcome = True
                 self.found["resumes" if has_resumed else "sessions"] += 1
                 self.found["sessions_lost"] += not has_resumed and self._last_note > 0
-                wire.send(self.core.ping(1))
+                connection.send(self.core.ping(1))
                 if not welcome.room_id and not welcome.is_joining:
                     self._last_note = self._commands = 0
-                    wire.send(self.core.join(Soak.room_type, name=self._room_name))
+                    connection.send(self.core.join(Soak.room_type, name=self._room_name))
             case EventReceived(event, _) if event.name == "note":
                 note = msgspec.msgpack.decode(event.payload)
                 self.found["notes"] += 1
@@ -192,19 +193,19 @@ class SoakPlayer:
             case EventsLost():
                 self.found["events_lost"] += 1
         while self.core.outgoing:
-            wire.send(self.core.outgoing.popleft())
-        if wire.is_welcome:
-            self._send_commands(wire)
+            connection.send(self.core.outgoing.popleft())
+        if connection.is_welcome:
+            self._send_commands(connection)
 
 
-class SoakWire(asyncio.Protocol):
+class SoakConnection(asyncio.Protocol):
     """One connection of a player."""
 
     def __init__(self, player: SoakPlayer) -> None:
         self.is_lost = self.is_welcome = False
         self._player = player
         self._data = b""
-        self._is_open = self._is_deaf = False
+        self._is_open = self._is_ignoring = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -215,7 +216,7 @@ class SoakWire(asyncio.Protocol):
         self.is_lost = True
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._is_ignoring:
             return
         self._data += data
         if not self._is_open:
@@ -225,7 +226,7 @@ class SoakWire(asyncio.Protocol):
             self._is_open, self._data = True, self._data[end + 4 :]
             self.send(self._player.core.hello(build="soak"))
         at, size = 0, len(self._data)
-        while size - at >= 4 and not self._is_deaf:
+        while size - at >= 4 and not self._is_ignoring:
             head, length = self._data[at], self._data[at + 1]
             start = at + 2
             if length == 126:
@@ -233,33 +234,35 @@ class SoakWire(asyncio.Protocol):
             if size < start + length:
                 break
             if head == 0x82:
-                self._player.hear(self, self._data[start : start + length])
-            elif head != 0x89:  # the server pings silent clients; a Ping of ours follows soon enough
+                self._player.receive(self, self._data[start : start + length])
+            elif (
+                head != 0x89
+            ):  # a WebSocket ping, which the server sends to silent clients, needs no answer: a Ping follows soon
                 self.abort()
             at = start + length
         self._data = self._data[at:]
 
     def send(self, message: bytes) -> None:
-        """Sends a message."""
+        """Send a message."""
         if self._transport is not None and not self.is_lost:
             self._transport.write(masked(message))
 
     def close(self) -> None:
-        """Closes as a polite client does, without waiting for the answer."""
-        self._is_deaf = True
+        """Close with a close frame, without waiting for the answer."""
+        self._is_ignoring = True
         if self._transport is not None:
             self._transport.write(b"\x88\x82\0\0\0\0\x03\xe9")
             self._transport.close()
 
     def abort(self) -> None:
-        """Resets the connection."""
-        self._is_deaf = True
+        """Reset the connection."""
+        self._is_ignoring = True
         if self._transport is not None:
             self._transport.abort()
 
     def leave_open(self) -> None:
-        """Neither reads nor closes, as a phone that has lost its network; dropped long after."""
-        self._is_deaf = True
+        """Stop reading without a close, as a phone that lost its network. The connection is dropped after 15 s."""
+        self._is_ignoring = True
         if self._transport is not None:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(15.0, self._transport.abort)

@@ -1,8 +1,8 @@
-"""How many players does one worker of the swarm carry, and itself stay on time?
+"""How many players does one worker of the swarm carry without being late itself?
 
 Wanderers in rooms of 50 at 20 Hz, inputs at 10 Hz, every world verified; one worker process on one core, the server
-on another. More and more players, until the worker's own lateness is above 20 ms at the 99th percentile. Then two
-workers under a master: on two cores they share the one that is left.
+on another. Players are added in steps until the 99th percentile of the worker's own lateness is above 20 ms. Then two
+workers run under a master; on a machine with two cores they share one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TWO_WORKERS = 600
 
 
 def run(*, quick: bool) -> Report:
-    """Climbs, three times; quick: two large steps, once."""
+    """Run the steps three times; quick: two large steps, once."""
     step, most, seconds = (QUICK_STEP, 2 * QUICK_STEP, 6) if quick else (STEP, MOST, 12)
     carried: list[float] = []
     lateness_ms: list[float] = []
@@ -49,6 +49,6 @@ def _two_workers() -> Summary:
 
 
 def _other_than_load(steps: list[Step]) -> str | None:
-    """What ended the climb, if it was not the worker; every step that held says enough for a goal below it."""
+    """Return what ended the steps, if it was not the worker and the goal was not reached before."""
     last = steps[-1]
     return None if last.holds or last.is_load or last.players > 800 else f"the server: {last.reason}"

@@ -1,4 +1,4 @@
-"""A swarm against one shard: the server on one core, the swarm on the others, as many workers as there are."""
+"""Runs a swarm against one shard: the server on one core, the swarm on the others, with one worker for each core."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ LATENESS = "tickwire_tick_lateness_seconds"
 
 
 def workers() -> int:
-    """How many workers there can be: a core each, beside the server's."""
+    """Return the number of workers: one for each core except the server's."""
     return max(1, len(processes.CORES) - 1)
 
 
 @contextmanager
 def one_shard(rooms: str = "benchmarks.rooms") -> Iterator[LocalShard]:
-    """A shard on a core of its own."""
+    """Run a shard on its own core."""
     environ = {"TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000", "TICKWIRE__CAPACITY__LOAD_MAX": "0.99"}
     with fleet(1, rooms=rooms, environ=environ, cpu=processes.CORES[SERVER_CORE]) as (shard,):
         yield shard
 
 
 def swarm(url: str, *arguments: str, count: int = 1, report: Path | None = None) -> Summary:
-    """Runs a swarm to its end.
+    """Run a swarm to its end, and return its summary.
 
     Args:
-        count: worker processes; 1: no master beside it.
-        report: where the HTML report is to be.
+        url: the address of the shard.
+        arguments: the swarm's arguments.
+        count: the number of worker processes; 1: a single process without a master.
+        report: the file of the HTML report.
 
     Raises:
-        RuntimeError: it has left no summary; with what it said.
+        RuntimeError: the swarm wrote no summary; the message contains its output.
     """
     with tempfile.TemporaryDirectory() as folder:
         file, port = Path(folder) / "summary.json", local_stores.free_port()
@@ -58,18 +60,18 @@ def swarm(url: str, *arguments: str, count: int = 1, report: Path | None = None)
             commands = [[*given, *bind], *([["--worker", "--master-port", str(port)]] * count)]
         running = [_start(command, number) for number, command in enumerate(commands)]
         try:
-            said, _ = running[0].communicate(timeout=SWARM_S_MAX)
+            output, _ = running[0].communicate(timeout=SWARM_S_MAX)
         finally:
             for process in running:
                 process.kill()
                 process.wait()
         if not file.exists():
-            raise RuntimeError(f"the swarm has failed:\n{said.decode()[-2000:]}")
+            raise RuntimeError(f"the swarm failed:\n{output.decode()[-2000:]}")
         return msgspec.json.decode(file.read_bytes(), type=Summary)
 
 
 def _start(arguments: list[str], number: int) -> subprocess.Popen[bytes]:
-    """The first (a master, or the only one) shares the core of the first worker."""
+    """Start a process of the swarm. The first one (a master, or the only one) shares the first worker's core."""
     own = processes.CORES[1:] or processes.CORES
     core = own[max(0, number - 1) % len(own)]
     return subprocess.Popen(
@@ -81,16 +83,16 @@ def _start(arguments: list[str], number: int) -> subprocess.Popen[bytes]:
     )
 
 
-class Watch:
-    """Reads a shard's metrics and its CPU once a second, while the block runs."""
+class ShardMonitor:
+    """Reads a shard's metrics and CPU time once a second while the block runs."""
 
     def __init__(self, shard: LocalShard) -> None:
         self._shard = shard
         self._read: list[tuple[float, float, dict[str, float]]] = []
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch")
+        self._thread = threading.Thread(target=self._poll, name="monitor")
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ShardMonitor:
         self._thread.start()
         return self
 
@@ -98,13 +100,13 @@ class Watch:
         self._is_over.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _poll(self) -> None:
         while not self._is_over.wait(1.0):
             cpu = processes.cpu_seconds(self._shard.process.pid)
             self._read.append((time.time(), cpu, processes.scrape(self._shard.operations_port)))
 
     def between(self, start: float, end: float) -> tuple[float, float, float]:
-        """(share of a core, 99th percentile of tick lateness in seconds, share of late ticks) of some while, UTC."""
+        """Return (share of a core, p99 of tick lateness in seconds, share of late ticks) of a period, UTC."""
         read = [one for one in self._read if start <= one[0] <= end]
         if len(read) < 2:
             return 0.0, 0.0, 0.0

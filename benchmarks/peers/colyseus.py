@@ -1,9 +1,8 @@
-"""`fanout`'s game on Colyseus: what a tick costs a client there, in processor time, bytes and memory; and joins a
-second.
+"""The game of `fanout` on Colyseus: CPU time, bytes and memory per client and tick, and joins per second.
 
-The server is node's, pinned to one core like ours; the load is raw clients in this process, on the other. They speak
-just enough of the protocol: a seat from the matchmaker over HTTP, the handshake, JOIN_ROOM and its answer, then
-inputs. Patches are counted as they come, so a figure is of what clients really got.
+The Node server is pinned to one core, as Tickwire's is; the load is raw clients in this process, on the other. They
+implement the minimum of the protocol: a seat from the matchmaker over HTTP, the handshake, JOIN_ROOM and its answer,
+then inputs. Patches are counted on arrival, so the figures cover the patches that clients received.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import uvloop
 from benchmarks import processes
 from benchmarks.load import REQUEST, RawClient, masked, send_frames
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Turn
-from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev import local_stores
 from tickwire.server.dev.local_stores import die_with_parent
 
 FOLDER = Path(__file__).parent / "colyseus"
@@ -35,14 +34,14 @@ INSTALL = ["npm", "install", "--omit=optional", "--no-audit", "--no-fund", "--no
 VARIANTS = ("float32", "int16")
 
 
-def installed() -> Path:
-    """Installs what package.json names, once, and gives the folder.
+def install() -> Path:
+    """Install the packages of package.json once, and return the folder.
 
     Raises:
-        RuntimeError: there is no node or no npm here, or npm fails.
+        RuntimeError: node or npm is missing, or npm fails.
     """
     if shutil.which("node") is None or shutil.which("npm") is None:
-        raise RuntimeError("--peers needs node and npm on PATH")
+        raise RuntimeError("--peers requires node and npm on PATH")
     if not (FOLDER / "node_modules").is_dir():
         done = subprocess.run(INSTALL, cwd=FOLDER, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -51,19 +50,22 @@ def installed() -> Path:
 
 
 def version() -> str:
-    """Which Colyseus this is."""
+    """Return the version of Colyseus."""
     package = FOLDER / "node_modules" / "@colyseus" / "core" / "package.json"
     return str(msgspec.json.decode(package.read_bytes())["version"])
 
 
 def measure(variant: str, *, rooms: int, players: int, input_rate_hz: float, seconds: float) -> Turn:
-    """Fills rooms with players and measures them.
+    """Fill rooms with players, and measure the server.
 
     Args:
-        variant: of the state: one of VARIANTS.
-        players: in each room.
+        variant: the variant of the state, one of VARIANTS.
+        rooms: the number of rooms.
+        players: the number of players in each room.
+        input_rate_hz: inputs per second and player.
+        seconds: the duration of the measurement.
     """
-    folder, port = installed(), embedded.free_port()
+    folder, port = install(), local_stores.free_port()
     core = processes.CORES[SERVER_CORE % len(processes.CORES)]
     with tempfile.TemporaryFile() as errors:
         server = subprocess.Popen(
@@ -106,7 +108,7 @@ class Player(RawClient):
         self._data = self._frames(data)
 
     def _frames(self, data: bytes) -> bytes:
-        """Takes whole frames; gives what is left over."""
+        """Handle complete frames, and return the remaining bytes."""
         while len(data) >= 2:
             size, start = data[1], 2
             if size >= 126:

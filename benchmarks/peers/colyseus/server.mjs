@@ -1,4 +1,4 @@
-// The game of `fanout` on Colyseus: everybody moves each tick, 20 patches a second, an input turns a player.
+// The game of `fanout` on Colyseus: all players move each tick, 20 patches a second, an input turns a player.
 // node server.mjs PORT SEATS; the room types are "float32" and "int16", the latter quantised by hand.
 
 import { createServer } from "node:http";

@@ -67,15 +67,6 @@ class Turn(msgspec.Struct):
 class PartySource:
     """Enqueues parties, and replaces each matched party by another."""
 
-<<<<<<< HEAD
-    def __init__(self, agent: QueueAgent, chance: random.Random) -> None:
-        self.matched_tickets = self.matched_players = self.asked = self.told_twice = 0
-        self.other_ends = self.parties = self.parties_together = 0
-        self._agent = agent
-        # Made before, so that it is not their making that is measured.
-        sizes = chance.choices(SIZES, WEIGHTS, k=100_000)
-        self._parties = [(size, chance.gauss(1500, 300), chance.uniform(10, 90)) for size in sizes]
-=======
     def __init__(self, agent: QueueAgent, rng: random.Random) -> None:
         self.matched_tickets = self.matched_players = self.enqueued = self.matched_twice = 0
         self.other_ends = self.parties = self.parties_together = 0
@@ -83,7 +74,6 @@ class PartySource:
         # Created in advance, so that their creation is not measured.
         sizes = rng.choices(SIZES, WEIGHTS, k=100_000)
         self._parties = [(size, rng.gauss(1500, 300), rng.uniform(10, 90)) for size in sizes]
->>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
         self._waiting = 0
 
     def fill(self) -> None:
@@ -114,13 +104,9 @@ class PartySource:
                     self.parties += size > 1
                     self.parties_together += size > 1 and len(ends) == 1
 
-<<<<<<< HEAD
-            self._agent.enqueue(f"p{self.asked}.{member}", hear, skill=skill, latencies={"": latency}, party=party)
-=======
-            self._agent.enter(
+            self._agent.enqueue(
                 f"p{self.enqueued}.{member}", on_update, skill=skill, latencies={"": latency}, party=party
             )
->>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
 
 
 def run(*, quick: bool) -> Report:
@@ -175,11 +161,7 @@ async def _match(stores: local_stores.LocalStores, name: str, seconds: float) ->
         rng=random.Random(1),
         on_match=lambda mode, quality: qualities.append(quality),
     )
-<<<<<<< HEAD
-    crowd = Crowd(queues.agents[MODE.name], random.Random(2))
-=======
-    parties = PartySource(queues.desks[MODE.name], random.Random(2))
->>>>>>> 00cb32c (Name the benchmarks of big rooms and room migration after their modules)
+    parties = PartySource(queues.agents[MODE.name], random.Random(2))
     running = asyncio.create_task(queues.run())
 
     async def keep_full() -> None:

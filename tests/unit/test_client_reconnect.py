@@ -135,8 +135,8 @@ def test_client_that_never_reconnects_still_gets_home_from_a_shard_that_is_gone(
 
 
 def test_final_close_codes_are_those_of_the_protocols_table() -> None:
-    """The column `come back` of docs/protocol.md, row by row."""
-    table = PROTOCOL.read_text().split("| close code | meaning | come back |")[1].split("\n\n")[0]
+    """The column `reconnect` of docs/protocol.md, row by row."""
+    table = PROTOCOL.read_text().split("| close code | meaning | reconnect |")[1].split("\n\n")[0]
     seen = 0
     for row in table.splitlines()[2:]:
         codes, _, verdict = (cell.strip() for cell in row.strip("|").rsplit("|", 2))

@@ -34,6 +34,7 @@ from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability import logs
 from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver
 from tickwire.server.persistence.world_codec import encode_world
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.shard import GC_THRESHOLD, SWITCH_S
 from tickwire.server.storage import MongoStore, WriteBehind, migrate
@@ -113,7 +114,7 @@ async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> Turn:
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
         name = f"field {number}"
         await saver.claim("field", name, 1)
-        host.create(room_id=name, room_type="field", name=name, epoch=1, options=options, saved=None)
+        host.create(RoomSpec(name, "field", name, epoch=1), options)
     tasks = [asyncio.create_task(work) for work in ([saver.run(host), behind.run()] if is_saved else [])]
     gc.collect()
     gc.freeze()
@@ -140,15 +141,15 @@ async def _flood(store: MongoStore, seconds: float) -> float:
     """Worlds a second, of which all has changed."""
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=time.monotonic)
     host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None)
-    room = host.create(room_id="f", room_type="field", name="f", epoch=1, options={"entities": ENTITIES}, saved=None)
+    room = host.create(RoomSpec("f", "field", "f", epoch=1), {"entities": ENTITIES})
     count, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:
         for number in range(FLOOD_WORLDS):
             if number % 50 == 0:
-                room.move()
+                room.simulate()
                 room.encode()
             name = f"flood {number}"
-            behind.put(f"field/{name}", partial(encode_world, "field", name, name, room.state()), 1)
+            behind.put(f"field/{name}", partial(encode_world, "field", name, name, room.checkpoint()), 1)
         assert await behind.flush(60)
         count += FLOOD_WORLDS
     elapsed = time.monotonic() - started

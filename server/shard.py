@@ -274,7 +274,7 @@ class Shard:
         for name, work in (
             ("upkeep", self._upkeep()),
             ("pulse", self._pulse.run()),
-            ("tick watch", self.host.watch_ticks()),
+            ("tick watch", self.host.monitor_ticks()),
             ("saver", self._saver.run(self.host)),
             ("write-behind", self._write_behind.run()),
             ("directory calls", self._leaseholder.run_updates()),

@@ -64,7 +64,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
         "inputs": rooms.inputs_applied,
         "inputs_superseded": rooms.inputs_superseded,
         "fan_out_refusals": rooms.fan_out_refusals,
-        "updates_skipped": rooms.congested_passes,
+        "updates_skipped": rooms.updates_skipped,
         "resyncs": rooms.resyncs,
         "states_refused": rooms.states_refused,
         "keyframes": rooms.keyframes,
@@ -73,7 +73,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
     for name, total in totals.items():
         metrics.set_total(name, total)
     metrics.set_totals("room_errors", rooms.room_errors)
-    metrics.set_totals("worlds_with_undeclared_data", rooms.kept_aside)
+    metrics.set_totals("worlds_with_undeclared_data", rooms.rooms_with_set_aside_data)
     metrics.set_totals("slow_room_calls", rooms.slow_room_calls)
     metrics.set_totals("slow_clients", rooms.slow_clients)
     metrics.set_field_totals("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})

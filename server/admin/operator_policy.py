@@ -20,7 +20,7 @@ from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.tuning import Tuning, in_force, read, version_for
+from tickwire.server.rooms.tuning import Tuning, find_active, find_version, parse_tuning
 from tickwire.server.storage import CLOCKS_APART, Ban, BanStore, TuningStore, TuningVersion
 
 log = structlog.get_logger(__name__)
@@ -98,7 +98,7 @@ class OperatorPolicy:
                 self._apply_ban(ban)
         newest = await self._tuning_store.get_newest_version()
         if newest != self.newest:
-            self.versions = in_force(await self._tuning_store.list_newest())
+            self.versions = find_active(await self._tuning_store.list_newest())
             self.newest = newest
             self._tunings.clear()
             for runtime in self._host:
@@ -109,7 +109,7 @@ class OperatorPolicy:
         before = runtime.room.tuning
         self.apply_tuning(runtime.room)
         if runtime.room.tuning != before:
-            runtime.tuned()
+            runtime.notify_tuned()
 
     # -- bans -----------------------------------------------------------------------------------------------
 
@@ -178,14 +178,14 @@ class OperatorPolicy:
 
     def apply_tuning(self, room: Room) -> None:
         """Set the tuning values and version of a room to those in force for it."""
-        version = version_for(self.versions, room.room_id, {**room.labels, **self._shard_labels, "mode": room.mode})
+        version = find_version(self.versions, room.room_id, {**room.labels, **self._shard_labels, "mode": room.mode})
         if version is None:
             room.tuning, room.tuning_version = room.tunes(), 0
             return
         key = (version.version, room.room_type)
         if key not in self._tunings:
             try:
-                self._tunings[key] = read(room.tunes, version.values.get(room.room_type, {}))
+                self._tunings[key] = parse_tuning(room.tunes, version.values.get(room.room_type, {}))
             except Malformed as error:
                 log.warning("tuning_rejected", version=version.version, room_type=room.room_type, error=str(error))
                 self._tunings[key] = None
@@ -210,7 +210,7 @@ class OperatorPolicy:
             Unavailable: MongoDB does not answer.
         """
         for room_type, fields in values.items():
-            read(self._host.type_of(room_type).tunes, fields, f"{room_type}: ")
+            parse_tuning(self._host.get_room_class(room_type).tunes, fields, f"{room_type}: ")
         newest = await self._tuning_store.get_newest_version()
         if newest != after:
             raise VersionConflict(f"the newest tuning version is {newest}, not {after}: read it and try again")

@@ -161,7 +161,7 @@ class AdminService:
         )
 
     def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
-        report = self._host.bytes_of(room_id)
+        report = self._host.bandwidth_report(room_id)
         if report is None:
             raise _no_room(room_id)
         return report

@@ -35,7 +35,7 @@ from tickwire.server.errors import ConfigError, TickwireError
 from tickwire.server.game_modules import load_room_types
 from tickwire.server.observability import logs
 from tickwire.server.process import EXIT_FAILED, EXIT_USAGE, run_shard
-from tickwire.server.rooms.typescript import types_of
+from tickwire.server.rooms.typescript import generate_types
 from tickwire.server.shard import ask_to_drain
 from tickwire.server.startup_check import find_problems
 from tickwire.server.storage import MongoStore, export_import
@@ -258,7 +258,7 @@ def codegen_typescript(
     sys.path.insert(0, str(Path.cwd()))
     try:
         settings = load(None, {}, {"rooms": modules})
-        typer.echo(types_of(load_room_types(settings.rooms)), nl=False)
+        typer.echo(generate_types(load_room_types(settings.rooms)), nl=False)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
 

@@ -78,7 +78,7 @@ class CommandProcessor:
         elif seat is None:
             tell(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
         else:
-            answer = seat.command(command)
+            answer = seat.run_command(command)
             if isinstance(answer, Decision):
                 self._begin(command, self._around.dealer.deal(seat, command, answer), tell)
             elif answer.retry_after_ms:

@@ -9,8 +9,8 @@ import structlog
 from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, to_request_type
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.rooms.ports import RoomJoiner, Subscriber
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.ports import RoomJoiner
+from tickwire.server.rooms.seat import Seat, Subscriber
 
 log = structlog.get_logger(__name__)
 

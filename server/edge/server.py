@@ -48,9 +48,9 @@ from tickwire.server.rooms.ports import (
     PlayerQueue,
     RoomJoiner,
     SessionLocator,
-    Subscriber,
     TransactionRunner,
 )
+from tickwire.server.rooms.seat import Subscriber
 
 log = structlog.get_logger(__name__)
 

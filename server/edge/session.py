@@ -241,7 +241,7 @@ class Session:
         Raises:
             Unavailable: its room is sent to another shard, and with it the session as it was a moment ago.
         """
-        if self._seat is not None and self._seat.simulation.is_sealed:
+        if self._seat is not None and self._seat.runtime.is_sealed:
             raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
 
     @property
@@ -440,7 +440,7 @@ class Session:
 
     def _flush_events(self) -> None:
         """Outside of a room no tick takes the events along."""
-        if self.wire is not None and self.outbox.unsent and not self.wire.send(self.outbox.take()):
+        if self.wire is not None and self.outbox.unsent and not self.wire.send(self.outbox.dequeue()):
             self.slow_consumer("the client takes no events")
 
     # -- Receiver: what the connection calls ----------------------------------------------------------------
@@ -610,7 +610,7 @@ class Session:
     def _leave(self) -> None:
         """Give the seat up. While the room is moving this waits: the client asks again where the room goes on."""
         seat = self._seat
-        if seat is not None and seat.puts_off(lambda: self._leave() if self._seat is seat else None):
+        if seat is not None and seat.defer(lambda: self._leave() if self._seat is seat else None):
             return
         self._seat = None
         self.state = SessionState.IDLE

@@ -78,9 +78,9 @@ def encode_room(runtime: RoomRuntime, positions: Mapping[str, bytes] | None = No
             name: _Column(column.dtype.name, np.ascontiguousarray(column).tobytes())
             for name, column in columns.items()
         }
-        for table, columns in runtime.exact().items()
+        for table, columns in runtime.raw_columns().items()
     }
-    world = encode_world(room.room_type, room.name, room.room_id, runtime.state())
+    world = encode_world(room.room_type, room.name, room.room_id, runtime.checkpoint())
     world = msgspec.structs.replace(world, state_error=find_misfit(room.saves, world.state))
     transfer = RoomTransfer(
         world,

@@ -37,6 +37,7 @@ from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.queue_service import QueueService, TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
 
@@ -195,7 +196,7 @@ class RoomMigrator:
 
     async def _wait_for_pace(self, runtime: RoomRuntime) -> None:
         """Wait until the players of earlier rooms have had time to reconnect; the room ticks in the meantime."""
-        players = sum(seat.wire is not None for seat in runtime.seats)
+        players = sum(seat.connection is not None for seat in runtime.seats)
         delay_s = self._pace.delay_s(players, asyncio.get_running_loop().time())
         await asyncio.sleep(min(delay_s, PACE_DELAY_S_MAX))
 
@@ -229,17 +230,17 @@ class RoomMigrator:
                 if runtime.leavers:
                     self._spawn(self._publish_leavers(room_id, tuple(runtime.leavers)), f"leavers of {room_id}")
                 self._release_positions(runtime, positions)
-                self._host.let_go(runtime, redirect)
+                self._host.release(runtime, redirect)
                 self._on_moved(runtime)
             else:
                 self.results["kept"] += 1
-                self._host.thaw(runtime)
+                self._host.unfreeze(runtime)
                 self._spawn(self._restore_locations(runtime), f"locations of {room_id}")
         return is_claimed
 
     async def _publish_locations(self, runtime: RoomRuntime, shard_id: str) -> None:
         """Publish where disconnected players move: the client of a new player may not know the room's id yet."""
-        disconnected = [seat.subscriber.session_id for seat in runtime.seats if seat.wire is None]
+        disconnected = [seat.subscriber.session_id for seat in runtime.seats if seat.connection is None]
         await asyncio.gather(*(self._session_transfer.publish_location(each, shard_id) for each in disconnected))
 
     async def _restore_locations(self, runtime: RoomRuntime) -> None:
@@ -364,14 +365,9 @@ class RoomMigrator:
             if not data:
                 return  # its owner has cancelled the handover
             transfer, state = decode_room(data)
-            runtime = await self._join_service.prepare_room(
-                transfer.world.room_id,
-                transfer.world.room_type,
-                transfer.world.name,
-                state,
-                code=transfer.code,
-                mode=transfer.mode,
-            )
+            world = transfer.world
+            spec = RoomSpec(world.room_id, world.room_type, world.name, transfer.code, mode=transfer.mode)
+            runtime = await self._join_service.prepare_room(spec, state)
             runtime.room.access = transfer.access
             runtime.epoch = await self._claim_room(offer.room_id)
             await self._attach(runtime, transfer.positions)
@@ -407,7 +403,7 @@ class RoomMigrator:
 
     async def _attach(self, runtime: RoomRuntime, positions: Mapping[str, msgspec.Raw]) -> None:
         """Start a room that was claimed. It ticks at once; the claim in the store runs in the background."""
-        self._host.adopt(runtime)
+        self._host.attach(runtime)
         self._join_service.settle_sessions(runtime)
         self._spawn(self._restore_positions(runtime, positions), f"positions of {runtime.room.room_id}")
         self._spawn(self._end_leavers(runtime.room.room_id), f"leavers of {runtime.room.room_id}")

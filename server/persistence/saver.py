@@ -135,12 +135,12 @@ class RoomSaver:
         if runtime.is_idle and self._idle_since.get(room.room_id) == runtime.tick and not is_last:
             return  # nothing has ticked since the last check, so `save` would return the same
         try:
-            metadata = runtime.beside()
+            metadata = runtime.metadata()
             if runtime.is_idle:
                 self._idle_since[room.room_id] = runtime.tick
             if self._saved.get(room.room_id) == metadata and not is_last:
                 return
-            state = runtime.state(metadata)
+            state = runtime.checkpoint(metadata)
         except RoomCodeRaised:
             return  # logged and counted; the last save remains
         self._saved[room.room_id] = metadata

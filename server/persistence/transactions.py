@@ -28,8 +28,8 @@ from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailabl
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
-from tickwire.server.rooms.transactions import Decision, RecordVersion, net
+from tickwire.server.rooms.seat import Seat, SeatRoom
+from tickwire.server.rooms.transactions import Decision, RecordVersion, net_changes
 from tickwire.server.storage import (
     Ledger,
     LedgerReply,
@@ -206,12 +206,12 @@ class TransactionService:
         self._pending.pop(attempt.fence, None)
         if attempt.reply is None:
             records = await self.load(list(attempt.decision.versions))
-            attempt.seat.simulation.learn(attempt.seat, records)
+            attempt.seat.runtime.update_records(attempt.seat, records)
             attempt.redecide()
 
     async def _apply_result(self, attempt: _Attempt, result: TransactionResult) -> Reply:
         """Apply a result of the ledger to the room, and return the Reply."""
-        seat, transaction = attempt.seat, attempt.decision.deal
+        seat, transaction = attempt.seat, attempt.decision.transaction
         kind = "refused" if result.refused else "committed"
         self.results[kind if result.is_new else "repeated"] += 1
         if result.refused:
@@ -219,12 +219,12 @@ class TransactionService:
         if result.is_new:
             records = {player_id: _to_record_version(record) for player_id, record in result.players.items()}
         else:
-            records = await self.load([seat.player_id, *net(transaction.moves)])
+            records = await self.load([seat.player_id, *net_changes(transaction.moves)])
         # The room applies changes that were written for this command, by this attempt or an earlier one.
-        if result.is_new or (result.is_own and result.changes == net(transaction.moves)):
-            seat.simulation.dealt(seat, attempt.command.name, transaction, records)
+        if result.is_new or (result.is_own and result.changes == net_changes(transaction.moves)):
+            seat.runtime.apply_transaction(seat, attempt.command.name, transaction, records)
         else:
-            seat.simulation.learn(seat, records)
+            seat.runtime.update_records(seat, records)
         return _create_reply(attempt.command.id, result.reply, result.refused)
 
 
@@ -240,14 +240,14 @@ class _Attempt:
         self.seat = seat
         self.command = command
         self.decision = decision
-        self.fence = fence_key(seat.simulation)
+        self.fence = fence_key(seat.runtime)
         self.reply: Reply | None = None
         self.is_tried = False
 
     @property
     def is_outdated(self) -> bool:
         """Return whether the room has applied another transaction since it decided, and nothing was written."""
-        return not self.is_tried and self.decision.sequence != self.seat.simulation.deals_applied
+        return not self.is_tried and self.decision.sequence != self.seat.runtime.transactions_applied
 
     def redecide(self) -> None:
         """Let the room decide again.
@@ -258,7 +258,7 @@ class _Attempt:
         if not self.seat.is_open:
             self.fail(ErrorCode.OUT_OF_ORDER, "the session is not in a room")
             return
-        answer = self.seat.command(self.command)
+        answer = self.seat.run_command(self.command)
         if isinstance(answer, Decision):
             self.decision = answer
         elif answer.retry_after_ms:
@@ -273,22 +273,22 @@ class _Attempt:
     def to_request(self) -> TransactionRequest:
         """Return the request to the ledger."""
         decision, session_id = self.decision, self.seat.subscriber.session_id
-        key = decision.deal.key
+        key = decision.transaction.key
         return TransactionRequest(
             key=f"key:{key}" if key else f"{session_id}/{self.command.id}",
             player_id=self.seat.player_id,
             session_id=session_id,
             command_id=self.command.id,
             fence=self.fence,
-            epoch=self.seat.simulation.epoch,
-            changes=net(decision.deal.moves),
+            epoch=self.seat.runtime.epoch,
+            changes=net_changes(decision.transaction.moves),
             reply=decision.reply,
             versions=decision.versions,
             profile=decision.profile,
         )
 
 
-def fence_key(runtime: RoomRuntime) -> str:
+def fence_key(runtime: SeatRoom) -> str:
     """Return the key of a room's fence: for a durable room the key of its world, whose claims raise the fence."""
     room = runtime.room
     return world_key(room.room_type, room.name) if runtime.is_durable else room.room_id

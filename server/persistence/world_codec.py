@@ -39,12 +39,12 @@ def encode_world(room_type: str, name: str, room_id: str, state: RoomCheckpoint)
         next_channel=state.next_channel,
         labels=state.labels,
         sessions={seat.session.session_id: _encode_seat(seat) for seat in state.seats},
-        aside_tables={table: _encode_table(saved) for table, saved in state.aside.tables.items()},
+        aside_tables={table: _encode_table(saved) for table, saved in state.set_aside.tables.items()},
         aside_columns={
             table: {field: _encode_table(saved) for field, saved in fields.items()}
-            for table, fields in state.aside.columns.items()
+            for table, fields in state.set_aside.columns.items()
         },
-        aside_state=state.aside.fields,
+        aside_state=state.set_aside.fields,
     )
 
 
@@ -125,7 +125,7 @@ def decode_world(saved: SavedWorld) -> RoomCheckpoint:
         state_version=saved.state_version,
         labels=labels,
         seats=tuple(seats),
-        aside=SetAsideData(
+        set_aside=SetAsideData(
             {name: _decode_table(table) for name, table in saved.aside_tables.items()},
             {
                 name: {field: _decode_table(table) for field, table in fields.items()}

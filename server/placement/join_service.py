@@ -42,10 +42,11 @@ from tickwire.server.placement.client_errors import decode_options, to_client_er
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.ports import NoSessionRestorer, SessionRestorer, Subscriber
+from tickwire.server.rooms.ports import NoSessionRestorer, SessionRestorer, SessionSource
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 from tickwire.server.storage import world_key
 
 log = structlog.get_logger(__name__)
@@ -154,7 +155,7 @@ class JoinService:
             players=(player_id,),
             shard_id=self._shard_id,
             region=self._region,
-            seats=self._host.type_of(room_type).seats,
+            seats=self._host.get_room_class(room_type).seats,
             labels=labels,
             name=name,
             may_enter=True,
@@ -208,7 +209,7 @@ class JoinService:
             if self._has_left(ticket, self._moved):
                 return await self._follow_room(ticket)
             runtime = await self._get_or_create_room(ticket, options)
-            return await self._seat(runtime, subscriber, subscriber.player_id, options)
+            return await self._seat(runtime, SeatRequest(subscriber, subscriber.player_id, options))
         except BaseException:  # a cancellation too: the session may have ended in the meantime
             self._lease_keeper.seat_released(placement.room_id, subscriber.player_id, placement.epoch)
             raise
@@ -239,7 +240,7 @@ class JoinService:
             raise Malformed(
                 f"room_name: must have at most {ROOM_NAME_CHARACTERS_MAX} characters, not {len(join.room_name)}"
             )
-        room_class = self._host.type_of(join.room_type)
+        room_class = self._host.get_room_class(join.room_type)
         return PlaceRequest(
             room_type=join.room_type,
             players=(subscriber.player_id,),
@@ -288,9 +289,8 @@ class JoinService:
             runtime = await self._get_or_create_room(ticket, options)
             if runtime.epoch != ticket.epoch:
                 raise NoSuchRoom("the ticket's room has changed its owner since: join by type or name")
-            seat = await self._seat(
-                runtime, subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill
-            )
+            request = SeatRequest(subscriber, ticket.player_id, options, team=ticket.team, skill=ticket.skill)
+            seat = await self._seat(runtime, request)
         except BaseException:
             # The client may retry until the ticket expires, if a seat is free; the reservation is released now.
             self._used_tickets.mark_unused(ticket)
@@ -330,25 +330,16 @@ class JoinService:
 
     # -- rooms ----------------------------------------------------------------------------------------------
 
-    async def _seat(
-        self,
-        runtime: RoomRuntime,
-        subscriber: Subscriber,
-        player_id: str,
-        options: Mapping[str, Any],
-        *,
-        team: int = 0,
-        skill: float = 0.0,
-    ) -> Seat:
+    async def _seat(self, runtime: RoomRuntime, request: SeatRequest) -> Seat:
+        """Seat a player in a room of this shard, with the player's record if the room uses the ledger."""
+
         def on_ended(seat: Seat) -> None:
             self._lease_keeper.seat_released(seat.room_id, seat.player_id, runtime.epoch)
 
-        room_id, record = runtime.room.room_id, None
         if runtime.room.uses_ledger:
-            record = (await self._transactions.load([player_id]))[player_id]
-        return self._host.seat(
-            room_id, subscriber, player_id, options, on_ended, team=team, skill=skill, record=record
-        )
+            records = await self._transactions.load([request.player_id])
+            request = msgspec.structs.replace(request, record=records[request.player_id])
+        return self._host.seat(runtime.room.room_id, request, on_ended)
 
     async def _get_or_create_room(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         """Return the ticket's room, creating it if it does not run here. Concurrent calls create it once."""
@@ -363,33 +354,21 @@ class JoinService:
                 self._creation_locks.pop(room_id, None)
 
     async def _create_room(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
-        room_class = self._host.type_of(ticket.room_type)
-        saved: RoomCheckpoint | None = None
-        epoch, records = ticket.epoch, {}
+        room_class = self._host.get_room_class(ticket.room_type)
+        checkpoint: RoomCheckpoint | None = None
+        epoch = ticket.epoch
         if room_class.durable and ticket.name:
-            saved, epoch = await self._claim(ticket)
-        if saved is not None:
-            saved = await self._salvage(ticket.room_type, ticket.room_id, ticket.name, epoch, saved)
-        if saved is not None and room_class.uses_ledger:
-            # Read after the claim: earlier owners of the room can commit no more transactions.
-            records = await self._transactions.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self._transactions.add_replies(saved.seats))
+            checkpoint, epoch = await self._claim(ticket)
+        spec = RoomSpec(
+            ticket.room_id, ticket.room_type, ticket.name, ticket.code, ticket.labels, ticket.mode, epoch=epoch
+        )
+        if checkpoint is None:
+            return self._host.create(spec, options)
         sessions = _RestoredSessions(self.session_restorer)
+        # After the claim: earlier owners of the room can commit no more transactions.
+        request = await self._create_restore_request(spec, checkpoint, sessions)
         try:
-            return self._host.create(
-                room_id=ticket.room_id,
-                room_type=ticket.room_type,
-                name=ticket.name,
-                epoch=epoch,
-                options=options,
-                saved=saved,
-                code=ticket.code,
-                labels=ticket.labels,
-                mode=ticket.mode,
-                reviver=sessions,
-                on_ended=lambda seat: self._lease_keeper.seat_released(seat.room_id, seat.player_id, epoch),
-                records=records,
-            )
+            return self._host.restore(spec, request)
         finally:  # if the room's code raised, its players keep their sessions
             for session in sessions:
                 self.session_restorer.settle(session)
@@ -399,43 +378,38 @@ class JoinService:
         for seat in list(runtime.seats):
             self.session_restorer.settle(seat.subscriber)
 
-    async def prepare_room(
-        self, room_id: str, room_type: str, name: str, saved: RoomCheckpoint, *, code: str, mode: str
-    ) -> RoomRuntime:
+    async def prepare_room(self, spec: RoomSpec, checkpoint: RoomCheckpoint) -> RoomRuntime:
         """Create a room that another shard transfers, with its players. It has no epoch and does not tick yet.
 
         Raises:
             TickwireError: this build does not host the room type, the room's code raised, or MongoDB does not answer.
         """
-        room_class, records = self._host.type_of(room_type), {}
-        saved = await self._salvage(room_type, room_id, name, 0, saved)
-        if room_class.uses_ledger:
-            records = await self._transactions.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self._transactions.add_replies(saved.seats))
-        return self._host.prepare(
-            room_id=room_id,
-            room_type=room_type,
-            name=name,
-            saved=saved,
-            code=code,
-            mode=mode,
-            reviver=self.session_restorer,
-            on_ended=lambda seat: self._lease_keeper.seat_released(
-                seat.room_id, seat.player_id, seat.simulation.epoch
-            ),
-            records=records,
-        )
+        request = await self._create_restore_request(spec, checkpoint, self.session_restorer)
+        return self._host.prepare(spec, request)
 
-    async def _salvage(
-        self, room_type: str, room_id: str, name: str, epoch: int, saved: RoomCheckpoint
-    ) -> RoomCheckpoint:
-        """Return a checkpoint without the parts that do not fit their declaration; these go to the quarantine.
+    async def _create_restore_request(
+        self, spec: RoomSpec, checkpoint: RoomCheckpoint, sessions: SessionSource
+    ) -> RestoreRequest:
+        """Prepare a checkpoint for the host, with the records and stored replies of its players.
+
+        The parts of the checkpoint that do not fit their declaration go to the quarantine.
 
         Raises:
             TickwireError: the checkpoint cannot be read, or MongoDB does not answer.
         """
-        saved = self._host.salvage(room_type, room_id, saved)
-        return await self._saver.quarantine(world_key(room_type, name or room_id), epoch, saved)
+        room_class, records = self._host.get_room_class(spec.room_type), {}
+        checkpoint = self._host.salvage(spec.room_type, spec.room_id, checkpoint)
+        key = world_key(spec.room_type, spec.name or spec.room_id)
+        checkpoint = await self._saver.quarantine(key, spec.epoch, checkpoint)
+        if room_class.uses_ledger:
+            records = await self._transactions.load([seat.player_id for seat in checkpoint.seats])
+            seats = await self._transactions.add_replies(checkpoint.seats)
+            checkpoint = msgspec.structs.replace(checkpoint, seats=seats)
+
+        def on_ended(seat: Seat) -> None:
+            self._lease_keeper.seat_released(seat.room_id, seat.player_id, seat.runtime.epoch)
+
+        return RestoreRequest(checkpoint, sessions, on_ended, records)
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomCheckpoint | None, int]:
         """Claim a durable room in the store.

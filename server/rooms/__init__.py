@@ -17,7 +17,8 @@ from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, Tabl
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.inputs import InputBatch
-from tickwire.server.rooms.room import Player, Room
+from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, spend, trade, transfer
 from tickwire.server.rooms.tuning import Tuning

@@ -1,7 +1,7 @@
 """The session of a saved seat that no client can resume: the seat is restored with it and then given up.
 
-A room is restored with everyone who was in it. A player whose session lives elsewhere, or has ended, leaves the room
-through `on_leave`, as every other player does, so that nothing of the player stays behind in the world.
+A room is restored with all of its players. A player whose session is on another shard, or has ended, then leaves the
+room through `on_leave` as any other player does, so that its entities do not stay in the world.
 """
 
 from __future__ import annotations
@@ -9,43 +9,41 @@ from __future__ import annotations
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
-from tickwire.server.rooms.ports import SeatConnection
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatConnection
 
 
 class AbsentSession:
-    """Stands in for a session that cannot be restored. Implements `tickwire.server.rooms.ports.Subscriber`; sends
-    nothing.
+    """A `Subscriber` in place of a session that cannot be restored. It sends nothing.
 
     Args:
-        kept: the session as it was saved.
+        checkpoint: the session as it was saved.
     """
 
-    def __init__(self, kept: SessionCheckpoint) -> None:
+    def __init__(self, checkpoint: SessionCheckpoint) -> None:
         self.wire: SeatConnection | None = None
         self.outbox = Outbox()
         self.address = ""
-        self._kept = kept
+        self._checkpoint = checkpoint
 
     @property
     def session_id(self) -> str:
         """Return the id that the session had."""
-        return self._kept.session_id
+        return self._checkpoint.session_id
 
     @property
     def player_id(self) -> str:
         """Return the player of the session."""
-        return self._kept.player_id
+        return self._checkpoint.player_id
 
     @property
     def is_guest(self) -> bool:
         """Return whether the player was a guest."""
-        return self._kept.is_guest
+        return self._checkpoint.is_guest
 
     @property
     def schema_version(self) -> int:
         """Return the schema version of the session's last client."""
-        return self._kept.schema_version
+        return self._checkpoint.schema_version
 
     def send_message(self, message: Message) -> None:
         """Do nothing: there is no client."""
@@ -64,4 +62,4 @@ class AbsentSession:
 
     def keep(self) -> SessionCheckpoint:
         """Return the session as it was saved."""
-        return self._kept
+        return self._checkpoint

@@ -1,12 +1,12 @@
-"""The attributes that a game keeps on its room, beside tables and players: what of them a move takes along.
+"""Copies the attributes that a game has set on its room, other than tables and players, when the room moves.
 
-A room that moves to another shard is made there by `__init__` and `restore`, without `on_create`. Attributes that can
-be copied are set before `restore` runs. The others are rebuilt by `restore`, or by `__init__`; a room that has one
-which neither does cannot move.
+On the new shard the room is created by `__init__` and `restore`, without `on_create`. Attributes that can be copied
+are set before `restore` runs. `restore` or `__init__` must rebuild the others; a room with an attribute that neither
+of them sets cannot move.
 
-    copied      None, booleans, numbers, text, bytes; lists, tuples, sets and dicts of these; numpy's numbers and
-                arrays; players and rows of the room. A player who has left becomes None, a row of a gone entity dead
-    not copied  everything else: objects of the game's own classes, functions, tasks, what refers to itself
+    copied      None, booleans, numbers, strings, bytes; lists, tuples, sets and dicts of these; numpy numbers and
+                arrays; players and rows of the room. A player who has left becomes None, a despawned row stays dead
+    not copied  all other values: objects of the game's own classes, functions, tasks, recursive structures
 
 Pure.
 """
@@ -24,7 +24,8 @@ import structlog
 from msgspec.msgpack import Ext
 
 from tickwire.server.replication.table import Row, create_dead_row
-from tickwire.server.rooms.room import Player, Room
+from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.room import Room
 
 log = structlog.get_logger(__name__)
 
@@ -36,15 +37,15 @@ _KINDS: dict[int, Any] = {_DICT: dict} | {code: kind for kind, code in _SEQUENCE
 
 
 class NotCopied(Exception):
-    """A value is of a kind that a move does not take along."""
+    """A value has a type that a move does not copy."""
 
 
 class AttributeReport(msgspec.Struct, frozen=True):
     """The attributes of a room that a move loses.
 
     Args:
-        reset: those that `__init__` sets, and `restore` does not mention: they begin anew.
-        missing: those that neither sets: with one of these the room does not move.
+        reset: attributes that `__init__` sets and `restore` does not mention; they return to their initial value.
+        missing: attributes that neither of them sets; a room with one of these does not move.
     """
 
     reset: tuple[str, ...] = ()
@@ -55,8 +56,9 @@ def find_lost_attributes(room: Room, names: Iterable[str], initial: frozenset[st
     """Find the attributes that a move would lose.
 
     Args:
-        names: of the attributes that are the game's own.
-        initial: names of the attributes that the room's `__init__` had set.
+        room: the room.
+        names: the names of the attributes that the game has set.
+        initial: the names of the attributes that `__init__` had set.
     """
     names = sorted(names)
     lost = set(names) - encode_attributes(room, names).keys()
@@ -66,22 +68,22 @@ def find_lost_attributes(room: Room, names: Iterable[str], initial: frozenset[st
 
 
 def encode_attributes(room: Room, names: Iterable[str]) -> dict[str, bytes]:
-    """Copy the attributes that can be copied."""
+    """Return the attributes that can be copied, encoded with msgpack, by name."""
     found: dict[str, bytes] = {}
     for name in names:
         try:
             found[name] = msgspec.msgpack.encode(_to_plain(vars(room)[name], room))
         except (NotCopied, OverflowError, ValueError):
-            continue  # a number of more than 64 bits, a text with a lone surrogate
+            continue  # also an integer of more than 64 bits, a string with a lone surrogate
     return found
 
 
 def decode_attributes(room: Room, attributes: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return copied attributes, but for those that this build cannot read or has a use of its own for.
+    """Return copied attributes, without those that this build cannot decode or declares as a property.
 
     Args:
-        room: with its tables and players restored.
-        attributes: as `encode_attributes` returned them, perhaps of another build.
+        room: the room, with its tables and players restored.
+        attributes: the result of `encode_attributes`, perhaps of another build.
     """
     found: dict[str, Any] = {}
     for name, data in attributes.items():
@@ -90,15 +92,15 @@ def decode_attributes(room: Room, attributes: Mapping[str, bytes]) -> dict[str, 
         try:
             found[name] = msgspec.msgpack.decode(data, ext_hook=lambda code, inner: _from_ext(code, inner, room))
         except (ValueError, TypeError, KeyError) as error:
-            log.warning("room_attribute_not_read", room_type=room.room_type, attribute=name, error=str(error))
+            log.warning("room_attribute_decode_failed", room_type=room.room_type, attribute=name, error=str(error))
     return found
 
 
 def _to_plain(value: Any, room: Room, depth: int = 0) -> Any:
-    """Convert a value to what MessagePack can hold, with extensions for what it cannot.
+    """Convert a value to MessagePack types, with extensions for types that MessagePack lacks.
 
     Raises:
-        NotCopied: there is something in it that cannot be copied.
+        NotCopied: the value contains something that cannot be copied.
     """
     if depth > _DEPTH_MAX:
         raise NotCopied
@@ -108,7 +110,7 @@ def _to_plain(value: Any, room: Room, depth: int = 0) -> Any:
         case _ if type(value) is list:
             return [_to_plain(inner, room, depth + 1) for inner in value]
         case _ if type(value) is dict:
-            # Pairs, since a key may be an extension.
+            # As pairs, because a key may be an extension.
             return _ext(_DICT, [_to_plain(pair, room, depth + 1) for pair in value.items()])
         case _ if type(value) in _SEQUENCES:
             return _ext(_SEQUENCES[type(value)], [_to_plain(inner, room, depth + 1) for inner in value])
@@ -117,7 +119,9 @@ def _to_plain(value: Any, room: Room, depth: int = 0) -> Any:
         case Player():
             return _ext(_PLAYER, value.id)
         case Row():
-            return _ext(_ROW, next(([name, value.id] for name in room.tables if _holds(room, name, value)), ["", 0]))
+            return _ext(
+                _ROW, next(([name, value.id] for name in room.tables if _contains(room, name, value)), ["", 0])
+            )
     raise NotCopied
 
 
@@ -139,10 +143,10 @@ def _from_ext(code: int, data: memoryview, room: Room) -> Any:
             name, id = value
             table = getattr(room, name) if name in room.tables else {}
             return table[id] if id in table else create_dead_row()
-    raise ValueError(f"extension {code} is not known to this build")
+    raise ValueError(f"unknown msgpack extension {code}")
 
 
-def _holds(room: Room, name: str, row: Row) -> bool:
+def _contains(room: Room, name: str, row: Row) -> bool:
     return row.row_in(getattr(room, name)) is not None
 
 
@@ -150,7 +154,7 @@ def _holds(room: Room, name: str, row: Row) -> bool:
 
 
 def _mentioned_in_restore(kind: type[Room]) -> set[str]:
-    """Return all names in the code of a room's `restore`, and of the room's methods that it mentions."""
+    """Return all names in the code of a room's `restore`, and in the methods of the room that it mentions."""
     names: set[str] = set()
     waiting = [vars(base)["restore"] for base in kind.__mro__ if "restore" in vars(base) and base is not Room]
     seen: set[CodeType] = set()

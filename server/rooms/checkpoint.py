@@ -1,7 +1,7 @@
-"""What is kept of a durable room: its tables, what the game saves beside them, and who was playing.
+"""The checkpoint of a room: its tables, the game's own saved state, and its players with their sessions.
 
-Pure. A room that is made again from this, on whichever shard, goes on: its players are seated and away, and come back
-to their seats with the resume tokens that they have.
+Any shard can restore a room from its checkpoint. The players are then seated and disconnected, and resume with the
+tokens that they have. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tickwire.server.replication.table import NOBODY, TableState
 
 
 class SaveData(msgspec.Struct):
-    """What a game keeps of a room beside its tables. Subclass it and name the class in `Room.saves`.
+    """The state of a room that is saved in addition to its tables. Subclass it and set the class in `Room.saves`.
 
         class GardenSave(SaveData):
             version = 2
@@ -27,29 +27,29 @@ class SaveData(msgspec.Struct):
                 return {"planted": len(saved["flowers"])}    # from version 1, the only one before
 
     Attributes:
-        version: of the layout; raise it when what was saved before cannot be read any more.
+        version: the version of the layout. Increase it when earlier saves can no longer be read without `upgrade`.
     """
 
     version: ClassVar[int] = 1
 
     @classmethod
     def upgrade(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
-        """One step: what was saved as `version`, as `version + 1` would have saved it."""
-        raise NotImplementedError(f"{cls.__name__} has no step from version {version}")
+        """Convert state that was saved as `version` into the layout of `version + 1`, and return it."""
+        raise NotImplementedError(f"{cls.__name__}.upgrade has no step from version {version}")
 
     @classmethod
     def read(cls, version: int, saved: dict[str, Any]) -> Self:
-        """What was saved, by this version or an older one.
+        """Return state that was saved by this version or an older one.
 
         Raises:
             TooNew: a newer version has saved it.
-            msgspec.ValidationError, or whatever `upgrade` raises: it cannot be read.
+            msgspec.ValidationError, or any exception of `upgrade`: it cannot be read.
         """
-        return msgspec.convert(cls.upgraded(version, saved), cls, strict=False, str_keys=True)
+        return msgspec.convert(cls.apply_upgrades(version, saved), cls, strict=False, str_keys=True)
 
     @classmethod
-    def upgraded(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
-        """Take all steps from a version to this one.
+    def apply_upgrades(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
+        """Convert saved state step by step from a version to this one, and return it.
 
         Raises:
             TooNew: a newer version has saved it.
@@ -62,45 +62,52 @@ class SaveData(msgspec.Struct):
 
     @classmethod
     def unknown_fields(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
-        """Return what was saved and is not declared. After a step to a newer version it is what `upgrade` left out on
-        purpose, so there is none."""
+        """Return the saved fields that this class does not declare.
+
+        Empty if the state was saved by an older version: `upgrade` then left out the other fields on purpose.
+        """
         if version != cls.version:
             return {}
         declared = {field.encode_name for field in msgspec.structs.fields(cls)}
         return {name: value for name, value in saved.items() if name not in declared}
 
-    def plain(self) -> dict[str, Any]:
-        """A copy of plain values, as a store takes them; nothing in it is the game's own any more."""
-        return plain(self)
+    def to_plain_dict(self) -> dict[str, Any]:
+        """Return a copy in plain values that a store accepts and that shares nothing with the game."""
+        return to_plain_dict(self)
 
 
-def plain(value: Any) -> dict[str, Any]:
-    """A copy of a struct or dictionary in plain values; raises TypeError where something cannot be one."""
+def to_plain_dict(value: Any) -> dict[str, Any]:
+    """Return a copy of a struct or dictionary in plain values.
+
+    Raises:
+        TypeError: a value cannot be converted.
+    """
     copied: dict[str, Any] = to_plain(value)
     return copied
 
 
 class TooNew(Exception):
-    """A newer build has saved the room: this one must not touch it."""
+    """A newer build has saved the room; this build must not change it."""
 
 
 class SessionCheckpoint(msgspec.Struct, frozen=True):
-    """A session, as far as it must be known to go on elsewhere.
+    """The part of a session from which another shard can restore it.
 
     Args:
-        generation, used_generation: of its last connection, and of the token that this was resumed with.
-        attempt: of its client's last Hello.
-        last_event: the number of its newest event.
-        frames: the newest events, those that its client may not have.
-        replies: answers to commands.
-        opened_us: UTC of the moment when the session was opened, microseconds since 1970.
-        seat_changes: how often the session has taken or left a seat. Of two copies of a session, the one with more
-            seat changes is the newer.
-        forgotten_command_id: the highest command id whose reply is not remembered any more; -1 if there is none.
+        generation: the generation of the last connection.
+        used_generation: the generation of the token that this connection was resumed with.
+        attempt: the attempt number of the client's last Hello.
+        last_event: the number of the newest event.
+        frames: the newest events, which the client may not have received.
+        replies: the stored replies to commands.
+        opened_us: when the session was opened: UTC, microseconds since 1970.
+        seat_changes: the number of seats that the session has taken or left. Of two copies of a session, the one with
+            more seat changes is newer.
+        forgotten_command_id: the highest command id whose reply is no longer stored; -1 without one.
         events_restored_at: the number of the newest event when the session was last restored; None once a client has
-            resumed it. It is right only in a session that moves, and not in one that was saved.
+            resumed it. Valid only in a session that moves, not in one that was saved.
         shard_id: the shard that the session comes from.
-        joins: how many seats it has taken.
+        joins: the number of seats that the session has taken.
     """
 
     session_id: str
@@ -122,18 +129,19 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
 
 
 GONE = ("", 0)
-"""The place of an entity that a player had and that is gone."""
+"""The reference to a player's entity that is despawned."""
 
 
 class SeatCheckpoint(msgspec.Struct, frozen=True):
     """A player in a room.
 
     Args:
-        player_id: who plays; of a guest who came by a ticket, another than the session's own.
-        entity, focus: what the game has set: the table and the id of an entity; None for none, GONE for a gone one.
-        cell: the grid's cell that the player looks at, as a channel; None for none.
-        watched, private: channels.
-        data: what the game keeps with the player.
+        player_id: the id of the player; a guest with a ticket has another id here than its session.
+        entity, focus: table and id of the entities that the game has set; None without one, GONE if despawned.
+        cell: the grid cell that the player looks at, as a channel; None without one.
+        watched: the channels that the player is subscribed to.
+        private: the player's private channel; None if it was never used.
+        data: the game's own data about the player.
     """
 
     player_id: str
@@ -149,7 +157,7 @@ class SeatCheckpoint(msgspec.Struct, frozen=True):
 
 
 class RoomMetadata(msgspec.Struct, frozen=True):
-    """What is kept beside the tables, and when those changed last: cheap to look at, and to compare."""
+    """The part of a checkpoint outside of tables, with the last tick that changed the tables; cheap to compare."""
 
     changed_tick: int
     state: dict[str, Any]
@@ -158,7 +166,7 @@ class RoomMetadata(msgspec.Struct, frozen=True):
 
 
 class RejectedRow(msgspec.Struct, frozen=True):
-    """A part of what was saved that does not fit its declaration, and is set aside."""
+    """A saved value that does not fit its declaration and is set aside, with the error."""
 
     path: str
     value: Any
@@ -166,13 +174,13 @@ class RejectedRow(msgspec.Struct, frozen=True):
 
 
 class SetAsideData(msgspec.Struct, frozen=True):
-    """Stored data that this build does not declare. The world keeps it, and it comes back when a build declares it.
+    """Stored data that this build does not declare. It stays stored, for a later build that declares it again.
 
     Args:
         tables: whole tables, by name.
-        columns: fields of tables that are declared, by table and field; each a table of this field alone, with the
-            rows that are still there.
-        fields: of the room's `SaveData`, at the top.
+        columns: fields of declared tables, by table and field. Each is a table with this field only and the rows that
+            still exist.
+        fields: top-level fields of the room's `SaveData`.
     """
 
     tables: dict[str, TableState] = {}
@@ -183,21 +191,21 @@ class SetAsideData(msgspec.Struct, frozen=True):
         return bool(self.tables or any(self.columns.values()) or self.fields)
 
     def describe(self) -> list[str]:
-        """Return what is kept aside, in words for the log."""
+        """Return the names of the data that is set aside, for the log."""
         tables = [f"{name} ({table.ids.size} rows)" for name, table in self.tables.items()]
         columns = [f"{table}.{field}" for table, fields in self.columns.items() for field in fields]
         return [*tables, *columns, *(f"state.{name}" for name in self.fields)]
 
 
 class RoomCheckpoint(msgspec.Struct, frozen=True):
-    """What is saved of a durable room. Nothing in it changes any more: another thread may read it.
+    """The saved state of a room. Immutable: another thread may read it.
 
     Args:
-        state_error: why `state` did not fit its declaration when it was saved; empty if it did, None if that is not
-            known.
-        rejected: what has been left out of a saved world, and is to be kept elsewhere.
-        aside: what was stored and is not declared.
-        attributes, random: of a room that moves: see server/rooms/attributes.py; the state of its random numbers.
+        state_error: why `state` did not fit its declaration when it was saved; empty if it did, None if unknown.
+        rejected: the values that were removed from the saved state, to be stored in the quarantine.
+        set_aside: stored data that this build does not declare.
+        attributes: the copied attributes of a room that moves; see server/rooms/attributes.py.
+        random: the state of the random number generator of a room that moves.
     """
 
     tick: int
@@ -210,6 +218,6 @@ class RoomCheckpoint(msgspec.Struct, frozen=True):
     seats: tuple[SeatCheckpoint, ...] = ()
     attributes: dict[str, bytes] = {}
     random: dict[str, Any] = {}
-    aside: SetAsideData = SetAsideData()
+    set_aside: SetAsideData = SetAsideData()
     state_error: str | None = None
     rejected: tuple[RejectedRow, ...] = ()

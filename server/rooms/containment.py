@@ -1,10 +1,10 @@
-"""The boundary between the server and a game's code: nothing that a hook raises leaves it.
+"""The boundary between the server and a game's code: no exception of a hook crosses it.
 
     Exception                     logged and counted; becomes RoomCodeRaised
     SystemExit, GeneratorExit,    the same. Hooks are plain functions: a game that calls `sys.exit()`, or reads the
-    asyncio.CancelledError        result of a cancelled future, has no say over the shard or over the caller's task
+    asyncio.CancelledError        result of a cancelled future, must not stop the shard or cancel the caller's task
     KeyboardInterrupt             the same. The shard receives SIGINT from the event loop, never as an exception
-    CommandRefused                passes where it is an answer (on_command, on_join); elsewhere the same
+    CommandRefused                passes through in hooks that may refuse (on_command, on_join); elsewhere the same
 
 Pure.
 """
@@ -22,11 +22,11 @@ from tickwire.server.rooms.counters import RoomCounters
 log = structlog.get_logger(__name__)
 
 REASON_CHARACTERS_MAX = 1000
-"""A refusal's reason is cut here: a client accepts no text of more than 4,096 bytes."""
+"""The reason of a refusal is truncated to this length: clients accept texts of at most 4,096 bytes."""
 
 
 class RoomIdentity(Protocol):
-    """Which room it is."""
+    """The identity of a room, for logs and counters."""
 
     @property
     def room_type(self) -> str: ...
@@ -37,7 +37,7 @@ class RoomIdentity(Protocol):
 
 
 class UnmadeRoom(NamedTuple):
-    """The identity of a room whose `__init__` has not returned yet."""
+    """The identity of a room that does not exist yet."""
 
     room_type: str
     room_id: str
@@ -45,25 +45,31 @@ class UnmadeRoom(NamedTuple):
 
 
 class RoomCodeRaised(Exception):
-    """The game's code raised in a hook, named by the argument; the cause is chained."""
+    """The game's code raised an exception in the hook that the argument names; the exception is the cause."""
 
 
 class CommandRefused(Exception):
-    """Raise it in `on_command` or `on_join`: the player gets an answer that says no, with these words."""
+    """Raise it in `on_command` or `on_join` to refuse the player, who receives the argument as the reason."""
 
     @property
     def reason(self) -> str:
-        """The words for the player; never raises, whatever a game's subclass does."""
-        words = self.args[0] if self.args and type(self.args[0]) is str else "the room refuses"
-        return words[:REASON_CHARACTERS_MAX]
+        """The reason for the player. Never raises an exception, also not in a game's subclass."""
+        reason = self.args[0] if self.args and type(self.args[0]) is str else "the room refused the request"
+        return reason[:REASON_CHARACTERS_MAX]
 
 
 @contextmanager
 def contain(hook: str, room: RoomIdentity, counters: RoomCounters, *, may_refuse: bool = False) -> Iterator[None]:
-    """Run a game's code.
+    """Run a game's code, and log and count an exception that leaves it.
+
+    Args:
+        hook: the name of the hook, for the log.
+        room: the room whose code runs.
+        counters: the counters of the shard.
+        may_refuse: whether CommandRefused is a valid answer of the hook.
 
     Raises:
-        RoomCodeRaised: the code raised anything at all.
+        RoomCodeRaised: the code raised an exception of any type.
         CommandRefused: the code raised it, and `may_refuse` is set.
     """
     try:

@@ -1,5 +1,7 @@
-"""Plain numbers that the tick adds to; `tickwire.server.shard` carries them to the metrics. No label look-ups
-here."""
+"""The counters of a shard's rooms: plain numbers, because a look-up of metric labels is too slow for the tick.
+
+`tickwire.server.admin.collectors` copies them into the metrics.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,21 @@ from collections import Counter
 
 
 class RoomCounters:
-    """What the rooms of one shard have done since it started.
+    """Counts the work of all rooms of a shard since it started.
 
     Attributes:
-        room_errors: exceptions that left the game's code, by room type.
-        kept_aside: rooms that were restored with stored data that they do not declare, by room type.
-        slow_room_calls: ticks and other hooks that took too long, by room type.
-        states_refused: seats taken because the state did not fit into a message.
-        slow_clients: steps on the ladder of slow clients: coalesced, halved, keyframes, closed; and raised again.
-        field_bits: bits of state by room type, table and field, as far as sampled ticks tell for all.
-        clamped: values that were out of their field's range, by room type, table and field.
+        room_errors: exceptions that the game's code raised, by room type.
+        rooms_with_set_aside_data: rooms that were restored with stored data that they do not declare, by room type.
+        slow_room_calls: ticks and other hooks that took too long, by room type; see slow_log.py.
+        states_refused: players who were unseated because the room's state did not fit into a message.
+        slow_clients: changes of the send level of slow clients: coalesced, halved, keyframes, closed, raised.
+        field_bits: bits of state by room type, table and field, extrapolated from sampled ticks.
+        clamped: values outside of their field's range, by room type, table and field.
     """
 
     __slots__ = (
         "bytes_sent",
         "clamped",
-        "congested_passes",
         "deltas",
         "encode_seconds",
         "fan_out_refusals",
@@ -30,11 +31,11 @@ class RoomCounters:
         "frames_sent",
         "inputs_applied",
         "inputs_superseded",
-        "kept_aside",
         "keyframes",
         "player_ticks",
         "resyncs",
         "room_errors",
+        "rooms_with_set_aside_data",
         "slow_clients",
         "slow_room_calls",
         "states_refused",
@@ -42,6 +43,7 @@ class RoomCounters:
         "ticks",
         "ticks_late",
         "ticks_skipped",
+        "updates_skipped",
     )
 
     def __init__(self) -> None:
@@ -56,13 +58,13 @@ class RoomCounters:
         self.inputs_applied = 0
         self.inputs_superseded = 0
         self.fan_out_refusals = 0
-        self.congested_passes = 0
+        self.updates_skipped = 0
         self.resyncs = 0
         self.states_refused = 0
         self.keyframes = 0
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()
-        self.kept_aside: Counter[str] = Counter()
+        self.rooms_with_set_aside_data: Counter[str] = Counter()
         self.slow_room_calls: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()

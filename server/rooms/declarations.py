@@ -1,7 +1,7 @@
-"""What a game declares is checked when its class is defined, so that a mistake is a sentence at start.
+"""Checks the declarations of a game's room when its class is defined, so that a mistake is an error at start.
 
-The names that a room or a table keeps for itself are read from `Room` and `Table` themselves. A game may override the
-hooks, set the declarations (Room's class variables), and add anything that is called otherwise. Pure.
+The reserved names are read from `Room` and `Table` themselves. A game may override the hooks, set the declarations
+(the class variables of Room), and add attributes with other names. Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import Any, ClassVar, Protocol, Union, get_args, get_origin
 
 from tickwire.schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import Field, input_bytes
@@ -22,28 +22,36 @@ from tickwire.server.replication.table import Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.tuning import Tuning
 
-if TYPE_CHECKING:
-    from tickwire.server.rooms.room import Room
-
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
-"""A durable room's key is made of its type, a slash and its name."""
+"""No slash, because the key of a durable room consists of its type, a slash and its name."""
 TICK_RATE_HZ_MAX = 1000.0
 CHECKSUM_TICKS_MAX = 200
-"""Below the age that a baseline may have: so every channel that holds anybody is told of in time."""
+"""Below the maximum age of a baseline, so that every channel with entities is sent in time."""
 _COMPUTED = frozenset(["tables", "input_fields"])
 _MORE_HOOKS = frozenset(["can_migrate", "save", "restore"])
 
 
-def find_tables(cls: type[Room]) -> dict[str, type[Table]]:
+class RoomDeclarations(Protocol):
+    """The declarations of a room class. `tickwire.server.rooms.room.Room` has them."""
+
+    room_type: ClassVar[str]
+    inputs: ClassVar[Mapping[str, Column]]
+    grid: ClassVar[Grid | None]
+    tables: ClassVar[Mapping[str, type[Table]]]
+
+    def __init__(self, *, room_id: str, name: str, seed: int) -> None: ...
+
+
+def find_tables(cls: type[RoomDeclarations]) -> dict[str, type[Table]]:
     """Return the tables that a room class and its bases declare by annotations.
 
     Raises:
-        TypeError: an annotation cannot be resolved, or names a table in a way that declares none.
+        TypeError: an annotation cannot be resolved, or contains a table without declaring one.
     """
     try:
         hints = typing.get_type_hints(cls)
     except NameError as error:
-        text = f"{cls.__name__}: {error} in its annotations: import what they name at run time, for the whole module"
+        text = f"{cls.__name__}: {error} in its annotations: import the name at run time, at the top of the module"
         raise TypeError(text) from error
     tables: dict[str, type[Table]] = {}
     for name, hint in hints.items():
@@ -54,32 +62,33 @@ def find_tables(cls: type[Room]) -> dict[str, type[Table]]:
     return tables
 
 
-def find_input_fields(cls: type[Room]) -> tuple[Field, ...]:
+def find_input_fields(cls: type[RoomDeclarations]) -> tuple[Field, ...]:
     """Return the fields of a room's inputs.
 
     Raises:
-        TypeError: something else is declared.
+        TypeError: `inputs` is not a mapping of fields, or the fields are too large.
     """
     if not isinstance(cls.inputs, Mapping) or not all(isinstance(column, Column) for column in cls.inputs.values()):
-        raise TypeError(f"{cls.__name__}.inputs: must be fields by name")
+        raise TypeError(f"{cls.__name__}.inputs must be a mapping from names to fields")
     try:
         fields = tuple(column.field(name) for name, column in cls.inputs.items())
         size = input_bytes(fields)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{cls.__name__}.inputs: {error}") from error
     if size > INPUT_PAYLOAD_BYTES_MAX:
-        raise TypeError(f"{cls.__name__}.inputs take more than {INPUT_PAYLOAD_BYTES_MAX} bytes")
+        raise TypeError(f"{cls.__name__}.inputs have {size} bytes; at most {INPUT_PAYLOAD_BYTES_MAX} are allowed")
     return fields
 
 
-def check_room(cls: type[Room], room: type[Room]) -> None:
-    """Check a class that a game has defined.
+def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> None:
+    """Check a room class that a game has defined.
 
     Args:
+        cls: the class of the game.
         room: the class Room itself.
 
     Raises:
-        TypeError, ValueError: something is declared that cannot be; in a sentence that names it.
+        TypeError, ValueError: a declaration is invalid; the message names it.
     """
     _check_names(cls, room)
     _check_hooks(cls, room)
@@ -88,44 +97,46 @@ def check_room(cls: type[Room], room: type[Room]) -> None:
     if cls.grid is not None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
-            raise TypeError(f"{cls.__name__}.grid names {', '.join(sorted(unknown))}: no table of the room")
+            raise TypeError(
+                f"{cls.__name__}.grid contains {', '.join(sorted(unknown))}, which is not a table of the room"
+            )
         GridIndex(cls.grid, [cls.tables[name] for name in cls.grid.tables])
 
 
-def own_attributes(room: type[Room]) -> frozenset[str]:
+def own_attributes(room: type[RoomDeclarations]) -> frozenset[str]:
     """Return the names of the attributes that every instance of Room has."""
     return frozenset(vars(room(room_id="", name="", seed=0)))
 
 
-def _check_names(cls: type[Room], room: type[Room]) -> None:
+def _check_names(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> None:
     may_be_set = _declarations(room) | _hooks(room)
     reserved = {name for name in dir(room) if not name.startswith("__")} | own_attributes(room)
     for name in cls.tables:
         if name in reserved or name in may_be_set:
-            raise TypeError(f"{cls.__name__}.{name}: a table cannot be called so; the name is Room's own")
+            raise TypeError(f"{cls.__name__}.{name}: a table cannot have this name, because Room uses it")
     for base in cls.__mro__[: cls.__mro__.index(room)]:
         for name, value in vars(base).items():
             if name in reserved - may_be_set - _COMPUTED:
-                raise TypeError(f"{cls.__name__}.{name}: the name is Room's own")
+                raise TypeError(f"{cls.__name__}.{name}: Room uses this name itself")
             if name in cls.tables or isinstance(value, Table) or _is_table_by_mistake(base, name, value):
                 raise TypeError(f"{cls.__name__}.{name}: a table is declared by an annotation: `{name}: TheTable`")
 
 
 def _is_table_by_mistake(owner: type, name: str, value: Any) -> bool:
-    """Whether a class attribute is a table's class, and neither defined in here nor a class variable."""
+    """Return whether a class attribute is a table class that is neither defined in the class nor a ClassVar."""
     hint = str(inspect.get_annotations(owner).get(name, ""))
     return _is_table(value) and value.__qualname__ != f"{owner.__qualname__}.{name}" and "ClassVar" not in hint
 
 
-def _check_hooks(cls: type[Room], room: type[Room]) -> None:
+def _check_hooks(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> None:
     for name in _hooks(room):
         hook = inspect.getattr_static(cls, name)
         if not inspect.isfunction(hook):
             if hook is not inspect.getattr_static(room, name):
-                raise TypeError(f"{cls.__name__}.{name}: a hook is a method")
+                raise TypeError(f"{cls.__name__}.{name}: a hook must be a method")
             continue
         if inspect.iscoroutinefunction(hook) or inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
-            raise TypeError(f"{cls.__name__}.{name}: a hook is a plain method: it is called, and not awaited")
+            raise TypeError(f"{cls.__name__}.{name}: a hook must be a plain method, not async and not a generator")
         signature = inspect.signature(getattr(room, name))
         try:
             inspect.signature(hook).bind(*signature.parameters)
@@ -136,7 +147,7 @@ def _check_hooks(cls: type[Room], room: type[Room]) -> None:
         raise TypeError(f"{cls.__name__} has on_input and on_inputs: on_input would never be called")
 
 
-def _check_numbers(cls: type[Room]) -> None:
+def _check_numbers(cls: type[RoomDeclarations]) -> None:
     limits: tuple[tuple[str, float, float], ...] = (
         ("seats", 1, math.inf),
         ("checksum_ticks", 1, CHECKSUM_TICKS_MAX),
@@ -153,7 +164,7 @@ def _check_numbers(cls: type[Room]) -> None:
             raise TypeError(f"{cls.__name__}.{name} is {value!r}; must be {what}, {low:g}{most}")
 
 
-def _check_types(cls: type[Room]) -> None:
+def _check_types(cls: type[RoomDeclarations]) -> None:
     if not isinstance(cls.room_type, str) or not (cls.room_type == "" or ROOM_TYPE.fullmatch(cls.room_type)):
         limits = "must be 1 to 64 characters, no slash and no control characters"
         raise TypeError(f"{cls.__name__}.room_type is {cls.room_type!r}; {limits}")
@@ -167,18 +178,18 @@ def _check_types(cls: type[Room]) -> None:
             raise TypeError(f"{cls.__name__}.{name}: must be a subclass of {kind.__name__}")
         for field in value.__struct_fields__:  # type: ignore[attr-defined]
             if hasattr(kind, field):
-                raise TypeError(f"{value.__name__}.{field}: the name is {kind.__name__}'s own")
+                raise TypeError(f"{value.__name__}.{field}: {kind.__name__} uses this name itself")
     if cls.grid is not None and not isinstance(cls.grid, Grid):
         raise TypeError(f"{cls.__name__}.grid: must be a Grid or None")
 
 
-def _declarations(room: type[Room]) -> frozenset[str]:
-    """The class variables of Room that a game may set."""
+def _declarations(room: type[RoomDeclarations]) -> frozenset[str]:
+    """Return the class variables of Room that a game may set."""
     annotations = inspect.get_annotations(room)
     return frozenset(name for name, hint in annotations.items() if str(hint).startswith("ClassVar")) - _COMPUTED
 
 
-def _hooks(room: type[Room]) -> frozenset[str]:
+def _hooks(room: type[RoomDeclarations]) -> frozenset[str]:
     return frozenset(name for name in vars(room) if name.startswith("on_")) | _MORE_HOOKS
 
 

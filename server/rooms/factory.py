@@ -1,12 +1,12 @@
-"""A room is made: new, or again from what was saved of it, with those who were playing in it.
+"""Creates rooms: new ones, and rooms that are restored from a checkpoint together with their players.
 
-Pure, as what it makes.
+Pure, as the rooms themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -22,86 +22,154 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import SeatEnded
+from tickwire.server.rooms.seat import Seat, SeatEnded
 from tickwire.server.rooms.transactions import RecordVersion
 
 log = structlog.get_logger(__name__)
 
 TOO_NEW_RETRY_MS = 1000
-"""While a deploy rolls: soon a shard of the newer build has the room."""
+"""During a rolling deploy a shard of the newer build soon has the room."""
 
 
-def create(
-    room_class: type[Room],
-    *,
-    room_id: str,
-    name: str,
-    epoch: int,
-    seed: int,
-    counters: RoomCounters,
-    options: Mapping[str, Any],
-    saved: RoomCheckpoint | None,
-    code: str = "",
-    labels: Mapping[str, str] | None = None,
-    mode: str = "",
-    reviver: SessionSource | None = None,
-    on_ended: SeatEnded = lambda seat: None,
-    records: Mapping[str, RecordVersion] | None = None,
-    tune: Callable[[Room], None] = lambda room: None,
-    now_s: Callable[[], float] = lambda: 0.0,
-) -> RoomRuntime:
-    """Makes a room, new or from its saved state.
+class RoomSpec(msgspec.Struct, frozen=True):
+    """The identity of a room to create.
 
     Args:
-        reviver: restores the sessions of a saved room. Without it, and for a session that it cannot restore, the
-            player leaves the room.
-        on_ended: told when one of those gives the seat up.
-        records: what those own.
-        tune: gives the room the tuning that is meant for it.
-        now_s: a monotonic clock, for hooks that take too long.
+        room_id: unique among all rooms; a durable room keeps its id.
+        room_type: the `room_type` of its class.
+        name: the name to find it by; empty for unnamed rooms.
+        code: the code that opens a private room; empty for other rooms.
+        labels: the labels of a new room. A restored room has those of its checkpoint.
+        mode: the mode of the match that the room is created for; empty for other rooms.
+        epoch: the fencing number under which this shard owns the room; 0 until it owns the room.
+    """
+
+    room_id: str
+    room_type: str
+    name: str = ""
+    code: str = ""
+    labels: Mapping[str, str] = {}
+    mode: str = ""
+    epoch: int = 0
+
+
+def _ignore_end(seat: Seat) -> None:
+    pass
+
+
+def _keep_defaults(room: Room) -> None:
+    pass
+
+
+def _no_clock() -> float:
+    return 0.0
+
+
+class RestoreRequest(NamedTuple):
+    """A checkpoint and the parts of a room that other services restore.
+
+    Args:
+        checkpoint: the state of the room.
+        sessions: restores the sessions of the seats. A player whose session cannot be restored leaves the room.
+        on_ended: called when a restored seat is given up.
+        records: what the restored players own, by player id.
+    """
+
+    checkpoint: RoomCheckpoint
+    sessions: SessionSource = NoSessionRestorer()
+    on_ended: SeatEnded = _ignore_end
+    records: Mapping[str, RecordVersion] = {}
+
+
+class RoomContext(NamedTuple):
+    """What all rooms of a shard share.
+
+    Args:
+        counters: the counters of the shard; rooms add to them.
+        tune: sets the tuning values of a new room.
+        now_s: a monotonic clock in seconds, for the duration of hooks.
+    """
+
+    counters: RoomCounters
+    tune: Callable[[Room], None] = _keep_defaults
+    now_s: Callable[[], float] = _no_clock
+
+
+def create_room(
+    room_class: type[Room], spec: RoomSpec, context: RoomContext, options: Mapping[str, Any], *, seed: int
+) -> RoomRuntime:
+    """Create a new room.
+
+    Args:
+        options: the options of the Join that creates it, for `on_create`.
+        seed: of the room's random numbers.
 
     Raises:
-        RoomFailed: the game's code raised.
-        NotSavable: the stored world does not fit what the room declares; it stays as it is.
-        Unavailable: a newer build has saved it.
+        RoomFailed: the game's code raised an exception.
     """
+    runtime = _construct(room_class, spec, context, spec.labels, seed)
     try:
-        with contain("__init__", UnmadeRoom(room_class.room_type, room_id), counters):
-            room = room_class(room_id=room_id, name=name, seed=seed)
-            room.code, room.mode = code, mode
-            room.labels = (labels or {}) if saved is None else saved.labels
+        with runtime.contained("on_create"):
+            runtime.room.on_create(options)
+            _compact(runtime.room)
+    except RoomCodeRaised as error:
+        raise RoomFailed("the room could not be created") from error
+    return runtime
+
+
+def restore_room(
+    room_class: type[Room], spec: RoomSpec, context: RoomContext, request: RestoreRequest, *, seed: int
+) -> RoomRuntime:
+    """Restore a room from a checkpoint, with its players seated and disconnected.
+
+    Args:
+        seed: of the room's random numbers, if the checkpoint does not contain their state.
+
+    Raises:
+        RoomFailed: the game's code raised an exception.
+        NotSavable: the stored world does not fit the room's declarations; it is left unchanged.
+        Unavailable: a newer build has saved the room.
+    """
+    runtime = _construct(room_class, spec, context, request.checkpoint.labels, seed)
+    try:
+        _restore_tables(runtime, request.checkpoint)
+        with runtime.contained("restore"):
+            _restore(runtime, request)
+            _compact(runtime.room)
+    except RoomCodeRaised as error:
+        for seat in runtime.seats:
+            seat.subscriber.seat_lost("the room could not be restored")
+        raise restore_error(error, runtime.room) from error
+    return runtime
+
+
+def _construct(
+    room_class: type[Room], spec: RoomSpec, context: RoomContext, labels: Mapping[str, str], seed: int
+) -> RoomRuntime:
+    try:
+        with contain("__init__", UnmadeRoom(room_class.room_type, spec.room_id), context.counters):
+            room = room_class(room_id=spec.room_id, name=spec.name, seed=seed)
+            room.code, room.mode, room.labels = spec.code, spec.mode, labels
             room.unlock()
-            tune(room)
-            simulation = RoomRuntime(room, epoch=epoch, counters=counters, now_s=now_s)
+            context.tune(room)
+            return RoomRuntime(room, epoch=spec.epoch, counters=context.counters, now_s=context.now_s)
     except RoomCodeRaised as error:
-        raise RoomFailed("the room could not be made") from error
-    try:
-        if saved is not None:
-            _restore_tables(simulation, saved)
-        with simulation.contained("on_create" if saved is None else "restore"):
-            if saved is None:
-                room.on_create(options)
-            else:
-                _restore(
-                    simulation, saved, NoSessionRestorer() if reviver is None else reviver, on_ended, records or {}
-                )
-            for table in room.all_tables():
-                table.compact()
-    except RoomCodeRaised as error:
-        for seat in simulation.seats:
-            seat.subscriber.seat_lost("the room could not be made")
-        raise restore_error(error, room) from error
-    return simulation
+        raise RoomFailed("the room could not be created") from error
+
+
+def _compact(room: Room) -> None:
+    for table in room.all_tables():
+        table.compact()
 
 
 def restore_error(error: RoomCodeRaised, room: RoomIdentity) -> TickwireError:
-    """Return what became of a room whose saved state could not be read, or whose code raised."""
+    """Return the error for a room whose saved state could not be read, or whose code raised an exception."""
     cause = error.__cause__
     if isinstance(cause, TooNew):
         return Unavailable("a newer build has saved this room", retry_after_ms=TOO_NEW_RETRY_MS)
     if isinstance(cause, ShapeChanged):
         return _not_readable(room, str(cause))
-    return RoomFailed("the room could not be made")
+    return RoomFailed("the room could not be restored")
 
 
 def _not_readable(room: RoomIdentity, reason: str) -> NotSavable:
@@ -109,24 +177,25 @@ def _not_readable(room: RoomIdentity, reason: str) -> NotSavable:
     return NotSavable("the room's stored world does not fit this build", detail=reason)
 
 
-def _restore_tables(simulation: RoomRuntime, saved: RoomCheckpoint) -> None:
-    """Fill the tables, and keep aside what this build does not declare.
+def _restore_tables(runtime: RoomRuntime, saved: RoomCheckpoint) -> None:
+    """Fill the tables, and set aside stored data that this build does not declare.
 
     Raises:
         NotSavable: a stored field cannot be read as it is declared now.
     """
-    room = simulation.room
+    room = runtime.room
     changes, where = room.schema_changes, ""
-    tables = changes.of_tables(saved.tables)
+    tables = changes.rename_tables(saved.tables)
     unknown_tables: dict[str, TableState] = {}
-    for name, state in saved.aside.tables.items():
-        for new in changes.of_tables({name: state}):
-            if new in tables:  # it has rows of its own by now: those that were kept aside stay there
+    for name, state in saved.set_aside.tables.items():
+        for new in changes.rename_tables({name: state}):
+            if new in tables:  # it already has rows of its own: the older ones stay set aside
                 unknown_tables[name] = state
             else:
                 tables[new] = state
     columns = {
-        name: changes.of_fields(name, fields) for name, fields in changes.of_tables(saved.aside.columns).items()
+        name: changes.rename_fields(name, fields)
+        for name, fields in changes.rename_tables(saved.set_aside.columns).items()
     }
     unknown_columns: dict[str, dict[str, TableState]] = {}
     try:
@@ -136,7 +205,7 @@ def _restore_tables(simulation: RoomRuntime, saved: RoomCheckpoint) -> None:
                 unknown_tables[name] = state
                 continue
             table = getattr(room, name)
-            fields = changes.of_fields(name, {one.fields[0].name: one for one in state.split_fields()})
+            fields = changes.rename_fields(name, {one.fields[0].name: one for one in state.split_fields()})
             if fields.keys() != {field.name for field in state.fields}:
                 state = state.with_fields([one.with_field(new) for new, one in fields.items()])
             unknown_columns[name] = table.restore(state)
@@ -148,7 +217,7 @@ def _restore_tables(simulation: RoomRuntime, saved: RoomCheckpoint) -> None:
     except ShapeChanged as error:
         raise _not_readable(room, f"{where}{error}") from error
     kept = {name: _with_rows(fields) for name, fields in (columns | unknown_columns).items()}
-    simulation.aside = SetAsideData(
+    runtime.set_aside = SetAsideData(
         _with_rows(unknown_tables), {name: fields for name, fields in kept.items() if fields}
     )
 
@@ -157,41 +226,35 @@ def _with_rows(tables: Mapping[str, TableState]) -> dict[str, TableState]:
     return {name: table for name, table in tables.items() if table.ids.size}
 
 
-def _restore(
-    simulation: RoomRuntime,
-    saved: RoomCheckpoint,
-    reviver: SessionSource,
-    on_ended: SeatEnded,
-    records: Mapping[str, RecordVersion],
-) -> None:
-    simulation.has_gone_back = True
-    room = simulation.room
-    value = saved.aside.fields | saved.state
+def _restore(runtime: RoomRuntime, request: RestoreRequest) -> None:
+    checkpoint, room = request.checkpoint, runtime.room
+    runtime.has_rolled_back = True
+    value = checkpoint.set_aside.fields | checkpoint.state
     try:
-        state = room.saves.read(saved.state_version, value)
+        state = room.saves.read(checkpoint.state_version, value)
     except msgspec.ValidationError as error:
         raise ShapeChanged(f"state: {error}") from error
-    unknown = room.saves.unknown_fields(saved.state_version, value)
-    simulation.aside = msgspec.structs.replace(simulation.aside, fields=unknown)
-    if simulation.aside:
-        simulation.counters.kept_aside[room.room_type] += 1
+    unknown = room.saves.unknown_fields(checkpoint.state_version, value)
+    runtime.set_aside = msgspec.structs.replace(runtime.set_aside, fields=unknown)
+    if runtime.set_aside:
+        runtime.counters.rooms_with_set_aside_data[room.room_type] += 1
         log.warning(
-            "stored_data_kept_aside",
+            "stored_data_set_aside",
             room_id=room.room_id,
             room_type=room.room_type,
-            kept=simulation.aside.describe(),
+            names=runtime.set_aside.describe(),
         )
-    room.tick = saved.tick
-    room.entity_ids.next_id = saved.next_entity_id
-    room.next_channel = saved.next_channel
-    for kept in saved.seats:
-        subscriber = reviver.revive(kept.session) or AbsentSession(kept.session)
-        simulation.restore_seat(kept, subscriber, on_ended, records.get(kept.player_id))
-    for name, value in decode_attributes(room, saved.attributes).items():
-        setattr(room, name, value)
-    if saved.random:
-        room.random.bit_generator.state = saved.random
+    room.tick = checkpoint.tick
+    room.entity_ids.next_id = checkpoint.next_entity_id
+    room.next_channel = checkpoint.next_channel
+    for seat in checkpoint.seats:
+        session = request.sessions.revive(seat.session) or AbsentSession(seat.session)
+        runtime.restore_seat(seat, session, request.on_ended, request.records.get(seat.player_id))
+    for name, attribute in decode_attributes(room, checkpoint.attributes).items():
+        setattr(room, name, attribute)
+    if checkpoint.random:
+        room.random.bit_generator.state = checkpoint.random
     room.restore(state)
-    for seat in list(simulation.seats):
-        if isinstance(seat.subscriber, AbsentSession):
-            seat.leave("the session is not here")
+    for restored in list(runtime.seats):
+        if isinstance(restored.subscriber, AbsentSession):
+            restored.leave("the session is not on this shard")

@@ -1,8 +1,8 @@
-"""What a player's messages cost everybody else: the events that they cause, counted against the player.
+"""Limits the events that one player's messages cause for all receivers.
 
-An event costs one for each receiver, and one more for each further KiB. A budget is a second's worth; the cost of a
-message is known only after it was handled, so a message that is let in may leave a debt, and the next one waits until
-that is paid. Pure: the time is a parameter.
+An event costs 1 for each receiver, and 1 more for each full KiB. The budget is the cost of one second. The cost of a
+message is known only after it was handled, so a message may overdraw the budget; the next one then waits until the
+budget is balanced. Pure: the time is a parameter.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ EVENT_BYTES = 1024
 
 
 def event_cost(size: int) -> int:
-    """Return what one receiver of an event of this size costs."""
+    """Return the cost of an event of this size in bytes, for one receiver."""
     return 1 + size // EVENT_BYTES
 
 
 class FanOutBudget:
-    """One player's budget.
+    """The budget of one player.
 
     Args:
-        rate: what the player's messages may cost in a second.
-        now_s: seconds on the clock that the methods are given.
+        rate: the cost per second that the player's messages may cause.
+        now_s: the current time in seconds, on the same clock as in `wait_ms`.
     """
 
-    __slots__ = ("_level", "_rate", "_refilled_s")
+    __slots__ = ("_balance", "_rate", "_refilled_s")
 
     def __init__(self, rate: float, now_s: float) -> None:
         self._rate = rate
-        self._level = rate
+        self._balance = rate
         self._refilled_s = now_s
 
     def spend(self, cost: int) -> None:
-        """Count what a message has caused; may leave a debt."""
-        self._level -= cost
+        """Subtract the cost of a message; the budget may become negative."""
+        self._balance -= cost
 
     def wait_ms(self, now_s: float) -> int:
-        """Return how long the player's next message has to wait; 0: not at all."""
-        self._level = min(self._rate, self._level + (now_s - self._refilled_s) * self._rate)
+        """Return how long the player's next message must wait, in milliseconds; 0 if it need not wait."""
+        self._balance = min(self._rate, self._balance + (now_s - self._refilled_s) * self._rate)
         self._refilled_s = now_s
-        return 0 if self._level >= 0 else math.ceil(-self._level / self._rate * 1000)
+        return 0 if self._balance >= 0 else math.ceil(-self._balance / self._rate * 1000)

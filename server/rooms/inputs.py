@@ -1,17 +1,13 @@
-"""All inputs of a tick at once, for rooms that take them so. Pure."""
+"""All inputs of a tick as one value, for rooms that handle them together. Pure."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tickwire.schemas.inputs import InputColumns
 from tickwire.server.replication.table import Table
-
-if TYPE_CHECKING:
-    from tickwire.server.rooms.room import Player
+from tickwire.server.rooms.player import Player
 
 
 class InputBatch:
@@ -21,8 +17,8 @@ class InputBatch:
         self.ships.thrust[rows] = wishes["thrust"]
 
     Args:
-        players: whose they are.
-        wishes: (players,) of each field, in the game's units.
+        players: the players whose inputs these are.
+        wishes: the values of each field by name, (players,) each, in the game's units.
     """
 
     def __init__(self, players: list[Player], wishes: InputColumns) -> None:
@@ -30,10 +26,13 @@ class InputBatch:
         self.wishes = wishes
 
     def of(self, table: Table) -> tuple[NDArray[np.int64], InputColumns]:
-        """The rows of the players' entities, and what those want; players without one in the table are left out."""
+        """Return the rows of the players' entities in a table, and the inputs of those players.
+
+        Players without an entity in the table are left out.
+        """
         found = [entity.row_in(table) if (entity := player._entity) is not None else None for player in self.players]
         if None not in found:
             return np.array(found, np.int64), self.wishes
-        at = [place for place, row in enumerate(found) if row is not None]
-        rows = np.array([found[place] for place in at], np.int64)
-        return rows, {name: values[at] for name, values in self.wishes.items()}
+        indices = [index for index, row in enumerate(found) if row is not None]
+        rows = np.array([found[index] for index in indices], np.int64)
+        return rows, {name: values[indices] for name, values in self.wishes.items()}

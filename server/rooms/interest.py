@@ -1,8 +1,8 @@
-"""Which channels a room's players watch: those the game gave them, and on a map those around their focus.
+"""Tracks the channels of each player: those that the game has set, and the grid cells around the player's focus.
 
-A player whose focus is gone keeps looking at the cell in which it was last, also after a resume, a save or a move.
-One whom the game has given no focus looks at none. Looked at anew only for players whose channels or focus the game
-has changed, or whose focus has come into another cell. Pure.
+A player whose focus is despawned keeps looking at the last cell of its focus, also after a resume, a save or a move.
+A player without a focus looks at no cell. Interest is recomputed only for players whose channels or focus the game
+has changed, or whose focus has moved to another cell. Pure.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ from tickwire.server.rooms.seat import Seat
 
 
 class InterestTracker:
-    """One room's.
+    """Keeps the interest set of each seat of a room current.
 
     Args:
-        room: whose grid it is.
-        replication: told of who watches what.
+        room: the room, with its grid.
+        replicator: receives the subscriptions of connected seats.
     """
 
-    def __init__(self, room: Room, replication: Replicator) -> None:
-        self._replication = replication
+    def __init__(self, room: Room, replicator: Replicator) -> None:
+        self._replicator = replicator
         self._on_grid: list[Table] = []
-        self._cells: GridIndex | None = None
+        self._grid_index: GridIndex | None = None
         if room.grid is not None:
             self._on_grid = [getattr(room, name) for name in room.grid.tables]
-            self._cells = GridIndex(room.grid, [type(table) for table in self._on_grid])
+            self._grid_index = GridIndex(room.grid, [type(table) for table in self._on_grid])
         self._changed: set[Seat] = set()
         self._by_focus: dict[int, list[Seat]] | None = None
 
     @property
     def is_settled(self) -> bool:
-        """Whether everybody watches what it is to watch."""
+        """Whether the interest set of every seat is current."""
         return not self._changed
 
-    def came(self, seat: Seat) -> None:
-        """A seat has a connection, for the first time or again."""
-        seat.interest = self._replication.subscribe(seat.interest)
-        self.changed(seat)
+    def subscribe(self, seat: Seat) -> None:
+        """Subscribe a seat that has got a connection."""
+        seat.interest = self._replicator.subscribe(seat.interest)
+        self.mark_changed(seat)
 
-    def went(self, seat: Seat) -> None:
-        """A seat has no connection any more."""
-        self._replication.unsubscribe(seat.interest)
+    def unsubscribe(self, seat: Seat) -> None:
+        """Unsubscribe a seat that has lost its connection."""
+        self._replicator.unsubscribe(seat.interest)
 
-    def changed(self, seat: Seat) -> None:
-        """What a player watches, or where it looks, was changed by the game."""
+    def mark_changed(self, seat: Seat) -> None:
+        """Recompute a seat's interest with the next `refresh`: the game has changed its channels or its focus."""
         self._changed.add(seat)
         self._by_focus = None
 
-    def forget(self, seat: Seat) -> None:
-        """The seat is given up."""
+    def discard(self, seat: Seat) -> None:
+        """Stop tracking a seat that was given up."""
         self._changed.discard(seat)
         self._by_focus = None
 
     def refresh(self, seats: list[Seat]) -> None:
-        """Puts entities into their cells, and sees to it that players watch what they are to watch. Once a tick."""
+        """Put entities into their grid cells and update the interest sets. Called once a tick."""
         moved: set[int] = set()
-        if self._cells is not None:
+        if self._grid_index is not None:
             for table in self._on_grid:
-                moved.update(self._cells.assign(table).tolist())
+                moved.update(self._grid_index.assign(table).tolist())
         if moved:
             if self._by_focus is None:
-                self._by_focus = _by_focus(seats)
+                self._by_focus = _group_by_focus(seats)
             for id in moved & self._by_focus.keys():
                 self._changed.update(self._by_focus[id])
         changed, self._changed = self._changed, set()
@@ -73,20 +73,20 @@ class InterestTracker:
 
     def _refresh(self, seat: Seat) -> None:
         numbers = seat.player.watched
-        if self._cells is not None:
-            seat.cell = self._cell_of(seat)
+        if self._grid_index is not None:
+            seat.cell = self._find_cell(seat)
             if seat.cell is not None:
-                numbers |= self._cells.visible_cells(seat.cell)
+                numbers |= self._grid_index.visible_cells(seat.cell)
         if numbers == seat.interest.numbers or not seat.is_open:
             return
-        interest = self._replication.get_interest(numbers)
+        interest = self._replicator.get_interest(numbers)
         if seat.player.is_connected:
-            interest = self._replication.subscribe(interest)
-            self._replication.unsubscribe(seat.interest)
+            interest = self._replicator.subscribe(interest)
+            self._replicator.unsubscribe(seat.interest)
         seat.interest = interest
 
-    def _cell_of(self, seat: Seat) -> int | None:
-        """The cell that a player looks at: the one in which its focus is, or was last when it is gone."""
+    def _find_cell(self, seat: Seat) -> int | None:
+        """Return the cell of a player's focus, or its last cell if the focus is despawned."""
         focus = seat.player.own_focus
         if focus is None:
             return None
@@ -95,8 +95,8 @@ class InterestTracker:
         return focus.channel if any(focus.row_in(table) is not None for table in self._on_grid) else None
 
 
-def _by_focus(seats: list[Seat]) -> dict[int, list[Seat]]:
-    """Who looks at the map from which entity."""
+def _group_by_focus(seats: list[Seat]) -> dict[int, list[Seat]]:
+    """Return the seats that look at the grid from each entity, by entity id."""
     by_focus: dict[int, list[Seat]] = {}
     for seat in seats:
         if (focus := seat.player.focus) is not None:

@@ -1,13 +1,13 @@
-"""A session's events: numbered, sent in order, and kept until its client is known to have them.
+"""The outbox of a session: its events, numbered, sent in order, and kept until the client has acknowledged them.
 
-An event is encoded once for all receivers (schemas/event_frames.py); an outbox holds what it shares with the others,
-and puts its own numbers in when it is written.
+An event is encoded once for all receivers (schemas/event_frames.py). Outboxes share the encoded event; each fills in
+its own number when the event is written.
 
-    pushed -> unsent --a tick's write--> sent --acknowledged, or pushed out by newer ones--> forgotten
-                 ^------------------------'  a resume: what the client has not seen is sent again
+    pushed -> unsent --a tick's write--> sent --acknowledged, or displaced by newer events--> discarded
+                 ^------------------------'  a resume: events that the client has not seen are sent again
 
-At most EVENTS_MAX events and EVENT_BYTES_MAX bytes are kept; above that the oldest are forgotten, and a client that
-comes back for them is told how many it has lost. Pure.
+An outbox keeps at most EVENTS_MAX events and EVENT_BYTES_MAX bytes. Beyond that it discards the oldest events, and a
+client that resumes receives the number of events that it has lost. Pure.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tickwire.schemas.event_frames import EventFrame, event_frame_from_bytes
 EVENTS_MAX = 512
 EVENT_BYTES_MAX = 256 * 1024
 UNSENT_MAX = 256
-"""A connection that takes what it is sent is written to when so many events wait for a tick. One that does not, and
-has left more than this for two ticks, belongs to a client that takes too little."""
+"""The number of unsent events at which a connection is written to before the next tick. A client whose congested
+connection has left more than this unsent for two ticks is a slow consumer."""
 
 LOST_MAX = 1_000_000
-"""More than a shard sends to one session in the second that is lost with it."""
+"""Above the number of events that a shard sends to one session in the second of state that a crash can lose."""
 
 
 class Outbox:
     """The events of one session.
 
     Attributes:
-        last_number: of the newest event; 0 before the first.
-        unsent: how many wait for the next write.
-        has_lost_unsent: whether an event was forgotten before it was sent: the client must come back to learn of it.
+        last_number: the number of the newest event; 0 before the first.
+        unsent: the number of events that wait for the next write.
+        has_lost_unsent: whether an event was discarded before it was sent; the client must resume to learn of it.
     """
 
     __slots__ = ("_bytes", "_frames", "_restored_at", "_unsent_bytes", "has_lost_unsent", "last_number", "unsent")
@@ -50,7 +50,7 @@ class Outbox:
 
     @property
     def frames(self) -> tuple[bytes, ...]:
-        """All that is kept, the oldest first, as it is sent."""
+        """All events that are kept, the oldest first, as encoded frames."""
         return tuple(frame.with_number(number) for number, frame in enumerate(self._frames, self._first))
 
     @property
@@ -59,13 +59,15 @@ class Outbox:
         return self._restored_at
 
     def restore(self, last_number: int, frames: Iterable[bytes], *, restored_at: int | None = None) -> None:
-        """Restore the outbox as it was saved, perhaps a moment before its shard was lost.
+        """Restore the outbox from a save, which may be a moment older than the loss of its shard.
 
-        What comes before a frame that cannot be read is forgotten: the client is told how many it has lost.
+        Events before a frame that cannot be decoded are discarded; the client learns how many it has lost.
 
         Args:
-            restored_at: set if it had been restored before and no client has resumed since: events above this number
-                may get other numbers in `rewind`.
+            last_number: the number of the newest event.
+            frames: the saved events, the oldest first.
+            restored_at: the number of the newest event at an earlier restore, if no client has resumed since.
+                `rewind` may renumber events above it.
         """
         self.last_number = last_number
         for frame in reversed(list(frames)):
@@ -79,22 +81,22 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def has_room_for(self, frame: EventFrame) -> bool:
-        """Whether one more event may wait for the next write; else those that wait should be written first."""
+    def can_hold(self, frame: EventFrame) -> bool:
+        """Return whether one more event can wait for the next write; if not, write the waiting events first."""
         return self.unsent < UNSENT_MAX and self._unsent_bytes + frame.size <= EVENT_BYTES_MAX
 
     def push(self, frame: EventFrame) -> None:
-        """Adds an event under the next number."""
+        """Append an event under the next number."""
         self.last_number += 1
         self._frames.append(frame)
         self._bytes += frame.size
         self._unsent_bytes += frame.size
         self.unsent += 1
         while len(self._frames) > 1 and (len(self._frames) > EVENTS_MAX or self._bytes > EVENT_BYTES_MAX):
-            self._forget_oldest()
+            self._discard_oldest()
 
     def retract(self, number: int) -> None:
-        """Forget the unsent events above `number`: what they tell of has not happened after all."""
+        """Remove the unsent events above `number`, because the hook that sent them has failed."""
         while self.unsent and self.last_number > number:
             size = self._frames.pop().size
             self._bytes -= size
@@ -102,24 +104,27 @@ class Outbox:
             self.last_number -= 1
             self.unsent -= 1
 
-    def take(self) -> bytes:
-        """The frames of all unsent events; they count as sent."""
+    def dequeue(self) -> bytes:
+        """Return the frames of all unsent events, and mark them as sent."""
         unsent = islice(self._frames, len(self._frames) - self.unsent, None)
         first = self.last_number - self.unsent + 1
         self.unsent = self._unsent_bytes = 0
         return b"".join([frame.with_number(number) for number, frame in enumerate(unsent, first)])
 
     def acknowledge(self, number: int) -> None:
-        """The client has everything up to `number`; a number that was not sent yet is cut to what was."""
+        """Discard the events up to `number`, which the client has received. Events that were never sent are kept."""
         sent = len(self._frames) - self.unsent
         for _ in range(min(sent, number - self._first + 1)):
-            self._forget_oldest()
+            self._discard_oldest()
 
     def rewind(self, last_seen: int) -> int:
-        """A client that has seen everything up to `last_seen` is back: the rest is unsent again.
+        """Mark all events above `last_seen` as unsent again, for a client that resumes.
+
+        Args:
+            last_seen: the number of the last event that the client has received.
 
         Returns:
-            How many events it has lost for good.
+            The number of events that the client has lost for good.
         """
         if self._restored_at is not None and 0 < last_seen - self._restored_at <= LOST_MAX:
             self._renumber(self.last_number - self._restored_at, last_seen)
@@ -130,8 +135,10 @@ class Outbox:
         return max(0, self._first - last_seen - 1)
 
     def _renumber(self, fresh: int, last_seen: int) -> None:
-        """The shard that was lost had sent more than was kept: those numbers are taken, and what has happened since
-        gets the next ones."""
+        """Renumber the events since the restore, because the lost shard had sent more events than it had saved.
+
+        The client has seen their numbers, so the new events continue after `last_seen`.
+        """
         kept = list(self._frames)[len(self._frames) - min(fresh, len(self._frames)) :]
         self.last_number = last_seen + fresh
         self._frames = deque(kept)
@@ -142,7 +149,7 @@ class Outbox:
     def _first(self) -> int:
         return self.last_number - len(self._frames) + 1
 
-    def _forget_oldest(self) -> None:
+    def _discard_oldest(self) -> None:
         size = self._frames.popleft().size
         self._bytes -= size
         if self.unsent > len(self._frames):

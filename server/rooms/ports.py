@@ -1,96 +1,60 @@
-"""How rooms speak to the rest of a shard: small interfaces, so that rooms know neither sockets nor stores.
+"""Ports through which rooms reach the sessions of a shard, so that rooms import neither sockets nor stores.
 
-Imports schemas and, for its type alone, the seat.
+The ports of a single seat, `Subscriber` and `SeatConnection`, are in server/rooms/seat.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Message, Redirect, Reply
+from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Redirect, Reply
 from tickwire.server.errors import NoSuchMode
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.seat import Seat, Subscriber
 from tickwire.server.rooms.transactions import Decision
 
-if TYPE_CHECKING:
-    from tickwire.server.rooms.seat import Seat
 
+class SessionSource(Protocol):
+    """Restores the sessions of a room that another shard had, or that an earlier run of this shard had."""
 
-class SeatConnection(Protocol):
-    """A connection, as the tick sees it. Read once a player and tick, so these are plain attributes."""
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+        """Restore a session, disconnected. No client can resume it before `settle`.
 
-    is_congested: bool
-    """Whether the transport holds more than it should: the session is passed over this tick."""
-
-    def write(self, frames: bytes, /) -> None:
-        """Writes complete WebSocket frames at once, in one write; nothing once the connection closes."""
+        Returns:
+            None if this shard has a newer copy of the session.
+        """
         ...
 
 
-class Subscriber(Protocol):
-    """A session, as a room sees it. All calls are made on the loop's thread and never block."""
+class SessionRestorer(SessionSource, Protocol):
+    """Restores sessions and activates them."""
 
-    @property
-    def wire(self) -> SeatConnection | None:
-        """Its connection; None while it has none, and may come back."""
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """Activate a restored session, and apply the policy for several sessions of one player.
+
+        Call it once this shard owns the session's room, or once the room could not be restored and has no owner.
+        """
         ...
 
-    @property
-    def outbox(self) -> Outbox:
-        """Its events. The room pushes, and takes them into a tick's write."""
+    def drop(self, session_id: str, room_id: str, /) -> None:
+        """End a restored session whose player has left this room on the shard where it was."""
         ...
 
-    @property
-    def session_id(self) -> str:
-        """Unguessable, unique."""
-        ...
 
-    @property
-    def player_id(self) -> str:
-        """Who plays; may be a guest."""
-        ...
+class NoSessionRestorer:
+    """Restores no sessions."""
 
-    @property
-    def is_guest(self) -> bool:
-        """Whether its player id is good for this session alone."""
-        ...
+    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+        """Return None: the session cannot be restored."""
+        return None
 
-    @property
-    def address(self) -> str:
-        """Where its client connected from last; empty before the first connection."""
-        ...
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """Do nothing: there are no sessions."""
 
-    @property
-    def schema_version(self) -> int:
-        """What its client speaks."""
-        ...
-
-    def send_message(self, message: Message) -> None:
-        """Writes one control message now; it does not wait for a tick. Nothing while there is no connection."""
-        ...
-
-    def slow_consumer(self, reason: str) -> None:
-        """The client takes too little for too long: closes the connection with a code that says come back."""
-        ...
-
-    def seat_lost(self, reason: str) -> None:
-        """The room took the seat away (it closed); the session stays and may join again."""
-        ...
-
-    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
-        """The room goes on at another shard, and the session with it: its client is sent there, or to the door."""
-        ...
-
-    def seat_restored(self, seat: Seat) -> None:
-        """The session is away and has this seat, in a room that was made again."""
-        ...
-
-    def keep(self) -> SessionCheckpoint:
-        """What must be known of the session for it to go on elsewhere."""
-        ...
+    def drop(self, session_id: str, room_id: str, /) -> None:
+        """Do nothing: there are no sessions."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -159,47 +123,6 @@ class NoSessionLocator:
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """Lost."""
         return None
-
-
-class SessionSource(Protocol):
-    """Restores the sessions of a room that another shard had, or an earlier run of this one."""
-
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
-        """Restore a session, disconnected. No client can resume it before `settle`.
-
-        Returns:
-            None if this shard has a newer copy of the session.
-        """
-        ...
-
-
-class SessionRestorer(SessionSource, Protocol):
-    """Restores sessions, and takes them in."""
-
-    def settle(self, subscriber: Subscriber, /) -> None:
-        """Take in a restored session, and apply the policy for several sessions of one player.
-
-        Call it when the room of the session is ours; or when the room could not be restored, and is nobody's.
-        """
-        ...
-
-    def drop(self, session_id: str, room_id: str, /) -> None:
-        """End a restored session whose player has left this room on the shard where it was."""
-        ...
-
-
-class NoSessionRestorer:
-    """Where nobody comes back."""
-
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
-        """Nobody."""
-        return None
-
-    def settle(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: there are no sessions."""
-
-    def drop(self, session_id: str, room_id: str, /) -> None:
-        """Do nothing: there are no sessions."""
 
 
 class RoomJoiner(Protocol):

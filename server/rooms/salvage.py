@@ -1,8 +1,8 @@
-"""Reads a saved state that does not fit its own declaration: what fits is kept, the rest is set aside.
+"""Reads a saved state that does not fit its own declaration: removes the values that do not fit and sets them aside.
 
-A game may save values that its `SaveData` does not allow, such as half a coin in a list of whole numbers: a struct
-checks nothing when it is made. Such a state could not be read again. The smallest part that does not fit is taken
-out: an element of a list or map, or a field with a default. Pure.
+A game may save values that its `SaveData` does not allow, such as half a coin in a list of integers, because a struct
+is not validated when it is created. Such a state could not be read again. The smallest part that does not fit is
+removed: an element of a list or map, or a field with a default. Pure.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _EMPTY: dict[Any, Any] = {int: 0, float: 0.0, str: "", bytes: b"", bool: False}
 
 
 class _Misfit(Exception):
-    """A value does not fit, and has no smaller part that could be taken out."""
+    """A value does not fit, and has no smaller part that could be removed."""
 
 
 def find_misfit(saves: type[SaveData], value: Mapping[str, Any]) -> str:
-    """Return why a state cannot be read again as the version that saved it; empty if it can."""
+    """Return why a state cannot be read again by the version that saved it; an empty string if it can."""
     try:
         saves.read(saves.version, dict(value))
     except msgspec.ValidationError as error:
@@ -35,43 +35,44 @@ def find_misfit(saves: type[SaveData], value: Mapping[str, Any]) -> str:
     return ""
 
 
-def salvaged(saves: type[SaveData], state: RoomCheckpoint) -> RoomCheckpoint:
-    """Return a room's state without the parts of its `state` that do not fit; those are added to `rejected`.
+def salvage_checkpoint(saves: type[SaveData], checkpoint: RoomCheckpoint) -> RoomCheckpoint:
+    """Return a checkpoint without the parts of its `state` that do not fit; those are added to `rejected`.
 
-    A state that fitted when it was saved is returned as it is: if it does not fit now, the declaration has changed.
+    A state that fitted when it was saved is returned unchanged: if it does not fit now, the declaration has changed.
 
     Raises:
-        TooNew, or whatever the game's `upgrade` raises.
-        ShapeChanged: the state cannot be read, whatever is taken out.
+        TooNew: a newer version has saved the state.
+        ShapeChanged: the state cannot be read, whichever parts are removed.
+        Exception: any exception of the game's `upgrade`.
     """
-    if state.state_error == "":
-        return state
-    value = saves.upgraded(state.state_version, state.aside.fields | state.state)
-    kept, rejected = salvage(saves, value)
+    if checkpoint.state_error == "":
+        return checkpoint
+    value = saves.apply_upgrades(checkpoint.state_version, checkpoint.set_aside.fields | checkpoint.state)
+    kept, rejected = salvage_state(saves, value)
     if not rejected:
-        return state
+        return checkpoint
     return msgspec.structs.replace(
-        state, state=kept, state_version=saves.version, rejected=(*state.rejected, *rejected)
+        checkpoint, state=kept, state_version=saves.version, rejected=(*checkpoint.rejected, *rejected)
     )
 
 
-def salvage(saves: type[SaveData], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[RejectedRow]]:
+def salvage_state(saves: type[SaveData], value: Mapping[str, Any]) -> tuple[dict[str, Any], list[RejectedRow]]:
     """Return the part of a state that fits, and the parts that do not.
 
     Required fields of the state that do not fit become zero or empty.
 
     Raises:
-        ShapeChanged: the state cannot be read even so.
+        ShapeChanged: the rest of the state cannot be read either.
     """
     rejected: list[RejectedRow] = []
     try:
-        kept = _struct(saves, value, "state", rejected, is_whole=True)
+        kept = _fit_struct(saves, value, "state", rejected, is_whole=True)
     except _Misfit as misfit:
         raise ShapeChanged(f"state: {misfit}") from misfit
     return kept, rejected
 
 
-def _fitting(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> Any:
+def _fit(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> Any:
     """Return a value without the parts that do not fit.
 
     Raises:
@@ -83,7 +84,7 @@ def _fitting(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> A
     except msgspec.ValidationError as error:
         reason = str(error)
     known = len(rejected)
-    reduced = _reduced(kind, value, path, rejected, reason)
+    reduced = _reduce(kind, value, path, rejected, reason)
     try:
         msgspec.convert(reduced, kind, strict=False, str_keys=True)
     except msgspec.ValidationError as error:
@@ -92,49 +93,49 @@ def _fitting(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> A
     return reduced
 
 
-def _reduced(kind: Any, value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
+def _reduce(kind: Any, value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
     origin, args = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
-        return _reduced(args[0], value, path, rejected, reason)
+        return _reduce(args[0], value, path, rejected, reason)
     if origin in (Union, types.UnionType):
-        return _of_union(args, value, path, rejected, reason)
+        return _reduce_union(args, value, path, rejected, reason)
     if isinstance(origin, type) and issubclass(origin, msgspec.Struct) and isinstance(value, Mapping):
-        return _struct(origin, value, path, rejected)
+        return _fit_struct(origin, value, path, rejected)
     is_tuple = origin is tuple and len(args) == 2 and args[1] is ...
     if (origin in _SEQUENCES or is_tuple) and isinstance(value, list | tuple):
         item = args[0] if args else Any
-        return [kept for at, one in enumerate(value) for kept in _part(item, one, f"{path}[{at}]", rejected)]
+        return [kept for at, one in enumerate(value) for kept in _fit_element(item, one, f"{path}[{at}]", rejected)]
     if origin in _MAPS and isinstance(value, Mapping):
         key_kind, item = args or (Any, Any)
         return {
             name: kept
             for name, one in value.items()
-            for _ in _part(key_kind, name, f"{path}[{name!r}]", rejected)
-            for kept in _part(item, one, f"{path}[{name!r}]", rejected)
+            for _ in _fit_element(key_kind, name, f"{path}[{name!r}]", rejected)
+            for kept in _fit_element(item, one, f"{path}[{name!r}]", rejected)
         }
     raise _Misfit(reason)
 
 
-def _of_union(kinds: Sequence[Any], value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
+def _reduce_union(kinds: Sequence[Any], value: Any, path: str, rejected: list[RejectedRow], reason: str) -> Any:
     for kind in kinds:
         known = len(rejected)
         try:
-            return _fitting(kind, value, path, rejected)
+            return _fit(kind, value, path, rejected)
         except _Misfit:
             del rejected[known:]
     raise _Misfit(reason)
 
 
-def _part(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> list[Any]:
-    """Return an element as a list of one, or an empty list if it is set aside."""
+def _fit_element(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> list[Any]:
+    """Return a list with the element, or an empty list if the element is set aside."""
     try:
-        return [_fitting(kind, value, path, rejected)]
+        return [_fit(kind, value, path, rejected)]
     except _Misfit as misfit:
         rejected.append(RejectedRow(path, value, str(misfit)))
         return []
 
 
-def _struct(
+def _fit_struct(
     kind: type[msgspec.Struct],
     value: Mapping[str, Any],
     path: str,
@@ -150,21 +151,21 @@ def _struct(
         try:
             if name not in value:
                 raise _Misfit(f"Object missing required field `{name}`")
-            kept[name] = _fitting(field.type, value[name], f"{path}.{name}", rejected)
+            kept[name] = _fit(field.type, value[name], f"{path}.{name}", rejected)
         except _Misfit as misfit:
             if field.required and not is_whole:
                 raise
             rejected.append(RejectedRow(f"{path}.{name}", value.get(name), str(misfit)))
             kept.pop(name, None)
             if field.required:
-                kept[name] = _empty(field.type, misfit)
+                kept[name] = _empty_value(field.type, misfit)
     return kept
 
 
-def _empty(kind: Any, misfit: _Misfit) -> Any:
+def _empty_value(kind: Any, misfit: _Misfit) -> Any:
     origin, args = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
-        return _empty(args[0], misfit)
+        return _empty_value(args[0], misfit)
     if type(None) in args:
         return None
     make: Callable[[], Any] | None = next(

@@ -1,4 +1,4 @@
-"""What a game says of stored data that it does not declare any more.
+"""The renamed and removed tables and fields of stored worlds, as a game declares them.
 
     class Arena(Room):
         schema_changes = SchemaChanges(
@@ -6,8 +6,8 @@
             removed=("mines", "vessels.armour"),
         )
 
-Tables are renamed first; a field is named by the new name of its table. Data that is neither declared nor named here
-is kept aside in the world, and comes back when a build declares it again. Pure.
+Tables are renamed first; a field is addressed by the new name of its table. Data that is neither declared nor named
+here is set aside in the stored world, and restored when a build declares it again. Pure.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ T = TypeVar("T")
 
 
 class SchemaChanges(msgspec.Struct, frozen=True):
-    """Tables and fields that had other names, or are to be deleted.
+    """Tables and fields that were renamed or removed.
 
     Args:
         renamed: "table": "new table", and "new table.field": "new table.new field".
-        removed: "table" or "table.field": deleted with the next save.
+        removed: "table" or "table.field"; deleted with the next save.
     """
 
     renamed: Mapping[str, str] = {}
     removed: Collection[str] = ()
 
     def check(self, tables: Mapping[str, type[Table]]) -> None:
-        """Check the changes against what a room declares.
+        """Check the changes against the tables of a room.
 
         Raises:
             TypeError: a new name is not declared, or a removed or former one still is.
@@ -42,16 +42,16 @@ class SchemaChanges(msgspec.Struct, frozen=True):
         declared = set(tables) | {f"{name}.{field}" for name, table in tables.items() for field in table.columns}
         for path in self.renamed.values():
             if path not in declared:
-                raise TypeError(f"schema_changes rename something to {path!r}, which is not declared")
+                raise TypeError(f"schema_changes.renamed has the new name {path!r}, which is not declared")
         for path in (*self.renamed, *self.removed):
             if path in declared:
-                raise TypeError(f"schema_changes name {path!r}, which is still declared")
+                raise TypeError(f"schema_changes contains {path!r}, which is still declared")
 
-    def of_tables(self, stored: Mapping[str, T]) -> dict[str, T]:
+    def rename_tables(self, stored: Mapping[str, T]) -> dict[str, T]:
         """Return stored tables under their new names, without the removed ones."""
         return self._changed("", stored)
 
-    def of_fields(self, table: str, stored: Mapping[str, T]) -> dict[str, T]:
+    def rename_fields(self, table: str, stored: Mapping[str, T]) -> dict[str, T]:
         """Return the stored fields of a table (by its new name) under their new names, without the removed ones."""
         return self._changed(f"{table}.", stored)
 
@@ -60,6 +60,6 @@ class SchemaChanges(msgspec.Struct, frozen=True):
         changed: dict[str, T] = {}
         for name, value in kept.items():
             new = self.renamed.get(f"{prefix}{name}", f"{prefix}{name}").removeprefix(prefix)
-            # Both may be stored: a build with the old name ran after one with the new. The old one is kept aside.
+            # Both names are stored if the old build ran again after the new one; the old one is then set aside.
             changed[name if new in kept else new] = value
         return changed

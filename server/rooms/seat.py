@@ -1,179 +1,337 @@
-"""A session's place in one room: its inbox, its commands, and what its client has of the world.
+"""The seat of one session in one room: its input inbox, its commands, and the state that its client holds.
 
-    inbox     at most INBOX_MAX inputs a tick: the oldest is superseded and counted. In a room that takes all inputs
-              of a tick at once, the room has it: the newest of each seat
-    events    the session's outbox, written with the next tick, or before when many wait. A congested session that
-              leaves too many for two ticks is closed as a slow consumer
-    state     nothing is queued: a congested session is passed over and gets one cumulative delta later
+    inbox     at most INBOX_MAX inputs a tick; further inputs supersede the oldest and are counted. In a room that
+              receives all inputs of a tick at once, the room keeps the inbox: the newest input of each seat
+    events    the session's outbox; written with the next tick, or earlier when many are waiting. A congested session
+              with too many unsent events for two ticks is closed as a slow consumer
+    state     nothing is queued: a congested session is skipped and receives one cumulative delta later
 
-A seat outlives its session's connections: `disconnected` and `resumed` say when one is lost, and when the next is
-there. Pure; what it writes goes out through the Subscriber.
+A seat outlives the connections of its session: `disconnected` reports that one is lost, `resumed` that there is a new
+one. The ports `Subscriber` and `SeatRoom` name what a seat needs of its session and of its room. Pure; output goes
+through the `Subscriber`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
 
 from tickwire.schemas.event_frames import EventFrame
-from tickwire.schemas.messages import Command, Input, Reply, Resync
+from tickwire.schemas.messages import Command, Input, Message, Redirect, Reply, Resync
 from tickwire.server.errors import Malformed, OutOfOrder
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
-from tickwire.server.replication.table import EVERYONE
-from tickwire.server.rooms.checkpoint import SeatCheckpoint
+from tickwire.server.replication.replicator import Replicator
+from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutBudget, event_cost
-from tickwire.server.rooms.outbox import UNSENT_MAX
-from tickwire.server.rooms.ports import SeatConnection, Subscriber
-from tickwire.server.rooms.room import Player
+from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
+from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
+from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.send_rate import AdaptiveSendRate
-from tickwire.server.rooms.transactions import Decision, RecordVersion
-
-if TYPE_CHECKING:
-    from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
 INBOX_MAX = 8
 FIRST_SEQ = 1
-TOLD_MAX = 16
-"""How many changes of its interest are remembered, for a client that comes back with less than it was sent."""
+SENT_INTERESTS_MAX = 16
+"""The number of interest changes that are remembered, for a client that resumes from an older tick."""
+
+
+class SeatConnection(Protocol):
+    """A connection, as the tick sees it. Read once a player and tick, so these are plain attributes."""
+
+    is_congested: bool
+    """Whether the transport holds more than its limit; the session is then skipped in this tick."""
+
+    def write(self, frames: bytes, /) -> None:
+        """Write complete WebSocket frames immediately, in one write. Does nothing once the connection is closing."""
+        ...
+
+
+class Subscriber(Protocol):
+    """A session, as a room sees it. All calls are made on the event loop's thread and never block."""
+
+    @property
+    def wire(self) -> SeatConnection | None:
+        """The session's connection, or None while it is disconnected."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """The session's events. The room pushes events, and dequeues them into a tick's write."""
+        ...
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session; unique and unguessable."""
+        ...
+
+    @property
+    def player_id(self) -> str:
+        """The id of the player, who may be a guest."""
+        ...
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether the player id is valid for this session only."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The client's address at its last connection; empty before the first connection."""
+        ...
+
+    @property
+    def schema_version(self) -> int:
+        """The schema version that the client uses."""
+        ...
+
+    def send_message(self, message: Message) -> None:
+        """Write one control message immediately, without waiting for a tick. Does nothing while disconnected."""
+        ...
+
+    def slow_consumer(self, reason: str) -> None:
+        """Close the connection of a client that reads too slowly, with a close code that lets it reconnect."""
+        ...
+
+    def seat_lost(self, reason: str) -> None:
+        """Report that the room closed and the seat is gone; the session stays open and may join again."""
+        ...
+
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
+        """Report that the room and the session run on another shard.
+
+        Args:
+            redirect: where the client must reconnect; None sends it to its initial address.
+        """
+        ...
+
+    def seat_restored(self, seat: Seat) -> None:
+        """Attach the seat of a restored room to the session, which is disconnected."""
+        ...
+
+    def keep(self) -> SessionCheckpoint:
+        """Return the checkpoint from which another shard can restore the session."""
+        ...
+
+
+class SeatRoom(Protocol):
+    """The running room of a seat. Implemented by `tickwire.server.rooms.runtime.RoomRuntime`."""
+
+    room: Room
+    epoch: int
+    replicator: Replicator
+    counters: RoomCounters
+    record_reads: RecordReads
+    newest_inputs: dict[Seat, Input] | None
+    fan_out_cost: int
+    has_rolled_back: bool
+    transactions_applied: int
+
+    @property
+    def tick(self) -> int:
+        """The number of the last tick."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """The size of an input's payload in bytes."""
+        ...
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the room is saved."""
+        ...
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the room's state is in transfer to another shard."""
+        ...
+
+    def can_resume(self, seat: Seat) -> bool:
+        """Return whether a client of this seat can continue with the world that it holds."""
+        ...
+
+    def defer(self, change: Callable[[], None]) -> bool:
+        """Postpone a change while the room is sealed; return whether it was postponed."""
+        ...
+
+    def interest_changed(self, seat: Seat) -> None:
+        """Update the player's channels before the next write."""
+        ...
+
+    def player_disconnected(self, seat: Seat) -> None:
+        """Notify the game that a player has lost its connection."""
+        ...
+
+    def player_resumed(self, seat: Seat, *, keeps_world: bool) -> None:
+        """Notify the game that a player has reconnected."""
+        ...
+
+    def run_command(self, seat: Seat, message: Command) -> Reply | Decision:
+        """Run one command of a player."""
+        ...
+
+    def apply_transaction(
+        self, seat: Seat, name: str, transaction: Transaction, records: Mapping[str, RecordVersion]
+    ) -> None:
+        """Notify the game of a committed transaction."""
+        ...
+
+    def update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
+        """Replace the records of some players with newer versions."""
+        ...
+
+    def unseat(self, seat: Seat, reason: str) -> None:
+        """Remove a player from the room."""
+        ...
 
 
 class SeatEnded(Protocol):
-    """Told once when a seat is given up."""
+    """Callback that runs once when a seat is given up."""
 
     def __call__(self, seat: Seat) -> None: ...
 
 
-class Seat:
-    """Made by `RoomRuntime.seat`. The session that has it calls the methods; the simulation reads the rest.
+class SeatRequest(msgspec.Struct, frozen=True):
+    """A request for a seat in a room.
 
     Args:
-        simulation: the room that it is in.
-        subscriber: the session.
-        player_id: who plays.
-        on_ended: told once when the seat is given up, for whatever reason.
-        team, skill: in a match.
-        kept: it was one before, in the room as it was saved; its player is away.
-        record: what the player owns.
+        session: the session that receives the seat.
+        player_id: the player; a guest with a ticket has another id here than its session.
+        options: the options of the Join, as the game receives them in `on_join`.
+        team: the team in a match, from 1; 0 without teams.
+        skill: the skill that the player was matched with; 0 outside of matches.
+        record: what the player owns; None in rooms that do not use the ledger.
+    """
+
+    session: Subscriber
+    player_id: str
+    options: Mapping[str, Any] = {}
+    team: int = 0
+    skill: float = 0.0
+    record: RecordVersion | None = None
+
+
+class Seat:
+    """Created by `RoomRuntime.seat` and `RoomRuntime.restore_seat`. The session calls the methods; the tick reads the
+    attributes.
+
+    Args:
+        runtime: the room of the seat.
+        request: the session and the player.
+        on_ended: called once when the seat is given up, for any reason.
+        checkpoint: the seat in the checkpoint that the room was restored from; its player is then disconnected.
 
     Attributes:
-        backlog: how many events were left unsent in the last tick in which the session was congested.
-        fan_out: what its messages may cost the others; None while they have cost nothing.
-        cell: the grid's cell that the player looks at, as a channel; None for none.
-        known_entity: the id that the client was last told in Joined, and takes for its own entity; 0: none.
+        view: what the client holds; None if that is unknown.
+        backlog: the number of events that were unsent after the last tick in which the session was congested.
+        fan_out: the budget for events that the player's messages cause; None while they have caused none.
+        cell: the grid cell that the player looks at, as a channel; None without one.
+        known_entity: the entity id in the last Joined, which the client takes for its own; 0 without one.
     """
 
     __slots__ = (
         "_input_size",
         "_may_restart",
-        "_newest",
+        "_newest_inputs",
         "_on_ended",
         "_received_seq",
         "_recent",
-        "_simulation",
-        "_told",
+        "_runtime",
+        "_sent_interests",
         "acknowledged_seq",
         "applied_seq",
         "backlog",
         "cell",
+        "connection",
         "fan_out",
         "has_events",
-        "holding",
         "inbox",
         "inputs_superseded",
         "interest",
         "is_open",
         "is_restored",
         "known_entity",
-        "pace",
         "player",
         "player_id",
+        "send_rate",
         "subscriber",
-        "wire",
+        "view",
     )
 
     def __init__(
         self,
-        simulation: RoomRuntime,
-        subscriber: Subscriber,
-        player_id: str,
+        runtime: SeatRoom,
+        request: SeatRequest,
         on_ended: SeatEnded,
-        *,
-        team: int = 0,
-        skill: float = 0.0,
-        kept: SeatCheckpoint | None = None,
-        record: RecordVersion | None = None,
+        checkpoint: SeatCheckpoint | None = None,
     ) -> None:
-        self.subscriber = subscriber
-        # Read once a player and tick: what the subscriber has at hand, without asking it. Set when the player is
-        # seated: until then nothing may be written.
-        self.wire: SeatConnection | None = None
-        self.has_events = subscriber.outbox.unsent > 0
-        self.player_id = player_id
+        self.subscriber = request.session
+        # Copied from the subscriber because the tick reads it once per player. None until `on_join` has returned:
+        # nothing may be written before `Joined`.
+        self.connection: SeatConnection | None = None
+        self.has_events = request.session.outbox.unsent > 0
+        self.player_id = request.player_id
         self.player = Player(
-            player_id,
-            self._push_event,
-            interest_changed=self._interest_changed,
-            open_channel=simulation.room.open_channel,
-            team=kept.team if kept else team,
-            skill=kept.skill if kept else skill,
-            watched=kept.watched if kept else (EVERYONE,),
-            private=kept.private if kept else None,
-            data=kept.data if kept else None,
-            record=record,
-            record_reads=simulation.record_reads,
+            request.player_id,
+            PlayerCallbacks(self._push_event, self._interest_changed, runtime.room.open_channel),
+            _player_state(request, checkpoint),
+            runtime.record_reads,
         )
-        self.player.is_connected = kept is None
+        self.player.is_connected = checkpoint is None
         self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
-        self.interest: InterestSet = simulation.replication.everyone
-        self.holding: ClientView | None = None
+        self.interest: InterestSet = runtime.replicator.everyone
+        self.view: ClientView | None = None
         self.applied_seq = 0
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
-        self.pace: AdaptiveSendRate | None = None
-        self.cell = kept.cell if kept else None
+        self.send_rate: AdaptiveSendRate | None = None
+        self.cell = checkpoint.cell if checkpoint else None
         self.known_entity = 0
         self.backlog = 0
         self.fan_out: FanOutBudget | None = None
         self.is_open = True
-        self.is_restored = kept is not None
+        self.is_restored = checkpoint is not None
         self._received_seq = 0
         self._may_restart = False
         self._recent: tuple[TickBaselines, ...] = ()
-        self._told: deque[tuple[int, InterestSet]] = deque(maxlen=TOLD_MAX)
+        self._sent_interests: deque[tuple[int, InterestSet]] = deque(maxlen=SENT_INTERESTS_MAX)
         self._on_ended = on_ended
-        self._input_size = simulation.input_size
-        self._newest = simulation.newest
-        self._simulation = simulation
+        self._input_size = runtime.input_size
+        self._newest_inputs = runtime.newest_inputs
+        self._runtime = runtime
 
     @property
-    def simulation(self) -> RoomRuntime:
-        """The room that it is in."""
-        return self._simulation
+    def runtime(self) -> SeatRoom:
+        """The running room of the seat."""
+        return self._runtime
 
     @property
     def room_id(self) -> str:
-        """The room's id."""
-        return self._simulation.room.room_id
+        """The id of the room."""
+        return self._runtime.room.room_id
 
     @property
     def room_type(self) -> str:
-        """The room's type."""
-        return self._simulation.room.room_type
+        """The type of the room."""
+        return self._runtime.room.room_type
 
     @property
     def tick(self) -> int:
-        """The room's tick."""
-        return self._simulation.tick
+        """The number of the room's last tick."""
+        return self._runtime.tick
 
     def push_input(self, message: Input) -> None:
-        """Keep an input for the next tick; ignore it if its number is not above the last one.
+        """Queue an input for the next tick. An input whose number is not above the last one is ignored.
 
-        The first number 1 after a second `Joined` begins a new count: the client may count from 1 in a room that it
-        was told of again, while an input that it had sent before it read `Joined` carries its old number.
+        After a second `Joined` the first input with number 1 starts a new sequence: the client may count from 1
+        again, while an input that it sent before it read `Joined` still carries an old number.
 
         Raises:
-            Malformed: the payload is not what the room declares.
+            Malformed: the payload does not have the size of the declared inputs.
         """
         is_old = message.seq <= self._received_seq and not (self._may_restart and message.seq == FIRST_SEQ)
         if is_old or not self.is_open:
@@ -181,9 +339,9 @@ class Seat:
         if message.seq == FIRST_SEQ:
             self._may_restart = False
         if len(message.payload) != self._input_size:
-            raise Malformed(f"an input of {len(message.payload)} bytes; wants {self._input_size}")
+            raise Malformed(f"an input must have {self._input_size} bytes, not {len(message.payload)}")
         self._received_seq = message.seq
-        newest = self._newest
+        newest = self._newest_inputs
         if newest is not None:
             if self in newest:
                 self.inputs_superseded += 1
@@ -193,119 +351,138 @@ class Seat:
             self.inputs_superseded += 1
         self.inbox.append(message)
 
-    def command(self, message: Command) -> Reply | Decision:
-        """Runs a command and gives its one answer, or what must be written first; the session sees to it that none
-        is run twice.
+    def run_command(self, message: Command) -> Reply | Decision:
+        """Run a command. The caller ensures that no command runs twice.
+
+        Returns:
+            The reply to the command, or the decision that must be committed before the reply is sent.
 
         Raises:
             OutOfOrder: the seat was given up.
         """
         if not self.is_open:
             raise OutOfOrder("the seat has been given up")
-        return self._simulation.run_command(self, message)
+        return self._runtime.run_command(self, message)
 
     def resync(self, message: Resync) -> None:
-        """The client's world is wrong: the next tick sends it a keyframe of that channel."""
-        if self.holding is not None and message.channel in self.holding.interest.numbers:
-            self.holding = self.holding.without_channel(message.channel)
-            self._simulation.counters.resyncs += 1
+        """Send a keyframe of one channel with the next tick, because the client's copy of it is wrong."""
+        if self.view is not None and message.channel in self.view.interest.numbers:
+            self.view = self.view.without_channel(message.channel)
+            self._runtime.counters.resyncs += 1
 
-    def told(self, tick: int, holding: ClientView) -> None:
-        """The client was sent a frame that makes it hold this."""
-        if self.holding is None or self.holding.interest is not holding.interest or not self._told:
-            self._told.append((tick, holding.interest))
-        self.holding = holding
+    def record_sent(self, tick: int, view: ClientView) -> None:
+        """Record that the client was sent a frame after which it holds this view."""
+        if self.view is None or self.view.interest is not view.interest or not self._sent_interests:
+            self._sent_interests.append((tick, view.interest))
+        self.view = view
 
     def disconnected(self) -> None:
-        """The session has lost its connection and may come back: the game is told.
+        """Report that the session has lost its connection and may resume; the game is notified.
 
-        What was sent last may never have arrived, so the newest moments are kept until the client says which of
-        them it has.
+        The last frames may never have arrived. The baselines of the last ticks are therefore kept until the client
+        says which tick it has applied.
         """
-        self.pace = self.wire = None
+        self.send_rate = self.connection = None
         self.backlog = 0
-        self._recent = self._simulation.replication.recent_baselines
-        self._simulation.player_disconnected(self)
+        self._recent = self._runtime.replicator.recent_baselines
+        self._runtime.player_disconnected(self)
 
     def resumed(self, room_id: str, last_tick: int) -> None:
-        """The session has a connection again; state goes on with the next tick.
+        """Report that the session has a connection again; state is sent from the next tick on.
 
         Args:
-            room_id: the room that the client believes to be in; if it is not this one, it is told `Joined`.
-            last_tick: the last tick that it has applied; 0 for none. From there it gets a delta, if that tick was
-                among the last before the connection was lost, else a keyframe.
+            room_id: the room that the client believes to be in; if it is another one, `Joined` is sent again.
+            last_tick: the last tick that the client has applied; 0 for none. The client receives a delta from that
+                tick if it is among the last ones before the connection was lost, otherwise a keyframe.
         """
-        self.wire = self.subscriber.wire
+        self.connection = self.subscriber.wire
         self.has_events = self.subscriber.outbox.unsent > 0
-        # A restored room may be older than the client's world, and the client is sent `Joined`. Whether that has
-        # arrived is never certain, and the same tick of both worlds looks alike: so after a save it is sent with
-        # every resume.
-        is_told = room_id == self.room_id and not self.is_restored and self._simulation.can_resume(self)
-        self.is_restored = self.is_restored and self._simulation.has_gone_back
-        self.holding = self._held(last_tick) if is_told and last_tick else None
+        # A restored room may be older than the client's world, so the client is sent `Joined`. The shard cannot know
+        # whether that arrived, and the same tick looks alike in both worlds: after a restore from a save `Joined` is
+        # therefore sent with every resume.
+        keeps_world = room_id == self.room_id and not self.is_restored and self._runtime.can_resume(self)
+        self.is_restored = self.is_restored and self._runtime.has_rolled_back
+        self.view = self._find_view(last_tick) if keeps_world and last_tick else None
         self._recent = ()
-        self._told.clear()
-        if self.holding is not None:
-            self._told.append((last_tick, self.holding.interest))
-        self.acknowledged_seq = 0  # the last acknowledgement may have been lost, too
-        if not is_told:
+        self._sent_interests.clear()
+        if self.view is not None:
+            self._sent_interests.append((last_tick, self.view.interest))
+        self.acknowledged_seq = 0  # the last acknowledgement may also have been lost
+        if not keeps_world:
             self._received_seq = self.applied_seq = 0
             self._may_restart = True
-        self._simulation.player_resumed(self, is_told=is_told)
+        self._runtime.player_resumed(self, keeps_world=keeps_world)
 
-    def _held(self, last_tick: int) -> ClientView | None:
-        """What the client holds if `last_tick` is the last tick it has; None when nobody knows."""
-        if self.holding is not None and self.holding.last_sent_tick == last_tick:
-            return self.holding.without_history
-        interest = next((interest for tick, interest in reversed(self._told) if tick <= last_tick), None)
+    def _find_view(self, last_tick: int) -> ClientView | None:
+        """Return what the client holds if `last_tick` is the last tick that it has applied; None if unknown."""
+        if self.view is not None and self.view.last_sent_tick == last_tick:
+            return self.view.without_history
+        interest = next((interest for tick, interest in reversed(self._sent_interests) if tick <= last_tick), None)
         if interest is None:
             return None
-        return self._simulation.replication.view_at(self._recent, interest, last_tick)
+        return self._runtime.replicator.view_at(self._recent, interest, last_tick)
 
     def _interest_changed(self) -> None:
-        self._simulation.interest_changed(self)
+        self._runtime.interest_changed(self)
 
-    def puts_off(self, change: Callable[[], None]) -> bool:
-        """Return whether the room is moving; if so, `change` is called when the room turns out to stay."""
-        return self._simulation.puts_off(change)
+    def defer(self, change: Callable[[], None]) -> bool:
+        """Postpone a change while the room is in transfer to another shard.
+
+        Returns:
+            Whether the change was postponed. It runs if the room stays on this shard.
+        """
+        return self._runtime.defer(change)
 
     def leave(self, reason: str) -> None:
-        """Gives the seat up. Idempotent."""
+        """Give the seat up. Idempotent."""
         if self.is_open:
-            self._simulation.unseat(self, reason)
+            self._runtime.unseat(self, reason)
 
-    def ended(self) -> None:
-        """The simulation has let go of the seat."""
+    def end(self) -> None:
+        """Close the seat and run its callback. Called by the room."""
         self.is_open = False
         self._on_ended(self)
 
-    def let_go(self) -> None:
-        """Nothing is asked of it any more but what its player owns: what it remembers goes, and what refers to it.
+    def release(self) -> None:
+        """Drop all references of an ended seat except the player's record.
 
-        Players come and go by the thousand, and the collector looks for cycles seldom: a world that each of them
-        still holds would be a leak.
+        Thousands of players join and leave, and the garbage collector rarely looks for cycles: a world that every
+        former seat refers to would be a leak.
         """
-        self.player.let_go()
-        self.holding = self.wire = None
+        self.player.release()
+        self.view = self.connection = None
         self._recent = ()
-        self._told.clear()
+        self._sent_interests.clear()
         self.inbox.clear()
 
     def _push_event(self, frame: EventFrame) -> None:
         if not self.is_open:
             return
-        outbox, wire = self.subscriber.outbox, self.wire
-        if wire is not None and not wire.is_congested and not outbox.has_room_for(frame):
-            wire.write(outbox.take())
+        outbox, connection = self.subscriber.outbox, self.connection
+        if connection is not None and not connection.is_congested and not outbox.can_hold(frame):
+            connection.write(outbox.dequeue())
         outbox.push(frame)
         self.has_events = True
-        self._simulation.fan_out_cost += event_cost(frame.size)
+        self._runtime.fan_out_cost += event_cost(frame.size)
 
     def is_backlogged(self) -> bool:
-        """Whether a congested session has left more events for two ticks than a client that listens would.
+        """Return whether a congested session has had too many unsent events for two ticks.
 
-        Called once in a tick in which it cannot be written to. Events of the last tick alone are no backlog.
+        Call it once in each tick in which the session is congested. Events of the last tick alone are not a backlog.
         """
         outbox = self.subscriber.outbox
         backlog, self.backlog = self.backlog, outbox.unsent
         return outbox.has_lost_unsent or min(backlog, self.backlog) > UNSENT_MAX
+
+
+def _player_state(request: SeatRequest, checkpoint: SeatCheckpoint | None) -> PlayerState:
+    if checkpoint is None:
+        return PlayerState(team=request.team, skill=request.skill, record=request.record)
+    return PlayerState(
+        team=checkpoint.team,
+        skill=checkpoint.skill,
+        record=request.record,
+        watched=frozenset(checkpoint.watched),
+        private=checkpoint.private,
+        data=checkpoint.data,
+    )

@@ -1,24 +1,24 @@
-"""The ladder of a slow client: what it is sent less of, before it is closed.
+"""The send rate of a slow client: the levels through which it receives less state, before it is closed.
 
-    full --congested for STRAIN_S in all--> halved --the same--> keyframes --congested for SLOW_S_MAX on end--> closed
-    full <--CALM_S without congestion------ halved <--the same-- keyframes
+    full --congested for CONGESTED_S in total--> halved --the same--> keyframes --SLOW_S_MAX without a break--> closed
+    full <--CLEAR_S without congestion---------- halved <--the same-- keyframes
 
-While its connection is congested a session is passed over on every rung: nothing is queued for it, and it gets one
-cumulative delta (or a keyframe) when it has drained. Pure: counts ticks, reads no clock.
+While its connection is congested a session is skipped at every level: nothing is queued for it, and it receives one
+cumulative delta (or a keyframe) once the connection has drained. Pure: counts ticks, reads no clock.
 """
 
 from __future__ import annotations
 
 import enum
 
-STRAIN_S = 1.0
-CALM_S = 3.0
+CONGESTED_S = 1.0
+CLEAR_S = 3.0
 SLOW_S_MAX = 10.0
 KEYFRAME_S = 1.0
 
 
 class SendLevel(enum.IntEnum):
-    """How much a session is sent."""
+    """How much state a session receives: every tick, every second tick, or a keyframe every KEYFRAME_S."""
 
     FULL = 0
     HALVED = 1
@@ -26,71 +26,77 @@ class SendLevel(enum.IntEnum):
 
 
 class AdaptiveSendRate:
-    """One seat's place on the ladder. A seat that has never been congested has none.
+    """The send rate of one seat. A seat that has never been congested has none.
 
     Args:
-        tick_rate_hz: of the room.
-        tick: the tick at which it was first congested.
+        tick_rate_hz: the tick rate of the room.
 
     Attributes:
-        rung: where it stands.
-        told: the rung that the client knows of.
-        is_closed: it was congested for too long on end.
+        level: the current level.
+        announced: the level that the client was last sent.
+        is_closed: whether the connection was congested for SLOW_S_MAX without a break.
     """
 
-    __slots__ = ("_calm", "_on_end", "_rate", "_strain", "is_closed", "rung", "told")
+    __slots__ = (
+        "_clear_ticks",
+        "_congested_ticks",
+        "_consecutive_ticks",
+        "_tick_rate_hz",
+        "announced",
+        "is_closed",
+        "level",
+    )
 
     def __init__(self, tick_rate_hz: float) -> None:
-        self.rung = self.told = SendLevel.FULL
+        self.level = self.announced = SendLevel.FULL
         self.is_closed = False
-        self._rate = tick_rate_hz
-        self._strain = self._calm = self._on_end = 0
+        self._tick_rate_hz = tick_rate_hz
+        self._congested_ticks = self._clear_ticks = self._consecutive_ticks = 0
 
     @property
-    def is_over(self) -> bool:
-        """Whether everything is as if it had never been slow."""
-        return self.rung is SendLevel.FULL and self.told is SendLevel.FULL and not self._strain
+    def is_recovered(self) -> bool:
+        """Whether the session is at full rate again, its client knows, and no congested ticks are counted."""
+        return self.level is SendLevel.FULL and self.announced is SendLevel.FULL and not self._congested_ticks
 
     @property
     def ticks_per_update(self) -> int:
-        """How many ticks pass from one update to the next."""
-        return {SendLevel.FULL: 1, SendLevel.HALVED: 2, SendLevel.KEYFRAMES: max(1, round(KEYFRAME_S * self._rate))}[
-            self.rung
-        ]
+        """The number of ticks from one update to the next."""
+        keyframe_ticks = max(1, round(KEYFRAME_S * self._tick_rate_hz))
+        return {SendLevel.FULL: 1, SendLevel.HALVED: 2, SendLevel.KEYFRAMES: keyframe_ticks}[self.level]
 
     def is_due(self, tick: int) -> bool:
-        """Whether this tick's state is to be sent."""
-        return self.rung is SendLevel.FULL or tick % self.ticks_per_update == 0
+        """Return whether the session receives the state of this tick."""
+        return self.level is SendLevel.FULL or tick % self.ticks_per_update == 0
 
-    def was_congested(self) -> bool:
-        """A tick in which it could not be written to.
+    def record_congested(self) -> bool:
+        """Count a tick in which the connection was congested.
 
         Returns:
-            Whether it has moved to a lower rung, or is to be closed.
+            Whether the level was lowered, or the connection must be closed.
         """
-        self._calm = 0
-        self._strain += 1
-        self._on_end += 1
-        if self._on_end >= SLOW_S_MAX * self._rate:
-            has_moved, self.is_closed = not self.is_closed, True
-            return has_moved
-        if self._strain < STRAIN_S * self._rate or self.rung is SendLevel.KEYFRAMES:
+        self._clear_ticks = 0
+        self._congested_ticks += 1
+        self._consecutive_ticks += 1
+        if self._consecutive_ticks >= SLOW_S_MAX * self._tick_rate_hz:
+            has_changed, self.is_closed = not self.is_closed, True
+            return has_changed
+        if self._congested_ticks < CONGESTED_S * self._tick_rate_hz or self.level is SendLevel.KEYFRAMES:
             return False
-        self.rung, self._strain = SendLevel(self.rung + 1), 0
+        self.level, self._congested_ticks = SendLevel(self.level + 1), 0
         return True
 
-    def was_clear(self) -> bool:
-        """A tick in which it could have been written to.
+    def record_clear(self) -> bool:
+        """Count a tick in which the connection was not congested.
 
         Returns:
-            Whether it has moved to a higher rung.
+            Whether the level was raised.
         """
-        self._on_end = 0
-        self._calm += 1
-        if self._calm < CALM_S * self._rate:
+        self._consecutive_ticks = 0
+        self._clear_ticks += 1
+        if self._clear_ticks < CLEAR_S * self._tick_rate_hz:
             return False
-        self._calm = self._strain = 0
-        if self.rung is SendLevel.FULL:
+        self._clear_ticks = self._congested_ticks = 0
+        if self.level is SendLevel.FULL:
             return False
-        self.rung = SendLevel(self.rung - 1)
+        self.level = SendLevel(self.level - 1)
         return True

@@ -1,8 +1,8 @@
-"""Names the rooms whose code holds the event loop for too long: everybody on the shard waits for it.
+"""Logs the rooms whose code blocks the event loop for too long, which delays all rooms and sessions of the shard.
 
 A tick or another hook that takes more than SLOW_SHARE of the room's tick interval, or more than SLOW_S_MAX, is
-counted by room type. The log has one line a room and hook in LOG_INTERVAL_S, with the number of slow calls since the
-line before. Pure: the time is a parameter.
+counted by room type. Each room and hook is logged at most once in LOG_INTERVAL_S, with the number of slow calls since
+the previous log event. Pure: the time is a parameter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 SLOW_SHARE = 0.5
 SLOW_S_MAX = 0.05
-"""A room that ticks once a second shares its shard with others that tick more often."""
+"""The limit for rooms that tick rarely: they share their shard with rooms that tick more often."""
 LOG_INTERVAL_S = 10.0
 
 
@@ -24,9 +24,9 @@ class SlowLog:
     """The slow calls of one room.
 
     Args:
-        room: whose code it is.
-        interval_s: between two ticks of the room.
-        counters: the shard's numbers, added to.
+        room: the room whose calls these are.
+        interval_s: the tick interval of the room in seconds.
+        counters: the counters of the shard; slow calls are added to them.
     """
 
     __slots__ = ("_counters", "_limit_s", "_room", "_since")
@@ -35,10 +35,10 @@ class SlowLog:
         self._room = room
         self._counters = counters
         self._limit_s = min(SLOW_SHARE * interval_s, SLOW_S_MAX)
-        self._since: dict[str, tuple[float, int]] = {}  # by hook: when it was logged last, and slow calls since then
+        self._since: dict[str, tuple[float, int]] = {}  # by hook: time of the last log event, slow calls since
 
-    def note(self, hook: str, duration_s: float, now_s: float) -> None:
-        """Record that a call has ended."""
+    def record(self, hook: str, duration_s: float, now_s: float) -> None:
+        """Record the duration of a call that ended at `now_s`; both in seconds."""
         if duration_s <= self._limit_s:
             return
         room = self._room

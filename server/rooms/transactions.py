@@ -1,11 +1,12 @@
-"""What a game does to what players own: values that it returns, and the shard carries out.
+"""Transactions: changes of what players own, which a game returns from a command and the shard commits.
 
     def on_command(self, player, name, payload):
         if name == "buy sword":
             return Transaction((*spend(player.id, "gold", 5), *grant(player.id, "sword")), reply="it is yours")
 
-A deal happens as a whole or not at all, and once, however often its command is asked: it is written before the player
-hears of it. Nobody can come to own less than nothing. What the room shows of it is done in `on_dealt`, afterwards.
+A transaction is applied completely or not at all, and once, however often its command is retried. It is committed
+before the player receives the reply. No amount can become negative. Show its effects in the world in `on_dealt`,
+which runs after the commit.
 
 Pure.
 """
@@ -28,10 +29,10 @@ KEY_CHARACTERS_MAX = 200
 
 
 class ItemChange(msgspec.Struct, frozen=True):
-    """So many of an item come to a player, or are taken when `amount` is below 0.
+    """A change of the amount of one item that a player owns; a negative amount removes items.
 
-    Amounts are whole numbers, of Python or numpy. A float or a boolean is refused, also where its value is whole: it
-    would be stored as another type.
+    Amounts are integers of Python or numpy. A float or a boolean is refused even if its value is integral: it would
+    be stored as another type.
 
     Raises:
         ValueError: the player, the item or the amount is invalid.
@@ -43,25 +44,25 @@ class ItemChange(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not isinstance(self.item, str) or not ITEM.fullmatch(self.item):
-            raise ValueError(f"an item is called by 1 to 64 of A-Z a-z 0-9 _ -, not {str(self.item)[:80]!r}")
+            raise ValueError(f"an item must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {str(self.item)[:80]!r}")
         if not isinstance(self.player_id, str) or not self.player_id:
-            raise ValueError(f"a player id must be a text, not {repr(self.player_id)[:80]}")
+            raise ValueError(f"a player id must be a non-empty string, not {repr(self.player_id)[:80]}")
         amount = _whole(self.item, self.amount)
         if not 0 < abs(amount) < AMOUNT_MAX:
-            raise ValueError(f"{amount} {self.item} cannot be given or taken")
+            raise ValueError(f"the amount of {self.item} must be between -2^53 and 2^53 and not 0, not {amount}")
         msgspec.structs.force_setattr(self, "amount", amount)
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """What a command comes to.
+    """The result of a command that changes what players own.
 
     Args:
-        moves: all of them happen, or none.
-        reply: the Reply's payload; the same whenever the command is asked again.
-        profile: takes the place of the player's; None leaves it.
-        key: makes it happen once over all commands, sessions and rooms. It must be one that a crash cannot repeat: an
-            order number, or a random id that was made and saved before. With other moves it is refused. Without one
-            the key is the session's and the command's.
+        moves: the item changes; all of them are applied, or none.
+        reply: the payload of the Reply; a retry of the command receives the same one.
+        profile: replaces the player's profile; None leaves it unchanged.
+        key: the idempotency key: the transaction is applied once over all commands, sessions and rooms. A crash must
+            not be able to produce it twice: use an order number, or a random id that was created and saved before. A
+            key that was used with other moves is refused. By default the key consists of the session and the command.
     """
 
     moves: tuple[ItemChange, ...] = ()
@@ -71,24 +72,26 @@ class Transaction(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if len(self.key) > KEY_CHARACTERS_MAX:
-            raise ValueError(f"a deal's key has at most {KEY_CHARACTERS_MAX} characters")
+            raise ValueError(
+                f"a transaction key must have at most {KEY_CHARACTERS_MAX} characters, not {len(self.key)}"
+            )
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A Deal as the room decided it, with everything that the decision was based on.
+    """A transaction as the room decided it, with everything that the decision was based on.
 
-    It may be written only while that still holds; otherwise the room decides again.
+    It may be committed only while that is still current; otherwise the room decides again.
 
     Args:
-        deal: as the game returned it.
-        reply: its payload, encoded.
-        profile: in plain values, or None.
-        versions: of each player whose record the room read for the decision.
-        sequence: how many deals the room had applied (`Simulation.deals_applied`), since `on_dealt` changes what the
-            room itself remembers.
+        transaction: the transaction that the game returned.
+        reply: the encoded payload of its reply.
+        profile: the new profile in plain values; None leaves it unchanged.
+        versions: the record versions that the decision was based on, by player id.
+        sequence: the number of transactions that the room had applied (`RoomRuntime.transactions_applied`), because
+            `on_dealt` changes the room's own data.
     """
 
-    deal: Transaction
+    transaction: Transaction
     reply: bytes
     profile: dict[str, Any] | None
     versions: Mapping[str, int]
@@ -96,21 +99,21 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class RecordReads:
-    """Notes which players' records a room reads while it decides on one command."""
+    """Collects the records that a room reads while it decides on one command."""
 
     __slots__ = ("_versions",)
 
     def __init__(self) -> None:
         self._versions: dict[str, int] | None = None
 
-    def note(self, player_id: str, version: int) -> None:
-        """Note that the room has read a player's record. Outside of `collect` nothing is kept."""
+    def add(self, player_id: str, version: int) -> None:
+        """Record that the room has read a player's record. Does nothing outside of `collect`."""
         if self._versions is not None:
             self._versions[player_id] = version
 
     @contextmanager
     def collect(self) -> Iterator[dict[str, int]]:
-        """Yield the versions of the records that are read within, by player id."""
+        """Yield the versions of the records that the room reads in the context, by player id."""
         versions: dict[str, int] = {}
         self._versions = versions
         try:
@@ -120,12 +123,12 @@ class RecordReads:
 
 
 class RecordVersion(msgspec.Struct, frozen=True):
-    """What a player owns and what the game keeps of it, as last read or written here.
+    """What a player owns and the game's profile of the player, as last read or written by this shard.
 
     Args:
-        version: grows with every change.
-        holdings: how many of each item.
-        profile: the game's own.
+        version: increases with every change.
+        holdings: the amount of each item.
+        profile: the game's own data about the player.
     """
 
     version: int = 0
@@ -134,29 +137,29 @@ class RecordVersion(msgspec.Struct, frozen=True):
 
 
 def grant(player_id: str, item: str, amount: int = 1) -> tuple[ItemChange]:
-    """Comes from nowhere: a reward, a purchase."""
+    """Return the changes that create items for a player, such as a reward or a purchase."""
     return (ItemChange(player_id, item, _positive(item, amount)),)
 
 
 def spend(player_id: str, item: str, amount: int = 1) -> tuple[ItemChange]:
-    """Goes nowhere: a price, a use."""
+    """Return the changes that remove items from a player, such as a price or a use."""
     return (ItemChange(player_id, item, -_positive(item, amount)),)
 
 
 def transfer(giver_id: str, taker_id: str, item: str, amount: int = 1) -> tuple[ItemChange, ItemChange]:
-    """From one player to another."""
+    """Return the changes that move items from one player to another."""
     return (*spend(giver_id, item, amount), *grant(taker_id, item, amount))
 
 
 def trade(one_id: str, gives: dict[str, int], other_id: str, takes: dict[str, int]) -> tuple[ItemChange, ...]:
-    """What one gives for what it takes of the other."""
+    """Return the changes that exchange items between two players; `gives` and `takes` are seen from the first."""
     there = [move for item, amount in gives.items() for move in transfer(one_id, other_id, item, amount)]
     back = [move for item, amount in takes.items() for move in transfer(other_id, one_id, item, amount)]
     return (*there, *back)
 
 
-def net(moves: tuple[ItemChange, ...]) -> dict[str, dict[str, int]]:
-    """What remains of some moves: by player and item, in a fixed order; what evens out is left out."""
+def net_changes(moves: tuple[ItemChange, ...]) -> dict[str, dict[str, int]]:
+    """Return the sum of some changes by player and item, in sorted order, without sums of 0."""
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for move in moves:
         sums[move.player_id, move.item] += move.amount
@@ -169,12 +172,12 @@ def net(moves: tuple[ItemChange, ...]) -> dict[str, dict[str, int]]:
 
 def _whole(item: str, amount: object) -> int:
     if isinstance(amount, bool) or not isinstance(amount, int | np.integer):
-        raise ValueError(f"the amount of {item} must be a whole number, not {repr(amount)[:80]}")
+        raise ValueError(f"the amount of {item} must be an integer, not {repr(amount)[:80]}")
     return int(amount)
 
 
 def _positive(item: str, amount: object) -> int:
     whole = _whole(item, amount)
     if whole <= 0:
-        raise ValueError(f"an amount is above 0, not {whole}")
+        raise ValueError(f"the amount of {item} must be at least 1, not {whole}")
     return whole

@@ -1,4 +1,4 @@
-"""What of a game may be changed while it is played: declared by its room, set by its operators.
+"""Tuning values: declared by a room class, and changed by operators while rooms run.
 
     class Pace(Tuning):
         speed: Annotated[float, msgspec.Meta(gt=0, le=50)] = 12.0
@@ -6,9 +6,9 @@
     class Arena(Room):
         tunes = Pace                    # self.tuning.speed
 
-Versions are whole documents: what one does not say is as the game declares it. A room has the newest version that is
-meant for it: by its labels, and by its place among all rooms. That is made of its id alone, so that who is among the
-first 10 % is also among the first 50 %. Pure.
+A version is a complete document: values that it does not contain have the defaults of the game. A room has the newest
+version that applies to it by its labels and by a percentage of all rooms. The percentage depends on the room's id
+only, so that a room among the first 10 % is also among the first 50 %. Pure.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SHARES = 10_000
 
 
 class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a room may be tuned by: fields with defaults, and with msgspec.Meta for their limits."""
+    """The tuning values of a room class: fields with defaults, and with msgspec.Meta for their limits."""
 
 
 class TuningScope(Protocol):
-    """The rooms that a version is meant for."""
+    """The rooms that a version applies to."""
 
     @property
     def percentage(self) -> float: ...
@@ -38,7 +38,7 @@ class TuningScope(Protocol):
 
 
 class Version(TuningScope, Protocol):
-    """One version of all rooms' tuning."""
+    """One version of the tuning values of all room types."""
 
     @property
     def version(self) -> int: ...
@@ -49,22 +49,24 @@ class Version(TuningScope, Protocol):
 V = TypeVar("V", bound=TuningScope)
 
 
-def version_for(versions: Iterable[Version], room_id: str, labels: Mapping[str, str]) -> Version | None:
-    """The version that a room has: the first of those that is meant for it.
+def find_version(versions: Iterable[Version], room_id: str, labels: Mapping[str, str]) -> Version | None:
+    """Return the first version that applies to a room, or None.
 
     Args:
-        versions: the newest first.
-        labels: of the room, and of where it is.
+        versions: the versions, the newest first.
+        room_id: the id of the room.
+        labels: the labels of the room and of its shard.
     """
-    return next((version for version in versions if is_for(version, room_id, labels)), None)
+    return next((version for version in versions if applies_to(version, room_id, labels)), None)
 
 
-def in_force(versions: Iterable[V]) -> list[V]:
-    """Return the versions that a room can have, the newest first; for each of the others a newer one is meant for all
-    of its rooms.
+def find_active(versions: Iterable[V]) -> list[V]:
+    """Return the versions that a room can have, the newest first.
+
+    For each of the other versions, a newer one applies to all of its rooms.
 
     Args:
-        versions: all of them, the newest first.
+        versions: all versions, the newest first.
     """
     found: list[V] = []
     for version in versions:
@@ -77,17 +79,22 @@ def in_force(versions: Iterable[V]) -> list[V]:
     return found
 
 
-def is_for(version: TuningScope, room_id: str, labels: Mapping[str, str]) -> bool:
-    """Whether a version is meant for a room."""
+def applies_to(version: TuningScope, room_id: str, labels: Mapping[str, str]) -> bool:
+    """Return whether a version applies to a room."""
     share = zlib.crc32(room_id.encode()) % _SHARES
     return version.labels.items() <= labels.items() and share < version.percentage / 100 * _SHARES
 
 
-def read(kind: type[Tuning], values: Mapping[str, Any], where: str = "") -> Tuning:
-    """What a version says of one type of room.
+def parse_tuning(kind: type[Tuning], values: Mapping[str, Any], where: str = "") -> Tuning:
+    """Return the tuning values of one room type in a version.
+
+    Args:
+        kind: the tuning class of the room type.
+        values: the values of the version.
+        where: a prefix for the error message.
 
     Raises:
-        Malformed: a field is not known, or its value not allowed; in a sentence.
+        Malformed: a field is unknown, or its value is not allowed; the message names it.
     """
     try:
         return msgspec.convert(dict(values), kind)

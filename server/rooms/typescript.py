@@ -1,5 +1,4 @@
-"""What rooms are made of, as TypeScript: `tickwire codegen typescript` writes it for clients that want their compiler
-to know.
+"""Generates TypeScript types of room classes, for `tickwire codegen typescript`.
 
 Pure.
 """
@@ -15,8 +14,8 @@ from tickwire.server.rooms.room import Room
 _TYPES = {FieldKind.TEXT: "string", FieldKind.BLOB: "Uint8Array"}
 
 
-def types_of(rooms: Mapping[str, type[Room]]) -> str:
-    """The interfaces of some room types, by name."""
+def generate_types(rooms: Mapping[str, type[Room]]) -> str:
+    """Return TypeScript interfaces for the tables and inputs of room classes, which are given by room type."""
     parts = ["// Made by `tickwire codegen typescript`; never edited."]
     for room_type, room in sorted(rooms.items()):
         name = _name(room_type)
@@ -42,11 +41,11 @@ def _note(field: Field) -> str:
         case FieldKind.ANGLE:
             return " // radians"
         case FieldKind.ENUM:
-            return f" // {', '.join(f'{place} {label}' for place, label in enumerate(field.labels))}"
+            return f" // {', '.join(f'{number} {label}' for number, label in enumerate(field.labels))}"
         case FieldKind.BOOL:
             return " // 0 or 1"
         case FieldKind.ENTITY:
-            return " // an entity; 0: nobody"
+            return " // the id of an entity; 0: none"
         case _:
             return ""
 

@@ -177,7 +177,7 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
         flowers = state.tables["flowers"]
         assert flowers.fields[0].dequantise(flowers.values[0]).tolist() == [-1.5, -0.5, 0.5]
         assert (state.state_version, state.state) == (1, {"planted": 3})
-        assert (state.state_error, state.rejected, bool(state.aside)) == (None, (), False)
+        assert (state.state_error, state.rejected, bool(state.set_aside)) == (None, (), False)
         assert [seat.data for seat in state.seats] == ([{"name": "Ann"}] if document.get("format") == 2 else [])
     else:
         texts = state.tables["notes"].texts

@@ -507,7 +507,7 @@ async def test_migrating_room_is_not_closed_by_lost_leases_or_fences(two: tuple[
         one._leaseholder._close_lost_room(joined.room_id)
         close_fenced(one.host, "garden/home")
         assert one.host.get(joined.room_id) is room
-        one.host.thaw(room)
+        one.host.unfreeze(room)
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)

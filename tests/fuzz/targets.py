@@ -202,9 +202,9 @@ def session(data: bytes) -> None:
                 wire.server_hears()
             while around.tasks:
                 await asyncio.sleep(0)
-            around.simulation.step()
+            around.runtime.step()
         wire.server_sees_the_end()
-        around.simulation.step()
+        around.runtime.step()
 
     LOOP.run_until_complete(live())
 

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tests.harness.runtimes import create_runtime
 from tests.harness.session_simulator import Wire
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import (
@@ -50,11 +51,9 @@ from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world, recover_world
 from tickwire.server.rooms import Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.ports import NoPlayerQueue, Subscriber
+from tickwire.server.rooms.ports import NoPlayerQueue
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 from tickwire.server.storage import SavedWorld
 
 SHARDS = 3
@@ -137,7 +136,7 @@ class SimulatedShard:
         self.placer = self.homes = self
         self.authenticator = Account()
         self.queue, self.bans = NoPlayerQueue(), NoBanList()
-        self.simulation: RoomRuntime | None = None
+        self.runtime: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -165,13 +164,13 @@ class SimulatedShard:
             owner = self
         if owner is not self:
             return Redirect(owner.name, ticket="of the fleet", room_type="notebook")
-        if self.simulation is None:
+        if self.runtime is None:
             raise NoSuchRoom("it is on its way")
-        return self.simulation.seat(subscriber, subscriber.player_id, {}, lambda seat: None)
+        return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id))
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """As server/migration/session_recovery.py."""
-        if room_id and self.simulation is not None:
+        if room_id and self.runtime is not None:
             self.take_parcel(session_id)
             return None
         owner = self.fleet.owner if room_id else None
@@ -209,28 +208,18 @@ class SimulatedShard:
         """Own the room, as it was saved last, or a new one."""
         saved = self.fleet.saved
         simulation = self._make(recover_world(saved) if saved is not None else None)
-        self.fleet.owner, self.simulation = self, simulation
+        self.fleet.owner, self.runtime = self, simulation
         self.settle(simulation)
 
     def prepare(self, data: bytes) -> RoomRuntime:
         """Make a room that was sent, before it is known whether it is ours."""
         _, state = decode_room(data)
         simulation = self._make(state)
-        simulation.has_gone_back = False
+        simulation.has_rolled_back = False
         return simulation
 
     def _make(self, saved: RoomCheckpoint | None) -> RoomRuntime:
-        return create(
-            Notebook,
-            room_id="r",
-            name="n",
-            epoch=1,
-            seed=1,
-            counters=RoomCounters(),
-            options={},
-            saved=saved,
-            reviver=self,
-        )
+        return create_runtime(Notebook, saved, name="n", sessions=self)
 
     def settle(self, simulation: RoomRuntime) -> None:
         for seat in list(simulation.seats):
@@ -264,7 +253,7 @@ class Fleet:
 
     @property
     def room(self) -> RoomRuntime | None:
-        return self.owner.simulation if self.owner is not None else None
+        return self.owner.runtime if self.owner is not None else None
 
     def has_saved(self, session_id: str) -> bool:
         saved = decode_world(self.saved) if self.saved is not None else None
@@ -272,7 +261,7 @@ class Fleet:
 
     def save(self) -> None:
         if self.room is not None and not self.room.is_frozen:
-            self.saves.append(encode_world("notebook", "n", "r", self.room.state()))
+            self.saves.append(encode_world("notebook", "n", "r", self.room.checkpoint()))
             self.saved = self.saves[-1]
 
     def tick(self) -> None:
@@ -300,14 +289,14 @@ class Move:
 
     def __init__(self, fleet: Fleet, target: SimulatedShard) -> None:
         assert fleet.owner is not None
-        assert fleet.owner.simulation is not None
+        assert fleet.owner.runtime is not None
         self.source, self.target = fleet.owner, target
-        self.simulation = fleet.owner.simulation
-        self.simulation.freeze()
-        self.simulation.seal()
+        self.runtime = fleet.owner.runtime
+        self.runtime.freeze()
+        self.runtime.seal()
         self._leave_addresses(fleet, target)
         target.is_expecting = True
-        self.data = encode_room(self.simulation)
+        self.data = encode_room(self.runtime)
         self.prepared: RoomRuntime | None = None
 
     def step(self, fleet: Fleet, *, is_taken: bool) -> bool:
@@ -324,25 +313,25 @@ class Move:
             self.prepared.close("the room did not come", has_moved=True)
             self._keep(fleet)
             return True
-        fleet.owner, self.target.simulation = self.target, self.prepared
+        fleet.owner, self.target.runtime = self.target, self.prepared
         self.target.settle(self.prepared)
-        for session_id in self.simulation.leavers:
+        for session_id in self.runtime.leavers:
             copy = self.target.registry.get(session_id)
             if copy is not None and copy.wire is None:
                 copy.end("the player left while the room was moving", counted_as="left_while_moving")
         self._leave_addresses(fleet, self.target)
         self.target.is_expecting = False
-        self.source.simulation = None
-        self.simulation.let_go(Redirect(self.target.name, is_resume=True))
+        self.source.runtime = None
+        self.runtime.release(Redirect(self.target.name, is_resume=True))
         return True
 
     def _keep(self, fleet: Fleet) -> None:
-        self.simulation.thaw()
+        self.runtime.unfreeze()
         self.target.is_expecting = False
         self._leave_addresses(fleet, self.source)
 
     def _leave_addresses(self, fleet: Fleet, shard: SimulatedShard) -> None:
-        away = [seat.subscriber.session_id for seat in self.simulation.seats if seat.wire is None]
+        away = [seat.subscriber.session_id for seat in self.runtime.seats if seat.connection is None]
         fleet.addresses |= dict.fromkeys(away, shard.name)
 
 
@@ -545,7 +534,7 @@ class FleetLife:
 
     def start_move(self) -> None:
         owner = self.fleet.owner
-        if self.move is None and owner is not None and owner.simulation is not None:
+        if self.move is None and owner is not None and owner.runtime is not None:
             others = [shard for shard in self.fleet.shards.values() if shard is not owner]
             self.move = Move(self.fleet, self.rng.choice(others))
 
@@ -630,7 +619,7 @@ class FleetLife:
         assert [(name, each.session_id) for name, each in self.fleet.sessions] == [(owner.name, self.session_id)]
         assert [seat.subscriber.session_id for seat in room.seats] == [self.session_id], "one seat"
         assert len(notebook.steps) == len(notebook.players) == 1, "nothing stays behind of players who are gone"
-        assert sum(shard.simulation is not None for shard in self.fleet.shards.values()) == 1
+        assert sum(shard.runtime is not None for shard in self.fleet.shards.values()) == 1
         assert len(notebook.runs) == len(set(notebook.runs)), "no command runs twice"
         self._check_events()
         await self._check_input(room)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Diary
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
@@ -31,11 +32,9 @@ from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms import Player, Room
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator, Subscriber
+from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 
 STEPS = 40
 
@@ -56,14 +55,12 @@ class Around:
         )
         self.placer = self
         self.queue, self.homes, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
-        self.simulation: RoomRuntime = create(
-            Diary, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None
-        )
+        self.runtime: RoomRuntime = create_runtime(Diary)
         self.clock_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
-        return self.simulation.seat(subscriber, subscriber.player_id, {}, lambda seat: None)
+        return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id))
 
     def now_s(self) -> float:
         return self.clock_s
@@ -148,7 +145,7 @@ class Life:
 
     @property
     def room(self) -> Room:
-        return self.around.simulation.room
+        return self.around.runtime.room
 
     @property
     def player(self) -> Player | None:
@@ -276,7 +273,7 @@ class Life:
 
     def tick(self) -> None:
         self.around.clock_s += 0.05
-        self.around.simulation.step()
+        self.around.runtime.step()
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -317,7 +314,7 @@ class Life:
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
         assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
         assert self.core.world is not None
-        walkers = self.around.simulation.replication._partitions[0].by_channel[0]
+        walkers = self.around.runtime.replicator._partitions[0].by_channel[0]
         view = self.core.world.table("walkers")
         assert list(view.ids) == list(walkers.ids)
         assert list(view.quantised("x")) == list(walkers.values[0])

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pymongo import MongoClient
 
 from tests.harness.frames import messages_in
+from tests.harness.runtimes import create_runtime
 from tickwire.examples.market import PRICES, WAGE, Market
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
@@ -34,11 +35,10 @@ from tickwire.server.errors import Unavailable
 from tickwire.server.persistence.transactions import TransactionService, fence_key
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms import CommandRefused, Player, Transaction, grant
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.storage import Ledger, MongoStore, migrate
 from tickwire.server.storage.world_document import create_world_write
 
@@ -247,7 +247,7 @@ class Shard:
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))
         self.is_fenced = False
         self.dealer = TransactionService(store.players, ledger, on_fenced=self.fenced, timeout_s=10.0)
-        self.simulation: RoomRuntime | None = None
+        self.runtime: RoomRuntime | None = None
         self.saves = 0
 
     def fenced(self, key: str) -> None:
@@ -271,9 +271,9 @@ class Shard:
         return session
 
     async def place(self, subscriber: Any, join: Join) -> Seat:
-        assert self.simulation is not None
+        assert self.runtime is not None
         record = (await self.dealer.load([subscriber.player_id]))[subscriber.player_id]
-        return self.simulation.seat(subscriber, subscriber.player_id, {}, lambda seat: None, record=record)
+        return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id, record=record))
 
     async def claim(self) -> None:
         """As the placer makes a room."""
@@ -283,16 +283,14 @@ class Shard:
             saved = decode_world(found)
             records = await self.dealer.load([seat.player_id for seat in saved.seats])
             saved = msgspec.structs.replace(saved, seats=await self.dealer.add_replies(saved.seats))
-        self.simulation = create(
-            Fair, room_id=self.place_name, name=self.place_name, epoch=self.epoch, seed=1,
-            counters=RoomCounters(), options={}, saved=saved, reviver=self, records=records,
-        )  # fmt: skip
-        assert fence_key(self.simulation) == self.key
+        spec = RoomSpec(self.place_name, Fair.room_type, self.place_name, epoch=self.epoch)
+        self.runtime = create_runtime(Fair, saved, spec=spec, sessions=self, records=records)
+        assert fence_key(self.runtime) == self.key
 
     async def save(self) -> bool:
-        assert self.simulation is not None
+        assert self.runtime is not None
         self.saves += 1
-        world = encode_world("market", self.place_name, self.place_name, self.simulation.state())
+        world = encode_world("market", self.place_name, self.place_name, self.runtime.checkpoint())
         outcomes = await self.store.worlds.write([create_world_write(world, self.epoch, self.saves, None, NOW)])
         return outcomes[self.key] == "written"
 
@@ -311,8 +309,8 @@ class Place:
 
     @property
     def room(self) -> Fair:
-        assert self.shard.simulation is not None
-        room = self.shard.simulation.room
+        assert self.shard.runtime is not None
+        room = self.shard.runtime.room
         assert isinstance(room, Fair)
         return room
 
@@ -462,7 +460,7 @@ class TwoRooms(RuleBasedStateMachine):
 
     @rule(place=places)
     def tick(self, place: str) -> None:
-        simulation = self.places[place].shard.simulation
+        simulation = self.places[place].shard.runtime
         assert simulation is not None
         simulation.step()
         self.read_all()

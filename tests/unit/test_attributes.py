@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tests.unit.test_dead_entities import Reviving
-from tests.unit.test_simulation import Listening
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.rooms import Player, Room, SaveData, Table, uint
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import SeatRequest
 
 
 class Pieces(Table):
@@ -90,30 +91,20 @@ class Hoard(Room):
 
 
 def made(kind: type[Room], saved: RoomCheckpoint | None = None, **options: Any) -> RoomRuntime:
-    return create(
-        kind,
-        room_id="r",
-        name="",
-        epoch=1,
-        seed=1,
-        counters=RoomCounters(),
-        options=options,
-        saved=saved,
-        reviver=Reviving(),
-    )
+    return create_runtime(kind, saved, options=options, sessions=Reviving())
 
 
-def moved(simulation: RoomRuntime) -> RoomRuntime:
-    _, state = decode_room(encode_room(simulation))
-    return made(type(simulation.room), state)
+def moved(runtime: RoomRuntime) -> RoomRuntime:
+    _, state = decode_room(encode_room(runtime))
+    return made(type(runtime.room), state)
 
 
 def test_attributes_that_can_be_copied_are_as_they_were_after_a_move() -> None:
-    simulation = made(Board)
-    simulation.seat(Listening("p"), "p", {}, lambda seat: None)
-    simulation.step()
-    before: Any = simulation.room
-    after: Any = moved(simulation).room
+    runtime = made(Board)
+    runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
+    runtime.step()
+    before: Any = runtime.room
+    after: Any = moved(runtime).room
     for name in ("turn", "title", "is_over", "history", "visited", "frozen", "by_square", "level", "rounds"):
         assert getattr(after, name) == getattr(before, name), name
         assert type(getattr(after, name)) is type(getattr(before, name)), name
@@ -124,28 +115,28 @@ def test_attributes_that_can_be_copied_are_as_they_were_after_a_move() -> None:
     assert after.king == after.pieces[before.king.id]
     assert not after.captured.exists
     assert after.scores == {after.players["p"]: 3, after.king: 4}
-    assert made(Board).find_lost_attributes() == moved(simulation).find_lost_attributes()
-    assert not simulation.find_lost_attributes().missing
+    assert made(Board).find_lost_attributes() == moved(runtime).find_lost_attributes()
+    assert not runtime.find_lost_attributes().missing
 
 
 def test_a_player_who_has_left_is_none_after_a_move() -> None:
-    simulation = made(Board)
-    seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+    runtime = made(Board)
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
     seat.leave("left")
-    after: Any = moved(simulation).room
+    after: Any = moved(runtime).room
     assert after.winner is None
 
 
 def test_random_numbers_go_on_after_a_move() -> None:
-    simulation = made(Board)
-    simulation.room.random.random(100)
-    after = moved(simulation)
-    assert after.room.random.random(5).tolist() == simulation.room.random.random(5).tolist()
+    runtime = made(Board)
+    runtime.room.random.random(100)
+    after = moved(runtime)
+    assert after.room.random.random(5).tolist() == runtime.room.random.random(5).tolist()
 
 
 def test_what_restore_sets_wins_and_it_sees_what_was_copied() -> None:
-    simulation = made(Clockwork)
-    after: Any = moved(simulation).room
+    runtime = made(Clockwork)
+    after: Any = moved(runtime).room
     assert (after.size, after.size_seen) == (2, 2)
     assert after.wheel.is_set()
 
@@ -158,14 +149,14 @@ def test_what_init_resets_is_found_and_what_restore_mentions_is_not() -> None:
 
 
 def test_a_value_that_refers_to_itself_or_is_too_large_is_not_copied() -> None:
-    simulation = made(Board)
-    room: Any = simulation.room
+    runtime = made(Board)
+    room: Any = runtime.room
     room.turn = [room]
     room.history.append(room.history)
     room.title = "\ud800"
     room.level = 1 << 70
     room.rounds = type("Special", (int,), {})(3)
-    assert simulation.find_lost_attributes().missing == ("history", "level", "rounds", "title", "turn")
+    assert runtime.find_lost_attributes().missing == ("history", "level", "rounds", "title", "turn")
 
 
 def test_what_another_build_has_sent_does_no_harm() -> None:
@@ -188,10 +179,10 @@ def test_what_another_build_has_sent_does_no_harm() -> None:
 async def test_what_a_move_would_lose_is_said_once_for_a_class(
     kind: type[Room], reset: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
-    host = RoomHost({kind.room_type: kind}, on_closed=lambda simulation, reason: None)
+    host = RoomHost({kind.room_type: kind}, on_closed=lambda runtime, reason: None)
     with capture_logs() as lines:
         for number in range(3):
-            host.create(room_id=f"r{number}", room_type=kind.room_type, name="", epoch=1, options={}, saved=None)
+            host.create(RoomSpec(f"r{number}", kind.room_type, epoch=1), {})
         host.close_all("over")
     (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
     assert (line["log_level"], line["room_type"]) == ("warning", kind.room_type)
@@ -199,9 +190,9 @@ async def test_what_a_move_would_lose_is_said_once_for_a_class(
 
 
 async def test_attributes_that_come_later_are_said_when_the_room_ends() -> None:
-    host = RoomHost({"board": Board}, on_closed=lambda simulation, reason: None)
+    host = RoomHost({"board": Board}, on_closed=lambda runtime, reason: None)
     with capture_logs() as lines:
-        room: Any = host.create(room_id="r", room_type="board", name="", epoch=1, options={}, saved=None).room
+        room: Any = host.create(RoomSpec("r", "board", epoch=1), {}).room
         room.late = threading.Event()
         host.close_all("over")
     (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
@@ -209,11 +200,11 @@ async def test_attributes_that_come_later_are_said_when_the_room_ends() -> None:
 
 
 def test_a_player_has_no_attributes_that_would_be_lost() -> None:
-    simulation = made(Board)
-    player = simulation.seat(Listening("p"), "p", {}, lambda seat: None).player
+    runtime = made(Board)
+    player = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p")).player
     with pytest.raises(
         AttributeError, match=r"player\.score: a player has no such attribute; keep it in player\.data"
     ):
         player.score = 5  # type: ignore[attr-defined]
     player.data["score"] = 5
-    assert moved(simulation).room.players["p"].data == {"score": 5}
+    assert moved(runtime).room.players["p"].data == {"score": 5}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.harness.sample_rooms import Garden
-from tests.unit.test_simulation import garden, seated, step_input
+from tests.unit.test_runtime import garden, seated, step_input
 from tickwire.schemas.columns import CHECKSUM_BYTES
 from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
@@ -94,18 +94,18 @@ def test_report_lists_the_largest_field_first_with_advice() -> None:
 
 
 def test_running_room_is_sampled_and_clamped_values_are_counted() -> None:
-    simulation = garden()
-    seat, _ = seated(simulation)
+    runtime = garden()
+    seat, _ = seated(runtime)
     for seq in range(1, 3 * SAMPLE_TICKS):
         seat.push_input(step_input(seq, dx=(seq % 5) / 8))
-        simulation.step()
-    assert simulation.weights.samples == 3
-    assert simulation.counters.field_bits["garden", "walkers", "x"] > 0
+        runtime.step()
+    assert runtime.bandwidth.samples == 3
+    assert runtime.counters.field_bits["garden", "walkers", "x"] > 0
     assert seat.player.entity is not None
     seat.player.entity.x = 5000.0
     for _ in range(SAMPLE_TICKS):
-        simulation.step()
-    assert simulation.counters.clamped["garden", "walkers", "x"] >= SAMPLE_TICKS
+        runtime.step()
+    assert runtime.counters.clamped["garden", "walkers", "x"] >= SAMPLE_TICKS
     assert Garden.room_type == "garden"
 
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from tests.harness.polling import eventually
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, Input, Reply
 from tickwire.server.errors import TickwireError
@@ -30,9 +31,10 @@ from tickwire.server.rooms import (
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost, TicksStalled
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.transactions import Decision
 
 
@@ -166,33 +168,33 @@ END_THE_ROOM = ("on_input", "on_inputs", "on_tick")
 
 def made(hook: str, counters: RoomCounters, saved: RoomCheckpoint | None) -> RoomRuntime:
     kind = BatchTrap if hook == "on_inputs" else Trap
-    return create(kind, room_id="r", name="", epoch=1, seed=1, counters=counters, options={}, saved=saved)
+    return create_runtime(kind, saved, counters=counters)
 
 
 def play(hook: str, error: BaseException, counters: RoomCounters) -> list[str]:
     """Take a room through its life while one hook raises. Return what the server made of the error."""
-    saved = made("", RoomCounters(), None).state()
+    saved = made("", RoomCounters(), None).checkpoint()
     Trap.raising = (hook, error)
     found: list[str] = []
     try:
-        simulation = made(hook, counters, saved if hook == "restore" else None)
-        seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+        runtime = made(hook, counters, saved if hook == "restore" else None)
+        seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
         seat.push_input(Input(1, 0, pack_input(Trap.input_fields, {"is_pressed": True})))
-        simulation.step()
-        reply = seat.command(Command(1, "look"))
+        runtime.step()
+        reply = seat.run_command(Command(1, "look"))
         if isinstance(reply, Reply) and not reply.ok:
             found.append(reply.error.name)
-        deal = seat.command(Command(2, "earn"))
+        deal = seat.run_command(Command(2, "earn"))
         if isinstance(deal, Decision):
-            simulation.dealt(seat, "earn", deal.deal, {})
+            runtime.apply_transaction(seat, "earn", deal.transaction, {})
         seat.disconnected()
         seat.resumed("r", 0)
-        simulation.tuned()
-        if not simulation.can_migrate():
+        runtime.notify_tuned()
+        if not runtime.can_migrate():
             found.append("stays")
-        simulation.state()
+        runtime.checkpoint()
         seat.leave("left")
-        simulation.close("over")
+        runtime.close("over")
     except (TickwireError, RoomCodeRaised) as raised:
         found.append(type(raised).__name__)
     finally:
@@ -242,10 +244,10 @@ def check_containment(kind: type[BaseException], hook: str) -> None:
 @pytest.mark.parametrize("kind", [CommandRefused, KeyboardInterrupt, SystemExit, asyncio.CancelledError, Unprintable])
 async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(kind: type[BaseException]) -> None:
     closed: list[str] = []
-    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: closed.append(simulation.room.room_id))
+    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
     def make(room_id: str) -> RoomRuntime:
-        return host.create(room_id=room_id, room_type="trap", name="", epoch=1, options={}, saved=None)
+        return host.create(RoomSpec(room_id, "trap", epoch=1), {})
 
     try:
         bad, good = make("bad"), make("good")
@@ -260,30 +262,30 @@ async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(k
 
 async def test_a_fault_of_the_server_in_one_rooms_tick_ends_that_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
-    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: closed.append(simulation.room.room_id))
+    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
     def broken() -> None:
         raise ZeroDivisionError("a fault of the server")
 
     try:
-        for part in ("move", "encode", "write"):
-            bad = host.create(room_id=part, room_type="trap", name="", epoch=1, options={}, saved=None)
-            good = host.create(room_id=f"{part} good", room_type="trap", name="", epoch=1, options={}, saved=None)
+        for part in ("simulate", "encode", "write"):
+            bad = host.create(RoomSpec(part, "trap", epoch=1), {})
+            good = host.create(RoomSpec(f"{part} good", "trap", epoch=1), {})
             monkeypatch.setattr(bad, part, broken)
             await eventually(lambda part=part: part in closed, 5)
             ticks = good.tick
             await eventually(lambda good=good, ticks=ticks: good.tick > ticks + 3, 5)
-        assert closed == ["move", "encode", "write"]
+        assert closed == ["simulate", "encode", "write"]
     finally:
         host.close_all("over")
 
 
 async def test_tick_groups_that_stand_still_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickwire.server.rooms.host.STALLED_S_MAX", 0.05)
-    host = RoomHost({"trap": Trap}, on_closed=lambda simulation, reason: None)
-    watching = asyncio.create_task(host.watch_ticks())
+    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: None)
+    watching = asyncio.create_task(host.monitor_ticks())
     try:
-        room = host.create(room_id="r", room_type="trap", name="", epoch=1, options={}, saved=None)
+        room = host.create(RoomSpec("r", "trap", epoch=1), {})
         await eventually(lambda: room.tick > 20, 5)
         assert not watching.done()
         for group in host.tick_groups:

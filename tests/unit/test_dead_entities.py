@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.entity_ids import QUARANTINE_TICKS, EntityIds
 from tickwire.server.rooms import Grid, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
 class Ships(Table):
@@ -60,78 +59,76 @@ class Fleet(Space):
 
 
 def room_of(kind: type[Space] = Space, saved: RoomCheckpoint | None = None, **more: Any) -> tuple[RoomRuntime, Ships]:
-    simulation = create(
-        kind, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved, **more
-    )
-    return simulation, simulation.room.ships  # type: ignore[attr-defined]
+    runtime = create_runtime(kind, saved, name="n", **more)
+    return runtime, runtime.room.ships  # type: ignore[attr-defined]
 
 
-def seated(simulation: RoomRuntime, player_id: str) -> Seat:
-    return simulation.seat(Listening(player_id), player_id, {}, lambda seat: None)
+def seated(runtime: RoomRuntime, player_id: str) -> Seat:
+    return runtime.seat(SeatRequest(RecordingSubscriber(player_id), player_id))
 
 
 def press(seat: Seat, seq: int) -> None:
     seat.push_input(Input(seq, 0, pack_input(Space.input_fields, {"dx": 1.0})))
 
 
-def rest(simulation: RoomRuntime, ticks: int = QUARANTINE_TICKS) -> None:
+def rest(runtime: RoomRuntime, ticks: int = QUARANTINE_TICKS) -> None:
     """Advance the tick for ids in quarantine; the room itself runs two ticks."""
-    simulation.step()
-    simulation.room.tick += ticks
-    simulation.step()
+    runtime.step()
+    runtime.room.tick += ticks
+    runtime.step()
 
 
 class Reviving:
     """Restores a session for every saved player."""
 
     def __init__(self) -> None:
-        self.subscribers: dict[str, Listening] = {}
+        self.subscribers: dict[str, RecordingSubscriber] = {}
 
-    def revive(self, kept: SessionCheckpoint, /) -> Listening:
-        subscriber = self.subscribers[kept.player_id] = Listening(kept.player_id)
+    def revive(self, kept: SessionCheckpoint, /) -> RecordingSubscriber:
+        subscriber = self.subscribers[kept.player_id] = RecordingSubscriber(kept.player_id)
         subscriber.wire = None
         return subscriber
 
 
 @pytest.mark.parametrize("kind", [Space, Fleet])
 def test_inputs_of_a_dead_player_do_not_reach_the_entity_that_reuses_its_id(kind: type[Space]) -> None:
-    simulation, ships = room_of(kind)
-    dead = seated(simulation, "dead")
+    runtime, ships = room_of(kind)
+    dead = seated(runtime, "dead")
     row = dead.player.entity
     assert row is not None
     old_id = row.id
     ships.despawn(old_id)
     # Nobody may be given an id that the client of a seated player takes for its own.
-    rest(simulation)
-    assert seated(simulation, "early").player.entity.id != old_id  # type: ignore[union-attr]
-    other = seated(simulation, "other")
+    rest(runtime)
+    assert seated(runtime, "early").player.entity.id != old_id  # type: ignore[union-attr]
+    other = seated(runtime, "other")
     other_row = other.player.entity
     assert other_row is not None
     bullet = ships.spawn()
     bullet_id = bullet.id
     ships.despawn(bullet_id)
-    rest(simulation)
+    rest(runtime)
     newcomer = ships.spawn(x=7.0)
     assert newcomer.id == bullet_id
     dead.player.entity = bullet  # as if it had been the player's
-    simulation.step()
+    runtime.step()
     assert dead.player.entity is None
     press(dead, 1)
-    simulation.step()
+    runtime.step()
     assert newcomer.x == 7.0
     dead.leave("left")
-    simulation.step()
+    runtime.step()
     assert newcomer.id in ships
     assert newcomer.x == 7.0
 
 
 def test_row_of_a_despawned_entity_stays_dead_when_its_id_is_reused() -> None:
-    simulation, ships = room_of()
+    runtime, ships = room_of()
     row = ships.spawn(x=1.0)
     old_id = row.id
     ships.despawn(row)
     assert row.x == 1.0, "until the end of the tick it is there"
-    rest(simulation)
+    rest(runtime)
     assert not row.exists
     assert row.id == 0
     newcomer = ships.spawn(x=2.0)
@@ -147,36 +144,36 @@ def test_row_of_a_despawned_entity_stays_dead_when_its_id_is_reused() -> None:
     assert row.row_in(ships) is None
     ships.despawn(row)
     ships.despawn(row.id)
-    simulation.step()
+    runtime.step()
     assert newcomer.x == 2.0
     assert repr(row) == f"<Ships {old_id}, despawned>"
 
 
 def test_rows_are_equal_when_they_are_the_same_entity() -> None:
-    simulation, ships = room_of()
+    runtime, ships = room_of()
     row = ships.spawn()
     assert row == ships[row.id]
     assert len({row, ships[row.id]}) == 1
     assert row != ships.spawn()
     old_id = row.id
     ships.despawn(row)
-    rest(simulation)
+    rest(runtime)
     ships.spawn()
     assert row != ships[old_id]
 
 
 def test_entity_field_is_cleared_before_the_id_is_reused() -> None:
-    simulation, ships = room_of()
+    runtime, ships = room_of()
     hunter, prey = ships.spawn(), ships.spawn()
     hunter.target = prey.id
     ships.despawn(prey)
-    rest(simulation, QUARANTINE_TICKS - 3)
+    rest(runtime, QUARANTINE_TICKS - 3)
     assert hunter.target == prey.id or hunter.target != 0, "who it was can be seen for a while"
-    rest(simulation)
+    rest(runtime)
     newcomer = ships.spawn()
     assert hunter.target == 0
     hunter.target = newcomer.id
-    simulation.step()
+    runtime.step()
     assert hunter.target == newcomer.id
 
 
@@ -197,32 +194,32 @@ def test_entity_fields_of_all_tables_are_cleared_together() -> None:
 
 
 def test_entity_despawned_between_two_ticks_is_not_saved() -> None:
-    simulation, ships = room_of()
-    seat = seated(simulation, "p")
+    runtime, ships = room_of()
+    seat = seated(runtime, "p")
     flower = ships.spawn(x=1.0)
-    simulation.step()
+    runtime.step()
     ships.despawn(flower)  # as a command does, that has given the player what it is worth
     assert seat.player.entity is not None
     ships.despawn(seat.player.entity)
-    beside = simulation.beside()
+    beside = runtime.metadata()
     assert beside.seats[0].entity == GONE
-    state = simulation.state(beside)
+    state = runtime.checkpoint(beside)
     assert flower.id not in state.tables["ships"].ids
     assert state.seats[0].entity == GONE
-    moved, state = decode_room(encode_room(simulation))
+    moved, state = decode_room(encode_room(runtime))
     assert moved.world.tables["ships"].count == 0
-    again, ships_again = room_of(saved=state, reviver=Reviving())
+    again, ships_again = room_of(saved=state, sessions=Reviving())
     assert len(ships_again) == 0
     assert again.seats[0].player.entity is None
 
 
 def test_room_moves_with_its_exact_numbers_after_a_despawn() -> None:
-    simulation, ships = room_of()
+    runtime, ships = room_of()
     ships.spawn()
     kept = ships.spawn(speed=1.2345678)
-    simulation.step()
+    runtime.step()
     ships.despawn(next(iter(ships)))
-    _, ships_again = room_of(saved=decode_room(encode_room(simulation))[1])
+    _, ships_again = room_of(saved=decode_room(encode_room(runtime))[1])
     assert ships_again[kept.id].speed == 1.2345678
 
 
@@ -236,28 +233,28 @@ def test_rows_from_before_a_restore_are_dead() -> None:
 
 
 def test_ids_from_before_a_save_or_a_move_are_not_reused() -> None:
-    simulation, ships = room_of()
-    seated(simulation, "p")
+    runtime, ships = room_of()
+    seated(runtime, "p")
     gone = ships.spawn()
     gone_id = gone.id
     ships.despawn(gone)
-    simulation.step()
-    for state in (simulation.state(), decode_room(encode_room(simulation))[1]):
-        again, ships_again = room_of(saved=state, reviver=Reviving())
+    runtime.step()
+    for state in (runtime.checkpoint(), decode_room(encode_room(runtime))[1]):
+        again, ships_again = room_of(saved=state, sessions=Reviving())
         rest(again)
         assert gone_id not in {ships_again.spawn().id for _ in range(50)}
 
 
 def test_entity_id_in_joined_is_not_reused_while_the_player_is_seated() -> None:
-    simulation, ships = room_of()
-    seat = seated(simulation, "p")
+    runtime, ships = room_of()
+    seat = seated(runtime, "p")
     assert seat.player.entity is not None
     told = seat.player.entity.id
     ships.despawn(told)
     for _ in range(3):
-        rest(simulation)
+        rest(runtime)
         assert ships.spawn().id != told
     seat.leave("left")
-    rest(simulation)
-    rest(simulation)
+    rest(runtime)
+    rest(runtime)
     assert told in {ships.spawn().id for _ in range(3)}

@@ -30,17 +30,17 @@ def define(annotations: Mapping[str, Any] | None = None, base: type[Room] = Room
 
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES))
 def test_a_table_cannot_have_a_name_of_rooms(name: str) -> None:
-    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a table cannot be called so; the name is Room's own"):
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a table cannot have this name, because Room uses it"):
         define({name: Stones})
 
 
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES - HOOKS - DECLARATIONS - COMPUTED))
 def test_a_room_cannot_set_a_name_of_rooms_nor_can_a_class_that_it_is_made_of(name: str) -> None:
     for value in (5, lambda self: None, property(lambda self: None)):
-        with pytest.raises(TypeError, match=rf"Quarry\.{name}: the name is Room's own"):
+        with pytest.raises(TypeError, match=rf"Quarry\.{name}: Room uses this name itself"):
             define(**{name: value})
     mixin = type("Mixin", (), {name: lambda self: None})
-    with pytest.raises(TypeError, match=rf"Quarry\.{name}: the name is Room's own"):
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: Room uses this name itself"):
         type("Quarry", (mixin, Room), {})
 
 
@@ -58,11 +58,11 @@ def test_a_hook_is_a_plain_method_with_the_parameters_it_is_called_with(name: st
     def too_many(self: Any, a: Any, b: Any, c: Any, d: Any) -> None: ...
 
     for hook in (asynchronous, generator):
-        with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook is a plain method"):
+        with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook must be a plain method"):
             define(**{name: hook})
     with pytest.raises(TypeError, match=rf"Quarry\.{name} is called with \(self"):
         define(**{name: too_many})
-    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook is a method"):
+    with pytest.raises(TypeError, match=rf"Quarry\.{name}: a hook must be a method"):
         define(**{name: 5})
     define(**{name: lambda *arguments: None})
     define(**{name: getattr(Room, name)})
@@ -76,7 +76,7 @@ class Fast(Tuning, frozen=True):
 
 
 class Shadowing(SaveData):
-    plain: int = 0  # type: ignore[assignment]
+    apply_upgrades: int = 0  # type: ignore[assignment]
 
 
 class Versioned(SaveData):
@@ -109,16 +109,16 @@ class Versioned(SaveData):
         ({"ticks_when_empty": None}, "ticks_when_empty is None"),
         ({"saves": Fast}, "saves: must be a subclass of SaveData"),
         ({"saves": SaveData()}, "saves: must be a subclass of SaveData"),
-        ({"saves": Shadowing}, r"Shadowing\.plain: the name is SaveData's own"),
-        ({"saves": Versioned}, r"Versioned\.version: the name is SaveData's own"),
+        ({"saves": Shadowing}, r"Shadowing\.apply_upgrades: SaveData uses this name itself"),
+        ({"saves": Versioned}, r"Versioned\.version: SaveData uses this name itself"),
         ({"tunes": SaveData}, "tunes: must be a subclass of Tuning"),
         ({"grid": "stones"}, "grid: must be a Grid or None"),
-        ({"grid": Grid("pebbles", cell=5, view=5)}, "grid names pebbles: no table of the room"),
-        ({"inputs": ["dx"]}, "inputs: must be fields by name"),
-        ({"inputs": {"dx": 5}}, "inputs: must be fields by name"),
+        ({"grid": Grid("pebbles", cell=5, view=5)}, "grid contains pebbles, which is not a table of the room"),
+        ({"inputs": ["dx"]}, "inputs must be a mapping from names to fields"),
+        ({"inputs": {"dx": 5}}, "inputs must be a mapping from names to fields"),
         ({"inputs": {"dx": local(float)}}, r"inputs: column 'dx' is local"),
         ({"inputs": {"words": text()}}, "inputs: field 'words': an input must be a number"),
-        ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs take more than 64 bytes"),
+        ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs have 68 bytes; at most 64"),
     ],
 )
 def test_a_declaration_that_cannot_be_is_a_sentence(attributes: dict[str, Any], words: str) -> None:

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from tests.harness.polling import eventually
+from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
 from tickwire.client.world import TableView
 from tickwire.examples import arena, minimal
@@ -28,11 +29,9 @@ from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, 
 from tickwire.server.dev.bots import run_bots
 from tickwire.server.rooms import InputBatch, Player, Room
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
 class Spectator:
@@ -53,15 +52,15 @@ class Spectator:
 
 
 def made(kind: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime:
-    return create(kind, room_id="r", name="lobby", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved)
+    return create_runtime(kind, saved, name="lobby")
 
 
 def playing(*names: str) -> tuple[RoomRuntime, Arena, list[Player]]:
-    simulation = made(Arena)
-    room = simulation.room
+    runtime = made(Arena)
+    room = runtime.room
     assert isinstance(room, Arena)
-    seats = [simulation.seat(Spectator(), f"p{n}", {"name": name}, lambda seat: None) for n, name in enumerate(names)]
-    return simulation, room, [seat.player for seat in seats]
+    seats = [runtime.seat(SeatRequest(Spectator(), f"p{n}", {"name": name})) for n, name in enumerate(names)]
+    return runtime, room, [seat.player for seat in seats]
 
 
 def ship_of(player: Player) -> Any:
@@ -80,22 +79,22 @@ def face_to_face(shooter: Player, *targets: Player) -> None:
 
 
 def test_a_ship_thrusts_where_it_points_and_stays_in_the_arena() -> None:
-    simulation, room, (pilot,) = playing("ann")
+    runtime, room, (pilot,) = playing("ann")
     ship_of(pilot).x, ship_of(pilot).y, ship_of(pilot).heading = 400.0, 0.0, 0.0
     wish(room, pilot, {"thrust": 1.0, "turn": 0.0, "fire": 0.0})
     for _ in range(20 * 10):
-        simulation.step()
+        runtime.step()
     assert (ship_of(pilot).x, ship_of(pilot).y) == (arena.SIZE, pytest.approx(0.0, abs=1e-3))
 
 
 def test_shots_hit_score_and_are_told() -> None:
-    simulation, room, (shooter, target) = playing("ann", "bob")
+    runtime, room, (shooter, target) = playing("ann", "bob")
     told: list[tuple[str, Any]] = []
     room.broadcast = lambda name, payload=None: told.append((name, payload))  # type: ignore[method-assign]
     wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
     for _ in range(20 * 4):
         face_to_face(shooter, target)
-        simulation.step()
+        runtime.step()
         if told:
             break
     assert told == [("scored", {"name": "ann", "score": 1})]
@@ -105,23 +104,23 @@ def test_shots_hit_score_and_are_told() -> None:
 
 
 def test_one_bullet_hits_one_ship() -> None:
-    simulation, room, (shooter, *targets) = playing("ann", "bob", "cid")
+    runtime, room, (shooter, *targets) = playing("ann", "bob", "cid")
     face_to_face(shooter, *targets)
     wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
-    simulation.step()
+    runtime.step()
     wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 0.0})
     for _ in range(20):
-        simulation.step()
+        runtime.step()
     assert sorted(ship_of(target).hp for target in targets) == [100 - arena.Pace().damage, 100]
 
 
 def test_a_pilot_may_say_some_lines_at_once_and_then_one_a_second() -> None:
-    simulation = made(Arena)
-    seat = simulation.seat(Spectator(), "p", {"name": "ann"}, lambda seat: None)
+    runtime = made(Arena)
+    seat = runtime.seat(SeatRequest(Spectator(), "p", {"name": "ann"}))
 
     def say(seconds: float) -> list[bool]:
         for _ in range(round(seconds * Arena.tick_rate_hz)):
-            simulation.step()
+            runtime.step()
         return [command(seat, number, "say", "hello").ok for number in range(12)]
 
     assert say(0.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
@@ -130,18 +129,18 @@ def test_a_pilot_may_say_some_lines_at_once_and_then_one_a_second() -> None:
 
 
 def test_bullets_end() -> None:
-    simulation, room, (shooter,) = playing("ann")
+    runtime, room, (shooter,) = playing("ann")
     wish(room, shooter, {"thrust": 0.0, "turn": 1.0, "fire": 1.0})
     for _ in range(20 * 10):
-        simulation.step()
+        runtime.step()
     assert 1 <= len(room.bullets) <= 2 * arena.BULLET_S + 1
 
 
 @pytest.mark.parametrize("name", ["a\0b", "$where", "a.b", ""])
 def test_whatever_a_pilot_is_called_the_arena_can_be_saved_and_found_again(name: str) -> None:
-    simulation, room, (pilot,) = playing(name)
+    runtime, room, (pilot,) = playing(name)
     room._score(ship_of(pilot).id)
-    state = simulation.state()
+    state = runtime.checkpoint()
     saved = bson.decode(bson.encode({"state": state.state}))["state"]
     again = made(Arena, msgspec.structs.replace(state, state=saved)).room
     assert isinstance(again, Arena)
@@ -159,15 +158,15 @@ def test_the_arena_keeps_the_best_scores_only() -> None:
 
 
 def test_the_smallest_room_moves_its_square() -> None:
-    simulation = made(minimal.Field)
-    seat = simulation.seat(Spectator(), "p", {}, lambda seat: None)
+    runtime = made(minimal.Field)
+    seat = runtime.seat(SeatRequest(Spectator(), "p"))
     for _ in range(3):
-        simulation.room.on_input(seat.player, {"dx": 1.0})
-        simulation.step()
+        runtime.room.on_input(seat.player, {"dx": 1.0})
+        runtime.step()
     assert ship_of(seat.player).x == pytest.approx(3.0)
     seat.leave("left")
-    simulation.step()
-    assert len(simulation.room.all_tables()[0]) == 0
+    runtime.step()
+    assert len(runtime.room.all_tables()[0]) == 0
 
 
 async def test_bots_whose_room_ends_come_again() -> None:
@@ -221,22 +220,22 @@ class Onlooker(Spectator):
         return self.core.world.table(name)
 
 
-def seated(simulation: RoomRuntime, name: str, **options: Any) -> tuple[Seat, Onlooker]:
+def seated(runtime: RoomRuntime, name: str, **options: Any) -> tuple[Seat, Onlooker]:
     onlooker = Onlooker()
-    return simulation.seat(onlooker, name, {"name": name, **options}, lambda seat: None), onlooker
+    return runtime.seat(SeatRequest(onlooker, name, {"name": name, **options})), onlooker
 
 
 def command(seat: Seat, id: int, name: str, payload: Any = None) -> Reply:
-    return seat.command(Command(id, name, msgspec.msgpack.encode(payload)))
+    return seat.run_command(Command(id, name, msgspec.msgpack.encode(payload)))
 
 
 def test_a_hand_is_told_to_its_player_and_the_pile_to_everybody() -> None:
-    simulation = made(CardTable)
+    runtime = made(CardTable)
     (ann, anns), (_, bobs), (_, watchers) = (
-        seated(simulation, "ann"), seated(simulation, "bob"), seated(simulation, "eve", watch=True),
+        seated(runtime, "ann"), seated(runtime, "bob"), seated(runtime, "eve", watch=True),
     )  # fmt: skip
-    simulation.step()
-    room = simulation.room
+    runtime.step()
+    room = runtime.room
     assert isinstance(room, CardTable)
     for onlooker, known in ((anns, HAND + 1), (bobs, HAND + 1), (watchers, 1)):
         assert len(onlooker.table("cards")) == known
@@ -248,16 +247,16 @@ def test_a_hand_is_told_to_its_player_and_the_pile_to_everybody() -> None:
     card.suit = room.top.suit
     assert command(ann, 1, "play", card.id).ok
     assert not command(ann, 2, "draw").ok, "it is bob's turn"
-    simulation.step()
+    runtime.step()
     for onlooker, known in ((anns, HAND), (bobs, HAND + 1), (watchers, 1)):
         assert len(onlooker.table("cards")) == known
         assert onlooker.table("cards").entity(card.id)["holder"] == 0
 
 
 def test_a_card_that_cannot_be_played_is_refused() -> None:
-    simulation = made(CardTable)
-    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
-    room = simulation.room
+    runtime = made(CardTable)
+    (ann, _), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
+    room = runtime.room
     assert isinstance(room, CardTable)
     bobs_card = next(iter(room._cards_of(bob.player)))
     assert "no such card" in command(ann, 1, "play", bobs_card.id).message
@@ -265,59 +264,57 @@ def test_a_card_that_cannot_be_played_is_refused() -> None:
     card = next(iter(room._cards_of(ann.player)))
     card.suit, card.rank = (room.top.suit + 1) % 4, room.top.rank % 13 + 1
     assert "neither" in command(ann, 3, "play", card.id).message
-    (eve, _) = seated(simulation, "eve", watch=True)
+    (eve, _) = seated(runtime, "eve", watch=True)
     assert "watching" in command(eve, 1, "draw").message
 
 
 def test_all_cards_are_somewhere_whatever_is_played_and_whoever_leaves() -> None:
-    simulation = made(CardTable)
-    room = simulation.room
+    runtime = made(CardTable)
+    room = runtime.room
     assert isinstance(room, CardTable)
-    seats = [seated(simulation, name)[0] for name in ("ann", "bob", "eve", "joe")]
+    seats = [seated(runtime, name)[0] for name in ("ann", "bob", "eve", "joe")]
     for number in range(200):
         seat = next(seat for seat in seats if seat.player is room.order[room.turn % len(room.order)])
         cards = room._cards_of(seat.player)
         fits = [card.id for card in cards if card.suit == room.top.suit or card.rank == room.top.rank]
         assert command(seat, number + 1, "play" if fits else "draw", fits[0] if fits else None).ok
-        simulation.step()
+        runtime.step()
         if number % 60 == 59:
             leaver = seats.pop(0)
             leaver.leave("bye")
-            simulation.step()
+            runtime.step()
         known = [(card.suit, card.rank) for card in room.cards]
         assert sorted(known + room.deck) == sorted(DECK)
 
 
 def test_who_has_no_card_left_takes_the_round_and_all_get_new_ones() -> None:
-    simulation = made(CardTable)
-    (ann, anns), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
-    room = simulation.room
+    runtime = made(CardTable)
+    (ann, anns), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
+    room = runtime.room
     assert isinstance(room, CardTable)
     last, *others = room._cards_of(ann.player)
     for card in others:
         room.cards.despawn(card.id)
     last.suit = room.top.suit
-    simulation.step()
+    runtime.step()
     assert command(ann, 1, "play", last.id).ok
-    simulation.step()
+    runtime.step()
     assert anns.table("hands").column("score").tolist() == [1, 0]
     assert anns.table("hands").column("cards").tolist() == [HAND, 2 * HAND]
     assert bob.player.entity is not None
 
 
 def test_on_the_plaza_one_is_told_of_whom_one_sees() -> None:
-    simulation = create(
-        Plaza, room_id="r", name="", epoch=1, seed=7, counters=RoomCounters(), options={"wanderers": 400}, saved=None
-    )
-    room = simulation.room
+    runtime = create_runtime(Plaza, options={"wanderers": 400}, seed=7)
+    room = runtime.room
     assert isinstance(room, Plaza)
-    (seat, onlooker), (other, others) = seated(simulation, "ann"), seated(simulation, "bob")
+    (seat, onlooker), (other, others) = seated(runtime, "ann"), seated(runtime, "bob")
     me = seat.player.entity
     assert me is not None
     seen: list[set[int]] = []
     for tick in range(120):
         me.x, me.y = -900.0 + 15 * tick, 3.0 * tick
-        simulation.step()
+        runtime.step()
         walkers = onlooker.table("walkers")
         distance = np.hypot(room.walkers.x - me.x, room.walkers.y - me.y)
         ids = set(walkers.ids.tolist())

@@ -8,17 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.rooms import Player, Room, Transaction, boolean
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import Decision
 
 
@@ -58,24 +57,14 @@ class Hall:
 
     def __init__(self, players: int = 20) -> None:
         self.now_s = 100.0
-        self.simulation: RoomRuntime = create(
-            Chat,
-            room_id="r",
-            name="",
-            epoch=1,
-            seed=1,
-            counters=RoomCounters(),
-            options={},
-            saved=None,
-            now_s=lambda: self.now_s,
-        )
-        self.subscribers = [Listening(f"p{number}") for number in range(players)]
-        self.seats = [self.simulation.seat(one, one.player_id, {}, lambda seat: None) for one in self.subscribers]
+        self.runtime: RoomRuntime = create_runtime(Chat, now_s=lambda: self.now_s)
+        self.subscribers = [RecordingSubscriber(f"p{number}") for number in range(players)]
+        self.seats = [self.runtime.seat(SeatRequest(one, one.player_id)) for one in self.subscribers]
         self._command_id = 0
 
     def say(self, seat: Seat, words: Any = "hello", name: str = "say") -> Reply | Decision:
         self._command_id += 1
-        return seat.command(Command(self._command_id, name, msgspec.msgpack.encode(words)))
+        return seat.run_command(Command(self._command_id, name, msgspec.msgpack.encode(words)))
 
 
 def refused(reply: Reply | Decision) -> bool:
@@ -99,7 +88,7 @@ def test_a_player_who_talks_too_much_is_refused_with_a_time_and_the_others_are_n
     hall.now_s += reply.retry_after_ms / 1000
     assert not refused(hall.say(loud))
     assert refused(hall.say(loud))
-    assert hall.simulation.counters.fan_out_refusals == 6
+    assert hall.runtime.counters.fan_out_refusals == 6
 
 
 def test_a_large_event_costs_more_than_a_small_one() -> None:
@@ -122,7 +111,7 @@ def test_what_a_deal_causes_counts_too() -> None:
     seat = hall.seats[0]
     decision = hall.say(seat, name="buy")
     assert isinstance(decision, Decision)
-    hall.simulation.dealt(seat, "buy", decision.deal, {})
+    hall.runtime.apply_transaction(seat, "buy", decision.transaction, {})
     assert refused(hall.say(seat))
     assert not refused(hall.say(hall.seats[1]))
 
@@ -133,21 +122,21 @@ def test_inputs_that_cause_events_wait_until_their_player_may_again() -> None:
     shout = pack_input(Chat.input_fields, {"is_shouting": True})
     for seq in range(1, 9):
         seat.push_input(Input(seq, 0, shout))
-    hall.simulation.step()
+    hall.runtime.step()
     assert seat.applied_seq == 8
     seat.push_input(Input(9, 0, shout))
     hall.seats[1].push_input(Input(1, 0, shout))
-    hall.simulation.step()
+    hall.runtime.step()
     assert (seat.applied_seq, hall.seats[1].applied_seq) == (8, 1)
     hall.now_s += 1.0
-    hall.simulation.step()
+    hall.runtime.step()
     assert seat.applied_seq == 9
 
 
 def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     hall = Hall()
     seen: list[str] = []
-    encode = hall.simulation.room.broadcast.__globals__["encode_event"]
+    encode = hall.runtime.room.broadcast.__globals__["encode_event"]
 
     def counting(name: str, payload: bytes) -> Any:
         seen.append(name)
@@ -155,7 +144,7 @@ def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("tickwire.server.rooms.room.encode_event", counting)
     hall.say(hall.seats[0])
-    hall.simulation.room.broadcast("some", to=hall.simulation.room.players.values())
+    hall.runtime.room.broadcast("some", to=hall.runtime.room.players.values())
     assert seen == ["said", "some"]
     frames = {one.outbox._frames[-1] for one in hall.subscribers}
     assert len(frames) == 1, "and kept once for all"
@@ -164,46 +153,46 @@ def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("lines", [UNSENT_MAX - 1, UNSENT_MAX, 2 * UNSENT_MAX + 1, 3 * EVENTS_MAX])
 def test_however_many_events_a_tick_makes_a_client_that_listens_gets_them_all(lines: int) -> None:
     hall = Hall(players=3)
-    room = hall.simulation.room
-    hall.simulation.step()
+    room = hall.runtime.room
+    hall.runtime.step()
     room.lines_a_tick = lines  # type: ignore[attr-defined]
-    hall.simulation.step()
+    hall.runtime.step()
     for subscriber in hall.subscribers:
-        assert subscriber.told == []
+        assert subscriber.notices == []
         assert subscriber.events == [("news", number) for number in range(lines)]
         assert subscriber.core.events_missed == 0
 
 
 def test_events_too_large_to_be_kept_together_reach_a_client_that_listens() -> None:
     hall = Hall(players=2)
-    hall.simulation.step()
+    hall.runtime.step()
     large = "x" * (EVENT_BYTES_MAX // 2)
     for number in range(5):
-        hall.simulation.room.broadcast("large", [number, large])
+        hall.runtime.room.broadcast("large", [number, large])
     largest = "x" * (PAYLOAD_BYTES_MAX - len(encode_payload(large)) + len(large))
     assert len(encode_payload(largest)) == PAYLOAD_BYTES_MAX
-    hall.simulation.room.broadcast("too large", largest)  # with its name
-    hall.simulation.room.broadcast("small")
-    hall.simulation.step()
+    hall.runtime.room.broadcast("too large", largest)  # with its name
+    hall.runtime.room.broadcast("small")
+    hall.runtime.step()
     names = [name for name, _ in hall.subscribers[0].events]
     assert names == [*["large"] * 5, "too large", "small"]
-    assert hall.subscribers[0].told == []
+    assert hall.subscribers[0].notices == []
 
 
 def test_what_was_pushed_since_the_last_tick_is_no_backlog() -> None:
     hall = Hall(players=2)
     slow, quick = hall.subscribers
-    hall.simulation.step()
+    hall.runtime.step()
     slow.is_congested = True
     for _ in range(UNSENT_MAX + 50):
-        hall.simulation.room.broadcast("news")
-    assert slow.told == []
-    hall.simulation.step()
-    assert slow.told == [], "one tick in which it could not be written to"
+        hall.runtime.room.broadcast("news")
+    assert slow.notices == []
+    hall.runtime.step()
+    assert slow.notices == [], "one tick in which it could not be written to"
     slow.is_congested = False
-    hall.simulation.step()
-    hall.simulation.step()
-    assert slow.told == []
+    hall.runtime.step()
+    hall.runtime.step()
+    assert slow.notices == []
     assert len(slow.events) == len(quick.events) == UNSENT_MAX + 50
 
 
@@ -212,11 +201,11 @@ def test_who_leaves_a_backlog_for_two_ticks_is_closed_to_come_back() -> None:
     slow, quick = hall.subscribers
     slow.is_congested = True
     for _ in range(UNSENT_MAX + 50):
-        hall.simulation.room.broadcast("news")
-    hall.simulation.step()
-    hall.simulation.step()
-    assert (slow.told, quick.told) == (["slow"], [])
-    assert hall.simulation.counters.slow_clients["closed"] == 1
+        hall.runtime.room.broadcast("news")
+    hall.runtime.step()
+    hall.runtime.step()
+    assert (slow.notices, quick.notices) == (["slow"], [])
+    assert hall.runtime.counters.slow_clients["closed"] == 1
 
 
 def test_few_events_for_a_client_that_is_slow_for_a_while_are_no_backlog() -> None:
@@ -224,31 +213,31 @@ def test_few_events_for_a_client_that_is_slow_for_a_while_are_no_backlog() -> No
     slow, _ = hall.subscribers
     slow.is_congested = True
     for _ in range(100):
-        hall.simulation.room.broadcast("news")
-        hall.simulation.step()
-    assert slow.told == []
+        hall.runtime.room.broadcast("news")
+        hall.runtime.step()
+    assert slow.notices == []
     slow.is_congested = False
     for _ in range(100):  # it is sent less for a while
-        hall.simulation.step()
+        hall.runtime.step()
     assert len(slow.events) == 100
 
 
 def test_an_event_that_is_lost_before_it_was_sent_closes_the_connection() -> None:
     hall = Hall(players=2)
     slow, _ = hall.subscribers
-    hall.simulation.step()
+    hall.runtime.step()
     slow.is_congested = True
     for _ in range(EVENTS_MAX + 1):
-        hall.simulation.room.broadcast("news")
+        hall.runtime.room.broadcast("news")
     slow.is_congested = False
-    hall.simulation.step()
-    assert slow.told == ["slow"], "a gap must not go unnoticed: the client comes back, and is told"
+    hall.runtime.step()
+    assert slow.notices == ["slow"], "a gap must not go unnoticed: the client comes back, and is told"
     assert slow.events == []
 
 
 def test_events_of_a_join_do_not_come_before_joined() -> None:
     hall = Hall(players=1)
-    original = hall.simulation.room.on_join
+    original = hall.runtime.room.on_join
     written: list[int] = []
 
     def on_join(player: Player, options: Mapping[str, Any]) -> None:
@@ -257,9 +246,9 @@ def test_events_of_a_join_do_not_come_before_joined() -> None:
             player.send("welcome", number)
         written.append(newcomer.writes)
 
-    hall.simulation.room.on_join = on_join  # type: ignore[method-assign]
-    newcomer = Listening("new")
-    hall.simulation.seat(newcomer, "new", {}, lambda seat: None)
+    hall.runtime.room.on_join = on_join  # type: ignore[method-assign]
+    newcomer = RecordingSubscriber("new")
+    hall.runtime.seat(SeatRequest(newcomer, "new"))
     assert written == [0]
-    hall.simulation.step()
+    hall.runtime.step()
     assert len(newcomer.events) == UNSENT_MAX * 2

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from tests.harness.polling import eventually
 from tickwire.server.rooms import Room
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.tick_loop import GROUP_SEATS_MAX
@@ -41,22 +42,22 @@ class Big(Clock):
 def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
     closed: list[tuple[str, str]] = []
 
-    def note(simulation: RoomRuntime, reason: str) -> None:
-        closed.append((simulation.room.room_id, reason))
+    def note(runtime: RoomRuntime, reason: str) -> None:
+        closed.append((runtime.room.room_id, reason))
 
     host = RoomHost({kind.room_type: kind for kind in (Clock, Slow, Big)}, on_closed=note)
     for number, (room_type, name) in enumerate(rooms):
-        host.create(room_id=f"r{number}", room_type=room_type, name=name, epoch=1, options={}, saved=None)
+        host.create(RoomSpec(f"r{number}", room_type, name, epoch=1), {})
     return host, closed
 
 
 async def test_small_rooms_of_one_rate_share_a_beat_and_a_big_one_is_alone() -> None:
     host, _ = host_with(("clock", ""), ("clock", ""), ("clock", ""), ("slow", ""), ("big", ""), ("big", ""))
     try:
-        groups = [[simulation.room.room_id for simulation in group.simulations] for group in host.tick_groups]
+        groups = [[runtime.room.room_id for runtime in group.runtimes] for group in host.tick_groups]
         assert groups == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
         Clock.order.clear()
-        await eventually(lambda: min(simulation.tick for simulation in host) >= 5)
+        await eventually(lambda: min(runtime.tick for runtime in host) >= 5)
         at = [number for number, room_id in enumerate(Clock.order) if room_id == "r0"]
         assert all(Clock.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
     finally:
@@ -71,7 +72,7 @@ async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
         (good,) = host
         tick = good.tick
         await eventually(lambda: good.tick > tick + 5)
-        host.create(room_id="r9", room_type="clock", name="", epoch=1, options={}, saved=None)
+        host.create(RoomSpec("r9", "clock", epoch=1), {})
         assert len(host.tick_groups) == 1
     finally:
         host.close_all("over")
@@ -79,9 +80,9 @@ async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
 
 async def test_no_tick_comes_after_the_last_room_of_a_beat() -> None:
     host, _ = host_with(("clock", ""))
-    (simulation,) = host
-    await eventually(lambda: simulation.tick > 2)
+    (runtime,) = host
+    await eventually(lambda: runtime.tick > 2)
     host.close("r0", "over")
-    tick = simulation.tick
+    tick = runtime.tick
     await asyncio.sleep(0.05)
-    assert simulation.tick == tick
+    assert runtime.tick == tick

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_simulation import Listening, garden, seated, step_input
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.unit.test_runtime import garden, seated, step_input
 from tickwire.schemas.messages import Input
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
 
-def played(inputs: int = 50) -> tuple[RoomRuntime, Seat, Listening]:
+def played(inputs: int = 50) -> tuple[RoomRuntime, Seat, RecordingSubscriber]:
     """A player that has played for a while."""
-    simulation = garden()
-    seat, subscriber = seated(simulation)
+    runtime = garden()
+    seat, subscriber = seated(runtime)
     for seq in range(1, inputs + 1):
         seat.push_input(step_input(seq))
-        simulation.step()
-    return simulation, seat, subscriber
+        runtime.step()
+    return runtime, seat, subscriber
 
 
 def resumed(seat: Seat, *, is_told: bool) -> None:
@@ -25,11 +26,11 @@ def resumed(seat: Seat, *, is_told: bool) -> None:
     seat.resumed(seat.room_id if is_told else "", 0)
 
 
-def acknowledged(simulation: RoomRuntime, seat: Seat, subscriber: Listening, *numbers: int) -> int:
+def acknowledged(runtime: RoomRuntime, seat: Seat, subscriber: RecordingSubscriber, *numbers: int) -> int:
     for seq in numbers:
         seat.push_input(step_input(seq))
-    simulation.step()
-    simulation.step()
+    runtime.step()
+    runtime.step()
     return subscriber.core.acknowledged_seq
 
 
@@ -53,22 +54,22 @@ def acknowledged(simulation: RoomRuntime, seat: Seat, subscriber: Listening, *nu
     ],
 )
 def test_the_last_input_after_a_resume_is_acknowledged_within_two_ticks(is_told: bool, numbers: list[int]) -> None:
-    simulation, seat, subscriber = played()
+    runtime, seat, subscriber = played()
     resumed(seat, is_told=is_told)
-    assert acknowledged(simulation, seat, subscriber, *numbers) == numbers[-1]
+    assert acknowledged(runtime, seat, subscriber, *numbers) == numbers[-1]
 
 
 def test_inputs_that_are_sent_twice_are_applied_once() -> None:
-    simulation, seat, _ = played()
+    runtime, seat, _ = played()
     resumed(seat, is_told=False)
     assert seat.player.entity is not None
     x = seat.player.entity.x
     for seq in (1, 1, 2, 1, 2, 3, 3, 2, 1):
         seat.push_input(Input(seq, 0, step_input(seq, dx=1.0).payload))
-    simulation.step()
+    runtime.step()
     assert seat.player.entity.x == x + 3.0
 
 
 def test_before_joined_is_sent_again_no_old_input_is_taken() -> None:
-    simulation, seat, subscriber = played()
-    assert acknowledged(simulation, seat, subscriber, 1, 2, 49, 50) == 50
+    runtime, seat, subscriber = played()
+    assert acknowledged(runtime, seat, subscriber, 1, 2, 49, 50) == 50

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Input, Resync
@@ -29,10 +30,8 @@ from tickwire.server.rooms import (
     text,
     uint,
 )
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 
 SECRET = b"\xa5\x5a\xc3\x3c"
 
@@ -81,14 +80,14 @@ class Front(Room):
         self.spies.y[rows] += wishes["dy"].astype(np.float32)
 
 
-class Mute(Listening):
+class Mute(RecordingSubscriber):
     """A connection that loses all that is written to it."""
 
     def write(self, frames: bytes) -> None:
         pass
 
 
-class Wiretap(Listening):
+class Wiretap(RecordingSubscriber):
     """A subscriber that keeps every byte that it is written."""
 
     def __init__(self, player_id: str) -> None:
@@ -110,31 +109,31 @@ class Wiretap(Listening):
 
 
 def front() -> tuple[RoomRuntime, Front]:
-    simulation = create(Front, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
-    assert isinstance(simulation.room, Front)
-    return simulation, simulation.room
+    runtime = create_runtime(Front)
+    assert isinstance(runtime.room, Front)
+    return runtime, runtime.room
 
 
-def seated(simulation: RoomRuntime, name: str, team: int, **options: Any) -> tuple[Seat, Wiretap]:
+def seated(runtime: RoomRuntime, name: str, team: int, **options: Any) -> tuple[Seat, Wiretap]:
     tap = Wiretap(name)
-    return simulation.seat(tap, name, {"team": team, **options}, lambda seat: None), tap
+    return runtime.seat(SeatRequest(tap, name, {"team": team, **options})), tap
 
 
-def step(simulation: RoomRuntime, ticks: int = 1) -> None:
+def step(runtime: RoomRuntime, ticks: int = 1) -> None:
     for _ in range(ticks):
-        simulation.step()
+        runtime.step()
 
 
 def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() -> None:
-    simulation, room = front()
-    players = [seated(simulation, name, team) for team, names in enumerate(("ab", "cd")) for name in names]
+    runtime, room = front()
+    players = [seated(runtime, name, team) for team, names in enumerate(("ab", "cd")) for name in names]
     (_, ann), (bob_seat, bob), (_, cat), (_, dan) = players
     room.orders.spawn(words="attack at dawn", key=SECRET, code=0xDEADBEEF, channel=room.teams[0])
     hidden = room.orders.spawn(words="nobody knows this", channel=NOBODY)
-    step(simulation, 12)
+    step(runtime, 12)
     for number in range(12):
         hidden.words = f"nobody knows this {number}"
-        step(simulation)
+        step(runtime)
     assert ann.words() == ["attack at dawn", "diary of a"]
     assert cat.words() == ["diary of c"]
     for tap, told, untold in (
@@ -150,47 +149,47 @@ def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() ->
     silent = len(cat.bytes)
     for number in range(9):
         room.orders[int(room.orders.ids[room.orders.channels == room.teams[0]][0])].code = number
-        step(simulation)
+        step(runtime)
     checks = cat.bytes[silent:]
     assert SECRET not in checks
     assert len(checks) < len(ann.bytes) / 4, "that a team's orders change is not to be seen in the other's traffic"
     bob_seat.player.unwatch(room.teams[0])
-    step(simulation)
+    step(runtime)
     assert bob.words() == ["diary of b"]
 
 
 def test_what_another_team_does_leaves_no_trace_not_even_in_time() -> None:
-    simulation, room = front()
-    _, _ = seated(simulation, "a", 0)
-    _, cat = seated(simulation, "c", 1, x=90.0)
-    step(simulation, 2)
+    runtime, room = front()
+    _, _ = seated(runtime, "a", 0)
+    _, cat = seated(runtime, "c", 1, x=90.0)
+    step(runtime, 2)
 
     def traffic(code: int) -> list[int]:
         sizes = []
         for number in range(6):
             order.code = code * number
             before = len(cat.bytes)
-            step(simulation)
+            step(runtime)
             sizes.append(len(cat.bytes) - before)
         return sizes
 
     order = room.orders.spawn(channel=room.teams[0])
-    step(simulation)
+    step(runtime)
     quiet = [traffic(0) for _ in range(2)]
     busy = [traffic(7) for _ in range(2)]
     assert sum(map(sum, busy)) == sum(map(sum, quiet))
 
 
 def test_one_who_walks_sees_others_come_and_go() -> None:
-    simulation, _ = front()
-    walker, tap = seated(simulation, "a", 0, x=-90.0)
-    seated(simulation, "b", 1, x=90.0)
-    step(simulation)
+    runtime, _ = front()
+    walker, tap = seated(runtime, "a", 0, x=-90.0)
+    seated(runtime, "b", 1, x=90.0)
+    step(runtime)
     assert tap.ids("spies") == [1]
     seen = []
     for seq in range(1, 46):
         walker.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": 4.0})))
-        step(simulation)
+        step(runtime)
         seen.append(tuple(tap.ids("spies")))
     assert seen[0] == (1,)
     assert seen[-1] == (1, 3)
@@ -198,161 +197,161 @@ def test_one_who_walks_sees_others_come_and_go() -> None:
 
 
 def test_a_player_may_look_from_somebody_else() -> None:
-    simulation, _ = front()
-    watcher, tap = seated(simulation, "a", 0, x=-90.0)
-    other, _ = seated(simulation, "b", 1, x=90.0)
-    step(simulation)
+    runtime, _ = front()
+    watcher, tap = seated(runtime, "a", 0, x=-90.0)
+    other, _ = seated(runtime, "b", 1, x=90.0)
+    step(runtime)
     assert tap.ids("spies") == [1]
     watcher.player.focus = other.player.entity
-    step(simulation)
+    step(runtime)
     assert tap.ids("spies") == [3]
     watcher.player.focus = None
-    step(simulation)
+    step(runtime)
     assert tap.ids("spies") == [1]
 
 
 def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
-    simulation, room = front()
-    seat, tap = seated(simulation, "a", 0)
+    runtime, room = front()
+    seat, tap = seated(runtime, "a", 0)
     order = room.orders.spawn(words="hold", channel=room.teams[0])
-    step(simulation, 4)
+    step(runtime, 4)
     for away_ticks, changes in ((3, True), (3, False), (60, True), (300, True)):
         assert tap.core.world is not None
-        last_tick, keyframes = tap.core.world.tick, simulation.counters.keyframes
+        last_tick, keyframes = tap.core.world.tick, runtime.counters.keyframes
         tap.wire = None
         seat.disconnected()
         for number in range(away_ticks):
             if changes:
                 order.words = f"hold {number}"
-            step(simulation)
+            step(runtime)
         if changes:
             assert seat.player.entity is not None
             seat.player.entity.x = -seat.player.entity.x - 40.0
         tap.wire = tap
         tap.core.world.clear_history()
         seat.resumed("r", last_tick)
-        step(simulation, 2)
+        step(runtime, 2)
         assert tap.words() == sorted(["diary of a", order.words])
         assert tap.ids("spies") == [1]
         assert tap.core.mismatches == tap.core.resyncs == 0
         if not changes:
-            assert simulation.counters.keyframes - keyframes <= 4, "what it has it is not told again"
+            assert runtime.counters.keyframes - keyframes <= 4, "what it has it is not told again"
 
 
 def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_are() -> None:
-    simulation, room = front()
-    seat, tap = seated(simulation, "a", 0)
-    _, other = seated(simulation, "b", 0)
+    runtime, room = front()
+    seat, tap = seated(runtime, "a", 0)
+    _, other = seated(runtime, "b", 0)
     order = room.orders.spawn(words="hold", channel=room.teams[0])
-    step(simulation, 4)
+    step(runtime, 4)
     assert tap.core.world is not None
-    seat.wire = Mute("a")
+    seat.connection = Mute("a")
     for number in range(5):
         order.words = f"hold {number}"
-        step(simulation)
+        step(runtime)
     seat.disconnected()
     tap.wire = tap
     tap.core.world.clear_history()
     seat.resumed("r", tap.core.world.tick)
-    step(simulation, 2)
+    step(runtime, 2)
     assert set(tap.words()) - {"diary of a"} == set(other.words()) - {"diary of b"} == {"hold 4"}
     assert tap.core.mismatches == tap.core.resyncs == 0
 
 
 def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channels_from_the_start() -> None:
-    simulation, room = front()
-    seat, tap = seated(simulation, "a", 0)
-    seated(simulation, "b", 1)
+    runtime, room = front()
+    seat, tap = seated(runtime, "a", 0)
+    seated(runtime, "b", 1)
     room.orders.spawn(words="of the others", channel=room.teams[1])
-    step(simulation, 4)
+    step(runtime, 4)
     assert tap.core.world is not None
     last_tick = tap.core.world.tick
-    seat.wire = Mute("a")
+    seat.connection = Mute("a")
     seat.player.watch(room.teams[1])
-    step(simulation, 2)
+    step(runtime, 2)
     seat.disconnected()
     tap.wire = tap
     tap.core.world.clear_history()
     seat.resumed("r", last_tick)
-    step(simulation)
+    step(runtime)
     assert tap.words() == ["diary of a", "of the others"]
     assert tap.core.resyncs == 0
 
 
 def test_a_client_that_comes_back_at_once_forgot_where_it_came_from() -> None:
-    simulation, _ = front()
-    seat, tap = seated(simulation, "a", 0)
-    others = [seated(simulation, f"o{number}", 1, x=number / 2)[0] for number in range(16)]
+    runtime, _ = front()
+    seat, tap = seated(runtime, "a", 0)
+    others = [seated(runtime, f"o{number}", 1, x=number / 2)[0] for number in range(16)]
     for tick in range(12):
         for number, other in enumerate(others):
             assert other.player.entity is not None
             other.player.entity.x += number % 4 / 4 + (tick == number) * 5
-        step(simulation)
+        step(runtime)
         assert tap.core.world is not None
         seat.disconnected()
         tap.core.world.clear_history()
         seat.resumed("r", tap.core.world.tick)
-        assert sorted(tap.core.world.table("spies").column("x")) == sorted(simulation.room.spies.x)  # type: ignore[attr-defined]
+        assert sorted(tap.core.world.table("spies").column("x")) == sorted(runtime.room.spies.x)  # type: ignore[attr-defined]
 
 
 def test_a_corrupted_channel_is_found_and_mended_and_no_other_is_sent_again() -> None:
-    simulation, room = front()
-    seat, tap = seated(simulation, "a", 0)
+    runtime, room = front()
+    seat, tap = seated(runtime, "a", 0)
     order = room.orders.spawn(code=5, channel=room.teams[0])
-    step(simulation, 2)
+    step(runtime, 2)
     assert tap.core.world is not None
     tick, tables = tap.core.world._channels[room.teams[0]]
     tables[1].values[0, 0] += 3
-    keyframes = simulation.counters.keyframes
-    Wiretap.write, write = Listening.write, Wiretap.write  # type: ignore[method-assign]
+    keyframes = runtime.counters.keyframes
+    Wiretap.write, write = RecordingSubscriber.write, Wiretap.write  # type: ignore[method-assign]
     try:
         for number in range(8):
             order.code = number
-            step(simulation)
+            step(runtime)
             while tap.core.outgoing:
                 tap.core.outgoing.popleft()
                 seat.resync(Resync(room.teams[0], tick))
     finally:
         Wiretap.write = write  # type: ignore[method-assign]
     assert tap.core.mismatches == 1
-    assert simulation.counters.resyncs == 1
-    assert simulation.counters.keyframes - keyframes == 1
+    assert runtime.counters.resyncs == 1
+    assert runtime.counters.keyframes - keyframes == 1
     assert tap.core.world.table("orders").entity(order.id)["code"] == 7
 
 
 def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhile() -> None:
-    simulation, room = front()
-    first, tap = seated(simulation, "a", 0)
-    step(simulation, 2)
+    runtime, room = front()
+    first, tap = seated(runtime, "a", 0)
+    step(runtime, 2)
     assert tap.core.world is not None
     last_tick = tap.core.world.tick
     first.disconnected()
-    second, other = seated(simulation, "b", 0)
+    second, other = seated(runtime, "b", 0)
     second.player.unwatch(second.player.private)
     second.player.watch(first.player.private)
-    step(simulation, 2)
+    step(runtime, 2)
     tap.core.world.clear_history()
     first.resumed("r", last_tick)
-    step(simulation, 2)
+    step(runtime, 2)
     assert first.interest is second.interest
     assert tap.words() == other.words() == ["diary of a"]
     for seat in (second, first):
         seat.leave("bye")
-        step(simulation, 2)
-    assert simulation.replication.everyone.subscribers == 0
+        step(runtime, 2)
+    assert runtime.replicator.everyone.subscribers == 0
     assert room.players == {}
 
 
 def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None:
-    simulation, room = front()
-    seat, _ = seated(simulation, "a", 0)
-    step(simulation)
+    runtime, room = front()
+    seat, _ = seated(runtime, "a", 0)
+    step(runtime)
     private = seat.player.private
     left = room.orders.spawn(words="left behind", channel=private)
     seat.leave("bye")
     assert left.channel == NOBODY
-    _, tap = seated(simulation, "b", 1)
-    step(simulation, 2)
+    _, tap = seated(runtime, "b", 1)
+    step(runtime, 2)
     assert room.orders.channels.tolist().count(private) == 1, "its number is used again"
     assert tap.words() == ["diary of b"]
     room.close_channel(private)
@@ -362,14 +361,14 @@ def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None
 
 
 def test_one_whom_the_room_could_not_take_in_watches_nothing_and_leaves_no_channel() -> None:
-    simulation, room = front()
+    runtime, room = front()
     room.on_join = _join_and_fail.__get__(room)  # type: ignore[method-assign]
     opened = room.next_channel
     for _ in range(2):
         with pytest.raises(RoomFailed):
-            seated(simulation, "a", 0)
-        step(simulation)
-    assert simulation.replication.everyone.subscribers == 0
+            seated(runtime, "a", 0)
+        step(runtime)
+    assert runtime.replicator.everyone.subscribers == 0
     assert room.open_channel() == opened, "the one that was opened for it is given back, once"
 
 
@@ -379,12 +378,12 @@ def _join_and_fail(room: Front, player: Player, options: Mapping[str, Any]) -> N
 
 
 def test_an_old_client_is_not_seated_where_it_could_not_read() -> None:
-    simulation, _ = front()
+    runtime, _ = front()
     old = Wiretap("old")
     old.schema_version = 2
     with pytest.raises(UpgradeRequired, match="schema version 3"):
-        simulation.seat(old, "old", {"team": 0}, lambda seat: None)
-    assert simulation.seats == []
+        runtime.seat(SeatRequest(old, "old", {"team": 0}))
+    assert runtime.seats == []
 
 
 FIELDS = {
@@ -408,29 +407,29 @@ def test_many_inputs_at_once_are_read_as_one_by_one() -> None:
 
 
 def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_are_left_out() -> None:
-    simulation, _ = front()
-    seat, tap = seated(simulation, "a", 0)
-    ghost, _ = seated(simulation, "b", 0)
+    runtime, _ = front()
+    seat, tap = seated(runtime, "a", 0)
+    ghost, _ = seated(runtime, "b", 0)
     ghost.player.entity = None
     for seq, dx in enumerate((1.0, 2.0, 4.0), 1):
         for each in (seat, ghost):
             each.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": dx})))
-    step(simulation)
+    step(runtime)
     assert seat.player.entity is not None
     assert seat.player.entity.x == 4.0
     assert tap.core.acknowledged_seq == 3
-    assert (simulation.counters.inputs_applied, seat.inputs_superseded, ghost.inputs_superseded) == (2, 2, 2)
+    assert (runtime.counters.inputs_applied, seat.inputs_superseded, ghost.inputs_superseded) == (2, 2, 2)
     ghost.push_input(Input(9, 0, pack_input(Front.input_fields, {"dx": 1.0})))
     ghost.leave("bye")
-    step(simulation)
-    assert simulation.counters.inputs_applied == 2, "who has left wishes for nothing"
+    step(runtime)
+    assert runtime.counters.inputs_applied == 2, "who has left wishes for nothing"
     assert EVERYONE == 0
 
 
 def test_a_recorded_game_replays_to_the_same_bytes_for_every_player() -> None:
     def play() -> list[bytes]:
-        simulation, room = front()
-        players = [seated(simulation, f"p{number}", number % 2, x=30.0 * number - 60) for number in range(5)]
+        runtime, room = front()
+        players = [seated(runtime, f"p{number}", number % 2, x=30.0 * number - 60) for number in range(5)]
         chance = np.random.default_rng(5)
         for seq in range(1, 60):
             for seat, _ in players:
@@ -438,7 +437,7 @@ def test_a_recorded_game_replays_to_the_same_bytes_for_every_player() -> None:
                 seat.push_input(Input(seq, 0, pack_input(Front.input_fields, wish)))
             if seq % 9 == 0:
                 room.orders.spawn(words=f"order {seq}", channel=room.teams[seq % 2])
-            step(simulation)
+            step(runtime)
         return [tap.bytes for _, tap in players]
 
     assert play() == play()

@@ -63,51 +63,51 @@ def test_a_full_gate_says_so() -> None:
     assert len(gate) == 0
 
 
-def congest(pace: AdaptiveSendRate, ticks: int) -> None:
+def congest(rate: AdaptiveSendRate, ticks: int) -> None:
     for _ in range(ticks):
-        pace.was_congested()
+        rate.record_congested()
 
 
-def clear(pace: AdaptiveSendRate, ticks: int) -> None:
+def clear(rate: AdaptiveSendRate, ticks: int) -> None:
     for _ in range(ticks):
-        pace.was_clear()
+        rate.record_clear()
 
 
-def test_the_ladder_goes_down_by_congested_seconds_and_ends_in_a_close() -> None:
-    pace = AdaptiveSendRate(20)
-    rungs = [pace.rung]
+def test_the_send_level_falls_after_congested_seconds_and_ends_in_a_close() -> None:
+    rate = AdaptiveSendRate(20)
+    levels = [rate.level]
     for _ in range(10):
-        congest(pace, 20)
-        rungs.append(pace.rung)
-    assert rungs[:4] == [SendLevel.FULL, SendLevel.HALVED, SendLevel.KEYFRAMES, SendLevel.KEYFRAMES]
-    assert pace.is_closed
-    assert not pace.was_congested(), "closed once"
+        congest(rate, 20)
+        levels.append(rate.level)
+    assert levels[:4] == [SendLevel.FULL, SendLevel.HALVED, SendLevel.KEYFRAMES, SendLevel.KEYFRAMES]
+    assert rate.is_closed
+    assert not rate.record_congested(), "the close is reported once"
 
 
-def test_a_hiccup_is_forgiven_and_a_clear_connection_climbs_back() -> None:
-    pace = AdaptiveSendRate(20)
+def test_short_congestion_is_ignored_and_a_clear_connection_recovers() -> None:
+    rate = AdaptiveSendRate(20)
     for _ in range(10):
-        congest(pace, 10)
-        clear(pace, 60)
-    assert pace.is_over
-    congest(pace, 40)
-    assert pace.rung is SendLevel.KEYFRAMES
-    clear(pace, 60)
-    assert pace.rung is SendLevel.HALVED
-    clear(pace, 59)
-    congest(pace, 1)
-    clear(pace, 59)
-    assert pace.rung is SendLevel.HALVED, "calm must be without a break"
-    clear(pace, 1)
-    assert pace.rung is SendLevel.FULL
+        congest(rate, 10)
+        clear(rate, 60)
+    assert rate.is_recovered
+    congest(rate, 40)
+    assert rate.level is SendLevel.KEYFRAMES
+    clear(rate, 60)
+    assert rate.level is SendLevel.HALVED
+    clear(rate, 59)
+    congest(rate, 1)
+    clear(rate, 59)
+    assert rate.level is SendLevel.HALVED, "the connection must be clear without a break"
+    clear(rate, 1)
+    assert rate.level is SendLevel.FULL
 
 
-@pytest.mark.parametrize(("rung", "due"), [(SendLevel.FULL, 40), (SendLevel.HALVED, 20), (SendLevel.KEYFRAMES, 2)])
-def test_how_often_each_rung_is_due(rung: SendLevel, due: int) -> None:
-    pace = AdaptiveSendRate(20)
-    congest(pace, 20 * rung)
-    assert pace.rung is rung
-    assert sum(pace.is_due(tick) for tick in range(40)) == due
+@pytest.mark.parametrize(("level", "due"), [(SendLevel.FULL, 40), (SendLevel.HALVED, 20), (SendLevel.KEYFRAMES, 2)])
+def test_each_send_level_has_its_interval(level: SendLevel, due: int) -> None:
+    rate = AdaptiveSendRate(20)
+    congest(rate, 20 * level)
+    assert rate.level is level
+    assert sum(rate.is_due(tick) for tick in range(40)) == due
 
 
 def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.server.errors import JoinRefused, RoomFailed, TickwireError
 from tickwire.server.rooms import CommandRefused, Grid, Player, Room, Table, real
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import SeatRequest
 
 
 class Guests(Table):
@@ -47,45 +47,45 @@ class Club(Room):
 
 
 def club() -> RoomRuntime:
-    return create(Club, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    return create_runtime(Club)
 
 
 @pytest.mark.parametrize(
     ("way", "error", "words"),
     [
         ("stranger", JoinRefused, "members only"),
-        ("mistake", RoomFailed, "the room could not take the player in"),
-        ("entity", RoomFailed, "the room could not take the player in"),
+        ("mistake", RoomFailed, "the room failed to run the join"),
+        ("entity", RoomFailed, "the room failed to run the join"),
     ],
 )
 def test_a_join_that_fails_leaves_no_player_entity_channel_or_event(
     way: str, error: type[TickwireError], words: str
 ) -> None:
-    simulation = club()
-    simulation.step()
-    before = simulation.room.open_channel()
-    simulation.room.close_channel(before)
+    runtime = club()
+    runtime.step()
+    before = runtime.room.open_channel()
+    runtime.room.close_channel(before)
     for _ in range(3):  # more often than there are seats
-        subscriber = Listening("p")
+        subscriber = RecordingSubscriber("p")
         with pytest.raises(error, match=words):
-            simulation.seat(subscriber, "p", {"as": way}, lambda seat: None)
-        assert simulation.room.players == {}
-        assert simulation.seats == []
+            runtime.seat(SeatRequest(subscriber, "p", {"as": way}))
+        assert runtime.room.players == {}
+        assert runtime.seats == []
         assert (subscriber.outbox.last_number, subscriber.outbox.unsent, len(subscriber.outbox)) == (0, 0, 0)
-        assert simulation.room.open_channel() == before
-        simulation.room.close_channel(before)
-        simulation.step()
-        assert [row.x for row in simulation.room.guests] == [1.0]  # type: ignore[attr-defined]
+        assert runtime.room.open_channel() == before
+        runtime.room.close_channel(before)
+        runtime.step()
+        assert [row.x for row in runtime.room.guests] == [1.0]  # type: ignore[attr-defined]
     for player_id in ("p", "q"):
-        simulation.seat(Listening(player_id), player_id, {}, lambda seat: None)
-    simulation.step()
-    assert len(simulation.seats) == 2
+        runtime.seat(SeatRequest(RecordingSubscriber(player_id), player_id))
+    runtime.step()
+    assert len(runtime.seats) == 2
 
 
 def test_a_player_that_was_refused_reaches_nobody_any_more() -> None:
-    simulation = club()
+    runtime = club()
     kept: list[Player] = []
-    room = simulation.room
+    room = runtime.room
     original = room.on_join
 
     def on_join(player: Player, options: Mapping[str, Any]) -> None:
@@ -93,38 +93,38 @@ def test_a_player_that_was_refused_reaches_nobody_any_more() -> None:
         original(player, options)
 
     room.on_join = on_join  # type: ignore[method-assign]
-    subscriber = Listening("p")
+    subscriber = RecordingSubscriber("p")
     with pytest.raises(JoinRefused):
-        simulation.seat(subscriber, "p", {"as": "stranger"}, lambda seat: None)
+        runtime.seat(SeatRequest(subscriber, "p", {"as": "stranger"}))
     kept[0].send("late")
     kept[0].watch(5)
-    simulation.step()
+    runtime.step()
     assert subscriber.outbox.last_number == 0
 
 
 def test_an_entity_of_a_player_is_a_row() -> None:
-    simulation = club()
-    seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
+    runtime = club()
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
     for name in ("entity", "focus"):
-        with pytest.raises(TypeError, match=f"player.{name}: a Row or None, not int"):
+        with pytest.raises(TypeError, match=f"player.{name} must be a Row or None, not int"):
             setattr(seat.player, name, 7)
 
 
 def test_a_leave_that_fails_leaves_no_entity_behind() -> None:
-    simulation = club()
-    seat = simulation.seat(Listening("p"), "p", {}, lambda seat: None)
-    simulation.step()
+    runtime = club()
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
+    runtime.step()
 
     def on_leave(player: Player) -> None:
         raise RuntimeError("told to fail")
 
-    simulation.room.on_leave = on_leave  # type: ignore[method-assign]
+    runtime.room.on_leave = on_leave  # type: ignore[method-assign]
     row = seat.player.entity
     assert row is not None
     seat.leave("left")
-    simulation.step()
+    runtime.step()
     assert not row.exists
-    assert simulation.room.players == {}
+    assert runtime.room.players == {}
 
 
 def test_labels_may_be_numbers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from tests.harness.runtimes import create_runtime
 from tests.harness.session_simulator import Around
 from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.event_frames import encode_event
@@ -15,8 +16,6 @@ from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.persistence.world_codec import encode_world, recover_world
 from tickwire.server.rooms import Room
 from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 
 FRAMES = tuple(encode_event(name, b"1").with_number(number) for number, name in ((6, "one"), (7, "two")))
 KEPT = SessionCheckpoint("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
@@ -152,8 +151,8 @@ async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
 async def test_events_that_came_after_the_save_s_session_was_restored_are_not_sent_twice() -> None:
     """Restored at 5, saved with 6 and 7 waiting, resumed: the client has both when the shard is lost."""
     kept = msgspec.structs.replace(KEPT, events_restored_at=5)
-    room = create(Room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
-    state = msgspec.structs.replace(room.state(), seats=(SeatCheckpoint("p", kept),))
+    room = create_runtime(Room, name="n")
+    state = msgspec.structs.replace(room.checkpoint(), seats=(SeatCheckpoint("p", kept),))
     (seat,) = recover_world(encode_world("room", "n", "r", state)).seats
     session = settled(Around(EdgeSettings()), seat.session)
     assert session is not None

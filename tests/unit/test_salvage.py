@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tickwire.server.replication.conversion import ShapeChanged
 from tickwire.server.rooms import SaveData
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
-from tickwire.server.rooms.salvage import find_misfit, salvage, salvaged
+from tickwire.server.rooms.salvage import find_misfit, salvage_checkpoint, salvage_state
 
 
 class Coin(SaveData):
@@ -79,7 +79,7 @@ def test_the_smallest_part_that_does_not_fit_is_taken_out(
 ) -> None:
     value = GOOD | bad
     assert find_misfit(Purse, value)
-    found, rejected = salvage(Purse, value)
+    found, rejected = salvage_state(Purse, value)
     assert [one.path for one in rejected] == [path]
     assert found == {name: one for name, one in GOOD.items() if name not in bad} | kept
     assert find_misfit(Purse, found) == ""
@@ -95,16 +95,16 @@ class Strict(SaveData):
 
 def test_required_fields_of_the_state_become_empty_or_it_is_refused() -> None:
     coin = {"owner": "ann", "amount": 1}
-    found, rejected = salvage(Strict, {"count": "x", "names": 5, "best": 5, "when": coin})
+    found, rejected = salvage_state(Strict, {"count": "x", "names": 5, "best": 5, "when": coin})
     assert found == {"count": 0, "names": [], "best": None, "when": coin}
     assert [one.path for one in rejected] == ["state.count", "state.names", "state.best"]
     with pytest.raises(ShapeChanged, match="when"):
-        salvage(Strict, {"count": 1, "names": [], "best": None})
+        salvage_state(Strict, {"count": 1, "names": [], "best": None})
 
 
 def test_what_fits_is_left_alone_also_what_is_not_declared() -> None:
     assert find_misfit(Purse, GOOD) == ""
-    assert salvage(Purse, GOOD | {"of another build": object}) == (GOOD | {"of another build": object}, [])
+    assert salvage_state(Purse, GOOD | {"of another build": object}) == (GOOD | {"of another build": object}, [])
 
 
 VALUES = st.recursive(
@@ -116,7 +116,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*Purse.__struct_fields__, "other"]), VALUES))
 def test_whatever_a_game_has_saved_is_read_again(value: dict[str, Any]) -> None:
-    found, rejected = salvage(Purse, value)
+    found, rejected = salvage_state(Purse, value)
     Purse.read(1, found)
     assert bool(rejected) == bool(find_misfit(Purse, value))
 
@@ -136,23 +136,25 @@ def state(value: dict[str, Any], error: str | None, version: int = 1) -> RoomChe
 
 def test_a_state_that_fitted_when_it_was_saved_is_not_reduced() -> None:
     fitted = state({"total": "many"}, "")
-    assert salvaged(Purse, fitted) is fitted
+    assert salvage_checkpoint(Purse, fitted) is fitted
     for error in ("it did not fit", None):
-        found = salvaged(Purse, state({"total": "many"}, error))
+        found = salvage_checkpoint(Purse, state({"total": "many"}, error))
         assert (found.state, [one.value for one in found.rejected]) == ({}, ["many"])
 
 
 def test_a_state_of_an_older_version_is_taken_to_this_one_first() -> None:
-    found = salvaged(Newer, state({"purse": [{"owner": "ann", "amount": 0.5}, {"owner": "bob", "amount": 1}]}, "x"))
+    found = salvage_checkpoint(
+        Newer, state({"purse": [{"owner": "ann", "amount": 0.5}, {"owner": "bob", "amount": 1}]}, "x")
+    )
     assert (found.state, found.state_version) == ({"coins": [{"owner": "bob", "amount": 1}]}, 2)
     good = state({"purse": []}, None)
-    assert salvaged(Newer, good) is good
+    assert salvage_checkpoint(Newer, good) is good
     with pytest.raises(KeyError):
-        salvaged(Newer, state({}, "x"))
+        salvage_checkpoint(Newer, state({}, "x"))
     with pytest.raises(TooNew):
-        salvaged(Newer, state({}, "x", version=3))
+        salvage_checkpoint(Newer, state({}, "x", version=3))
 
 
 def test_a_field_that_was_kept_aside_counts_as_saved() -> None:
-    aside = RoomCheckpoint(1, 1, {}, {"coins": []}, state_error="x", aside=SetAsideData(fields={"total": "many"}))
-    assert [one.path for one in salvaged(Purse, aside).rejected] == ["state.total"]
+    aside = RoomCheckpoint(1, 1, {}, {"coins": []}, state_error="x", set_aside=SetAsideData(fields={"total": "many"}))
+    assert [one.path for one in salvage_checkpoint(Purse, aside).rejected] == ["state.total"]

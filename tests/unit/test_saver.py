@@ -5,14 +5,13 @@ from __future__ import annotations
 import bson
 import msgspec
 
+from tests.harness.runtimes import create_runtime
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.persistence.saver import RoomSaver
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.replication.columns import blob, real, text, uint
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms import Player, Room, SaveData
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage import SavedWorld
 
@@ -35,7 +34,7 @@ class Board(Room):
 
 def made(saved: SavedWorld | None = None) -> RoomRuntime:
     state = decode_world(saved) if saved is not None else None
-    return create(Board, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=state)
+    return create_runtime(Board, state, name="n")
 
 
 def test_texts_and_their_channels_survive_a_save() -> None:
@@ -47,7 +46,7 @@ def test_texts_and_their_channels_survive_a_save() -> None:
     board.notes.spawn(x=-2.0)
     first.step()
     document = bson.encode(
-        msgspec.to_builtins(encode_world("board", "n", "r", first.state()), builtin_types=(bytes,))
+        msgspec.to_builtins(encode_world("board", "n", "r", first.checkpoint()), builtin_types=(bytes,))
     )
     again = made(msgspec.convert(bson.decode(document), SavedWorld))
     found = again.room
@@ -106,7 +105,7 @@ def test_idle_room_is_checked_once() -> None:
     for _ in range(3):
         saver.save(runtime)
     assert (checks, behind.puts) == ([1], ["board/n"])
-    runtime.tuned()
+    runtime.notify_tuned()
     assert not runtime.is_idle
     saver.save(runtime)
     runtime.step()

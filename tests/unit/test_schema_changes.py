@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas import fields
 from tickwire.schemas.fields import Field
 from tickwire.server.errors import NotSavable, RoomFailed, Unavailable
@@ -20,8 +21,6 @@ from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms import Room, SaveData, SchemaChanges
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage.world_document import create_world_write, insert_parts, world_from_document
 
@@ -57,14 +56,12 @@ def room_of(
 
 
 def opened(room: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime:
-    return create(
-        room, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved
-    )  # fmt: skip
+    return create_runtime(room, saved, name="n")  # fmt: skip
 
 
-def stored(simulation: RoomRuntime) -> RoomCheckpoint:
+def stored(runtime: RoomRuntime) -> RoomCheckpoint:
     """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
-    world = encode_world("harbour", "n", "r", simulation.state())
+    world = encode_world("harbour", "n", "r", runtime.checkpoint())
     save = create_world_write(world, 1, 1, None, None)  # type: ignore[arg-type]
     root = bson.decode(bson.encode(save.root))
     insert_parts(root, {part["_id"]: part["data"] for part in save.parts})
@@ -73,8 +70,8 @@ def stored(simulation: RoomRuntime) -> RoomCheckpoint:
     return decode_world(found)
 
 
-def rows(simulation: RoomRuntime, table: str) -> list[dict[str, Any]]:
-    found = getattr(simulation.room, table)
+def rows(runtime: RoomRuntime, table: str) -> list[dict[str, Any]]:
+    found = getattr(runtime.room, table)
     return [{name: getattr(row, name) for name in found.columns} for row in found]
 
 
@@ -82,11 +79,11 @@ SHIPS = {"x": uint(bits=8), "name": text(bytes_max=16)}
 
 
 def two_ships(room: type[Room]) -> RoomRuntime:
-    simulation = opened(room)
-    simulation.room.ships.spawn(x=1, name="one")  # type: ignore[attr-defined]
-    simulation.room.ships.spawn(x=2, name="two")  # type: ignore[attr-defined]
-    simulation.step()
-    return simulation
+    runtime = opened(room)
+    runtime.room.ships.spawn(x=1, name="one")  # type: ignore[attr-defined]
+    runtime.room.ships.spawn(x=2, name="two")  # type: ignore[attr-defined]
+    runtime.step()
+    return runtime
 
 
 ONE_AND_TWO = [{"x": 1, "name": "one"}, {"x": 2, "name": "two"}]
@@ -96,31 +93,31 @@ def test_a_table_that_is_declared_no_more_is_kept_and_comes_back(capsys: pytest.
     first = two_ships(room_of({"ships": SHIPS}))
     second = opened(room_of({"vessels": SHIPS}), stored(first))
     assert rows(second, "vessels") == []
-    assert second.counters.kept_aside["harbour"] == 1
+    assert second.counters.rooms_with_set_aside_data["harbour"] == 1
     assert "ships (2 rows)" in capsys.readouterr().err
     second.step()
     third = opened(room_of({"vessels": SHIPS}), stored(second))
     rolled_back = opened(room_of({"ships": SHIPS}), stored(third))
     assert rows(rolled_back, "ships") == ONE_AND_TWO
-    assert not rolled_back.aside
+    assert not rolled_back.set_aside
 
 
 def test_a_table_and_a_field_that_are_renamed_keep_their_rows() -> None:
     changes = SchemaChanges(renamed={"ships": "vessels", "vessels.x": "vessels.position"})
     now = room_of({"vessels": {"position": uint(bits=8), "name": text(bytes_max=16)}}, changes)
-    simulation = opened(now, stored(two_ships(room_of({"ships": SHIPS}))))
-    assert rows(simulation, "vessels") == [{"position": 1, "name": "one"}, {"position": 2, "name": "two"}]
-    assert not simulation.aside
-    again = opened(now, stored(simulation))
-    assert rows(again, "vessels") == rows(simulation, "vessels"), "the changes stay declared, and change nothing more"
+    runtime = opened(now, stored(two_ships(room_of({"ships": SHIPS}))))
+    assert rows(runtime, "vessels") == [{"position": 1, "name": "one"}, {"position": 2, "name": "two"}]
+    assert not runtime.set_aside
+    again = opened(now, stored(runtime))
+    assert rows(again, "vessels") == rows(runtime, "vessels"), "the changes stay declared, and change nothing more"
 
 
 def test_a_rename_that_is_declared_late_finds_what_was_kept_aside() -> None:
     unsaid = opened(room_of({"vessels": {"name": text(bytes_max=16)}}), stored(two_ships(room_of({"ships": SHIPS}))))
     unsaid.step()
     changes = SchemaChanges(renamed={"ships": "boats"})
-    simulation = opened(room_of({"vessels": {"name": text(bytes_max=16)}, "boats": SHIPS}, changes), stored(unsaid))
-    assert rows(simulation, "boats") == ONE_AND_TWO
+    runtime = opened(room_of({"vessels": {"name": text(bytes_max=16)}, "boats": SHIPS}, changes), stored(unsaid))
+    assert rows(runtime, "boats") == ONE_AND_TWO
 
 
 def test_rows_kept_aside_are_not_mixed_with_newer_ones_of_the_new_name() -> None:
@@ -128,9 +125,9 @@ def test_rows_kept_aside_are_not_mixed_with_newer_ones_of_the_new_name() -> None
     unsaid.room.vessels.spawn(x=9, name="new")  # type: ignore[attr-defined]
     unsaid.step()
     late = room_of({"vessels": SHIPS}, SchemaChanges(renamed={"ships": "vessels"}))
-    simulation = opened(late, stored(unsaid))
-    assert rows(simulation, "vessels") == [{"x": 9, "name": "new"}]
-    assert list(simulation.aside.tables) == ["ships"]
+    runtime = opened(late, stored(unsaid))
+    assert rows(runtime, "vessels") == [{"x": 9, "name": "new"}]
+    assert list(runtime.set_aside.tables) == ["ships"]
 
 
 def test_a_field_that_is_declared_no_more_is_kept_for_the_rows_that_stay() -> None:
@@ -145,7 +142,7 @@ def test_a_field_that_is_declared_no_more_is_kept_for_the_rows_that_stay() -> No
     third.step()
     rolled_back = opened(room_of({"ships": SHIPS}), stored(third))
     assert rows(rolled_back, "ships") == [{"x": 2, "name": "two"}, {"x": 0, "name": "three"}]
-    assert list(rolled_back.aside.columns["ships"]) == ["y"], "a field of the newer build is kept, too"
+    assert list(rolled_back.set_aside.columns["ships"]) == ["y"], "a field of the newer build is kept, too"
 
 
 def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
@@ -153,10 +150,10 @@ def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
     first.room.mines.spawn(x=5)  # type: ignore[attr-defined]
     first.step()
     changes = SchemaChanges(removed=("mines", "ships.x"))
-    simulation = opened(room_of({"ships": {"name": text(bytes_max=16)}}, changes), stored(first))
-    assert rows(simulation, "ships") == [{"name": "one"}, {"name": "two"}]
-    assert not simulation.aside
-    assert not stored(simulation).aside
+    runtime = opened(room_of({"ships": {"name": text(bytes_max=16)}}, changes), stored(first))
+    assert rows(runtime, "ships") == [{"name": "one"}, {"name": "two"}]
+    assert not runtime.set_aside
+    assert not stored(runtime).set_aside
 
 
 @pytest.mark.parametrize(
@@ -259,12 +256,12 @@ def test_a_field_of_the_saved_state_that_is_declared_no_more_is_kept_until_its_v
     first.room.kept = Log([1, 2, 3], 5)  # type: ignore[attr-defined]
     first.step()
     second = logged(ShortLog, stored(first))
-    assert second.aside.fields == {"entries": [1, 2, 3]}
+    assert second.set_aside.fields == {"entries": [1, 2, 3]}
     rolled_back = logged(Log, stored(second))
     assert rolled_back.room.kept == Log([1, 2, 3], 5)  # type: ignore[attr-defined]
     upgraded = logged(NewerLog, stored(second))
     assert upgraded.room.kept == NewerLog(8), "upgrade gets what was kept aside"  # type: ignore[attr-defined]
-    assert not upgraded.aside
+    assert not upgraded.set_aside
     with pytest.raises(Unavailable, match="a newer build"):
         logged(Log, stored(upgraded))
 

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tests.unit.test_dead_entities import Reviving
-from tests.unit.test_simulation import Listening
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.rooms import Grid, Player, Room, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
 class Marks(Table):
@@ -40,67 +39,59 @@ class Meadow(Room):
 
 
 def room_of(saved: RoomCheckpoint | None = None, reviver: Reviving | None = None) -> RoomRuntime:
-    return create(
-        Meadow,
-        room_id="r",
-        name="n",
-        epoch=1,
-        seed=1,
-        counters=RoomCounters(),
-        options={},
-        saved=saved,
-        reviver=reviver,
-    )
+    return create_runtime(Meadow, saved, name="n", sessions=reviver)
 
 
-def marks_seen(subscriber: Listening) -> set[int]:
+def marks_seen(subscriber: RecordingSubscriber) -> set[int]:
     assert subscriber.core.world is not None
     return set(subscriber.core.world.table("marks").ids.tolist())
 
 
-def dies(simulation: RoomRuntime, seat: Seat) -> None:
-    marks = simulation.room.marks  # type: ignore[attr-defined]
+def dies(runtime: RoomRuntime, seat: Seat) -> None:
+    marks = runtime.room.marks  # type: ignore[attr-defined]
     seat.player.entity.y = 50.0  # type: ignore[union-attr]
-    simulation.step()
+    runtime.step()
     marks.despawn(seat.player.entity)
 
 
-def loses_its_entity(simulation: RoomRuntime, seat: Seat) -> None:
-    dies(simulation, seat)
+def loses_its_entity(runtime: RoomRuntime, seat: Seat) -> None:
+    dies(runtime, seat)
     seat.player.entity = None
 
 
-def looks_elsewhere_and_loses_that(simulation: RoomRuntime, seat: Seat) -> None:
-    marks = simulation.room.marks  # type: ignore[attr-defined]
+def looks_elsewhere_and_loses_that(runtime: RoomRuntime, seat: Seat) -> None:
+    marks = runtime.room.marks  # type: ignore[attr-defined]
     seat.player.focus = marks.spawn(x=120.0, y=50.0)
-    simulation.step()
+    runtime.step()
     marks.despawn(seat.player.focus)
 
 
-def resumed(simulation: RoomRuntime, seat: Seat, subscriber: Listening) -> tuple[RoomRuntime, Listening]:
+def resumed(
+    runtime: RoomRuntime, seat: Seat, subscriber: RecordingSubscriber
+) -> tuple[RoomRuntime, RecordingSubscriber]:
     assert subscriber.core.world is not None
     subscriber.wire = None
     seat.disconnected()
-    simulation.step()
+    runtime.step()
     subscriber.wire = subscriber
     subscriber.core.world.clear_history()
     seat.resumed("r", subscriber.core.world.tick)
-    return simulation, subscriber
+    return runtime, subscriber
 
 
-def restored(state: RoomCheckpoint) -> tuple[RoomRuntime, Listening]:
+def restored(state: RoomCheckpoint) -> tuple[RoomRuntime, RecordingSubscriber]:
     reviving = Reviving()
-    simulation = room_of(state, reviving)
+    runtime = room_of(state, reviving)
     subscriber = reviving.subscribers["p"]
     subscriber.wire = subscriber
-    simulation.seats[0].resumed("", 0)
-    return simulation, subscriber
+    runtime.seats[0].resumed("", 0)
+    return runtime, subscriber
 
 
-WAYS: dict[str, Callable[[RoomRuntime, Seat, Listening], tuple[RoomRuntime, Listening]]] = {
+WAYS: dict[str, Callable[[RoomRuntime, Seat, RecordingSubscriber], tuple[RoomRuntime, RecordingSubscriber]]] = {
     "a resume": resumed,
-    "a save": lambda simulation, seat, subscriber: restored(simulation.state()),
-    "a move": lambda simulation, seat, subscriber: restored(decode_room(encode_room(simulation))[1]),
+    "a save": lambda runtime, seat, subscriber: restored(runtime.checkpoint()),
+    "a move": lambda runtime, seat, subscriber: restored(decode_room(encode_room(runtime))[1]),
 }
 
 
@@ -116,41 +107,41 @@ WAYS: dict[str, Callable[[RoomRuntime, Seat, Listening], tuple[RoomRuntime, List
 def test_a_player_without_a_focus_sees_the_same_before_and_after(
     what: Callable[[RoomRuntime, Seat], None], expected: set[int], way: str
 ) -> None:
-    simulation = room_of()
-    subscriber = Listening("p")
-    seat = simulation.seat(subscriber, "p", {"plays": True}, lambda seat: None)
-    simulation.step()
-    what(simulation, seat)
-    simulation.step()
-    simulation.step()
+    runtime = room_of()
+    subscriber = RecordingSubscriber("p")
+    seat = runtime.seat(SeatRequest(subscriber, "p", {"plays": True}))
+    runtime.step()
+    what(runtime, seat)
+    runtime.step()
+    runtime.step()
     assert marks_seen(subscriber) & set(range(1, 11)) == expected
-    simulation, subscriber = WAYS[way](simulation, seat, subscriber)
-    simulation.step()
-    simulation.step()
+    runtime, subscriber = WAYS[way](runtime, seat, subscriber)
+    runtime.step()
+    runtime.step()
     assert marks_seen(subscriber) & set(range(1, 11)) == expected
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_player_that_never_had_an_entity_sees_no_cell_before_and_after(way: str) -> None:
-    simulation = room_of()
-    subscriber = Listening("p")
-    seat = simulation.seat(subscriber, "p", {}, lambda seat: None)
+    runtime = room_of()
+    subscriber = RecordingSubscriber("p")
+    seat = runtime.seat(SeatRequest(subscriber, "p"))
     for _ in range(2):
-        simulation.step()
+        runtime.step()
         assert marks_seen(subscriber) == set()
-        simulation, subscriber = WAYS[way](simulation, seat, subscriber)
-        seat = simulation.seats[0]
-        simulation.step()
+        runtime, subscriber = WAYS[way](runtime, seat, subscriber)
+        seat = runtime.seats[0]
+        runtime.step()
 
 
 def test_a_player_that_died_sees_again_where_its_next_entity_is() -> None:
-    simulation = room_of()
-    subscriber = Listening("p")
-    seat = simulation.seat(subscriber, "p", {"plays": True}, lambda seat: None)
-    simulation.step()
-    dies(simulation, seat)
-    simulation.step()
-    seat.player.entity = simulation.room.marks.spawn(x=950.0, y=50.0)  # type: ignore[attr-defined]
-    simulation.step()
-    simulation.step()
+    runtime = room_of()
+    subscriber = RecordingSubscriber("p")
+    seat = runtime.seat(SeatRequest(subscriber, "p", {"plays": True}))
+    runtime.step()
+    dies(runtime, seat)
+    runtime.step()
+    seat.player.entity = runtime.room.marks.spawn(x=950.0, y=50.0)  # type: ignore[attr-defined]
+    runtime.step()
+    runtime.step()
     assert marks_seen(subscriber) & set(range(1, 11)) == {9, 10}

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.rooms import Fan
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
 from tickwire.loadtest.frames import FrameReader, masked_frame
 from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
@@ -22,8 +23,7 @@ from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Message
 from tickwire.server.edge.frame_splitter import FrameSplitter, payload_of
 from tickwire.server.replication import channel
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
+from tickwire.server.rooms.seat import SeatRequest
 
 # -- frames -------------------------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None
 # -- worlds -------------------------------------------------------------------------------------------------
 
 
-class Watching(Listening):
+class Watching(RecordingSubscriber):
     """A subscriber that keeps what it gets."""
 
     def __init__(self, player_id: str) -> None:
@@ -106,12 +106,12 @@ class Watching(Listening):
 
 def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
     """What a room sends to players who come one after the other: (whose, message)."""
-    room = create(Fan, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    room = create_runtime(Fan)
     watching: list[Watching] = []
     for tick in range(ticks):
         if tick % 7 == 0 and len(watching) < players:
             watching.append(Watching(f"p{tick}"))
-            room.seat(watching[-1], f"p{tick}", {}, lambda seat: None)
+            room.seat(SeatRequest(watching[-1], f"p{tick}"))
         room.step()
         for number, one in enumerate(watching):
             for message in one.heard:

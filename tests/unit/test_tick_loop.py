@@ -10,12 +10,14 @@ import msgspec
 from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
 from tickwire.schemas.messages import Command
 from tickwire.server.rooms import Player, Room, Table, uint
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.slow_log import LOG_INTERVAL_S, SlowLog
 
 
@@ -66,15 +68,13 @@ def host_of(*kinds: type[Room]) -> tuple[RoomHost, list[str]]:
     closed: list[str] = []
     host = RoomHost(
         {kind.room_type: kind for kind in kinds},
-        on_closed=lambda simulation, reason: closed.append(f"{simulation.room.room_id}: {reason}"),
+        on_closed=lambda runtime, reason: closed.append(f"{runtime.room.room_id}: {reason}"),
     )
     return host, closed
 
 
 def make(host: RoomHost, room_type: str, room_id: str = "", **options: Any) -> RoomRuntime:
-    return host.create(
-        room_id=room_id or room_type, room_type=room_type, name="", epoch=1, options=options, saved=None
-    )
+    return host.create(RoomSpec(room_id or room_type, room_type, epoch=1), options)
 
 
 async def test_an_empty_room_stands_still_unless_it_asks_for_ticks() -> None:
@@ -92,7 +92,7 @@ async def test_a_room_ticks_while_it_has_a_player_and_once_more_after_the_last_o
     host, _ = host_of(Cellar)
     try:
         cellar = make(host, "cellar")
-        seat = host.seat("cellar", Listening("p"), "p", {}, lambda seat: None)
+        seat = host.seat("cellar", SeatRequest(RecordingSubscriber("p"), "p"), lambda seat: None)
         await eventually(lambda: cellar.tick > 5)
         seat.disconnected()
         tick = cellar.tick
@@ -102,11 +102,11 @@ async def test_a_room_ticks_while_it_has_a_player_and_once_more_after_the_last_o
         await eventually(lambda: cellar.is_idle)
         assert cellar.tick == tick + 1
         assert cellar.changed_tick == cellar.tick, "what on_leave did is there to be saved"
-        host.seat("cellar", Listening("q"), "q", {}, lambda seat: None).leave("at once")
+        host.seat("cellar", SeatRequest(RecordingSubscriber("q"), "q"), lambda seat: None).leave("at once")
         assert not cellar.is_idle
         await eventually(lambda: cellar.is_idle)
         assert cellar.changed_tick == cellar.tick == tick + 2
-        seat = host.seat("cellar", Listening("p"), "p", {}, lambda seat: None)
+        seat = host.seat("cellar", SeatRequest(RecordingSubscriber("p"), "p"), lambda seat: None)
         await eventually(lambda: cellar.tick > tick + 5)
     finally:
         host.close_all("over")
@@ -131,8 +131,8 @@ async def test_a_slow_tick_and_a_slow_command_are_logged_with_the_room_and_count
             make(host, "mine", "slow one", delay_s=0.02)
             good = make(host, "mine", "good one")
             await eventually(lambda: good.tick > 5)
-            seat = host.seat("good one", Listening("p"), "p", {}, lambda seat: None)
-            seat.command(Command(1, "wait", msgspec.msgpack.encode(0.02)))
+            seat = host.seat("good one", SeatRequest(RecordingSubscriber("p"), "p"), lambda seat: None)
+            seat.run_command(Command(1, "wait", msgspec.msgpack.encode(0.02)))
         slow = {
             (line["hook"], line["room_id"], line["room_type"]): line["duration_ms"]
             for line in lines
@@ -151,17 +151,17 @@ def test_slow_calls_of_one_room_are_one_line_in_a_while() -> None:
     slow_log = SlowLog(room, 0.05, counters)
     with capture_logs() as lines:
         for number in range(100):
-            slow_log.note("tick", 0.3, now_s=number * 0.1)
-            slow_log.note("tick", 0.024, now_s=number * 0.1)
-        slow_log.note("tick", 0.3, now_s=LOG_INTERVAL_S)
-        slow_log.note("on_join", 0.3, now_s=LOG_INTERVAL_S)
+            slow_log.record("tick", 0.3, now_s=number * 0.1)
+            slow_log.record("tick", 0.024, now_s=number * 0.1)
+        slow_log.record("tick", 0.3, now_s=LOG_INTERVAL_S)
+        slow_log.record("on_join", 0.3, now_s=LOG_INTERVAL_S)
     assert [(line["hook"], line["slow_calls"]) for line in lines] == [("tick", 1), ("tick", 100), ("on_join", 1)]
     assert counters.slow_room_calls["cellar"] == 102
 
 
 def test_a_room_that_ticks_seldom_may_not_hold_the_loop_for_longer_than_others() -> None:
     counters = RoomCounters()
-    SlowLog(Cellar(room_id="r", name="", seed=1), 1.0, counters).note("tick", 0.06, now_s=0.0)
+    SlowLog(Cellar(room_id="r", name="", seed=1), 1.0, counters).record("tick", 0.06, now_s=0.0)
     assert counters.slow_room_calls.total() == 1
 
 

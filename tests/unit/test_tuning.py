@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tickwire.server.errors import Malformed
 from tickwire.server.rooms import Tuning
-from tickwire.server.rooms.tuning import in_force, is_for, read, version_for
+from tickwire.server.rooms.tuning import applies_to, find_active, find_version, parse_tuning
 from tickwire.server.storage import TuningVersion
 
 
@@ -25,7 +25,8 @@ ROOMS = [f"room-{number}" for number in range(2000)]
 
 def test_a_percentage_is_that_share_of_all_rooms_and_a_larger_one_keeps_who_had_it() -> None:
     chosen = {
-        share: {room for room in ROOMS if is_for(TuningVersion(1, {}, share), room, {})} for share in (1, 10, 50, 100)
+        share: {room for room in ROOMS if applies_to(TuningVersion(1, {}, share), room, {})}
+        for share in (1, 10, 50, 100)
     }
     assert chosen[1] < chosen[10] < chosen[50] < chosen[100] == set(ROOMS)
     assert 0.08 < len(chosen[10]) / len(ROOMS) < 0.12
@@ -36,9 +37,9 @@ def test_a_room_has_the_newest_version_that_is_meant_for_it() -> None:
     everybody, some = TuningVersion(1, {}), TuningVersion(2, {}, labels={"region": "eu", "map": "dust"})
     nobody = TuningVersion(3, {}, percentage=0.0)
     versions = [nobody, some, everybody]
-    assert version_for(versions, "a", {"region": "eu", "map": "dust", "more": "x"}) is some
-    assert version_for(versions, "a", {"region": "eu"}) is everybody
-    assert version_for([nobody], "a", {}) is None
+    assert find_version(versions, "a", {"region": "eu", "map": "dust", "more": "x"}) is some
+    assert find_version(versions, "a", {"region": "eu"}) is everybody
+    assert find_version([nobody], "a", {}) is None
 
 
 @given(
@@ -54,10 +55,10 @@ def test_the_versions_in_force_are_all_that_any_room_needs(scopes: list[tuple[fl
     versions = [
         TuningVersion(number, {}, percentage, labels) for number, (percentage, labels) in enumerate(scopes, start=1)
     ][::-1]
-    kept = in_force(versions)
+    kept = find_active(versions)
     for room in ROOMS[:50]:
         for labels in ({}, {"map": "a"}, {"region": "b"}, {"region": "a", "map": "a"}, {"region": "b", "map": "a"}):
-            assert version_for(kept, room, labels) is version_for(versions, room, labels)
+            assert find_version(kept, room, labels) is find_version(versions, room, labels)
 
 
 def test_a_version_that_newer_ones_leave_no_room_is_not_kept() -> None:
@@ -66,14 +67,14 @@ def test_a_version_that_newer_ones_leave_no_room_is_not_kept() -> None:
         TuningVersion(2, {}, 50.0),
         TuningVersion(3, {}),
     )
-    assert in_force([share, west]) == [share, west]
-    assert in_force([everybody, share, west]) == [everybody]
-    assert in_force([west, everybody]) == [west, everybody]
+    assert find_active([share, west]) == [share, west]
+    assert find_active([everybody, share, west]) == [everybody]
+    assert find_active([west, everybody]) == [west, everybody]
 
 
 def test_what_a_version_does_not_say_is_as_declared() -> None:
-    assert read(Pace, {"speed": 20}) == Pace(20.0, False)
-    assert read(Pace, {}) == Pace()
+    assert parse_tuning(Pace, {"speed": 20}) == Pace(20.0, False)
+    assert parse_tuning(Pace, {}) == Pace()
 
 
 @pytest.mark.parametrize(
@@ -82,4 +83,4 @@ def test_what_a_version_does_not_say_is_as_declared() -> None:
 )
 def test_what_may_not_be_is_refused_in_words_that_name_it(values: dict[str, object], words: str) -> None:
     with pytest.raises(Malformed, match=words):
-        read(Pace, values, "arena: ")
+        parse_tuning(Pace, values, "arena: ")

@@ -7,17 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.test_simulation import Listening
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tickwire.schemas.messages import Joined, Message, Reply
 from tickwire.server.errors import RoomFailed, Unavailable
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms import EVERYONE, Player, Room, SaveData, Table, real
-from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint, TooNew, plain
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint, TooNew, to_plain_dict
 from tickwire.server.rooms.containment import RoomCodeRaised
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import RecordVersion
 
 
@@ -48,7 +47,7 @@ class House(Room):
 
     def on_create(self, options: Any) -> None:
         self.bed = Bed([("rose", 1)], {7: "old"})
-        self.told: list[str] = []
+        self.notices: list[str] = []
 
     def on_join(self, player: Player, options: Any) -> None:
         player.entity = self.pots.spawn(x=2.5, channel=player.private)
@@ -59,22 +58,22 @@ class House(Room):
 
     def restore(self, saved: Bed) -> None:
         self.bed = saved
-        self.told = [f"restored with {', '.join(sorted(self.players))}"]
+        self.notices = [f"restored with {', '.join(sorted(self.players))}"]
 
     def on_resume(self, player: Player) -> None:
-        self.told.append(f"{player.id} is back")
+        self.notices.append(f"{player.id} is back")
 
     def on_leave(self, player: Player) -> None:
-        self.told.append(f"{player.id} has left")
+        self.notices.append(f"{player.id} has left")
 
 
-class Revived(dict[str, Listening]):
+class Revived(dict[str, RecordingSubscriber]):
     """Gives sessions again; nobody who is called `gone`."""
 
-    def revive(self, kept: SessionCheckpoint) -> Listening | None:
+    def revive(self, kept: SessionCheckpoint) -> RecordingSubscriber | None:
         if kept.player_id == "gone":
             return None
-        self[kept.player_id] = made = Listening(kept.player_id)
+        self[kept.player_id] = made = RecordingSubscriber(kept.player_id)
         made.wire = None
         return made
 
@@ -83,15 +82,12 @@ class Revived(dict[str, Listening]):
 
 
 def house(saved: RoomCheckpoint | None = None, reviver: Revived | None = None, **more: Any) -> RoomRuntime:
-    return create(
-        House, room_id="r", name="n", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=saved,
-        reviver=reviver, **more,
-    )  # fmt: skip
+    return create_runtime(House, saved, name="n", sessions=reviver, **more)  # fmt: skip
 
 
-def stored(simulation: RoomRuntime) -> RoomCheckpoint:
+def stored(runtime: RoomRuntime) -> RoomCheckpoint:
     """As it comes back from a store."""
-    return decode_world(encode_world("house", "n", "r", simulation.state()))
+    return decode_world(encode_world("house", "n", "r", runtime.checkpoint()))
 
 
 @pytest.mark.parametrize(
@@ -121,49 +117,51 @@ def test_what_cannot_be_read_is_an_error() -> None:
 
 def test_a_copy_of_what_is_saved_does_not_change_with_it() -> None:
     bed = Bed([("rose", 1)], {7: "old"})
-    copy = bed.plain()
+    copy = bed.to_plain_dict()
     bed.flowers.append(("lily", 2))
     assert copy == {"flowers": [("rose", 1)], "by_age": {"7": "old"}}
     assert Bed.read(3, copy).by_age == {7: "old"}
     with pytest.raises(TypeError):
-        plain({"a": object()})
+        to_plain_dict({"a": object()})
 
 
 def test_a_room_that_a_newer_build_has_saved_is_not_made() -> None:
-    newer = msgspec.structs.replace(house().state(), state_version=9)
+    newer = msgspec.structs.replace(house().checkpoint(), state_version=9)
     with pytest.raises(Unavailable, match="a newer build") as refused:
         house(newer)
     assert refused.value.retryable, "soon a shard of the newer build has the room"
 
 
 def test_a_save_of_another_kind_than_is_declared_is_an_error_of_the_room() -> None:
-    simulation = house()
-    simulation.room.save = SaveData  # type: ignore[method-assign]
+    runtime = house()
+    runtime.room.save = SaveData  # type: ignore[method-assign]
     with pytest.raises(RoomCodeRaised):
-        simulation.state()
+        runtime.checkpoint()
 
 
-def seated(simulation: RoomRuntime, *players: str) -> list[Seat]:
-    return [simulation.seat(Listening(player), player, {}, lambda seat: None) for player in players]
+def seated(runtime: RoomRuntime, *players: str) -> list[Seat]:
+    return [runtime.seat(SeatRequest(RecordingSubscriber(player), player)) for player in players]
 
 
 def test_those_who_were_playing_come_back_to_their_seats() -> None:
-    simulation = house()
-    ann, _, _ = seated(simulation, "ann", "bob", "gone")
-    ann.player.watch(simulation.room.open_channel())
-    simulation.room.label(map="ice")
-    simulation.step()
+    runtime = house()
+    ann, _, _ = seated(runtime, "ann", "bob", "gone")
+    ann.player.watch(runtime.room.open_channel())
+    runtime.room.label(map="ice")
+    runtime.step()
     revived = Revived()
     ended: list[str] = []
     again = house(
-        stored(simulation),
+        stored(runtime),
         revived,
         records={"ann": RecordVersion(3, {"gold": 7}, {})},
         on_ended=lambda seat: ended.append(seat.player_id),
     )
     room = again.room
     assert isinstance(room, House)
-    assert room.told == ["restored with ann, bob, gone", "gone has left"], "all are there before the room is restored"
+    assert room.notices == ["restored with ann, bob, gone", "gone has left"], (
+        "all are there before the room is restored"
+    )
     assert ended == ["gone"], "the directory is to know that the seat is free"
     assert room.labels == {"map": "ice"}
     player = room.players["ann"]
@@ -184,24 +182,24 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     again.step()
     assert listening.core.world is not None
     assert listening.core.world.table("pots").column("x").tolist() == [2.5]
-    assert room.told[-1] == "ann is back"
+    assert room.notices[-1] == "ann is back"
     restored = revived["bob"].restored
     assert restored is not None
     restored.leave("away for too long")
-    assert (room.told[-1], ended) == ("bob has left", ["gone", "bob"])
+    assert (room.notices[-1], ended) == ("bob has left", ["gone", "bob"])
     assert set(room.players) == {"ann"}
 
 
-@pytest.mark.parametrize("has_gone_back", [True, False], ids=["restored from a save", "moved"])
-def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_world(has_gone_back: bool) -> None:
-    simulation = house()
-    seated(simulation, "ann")
+@pytest.mark.parametrize("has_rolled_back", [True, False], ids=["restored from a save", "moved"])
+def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_world(has_rolled_back: bool) -> None:
+    runtime = house()
+    seated(runtime, "ann")
     for _ in range(8):
-        simulation.step()
-    state = stored(simulation)
+        runtime.step()
+    state = stored(runtime)
     revived = Revived()
     again = house(state, revived)
-    again.has_gone_back = has_gone_back
+    again.has_rolled_back = has_rolled_back
     listening = revived["ann"]
     seat = listening.restored
     assert seat is not None
@@ -216,23 +214,23 @@ def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_w
     seat.disconnected()
     listening.wire = listening
     seat.resumed("r", 10)
-    assert [type(message) for message in sent] == [Joined] * (2 if has_gone_back else 1)
-    assert (seat.holding is None) == has_gone_back
+    assert [type(message) for message in sent] == [Joined] * (2 if has_rolled_back else 1)
+    assert (seat.view is None) == has_rolled_back
 
 
 def test_a_guest_who_plays_under_a_tickets_name_keeps_it() -> None:
-    simulation = house()
-    simulation.seat(Listening("guest-2"), "guest-1", {}, lambda seat: None)
+    runtime = house()
+    runtime.seat(SeatRequest(RecordingSubscriber("guest-2"), "guest-1"))
     revived = Revived()
-    again = house(stored(simulation), revived)
+    again = house(stored(runtime), revived)
     assert set(again.room.players) == {"guest-1"}
     assert set(revived) == {"guest-2"}
 
 
 def test_when_a_room_cannot_be_made_again_nobody_sits_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulation = house()
-    seated(simulation, "ann")
-    saved, revived = stored(simulation), Revived()
+    runtime = house()
+    seated(runtime, "ann")
+    saved, revived = stored(runtime), Revived()
 
     def fail(self: House, saved: Bed) -> None:
         raise RuntimeError("told to fail")
@@ -240,30 +238,30 @@ def test_when_a_room_cannot_be_made_again_nobody_sits_in_it(monkeypatch: pytest.
     monkeypatch.setattr(House, "restore", fail)
     with pytest.raises(RoomFailed):
         house(saved, revived)
-    assert revived["ann"].told == ["the room could not be made"]
+    assert revived["ann"].notices == ["the room could not be restored"]
 
 
 def test_who_sits_in_a_room_that_has_moved_is_sent_after_it() -> None:
-    simulation = house()
-    (seat,) = seated(simulation, "ann")
-    simulation.close("another has it", has_moved=True)
-    assert isinstance(seat.subscriber, Listening)
-    assert seat.subscriber.told == ["moved: another has it"]
+    runtime = house()
+    (seat,) = seated(runtime, "ann")
+    runtime.close("another has it", has_moved=True)
+    assert isinstance(seat.subscriber, RecordingSubscriber)
+    assert seat.subscriber.notices == ["moved: another has it"]
 
 
 def test_what_is_beside_the_tables_is_equal_until_something_changes() -> None:
-    simulation = house()
-    (seat,) = seated(simulation, "ann")
-    simulation.step()
-    before = simulation.beside()
-    assert simulation.beside() == before
-    assert isinstance(simulation.room, House)
-    simulation.room.bed.flowers.append(("lily", 2))
-    assert simulation.beside() != before
-    simulation.room.bed.flowers.pop()
-    assert simulation.beside() == before
+    runtime = house()
+    (seat,) = seated(runtime, "ann")
+    runtime.step()
+    before = runtime.metadata()
+    assert runtime.metadata() == before
+    assert isinstance(runtime.room, House)
+    runtime.room.bed.flowers.append(("lily", 2))
+    assert runtime.metadata() != before
+    runtime.room.bed.flowers.pop()
+    assert runtime.metadata() == before
     seat.player.data["pockets"] = {}
-    assert simulation.beside() != before
+    assert runtime.metadata() != before
 
 
 def test_a_sessions_memory_comes_back_as_it_was() -> None:

@@ -8,128 +8,80 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Duel, Garden, GardenSave
 from tickwire.client.core import ClientCore
-from tickwire.client.updates import EventReceived, SeatTaken
-from tickwire.schemas import SCHEMA_VERSION
+from tickwire.client.updates import SeatTaken
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.fields import pack_input
-from tickwire.schemas.framing import frame_payloads
-from tickwire.schemas.messages import Command, Input, Joined, Message, Rate, Redirect, Reply, Resync
+from tickwire.schemas.messages import Command, Input, Joined, Rate, Redirect, Reply, Resync
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
 from tickwire.server.replication.replicator import AGE_TICKS_MAX
 from tickwire.server.rooms import Player, Transaction, grant
-from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
-from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.factory import create
-from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
+from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import INBOX_MAX, Seat
+from tickwire.server.rooms.seat import INBOX_MAX, Seat, SeatRequest
 from tickwire.server.rooms.transactions import Decision, RecordVersion
 
 
-class Listening:
-    """A subscriber, and its connection, that hands what it gets to a client core."""
-
-    def __init__(self, player_id: str) -> None:
-        self.session_id = self.player_id = player_id
-        self.is_congested = False
-        self.wire: Listening | None = self
-        self.outbox = Outbox()
-        self.core = ClientCore()
-        self.writes = 0
-        self.bytes_written = 0
-        self.told: list[str] = []
-        self.events: list[tuple[str, Any]] = []
-        self.schema_version = SCHEMA_VERSION
-        self.restored: Seat | None = None
-
-    def write(self, frames: bytes) -> None:
-        self.writes += 1
-        self.bytes_written += len(frames)
-        for data in frame_payloads(frames):
-            update = self.core.receive(data, now_us=0)
-            if isinstance(update, EventReceived):
-                event = update.event
-                payload = msgspec.msgpack.decode(event.payload) if event.payload else None
-                self.events.append((event.name, payload))
-
-    def send_message(self, message: Message) -> None:
-        self.core.receive(encode_server(message), now_us=0)
-
-    def slow_consumer(self, reason: str) -> None:
-        self.told.append("slow")
-
-    def seat_lost(self, reason: str) -> None:
-        self.told.append(reason)
-
-    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
-        self.told.append(f"moved: {reason}")
-
-    def seat_restored(self, seat: Seat) -> None:
-        self.restored = seat
-
-    def keep(self) -> SessionCheckpoint:
-        return SessionCheckpoint(self.session_id, self.player_id, False, self.schema_version)
-
-
 def garden(kind: type[Garden] = Garden) -> RoomRuntime:
-    return create(kind, room_id="r", name="", epoch=1, seed=1, counters=RoomCounters(), options={}, saved=None)
+    return create_runtime(kind)
 
 
-def seated(simulation: RoomRuntime, player_id: str = "p", **options: Any) -> tuple[Seat, Listening]:
-    subscriber = Listening(player_id)
-    return simulation.seat(subscriber, player_id, options, lambda seat: None), subscriber
+def seated(runtime: RoomRuntime, player_id: str = "p", **options: Any) -> tuple[Seat, RecordingSubscriber]:
+    subscriber = RecordingSubscriber(player_id)
+    return runtime.seat(SeatRequest(subscriber, player_id, options)), subscriber
 
 
 def step_input(seq: int, **wish: float) -> Input:
     return Input(seq, 0, pack_input(Garden.input_fields, wish))
 
 
-def x_of(subscriber: Listening) -> float:
+def x_of(subscriber: RecordingSubscriber) -> float:
     assert subscriber.core.world is not None
     assert subscriber.core.joined is not None
     return float(subscriber.core.world.table("walkers").entity(subscriber.core.joined.entity)["x"])
 
 
 def test_joined_comes_before_state_and_describes_it() -> None:
-    simulation = garden()
-    subscriber = Listening("p")
+    runtime = garden()
+    subscriber = RecordingSubscriber("p")
     updates: list[object] = []
     subscriber.send_message = lambda message: updates.append(
         subscriber.core.receive(encode_server(message), now_us=0)
     )  # type: ignore[method-assign]
-    simulation.seat(subscriber, "p", {}, lambda seat: None)
+    runtime.seat(SeatRequest(subscriber, "p"))
     (update,) = updates
     assert isinstance(update, SeatTaken)
     assert isinstance(update.joined, Joined)
     assert [table.name for table in update.joined.description.tables] == ["walkers", "flowers"]
-    simulation.step()
+    runtime.step()
     assert x_of(subscriber) == 0.0
 
 
 def test_a_tick_is_one_write_with_state_acknowledgement_and_events() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
-    simulation.step()
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    runtime.step()
     seat.push_input(step_input(1, dx=1.0))
     seat.player.send("hit", {"by": 3})
     before = subscriber.writes
-    simulation.step()
+    runtime.step()
     assert subscriber.writes == before + 1
     assert subscriber.core.acknowledged_seq == 1
     assert x_of(subscriber) == 1.0
 
 
 def test_the_newest_inputs_win_and_older_ones_are_ignored() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
+    runtime = garden()
+    seat, subscriber = seated(runtime)
     for seq in range(1, INBOX_MAX + 4):
         seat.push_input(step_input(seq, dx=1.0))
     seat.push_input(step_input(2, dx=1.0))
-    simulation.step()
+    runtime.step()
     assert x_of(subscriber) == INBOX_MAX
     assert seat.inputs_superseded == 3
     assert subscriber.core.acknowledged_seq == INBOX_MAX + 3
@@ -142,16 +94,16 @@ def test_an_input_of_the_wrong_size_is_refused_at_once() -> None:
 
 
 def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> None:
-    simulation = garden()
-    (slow_seat, slow), (_, quick) = seated(simulation, "slow"), seated(simulation, "quick")
-    simulation.step()
+    runtime = garden()
+    (slow_seat, slow), (_, quick) = seated(runtime, "slow"), seated(runtime, "quick")
+    runtime.step()
     slow.is_congested = True
     for seq in range(1, 15):
         slow_seat.push_input(step_input(seq, dx=1.0))
-        simulation.step()
+        runtime.step()
     assert slow.writes == 1
     slow.is_congested = False
-    simulation.step()
+    runtime.step()
     assert slow.writes == 2
     assert slow.core.world is not None
     assert quick.core.world is not None
@@ -160,51 +112,51 @@ def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> N
 
 
 def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
-    simulation = garden()
-    _, subscriber = seated(simulation)
+    runtime = garden()
+    _, subscriber = seated(runtime)
     subscriber.is_congested = True
     for _ in range(int(10 * Garden.tick_rate_hz)):
-        simulation.step()
-    assert subscriber.told == ["slow"]
+        runtime.step()
+    assert subscriber.notices == ["slow"]
 
 
 def test_events_are_kept_for_a_session_that_is_away() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
+    runtime = garden()
+    seat, subscriber = seated(runtime)
     subscriber.wire = None
     seat.disconnected()
     for _ in range(UNSENT_MAX + 1):
         seat.player.send("noise")
-    simulation.step()
-    assert subscriber.told == []
+    runtime.step()
+    assert subscriber.notices == []
     assert subscriber.outbox.unsent == UNSENT_MAX + 1 + 1  # and that the player came
 
 
-def slow_down(subscriber: Listening, simulation: RoomRuntime, seconds: float) -> None:
+def slow_down(subscriber: RecordingSubscriber, runtime: RoomRuntime, seconds: float) -> None:
     subscriber.is_congested = True
     for _ in range(round(seconds * Garden.tick_rate_hz)):
-        simulation.step()
+        runtime.step()
     subscriber.is_congested = False
 
 
 def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
-    _, quick = seated(simulation, "quick")
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    _, quick = seated(runtime, "quick")
 
     def updates_in(seconds: float, seq: int) -> tuple[int, int]:
-        writes, keyframes = subscriber.writes, simulation.counters.keyframes
+        writes, keyframes = subscriber.writes, runtime.counters.keyframes
         for number in range(round(seconds * Garden.tick_rate_hz)):
             seat.push_input(step_input(seq + number, dx=1 / 16))
-            simulation.step()
-        return subscriber.writes - writes, simulation.counters.keyframes - keyframes
+            runtime.step()
+        return subscriber.writes - writes, runtime.counters.keyframes - keyframes
 
     assert updates_in(1, 1) == (20, 1)
-    slow_down(subscriber, simulation, 1.2)
+    slow_down(subscriber, runtime, 1.2)
     assert subscriber.core.rate == Rate(1), "it is told when it can be written to, not before"
     assert updates_in(1, 100) == (10, 0)
     assert subscriber.core.rate == Rate(2)
-    slow_down(subscriber, simulation, 1.2)
+    slow_down(subscriber, runtime, 1.2)
     assert updates_in(2, 200) == (2, 2), "a keyframe a second"
     assert subscriber.core.rate == Rate(20, keyframes_only=True)
     updates_in(3, 300)
@@ -213,56 +165,56 @@ def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
     assert subscriber.core.rate == Rate(1)
     assert updates_in(1, 500) == (20, 0)
     updates_in(3, 600)
-    assert seat.pace is None, "as if it had never been slow"
+    assert seat.send_rate is None, "as if it had never been slow"
     assert subscriber.core.world is not None
     assert quick.core.world is not None
     assert subscriber.core.world.checksum() == quick.core.world.checksum()
-    assert dict(simulation.counters.slow_clients) == {"coalesced": 1, "halved": 1, "keyframes": 1, "raised": 2}
+    assert dict(runtime.counters.slow_clients) == {"coalesced": 1, "halved": 1, "keyframes": 1, "raised": 2}
 
 
 def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyframe() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
+    runtime = garden()
+    seat, subscriber = seated(runtime)
     seat.push_input(step_input(1, dx=1.0))
-    simulation.step()
+    runtime.step()
     for away_ticks, wanted_keyframes in ((10, 0), (AGE_TICKS_MAX + 10, 1)):
         assert subscriber.core.world is not None
-        last_tick, keyframes = subscriber.core.world.tick, simulation.counters.keyframes
+        last_tick, keyframes = subscriber.core.world.tick, runtime.counters.keyframes
         subscriber.wire = None
         seat.disconnected()
         assert not seat.player.is_connected
         for _ in range(away_ticks):
             assert seat.player.entity is not None
             seat.player.entity.x += 1 / 16
-            simulation.step()
+            runtime.step()
         subscriber.wire = subscriber
         subscriber.core.world.clear_history()
         seat.resumed("r", last_tick)
-        simulation.step()
-        assert simulation.counters.keyframes - keyframes == wanted_keyframes
+        runtime.step()
+        assert runtime.counters.keyframes - keyframes == wanted_keyframes
         assert x_of(subscriber) == seat.player.entity.x
     assert subscriber.core.resyncs == subscriber.core.mismatches == 0
 
 
 def test_one_who_does_not_know_its_room_is_told_joined_again() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
+    runtime = garden()
+    seat, subscriber = seated(runtime)
     subscriber.wire = None
     subscriber.core = ClientCore()
     seat.disconnected()
     subscriber.wire = subscriber
     seat.resumed("", 0)
-    simulation.step()
+    runtime.step()
     assert x_of(subscriber) == 0.0
 
 
 def test_every_command_that_reaches_a_seat_is_run() -> None:
-    simulation = garden()
-    seat, _ = seated(simulation)
+    runtime = garden()
+    seat, _ = seated(runtime)
     plant = Command(7, "plant", msgspec.msgpack.encode({"x": 1.0}))
-    assert seat.command(plant).ok
-    simulation.step()
-    assert len(simulation.room.all_tables()[1]) == 1
+    assert seat.run_command(plant).ok
+    runtime.step()
+    assert len(runtime.room.all_tables()[1]) == 1
 
 
 class Meter(Garden):
@@ -278,15 +230,15 @@ class Meter(Garden):
 
 
 def test_numbers_of_numpy_reach_clients_and_the_store_as_numbers() -> None:
-    simulation = garden(Meter)
-    seat, subscriber = seated(simulation)
-    reply = seat.command(Command(1, "measure"))
+    runtime = garden(Meter)
+    seat, subscriber = seated(runtime)
+    reply = seat.run_command(Command(1, "measure"))
     assert isinstance(reply, Reply)
     assert msgspec.msgpack.decode(reply.payload) == [7, {"at": 0.0}]
     seat.player.data["best"] = np.int64(5)
-    simulation.step()
+    runtime.step()
     assert subscriber.core._event_number == 3, "the greeting and both"
-    state = simulation.state()
+    state = runtime.checkpoint()
     assert type(state.state["planted"]) is type(state.seats[0].data["best"]) is int
 
 
@@ -303,12 +255,12 @@ class Till(Garden):
 
 
 def decided(seat: Seat, **payload: Any) -> Decision | Reply:
-    return seat.command(Command(1, "pay", encode_payload(payload)))
+    return seat.run_command(Command(1, "pay", encode_payload(payload)))
 
 
 def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_was_based_on() -> None:
-    simulation = garden(Till)
-    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
+    runtime = garden(Till)
+    (ann, _), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
     ann.player.record, bob.player.record = RecordVersion(3), RecordVersion(5)
     assert bob.player.profile == {}, "what is read outside of a command is not part of a decision"
     blind = decided(ann, reads=[])
@@ -322,69 +274,69 @@ def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_w
     assert profiled.profile is not None
     assert type(profiled.profile["best"]) is int
     assert (profiled.versions, profiled.profile) == ({"ann": 3, "bob": 5}, {"best": 7}), "a profile replaces one"
-    simulation.dealt(bob, "pay", Transaction(), {})
+    runtime.apply_transaction(bob, "pay", Transaction(), {})
     later = decided(ann, reads=[])
     assert isinstance(later, Decision)
     assert later.sequence == blind.sequence + 1, "the room may remember something else by now"
 
 
 def test_no_more_players_than_seats_and_none_twice() -> None:
-    simulation = garden(Duel)
-    seated(simulation, "a")
+    runtime = garden(Duel)
+    seated(runtime, "a")
     with pytest.raises(RoomFull, match="already"):
-        seated(simulation, "a")
-    seat, _ = seated(simulation, "b")
+        seated(runtime, "a")
+    seat, _ = seated(runtime, "b")
     with pytest.raises(RoomFull, match="all 2"):
-        seated(simulation, "c")
+        seated(runtime, "c")
     seat.leave("gone")
     seat.leave("gone again")
-    seated(simulation, "c")
+    seated(runtime, "c")
 
 
 def test_what_the_games_code_raises_is_contained() -> None:
-    simulation = garden()
+    runtime = garden()
     with pytest.raises(RoomFailed):
-        seated(simulation, "a", is_bad_join=True)
-    assert simulation.room.players == {}
-    seat, _ = seated(simulation, "b")
-    assert not seat.command(Command(1, "fail")).ok
+        seated(runtime, "a", is_bad_join=True)
+    assert runtime.room.players == {}
+    seat, _ = seated(runtime, "b")
+    assert not seat.run_command(Command(1, "fail")).ok
     seat.push_input(step_input(1, is_bad=1.0))
     with pytest.raises(RoomCodeRaised):
-        simulation.step()
-    assert simulation.counters.room_errors.total() == 3
+        runtime.step()
+    assert runtime.counters.room_errors.total() == 3
 
 
 def test_a_nan_ends_the_room_and_no_other() -> None:
-    simulation = garden()
-    seat, _ = seated(simulation)
+    runtime = garden()
+    seat, _ = seated(runtime)
     assert seat.player.entity is not None
     seat.player.entity.x = float("nan")
     with pytest.raises(RoomCodeRaised) as raised:
-        simulation.step()
+        runtime.step()
     assert "'x' of entity 1 is not a finite number" in str(raised.value.__cause__)
 
 
 def test_a_resync_is_answered_with_a_keyframe() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
-    simulation.step()
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    runtime.step()
     assert subscriber.core.world is not None
-    before = simulation.counters.keyframes
+    before = runtime.counters.keyframes
     seat.resync(Resync(0, 1))
-    simulation.step()
-    assert simulation.counters.keyframes == before + 1
+    runtime.step()
+    assert runtime.counters.keyframes == before + 1
 
 
 def test_a_client_whose_world_was_corrupted_repairs_itself() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
-    simulation.step()
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    runtime.step()
     world = subscriber.core.world
     assert world is not None
     world.table("walkers").quantised("x")[0] += 5
     for seq in range(1, 12):
         seat.push_input(step_input(seq, dx=1.0))
-        simulation.step()
+        runtime.step()
         while subscriber.core.outgoing:
             subscriber.core.outgoing.popleft()
             seat.resync(Resync(0, 0))
@@ -394,11 +346,11 @@ def test_a_client_whose_world_was_corrupted_repairs_itself() -> None:
 
 def test_a_recorded_game_replays_to_the_same_bytes() -> None:
     def play() -> tuple[int, bytes]:
-        simulation = garden()
-        seat, subscriber = seated(simulation)
+        runtime = garden()
+        seat, subscriber = seated(runtime)
         for seq in range(1, 40):
             seat.push_input(step_input(seq, dx=(seq % 7) / 8))
-            simulation.step()
+            runtime.step()
         assert subscriber.core.world is not None
         return subscriber.bytes_written, subscriber.core.world.checksum()
 
@@ -406,15 +358,15 @@ def test_a_recorded_game_replays_to_the_same_bytes() -> None:
 
 
 def test_closing_tells_everybody_and_the_state_can_still_be_read() -> None:
-    simulation = garden()
-    seat, subscriber = seated(simulation)
-    seat.command(Command(1, "plant", msgspec.msgpack.encode({"x": 1.0})))
-    simulation.close("over")
-    assert subscriber.told == ["over"]
-    assert simulation.state().tables["flowers"].ids.size == 1
-    assert simulation.state().tables["walkers"].ids.size == 0
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    seat.run_command(Command(1, "plant", msgspec.msgpack.encode({"x": 1.0})))
+    runtime.close("over")
+    assert subscriber.notices == ["over"]
+    assert runtime.checkpoint().tables["flowers"].ids.size == 1
+    assert runtime.checkpoint().tables["walkers"].ids.size == 0
     with pytest.raises(RoomClosed):
-        seated(simulation, "late")
+        seated(runtime, "late")
 
 
 class Noting(Garden):
@@ -436,33 +388,33 @@ class Noting(Garden):
 
 
 def test_what_happens_to_players_of_a_room_whose_state_was_sent_waits_until_it_is_known_where_the_room_is() -> None:
-    simulation = garden(Noting)
-    (ann, _), (bob, _) = seated(simulation, "ann"), seated(simulation, "bob")
-    room = simulation.room
+    runtime = garden(Noting)
+    (ann, _), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
+    room = runtime.room
     assert isinstance(room, Noting)
-    simulation.step()
-    simulation.freeze()
-    simulation.seal()
+    runtime.step()
+    runtime.freeze()
+    runtime.seal()
     ann.leave("gone")
     ann.leave("gone")
     bob.disconnected()
     bob.resumed("r", 0)
     assert room.noted == []
-    assert [kept.player_id for kept in simulation.state().seats] == ["ann", "bob"]
-    assert simulation.leavers == {"ann"}
-    simulation.thaw()
+    assert [kept.player_id for kept in runtime.checkpoint().seats] == ["ann", "bob"]
+    assert runtime.leavers == {"ann"}
+    runtime.unfreeze()
     assert room.noted == ["leave ann", "disconnect bob", "resume bob"]
-    assert [seat.player_id for seat in simulation.seats] == ["bob"]
-    assert not simulation.leavers
+    assert [seat.player_id for seat in runtime.seats] == ["bob"]
+    assert not runtime.leavers
 
 
 def test_players_who_ended_their_session_are_not_redirected_with_the_room() -> None:
-    simulation = garden(Noting)
-    (ann, ann_session), (_, bob_session) = seated(simulation, "ann"), seated(simulation, "bob")
-    simulation.freeze()
-    simulation.seal()
+    runtime = garden(Noting)
+    (ann, ann_session), (_, bob_session) = seated(runtime, "ann"), seated(runtime, "bob")
+    runtime.freeze()
+    runtime.seal()
     ann.leave("gone")
-    simulation.let_go(Redirect("ws://elsewhere"))
-    assert ann_session.told == []
-    assert bob_session.told == ["moved: the room has moved to another shard"]
-    assert simulation.room.noted == []  # type: ignore[attr-defined]
+    runtime.release(Redirect("ws://elsewhere"))
+    assert ann_session.notices == []
+    assert bob_session.notices == ["moved: the room has moved to another shard"]
+    assert runtime.room.noted == []  # type: ignore[attr-defined]

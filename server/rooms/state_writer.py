@@ -1,0 +1,135 @@
+"""Writes a room's state to its clients: one write a session and tick, with its acknowledgement, state and events.
+
+A congested session is skipped: nothing is queued for it, and it receives one cumulative delta later. A session that
+stays congested is slowed down (server/rooms/send_rate.py) and finally closed as a slow consumer. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
+from tickwire.schemas.codec import frame_ack
+from tickwire.schemas.framing import frame_sizes
+from tickwire.schemas.messages import Rate
+from tickwire.server.replication.replicator import Replicator
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.send_rate import SLOW_S_MAX, AdaptiveSendRate, SendLevel
+
+EVENTS_LOST = "more events are unsent than the server keeps"
+
+
+class OversizedState(NamedTuple):
+    """A seat whose state does not fit into a message, and the size of that state in bytes."""
+
+    seat: Seat
+    size: int
+
+
+class StateWriter:
+    """Writes the state of one room.
+
+    Args:
+        room: the room.
+        replicator: encodes the room's state.
+        counters: the counters of the shard; the writer adds to them.
+    """
+
+    def __init__(self, room: Room, replicator: Replicator, counters: RoomCounters) -> None:
+        self._room = room
+        self._replicator = replicator
+        self._counters = counters
+
+    def write(self, seats: list[Seat]) -> list[OversizedState]:
+        """Write the state of this tick to all connected sessions.
+
+        This loop runs once per player and tick; whatever can be computed once per tick is computed outside of it.
+
+        Returns:
+            The seats that were sent nothing because their state exceeds SERVER_MESSAGE_BYTES_MAX.
+        """
+        replicator, tick, sent, bytes_sent = self._replicator, self._room.tick, 0, 0
+        oversized: list[OversizedState] = []
+        for seat in list(seats):
+            connection = seat.connection
+            if connection is None:
+                continue
+            if connection.is_congested:
+                self._skip_congested(seat)
+                continue
+            if seat.send_rate is not None and not self._is_due(seat, seat.send_rate):
+                continue
+            interest = seat.interest
+            if interest.tick != tick:
+                replicator.prepare(interest)
+            view = seat.view
+            # Nearly all clients hold the common view of their interest set; their frame is encoded already.
+            if view is interest.before and view is not None:
+                data, seat.view = interest.data, interest.after
+            else:
+                data = self._encode_for(seat)
+            if len(data) > SERVER_MESSAGE_BYTES_MAX and (size := max(frame_sizes(data))) > SERVER_MESSAGE_BYTES_MAX:
+                oversized.append(OversizedState(seat, size))
+                continue
+            if seat.applied_seq != seat.acknowledged_seq:
+                data = frame_ack(tick, seat.applied_seq) + data
+                seat.acknowledged_seq = seat.applied_seq
+            if seat.has_events:
+                if seat.subscriber.outbox.has_lost_unsent:
+                    seat.subscriber.slow_consumer(EVENTS_LOST)
+                    continue
+                data += seat.subscriber.outbox.dequeue()
+                seat.has_events = False
+            if data:
+                connection.write(data)
+                sent += 1
+                bytes_sent += len(data)
+        keyframes, deltas = replicator.reset_counts()
+        self._counters.keyframes += keyframes
+        self._counters.deltas += deltas
+        self._counters.frames_sent += sent
+        self._counters.bytes_sent += bytes_sent
+        self._counters.player_ticks += len(seats)
+        return oversized
+
+    def _encode_for(self, seat: Seat) -> bytes:
+        """Encode the state for a client whose view differs from the common one of its interest set."""
+        if seat.subscriber.schema_version < SCHEMA_VERSION:
+            data, view = self._replicator.update_v2(seat.view, seat.interest)
+        else:
+            data, view = self._replicator.update(seat.view, seat.interest)
+        seat.record_sent(self._room.tick, view)
+        return data
+
+    def _skip_congested(self, seat: Seat) -> None:
+        counters = self._counters
+        counters.updates_skipped += 1
+        if seat.send_rate is None:
+            seat.send_rate = AdaptiveSendRate(self._room.tick_rate_hz)
+            counters.slow_clients["coalesced"] += 1
+        rate = seat.send_rate
+        if rate.record_congested():
+            counters.slow_clients["closed" if rate.is_closed else rate.level.name.lower()] += 1
+        if rate.is_closed:
+            seat.subscriber.slow_consumer(f"the client read nothing for {SLOW_S_MAX:g} s")
+        elif seat.is_backlogged():
+            counters.slow_clients["closed"] += 1
+            seat.subscriber.slow_consumer(EVENTS_LOST)
+
+    def _is_due(self, seat: Seat, rate: AdaptiveSendRate) -> bool:
+        """Return whether a slow session receives this tick; send it its rate if that has changed."""
+        seat.backlog = 0
+        if rate.record_clear():
+            self._counters.slow_clients["raised"] += 1
+        if rate.announced is not rate.level:
+            rate.announced = rate.level
+            seat.subscriber.send_message(Rate(rate.ticks_per_update, rate.level is SendLevel.KEYFRAMES))
+        if rate.is_recovered:
+            seat.send_rate = None
+        if rate.is_due(self._room.tick):
+            if rate.level is SendLevel.KEYFRAMES:
+                seat.view = None
+            return True
+        return False

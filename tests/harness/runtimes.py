@@ -1,0 +1,39 @@
+"""Running rooms for tests, created or restored without a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tickwire.server.rooms.checkpoint import RoomCheckpoint
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.factory import RestoreRequest, RoomContext, RoomSpec, create_room, restore_room
+from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import SeatEnded
+from tickwire.server.rooms.transactions import RecordVersion
+
+
+def create_runtime(
+    room_class: type[Room],
+    saved: RoomCheckpoint | None = None,
+    *,
+    name: str = "",
+    options: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    spec: RoomSpec | None = None,
+    counters: RoomCounters | None = None,
+    now_s: Callable[[], float] = lambda: 0.0,
+    sessions: SessionSource | None = None,
+    records: Mapping[str, RecordVersion] | None = None,
+    on_ended: SeatEnded = lambda seat: None,
+) -> RoomRuntime:
+    """Return a room with id "r" and epoch 1, unless `spec` says otherwise; restored if `saved` is given."""
+    spec = spec or RoomSpec("r", room_class.room_type, name, epoch=1)
+    context = RoomContext(RoomCounters() if counters is None else counters, now_s=now_s)
+    if saved is None:
+        return create_room(room_class, spec, context, options or {}, seed=seed)
+    source = NoSessionRestorer() if sessions is None else sessions
+    request = RestoreRequest(saved, source, on_ended, records or {})
+    return restore_room(room_class, spec, context, request, seed=seed)

@@ -1,1 +1,1 @@
-"""Games to read and to start from."""
+"""Example games, to read and to build on."""

@@ -1,7 +1,7 @@
-"""arena: ships that thrust, turn and shoot. Fifty seats, twenty ticks a second.
+"""arena: ships that thrust, turn and shoot. 50 seats, 20 ticks per second.
 
-A room with a name is durable: its best scores are found again. `on_tick` moves all entities at once; loops are only
-over what is rare, such as shots and hits.
+A named room is durable: its best scores are saved. `on_tick` moves all entities at once with numpy; only rare events,
+such as shots and hits, are handled in loops.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LINES_PER_S = 1.0
 
 
 class Ships(Table):
-    """What players fly."""
+    """The ships of the players."""
 
     x = real(-SIZE, SIZE, step=1 / 32)
     y = real(-SIZE, SIZE, step=1 / 32)
@@ -54,7 +54,7 @@ class Ships(Table):
 
 
 class Bullets(Table):
-    """What ships shoot."""
+    """The bullets in flight."""
 
     x = real(-SIZE, SIZE, step=1 / 32)
     y = real(-SIZE, SIZE, step=1 / 32)
@@ -65,20 +65,20 @@ class Bullets(Table):
 
 
 class Pace(Tuning, frozen=True):
-    """What may be changed while people play."""
+    """The values that operators may change while the room runs."""
 
     ship_speed_max: Annotated[float, Meta(gt=0, le=200)] = 60.0
     damage: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class ArenaSave(SaveData):
-    """Names come from players: as values they may hold anything, as keys in a store they may not."""
+    """The best scores. Player names are stored as values, because a store does not accept every text as a key."""
 
     best: list[tuple[str, int]] = []
 
 
 class Arena(Room):
-    """Everybody against everybody."""
+    """A free-for-all."""
 
     room_type = "arena"
     seats = 50
@@ -93,7 +93,7 @@ class Arena(Room):
         self.best: dict[str, int] = {}
 
     def restore(self, saved: ArenaSave) -> None:
-        """The scores are kept, and ships whose pilots may come back; bullets are not."""
+        """Restore the scores, keep the ships of players who may resume, and despawn bullets and other ships."""
         self.best = dict(saved.best)
         flown = {player.entity.id for player in self.players.values() if player.entity is not None}
         for table in (self.ships, self.bullets):
@@ -115,10 +115,10 @@ class Arena(Room):
             self.ships.despawn(player.entity.id)
 
     def on_inputs(self, inputs: InputBatch) -> None:
-        rows, wishes = inputs.of(self.ships)
-        self.ships.thrust[rows] = wishes["thrust"]
-        self.ships.turn[rows] = wishes["turn"]
-        self.ships.is_firing[rows] = wishes["fire"] > 0
+        rows, values = inputs.of(self.ships)
+        self.ships.thrust[rows] = values["thrust"]
+        self.ships.turn[rows] = values["turn"]
+        self.ships.is_firing[rows] = values["fire"] > 0
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         match name:
@@ -129,17 +129,17 @@ class Arena(Room):
                     str(one.entity.id): one.data["name"] for one in self.players.values() if one.entity is not None
                 }
             case "say" if isinstance(payload, str) and 0 < len(payload) <= WORDS_MAX:
-                self._take_line(player)
+                self._charge_line(player)
                 self.broadcast("said", {"name": player.data["name"], "words": payload})
                 return None
         raise CommandRefused(f"unknown command {name!r}")
 
-    def _take_line(self, player: Player) -> None:
-        """Limit what a player says: some lines at once, then one a second. It is the others who have to read it."""
+    def _charge_line(self, player: Player) -> None:
+        """Limit the chat lines of one player: LINES_AT_ONCE at once, then LINES_PER_S per second."""
         lines, tick = player.data.get("lines", (LINES_AT_ONCE, self.tick))
         lines = min(LINES_AT_ONCE, lines + (self.tick - tick) / self.tick_rate_hz * LINES_PER_S)
         if lines < 1:
-            raise CommandRefused("you talk too fast")
+            raise CommandRefused("too many chat lines; wait a moment")
         player.data["lines"] = [lines - 1, self.tick]
 
     def on_tick(self, dt: float) -> None:

@@ -1,10 +1,11 @@
-"""cards: a game of turns, with hands that only their players know, and spectators.
+"""cards: a turn-based game with spectators, in which only its owner sees a hand.
 
-A card on the pile is in everybody's channel; a card in a hand is in its player's own. Playing one moves it from the
-one to the other: for its player it is the same card, for all others it has just appeared. The deck is no table at
-all: nobody is told of it.
+A card on the pile is in the channel of all players; a card in a hand is in the private channel of its player. Playing
+a card moves it from one channel to the other: its player keeps the same entity, and for all others it appears. The
+deck is not in a table, so no client receives it.
 
-The rules: play a card of the pile's suit or rank, or draw one; who has no card left takes the round.
+The rules: play a card with the suit or rank of the top card, or draw one. The first player without cards wins the
+round.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DECK = [(suit, rank) for suit in range(len(SUITS)) for rank in range(1, RANKS + 
 
 
 class Hands(Table):
-    """What everybody knows of a player."""
+    """The public data of each player."""
 
     name = text(bytes_max=24)
     cards = uint(bits=6)
@@ -43,15 +44,15 @@ class Hands(Table):
 
 
 class Cards(Table):
-    """A card that somebody may know."""
+    """The cards in hands and on the pile."""
 
     suit = enumeration(*SUITS)
     rank = uint(bits=4)
-    holder = entity()  # the hand that it is in; nobody's: it lies on top of the pile
+    holder = entity()  # the hand that holds the card; 0 for the top card of the pile
 
 
 class CardTable(Room):
-    """Up to six play, as many as there are seats left watch."""
+    """Up to six players; the other seats are for spectators."""
 
     room_type = "cards"
     seats = 30
@@ -64,16 +65,16 @@ class CardTable(Room):
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.deck: list[tuple[int, int]] = []
-        self.order: list[Player] = []  # who plays, in turn
+        self.order: list[Player] = []  # the players, in turn
         self.turn = 0
         self._shuffle()
         self.top = self._put_on_pile()
 
-    # -- coming and going -----------------------------------------------------------------------------------
+    # -- joining and leaving -----------------------------------------------------------------------------------
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         if options.get("watch") or len(self.order) >= self.PLAYERS_MAX:
-            return  # a spectator: it watches what everybody does, and has no hand
+            return  # a spectator: sees the pile and the public data, and has no hand
         player.entity = self.hands.spawn(name=str(options.get("name", "player")))
         self.order.append(player)
         for _ in range(HAND):
@@ -83,13 +84,13 @@ class CardTable(Room):
     def on_leave(self, player: Player) -> None:
         if player not in self.order or player.entity is None:
             return
-        for card in self._cards_of(player):
+        for card in self._find_cards(player):
             self.deck.insert(0, (card.suit, card.rank))
             self.cards.despawn(card.id)
         self.hands.despawn(player.entity.id)
-        at = self.order.index(player)
-        del self.order[at]
-        self.turn -= at < self.turn
+        index = self.order.index(player)
+        del self.order[index]
+        self.turn -= index < self.turn
         self._show_turn()
 
     # -- playing --------------------------------------------------------------------------------------------
@@ -111,11 +112,11 @@ class CardTable(Room):
         return None
 
     def _play(self, player: Player, id: Any) -> None:
-        card = next((card for card in self._cards_of(player) if card.id == id), None)
+        card = next((card for card in self._find_cards(player) if card.id == id), None)
         if card is None:
-            raise CommandRefused("you have no such card")
+            raise CommandRefused("this card is not in your hand")
         if card.suit != self.top.suit and card.rank != self.top.rank:
-            raise CommandRefused("it is neither of the pile's suit nor of its rank")
+            raise CommandRefused("the card has neither the suit nor the rank of the pile")
         self.deck.insert(0, (self.top.suit, self.top.rank))
         self.cards.despawn(self.top.id)
         card.holder, card.channel = 0, EVERYONE
@@ -129,7 +130,7 @@ class CardTable(Room):
                     self._deal(other)
 
     def _deal(self, player: Player) -> None:
-        """One card from the deck into a hand; none when the deck is empty."""
+        """Move a card from the deck into a hand; does nothing if the deck is empty."""
         if self.deck and player.entity is not None:
             suit, rank = self.deck.pop()
             self.cards.spawn(suit=suit, rank=rank, holder=player.entity.id, channel=player.private)
@@ -140,19 +141,19 @@ class CardTable(Room):
         return self.cards.spawn(suit=suit, rank=rank)
 
     def _shuffle(self) -> None:
-        self.deck = [DECK[at] for at in self.random.permutation(len(DECK))]
+        self.deck = [DECK[index] for index in self.random.permutation(len(DECK))]
 
-    def _cards_of(self, player: Player) -> list[Row]:
+    def _find_cards(self, player: Player) -> list[Row]:
         return [card for card in self.cards if player.entity is not None and card.holder == player.entity.id]
 
     def _count(self, player: Player) -> None:
         if player.entity is not None:
-            player.entity.cards = len(self._cards_of(player))
+            player.entity.cards = len(self._find_cards(player))
 
     def _show_turn(self) -> None:
-        for at, player in enumerate(self.order):
+        for index, player in enumerate(self.order):
             if player.entity is not None:
-                player.entity.has_turn = at == self.turn % len(self.order)
+                player.entity.has_turn = index == self.turn % len(self.order)
 
 
 ROOMS = {"cards": CardTable}

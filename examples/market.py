@@ -1,11 +1,11 @@
-"""market: what players own outlives rooms and servers, and moves between them once.
+"""market: players earn, buy, give and trade items, which outlive rooms and servers.
 
-A command that changes what somebody owns returns a Deal, and changes nothing else: the deal is written down before
-its player hears of it, and a command that is asked again, after a crash or on another shard, is answered as before.
-What the others see follows in `on_dealt`.
+A command that changes what players own returns a Transaction and changes nothing else. The transaction is committed
+before its player receives the reply, and a retry of the command, after a crash or on another shard, receives the same
+reply. `on_dealt` then shows the effects to all players.
 
-An offer has a random id, and the idempotency key of its Deal is made of that. A number that counts up in the room
-would not do: a room that is restored after a crash may be a second old, and would use the last numbers again.
+An offer has a random id, which is part of the idempotency key of its transaction. A counter in the room would not
+work: a room that is restored after a crash may be a second old, and would use the last numbers a second time.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ OFFERS_MAX = 100
 
 
 class Traders(Table):
-    """Who is there, and what everybody sees of them."""
+    """The traders in the room, with the data that all players see."""
 
     name = text(bytes_max=24)
     gold = uint(bits=32)
 
 
 class Offer(SaveData):
-    """One player's, to another."""
+    """An offer of one player to another."""
 
     id: str
     giver: str
@@ -52,19 +52,19 @@ class Offer(SaveData):
 
 
 class MarketSave(SaveData):
-    """Offers outlive the room, too."""
+    """The open offers; they are saved with the room."""
 
     version = 2
     offers: list[Offer] = []
 
     @classmethod
     def upgrade(cls, version: int, saved: dict[str, Any]) -> dict[str, Any]:
-        """Version 1 numbered the offers. They are dropped: some may have been accepted under their numbers."""
+        """Drop the offers of version 1: they had numbers, under which some of them may have been accepted."""
         return {"offers": []}
 
 
 class Market(Room):
-    """Work, buy, give, trade."""
+    """A market of 100 traders."""
 
     room_type = "market"
     seats = 100
@@ -79,9 +79,9 @@ class Market(Room):
 
     def restore(self, saved: MarketSave) -> None:
         self.offers = {offer.id: offer for offer in saved.offers}
-        theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
+        present = {player.entity.id for player in self.players.values() if player.entity is not None}
         for trader in self.traders:
-            if trader.id not in theirs:
+            if trader.id not in present:
                 self.traders.despawn(trader.id)
 
     def save(self) -> MarketSave:
@@ -116,7 +116,7 @@ class Market(Room):
                 case "accept":
                     return self._accept(player, payload)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CommandRefused(f"that cannot be: {error}") from error
+            raise CommandRefused(f"invalid request: {error}") from error
         raise CommandRefused(f"unknown command {name!r}")
 
     def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
@@ -130,15 +130,15 @@ class Market(Room):
 
     def _buy(self, player: Player, item: str) -> Transaction:
         if item not in PRICES:
-            raise CommandRefused(f"nobody sells {item!r} here")
+            raise CommandRefused(f"{item!r} is not for sale here")
         return Transaction((*spend(player.id, "gold", PRICES[item]), *grant(player.id, item)), reply=item)
 
     def _offer(self, player: Player, payload: Mapping[str, Any]) -> str:
-        """Nobody's holdings change yet, so this is no deal."""
+        """Open an offer. It changes no holdings yet, so it is not a transaction."""
         if len(self.offers) >= OFFERS_MAX:
             raise CommandRefused("too many offers are open")
         taker = self._trader(payload["to"])
-        trade(player.id, payload["gives"], taker.id, payload["takes"])  # raises where there can be no such trade
+        trade(player.id, payload["gives"], taker.id, payload["takes"])  # raises ValueError if the trade is invalid
         offer = Offer(secrets.token_urlsafe(9), player.id, taker.id, payload["gives"], payload["takes"])
         self.offers[offer.id] = offer
         taker.send("offered", {"offer": offer.id, "gives": offer.gives, "takes": offer.takes})
@@ -147,16 +147,16 @@ class Market(Room):
     def _accept(self, player: Player, id: str) -> Transaction:
         offer = self.offers.get(id)
         if offer is None or offer.taker != player.id:
-            raise CommandRefused("there is no such offer")
+            raise CommandRefused("this offer does not exist, or is for another player")
         moves = trade(offer.giver, offer.gives, offer.taker, offer.takes)
-        # The trade happens once, also when the room is restored from before it and the offer is open again.
+        # The key applies the trade once, even if the room is restored from before it and the offer is open again.
         return Transaction(moves, reply=offer.id, key=f"offer/{offer.id}")
 
     def _trader(self, id: int) -> Player:
         for player in self.players.values():
             if player.entity is not None and player.entity.id == id:
                 return player
-        raise CommandRefused("nobody like that is here")
+        raise CommandRefused("this trader is not in the room")
 
 
 ROOMS = {"market": Market}

@@ -1,7 +1,7 @@
-"""The smallest room: a square that moves. `tickwire dev --rooms tickwire.examples.minimal` runs it; so does this
-client.
+"""The smallest room, in which each player moves a square, and a client that plays in it.
 
-Run `python -m tickwire.examples.minimal` beside it.
+Start the server with `tickwire dev --rooms tickwire.examples.minimal`, and the client in another terminal with
+`python -m tickwire.examples.minimal`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Field(Room):
     def on_join(self, player: Player, options: object) -> None:
         player.entity = self.squares.spawn(x=0.0)
 
-    def on_input(self, player: Player, wish: dict[str, float]) -> None:
+    def on_input(self, player: Player, values: dict[str, float]) -> None:
         if player.entity is not None:
-            player.entity.x += wish["dx"]
+            player.entity.x += values["dx"]
 
     def on_leave(self, player: Player) -> None:
         if player.entity is not None:
@@ -40,7 +40,8 @@ async def main() -> None:
     async with connect("ws://127.0.0.1:8080") as client:
         me = (await client.join("field")).entity
         for _ in range(20):
-            await client.send_input({"dx": 1.0})  # on its way when the room moves to another shard, it may be lost
+            # An input in flight is lost if the room moves to another shard at this moment.
+            await client.send_input({"dx": 1.0})
             tick = client.world.tick
             await client.wait_for(lambda tick=tick: client.world.tick > tick)  # type: ignore[misc]
             print(client.world.table("squares").entity(me))

@@ -1,7 +1,7 @@
-"""plaza: a big map with a thousand wanderers: each player is told only what is near, and talk is heard nearby.
+"""plaza: a large map with a thousand wanderers. Players receive only nearby walkers, and chat reaches nearby players.
 
-The room says `grid = Grid(...)`, and that is all there is to it: who walks out of sight is forgotten, who comes into
-sight appears, and one who crosses from one cell to the next just goes on.
+`grid = Grid(...)` is all that the room declares for this. A client drops walkers that leave the view and adds walkers
+that enter it. A walker that moves from one cell to the next stays the same entity.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WALK_SPEED = 6.0
 
 
 class Walkers(Table):
-    """Everybody on the plaza: those whom players lead, and those who wander."""
+    """All characters on the plaza: those of players, and the wanderers."""
 
     x = real(-SIZE, SIZE, step=1 / 16)
     y = real(-SIZE, SIZE, step=1 / 16)
@@ -47,7 +47,7 @@ class Walkers(Table):
 
 
 class Plaza(Room):
-    """Walk about, meet, talk."""
+    """A place to walk, meet and chat."""
 
     room_type = "plaza"
     seats = 200
@@ -64,7 +64,7 @@ class Plaza(Room):
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         x, y = self.random.uniform(-SIZE / 4, SIZE / 4, 2)
-        name = str(options.get("name", "somebody"))
+        name = str(options.get("name", "guest"))
         player.entity = self.walkers.spawn(x=x, y=y, is_player=True, name=name)
 
     def on_leave(self, player: Player) -> None:
@@ -72,9 +72,9 @@ class Plaza(Room):
             self.walkers.despawn(player.entity.id)
 
     def on_inputs(self, inputs: InputBatch) -> None:
-        rows, wishes = inputs.of(self.walkers)
-        self.walkers.speed[rows] = wishes["speed"] * WALK_SPEED
-        self.walkers.heading[rows] = wishes["heading"]
+        rows, values = inputs.of(self.walkers)
+        self.walkers.speed[rows] = values["speed"] * WALK_SPEED
+        self.walkers.heading[rows] = values["heading"]
 
     def on_tick(self, dt: float) -> None:
         walkers = self.walkers
@@ -91,11 +91,11 @@ class Plaza(Room):
         if name != "say":
             raise CommandRefused(f"unknown command {name!r}")
         if not isinstance(payload, str) or not payload or len(payload) > WORDS_MAX:
-            raise CommandRefused(f"say wants a text of at most {WORDS_MAX} characters")
+            raise CommandRefused(f"say requires a text of 1 to {WORDS_MAX} characters")
         return self._say(player, payload)
 
     def _say(self, speaker: Player, words: str) -> int:
-        """Tells everybody within earshot; gives how many heard it."""
+        """Send a chat line to all players within earshot; return their number."""
         if speaker.entity is None:
             return 0
         x, y = speaker.entity.x, speaker.entity.y

@@ -65,7 +65,7 @@ async def test_work_buy_give_and_trade(shard: Shard) -> None:
         offer = await two.command("offer", {"to": ann, "gives": {"gold": 3}, "takes": {"sword": 1}})
         await one.wait_for(lambda: any(event.name == "offered" for event in one.events))
         assert await one.command("accept", offer) == offer
-        with pytest.raises(CommandFailed, match="no such offer"):
+        with pytest.raises(CommandFailed, match="this offer does not exist"):
             await one.command("accept", offer)
         assert await one.command("purse") == {"gold": 9, "sword": 0}
         assert await two.command("purse") == {"gold": 1, "sword": 1}

@@ -243,7 +243,7 @@ def test_a_hand_is_told_to_its_player_and_the_pile_to_everybody() -> None:
     assert watchers.table("cards").ids.tolist() == [room.top.id]
     assert set(anns.table("cards").ids) & set(bobs.table("cards").ids) == {room.top.id}
 
-    card = next(iter(room._cards_of(ann.player)))
+    card = next(iter(room._find_cards(ann.player)))
     card.suit = room.top.suit
     assert command(ann, 1, "play", card.id).ok
     assert not command(ann, 2, "draw").ok, "it is bob's turn"
@@ -258,10 +258,10 @@ def test_a_card_that_cannot_be_played_is_refused() -> None:
     (ann, _), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
     room = runtime.room
     assert isinstance(room, CardTable)
-    bobs_card = next(iter(room._cards_of(bob.player)))
+    bobs_card = next(iter(room._find_cards(bob.player)))
     assert "not in your hand" in command(ann, 1, "play", bobs_card.id).message
     assert "not in your hand" in command(ann, 2, "play", "x").message
-    card = next(iter(room._cards_of(ann.player)))
+    card = next(iter(room._find_cards(ann.player)))
     card.suit, card.rank = (room.top.suit + 1) % 4, room.top.rank % 13 + 1
     assert "neither" in command(ann, 3, "play", card.id).message
     (eve, _) = seated(runtime, "eve", watch=True)
@@ -275,7 +275,7 @@ def test_all_cards_are_somewhere_whatever_is_played_and_whoever_leaves() -> None
     seats = [seated(runtime, name)[0] for name in ("ann", "bob", "eve", "joe")]
     for number in range(200):
         seat = next(seat for seat in seats if seat.player is room.order[room.turn % len(room.order)])
-        cards = room._cards_of(seat.player)
+        cards = room._find_cards(seat.player)
         fits = [card.id for card in cards if card.suit == room.top.suit or card.rank == room.top.rank]
         assert command(seat, number + 1, "play" if fits else "draw", fits[0] if fits else None).ok
         runtime.step()
@@ -292,7 +292,7 @@ def test_who_has_no_card_left_takes_the_round_and_all_get_new_ones() -> None:
     (ann, anns), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
     room = runtime.room
     assert isinstance(room, CardTable)
-    last, *others = room._cards_of(ann.player)
+    last, *others = room._find_cards(ann.player)
     for card in others:
         room.cards.despawn(card.id)
     last.suit = room.top.suit

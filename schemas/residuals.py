@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import enum
 from math import frexp
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,34 @@ class Predictor(enum.IntEnum):
     LINEAR = 1
     CHANGED = 2
     RICE = 3
+
+
+class _Layout(NamedTuple):
+    """The columns of many groups of entities: their residuals, and the predictor that each group has for each column.
+
+    Attributes:
+        counts: (groups,): the number of entities of each group.
+        starts: (groups,): the index of each group's first entity.
+        group: (entities,): the group of each entity.
+        residuals: (2, fields, entities): the zigzag residuals of LAST and of LINEAR.
+        is_set: (fields, entities): whether a value has changed.
+        quotients: (fields, entities): the unary parts of RICE.
+        escapes: (fields, entities): whether a residual is written in RAW_BITS with RICE.
+        predictor: (fields, groups).
+        parameter: (fields, groups): the width, or `k` of RICE.
+        is_idle: (fields, groups): whether no value of a column has changed.
+    """
+
+    counts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    group: NDArray[np.int64]
+    residuals: Matrix
+    is_set: NDArray[np.bool_]
+    quotients: Matrix
+    escapes: NDArray[np.bool_]
+    predictor: Matrix
+    parameter: Matrix
+    is_idle: NDArray[np.bool_]
 
 
 class Residuals:
@@ -152,19 +181,17 @@ class Residuals:
         parameter = np.choose(least, (width[0], width[1], width[0], k))
         is_idle = width[0] == 0
         return self._lay_out(
-            residuals, is_set, quotients, escapes, least[:, group], parameter, is_idle, least, counts, starts, group
+            _Layout(counts, starts, group, residuals, is_set, quotients, escapes, least, parameter, is_idle)
         )
 
-    def _lay_out(
-        self, residuals: Matrix, is_set: NDArray[np.bool_], quotients: Matrix, escapes: NDArray[np.bool_],
-        chosen: Matrix, parameter: Matrix, is_idle: NDArray[np.bool_], least: Matrix,
-        counts: NDArray[np.int64], starts: NDArray[np.int64], group: NDArray[np.int64],
-    ) -> list[bytes]:  # fmt: skip
+    def _lay_out(self, layout: _Layout) -> list[bytes]:
         """Lay out headers, first halves (bits or unary codes) and second halves (values) of all columns.
 
         Every column of every group has 1 + 2n codes, used or not (a code of 0 bits writes nothing); every group has
         one more code, which pads its last byte.
         """
+        counts, starts, group, residuals, is_set, quotients, escapes, predictor, parameter, is_idle = layout
+        chosen = predictor[:, group]
         size = 1 + 2 * counts
         group_start = self._count * (2 * starts + np.arange(counts.size)) + np.arange(counts.size)
         column_start = group_start + np.arange(self._count)[:, None] * size
@@ -172,7 +199,7 @@ class Residuals:
         second = first + counts[group]
         total = int(group_start[-1] + self._count * size[-1] + 1)
         codes, bits = np.zeros(total, np.int64), np.zeros(total, np.int64)
-        codes[column_start] = np.where(is_idle, 0, 1 | least << 1 | parameter << 3)
+        codes[column_start] = np.where(is_idle, 0, 1 | predictor << 1 | parameter << 3)
         bits[column_start] = np.where(is_idle, 1, _CHANGED_HEADER_BITS)
         is_rice, is_masked = chosen == Predictor.RICE, chosen == Predictor.CHANGED
         idle, wide = is_idle[:, group], parameter[:, group]

@@ -33,42 +33,41 @@ def profile_bits(
         codec, known = codecs[index], base[index].ids.size
         left = source.ascending(known).size if flags & HAS_LEFT else 0
         entered = source.ascending(1 << 32).size if flags & HAS_ENTERED else 0
-        bits[index, IDS] = 8 * (start - source.bytes_left)
-        _profile_columns(codec, index, source, known - left, entered, bits)
+        by_field = {IDS: 8 * (start - source.bytes_left)}
+        _profile_columns(codec, source, known - left, entered, by_field)
         if flags & HAS_TEXTS:
-            _profile_texts(codec, index, source, bits)
+            _profile_texts(codec, source, by_field)
+        bits.update({(index, name): count for name, count in by_field.items()})
         start = source.bytes_left
     return bits
 
 
-def _profile_columns(
-    codec: TableCodec, index: int, source: ByteReader, stayed: int, entered: int, bits: dict[tuple[int, str], int]
-) -> None:
+def _profile_columns(codec: TableCodec, source: ByteReader, stayed: int, entered: int, bits: dict[str, int]) -> None:
     stream = BitReader(source)
     if entered:
         for number in range(ENTERED_COLUMNS * len(codec.columns)):
             name = codec.columns[number % len(codec.columns)].name
             width = stream.number(WIDTH_BITS)
             stream.bits(entered * width)
-            bits[index, name] = bits.get((index, name), 0) + WIDTH_BITS + entered * width
+            bits[name] = bits.get(name, 0) + WIDTH_BITS + entered * width
     if stayed:
         for field in codec.columns:
             start = stream.position
             skip_column(stream, stayed)
-            bits[index, field.name] = bits.get((index, field.name), 0) + stream.position - start
+            bits[field.name] = bits.get(field.name, 0) + stream.position - start
     stream.finish()
 
 
-def _profile_texts(codec: TableCodec, index: int, source: ByteReader, bits: dict[tuple[int, str], int]) -> None:
-    at, start = 0, source.bytes_left
+def _profile_texts(codec: TableCodec, source: ByteReader, bits: dict[str, int]) -> None:
+    position, start = 0, source.bytes_left
     count = source.varint()
-    bits[index, IDS] += 8 * (start - source.bytes_left)
+    bits[IDS] += 8 * (start - source.bytes_left)
     for _ in range(count):
         start = source.bytes_left
-        at += source.varint()
+        position += source.varint()
         source.read(source.varint())
-        name = codec.texts[at % len(codec.texts)].name
-        bits[index, name] = bits.get((index, name), 0) + 8 * (start - source.bytes_left)
+        name = codec.texts[position % len(codec.texts)].name
+        bits[name] = bits.get(name, 0) + 8 * (start - source.bytes_left)
 
 
 def column_ranges(columns: Columns) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""Escapes text of a peer before it is written to a terminal.
+r"""Escapes text of a peer before it is written to a terminal.
 
 Escape sequences can move the cursor, change the window's title and hide lines. A line feed can imitate a line of the
-program, and direction marks can reorder the text. They are written as JSON escapes (\\u001b), so that a line of JSON
+program, and direction marks can reorder the text. They are written as JSON escapes (\u001b), so that a line of JSON
 stays one line. Pure; imports no other module of Tickwire.
 """
 

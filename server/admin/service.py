@@ -10,9 +10,15 @@ import msgspec
 
 from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardInfo
-from tickwire.schemas.messages import FieldKind
 from tickwire.server import __version__
 from tickwire.server.admin.operator_policy import OperatorPolicy
+from tickwire.server.admin.view_mapping import (
+    to_ban_view,
+    to_room_view,
+    to_session_view,
+    to_table_response,
+    to_tuning_view,
+)
 from tickwire.server.admin.views import (
     Affected,
     BanPlayer,
@@ -28,23 +34,19 @@ from tickwire.server.admin.views import (
     SessionView,
     ShardDetail,
     ShardView,
-    TableResponse,
     Tune,
     Tunings,
     TuningView,
 )
 from tickwire.server.edge.server import EdgeServer
-from tickwire.server.edge.session import Session
 from tickwire.server.errors import Malformed, Unavailable
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.placement.client_errors import to_client_error
 from tickwire.server.placement.queue_views import QueueViews
-from tickwire.server.replication.table import Table
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import MOVES_MS, RoomRuntime
-from tickwire.server.storage import Ban, TuningVersion
 
 
 class AdminService:
@@ -146,17 +148,17 @@ class AdminService:
     # -- rooms ----------------------------------------------------------------------------------------------
 
     def list_rooms(self) -> list[RoomView]:
-        return [_room_view(runtime) for runtime in self._host]
+        return [to_room_view(runtime) for runtime in self._host]
 
     def get_room(self, room_id: str) -> RoomView:
-        return _room_view(self._find_room(room_id))
+        return to_room_view(self._find_room(room_id))
 
     def get_room_state(self, room_id: str, limit: int) -> RoomStateResponse:
         runtime = self._find_room(room_id)
         room = runtime.room
         return RoomStateResponse(
-            _room_view(runtime),
-            [_table_response(name, getattr(room, name), limit) for name in room.tables],
+            to_room_view(runtime),
+            [to_table_response(name, getattr(room, name), limit) for name in room.tables],
             msgspec.to_builtins(room.tuning),
         )
 
@@ -201,7 +203,7 @@ class AdminService:
         registry = self._edge.registry
         among = registry.of_player(player_id) if player_id else registry
         found = (session for session in among if not room_id or session.room_id == room_id)
-        return [_session_view(session) for _, session in zip(range(limit), found, strict=False)]
+        return [to_session_view(session) for _, session in zip(range(limit), found, strict=False)]
 
     def kick_session(self, session_id: str, request: Kick) -> Affected:
         session = self._edge.registry.get(session_id)
@@ -230,19 +232,19 @@ class AdminService:
     # -- operator policy ------------------------------------------------------------------------------------
 
     async def list_bans(self, limit: int) -> list[BanView]:
-        return [_ban_view(ban) for ban in await self._policy.list_bans(limit)]
+        return [to_ban_view(ban) for ban in await self._policy.list_bans(limit)]
 
     async def ban_player(self, player_id: str, request: BanPlayer) -> BanView:
         if not 0 < len(player_id) <= PLAYER_CHARACTERS_MAX:
             raise Malformed(f"a player id must have 1 to {PLAYER_CHARACTERS_MAX} characters, not {len(player_id)}")
-        return _ban_view(await self._policy.ban(player_id, request.duration_s, request.reason))
+        return to_ban_view(await self._policy.ban(player_id, request.duration_s, request.reason))
 
     async def lift_ban(self, player_id: str) -> Affected:
         return Affected(await self._policy.lift_ban(player_id))
 
     async def list_tunings(self) -> Tunings:
         await self._policy.poll()
-        versions = [_tuning_view(version) for version in await self._policy.list_tunings()]
+        versions = [to_tuning_view(version) for version in await self._policy.list_tunings()]
         schemas = {name: msgspec.json.schema(room.tunes) for name, room in sorted(self._host.room_types.items())}
         return Tunings(self._policy.newest, versions, schemas)
 
@@ -254,76 +256,11 @@ class AdminService:
             labels=request.labels,
             note=request.note,
         )
-        return _tuning_view(tuning)
+        return to_tuning_view(tuning)
 
     async def roll_back_tuning(self, request: RollBack) -> TuningView:
-        return _tuning_view(await self._policy.roll_back(request.to))
+        return to_tuning_view(await self._policy.roll_back(request.to))
 
 
 def _no_room(room_id: str) -> LookupError:
     return LookupError(f"room {room_id[:100]!r} does not exist on this shard")
-
-
-def _room_view(runtime: RoomRuntime) -> RoomView:
-    room = runtime.room
-    return RoomView(
-        room_id=room.room_id,
-        room_type=room.room_type,
-        name=room.name,
-        mode=room.mode,
-        access=room.access,
-        labels=dict(room.labels),
-        epoch=runtime.epoch,
-        tick=room.tick,
-        tick_rate_hz=room.tick_rate_hz,
-        players=len(runtime.seats),
-        seats=room.seats,
-        entities=sum(len(table) for table in room.all_tables()),
-        is_durable=runtime.is_durable,
-        tuning_version=room.tuning_version,
-    )
-
-
-def _table_response(name: str, table: Table, limit: int) -> TableResponse:
-    rows = [row for row, _ in zip(table, range(limit), strict=False)]
-    fields = type(table).describe(name).fields
-    return TableResponse(
-        name,
-        len(table),
-        [row.id for row in rows],
-        {field.name: [_to_json(getattr(row, field.name)) for row in rows] for field in fields},
-        [msgspec.to_builtins(field) | {"kind": FieldKind(field.kind).name.lower()} for field in fields],
-    )
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return value.item() if hasattr(value, "item") else value
-
-
-def _session_view(session: Session) -> SessionView:
-    connection = session.wire
-    return SessionView(
-        session_id=session.session_id,
-        player_id=session.player_id,
-        is_guest=session.is_guest,
-        state=session.state.value,
-        room_id=session.room_id,
-        is_connected=connection is not None,
-        connections=session.generation,
-        address=connection.address if connection is not None else "",
-        rtt_ms=connection.rtt_ms if connection is not None else 0.0,
-        backlog_bytes=connection.backlog_bytes if connection is not None else 0,
-        unacknowledged_events=len(session.outbox),
-        schema_version=session.schema_version,
-        history=session.history.entries,
-    )
-
-
-def _ban_view(ban: Ban) -> BanView:
-    return BanView(ban.player_id, ban.until, ban.reason)
-
-
-def _tuning_view(tuning: TuningVersion) -> TuningView:
-    return msgspec.convert(msgspec.to_builtins(tuning), TuningView)

@@ -1,4 +1,4 @@
-"""What storage promises of operators' orders, on a real MongoDB."""
+"""The guarantees of the stores of bans and tunings, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ async def store(mongo_url: str, mongo_database: str) -> AsyncIterator[MongoStore
 
 def in_s(seconds: float) -> datetime.datetime:
     now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)  # as fine as MongoDB is
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)  # the resolution of MongoDB
 
 
-async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(store: MongoStore) -> None:
+async def test_changed_bans_include_lifted_ones(store: MongoStore) -> None:
     first, since = await store.bans.list_changed(None, now=in_s(0))
     assert first == []
     ban = Ban("ada", in_s(60), "spam")
@@ -41,11 +41,13 @@ async def test_who_asks_for_what_has_changed_hears_of_bans_and_of_lifted_ones(st
     changed, _ = await store.bans.list_changed(since, now=in_s(0))
     assert changed == [lifted]
     assert await store.bans.list_active(10, now=in_s(0)) == []
-    assert (await store.bans.list_changed(None, now=in_s(0)))[0] == [lifted], "read, in case our clock is wrong"
+    assert (await store.bans.list_changed(None, now=in_s(0)))[0] == [lifted], (
+        "included, in case the clock of the shard is wrong"
+    )
     assert (await store.bans.list_changed(None, now=in_s(0) + CLOCKS_APART))[0] == []
 
 
-async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(store: MongoStore) -> None:
+async def test_ban_replaces_the_one_before_and_the_longest_is_listed_first(store: MongoStore) -> None:
     await store.bans.save(Ban("ada", in_s(60), "spam"))
     longer = Ban("ada", in_s(600), "worse")
     other = Ban("bob", in_s(90))
@@ -55,7 +57,7 @@ async def test_a_ban_replaces_the_one_before_and_the_longest_are_listed_first(st
     assert await store.bans.list_active(1, now=in_s(0)) == [longer]
 
 
-async def test_of_two_who_make_the_next_version_at_once_one_is_told_so(store: MongoStore) -> None:
+async def test_concurrent_versions_with_one_number_conflict(store: MongoStore) -> None:
     assert await store.tunings.get_newest_version() == 0
     outcomes = await asyncio.gather(
         *(store.tunings.add(TuningVersion(1, {"arena": {"speed": float(n)}}, at=in_s(0))) for n in range(5)),

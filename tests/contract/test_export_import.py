@@ -1,4 +1,4 @@
-"""Migrations, exports, imports, and who is to be forgotten, on a real MongoDB."""
+"""Schema migrations, export, import and deletion of data, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from bson import json_util
 from pymongo.errors import WriteError
 
-from tests.contract.test_ledger import booking, holdings
-from tests.contract.test_storage import large, parts, world
+from tests.contract.test_ledger import holdings, transaction
+from tests.contract.test_world_store import large, parts, world
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.storage import VERSION, MongoStore, SavedWorld, export_import, get_database_version, migrate
 
@@ -36,17 +36,19 @@ async def lines_of(lines: AsyncIterator[str]) -> list[str]:
 # -- migrations ---------------------------------------------------------------------------------------------------
 
 
-async def test_steps_are_made_once_and_may_be_repeated(store: MongoStore) -> None:
+async def test_migration_steps_run_once_and_are_safe_to_repeat(store: MongoStore) -> None:
     with pytest.raises(Unavailable, match=f"schema version 0; this build needs {VERSION}: run tickwire migrate-db"):
         await store.check_schema(may_migrate=False)
     assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1))
     assert await migrate(store.database, store.calls) == []
     await store.database["schema"].delete_one({})
-    assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1)), "what is there is no hindrance"
+    assert await migrate(store.database, store.calls) == list(range(1, VERSION + 1)), (
+        "existing collections do not prevent a step"
+    )
     await store.check_schema(may_migrate=False)
     assert await get_database_version(store.database, store.calls) == VERSION
     await store.database["schema"].update_one({}, {"$set": {"version": VERSION + 1}})
-    await store.check_schema(may_migrate=False)  # a newer build has been here, and leaves us what we need
+    await store.check_schema(may_migrate=False)  # a newer build has migrated the database; its steps stay compatible
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ async def test_steps_are_made_once_and_may_be_repeated(store: MongoStore) -> Non
         ("fences", {"epoch": "1", "touched_at": datetime.datetime.now(datetime.UTC)}),
     ],
 )
-async def test_mongodb_itself_refuses_what_cannot_be(
+async def test_validators_refuse_invalid_documents(
     store: MongoStore, collection: str, document: dict[str, Any]
 ) -> None:
     await migrated(store)
@@ -68,7 +70,7 @@ async def test_mongodb_itself_refuses_what_cannot_be(
         await store.database[collection].insert_one(document)
 
 
-async def test_what_is_looked_up_has_an_index(store: MongoStore) -> None:
+async def test_lookups_use_an_index(store: MongoStore) -> None:
     await migrated(store)
     for collection, wanted in (
         ("worlds", {"room_id": "r"}),
@@ -97,7 +99,7 @@ def kept() -> SavedWorld:
     )
 
 
-async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: MongoStore) -> None:
+async def test_imported_world_is_unchanged_and_fences_off_its_owner(store: MongoStore) -> None:
     await migrated(store)
     await store.worlds.claim("garden", "home", 7)
     await store.worlds.save(kept(), 7)
@@ -112,11 +114,11 @@ async def test_a_world_comes_back_as_it_was_and_fences_off_who_runs_it(store: Mo
     assert await store.worlds.load("garden", "home") == kept()
     for collection in ("worlds", "world_parts", "fences"):
         await store.database[collection].delete_many({})
-    assert await export_import.import_lines(store, lines) == "garden/home", "into a database where nothing is"
+    assert await export_import.import_lines(store, lines) == "garden/home", "into an empty database"
     assert await store.worlds.claim("garden", "home", 9) == kept()
 
 
-async def test_what_is_no_export_is_refused_with_a_sentence(store: MongoStore) -> None:
+async def test_invalid_export_is_refused_with_a_sentence(store: MongoStore) -> None:
     await store.worlds.save(kept(), 7)
     lines = await lines_of(export_import.export_world(store, "garden", "home"))
     for wrong in ([], ["{"], ['{"a": 1}'], lines[:1], [*lines[:-1]], ["[]"], [lines[0].replace('"world"', '"x"')]):
@@ -136,48 +138,50 @@ async def play(store: MongoStore) -> None:
     await migrated(store)
     ann = {"_id": "ann", "version": 1, "holdings": {}, "profile": {"name": "Ann"}}
     await store.database["players"].insert_one(ann)
-    await store.ledger.commit(booking("1", {"ann": {"gold": 100}}))
-    await store.ledger.commit(booking("2", {"ann": {"gold": -40, "sword": 1}}))
-    await store.ledger.commit(booking("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
-    await store.ledger.commit(booking("4", {"bob": {"gold": 1}}, player="bob"))
-    await store.ledger.commit(booking("5", {"bob": {"gold": -999}}, player="ann"))
+    await store.ledger.commit(transaction("1", {"ann": {"gold": 100}}))
+    await store.ledger.commit(transaction("2", {"ann": {"gold": -40, "sword": 1}}))
+    await store.ledger.commit(transaction("3", {"ann": {"gold": -10}, "bob": {"gold": 10}}))
+    await store.ledger.commit(transaction("4", {"bob": {"gold": 1}}, player="bob"))
+    await store.ledger.commit(transaction("5", {"bob": {"gold": -999}}, player="ann"))
     await store.ledger.commit(
-        booking("by bob", {"bob": {"gold": -1}, "ann": {"gold": 1}}, player="bob", reply=b"bob's")
+        transaction("by bob", {"bob": {"gold": -1}, "ann": {"gold": 1}}, player="bob", reply=b"bob's")
     )
-    await store.ledger.commit(booking("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
+    await store.ledger.commit(transaction("back", {"ann": {"gold": -1}, "bob": {"gold": 1}}, player="ann"))
 
 
-async def test_a_player_comes_back_and_the_ledger_still_adds_up(store: MongoStore) -> None:
+async def test_imported_player_equals_the_sums_of_the_ledger(store: MongoStore) -> None:
     await play(store)
     lines = await lines_of(export_import.export_player(store, "ann"))
     exported = [json_util.loads(line) for line in lines[1:]]
     assert [line["collection"] for line in exported] == ["players", *["ledger"] * 6]
     told = [{**line["document"], "_id": ""} for line in exported]
-    assert "bob" not in repr(told), "nothing of others is given out"
-    await store.ledger.commit(booking("6", {"ann": {"gold": -50, "bread": 7}}))
+    assert "bob" not in repr(told), "an export has no data of other players"
+    await store.ledger.commit(transaction("6", {"ann": {"gold": -50, "bread": 7}}))
     with pytest.raises(NotSavable, match="player 'ann' exists already"):
         await export_import.import_lines(store, lines)
     await export_import.import_lines(store, lines, replace=True)
     assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
     await export_import.import_lines(store, lines, replace=True)
-    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "twice is as good as once"
+    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "a repeated import changes nothing"
     await export_import.delete_player(store, "ann")
     await export_import.import_lines(store, lines)
     assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
     assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
 
 
-async def test_an_import_that_was_overtaken_says_so(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_import_overtaken_by_a_transaction_is_refused(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await play(store)
     lines = await lines_of(export_import.export_player(store, "bob"))
     load = store.players.load
 
     async def outdated(player_ids: list[str]) -> Any:
         found = await load(player_ids)
-        await store.ledger.commit(booking("meanwhile", {"bob": {"gold": -11}}, player="bob"))
+        await store.ledger.commit(transaction("meanwhile", {"bob": {"gold": -11}}, player="bob"))
         return found
 
-    await store.ledger.commit(booking("more", {"bob": {"bread": 1}}, player="bob"))
+    await store.ledger.commit(transaction("more", {"bob": {"bread": 1}}, player="bob"))
     monkeypatch.setattr(store.players, "load", outdated)
     with pytest.raises((NotSavable, Unavailable)):
         await export_import.import_lines(store, lines, replace=True)
@@ -192,7 +196,7 @@ async def everywhere(store: MongoStore, text: str) -> list[str]:
     ]
 
 
-async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(store: MongoStore) -> None:
+async def test_deleted_player_leaves_no_data_and_other_players_keep_theirs(store: MongoStore) -> None:
     await play(store)
     sessions = {
         "s1": {"player_id": "ann", "is_guest": False},
@@ -204,7 +208,7 @@ async def test_of_a_forgotten_player_nothing_is_left_and_of_others_everything(st
     assert await parts(store)
     assert (await export_import.delete_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
     assert await everywhere(store, "'ann'") == []
-    assert await parts(store) == [], "also what was too large for the world's document"
+    assert await parts(store) == [], "parts are deleted, too"
     assert await holdings(store, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None

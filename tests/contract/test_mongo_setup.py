@@ -1,4 +1,4 @@
-"""A MongoDB that is not set up as it must be is refused, with a sentence that names the host and the reason."""
+"""An incorrectly configured MongoDB is refused with an error that has the host and the reason."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def connected(url: str, database: str = "tickwire") -> AsyncIterator[Mongo
 
 
 async def refusal_of(url: str, kind: type[ConfigError | Unavailable], database: str = "tickwire") -> str:
-    """Return the sentence for operators with which a URL is refused."""
+    """Return the error detail for operators with which a URL is refused."""
     async with connected(url, database) as store:
         with pytest.raises(kind) as refused:
             await store.check_setup()
     for words in (refused.value.detail, str(refused.value)):
         assert PASSWORD not in words
     if kind is Unavailable:
-        assert "127.0.0.1" not in str(refused.value), "the sentence for players names no host"
+        assert "127.0.0.1" not in str(refused.value), "players do not see the host"
     return refused.value.detail
 
 
@@ -55,20 +55,20 @@ async def standalone(tmp_path: Path) -> AsyncIterator[MongoProcess]:
 
 
 @pytest.mark.parametrize("query", ["", "?directConnection=true", "?replicaSet=rs0"])
-async def test_a_mongod_that_is_in_no_replica_set_is_refused(standalone: MongoProcess, query: str) -> None:
+async def test_mongod_without_a_replica_set_is_refused(standalone: MongoProcess, query: str) -> None:
     words = await refusal_of(f"mongodb://127.0.0.1:{standalone.port}/{query}", ConfigError)
     assert words.startswith(f"mongo.url: MongoDB at 127.0.0.1:{standalone.port} is not a replica set")
     assert "--replSet" in words
 
 
-async def test_a_replica_set_of_another_name_is_refused_with_both_names(mongo_url: str) -> None:
+async def test_replica_set_of_another_name_is_refused_with_both_names(mongo_url: str) -> None:
     words = await refusal_of(mongo_url.replace("rs0", "rs1"), ConfigError)
     assert words.startswith("mongo.url: replicaSet=rs1 is wrong")
     assert words.endswith(f'MongoDB at {hosts_from_url(mongo_url)} is a member of the replica set "rs0"')
 
 
 @pytest.mark.parametrize("query", ["?directConnection=true", "?replicaSet=rs0"])
-async def test_a_replica_set_that_is_not_initiated_is_waited_for(tmp_path: Path, query: str) -> None:
+async def test_shard_waits_for_the_replica_set_to_be_initiated(tmp_path: Path, query: str) -> None:
     process = MongoProcess(tmp_path / "new")
     process.spawn()
     try:
@@ -91,21 +91,21 @@ async def test_a_replica_set_that_is_not_initiated_is_waited_for(tmp_path: Path,
     ],
     ids=["refused", "no such host"],
 )
-async def test_a_host_that_cannot_be_reached_is_named_with_the_reason(url: str, reason: str) -> None:
+async def test_unreachable_host_is_reported_with_the_reason(url: str, reason: str) -> None:
     words = await refusal_of(url, Unavailable)
     assert words.startswith(f"MongoDB at {hosts_from_url(url)} cannot be used: ")
     assert reason in words
     assert "Topology" not in words
 
 
-async def test_plain_text_where_tls_is_wanted_is_named(mongo_url: str) -> None:
+async def test_plaintext_connection_to_a_tls_port_is_reported(mongo_url: str) -> None:
     words = await refusal_of(f"{mongo_url}&tls=true", Unavailable)
     assert "SSL handshake failed" in words
 
 
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[Callable[[str], str]]:
-    """A mongod that checks users; gives the URL of one."""
+    """Yield the URL of a user of a mongod with access control."""
     key = tmp_path / "key"
     key.write_text("c2VjcmV0cyBvZiBtZW1iZXJz")
     key.chmod(0o600)
@@ -131,11 +131,11 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Callable[[str], str]]:
     process.kill()
 
 
-async def test_a_wrong_password_and_a_missing_role_are_named(guarded: Callable[[str], str]) -> None:
+async def test_wrong_password_and_missing_role_are_reported(guarded: Callable[[str], str]) -> None:
     assert "the user name or password is wrong" in await refusal_of(guarded("root:wrong"), Unavailable)
     nobody = guarded("").replace("@", "")
     async with connected(nobody) as store:
-        await store.check_setup()  # what anybody may ask is in order
+        await store.check_setup()  # needs no privileges
         with pytest.raises(Unavailable) as refused:
             await store.check_schema(may_migrate=False)
         assert refused.value.detail.endswith("a user name and a password are required")
@@ -158,10 +158,10 @@ async def test_a_wrong_password_and_a_missing_role_are_named(guarded: Callable[[
         assert await migrate(store.database, store.calls)
 
 
-async def test_exactly_the_documented_roles_suffice_to_migrate_and_to_play(
+async def test_documented_roles_suffice_to_migrate_and_to_play(
     guarded: Callable[[str], str], redis_url: str, redis_namespace: str
 ) -> None:
-    """The migration has readWrite and dbAdmin; shards have readWrite alone."""
+    """The migration has the roles readWrite and dbAdmin; shards have readWrite only."""
     async with connected(guarded(f"migrator:{PASSWORD}")) as store:
         assert await migrate(store.database, store.calls)
     url = guarded(f"writer:{PASSWORD}")
@@ -183,13 +183,13 @@ async def test_exactly_the_documented_roles_suffice_to_migrate_and_to_play(
         assert await client.command("planted") == 1
 
 
-def test_privileges_count_where_they_hold() -> None:
+def test_missing_actions_respects_the_scope_of_privileges() -> None:
     def user(**resource: Any) -> dict[str, Any]:
         actions = ["find", "insert", "remove", "update", "collMod"]
         privilege = {"resource": resource, "actions": actions}
         return {"authenticatedUsers": [{"user": "ann"}], "authenticatedUserPrivileges": [privilege]}
 
-    assert missing_actions({"authenticatedUsers": []}, "tickwire") == [], "users are not checked"
+    assert missing_actions({"authenticatedUsers": []}, "tickwire") == [], "access control is off"
     for resource in ({"db": "tickwire", "collection": ""}, {"db": "", "collection": ""}, {"anyResource": True}):
         assert missing_actions(user(**resource), "tickwire") == []
     for resource in ({"db": "other", "collection": ""}, {"db": "tickwire", "collection": "one"}, {"cluster": True}):
@@ -204,11 +204,11 @@ def test_privileges_count_where_they_hold() -> None:
         "mongodb://a/",
     ],
 )
-def test_an_address_is_hosts_alone(url: str) -> None:
+def test_address_contains_only_hosts(url: str) -> None:
     assert hosts_from_url(url) in ("a:1,b:2", "cluster.example.org", "a")
 
 
-def test_documents_that_the_server_quotes_reach_no_log() -> None:
+def test_documents_quoted_by_the_server_are_not_logged() -> None:
     error = pymongo.errors.OperationFailure(
         "E11000 dup key: {name: 'Ann'}", 20, {"codeName": "IllegalOperation", "errmsg": "dup key: {name: 'Ann'}"}
     )

@@ -1,4 +1,4 @@
-"""What storage promises of worlds, on a real MongoDB."""
+"""The guarantees of the world store and the write-behind queue, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ async def parts(store: MongoStore) -> list[str]:
 # -- worlds -------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_saved_is_loaded(store: MongoStore) -> None:
+async def test_saved_world_is_loaded(store: MongoStore) -> None:
     assert await store.worlds.load("garden", "home") is None
     assert await store.worlds.claim("garden", "home", 1) is None
-    assert await store.worlds.load("garden", "home") is None, "claimed, never saved"
+    assert await store.worlds.load("garden", "home") is None, "claimed and never saved"
     await store.worlds.save(world(), 1)
     await store.worlds.save(world(6), 1)
     assert await store.worlds.load("garden", "home") == world(6)
@@ -104,13 +104,13 @@ async def test_a_write_with_an_older_epoch_never_lands(store: MongoStore) -> Non
     assert await store.worlds.load("garden", "home") == world(5)
 
 
-async def test_of_two_owners_under_one_epoch_the_second_has_to_get_a_greater_one(
+async def test_second_owner_with_the_same_epoch_is_refused(
     store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
-    """Redis has lost its counter and its clock went back: the fence of MongoDB still lets one of them write."""
+    """Redis has lost its epoch counter and its clock: the fence in MongoDB still admits one owner only."""
     other = MongoStore(mongo_url, mongo_database)
     assert await store.worlds.claim("garden", "home", 7) is None
-    assert await store.worlds.claim("garden", "home", 7) is None, "the same owner may ask again"
+    assert await store.worlds.claim("garden", "home", 7) is None, "a claim can be repeated by its owner"
     with pytest.raises(StaleEpoch) as stale:
         await other.worlds.claim("garden", "home", 7)
     assert stale.value.newest == 7
@@ -124,7 +124,7 @@ async def test_of_two_owners_under_one_epoch_the_second_has_to_get_a_greater_one
 
 
 async def test_a_late_write_of_the_same_owner_does_not_undo_a_newer_one(store: MongoStore) -> None:
-    """A call that was given up while MongoDB was away is carried out when it is back, behind the next."""
+    """MongoDB executes a call after its deadline, behind the next call of the same owner."""
     now = datetime.datetime.now(datetime.UTC)
     await store.worlds.claim("garden", "home", 1)
     first = create_world_write(world(1), 1, 1, None, now)
@@ -148,7 +148,7 @@ async def test_two_names_with_a_slash_are_two_worlds(store: MongoStore) -> None:
     assert [found.tick for found in loaded if found] == [1, 2]
 
 
-async def test_a_world_is_readable_as_it_lies_there(store: MongoStore) -> None:
+async def test_stored_world_has_the_documented_layout(store: MongoStore) -> None:
     await store.worlds.save(world(sessions={"s1": {"player_id": "ann", "is_guest": False}}), 3)
     document = await stored(store)
     assert document["_id"] == "garden/home"
@@ -163,9 +163,7 @@ async def test_a_world_is_readable_as_it_lies_there(store: MongoStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["world_format_1", "world_format_1_texts", "world_format_2"])
-async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_anew(
-    store: MongoStore, name: str
-) -> None:
+async def test_world_of_an_older_format_is_read_and_rewritten(store: MongoStore, name: str) -> None:
     document = json_util.loads((STORED / f"{name}.json").read_text())
     await store.database["worlds"].insert_one(document)
     room_type, _, room_name = document["_id"].partition("/")
@@ -188,7 +186,7 @@ async def test_a_world_that_an_older_build_has_stored_is_read_and_then_stored_an
     assert await store.worlds.load(room_type, room_name) == found
 
 
-async def test_a_world_of_a_newer_build_is_left_alone(store: MongoStore) -> None:
+async def test_world_of_a_newer_format_is_not_changed(store: MongoStore) -> None:
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": {"format": 99}})
     with pytest.raises(NotSavable) as refused:
@@ -206,9 +204,7 @@ async def test_a_world_of_a_newer_build_is_left_alone(store: MongoStore) -> None
         {"$set": {"tables.ships.fields.0.kind": "colour"}},
     ],
 )
-async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
-    store: MongoStore, damage: dict[str, Any]
-) -> None:
+async def test_damaged_world_raises_not_savable(store: MongoStore, damage: dict[str, Any]) -> None:
     await store.worlds.save(world(), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, damage)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
@@ -228,14 +224,14 @@ async def test_a_world_that_somebody_has_damaged_is_an_error_with_a_name(
         ({"labels": {"map": ["no text"]}}, "labels.map"),
     ],
 )
-async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
+async def test_unreadable_session_or_label_is_moved_to_the_quarantine(
     store: MongoStore, damage: dict[str, Any], path: str
 ) -> None:
     await store.worlds.save(world(state={"planted": 3}, state_version=1), 1)
     await store.database["worlds"].update_one({"_id": "garden/home"}, {"$set": damage})
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
-    for _ in range(2):  # once, however often it is found
+    for _ in range(2):  # stored once, however often it is found
         state = await saver.claim("garden", "home", 2)
         assert state is not None
         state = await saver.quarantine("garden/home", 2, state)
@@ -246,7 +242,7 @@ async def test_a_session_or_label_that_cannot_be_read_is_kept_in_the_quarantine(
     behind.close()
 
 
-async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: MongoStore) -> None:
+async def test_world_is_unchanged_if_its_invalid_part_cannot_be_quarantined(store: MongoStore) -> None:
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic)
     saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
     state = msgspec.structs.replace(
@@ -258,7 +254,7 @@ async def test_a_world_whose_bad_part_cannot_be_kept_stays_as_it_is(store: Mongo
     behind.close()
 
 
-async def test_what_is_kept_aside_is_stored_and_only_what_changes_of_it_is_written(
+async def test_undeclared_data_is_stored_and_written_only_when_it_changes(
     store: MongoStore, behind: WriteBehind
 ) -> None:
     large_one = large(2 * INLINE_BYTES_MAX)
@@ -287,7 +283,7 @@ async def test_what_is_kept_aside_is_stored_and_only_what_changes_of_it_is_writt
 # -- large ones ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: MongoStore) -> None:
+async def test_large_world_is_stored_in_parts_and_loaded_complete(store: MongoStore) -> None:
     big = world(tables={"ships": large(40_000_000)}, state={"long": "x" * 20_000_000})
     await store.worlds.save(big, 1)
     assert len(await parts(store)) == -(-40_000_000 // PART_BYTES) + -(-20_000_000 // PART_BYTES)
@@ -296,7 +292,7 @@ async def test_a_large_world_lies_in_parts_and_comes_back_whole(store: MongoStor
     assert await store.worlds.claim("garden", "home", 2) == big
 
 
-async def test_parts_that_nothing_points_at_are_dropped(store: MongoStore, behind: WriteBehind) -> None:
+async def test_unreferenced_parts_are_deleted(store: MongoStore, behind: WriteBehind) -> None:
     await store.worlds.claim("garden", "home", 1)
     sizes = (3 * INLINE_BYTES_MAX, 3 * INLINE_BYTES_MAX + 2, 100, 5 * INLINE_BYTES_MAX)
     for tick, size in enumerate(sizes):
@@ -312,7 +308,7 @@ async def test_parts_that_nothing_points_at_are_dropped(store: MongoStore, behin
     assert len(await parts(store)) == 1
 
 
-async def test_thousands_of_small_pieces_never_near_the_largest_document(store: MongoStore) -> None:
+async def test_thousands_of_small_sections_stay_below_the_document_limit(store: MongoStore) -> None:
     sessions = {f"s{n}": {"player_id": f"p{n}", "is_guest": True, "frames": [b"x" * 50_000]} for n in range(400)}
     full = world(sessions=sessions)
     await store.worlds.save(full, 1)
@@ -323,7 +319,7 @@ async def test_thousands_of_small_pieces_never_near_the_largest_document(store: 
     assert await store.worlds.load("garden", "home") == full
 
 
-async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(store: MongoStore) -> None:
+async def test_values_of_players_are_never_read_as_references_to_parts(store: MongoStore) -> None:
     await store.worlds.save(world(1, "secret", tables={"ships": large(100_000)}), 1)
     (part,) = await parts(store)
     trick = {"in_parts": [part], "bytes": 1, "as": "bytes"}
@@ -335,7 +331,7 @@ async def test_what_a_player_has_written_is_never_taken_for_a_pointer_to_parts(s
 # -- who was there ------------------------------------------------------------------------------------------------
 
 
-async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else(store: MongoStore) -> None:
+async def test_session_is_found_only_by_its_room_and_its_id(store: MongoStore) -> None:
     kept = {"player_id": "ann", "is_guest": False}
     await store.worlds.save(world(room_id="r1", labels={"map": "ice"}, sessions={"s1": kept}), 1)
     found = await store.worlds.find_player("r1", "s1")
@@ -348,7 +344,7 @@ async def test_a_player_is_found_by_its_room_and_its_session_and_by_nothing_else
 # -- written behind -----------------------------------------------------------------------------------------------
 
 
-async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(
+async def test_write_behind_coalesces_by_room_and_writes_the_newest_snapshot(
     store: MongoStore, behind: WriteBehind
 ) -> None:
     for tick in range(100):
@@ -363,7 +359,7 @@ async def test_write_behind_coalesces_by_room_and_the_newest_state_wins(
     assert (len(behind), behind.lag_s) == (0, 0.0)
 
 
-async def test_only_what_has_changed_is_written(store: MongoStore, behind: WriteBehind) -> None:
+async def test_only_changed_sections_are_written(store: MongoStore, behind: WriteBehind) -> None:
     columns = {"x": b"\2" * 1000, "y": b"\3" * 1000}
     table = msgspec.structs.replace(TABLE, columns=columns, count=500)
     put(behind, world(1, tables={"ships": table}, sessions={"s": {"player_id": "p"}}))
@@ -373,12 +369,12 @@ async def test_only_what_has_changed_is_written(store: MongoStore, behind: Write
     wanted = world(2, tables={"ships": moved})
     put(behind, wanted)
     assert await behind.flush(10)
-    assert behind.bytes_written - whole == 1000, "one column; that somebody has left costs no bytes"
+    assert behind.bytes_written - whole == 1000, "one column; removing a session writes no bytes"
     assert await store.worlds.load("garden", "home") == wanted
     assert (await stored(store))["sessions"] == {}
 
 
-async def test_a_document_that_is_gone_is_written_as_a_whole(store: MongoStore, behind: WriteBehind) -> None:
+async def test_deleted_document_is_written_in_full(store: MongoStore, behind: WriteBehind) -> None:
     put(behind, world(1))
     assert await behind.flush(10)
     await store.database["worlds"].delete_one({"_id": "garden/home"})
@@ -387,13 +383,13 @@ async def test_a_document_that_is_gone_is_written_as_a_whole(store: MongoStore, 
     assert await store.worlds.load("garden", "home") == world(2)
 
 
-async def test_a_room_that_another_shard_owns_is_dropped_and_told(store: MongoStore) -> None:
+async def test_fenced_world_is_dropped_and_reported(store: MongoStore) -> None:
     told: list[str] = []
     behind = WriteBehind(store.worlds, on_fenced=told.append, now_s=time.monotonic)
     await store.worlds.claim("garden", "first", 1)
     put(behind, world(1, "first"))
     assert await behind.flush(10)
-    for name in ("home", "first"):  # one that this writer has never written, and one that it goes on with
+    for name in ("home", "first"):  # a world new to this writer, and one that it has written before
         await store.worlds.claim("garden", name, 5)
         put(behind, world(9, name), 1)
     put(behind, world(1, "other"), 1)
@@ -422,7 +418,7 @@ def _raises() -> SavedWorld:
     ],
     ids=["nul", "huge", "200 deep", "5000 deep", "a session 200 deep", "labels 200 deep", "raises"],
 )
-async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_saved(
+async def test_invalid_world_is_dropped_and_the_others_are_saved(
     store: MongoStore, behind: WriteBehind, bad: Callable[[], SavedWorld]
 ) -> None:
     behind.put("garden/bad", bad, 1)
@@ -436,11 +432,11 @@ async def test_a_state_that_mongo_cannot_hold_is_dropped_and_the_others_are_save
     assert await store.worlds.load("garden", "bad") is None
     behind.put("garden/bad", lambda: world(2, "bad"), 1)
     assert await behind.flush(10)
-    assert await store.worlds.load("garden", "bad") == world(2, "bad"), "its next state is better"
+    assert await store.worlds.load("garden", "bad") == world(2, "bad"), "the next snapshot is valid"
 
 
-async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store: MongoStore) -> None:
-    """Also where the fault is in what is done when a world is written."""
+async def test_exception_of_one_world_does_not_stop_the_writer(store: MongoStore) -> None:
+    """The exception may come from any step of the write."""
 
     def faulty(key: str) -> None:
         raise ZeroDivisionError("a fault of the shard")
@@ -459,10 +455,10 @@ async def test_a_fault_in_one_world_does_not_end_the_task_that_writes_all(store:
     behind.close()
 
 
-async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_saved(
+async def test_temporarily_refused_world_stays_queued_and_the_others_are_saved(
     store: MongoStore, behind: WriteBehind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a full disk MongoDB says many things, one of them code 8."""
+    """MongoDB reports a full disk with many error codes; 8 is one of them."""
     bulk_write = type(store.worlds._worlds).bulk_write
     codes = iter((8, 14031))
 
@@ -488,7 +484,7 @@ async def test_a_world_that_mongodb_does_not_take_now_waits_and_the_others_are_s
     assert not store.calls.write_error
 
 
-async def test_the_last_write_survives_an_outage_and_drains_by_itself(tmp_path: Path) -> None:
+async def test_last_write_survives_an_outage_and_is_retried(tmp_path: Path) -> None:
     services = await asyncio.to_thread(local_stores.start, tmp_path, with_redis=False)
     store = MongoStore(services.mongo_url, "outage", call_s_max=0.5)
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)

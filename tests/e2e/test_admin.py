@@ -1,4 +1,4 @@
-"""The admin API on a running shard, over its port: what operators see, and what they do to those who play."""
+"""The admin API on a running shard, over its port: views, sessions, rooms, bans and tuning."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def session_ids(shard: Shard) -> list[str]:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
-async def test_nothing_is_answered_without_the_token(shard: Shard, endpoint: Any) -> None:
+async def test_every_endpoint_requires_the_token(shard: Shard, endpoint: Any) -> None:
     for shown in ("", "wrong"):
         status, words = await admin(shard.operations.port, endpoint.method, endpoint.path, {}, token=shown)
         assert status == 401, words
 
 
-async def test_where_no_token_is_set_there_is_no_admin_api(shard_settings: Settings) -> None:
+async def test_admin_api_is_disabled_without_a_token(shard_settings: Settings) -> None:
     operations = msgspec.structs.replace(shard_settings.operations, token="")
     async with running(msgspec.structs.replace(shard_settings, operations=operations)) as shard:
         for shown in ("", "x"):
@@ -59,7 +59,7 @@ async def test_where_no_token_is_set_there_is_no_admin_api(shard_settings: Setti
             assert (status, "operations.token" in words) == (403, True)
 
 
-async def test_the_document_is_openapi_and_what_is_answered_is_what_it_says(shard: Shard) -> None:
+async def test_openapi_document_is_valid_and_responses_match_it(shard: Shard) -> None:
     url = f"http://127.0.0.1:{shard.operations.port}/v1/openapi.json"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         document = await answer.json()
@@ -104,7 +104,7 @@ async def test_the_document_is_openapi_and_what_is_answered_is_what_it_says(shar
         ("POST", "/tuning/rollback", {"to": 9}, 422, "tuning version 9 does not exist"),
     ],
 )
-async def test_what_cannot_be_is_refused_with_why(
+async def test_invalid_request_is_refused_with_the_reason(
     shard: Shard, method: str, path: str, body: Any, status: int, words: str
 ) -> None:
     found = await ask(shard, method, path, body)
@@ -116,7 +116,7 @@ async def test_what_cannot_be_is_refused_with_why(
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_shard_its_rooms_and_who_is_in_them(shard: Shard) -> None:
+async def test_views_describe_the_shard_its_rooms_and_sessions(shard: Shard) -> None:
     async with connect(shard.url) as one, connect(shard.url) as two:
         joined = await one.join("garden", name="home")
         await two.join("garden", name="home")
@@ -152,7 +152,7 @@ async def test_the_shard_its_rooms_and_who_is_in_them(shard: Shard) -> None:
 # -- acting ----------------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_kicked_is_told_why_and_may_come_again(shard: Shard) -> None:
+async def test_kicked_player_receives_the_reason_and_may_reconnect(shard: Shard) -> None:
     async with connect(shard.url) as client:
         await client.join("garden")
         (session_id,) = session_ids(shard)
@@ -167,7 +167,9 @@ async def test_who_is_kicked_is_told_why_and_may_come_again(shard: Shard) -> Non
         await again.join("garden")
 
 
-async def test_who_is_banned_leaves_every_shard_and_stays_out_until_it_is_lifted(shard_settings: Settings) -> None:
+async def test_banned_player_is_disconnected_from_every_shard_until_the_ban_is_lifted(
+    shard_settings: Settings,
+) -> None:
     settings = msgspec.structs.replace(shard_settings, auth=AUTH)
     async with running(settings) as a, running(settings) as b:
         async with connect(b.url, token=token("ada")) as ada, connect(b.url, token=token("bob")) as bob:
@@ -197,7 +199,7 @@ async def test_who_is_banned_leaves_every_shard_and_stays_out_until_it_is_lifted
         await eventually(is_let_in)
 
 
-async def test_a_ban_ends_by_itself_and_outlives_a_restart(shard_settings: Settings) -> None:
+async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, auth=AUTH)
     async with running(settings) as first:
         await ask(first, "PUT", "/bans/ada", {"duration_s": 60})
@@ -220,7 +222,7 @@ def _is_banned(shard: Shard, player_id: str) -> bool:
     return False
 
 
-async def test_a_closed_room_says_so_and_is_saved_and_an_event_reaches_all_in_it(shard: Shard) -> None:
+async def test_closed_room_is_saved_and_broadcast_reaches_all_players(shard: Shard) -> None:
     async with connect(shard.url) as one, connect(shard.url) as two:
         room_id = (await one.join("garden", name="home")).room_id
         await two.join("garden", name="home")
@@ -236,7 +238,7 @@ async def test_a_closed_room_says_so_and_is_saved_and_an_event_reaches_all_in_it
         assert await one.command("planted") == 1
 
 
-async def test_the_id_of_a_shard_begins_with_its_name_and_differs_after_a_restart(shard_settings: Settings) -> None:
+async def test_shard_id_has_the_name_as_prefix_and_changes_on_restart(shard_settings: Settings) -> None:
     named = msgspec.structs.replace(shard_settings, shard_name="game-a-0")
     ids = set()
     for _ in range(2):
@@ -247,7 +249,7 @@ async def test_the_id_of_a_shard_begins_with_its_name_and_differs_after_a_restar
     assert all(one.startswith("game-a-0-") for one in ids)
 
 
-async def test_the_log_level_changes_while_it_runs(shard: Shard) -> None:
+async def test_log_level_changes_at_run_time(shard: Shard) -> None:
     before = logs.level.name
     try:
         await ask(shard, "PUT", "/log-level", {"level": "error"})
@@ -256,9 +258,7 @@ async def test_the_log_level_changes_while_it_runs(shard: Shard) -> None:
         logs.level.name = before
 
 
-async def test_a_shard_of_the_fleet_is_drained_from_another(
-    shard_settings: Settings, shard: Shard, tmp_path: Path
-) -> None:
+async def test_any_shard_can_drain_another(shard_settings: Settings, shard: Shard, tmp_path: Path) -> None:
     process = ShardProcess(shard_settings, tmp_path)
     try:
         await process.ready()
@@ -278,7 +278,7 @@ async def greeting_of(client: Client) -> str:
     return str(await client.command("greeting"))
 
 
-async def test_rooms_of_all_shards_are_tuned_and_rolled_back_without_a_restart(shard_settings: Settings) -> None:
+async def test_tuning_and_rollback_reach_all_shards_without_a_restart(shard_settings: Settings) -> None:
     async with (
         running(shard_settings) as a,
         running(shard_settings) as b,
@@ -309,7 +309,7 @@ async def _says(client: Client, words: str) -> bool:
     return await greeting_of(client) == words
 
 
-async def test_a_version_with_labels_is_for_rooms_that_have_them_also_for_new_ones(shard: Shard) -> None:
+async def test_tuning_with_labels_applies_to_matching_rooms_including_new_ones(shard: Shard) -> None:
     values = {"garden": {"greeting": "howdy"}}
     await ask(shard, "PUT", "/tuning", {"after": 0, "values": values, "labels": {"map": "west"}})
     async with connect(shard.url) as west, connect(shard.url) as east:
@@ -320,7 +320,7 @@ async def test_a_version_with_labels_is_for_rooms_that_have_them_also_for_new_on
         assert rooms == {"west": 1, "east": 0}
 
 
-async def test_a_tuning_in_force_is_not_forgotten_for_many_newer_ones_that_are_meant_for_others(
+async def test_tuning_stays_in_force_despite_many_newer_versions_for_other_rooms(
     shard: Shard, shard_settings: Settings
 ) -> None:
     values = {"garden": {"greeting": "howdy"}}
@@ -338,7 +338,7 @@ async def test_a_tuning_in_force_is_not_forgotten_for_many_newer_ones_that_are_m
                 assert await greeting_of(west) == "howdy"
 
 
-async def test_what_an_older_build_cannot_read_it_leaves_alone(shard: Shard) -> None:
+async def test_older_build_ignores_a_tuning_that_it_cannot_read(shard: Shard) -> None:
     async with connect(shard.url) as client:
         await client.join("garden")
         await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}})

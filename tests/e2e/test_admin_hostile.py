@@ -1,4 +1,4 @@
-"""The admin API under hostile requests: an error with a sentence, never 5xx, and what is repeated says so."""
+"""The admin API under hostile requests: responses are errors with a sentence and never 5xx."""
 
 from __future__ import annotations
 
@@ -121,18 +121,18 @@ def path_of(endpoint: Endpoint, id: str) -> str:
 
 
 @pytest.mark.parametrize("endpoint", WITH_IDS, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_an_id_is_the_answer_is_no_fault_of_the_server(guarded: Shard, endpoint: Endpoint) -> None:
+async def test_no_id_causes_a_server_error(guarded: Shard, endpoint: Endpoint) -> None:
     body = b'{"duration_s": 1}' if "bans" in endpoint.path else b"{}"
     for id in IDS:
         status, answer = await raw(guarded.operations.port, request_of(endpoint, path_of(endpoint, id), body, TOKEN))
         assert status < 500, (id, answer)
-        if status not in (200, 400):  # 400: the HTTP library itself refuses, before the API
+        if status not in (200, 400):  # 400: aiohttp refuses the request before the API
             assert json.loads(answer)["error"]
     assert guarded.health.is_ready
 
 
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
-async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: Shard, endpoint: Endpoint) -> None:
+async def test_no_body_causes_a_server_error(guarded: Shard, endpoint: Endpoint) -> None:
     async with connect(guarded.url) as client:
         joined = await client.join("garden")
         path = path_of(endpoint, joined.room_id if "room_id" in endpoint.path else "ada")
@@ -142,7 +142,7 @@ async def test_whatever_a_body_is_the_answer_is_no_fault_of_the_server(guarded: 
     assert guarded.health.is_ready
 
 
-async def test_whatever_an_authorization_is_the_answer_is_401(guarded: Shard) -> None:
+async def test_every_invalid_authorization_is_answered_with_401(guarded: Shard) -> None:
     (shard,) = [endpoint for endpoint in ENDPOINTS if endpoint.path == "/shard"]
     for header in HEADERS:
         status, answer = await raw(guarded.operations.port, request_of(shard, "/shard", b"", header))
@@ -152,7 +152,7 @@ async def test_whatever_an_authorization_is_the_answer_is_401(guarded: Shard) ->
 
 
 @pytest.mark.parametrize("player", ["google/42", "auth0|42", "a%2Fb", "J\u00fcrgen", "a b", "a?b", "x" * 128])
-async def test_a_player_of_any_id_is_banned_and_let_in_again(guarded: Shard, player: str) -> None:
+async def test_player_with_any_id_can_be_banned_and_readmitted(guarded: Shard, player: str) -> None:
     token = mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
     path = f"/bans/{quote(player, safe='')}"
     async with connect(guarded.url, token=token) as client:
@@ -165,7 +165,7 @@ async def test_a_player_of_any_id_is_banned_and_let_in_again(guarded: Shard, pla
         assert client.is_connected
 
 
-async def test_what_is_repeated_says_how_many_it_was_done_to(guarded: Shard) -> None:
+async def test_repeated_request_returns_the_number_of_changes(guarded: Shard) -> None:
     port = guarded.operations.port
     assert await admin(port, "DELETE", "/bans/ada") == {"count": 0}
     first = await admin(port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "a"})
@@ -182,9 +182,7 @@ async def test_what_is_repeated_says_how_many_it_was_done_to(guarded: Shard) -> 
     await admin(port, "PUT", "/log-level", {"level": "debug"})
 
 
-async def test_a_fault_of_the_server_is_logged_and_answered_in_json(
-    guarded: Shard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_server_error_is_logged_and_answered_in_json(guarded: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(guarded._administration), "list_rooms", lambda self: 1 / 0)
     with structlog.testing.capture_logs() as lines:
         answer = await admin(guarded.operations.port, "GET", "/rooms")
@@ -192,7 +190,7 @@ async def test_a_fault_of_the_server_is_logged_and_answered_in_json(
     assert [line["endpoint"] for line in lines if line["event"] == "admin_request_failed"] == ["GET /rooms"]
 
 
-async def test_every_change_is_a_line_that_says_what_was_asked(guarded: Shard) -> None:
+async def test_every_change_is_logged_with_its_request(guarded: Shard) -> None:
     with structlog.testing.capture_logs() as lines:
         await admin(guarded.operations.port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
         await admin(guarded.operations.port, "DELETE", "/bans/ada")

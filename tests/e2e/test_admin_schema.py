@@ -22,14 +22,14 @@ from tickwire.server.config import Settings
 EXAMPLES = 15
 SECONDS_MAX = 300
 CHECKS_LEFT_OUT = "positive_data_acceptance"
-"""The document says what a body looks like, not which rooms and versions there are."""
+"""Statuses that the document does not describe: rooms and versions in a request may not exist."""
 SEEDS = range(4)
 REQUESTS = 150
 
 
 @pytest.fixture
 async def apart(shard_settings: Settings, tmp_path: Path) -> AsyncIterator[ShardProcess]:
-    """A shard in a process of its own: calls change the process, such as its log level."""
+    """Run a shard in its own process, because requests change process-wide state such as the log level."""
     shard = ShardProcess(shard_settings, tmp_path)
     try:
         await shard.ready()
@@ -38,14 +38,14 @@ async def apart(shard_settings: Settings, tmp_path: Path) -> AsyncIterator[Shard
         shard.stop()
 
 
-async def test_every_answer_is_what_the_document_says(apart: ShardProcess, tmp_path: Path) -> None:
+async def test_every_response_matches_the_openapi_document(apart: ShardProcess, tmp_path: Path) -> None:
     async with connect(apart.url) as client:
         await client.join("garden")
         arguments = [
             "run",
             f"http://127.0.0.1:{apart.operations_port}/v1/openapi.json",
             f"--header=Authorization: Bearer {OPERATIONS_TOKEN}",
-            "--exclude-path=/v1/fleet/{shard_id}/drain",  # it would be done
+            "--exclude-path=/v1/fleet/{shard_id}/drain",  # it would drain the shard
             f"--exclude-checks={CHECKS_LEFT_OUT}",
             "--phases=examples,coverage,fuzzing",
             f"--max-examples={EXAMPLES}",
@@ -71,12 +71,14 @@ async def test_every_answer_is_what_the_document_says(apart: ShardProcess, tmp_p
 
 
 @pytest.mark.parametrize("path", ["/rooms", "/bans/ada", "/tuning/rollback"])
-async def test_a_method_that_is_not_offered_is_405_with_those_that_are(apart: ShardProcess, path: str) -> None:
+async def test_unsupported_method_is_405_with_the_allowed_ones(apart: ShardProcess, path: str) -> None:
     status, words = await admin(apart.operations_port, "PATCH", path)
     assert status == 405
     methods = {endpoint.method for endpoint in ENDPOINTS if endpoint.path.replace("{player_id}", "ada") == path}
     assert all(method in words for method in methods)
-    assert (await admin(apart.operations_port, "PATCH", path, token="wrong"))[0] == 401, "nothing is told without it"
+    assert (await admin(apart.operations_port, "PATCH", path, token="wrong"))[0] == 401, (
+        "methods are not disclosed without the token"
+    )
 
 
 def request_from(rng: random.Random) -> bytes:
@@ -108,7 +110,7 @@ def request_from(rng: random.Random) -> bytes:
 
 
 async def status_of(port: int, request: bytes) -> int | None:
-    """Return the status that a request gets; None when the server waits for more of it, or says nothing."""
+    """Return the status of the response; None if the server waits for more data or does not answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -122,7 +124,7 @@ async def status_of(port: int, request: bytes) -> int | None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_no_bytes_make_the_operations_port_fail(apart: ShardProcess, seed: int) -> None:
+async def test_no_bytes_cause_a_server_error_on_the_operations_port(apart: ShardProcess, seed: int) -> None:
     rng = random.Random(seed)
     found: set[int | None] = set()
     for number in range(REQUESTS):
@@ -132,5 +134,5 @@ async def test_no_bytes_make_the_operations_port_fail(apart: ShardProcess, seed:
         status = await status_of(apart.operations_port, request)
         assert status is None or status < 500, (seed, number, request)
         found.add(status)
-    assert {401, 400} <= found, "some requests had no token, some were no HTTP"
+    assert {401, 400} <= found, "some requests had no token, others were not HTTP"
     assert readiness(apart.operations_port)[0] == 200

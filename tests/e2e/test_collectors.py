@@ -1,4 +1,4 @@
-"""What a running shard shows to Prometheus is what the dashboard and the alerts ask for."""
+"""A running shard exports the metrics that the dashboard and the alerts use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tickwire.client.client import connect
 from tickwire.server.shard import Shard
 
 
-async def test_every_panel_and_alert_asks_for_what_a_running_shard_shows(shard: Shard) -> None:
+async def test_every_panel_and_alert_uses_metrics_of_a_running_shard(shard: Shard) -> None:
     asked = {name for rule in alerts() for name in metrics_in(rule["expr"])}
     panels = json.loads(DASHBOARD.read_text())["panels"]
     asked |= {name for panel in panels for one in panel.get("targets", ()) for name in metrics_in(one["expr"])}

@@ -102,13 +102,13 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
     commit = shard._store.ledger.commit
     attempts: list[str] = []
 
-    async def forgetful(booking: TransactionRequest) -> TransactionResult:
-        attempts.append(booking.key)
+    async def forgetful(request: TransactionRequest) -> TransactionResult:
+        attempts.append(request.key)
         if len(attempts) == 1:
             if is_written:
-                await commit(booking)
+                await commit(request)
             raise Unavailable("the answer was lost", retry_after_ms=1)
-        return await commit(booking)
+        return await commit(request)
 
     monkeypatch.setattr(shard._store.ledger, "commit", forgetful)
     async with AsyncExitStack() as stack:
@@ -125,9 +125,9 @@ async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_an
     go_on = asyncio.Event()
     commit = shard._store.ledger.commit
 
-    async def held(booking: TransactionRequest) -> TransactionResult:
+    async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
-        return await commit(booking)
+        return await commit(request)
 
     shard._store.ledger.commit = held  # type: ignore[method-assign]
     async with AsyncExitStack() as stack:
@@ -163,10 +163,10 @@ async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
 ) -> None:
     commit = shard._store.ledger.commit
 
-    async def faulty(booking: TransactionRequest) -> TransactionResult:
-        if booking.player_id == "ann":
+    async def faulty(request: TransactionRequest) -> TransactionResult:
+        if request.player_id == "ann":
             raise ZeroDivisionError("a fault of the shard")
-        return await commit(booking)
+        return await commit(request)
 
     monkeypatch.setattr(shard._store.ledger, "commit", faulty)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The commands on what is stored, as an operator meets them."""
+"""The commands for stored data, run as an operator runs them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def tickwire(shard_settings: Settings) -> Command:
-    """Runs a command on the tests' database."""
+    """Run a command on the tests' database."""
 
     async def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         environ = {
@@ -49,7 +49,7 @@ def tickwire(shard_settings: Settings) -> Command:
     return run
 
 
-async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Settings, tickwire: Command) -> None:
+async def test_shard_waits_until_the_database_is_migrated(shard_settings: Settings, tickwire: Command) -> None:
     by_hand = msgspec.structs.replace(shard_settings.mongo, migrate=False)
     shard = Shard(msgspec.structs.replace(shard_settings, mongo=by_hand))
     await shard.start()
@@ -64,7 +64,7 @@ async def test_a_shard_waits_until_the_database_is_migrated(shard_settings: Sett
         await shard.stop()
 
 
-async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings, tickwire: Command) -> None:
+async def test_world_and_player_are_exported_and_imported(shard_settings: Settings, tickwire: Command) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as gardener, connect(shard.url) as earner:
         await gardener.join("garden", name="home")
         await gardener.command("plant", {"x": 7.0})
@@ -77,7 +77,7 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
         world = await tickwire("export", "world", "garden/home")
         assert world.returncode == 0, world.stderr
         person = await tickwire("export", "player", player)
-        assert person.stdout.count("\n") == 5, "what it is, the player, three entries"
+        assert person.stdout.count("\n") == 5, "the header, the player, three entries"
 
         await gardener.command("plant", {"x": 8.0})
         refused = await tickwire("import", "-", given=world.stdout)
@@ -87,7 +87,7 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
         )
         done = await tickwire("import", "-", "--replace", given=world.stdout)
         assert (done.returncode, done.stdout) == (0, "imported garden/home\n")
-        # The shard that ran it is fenced off when it saves the next change, and its player finds what was imported.
+        # The shard that ran the world is fenced off at its next save, and its player finds the imported world.
         with suppress(CommandFailed, TimeoutError):
             await gardener.command("plant", {"x": 9.0})
         await gardener.wait_for(lambda: gardener.resumes == 1 and gardener.is_connected, 15)
@@ -115,7 +115,7 @@ async def test_a_world_and_a_player_leave_and_come_back(shard_settings: Settings
         (("import", "-"), 1, "tickwire: the lines are not a valid export"),
     ],
 )
-async def test_what_cannot_be_is_one_sentence(
+async def test_failed_export_or_import_prints_one_sentence(
     tickwire: Command, arguments: tuple[str, ...], code: int, sentence: str
 ) -> None:
     done = await tickwire(*arguments)
@@ -124,7 +124,7 @@ async def test_what_cannot_be_is_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_mongodb_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_mongodb_is_reported_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKWIRE__MONGO__DEADLINE_S", "1.5")
     done = subprocess.run(
         [sys.executable, "-m", "tickwire", "migrate-db"],

@@ -1,4 +1,4 @@
-"""What one room, player or document does to itself stays with it: everybody else is saved, leased and tuned."""
+"""A fault of one room, player or document does not affect the others: they are saved, leased and tuned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def is_saved(shard: Shard, name: str, kept: Any) -> bool:
 
 
 async def assert_all_is_well(shard: Shard, bystander: Client, name: str) -> None:
-    """Another room is saved, and keeps its lease."""
+    """Another room is saved and keeps its lease."""
     for kept in ("one", "two"):
         await bystander.command("keep", kept)
         await eventually(lambda kept=kept: is_saved(shard, name, kept))
@@ -30,7 +30,7 @@ async def assert_all_is_well(shard: Shard, bystander: Client, name: str) -> None
 
 
 @pytest.mark.parametrize("depth", [200, 400])
-async def test_a_room_that_keeps_something_nested_deep_is_alone_not_savable(
+async def test_room_with_deeply_nested_state_is_rejected_alone(
     shard: Shard, capsys: pytest.CaptureFixture[str], depth: int
 ) -> None:
     async with connect(shard.url) as client, connect(shard.url) as other:
@@ -45,7 +45,7 @@ async def test_a_room_that_keeps_something_nested_deep_is_alone_not_savable(
 
 
 @pytest.mark.parametrize("depth", [200, 400])
-async def test_a_profile_that_is_nested_deep_fails_its_command_alone(shard: Shard, depth: int) -> None:
+async def test_deeply_nested_profile_fails_only_its_command(shard: Shard, depth: int) -> None:
     async with connect(shard.url) as client, connect(shard.url) as other:
         await client.join("vault", name="deep")
         await other.join("vault", name="other")
@@ -69,7 +69,7 @@ async def test_a_profile_that_is_nested_deep_fails_its_command_alone(shard: Shar
     ],
     ids=str,
 )
-async def test_a_room_that_spoils_its_own_attributes_harms_no_other(
+async def test_room_with_damaged_attributes_does_not_affect_others(
     shard: Shard, command: str, payload: tuple[str, Any]
 ) -> None:
     async with connect(shard.url) as client, connect(shard.url) as other:
@@ -80,7 +80,7 @@ async def test_a_room_that_spoils_its_own_attributes_harms_no_other(
         await client.command("keep", "still answered")
 
 
-async def test_documents_of_operators_that_cannot_be_read_do_not_hide_the_others(shard: Shard) -> None:
+async def test_unreadable_bans_and_tunings_do_not_hide_the_others(shard: Shard) -> None:
     database = shard._store.database
     now = datetime.datetime.now(datetime.UTC)
     async with connect(shard.url) as client:
@@ -100,7 +100,7 @@ async def test_documents_of_operators_that_cannot_be_read_do_not_hide_the_others
     assert shard.health.is_alive
 
 
-async def test_a_call_to_the_directory_that_raises_does_not_end_the_others(shard: Shard) -> None:
+async def test_exception_in_a_directory_update_does_not_stop_the_others(shard: Shard) -> None:
     done = asyncio.Event()
 
     async def faulty() -> None:
@@ -116,9 +116,7 @@ async def test_a_call_to_the_directory_that_raises_does_not_end_the_others(shard
     assert shard.health.is_alive
 
 
-async def test_a_connection_that_raises_in_the_sweep_does_not_end_it(
-    shard: Shard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_exception_in_the_sweep_does_not_stop_it(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     look_after, swept = shard.listener._look_after, set()
 
     def faulty(connection: Any, now_s: float) -> None:

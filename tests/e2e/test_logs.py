@@ -1,4 +1,4 @@
-"""What a shard writes down: one line of a session's life, by ECS, and never a secret."""
+"""The log of a shard: one line per ended session, by ECS, without secrets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SECRET = "a-secret-that-signs-the-tokens-of-players"
 OPERATIONS = "a-token-that-opens-the-operations-port"
 
 
-async def test_a_session_is_one_line_and_no_secret_is_in_any(shard_settings: Settings, tmp_path: Path) -> None:
-    """With all that is ever logged: a join, a lost connection, a bad token, an exception of a game, the end."""
+async def test_session_is_logged_in_one_line_without_secrets(shard_settings: Settings, tmp_path: Path) -> None:
+    """Covers a join, a lost connection, an invalid token, an exception of a game, and the end of the session."""
     environ = {
         "TICKWIRE__LOGGING__FORMAT": "json",
         "TICKWIRE__LOGGING__LEVEL": "debug",

@@ -1,4 +1,4 @@
-"""Worlds that were saved can be restored, whatever a game has put into them; what does not fit is kept and said."""
+"""Saved worlds can be restored whatever games store in them; invalid parts are quarantined and logged."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ async def save_a_stall(settings: Settings) -> None:
         await eventually(lambda: is_saved(shard, "stall/home", "state.value.visits", "often"))
 
 
-async def test_a_part_that_does_not_fit_is_moved_to_the_quarantine(
+async def test_invalid_part_is_moved_to_the_quarantine(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await save_a_stall(settings)
     told = capsys.readouterr().err
-    assert told.count("saved_state_invalid") >= 1, "said when it is saved, not when it is needed"
+    assert told.count("saved_state_invalid") >= 1, "logged at the save, not at the restore"
     for _ in range(2):
         async with running(settings) as shard, connect(shard.url) as client:
             await client.join("stall", name="home")
@@ -65,10 +65,10 @@ async def test_a_part_that_does_not_fit_is_moved_to_the_quarantine(
             assert parts[1]["value"] == "often"
             assert "Expected `int`" in parts[0]["error"]
     told = capsys.readouterr().err
-    assert told.count("world_part_quarantined") == 2, "the second time there was nothing to take out"
+    assert told.count("world_part_quarantined") == 2, "nothing is removed the second time"
 
 
-async def test_the_number_of_parts_is_a_metric(settings: Settings) -> None:
+async def test_quarantined_parts_are_counted(settings: Settings) -> None:
     await save_a_stall(settings)
     async with running(settings) as shard, connect(shard.url) as client:
         await client.join("stall", name="home")
@@ -76,7 +76,7 @@ async def test_the_number_of_parts_is_a_metric(settings: Settings) -> None:
         assert figures["tickwire_world_parts_quarantined_total"] == 2
 
 
-async def test_a_session_that_does_not_fit_costs_its_player_the_seat_and_no_other(settings: Settings) -> None:
+async def test_invalid_session_loses_only_its_own_seat(settings: Settings) -> None:
     async with AsyncExitStack() as stack, running(settings) as shard:
         clients = []
         for player in ("ann", "bob"):
@@ -101,7 +101,7 @@ async def _has_team(shard: Shard, team: float) -> bool:
     return any(session.get("team") == team for session in world.get("sessions", {}).values())
 
 
-async def test_a_change_that_is_not_understood_is_a_lasting_refusal_and_leaves_the_world_as_it_is(
+async def test_incompatible_schema_change_is_refused_and_leaves_the_world_unchanged(
     shard: Shard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with connect(shard.url) as client:

@@ -137,10 +137,10 @@ async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) 
     failures = iter([True, True])
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
-        booked = await commit(request)
+        result = await commit(request)
         if next(failures, False):
             raise Unavailable("the answer was lost")
-        return booked
+        return result
 
     shard._store.ledger.commit = forgetful  # type: ignore[method-assign]
     async with connect(shard.url) as client:

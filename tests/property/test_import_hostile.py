@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.test_archive import lines_of
-from tests.contract.test_ledger import booking
-from tests.contract.test_storage import world
+from tests.contract.test_export_import import lines_of
+from tests.contract.test_ledger import transaction
+from tests.contract.test_world_store import world
 from tickwire.server.errors import TickwireError
 from tickwire.server.storage import MongoStore, export_import, migrate
 from tickwire.server.storage.world_document import create_world_write
@@ -63,7 +63,7 @@ def exports(mongo_url: str) -> dict[str, list[str]]:
             await store.worlds.claim("garden", "home", 1)
             now = datetime.datetime.now(datetime.UTC)
             await store.worlds.write([create_world_write(world(7), 1, 1, None, now)])
-            await store.ledger.commit(booking("k", {"ann": {"gold": 5}}, profile={"level": 3}))
+            await store.ledger.commit(transaction("k", {"ann": {"gold": 5}}, profile={"level": 3}))
             return {
                 "world": await lines_of(export_import.export_world(store, "garden", "home")),
                 "player": await lines_of(export_import.export_player(store, "ann")),

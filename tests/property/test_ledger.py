@@ -128,23 +128,23 @@ class Fragile:
 
 
 class FragileLedger(Ledger):
-    """Its shard may end at any step: also when it has just been written, and nobody was told."""
+    """A ledger whose shard may be killed at any step, also between the commit and the reply."""
 
     fuse: Fuse
     losses: list[str]
-    """For each of the next bookings: "" is answered, "before" is not made, the answer of "after" is lost."""
+    """For each of the next commits: "" returns, "before" is not committed, the result of "after" is lost."""
 
-    async def commit(self, booking: Any) -> Any:
+    async def commit(self, request: Any) -> Any:
         loss = self.losses.pop(0) if self.losses else ""
         if loss == "before":
             raise Unavailable("the call was lost", retry_after_ms=1)
-        booked = await super().commit(booking)
+        result = await super().commit(request)
         if loss:
             raise Unavailable("the answer was lost", retry_after_ms=1)
-        return booked
+        return result
 
-    async def _transact(self, booking: Any) -> Any:
-        done = await super()._transact(booking)
+    async def _transact(self, request: Any) -> Any:
+        done = await super()._transact(request)
         self.fuse.step()
         return done
 
@@ -451,7 +451,7 @@ class TwoRooms(RuleBasedStateMachine):
 
     @rule(place=places, losses=st.lists(st.sampled_from(["", "before", "after", "after"]), max_size=4))
     def answers_are_lost(self, place: str, losses: list[str]) -> None:
-        """MongoDB's answers to the next bookings do not arrive."""
+        """The results of the next commits are lost."""
         self.places[place].shard.ledger.losses = losses
 
     @rule(place=places)

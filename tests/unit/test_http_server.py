@@ -1,4 +1,4 @@
-"""The operations port, over a real socket: what a probe and a scraper see."""
+"""The operations port over a real socket: probes and scrapes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def http(server: OperationsServer) -> AsyncIterator[aiohttp.ClientSession]
         yield session
 
 
-async def test_readiness_is_503_with_every_reason_until_there_is_none(
+async def test_readiness_is_503_with_all_reasons_until_they_are_cleared(
     http: aiohttp.ClientSession, health: Health
 ) -> None:
     health.block("redis", "Redis does not answer")
@@ -48,13 +48,13 @@ async def test_readiness_is_503_with_every_reason_until_there_is_none(
         assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": {}})
 
 
-async def test_readiness_leaves_out_a_store_that_has_answered_before(
+async def test_readiness_excludes_a_store_that_has_answered_before(
     http: aiohttp.ClientSession, health: Health
 ) -> None:
     health.block("mongo", "MongoDB has not answered yet")
     health.clear("starting")
     async with http.get("/readyz?exclude=redis&exclude=mongo") as answer:
-        assert answer.status == 503, "it has not answered yet"
+        assert answer.status == 503, "the store has not answered yet"
     health.clear("mongo")
     health.block("mongo", "MongoDB does not answer")
     async with http.get("/readyz?exclude=redis&exclude=mongo") as answer:
@@ -66,7 +66,7 @@ async def test_readiness_leaves_out_a_store_that_has_answered_before(
         assert answer.status == 503
 
 
-async def test_a_shard_that_drains_or_has_failed_is_not_ready_whatever_is_left_out(
+async def test_draining_or_failed_shard_is_not_ready_despite_exclusions(
     http: aiohttp.ClientSession, health: Health
 ) -> None:
     health.clear("starting")
@@ -80,26 +80,24 @@ async def test_a_shard_that_drains_or_has_failed_is_not_ready_whatever_is_left_o
         assert set((await answer.json())["reasons"]) == {"draining", "redis"}
 
 
-async def test_a_shard_that_is_not_ready_is_still_alive(http: aiohttp.ClientSession) -> None:
+async def test_shard_that_is_not_ready_is_alive(http: aiohttp.ClientSession) -> None:
     async with http.get("/livez") as answer:
         assert answer.status == 200
 
 
-async def test_a_scrape_is_prometheus_text_and_names_the_build(http: aiohttp.ClientSession) -> None:
+async def test_scrape_returns_prometheus_text_with_the_build(http: aiohttp.ClientSession) -> None:
     async with http.get("/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         assert 'tickwire_build_info{version="1.2.3"} 1.0' in await answer.text()
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("POST", "/metrics", 405)])
-async def test_there_is_nothing_else_on_the_port(
-    http: aiohttp.ClientSession, method: str, path: str, status: int
-) -> None:
+async def test_other_paths_are_404(http: aiohttp.ClientSession, method: str, path: str, status: int) -> None:
     async with http.request(method, path) as answer:
         assert answer.status == status
 
 
-async def test_a_port_in_use_is_one_sentence_that_names_it(server: OperationsServer) -> None:
+async def test_port_in_use_is_reported_in_one_sentence(server: OperationsServer) -> None:
     second = OperationsServer(lambda: b"", Health())
     with pytest.raises(ConfigError, match=f"operations.port: {server.port} on 127.0.0.1 is in use") as raised:
         await second.start("127.0.0.1", server.port)
@@ -107,7 +105,7 @@ async def test_a_port_in_use_is_one_sentence_that_names_it(server: OperationsSer
     await second.stop()
 
 
-async def test_a_stopped_server_answers_no_more_and_stops_twice() -> None:
+async def test_stopped_server_does_not_answer_and_stop_is_idempotent() -> None:
     server = OperationsServer(lambda: b"", Health())
     await server.start("127.0.0.1", 0)
     await server.stop()
@@ -130,7 +128,7 @@ async def console(health: Health, tmp_path: Path) -> AsyncIterator[aiohttp.Clien
 @pytest.mark.parametrize(
     "path", ["/console/", "/console/index.html", "/console", "/console/none", "/metrics", "/readyz", "/x"]
 )
-async def test_every_answer_has_the_headers_that_protect_a_browser(console: aiohttp.ClientSession, path: str) -> None:
+async def test_every_response_has_security_headers(console: aiohttp.ClientSession, path: str) -> None:
     async with console.get(path, allow_redirects=False) as answer:
         headers = answer.headers
         policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -141,4 +139,4 @@ async def test_every_answer_has_the_headers_that_protect_a_browser(console: aioh
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Cache-Control"] == ("no-cache" if path.startswith("/console") else "no-store")
-        assert "aiohttp" not in headers["Server"], "which versions are vulnerable is told to nobody"
+        assert "aiohttp" not in headers["Server"], "versions are not disclosed"

@@ -1,4 +1,4 @@
-"""Logs without secrets, metrics by the conventions, health with reasons."""
+"""Logs without secrets, metrics by Prometheus's conventions, health with reasons."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tickwire.server.observability.logs import SAMPLED_MAX, Sampler, redact, to_
 from tickwire.server.observability.metrics import Metrics
 
 
-def test_values_of_secret_keys_are_blanked_however_deep_they_are() -> None:
+def test_values_of_secret_keys_are_redacted_at_any_depth() -> None:
     event = redact(None, "info", {"resume_token": "abc", "Authorization": "Bearer x", "room_id": "r"})
     assert event == {"resume_token": "***", "Authorization": "***", "room_id": "r"}
     deep = redact(None, "info", {"request": {"headers": [{"ticket": "abc", "room": "r"}]}})
     assert deep == {"request": {"headers": [{"ticket": "***", "room": "r"}]}}
 
 
-def test_what_looks_like_a_secret_is_blanked_in_any_value() -> None:
+def test_text_that_looks_like_a_secret_is_redacted() -> None:
     event = redact(
         None,
         "info",
@@ -39,7 +39,7 @@ def test_what_looks_like_a_secret_is_blanked_in_any_value() -> None:
     assert event["claims"] == "got *** from it"
 
 
-def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_written() -> None:
+def test_lines_above_the_rate_are_counted_and_session_lines_are_kept() -> None:
     now_s = 1.0
     sample = Sampler(lambda: now_s)
     written = 0
@@ -56,7 +56,7 @@ def test_of_a_crowd_of_lines_the_rest_is_counted_and_a_sessions_line_is_always_w
     assert "dropped" not in sample(None, "info", {"event": "handshake_failed"})
 
 
-def test_the_level_may_change_while_it_runs() -> None:
+def test_log_level_can_change_at_run_time() -> None:
     program = (
         "import structlog\n"
         "from tickwire.server.observability import logs\n"
@@ -70,7 +70,7 @@ def test_the_level_may_change_while_it_runs() -> None:
     assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == ["two"]
 
 
-def test_what_a_peer_chose_reaches_no_terminal_as_it_is() -> None:
+def test_text_of_peers_is_escaped_for_terminals() -> None:
     program = (
         "import logging, structlog\n"
         "from tickwire.server.observability import logs\n"
@@ -89,18 +89,18 @@ def test_what_a_peer_chose_reaches_no_terminal_as_it_is() -> None:
     assert "forged" in text
     lines = without_colours.splitlines()
     assert sum("room_created" in line for line in lines) == sum("a library says" in line for line in lines) == 1
-    assert "Traceback (most recent call last):" in lines, "a stack trace keeps its lines"
+    assert "Traceback (most recent call last):" in lines, "a stack trace keeps its line feeds"
     assert "abc.def" not in text
 
 
-def test_what_ecs_has_no_name_for_is_under_a_name_of_ours() -> None:
+def test_fields_outside_ecs_have_the_prefix_tickwire() -> None:
     event = to_ecs(None, "info", {"event": "x", "level": "info", "url": "ws://a", "host": "h", "player_id": "ada"})
     assert (event["event.action"], event["url.full"], event["user.id"]) == ("x", "ws://a", "ada")
     assert event["tickwire.host"] == "h"  # in ECS `host` is an object
     assert not {"url", "host", "error", "event", "level"} & event.keys()
 
 
-def test_production_logs_are_one_json_object_a_line_with_ids_and_without_locals() -> None:
+def test_json_logs_are_one_object_per_line_with_ids_and_without_locals() -> None:
     program = (
         "import structlog\n"
         "from tickwire.server.observability import logs\n"
@@ -132,7 +132,7 @@ def test_metric_names_follow_the_conventions() -> None:
     assert 'tickwire_build_info{version="1.2.3"} 1.0' in text
 
 
-def test_plain_totals_become_counters_that_never_go_back() -> None:
+def test_totals_become_counters_that_never_decrease() -> None:
     metrics = Metrics("1")
     for total in (3, 5, 5):
         metrics.set_total("ticks", total)
@@ -142,7 +142,7 @@ def test_plain_totals_become_counters_that_never_go_back() -> None:
     assert 'tickwire_joins_total{result="seated"} 2.0' in text
 
 
-def test_a_shard_is_ready_when_nobody_has_a_reason_against_it() -> None:
+def test_shard_is_ready_when_no_part_has_a_reason() -> None:
     health = Health()
     assert not health.is_ready
     health.block("redis", "does not answer")
@@ -153,7 +153,7 @@ def test_a_shard_is_ready_when_nobody_has_a_reason_against_it() -> None:
     assert health.is_ready
 
 
-def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing() -> None:
+def test_unwritable_line_is_counted_and_does_not_raise() -> None:
     program = (
         "import structlog, logging, sys\n"
         "from tickwire.server.observability import logs\n"
@@ -172,12 +172,12 @@ def test_a_line_that_cannot_be_written_is_counted_and_raises_nothing() -> None:
     assert done.stdout.split() == ["2", "3"]
 
 
-def test_a_repeated_line_is_written_once_a_subject_and_interval() -> None:
+def test_repeated_line_is_written_once_per_subject_and_interval() -> None:
     interval = LogInterval(60.0)
     assert [interval.is_due(subject, 0.0) for subject in ("a", "a", "b")] == [True, False, True]
     assert not interval.is_due("a", 59.0)
     assert interval.is_due("a", 60.0)
     written = sum(interval.is_due(str(number), 61.0) for number in range(10_000))
-    assert written == SUBJECTS_MAX - 1, "whoever chooses the subjects fills no log"
+    assert written == SUBJECTS_MAX - 1, "a peer that chooses the subjects cannot flood the log"
     assert len(interval._logged_s) == SUBJECTS_MAX
     assert interval.is_due("new", 122.0)

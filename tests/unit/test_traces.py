@@ -1,4 +1,4 @@
-"""Spans are kept where the extra is installed and switched on, and cost nothing elsewhere."""
+"""Spans are recorded if the extra is installed and enabled, and cost nothing otherwise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for one in exporter.get_finished_spans():
 """
 
 
-def test_a_span_is_kept_with_our_names_and_the_log_line_within_has_its_ids() -> None:
+def test_span_is_recorded_and_log_lines_within_have_its_ids() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     join, match = done.stdout.splitlines()
     assert join == "join {'tickwire.room_type': 'arena'} "
@@ -41,7 +41,7 @@ def test_a_span_is_kept_with_our_names_and_the_log_line_within_has_its_ids() -> 
     assert "trace.id" not in without
 
 
-def test_while_nothing_is_kept_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_span_does_nothing_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "trace", None)  # as without the extra
     with traces.span("join"), pytest.raises(ValueError), traces.span("inner"):
         raise ValueError
@@ -49,5 +49,5 @@ def test_while_nothing_is_kept_a_span_does_nothing(monkeypatch: pytest.MonkeyPat
     assert traces.trace_ids(None, "info", {"event": "x"}) == {"event": "x"}
 
 
-def test_without_an_endpoint_nothing_is_sent() -> None:
+def test_no_traces_are_sent_without_an_endpoint() -> None:
     traces.start("", 1.0, "shard-1")()

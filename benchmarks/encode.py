@@ -17,6 +17,7 @@ from benchmarks.report import Report, Row, report, row
 from benchmarks.rooms import Movers, move, spawn
 from tickwire.client.world import World
 from tickwire.schemas.codec import decode_server
+from tickwire.schemas.framing import header_bytes
 from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.schemas.parts import decode_parts
 from tickwire.server.replication.replicator import Replicator
@@ -73,7 +74,7 @@ def _columns(movers: Movers) -> tuple[list[float], ...]:
 
 
 def _apply(world: World, data: bytes) -> None:
-    frame = decode_server(data[4 if data[1] == 126 else 2 :])
+    frame = decode_server(data[header_bytes(data) :])
     assert isinstance(frame, StateFrame)
     for part in decode_parts(frame):
         world.apply(part, tick=frame.tick, age=frame.age)

@@ -29,6 +29,7 @@ from benchmarks.report import Report, report, row
 from benchmarks.rooms import Soak
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
+from tickwire.schemas.framing import FIN_BINARY, HEADER_BYTES, payload_bytes
 from tickwire.server.dev import local_stores
 
 PLAYERS, ROOMS = 500, 10
@@ -227,13 +228,11 @@ class SoakConnection(asyncio.Protocol):
             self.send(self._player.core.hello(build="soak"))
         at, size = 0, len(self._data)
         while size - at >= 4 and not self._is_ignoring:
-            head, length = self._data[at], self._data[at + 1]
-            start = at + 2
-            if length == 126:
-                start, length = at + 4, int.from_bytes(self._data[at + 2 : at + 4], "big")
+            head, start = self._data[at], at + HEADER_BYTES[self._data[at + 1]]
+            length = payload_bytes(self._data, at)
             if size < start + length:
                 break
-            if head == 0x82:
+            if head == FIN_BINARY:
                 self._player.receive(self, self._data[start : start + length])
             elif (
                 head != 0x89

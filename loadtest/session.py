@@ -29,6 +29,7 @@ from tickwire.client.updates import (
     Update,
     Welcomed,
 )
+from tickwire.limits import REPLIES_MAX
 from tickwire.loadtest.connection import CALL_S_MAX, SwarmConnection, now_us
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
@@ -37,7 +38,6 @@ from tickwire.schemas.payloads import decode_payload
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
 """Who asked for a seat so long ago is expected to have one."""
-REPLIES_MAX = 64
 
 
 class SwarmSession(SwarmConnection):

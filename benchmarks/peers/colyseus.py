@@ -23,6 +23,7 @@ import uvloop
 from benchmarks import processes
 from benchmarks.load import REQUEST, RawClient, masked, send_frames
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Turn
+from tickwire.schemas.framing import header_bytes, payload_bytes
 from tickwire.server.dev import local_stores
 from tickwire.server.dev.local_stores import die_with_parent
 
@@ -110,10 +111,7 @@ class Player(RawClient):
     def _frames(self, data: bytes) -> bytes:
         """Handle complete frames, and return the remaining bytes."""
         while len(data) >= 2:
-            size, start = data[1], 2
-            if size >= 126:
-                start = 4 if size == 126 else 10
-                size = int.from_bytes(data[2:start], "big")
+            start, size = header_bytes(data), payload_bytes(data)
             if len(data) < start + size:
                 break
             if size:

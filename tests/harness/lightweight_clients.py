@@ -15,6 +15,7 @@ import msgspec
 from tests.harness.polling import eventually
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.framing import FIN_BINARY, header_bytes, payload_bytes
 from tickwire.schemas.messages import Hello, Join, Joined, StateFrame
 
 PING, PONG, MASKED = 0x89, 0x8A, 0x80
@@ -65,10 +66,10 @@ class Watcher(asyncio.Protocol):
             self._transport.write(self._first)
             self._first, self._data = b"", self._data[end + 4 :]
         while (end := _frame_end(self._data)) and len(self._data) >= end:
-            start = 2 if self._data[1] < 126 else 4
+            start = header_bytes(self._data)
             if self._data[0] == PING:
                 self._send(bytes((PONG, MASKED | end - start, 0, 0, 0, 0)) + self._data[start:end])
-            elif self._data[0] == 0x82:
+            elif self._data[0] == FIN_BINARY:
                 self._hear(decode_server(self._data[start:end]))
             self._data = self._data[end:]
 
@@ -90,9 +91,9 @@ class Watcher(asyncio.Protocol):
 
 
 def _frame_end(data: bytes) -> int:
-    if len(data) < 2 or (data[1] == 126 and len(data) < 4):
+    if len(data) < 2 or len(data) < header_bytes(data):
         return 0
-    return 2 + data[1] if data[1] < 126 else 4 + int.from_bytes(data[2:4], "big")
+    return header_bytes(data) + payload_bytes(data)
 
 
 @asynccontextmanager

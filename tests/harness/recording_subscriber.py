@@ -10,6 +10,7 @@ from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_server
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
@@ -35,15 +36,12 @@ class RecordingSubscriber:
     def write(self, frames: bytes) -> None:
         self.writes += 1
         self.bytes_written += len(frames)
-        while frames:
-            start = {126: 4, 127: 10}.get(frames[1], 2)
-            size = int.from_bytes(frames[2:start], "big") if start > 2 else frames[1]
-            update = self.core.receive(frames[start : start + size], now_us=0)
+        for data in frame_payloads(frames):
+            update = self.core.receive(data, now_us=0)
             if isinstance(update, EventReceived):
                 event = update.event
                 payload = msgspec.msgpack.decode(event.payload) if event.payload else None
                 self.events.append((event.name, payload))
-            frames = frames[start + size :]
 
     def send_message(self, message: Message) -> None:
         self.core.receive(encode_server(message), now_us=0)

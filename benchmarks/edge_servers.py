@@ -31,9 +31,10 @@ from tickwire.schemas import SUBPROTOCOL
 from tickwire.schemas.framing import binary_frame
 from tickwire.server.edge.acceptor import Acceptor
 from tickwire.server.edge.addresses import Addresses
-from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
+from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
+from tickwire.server.edge.receiver import HandshakeRejection, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 
 GROUPS = 20
@@ -98,7 +99,7 @@ class BareServerProtocol(asyncio.Protocol):
 
 
 class Tickwire(Subject):
-    """The edge's door and connections, with a receiver that counts."""
+    """The edge's acceptor and connections, with a receiver that counts."""
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
         counters = EdgeCounters()
@@ -111,7 +112,7 @@ class Tickwire(Subject):
         addresses = Addresses(settings)
         loop = asyncio.get_running_loop()
 
-        def make(peer: str, accepted_s: float) -> Connection:
+        def create_connection(peer: str, accepted_s: float) -> Connection:
             now_s = time.monotonic()
             return Connection(
                 limiter=RateLimiter(settings, addresses.get(peer, now_s).messages, now_s),
@@ -130,11 +131,16 @@ class Tickwire(Subject):
             task.add_done_callback(self._tasks.discard)
             return task
 
-        door = Acceptor(
-            settings, counters=counters, make=make, spawn=spawn, admit=lambda peer: True, now_s=self.now_s
+        acceptor = Acceptor(
+            settings,
+            counters=counters,
+            create_connection=create_connection,
+            spawn=spawn,
+            may_connect=lambda peer: True,
+            now_s=self.now_s,
         )
-        door.open("127.0.0.1", port, tls)
-        return door
+        acceptor.open("127.0.0.1", port, tls)
+        return acceptor
 
     def write(self, members: list[Any], frame: bytes) -> None:
         for connection in members:
@@ -148,20 +154,20 @@ class Tickwire(Subject):
 
     def unthrottle(self, connection: Connection) -> None: ...
 
-    def wants_proxy_header(self, address: str) -> bool:
+    def expects_proxy_header(self, address: str) -> bool:
         return False
 
-    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
+    def check_handshake(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         return None
 
-    def page(self, request: Request) -> Response | None:
+    def find_page(self, request: Request) -> Response | None:
         return None
 
-    def opened(self, connection: Connection, request: Request) -> Receiver:
+    def create_receiver(self, connection: Connection, request: Request) -> Receiver[Connection]:
         self.add(connection)
         return Counting(self)
 
-    def ended(self, connection: Connection) -> None: ...
+    def connection_closed(self, connection: Connection) -> None: ...
 
 
 class Counting:
@@ -174,7 +180,7 @@ class Counting:
         self._subject.received += 1
 
     def text_received(self) -> None: ...
-    def swept(self, now_s: float) -> None: ...
+    def check_timeouts(self, now_s: float) -> None: ...
     def connection_ended(self, connection: Connection) -> None: ...
 
 

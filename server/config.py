@@ -19,8 +19,8 @@ from msgspec import Meta
 from tickwire.server.edge.auth.settings import AuthSettings, Contradiction
 from tickwire.server.edge.auth.settings import contradictions as auth_contradictions
 from tickwire.server.edge.origins import OriginPolicy
-from tickwire.server.edge.proxies import TrustedProxies
 from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.errors import ConfigError
 from tickwire.server.setting_sources import add_environment, add_overrides, build, read_file, redacted
 from tickwire.server.setting_types import (

@@ -1,34 +1,34 @@
 """The errors of a shard, one tree.
 
     TickwireError                 has a code (shared by protocol, metrics and docs) and `retryable`
-    ├── ConfigError               the operator's: a setting is wrong; the sentence names its key
+    ├── ConfigError               the operator's fault: a setting is wrong; the message names its key
     ├── PeerError                 the client's fault
     │   ├── Malformed             bytes that are not a message
-    │   ├── Unsupported           a message this build does not know
-    │   ├── UpgradeRequired       the client's schema version is not accepted
+    │   ├── Unsupported           a message type that this build does not know
+    │   ├── UpgradeRequired       the client's schema version is not supported
     │   ├── Unauthorized          no valid token or ticket
-    │   ├── Banned                an operator keeps the player out for a while
+    │   ├── Banned                an operator has banned the player for a while
     │   ├── AlreadyConnected      the player has a session, and may have only one
-    │   ├── OutOfOrder            a message that its state does not allow (Input before Joined)
-    │   ├── RateLimited           too much, too fast
-    │   ├── NoSuchRoomType        Join for a type this build does not host
-    │   ├── NoSuchRoom            no room of that id or code, or the ticket's is not here
+    │   ├── OutOfOrder            a message that the session's state does not allow (Input before Joined)
+    │   ├── RateLimited           a limit of the client was exceeded
+    │   ├── NoSuchRoomType        Join for a room type that this build does not host
+    │   ├── NoSuchRoom            no room with this id or code, or the ticket's room is not on this shard
     │   ├── NoSuchMode            MatchRequest for a mode that this build does not have
-    │   ├── RoomLocked            the room asked for takes nobody in
+    │   ├── RoomLocked            the requested room is locked against joins
     │   └── JoinRefused           the game refuses the player, with its reason
-    └── ServerError               ours, or our stores'
-        ├── RoomFull              no seat left in the room asked for
-        ├── RoomClosed            the room ended
-        ├── RoomFailed            the room's code raised; trying again does not help
-        ├── Unavailable           a store does not answer, or the shard drains; come again
-        │   ├── Locked            somebody else changes it just now; nothing was written
-        │   └── VersionConflict   somebody else has changed it meanwhile; nothing was written
+    └── ServerError               the fault of the server or of a store
+        ├── RoomFull              the requested room has no seat left
+        ├── RoomClosed            the room has ended
+        ├── RoomFailed            the room's code raised an exception; retrying does not help
+        ├── Unavailable           a store does not answer, or the shard drains; retry later
+        │   ├── Locked            another call is changing the data; nothing was written
+        │   └── VersionConflict   another call has changed the data meanwhile; nothing was written
         ├── StaleEpoch            another shard owns this room now; nothing was written
-        ├── KeyReused             an idempotency key names another transaction already; nothing was written
-        └── Internal              a mistake in our code, or in the game's
-            └── NotSavable        a room's state is nothing that MongoDB can hold; trying again does not help
+        ├── KeyReused             an idempotency key belongs to another transaction already; nothing was written
+        └── Internal              a defect in the server's code, or in the game's
+            └── NotSavable        MongoDB cannot store the room's state; retrying does not help
 
-Imports nothing of ours, so that every package may raise these.
+Imports none of our packages, so that every package may raise these errors.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from typing import ClassVar
 
 
 class TickwireError(Exception):
-    """Something went wrong that has a name. `str()` is a sentence for a developer.
+    """The base class of all errors of a shard. `str()` returns a message for a developer.
 
     Args:
-        message: the sentence, without secrets.
-        retry_after_ms: when coming back makes sense; 0 says nothing about it.
-        detail: the same for operators. It may name hosts and reasons that players must not receive.
+        message: the message, without secrets.
+        retry_after_ms: when a retry makes sense; 0 if that is unknown.
+        detail: the message for operators. It may contain hosts and reasons that players must not receive.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -56,12 +56,12 @@ class TickwireError(Exception):
 
     @property
     def detail(self) -> str:
-        """The sentence for operators: the message, unless there is another one."""
+        """The message for operators; the same as for clients unless `detail` was passed."""
         return self._detail or str(self)
 
 
 class ConfigError(TickwireError):
-    """A setting is missing or wrong; the sentence names its key."""
+    """A setting is missing or wrong; the message names its key."""
 
     code = "CONFIG"
 
@@ -70,8 +70,8 @@ def listen_error(section: str, host: str, port: int, error: OSError) -> ConfigEr
     """Return the error for a socket that cannot listen.
 
     Args:
-        section: of the settings that name the address: "listen" or "operations".
-        error: what the system says.
+        section: the section of the settings with the address: "listen" or "operations".
+        error: the error of the operating system.
     """
     if error.errno == errno.EADDRINUSE:
         return ConfigError(f"{section}.port: {port} on {host} is in use; set another port, or 0 for a free one")
@@ -81,113 +81,113 @@ def listen_error(section: str, host: str, port: int, error: OSError) -> ConfigEr
 
 
 class PeerError(TickwireError):
-    """What the client sent is at fault."""
+    """The client has sent an invalid or forbidden message."""
 
     code = "MALFORMED"
 
 
 class Malformed(PeerError):
-    """Bytes that are not a message of ours."""
+    """The bytes are not a message of the protocol."""
 
     code = "MALFORMED"
 
 
 class Unsupported(PeerError):
-    """A message type that this build does not know."""
+    """The message type is unknown to this build."""
 
     code = "UNSUPPORTED"
 
 
 class UpgradeRequired(PeerError):
-    """The client's schema version is not one that this build speaks."""
+    """The client's schema version is not supported by this build."""
 
     code = "UPGRADE_REQUIRED"
 
 
 class Unauthorized(PeerError):
-    """No valid token, or a ticket that is expired, forged or for somebody else."""
+    """The token is invalid, or the ticket is expired, forged or for another player."""
 
     code = "UNAUTHORIZED"
 
 
 class Banned(PeerError):
-    """An operator keeps the player out; the sentence says until when, and why."""
+    """An operator has banned the player; the message says until when, and why."""
 
     code = "BANNED"
 
 
 class AlreadyConnected(PeerError):
-    """The player has a session here already, and the policy is to refuse a second."""
+    """The player has a session on this shard already, and the policy is to refuse another one."""
 
     code = "ALREADY_CONNECTED"
 
 
 class OutOfOrder(PeerError):
-    """A message that the session's state does not allow."""
+    """The session's state does not allow this message."""
 
     code = "OUT_OF_ORDER"
 
 
 class RateLimited(PeerError):
-    """More than a limit allows."""
+    """The client has exceeded a limit."""
 
     code = "RATE_LIMITED"
     retryable = True
 
 
 class NoSuchRoomType(PeerError):
-    """A Join for a room type that this build does not host."""
+    """The room type of a Join is not hosted by this build."""
 
     code = "NO_SUCH_ROOM_TYPE"
 
 
 class NoSuchRoom(PeerError):
-    """A Join for a room that does not exist here (any more)."""
+    """The room of a Join does not exist on this shard, or not any more."""
 
     code = "NO_SUCH_ROOM"
     retryable = True
 
 
 class NoSuchMode(PeerError):
-    """A MatchRequest for a mode that this build does not have."""
+    """The mode of a MatchRequest does not exist in this build."""
 
     code = "NO_SUCH_MODE"
 
 
 class RoomLocked(PeerError):
-    """The room asked for takes nobody in (any more)."""
+    """The requested room is locked: it admits no more players."""
 
     code = "ROOM_LOCKED"
 
 
 class JoinRefused(PeerError):
-    """The room's `on_join` refused the player; the sentence is the game's."""
+    """The room's `on_join` refused the player; the message is the game's."""
 
     code = "COMMAND_FAILED"
 
 
 class ServerError(TickwireError):
-    """Our fault, or that of a store we depend on."""
+    """The server has failed, or a store that it depends on."""
 
     code = "INTERNAL"
 
 
 class RoomFull(ServerError):
-    """Every seat of the room asked for is taken or reserved."""
+    """Every seat of the requested room is taken or reserved."""
 
     code = "ROOM_FULL"
     retryable = True
 
 
 class RoomClosed(ServerError):
-    """The room has ended, or its code raised and its policy closed it."""
+    """The room has ended, or its code raised an exception and its policy closed it."""
 
     code = "ROOM_CLOSED"
     retryable = True
 
 
 class RoomFailed(ServerError):
-    """The room's code raised while it was made, or took the player in: trying again does not help."""
+    """The room's code raised an exception in its creation or in the join; retrying does not help."""
 
     code = "ROOM_FAILED"
 
@@ -200,18 +200,18 @@ class Unavailable(ServerError):
 
 
 class Locked(Unavailable):
-    """A call has waited for as long as it was to: what it is to change is somebody else's just now."""
+    """A call has waited up to its time limit for data that another call is changing."""
 
 
 class VersionConflict(Unavailable):
-    """What is to be changed is not as it was read; nothing was written. Read it again."""
+    """The data has changed since it was read; nothing was written. Read it again."""
 
 
 class StaleEpoch(ServerError):
-    """Another shard has owned this room since; the write was refused.
+    """A newer epoch of this room exists on another shard; the write was rejected.
 
     Args:
-        newest: the epoch that refused it; 0 when it is not known.
+        newest: the newer epoch; 0 if it is unknown.
     """
 
     code = "STALE_EPOCH"
@@ -222,16 +222,16 @@ class StaleEpoch(ServerError):
 
 
 class KeyReused(ServerError):
-    """A game used an idempotency key again for other moves or another player; nothing was written."""
+    """A game has used an idempotency key again for other changes or another player; nothing was written."""
 
     code = "KEY_REUSED"
 
 
 class Internal(ServerError):
-    """A mistake in our code."""
+    """A defect in the server's code."""
 
     code = "INTERNAL"
 
 
 class NotSavable(Internal):
-    """A room's state is nothing that MongoDB can hold: a key with a NUL, a number of more than 64 bits."""
+    """MongoDB cannot store the room's state: for example a key with a NUL, or an integer of more than 64 bits."""

@@ -1,8 +1,8 @@
 """Keeps a fault in one item away from the other items of a shared background task.
 
 One task saves all rooms, one renews all leases, one sweeps all connections. An exception that a single room or
-connection causes there is logged and counted, and the task continues with the next item. A fault of the task itself
-is not caught here: it ends the shard's liveness.
+connection causes is logged and counted, and the task continues with the next item. A fault of the task itself is not
+caught here: it fails the shard's liveness check.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import structlog
 log = structlog.get_logger(__name__)
 
 ITEMS_MAX = 1000
-"""Items that are known to fail, so that a fault that recurs every second is logged once; above this, more often."""
+"""The failing items that are remembered, so that a fault that recurs every second is logged once."""
 
 
 class FaultIsolation:
     """Guards the items of background tasks.
 
     Attributes:
-        faults: by task.
+        faults: the number of faults by task.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class FaultIsolation:
 
     @contextmanager
     def guard(self, task: str, item: str, *, passes: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run the work on one item. An exception is logged with its traceback the first time, and counted.
+        """Guard the work on one item: an exception is counted, and logged with its traceback the first time.
 
         Args:
-            task: for the log and the metric.
-            item: which one it is, for the log.
+            task: the name of the task, for the log and the metric.
+            item: the name of the item, for the log.
             passes: exceptions that concern the whole task, such as a store that does not answer.
         """
         try:

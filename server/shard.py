@@ -35,10 +35,12 @@ from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.service import AdminService
 from tickwire.server.config import ALL_ADDRESSES, RedisSettings, Settings
 from tickwire.server.edge import static_files
-from tickwire.server.edge.auth.authenticator import authenticator_of
+from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.edge.certificates import TlsCertificate
+from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.server import EdgeServer
+from tickwire.server.edge.server import EdgeServer, EdgeServices
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import ConfigError, NotSavable, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.game_modules import load_modes, load_room_types
@@ -132,7 +134,7 @@ class Shard:
             per_address=settings.edge.rooms_per_minute_per_address_max,
             now_s=time.monotonic,
         )
-        self.placer = JoinService(
+        self.join_service = JoinService(
             shard_id=self.shard_id,
             region=settings.region,
             host=self.host,
@@ -154,7 +156,7 @@ class Shard:
         self._queueing = QueueService(
             region=settings.region,
             queues=self._queues,
-            join_service=self.placer,
+            join_service=self.join_service,
             quota=quota,
             now_s=self._matchmaker.clock.now_s,
         )
@@ -165,65 +167,76 @@ class Shard:
             isolation=self.isolation,
             now_s=self._matchmaker.clock.now_s,
         )
-        self.listener = EdgeServer(
-            self.placer,
-            settings.edge,
-            authenticator_of(settings.auth, self._matchmaker.clock.now_s),
-            ResumeTokens(keys.keys, keys.current, self.shard_id),
+        self.sessions = SessionRegistry(
+            window_s=settings.edge.resume_window_s,
+            disconnected_max=settings.edge.connections_max,
+            disconnected_per_address_max=settings.edge.connections_per_address_max,
+            duplicate_sessions=settings.edge.duplicate_sessions,
+            counters=EdgeCounters(),
+            tokens=ResumeTokens(keys.keys, keys.current, self.shard_id),
         )
-        self.listener.wall_s = self._matchmaker.clock.now_s
-        self.listener.queue = self._queueing
-        self.listener.isolation = self.isolation
-        self.listener.on_sweep_ended = self._task_done
         self._passing = SessionTransfer(
             shard_id=self.shard_id,
             region=settings.region,
-            edge_server=self.listener,
+            sessions=self.sessions,
             queue_service=self._queueing,
             matchmaker=self._matchmaker,
         )
-        self.listener.homes = SessionRecovery(
+        session_locator = SessionRecovery(
             shard_id=self.shard_id,
             host=self.host,
             matchmaker=self._matchmaker,
             worlds=self._store.worlds,
-            join_service=self.placer,
+            join_service=self.join_service,
             session_transfer=self._passing,
         )
-        self.listener.dealer = self._dealing
-        self.listener.pages = static_files.load(settings.listen.pages)
+        self._ruling = OperatorPolicy(
+            self._store.bans,
+            self._store.tunings,
+            host=self.host,
+            sessions=self.sessions,
+            shard_labels={"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
+            now_s=self._matchmaker.clock.now_s,
+            isolation=self.isolation,
+        )
+        self.host.tune = self._ruling.apply_tuning
+        self.edge = EdgeServer(
+            settings.edge,
+            self.sessions,
+            EdgeServices(
+                authenticator=create_authenticator(settings.auth, self._matchmaker.clock.now_s),
+                join_service=self.join_service,
+                queue=self._queueing,
+                transactions=self._dealing,
+                session_locator=session_locator,
+                bans=self._ruling,
+            ),
+            wall_s=self._matchmaker.clock.now_s,
+            pages=static_files.load(settings.listen.pages),
+            isolation=self.isolation,
+            on_sweep_ended=self._task_done,
+        )
         self._migration = RoomMigrator(
             shard_id=self.shard_id,
             region=settings.region,
             build=settings.build or __version__,
             host=self.host,
             matchmaker=self._matchmaker,
-            join_service=self.placer,
+            join_service=self.join_service,
             saver=self._saver,
             transactions=self._dealing,
             queue_service=self._queueing,
             session_transfer=self._passing,
-            spawn=self.listener.spawn,
+            spawn=self.edge.spawn,
             on_moved=self._room_moved,
         )
         self.on_drain: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
-        self.placer.session_restorer = self.listener
-        self._ruling = OperatorPolicy(
-            self._store.bans,
-            self._store.tunings,
-            host=self.host,
-            sessions=self.listener.registry,
-            shard_labels={"region": settings.region, "build": settings.build or __version__, "shard": self.shard_id},
-            now_s=self._matchmaker.clock.now_s,
-            isolation=self.isolation,
-        )
-        self.host.tune = self._ruling.apply_tuning
-        self.listener.bans = self._ruling
+        self.join_service.session_restorer = self.sessions
         self._administration = AdminService(
             lambda: self._leaseholder.shard,
             host=self.host,
-            edge=self.listener,
+            edge=self.edge,
             queue_views=QueueViews(self._queues),
             policy=self._ruling,
             matchmaker=self._matchmaker,
@@ -250,7 +263,7 @@ class Shard:
         listen = self.settings.listen
         scheme = "wss" if listen.certificate else "ws"
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        return listen.url or f"{scheme}://{host}:{self.listener.port}"
+        return listen.url or f"{scheme}://{host}:{self.edge.port}"
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -261,11 +274,11 @@ class Shard:
             ConfigError: a port is in use, or the certificate cannot be read.
         """
         settings = self.settings
-        await self.listener.start(settings.listen.host, settings.listen.port, certificates(settings))
+        await self.edge.start(settings.listen.host, settings.listen.port, certificates(settings))
         try:
             await self.operations.start(settings.operations.host, settings.operations.port)
         except ConfigError:
-            await self.listener.close(_goodbye("the server cannot start"), deadline_s=0)
+            await self.edge.close(_goodbye("the server cannot start"), deadline_s=0)
             raise
         self._leaseholder.shard = msgspec.structs.replace(self._leaseholder.shard, url=self.url)
         self.health.block("redis", "Redis has not answered yet")
@@ -304,7 +317,7 @@ class Shard:
         Rooms that could not be moved are left for `stop`. With `drain_timeout_s = 0` no room is moved.
         """
         self.health.block("draining", "the shard gives its rooms away")
-        self.placer.is_draining = True
+        self.join_service.is_draining = True
         with suppress(MatchmakingError):
             await self._leaseholder.drain()
         if not self.settings.drain_timeout_s:
@@ -332,14 +345,14 @@ class Shard:
 
         self._is_stopping = True
         self.health.block("stopping", reason)
-        self.placer.is_draining = True
+        self.join_service.is_draining = True
         with _shutdown_step("announce"), suppress(MatchmakingError):
             await self._leaseholder.drain()
         with _shutdown_step("close rooms"):
             self._saver.save_changed(self.host)
             self.host.close_all(reason)
         with _shutdown_step("close connections"):
-            await self.listener.close(_goodbye(reason), deadline_s=left_s(0.2))
+            await self.edge.close(_goodbye(reason), deadline_s=left_s(0.2))
         is_flushed = False
         with _shutdown_step("flush storage"):
             is_flushed = await self._write_behind.flush(left_s(0.6))
@@ -426,14 +439,14 @@ class Shard:
         self._saver.evict(simulation.room.room_id)
         self._dealing.evict(simulation)
         self._leaseholder.room_closed(simulation)
-        self.placer.room_closed(simulation)
+        self.join_service.room_closed(simulation)
 
     def _room_moved(self, simulation: RoomRuntime) -> None:
         room_id = simulation.room.room_id
         self._saver.evict(room_id)
         self._dealing.evict(simulation)
         self._leaseholder.room_moved(room_id)
-        self.placer.room_moved(simulation)
+        self.join_service.room_moved(simulation)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         """End liveness when one of the shard's own tasks ends before `stop` ends it, for whatever reason."""
@@ -448,7 +461,7 @@ class Shard:
         metrics = self.metrics
         metrics.set_gauge("ready", self.health.is_ready)
         metrics.set_gauge("tick_utilization", self._tick_share)
-        collect_edge(metrics, self.listener)
+        collect_edge(metrics, self.edge)
         collect_rooms(metrics, self.host)
         collect_storage(metrics, self._write_behind, self._dealing, self._saver)
         collect_matchmaking(

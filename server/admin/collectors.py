@@ -27,7 +27,7 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_gauge("connections", edge.connection_count)
     metrics.set_gauge("connections_waiting", edge.waiting_count)
     metrics.set_gauge("sessions", len(edge.registry))
-    metrics.set_gauge("sessions_disconnected", edge.registry.away_count)
+    metrics.set_gauge("sessions_disconnected", edge.registry.disconnected_count)
     certificates = edge.certificates
     if certificates is not None:
         metrics.set_gauge("certificate_expires_seconds", certificates.expires_at_s or 0.0)
@@ -38,7 +38,7 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_total("received_other_frames", counters.other_frames)
     metrics.set_totals("throttled_connections", counters.throttled)
     metrics.set_total("sessions_opened", counters.sessions_opened)
-    metrics.set_total("sessions_restored", counters.sessions_revived)
+    metrics.set_total("sessions_restored", counters.sessions_restored)
     metrics.set_total("handshakes", counters.handshakes)
     metrics.set_totals("rejected_messages", counters.rejected)
     metrics.set_totals("refused_connections", counters.refused)

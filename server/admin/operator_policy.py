@@ -160,7 +160,7 @@ class OperatorPolicy:
         self._bans[ban.player_id] = ban  # an ended one, too: the fleet's clock may not be known yet
         if ban.until <= self._now():
             return
-        for session in self._sessions.of_player(ban.player_id):
+        for session in self._sessions.find_by_player(ban.player_id):
             session.ban(ban.reason)
 
     def _now(self) -> datetime.datetime:

@@ -100,7 +100,7 @@ class AdminService:
             room_types=sorted(self._host.room_types),
             rooms=len(self._host),
             sessions=len(self._edge.registry),
-            sessions_disconnected=self._edge.registry.away_count,
+            sessions_disconnected=self._edge.registry.disconnected_count,
             connections=self._edge.connection_count,
             load=self._load(),
             ticks=counters.ticks,
@@ -201,7 +201,7 @@ class AdminService:
 
     def list_sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]:
         registry = self._edge.registry
-        among = registry.of_player(player_id) if player_id else registry
+        among = registry.find_by_player(player_id) if player_id else registry
         found = (session for session in among if not room_id or session.room_id == room_id)
         return [to_session_view(session) for _, session in zip(range(limit), found, strict=False)]
 

@@ -56,7 +56,7 @@ def _to_json(value: Any) -> Any:
 
 def to_session_view(session: Session) -> SessionView:
     """Return the view of a session."""
-    connection = session.wire
+    connection = session.connection
     return SessionView(
         session_id=session.session_id,
         player_id=session.player_id,

@@ -30,7 +30,7 @@ from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.local_stores import EmbeddedError
 from tickwire.server.dev.runner import DATA, read_access, run_dev
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.errors import ConfigError, TickwireError
 from tickwire.server.game_modules import load_room_types
 from tickwire.server.observability import logs
@@ -139,7 +139,7 @@ def token(
     if len(player) > PLAYER_CHARACTERS_MAX:
         _fail(f"the player's id must have at most {PLAYER_CHARACTERS_MAX} characters", EXIT_USAGE)
     try:
-        typer.echo(mint(settings.auth, player, ttl_s=ttl_s, now_s=time.time()))
+        typer.echo(issue_token(settings.auth, player, ttl_s=ttl_s, now_s=time.time()))
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
 
@@ -154,7 +154,7 @@ def connect_player(
 ) -> None:
     """Open a session as a player does, with a token if auth.secret is set, and end it, to check the connection."""
     auth = _settings(config).auth
-    signed = mint(auth, "connect-check", ttl_s=timeout_s + 60, now_s=time.time()) if auth.secret else ""
+    signed = issue_token(auth, "connect-check", ttl_s=timeout_s + 60, now_s=time.time()) if auth.secret else ""
     try:
         typer.echo(escape_controls(asyncio.run(check_player(url, signed, timeout_s))))
     except PlayerCheckFailed as error:

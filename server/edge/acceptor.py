@@ -1,11 +1,11 @@
-"""The listening socket: accepts, and lets connections in at a bounded rate, before anything is spent on them.
+"""The listening socket: accepts connections, and starts their handshakes at a bounded rate.
 
-    accepted --the gate opens--> TLS handshake, if any --> a Connection
-        └--would wait too long--> refused, with a time to come back
+    accepted --admitted--> TLS handshake, if any --> a Connection
+        └--would wait too long--> rejected with Retry-After
 
-What is accepted waits as a bare socket, so that a thousand clients that come at once cost the ticks of those who play
-nothing but their turn. A socket's send buffer is kept small: what waits in the kernel is old when it arrives, and
-nobody would notice that the client takes too little.
+Accepted connections wait as bare sockets, so that a thousand clients that connect at once do not delay the ticks of
+the players. A socket's send buffer is small: data that waits in the kernel is outdated on arrival, and hides that the
+client reads too slowly.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ BACKLOG = 4096
 ACCEPTS_AT_ONCE = 64
 NO_FILES_PAUSE_S = 0.2
 UNSENT_BYTES_LOW = 16 * 1024
-"""TCP_NOTSENT_LOWAT: the kernel takes no more than this beyond what is on its way to the client."""
+"""TCP_NOTSENT_LOWAT: the most unsent data that the kernel buffers beyond the data in flight."""
 RETRY_AFTER_S = 5
 _BUSY, _TOO_MANY = "503 Service Unavailable", "429 Too Many Requests"
 _ANSWER = "HTTP/1.1 {}\r\nRetry-After: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Waiting(NamedTuple):
-    """A socket that waits at the gate."""
+class PendingSocket(NamedTuple):
+    """An accepted socket that waits for its handshake."""
 
     socket: socket.socket
     address: str
@@ -51,12 +51,12 @@ class Acceptor:
 
     Args:
         settings: the edge's limits.
-        counters: the edge's numbers, added to.
-        make: makes the protocol of an accepted socket; its arguments are the peer's address and the
+        counters: the edge's counters, which the acceptor adds to.
+        create_connection: returns the protocol of an accepted socket; its arguments are the peer's address and the
             time of the accept.
-        spawn: runs handshakes.
-        admit: whether a peer at this address may have a handshake now.
-        now_s: the clock that peers are judged by.
+        spawn: starts the task of a handshake.
+        may_connect: returns whether a peer at this address may start a handshake now.
+        now_s: the clock for time limits.
     """
 
     def __init__(
@@ -64,23 +64,23 @@ class Acceptor:
         settings: EdgeSettings,
         *,
         counters: EdgeCounters,
-        make: Callable[[str, float], Connection],
+        create_connection: Callable[[str, float], Connection],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
-        admit: Callable[[str], bool],
+        may_connect: Callable[[str], bool],
         now_s: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._counters = counters
-        self._make = make
+        self._create_connection = create_connection
         self._spawn = spawn
-        self._admit = admit
+        self._may_connect = may_connect
         self._now_s = now_s
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLContext | None = None
         self._socket: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._gate: AdmissionQueue[Waiting] = AdmissionQueue(
+        self._queue: AdmissionQueue[PendingSocket] = AdmissionQueue(
             per_second=settings.handshakes_per_second_max,
             wait_s_max=settings.admission_timeout_s,
             now_s=now_s(),
@@ -88,20 +88,20 @@ class Acceptor:
 
     @property
     def waiting_count(self) -> int:
-        """Sockets that wait for their handshake."""
-        return len(self._gate)
+        """The number of sockets that wait for their handshake."""
+        return len(self._queue)
 
     @property
     def port(self) -> int:
-        """The port it listens on; what the system chose when 0 was asked for."""
-        assert self._socket is not None, "open comes first"
+        """The port that it listens on; the one that the system chose if the configured port is 0."""
+        assert self._socket is not None, "the port is known after open"
         return int(self._socket.getsockname()[1])
 
     def open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Begins to accept.
+        """Start accepting connections.
 
         Raises:
-            ConfigError: the address is in use or cannot be had.
+            ConfigError: the address is in use or not available.
         """
         self._tls = tls
         is_ipv6 = ":" in host
@@ -114,13 +114,13 @@ class Acceptor:
             )
         except OSError as error:
             raise listen_error("listen", host, port, error) from error
-        # Before the accept: the window that a peer is offered depends on it.
+        # Set before the accept, because the receive window that is offered to a peer depends on it.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._settings.receive_buffer_bytes)
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._accept)
 
     def close(self) -> None:
-        """Accepts no more, and drops who waits. Idempotent."""
+        """Stop accepting, and close the waiting sockets. Idempotent."""
         for timer in (self._timer, self._pause):
             if timer is not None:
                 timer.cancel()
@@ -129,13 +129,13 @@ class Acceptor:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-        for waiting in self._gate.clear():
-            waiting.socket.close()
+        for pending in self._queue.clear():
+            pending.socket.close()
 
     # -- accepting ------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        assert self._socket is not None, "there is a reader only while it is open"
+        assert self._socket is not None, "the reader exists only while the socket is open"
         for _ in range(ACCEPTS_AT_ONCE):
             try:
                 accepted, address = self._socket.accept()
@@ -144,78 +144,78 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                self._wait_for_files(error)
+                self._pause_accepting(error)
                 return
             self._accepted(accepted, str(address[0]))
 
     def _accepted(self, accepted: socket.socket, address: str) -> None:
         now_s = self._now_s()
-        waiting = Waiting(accepted, address, now_s)
-        if self._gate.is_full:
+        pending = PendingSocket(accepted, address, now_s)
+        if self._queue.is_full:
             self._counters.refused["throttled"] += 1
-            self._refuse(accepted, _BUSY, self._gate.wait_s)
-        elif not self._admit(address):
+            self._refuse(accepted, _BUSY, self._queue.wait_s)
+        elif not self._may_connect(address):
             self._counters.refused["address_handshakes"] += 1
             self._refuse(accepted, _TOO_MANY, RETRY_AFTER_S)
-        elif self._gate.ask(waiting, now_s):
-            self._let_in(waiting)
+        elif self._queue.offer(pending, now_s):
+            self._admit(pending)
         elif self._timer is None:
-            self._timer = self._loop.call_later(SLOT_S, self._open_gate)
+            self._timer = self._loop.call_later(SLOT_S, self._release_due)
 
-    def _open_gate(self) -> None:
+    def _release_due(self) -> None:
         self._timer = None
         try:
-            for waiting in self._gate.open(self._now_s()):
-                self._let_in(waiting)
-        finally:  # whatever one of them causes, the others are let in
-            self._timer = self._loop.call_later(SLOT_S, self._open_gate) if len(self._gate) else None
+            for pending in self._queue.release_due(self._now_s()):
+                self._admit(pending)
+        finally:  # an exception of one socket must not block the others
+            self._timer = self._loop.call_later(SLOT_S, self._release_due) if len(self._queue) else None
 
-    def _let_in(self, waiting: Waiting) -> None:
+    def _admit(self, pending: PendingSocket) -> None:
         self._counters.handshakes += 1
         try:
-            _prepare(waiting.socket, self._settings.send_buffer_bytes)
-        except OSError:  # the client has gone meanwhile
-            waiting.socket.close()
+            _configure_socket(pending.socket, self._settings.send_buffer_bytes)
+        except OSError:  # the client has disconnected meanwhile
+            pending.socket.close()
             return
-        self._spawn(self._connect(waiting), "handshake")
+        self._spawn(self._connect(pending), "handshake")
 
-    async def _connect(self, waiting: Waiting) -> None:
+    async def _connect(self, pending: PendingSocket) -> None:
         timeout_s = self._settings.handshake_timeout_s if self._tls is not None else None
-        connection = self._make(waiting.address, waiting.accepted_s)
+        connection = self._create_connection(pending.address, pending.accepted_s)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: connection, waiting.socket, ssl=self._tls, ssl_handshake_timeout=timeout_s
+                lambda: connection, pending.socket, ssl=self._tls, ssl_handshake_timeout=timeout_s
             )
         except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-            connection.never_made()
+            connection.handshake_failed()
             self._counters.refused["tls" if self._tls is not None else "gone"] += 1
             log.debug("handshake_failed", error=str(error))
 
     def _refuse(self, accepted: socket.socket, status: str, retry_after_s: float) -> None:
-        """Says when to come again, in as few steps as can be; behind TLS there is no way to say it."""
+        """Send a Retry-After and close the socket, as cheaply as possible. With TLS the socket is only closed."""
         with accepted:
             if self._tls is None:
                 try:
                     accepted.setblocking(False)
-                    accepted.recv(65536)  # what is unread when a socket is closed would make the answer be dropped
+                    accepted.recv(65536)  # unread bytes would turn the close into a reset, which discards the answer
                     accepted.send(_ANSWER.format(status, math.ceil(retry_after_s)).encode())
                 except OSError:
-                    return  # it has gone, or has not asked yet: then it sees the connection end
+                    return  # the client has disconnected, or has sent nothing yet and sees only the close
 
-    def _wait_for_files(self, error: OSError) -> None:
-        """The process has no file descriptors left: who knocks waits in the kernel's queue."""
+    def _pause_accepting(self, error: OSError) -> None:
+        """Stop accepting for a moment when no file descriptors are left; clients wait in the kernel's queue."""
         assert self._socket is not None
         self._counters.refused["no_files"] += 1
-        log.error("cannot_accept", error=str(error))
+        log.error("accept_failed", error=str(error))
         self._loop.remove_reader(self._socket)
-        self._pause = self._loop.call_later(NO_FILES_PAUSE_S, self._accept_again)
+        self._pause = self._loop.call_later(NO_FILES_PAUSE_S, self._resume_accepting)
 
-    def _accept_again(self) -> None:
+    def _resume_accepting(self) -> None:
         if self._socket is not None:
             self._loop.add_reader(self._socket, self._accept)
 
 
-def _prepare(accepted: socket.socket, send_buffer_bytes: int) -> None:
+def _configure_socket(accepted: socket.socket, send_buffer_bytes: int) -> None:
     accepted.setblocking(False)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)

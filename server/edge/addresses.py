@@ -1,7 +1,7 @@
-"""The client addresses of a shard: how many connections each has, and the limits that they share.
+"""The client addresses of a shard: the number of connections of each, and the limits that they share.
 
-An address is forgotten when its last connection has closed and its buckets are full again: a client that reconnects
-finds them as it left them. Pure: the caller passes the time.
+An address is removed when its last connection has closed and its buckets are full again, so a client cannot refill
+them by reconnecting. Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 0.25
-"""All connections of an address at once: some 20 ms of the loop."""
+"""The burst of all connections of an address: about 20 ms of the loop."""
 MESSAGE_TOKENS = 4
-"""What any message but an input takes beside the token of its frame: it takes some 30 µs, an input some 7 µs."""
+"""The cost of a message that is not an input, in addition to its frame: it takes about 30 µs, an input about 7 µs."""
 REQUEST_TOKENS = 16
-"""What a Join or a MatchRequest takes in addition: with what Redis and the queue do for it, some 150 µs in all."""
+"""The additional cost of a Join or MatchRequest: with the work of Redis and the queue about 150 µs in all."""
 OTHER_FRAME_TOKENS = 2
-"""The same for control frames, fragments and text: some 20 µs."""
+"""The additional cost of control frames, fragments and text frames: about 20 µs."""
 HANDSHAKE_SHARE = 0.5
-"""Of the shard's handshakes, and of those that wait for theirs: another address gets the other half."""
+"""The most of the shard's handshakes, and of its admission queue, that one address can take."""
 
 
 class Address:
     """One client address.
 
     Attributes:
-        messages: the tokens that its connections share; see `tickwire.server.edge.rate_limit`.
-        handshakes: the handshakes that it may have.
-        connections: how many it has.
+        messages: the bucket that its connections share; see `tickwire.server.edge.rate_limit`.
+        handshakes: the bucket of its handshakes.
+        connections: the number of its connections.
     """
 
     __slots__ = ("connections", "handshakes", "messages")
@@ -41,7 +41,7 @@ class Address:
         self.connections = 0
 
     def is_idle(self, now_s: float) -> bool:
-        """Return whether nothing is lost when it is forgotten."""
+        """Return whether it can be removed: it has no connections, and its buckets are full."""
         return not self.connections and self.messages.is_full(now_s) and self.handshakes.is_full(now_s)
 
 
@@ -62,8 +62,8 @@ class Addresses:
         return len(self._by_name)
 
     def get(self, name: str, now_s: float) -> Address:
-        """Return the address of this name; a new one has full buckets."""
-        name = network_of(name)
+        """Return the entry of an address; a new one has full buckets."""
+        name = network_from_address(name)
         address = self._by_name.get(name)
         if address is None:
             rate = self._messages_per_second
@@ -74,17 +74,17 @@ class Addresses:
         return address
 
     def expire(self, now_s: float) -> None:
-        """Forget the addresses without connections whose buckets are full."""
+        """Remove the addresses without connections whose buckets are full."""
         for name, address in list(self._by_name.items()):
             if address.is_idle(now_s):
                 del self._by_name[name]
 
 
 @lru_cache(maxsize=4096)
-def network_of(name: str) -> str:
-    """Return what counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address.
+def network_from_address(name: str) -> str:
+    """Return the network that counts as one address: an IPv4 address, or the first 64 bits of an IPv6 address.
 
-    Providers give every customer at least a network of 64 bits (RFC 6177).
+    Providers assign at least a network of 64 bits to every customer (RFC 6177).
     """
     try:
         address = ip_address(name)

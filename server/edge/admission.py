@@ -1,8 +1,8 @@
-"""The gate of a shard: handshakes pass at a bounded rate, first come, first served.
+"""Admission control: connections start their handshake at a bounded rate, first come, first served.
 
-A thousand clients that return at once would otherwise be a second of handshakes in one go, and everybody's ticks
-would wait for them. Who has to wait is held with its request unread; who would wait too long is told when to come
-again instead. Pure; the time comes in.
+A thousand clients that reconnect at once would otherwise cost a second of handshakes, and every tick of that second
+would be late. Connections that must wait are held before their request is read. Connections that would exceed the
+limit are rejected with Retry-After. Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Generic, TypeVar
 from tickwire.server.edge.token_bucket import TokenBucket
 
 SLOT_S = 0.02
-"""The gate opens so often while somebody waits."""
+"""How often the caller releases waiting items."""
 BURST_SLOTS = 2
-"""What passes at one time, at most, in slots: a gate that opens late must be able to make up for it."""
+"""The most that is released at one time, in slots, so that a late release can catch up."""
 
-Arrival = TypeVar("Arrival")
+Item = TypeVar("Item")
 
 
-class AdmissionQueue(Generic[Arrival]):
-    """Who waits, and for how long.
+class AdmissionQueue(Generic[Item]):
+    """A queue with a bounded waiting time, in front of a rate limit.
 
     Args:
-        per_second: how many pass.
-        wait_s_max: nobody waits longer.
+        per_second: the rate at which items are released.
+        wait_s_max: the longest waiting time; it bounds the length of the queue.
         now_s: the time.
     """
 
@@ -34,35 +34,39 @@ class AdmissionQueue(Generic[Arrival]):
         self._per_second = per_second
         self._waiting_max = int(per_second * wait_s_max)
         self._bucket = TokenBucket(per_second, max(1.0, per_second * SLOT_S * BURST_SLOTS), now_s)
-        self._waiting: deque[Arrival] = deque()
+        self._waiting: deque[Item] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever comes now would wait too long."""
+        """Whether another item would wait for longer than `wait_s_max`."""
         return len(self._waiting) >= self._waiting_max
 
     @property
     def wait_s(self) -> float:
-        """How long whoever comes now would wait."""
+        """The time for which another item would wait."""
         return len(self._waiting) / self._per_second
 
-    def ask(self, arrival: Arrival, now_s: float) -> bool:
-        """Whether it may pass at once; if not, it waits."""
-        if not self._waiting and self._bucket.take(now_s):
+    def offer(self, item: Item, now_s: float) -> bool:
+        """Admit an item, or enqueue it. The caller checks `is_full` before.
+
+        Returns:
+            Whether it is admitted at once.
+        """
+        if not self._waiting and self._bucket.try_take(now_s):
             return True
-        self._waiting.append(arrival)
+        self._waiting.append(item)
         return False
 
-    def open(self, now_s: float) -> Iterator[Arrival]:
-        """Those whose turn has come, in order."""
-        while self._waiting and self._bucket.take(now_s):
+    def release_due(self, now_s: float) -> Iterator[Item]:
+        """Yield the waiting items that are admitted now, in order."""
+        while self._waiting and self._bucket.try_take(now_s):
             yield self._waiting.popleft()
 
-    def clear(self) -> list[Arrival]:
-        """Everybody who waits; nobody does after this."""
+    def clear(self) -> list[Item]:
+        """Remove and return all waiting items."""
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting

@@ -1,9 +1,9 @@
-"""The server's certificate and key, and how they are renewed without a restart.
+"""The server's TLS certificate and key, reloaded without a restart.
 
-`.context` is what a server listens with, always the same one. Each pair of files gets a context of its own, and
-`.context` hands every new handshake to that of the pair loaded last; connections keep the one they began with.
-So a pair that cannot be loaded touches nothing, and nothing of an older pair is left behind: one context that
-loads a second pair keeps the first as well if its key is of another type (RSA, ECDSA), and may go on showing it.
+A server listens with `.context`, which never changes. Each loaded pair of files has a TLS context of its own, and
+`.context` passes every new handshake to the context of the newest pair; connections keep the one they started with.
+So a pair that cannot be loaded changes nothing, and no part of an older pair remains in use. A single context could
+not do this: when it loads a second pair with another key type (RSA, ECDSA), it keeps the first and may still use it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _Stamp = tuple[int, int, int] | None
 
 
 class TlsCertificate:
-    """A certificate, its key, and the TLS context made of them.
+    """A certificate, its key, and their TLS context.
 
     Args:
-        certificate, key: paths of PEM files, which may be links; the key has no passphrase.
+        certificate, key: paths of PEM files, which may be links; the key must not have a passphrase.
 
     Raises:
         ConfigError: they cannot be loaded.
 
     Attributes:
-        context: for a server; new connections get the pair that was loaded last.
-        expires_at_s: the end of the certificate's time, UTC seconds since 1970; None if it cannot be told.
-        reloads: pairs loaded since the first.
-        failures: changes of the files that could not be loaded.
+        context: the context of the server; new connections use the pair that was loaded last.
+        expires_at_s: when the certificate expires, UTC, seconds since 1970; None if it cannot be read.
+        reloads: the number of pairs loaded after the first.
+        failures: the number of file changes that could not be loaded.
     """
 
     def __init__(self, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
@@ -45,57 +45,67 @@ class TlsCertificate:
         self._key = Path(key)
         self.reloads = 0
         self.failures = 0
-        self._stamps = self._looked_at()
+        self._stamps = self._read_stamps()
         try:
-            self.context, self.expires_at_s = self._loaded()
+            self.context, self.expires_at_s = self._load()
         except OSError as error:
             raise ConfigError(
                 f"listen.certificate: {self._certificate} with the key {self._key} cannot be used: {error}"
             ) from error
         self._newest = self.context
-        self.context.sni_callback = self._hand_over
+        self.context.sni_callback = self._select_newest
 
     def reload_if_changed(self) -> bool:
-        """Loads the pair if its files have changed since they were last tried; whether new connections get it.
+        """Load the pair if its files have changed since the last attempt.
 
-        Reads a few small files at most. A pair that cannot be used is logged and left alone until it changes again.
+        Reads a few small files at most. A pair that cannot be used is logged, and ignored until it changes again.
+
+        Returns:
+            Whether new connections use a new pair.
         """
-        stamps = self._looked_at()
+        stamps = self._read_stamps()
         if stamps == self._stamps:
             return False
-        # Remembered as they were before they were read: what is written meanwhile is then a change of its own.
+        # The stamps are taken before the files are read, so that a write during the read counts as another change.
         self._stamps = stamps
         try:
-            self._newest, self.expires_at_s = self._loaded()
+            self._newest, self.expires_at_s = self._load()
         except OSError as error:
             self.failures += 1
-            log.error("certificate_not_reloaded", certificate=str(self._certificate), error=str(error))
+            log.error("certificate_reload_failed", certificate=str(self._certificate), error=str(error))
             return False
         self.reloads += 1
         log.info("certificate_reloaded", certificate=str(self._certificate), expires_at_s=self.expires_at_s)
         return True
 
-    def _hand_over(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Called in every handshake, also when the client names no server."""
+    def _select_newest(self, handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        """Select the newest context; OpenSSL calls this in every handshake, also without a server name."""
         handshake.context = self._newest
 
-    def _loaded(self) -> tuple[ssl.SSLContext, float | None]:
-        """The pair's context and the certificate's end. Raises OSError, of which ssl.SSLError is one."""
+    def _load(self) -> tuple[ssl.SSLContext, float | None]:
+        """Return the pair's context and the certificate's expiry.
+
+        Raises:
+            OSError: a file cannot be read or used; ssl.SSLError is an OSError.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(ALPN)
         expires_at_s = _expires_at_s(self._certificate.read_bytes())
-        # With no password given, an encrypted key would make OpenSSL ask at the terminal, and the loop wait for it.
+        # Without a password OpenSSL would prompt at the terminal for an encrypted key, and block the loop.
         context.load_cert_chain(self._certificate, self._key, password="")
         return context, expires_at_s
 
-    def _looked_at(self) -> tuple[_Stamp, _Stamp]:
+    def _read_stamps(self) -> tuple[_Stamp, _Stamp]:
         return _stamp(self._certificate), _stamp(self._key)
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What changes with a file's contents. Of the file itself: Kubernetes swaps a link in the middle of the path."""
+    """Return values that change with the contents of a file, or None if it cannot be read.
+
+    They belong to the file and not to a link: Kubernetes replaces a link in the middle of the path.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -104,7 +114,10 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def _expires_at_s(pem: bytes) -> float | None:
-    """Of the first certificate, which is the server's own. OpenSSL decides what can be used, so nothing is raised."""
+    """Return the expiry of the first certificate, which is the server's own, or None if it cannot be read.
+
+    OpenSSL decides whether the certificate is usable, so nothing is raised here.
+    """
     try:
         return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
     except ValueError:

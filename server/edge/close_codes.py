@@ -1,8 +1,8 @@
-"""Why a connection is closed: one table of WebSocket close codes.
+"""The WebSocket close codes of this server.
 
-    1000  normal               1003  a text message           1011  our fault
-    1001  going away           1008  policy
-    4000 to 4499  come back    4500 to 4999  do not
+    1000  normal               1003  a text message           1011  internal error
+    1001  going away           1008  policy violation
+    4000 to 4499  the client should reconnect    4500 to 4999  it should not
 
 1002 (protocol), 1007 and 1009 (too big) are sent by the WebSocket library itself.
 """
@@ -36,6 +36,6 @@ class SessionCloseCode(enum.IntEnum):
     BANNED = 4505
 
 
-def shortened(reason: str) -> str:
-    """A reason that fits a close frame, cut between characters."""
+def truncate_reason(reason: str) -> str:
+    """Return a reason that fits into a close frame, truncated between characters."""
     return reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")

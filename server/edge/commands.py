@@ -1,12 +1,12 @@
-"""A session's commands: each is answered once, at once or when it is written, however often it is asked for.
+"""The commands of a session: each gets exactly one answer, however often the client sends it.
 
-    asked --the room answers--> answered
-      └--the room makes a deal--> under way --written, refused--> answered
-                                     ^  └--outcome unknown--> undecided
-                                     └------asked again----------┘
+    received --the room replies--> answered
+      └--the room returns a transaction--> in flight --committed, rejected--> answered
+                                     ^       └--outcome unknown--> unresolved
+                                     └----------sent again------------┘
 
-A command whose outcome is unknown keeps the attempt, which is made again as it was. The room decides a second time
-only when it is certain that the first decision was not written (server/persistence/transactions.py).
+A command whose outcome is unknown keeps its attempt, and the attempt is retried unchanged. The room decides a second
+time only if the first decision was certainly not written (server/persistence/transactions.py).
 """
 
 from __future__ import annotations
@@ -18,94 +18,98 @@ from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.reply_cache import ReplyCache
+from tickwire.server.edge.services import Outcome
 from tickwire.server.observability.traces import span
-from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision
 
-UNDER_WAY_MAX = 16
-"""Commands of a session that are being written at one time."""
-UNDER_WAY_RETRY_MS = 200
-"""A deal takes some milliseconds: by then several of them are written."""
-Tell = Callable[[Reply], None]
+IN_FLIGHT_MAX = 16
+"""Commands of one session that may be written at one time."""
+IN_FLIGHT_RETRY_MS = 200
+"""A transaction takes some milliseconds, so several are complete after this time."""
+SendReply = Callable[[Reply], None]
 
 
 class CommandProcessor:
-    """One session's.
+    """Runs the commands of one session, each of them once.
 
     Args:
-        around: carries out deals, and runs their tasks.
-        replies: the answers so far, of a session that was on another shard.
+        context: provides the transaction runner and starts tasks.
+        replies: the replies so far, for a session that was on another shard.
     """
 
-    __slots__ = ("_around", "_replies", "_undecided", "_under_way")
+    __slots__ = ("_context", "_in_flight", "_replies", "_unresolved")
 
-    def __init__(self, around: SessionContext, replies: ReplyCache | None = None) -> None:
-        self._around = around
+    def __init__(self, context: SessionContext, replies: ReplyCache | None = None) -> None:
+        self._context = context
         self._replies = replies if replies is not None else ReplyCache()
-        self._under_way: set[int] = set()
-        self._undecided: dict[int, object] = {}  # attempts of the dealer, by command id
+        self._in_flight: set[int] = set()
+        self._unresolved: dict[int, object] = {}  # attempts of the transaction runner, by command id
 
     @property
     def replies(self) -> ReplyCache:
-        """The answers, as far as they are remembered."""
+        """The replies that are still stored."""
         return self._replies
 
     @property
     def has_pending(self) -> bool:
         """Whether the outcome of a command is not known yet."""
-        return bool(self._under_way or self._undecided)
+        return bool(self._in_flight or self._unresolved)
 
-    def ask(self, command: Command, seat: Seat | None, tell: Tell) -> None:
-        """A command has come.
+    def handle(self, command: Command, seat: Seat | None, send_reply: SendReply) -> None:
+        """Handle a command that the client has sent.
 
         Args:
-            seat: where the session sits.
-            tell: sends a Reply, now or later, to whatever connection the session has then.
+            seat: the session's seat; None outside of a room.
+            send_reply: sends a Reply, now or later, on the connection that the session has at that time.
         """
         known = self._replies.find(command.id)
         if known is not None:
-            tell(known)
-        elif command.id in self._under_way:
-            pass  # it is answered once
-        elif len(self._under_way) >= UNDER_WAY_MAX:
-            text = f"more than {UNDER_WAY_MAX} commands are under way"
-            code, wait_ms = ErrorCode.RATE_LIMITED, UNDER_WAY_RETRY_MS
-            tell(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
-        elif command.id in self._undecided:
-            pending = self._undecided.pop(command.id)
-            self._begin(command, self._around.dealer.deal_again(pending), tell)
+            send_reply(known)
+        elif command.id in self._in_flight:
+            pass  # the first copy of the command is answered
+        elif len(self._in_flight) >= IN_FLIGHT_MAX:
+            text = f"more than {IN_FLIGHT_MAX} commands are in flight; wait for a reply before sending the next one"
+            code, wait_ms = ErrorCode.RATE_LIMITED, IN_FLIGHT_RETRY_MS
+            send_reply(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=wait_ms))
+        elif command.id in self._unresolved:
+            pending = self._unresolved.pop(command.id)
+            self._start(command, self._context.transactions.retry(pending), send_reply)
         elif seat is None:
-            tell(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message="in no room"))
+            text = "the session is not in a room; join one first"
+            send_reply(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message=text))
         else:
             answer = seat.run_command(command)
             if isinstance(answer, Decision):
-                self._begin(command, self._around.dealer.deal(seat, command, answer), tell)
+                self._start(command, self._context.transactions.run(seat, command, answer), send_reply)
             elif answer.retry_after_ms:
-                tell(answer)  # the room is moving: the command was not run, and is sent again where the room goes on
+                send_reply(answer)  # the room is moving: the command was not run, and is sent again after the move
             else:
-                self._answered(answer, tell)
+                self._resolve(answer, send_reply)
 
-    def _begin(self, command: Command, attempt: Coroutine[Any, Any, Outcome], tell: Tell) -> None:
-        self._under_way.add(command.id)
-        self._around.spawn(self._deal(command, attempt, tell), f"deal {command.id}")
+    def _start(self, command: Command, attempt: Coroutine[Any, Any, Outcome], send_reply: SendReply) -> None:
+        self._in_flight.add(command.id)
+        self._context.spawn(self._commit(command, attempt, send_reply), f"transaction {command.id}")
 
-    async def _deal(self, command: Command, attempt: Coroutine[Any, Any, Outcome], tell: Tell) -> None:
-        """The task of one deal. It goes on when the connection is lost: who asks again finds the answer."""
+    async def _commit(self, command: Command, attempt: Coroutine[Any, Any, Outcome], send_reply: SendReply) -> None:
+        """Run the task of one transaction.
+
+        It continues when the connection is lost: a client that repeats the command receives the stored reply.
+        """
         try:
             with span("command", command=command.name[:64]):
                 outcome = await attempt
         finally:
-            self._under_way.discard(command.id)
+            self._in_flight.discard(command.id)
         if not outcome.reply.retry_after_ms:
-            self._answered(outcome.reply, tell)
+            self._resolve(outcome.reply, send_reply)
             return
         if outcome.pending is not None:
-            self._undecided[command.id] = outcome.pending
-            if len(self._undecided) > REPLIES_MAX:
-                del self._undecided[next(iter(self._undecided))]
-        tell(outcome.reply)
+            self._unresolved[command.id] = outcome.pending
+            if len(self._unresolved) > REPLIES_MAX:
+                del self._unresolved[next(iter(self._unresolved))]
+        send_reply(outcome.reply)
 
-    def _answered(self, reply: Reply, tell: Tell) -> None:
-        self._replies.keep(reply)
-        tell(reply)
+    def _resolve(self, reply: Reply, send_reply: SendReply) -> None:
+        self._replies.add(reply)
+        send_reply(reply)

@@ -1,14 +1,14 @@
 """One WebSocket: an asyncio protocol that moves bytes between a transport, the WebSocket library and a receiver.
 
-The library (websockets, Sans-I/O) does the handshake, control frames, fragments and the close; the splitter takes
-whole binary messages past it, and outgoing messages are framed by `tickwire.schemas.framing`. Three limits hold here:
-how large an HTTP request may be, when a transport is congested, and how much a peer may send.
+The library (websockets, Sans-I/O) handles the handshake, control frames, fragments and the close. Whole binary
+messages bypass it: the splitter cuts them out, and `tickwire.schemas.framing` frames the outgoing ones. This module
+enforces three limits: the size of an HTTP request, the congestion of a transport, and the rate of a peer.
 
     (proxy header ->) handshake -> open -> closing -> closed
 
-Whatever arrives is paid for with the tokens of a `RateLimiter`: every frame, and every read without one. When there
-are none, a connection with a session is throttled, that is, its reading pauses; a stranger's is dropped. Nothing is
-queued for a congested peer but what it must receive, and of that no more than one buffer's worth.
+Every frame, and every read that completes no frame, costs tokens of a `RateLimiter`. Without tokens a connection with
+a session is throttled: its reading pauses. A connection without a session is dropped. A congested peer is sent only
+messages that it must receive, and at most one write buffer of them is queued.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
 from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -30,12 +30,13 @@ from websockets.typing import Subprotocol
 from tickwire.schemas import SUBPROTOCOL
 from tickwire.schemas.framing import FIN_BINARY, MASKED
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
-from tickwire.server.edge.close_codes import shortened
+from tickwire.server.edge.close_codes import truncate_reason
 from tickwire.server.edge.counters import EdgeCounters
-from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_of
+from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_from_frame
 from tickwire.server.edge.masking import unmask
-from tickwire.server.edge.proxies import BadProxyHeader, read_proxy_header
+from tickwire.server.edge.proxy_protocol import InvalidProxyHeader, read_proxy_header
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
+from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 
 REQUEST_BYTES_MAX = 32 * 1024
 _FAILURES = {
@@ -43,109 +44,44 @@ _FAILURES = {
     CloseCode.INVALID_DATA: "bad_utf8",
     CloseCode.MESSAGE_TOO_BIG: "message_too_big",
 }
-"""The close codes of the library's own, and how they are counted."""
+"""The close codes that the library sends by itself, and the labels that count them."""
 _SHORT_FRAME_BYTES_MAX = 131
-"""A masked frame with a payload of up to 125 bytes, whose length is in its second byte."""
+"""The size of a masked frame with a payload of 125 bytes, the largest whose length fits into the second byte."""
 _REQUEST_END = b"\r\n\r\n"
 
 
-class HandshakeRejection(NamedTuple):
-    """Why a handshake is refused, as HTTP says it."""
-
-    status: int
-    reason: str
-    counted_as: str
-    retry_after_s: int = 0
-
-
-class Receiver(Protocol):
-    """Who a connection tells: first a greeting, then the session that it became."""
-
-    def message_received(self, data: bytes, /) -> None:
-        """A whole binary message."""
-        ...
-
-    def text_received(self) -> None:
-        """A text message, which no client of ours sends."""
-        ...
-
-    def swept(self, now_s: float) -> None:
-        """A second has passed: the receiver looks after its time limits."""
-        ...
-
-    def connection_ended(self, connection: Connection) -> None:
-        """The transport is gone; told once, to whoever is the receiver then."""
-        ...
-
-
-class ConnectionOwner(Protocol):
-    """Who made a connection: the listener."""
-
-    def wants_proxy_header(self, address: str) -> bool:
-        """Whether this peer is a proxy that says first whom it speaks for."""
-        ...
-
-    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
-        """Looks at a handshake that is right in itself; a refusal ends it."""
-        ...
-
-    def page(self, request: Request) -> Response | None:
-        """What is sent to who asks for a page, and not for a WebSocket; None: there is none."""
-        ...
-
-    def opened(self, connection: Connection, request: Request) -> Receiver:
-        """The handshake is done; gives who is to be told of what comes."""
-        ...
-
-    def ended(self, connection: Connection) -> None:
-        """The transport is gone, also before the handshake."""
-        ...
-
-    def now_s(self) -> float:
-        """Return the time on the clock that peers are judged by."""
-        ...
-
-    def throttle(self, connection: Connection, scope: LimitScope) -> None:
-        """Call `connection.proceed` again and again until it returns to normal or ends."""
-        ...
-
-    def unthrottle(self, connection: Connection) -> None:
-        """Stop that."""
-        ...
-
-
 _TCPI_RTT_US, _TCPI_RTT_AT = struct.Struct("=I"), 68
-"""Of struct tcp_info in linux/tcp.h: eight bytes, then numbers of four bytes each."""
+"""The field in struct tcp_info (linux/tcp.h): eight bytes, then numbers of four bytes each."""
 
 
-def _nowhere(frames: bytes, /) -> None:
+def _discard(frames: bytes, /) -> None:
     pass
 
 
 class Connection(asyncio.Protocol):
-    """Made by the listener for each accepted socket.
+    """The protocol of one accepted socket.
 
     Args:
         message_bytes_max: the largest message accepted.
         write_buffer_bytes_max: above this the connection is congested.
-        limiter: what the peer may send.
-        counters: the edge's numbers, added to.
-        owner: who is asked and told.
+        limiter: limits what the peer may send.
+        counters: the edge's counters, which the connection adds to.
+        owner: the edge server, which created the connection.
         accepted_s: when the socket was accepted, on the owner's clock.
 
     Attributes:
         write: writes whole frames at once; does nothing once the connection closes. It is the transport's own method
-            while the connection is open: it is called for every client and tick.
-        is_open: whether messages can be sent and are heard.
-        is_congested: whether the transport holds more than it should.
-        was_opened: whether the handshake has succeeded.
-        receiver: who is told of messages; may be set to somebody else at any time.
-        address: the client's, as far as proxies are trusted.
-        has_spoken: whether something has arrived; taken back by whoever writes down when.
-        heard_s: when that was last found true, on the owner's clock.
-        closing_since_s: since when we wait for the client to close, on the owner's clock; None before.
-        limiter: what the peer may send.
-        has_session: whether an excess is read later; without a session the connection is dropped for it.
+            while the connection is open, because it is called for every client and tick.
+        is_open: whether messages can be sent and received.
+        is_congested: whether the write buffer holds more than `write_buffer_bytes_max`.
+        was_opened: whether the WebSocket handshake has succeeded.
+        receiver: handles the client's messages; may be replaced at any time.
+        address: the client's address, as far as proxies are trusted.
+        has_received: whether bytes have arrived; the owner resets it when it updates `last_received_s`.
+        last_received_s: when the owner last found `has_received` set, on its clock.
+        closing_since_s: since when the connection waits for the client to close, on the owner's clock; None before.
+        limiter: limits what the peer may send.
+        has_session: whether the connection has a session. A peer above its limits is then throttled, else dropped.
         is_throttled: whether its reading is paused.
     """
 
@@ -158,8 +94,8 @@ class Connection(asyncio.Protocol):
         "_is_text",
         "_library",
         "_one_token_bytes_max",
-        "_owed_bytes",
         "_owner",
+        "_queued_bytes",
         "_request",
         "_splitter",
         "_transport",
@@ -168,12 +104,12 @@ class Connection(asyncio.Protocol):
         "accepted_s",
         "address",
         "closing_since_s",
+        "has_received",
         "has_session",
-        "has_spoken",
-        "heard_s",
         "is_congested",
         "is_open",
         "is_throttled",
+        "last_received_s",
         "limiter",
         "receiver",
         "was_opened",
@@ -187,18 +123,18 @@ class Connection(asyncio.Protocol):
         write_buffer_bytes_max: int,
         limiter: RateLimiter,
         counters: EdgeCounters,
-        owner: ConnectionOwner,
+        owner: ConnectionOwner[Connection],
         accepted_s: float,
     ) -> None:
-        self.write: Callable[[bytes], None] = _nowhere
+        self.write: Callable[[bytes], None] = _discard
         self.is_open = False
         self.is_congested = False
-        self.has_spoken = self.has_session = self.is_throttled = False
+        self.has_received = self.has_session = self.is_throttled = False
         self.closing_since_s: float | None = None
-        self.receiver: Receiver | None = None
+        self.receiver: Receiver[Connection] | None = None
         self.was_opened = False
         self.address = ""
-        self.accepted_s = self.heard_s = accepted_s
+        self.accepted_s = self.last_received_s = accepted_s
         self._counters = counters
         self._owner = owner
         self._write_buffer_bytes_max = write_buffer_bytes_max
@@ -211,18 +147,18 @@ class Connection(asyncio.Protocol):
         self.limiter = limiter
         self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
         self._exceeded_since_s: float | None = None
-        self._owed_bytes = 0
+        self._queued_bytes = 0
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
 
     @property
     def backlog_bytes(self) -> int:
-        """What was written and the kernel has not taken."""
+        """The number of bytes that were written but not passed to the kernel yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     @property
     def rtt_ms(self) -> float:
-        """The round trip as the kernel has measured it; 0 where it does not say."""
+        """The round-trip time that the kernel has measured, in milliseconds; 0 on systems that do not report it."""
         if self._transport is None or not hasattr(socket, "TCP_INFO"):
             return 0.0
         try:
@@ -242,46 +178,46 @@ class Connection(asyncio.Protocol):
 
     @property
     def failure(self) -> str:
-        """Why the connection failed: the peer sent a frame that is too large or broken. Empty if it did not."""
+        """Why the connection failed: the peer sent a frame that is too large or invalid. Empty if it did not."""
         close = self._failed_with
-        return f"{close.reason or 'the peer broke the protocol'} ({close.code})" if close is not None else ""
+        return f"{close.reason or 'the peer violated the protocol'} ({close.code})" if close is not None else ""
 
     @property
     def _failed_with(self) -> Close | None:
-        """The close that the library has sent by itself because of what it read; a close by the peer is echoed."""
+        """The close that the library has sent because of invalid bytes; echoes of the peer's close do not count."""
         close = self._library.close_sent if self._library.parser_exc is not None else None
         return close if close is not None and close.code in _FAILURES else None
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A socket was accepted."""
+        """Set up the transport of an accepted socket."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
         peer = self._transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        self._wants_proxy_header = self._owner.wants_proxy_header(self.address)
+        self._wants_proxy_header = self._owner.expects_proxy_header(self.address)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client.
+        """Handle bytes from the client.
 
-        Nearly every read is one whole short binary frame and nothing else: a look at four things tells, and it is
-        unmasked here, without a call. Whatever else it is goes the long way.
+        Nearly every read is exactly one short binary frame. Four comparisons recognise it, and it is unmasked here
+        without further calls. All other reads take the general path.
         """
         size = len(data)
         self._counters.bytes_received += size
-        self.has_spoken = True
+        self.has_received = True
         own, shared = self.limiter.own, self.limiter.address
         if (
             self._is_between_frames
-            and own.level > 0
-            and shared.level > 0
+            and own.tokens > 0
+            and shared.tokens > 0
             and 6 < size <= self._one_token_bytes_max
             and data[0] == FIN_BINARY
             and data[1] == MASKED | size - 6
         ):
-            own.level -= 1
-            shared.level -= 1
+            own.tokens -= 1
+            shared.tokens -= 1
             self.receiver.message_received(unmask(data[6:], data[2:6]))  # type: ignore[union-attr]
         else:
             self._bytes_received(data)
@@ -292,13 +228,13 @@ class Connection(asyncio.Protocol):
             data = self._handshake(data)
         self._splitter.feed(data)
         if not self._handle_frames():
-            self.limiter.take(1)  # a piece of a frame, or of the handshake
+            self.limiter.charge(1)  # a part of a frame, or of the handshake
 
     def _handle_frames(self) -> int:
-        """Handle the frames that have arrived, as far as there are tokens; return how many."""
+        """Handle the received frames while there are tokens; return the number of frames."""
         handled, limiter = 0, self.limiter
         while self._transport is not None:
-            if limiter.own.level <= 0 or limiter.address.level <= 0:
+            if limiter.own.tokens <= 0 or limiter.address.tokens <= 0:
                 scope = limiter.refill(time.monotonic())
                 if scope is not None:
                     self._exceeded(scope)
@@ -307,7 +243,7 @@ class Connection(asyncio.Protocol):
             if frame is None:
                 break
             handled += 1
-            limiter.take(len(frame))
+            limiter.charge(len(frame))
             self._frame_received(frame)
         self._is_between_frames = (
             self.is_open and self._splitter.is_between_frames and self._library.current_size is None
@@ -315,13 +251,13 @@ class Connection(asyncio.Protocol):
         return handled
 
     def _frame_received(self, frame: bytes) -> None:
-        if self._splitter.is_given_up:
+        if self._splitter.has_failed:
             self._feed_library(frame)
         elif frame[0] == FIN_BINARY and self._library.current_size is None:
             if self.is_open:
-                self.receiver.message_received(payload_of(frame))  # type: ignore[union-attr]
+                self.receiver.message_received(payload_from_frame(frame))  # type: ignore[union-attr]
         elif frame[0] == FIN_PING and self.is_congested:
-            self._counters.rejected["ping_congested"] += 1  # RFC 6455, 5.5.3: an older ping need not be answered
+            self._counters.rejected["ping_congested"] += 1  # RFC 6455, 5.5.3: only the newest ping needs an answer
         else:
             self._counters.other_frames += 1
             self.charge(OTHER_FRAME_TOKENS)
@@ -330,10 +266,10 @@ class Connection(asyncio.Protocol):
     # -- limits ---------------------------------------------------------------------------------------------
 
     def _exceeded(self, scope: LimitScope) -> None:
-        """No token is left: read no more until there is one, or drop a peer to which nothing is owed.
+        """Pause reading until there are tokens again, or drop a peer without a session.
 
-        A connection that closes is throttled, not dropped: unread bytes would turn its end into a reset, which takes
-        the close frame with it (RFC 1122, 4.2.2.13). The time limit of the close ends it.
+        A closing connection is throttled, not dropped: unread bytes would turn its end into a reset, which discards
+        the close frame (RFC 1122, 4.2.2.13). The time limit of the close ends it.
         """
         if scope is LimitScope.CONNECTION:
             if not self.has_session and self.closing_since_s is None:
@@ -349,13 +285,13 @@ class Connection(asyncio.Protocol):
             self._owner.throttle(self, scope)
 
     def proceed(self) -> bool:
-        """Handle what waits, as far as there are tokens now, and read on when nothing waits any more.
+        """Handle the waiting frames while there are tokens, and resume reading once none is waiting.
 
         Returns:
-            Whether anything was handled.
+            Whether a frame was handled.
         """
         handled = self._handle_frames()
-        is_within = self.limiter.own.level > 0 and self.limiter.address.level > 0
+        is_within = self.limiter.own.tokens > 0 and self.limiter.address.tokens > 0
         if self._transport is not None and is_within:
             self.is_throttled = False
             self._owner.unthrottle(self)
@@ -376,43 +312,43 @@ class Connection(asyncio.Protocol):
         return now_s - self._exceeded_since_s > FLOOD_S
 
     def charge(self, tokens: int) -> None:
-        """Take tokens from the peer's address, for what costs more than the frame that it came in."""
-        self.limiter.address.level -= tokens
+        """Take tokens from the peer's address for a message that costs more than its frame."""
+        self.limiter.address.tokens -= tokens
 
     def eof_received(self) -> None:
-        """The client will send no more; the transport closes itself after this."""
+        """Handle the end of the client's bytes; the transport closes itself after this."""
         self._feed_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
+        """Release everything after the transport is gone, and notify the receiver and the owner."""
         self._feed_eof()
         self._transport = None
         self.is_open = self._is_between_frames = self.is_throttled = False
-        self.write = _nowhere
+        self.write = _discard
         self._owner.unthrottle(self)
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.connection_ended(self)
-        self._owner.ended(self)
-        # Connections come and go by the thousand: what refers to itself would wait for the collector, and make its
-        # pauses long.
+        self._owner.connection_closed(self)
+        # A shard has thousands of short connections. A reference cycle in each would wait for the garbage collector,
+        # and make its pauses long.
         self._library.parser.close()
         if self._library.parser_exc is not None:
             self._library.parser_exc.__traceback__ = None
 
     def pause_writing(self) -> None:
-        """More than `write_buffer_bytes_max` waits for the client."""
+        """Mark the connection as congested: more than `write_buffer_bytes_max` is waiting for the client."""
         self.is_congested = True
 
     def resume_writing(self) -> None:
-        """The client has taken enough of it."""
+        """Mark the connection as not congested any more."""
         self.is_congested = False
-        self._owed_bytes = 0
+        self._queued_bytes = 0
 
-    def never_made(self) -> None:
-        """The transport's own handshake (TLS) has failed: there will be none."""
+    def handshake_failed(self) -> None:
+        """Remove the connection after its TLS handshake has failed, before there is a transport."""
         if self._transport is None:
-            self._owner.ended(self)
+            self._owner.connection_closed(self)
 
     # -- for the session ------------------------------------------------------------------------------------
 
@@ -420,22 +356,22 @@ class Connection(asyncio.Protocol):
         """Write frames that the peer must receive.
 
         Returns:
-            False when a congested peer is owed more than one buffer's worth already: nothing was written then.
+            False if more than one write buffer is already waiting for a congested peer; nothing was written then.
         """
         if self.is_congested:
-            self._owed_bytes += len(frames)
-            if self._owed_bytes > self._write_buffer_bytes_max:
+            self._queued_bytes += len(frames)
+            if self._queued_bytes > self._write_buffer_bytes_max:
                 return False
         self.write(frames)
         return True
 
     def close(self, code: int, reason: str) -> None:
-        """Starts the closing handshake. Idempotent."""
+        """Start the closing handshake. Idempotent."""
         try:
-            self._library.send_close(code, shortened(reason))
+            self._library.send_close(code, truncate_reason(reason))
         except InvalidState:
             return  # closing already, or never opened
-        except ProtocolError:  # a fragmented message of ours cannot be under way: we send none
+        except ProtocolError:  # unexpected: the server sends no fragmented messages
             self.abort()
             return
         self._flush()
@@ -443,21 +379,21 @@ class Connection(asyncio.Protocol):
     def ping(self) -> None:
         """Send a WebSocket ping, which every WebSocket stack answers by itself.
 
-        A congested peer is not pinged: what is queued for it shows whether it still reads.
+        A congested peer is not pinged: its shrinking buffer shows whether it still reads.
         """
         if self.is_open and not self.is_congested:
             self._library.send_ping(b"")
             self._flush()
 
     def abort(self) -> None:
-        """Drops the connection without a word."""
+        """Drop the connection without a closing handshake."""
         if self._transport is not None:
             self._transport.abort()
 
     # -- the handshake --------------------------------------------------------------------------------------
 
     def _handshake(self, data: bytes) -> bytes:
-        """Takes the HTTP request; gives what stands behind it."""
+        """Read the HTTP request; return the bytes that follow it."""
         self._request += data
         if self._wants_proxy_header and not self._read_proxy_header():
             return b""
@@ -468,17 +404,17 @@ class Connection(asyncio.Protocol):
         rest, request = self._request[end:], self._request[:end]
         self._request = b""
         self._feed_library(request)
-        if self._library.state is State.CONNECTING:  # refused, or longer than any request of ours
+        if self._library.state is State.CONNECTING:  # rejected, or larger than any valid request
             self._counters.refused["handshake"] += self._library.handshake_exc is not None and not self._is_page
             self._end()
             return b""
         return rest
 
     def _read_proxy_header(self) -> bool:
-        """Takes the header that a proxy puts before everything else; False: it is not all there, or none."""
+        """Read the header that a proxy sends first; return False while it is incomplete, or if it is invalid."""
         try:
             header = read_proxy_header(self._request)
-        except BadProxyHeader:
+        except InvalidProxyHeader:
             self._counters.refused["proxy_header"] += 1
             self.abort()
             return False
@@ -489,24 +425,24 @@ class Connection(asyncio.Protocol):
         self._request = self._request[header.size :]
         return True
 
-    def _answer(self, request: Request) -> None:
-        page = self._owner.page(request)
+    def _respond(self, request: Request) -> None:
+        page = self._owner.find_page(request)
         if page is not None:
             self._is_page = True
             self._library.send_response(page)
             return
         response = self._library.accept(request)
         if response.status_code == 101:
-            refusal = self._owner.screen(self, request)
-            if refusal is not None:
-                self._counters.refused[refusal.counted_as] += 1
-                response = self._library.reject(refusal.status, f"{refusal.reason}\n")
-                if refusal.retry_after_s:
-                    response.headers["Retry-After"] = str(refusal.retry_after_s)
+            rejection = self._owner.check_handshake(self, request)
+            if rejection is not None:
+                self._counters.refused[rejection.counted_as] += 1
+                response = self._library.reject(rejection.status, f"{rejection.reason}\n")
+                if rejection.retry_after_s:
+                    response.headers["Retry-After"] = str(rejection.retry_after_s)
         self._library.send_response(response)
         if self._library.state is State.OPEN:
             self.was_opened = True
-            self.receiver = self._owner.opened(self, request)
+            self.receiver = self._owner.create_receiver(self, request)
 
     # -- the library ----------------------------------------------------------------------------------------
 
@@ -514,21 +450,21 @@ class Connection(asyncio.Protocol):
         self._library.receive_data(data)
         for event in self._library.events_received():
             if isinstance(event, Request):
-                self._answer(event)
+                self._respond(event)
             elif isinstance(event, Frame):
-                self._frame(event)
+                self._library_frame_received(event)
         self._flush()
 
     def _feed_eof(self) -> None:
         self._library.receive_eof()
         self._flush()
 
-    def _frame(self, frame: Frame) -> None:
+    def _library_frame_received(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
             self._fragments.clear()
         elif frame.opcode is not Opcode.CONT:
-            return  # control frames are the library's
+            return  # the library handles control frames
         self._fragments += frame.data
         if not frame.fin:
             return
@@ -537,12 +473,12 @@ class Connection(asyncio.Protocol):
         if self.receiver is not None and self._is_text:
             self.receiver.text_received()
         elif self.is_open:
-            self.receiver.message_received(data)  # type: ignore[union-attr]  # open means that there is one
+            self.receiver.message_received(data)  # type: ignore[union-attr]  # an open connection has a receiver
 
     def _flush(self) -> None:
-        """Writes what the library wants to say; an empty piece means that it has said all."""
+        """Write the library's pending output; an empty piece marks the end of its output."""
         self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
-        self.write = self._transport.write if self.is_open and self._transport is not None else _nowhere
+        self.write = self._transport.write if self.is_open and self._transport is not None else _discard
         self._is_between_frames = self._is_between_frames and self.is_open
         for data in self._library.data_to_send():
             if self._transport is None:
@@ -555,11 +491,11 @@ class Connection(asyncio.Protocol):
             self.closing_since_s = self._owner.now_s()
 
     def _end(self) -> None:
-        """The library has written all that it will write.
+        """Close the transport after the library's last output.
 
-        When the peer may still be sending, only our direction is closed; the time limit of the close, or the peer,
-        ends the connection. Bytes that are not read would turn a close into a reset, which takes the close frame with
-        it before the peer has read it: RFC 6455, 7.1.1, and RFC 1122, 4.2.2.13.
+        If the peer may still be sending, only the server's direction is closed; the peer, or the time limit of the
+        close, ends the connection. Unread bytes would turn a close into a reset, which discards the close frame
+        before the peer has read it: RFC 6455, 7.1.1, and RFC 1122, 4.2.2.13.
         """
         if self.closing_since_s is None:
             self.closing_since_s = self._owner.now_s()

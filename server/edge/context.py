@@ -1,76 +1,68 @@
-"""What all sessions of a shard share, as interfaces: sessions know neither the listener nor each other."""
+"""What every session of a shard shares: limits, clocks, counters and services, in one frozen struct.
+
+The edge server creates it once. Sessions get nothing else, so a test can run them without a shard.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
 
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import BanList, PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.rooms.ports import PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
-
-if TYPE_CHECKING:
-    from tickwire.server.edge.session import Session
 
 
-class Registry(Protocol):
-    """Who keeps all sessions."""
+class SessionTable(Protocol):
+    """The shard's table of sessions, as far as a session calls it.
 
-    def went_away(self, session: Session, now_s: float) -> None:
-        """It has lost its connection."""
+    The parameter is untyped, because the class of a session depends on this module.
+    """
+
+    def mark_disconnected(self, session: Any, now_s: float) -> None:
+        """Mark a session as disconnected. Another session, or this one, may end if there are too many."""
         ...
 
-    def came_back(self, session: Session) -> None:
-        """It has a connection again."""
+    def mark_connected(self, session: Any) -> None:
+        """Mark a session as connected."""
         ...
 
-    def ended(self, session: Session, counted_as: str) -> bool:
-        """Remove a session that has ended. Return whether it was here."""
-        ...
-
-
-class BanList(Protocol):
-    """Who may not play."""
-
-    def check(self, player_id: str, /) -> None:
-        """Raises Banned when the player may not."""
+    def remove(self, session: Any, counted_as: str) -> bool:
+        """Remove a session that has ended. Return whether it was in the table."""
         ...
 
 
-class NoBanList:
-    """Where everybody may."""
+class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The dependencies of a session.
 
-    def check(self, player_id: str, /) -> None:
-        """Nobody is banned."""
-
-
-class SessionContext(Protocol):
-    """Limits, clocks, counters, and who runs tasks."""
+    Args:
+        settings: the edge's limits.
+        counters: the edge's counters, which sessions add to.
+        tokens: signs and verifies resume tokens.
+        registry: the table of all sessions.
+        join_service: finds rooms.
+        queue: the matchmaking queue.
+        transactions: commits what commands change.
+        session_locator: finds sessions that are not on this shard.
+        bans: the banned players.
+        now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.
+        now_us: the fleet's clock: UTC, microseconds since 1970.
+        spawn: starts a task under a name. The edge server awaits it when it closes, and cancels it at the deadline.
+    """
 
     settings: EdgeSettings
-    placer: RoomJoiner
-    queue: PlayerQueue
-    homes: SessionLocator
-    dealer: TransactionRunner
-    bans: BanList
-    tokens: ResumeTokens
     counters: EdgeCounters
-
-    @property
-    def registry(self) -> Registry:
-        """The sessions."""
-        ...
-
-    def now_s(self) -> float:
-        """The loop's clock."""
-        ...
-
-    def now_us(self) -> int:
-        """UTC, microseconds since 1970."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Runs a task that is awaited, and if need be cancelled, when the shard stops."""
-        ...
+    tokens: ResumeTokens
+    registry: SessionTable
+    join_service: RoomJoiner
+    queue: PlayerQueue
+    transactions: TransactionRunner
+    session_locator: SessionLocator
+    bans: BanList
+    now_s: Callable[[], float]
+    now_us: Callable[[], int]
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]

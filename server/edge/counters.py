@@ -1,4 +1,4 @@
-"""Plain numbers that the edge adds to; `tickwire.server.shard` carries them to the metrics."""
+"""The counters of the edge: plain numbers, which `tickwire.server.admin.collectors` copies into the metrics."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections import Counter
 
 
 class EdgeCounters:
-    """What the edge of one shard has done since it started.
+    """The counters of one shard's edge since its start.
 
     Attributes:
-        other_frames: frames that are no whole binary message: control frames, fragments, text.
-        throttled: pauses of a connection's reading, by whose limit was exceeded: connection, address.
-        rejected: messages that were not accepted, by reason.
-        closed: connections that we closed, by reason.
-        refused: connections that were refused at the handshake, by reason.
-        resumes: by result: resumed, or why a new session was opened instead.
-        ended: sessions that are over, by reason.
-        joins: by result: seated, redirected, or an error's code.
+        bytes_received: bytes that clients have sent.
+        messages_received: messages that sessions have received.
+        other_frames: frames that are not a whole binary message: control frames, fragments, text.
+        throttled: pauses of a connection's reading, by the limit that was exceeded: connection, address.
+        sessions_opened: sessions that were added to the registry.
+        sessions_restored: sessions that were restored from another shard or an earlier run.
+        handshakes: connections that were admitted to their handshake.
+        rejected: messages that were rejected, by reason.
+        closed: connections that the server has closed, by reason.
+        refused: connections that were rejected before or in the handshake, by reason.
+        resumes: attempts to resume a session, by result: resumed, or why a new session was opened.
+        ended: sessions that have ended, by reason.
+        joins: joins by result: seated, redirected, or an error's code.
     """
 
     __slots__ = (
@@ -31,7 +36,7 @@ class EdgeCounters:
         "rejected",
         "resumes",
         "sessions_opened",
-        "sessions_revived",
+        "sessions_restored",
         "throttled",
     )
 
@@ -41,7 +46,7 @@ class EdgeCounters:
         self.other_frames = 0
         self.throttled: Counter[str] = Counter()
         self.sessions_opened = 0
-        self.sessions_revived = 0
+        self.sessions_restored = 0
         self.handshakes = 0
         self.rejected: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()

@@ -1,11 +1,11 @@
-"""The sessions of a shard that have no connection, and which of them ends when there are too many.
+"""The disconnected sessions of a shard, and which of them ends when there are too many.
 
-A stranger is a guest without a seat: whoever opens connections can make any number of them.
+A guest without a seat is a stranger. Anyone who can open connections can create any number of strangers.
 
-    an address has too many     its own oldest stranger ends, or its oldest session if none is a stranger
-    the shard has too many      the oldest stranger ends, or the oldest session if none is a stranger
+    an address has too many     its own oldest stranger ends, or its oldest session if it has no strangers
+    the shard has too many      the oldest stranger ends, or the oldest session if it has no strangers
 
-So strangers push out strangers, and those of one address push out each other. Pure: the caller passes the time.
+So strangers evict strangers, and the strangers of one address evict each other. Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
-from tickwire.server.edge.addresses import network_of
+from tickwire.server.edge.addresses import network_from_address
 
 
 class Resumable(Protocol):
-    """A session, as far as it is known here."""
+    """The attributes of a session that eviction depends on."""
 
     @property
     def is_guest(self) -> bool:
-        """Whether no account vouches for it."""
+        """Whether its player has no account."""
         ...
 
     @property
     def room_id(self) -> str:
-        """The room in which it has a seat; empty if it has none."""
+        """The room in which it has a seat; empty outside of a room."""
         ...
 
     @property
@@ -43,8 +43,8 @@ class DisconnectedSessions(Generic[SessionT]):
     """Sessions without a connection, in the order in which they lost it.
 
     Args:
-        most: how many the shard keeps.
-        most_per_address: how many of one address.
+        most: the most sessions that the shard keeps.
+        most_per_address: the most sessions of one address.
     """
 
     def __init__(self, *, most: int, most_per_address: int) -> None:
@@ -52,7 +52,7 @@ class DisconnectedSessions(Generic[SessionT]):
         self._most_per_address = most_per_address
         self._since_s: dict[SessionT, float] = {}
         self._strangers: dict[SessionT, None] = {}
-        self._networks: dict[SessionT, str] = {}  # as of the lost connection: the next one may have another address
+        self._networks: dict[SessionT, str] = {}  # of the last connection: the next one may have another address
         self._by_network: defaultdict[str, dict[SessionT, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
@@ -62,14 +62,14 @@ class DisconnectedSessions(Generic[SessionT]):
         """Add a session that has lost its connection.
 
         Returns:
-            The session that must end for it; None if there is room. The caller ends it and discards it.
+            The session that must end to make room, which the caller ends and discards; None if there is room.
         """
         self.discard(session)
         self._since_s[session] = now_s
         if _is_stranger(session):
             self._strangers[session] = None
         if session.address:
-            self._networks[session] = network = network_of(session.address)
+            self._networks[session] = network = network_from_address(session.address)
             neighbours = self._by_network[network]
             neighbours[session] = None
             if len(neighbours) > self._most_per_address:
@@ -102,7 +102,7 @@ class DisconnectedSessions(Generic[SessionT]):
             session = next(iter(self._strangers))
             if _is_stranger(session):
                 return session
-            del self._strangers[session]  # its join was done after the connection was lost
+            del self._strangers[session]  # its join ended after the connection was lost
         return None
 
 

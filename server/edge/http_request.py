@@ -1,4 +1,4 @@
-"""What the edge reads of a WebSocket's HTTP request: single headers, and a token. Pure."""
+"""Reads single headers and the token of a WebSocket's HTTP request. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from websockets.http11 import Request
 
 
 def header(request: Request, name: str) -> str | None:
-    """A header that may stand there once; None when it is absent, and empty when it stands there twice."""
+    """Return a header that may occur once: None if it is absent, and an empty string if it occurs twice."""
     try:
         return request.headers.get(name)
     except MultipleValuesError:
         return ""
 
 
-def token_of(request: Request, *, in_query: bool) -> str:
-    """The token that came with a request; empty when there is none.
+def token_from_request(request: Request, *, in_query: bool) -> str:
+    """Return the bearer token of a request; empty if there is no token.
 
     Args:
-        in_query: whether `?token=` is looked at; what stands in a URL ends up in logs, so only when asked for.
+        in_query: whether to read `?token=` as well. Off by default, because URLs end up in logs.
     """
     scheme, _, token = (header(request, "Authorization") or "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():

@@ -1,4 +1,4 @@
-"""Finding a seat within a time; whatever goes wrong is a value, and the player gets an answer."""
+"""Requests a seat within a time limit. Every failure becomes a value, so that the player always gets an answer."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import asyncio
 import structlog
 
 from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect, to_request_type
+from tickwire.server.edge.services import RoomJoiner
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.rooms.ports import RoomJoiner
 from tickwire.server.rooms.seat import Seat, Subscriber
 
 log = structlog.get_logger(__name__)
 
 
-async def find_seat(
-    placer: RoomJoiner, subscriber: Subscriber, join: Join, *, timeout_s: float
+async def request_seat(
+    join_service: RoomJoiner, subscriber: Subscriber, join: Join, *, timeout_s: float
 ) -> Seat | Redirect | TickwireError:
-    """A seat, or where else to go, or why not. The caller owns the seat."""
+    """Request a seat for a session.
+
+    Returns:
+        The seat, which the caller owns; or the address of another shard; or the reason of the failure.
+    """
     try:
         with span("join", room_type=join.room_type[:64], has_ticket=bool(join.ticket)):
             async with asyncio.timeout(timeout_s):
-                return await placer.place(subscriber, join)
+                return await join_service.join(subscriber, join)
     except TimeoutError:
-        return Unavailable("finding a room took too long", retry_after_ms=1000)
+        return Unavailable(f"finding a room took more than {timeout_s:g} s; try again", retry_after_ms=1000)
     except TickwireError as error:
         return error
     except Exception:
-        log.exception("join_raised", session_id=subscriber.session_id)
+        log.exception("join_failed", session_id=subscriber.session_id)
         return Internal("the server failed to find a room")
 
 
-def error_message(error: TickwireError, request: type[Message]) -> Error:
+def to_error_message(error: TickwireError, request: type[Message]) -> Error:
     """Convert an error to the message that the client receives.
 
     Args:

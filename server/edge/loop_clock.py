@@ -1,20 +1,21 @@
-"""A monotonic clock that stops while the event loop is stalled, so that peers are not charged for our own pauses.
+"""A monotonic clock that stops while the event loop is stalled, so that clients do not time out during a stall.
 
     loop runs      the clock runs with it
     loop stalls    (a long tick, SIGSTOP, a suspended machine) the clock advances by at most one interval and SLACK_S
 
 The silence of a client, its handshake and its resume window are measured on this clock. A shard that was stopped
-for a minute did not read for a minute: it cannot tell whether a client was silent. Pure: the caller passes the time.
+for a minute did not read for a minute: it does not know whether a client was silent. Pure: the caller
+passes the time.
 """
 
 from __future__ import annotations
 
 SLACK_S = 0.25
-"""A loop that is late by less than this counts as running; ticks of a loaded shard are late by some 0.05 s."""
+"""A loop that is late by less than this counts as running; ticks of a loaded shard are late by about 0.05 s."""
 
 
 class LoopClock:
-    """Time during which the event loop ran.
+    """The time during which the event loop ran.
 
     Args:
         interval_s: how often `advance` is called.

@@ -1,12 +1,11 @@
 """Resume tokens: `session . generation . shard . signature . key`, signed with a key that all shards of a fleet have.
 
-The shard is the one that has issued the token: a session that is in no room is found through it.
+The shard is the one that issued the token: a session that is not in a room is found through it.
 
-A token is good for one resume, which gives the next one, of the next generation. Because the Welcome that carries the
-next one may be lost on its way, the one just used stays good until a Ping with that Welcome's generation says that it
-has arrived; after that it is worth nothing. And a token alone is not enough: its bearer must authenticate as the same
-player. Nothing of a token is kept anywhere, so that the shard that goes on with a session after another's end knows
-those that were given out a moment before.
+A token is valid for one resume, which issues the next token, of the next generation. The Welcome that carries it may
+be lost, so the token just used stays valid until a Ping with that Welcome's generation arrives; after that it is
+invalid. A token alone is not enough: its bearer must authenticate as the same player. Tokens are not stored, so a
+shard that takes over the sessions of a lost shard accepts the tokens that were issued just before the loss.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ GENERATION_MAX = 2**32 - 1
 
 
 class ResumeClaim(NamedTuple):
-    """What a token that is good says."""
+    """The contents of a token with a valid signature."""
 
     session_id: str
     generation: int
@@ -30,10 +29,10 @@ class ResumeClaim(NamedTuple):
 
 
 class ResumeTokens:
-    """Makes and reads them.
+    """Signs and verifies resume tokens.
 
     Args:
-        keys: by id; old ones may still be read.
+        keys: the keys by id; tokens with an older key are still accepted.
         current: the id of the key that signs.
         shard_id: this shard.
     """
@@ -45,12 +44,12 @@ class ResumeTokens:
         self._current = current
 
     def sign(self, session_id: str, generation: int) -> str:
-        """The token that comes with a session's connection of this generation."""
+        """Return the token that is issued to the connection of this generation."""
         claims = f"{session_id}.{generation}.{self._shard}"
         return f"{claims}.{_signature(self._keys[self._current], claims)}.{self._current}"
 
     def read(self, token: str) -> ResumeClaim | None:
-        """What a token says, if one of the keys has signed it."""
+        """Return the contents of a token, or None if it is malformed or not signed by one of the keys."""
         parts = token[: TOKEN_CHARACTERS_MAX + 1].split(".", 4)
         if len(token) > TOKEN_CHARACTERS_MAX or len(parts) != 5 or not parts[1].isdecimal() or not token.isascii():
             return None
@@ -59,13 +58,13 @@ class ResumeTokens:
         if key is None or int(generation) > GENERATION_MAX:
             return None
         is_ours = hmac.compare_digest(signature, _signature(key, f"{session_id}.{generation}.{shard}"))
-        return ResumeClaim(session_id, int(generation), _shard_id(shard)) if is_ours else None
+        return ResumeClaim(session_id, int(generation), _decode_shard_id(shard)) if is_ours else None
 
 
 def _signature(key: bytes, claims: str) -> str:
-    # The words keep it apart from whatever else is signed with the same key.
+    # The prefix separates these signatures from other uses of the same key.
     return hmac.new(key, f"tickwire resume {claims}".encode(), hashlib.sha256).hexdigest()
 
 
-def _shard_id(shard: str) -> str:
+def _decode_shard_id(shard: str) -> str:
     return base64.urlsafe_b64decode(shard + "=" * (-len(shard) % 4)).decode()

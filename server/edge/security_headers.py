@@ -1,6 +1,6 @@
-"""The headers of every answer that a browser may show: the console, and the demo's pages in development.
+"""The security headers of the pages that a browser may show: the console, and the demo in development.
 
-Nothing inline and nothing from elsewhere runs, nobody frames the pages, and the type of a file is what is said.
+They forbid inline scripts, scripts of other sites, framing, and guessing the type of a file.
 https://developer.mozilla.org/docs/Web/HTTP/Guides/CSP
 """
 
@@ -20,7 +20,7 @@ def security_headers(*, connect: str = "'self'") -> dict[str, str]:
     """Return the headers.
 
     Args:
-        connect: where scripts may connect to, as `connect-src` of a Content-Security-Policy has it.
+        connect: the addresses that scripts may connect to: `connect-src` of the Content-Security-Policy.
     """
     return {
         "Content-Security-Policy": "; ".join((*_POLICY, f"connect-src {connect}")),

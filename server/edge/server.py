@@ -1,19 +1,19 @@
-"""A shard's edge: its door, the connections behind it, and their sessions.
+"""The edge of a shard: accepts connections, and owns them and their sessions.
 
-A sweep looks after every time limit, once a second, so that neither a connection nor a session needs timers of
-its own: no Hello in time, silence, a close that is not answered, a session that nobody has come back to.
+A sweep checks every time limit once a second, so that neither a connection nor a session needs a timer of its own: no
+Hello in time, silence, a close without an answer, a session that is not resumed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 from websockets.http11 import Request, Response
 
@@ -23,34 +23,21 @@ from tickwire.server.edge.acceptor import RETRY_AFTER_S, Acceptor
 from tickwire.server.edge.addresses import Address, Addresses
 from tickwire.server.edge.auth.authenticator import Authenticator
 from tickwire.server.edge.certificates import TlsCertificate
-from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
-from tickwire.server.edge.context import BanList, NoBanList
-from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.connection import Connection
+from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.handshake import SessionHandshake
-from tickwire.server.edge.http_request import header, token_of
+from tickwire.server.edge.http_request import header, token_from_request
 from tickwire.server.edge.loop_clock import LoopClock
 from tickwire.server.edge.origins import OriginPolicy
-from tickwire.server.edge.proxies import TrustedProxies
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
-from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.session import Session
+from tickwire.server.edge.receiver import HandshakeRejection, Receiver
+from tickwire.server.edge.services import BanList, PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.throttle import Throttle
-from tickwire.server.errors import Banned
+from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability.log_interval import LogInterval
-from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.ports import (
-    NoPlayerQueue,
-    NoSessionLocator,
-    NoTransactions,
-    PlayerQueue,
-    RoomJoiner,
-    SessionLocator,
-    TransactionRunner,
-)
-from tickwire.server.rooms.seat import Subscriber
 
 log = structlog.get_logger(__name__)
 
@@ -59,56 +46,63 @@ LOG_INTERVAL_S = 60.0
 LOGGED_CHARACTERS_MAX = 200
 
 
-class EdgeServer:
-    """Accepts players. Implements `tickwire.server.edge.connection.ConnectionOwner` and
-    `tickwire.server.edge.context.SessionContext`.
+class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
+    """The services of the shard that sessions call; see `tickwire.server.edge.services`.
 
     Args:
-        placer: finds sessions a room.
+        authenticator: authenticates players.
+        join_service: finds rooms.
+        queue: the matchmaking queue.
+        transactions: commits what commands change.
+        session_locator: finds sessions that are not on this shard.
+        bans: the banned players.
+    """
+
+    authenticator: Authenticator
+    join_service: RoomJoiner
+    queue: PlayerQueue
+    transactions: TransactionRunner
+    session_locator: SessionLocator
+    bans: BanList
+
+
+class EdgeServer:
+    """Accepts players. Implements `tickwire.server.edge.receiver.ConnectionOwner`.
+
+    Args:
         settings: the edge's limits.
-        authenticator: says who a token stands for.
-        tokens: what clients come back with; without, nobody comes back to another shard.
+        registry: the table of sessions; the server binds its context.
+        services: the services that sessions call.
+        wall_s: the fleet's clock, which clients receive: UTC, seconds since 1970.
+        pages: files that are served at the same address, by path; for development.
+        isolation: guards each connection in the sweep.
+        on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault.
 
     Attributes:
-        counters: plain numbers, read by whoever makes metrics of them.
-        registry: the sessions.
-        certificates: what TLS is spoken with; None before the start, and without TLS.
-        queue: where sessions wait for a match.
-        homes: finds sessions that are not known here.
-        dealer: carries out deals.
-        bans: who may not play.
-        wall_s: UTC, seconds since 1970, as clients are told of it.
-        pages: files that are served at the same address; for development.
-        isolation: guards each connection in the sweep.
-        on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault; set it before `start`.
+        counters: the edge's counters, which the metrics read.
+        registry: the table of sessions.
+        certificates: the TLS certificate; None before the start, and without TLS.
     """
 
     def __init__(
         self,
-        placer: RoomJoiner,
         settings: EdgeSettings,
-        authenticator: Authenticator,
-        tokens: ResumeTokens | None = None,
+        registry: SessionRegistry,
+        services: EdgeServices,
+        *,
+        wall_s: Callable[[], float] = time.time,
+        pages: Mapping[str, static_files.StaticFile] | None = None,
+        isolation: FaultIsolation | None = None,
+        on_sweep_ended: Callable[[asyncio.Task[None]], object] | None = None,
     ) -> None:
-        self.counters = EdgeCounters()
-        self.tokens = tokens or ResumeTokens({"own": secrets.token_bytes(32)}, "own")
-        self.placer = placer
-        self.queue: PlayerQueue = NoPlayerQueue()
-        self.homes: SessionLocator = NoSessionLocator()
-        self.dealer: TransactionRunner = NoTransactions()
-        self.bans: BanList = NoBanList()
-        self.wall_s: Callable[[], float] = time.time
-        self.pages: dict[str, static_files.StaticFile] = {}
         self.settings = settings
-        self.registry = SessionRegistry(
-            window_s=settings.resume_window_s,
-            away_max=settings.connections_max,
-            away_per_address_max=settings.connections_per_address_max,
-            duplicate_sessions=settings.duplicate_sessions,
-            counters=self.counters,
-            tokens=self.tokens,
-        )
-        self._authenticator = authenticator
+        self.registry = registry
+        self.counters = registry.counters
+        self._wall_s = wall_s
+        self._pages = dict(pages or {})
+        self._isolation = isolation or FaultIsolation()
+        self._on_sweep_ended = on_sweep_ended
+        self._authenticator = services.authenticator
         self._origins = OriginPolicy(settings.origins)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self._connections: set[Connection] = set()
@@ -116,61 +110,75 @@ class EdgeServer:
         self._throttle = Throttle()
         self._throttled_addresses, self._refused_origins = LogInterval(LOG_INTERVAL_S), LogInterval(LOG_INTERVAL_S)
         self.certificates: TlsCertificate | None = None
-        self.isolation = FaultIsolation()
-        self._door: Acceptor | None = None
-        self._sweeping: asyncio.Task[None] | None = None
-        self.on_sweep_ended: Callable[[asyncio.Task[None]], object] = lambda task: None
+        self._acceptor: Acceptor | None = None
+        self._sweep_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._none_left = asyncio.Event()
-        self._none_left.set()
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
         self._sweep_interval_s = min(SWEEP_INTERVAL_S_MAX, settings.heartbeat_interval_s / 3)
         self._clock = LoopClock(self._sweep_interval_s, time.monotonic())
+        self._context = SessionContext(
+            settings=settings,
+            counters=registry.counters,
+            tokens=registry.tokens,
+            registry=registry,
+            join_service=services.join_service,
+            queue=services.queue,
+            transactions=services.transactions,
+            session_locator=services.session_locator,
+            bans=services.bans,
+            now_s=self.now_s,
+            now_us=self.now_us,
+            spawn=self.spawn,
+        )
+        registry.bind(self._context)
 
     @property
     def connection_count(self) -> int:
-        """Open sockets."""
+        """The number of open sockets."""
         return len(self._connections)
 
     @property
     def waiting_count(self) -> int:
-        """Accepted sockets that wait for their handshake."""
-        return self._door.waiting_count if self._door is not None else 0
+        """The number of accepted sockets that wait for their handshake."""
+        return self._acceptor.waiting_count if self._acceptor is not None else 0
 
     @property
     def port(self) -> int:
-        """The port it listens on; what the system chose when 0 was asked for."""
-        assert self._door is not None, "start comes first"
-        return self._door.port
+        """The port that it listens on; the one that the system chose if the configured port is 0."""
+        assert self._acceptor is not None, "the port is known after start"
+        return self._acceptor.port
 
     async def start(self, host: str, port: int, certificates: TlsCertificate | None = None) -> None:
-        """Begins to accept; without certificates in plain text.
+        """Start accepting connections, over TLS if there is a certificate.
 
         Raises:
-            ConfigError: the address is in use or cannot be had.
+            ConfigError: the address is in use or not available.
         """
         self.certificates = certificates
         tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
-        self._door = Acceptor(
+        self._acceptor = Acceptor(
             self.settings,
             counters=self.counters,
-            make=self._make,
+            create_connection=self._create_connection,
             spawn=self.spawn,
-            admit=self._admit,
+            may_connect=self._may_connect,
             now_s=self.now_s,
         )
-        self._door.open(host, port, tls)
-        self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
-        self._sweeping.add_done_callback(self.on_sweep_ended)
+        self._acceptor.open(host, port, tls)
+        self._sweep_task = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
+        if self._on_sweep_ended is not None:
+            self._sweep_task.add_done_callback(self._on_sweep_ended)
 
     async def close(self, goodbye: Goodbye, *, deadline_s: float) -> None:
-        """Accepts no more, says Goodbye to everybody, waits for them, and drops who is left. Idempotent."""
-        if self._door is not None:
-            self._door.close()
+        """Stop accepting, send Goodbye to all sessions, and drop the connections left at the deadline. Idempotent."""
+        if self._acceptor is not None:
+            self._acceptor.close()
         for session in self.registry:
-            session.say_goodbye(goodbye)
+            session.end_with_goodbye(goodbye)
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
-                await self._none_left.wait()
+                await self._all_closed.wait()
         for connection in list(self._connections):
             connection.abort()
         self._throttle.close()
@@ -181,73 +189,52 @@ class EdgeServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                await self._none_left.wait()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait((self._sweeping,))  # awaiting it would raise its cancellation as if it were ours
-            self._sweeping = None
+                await self._all_closed.wait()
+        if self._sweep_task is not None:
+            self._sweep_task.cancel()
+            await asyncio.wait((self._sweep_task,))  # awaiting it would raise its cancellation as if it were ours
+            self._sweep_task = None
 
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
-        """See `tickwire.server.rooms.ports.SessionRestorer.revive`."""
-        return self.registry.revive(kept, self)
-
-    def settle(self, subscriber: Subscriber, /) -> None:
-        """See `tickwire.server.rooms.ports.SessionRestorer.settle`."""
-        if isinstance(subscriber, Session):
-            self.registry.settle(subscriber, self.now_s())
-            try:
-                self.bans.check(subscriber.player_id)
-            except Banned as banned:  # since its room was sent
-                subscriber.ban(str(banned))
-
-    def drop(self, session_id: str, room_id: str, /) -> None:
-        """See `tickwire.server.rooms.ports.SessionRestorer.drop`."""
-        session = self.registry.get(session_id)
-        if session is not None and session.wire is None and session.room_id == room_id:
-            session.end("the player left while the room was moving", counted_as="left_while_moving")
-
-    # -- what sessions share --------------------------------------------------------------------------------
+    # -- clocks and tasks ----------------------------------------------------------------------------------
 
     def now_s(self) -> float:
-        """Return the time on the clock that peers are judged by: the loop's, without its stalls."""
+        """Return the time on the clock for time limits: the loop's, without its stalls, in seconds."""
         return self._clock.read(time.monotonic())
 
     def now_us(self) -> int:
-        """UTC, microseconds since 1970."""
-        return int(self.wall_s() * 1_000_000)
+        """Return the fleet's time: UTC, microseconds since 1970."""
+        return int(self._wall_s() * 1_000_000)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Runs a task; `close` awaits it, and cancels it if it takes too long."""
+        """Start a task; `close` awaits it, and cancels it at the deadline."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._task_done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.critical("task_failed", task=task.get_name(), exc_info=task.exception())
 
-    # -- what connections call ------------------------------------------------------------------------------
+    # -- ConnectionOwner -----------------------------------------------------------------------------------
 
-    def wants_proxy_header(self, address: str) -> bool:
-        """See `Owner.wants_proxy_header`."""
+    def expects_proxy_header(self, address: str) -> bool:
+        """See `ConnectionOwner.expects_proxy_header`."""
         return self.settings.proxy_protocol and self._proxies.trusts(address)
 
-    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
-        """See `Owner.screen`."""
+    def check_handshake(self, connection: Connection, request: Request) -> HandshakeRejection | None:
+        """See `ConnectionOwner.check_handshake`."""
         peer = connection.address
         connection.address = self._proxies.client_address(peer, request.headers.get_all("X-Forwarded-For"))
-        address = self._address_of(connection)
+        address = self._get_address(connection)
         connection.limiter.address = address.messages
         if len(self._connections) > self.settings.connections_max:
-            return HandshakeRejection(
-                503, "the shard holds as many connections as it may", "connections_max", RETRY_AFTER_S
-            )
+            return HandshakeRejection(503, "the shard has too many connections", "connections_max", RETRY_AFTER_S)
         if address.connections >= self.settings.connections_per_address_max:
             reason = "too many connections from this address"
             return HandshakeRejection(429, reason, "connections_per_address_max", RETRY_AFTER_S)
-        if self._proxies.trusts(peer) and not address.handshakes.take(time.monotonic()):
+        if self._proxies.trusts(peer) and not address.handshakes.try_take(time.monotonic()):
             return HandshakeRejection(
                 429, "too many handshakes from this address", "address_handshakes", RETRY_AFTER_S
             )
@@ -257,49 +244,49 @@ class EdgeServer:
             return HandshakeRejection(403, "this origin may not connect", "origin")
         return None
 
-    def page(self, request: Request) -> Response | None:
-        """See `Owner.page`."""
-        found = static_files.find(self.pages, request)
+    def find_page(self, request: Request) -> Response | None:
+        """See `ConnectionOwner.find_page`."""
+        found = static_files.find(self._pages, request)
         return found.response() if found is not None else None
 
-    def opened(self, connection: Connection, request: Request) -> Receiver:
-        """See `Owner.opened`."""
-        self._address_of(connection).connections += 1
+    def create_receiver(self, connection: Connection, request: Request) -> Receiver[Connection]:
+        """See `ConnectionOwner.create_receiver`."""
+        self._get_address(connection).connections += 1
         return SessionHandshake(
             connection,
-            token=token_of(request, in_query=self.settings.token_in_query),
+            token=token_from_request(request, in_query=self.settings.token_in_query),
             authenticator=self._authenticator,
             sessions=self.registry,
-            around=self,
+            context=self._context,
         )
 
-    def ended(self, connection: Connection) -> None:
-        """See `Owner.ended`."""
+    def connection_closed(self, connection: Connection) -> None:
+        """See `ConnectionOwner.connection_closed`."""
         self._connections.discard(connection)
         if connection.was_opened:
-            self._address_of(connection).connections -= 1
+            self._get_address(connection).connections -= 1
         if not self._connections:
-            self._none_left.set()
+            self._all_closed.set()
 
     def throttle(self, connection: Connection, scope: LimitScope) -> None:
-        """See `Owner.throttle`."""
+        """See `ConnectionOwner.throttle`."""
         self._throttle.add(connection)
         if scope is LimitScope.ADDRESS:
             self._log_address(connection)
 
     def unthrottle(self, connection: Connection) -> None:
-        """See `Owner.unthrottle`."""
+        """See `ConnectionOwner.unthrottle`."""
         self._throttle.remove(connection)
 
     # -- addresses ------------------------------------------------------------------------------------------
 
-    def _address_of(self, connection: Connection) -> Address:
+    def _get_address(self, connection: Connection) -> Address:
         return self._addresses.get(connection.address, time.monotonic())
 
-    def _admit(self, peer: str) -> bool:
-        """Whether a peer may have a handshake; for whom a proxy speaks is known only when its request was read."""
+    def _may_connect(self, peer: str) -> bool:
+        """Return whether a peer may start a handshake. A proxy always may: its client is known after the request."""
         now_s = time.monotonic()
-        return self._proxies.trusts(peer) or self._addresses.get(peer, now_s).handshakes.take(now_s)
+        return self._proxies.trusts(peer) or self._addresses.get(peer, now_s).handshakes.try_take(now_s)
 
     def _log_origin(self, connection: Connection, origin: str, host: str) -> None:
         if self._refused_origins.is_due(origin, time.monotonic()):
@@ -317,13 +304,13 @@ class EdgeServer:
             log.warning(
                 "address_throttled",
                 address=connection.address,
-                connections=self._address_of(connection).connections,
+                connections=self._get_address(connection).connections,
                 setting="edge.messages_per_second_per_address_max",
                 limit=self.settings.messages_per_second_per_address_max,
-                hint="a proxy that is not in edge.trusted_proxies, many players behind one address, or an attack",
+                hint="a proxy missing in edge.trusted_proxies, many players behind one address, or an attack",
             )
 
-    def _make(self, peer: str, accepted_s: float) -> Connection:
+    def _create_connection(self, peer: str, accepted_s: float) -> Connection:
         now_s = time.monotonic()
         connection = Connection(
             message_bytes_max=self.settings.message_bytes_max,
@@ -334,7 +321,7 @@ class EdgeServer:
             accepted_s=accepted_s,
         )
         self._connections.add(connection)
-        self._none_left.clear()
+        self._all_closed.clear()
         return connection
 
     # -- time limits ----------------------------------------------------------------------------------------
@@ -347,25 +334,25 @@ class EdgeServer:
                 log.warning("loop_stalled", stall_s=round(stall_s, 3))
             now_s = self.now_s()
             for connection in list(self._connections):
-                with self.isolation.guard("edge sweep", connection.address):
-                    self._look_after(connection, now_s)
-            with self.isolation.guard("edge sweep", "sessions"):
-                self.registry.sweep(now_s)
+                with self._isolation.guard("edge sweep", connection.address):
+                    self._check_timeouts(connection, now_s)
+            with self._isolation.guard("edge sweep", "sessions"):
+                self.registry.expire(now_s)
             self._addresses.expire(time.monotonic())
             if self.certificates is not None:
-                with self.isolation.guard("edge sweep", "certificates"):
+                with self._isolation.guard("edge sweep", "certificates"):
                     self.certificates.reload_if_changed()
 
-    def _look_after(self, connection: Connection, now_s: float) -> None:
+    def _check_timeouts(self, connection: Connection, now_s: float) -> None:
         settings = self.settings
-        if connection.has_spoken:
-            connection.has_spoken, connection.heard_s = False, now_s
+        if connection.has_received:
+            connection.has_received, connection.last_received_s = False, now_s
         if connection.closing_since_s is not None:
             if now_s - connection.closing_since_s > settings.close_timeout_s:
                 connection.abort()
         elif connection.receiver is not None:
-            connection.receiver.swept(now_s)
-            if now_s - connection.heard_s >= settings.heartbeat_interval_s:
+            connection.receiver.check_timeouts(now_s)
+            if now_s - connection.last_received_s >= settings.heartbeat_interval_s:
                 connection.ping()
         elif now_s - connection.accepted_s > settings.handshake_timeout_s:
             self.counters.refused["handshake_timeout"] += 1

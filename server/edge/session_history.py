@@ -1,7 +1,7 @@
-"""The last things that happened to a session: the answer to "why was this player disconnected at 12:03?".
+"""The last events of a session: the answer to "why was this player disconnected at 12:03?".
 
-Each is a line in the log when it happens. The log leaves lines out when they come in crowds, such as in a reconnect
-storm; so the line that ends a session, and the admin API while it lives, have the last of them again.
+Each event is logged when it happens. The log drops lines in bursts, such as in a reconnect storm, so the log line
+that ends a session repeats the last events, and the admin API returns them while the session lives.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ENTRY_CHARACTERS_MAX = 300
 
 
 class SessionHistory:
-    """What happened to one session on this shard; the oldest entries are dropped.
+    """The events of one session on this shard; the oldest entries are dropped.
 
     Args:
-        session_id, player_id: whose it is; every line names both.
+        session_id, player_id: the session and its player, which every log line contains.
     """
 
     __slots__ = ("_entries", "_player_id", "_session_id")
@@ -34,16 +34,16 @@ class SessionHistory:
 
     @property
     def entries(self) -> list[str]:
-        """A line for each, the oldest first, such as "2026-01-31T12:03:05.250Z disconnected reason=silent"."""
+        """A line for each event, the oldest first, such as "2026-01-31T12:03:05.250Z disconnected reason=silent"."""
         return list(self._entries)
 
     def add(self, at_us: int, event: str, **details: Any) -> None:
-        """Note what happens now, and log it as `session_EVENT`.
+        """Add an event, and log it as `session_EVENT`.
 
         Args:
             at_us: UTC, microseconds since 1970.
             event: a past participle.
-            details: what an operator asks next; never a secret.
+            details: values that an operator needs; never a secret.
         """
         at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         words = " ".join(f"{name}={value}" for name, value in details.items() if value != "")

@@ -1,4 +1,4 @@
-"""All sessions of a shard: found again by their resume tokens, ended when nobody came back in time."""
+"""The table of all sessions of a shard: finds them by resume token, restores them, and expires disconnected ones."""
 
 from __future__ import annotations
 
@@ -11,39 +11,46 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.disconnected_sessions import DisconnectedSessions
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
-from tickwire.server.errors import AlreadyConnected
+from tickwire.server.errors import AlreadyConnected, Banned
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.seat import Subscriber
 
 
 class SessionRegistry:
-    """The sessions of one shard, with and without a connection.
+    """The sessions of one shard, connected and disconnected.
+
+    Implements `tickwire.server.rooms.ports.SessionRestorer`. The services of a shard restore sessions, and sessions
+    call these services, so the registry is created before both and receives the context with `bind`.
 
     Args:
         window_s: how long a session outlives its connection.
-        away_max: how many sessions without a connection are kept; see `tickwire.server.edge.disconnected_sessions`.
-        away_per_address_max: how many of one address.
+        disconnected_max: the most disconnected sessions; see `tickwire.server.edge.disconnected_sessions`.
+        disconnected_per_address_max: the most disconnected sessions of one address.
         duplicate_sessions: see `EdgeSettings.duplicate_sessions`.
-        counters: the edge's numbers, added to.
-        tokens: what clients come back with.
+        counters: the edge's counters, which the registry adds to.
+        tokens: verifies the resume tokens.
     """
 
     def __init__(
         self,
         *,
         window_s: float,
-        away_max: int,
-        away_per_address_max: int = 2_000,
+        disconnected_max: int,
+        disconnected_per_address_max: int = 2_000,
         duplicate_sessions: Literal["replace", "refuse", "allow"],
         counters: EdgeCounters,
         tokens: ResumeTokens,
     ) -> None:
-        self._window_s = window_s
+        self.counters = counters
+        self.tokens = tokens
+        self.window_s = window_s
         self._duplicate_sessions = duplicate_sessions
-        self._counters = counters
-        self._tokens = tokens
+        self._context: SessionContext | None = None
         self._by_id: dict[str, Session] = {}
         self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
-        self._away = DisconnectedSessions[Session](most=away_max, most_per_address=away_per_address_max)
+        self._disconnected = DisconnectedSessions[Session](
+            most=disconnected_max, most_per_address=disconnected_per_address_max
+        )
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -52,99 +59,135 @@ class SessionRegistry:
         return iter(list(self._by_id.values()))
 
     @property
-    def away_count(self) -> int:
-        """Sessions without a connection."""
-        return len(self._away)
+    def disconnected_count(self) -> int:
+        """The number of sessions without a connection."""
+        return len(self._disconnected)
+
+    def bind(self, context: SessionContext) -> None:
+        """Set the context of restored sessions. The edge server calls this once, when it is created."""
+        self._context = context
+
+    @property
+    def context(self) -> SessionContext:
+        """The context of all sessions."""
+        assert self._context is not None, "the edge server binds the context before any session is restored"
+        return self._context
 
     def add(self, session: Session) -> None:
-        """Takes in a new session.
+        """Add a new session.
 
         Raises:
-            AlreadyConnected: its player has one already, and the policy is to refuse.
+            AlreadyConnected: its player has a session already, and the policy is to refuse another one.
         """
-        for other in self._others_of(session):
+        for other in self._others_of_player(session):
             if self._duplicate_sessions == "replace":
                 other.replace()
-            elif self._duplicate_sessions == "refuse" and not other.end_if_left_behind():
+            elif self._duplicate_sessions == "refuse" and not other.end_if_redirected():
                 raise AlreadyConnected("the player has a session already, and may have only one")
         self._insert(session)
 
-    def revive(self, kept: SessionCheckpoint, around: SessionContext) -> Session | None:
-        """Restore a session of another shard, disconnected. No client finds it before `settle` is called: until then
-        the other shard may keep it.
+    # -- sessions of other shards ---------------------------------------------------------------------------
+
+    def restore(self, checkpoint: SessionCheckpoint, /) -> Session | None:
+        """Restore a session of another shard, disconnected.
+
+        No client finds it until `settle` is called: until then the other shard may keep it.
 
         Returns:
             None if this shard has a newer copy of the session.
         """
-        present = self._by_id.get(kept.session_id)
-        if present is not None and not present.is_older_than(kept):
+        present = self._by_id.get(checkpoint.session_id)
+        if present is not None and not present.is_older_than(checkpoint):
             return None
-        return Session.revived(kept, around)
+        return Session.from_checkpoint(checkpoint, self.context)
 
-    def settle(self, session: Session, now_s: float) -> None:
-        """Take in a restored session: it is ours for good.
+    def settle(self, subscriber: Subscriber, /) -> None:
+        """Add a restored session, which this shard now owns.
 
-        It may meet other sessions of its player here. With `duplicate_sessions` set to `replace` the one that was
-        opened last stays: it would have replaced the others, had all been opened here. With `refuse` all stay, since
-        each was let in where it was opened.
+        Its player may have other sessions here. With `duplicate_sessions` set to `replace` the session that was
+        opened last stays: it would have replaced the others, had all been opened here. With `refuse` all stay,
+        because each was admitted where it was opened. The session of a player who was banned meanwhile ends.
         """
+        if not isinstance(subscriber, Session):
+            return
+        session = subscriber
         present = self._by_id.get(session.session_id)
         if present is not None:
             present.end("a newer copy of the session has come from another shard", counted_as="superseded")
         self._insert(session)
-        self.went_away(session, now_s)
-        self._counters.sessions_revived += 1
-        session.settled()
+        self.mark_disconnected(session, self.context.now_s())
+        self.counters.sessions_restored += 1
+        session.mark_restored()
+        self._apply_policy(session)
+        try:
+            self.context.bans.check(session.player_id)
+        except Banned as banned:  # since its room was sent
+            session.ban(str(banned))
+
+    def _apply_policy(self, session: Session) -> None:
         if self._duplicate_sessions == "allow":
             return
-        for other in self._others_of(session):
-            other.end_if_left_behind()
+        for other in self._others_of_player(session):
+            other.end_if_redirected()
         if self._duplicate_sessions == "replace":
-            *replaced, _ = sorted((session, *self._others_of(session)), key=lambda each: each.opened_us)
+            *replaced, _ = sorted((session, *self._others_of_player(session)), key=lambda each: each.opened_us)
             for each in replaced:
                 each.replace()
+
+    def drop(self, session_id: str, room_id: str, /) -> None:
+        """End a restored session whose player has left this room on the shard that had it."""
+        session = self.get(session_id)
+        if session is not None and session.connection is None and session.room_id == room_id:
+            session.end("the player left while the room was moving", counted_as="left_while_moving")
 
     def _insert(self, session: Session) -> None:
         self._by_id[session.session_id] = session
         self._by_player[session.player_id].add(session)
-        self._counters.sessions_opened += 1
+        self.counters.sessions_opened += 1
 
-    def _others_of(self, session: Session) -> list[Session]:
-        return [other for other in self.of_player(session.player_id) if other is not session]
+    # -- finding sessions -----------------------------------------------------------------------------------
 
     def find(self, token: str) -> Session | None:
-        """The session that a resume token is good for; None for any other token."""
-        resumption = self._tokens.read(token)
-        session = self._by_id.get(resumption.session_id) if resumption is not None else None
-        if session is None or resumption is None or not session.may_resume(resumption.generation):
+        """Return the session that a resume token is valid for, or None."""
+        claim = self.tokens.read(token)
+        session = self._by_id.get(claim.session_id) if claim is not None else None
+        if session is None or claim is None or not session.accepts_generation(claim.generation):
             return None
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """The session of that id."""
+        """Return the session with this id, or None."""
         return self._by_id.get(session_id)
 
-    def of_player(self, player_id: str) -> list[Session]:
-        """A player's sessions."""
+    def find_by_player(self, player_id: str) -> list[Session]:
+        """Return the sessions of a player."""
         return list(self._by_player.get(player_id, ()))
 
-    def went_away(self, session: Session, now_s: float) -> None:
-        """It has lost its connection."""
-        evicted = self._away.add(session, now_s)
+    def _others_of_player(self, session: Session) -> list[Session]:
+        return [other for other in self.find_by_player(session.player_id) if other is not session]
+
+    # -- the life of a session ------------------------------------------------------------------------------
+
+    def mark_disconnected(self, session: Session, now_s: float) -> None:
+        """Mark a session as disconnected. If there are too many, one of them ends."""
+        evicted = self._disconnected.add(session, now_s)
         if evicted is not None:
             evicted.end("too many sessions are disconnected", counted_as="away_max")
 
-    def came_back(self, session: Session) -> None:
-        """It has a connection again."""
-        self._away.discard(session)
+    def mark_connected(self, session: Session) -> None:
+        """Mark a session as connected."""
+        self._disconnected.discard(session)
 
-    def ended(self, session: Session, counted_as: str) -> bool:
-        """Remove a session that has ended. Return whether it was here: one that was restored and never settled is
-        still on the shard where it came from."""
+    def remove(self, session: Session, counted_as: str) -> bool:
+        """Remove a session that has ended.
+
+        Returns:
+            Whether it was in the table. A session that was restored but never settled is still on its former shard.
+        """
         if self._by_id.get(session.session_id) is not session:
             return False
-        self._counters.ended[counted_as] += 1
-        self._away.discard(session)
+        self.counters.ended[counted_as] += 1
+        self._disconnected.discard(session)
         del self._by_id[session.session_id]
         ours = self._by_player[session.player_id]
         ours.discard(session)
@@ -152,7 +195,7 @@ class SessionRegistry:
             del self._by_player[session.player_id]
         return True
 
-    def sweep(self, now_s: float) -> None:
-        """Ends those that have been away for longer than the window."""
-        for session in self._away.expired(now_s - self._window_s):
-            session.end("away for too long", counted_as="away")
+    def expire(self, now_s: float) -> None:
+        """End the sessions that have been disconnected for longer than the resume window."""
+        for session in self._disconnected.expired(now_s - self.window_s):
+            session.end("disconnected for longer than the resume window", counted_as="away")

@@ -1,6 +1,6 @@
-"""A folder of files, served over HTTP at the players' address: for development, where the demo comes along.
+"""Serves a folder of files over HTTP at the players' address, for the demo in development.
 
-All of them are read once, and held. No listing, no ranges, no compression: pages for the world are not served here.
+All files are read once and held in memory. There are no listings, ranges or compression, so it is not for production.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from tickwire.server.errors import ConfigError
 INDEX = "index.html"
 BYTES_MAX = 16 * 1024 * 1024
 _HEADERS = security_headers(connect="'self' ws: wss:")
-"""A game may be redirected to any shard of the fleet."""
+"""The headers of all files. Scripts may connect to any host, because a client may be redirected to any shard."""
 
 
 class StaticFile(NamedTuple):
-    """A file, as HTTP sends it."""
+    """A file with its content type."""
 
     content_type: str
     body: bytes
 
     def response(self) -> Response:
-        """The whole answer."""
+        """Return the HTTP response."""
         headers = Headers(
             [
                 ("Content-Type", self.content_type),
@@ -42,10 +42,10 @@ class StaticFile(NamedTuple):
 
 
 def load(folder: str) -> dict[str, StaticFile]:
-    """The files of a folder, by the path under which they are asked for. Empty: none.
+    """Return the files of a folder by their URL path; no files for an empty name.
 
     Raises:
-        ConfigError: there is no such folder, or it is too large.
+        ConfigError: the folder does not exist, cannot be read, or is too large.
     """
     if not folder:
         return {}
@@ -78,7 +78,7 @@ def _load(root: Path) -> dict[str, StaticFile]:
 
 
 def find(pages: dict[str, StaticFile], request: Request) -> StaticFile | None:
-    """The page that a request asks for; None when it asks for a WebSocket, or for nothing that is there."""
+    """Return the file that a request names; None for a WebSocket request, or if there is no such file."""
     if not pages or "Upgrade" in request.headers:
         return None
     return pages.get(request.path.partition("?")[0])

@@ -1,6 +1,6 @@
-"""The connections whose reading is paused because a bucket is empty: each gets a turn in every slot.
+"""Gives each connection whose reading is paused one turn in every slot.
 
-Those that a turn did not help come first in the next one, so that all connections of a busy address advance alike.
+Connections that made no progress come first in the next slot, so all connections of a busy address advance alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Throttled(Protocol):
     """A connection with paused reading."""
 
     def proceed(self) -> bool:
-        """Handle what the limits allow; return whether that was anything."""
+        """Handle the frames that the limits allow; return whether there were any."""
         ...
 
 
@@ -31,13 +31,13 @@ class Throttle:
         return len(self._waiting)
 
     def add(self, connection: Throttled) -> None:
-        """Give the connection turns until it is removed."""
+        """Add a connection; it gets a turn in every slot until it is removed."""
         self._waiting[connection] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SLOT_S, self._turn)
+            self._timer = asyncio.get_running_loop().call_later(SLOT_S, self._run_slot)
 
     def remove(self, connection: Throttled) -> None:
-        """Give the connection no more turns. Idempotent."""
+        """Remove a connection. Idempotent."""
         self._waiting.pop(connection, None)
 
     def close(self) -> None:
@@ -46,11 +46,11 @@ class Throttle:
             self._timer.cancel()
             self._timer = None
 
-    def _turn(self) -> None:
+    def _run_slot(self) -> None:
         self._timer = None
         for connection in list(self._waiting):
             if connection.proceed() and connection in self._waiting:
                 self.remove(connection)
-                self.add(connection)  # behind those that still wait
+                self.add(connection)  # moves it behind the connections that still wait
         if self._waiting and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SLOT_S, self._turn)
+            self._timer = asyncio.get_running_loop().call_later(SLOT_S, self._run_slot)

@@ -1,53 +1,53 @@
-"""A token bucket: a rate with a burst. Pure; the time comes in.
+"""A token bucket: a rate limit with a burst. Pure: the caller passes the time.
 
-Taking is the caller's to write out (`bucket.level -= n`), because it is done for every message; only when the level
-falls below zero is `refill` asked, so the usual case reads no clock and makes no call.
+On the hot path callers decrement `bucket.tokens` themselves, once per message. They call `refill` only when the
+bucket is empty, so that most messages read no clock and make no call.
 """
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Tokens that flow in at a steady rate.
+    """Tokens that are added at a steady rate.
 
     Args:
         per_second: the rate.
-        burst: the most that is held.
-        now_s: seconds on any clock that does not run backwards.
-        level: the tokens at the beginning; None: it is full.
+        burst: the capacity.
+        now_s: seconds on any monotonic clock.
+        tokens: the initial tokens; None for a full bucket.
 
     Attributes:
-        level: what is left.
+        tokens: the tokens that are left; below zero after a large message.
         per_second: the rate.
     """
 
-    __slots__ = ("_at_s", "_burst", "level", "per_second")
+    __slots__ = ("_at_s", "_burst", "per_second", "tokens")
 
-    def __init__(self, per_second: float, burst: float, now_s: float, *, level: float | None = None) -> None:
-        self.level = burst if level is None else level
+    def __init__(self, per_second: float, burst: float, now_s: float, *, tokens: float | None = None) -> None:
+        self.tokens = burst if tokens is None else tokens
         self.per_second = per_second
         self._burst = burst
         self._at_s = now_s
 
     def refill(self, now_s: float) -> bool:
-        """Lets in what has come since it was asked last.
+        """Add the tokens since the last call.
 
         Returns:
-            Whether the level is not below zero.
+            Whether the number of tokens is not below zero.
         """
-        self.level = min(self._burst, self.level + (now_s - self._at_s) * self.per_second)
+        self.tokens = min(self._burst, self.tokens + (now_s - self._at_s) * self.per_second)
         self._at_s = now_s
-        return self.level >= 0
+        return self.tokens >= 0
 
     def is_full(self, now_s: float) -> bool:
-        """Return whether it holds as much as it can."""
+        """Return whether the bucket is full."""
         self.refill(now_s)
-        return self.level >= self._burst
+        return self.tokens >= self._burst
 
-    def take(self, now_s: float, count: float = 1) -> bool:
-        """Takes tokens if there are enough."""
+    def try_take(self, now_s: float, count: float = 1) -> bool:
+        """Take tokens if there are enough; return whether they were taken."""
         self.refill(now_s)
-        if self.level < count:
+        if self.tokens < count:
             return False
-        self.level -= count
+        self.tokens -= count
         return True

@@ -56,7 +56,7 @@ class SessionRecovery:
         self._session_transfer = session_transfer
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """See `tickwire.server.rooms.ports.SessionLocator.find`."""
+        """See `tickwire.server.edge.services.SessionLocator.find`."""
         if room_id and self._host.get(room_id) is not None:
             await self._session_transfer.receive(
                 session_id

@@ -19,8 +19,8 @@ from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardStatus
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Redirect
 from tickwire.schemas.payloads import decode_payload, encode_payload
-from tickwire.server.edge.server import EdgeServer
 from tickwire.server.edge.session import Session, SessionState
+from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.placement.client_errors import to_client_error
 from tickwire.server.placement.queue_service import QueueService, TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
@@ -47,7 +47,7 @@ class SessionTransfer:
     Args:
         shard_id: the id of this shard.
         region: the region of this shard.
-        edge_server: has the sessions.
+        sessions: the sessions of this shard.
         queue_service: has the queue positions of sessions.
         matchmaker: stores transferred sessions and lists the other shards.
         rng: jitter between two transfers.
@@ -58,12 +58,12 @@ class SessionTransfer:
         *,
         shard_id: str,
         region: str,
-        edge_server: EdgeServer,
+        sessions: SessionRegistry,
         queue_service: QueueService,
         matchmaker: Matchmaker,
         rng: random.Random | None = None,
     ) -> None:
-        self._edge_server = edge_server
+        self._sessions = sessions
         self._queue_service = queue_service
         self._matchmaker = matchmaker
         self._shard_id = shard_id
@@ -91,13 +91,11 @@ class SessionTransfer:
         return self._sessions_without_room()
 
     def _sessions_without_room(self) -> int:
-        return sum(not session.room_id for session in self._edge_server.registry)
+        return sum(not session.room_id for session in self._sessions)
 
     async def _transfer_to(self, targets: list[ShardStatus]) -> None:
         urls = itertools.cycle([target.info.url for target in targets])
-        while left := [
-            one for one in self._edge_server.registry if not one.room_id and not self._queue_service.has_match(one)
-        ]:
+        while left := [one for one in self._sessions if not one.room_id and not self._queue_service.has_match(one)]:
             for session in left:
                 if self._can_transfer(session):
                     await self._transfer(session, next(urls))
@@ -106,7 +104,7 @@ class SessionTransfer:
 
     async def _transfer(self, session: Session, url: str) -> None:
         transfer = self._create_transfer(session)
-        ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
+        ttl_ms = int(self._sessions.window_s * 1000)
         data = msgspec.msgpack.encode(transfer)
         await self._matchmaker.session_handoffs.put(session.session_id, data, ttl_ms=ttl_ms)
         if not self._can_transfer(session) or self._create_transfer(session) != transfer:
@@ -114,7 +112,7 @@ class SessionTransfer:
             await self._matchmaker.session_handoffs.take(session.session_id)
             return
         self._queue_service.release_position(session)
-        session.go_on_at(Redirect(url, is_resume=True))
+        session.redirect(Redirect(url, is_resume=True))
 
     def _can_transfer(self, session: Session) -> bool:
         """Return whether the session has nothing in flight that only this shard can complete."""
@@ -122,7 +120,7 @@ class SessionTransfer:
         return is_idle and not self._queue_service.is_bound(session)
 
     def _create_transfer(self, session: Session) -> TransferredSession:
-        return TransferredSession(session.keep(), self._queue_service.find_position(session))
+        return TransferredSession(session.to_checkpoint(), self._queue_service.find_position(session))
 
     async def publish_location(self, session_id: str, shard_id: str) -> None:
         """Publish the shard to which a session moves, for clients that know neither the shard nor the room.
@@ -132,7 +130,7 @@ class SessionTransfer:
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        ttl_ms = int(self._edge_server.settings.resume_window_s * 1000)
+        ttl_ms = int(self._sessions.window_s * 1000)
         await self._matchmaker.session_handoffs.put(
             _location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms
         )
@@ -175,9 +173,9 @@ class SessionTransfer:
             log.warning("session_transfer_decode_failed", session_id=session_id, error=str(error))
             return False
         await self._publish_own_location(session_id)
-        session = self._edge_server.revive(transfer.session)
+        session = self._sessions.restore(transfer.session)
         if session is not None:
-            self._edge_server.settle(session)
+            self._sessions.settle(session)
         if session is not None and transfer.position is not None:
             await self._queue_service.accept_position(session, transfer.position)
         return session is not None

@@ -24,9 +24,9 @@ import structlog
 
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.schemas.messages import Command, ErrorCode, Reply
+from tickwire.server.edge.services import Outcome
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
-from tickwire.server.rooms.ports import Outcome
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRoom
 from tickwire.server.rooms.transactions import Decision, RecordVersion, net_changes
@@ -113,12 +113,12 @@ class TransactionService:
         answers = await self._ledger.list_replies([seat.session.session_id for seat in seats])
         return tuple(_add_replies(seat, answers) for seat in seats)
 
-    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """See `tickwire.server.rooms.ports.TransactionRunner.deal`."""
-        return await self.deal_again(_Attempt(seat, command, decision))
+    async def run(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
+        """See `tickwire.server.edge.services.TransactionRunner.run`."""
+        return await self.retry(_Attempt(seat, command, decision))
 
-    async def deal_again(self, pending: _Attempt) -> Outcome:
-        """See `tickwire.server.rooms.ports.TransactionRunner.deal_again`."""
+    async def retry(self, pending: _Attempt) -> Outcome:
+        """See `tickwire.server.edge.services.TransactionRunner.retry`."""
         attempt, fence = pending, pending.fence
         retry_after_ms = RETRY_AFTER_MS
         try:

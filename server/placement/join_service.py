@@ -65,9 +65,9 @@ class _RestoredSessions(list[Subscriber]):
         super().__init__()
         self._restorer = restorer
 
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
-        """See `tickwire.server.rooms.ports.SessionSource.revive`."""
-        session = self._restorer.revive(kept)
+    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+        """See `tickwire.server.rooms.ports.SessionSource.restore`."""
+        session = self._restorer.restore(kept)
         if session is not None:
             self.append(session)
         return session
@@ -127,8 +127,8 @@ class JoinService:
         self._ended: dict[str, tuple[int, float]] = {}
         self._moved: dict[str, tuple[int, float]] = {}
 
-    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
-        """See `tickwire.server.rooms.ports.RoomJoiner.place`."""
+    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+        """See `tickwire.server.edge.services.RoomJoiner.join`."""
         options = decode_options(join.options, dict[str, Any], "options")
         try:
             if join.ticket:

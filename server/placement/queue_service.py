@@ -133,8 +133,8 @@ class QueueService:
 
     # -- calls of sessions ----------------------------------------------------------------------------------
 
-    def enter(self, subscriber: Subscriber, request: MatchRequest) -> None:
-        """See `tickwire.server.rooms.ports.PlayerQueue.enter`."""
+    def enqueue(self, subscriber: Subscriber, request: MatchRequest) -> None:
+        """See `tickwire.server.edge.services.PlayerQueue.enqueue`."""
         queued = self._current(subscriber)
         if queued is not None and queued.mode == request.mode and not queued.is_cancelling:
             self._send_status(queued)
@@ -157,7 +157,7 @@ class QueueService:
             self._enqueue(successor, options)
 
     def cancel(self, subscriber: Subscriber, reason: str) -> bool:
-        """See `tickwire.server.rooms.ports.PlayerQueue.cancel`."""
+        """See `tickwire.server.edge.services.PlayerQueue.cancel`."""
         queued = self._current(subscriber)
         if queued is None:
             return False
@@ -169,20 +169,20 @@ class QueueService:
             queued.next_request = None
         return True
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.PlayerQueue.leave`."""
+    def dequeue(self, subscriber: Subscriber) -> None:
+        """See `tickwire.server.edge.services.PlayerQueue.dequeue`."""
         queued = self._queued.pop(subscriber.session_id, None)
         if queued is not None and queued.redirect is None:
             self._start_cancel(queued, "the session has ended")
 
-    def seated(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.PlayerQueue.seated`."""
+    def session_seated(self, subscriber: Subscriber) -> None:
+        """See `tickwire.server.edge.services.PlayerQueue.session_seated`."""
         queued = self._queued.get(subscriber.session_id)
         if queued is not None and queued.redirect is not None:
             del self._queued[subscriber.session_id]
 
-    def resumed(self, subscriber: Subscriber) -> None:
-        """See `tickwire.server.rooms.ports.PlayerQueue.resumed`."""
+    def session_resumed(self, subscriber: Subscriber) -> None:
+        """See `tickwire.server.edge.services.PlayerQueue.session_resumed`."""
         queued = self._current(subscriber)
         if queued is not None:
             queued.unanswered_cancels = 0  # a client without an answer sends its MatchCancel again

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tickwire.server.edge.addresses import network_of
+from tickwire.server.edge.addresses import network_from_address
 from tickwire.server.edge.token_bucket import TokenBucket
 
 BURST_S = 15.0
@@ -44,7 +44,7 @@ class _Buckets:
         if bucket is None:
             return 0.0
         bucket.refill(now_s)
-        return max(0.0, (rooms - bucket.level) / self._per_second)
+        return max(0.0, (rooms - bucket.tokens) / self._per_second)
 
     def spend(self, key: str, rooms: float, now_s: float) -> None:
         """Count rooms. Concurrent joins may take the level below zero."""
@@ -52,7 +52,7 @@ class _Buckets:
             self._make_space(now_s)
             self._buckets[key] = TokenBucket(self._per_second, self._burst, now_s)
         self._buckets[key].refill(now_s)
-        self._buckets[key].level -= rooms
+        self._buckets[key].tokens -= rooms
 
     def _make_space(self, now_s: float) -> None:
         if len(self._buckets) >= KEYS_MAX:
@@ -86,7 +86,7 @@ class RoomQuota:
             address: the address of its client.
             share: the player's share of the room, for a match.
         """
-        now_s, network = self._now_s(), network_of(address)
+        now_s, network = self._now_s(), network_from_address(address)
         wait_s = max(self._players.wait_s(player_id, share, now_s), self._addresses.wait_s(network, share, now_s))
         return math.ceil(wait_s * 1000)
 
@@ -100,4 +100,4 @@ class RoomQuota:
         """
         now_s = self._now_s()
         self._players.spend(player_id, share, now_s)
-        self._addresses.spend(network_of(address), share, now_s)
+        self._addresses.spend(network_from_address(address), share, now_s)

@@ -20,7 +20,7 @@ class AbsentSession:
     """
 
     def __init__(self, checkpoint: SessionCheckpoint) -> None:
-        self.wire: SeatConnection | None = None
+        self.connection: SeatConnection | None = None
         self.outbox = Outbox()
         self.address = ""
         self._checkpoint = checkpoint
@@ -60,6 +60,6 @@ class AbsentSession:
     def seat_restored(self, seat: Seat) -> None:
         """Do nothing: the seat is given up when the room is restored."""
 
-    def keep(self) -> SessionCheckpoint:
+    def to_checkpoint(self) -> SessionCheckpoint:
         """Return the session as it was saved."""
         return self._checkpoint

@@ -248,7 +248,7 @@ def _restore(runtime: RoomRuntime, request: RestoreRequest) -> None:
     room.entity_ids.next_id = checkpoint.next_entity_id
     room.next_channel = checkpoint.next_channel
     for seat in checkpoint.seats:
-        session = request.sessions.revive(seat.session) or AbsentSession(seat.session)
+        session = request.sessions.restore(seat.session) or AbsentSession(seat.session)
         runtime.restore_seat(seat, session, request.on_ended, request.records.get(seat.player_id))
     for name, attribute in decode_attributes(room, checkpoint.attributes).items():
         setattr(room, name, attribute)

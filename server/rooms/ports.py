@@ -5,21 +5,16 @@ The ports of a single seat, `Subscriber` and `SeatConnection`, are in server/roo
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
-from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Redirect, Reply
-from tickwire.server.errors import NoSuchMode
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.seat import Seat, Subscriber
-from tickwire.server.rooms.transactions import Decision
+from tickwire.server.rooms.seat import Subscriber
 
 
 class SessionSource(Protocol):
     """Restores the sessions of a room that another shard had, or that an earlier run of this shard had."""
 
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """Restore a session, disconnected. No client can resume it before `settle`.
 
         Returns:
@@ -46,7 +41,7 @@ class SessionRestorer(SessionSource, Protocol):
 class NoSessionRestorer:
     """Restores no sessions."""
 
-    def revive(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
         """Return None: the session cannot be restored."""
         return None
 
@@ -55,140 +50,3 @@ class NoSessionRestorer:
 
     def drop(self, session_id: str, room_id: str, /) -> None:
         """Do nothing: there are no sessions."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """The result of an attempt to write a command's decision.
-
-    Args:
-        reply: for the client. One with `retry_after_ms` decides nothing.
-        pending: the attempt, if the decision may have been written, for `TransactionRunner.deal_again`. None when the
-            command is
-            decided, and when nothing was written: then the room may decide again.
-    """
-
-    reply: Reply
-    pending: object | None = None
-
-
-class TransactionRunner(Protocol):
-    """Carries out deals. The shard implements it over the ledger."""
-
-    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """Write a command's decision, within a deadline, whatever happens."""
-        ...
-
-    async def deal_again(self, pending: Any) -> Outcome:
-        """Find out what became of an attempt, and carry it out if it was not written.
-
-        Args:
-            pending: of the `Outcome` before.
-        """
-        ...
-
-
-class NoTransactions:
-    """Where nothing is written."""
-
-    async def deal(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """Return a Reply that decides nothing."""
-        text, code = "nothing is written here", ErrorCode.UNAVAILABLE
-        return Outcome(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=1000))
-
-    async def deal_again(self, pending: Any) -> Outcome:
-        """Never called: no attempt of this dealer is pending."""
-        raise NotImplementedError
-
-
-class SessionLocator(Protocol):
-    """Finds sessions that are not known here. The shard implements it over the directory and the stores."""
-
-    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """Where a session goes on whose resume token was shown. None: its room was made again here, and the session
-        with it; or it was in no room, and was passed on to this shard; or it is lost.
-
-        Args:
-            room_id: the room that its client believes to be in; empty for none.
-            shard_id: the shard that has issued the token.
-
-        Raises:
-            TickwireError: not to be found out now; its `retryable` says whether asking again makes sense.
-        """
-        ...
-
-
-class NoSessionLocator:
-    """Where there is one shard alone."""
-
-    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """Lost."""
-        return None
-
-
-class RoomJoiner(Protocol):
-    """Finds a room for a session. The shard implements it over the matchmaker, the stores and its rooms."""
-
-    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
-        """Seats the session in a room here, or says where else to go.
-
-        A seat's `Joined` has been sent when this returns. The caller owns the seat and calls `Seat.leave` when
-        the session ends, also when it ended while this was awaited.
-
-        Raises:
-            TickwireError: no seat; its code, words and `retryable` are for the client.
-        """
-        ...
-
-
-class PlayerQueue(Protocol):
-    """Where players wait for a match. The shard implements it over the matchmaker's queues."""
-
-    def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
-        """A session begins to wait; it is told its MatchStatus, now and whenever it changes. Asked again, it is told
-        again. After FOUND it is sent a Redirect.
-
-        Raises:
-            TickwireError: it cannot wait here.
-        """
-        ...
-
-    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
-        """Cancels a session's place; the session receives CANCELLED with the reason, or FOUND when it is too late.
-
-        Returns:
-            False when the session does not wait; nothing is sent then.
-        """
-        ...
-
-    def leave(self, subscriber: Subscriber, /) -> None:
-        """Cancels the place of a session that has ended; nothing is sent."""
-        ...
-
-    def seated(self, subscriber: Subscriber, /) -> None:
-        """A session has taken a seat: a match that was found for it is settled; one that waits goes on waiting."""
-        ...
-
-    def resumed(self, subscriber: Subscriber, /) -> None:
-        """A session has a connection again: it is told what it may have missed."""
-        ...
-
-
-class NoPlayerQueue:
-    """Where there are no modes to wait for."""
-
-    def enter(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
-        """Raises NoSuchMode."""
-        raise NoSuchMode("this server has no matchmaking queue")
-
-    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
-        """Return False: no session waits."""
-        return False
-
-    def leave(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session waits."""
-
-    def seated(self, subscriber: Subscriber, /) -> None:
-        """Nobody waits."""
-
-    def resumed(self, subscriber: Subscriber, /) -> None:
-        """Nobody waits."""

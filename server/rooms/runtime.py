@@ -169,7 +169,7 @@ class RoomRuntime:
             raise RoomFull("the player already has a seat in this room")
         seat = Seat(self, request, on_ended)
         joined = self._run_on_join(seat, request.options)
-        seat.connection = seat.subscriber.wire
+        seat.connection = seat.subscriber.connection
         self.seats.append(seat)
         self._interest.subscribe(seat)
         seat.subscriber.send_message(joined)
@@ -667,7 +667,7 @@ class RoomRuntime:
         entity, focus = player.assigned
         return SeatCheckpoint(
             player_id=seat.player_id,
-            session=seat.subscriber.keep(),
+            session=seat.subscriber.to_checkpoint(),
             entity=self._entity_reference(entity),
             focus=self._entity_reference(focus),
             cell=seat.cell,

@@ -54,7 +54,7 @@ class Subscriber(Protocol):
     """A session, as a room sees it. All calls are made on the event loop's thread and never block."""
 
     @property
-    def wire(self) -> SeatConnection | None:
+    def connection(self) -> SeatConnection | None:
         """The session's connection, or None while it is disconnected."""
         ...
 
@@ -112,7 +112,7 @@ class Subscriber(Protocol):
         """Attach the seat of a restored room to the session, which is disconnected."""
         ...
 
-    def keep(self) -> SessionCheckpoint:
+    def to_checkpoint(self) -> SessionCheckpoint:
         """Return the checkpoint from which another shard can restore the session."""
         ...
 
@@ -395,7 +395,7 @@ class Seat:
             last_tick: the last tick that the client has applied; 0 for none. The client receives a delta from that
                 tick if it is among the last ones before the connection was lost, otherwise a keyframe.
         """
-        self.connection = self.subscriber.wire
+        self.connection = self.subscriber.connection
         self.has_events = self.subscriber.outbox.unsent > 0
         # A restored room may be older than the client's world, so the client is sent `Joined`. The shard cannot know
         # whether that arrived, and the same tick looks alike in both worlds: after a restore from a save `Joined` is

@@ -19,7 +19,7 @@ from tickwire.client.client import Client, Refused, connect
 from tickwire.matchmaking import Matchmaker
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
 
@@ -316,13 +316,13 @@ async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_bann
     wall_s = time.time
 
     def token(player: str) -> str:
-        return mint(auth, player, ttl_s=60, now_s=wall_s())
+        return issue_token(auth, player, ttl_s=60, now_s=wall_s())
 
     async with running(settings, "a") as a:
         monkeypatch.setattr("time.time", lambda: wall_s() + off_s)
         async with running(settings, "b") as b, connect(b.url, token=token("ann")) as ann:
             await ann.join("duel")
-            assert abs(b.listener.now_us() / 1e6 - wall_s()) < 60
+            assert abs(b.edge.now_us() / 1e6 - wall_s()) < 60
             duration = {"duration_s": 600, "reason": "cheats"}
             for shard, player in ((a, "bob"), (b, "cid")):
                 await admin(shard.operations.port, "PUT", f"/bans/{player}", duration)
@@ -332,7 +332,7 @@ async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_bann
                     with pytest.raises(Refused) as refused:
                         await connect(shard.url, token=token(player)).__aenter__()
                     assert refused.value.error.code is ErrorCode.BANNED
-            old = mint(auth, "dan", ttl_s=60, now_s=wall_s() - 1800)
+            old = issue_token(auth, "dan", ttl_s=60, now_s=wall_s() - 1800)
             with pytest.raises(Refused) as refused:
                 await connect(b.url, token=old).__aenter__()
             assert refused.value.error.code is ErrorCode.UNAUTHORIZED

@@ -19,7 +19,7 @@ from tickwire.client.client import Client, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.admin.api import ENDPOINTS, openapi
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.observability import logs
 from tickwire.server.shard import Shard
@@ -30,7 +30,7 @@ AUTH = AuthSettings(secret=SECRET)
 
 
 def token(player: str) -> str:
-    return mint(AUTH, player, ttl_s=60, now_s=time.time())
+    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 async def ask(shard: Shard, method: str, path: str, body: Any = None) -> Any:
@@ -38,7 +38,7 @@ async def ask(shard: Shard, method: str, path: str, body: Any = None) -> Any:
 
 
 def session_ids(shard: Shard) -> list[str]:
-    return [session.session_id for session in shard.listener.registry]
+    return [session.session_id for session in shard.edge.registry]
 
 
 # -- the door --------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ async def test_kicked_player_receives_the_reason_and_may_reconnect(shard: Shard)
         assert (client.goodbye.code, client.goodbye.message) == (ErrorCode.KICKED, "be nice")
         assert not client.goodbye.come_back
         await eventually(lambda: client.close_code == 4504)
-    assert len(shard.listener.registry) == 0
+    assert len(shard.edge.registry) == 0
     async with connect(shard.url) as again:
         await again.join("garden")
 

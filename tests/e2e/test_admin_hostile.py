@@ -16,7 +16,7 @@ from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tickwire.client.client import connect
 from tickwire.server.admin.api import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
 
@@ -153,7 +153,7 @@ async def test_every_invalid_authorization_is_answered_with_401(guarded: Shard) 
 
 @pytest.mark.parametrize("player", ["google/42", "auth0|42", "a%2Fb", "J\u00fcrgen", "a b", "a?b", "x" * 128])
 async def test_player_with_any_id_can_be_banned_and_readmitted(guarded: Shard, player: str) -> None:
-    token = mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+    token = issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
     path = f"/bans/{quote(player, safe='')}"
     async with connect(guarded.url, token=token) as client:
         assert (await admin(guarded.operations.port, "PUT", path, {"duration_s": 60}))["player_id"] == player

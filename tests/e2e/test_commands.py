@@ -24,7 +24,7 @@ from tickwire.client.client import connect
 from tickwire.server.config import Settings, load
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.local_stores import free_port
-from tickwire.server.edge.auth.authenticator import authenticator_of
+from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.errors import ConfigError
 from tickwire.server.shard import Shard
 
@@ -227,7 +227,7 @@ async def test_a_shard_that_cannot_have_its_operations_port_closes_the_other(sha
     second = Shard(msgspec.structs.replace(settings, operations=taken))
     with pytest.raises(ConfigError, match="operations"):
         await second.start()
-    assert second.listener.connection_count == 0
+    assert second.edge.connection_count == 0
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,10 @@ def test_a_token_for_development_is_printed_and_good(tmp_path: Path) -> None:
     config.write_text('[auth]\nsecret = "a secret of at least thirty-two characters"\n')
     done = command("token", "alice", "--config", str(config), "--ttl-s", "60")
     assert done.returncode == 0
-    identify = authenticator_of(load(config, {}).auth, time.time).identify
-    assert asyncio.run(identify(done.stdout.strip())).player_id == "alice"
+    authenticate = create_authenticator(load(config, {}).auth, time.time).authenticate
+    assert asyncio.run(authenticate(done.stdout.strip())).player_id == "alice"
     done = command("token", "alice")
-    assert (done.returncode, done.stderr) == (2, "tickwire: auth.secret: is not set; a token is signed with it\n")
+    assert (done.returncode, done.stderr) == (2, "tickwire: auth.secret: must be set, because it signs the token\n")
 
 
 def test_plain_ws_must_be_asked_for() -> None:

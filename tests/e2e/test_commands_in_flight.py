@@ -17,7 +17,7 @@ from tests.harness.shard_process import running
 from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
@@ -34,7 +34,7 @@ async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
 
 
 def token_of(player: str) -> str:
-    return mint(AUTH, player, ttl_s=60, now_s=time.time())
+    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 async def visitor(stack: AsyncExitStack, shard: Shard, player: str, bank: str = "main") -> Client:
@@ -134,11 +134,11 @@ async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_an
         client = await visitor(stack, shard, "ann")
         first, second = (asyncio.create_task(client.command("count")) for _ in range(2))
         await eventually(lambda: shard._dealing.waiting == 2)
-        session = next(iter(shard.listener.registry.of_player("ann")))
+        session = next(iter(shard.edge.registry.find_by_player("ann")))
         await client.leave()
         go_on.set()
         await eventually(lambda: not shard._dealing.waiting)
-        replies = sorted(session._commands.replies, key=lambda reply: reply.id)
+        replies = sorted(session.commands.replies, key=lambda reply: reply.id)
         assert [reply.ok for reply in replies] == [True, False]
         assert replies[1].error is ErrorCode.OUT_OF_ORDER
         await asyncio.gather(first, second, return_exceptions=True)

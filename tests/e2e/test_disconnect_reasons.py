@@ -21,7 +21,7 @@ from tickwire.client.client import connect
 from tickwire.client.errors import Refused
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
 
@@ -46,7 +46,7 @@ def with_tokens(settings: Settings) -> Settings:
 
 
 def token_of(player: str) -> str:
-    return mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+    return issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
 
 
 async def test_a_drop_that_resumed_is_two_lines_and_in_the_sessions_history(
@@ -77,7 +77,7 @@ async def test_a_close_by_the_server_is_the_reason_of_the_disconnection(
     async with running(msgspec.structs.replace(with_tokens(shard_settings), edge=edge)) as shard:
         async with connect(shard.url, token=token_of("ada")) as ada:
             await ada.join("garden")
-            (session,) = list(shard.listener.registry)
+            (session,) = list(shard.edge.registry)
             session.slow_consumer("it takes too little")
             await ada.wait_for(lambda: ada.resumes == 1)
         assert only(lines, "session_disconnected")["reason"] == "it takes too little"
@@ -106,14 +106,14 @@ async def test_a_room_that_closes_names_its_players(shard_settings: Settings, li
 
 async def test_a_resume_token_that_leads_nowhere_is_a_line(shard: Shard, lines: list[Line]) -> None:
     async with connect(shard.url) as ada:
-        (session,) = list(shard.listener.registry)
+        (session,) = list(shard.edge.registry)
         old = session.session_id
         session.end("an operator has ended it", counted_as="kicked")
         await ada.drop()
         await eventually(lambda: any(line["event"] == "session_not_found" for line in lines))
         missing = only(lines, "session_not_found")
         assert missing["session_id"] == old
-        assert missing["reason"] == "it is over, or its shard is lost"
+        assert missing["reason"] == "the session has ended, or its shard is lost"
 
 
 async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_over(
@@ -208,8 +208,9 @@ async def test_a_move_that_does_not_happen_is_not_told(
 
 def test_the_documents_have_every_log_event_of_a_session() -> None:
     root = Path(__file__).parents[2]
-    source = "".join((root / "server" / "edge" / name).read_text() for name in ("session.py", "handshake.py"))
-    events = {f"session_{name}" for name in re.findall(r'_note(?:_connection)?\(\s*"(\w+)"', source)}
+    modules = ("session.py", "message_handlers.py", "handshake.py")
+    source = "".join((root / "server" / "edge" / name).read_text() for name in modules)
+    events = {f"session_{name}" for name in re.findall(r'\bnote\(\s*"(\w+)"', source)}
     events |= set(re.findall(r'log\.info\(\s*"(session_\w+)"', source))
     events |= {"session_opened", "session_resumed"}  # chosen by an expression
     documented = set(

@@ -85,7 +85,7 @@ async def test_unreadable_bans_and_tunings_do_not_hide_the_others(shard: Shard) 
     now = datetime.datetime.now(datetime.UTC)
     async with connect(shard.url) as client:
         await client.join("vault", name="home")
-        (session,) = shard.listener.registry
+        (session,) = shard.edge.registry
         player = session.player_id
         await database["tunings"].insert_one({"_id": 1, "values": {"garden": {"greeting": "tuned"}}})
         await database["tunings"].insert_one({"_id": 2, "values": "no map"})
@@ -93,7 +93,7 @@ async def test_unreadable_bans_and_tunings_do_not_hide_the_others(shard: Shard) 
         await database["bans"].insert_one(
             {"_id": player, "until": now + datetime.timedelta(hours=1), "reason": "rude", "changed_at": now}
         )
-        await eventually(lambda: not list(shard.listener.registry))
+        await eventually(lambda: not list(shard.edge.registry))
     async with connect(shard.url) as other:
         await other.join("garden", name="tuned")
         await eventually(lambda: [s.room.tuning_version for s in shard.host if s.room.name == "tuned"] == [1])
@@ -117,7 +117,7 @@ async def test_exception_in_a_directory_update_does_not_stop_the_others(shard: S
 
 
 async def test_exception_in_the_sweep_does_not_stop_it(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    look_after, swept = shard.listener._look_after, set()
+    look_after, swept = shard.edge._check_timeouts, set()
 
     def faulty(connection: Any, now_s: float) -> None:
         swept.add(connection)
@@ -125,7 +125,7 @@ async def test_exception_in_the_sweep_does_not_stop_it(shard: Shard, monkeypatch
         if len(swept) == 1:
             raise ZeroDivisionError("a fault of the shard")
 
-    monkeypatch.setattr(shard.listener, "_look_after", faulty)
+    monkeypatch.setattr(shard.edge, "_check_timeouts", faulty)
     async with connect(shard.url), connect(shard.url):
         await eventually(lambda: len(swept) == 2)
         assert shard.health.is_alive

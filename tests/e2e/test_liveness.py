@@ -28,8 +28,8 @@ def liveness(port: int) -> int:
 
 def tasks_of(shard: Shard) -> list[asyncio.Task[Any]]:
     """Return every background task that the shard itself owns."""
-    assert shard.listener._sweeping is not None
-    return [*shard._tasks, shard.listener._sweeping]
+    assert shard.edge._sweep_task is not None
+    return [*shard._tasks, shard.edge._sweep_task]
 
 
 async def test_whichever_task_of_a_shard_ends_liveness_ends_too(shard_settings: Settings) -> None:

@@ -14,7 +14,7 @@ from tests.harness.shard_process import KEY, ShardProcess
 from tickwire.client.client import connect
 from tickwire.client.errors import CommandFailed, Refused
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 
 SECRET = "a-secret-that-signs-the-tokens-of-players"
@@ -34,7 +34,7 @@ async def test_session_is_logged_in_one_line_without_secrets(shard_settings: Set
         shard_settings, mongo=msgspec.structs.replace(shard_settings.mongo, url=mongo_url)
     )
     shard = ShardProcess(settings, tmp_path, environ=environ)
-    token = mint(AuthSettings(secret=SECRET), "ada", ttl_s=60, now_s=time.time())
+    token = issue_token(AuthSettings(secret=SECRET), "ada", ttl_s=60, now_s=time.time())
     secrets = {SECRET, OPERATIONS, KEY, token}
     try:
         await shard.ready()

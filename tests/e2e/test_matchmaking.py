@@ -23,7 +23,7 @@ from tickwire.client.client import Client, Disconnected, NotMatched, Refused, co
 from tickwire.matchmaking import Ticket, TicketKeys, sign
 from tickwire.schemas.messages import ErrorCode, Joined, QueueState
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard, ticket_keys
@@ -47,7 +47,7 @@ async def test_client_that_resumes_on_the_wrong_shard_is_redirected(fleet: tuple
             assert (client.resumes, client.sessions_lost) == (1, 0)
             assert client.core.joined is not None
             assert client.core.joined.room_id == joined.room_id
-            assert other.listener.counters.resumes["redirected"] >= 1
+            assert other.edge.counters.resumes["redirected"] >= 1
 
 
 async def ask(shard: Shard, path: str) -> Any:
@@ -222,7 +222,7 @@ async def test_room_quota_limits_new_rooms_only(shard_settings: Settings, is_by_
         await one.leave()
         if not is_by_address:
             await two.join("garden", name="another player's")
-        assert shard.listener.counters.joins["rate_limited"] == len(requests)
+        assert shard.edge.counters.joins["rate_limited"] == len(requests)
 
 
 async def test_room_that_another_shard_owns_is_closed(fleet: tuple[Shard, Shard]) -> None:
@@ -307,7 +307,7 @@ async def test_ticket_of_another_player_is_refused(shard_settings: Settings) -> 
     async with running(settings) as shard:
 
         def token(player: str) -> str:
-            return mint(auth, player, ttl_s=60, now_s=time.time())
+            return issue_token(auth, player, ttl_s=60, now_s=time.time())
 
         async with connect(shard.url, token=token("ann")) as ann, connect(shard.url, token=token("bob")) as bob:
             joined = await ann.join("duel")

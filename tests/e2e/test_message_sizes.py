@@ -36,9 +36,9 @@ async def test_a_message_above_the_limit_is_closed_with_1009_and_the_session_sta
                 await asyncio.wait_for(socket.recv(), 10)
             assert socket.close_code == 1009, "and not a reset, of which a client can make nothing"
             assert socket.close_reason
-        assert shard.listener.counters.closed["message_too_big"] == number
-        await eventually(lambda number=number: shard.listener.registry.away_count == number)
-    assert all("1009" in str(session.history.entries) for session in shard.listener.registry)
+        assert shard.edge.counters.closed["message_too_big"] == number
+        await eventually(lambda number=number: shard.edge.registry.disconnected_count == number)
+    assert all("1009" in str(session.history.entries) for session in shard.edge.registry)
 
 
 async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(shard: Shard) -> None:
@@ -46,9 +46,9 @@ async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(sha
         await socket.send(encode_client(Hello(SCHEMA_VERSION)))
         await socket.recv()
         await socket.close(1009, "your message is too big for me")
-    await eventually(lambda: shard.listener.registry.away_count == 1)
-    assert not shard.listener.counters.closed
-    (session,) = shard.listener.registry
+    await eventually(lambda: shard.edge.registry.disconnected_count == 1)
+    assert not shard.edge.counters.closed
+    (session,) = shard.edge.registry
     assert "the client closed the connection with 1009" in str(session.history.entries)
 
 

@@ -9,7 +9,7 @@ from tests.harness.shard_process import running
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings
 from tickwire.server.dev.local_stores import free_port
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 
 SECRET = "a secret that is shared with whoever signs"
@@ -18,14 +18,14 @@ SECRET = "a secret that is shared with whoever signs"
 async def test_a_guest_opens_a_session_and_ends_it(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard:
         assert await check_player(shard.url, "", 10) == f"{shard.url}: a session was opened"
-        assert len(shard.listener.registry) == 0
+        assert len(shard.edge.registry) == 0
 
 
 async def test_a_shard_that_requires_a_token_is_reached(shard_settings: Settings) -> None:
     strict = msgspec.structs.replace(shard_settings, auth=AuthSettings(guests=False, secret=SECRET))
     async with running(strict) as shard:
         assert "requires a token" in await check_player(shard.url, "", 10)
-        token = mint(strict.auth, "somebody", ttl_s=60, now_s=1e9)
+        token = issue_token(strict.auth, "somebody", ttl_s=60, now_s=1e9)
         with pytest.raises(PlayerCheckFailed, match="UNAUTHORIZED"):
             await check_player(shard.url, token, 10)
 

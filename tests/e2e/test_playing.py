@@ -220,10 +220,10 @@ async def test_who_has_gone_leaves_nothing_behind_for_the_collector(shard: Shard
                 tick = client.world.tick
                 await client.send_input({"dx": 0.5})
                 await client.wait_for(lambda: client.world.tick > tick)  # noqa: B023
-        for session in shard.listener.registry:
+        for session in shard.edge.registry:
             session.end("gone", counted_as="away")
             del session
-        await eventually(lambda: shard.listener.connection_count == 0)
+        await eventually(lambda: shard.edge.connection_count == 0)
         await asyncio.sleep(0.1)
         left = Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, ServerSession | Seat))
         assert not left

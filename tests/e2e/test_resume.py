@@ -44,7 +44,7 @@ from tickwire.schemas.messages import (
     Welcome,
 )
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.outbox import EVENTS_MAX
@@ -132,7 +132,7 @@ async def test_a_client_whose_connection_breaks_plays_on_and_the_room_is_told(sh
         noted = diary_of(shard).noted
         assert noted[2:] == ["disconnect", "resume"] * 5
         assert len(diary_of(shard).runs) == 5
-    assert shard.listener.counters.resumes == {"resumed": 5}
+    assert shard.edge.counters.resumes == {"resumed": 5}
 
 
 async def test_a_resume_gets_a_delta_from_the_tick_it_names_or_a_keyframe(shard: Shard) -> None:
@@ -180,7 +180,7 @@ async def test_a_newer_connection_takes_the_session_over_and_the_older_is_told_a
             await newer.say(Ping(2))
             await newer.next(Pong)
     assert diary_of(shard).runs == []
-    assert shard.listener.counters.closed["replaced"] == 1
+    assert shard.edge.counters.closed["replaced"] == 1
 
 
 async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: Shard) -> None:
@@ -201,7 +201,7 @@ async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: S
         assert four.session_id == one.session_id
     async with raw(shard, hello(resume_token=f"{one.session_id}.guessed")) as (_, other):
         assert other.session_id != one.session_id
-    assert shard.listener.counters.resumes == {"resumed": 3, "unknown": 3}
+    assert shard.edge.counters.resumes == {"resumed": 3, "unknown": 3}
 
 
 async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_new(shard_settings: Settings) -> None:
@@ -216,7 +216,7 @@ async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_ne
         await eventually(lambda: diary_of(shard).noted[-2:] == ["disconnect", "leave"])
         async with raw(shard, back(welcome)) as (_, again):
             assert (again.generation, again.room_id) == (1, "")
-        assert shard.listener.counters.ended["away"] == 1
+        assert shard.edge.counters.ended["away"] == 1
 
 
 async def test_a_repeated_command_is_answered_alike_and_one_too_old_is_not_run(shard: Shard) -> None:
@@ -287,7 +287,7 @@ def with_tokens(settings: Settings, **edge: Any) -> Settings:
 
 
 def token_of(player: str) -> str:
-    return mint(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+    return issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
 
 
 async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Settings) -> None:
@@ -298,7 +298,7 @@ async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Set
             assert other.session_id != welcome.session_id
         async with raw(shard, back(welcome, token=token_of("alice"))) as (_, again):
             assert again.session_id == welcome.session_id
-        assert shard.listener.counters.resumes == {"other_player": 1, "resumed": 1}
+        assert shard.edge.counters.resumes == {"other_player": 1, "resumed": 1}
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
@@ -363,7 +363,7 @@ async def test_a_connection_that_ended_leaves_nothing_to_the_collector(shard: Sh
     gc.disable()
     try:
         async with raw(shard, hello()) as (first, welcome):
-            (connection,) = shard.listener._connections
+            (connection,) = shard.edge._connections
             library = weakref.ref(connection._library)
             del connection
             await first.say(Join("diary"))

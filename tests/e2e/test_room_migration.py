@@ -265,7 +265,7 @@ async def test_room_that_the_target_cannot_decode_stays_on_the_source(
         assert other._migration.results["failed"] >= 1
         assert (len(one.host), len(other.host)) == (1, 0)
         assert await client.command("planted") == 0
-        assert len(other.listener.registry) == 0, "no session exists twice"
+        assert len(other.edge.registry) == 0, "no session exists twice"
 
 
 async def test_room_that_refuses_migration_is_retried(
@@ -391,7 +391,7 @@ async def test_room_migrates_there_and_back(shard_settings: Settings) -> None:
         end = other if start is one else one
         await start.drain()
         await moves_with(client, end)
-        start.placer.is_draining = False
+        start.join_service.is_draining = False
         start._leaseholder.shard = msgspec.structs.replace(start._leaseholder.shard, state="ready")
         await start._matchmaker.directory.register(start._leaseholder.shard, was_registered=True)
         await end.drain()
@@ -437,7 +437,7 @@ async def test_target_that_claims_too_late_has_no_sessions(
         await client.join("duel")
         await one.drain()
         assert other._migration.results["failed"] >= 1
-        assert len(other.listener.registry) == len(other.host) == 0
+        assert len(other.edge.registry) == len(other.host) == 0
         assert await client.command("planted") == 0
 
 

@@ -30,12 +30,12 @@ async def test_queued_session_is_matched_on_another_shard(settings: Settings) ->
     async with fleet(settings) as (one, other), connect(one.url) as ann, connect(other.url) as bob:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
-        (before,) = one.listener.registry
+        (before,) = one.edge.registry
         since = next(iter(one._queueing._queued.values())).since_s
         await one.drain()
         await eventually(lambda: is_waiting(other), 5)
-        assert len(one.listener.registry) == 0
-        (after,) = (session for session in other.listener.registry if session.session_id == before.session_id)
+        assert len(one.edge.registry) == 0
+        (after,) = (session for session in other.edge.registry if session.session_id == before.session_id)
         assert after.player_id == before.player_id
         assert abs(other._queueing._queued[after.session_id].since_s - since) < 1.0
         joined = await asyncio.gather(waiting, bob.match("versus", options={"skill": 20}, timeout_s=30))
@@ -62,10 +62,10 @@ async def test_party_with_a_transferred_member_is_matched_together(settings: Set
 
 async def test_session_without_a_room_is_transferred(settings: Settings) -> None:
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        (before,) = one.listener.registry
+        (before,) = one.edge.registry
         await one.drain()
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
-        (after,) = other.listener.registry
+        (after,) = other.edge.registry
         assert after.session_id == before.session_id
         assert (ann.resumes, ann.sessions_lost) == (1, 0)
         await ann.wait_for(lambda: ann.is_connected)
@@ -76,16 +76,16 @@ async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settin
     async with fleet(settings, 3) as (one, other, third), connect(one.url, reconnect_s=0) as ann:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
-        (session,) = one.listener.registry
+        (session,) = one.edge.registry
         await ann.drop()
-        await eventually(lambda: one.listener.registry.away_count == 1)
+        await eventually(lambda: one.edge.registry.disconnected_count == 1)
         await one.drain()
-        assert len(one.listener.registry) == 0
+        assert len(one.edge.registry) == 0
         assert not is_waiting(other)
         assert not is_waiting(third)
         await third._passing.receive(session.session_id)  # as a Hello with its token
         assert is_waiting(third)
-        assert third.listener.registry.away_count == 1
+        assert third.edge.registry.disconnected_count == 1
         await asyncio.gather(waiting, return_exceptions=True)
 
 
@@ -95,7 +95,7 @@ async def test_session_stays_until_the_drain_ends_without_another_shard(settings
         async with asyncio.timeout(10):
             await one.drain()
         assert ann.is_connected
-        assert len(one.listener.registry) == 1
+        assert len(one.edge.registry) == 1
 
 
 async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settings: Settings) -> None:
@@ -130,7 +130,7 @@ async def test_sessions_are_not_transferred_while_redis_is_unavailable(
         ann._connection.redirected(other.url)
         await ann.drop()
         await ann.wait_for(lambda: ann.is_connected and ann.url == one.url, 15)
-        assert (ann.resumes, ann.sessions_lost, len(other.listener.registry)) == (1, 0, 0)
+        assert (ann.resumes, ann.sessions_lost, len(other.edge.registry)) == (1, 0, 0)
         await ann.join("garden")
 
 
@@ -139,14 +139,14 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
 ) -> None:
     """The player requests a match during the transfer, so the stored session is outdated."""
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        (session,) = one.listener.registry
+        (session,) = one.edge.registry
         put = one._matchmaker.session_handoffs.put
 
         async def slowly(name: str, data: bytes, *, ttl_ms: int) -> None:
             await put(name, data, ttl_ms=ttl_ms)
             if not len(one._queueing):
-                one.placer.is_draining = False
-                one._queueing.enter(session, MatchRequest("versus"))
+                one.join_service.is_draining = False
+                one._queueing.enqueue(session, MatchRequest("versus"))
 
         monkeypatch.setattr(one._matchmaker.session_handoffs, "put", slowly)
         await one.drain()
@@ -159,4 +159,4 @@ async def test_transfer_that_cannot_be_decoded_restores_no_session(settings: Set
     async with fleet(settings, 1) as (one,):
         await one._matchmaker.session_handoffs.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
         await one._passing.receive("a-session")
-        assert len(one.listener.registry) == 0
+        assert len(one.edge.registry) == 0

@@ -18,7 +18,7 @@ from tickwire.client.connection import ClientSocket
 from tickwire.matchmaking import HandoffOffer, MatchmakerUnavailable, StaleLease, Ticket, sign
 from tickwire.schemas.messages import Joined
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard, ticket_keys
@@ -36,7 +36,7 @@ def settings_with(settings: Settings, policy: Any) -> Settings:
 
 
 def player(url: str, name: str) -> Any:
-    return connect(url, token=mint(AuthSettings(secret=SECRET), name, ttl_s=600, now_s=time.time()))
+    return connect(url, token=issue_token(AuthSettings(secret=SECRET), name, ttl_s=600, now_s=time.time()))
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def left_without_a_close(link: ClientSocket, *_: object) -> None:
 
 
 def sessions_of(shard: Shard, name: str) -> list[str]:
-    return [session.session_id for session in shard.listener.registry.of_player(name)]
+    return [session.session_id for session in shard.edge.registry.find_by_player(name)]
 
 
 async def plays_on(client: Client, session_id: str) -> None:
@@ -85,7 +85,7 @@ async def test_drain_back_to_the_first_shard_loses_no_session(
             await clients[name].join("garden", name=f"room {number % ROOMS}")
         assert {client.url for client in clients.values()} == {owner.url}, "all were redirected"
         if ending == "closed":
-            await eventually(lambda: not len(entry.listener.registry), 5, "the sessions left behind have ended")
+            await eventually(lambda: not len(entry.edge.registry), 5, "the sessions left behind have ended")
         session_ids = {name: client.core.resume_token.partition(".")[0] for name, client in clients.items()}
         await owner.drain()
         for name, client in clients.items():
@@ -160,7 +160,7 @@ async def test_session_that_ends_during_a_migration_loses_its_seat(
 
         async def leave() -> None:
             await client.close()
-            await eventually(lambda: len(one.listener.registry) == 1)
+            await eventually(lambda: len(one.edge.registry) == 1)
 
         done = meanwhile(monkeypatch, one, other, leave)
         await one.drain()
@@ -169,7 +169,7 @@ async def test_session_that_ends_during_a_migration_loses_its_seat(
         moved = other.host.get(joined.room_id)
         assert moved is not None
         await eventually(lambda: len(moved.seats) == 1, 5, "the seat is free")
-        assert len(other.listener.registry) == 1
+        assert len(other.edge.registry) == 1
         walkers = moved.room.walkers  # type: ignore[attr-defined]
         await eventually(lambda: len(walkers) == 1, 5, "the player's entity is gone")
         await acknowledges(stays)
@@ -204,7 +204,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
         await eventually(lambda: runtime._sealed is not None)
         await leaver.close()
         await dropper.drop()
-        await eventually(lambda: one.listener.registry.away_count == 1 or len(one.listener.registry) == 1)
+        await eventually(lambda: one.edge.registry.disconnected_count == 1 or len(one.edge.registry) == 1)
 
     monkeypatch.setattr(other._migration, "_receive", nothing)
     async with connect(one.url) as leaver, connect(one.url) as dropper:
@@ -251,7 +251,7 @@ async def test_join_during_a_migration_follows_the_room(
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
-            await eventually(lambda: len(one.listener._tasks) > 0, 2, "the join has begun")
+            await eventually(lambda: len(one.edge._tasks) > 0, 2, "the join has begun")
 
         done = meanwhile(monkeypatch, one, other, join)
         await one.drain()
@@ -293,12 +293,12 @@ async def test_session_without_a_room_is_found_from_any_shard(two: tuple[Shard, 
         waiting = asyncio.create_task(client.match("versus", timeout_s=30))
         await eventually(lambda: len(one._queueing) == 1)
         for _ in range(2):
-            (session,) = one.listener.registry
+            (session,) = one.edge.registry
             client._connection.redirected(other.url)  # as behind a load balancer without session affinity
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == one.url)
-            assert list(one.listener.registry) == [session]
-            assert not len(other.listener.registry)
+            assert list(one.edge.registry) == [session]
+            assert not len(other.edge.registry)
         assert (client.resumes, client.sessions_lost, len(one._queueing)) == (2, 0, 1)
         async with connect(other.url) as opponent:
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
@@ -360,10 +360,8 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
         if not early:
             client._connection.redirected(other.url)
             await client.drop()
-            redirected = other.listener.counters.resumes
-            await eventually(
-                lambda: redirected["redirected"] == 1 and one.listener.counters.rejected["unavailable"] > 0
-            )
+            redirected = other.edge.counters.resumes
+            await eventually(lambda: redirected["redirected"] == 1 and one.edge.counters.rejected["unavailable"] > 0)
             early.append("redirected to the source, which answers UNAVAILABLE")
         if not is_claimed:
             raise StaleLease("it was withdrawn")
@@ -380,5 +378,5 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
         assert await one._migration.migrate(room, target) == is_claimed
         assert early
         await client.wait_for(lambda: client.is_connected and client.url == (other if is_claimed else one).url)
-        assert sum(len(shard.listener.registry) for shard in two) == 1
+        assert sum(len(shard.edge.registry) for shard in two) == 1
         await plays_on(client, session_id)

@@ -16,7 +16,7 @@ from tickwire.client.client import connect
 from tickwire.client.errors import Refused
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
 
@@ -80,7 +80,7 @@ async def test_invalid_session_loses_only_its_own_seat(settings: Settings) -> No
     async with AsyncExitStack() as stack, running(settings) as shard:
         clients = []
         for player in ("ann", "bob"):
-            token = mint(AUTH, player, ttl_s=60, now_s=time.time())
+            token = issue_token(AUTH, player, ttl_s=60, now_s=time.time())
             clients.append(await stack.enter_async_context(connect(shard.url, token=token)))
             await clients[-1].join("stall", name="home")
         await clients[0].command("team", 0.5)

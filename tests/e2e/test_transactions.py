@@ -16,7 +16,7 @@ from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.client.updates import ReplyReceived, Update
 from tickwire.schemas.messages import ErrorCode, Reply
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import mint
+from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms import CommandRefused
@@ -27,7 +27,7 @@ AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 
 
 def token(player: str) -> str:
-    return mint(AUTH, player, ttl_s=60, now_s=time.time())
+    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from tickwire.schemas.codec import decode_client, decode_server, encode_client
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Hello, Join
-from tickwire.server.edge.connection import Connection, HandshakeRejection, Receiver
+from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
+from tickwire.server.edge.receiver import HandshakeRejection, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.token_bucket import TokenBucket
 
@@ -110,19 +111,19 @@ class Together:
     def now_s(self) -> float:
         return 0.0
 
-    def wants_proxy_header(self, address: str) -> bool:
+    def expects_proxy_header(self, address: str) -> bool:
         return False
 
-    def screen(self, connection: Connection, request: Request) -> HandshakeRejection | None:
+    def check_handshake(self, connection: Connection, request: Request) -> HandshakeRejection | None:
         return None
 
-    def page(self, request: Request) -> None:
+    def find_page(self, request: Request) -> None:
         return None
 
-    def opened(self, connection: Connection, request: Request) -> Receiver:
+    def create_receiver(self, connection: Connection, request: Request) -> Receiver[Connection]:
         return self
 
-    def ended(self, connection: Connection) -> None: ...
+    def connection_closed(self, connection: Connection) -> None: ...
 
     # what a receiver has
     def message_received(self, data: bytes, /) -> None:
@@ -131,7 +132,7 @@ class Together:
     def text_received(self) -> None:
         self.messages.append(b"text")
 
-    def swept(self, now_s: float) -> None: ...
+    def check_timeouts(self, now_s: float) -> None: ...
     def connection_ended(self, connection: Connection) -> None: ...
 
 

@@ -40,9 +40,10 @@ from tickwire.client.updates import (
 from tickwire.schemas.messages import ErrorCode, Join, Redirect
 from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
-from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoBanList, NoPlayerQueue
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
@@ -51,7 +52,6 @@ from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world, recover_world
 from tickwire.server.rooms import Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
-from tickwire.server.rooms.ports import NoPlayerQueue
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 from tickwire.server.storage import SavedWorld
@@ -108,8 +108,8 @@ class Notebook(Room):
 class Account(GuestAuthenticator):
     """Every token is an account's; without one the player is a guest."""
 
-    async def identify(self, token: str) -> Identity:
-        return Identity(token, is_guest=False) if token else await super().identify(token)
+    async def authenticate(self, token: str) -> Identity:
+        return Identity(token, is_guest=False) if token else await super().authenticate(token)
 
 
 class SimulatedShard:
@@ -128,16 +128,17 @@ class SimulatedShard:
         self.tokens = ResumeTokens({"k": b"the fleet's key"}, "k", name)
         self.registry = SessionRegistry(
             window_s=self.settings.resume_window_s,
-            away_max=1000,
+            disconnected_max=1000,
             duplicate_sessions=policy,
             counters=self.counters,
             tokens=self.tokens,
         )
-        self.placer = self.homes = self
+        self.join_service = self.session_locator = self
         self.authenticator = Account()
         self.queue, self.bans = NoPlayerQueue(), NoBanList()
         self.runtime: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard
+        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: set[asyncio.Task[None]] = set()
 
     # -- Surroundings -------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ class SimulatedShard:
 
     # -- Placer, Homes, Reviver -----------------------------------------------------------------------------------
 
-    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """Seat the player if the room is here, else say where it is."""
         owner = self.fleet.owner
         if owner is None:
@@ -193,14 +194,14 @@ class SimulatedShard:
     def take_parcel(self, session_id: str) -> bool:
         """Restore a session that another shard has left, if it has."""
         kept = self.fleet.parcels.pop(session_id, None)
-        session = self.registry.revive(kept, self) if kept is not None else None
+        session = self.registry.restore(kept) if kept is not None else None
         if session is not None:
-            self.registry.settle(session, self.now_s())
+            self.registry.settle(session)
             self.fleet.addresses[session_id] = self.name
         return kept is not None
 
-    def revive(self, kept: SessionCheckpoint, /) -> Session | None:
-        return self.registry.revive(kept, self)
+    def restore(self, kept: SessionCheckpoint, /) -> Session | None:
+        return self.registry.restore(kept)
 
     # -- rooms ----------------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class SimulatedShard:
     def settle(self, simulation: RoomRuntime) -> None:
         for seat in list(simulation.seats):
             if isinstance(seat.subscriber, Session):
-                self.registry.settle(seat.subscriber, self.now_s())
+                self.registry.settle(seat.subscriber)
 
 
 class Fleet:
@@ -272,7 +273,7 @@ class Fleet:
     def pass_time(self, seconds: float) -> None:
         self.clock_s += seconds
         for shard in self.shards.values():
-            shard.registry.sweep(self.clock_s)
+            shard.registry.expire(self.clock_s)
 
     def crash(self, name: str) -> None:
         """Replace a shard by one that knows nothing."""
@@ -317,7 +318,7 @@ class Move:
         self.target.settle(self.prepared)
         for session_id in self.runtime.leavers:
             copy = self.target.registry.get(session_id)
-            if copy is not None and copy.wire is None:
+            if copy is not None and copy.connection is None:
                 copy.end("the player left while the room was moving", counted_as="left_while_moving")
         self._leave_addresses(fleet, self.target)
         self.target.is_expecting = False
@@ -396,8 +397,8 @@ class FleetLife:
 
     def _abandon_unknown(self, wire: Wire) -> None:
         """Note a new session whose Welcome is lost with its connection."""
-        if isinstance(wire.receiver, Session) and not self.core.resume_token:
-            self.abandoned.add(wire.receiver.session_id)
+        if isinstance(wire.receiver, SessionReceiver) and not self.core.resume_token:
+            self.abandoned.add(wire.receiver.session.session_id)
 
     def client_reads(self) -> None:
         wire = self.wire
@@ -529,7 +530,7 @@ class FleetLife:
         """A match is found for the player: the seat is where the room is, and the client follows."""
         owner = self.fleet.owner
         for name, session in self.fleet.sessions:
-            if owner is not None and name != owner.name and session.wire is not None and not session.room_id:
+            if owner is not None and name != owner.name and session.connection is not None and not session.room_id:
                 session.send_message(Redirect(owner.name, ticket="of the match", room_type="notebook"))
 
     def start_move(self) -> None:
@@ -550,9 +551,9 @@ class FleetLife:
         shard = self.rng.choice(list(self.fleet.shards.values()))
         for session in shard.registry:
             if session.state is SessionState.IDLE and not session.has_pending_commands:
-                self.fleet.parcels[session.session_id] = session.keep()
+                self.fleet.parcels[session.session_id] = session.to_checkpoint()
                 others = [name for name in self.fleet.shards if name != shard.name]
-                session.go_on_at(Redirect(self.rng.choice(others), is_resume=True))
+                session.redirect(Redirect(self.rng.choice(others), is_resume=True))
 
     def crash(self) -> None:
         """A shard is lost, with all that it has done since the last save."""

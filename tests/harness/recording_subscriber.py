@@ -23,7 +23,7 @@ class RecordingSubscriber:
     def __init__(self, player_id: str) -> None:
         self.session_id = self.player_id = player_id
         self.is_congested = False
-        self.wire: RecordingSubscriber | None = self
+        self.connection: RecordingSubscriber | None = self
         self.outbox = Outbox()
         self.core = ClientCore()
         self.writes = 0
@@ -58,5 +58,5 @@ class RecordingSubscriber:
     def seat_restored(self, seat: Seat) -> None:
         self.restored = seat
 
-    def keep(self) -> SessionCheckpoint:
+    def to_checkpoint(self) -> SessionCheckpoint:
         return SessionCheckpoint(self.session_id, self.player_id, False, self.schema_version)

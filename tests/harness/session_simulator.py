@@ -25,14 +25,13 @@ from tickwire.schemas.messages import Join, Redirect
 from tickwire.server.edge.auth.authenticator import Authenticator, GuestAuthenticator
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.connection import Connection
-from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms import Player, Room
-from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 
@@ -48,18 +47,19 @@ class Around:
         self.tokens = ResumeTokens({"k": b"a key"}, "k")
         self.registry = SessionRegistry(
             window_s=settings.resume_window_s,
-            away_max=100,
+            disconnected_max=100,
             duplicate_sessions="replace",
             counters=self.counters,
             tokens=self.tokens,
         )
-        self.placer = self
-        self.queue, self.homes, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
+        self.join_service = self
+        self.queue, self.session_locator, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
         self.runtime: RoomRuntime = create_runtime(Diary)
         self.clock_s = 0.0
+        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def place(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id))
 
     def now_s(self) -> float:
@@ -78,7 +78,7 @@ class Around:
 class Wire:
     """One connection: two queues, and a cut. The server's end looks like a `Connection`."""
 
-    def __init__(self, around: Any, *, authenticator: Authenticator | None = None) -> None:
+    def __init__(self, context: Any, *, authenticator: Authenticator | None = None) -> None:
         self.to_client: deque[bytes] = deque()
         self.to_server: deque[bytes] = deque()
         self.is_open = True
@@ -87,14 +87,14 @@ class Wire:
         self.client_close_code: int | None = None
         self.failure = ""
         self.address = "here"
-        self.accepted_s = self.heard_s = around.now_s()
+        self.accepted_s = self.last_received_s = context.now_s()
         self.closed_with: int | None = None
         self.receiver: Any = SessionHandshake(
             self._as_connection(),
             token="",
             authenticator=authenticator or GuestAuthenticator(),
-            sessions=around.registry,
-            around=around,
+            sessions=context.registry,
+            context=context,
         )
 
     def _as_connection(self) -> Connection:
@@ -132,7 +132,7 @@ class Life:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.around = Around(EdgeSettings())
+        self.context = Around(EdgeSettings())
         self.core = ClientCore()
         self.wire: Wire | None = None
         self.dead: list[Wire] = []  # cut, but the server does not know
@@ -145,7 +145,7 @@ class Life:
 
     @property
     def room(self) -> Room:
-        return self.around.runtime.room
+        return self.context.runtime.room
 
     @property
     def player(self) -> Player | None:
@@ -153,7 +153,7 @@ class Life:
 
     async def settle(self) -> None:
         """Lets the tasks of the server run."""
-        while self.around.tasks:
+        while self.context.tasks:
             await asyncio.sleep(0)
 
     def not_replaced(self) -> None:
@@ -164,7 +164,7 @@ class Life:
 
     def connect(self) -> None:
         if self.wire is None:
-            self.wire = Wire(self.around)
+            self.wire = Wire(self.context)
             self.wire.to_server.append(self.core.hello())
             self.is_welcome = False
 
@@ -237,7 +237,7 @@ class Life:
 
     @property
     def now_us(self) -> int:
-        return int(self.around.clock_s * 1e6) + 1
+        return int(self.context.clock_s * 1e6) + 1
 
     def send_commands(self, wire: Wire) -> None:
         """Sends what is due, some of it twice."""
@@ -272,8 +272,8 @@ class Life:
             self.wire.is_congested = not self.wire.is_congested
 
     def tick(self) -> None:
-        self.around.clock_s += 0.05
-        self.around.runtime.step()
+        self.context.clock_s += 0.05
+        self.context.runtime.step()
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class Life:
             if not self.wire.is_open:
                 self.drop()
                 continue
-            while self.wire.to_server or self.wire.to_client or self.around.tasks:
+            while self.wire.to_server or self.wire.to_client or self.context.tasks:
                 while self.wire.to_server:
                     self.wire.server_hears()
                 await self.settle()
@@ -314,7 +314,7 @@ class Life:
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
         assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
         assert self.core.world is not None
-        walkers = self.around.runtime.replicator._partitions[0].by_channel[0]
+        walkers = self.context.runtime.replicator._partitions[0].by_channel[0]
         view = self.core.world.table("walkers")
         assert list(view.ids) == list(walkers.ids)
         assert list(view.quantised("x")) == list(walkers.values[0])
@@ -342,7 +342,7 @@ async def live(seed: int) -> Life:
     life.connect()
     for _ in range(STEPS):
         life.chance.choice(ACTIONS)(life)
-        if life.around.tasks and life.chance.random() < 0.7:
+        if life.context.tasks and life.chance.random() < 0.7:
             await life.settle()
     await life.heal()
     while life.dead:

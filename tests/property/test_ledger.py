@@ -25,9 +25,10 @@ from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
 from tickwire.server.edge.auth.authenticator import Identity
-from tickwire.server.edge.context import NoBanList
 from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
@@ -36,7 +37,6 @@ from tickwire.server.persistence.transactions import TransactionService, fence_k
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms import CommandRefused, Player, Transaction, grant
 from tickwire.server.rooms.factory import RoomSpec
-from tickwire.server.rooms.ports import NoPlayerQueue, NoSessionLocator
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.storage import Ledger, MongoStore, migrate
@@ -155,7 +155,7 @@ class Wire:
     is_congested = False
     is_open = True
     address = "test"
-    heard_s = 0.0
+    last_received_s = 0.0
     client_close_code: int | None = None
     failure = ""
 
@@ -174,6 +174,10 @@ class Wire:
 
     def close(self, code: int, reason: str) -> None:
         self.is_open = False
+
+
+def receiver_of(session: Session) -> SessionReceiver:
+    return SessionReceiver(session, session._context)
 
 
 class Client:
@@ -224,7 +228,7 @@ class Shard:
     """A shard as far as deals know it: the room under an epoch, its sessions, its door to the ledger.
     Implements Surroundings, Placer and Reviver."""
 
-    homes = NoSessionLocator()
+    session_locator = NoSessionLocator()
     queue = NoPlayerQueue()
     bans = NoBanList()
 
@@ -235,9 +239,14 @@ class Shard:
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's"}, "k")
         self.registry = SessionRegistry(
-            window_s=1e9, away_max=100, duplicate_sessions="replace", counters=self.counters, tokens=self.tokens
+            window_s=1e9,
+            disconnected_max=100,
+            duplicate_sessions="replace",
+            counters=self.counters,
+            tokens=self.tokens,
         )
-        self.placer = self
+        self.join_service = self
+        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: list[asyncio.Task[None]] = []
         self.fuse = Fuse()
         ledger = FragileLedger(store.client, store.database, store.calls, store.stale_transactions)
@@ -246,7 +255,7 @@ class Shard:
         for name in ("_ledger", "_players", "_fences"):
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))
         self.is_fenced = False
-        self.dealer = TransactionService(store.players, ledger, on_fenced=self.fenced, timeout_s=10.0)
+        self.transactions = TransactionService(store.players, ledger, on_fenced=self.fenced, timeout_s=10.0)
         self.runtime: RoomRuntime | None = None
         self.saves = 0
 
@@ -264,15 +273,15 @@ class Shard:
         self.tasks.append(task)
         return task
 
-    def revive(self, kept: Any) -> Session | None:
-        session = self.registry.revive(kept, self)  # type: ignore[arg-type]
+    def restore(self, kept: Any) -> Session | None:
+        session = self.registry.restore(kept)
         if session is not None:
-            self.registry.settle(session, 0.0)
+            self.registry.settle(session)
         return session
 
-    async def place(self, subscriber: Any, join: Join) -> Seat:
+    async def join(self, subscriber: Any, join: Join) -> Seat:
         assert self.runtime is not None
-        record = (await self.dealer.load([subscriber.player_id]))[subscriber.player_id]
+        record = (await self.transactions.load([subscriber.player_id]))[subscriber.player_id]
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id, record=record))
 
     async def claim(self) -> None:
@@ -281,8 +290,8 @@ class Shard:
         saved, records = None, {}
         if found is not None:
             saved = decode_world(found)
-            records = await self.dealer.load([seat.player_id for seat in saved.seats])
-            saved = msgspec.structs.replace(saved, seats=await self.dealer.add_replies(saved.seats))
+            records = await self.transactions.load([seat.player_id for seat in saved.seats])
+            saved = msgspec.structs.replace(saved, seats=await self.transactions.add_replies(saved.seats))
         spec = RoomSpec(self.place_name, Fair.room_type, self.place_name, epoch=self.epoch)
         self.runtime = create_runtime(Fair, saved, spec=spec, sessions=self, records=records)
         assert fence_key(self.runtime) == self.key
@@ -355,11 +364,11 @@ class TwoRooms(RuleBasedStateMachine):
         return shard
 
     def join(self, place: Place, client: Client) -> None:
-        around: Any = place.shard
-        session = Session(Identity(client.player_id, False), schema_version=SCHEMA_VERSION, around=around)
+        context: Any = place.shard
+        session = Session(Identity(client.player_id, False), schema_version=SCHEMA_VERSION, context=context)
         place.shard.registry.add(session)
         self.attach(place, client, session)
-        session.message_received(encode_client(Join("market")))
+        receiver_of(session).message_received(encode_client(Join("market")))
         self.finish()
         assert any(isinstance(message, Joined) for message in client.wire.messages)
         client.read()
@@ -385,7 +394,7 @@ class TwoRooms(RuleBasedStateMachine):
 
     def ask(self, client: Client, command: Command) -> None:
         assert client.session is not None
-        client.session.message_received(encode_client(command))
+        receiver_of(client.session).message_received(encode_client(command))
 
     # -- what players do --------------------------------------------------------------------------------------
 
@@ -496,9 +505,9 @@ class TwoRooms(RuleBasedStateMachine):
         """It writes nothing, whatever it is asked; what it says decides nothing."""
         for shard, sessions in self.places[place].sleepers:
             wire = Wire()
-            sessions[player].wire = wire  # type: ignore[assignment]
+            sessions[player].connection = wire  # type: ignore[assignment]
             before = self.run(self.store.database["ledger"].count_documents({}))
-            sessions[player].message_received(encode_client(Command(10_000, "work", b"\xc0")))
+            receiver_of(sessions[player]).message_received(encode_client(Command(10_000, "work", b"\xc0")))
             self.finish(shard)
             replies = [message for message in wire.messages if isinstance(message, Reply)]
             assert all(reply.error is ErrorCode.UNAVAILABLE and not reply.ok for reply in replies)

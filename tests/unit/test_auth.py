@@ -19,8 +19,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tickwire.server.edge.auth.authenticator import Authenticator, authenticator_of, mint
-from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, JwksCache, redirected
+from tickwire.server.edge.auth.authenticator import Authenticator, create_authenticator, issue_token
+from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, JwksCache, resolve_redirect
 from tickwire.server.edge.auth.settings import AuthSettings, contradictions
 from tickwire.server.errors import ConfigError, Unauthorized, Unavailable
 
@@ -43,7 +43,7 @@ JWKS = {"keys": [jwk(name, key, name) for name, key in PRIVATE.items()]}
 
 
 def authenticator(now_s: float = NOW_S, **changes: Any) -> Authenticator:
-    return authenticator_of(AuthSettings(**{"guests": False, "secret": SECRET, **changes}), lambda: now_s)
+    return create_authenticator(AuthSettings(**{"guests": False, "secret": SECRET, **changes}), lambda: now_s)
 
 
 def signed(**changes: Any) -> str:
@@ -52,7 +52,7 @@ def signed(**changes: Any) -> str:
 
 
 async def test_a_good_token_names_its_player() -> None:
-    identity = await authenticator().identify(signed())
+    identity = await authenticator().authenticate(signed())
     assert (identity.player_id, identity.is_guest) == ("alice", False)
 
 
@@ -61,9 +61,9 @@ async def test_public_keys_are_found_by_their_id(algorithm: str, tmp_path: Path)
     (tmp_path / "jwks").write_text(json.dumps(JWKS))
     ours = authenticator(secret="", jwks_file=str(tmp_path / "jwks"))
     token = jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": algorithm})
-    assert (await ours.identify(token)).player_id == "alice"
-    with pytest.raises(Unauthorized, match="not known here"):
-        await ours.identify(jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": "x"}))
+    assert (await ours.authenticate(token)).player_id == "alice"
+    with pytest.raises(Unauthorized, match="unknown key"):
+        await ours.authenticate(jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -71,46 +71,46 @@ async def test_public_keys_are_found_by_their_id(algorithm: str, tmp_path: Path)
     [
         (signed(exp=NOW_S - 11), "expired"),
         (signed(exp=None), "exp"),
-        (signed(exp=True), "no number"),
+        (signed(exp=True), "must be numbers"),
         (signed(nbf=NOW_S + 11), "not valid yet"),
         (signed(sub=None), "sub"),
-        (signed(sub=""), "names no player"),
-        (signed(sub="a" * 129), "names no player"),
-        (signed(sub="guest-alice"), "begins with"),
-        (signed(sub="a\nb"), "not printable"),
-        (signed()[:-4] + "AAAA", "not good"),
-        (jwt.encode(CLAIMS, SECRET + "x", algorithm="HS256"), "not good"),
-        (jwt.encode(CLAIMS, SECRET * 2, algorithm="HS512"), "not accepted"),
-        (jwt.encode(CLAIMS, "", algorithm="none"), "not accepted"),
-        ("rubbish", "no JSON Web Token"),
+        (signed(sub=""), "must be a string"),
+        (signed(sub="a" * 129), "must be a string"),
+        (signed(sub="guest-alice"), "not start with"),
+        (signed(sub="a\nb"), "must be printable"),
+        (signed()[:-4] + "AAAA", "invalid"),
+        (jwt.encode(CLAIMS, SECRET + "x", algorithm="HS256"), "invalid"),
+        (jwt.encode(CLAIMS, SECRET * 2, algorithm="HS512"), "does not accept"),
+        (jwt.encode(CLAIMS, "", algorithm="none"), "does not accept"),
+        ("rubbish", "not a JSON Web Token"),
         ("a" * 5000, "more than"),
         ("", "required"),
     ],
 )
 async def test_a_bad_token_is_unauthorized_and_never_repeated(token: str, why: str) -> None:
     with pytest.raises(Unauthorized, match=why) as refused:
-        await authenticator().identify(token)
+        await authenticator().authenticate(token)
     assert not token or token not in str(refused.value)
 
 
 async def test_clocks_may_differ_by_the_leeway() -> None:
-    assert await authenticator().identify(signed(exp=NOW_S - 9, nbf=NOW_S + 9))
+    assert await authenticator().authenticate(signed(exp=NOW_S - 9, nbf=NOW_S + 9))
 
 
 async def test_with_a_leeway_of_zero_a_token_ends_when_it_says_so() -> None:
     strict = authenticator(leeway_s=0.0)
-    assert await strict.identify(signed(exp=NOW_S + 1, nbf=NOW_S - 1))
+    assert await strict.authenticate(signed(exp=NOW_S + 1, nbf=NOW_S - 1))
     for late in ({"exp": NOW_S - 1}, {"exp": NOW_S + 60, "nbf": NOW_S + 1}):
         with pytest.raises(Unauthorized):
-            await strict.identify(signed(**late))
+            await strict.authenticate(signed(**late))
 
 
 async def test_audience_and_issuer_must_be_the_ones_asked_for() -> None:
     ours = authenticator(audience="game", issuer="login")
-    assert await ours.identify(signed(aud="game", iss="login"))
+    assert await ours.authenticate(signed(aud="game", iss="login"))
     for wrong in ({}, {"aud": "game"}, {"aud": "other", "iss": "login"}, {"aud": "game", "iss": "other"}):
         with pytest.raises(Unauthorized):
-            await ours.identify(signed(**wrong))
+            await ours.authenticate(signed(**wrong))
 
 
 async def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path) -> None:
@@ -122,20 +122,20 @@ async def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path) -> None:
     forged = f"{header}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
     for secret in ("", SECRET):
         with pytest.raises(Unauthorized):
-            await authenticator(secret=secret, jwks_file=str(tmp_path / "jwks")).identify(forged)
+            await authenticator(secret=secret, jwks_file=str(tmp_path / "jwks")).authenticate(forged)
     crossed = jwt.encode(CLAIMS, EC, algorithm="ES256", headers={"kid": "RS256"})
     with pytest.raises(Unauthorized, match="another algorithm"):
-        await authenticator(secret="", jwks_file=str(tmp_path / "jwks")).identify(crossed)
+        await authenticator(secret="", jwks_file=str(tmp_path / "jwks")).authenticate(crossed)
 
 
 async def test_guests_come_without_a_token_and_each_is_another() -> None:
     ours = authenticator(guests=True)
-    first, second = await ours.identify(""), await ours.identify("")
+    first, second = await ours.authenticate(""), await ours.authenticate("")
     assert first.is_guest
     assert first.player_id != second.player_id
     only_guests = authenticator(guests=True, secret="")
-    with pytest.raises(Unauthorized, match="takes no tokens"):
-        await only_guests.identify(signed())
+    with pytest.raises(Unauthorized, match="accepts no tokens"):
+        await only_guests.authenticate(signed())
 
 
 class Source:
@@ -206,7 +206,7 @@ async def serving(body: bytes, delay_s: float = 0.0) -> AsyncIterator[str]:
 async def test_keys_come_from_a_url() -> None:
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     async with serving(json.dumps(JWKS).encode()) as url:
-        assert await authenticator(secret="", jwks_url=url).identify(token)
+        assert await authenticator(secret="", jwks_url=url).authenticate(token)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_keys_come_from_a_url() -> None:
     ],
 )
 def test_a_redirect_of_the_keys_is_followed(where: str, location: str, target: str) -> None:
-    assert redirected(where, location) == target
+    assert resolve_redirect(where, location) == target
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_a_redirect_of_the_keys_is_followed(where: str, location: str, target: s
     ],
 )
 def test_a_redirect_of_the_keys_never_leaves_https(where: str, location: str) -> None:
-    with pytest.raises(ValueError, match="redirected"):
-        redirected(where, location)
+    with pytest.raises(ValueError, match="redirects"):
+        resolve_redirect(where, location)
 
 
 @pytest.mark.parametrize(("hops", "is_found"), [(REDIRECTS_MAX, True), (REDIRECTS_MAX + 1, False)])
@@ -254,14 +254,14 @@ async def test_redirects_of_the_keys_are_followed_so_far_and_no_further(hops: in
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     try:
-        identify = authenticator(secret="", jwks_url=f"http://127.0.0.1:{runner.addresses[0][1]}/{hops}").identify(
-            token
-        )
+        authenticate = authenticator(
+            secret="", jwks_url=f"http://127.0.0.1:{runner.addresses[0][1]}/{hops}"
+        ).authenticate(token)
         if is_found:
-            assert (await identify).player_id
+            assert (await authenticate).player_id
         else:
             with pytest.raises(Unavailable):
-                await identify
+                await authenticate
     finally:
         await runner.cleanup()
 
@@ -275,17 +275,17 @@ async def test_a_url_that_gives_no_keys_is_unavailable(body: bytes, delay_s: flo
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     async with serving(body, delay_s) as url:
         with pytest.raises(Unavailable):
-            await authenticator(secret="", jwks_url=url, jwks_deadline_s=0.2).identify(token)
+            await authenticator(secret="", jwks_url=url, jwks_deadline_s=0.2).authenticate(token)
 
 
 async def test_a_minted_token_is_good_until_it_expires() -> None:
     settings = AuthSettings(secret=SECRET, audience="game", issuer="us", guests=False)
-    token = mint(settings, "alice", ttl_s=60, now_s=time.time())
-    assert (await authenticator_of(settings, time.time).identify(token)).player_id == "alice"
+    token = issue_token(settings, "alice", ttl_s=60, now_s=time.time())
+    assert (await create_authenticator(settings, time.time).authenticate(token)).player_id == "alice"
     with pytest.raises(Unauthorized, match="expired"):
-        await authenticator_of(settings, lambda: time.time() + 80).identify(token)
+        await create_authenticator(settings, lambda: time.time() + 80).authenticate(token)
     with pytest.raises(ConfigError, match=r"auth\.secret"):
-        mint(AuthSettings(), "alice", ttl_s=60, now_s=0)
+        issue_token(AuthSettings(), "alice", ttl_s=60, now_s=0)
 
 
 @pytest.mark.parametrize(

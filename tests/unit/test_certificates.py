@@ -326,7 +326,7 @@ def test_a_bad_pair_touches_nothing_and_is_tried_once(
             with capture_logs() as logs:
                 assert not certificates.reload_if_changed()
                 assert not certificates.reload_if_changed()
-            assert [entry["event"] for entry in logs] == ["certificate_not_reloaded"]
+            assert [entry["event"] for entry in logs] == ["certificate_reload_failed"]
             assert (certificates.reloads, certificates.failures) == (0, 1)
             assert certificates.expires_at_s == EXPIRES.timestamp()
             assert await old.echoes(b"still")
@@ -364,14 +364,14 @@ def test_what_is_written_while_the_pair_is_read_is_seen_the_next_time(
     files = Files(tmp_path, pair())
     certificates = files.loaded()
     files.write(pair())
-    third, read = pair(), certificates._loaded
+    third, read = pair(), certificates._load
 
     def read_slowly() -> tuple[ssl.SSLContext, float | None]:
         result = read()
         files.write(third)
         return result
 
-    monkeypatch.setattr(certificates, "_loaded", read_slowly)
+    monkeypatch.setattr(certificates, "_load", read_slowly)
     assert certificates.reload_if_changed()
     monkeypatch.undo()
     assert certificates.reload_if_changed()

@@ -70,11 +70,11 @@ class House(Room):
 class Revived(dict[str, RecordingSubscriber]):
     """Gives sessions again; nobody who is called `gone`."""
 
-    def revive(self, kept: SessionCheckpoint) -> RecordingSubscriber | None:
+    def restore(self, kept: SessionCheckpoint) -> RecordingSubscriber | None:
         if kept.player_id == "gone":
             return None
         self[kept.player_id] = made = RecordingSubscriber(kept.player_id)
-        made.wire = None
+        made.connection = None
         return made
 
     def settle(self, subscriber: object) -> None:
@@ -176,7 +176,7 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     listening = revived["ann"]
     seat = listening.restored
     assert seat is not None
-    listening.wire = listening
+    listening.connection = listening
     seat.resumed("r", 17)
     assert listening.core.joined is not None, "its world begins anew: what it has seen last may never have been"
     again.step()
@@ -205,14 +205,14 @@ def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_w
     assert seat is not None
     sent: list[Message] = []
     listening.send_message = sent.append  # type: ignore[method-assign]
-    listening.wire = listening
+    listening.connection = listening
     listening.write = lambda frames: None  # type: ignore[method-assign]
     seat.resumed("r", 10)  # the client has seen two ticks that were not saved
     for _ in range(2):
         again.step()
-    listening.wire = None
+    listening.connection = None
     seat.disconnected()
-    listening.wire = listening
+    listening.connection = listening
     seat.resumed("r", 10)
     assert [type(message) for message in sent] == [Joined] * (2 if has_rolled_back else 1)
     assert (seat.view is None) == has_rolled_back

@@ -84,9 +84,9 @@ class Reviving:
     def __init__(self) -> None:
         self.subscribers: dict[str, RecordingSubscriber] = {}
 
-    def revive(self, kept: SessionCheckpoint, /) -> RecordingSubscriber:
+    def restore(self, kept: SessionCheckpoint, /) -> RecordingSubscriber:
         subscriber = self.subscribers[kept.player_id] = RecordingSubscriber(kept.player_id)
-        subscriber.wire = None
+        subscriber.connection = None
         return subscriber
 
 

@@ -95,7 +95,7 @@ def test_every_path_of_the_operations_port_that_is_named_is_there() -> None:
 def test_every_event_of_the_log_that_operators_are_told_of_is_logged() -> None:
     source = "\n".join(path.read_text() for name in ("server", "matchmaking") for path in (ROOT / name).rglob("*.py"))
     logged = set(re.findall(r"""(?:log\.\w+|report)\(\s*"([a-z_]+)\"""", source))
-    logged |= {f"session_{event}" for event in re.findall(r"""_note\(\s*"([a-z_]+)\"""", source)}
+    logged |= {f"session_{event}" for event in re.findall(r"""\bnote\(\s*"([a-z_]+)\"""", source)}
     logged |= {"session_opened", "session_resumed"}  # named by `_note_connection`
     names = re.findall(r"`([a-z]+_[a-z_]+)`(?:,? (?:and|or) `[a-z_]+`)* in the log", OPERATIONS)
     names += re.findall(r"`(session_[a-z_]+|room_[a-z_]+|task_[a-z_]+|flush_[a-z_]+)`", OPERATIONS)

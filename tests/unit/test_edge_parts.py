@@ -6,7 +6,7 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from tickwire.server.edge.http_request import header, token_of
+from tickwire.server.edge.http_request import header, token_from_request
 from tickwire.server.edge.resume_tokens import GENERATION_MAX, TOKEN_CHARACTERS_MAX, ResumeClaim, ResumeTokens
 
 KEYS = {"new": b"a new key", "old": b"an old key"}
@@ -52,13 +52,13 @@ def request(path: str = "/", **headers: str) -> Request:
     ],
 )
 def test_a_token_comes_in_the_header(given: Request, token: str) -> None:
-    assert token_of(given, in_query=False) == token
+    assert token_from_request(given, in_query=False) == token
 
 
 def test_a_token_in_the_url_counts_only_when_it_is_asked_for_and_after_the_header() -> None:
-    assert token_of(request("/s/1/?token=a%2Bb&x=1"), in_query=True) == "a+b"
-    assert token_of(request("/?token=abc", Authorization="Bearer header"), in_query=True) == "header"
-    assert token_of(request("/?tokens=abc"), in_query=True) == ""
+    assert token_from_request(request("/s/1/?token=a%2Bb&x=1"), in_query=True) == "a+b"
+    assert token_from_request(request("/?token=abc", Authorization="Bearer header"), in_query=True) == "header"
+    assert token_from_request(request("/?tokens=abc"), in_query=True) == ""
 
 
 def test_a_header_that_stands_there_twice_is_as_good_as_wrong() -> None:

@@ -149,7 +149,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
     },
     "queues_without_a_bound": {
-        "server/edge/admission.py:__init__": "the door asks `is_full` first",
+        "server/edge/admission.py:__init__": "the acceptor checks `is_full` first",
         "server/replication/entity_ids.py:__init__": "an id is in it once; a table has at most 65,536 entities",
         "server/rooms/outbox.py:__init__": "push drops the oldest above EVENTS_MAX and EVENT_BYTES_MAX",
         "server/rooms/outbox.py:_renumber": "holds what the outbox held",

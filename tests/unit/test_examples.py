@@ -39,7 +39,7 @@ class Spectator:
 
     session_id = player_id = "p"
     schema_version = SCHEMA_VERSION
-    wire = None
+    connection = None
     outbox = Outbox()
 
     def send_message(self, message: Message) -> None: ...
@@ -47,7 +47,7 @@ class Spectator:
     def seat_lost(self, reason: str) -> None: ...
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None: ...
     def seat_restored(self, seat: Seat) -> None: ...
-    def keep(self) -> SessionCheckpoint:
+    def to_checkpoint(self) -> SessionCheckpoint:
         return SessionCheckpoint(self.session_id, self.player_id, True, self.schema_version)
 
 
@@ -202,7 +202,7 @@ class Onlooker(Spectator):
         self.core = ClientCore()
         self.outbox = Outbox()
         self.is_congested = False
-        self.wire = self  # type: ignore[assignment]
+        self.connection = self  # type: ignore[assignment]
         self.written = b""
 
     def write(self, frames: bytes) -> None:

@@ -34,77 +34,77 @@ class Meanwhile(GuestAuthenticator):
     def __init__(self, happens: Callable[[], None]) -> None:
         self._happens = happens
 
-    async def identify(self, token: str) -> Identity:
+    async def authenticate(self, token: str) -> Identity:
         self._happens()
-        return await super().identify(token)
+        return await super().authenticate(token)
 
 
-async def answer_to(around: Around, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
-    wire = Wire(around)
+async def answer_to(context: Around, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
+    wire = Wire(context)
     wire.receiver = SessionHandshake(
-        wire._as_connection(), token="", authenticator=Meanwhile(happens), sessions=around.registry, around=around
+        wire._as_connection(), token="", authenticator=Meanwhile(happens), sessions=context.registry, context=context
     )
     wire.receiver.message_received(encode_client(hello))
-    while around.tasks:
-        await next(iter(around.tasks))
+    while context.tasks:
+        await next(iter(context.tasks))
     return decode_server(wire.to_client[0]), wire.closed_with
 
 
-async def opened(around: Around) -> tuple[Session, Welcome]:
-    welcome, _ = await answer_to(around, Hello(3), lambda: None)
-    (session,) = around.registry
-    session.connection_ended(session.wire)  # type: ignore[arg-type]
+async def opened(context: Around) -> tuple[Session, Welcome]:
+    welcome, _ = await answer_to(context, Hello(3), lambda: None)
+    (session,) = context.registry
+    session.connection_ended(session.connection)  # type: ignore[arg-type]
     return session, welcome
 
 
 async def test_a_session_that_moves_while_its_client_says_hello_is_followed() -> None:
-    around = Around(EdgeSettings())
-    around.homes = Homes()  # type: ignore[assignment]
-    session, welcome = await opened(around)
+    context = Around(EdgeSettings())
+    context.session_locator = Homes()  # type: ignore[assignment]
+    session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
-    answer, closed_with = await answer_to(around, hello, lambda: session.go_on_at(ELSEWHERE))
+    answer, closed_with = await answer_to(context, hello, lambda: session.redirect(ELSEWHERE))
     assert (answer, closed_with) == (ELSEWHERE, SessionCloseCode.MOVED)
 
 
 async def test_a_session_that_moves_away_and_back_while_its_client_says_hello_is_resumed() -> None:
-    around = Around(EdgeSettings())
-    session, welcome = await opened(around)
+    context = Around(EdgeSettings())
+    session, welcome = await opened(context)
 
     class Back(Homes):
         async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-            restored = around.registry.revive(session.keep(), around)  # type: ignore[arg-type]
+            restored = context.registry.restore(session.to_checkpoint())
             assert restored is not None
-            around.registry.settle(restored, 0.0)
+            context.registry.settle(restored)
             return None
 
-    around.homes = Back()  # type: ignore[assignment]
+    context.session_locator = Back()  # type: ignore[assignment]
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
-    answer, _ = await answer_to(around, hello, lambda: session.go_on_at(ELSEWHERE))
+    answer, _ = await answer_to(context, hello, lambda: session.redirect(ELSEWHERE))
     assert isinstance(answer, Welcome)
     assert (answer.session_id, answer.generation > 1) == (session.session_id, True)
 
 
 async def test_a_session_that_ends_while_its_client_says_hello_is_begun_again() -> None:
-    around = Around(EdgeSettings())
-    session, welcome = await opened(around)
+    context = Around(EdgeSettings())
+    session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
-    answer, _ = await answer_to(around, hello, lambda: session.end("its time is over", counted_as="away"))
+    answer, _ = await answer_to(context, hello, lambda: session.end("its time is over", counted_as="away"))
     assert isinstance(answer, Welcome)
     assert (answer.generation, answer.session_id != session.session_id) == (1, True)
 
 
 @pytest.mark.parametrize("is_banned", [True, False])
 async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
-    around = Around(EdgeSettings())
-    session, welcome = await opened(around)
+    context = Around(EdgeSettings())
+    session, welcome = await opened(context)
 
     class Bans:
         def check(self, player_id: str) -> None:
             if is_banned and player_id == session.player_id:
                 raise Banned("for a day")
 
-    around.bans = Bans()  # type: ignore[assignment]
-    answer, _ = await answer_to(around, Hello(3, resume_token=welcome.resume_token, attempt=2), lambda: None)
+    context.bans = Bans()  # type: ignore[assignment]
+    answer, _ = await answer_to(context, Hello(3, resume_token=welcome.resume_token, attempt=2), lambda: None)
     if is_banned:
         assert isinstance(answer, Error)
         assert answer.code is ErrorCode.BANNED
@@ -115,15 +115,15 @@ async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
 
 @pytest.mark.parametrize(("code", "lives"), [(1000, False), (1001, True), (None, True)])
 async def test_a_client_that_is_away_ends_its_session_with_a_hello_and_a_close(code: int | None, lives: bool) -> None:
-    around = Around(EdgeSettings())
-    session, welcome = await opened(around)
-    wire = Wire(around)
+    context = Around(EdgeSettings())
+    session, welcome = await opened(context)
+    wire = Wire(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
     wire.receiver.message_received(encode_client(hello))
     wire.receiver.message_received(encode_client(EndSession()))
     wire.client_close_code = code
     wire.server_sees_the_end()
-    while around.tasks:
-        await asyncio.wait(around.tasks)
-    assert (session in list(around.registry)) == lives
-    assert len(around.registry) == lives
+    while context.tasks:
+        await asyncio.wait(context.tasks)
+    assert (session in list(context.registry)) == lives
+    assert len(context.registry) == lives

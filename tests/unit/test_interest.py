@@ -218,7 +218,7 @@ def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
     for away_ticks, changes in ((3, True), (3, False), (60, True), (300, True)):
         assert tap.core.world is not None
         last_tick, keyframes = tap.core.world.tick, runtime.counters.keyframes
-        tap.wire = None
+        tap.connection = None
         seat.disconnected()
         for number in range(away_ticks):
             if changes:
@@ -227,7 +227,7 @@ def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
         if changes:
             assert seat.player.entity is not None
             seat.player.entity.x = -seat.player.entity.x - 40.0
-        tap.wire = tap
+        tap.connection = tap
         tap.core.world.clear_history()
         seat.resumed("r", last_tick)
         step(runtime, 2)
@@ -250,7 +250,7 @@ def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_ar
         order.words = f"hold {number}"
         step(runtime)
     seat.disconnected()
-    tap.wire = tap
+    tap.connection = tap
     tap.core.world.clear_history()
     seat.resumed("r", tap.core.world.tick)
     step(runtime, 2)
@@ -270,7 +270,7 @@ def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channe
     seat.player.watch(room.teams[1])
     step(runtime, 2)
     seat.disconnected()
-    tap.wire = tap
+    tap.connection = tap
     tap.core.world.clear_history()
     seat.resumed("r", last_tick)
     step(runtime)

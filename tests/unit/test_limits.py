@@ -20,27 +20,27 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple
     now_s, given_out = 0.0, 0.0
     for pause_s, count in steps:
         now_s += pause_s
-        given_out += count if bucket.take(now_s, count) else 0
+        given_out += count if bucket.try_take(now_s, count) else 0
         assert given_out <= 20 + 10 * now_s + 1e-6
 
 
 def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
     bucket = TokenBucket(10, 20, 0.0)
-    assert bucket.take(100.0, 20)
-    assert not bucket.take(100.0)
-    assert not bucket.take(100.4, 5)
-    assert bucket.take(100.5, 5)
+    assert bucket.try_take(100.0, 20)
+    assert not bucket.try_take(100.0)
+    assert not bucket.try_take(100.4, 5)
+    assert bucket.try_take(100.5, 5)
 
 
 def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
     gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
-    passed = [number for number in range(50) if gate.ask(number, 0.0)]
+    passed = [number for number in range(50) if gate.offer(number, 0.0)]
     assert passed == [0, 1, 2, 3], "two slots' worth at once"
     assert gate.wait_s == pytest.approx(0.46)
     now_s = 0.0
     while len(gate):
         now_s += SLOT_S
-        passed += gate.open(now_s)
+        passed += gate.release_due(now_s)
     assert passed == list(range(50))
     assert now_s == pytest.approx(0.46, abs=SLOT_S)
 
@@ -48,16 +48,16 @@ def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
 def test_nobody_passes_those_who_wait() -> None:
     gate: AdmissionQueue[str] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
     for name in ("1", "2", "3", "4", "c"):
-        gate.ask(name, 0.0)
-    assert not gate.ask("late", 10.0), "there is room, but others were first"
-    assert list(gate.open(10.0)) == ["c", "late"]
+        gate.offer(name, 0.0)
+    assert not gate.offer("late", 10.0), "there is room, but others were first"
+    assert list(gate.release_due(10.0)) == ["c", "late"]
 
 
 def test_a_full_gate_says_so() -> None:
     gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=0.1, now_s=0.0)
     for number in range(14):
         assert not gate.is_full
-        gate.ask(number, 0.0)
+        gate.offer(number, 0.0)
     assert gate.is_full
     assert len(gate.clear()) == 10
     assert len(gate) == 0
@@ -114,7 +114,7 @@ def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> N
     replies = ReplyCache()
     for number in range(1, REPLIES_MAX + 4):
         assert replies.find(number) is None
-        replies.keep(Reply(number, ok=True))
+        replies.add(Reply(number, ok=True))
     assert len(replies) == REPLIES_MAX
     assert replies.find(4) == Reply(4, ok=True)
     for forgotten in (1, 3):
@@ -127,5 +127,5 @@ def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> N
 def test_answers_take_no_more_than_so_many_bytes() -> None:
     replies = ReplyCache()
     for number in range(100):
-        replies.keep(Reply(number, ok=True, payload=bytes(REPLY_BYTES_MAX // 8)))
+        replies.add(Reply(number, ok=True, payload=bytes(REPLY_BYTES_MAX // 8)))
     assert len(replies) == 8

@@ -77,7 +77,7 @@ def test_every_expression_of_the_source_is_tried() -> None:
     assert {
         "tickwire.server.observability.redaction._BEARER",
         "tickwire.server.edge.origins._ORIGIN",
-        "tickwire.server.edge.proxies._PART",
+        "tickwire.server.edge.trusted_proxies._PART",
     } <= names
     assert names >= DELIMITED
 

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tickwire.server.edge.proxies import (
-    FORWARDED_PARTS_MAX,
+from tickwire.server.edge.proxy_protocol import (
     V2_LENGTH_MAX,
-    BadProxyHeader,
+    InvalidProxyHeader,
     ProxyHeader,
-    TrustedProxies,
     read_proxy_header,
 )
+from tickwire.server.edge.trusted_proxies import FORWARDED_PARTS_MAX, TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "192.0.2.7", "fd00::/8", "fe80::/10"])
 PEER = "10.0.0.1"
@@ -253,9 +252,9 @@ def test_what_the_specification_allows_is_read(data: bytes, address: str | None)
 
 @pytest.mark.parametrize("data", BAD)
 def test_bytes_that_cannot_become_a_header_are_refused_with_the_first_wrong_one(data: bytes) -> None:
-    with pytest.raises(BadProxyHeader):
+    with pytest.raises(InvalidProxyHeader):
         read_proxy_header(data)
-    with pytest.raises(BadProxyHeader):
+    with pytest.raises(InvalidProxyHeader):
         read_proxy_header(data + b"\r\n" + bytes(600))
 
 
@@ -283,9 +282,9 @@ def test_any_bytes_are_a_header_or_its_beginning_or_refused(beginning: bytes, cu
     data = beginning[: max(len(beginning) - cut, 0)] + end
     try:
         header = read_proxy_header(data)
-    except BadProxyHeader:
+    except InvalidProxyHeader:
         for more in (b"\r\n", b" 1", bytes(600)):  # refused once, refused for good
-            with pytest.raises(BadProxyHeader):
+            with pytest.raises(InvalidProxyHeader):
                 read_proxy_header(data + more)
         return
     for size in range(0, len(data), 5):  # what is accepted was never refused on the way

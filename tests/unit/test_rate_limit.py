@@ -24,7 +24,7 @@ def limiter_of(address_level: float = 1e9) -> RateLimiter:
 
 def is_refused(limiter: RateLimiter, now_s: float) -> bool:
     """Return whether a frame has to wait; a connection asks for a refill only when a bucket is empty."""
-    return (limiter.own.level <= 0 or limiter.address.level <= 0) and limiter.refill(now_s) is not None
+    return (limiter.own.tokens <= 0 or limiter.address.tokens <= 0) and limiter.refill(now_s) is not None
 
 
 def taken_at(limiter: RateLimiter, now_s: float, most: int = 10_000) -> int:
@@ -32,7 +32,7 @@ def taken_at(limiter: RateLimiter, now_s: float, most: int = 10_000) -> int:
     for count in range(most):
         if is_refused(limiter, now_s):
             return count
-        limiter.take(1)
+        limiter.charge(1)
     return most
 
 
@@ -65,7 +65,7 @@ def test_bytes_cost_what_their_rate_says_and_a_debt_is_paid(sizes: list[int]) ->
     for size in sizes:
         while is_refused(limiter, now_s):
             now_s += 0.05
-        limiter.take(size)
+        limiter.charge(size)
     spent = sum(max(1, size / limiter.token_bytes) for size in sizes[:-1])
     assert spent <= 100 * FIRST_BURST_S + 100 * now_s + max(sizes) / limiter.token_bytes + 1
 
@@ -96,9 +96,9 @@ def test_an_address_keeps_its_buckets_until_they_are_full_again() -> None:
     address.connections = 1
     addresses.expire(100.0)
     assert len(addresses) == 1, "it has a connection"
-    address.connections, address.messages.level = 0, -SETTINGS.messages_per_second_per_address_max
+    address.connections, address.messages.tokens = 0, -SETTINGS.messages_per_second_per_address_max
     address.messages.refill(100.0)
-    address.messages.level = -SETTINGS.messages_per_second_per_address_max
+    address.messages.tokens = -SETTINGS.messages_per_second_per_address_max
     addresses.expire(101.0)
     assert addresses.get("192.0.2.1", 101.0) is address, "a client that reconnects finds its debt"
     addresses.expire(101.0 + ADDRESS_BURST_S)
@@ -107,8 +107,8 @@ def test_an_address_keeps_its_buckets_until_they_are_full_again() -> None:
 
 def test_an_address_gets_half_of_the_handshakes() -> None:
     address = Addresses(EdgeSettings(handshakes_per_second_max=100, admission_timeout_s=2)).get("192.0.2.1", 0.0)
-    assert sum(address.handshakes.take(0.0) for _ in range(500)) == 100, "half of those that can wait"
-    assert sum(address.handshakes.take(1.0) for _ in range(500)) == 50
+    assert sum(address.handshakes.try_take(0.0) for _ in range(500)) == 100, "half of those that can wait"
+    assert sum(address.handshakes.try_take(1.0) for _ in range(500)) == 50
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ async def test_paused_connections_of_a_busy_address_advance_alike() -> None:
         throttle.add(Turns(name, turns))
     for _ in range(6):
         Turns.tokens = 2
-        throttle._turn()
+        throttle._run_slot()
     throttle.close()
     assert "".join(turns) == "abcabcabcabc"
 
@@ -165,6 +165,6 @@ async def test_the_timer_runs_only_while_a_connection_is_paused() -> None:
         while not turns:
             await asyncio.sleep(0.01)
     throttle.remove(connection)
-    throttle._turn()
+    throttle._run_slot()
     assert throttle._timer is None
     assert len(throttle) == 0

@@ -21,24 +21,24 @@ FRAMES = tuple(encode_event(name, b"1").with_number(number) for number, name in 
 KEPT = SessionCheckpoint("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 
-def settled(around: Around, kept: SessionCheckpoint) -> Session | None:
+def settled(context: Around, kept: SessionCheckpoint) -> Session | None:
     """A session that has come from another shard, for good."""
-    session = around.registry.revive(kept, around)  # type: ignore[arg-type]
+    session = context.registry.restore(kept)
     if session is not None:
-        around.registry.settle(session, around.now_s())
+        context.registry.settle(session)
     return session
 
 
 async def test_it_is_away_and_as_it_was() -> None:
-    around = Around(EdgeSettings())
-    session = settled(around, KEPT)
+    context = Around(EdgeSettings())
+    session = settled(context, KEPT)
     assert session is not None
-    assert (session.session_id, session.player_id, session.is_guest, session.wire) == ("s", "p", False, None)
-    assert session.keep() == msgspec.structs.replace(KEPT, events_restored_at=7)
-    assert around.registry.away_count == 1
-    assert settled(around, KEPT) is None, "there is one of that name"
-    around.registry.sweep(around.settings.resume_window_s + 1)
-    assert len(around.registry) == 0, "nobody came back in time"
+    assert (session.session_id, session.player_id, session.is_guest, session.connection) == ("s", "p", False, None)
+    assert session.to_checkpoint() == msgspec.structs.replace(KEPT, events_restored_at=7)
+    assert context.registry.disconnected_count == 1
+    assert settled(context, KEPT) is None, "there is one of that name"
+    context.registry.expire(context.settings.resume_window_s + 1)
+    assert len(context.registry) == 0, "nobody came back in time"
 
 
 @pytest.mark.parametrize(
@@ -47,40 +47,40 @@ async def test_it_is_away_and_as_it_was() -> None:
     ids=["long used", "used last", "skipped", "given last", "given since", "given long since"],
 )
 async def test_tokens_that_were_given_since_are_known(generation: int, is_good: bool) -> None:
-    around = Around(EdgeSettings())
-    session = settled(around, KEPT)
+    context = Around(EdgeSettings())
+    session = settled(context, KEPT)
     assert session is not None
-    token = around.tokens.sign("s", generation)
-    assert (around.registry.find(token) is session) == is_good
+    token = context.tokens.sign("s", generation)
+    assert (context.registry.find(token) is session) == is_good
     if is_good:
         assert session.reserve_generation() > max(generation, 5), "the next one is newer than any"
 
 
 async def test_no_command_is_run_again_on_another_shard() -> None:
-    around = Around(EdgeSettings())
-    session = settled(around, KEPT)
+    context = Around(EdgeSettings())
+    session = settled(context, KEPT)
     assert session is not None
     for id in range(2, REPLIES_MAX + 5):
-        session._commands.replies.keep(Reply(id, ok=True))
+        session.commands.replies.add(Reply(id, ok=True))
     elsewhere = Around(EdgeSettings())
-    again = settled(elsewhere, session.keep())
+    again = settled(elsewhere, session.to_checkpoint())
     assert again is not None
     sent: list[Reply] = []
-    again._commands.ask(Command(2, "spend"), None, sent.append)
-    again._commands.ask(Command(REPLIES_MAX + 4, "spend"), None, sent.append)
+    again.commands.handle(Command(2, "spend"), None, sent.append)
+    again.commands.handle(Command(REPLIES_MAX + 4, "spend"), None, sent.append)
     assert [(reply.ok, reply.error) for reply in sent] == [(False, ErrorCode.COMMAND_TOO_OLD), (True, ErrorCode(0))]
 
 
 def context_of(policy: str) -> Around:
-    around = Around(EdgeSettings(duplicate_sessions=policy))  # type: ignore[arg-type]
-    around.registry._duplicate_sessions = policy  # type: ignore[assignment]
-    return around
+    context = Around(EdgeSettings(duplicate_sessions=policy))  # type: ignore[arg-type]
+    context.registry._duplicate_sessions = policy  # type: ignore[assignment]
+    return context
 
 
-def opened(around: Around, at_us: int) -> Session:
-    session = Session(Identity("p", False), schema_version=3, around=around)  # type: ignore[arg-type]
+def opened(context: Around, at_us: int) -> Session:
+    session = Session(Identity("p", False), schema_version=3, context=context)  # type: ignore[arg-type]
     session.session_id, session.opened_us = "here", at_us
-    around.registry._insert(session)
+    context.registry._insert(session)
     return session
 
 
@@ -97,28 +97,28 @@ def opened(around: Around, at_us: int) -> Session:
 async def test_sessions_of_one_player_that_meet_follow_the_policy(
     policy: str, opened_here_us: int, stay: set[str]
 ) -> None:
-    around = context_of(policy)
-    opened(around, opened_here_us)
-    restored = around.registry.revive(msgspec.structs.replace(KEPT, opened_us=20), around)  # type: ignore[arg-type]
+    context = context_of(policy)
+    opened(context, opened_here_us)
+    restored = context.registry.restore(msgspec.structs.replace(KEPT, opened_us=20))
     assert restored is not None
-    assert around.registry.find(around.tokens.sign("s", 5)) is None, "before the room is ours no client finds it"
-    assert len(around.registry) == 1, "and nothing is decided"
-    around.registry.settle(restored, around.now_s())
-    alive = {session.session_id for session in around.registry.of_player("p")}
+    assert context.registry.find(context.tokens.sign("s", 5)) is None, "before the room is ours no client finds it"
+    assert len(context.registry) == 1, "and nothing is decided"
+    context.registry.settle(restored)
+    alive = {session.session_id for session in context.registry.find_by_player("p")}
     assert alive == stay
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse"])
 async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_returns(policy: str) -> None:
-    around = context_of(policy)
-    left_behind = opened(around, 30)  # by a shard whose clock is ahead
-    left_behind._is_redirected = True
-    restored = settled(around, msgspec.structs.replace(KEPT, opened_us=20))
+    context = context_of(policy)
+    left_behind = opened(context, 30)  # by a shard whose clock is ahead
+    left_behind.is_redirected = True
+    restored = settled(context, msgspec.structs.replace(KEPT, opened_us=20))
     assert restored is not None
-    assert around.registry.of_player("p") == [restored]
-    restored._is_redirected = True
-    around.registry.add(newer := Session(Identity("p", False), schema_version=3, around=around))  # type: ignore[arg-type]
-    assert around.registry.of_player("p") == [newer]
+    assert context.registry.find_by_player("p") == [restored]
+    restored.is_redirected = True
+    context.registry.add(newer := Session(Identity("p", False), schema_version=3, context=context))  # type: ignore[arg-type]
+    assert context.registry.find_by_player("p") == [newer]
 
 
 @pytest.mark.parametrize(
@@ -128,24 +128,24 @@ async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_re
 async def test_of_two_copies_of_a_session_the_newer_one_stays(
     seat_changes: int, generation: int, is_restored: bool
 ) -> None:
-    around = context_of("replace")
+    context = context_of("replace")
     kept = msgspec.structs.replace(KEPT, seat_changes=3)
-    first = settled(around, kept)
+    first = settled(context, kept)
     other = msgspec.structs.replace(kept, seat_changes=seat_changes, generation=generation)
-    second = settled(around, other)
+    second = settled(context, other)
     assert (second is not None) == is_restored
-    assert around.registry.get("s") is (second if is_restored else first)
-    assert len(around.registry) == 1
+    assert context.registry.get("s") is (second if is_restored else first)
+    assert len(context.registry) == 1
 
 
 async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
-    around = context_of("replace")
-    here = opened(around, 10)
-    copy = around.registry.revive(msgspec.structs.replace(KEPT, session_id="here"), around)  # type: ignore[arg-type]
+    context = context_of("replace")
+    here = opened(context, 10)
+    copy = context.registry.restore(msgspec.structs.replace(KEPT, session_id="here"))
     assert copy is not None
     copy.end("the room did not come", counted_as="moved")
-    assert around.registry.get("here") is here
-    assert not around.counters.ended
+    assert context.registry.get("here") is here
+    assert not context.counters.ended
 
 
 async def test_events_that_came_after_the_save_s_session_was_restored_are_not_sent_twice() -> None:

@@ -123,7 +123,7 @@ def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
 def test_events_are_kept_for_a_session_that_is_away() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
-    subscriber.wire = None
+    subscriber.connection = None
     seat.disconnected()
     for _ in range(UNSENT_MAX + 1):
         seat.player.send("noise")
@@ -180,14 +180,14 @@ def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyfra
     for away_ticks, wanted_keyframes in ((10, 0), (AGE_TICKS_MAX + 10, 1)):
         assert subscriber.core.world is not None
         last_tick, keyframes = subscriber.core.world.tick, runtime.counters.keyframes
-        subscriber.wire = None
+        subscriber.connection = None
         seat.disconnected()
         assert not seat.player.is_connected
         for _ in range(away_ticks):
             assert seat.player.entity is not None
             seat.player.entity.x += 1 / 16
             runtime.step()
-        subscriber.wire = subscriber
+        subscriber.connection = subscriber
         subscriber.core.world.clear_history()
         seat.resumed("r", last_tick)
         runtime.step()
@@ -199,10 +199,10 @@ def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyfra
 def test_one_who_does_not_know_its_room_is_told_joined_again() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
-    subscriber.wire = None
+    subscriber.connection = None
     subscriber.core = ClientCore()
     seat.disconnected()
-    subscriber.wire = subscriber
+    subscriber.connection = subscriber
     seat.resumed("", 0)
     runtime.step()
     assert x_of(subscriber) == 0.0

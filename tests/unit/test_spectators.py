@@ -70,10 +70,10 @@ def resumed(
     runtime: RoomRuntime, seat: Seat, subscriber: RecordingSubscriber
 ) -> tuple[RoomRuntime, RecordingSubscriber]:
     assert subscriber.core.world is not None
-    subscriber.wire = None
+    subscriber.connection = None
     seat.disconnected()
     runtime.step()
-    subscriber.wire = subscriber
+    subscriber.connection = subscriber
     subscriber.core.world.clear_history()
     seat.resumed("r", subscriber.core.world.tick)
     return runtime, subscriber
@@ -83,7 +83,7 @@ def restored(state: RoomCheckpoint) -> tuple[RoomRuntime, RecordingSubscriber]:
     reviving = Reviving()
     runtime = room_of(state, reviving)
     subscriber = reviving.subscribers["p"]
-    subscriber.wire = subscriber
+    subscriber.connection = subscriber
     runtime.seats[0].resumed("", 0)
     return runtime, subscriber
 

@@ -21,7 +21,7 @@ from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Message
-from tickwire.server.edge.frame_splitter import FrameSplitter, payload_of
+from tickwire.server.edge.frame_splitter import FrameSplitter, payload_from_frame
 from tickwire.server.replication import channel
 from tickwire.server.rooms.seat import SeatRequest
 
@@ -81,7 +81,7 @@ def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None
     splitter.feed(masked_frame(payload, key))
     frame = splitter.next()
     assert frame is not None
-    assert payload_of(frame) == payload
+    assert payload_from_frame(frame) == payload
     assert splitter.is_between_frames
 
 

@@ -1,10 +1,10 @@
-"""Public keys by key id, out of a JWKS (RFC 7517) in a file or at a URL: cached, and read again when it is time.
+"""A cache of the public keys in a JWKS (RFC 7517), read from a file or a URL and refreshed.
 
-    known key, young set     no reading
-    set is old               read again; if that fails the old keys stay, and it is said in the log
-    unknown key              read again, but not more often than every REREAD_S_MIN: anybody can make up key ids
+    known key, fresh keys    nothing is read
+    keys are old             read again; if that fails, the old keys stay and a warning is logged
+    unknown key              read again, at most every REREAD_S_MIN, because clients can send any key id
 
-One reading at a time; who asks meanwhile waits for it.
+One read runs at a time; concurrent callers wait for it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class JwksCache:
     """The keys of one source.
 
     Args:
-        read: gives the JWKS as JSON; whatever it raises of OSError, TimeoutError, ValueError or aiohttp's errors
-            means that it cannot be had now.
-        refresh_s: after so long it is read again.
+        read: returns the JWKS as JSON. OSError, TimeoutError, ValueError and aiohttp's errors mean that the source is
+            not available now.
+        refresh_s: the age at which the keys are read again.
         now_s: seconds, on any clock.
     """
 
@@ -53,25 +53,25 @@ class JwksCache:
         self._reading = asyncio.Lock()
 
     async def find(self, key_id: str | None, algorithm: str) -> Any:
-        """The key for a token.
+        """Return the key that verifies a token.
 
         Args:
-            key_id: the token's `kid`; None when it has none, which is enough if there is only one key.
-            algorithm: what it is to be used with.
+            key_id: the token's `kid`; None if it has none, which is valid if there is only one key.
+            algorithm: the token's algorithm.
 
         Raises:
-            Unauthorized: there is no such key, or it is for another algorithm.
-            Unavailable: no keys could be read yet.
+            Unauthorized: the key does not exist, or it is for another algorithm.
+            Unavailable: no keys have been read yet.
         """
         if self._is_old() or self._pick(key_id) is None:
             await self._reread()
         key = self._pick(key_id)
         if not self._keys:
-            raise Unavailable("the keys that tokens are verified with cannot be read", retry_after_ms=1000)
+            raise Unavailable("the keys that verify tokens cannot be read; try again", retry_after_ms=1000)
         if key is None:
-            raise Unauthorized("the token is signed with a key that is not known here")
+            raise Unauthorized("the token is signed with an unknown key")
         if key.algorithm_name != algorithm:
-            raise Unauthorized("the token's key is for another algorithm")
+            raise Unauthorized("the key of the token is for another algorithm")
         return key.key
 
     def _pick(self, key_id: str | None) -> jwt.PyJWK | None:
@@ -86,22 +86,24 @@ class JwksCache:
         async with self._reading:
             now_s = self._now_s()
             if self._tried_at_s is not None and now_s - self._tried_at_s < REREAD_S_MIN:
-                return  # somebody else has just tried
+                return  # another caller has just tried
             self._tried_at_s = now_s
             try:
-                self._keys = _parsed(await self._read())
+                self._keys = _parse(await self._read())
                 self._read_at_s = now_s
             except (OSError, TimeoutError, ValueError, jwt.PyJWTError, aiohttp.ClientError) as error:
-                log.warning("jwks_not_read", error=str(error) or type(error).__name__, keys_kept=len(self._keys))
+                log.warning(
+                    "jwks_refresh_failed", error=str(error) or type(error).__name__, keys_kept=len(self._keys)
+                )
 
 
-def key_set_of(settings: AuthSettings, now_s: Callable[[], float]) -> JwksCache | None:
-    """The key set that the settings name; None when they name none."""
+def create_jwks_cache(settings: AuthSettings, now_s: Callable[[], float]) -> JwksCache | None:
+    """Create the cache of the source that the settings name; return None if they name no source."""
     read: Read
     if settings.jwks_file:
-        read = _file(Path(settings.jwks_file), settings.jwks_deadline_s)
+        read = _file_reader(Path(settings.jwks_file), settings.jwks_deadline_s)
     elif settings.jwks_url:
-        read = _url(settings.jwks_url, settings.jwks_deadline_s)
+        read = _url_reader(settings.jwks_url, settings.jwks_deadline_s)
     else:
         return None
     return JwksCache(read, refresh_s=settings.jwks_refresh_s, now_s=now_s)
@@ -111,35 +113,35 @@ def check_file(settings: AuthSettings) -> None:
     """Read the file of keys once, as a start-up check.
 
     Raises:
-        ConfigError: there are no keys in it, or it cannot be read.
+        ConfigError: the file cannot be read, is not a JWKS, or has no keys.
     """
     if not settings.jwks_file:
         return
     try:
-        keys = _parsed(Path(settings.jwks_file).read_bytes())
+        keys = _parse(Path(settings.jwks_file).read_bytes())
     except OSError as error:
         raise ConfigError(f"auth.jwks_file: {settings.jwks_file} cannot be read: {error.strerror}") from error
     except (ValueError, jwt.PyJWTError) as error:
         raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must be a JWKS (RFC 7517): {error}") from error
     if not keys:
-        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must hold at least one key that signs")
+        raise ConfigError(f"auth.jwks_file: {settings.jwks_file} must hold at least one key for signatures")
 
 
-def _parsed(data: bytes) -> dict[str | None, jwt.PyJWK]:
+def _parse(data: bytes) -> dict[str | None, jwt.PyJWK]:
     """Return the keys of a JWKS.
 
     Raises:
-        ValueError, jwt.PyJWTError: it is not one.
+        ValueError, jwt.PyJWTError: the data is not a JWKS.
     """
     document = decode_json(data, dict[str, Any])
     try:
         keys = jwt.PyJWKSet.from_dict(document).keys
-    except (TypeError, AttributeError) as error:  # PyJWT trusts that each key is a JSON object with texts
+    except (TypeError, AttributeError) as error:  # PyJWT assumes that each key is a JSON object of strings
         raise ValueError(f"a key in the JWKS is malformed: {error}") from error
     return {key.key_id: key for key in keys if key.public_key_use in (None, "sig")}
 
 
-def _file(path: Path, deadline_s: float) -> Read:
+def _file_reader(path: Path, deadline_s: float) -> Read:
     async def read() -> bytes:
         async with asyncio.timeout(deadline_s):
             return await asyncio.to_thread(path.read_bytes)
@@ -147,7 +149,7 @@ def _file(path: Path, deadline_s: float) -> Read:
     return read
 
 
-def _url(url: str, deadline_s: float) -> Read:
+def _url_reader(url: str, deadline_s: float) -> Read:
     async def read() -> bytes:
         timeout = aiohttp.ClientTimeout(total=deadline_s)
         async with aiohttp.ClientSession(timeout=timeout) as session:
@@ -156,14 +158,14 @@ def _url(url: str, deadline_s: float) -> Read:
                 async with session.get(where, allow_redirects=False) as answer:
                     if answer.status not in _REDIRECTS:
                         answer.raise_for_status()
-                        return await _body_of(answer)
-                    where = redirected(where, answer.headers.get("Location", ""))
-            raise ValueError(f"the JWKS is redirected more than {REDIRECTS_MAX} times")
+                        return await _read_body(answer)
+                    where = resolve_redirect(where, answer.headers.get("Location", ""))
+            raise ValueError(f"the JWKS redirects more than {REDIRECTS_MAX} times")
 
     return read
 
 
-async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
     data = await answer.content.read(JWKS_BYTES_MAX + 1)
     while len(data) <= JWKS_BYTES_MAX and (more := await answer.content.read(JWKS_BYTES_MAX)):
         data += more
@@ -172,20 +174,21 @@ async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
     return data
 
 
-def redirected(where: str, location: str) -> str:
+def resolve_redirect(where: str, location: str) -> str:
     """Return the URL to which a redirect leads.
 
     Args:
-        where: the URL that was asked.
-        location: what its answer says.
+        where: the URL of the request.
+        location: the Location header of the answer.
 
     Raises:
-        ValueError: it names nothing, or leaves https: whoever is on the path could then sign tokens of any player.
+        ValueError: the target is invalid, or leaves https: an attacker on the path could then sign tokens of any
+            player.
     """
     target = urljoin(where, location)
     scheme = urlsplit(target).scheme
     if target == where or scheme not in ("http", "https"):
-        raise ValueError(f"the JWKS at {where} is redirected to {location!r}")
+        raise ValueError(f"the JWKS at {where} redirects to an invalid location: {location!r}")
     if urlsplit(where).scheme == "https" and scheme != "https":
-        raise ValueError(f"the JWKS at {where} is redirected to {target}, which is not https")
+        raise ValueError(f"the JWKS at {where} redirects to {target}, which is not https")
     return target

@@ -1,4 +1,4 @@
-"""What a good token is, as the operator says it."""
+"""The settings for authentication: which tokens are valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from tickwire.server.setting_types import CallSeconds, Claim, HttpUrl, Seconds, SecondsOrNone, Secret, Texts
 
 Contradiction = tuple[tuple[str, ...], str]
-"""Keys of settings that do not go together, the one to change first, and what it must be."""
+"""Keys of settings that contradict each other, the one to change first, and the rule."""
 PUBLIC_ALGORITHMS = frozenset(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 )
@@ -18,18 +18,18 @@ _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How players prove who they are.
+    """Authentication of players.
 
     Args:
-        guests: whether players without a token are let in.
-        secret: for HS256, shared with whoever signs the tokens; at least 32 characters.
-        jwks_file, jwks_url: where the public keys of other algorithms are; at most one of them.
-        algorithms: what a key of the JWKS may be used with.
-        audience, issuer: what `aud` and `iss` must be; empty: not looked at.
+        guests: whether players without a token are admitted.
+        secret: the key for HS256, shared with the issuer of the tokens; at least 32 characters.
+        jwks_file, jwks_url: the source of the public keys for other algorithms; at most one of the two.
+        algorithms: the algorithms that a key of the JWKS may be used with.
+        audience, issuer: the required values of `aud` and `iss`; not checked if empty.
         player_claim: the claim that names the player.
-        leeway_s: how far clocks may differ; 0: not at all.
-        jwks_refresh_s: the keys are read again after so long.
-        jwks_deadline_s: the longest that reading them may take.
+        leeway_s: the largest difference of clocks that is accepted.
+        jwks_refresh_s: the interval at which the keys are read again.
+        jwks_deadline_s: the longest time for reading the keys.
     """
 
     guests: bool = True
@@ -51,9 +51,9 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def contradictions(settings: AuthSettings) -> Iterator[Contradiction]:
-    """Yield the settings that are right alone and wrong together."""
+    """Yield the settings that are valid by themselves but contradict each other."""
     if settings.jwks_file and settings.jwks_url:
-        yield ("auth.jwks_url", "auth.jwks_file"), "must not be set, because auth.jwks_file is"
+        yield ("auth.jwks_url", "auth.jwks_file"), "must not be set, because auth.jwks_file is set"
     unknown = [name for name in settings.algorithms if name not in PUBLIC_ALGORITHMS]
     if unknown or not settings.algorithms:
         words = ", ".join(sorted(PUBLIC_ALGORITHMS))
@@ -64,7 +64,7 @@ def contradictions(settings: AuthSettings) -> Iterator[Contradiction]:
     if settings.jwks_url:
         parts = urlsplit(settings.jwks_url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            yield ("auth.jwks_url",), "must begin with https://; http:// is for loopback addresses alone"
+            yield ("auth.jwks_url",), "must start with https://; http:// is allowed for loopback addresses only"
     if settings.jwks_deadline_s >= settings.jwks_refresh_s:
         words = f"must be less than auth.jwks_refresh_s ({settings.jwks_refresh_s:g})"
         yield ("auth.jwks_deadline_s", "auth.jwks_refresh_s"), words

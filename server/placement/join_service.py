@@ -65,9 +65,9 @@ class _RestoredSessions(list[Subscriber]):
         super().__init__()
         self._restorer = restorer
 
-    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
         """See `tickwire.server.rooms.ports.SessionSource.restore`."""
-        session = self._restorer.restore(kept)
+        session = self._restorer.restore(checkpoint)
         if session is not None:
             self.append(session)
         return session
@@ -146,7 +146,7 @@ class JoinService:
             A Redirect if another shard has the room or is to recover it; None if it runs on this shard now.
 
         Raises:
-            TickwireError: as `place`.
+            TickwireError: as `join`.
         """
         if self.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)

@@ -103,7 +103,7 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
         opened_us: when the session was opened: UTC, microseconds since 1970.
         seat_changes: the number of seats that the session has taken or left. Of two copies of a session, the one with
             more seat changes is newer.
-        forgotten_command_id: the highest command id whose reply is no longer stored; -1 without one.
+        forgotten_command_id: the highest command id whose reply was discarded; -1 without one.
         events_restored_at: the number of the newest event when the session was last restored; None once a client has
             resumed it. Valid only in a session that moves, not in one that was saved.
         shard_id: the shard that the session comes from.

@@ -72,7 +72,7 @@ class RestoreRequest(NamedTuple):
         checkpoint: the state of the room.
         sessions: restores the sessions of the seats. A player whose session cannot be restored leaves the room.
         on_ended: called when a restored seat is given up.
-        records: what the restored players own, by player id.
+        records: the records of the restored players, by player id.
     """
 
     checkpoint: RoomCheckpoint
@@ -101,8 +101,11 @@ def create_room(
     """Create a new room.
 
     Args:
+        room_class: the class of the room type.
+        spec: the identity of the room.
+        context: the counters, tuning and clock of the shard.
         options: the options of the Join that creates it, for `on_create`.
-        seed: of the room's random numbers.
+        seed: the seed of the room's random numbers.
 
     Raises:
         RoomFailed: the game's code raised an exception.
@@ -123,7 +126,11 @@ def restore_room(
     """Restore a room from a checkpoint, with its players seated and disconnected.
 
     Args:
-        seed: of the room's random numbers, if the checkpoint does not contain their state.
+        room_class: the class of the room type.
+        spec: the identity of the room.
+        context: the counters, tuning and clock of the shard.
+        request: the checkpoint, and the source of its sessions and records.
+        seed: the seed of the room's random numbers, if the checkpoint does not contain their state.
 
     Raises:
         RoomFailed: the game's code raised an exception.

@@ -122,6 +122,7 @@ class RoomHost:
         """Create a new room and start its ticks.
 
         Args:
+            spec: the identity of the room, and the epoch under which this shard owns it.
             options: the options of the Join that creates it.
 
         Raises:
@@ -253,6 +254,7 @@ class RoomHost:
         """Close a frozen room that another shard has taken over, without a save.
 
         Args:
+            runtime: the room.
             redirect: where its players are sent.
         """
         del self._rooms[runtime.room.room_id]

@@ -252,12 +252,12 @@ class Room:
         if self._closed_channels:
             return self._closed_channels.pop()
         if self.next_channel < CELLS_MAX:
-            raise OverflowError("the room has no channel left; close channels that are no longer used")
+            raise OverflowError("all channels of the room are in use; close channels after use")
         self.next_channel -= 1
         return self.next_channel + 1
 
     def close_channel(self, channel: int) -> None:
-        """Close a channel. Entities that are still in it are no longer sent to any player. Idempotent."""
+        """Close a channel. Entities that are still in it stay in the room, unseen by clients. Idempotent."""
         if channel in self._closed_channels:
             return
         for table in self.all_tables():

@@ -4,7 +4,7 @@ Pure: no clock, no socket, no task. `server/rooms/tick_loop.py` calls the parts 
 
 An exception of any type that leaves a hook of the game is contained (server/rooms/containment.py):
     __init__, on_create, restore  the join is refused, and the room that was being created is dropped
-    on_join                       the join is refused, and everything that the hook gave the player is undone
+    on_join                       the join is refused, and the changes that the hook made to the player are undone
     on_command                    the player receives a Reply with COMMAND_FAILED
     on_input, on_inputs, on_tick  the host closes this room, and no other
     save                          the last saved state stays
@@ -148,6 +148,7 @@ class RoomRuntime:
         """Seat a player and send `Joined` to the session; state follows with the next tick.
 
         Args:
+            request: the session, the player and its options.
             on_ended: called once when the seat is given up.
 
         Raises:
@@ -288,6 +289,7 @@ class RoomRuntime:
         """Notify the game that a player has reconnected.
 
         Args:
+            seat: the seat of the player.
             keeps_world: whether the client continues with the world that it holds; otherwise `Joined` is sent.
         """
         if not seat.player.is_connected:
@@ -392,7 +394,9 @@ class RoomRuntime:
         """Notify the game that the transaction of a command is committed, also if its player has left the room.
 
         Args:
+            seat: the seat of the player who sent the command.
             name: the name of the command.
+            transaction: the committed transaction.
             records: the new records of the players whom the transaction has changed, by player id.
         """
         self.update_records(seat, records)
@@ -525,6 +529,7 @@ class RoomRuntime:
         """Close the room: unseat all players, notify their sessions, and run `on_dispose`.
 
         Args:
+            reason: the reason for logs and clients.
             has_moved: the room and the sessions of its players run on another shard.
         """
         if not self.is_open:

@@ -104,6 +104,7 @@ class Subscriber(Protocol):
         """Report that the room and the session run on another shard.
 
         Args:
+            reason: the reason for logs and clients.
             redirect: where the client must reconnect; None sends it to its initial address.
         """
         ...
@@ -204,7 +205,7 @@ class SeatRequest(msgspec.Struct, frozen=True):
         options: the options of the Join, as the game receives them in `on_join`.
         team: the team in a match, from 1; 0 without teams.
         skill: the skill that the player was matched with; 0 outside of matches.
-        record: what the player owns; None in rooms that do not use the ledger.
+        record: the player's record; None in rooms that do not use the ledger.
     """
 
     session: Subscriber
@@ -216,8 +217,9 @@ class SeatRequest(msgspec.Struct, frozen=True):
 
 
 class Seat:
-    """Created by `RoomRuntime.seat` and `RoomRuntime.restore_seat`. The session calls the methods; the tick reads the
-    attributes.
+    """The seat of one session, created by `RoomRuntime.seat` and `RoomRuntime.restore_seat`.
+
+    The session calls the methods; the tick reads the attributes.
 
     Args:
         runtime: the room of the seat.
@@ -226,7 +228,7 @@ class Seat:
         checkpoint: the seat in the checkpoint that the room was restored from; its player is then disconnected.
 
     Attributes:
-        view: what the client holds; None if that is unknown.
+        view: the state that the client holds; None if unknown.
         backlog: the number of events that were unsent after the last tick in which the session was congested.
         fan_out: the budget for events that the player's messages cause; None while they have caused none.
         cell: the grid cell that the player looks at, as a channel; None without one.
@@ -414,7 +416,7 @@ class Seat:
         self._runtime.player_resumed(self, keeps_world=keeps_world)
 
     def _find_view(self, last_tick: int) -> ClientView | None:
-        """Return what the client holds if `last_tick` is the last tick that it has applied; None if unknown."""
+        """Return the view of the client if `last_tick` is the last tick that it has applied; None if unknown."""
         if self.view is not None and self.view.last_sent_tick == last_tick:
             return self.view.without_history
         interest = next((interest for tick, interest in reversed(self._sent_interests) if tick <= last_tick), None)

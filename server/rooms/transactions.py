@@ -1,4 +1,4 @@
-"""Transactions: changes of what players own, which a game returns from a command and the shard commits.
+"""Transactions: changes of player inventories, which a game returns from a command and the shard commits.
 
     def on_command(self, player, name, payload):
         if name == "buy sword":
@@ -152,7 +152,14 @@ def transfer(giver_id: str, taker_id: str, item: str, amount: int = 1) -> tuple[
 
 
 def trade(one_id: str, gives: dict[str, int], other_id: str, takes: dict[str, int]) -> tuple[ItemChange, ...]:
-    """Return the changes that exchange items between two players; `gives` and `takes` are seen from the first."""
+    """Return the changes that exchange items between two players.
+
+    Args:
+        one_id: the first player.
+        gives: the items that the first player hands over, by amount.
+        other_id: the second player.
+        takes: the items that the first player receives, by amount.
+    """
     there = [move for item, amount in gives.items() for move in transfer(one_id, other_id, item, amount)]
     back = [move for item, amount in takes.items() for move in transfer(other_id, one_id, item, amount)]
     return (*there, *back)

@@ -82,7 +82,7 @@ class Clockwork(Room):
 
 
 class Hoard(Room):
-    """Keeps something that nobody rebuilds."""
+    """Has an attribute that neither `__init__` nor `restore` sets."""
 
     room_type = "hoard"
 
@@ -99,7 +99,7 @@ def moved(runtime: RoomRuntime) -> RoomRuntime:
     return made(type(runtime.room), state)
 
 
-def test_attributes_that_can_be_copied_are_as_they_were_after_a_move() -> None:
+def test_copied_attributes_are_equal_after_a_move() -> None:
     runtime = made(Board)
     runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
     runtime.step()
@@ -127,28 +127,28 @@ def test_a_player_who_has_left_is_none_after_a_move() -> None:
     assert after.winner is None
 
 
-def test_random_numbers_go_on_after_a_move() -> None:
+def test_random_numbers_continue_after_a_move() -> None:
     runtime = made(Board)
     runtime.room.random.random(100)
     after = moved(runtime)
     assert after.room.random.random(5).tolist() == runtime.room.random.random(5).tolist()
 
 
-def test_what_restore_sets_wins_and_it_sees_what_was_copied() -> None:
+def test_restore_sees_copied_attributes_and_overrides_them() -> None:
     runtime = made(Clockwork)
     after: Any = moved(runtime).room
     assert (after.size, after.size_seen) == (2, 2)
     assert after.wheel.is_set()
 
 
-def test_what_init_resets_is_found_and_what_restore_mentions_is_not() -> None:
+def test_attributes_reset_by_init_are_reported_unless_restore_mentions_them() -> None:
     found = made(Clockwork).find_lost_attributes()
     assert (found.reset, found.missing) == (("started",), ())
     assert made(Clockwork, is_late=True).find_lost_attributes().missing == ("late",)
     assert made(Hoard).find_lost_attributes().missing == ("loot",)
 
 
-def test_a_value_that_refers_to_itself_or_is_too_large_is_not_copied() -> None:
+def test_recursive_and_oversized_values_are_not_copied() -> None:
     runtime = made(Board)
     room: Any = runtime.room
     room.turn = [room]
@@ -159,7 +159,7 @@ def test_a_value_that_refers_to_itself_or_is_too_large_is_not_copied() -> None:
     assert runtime.find_lost_attributes().missing == ("history", "level", "rounds", "title", "turn")
 
 
-def test_what_another_build_has_sent_does_no_harm() -> None:
+def test_undecodable_attributes_of_another_build_are_ignored() -> None:
     class Newer(Board):
         """The same, with a property where there was an attribute."""
 
@@ -176,7 +176,7 @@ def test_what_another_build_has_sent_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(("kind", "reset", "missing"), [(Clockwork, ("started",), ()), (Hoard, (), ("loot",))])
-async def test_what_a_move_would_lose_is_said_once_for_a_class(
+async def test_lost_attributes_are_logged_once_per_class(
     kind: type[Room], reset: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
     host = RoomHost({kind.room_type: kind}, on_closed=lambda runtime, reason: None)
@@ -189,7 +189,7 @@ async def test_what_a_move_would_lose_is_said_once_for_a_class(
     assert (line["reset"], line["missing"]) == (reset, missing)
 
 
-async def test_attributes_that_come_later_are_said_when_the_room_ends() -> None:
+async def test_attributes_set_later_are_logged_when_the_room_closes() -> None:
     host = RoomHost({"board": Board}, on_closed=lambda runtime, reason: None)
     with capture_logs() as lines:
         room: Any = host.create(RoomSpec("r", "board", epoch=1), {}).room
@@ -199,7 +199,7 @@ async def test_attributes_that_come_later_are_said_when_the_room_ends() -> None:
     assert line["missing"] == ("late",)
 
 
-def test_a_player_has_no_attributes_that_would_be_lost() -> None:
+def test_a_player_accepts_no_attributes_that_would_be_lost() -> None:
     runtime = made(Board)
     player = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p")).player
     with pytest.raises(

@@ -68,7 +68,7 @@ class House(Room):
 
 
 class Revived(dict[str, RecordingSubscriber]):
-    """Gives sessions again; nobody who is called `gone`."""
+    """Restores sessions, except that of the player `gone`."""
 
     def restore(self, kept: SessionCheckpoint) -> RecordingSubscriber | None:
         if kept.player_id == "gone":
@@ -86,7 +86,7 @@ def house(saved: RoomCheckpoint | None = None, reviver: Revived | None = None, *
 
 
 def stored(runtime: RoomRuntime) -> RoomCheckpoint:
-    """As it comes back from a store."""
+    """Return a checkpoint that was stored and read again."""
     return decode_world(encode_world("house", "n", "r", runtime.checkpoint()))
 
 
@@ -100,11 +100,11 @@ def stored(runtime: RoomRuntime) -> RoomCheckpoint:
         (3, {"flowers": [], "of a build that we do not know": 1}, []),
     ],
 )
-def test_what_any_version_has_saved_is_read(version: int, saved: dict[str, Any], flowers: list[Any]) -> None:
+def test_saves_of_every_version_are_read(version: int, saved: dict[str, Any], flowers: list[Any]) -> None:
     assert Bed.read(version, saved).flowers == flowers
 
 
-def test_what_cannot_be_read_is_an_error() -> None:
+def test_an_unreadable_save_is_an_error() -> None:
     with pytest.raises(TooNew, match="saved as version 4; this build reads up to 3"):
         Bed.read(4, {})
     with pytest.raises(KeyError):
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_an_error() -> None:
         SaveData.read(0, {})
 
 
-def test_a_copy_of_what_is_saved_does_not_change_with_it() -> None:
+def test_a_copy_of_the_save_is_independent_of_the_game() -> None:
     bed = Bed([("rose", 1)], {7: "old"})
     copy = bed.to_plain_dict()
     bed.flowers.append(("lily", 2))
@@ -125,14 +125,14 @@ def test_a_copy_of_what_is_saved_does_not_change_with_it() -> None:
         to_plain_dict({"a": object()})
 
 
-def test_a_room_that_a_newer_build_has_saved_is_not_made() -> None:
+def test_a_room_that_a_newer_build_has_saved_is_not_restored() -> None:
     newer = msgspec.structs.replace(house().checkpoint(), state_version=9)
     with pytest.raises(Unavailable, match="a newer build") as refused:
         house(newer)
     assert refused.value.retryable, "soon a shard of the newer build has the room"
 
 
-def test_a_save_of_another_kind_than_is_declared_is_an_error_of_the_room() -> None:
+def test_a_save_of_an_undeclared_type_is_an_error_of_the_room() -> None:
     runtime = house()
     runtime.room.save = SaveData  # type: ignore[method-assign]
     with pytest.raises(RoomCodeRaised):
@@ -143,7 +143,7 @@ def seated(runtime: RoomRuntime, *players: str) -> list[Seat]:
     return [runtime.seat(SeatRequest(RecordingSubscriber(player), player)) for player in players]
 
 
-def test_those_who_were_playing_come_back_to_their_seats() -> None:
+def test_players_resume_in_their_restored_seats() -> None:
     runtime = house()
     ann, _, _ = seated(runtime, "ann", "bob", "gone")
     ann.player.watch(runtime.room.open_channel())
@@ -171,14 +171,14 @@ def test_those_who_were_playing_come_back_to_their_seats() -> None:
     assert player.holdings == {"gold": 7}
     assert player.private == ann.player.private
     assert player.watched == ann.player.watched > {EVERYONE, player.private}
-    again.step()  # nobody listens, and nothing breaks
+    again.step()  # the session is disconnected; the event is kept
 
     listening = revived["ann"]
     seat = listening.restored
     assert seat is not None
     listening.connection = listening
     seat.resumed("r", 17)
-    assert listening.core.joined is not None, "its world begins anew: what it has seen last may never have been"
+    assert listening.core.joined is not None, "its world starts again: the ticks that it saw last may be lost"
     again.step()
     assert listening.core.world is not None
     assert listening.core.world.table("pots").column("x").tolist() == [2.5]
@@ -218,7 +218,7 @@ def test_a_client_whose_joined_was_lost_gets_no_delta_from_a_tick_of_the_older_w
     assert (seat.view is None) == has_rolled_back
 
 
-def test_a_guest_who_plays_under_a_tickets_name_keeps_it() -> None:
+def test_a_guest_keeps_the_player_id_of_its_ticket() -> None:
     runtime = house()
     runtime.seat(SeatRequest(RecordingSubscriber("guest-2"), "guest-1"))
     revived = Revived()
@@ -227,7 +227,7 @@ def test_a_guest_who_plays_under_a_tickets_name_keeps_it() -> None:
     assert set(revived) == {"guest-2"}
 
 
-def test_when_a_room_cannot_be_made_again_nobody_sits_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_lose_their_seats_when_a_room_cannot_be_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = house()
     seated(runtime, "ann")
     saved, revived = stored(runtime), Revived()
@@ -241,7 +241,7 @@ def test_when_a_room_cannot_be_made_again_nobody_sits_in_it(monkeypatch: pytest.
     assert revived["ann"].notices == ["the room could not be restored"]
 
 
-def test_who_sits_in_a_room_that_has_moved_is_sent_after_it() -> None:
+def test_sessions_follow_a_room_that_has_moved() -> None:
     runtime = house()
     (seat,) = seated(runtime, "ann")
     runtime.close("another has it", has_moved=True)
@@ -249,7 +249,7 @@ def test_who_sits_in_a_room_that_has_moved_is_sent_after_it() -> None:
     assert seat.subscriber.notices == ["moved: another has it"]
 
 
-def test_what_is_beside_the_tables_is_equal_until_something_changes() -> None:
+def test_metadata_is_equal_until_it_changes() -> None:
     runtime = house()
     (seat,) = seated(runtime, "ann")
     runtime.step()
@@ -264,7 +264,7 @@ def test_what_is_beside_the_tables_is_equal_until_something_changes() -> None:
     assert runtime.metadata() != before
 
 
-def test_a_sessions_memory_comes_back_as_it_was() -> None:
+def test_a_session_checkpoint_survives_storage() -> None:
     replies = (Reply(1, ok=True, payload=b"\1"), Reply(2, ok=False, message="no"))
     kept = SessionCheckpoint("s", "p", False, 3, 4, 2, 9, 17, (b"frame",), replies)
     assert msgspec.convert(msgspec.to_builtins(kept, builtin_types=(bytes,)), SessionCheckpoint) == kept

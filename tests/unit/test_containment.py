@@ -42,7 +42,7 @@ class Unprintable(Exception):
     """A game's own error, whose text cannot be made."""
 
     def __str__(self) -> str:
-        raise SystemExit("told to fail while it is written")
+        raise SystemExit("instructed to fail while it is written")
 
     __repr__ = __str__
 
@@ -213,7 +213,7 @@ def test_the_hooks_of_this_test_are_all_that_a_room_has() -> None:
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_whatever_a_hook_raises_stays_in_its_room_and_is_counted(hook: str) -> None:
+def test_an_exception_of_a_hook_affects_only_its_room_and_is_counted(hook: str) -> None:
     for kind in exception_types():
         check_containment(kind, hook)
 
@@ -242,7 +242,7 @@ def check_containment(kind: type[BaseException], hook: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [CommandRefused, KeyboardInterrupt, SystemExit, asyncio.CancelledError, Unprintable])
-async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(kind: type[BaseException]) -> None:
+async def test_a_room_that_raises_in_a_tick_closes_alone(kind: type[BaseException]) -> None:
     closed: list[str] = []
     host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
@@ -260,7 +260,7 @@ async def test_a_room_that_raises_in_a_tick_ends_alone_and_the_next_rooms_tick(k
         host.close_all("over")
 
 
-async def test_a_fault_of_the_server_in_one_rooms_tick_ends_that_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_error_in_the_tick_of_a_room_closes_that_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
     host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
@@ -280,7 +280,7 @@ async def test_a_fault_of_the_server_in_one_rooms_tick_ends_that_room_alone(monk
         host.close_all("over")
 
 
-async def test_tick_groups_that_stand_still_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalled_tick_groups_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickwire.server.rooms.host.STALLED_S_MAX", 0.05)
     host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: None)
     watching = asyncio.create_task(host.monitor_ticks())

@@ -29,13 +29,13 @@ def define(annotations: Mapping[str, Any] | None = None, base: type[Room] = Room
 
 
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES))
-def test_a_table_cannot_have_a_name_of_rooms(name: str) -> None:
+def test_a_table_cannot_have_a_reserved_name(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Quarry\.{name}: a table cannot have this name, because Room uses it"):
         define({name: Stones})
 
 
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES - HOOKS - DECLARATIONS - COMPUTED))
-def test_a_room_cannot_set_a_name_of_rooms_nor_can_a_class_that_it_is_made_of(name: str) -> None:
+def test_a_room_and_its_bases_cannot_set_a_reserved_name(name: str) -> None:
     for value in (5, lambda self: None, property(lambda self: None)):
         with pytest.raises(TypeError, match=rf"Quarry\.{name}: Room uses this name itself"):
             define(**{name: value})
@@ -44,12 +44,12 @@ def test_a_room_cannot_set_a_name_of_rooms_nor_can_a_class_that_it_is_made_of(na
         type("Quarry", (mixin, Room), {})
 
 
-def test_what_tells_a_type_checker_more_is_no_shadow() -> None:
+def test_an_annotation_for_type_checkers_is_not_a_table() -> None:
     define({"tuning": Tuning, "players": dict[str, Player]})
 
 
 @pytest.mark.parametrize("name", sorted(HOOKS))
-def test_a_hook_is_a_plain_method_with_the_parameters_it_is_called_with(name: str) -> None:
+def test_a_hook_must_be_a_plain_method_with_the_expected_parameters(name: str) -> None:
     async def asynchronous(*arguments: Any) -> None: ...
 
     def generator(*arguments: Any) -> Any:
@@ -121,7 +121,7 @@ class Versioned(SaveData):
         ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs have 68 bytes; at most 64"),
     ],
 )
-def test_a_declaration_that_cannot_be_is_a_sentence(attributes: dict[str, Any], words: str) -> None:
+def test_an_invalid_declaration_is_explained(attributes: dict[str, Any], words: str) -> None:
     with pytest.raises(TypeError, match=f"{words}"):
         define(**attributes)
 
@@ -133,7 +133,7 @@ def test_an_annotation_that_declares_no_table_says_so() -> None:
         define({"stones": "Elsewhere"})
 
 
-def test_what_looks_like_a_mistake_and_is_none_is_accepted() -> None:
+def test_unusual_but_valid_declarations_are_accepted() -> None:
     class Cave(Room):
         class Crystals(Table):
             size = uint(bits=8)
@@ -155,12 +155,12 @@ def test_what_looks_like_a_mistake_and_is_none_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TABLE_NAMES))
-def test_a_column_cannot_have_a_name_of_tables_or_rows(name: str) -> None:
+def test_a_column_cannot_have_a_reserved_name(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Quarry\.{name}: (Table|Row) has an attribute of this name"):
         type("Quarry", (Table,), {name: uint(bits=8)})
 
 
-def test_a_name_that_room_gets_later_is_refused_without_a_list_to_keep() -> None:
+def test_new_names_of_room_are_reserved_automatically() -> None:
     class NewRoom(Room):
         def __init__(self, **known: Any) -> None:
             super().__init__(**known)

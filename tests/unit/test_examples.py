@@ -35,7 +35,7 @@ from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
 class Spectator:
-    """A subscriber that hears nothing."""
+    """A subscriber that discards everything."""
 
     session_id = player_id = "p"
     schema_version = SCHEMA_VERSION
@@ -87,7 +87,7 @@ def test_a_ship_thrusts_where_it_points_and_stays_in_the_arena() -> None:
     assert (ship_of(pilot).x, ship_of(pilot).y) == (arena.SIZE, pytest.approx(0.0, abs=1e-3))
 
 
-def test_shots_hit_score_and_are_told() -> None:
+def test_shots_hit_score_and_are_broadcast() -> None:
     runtime, room, (shooter, target) = playing("ann", "bob")
     told: list[tuple[str, Any]] = []
     room.broadcast = lambda name, payload=None: told.append((name, payload))  # type: ignore[method-assign]
@@ -114,7 +114,7 @@ def test_one_bullet_hits_one_ship() -> None:
     assert sorted(ship_of(target).hp for target in targets) == [100 - arena.Pace().damage, 100]
 
 
-def test_a_pilot_may_say_some_lines_at_once_and_then_one_a_second() -> None:
+def test_chat_lines_of_a_pilot_are_rate_limited() -> None:
     runtime = made(Arena)
     seat = runtime.seat(SeatRequest(Spectator(), "p", {"name": "ann"}))
 
@@ -128,7 +128,7 @@ def test_a_pilot_may_say_some_lines_at_once_and_then_one_a_second() -> None:
     assert say(60.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
 
 
-def test_bullets_end() -> None:
+def test_bullets_expire() -> None:
     runtime, room, (shooter,) = playing("ann")
     wish(room, shooter, {"thrust": 0.0, "turn": 1.0, "fire": 1.0})
     for _ in range(20 * 10):
@@ -137,7 +137,7 @@ def test_bullets_end() -> None:
 
 
 @pytest.mark.parametrize("name", ["a\0b", "$where", "a.b", ""])
-def test_whatever_a_pilot_is_called_the_arena_can_be_saved_and_found_again(name: str) -> None:
+def test_the_arena_can_be_saved_with_any_pilot_name(name: str) -> None:
     runtime, room, (pilot,) = playing(name)
     room._score(ship_of(pilot).id)
     state = runtime.checkpoint()
@@ -229,7 +229,7 @@ def command(seat: Seat, id: int, name: str, payload: Any = None) -> Reply:
     return seat.run_command(Command(id, name, msgspec.msgpack.encode(payload)))
 
 
-def test_a_hand_is_told_to_its_player_and_the_pile_to_everybody() -> None:
+def test_only_the_player_receives_its_hand_and_all_receive_the_pile() -> None:
     runtime = made(CardTable)
     (ann, anns), (_, bobs), (_, watchers) = (
         seated(runtime, "ann"), seated(runtime, "bob"), seated(runtime, "eve", watch=True),
@@ -287,7 +287,7 @@ def test_all_cards_are_somewhere_whatever_is_played_and_whoever_leaves() -> None
         assert sorted(known + room.deck) == sorted(DECK)
 
 
-def test_who_has_no_card_left_takes_the_round_and_all_get_new_ones() -> None:
+def test_the_first_player_without_cards_wins_the_round() -> None:
     runtime = made(CardTable)
     (ann, anns), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
     room = runtime.room
@@ -304,7 +304,7 @@ def test_who_has_no_card_left_takes_the_round_and_all_get_new_ones() -> None:
     assert bob.player.entity is not None
 
 
-def test_on_the_plaza_one_is_told_of_whom_one_sees() -> None:
+def test_on_the_plaza_a_player_receives_only_nearby_walkers() -> None:
     runtime = create_runtime(Plaza, options={"wanderers": 400}, seed=7)
     room = runtime.room
     assert isinstance(room, Plaza)

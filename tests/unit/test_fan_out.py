@@ -1,4 +1,4 @@
-"""What a player's messages cost the others is counted against that player, and nobody else."""
+"""The events that a player's messages cause are charged to that player only."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def refused(reply: Reply | Decision) -> bool:
     return True
 
 
-def test_a_player_who_talks_too_much_is_refused_with_a_time_and_the_others_are_not() -> None:
+def test_a_player_over_the_fan_out_limit_is_refused_with_retry_after_and_others_are_not() -> None:
     hall = Hall()
     loud, quiet = hall.seats[0], hall.seats[1]
     told = [refused(hall.say(loud)) for _ in range(10)]
@@ -100,13 +100,13 @@ def test_a_large_event_costs_more_than_a_small_one() -> None:
     assert reply.retry_after_ms == 1000  # ten times twenty, of a hundred
 
 
-def test_a_room_may_allow_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_room_can_raise_its_fan_out_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Chat, "fan_out_max", 10_000.0)
     hall = Hall()
     assert not any(refused(hall.say(hall.seats[0])) for _ in range(200))
 
 
-def test_what_a_deal_causes_counts_too() -> None:
+def test_events_of_a_transaction_count_too() -> None:
     hall = Hall()
     seat = hall.seats[0]
     decision = hall.say(seat, name="buy")
@@ -151,7 +151,7 @@ def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("lines", [UNSENT_MAX - 1, UNSENT_MAX, 2 * UNSENT_MAX + 1, 3 * EVENTS_MAX])
-def test_however_many_events_a_tick_makes_a_client_that_listens_gets_them_all(lines: int) -> None:
+def test_a_fast_client_receives_all_events_of_a_tick(lines: int) -> None:
     hall = Hall(players=3)
     room = hall.runtime.room
     hall.runtime.step()
@@ -163,7 +163,7 @@ def test_however_many_events_a_tick_makes_a_client_that_listens_gets_them_all(li
         assert subscriber.core.events_missed == 0
 
 
-def test_events_too_large_to_be_kept_together_reach_a_client_that_listens() -> None:
+def test_a_fast_client_receives_events_that_exceed_the_outbox_together() -> None:
     hall = Hall(players=2)
     hall.runtime.step()
     large = "x" * (EVENT_BYTES_MAX // 2)
@@ -179,7 +179,7 @@ def test_events_too_large_to_be_kept_together_reach_a_client_that_listens() -> N
     assert hall.subscribers[0].notices == []
 
 
-def test_what_was_pushed_since_the_last_tick_is_no_backlog() -> None:
+def test_events_since_the_last_tick_are_not_a_backlog() -> None:
     hall = Hall(players=2)
     slow, quick = hall.subscribers
     hall.runtime.step()
@@ -196,7 +196,7 @@ def test_what_was_pushed_since_the_last_tick_is_no_backlog() -> None:
     assert len(slow.events) == len(quick.events) == UNSENT_MAX + 50
 
 
-def test_who_leaves_a_backlog_for_two_ticks_is_closed_to_come_back() -> None:
+def test_a_backlog_for_two_ticks_closes_the_session_resumable() -> None:
     hall = Hall(players=2)
     slow, quick = hall.subscribers
     slow.is_congested = True
@@ -208,7 +208,7 @@ def test_who_leaves_a_backlog_for_two_ticks_is_closed_to_come_back() -> None:
     assert hall.runtime.counters.slow_clients["closed"] == 1
 
 
-def test_few_events_for_a_client_that_is_slow_for_a_while_are_no_backlog() -> None:
+def test_few_events_of_a_slow_client_are_not_a_backlog() -> None:
     hall = Hall(players=2)
     slow, _ = hall.subscribers
     slow.is_congested = True
@@ -222,7 +222,7 @@ def test_few_events_for_a_client_that_is_slow_for_a_while_are_no_backlog() -> No
     assert len(slow.events) == 100
 
 
-def test_an_event_that_is_lost_before_it_was_sent_closes_the_connection() -> None:
+def test_a_discarded_unsent_event_closes_the_connection() -> None:
     hall = Hall(players=2)
     slow, _ = hall.subscribers
     hall.runtime.step()
@@ -231,11 +231,11 @@ def test_an_event_that_is_lost_before_it_was_sent_closes_the_connection() -> Non
         hall.runtime.room.broadcast("news")
     slow.is_congested = False
     hall.runtime.step()
-    assert slow.notices == ["slow"], "a gap must not go unnoticed: the client comes back, and is told"
+    assert slow.notices == ["slow"], "the client reconnects and learns of the gap"
     assert slow.events == []
 
 
-def test_events_of_a_join_do_not_come_before_joined() -> None:
+def test_events_of_a_join_follow_joined() -> None:
     hall = Hall(players=1)
     original = hall.runtime.room.on_join
     written: list[int] = []

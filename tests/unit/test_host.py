@@ -1,4 +1,4 @@
-"""The host's beats: which rooms tick together, and what one that fails does to the others."""
+"""The tick groups of the host: which rooms tick together, and that a failed room does not affect the others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]
     return host, closed
 
 
-async def test_small_rooms_of_one_rate_share_a_beat_and_a_big_one_is_alone() -> None:
+async def test_small_rooms_of_one_rate_share_a_tick_group_and_a_large_one_is_alone() -> None:
     host, _ = host_with(("clock", ""), ("clock", ""), ("clock", ""), ("slow", ""), ("big", ""), ("big", ""))
     try:
         groups = [[runtime.room.room_id for runtime in group.runtimes] for group in host.tick_groups]
@@ -65,7 +65,7 @@ async def test_small_rooms_of_one_rate_share_a_beat_and_a_big_one_is_alone() -> 
     assert host.tick_groups == []
 
 
-async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
+async def test_a_failed_room_closes_alone_and_its_capacity_is_reused() -> None:
     host, closed = host_with(("clock", "bad"), ("clock", "good"))
     try:
         await eventually(lambda: closed == [("r0", "the room's code failed")])
@@ -78,7 +78,7 @@ async def test_a_room_that_fails_ends_alone_and_its_place_is_taken() -> None:
         host.close_all("over")
 
 
-async def test_no_tick_comes_after_the_last_room_of_a_beat() -> None:
+async def test_no_tick_follows_the_last_room_of_a_tick_group() -> None:
     host, _ = host_with(("clock", ""))
     (runtime,) = host
     await eventually(lambda: runtime.tick > 2)

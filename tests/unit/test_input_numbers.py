@@ -59,7 +59,7 @@ def test_the_last_input_after_a_resume_is_acknowledged_within_two_ticks(is_told:
     assert acknowledged(runtime, seat, subscriber, *numbers) == numbers[-1]
 
 
-def test_inputs_that_are_sent_twice_are_applied_once() -> None:
+def test_repeated_inputs_are_applied_once() -> None:
     runtime, seat, _ = played()
     resumed(seat, is_told=False)
     assert seat.player.entity is not None
@@ -70,6 +70,6 @@ def test_inputs_that_are_sent_twice_are_applied_once() -> None:
     assert seat.player.entity.x == x + 3.0
 
 
-def test_before_joined_is_sent_again_no_old_input_is_taken() -> None:
+def test_old_inputs_are_ignored_before_joined_is_sent_again() -> None:
     runtime, seat, subscriber = played()
     assert acknowledged(runtime, seat, subscriber, 1, 2, 49, 50) == 50

@@ -1,4 +1,4 @@
-"""Rooms with channels: players watch, look elsewhere, come back, and are told of nothing else; inputs as columns."""
+"""Rooms with channels: players receive the channels of their interest set and nothing else; inputs as columns."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def step(runtime: RoomRuntime, ticks: int = 1) -> None:
         runtime.step()
 
 
-def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() -> None:
+def test_no_sent_byte_contains_state_outside_of_the_players_interest() -> None:
     runtime, room = front()
     players = [seated(runtime, name, team) for team, names in enumerate(("ab", "cd")) for name in names]
     (_, ann), (bob_seat, bob), (_, cat), (_, dan) = players
@@ -132,7 +132,7 @@ def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() ->
     hidden = room.orders.spawn(words="nobody knows this", channel=NOBODY)
     step(runtime, 12)
     for number in range(12):
-        hidden.words = f"nobody knows this {number}"
+        hidden.words = f"secret text {number}"
         step(runtime)
     assert ann.words() == ["attack at dawn", "diary of a"]
     assert cat.words() == ["diary of c"]
@@ -158,7 +158,7 @@ def test_every_byte_that_is_sent_holds_nothing_that_its_player_may_not_know() ->
     assert bob.words() == ["diary of b"]
 
 
-def test_what_another_team_does_leaves_no_trace_not_even_in_time() -> None:
+def test_actions_of_another_team_change_neither_bytes_nor_timing() -> None:
     runtime, room = front()
     _, _ = seated(runtime, "a", 0)
     _, cat = seated(runtime, "c", 1, x=90.0)
@@ -180,7 +180,7 @@ def test_what_another_team_does_leaves_no_trace_not_even_in_time() -> None:
     assert sum(map(sum, busy)) == sum(map(sum, quiet))
 
 
-def test_one_who_walks_sees_others_come_and_go() -> None:
+def test_a_moving_player_sees_others_appear_and_disappear() -> None:
     runtime, _ = front()
     walker, tap = seated(runtime, "a", 0, x=-90.0)
     seated(runtime, "b", 1, x=90.0)
@@ -196,7 +196,7 @@ def test_one_who_walks_sees_others_come_and_go() -> None:
     assert tap.core.acknowledged_seq == 45
 
 
-def test_a_player_may_look_from_somebody_else() -> None:
+def test_a_players_focus_may_be_another_entity() -> None:
     runtime, _ = front()
     watcher, tap = seated(runtime, "a", 0, x=-90.0)
     other, _ = seated(runtime, "b", 1, x=90.0)
@@ -210,7 +210,7 @@ def test_a_player_may_look_from_somebody_else() -> None:
     assert tap.ids("spies") == [1]
 
 
-def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
+def test_a_resumed_client_has_the_current_state_of_all_its_channels() -> None:
     runtime, room = front()
     seat, tap = seated(runtime, "a", 0)
     order = room.orders.spawn(words="hold", channel=room.teams[0])
@@ -235,10 +235,10 @@ def test_who_comes_back_finds_all_its_channels_as_they_are() -> None:
         assert tap.ids("spies") == [1]
         assert tap.core.mismatches == tap.core.resyncs == 0
         if not changes:
-            assert runtime.counters.keyframes - keyframes <= 4, "what it has it is not told again"
+            assert runtime.counters.keyframes - keyframes <= 4, "state that the client has is not sent again"
 
 
-def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_are() -> None:
+def test_a_client_that_lost_the_last_frames_catches_up() -> None:
     runtime, room = front()
     seat, tap = seated(runtime, "a", 0)
     _, other = seated(runtime, "b", 0)
@@ -258,7 +258,7 @@ def test_a_client_that_lost_what_was_last_sent_is_brought_to_where_the_others_ar
     assert tap.core.mismatches == tap.core.resyncs == 0
 
 
-def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channels_from_the_start() -> None:
+def test_a_client_that_lost_an_interest_change_receives_keyframes_of_its_new_channels() -> None:
     runtime, room = front()
     seat, tap = seated(runtime, "a", 0)
     seated(runtime, "b", 1)
@@ -278,7 +278,7 @@ def test_a_client_that_lost_the_change_of_its_interest_is_told_of_its_new_channe
     assert tap.core.resyncs == 0
 
 
-def test_a_client_that_comes_back_at_once_forgot_where_it_came_from() -> None:
+def test_a_quick_resume_drops_the_prediction_history() -> None:
     runtime, _ = front()
     seat, tap = seated(runtime, "a", 0)
     others = [seated(runtime, f"o{number}", 1, x=number / 2)[0] for number in range(16)]
@@ -294,7 +294,7 @@ def test_a_client_that_comes_back_at_once_forgot_where_it_came_from() -> None:
         assert sorted(tap.core.world.table("spies").column("x")) == sorted(runtime.room.spies.x)  # type: ignore[attr-defined]
 
 
-def test_a_corrupted_channel_is_found_and_mended_and_no_other_is_sent_again() -> None:
+def test_a_corrupted_channel_is_detected_and_repaired_without_the_others() -> None:
     runtime, room = front()
     seat, tap = seated(runtime, "a", 0)
     order = room.orders.spawn(code=5, channel=room.teams[0])
@@ -319,7 +319,7 @@ def test_a_corrupted_channel_is_found_and_mended_and_no_other_is_sent_again() ->
     assert tap.core.world.table("orders").entity(order.id)["code"] == 7
 
 
-def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhile() -> None:
+def test_a_resumed_client_joins_channels_that_others_subscribed_to_meanwhile() -> None:
     runtime, room = front()
     first, tap = seated(runtime, "a", 0)
     step(runtime, 2)
@@ -342,7 +342,7 @@ def test_one_that_was_away_watches_again_what_others_have_come_to_watch_meanwhil
     assert room.players == {}
 
 
-def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None:
+def test_private_channels_are_closed_and_are_empty_when_reused() -> None:
     runtime, room = front()
     seat, _ = seated(runtime, "a", 0)
     step(runtime)
@@ -360,7 +360,7 @@ def test_private_channels_are_given_back_and_hold_nothing_for_the_next() -> None
     assert room.open_channel() != private
 
 
-def test_one_whom_the_room_could_not_take_in_watches_nothing_and_leaves_no_channel() -> None:
+def test_a_refused_player_leaves_no_subscription_and_no_channel() -> None:
     runtime, room = front()
     room.on_join = _join_and_fail.__get__(room)  # type: ignore[method-assign]
     opened = room.next_channel
@@ -377,7 +377,7 @@ def _join_and_fail(room: Front, player: Player, options: Mapping[str, Any]) -> N
     raise RuntimeError("told to fail")
 
 
-def test_an_old_client_is_not_seated_where_it_could_not_read() -> None:
+def test_a_client_with_an_old_schema_is_refused_by_a_room_with_text_fields() -> None:
     runtime, _ = front()
     old = Wiretap("old")
     old.schema_version = 2

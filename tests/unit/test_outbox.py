@@ -1,4 +1,4 @@
-"""Events are numbered, sent once, kept until they are known to have arrived, and never more than so many."""
+"""Events are numbered, sent once, kept until they are acknowledged, and limited in number and size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def filled(count: int, payload: bytes = b"") -> Outbox:
     return outbox
 
 
-def test_events_are_taken_once_and_in_order() -> None:
+def test_events_are_dequeued_once_and_in_order() -> None:
     outbox = filled(3)
     assert numbers(outbox.dequeue()) == [1, 2, 3]
     assert outbox.dequeue() == b""
@@ -33,7 +33,7 @@ def test_events_are_taken_once_and_in_order() -> None:
     assert numbers(outbox.dequeue()) == [4]
 
 
-def test_a_rewind_sends_again_what_was_not_seen() -> None:
+def test_a_rewind_sends_unseen_events_again() -> None:
     outbox = filled(5)
     outbox.dequeue()
     outbox.push(encode_event("e", b""))
@@ -41,7 +41,7 @@ def test_a_rewind_sends_again_what_was_not_seen() -> None:
     assert numbers(outbox.dequeue()) == [3, 4, 5, 6]
 
 
-def test_what_is_acknowledged_is_forgotten_and_what_was_not_sent_is_not() -> None:
+def test_an_acknowledgement_discards_sent_events_only() -> None:
     outbox = filled(3)
     outbox.dequeue()
     outbox.push(encode_event("e", b""))
@@ -53,7 +53,7 @@ def test_what_is_acknowledged_is_forgotten_and_what_was_not_sent_is_not() -> Non
     assert numbers(outbox.dequeue()) == [4]
 
 
-def test_the_oldest_are_forgotten_above_the_limit_and_counted_on_the_way_back() -> None:
+def test_the_oldest_events_above_the_limit_are_discarded_and_counted_on_resume() -> None:
     outbox = filled(EVENTS_MAX + 7)
     assert len(outbox) == EVENTS_MAX
     assert outbox.rewind(3) == 4
@@ -68,7 +68,7 @@ def test_the_limit_is_of_bytes_too_but_the_newest_stays() -> None:
     assert outbox.rewind(0) == 10
 
 
-def test_what_waits_for_a_write_has_a_bound_in_events_and_bytes() -> None:
+def test_unsent_events_are_bounded_in_number_and_bytes() -> None:
     small, large = encode_event("e", b"1"), encode_event("e", bytes(EVENT_BYTES_MAX // 2))
     assert filled(UNSENT_MAX - 1).can_hold(small)
     outbox = filled(UNSENT_MAX)
@@ -82,7 +82,7 @@ def test_what_waits_for_a_write_has_a_bound_in_events_and_bytes() -> None:
     assert outbox.can_hold(large)
 
 
-def test_events_that_are_forgotten_unsent_are_noticed_until_the_client_is_told() -> None:
+def test_discarded_unsent_events_are_flagged_until_the_client_resumes() -> None:
     outbox = filled(EVENTS_MAX)
     assert not outbox.has_lost_unsent
     outbox.dequeue()
@@ -96,7 +96,7 @@ def test_events_that_are_forgotten_unsent_are_noticed_until_the_client_is_told()
     assert len(numbers(outbox.dequeue())) == EVENTS_MAX
 
 
-def test_a_client_that_has_seen_more_than_there_was_gets_what_comes() -> None:
+def test_a_client_ahead_of_a_restored_outbox_receives_all_new_events() -> None:
     outbox = filled(2)
     outbox.dequeue()
     assert outbox.rewind(1000) == 0
@@ -104,7 +104,7 @@ def test_a_client_that_has_seen_more_than_there_was_gets_what_comes() -> None:
     assert numbers(outbox.dequeue()) == [3]
 
 
-def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
+def test_numbers_continue_after_those_of_a_lost_shard() -> None:
     """What was kept is a moment old: the client has seen more."""
     before = filled(3)
     kept = Outbox()
@@ -118,7 +118,7 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
     kept.restore(before.last_number, before.frames)
     assert kept.rewind(1) == 0
     assert numbers(kept.dequeue()) == [2, 3]
-    assert kept.rewind(9) == 0, "once it has come back it is as any other"
+    assert kept.rewind(9) == 0, "after a resume it is like any other"
     kept.push(encode_event("e", b""))
     assert numbers(kept.dequeue()) == [4]
 
@@ -126,7 +126,7 @@ def test_numbers_go_on_where_a_lost_shard_had_come_to() -> None:
     kept.restore(before.last_number, before.frames)
     kept.rewind(2**32 - 1)
     kept.push(encode_event("e", b""))
-    assert kept.last_number == 4, "nobody is that far ahead"
+    assert kept.last_number == 4, "no client is that far ahead"
 
 
 def names(frames: bytes) -> list[tuple[int, str]]:
@@ -139,7 +139,7 @@ def names(frames: bytes) -> list[tuple[int, str]]:
 
 
 def restored(last_number: int, *since: str, payload: bytes = b"") -> Outbox:
-    """An outbox as it was when its shard was lost, and what has happened since."""
+    """Return an outbox restored after the loss of its shard, with later events."""
     outbox = Outbox()
     outbox.restore(last_number, filled(last_number).frames)
     for name in since:
@@ -147,8 +147,8 @@ def restored(last_number: int, *since: str, payload: bytes = b"") -> Outbox:
     return outbox
 
 
-def test_what_happens_after_a_crash_never_has_a_number_that_was_given_out_before_it() -> None:
-    """The shard that was lost had sent 4 and 5; nobody has kept them. What happens since is other news."""
+def test_events_after_a_crash_never_reuse_a_number() -> None:
+    """The lost shard had sent 4 and 5 without saving them. Later events are different ones."""
     for since in ((), ("a",), ("a", "b"), ("a", "b", "c", "d")):
         outbox = restored(3, *since)
         assert outbox.rewind(5) == 0
@@ -163,13 +163,13 @@ def test_long_events_keep_what_is_in_them_under_their_new_numbers() -> None:
     assert names(outbox.dequeue()) == [(10, "a"), (11, "b")]
 
 
-def test_what_a_crash_and_the_limit_have_cost_is_counted() -> None:
+def test_events_lost_to_a_crash_and_to_the_limit_are_counted() -> None:
     outbox = restored(3, *["e"] * (EVENTS_MAX + 7))
     assert outbox.rewind(5) == 7
     assert numbers(outbox.dequeue())[0] == 6 + 7
 
 
-def test_after_a_clean_move_numbers_go_on_also_over_a_second_loss() -> None:
+def test_numbers_continue_after_a_move_and_a_later_crash() -> None:
     outbox = restored(3, "a")
     assert outbox.rewind(2) == 0
     assert numbers(outbox.dequeue()) == [3, 4]
@@ -178,8 +178,8 @@ def test_after_a_clean_move_numbers_go_on_also_over_a_second_loss() -> None:
     assert names(outbox.dequeue()) == [(5, "b")]
 
 
-def test_events_that_wait_for_a_client_over_a_loss_and_a_move_come_once() -> None:
-    """Restored after a crash at 3, moved to a third shard before the client, which has seen 5, has come back."""
+def test_events_waiting_over_a_crash_and_a_move_are_sent_once() -> None:
+    """Restored after a crash at 3, and moved to a third shard before the client, which has seen 5, resumes."""
     recovered = restored(3, "a", "b")
     moved = Outbox()
     moved.restore(recovered.last_number, recovered.frames, restored_at=recovered.restored_at)
@@ -189,7 +189,7 @@ def test_events_that_wait_for_a_client_over_a_loss_and_a_move_come_once() -> Non
     assert moved.restored_at is None
 
 
-def test_a_stored_frame_that_cannot_be_read_costs_it_and_the_older_ones_and_the_client_is_told() -> None:
+def test_an_undecodable_stored_frame_discards_it_and_older_ones_and_is_reported() -> None:
     frames = list(filled(5).frames)
     frames[2] = b"not a frame"
     outbox = Outbox()

@@ -82,7 +82,7 @@ def test_a_join_that_fails_leaves_no_player_entity_channel_or_event(
     assert len(runtime.seats) == 2
 
 
-def test_a_player_that_was_refused_reaches_nobody_any_more() -> None:
+def test_a_refused_player_is_detached_from_the_room() -> None:
     runtime = club()
     kept: list[Player] = []
     room = runtime.room
@@ -102,7 +102,7 @@ def test_a_player_that_was_refused_reaches_nobody_any_more() -> None:
     assert subscriber.outbox.last_number == 0
 
 
-def test_an_entity_of_a_player_is_a_row() -> None:
+def test_a_players_entity_must_be_a_row() -> None:
     runtime = club()
     seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
     for name in ("entity", "focus"):

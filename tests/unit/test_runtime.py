@@ -93,7 +93,7 @@ def test_an_input_of_the_wrong_size_is_refused_at_once() -> None:
         seat.push_input(Input(1, 0, b"too short"))
 
 
-def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> None:
+def test_a_congested_session_is_skipped_and_receives_one_cumulative_delta() -> None:
     runtime = garden()
     (slow_seat, slow), (_, quick) = seated(runtime, "slow"), seated(runtime, "quick")
     runtime.step()
@@ -111,7 +111,7 @@ def test_a_congested_session_is_passed_over_and_gets_one_cumulative_delta() -> N
     assert slow.core.resyncs == slow.core.mismatches == 0
 
 
-def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
+def test_a_session_that_stays_congested_is_closed_resumable() -> None:
     runtime = garden()
     _, subscriber = seated(runtime)
     subscriber.is_congested = True
@@ -120,7 +120,7 @@ def test_a_session_that_stays_congested_is_closed_to_come_back() -> None:
     assert subscriber.notices == ["slow"]
 
 
-def test_events_are_kept_for_a_session_that_is_away() -> None:
+def test_events_are_kept_for_a_disconnected_session() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
     subscriber.connection = None
@@ -139,7 +139,7 @@ def slow_down(subscriber: RecordingSubscriber, runtime: RoomRuntime, seconds: fl
     subscriber.is_congested = False
 
 
-def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
+def test_a_slow_client_receives_its_send_rate_and_recovers() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
     _, quick = seated(runtime, "quick")
@@ -153,7 +153,7 @@ def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
 
     assert updates_in(1, 1) == (20, 1)
     slow_down(subscriber, runtime, 1.2)
-    assert subscriber.core.rate == Rate(1), "it is told when it can be written to, not before"
+    assert subscriber.core.rate == Rate(1), "Rate is sent once the connection is clear, not before"
     assert updates_in(1, 100) == (10, 0)
     assert subscriber.core.rate == Rate(2)
     slow_down(subscriber, runtime, 1.2)
@@ -172,7 +172,7 @@ def test_a_slow_client_goes_down_the_ladder_is_told_and_climbs_back() -> None:
     assert dict(runtime.counters.slow_clients) == {"coalesced": 1, "halved": 1, "keyframes": 1, "raised": 2}
 
 
-def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyframe() -> None:
+def test_a_quick_resume_receives_a_delta_and_a_late_one_a_keyframe() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
     seat.push_input(step_input(1, dx=1.0))
@@ -196,7 +196,7 @@ def test_one_who_comes_back_at_once_gets_a_delta_and_one_who_comes_late_a_keyfra
     assert subscriber.core.resyncs == subscriber.core.mismatches == 0
 
 
-def test_one_who_does_not_know_its_room_is_told_joined_again() -> None:
+def test_joined_is_sent_again_to_a_client_of_another_room() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
     subscriber.connection = None
@@ -280,7 +280,7 @@ def test_a_decision_holds_plain_values_and_the_versions_of_all_records_that_it_w
     assert later.sequence == blind.sequence + 1, "the room may remember something else by now"
 
 
-def test_no_more_players_than_seats_and_none_twice() -> None:
+def test_a_full_room_and_a_second_seat_of_a_player_are_refused() -> None:
     runtime = garden(Duel)
     seated(runtime, "a")
     with pytest.raises(RoomFull, match="already"):
@@ -293,7 +293,7 @@ def test_no_more_players_than_seats_and_none_twice() -> None:
     seated(runtime, "c")
 
 
-def test_what_the_games_code_raises_is_contained() -> None:
+def test_exceptions_of_the_game_are_contained() -> None:
     runtime = garden()
     with pytest.raises(RoomFailed):
         seated(runtime, "a", is_bad_join=True)
@@ -306,7 +306,7 @@ def test_what_the_games_code_raises_is_contained() -> None:
     assert runtime.counters.room_errors.total() == 3
 
 
-def test_a_nan_ends_the_room_and_no_other() -> None:
+def test_a_nan_closes_only_its_room() -> None:
     runtime = garden()
     seat, _ = seated(runtime)
     assert seat.player.entity is not None
@@ -357,7 +357,7 @@ def test_a_recorded_game_replays_to_the_same_bytes() -> None:
     assert play() == play()
 
 
-def test_closing_tells_everybody_and_the_state_can_still_be_read() -> None:
+def test_closing_notifies_all_sessions_and_the_state_stays_readable() -> None:
     runtime = garden()
     seat, subscriber = seated(runtime)
     seat.run_command(Command(1, "plant", msgspec.msgpack.encode({"x": 1.0})))
@@ -387,7 +387,7 @@ class Noting(Garden):
         self.noted.append(f"resume {player.id}")
 
 
-def test_what_happens_to_players_of_a_room_whose_state_was_sent_waits_until_it_is_known_where_the_room_is() -> None:
+def test_changes_in_a_sealed_room_wait_until_its_owner_is_known() -> None:
     runtime = garden(Noting)
     (ann, _), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
     room = runtime.room

@@ -74,9 +74,7 @@ GOOD: dict[str, Any] = {
         ({"coins": "none"}, "state.coins", {}),
     ],
 )  # fmt: skip
-def test_the_smallest_part_that_does_not_fit_is_taken_out(
-    bad: dict[str, Any], path: str, kept: dict[str, Any]
-) -> None:
+def test_the_smallest_part_that_does_not_fit_is_removed(bad: dict[str, Any], path: str, kept: dict[str, Any]) -> None:
     value = GOOD | bad
     assert find_misfit(Purse, value)
     found, rejected = salvage_state(Purse, value)
@@ -102,7 +100,7 @@ def test_required_fields_of_the_state_become_empty_or_it_is_refused() -> None:
         salvage_state(Strict, {"count": 1, "names": [], "best": None})
 
 
-def test_what_fits_is_left_alone_also_what_is_not_declared() -> None:
+def test_fitting_and_undeclared_values_are_unchanged() -> None:
     assert find_misfit(Purse, GOOD) == ""
     assert salvage_state(Purse, GOOD | {"of another build": object}) == (GOOD | {"of another build": object}, [])
 
@@ -115,7 +113,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*Purse.__struct_fields__, "other"]), VALUES))
-def test_whatever_a_game_has_saved_is_read_again(value: dict[str, Any]) -> None:
+def test_every_salvaged_state_can_be_read(value: dict[str, Any]) -> None:
     found, rejected = salvage_state(Purse, value)
     Purse.read(1, found)
     assert bool(rejected) == bool(find_misfit(Purse, value))
@@ -142,7 +140,7 @@ def test_a_state_that_fitted_when_it_was_saved_is_not_reduced() -> None:
         assert (found.state, [one.value for one in found.rejected]) == ({}, ["many"])
 
 
-def test_a_state_of_an_older_version_is_taken_to_this_one_first() -> None:
+def test_a_state_of_an_older_version_is_upgraded_first() -> None:
     found = salvage_checkpoint(
         Newer, state({"purse": [{"owner": "ann", "amount": 0.5}, {"owner": "bob", "amount": 1}]}, "x")
     )
@@ -155,6 +153,6 @@ def test_a_state_of_an_older_version_is_taken_to_this_one_first() -> None:
         salvage_checkpoint(Newer, state({}, "x", version=3))
 
 
-def test_a_field_that_was_kept_aside_counts_as_saved() -> None:
+def test_a_set_aside_field_counts_as_saved() -> None:
     aside = RoomCheckpoint(1, 1, {}, {"coins": []}, state_error="x", set_aside=SetAsideData(fields={"total": "many"}))
     assert [one.path for one in salvage_checkpoint(Purse, aside).rejected] == ["state.total"]

@@ -1,4 +1,4 @@
-"""Stored worlds under another build: what changed without a word is kept, what cannot be read is refused by name."""
+"""Stored worlds under another build: undeclared data is set aside, unreadable fields are refused by name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def opened(room: type[Room], saved: RoomCheckpoint | None = None) -> RoomRuntime
 
 
 def stored(runtime: RoomRuntime) -> RoomCheckpoint:
-    """Return a room's state as it comes back from MongoDB: as BSON, large parts in documents of their own."""
+    """Return a room's checkpoint after a round trip through BSON, with large parts in separate documents."""
     world = encode_world("harbour", "n", "r", runtime.checkpoint())
     save = create_world_write(world, 1, 1, None, None)  # type: ignore[arg-type]
     root = bson.decode(bson.encode(save.root))
@@ -89,7 +89,7 @@ def two_ships(room: type[Room]) -> RoomRuntime:
 ONE_AND_TWO = [{"x": 1, "name": "one"}, {"x": 2, "name": "two"}]
 
 
-def test_a_table_that_is_declared_no_more_is_kept_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_undeclared_table_is_set_aside_and_restored(capsys: pytest.CaptureFixture[str]) -> None:
     first = two_ships(room_of({"ships": SHIPS}))
     second = opened(room_of({"vessels": SHIPS}), stored(first))
     assert rows(second, "vessels") == []
@@ -112,7 +112,7 @@ def test_a_table_and_a_field_that_are_renamed_keep_their_rows() -> None:
     assert rows(again, "vessels") == rows(runtime, "vessels"), "the changes stay declared, and change nothing more"
 
 
-def test_a_rename_that_is_declared_late_finds_what_was_kept_aside() -> None:
+def test_a_late_rename_applies_to_set_aside_data() -> None:
     unsaid = opened(room_of({"vessels": {"name": text(bytes_max=16)}}), stored(two_ships(room_of({"ships": SHIPS}))))
     unsaid.step()
     changes = SchemaChanges(renamed={"ships": "boats"})
@@ -120,7 +120,7 @@ def test_a_rename_that_is_declared_late_finds_what_was_kept_aside() -> None:
     assert rows(runtime, "boats") == ONE_AND_TWO
 
 
-def test_rows_kept_aside_are_not_mixed_with_newer_ones_of_the_new_name() -> None:
+def test_set_aside_rows_are_not_mixed_with_newer_ones_of_the_new_name() -> None:
     unsaid = opened(room_of({"vessels": SHIPS}), stored(two_ships(room_of({"ships": SHIPS}))))
     unsaid.room.vessels.spawn(x=9, name="new")  # type: ignore[attr-defined]
     unsaid.step()
@@ -130,7 +130,7 @@ def test_rows_kept_aside_are_not_mixed_with_newer_ones_of_the_new_name() -> None
     assert list(runtime.set_aside.tables) == ["ships"]
 
 
-def test_a_field_that_is_declared_no_more_is_kept_for_the_rows_that_stay() -> None:
+def test_an_undeclared_field_is_set_aside_for_the_remaining_rows() -> None:
     first = two_ships(room_of({"ships": SHIPS}))
     second = opened(room_of({"ships": {"name": text(bytes_max=16)}}), stored(first))
     assert rows(second, "ships") == [{"name": "one"}, {"name": "two"}]
@@ -145,7 +145,7 @@ def test_a_field_that_is_declared_no_more_is_kept_for_the_rows_that_stay() -> No
     assert list(rolled_back.set_aside.columns["ships"]) == ["y"], "a field of the newer build is kept, too"
 
 
-def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
+def test_removed_data_is_deleted_with_the_next_save() -> None:
     first = two_ships(room_of({"ships": SHIPS, "mines": {"x": uint(bits=8)}}))
     first.room.mines.spawn(x=5)  # type: ignore[attr-defined]
     first.step()
@@ -169,9 +169,7 @@ def test_what_a_game_removes_is_gone_with_the_next_save() -> None:
         (enumeration("a", "b"), enumeration("a", "c"), "holds 'b', which the declaration no longer has"),
     ],
 )
-def test_a_change_that_is_not_understood_is_refused_and_names_the_field(
-    before: Column, after: Column, words: str
-) -> None:
+def test_an_impossible_conversion_is_refused_and_names_the_field(before: Column, after: Column, words: str) -> None:
     first = opened(room_of({"ships": {"field": before}}))
     value = {"text": "four", "blob": b"\xff", "enum": 1}.get(before.field("f").kind.name.lower(), 7)
     first.room.ships.spawn(field=value)  # type: ignore[attr-defined]
@@ -182,7 +180,7 @@ def test_a_change_that_is_not_understood_is_refused_and_names_the_field(
     assert not refused.value.retryable
 
 
-def test_a_change_that_is_understood_keeps_every_value() -> None:
+def test_a_possible_conversion_keeps_every_value() -> None:
     before = {
         "x": real(-10, 10, step=0.5),
         "kind": enumeration("a", "b", "c"),
@@ -251,7 +249,7 @@ def logged(saves: type[SaveData], saved: RoomCheckpoint) -> RoomRuntime:
     return opened(room_of({}, saves=saves), saved)
 
 
-def test_a_field_of_the_saved_state_that_is_declared_no_more_is_kept_until_its_version_rises() -> None:
+def test_an_undeclared_field_of_the_save_is_set_aside_until_its_version_increases() -> None:
     first = opened(room_of({}, saves=Log))
     first.room.kept = Log([1, 2, 3], 5)  # type: ignore[attr-defined]
     first.step()
@@ -266,7 +264,7 @@ def test_a_field_of_the_saved_state_that_is_declared_no_more_is_kept_until_its_v
         logged(Log, stored(upgraded))
 
 
-def test_changes_that_name_what_is_not_there_are_refused_when_the_class_is_defined() -> None:
+def test_schema_changes_of_undeclared_names_are_refused_at_class_definition() -> None:
     for changes in (
         SchemaChanges(renamed={"ships": "vessel"}),
         SchemaChanges(renamed={"vessels.x": "vessels.y"}),

@@ -26,7 +26,7 @@ class Ages(Table):
 
 
 class Cellar(Room):
-    """Counts its ticks; nobody has to be there."""
+    """Counts its ticks, also without players."""
 
     room_type = "cellar"
     tick_rate_hz = 100.0
@@ -50,7 +50,7 @@ class Cellar(Room):
 
 
 class Mine(Cellar):
-    """A world that goes on without players."""
+    """A world that ticks without players."""
 
     room_type = "mine"
     ticks_when_empty = True
@@ -77,7 +77,7 @@ def make(host: RoomHost, room_type: str, room_id: str = "", **options: Any) -> R
     return host.create(RoomSpec(room_id or room_type, room_type, epoch=1), options)
 
 
-async def test_an_empty_room_stands_still_unless_it_asks_for_ticks() -> None:
+async def test_an_empty_room_does_not_tick_unless_it_declares_it() -> None:
     host, _ = host_of(Cellar, Mine)
     try:
         cellar, mine = make(host, "cellar"), make(host, "mine")
@@ -88,7 +88,7 @@ async def test_an_empty_room_stands_still_unless_it_asks_for_ticks() -> None:
         host.close_all("over")
 
 
-async def test_a_room_ticks_while_it_has_a_player_and_once_more_after_the_last_one() -> None:
+async def test_a_room_ticks_while_it_has_players_and_once_after_the_last() -> None:
     host, _ = host_of(Cellar)
     try:
         cellar = make(host, "cellar")
@@ -112,7 +112,7 @@ async def test_a_room_ticks_while_it_has_a_player_and_once_more_after_the_last_o
         host.close_all("over")
 
 
-async def test_an_empty_room_stays_for_its_linger_time_however_slow_it_is() -> None:
+async def test_an_empty_room_stays_open_for_linger_s_at_any_speed() -> None:
     host, closed = host_of(Brief)
     try:
         slow = make(host, "brief", "slow", delay_s=0.05)  # a fifth of its ticks come
@@ -145,7 +145,7 @@ async def test_a_slow_tick_and_a_slow_command_are_logged_with_the_room_and_count
         host.close_all("over")
 
 
-def test_slow_calls_of_one_room_are_one_line_in_a_while() -> None:
+def test_slow_calls_of_one_room_are_logged_once_per_interval() -> None:
     room = Cellar(room_id="r", name="", seed=1)
     counters = RoomCounters()
     slow_log = SlowLog(room, 0.05, counters)
@@ -159,7 +159,7 @@ def test_slow_calls_of_one_room_are_one_line_in_a_while() -> None:
     assert counters.slow_room_calls["cellar"] == 102
 
 
-def test_a_room_that_ticks_seldom_may_not_hold_the_loop_for_longer_than_others() -> None:
+def test_rooms_with_a_low_tick_rate_have_the_same_time_limit() -> None:
     counters = RoomCounters()
     SlowLog(Cellar(room_id="r", name="", seed=1), 1.0, counters).record("tick", 0.06, now_s=0.0)
     assert counters.slow_room_calls.total() == 1
@@ -170,7 +170,7 @@ def hold_up(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def test_after_a_long_block_ticks_are_left_out_and_numbers_go_on_without_a_gap() -> None:
+async def test_after_a_long_block_ticks_are_skipped_and_their_numbers_have_no_gap() -> None:
     host, _ = host_of(Mine)
     try:
         mine = make(host, "mine")

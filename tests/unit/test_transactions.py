@@ -1,4 +1,4 @@
-"""Deals as values: what there can be, and what remains of them."""
+"""Transactions as values: their validation, and the sum of their changes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tickwire.limits import AMOUNT_MAX
 from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, net_changes, spend, trade, transfer
 
 
-def test_a_trade_is_what_both_give() -> None:
+def test_a_trade_contains_both_sides() -> None:
     assert net_changes(trade("ann", {"gold": 3}, "bob", {"sword": 1, "bread": 2})) == {
         "ann": {"bread": 2, "gold": -3, "sword": 1},
         "bob": {"bread": -2, "gold": 3, "sword": -1},
     }
 
 
-def test_what_evens_out_is_left_out() -> None:
+def test_changes_that_cancel_out_are_omitted() -> None:
     assert net_changes((*grant("ann", "gold", 5), *spend("ann", "gold", 5))) == {}
     assert net_changes(transfer("ann", "ann", "gold", 5)) == {}
     assert net_changes((*spend("bob", "gold", 5), *grant("ann", "gold", 2), *spend("bob", "gold", 1))) == {
@@ -59,24 +59,24 @@ def test_what_evens_out_is_left_out() -> None:
         (ItemChange, ("ann", "gold", 0)),
     ],
 )
-def test_what_cannot_be_is_no_move(make: Any, wrong: tuple[Any, ...]) -> None:
+def test_an_invalid_item_change_is_refused(make: Any, wrong: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError):
         make(*wrong)
 
 
 @pytest.mark.parametrize("amount", [0.5, 1.0, True, "1", None])
-def test_an_amount_that_is_not_a_whole_number_is_refused_with_a_sentence(amount: Any) -> None:
+def test_an_amount_that_is_not_an_integer_is_refused(amount: Any) -> None:
     for make in (grant, spend, ItemChange):
         with pytest.raises(ValueError, match=f"the amount of gold must be an integer, not {amount!r}"):
             make("ann", "gold", amount)
 
 
-def test_whole_numbers_of_numpy_are_amounts() -> None:
+def test_numpy_integers_are_valid_amounts() -> None:
     (move,) = grant("ann", "gold", np.int32(3))
     assert type(move.amount) is int
     assert type(net_changes((move,))["ann"]["gold"]) is int
 
 
-def test_a_deals_key_has_a_length() -> None:
+def test_a_transaction_key_has_a_maximum_length() -> None:
     with pytest.raises(ValueError):
         Transaction(key="x" * 201)

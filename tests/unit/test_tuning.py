@@ -1,4 +1,4 @@
-"""Which version of the tuning a room has, and what may be in one."""
+"""The tuning version of a room, and the validation of tuning values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pace(Tuning, frozen=True):
 ROOMS = [f"room-{number}" for number in range(2000)]
 
 
-def test_a_percentage_is_that_share_of_all_rooms_and_a_larger_one_keeps_who_had_it() -> None:
+def test_a_percentage_selects_that_share_of_rooms_and_a_larger_one_includes_it() -> None:
     chosen = {
         share: {room for room in ROOMS if applies_to(TuningVersion(1, {}, share), room, {})}
         for share in (1, 10, 50, 100)
@@ -33,7 +33,7 @@ def test_a_percentage_is_that_share_of_all_rooms_and_a_larger_one_keeps_who_had_
     assert 0.46 < len(chosen[50]) / len(ROOMS) < 0.54
 
 
-def test_a_room_has_the_newest_version_that_is_meant_for_it() -> None:
+def test_a_room_has_the_newest_version_that_applies_to_it() -> None:
     everybody, some = TuningVersion(1, {}), TuningVersion(2, {}, labels={"region": "eu", "map": "dust"})
     nobody = TuningVersion(3, {}, percentage=0.0)
     versions = [nobody, some, everybody]
@@ -51,7 +51,7 @@ def test_a_room_has_the_newest_version_that_is_meant_for_it() -> None:
         max_size=12,
     )
 )
-def test_the_versions_in_force_are_all_that_any_room_needs(scopes: list[tuple[float, dict[str, str]]]) -> None:
+def test_the_active_versions_suffice_for_every_room(scopes: list[tuple[float, dict[str, str]]]) -> None:
     versions = [
         TuningVersion(number, {}, percentage, labels) for number, (percentage, labels) in enumerate(scopes, start=1)
     ][::-1]
@@ -61,7 +61,7 @@ def test_the_versions_in_force_are_all_that_any_room_needs(scopes: list[tuple[fl
             assert find_version(kept, room, labels) is find_version(versions, room, labels)
 
 
-def test_a_version_that_newer_ones_leave_no_room_is_not_kept() -> None:
+def test_a_version_that_newer_ones_supersede_is_not_active() -> None:
     west, share, everybody = (
         TuningVersion(1, {}, labels={"map": "west"}),
         TuningVersion(2, {}, 50.0),
@@ -72,7 +72,7 @@ def test_a_version_that_newer_ones_leave_no_room_is_not_kept() -> None:
     assert find_active([west, everybody]) == [west, everybody]
 
 
-def test_what_a_version_does_not_say_is_as_declared() -> None:
+def test_a_value_missing_in_a_version_has_its_default() -> None:
     assert parse_tuning(Pace, {"speed": 20}) == Pace(20.0, False)
     assert parse_tuning(Pace, {}) == Pace()
 
@@ -81,6 +81,6 @@ def test_what_a_version_does_not_say_is_as_declared() -> None:
     ("values", "words"),
     [({"speed": 0}, "> 0"), ({"speed": 51}, "<= 50"), ({"speed": "fast"}, "float"), ({"sped": 1}, "sped")],
 )
-def test_what_may_not_be_is_refused_in_words_that_name_it(values: dict[str, object], words: str) -> None:
+def test_an_invalid_tuning_is_refused_by_field_name(values: dict[str, object], words: str) -> None:
     with pytest.raises(Malformed, match=words):
         parse_tuning(Pace, values, "arena: ")

@@ -41,7 +41,7 @@ _CHARTS: dict[str, tuple[str, Sequence[tuple[str, str, str]]]] = {
 
 
 def svgs(series: Series) -> dict[str, str]:
-    """Every chart that has anything to show, by its title."""
+    """Draw all charts with data, by title."""
     drawn = {}
     for title in _shown(series):
         figure = Figure(figsize=(5.6, 2.3), layout="constrained")
@@ -54,7 +54,7 @@ def svgs(series: Series) -> dict[str, str]:
 
 
 def png(series: Series) -> bytes:
-    """All of them in one picture."""
+    """Draw all charts with data in one picture."""
     titles = _shown(series)
     figure = Figure(figsize=(11.2, 2.3 * ((len(titles) + 1) // 2)), layout="constrained")
     for number, title in enumerate(titles):

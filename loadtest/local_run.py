@@ -157,7 +157,7 @@ def fleet_and_stores(
 
 @contextmanager
 def player_tokens() -> Iterator[list[str]]:
-    """Return the arguments that give each player of a swarm its own token. Deletes the key file after the block."""
+    """Return the arguments for a token per player. The key file is deleted after the block."""
     with tempfile.NamedTemporaryFile("w", suffix=".secret") as file:
         file.write(TOKEN_SECRET)
         file.flush()

@@ -29,7 +29,7 @@ class ShapeRun:
     Attributes:
         steps: the state of a `steps` run.
         event_at: the time of the plan's event, UTC; None before.
-        command_failed: the error of the `--during` command; empty if it succeeded or there was none.
+        command_failed: the error of the `--during` command; empty if it succeeded or was not set.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class PlayerObserver:
         self.has_state, self._tick = False, 0
 
     def reading_resumed(self) -> None:
-        """Record the end of a pause: the states of the pause arrive at once and are no measure of ticks."""
+        """Record the end of a pause: the states of the pause arrive at once, so their times are not measured."""
         self._tick = 0
 
     def lost(self, *, has_seat: bool) -> None:

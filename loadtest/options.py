@@ -1,4 +1,4 @@
-"""The command line: locust's own, and what a swarm of ours is told beside it. A TOML file (`--config`) says the same:
+"""The command line: locust's options, and those of the swarm. A TOML file (`--config`) can contain the same options:
 
 [tool.locust]
 host = "wss://game.example"
@@ -32,62 +32,67 @@ RUN_S = 60.0
 
 
 class OptionError(Exception):
-    """What was asked for cannot be; the words are for whoever typed it."""
+    """An option is invalid. The message is shown to the user."""
 
 
 def add_to(parser: LocustArgumentParser) -> None:
-    """Adds the swarm's options to locust's."""
+    """Add the swarm's options to locust's."""
     group = parser.add_argument_group("Tickwire swarm")
 
     def option(name: str, text: str, **more: Any) -> None:
         group.add_argument(name, help=text, env_var="TICKWIRE_LOADTEST_" + name[2:].replace("-", "_").upper(), **more)
 
     option("--mix", "players by weight: 'wanderer=8 churner=1'", default="wanderer=1")
-    option("--shape", "how many players when", choices=get_args(Shape), default="ramp")
-    option("--warmup", "seconds from when all are there until what a shape does to them", type=float, default=10.0)
-    option("--base", "spike: players who are there before", type=int, default=0)
-    option("--step-players", "steps: so many more each time", type=int, default=100)
-    option("--step-seconds", "steps: for so long each is looked at", type=float, default=20.0)
+    option("--shape", "the number of players over time", choices=get_args(Shape), default="ramp")
+    option(
+        "--warmup",
+        "seconds from the last player's start to the shape's event, or to a step's measurement",
+        type=float,
+        default=10.0,
+    )
+    option("--base", "spike: the number of players before the spike", type=int, default=0)
+    option("--step-players", "steps: the number of players that each step adds", type=int, default=100)
+    option("--step-seconds", "steps: how long each step is measured", type=float, default=20.0)
     option("--during", "rolling: a command that replaces the shards", default="")
     levels = f"{', '.join((*SHARES, *COUNTS))}, or a time ({', '.join(TIMES)}) with _p99 and the like"
     option("--slo", f"a service level, NAME=LIMIT; may be repeated. {levels}", action="append", default=[])
-    option("--load-lateness", "ms; a load that is later, at p99, has measured itself", type=float, default=20.0)
-    option("--report", "an HTML file with charts, at the end", default="")
-    option("--summary", "a JSON file for CI, at the end", default="")
+    option("--load-lateness", "ms: the largest p99 lateness of a valid load", type=float, default=20.0)
+    option("--report", "the HTML file of the report", default="")
+    option("--summary", "the JSON file of the summary, for CI", default="")
     option(
         "--entry",
-        "one more address where players connect first, in turn with --host; repeatable",
+        "a further address of first connections, used in turn with --host; may be repeated",
         action="append",
         default=[],
     )
     option("--room", "the room type that players join", default="arena")
-    option("--room-name", "the room's name; without, any open room", default="")
-    option("--room-players", "rooms of one name each for so many players", type=int, default=0)
-    option("--room-options", "options of each Join, as JSON", default="{}")
-    option("--input-hz", "inputs a second and player", type=float, default=10.0)
+    option("--room-name", "the room's name; without it any open room", default="")
+    option("--room-players", "the number of players for each room name; 0: one name for all", type=int, default=0)
+    option("--room-options", "the options of each Join, as JSON", default="{}")
+    option("--input-hz", "inputs per second and player", type=float, default=10.0)
     option(
         "--quiet-ticks", "a tick may change nothing: do not count missed ticks", action="store_true", default=False
     )
     option("--mode", "Matchmakers: the queue", default="skirmish")
-    option("--party-size", "Matchmakers: friends who queue together", type=int, default=2)
-    option("--match-seconds", "Matchmakers: a match is found within", type=float, default=60.0)
+    option("--party-size", "Matchmakers: the size of each party", type=int, default=2)
+    option("--match-seconds", "Matchmakers: the time limit of a match", type=float, default=60.0)
     option("--spend-room", "Spenders: the room type that they join", default="market")
     option("--spend", "Spenders: the command that earns", default="work")
-    option("--purse", "Spenders: the command that says what there is", default="purse")
-    option("--item", "Spenders: what is earned", default="gold")
-    option("--token-file", f"a file with one token for all; else {TOKEN_ENVIRON}; else guests", default="")
-    option("--token-secret-file", "a file with auth.secret: each player has a token of its own", default="")
-    option("--token-audience", "the aud of those", default="")
-    option("--token-issuer", "the iss of those", default="")
-    option("--ca", "a PEM file of authorities to trust", default="")
-    option("--build-name", "what players say that their build is", default="tickwire-loadtest")
+    option("--purse", "Spenders: the command that returns the balance", default="purse")
+    option("--item", "Spenders: the item that is earned", default="gold")
+    option("--token-file", f"a file with one token for all players; else {TOKEN_ENVIRON}; else guests", default="")
+    option("--token-secret-file", "a file with auth.secret, which signs a token for each player", default="")
+    option("--token-audience", "the aud of signed tokens", default="")
+    option("--token-issuer", "the iss of signed tokens", default="")
+    option("--ca", "a PEM file of trusted certificate authorities", default="")
+    option("--build-name", "the build that players report", default="tickwire-loadtest")
 
 
 def urls_from_options(host: str | None, entries: list[str]) -> list[str]:
-    """The addresses where players connect first.
+    """Return the addresses of first connections.
 
     Raises:
-        OptionError: one is not the address of a WebSocket.
+        OptionError: one of them is not a WebSocket address.
     """
     urls = [host or "ws://127.0.0.1:8080", *entries]
     for url in urls:
@@ -95,23 +100,23 @@ def urls_from_options(host: str | None, entries: list[str]) -> list[str]:
         if scheme in ("ws", "wss") and separator:
             continue
         better = {"http": f"ws://{rest}", "https": f"wss://{rest}"}.get(scheme, f"ws://{rest or url}")
-        raise OptionError(f"{url!r} is not the address of a WebSocket: did you mean {better!r}?")
+        raise OptionError(f"{url!r} is not a WebSocket address: did you mean {better!r}?")
     return urls
 
 
 def plan_from_options(options: argparse.Namespace) -> Plan:
-    """What the run is to be.
+    """Return the plan of the run.
 
     Raises:
-        OptionError: it cannot be.
+        OptionError: an option is invalid.
     """
     wrong = next(problems(options), "")
     if wrong:
         raise OptionError(wrong)
     if options.shape == "rolling" and not options.during:
-        raise OptionError("--shape rolling needs --during COMMAND, which replaces the shards")
+        raise OptionError("--shape rolling requires --during COMMAND, which replaces the shards")
     if options.shape == "steps" and not options.slo:
-        raise OptionError("--shape steps goes up until a service level breaks: give at least one --slo")
+        raise OptionError("--shape steps requires at least one --slo, because it ends when a service level breaks")
     players = int(options.num_users or 1)
     return Plan(
         shape=cast("Shape", options.shape),
@@ -126,10 +131,10 @@ def plan_from_options(options: argparse.Namespace) -> Plan:
 
 
 def levels_from_options(options: argparse.Namespace) -> list[ServiceLevel]:
-    """The service levels.
+    """Return the service levels.
 
     Raises:
-        OptionError: there is no such level.
+        OptionError: a level is invalid.
     """
     try:
         return [parse_level(text) for text in options.slo]
@@ -138,15 +143,15 @@ def levels_from_options(options: argparse.Namespace) -> list[ServiceLevel]:
 
 
 def habits_from_options(options: argparse.Namespace) -> Habits:
-    """What players do.
+    """Return the players' behaviour.
 
     Raises:
-        OptionError: `--room-options` is no JSON object.
+        OptionError: `--room-options` is not a JSON object.
     """
     try:
         room_options = msgspec.json.decode(options.room_options, type=dict[str, object])
     except msgspec.DecodeError as error:
-        raise OptionError(f"--room-options is no JSON object: {error}") from error
+        raise OptionError(f"--room-options is not a JSON object: {error}") from error
     return Habits(
         room=options.room,
         room_name=options.room_name,
@@ -165,7 +170,7 @@ def habits_from_options(options: argparse.Namespace) -> Habits:
 
 
 def tokens_from_options(options: argparse.Namespace) -> Tokens:
-    """Who players say they are.
+    """Return the players' tokens.
 
     Raises:
         OptionError: a file cannot be read.
@@ -176,7 +181,7 @@ def tokens_from_options(options: argparse.Namespace) -> Tokens:
 
 
 def tls_from_options(options: argparse.Namespace) -> ssl.SSLContext | None:
-    """What is trusted; None: what the system trusts.
+    """Return the TLS settings; None for the system's trusted certificates.
 
     Raises:
         OptionError: the file cannot be read.
@@ -190,30 +195,30 @@ def tls_from_options(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def select_players(mix: str, classes: list[type[User]]) -> list[type[User]]:
-    """The players of a mix, with their weights set: `wanderer=8 churner=1`, with spaces or commas between them.
+    """Return the player classes of a mix, and set their weights: `wanderer=8 churner=1`, with spaces or commas.
 
     Raises:
-        OptionError: there are no such players, or it is no mix.
+        OptionError: a name or a weight is invalid, or no weight is above 0.
     """
     known = {name_of(user_class): user_class for user_class in classes}
     wanted: list[type[User]] = []
     for part in filter(None, re.split(r"[\s,]+", mix)):
         name, _, weight = part.partition("=")
         if name not in known:
-            raise OptionError(f"--mix: there are no players {name!r}; there are {', '.join(sorted(known))}")
+            raise OptionError(f"--mix: unknown players {name!r}; the names are {', '.join(sorted(known))}")
         try:
             known[name].weight = float(weight or 1)
         except ValueError as error:
-            raise OptionError(f"--mix: {part!r} has no number behind the =") from error
+            raise OptionError(f"--mix: {part!r} must have a number after the =") from error
         if known[name].weight > 0:
             wanted.append(known[name])
     if not wanted:
-        raise OptionError("--mix: nobody is left; as in --mix 'wanderer=8 churner=1'")
+        raise OptionError("--mix: no player has a weight above 0; for example --mix 'wanderer=8 churner=1'")
     return wanted
 
 
 def name_of(user_class: type[User]) -> str:
-    """What a mix calls a class of players: SlowReader is slow_reader."""
+    """Return the name of a player class in a mix: SlowReader is slow_reader."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", user_class.__name__).lower()
 
 

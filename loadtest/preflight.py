@@ -1,4 +1,4 @@
-"""Before a swarm is let loose: is there a server, and does it want us? Says in a sentence what is wrong."""
+"""Checks before a run that the server accepts the swarm, and explains the error if it does not."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tickwire.schemas.messages import ErrorCode
 
 
 class Unusable(Exception):
-    """No swarm can play there; the words say why, and what to do."""
+    """The swarm cannot play on the server. The message has the reason and a remedy."""
 
 
 def probe(swarm: Swarm) -> None:
-    """Connects, says Hello, and joins.
+    """Connect, open a session, join and leave a room.
 
     Raises:
-        Unusable: that does not work.
+        Unusable: one of these steps failed.
     """
     session = SwarmSession(swarm, swarm.player_id(0), random.Random(0))  # noqa: S311
     session.is_excluded = True
@@ -40,29 +40,29 @@ def _refused(swarm: Swarm, refused: Refused) -> str:
     match error.code:
         case ErrorCode.UPGRADE_REQUIRED:
             return (
-                f"{swarm.url} is too new for this swarm: it wants schema version {error.upgrade_to}, this is "
-                f"{SCHEMA_VERSION}. Use the loadtest of the server's version."
+                f"{swarm.url} is too new for this swarm: it requires schema version {error.upgrade_to}, not "
+                f"{SCHEMA_VERSION}. Use the load test of the server's version."
             )
         case ErrorCode.UNAUTHORIZED:
             return (
-                f"{swarm.url} does not accept the token ({error.message}). Give --token-secret-file with the "
-                "server's auth.secret, or a --token-file; without either, players are guests (auth.guests)."
+                f"{swarm.url} does not accept the token ({error.message}). Use --token-secret-file with the "
+                "server's auth.secret, or --token-file; without either, players are guests (auth.guests)."
             )
         case ErrorCode.NO_SUCH_ROOM_TYPE:
-            return f"{swarm.url} hosts no rooms of type {swarm.habits.room!r}: say which with --room."
+            return f"{swarm.url} does not host rooms of type {swarm.habits.room!r}: set --room."
         case _:
             return f"{swarm.url} refuses a player: {error.code.name}: {error.message}"
 
 
 def _unreachable(swarm: Swarm, error: Exception) -> str:
-    words = str(error)
-    if "certificate is not trusted" in words:
-        return f"{words}. Give the authority's certificate with --ca FILE."
-    if f"speaks no {SUBPROTOCOL}" in words:
+    text = str(error)
+    if "certificate is not trusted" in text:
+        return f"{text}. Set the authority's certificate with --ca FILE."
+    if f"does not support {SUBPROTOCOL}" in text:
         return (
-            f"{swarm.url} does not speak {SUBPROTOCOL}: it is another server, or one that is too old for this swarm "
+            f"{swarm.url} does not support {SUBPROTOCOL}: it is another server, or too old for this swarm "
             f"(schema versions {SCHEMA_VERSION_MIN} to {SCHEMA_VERSION})."
         )
     if isinstance(error, Disconnected):
-        return f"there is no server that can be reached: {words}."
-    return f"{swarm.url} does not answer as a server does: {words}"
+        return f"the server cannot be reached: {text}."
+    return f"{swarm.url} does not answer as a Tickwire server: {text}"

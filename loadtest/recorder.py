@@ -1,4 +1,4 @@
-"""Second by second: takes what this process's players have measured, tells locust, and hands it on.
+"""Collects the measurements of this process's players each second, for locust and for the results.
 
 A worker sends its seconds to the master with locust's own report; the master, or the only process, adds them up.
 """
@@ -20,17 +20,17 @@ from tickwire.loadtest.swarm import Swarm
 
 METHOD = "swarm"
 NOT_IN_TOTAL = frozenset(("tick", "jitter", "lateness"))
-"""Rows that come twenty times a second and player: beside them nothing else would be seen in locust's totals."""
+"""Rows with twenty entries per second and player, which would dominate locust's totals."""
 REPORT_KEY = "tickwire_seconds"
 SECONDS_UNREPORTED_MAX = 600
-"""A worker that cannot reach its master keeps so many; the oldest are lost, and the master misses them."""
+"""The number of seconds that a worker keeps while it cannot reach its master; older ones are lost."""
 
 
 class WorkerRoster:
-    """The workers of a run: one that is missing for a moment is lost, since what it had measured may be.
+    """The workers of a run. A worker that was missing once counts as lost, since its measurements may be lost.
 
     Attributes:
-        most: how many there were at one time.
+        most: the largest number of workers at one time.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class WorkerRoster:
 
     @property
     def lost(self) -> int:
-        """How many were lost."""
+        """The number of lost workers."""
         return len(self._lost)
 
     def update(self, present: set[str]) -> None:
-        """Record the workers that are there now."""
+        """Record the present workers."""
         self.most = max(self.most, len(present))
         self._lost |= self._known - present
         self._known |= present
@@ -54,8 +54,8 @@ class Recorder:
     """Records one process's part of a run.
 
     Attributes:
-        results: what is known here: of all processes on the master, of this one elsewhere.
-        workers: on the master, those of the run.
+        results: the results: of all processes on the master, of this process elsewhere.
+        workers: the workers of the run, on the master.
     """
 
     def __init__(self, environment: Environment, swarm: Swarm | None, *, lateness_s_max: float) -> None:
@@ -74,7 +74,7 @@ class Recorder:
             events.worker_report.add_listener(self._reported)
 
     def start(self) -> None:
-        """Begins a run."""
+        """Begin a run."""
         self.results.clear()
         self._unreported.clear()
         self.workers = WorkerRoster()
@@ -82,7 +82,7 @@ class Recorder:
             self._greenlet = gevent.spawn(self._watch_workers if self._is_master else self._run)
 
     def stop(self) -> None:
-        """Ends it, with the second that has begun. Idempotent."""
+        """End the run, including the current second. Idempotent."""
         greenlet, self._greenlet = self._greenlet, None
         if greenlet is not None:
             greenlet.kill()
@@ -103,7 +103,7 @@ class Recorder:
 
     def _finish_second(self) -> None:
         assert self._swarm is not None
-        self._at = max(int(time.time() - 0.5), self._at + 1)  # a clock that jumps back makes no second twice
+        self._at = max(int(time.time() - 0.5), self._at + 1)  # a clock that jumps back must not repeat a second
         second = self._swarm.finish_second(self._at)
         report_to_locust(self._environment.stats, second.measures)
         if isinstance(self._environment.runner, WorkerRunner):
@@ -121,7 +121,7 @@ class Recorder:
 
 
 def report_to_locust(stats: Any, measures: Measures) -> None:
-    """Puts a second's measures into locust's own statistics, a row each, all at once."""
+    """Add the measurements of a second to locust's statistics, one entry for each row."""
     for name, histogram in measures.times.items():
         if histogram.counts:
             entry = _create_entry(stats, name, histogram)
@@ -148,7 +148,7 @@ def _create_entry(stats: Any, name: str, histogram: Histogram) -> StatsEntry:
 
 
 def _report_failures(stats: Any, row: str, reason: str, times: int) -> None:
-    """As so many failed requests without a response time."""
+    """Report failures as failed requests without a response time."""
     stats.log_request(METHOD, row, None, 0)
     stats.log_error(METHOD, row, reason)
     more = times - 1

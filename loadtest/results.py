@@ -1,4 +1,4 @@
-"""All that a run has found: second by second, from every worker. Pure."""
+"""The results of a run: all seconds from all workers. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import msgspec
 from tickwire.loadtest.metrics import Measures, PlayerCounts, Second
 
 LATENESS_S_MAX = 0.02
-"""A load that is later than this, at the 99th percentile, has measured itself; `--load-lateness` says otherwise."""
+"""If the 99th percentile of the load's lateness is above this, the load measured itself. See `--load-lateness`."""
 SERIES = ("input", "tick", "jitter", "resume", "blackout", "join", "lateness")
 SECONDS_MAX = 900
-"""So many seconds are kept whole, for steps and storms; of those before, what is charted."""
+"""The number of seconds that are kept completely, for steps and storms; older ones are kept as points only."""
 POINTS_MAX = 24 * 3600
-"""Of a longer run the oldest seconds are left out of the charts; the totals have them."""
+"""The number of points in the charts. In a longer run the oldest are dropped; the totals include them."""
 
 
 class SecondOfSwarm(msgspec.Struct):
@@ -25,7 +25,7 @@ class SecondOfSwarm(msgspec.Struct):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One second, as it is charted: times in milliseconds."""
+    """One second of the charts; times in milliseconds."""
 
     at_s: float
     players: int
@@ -43,14 +43,14 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """What was found so far.
+    """The results of a run so far.
 
     Args:
-        lateness_s_max: a load that is later has measured itself.
+        lateness_s_max: the largest lateness of a valid load.
 
     Attributes:
-        total: of the whole run.
-        seconds: the newest, by second, UTC.
+        total: the measurements of the whole run.
+        seconds: the newest seconds, by UTC time.
     """
 
     def __init__(self, lateness_s_max: float = LATENESS_S_MAX) -> None:
@@ -58,21 +58,21 @@ class Results:
         self.total = Measures()
         self.seconds: dict[int, SecondOfSwarm] = {}
         self._first = 0
-        self._points: dict[int, Point] = {}  # of those that are not kept whole
+        self._points: dict[int, Point] = {}  # of the seconds that are not kept completely
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Discard all results."""
         self.total = Measures()
         self.seconds.clear()
         self._points.clear()
         self._first = 0
 
     def restart_totals(self) -> None:
-        """What came before, the way up, counts no more; the charts keep it."""
+        """Restart the totals after the ramp-up; the charts keep it."""
         self.total = Measures()
 
     def add(self, second: Second) -> None:
-        """One second of one process, whenever it arrives."""
+        """Add one second of one process, in any order."""
         self.total.add(second.measures)
         second_of_swarm = self.seconds.setdefault(second.at, SecondOfSwarm())
         second_of_swarm.player_counts.add(second.player_counts)
@@ -85,7 +85,7 @@ class Results:
                 del self._points[next(iter(self._points))]
 
     def between(self, start: float, end: float) -> Measures:
-        """Of some while: from `start`, up to and without `end`, UTC."""
+        """Return the measurements of a period: from `start` to `end`, exclusive, UTC."""
         found = Measures()
         for at, second_of_swarm in self.seconds.items():
             if start <= at < end:
@@ -94,21 +94,21 @@ class Results:
 
     @property
     def load_lateness_s(self) -> float:
-        """By how much the load itself was late, 99th percentile."""
+        """The 99th percentile of the load's own lateness."""
         return self.total.times["lateness"].percentile(0.99)
 
     @property
     def is_load_late(self) -> bool:
-        """Whether the figures are the load's own, rather than the server's."""
+        """Whether the load was so late that the figures are its own, and not the server's."""
         return self.load_lateness_s > self.lateness_s_max
 
     def player_counts_at(self, at: int) -> PlayerCounts:
-        """Who was there in a second; nobody where nothing is known."""
+        """Return the numbers of players in a second; zeros if it is unknown."""
         second_of_swarm = self.seconds.get(at)
         return second_of_swarm.player_counts if second_of_swarm is not None else PlayerCounts()
 
     def recovery_s(self, since: float) -> float | None:
-        """How long after a second_of_swarm everybody had a seat again, to the second; None: not until now."""
+        """Return the seconds from a moment until all expected players had a seat; None if they never did."""
         back = None
         for at in sorted(at for at in self.seconds if at >= since):
             player_counts = self.seconds[at].player_counts
@@ -119,7 +119,7 @@ class Results:
         return back
 
     def points(self) -> list[Point]:
-        """The charts' points, in order."""
+        """Return the points of the charts, in order."""
         whole = [_point(at - self._first, self.seconds[at]) for at in sorted(self.seconds)]
         return [*self._points.values(), *whole]
 
@@ -145,7 +145,7 @@ def _point(at_s: float, second_of_swarm: SecondOfSwarm) -> Point:
 
 
 def results_from_seconds(seconds: Iterable[Second]) -> Results:
-    """The results of some seconds."""
+    """Return the results of the given seconds."""
     results = Results()
     for second in seconds:
         results.add(second)

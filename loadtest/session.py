@@ -1,8 +1,8 @@
 """One player's session on gevent, over the Sans-I/O core: seats, matches, inputs, commands.
 
-A greenlet plays it: `open`, `join`, `stay`, `command`, `leave`, `close`. It comes back by itself when the connection
-is lost (connected.py), as long as somebody waits in one of these calls. What its player sees is measured by
-watching.py; here the seat, the match, and the answers of commands are.
+A greenlet plays the session: `open`, `join`, `stay`, `command`, `leave`, `close`. These calls reconnect after a lost
+connection (connection.py). The player's view is measured by observer.py; joins, matches and replies are measured
+here.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from tickwire.schemas.payloads import decode_payload
 
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
-"""Who asked for a seat so long ago is expected to have one."""
+"""The time after which a player that requested a seat is expected to have one."""
 
 
 class SwarmSession(SwarmConnection):
     """One session.
 
     Args:
-        swarm: what it shares with others.
-        player_id: who it is.
+        swarm: the state that all players of the process share.
+        player_id: the player's id.
         rng: spreads retries.
-        wanted_since_s: since when its player has wanted a seat, with the sessions before this; None: it does not.
+        wanted_since_s: since when the player has wanted a seat, including its earlier sessions; None: it does not.
 
     Attributes:
-        may_end: its room may end the play: that is no failure.
-        events: how many came.
-        on_event: told of each event.
+        may_end: whether the room may close, so that a lost seat is not a failure.
+        events: the number of received events.
+        on_event: called with each event.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SwarmSession(SwarmConnection):
         self._repeated_replies: set[int] = set()
         swarm.members.add(self)
 
-    # -- what the swarm asks --------------------------------------------------------------------------------
+    # -- for the swarm --------------------------------------------------------------------------------------
 
     @property
     def is_expected(self) -> bool:
@@ -84,31 +84,31 @@ class SwarmSession(SwarmConnection):
 
     @property
     def wanted_since_s(self) -> float | None:
-        """Since when its player has wanted a seat; None: it does not (any more)."""
+        """Since when the player has wanted a seat; None if it does not."""
         return self._wanted_since_s
 
     def record_unacknowledged_inputs(self) -> None:
-        """Counts inputs that were never shown for as long as they have waited."""
+        """Record inputs that were never acknowledged, with their age."""
         self.observer.record_unacknowledged_inputs(time.monotonic(), self._measures)
 
     # -- the session ----------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Connects and says Hello; asks again while that makes sense, for at most JOIN_S_MAX.
+        """Connect and open the session, with retries for at most JOIN_S_MAX.
 
         Raises:
-            Disconnected, Refused: it cannot be done.
+            Disconnected, Refused: an error was final, or the time is over.
         """
         if self._wanted_since_s is None and not self.may_end:
             self._wanted_since_s = time.monotonic()
         self._retry(lambda: self._connect(self._plan.url), JOIN_S_MAX, "hello", is_eager=True)
 
     def join_once(self, room_type: str, *, options: dict[str, Any] | None = None) -> Joined:
-        """As `join`, without a second try, and without waiting for the first state."""
+        """Join a room without retries, and without waiting for the first state."""
         return self._acquire_seat(self.core.join(room_type, options=options), options)
 
     def close(self) -> None:
-        """Gives everything back and goes. Idempotent."""
+        """End the session and disconnect. Idempotent."""
         self._wanted_since_s = None
         self.record_unacknowledged_inputs()
         self._end_session()
@@ -120,23 +120,23 @@ class SwarmSession(SwarmConnection):
             self._connection.close()
 
     def end(self) -> None:
-        """Closes, and leaves the swarm. Idempotent."""
+        """Close the session, and remove it from the swarm. Idempotent."""
         self.close()
         self.collect(self._swarm.measures)
         self.on_event = None
         self._swarm.members.discard(self)
 
     def disconnect(self) -> None:
-        """Breaks the connection, and stays away for a while: the swarm expects it only some time later."""
+        """Break the connection on purpose; the swarm expects the player to have a seat only SEAT_GRACE_S later."""
         self.had_seat, self._wanted_since_s = False, time.monotonic()
         self.drop()
 
     def join(self, room_type: str, *, name: str = "", options: dict[str, Any] | None = None) -> Joined:
-        """Takes a seat, on whichever shard the room is; asks again while the server says that this makes sense.
+        """Join a room, on whichever shard it is, with retries while the errors are retryable.
 
         Raises:
-            ErrorReceived: no seat.
-            Disconnected, ClientError: it cannot be done.
+            Refused: the server refused the join for good.
+            Disconnected, ClientError: the player cannot join.
             TimeoutError: no seat within JOIN_S_MAX.
         """
         started_s = time.monotonic()
@@ -145,7 +145,7 @@ class SwarmSession(SwarmConnection):
 
         def once() -> Joined:
             self.ensure_connected()
-            if self.core.joined is not None:  # it had been given while the connection was lost
+            if self.core.joined is not None:  # the seat was assigned while the connection was lost
                 return self.core.joined
             data = b"" if self._has_pending_join else self.core.join(room_type, name=name, options=options)
             return self._acquire_seat(data, options)
@@ -157,7 +157,7 @@ class SwarmSession(SwarmConnection):
         return joined
 
     def _wait_for_state(self) -> None:
-        """Waits for the first state of the seat, on whatever connection."""
+        """Wait for the first state of the seat, also across reconnects."""
         deadline_s = time.monotonic() + JOIN_S_MAX
 
         def is_over() -> bool:
@@ -168,10 +168,10 @@ class SwarmSession(SwarmConnection):
             self.ensure_connected()
 
     def match(self, mode: str, *, party: tuple[str, int] | None, timeout_s: float) -> Joined:
-        """Waits in a queue, and takes the seat in the match.
+        """Wait in a queue, and join the match.
 
         Raises:
-            NotMatched, Refused, TimeoutError, Disconnected, ClientError: there is none.
+            NotMatched, Refused, TimeoutError, Disconnected, ClientError: no match, or no seat in it.
         """
         started_s = time.monotonic()
         self.ensure_connected()
@@ -189,7 +189,7 @@ class SwarmSession(SwarmConnection):
         return joined
 
     def _find_match(self, request: Request, timeout_s: float) -> Redirected:
-        """Waits for a match; when the time is over, for the queue to decide whether there is one."""
+        """Wait for a match. After the timeout the queue decides: a match that was final before counts."""
         try:
             found = self._send_and_wait(request, timeout_s)
         except TimeoutError:
@@ -203,10 +203,10 @@ class SwarmSession(SwarmConnection):
         return found
 
     def leave(self) -> None:
-        """Gives the seat back.
+        """Leave the room.
 
         Raises:
-            Refused, TimeoutError, Disconnected: it cannot be said.
+            Refused, TimeoutError, Disconnected: the request failed.
         """
         self._wanted_since_s = None
         self.had_seat = False
@@ -218,7 +218,7 @@ class SwarmSession(SwarmConnection):
             self._send_and_wait(Request(Leave, self.core.leave()), JOIN_S_MAX)
 
     def send_input(self, payload: bytes, due_s: float) -> None:
-        """Sends an input that was due at a moment; without a seat and a connection there is none."""
+        """Send an input with its due time. Does nothing without a seat or a connection."""
         core, connection = self.core, self._connection
         if core.world is None or connection is None or not self.is_connected:
             return
@@ -227,13 +227,18 @@ class SwarmSession(SwarmConnection):
         self._measures.count("inputs")
 
     def command(self, name: str, payload: Any, *, due_s: float, times: int = 1) -> Any:
-        """Asks for something, `times` times under one id (then also once more when it was answered), and gives the
-        answer; comes back first where it must.
+        """Run a command and return its result. Reconnects if needed.
+
+        Args:
+            name: the command.
+            payload: its payload.
+            due_s: its due time, from which the reply's latency is measured.
+            times: how often the command is sent under one id; if above 1, it is sent once more after its reply.
 
         Raises:
-            CommandFailed: the room says no.
-            SessionLost: whether it was done is not known, and never will be.
-            TimeoutError, Disconnected: likewise.
+            CommandFailed: the room rejected the command.
+            SessionLost: the session was lost; whether the command ran is unknown.
+            TimeoutError, Disconnected: no reply; whether the command ran is unknown.
         """
         self.ensure_connected()
         command_id, data = self.core.command(name, payload)
@@ -244,7 +249,7 @@ class SwarmSession(SwarmConnection):
             while (reply := self._replies.get(command_id)) is None:
                 self._send_commands(deadline_s)
                 if not self.is_connected:
-                    self.ensure_connected()  # and the core asks again
+                    self.ensure_connected()  # the core then sends the command again
                 if self.sessions_lost != sessions_lost or self.core.world is None:
                     raise SessionLost(f"the session was lost before {name!r} was answered")
         finally:
@@ -257,7 +262,7 @@ class SwarmSession(SwarmConnection):
         return decode_payload(reply.payload) if reply.payload else None
 
     def _send_commands(self, deadline_s: float) -> None:
-        """Sends what is due, and waits for a reply, the end of the connection, or until there may be more to send.
+        """Send due commands, and wait for a reply, the end of the connection, or the next due command.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -280,7 +285,7 @@ class SwarmSession(SwarmConnection):
             )
 
     def _repeat_command(self, command_id: int, data: bytes) -> None:
-        """Asks for what was answered: the same answer must come again (`_check_reply`), wherever the session is."""
+        """Repeat an answered command: the server must send the same reply again (see `_check_reply`)."""
         self._repeated_replies.discard(command_id)
         self.send(data)
         try:
@@ -289,11 +294,11 @@ class SwarmSession(SwarmConnection):
             self._measures.fail("replies", "a repeated command was not answered")
 
     def stay(self, seconds: float) -> None:
-        """Stays for a while, and comes back when the connection is lost.
+        """Stay for a while, and reconnect when the connection is lost.
 
         Raises:
-            SessionLost: the seat is gone: the session, or the room, has ended.
-            Disconnected, Refused: it cannot come back.
+            SessionLost: the seat is lost, because the session or the room ended.
+            Disconnected, Refused: the client cannot reconnect.
         """
         until_s = time.monotonic() + seconds
         had_seat = self.core.world is not None
@@ -304,9 +309,9 @@ class SwarmSession(SwarmConnection):
                 return
             self.ensure_connected()
             if had_seat and self.core.world is None:
-                raise SessionLost("the seat is gone")
+                raise SessionLost("the seat was lost")
 
-    # -- asking ---------------------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------------------
 
     def _acquire_seat(self, data: bytes, options: dict[str, Any] | None) -> Joined:
         for _ in range(REDIRECTS_MAX + 1):
@@ -324,15 +329,16 @@ class SwarmSession(SwarmConnection):
             self._plan.visit(redirect.url, time.monotonic())
             self._reconnect()
             if self._plan.url != redirect.url:
-                raise Disconnected(f"cannot reach {redirect.url}, where the room is: back where it began")
+                raise Disconnected(f"cannot reach {redirect.url}, the room's shard: returned to the initial URL")
         return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
 
     def _send_and_wait(self, request: Request, timeout_s: float) -> Answer:
-        """Asks, and waits for the answer; on a new connection it asks again, unless the answer is under way there.
+        """Send a request and wait for its answer. The request is sent again after a reconnect, if needed.
 
         Raises:
-            Refused, TimeoutError: the answer, or none.
-            Disconnected: it cannot come back.
+            Refused: the server refused the request.
+            TimeoutError: no answer in time.
+            Disconnected: the client cannot reconnect.
         """
         self._request, self._answer = request, None
         deadline_s = time.monotonic() + timeout_s
@@ -352,7 +358,7 @@ class SwarmSession(SwarmConnection):
             self._has_pending_join = request.type is Join
             self.send(request.data)
 
-    # -- what comes in --------------------------------------------------------------------------------------
+    # -- updates --------------------------------------------------------------------------------------------
 
     def _on_update(self, update: Update) -> None:
         if self._request is not None and self._answer is None:
@@ -371,7 +377,7 @@ class SwarmSession(SwarmConnection):
             case ErrorReceived() if isinstance(self._answer, ErrorReceived):
                 self._has_pending_join = False
             case EventsLost():
-                self._measures.fail("events", "the server says that some are lost")
+                self._measures.fail("events", "lost, as the server reported")
             case EventReceived():
                 self.events += 1
                 if self.on_event is not None:
@@ -380,12 +386,12 @@ class SwarmSession(SwarmConnection):
                 self._check_reply(reply)
 
     def _check_reply(self, reply: Reply) -> None:
-        """The same id has the same answer, however often it was asked."""
+        """Check that every reply to the same id is equal."""
         before = self._replies.get(reply.id)
         if before is not None:
             self._repeated_replies.add(reply.id)
         if before is not None and before != reply:
-            self._measures.fail("replies", "a repeated command was answered otherwise")
+            self._measures.fail("replies", "a repeated command had another reply")
         self._replies[reply.id] = reply
         if len(self._replies) > REPLIES_MAX:
             oldest, _ = self._replies.popitem(last=False)

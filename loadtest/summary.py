@@ -1,4 +1,4 @@
-"""What a run has come to: one JSON object for CI, and the words that are printed. Pure."""
+"""The summary of a run: one JSON object for CI, and the text that is printed. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXIT_CODES: dict[Outcome, int] = {"held": 0, "broken": 1, "load was late": 3, "n
 
 
 class Times(msgspec.Struct, frozen=True):
-    """One row, in milliseconds."""
+    """One row of times, in milliseconds."""
 
     count: int
     mean_ms: float
@@ -29,16 +29,16 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run.
+    """The summary of a run.
 
     Args:
-        outcome, exit_code: whether every level held, or why nobody can say.
-        verdicts: each level; and what must never be, where it was.
-        load_lateness_p99_ms: by how much the load itself was late.
-        seated, expected: at the end, before all were sent home.
-        recovered_after_s: of `storm`: until the last was back; None: not all came back.
-        steps, last_good: of `steps`.
-        bytes_per_player: a second.
+        outcome, exit_code: whether every level held, or why the run is not valid.
+        verdicts: the result of each level, and of each row of failures that fails every run.
+        load_lateness_p99_ms: the lateness of the load itself.
+        seated, expected: the numbers of players at the end, before they were stopped.
+        recovered_after_s: for `storm`, the time until the last player had resumed; None if not all resumed.
+        steps, last_good: the results of `steps`.
+        bytes_per_player: bytes per second and player.
     """
 
     outcome: Outcome
@@ -62,7 +62,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def final_player_counts(results: Results) -> PlayerCounts:
-    """Who was there in the last second in which nobody had been sent home."""
+    """Return the numbers of players in the last second before players were stopped."""
     seconds = results.seconds
     most = max((second_of_swarm.player_counts.players for second_of_swarm in seconds.values()), default=0)
     full = [at for at, second_of_swarm in seconds.items() if second_of_swarm.player_counts.players == most]
@@ -82,10 +82,10 @@ def summarise(
     workers_lost: int = 0,
     workers: int = 0,
 ) -> Summary:
-    """What the results come to."""
+    """Return the summary of the results."""
     steps, player_counts, total = steps or [], final_player_counts(results), results.total
     if workers_lost:
-        total.fail("workers", f"{workers_lost} of {workers} workers were lost, with what they had measured last")
+        total.fail("workers", f"{workers_lost} of {workers} workers were lost, with their last measurements")
     if player_counts.seated < player_counts.expected and plan.shape != "steps":
         total.fail(
             "seats",
@@ -101,7 +101,7 @@ def summarise(
         _recovered_after_s(results, event_at) if plan.shape == "storm" and event_at is not None else None
     )
     if plan.shape == "storm" and recovered_after_s is None:
-        verdicts.append(Verdict("storm", "all come back", "not all did", False))
+        verdicts.append(Verdict("storm", "all players resume", "not all resumed", False))
     outcome: Outcome = "held" if all(verdict.holds for verdict in verdicts) else "broken"
     if not total.get_count("states") and not total.failures:
         outcome = "nothing was measured"
@@ -134,7 +134,7 @@ def summarise(
 
 
 def times_from_histogram(histogram: Histogram) -> Times:
-    """A histogram's figures."""
+    """Return the figures of a histogram."""
 
     def ms(share: float) -> float:
         return round(histogram.percentile(share) * 1e3, 3)
@@ -144,7 +144,7 @@ def times_from_histogram(histogram: Histogram) -> Times:
 
 
 def _recovered_after_s(results: Results, event_at: float) -> float | None:
-    """Until the last was back, from its own loss; None while the crowd's count does not say that all are."""
+    """Return the longest time from a player's loss to its resume; None unless all players resumed."""
     if results.recovery_s(int(event_at)) is None:
         return None
     resumed = results.between(int(event_at), float("inf")).times["resume"]
@@ -153,12 +153,12 @@ def _recovered_after_s(results: Results, event_at: float) -> float | None:
 
 def _steps_verdict(steps: list[Step], last_good: int) -> Verdict:
     held = f"{last_good} players" if last_good else "not even the first step"
-    ending = f"; then {steps[-1].reason}" if steps and not steps[-1].holds else "; every step held: there is more"
+    ending = f"; then {steps[-1].reason}" if steps and not steps[-1].holds else "; every step held, there is more"
     return Verdict("steps", "the last step that held", held + ending, bool(last_good))
 
 
 def format_summary(summary: Summary, *, is_colour: bool) -> str:
-    """The summary for a terminal."""
+    """Return the summary as text for a terminal."""
     red, green, plain = ("\x1b[31m", "\x1b[32m", "\x1b[0m") if is_colour else ("", "", "")
     lines = [f"{'':10} {'count':>9} {'p50':>9} {'p95':>9} {'p99':>9} {'p99.9':>9} {'max':>9}  ms"]
     for name, one in summary.times.items():
@@ -173,7 +173,7 @@ def format_summary(summary: Summary, *, is_colour: bool) -> str:
     for step in summary.steps:
         lines.append(f"step of {step.players} players: {'held' if step.holds else step.reason}")
     if summary.recovered_after_s is not None:
-        lines.append(f"all were back {summary.recovered_after_s:.2f} s after the drop")
+        lines.append(f"all players had resumed {summary.recovered_after_s:.2f} s after the drop")
     lines.append(f"seated at the end: {summary.seated} of {summary.expected}")
     for verdict in summary.verdicts:
         colour, says = (green, "held  ") if verdict.holds else (red, "BROKEN")
@@ -182,15 +182,15 @@ def format_summary(summary: Summary, *, is_colour: bool) -> str:
         lines.append(
             f"{red}THE LOAD ITSELF WAS LATE: {summary.load_lateness_p99_ms:.0f} ms at the 99th percentile (at most "
             f"{summary.load_lateness_ms_max:.0f}). These figures are the load's, not the server's: use more "
-            f"workers, or fewer players.{plain}"
+            f"workers or fewer players.{plain}"
         )
     if summary.outcome == "nothing was measured":
-        lines.append(f"{red}NOTHING WAS MEASURED: nobody was ever sent a state{plain}")
+        lines.append(f"{red}NOTHING WAS MEASURED: no player received a state{plain}")
     return "\n".join(lines)
 
 
 def series(points: list[Point]) -> dict[str, list[float | None]]:
-    """The charts' series by name, one value a second; None where there was nothing."""
+    """Return the charts' series by name, one value per second; None without data."""
     found: dict[str, list[float | None]] = {
         "second": [point.at_s for point in points],
         "players": [float(point.players) for point in points],

@@ -1,4 +1,4 @@
-"""What all players of one process share: settings, worlds, the metronome, and what they measure."""
+"""The state that all players of one process share: settings, worlds, the scheduler and the measurements."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TOKEN_TTL_S = 24 * 3600
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """Who players say they are.
+    """The tokens of the players.
 
     Args:
-        fixed: the same for all; empty: none.
-        secret: signs one for each player, HS256; empty: none.
-        audience, issuer: put into those that are signed.
+        fixed: one token for all players; empty: none.
+        secret: the HS256 key that signs a token for each player; empty: none.
+        audience, issuer: the `aud` and `iss` of signed tokens.
     """
 
     fixed: str = ""
@@ -39,7 +39,7 @@ class Tokens(msgspec.Struct, frozen=True):
         return f"Tokens(fixed={'***' if self.fixed else ''!r}, secret={'***' if self.secret else ''!r})"
 
     def create_token(self, player: str, now_s: float) -> str:
-        """A player's token; empty for a guest."""
+        """Return a player's token; empty for a guest."""
         if not self.secret:
             return self.fixed
         claims: dict[str, object] = {"sub": player, "exp": int(now_s) + TOKEN_TTL_S}
@@ -51,19 +51,20 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class Habits(msgspec.Struct, frozen=True, kw_only=True):
-    """What players do, as far as the command line says it.
+    """The players' behaviour that the command line sets.
 
     Args:
-        room, room_name: what they join; without a name any open room.
-        room_players: how many go to rooms of one name (NAME 1, NAME 2, ...); 0: `room_name` as it is.
-        options: given with each Join.
-        input_hz: inputs a second.
-        mode, party_size: what Matchmakers queue for.
-        spend, purse: a Spender's commands: one that earns and says how much, and one that says what it owns.
-        item: what `purse` counts.
-        match_s_max: how long a match may take.
-        has_quiet_ticks: a tick may change nothing, so one without a state was not missed.
-        resume_s_max: for how long a lost connection is tried again.
+        room, room_name: the room type and name that players join; without a name any open room.
+        room_players: the number of players for each room name (NAME 1, NAME 2, ...); 0: all join `room_name`.
+        options: the options of each Join.
+        input_hz: inputs per second.
+        mode, party_size: the queue and the party size of Matchmakers.
+        spend_room: the room type of Spenders.
+        spend, purse: a Spender's commands: one that earns and returns the amount, and one that returns the balance.
+        item: the item of the balance that is compared.
+        match_s_max: the time limit of a match.
+        has_quiet_ticks: whether a tick may change nothing; a tick without a state is then not missed.
+        resume_s_max: the time limit of reconnecting.
     """
 
     room: str = "arena"
@@ -83,7 +84,7 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(Protocol):
-    """What the swarm must know of a player's session."""
+    """A player's session, as the swarm uses it."""
 
     @property
     def is_expected(self) -> bool:
@@ -91,29 +92,32 @@ class Member(Protocol):
 
     @property
     def is_seated(self) -> bool:
-        """Whether it has one, and a connection."""
+        """Whether it has a seat and a connection."""
 
     def drop(self) -> None:
-        """Breaks the connection as a bad network does."""
+        """Break the connection, as a bad network does."""
 
     def record_unacknowledged_inputs(self) -> None:
-        """Counts inputs that were never shown for as long as they have waited."""
+        """Record inputs that were never acknowledged, with their age."""
 
     def collect(self, measures: Measures) -> None:
-        """Adds what it has counted by itself since the last time."""
+        """Add the client's own counters since the last call."""
 
 
 class Swarm:
     """All players of one process.
 
     Args:
-        url: where they connect first.
-        more_urls: other addresses where they connect first, in turn with `url`.
-        tls: what is trusted; None: what the system trusts.
+        url: the address of first connections.
+        more_urls: further addresses of first connections, used in turn with `url`.
+        tokens: the players' tokens.
+        habits: the players' behaviour.
+        tls: the TLS settings; None: the system's trusted certificates.
+        build: the build that players report.
 
     Attributes:
-        measures: of the second that runs.
-        members: sessions there are.
+        measures: the measurements of the current second.
+        members: the current sessions.
     """
 
     def __init__(
@@ -141,22 +145,22 @@ class Swarm:
         self._parties: dict[str, tuple[str, int]] = {}
 
     def next_number(self) -> int:
-        """Counts the players of this process."""
+        """Return the number of the next player of this process."""
         self._numbers += 1
         return self._numbers
 
     def next_url(self) -> str:
-        """Return the address where the next player connects first."""
+        """Return the address of the next player's first connection."""
         urls = (self.url, *self.more_urls)
         self._entries += 1
         return urls[self._entries % len(urls)]
 
     def player_id(self, number: int) -> str:
-        """A name that no other run's player has."""
+        """Return a player id that is unique to this run."""
         return f"load-{self._run_id}-{number}"
 
     def party(self, mode: str, size: int) -> tuple[str, int]:
-        """A code for the next player who looks for friends; `size` players get the same."""
+        """Return the party code and size for the next player; `size` players receive the same code."""
         code, left = self._parties.get(mode, ("", 0))
         if not left:
             code, left = secrets.token_urlsafe(12), size
@@ -164,7 +168,7 @@ class Swarm:
         return code, size
 
     def finish_second(self, at: int) -> Second:
-        """Ends the second that runs, and begins another."""
+        """End the current second, return it, and begin the next."""
         player_counts = PlayerCounts(players=len(self.members))
         for member in self.members:
             member.collect(self.measures)
@@ -176,12 +180,12 @@ class Swarm:
         return second
 
     def record_unacknowledged_inputs(self) -> None:
-        """The run ends: inputs that were never shown count for as long as they have waited."""
+        """Record all inputs that were never acknowledged, at the end of the run."""
         for member in self.members:
             member.record_unacknowledged_inputs()
 
     def drop_all(self) -> int:
-        """Breaks all connections at once; gives how many."""
+        """Break all connections at once. Return their number."""
         seated = [member for member in self.members if member.is_seated]
         for member in seated:
             member.drop()
@@ -198,14 +202,14 @@ _swarms: WeakKeyDictionary[Environment, Swarm] = WeakKeyDictionary()
 
 
 def set_swarm(environment: Environment, swarm: Swarm) -> None:
-    """Makes it the swarm of a locust environment."""
+    """Set the swarm of a locust environment."""
     _swarms[environment] = swarm
 
 
 def get_swarm(environment: Environment) -> Swarm:
-    """The swarm of a locust environment.
+    """Return the swarm of a locust environment.
 
     Raises:
-        KeyError: there is none: tickwire.loadtest.locustfile was not loaded.
+        KeyError: the environment has no swarm, because tickwire.loadtest.locustfile was not loaded.
     """
     return _swarms[environment]

@@ -1,4 +1,4 @@
-"""What players do. A game's own: subclass `SwarmPlayer` or one of these, in a locustfile of your own."""
+"""The behaviour of players. For a game's own players, subclass `SwarmPlayer` or one of these in a locustfile."""
 
 from __future__ import annotations
 

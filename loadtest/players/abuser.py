@@ -14,11 +14,14 @@ PAUSE_S = (0.5, 2.0)
 
 
 class Abuser(SwarmPlayer):
-    """Floods, rubbish, giants. What happens to it is its own affair: only `abuses`, and how many of them the server
-    ended with a close, are counted."""
+    """Sends floods, random bytes and giant messages.
+
+    It is excluded from all measurements; only the counts `abuses` and `abuses_closed` (closed by the server) are
+    kept.
+    """
 
     def play(self) -> None:
-        """See the class."""
+        """Send abuses until the server closes the connection."""
         session = self.session
         session.open()
         session.join(self.habits.room, options=dict(self.habits.options))
@@ -29,11 +32,11 @@ class Abuser(SwarmPlayer):
             gevent.sleep(self.rng.uniform(*PAUSE_S))
             if not session.is_connected:
                 self.swarm.measures.count("abuses_closed")
-                raise ClientError("thrown out, as it should be")
+                raise ClientError("closed by the server, as expected")
 
     def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
         session = super()._new_session()
-        session.is_excluded = True  # from the beginning: nobody expects it to have a seat
+        session.is_excluded = True  # from the beginning, so that it is never expected to have a seat
         return session
 
     def _abuses(self) -> list[list[bytes]]:

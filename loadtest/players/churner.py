@@ -1,4 +1,4 @@
-"""Comes and goes: what a launch is made of."""
+"""Joins and leaves, as many players of a launch do."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ STAYS_S = (2.0, 8.0)
 
 
 class Churner(SwarmPlayer):
-    """Joins, plays a little, leaves; begins again as somebody new."""
+    """Joins, plays for some seconds, leaves, and starts again in a new session."""
 
     def play(self) -> None:
-        """See the class."""
+        """Join, play for some seconds and leave."""
         self.session.open()
         self.join()
         with self.sending_inputs():

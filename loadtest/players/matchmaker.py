@@ -12,14 +12,14 @@ class Matchmaker(SwarmPlayer):
     """Queues with a party of `--party-size` of this worker's players, in `--mode`."""
 
     def play(self) -> None:
-        """See the class."""
+        """Queue, play the match for some seconds and leave."""
         session, habits = self.session, self.habits
         session.may_end = True
         session.open()
         party = self.swarm.party(habits.mode, habits.party_size) if habits.party_size > 1 else None
         try:
             session.match(habits.mode, party=party, timeout_s=habits.match_s_max)
-        except NotMatched as error:  # a friend has left, or the mode's own time is over
+        except NotMatched as error:  # a friend left, or the mode's time limit is over
             self.swarm.measures.fail("match", error.status.state.name)
             raise
         except (ClientError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""What all players are: a locust user with a session, that begins again when it cannot go on."""
+"""The base of all players: a locust user with a session, which starts again after an error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tickwire.schemas.messages import FieldKind
 log = logging.getLogger("loadtest")
 
 RESTART_PAUSE_S = (0.5, 2.0)
-"""Who could not go on waits for so long before it begins again."""
+"""The pause before a player starts again."""
 PAYLOADS = 16
-"""So many different inputs are made at a join, and sent by turns."""
+"""The number of different inputs that are created at a join and sent in turn."""
 INPUTS_PER_PAYLOAD = 5
 
 
@@ -32,9 +32,9 @@ class SwarmPlayer(User):
     """One player.
 
     Attributes:
-        session: what it plays with; a new one each time that it begins again.
-        number: of this process's players.
-        rng: its own; a number has the same in every run.
+        session: its session; a new one each time that it starts again.
+        number: its number among this process's players.
+        rng: its random numbers, which are the same in every run for the same number.
     """
 
     abstract = True
@@ -49,23 +49,23 @@ class SwarmPlayer(User):
         self.session = self._new_session()
 
     def play(self) -> None:
-        """What it does, from `open` on; begins again when it returns."""
+        """Play, beginning with `open`. The player starts again after it returns."""
         raise NotImplementedError
 
     @task
     def live(self) -> None:
-        """Plays; whatever keeps it from going on is counted, and it begins again."""
+        """Play once. Errors are counted, and the player starts again."""
         wanted_since_s = None
         try:
             self.play()
         except (ClientError, TimeoutError) as error:
-            wanted_since_s = self.session.wanted_since_s  # it wants it still: nobody is forgotten by beginning again
+            wanted_since_s = self.session.wanted_since_s  # it still wants a seat, and counts as expected
             if not self.session.is_excluded:
                 self.swarm.measures.fail("gave up", f"{type(error).__name__}: {str(error)[:80]}")
         except (StopUser, RescheduleTask, InterruptTaskSet):
-            raise  # these are how a locust user says what comes next
+            raise  # the control flow of locust
         except Exception as error:
-            log.exception("%s has raised", type(self).__name__)
+            log.exception("%s raised", type(self).__name__)
             text = f"{type(self).__name__} raised {type(error).__name__}: {error}"
             self.swarm.measures.fail("players", text[:100])
         finally:
@@ -74,7 +74,7 @@ class SwarmPlayer(User):
         gevent.sleep(self.rng.uniform(*RESTART_PAUSE_S))
 
     def on_stop(self) -> None:
-        """The swarm has no more use for it."""
+        """End the session when locust stops the player."""
         self.session.end()
 
     def _new_session(self, wanted_since_s: float | None = None) -> SwarmSession:
@@ -82,7 +82,7 @@ class SwarmPlayer(User):
         return SwarmSession(self.swarm, player_id, self.rng, wanted_since_s=wanted_since_s)
 
     def join(self) -> None:
-        """Takes a seat in a room of the swarm's."""
+        """Join a room of the swarm."""
         habits, name = self.habits, self.habits.room_name
         if habits.room_players:
             name = f"{name or 'swarm'} {self.number // habits.room_players}"
@@ -90,7 +90,7 @@ class SwarmPlayer(User):
 
     @contextmanager
     def sending_inputs(self) -> Iterator[None]:
-        """Sends inputs while the block runs, where the room has any."""
+        """Send inputs while the block runs, if the room has inputs."""
         core, hz = self.session.core, self.habits.input_hz
         if not core.input_fields or hz <= 0:
             yield
@@ -114,7 +114,7 @@ class SwarmPlayer(User):
 
 
 def random_value(field: Field, rng: random.Random) -> float:
-    """Any value that a field can have, in the game's units."""
+    """Return a random value of a field, in the game's units."""
     match field.kind:
         case FieldKind.REAL:
             return rng.uniform(field.low, field.high)

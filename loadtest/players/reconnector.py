@@ -1,4 +1,4 @@
-"""On a bad network: drops without closing, comes back, and must have lost nothing."""
+"""A player on a bad network: drops its connection, reconnects, and must not lose anything."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ AWAY_S = (0.0, 3.0)
 
 
 class Reconnector(SwarmPlayer):
-    """Drops, and comes back to the same session, seat and room; events once and in order (the session counts)."""
+    """Drops its connection, and resumes the same session, seat and room. The session checks the events."""
 
     def play(self) -> None:
-        """See the class."""
+        """Join, and drop and resume repeatedly."""
         session = self.session
         session.open()
         self.join()
@@ -28,4 +28,4 @@ class Reconnector(SwarmPlayer):
                 session.reconnect()
                 joined = session.core.joined
                 if joined is None or joined.room_id != room_id:
-                    raise ClientError("came back to another room, or to none")
+                    raise ClientError("resumed in another room, or in none")

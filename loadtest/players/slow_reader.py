@@ -1,4 +1,4 @@
-"""Takes less than it is sent: nobody else may notice."""
+"""Reads more slowly than the server sends, which must not affect other players."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ READS_S = (0.2, 1.0)
 
 
 class SlowReader(SwarmPlayer):
-    """Joins, moves, and reads only now and then. Missing ticks is its lot, and is not counted."""
+    """Joins, moves, and reads only from time to time. Its missed ticks are not counted."""
 
     def play(self) -> None:
-        """See the class."""
+        """Join, and pause reading repeatedly."""
         session = self.session
         session.observer.is_slow_reader = True
         session.open()

@@ -1,4 +1,4 @@
-"""Earns, asks again on purpose, and counts: what it was told must be what it has."""
+"""Earns with durable commands, repeats some of them, and checks that its balance equals the sum of the replies."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ CHECK_EVERY = 10
 
 
 class Spender(SwarmPlayer):
-    """Durable commands, one a second, every fifth of them sent three times at once, and again; now and then the purse
-    is compared.
+    """Sends a durable command once a second, every fifth of them three times at once and again after its reply.
 
-    `--spend` names a command whose reply says by how much `--item` has grown; `--purse` one that says how much there
-    is.
+    `--spend` names a command that replies with the earned amount of `--item`; `--purse` one that replies with the
+    balance, which is compared every CHECK_EVERY commands.
     """
 
     def play(self) -> None:
-        """See the class."""
+        """Join, and earn and compare repeatedly."""
         session, habits = self.session, self.habits
-        session.observer.has_quiet_ticks = True  # what everybody sees changes when somebody earns
+        session.observer.has_quiet_ticks = True  # the room's state changes only when a player earns
         session.open()
         session.join(habits.spend_room, name=habits.room_name)
         owns, asked = self._purse(), 0
@@ -39,7 +38,7 @@ class Spender(SwarmPlayer):
                 self.swarm.measures.fail("reply", error.reply.error.name)
             asked += 1
             if asked % CHECK_EVERY == 0 and (found := self._purse()) != owns:
-                self.swarm.measures.fail("replies", "what it owns is not what it was told")
+                self.swarm.measures.fail("replies", "the balance differs from the replies")
                 owns = found
             next_s = max(next_s + EVERY_S, time.monotonic() - EVERY_S)
 

@@ -1,4 +1,4 @@
-"""The most of a player_counts: joins, moves, stays."""
+"""The typical player: joins, moves, stays."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ FOREVER_S = 1e9
 
 
 class Wanderer(SwarmPlayer):
-    """Joins, moves at `--input-hz`, stays for as long as the run is."""
+    """Joins, moves at `--input-hz`, and stays until the end of the run."""
 
     def play(self) -> None:
-        """See the class."""
+        """Join and stay."""
         self.session.open()
         self.join()
         with self.sending_inputs():

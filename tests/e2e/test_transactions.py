@@ -234,7 +234,7 @@ async def test_first_offer_after_a_crash_is_a_new_offer(
 async def test_commands_above_the_in_flight_limit_are_retried_and_answered(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickwire.server.edge.commands.UNDER_WAY_MAX", 4)
+    monkeypatch.setattr("tickwire.server.edge.commands.IN_FLIGHT_MAX", 4)
     go_on = asyncio.Event()
     commit = shard._store.ledger.commit
 

@@ -1,4 +1,4 @@
-"""market: players earn, buy, give and trade items, which outlive rooms and servers.
+"""market: players earn, buy, transfer and trade items, which outlive rooms and servers.
 
 A command that changes what players own returns a Transaction and changes nothing else. The transaction is committed
 before its player receives the reply, and a retry of the command, after a crash or on another shard, receives the same

@@ -46,16 +46,16 @@ class AbsentSession:
         return self._checkpoint.schema_version
 
     def send_message(self, message: Message) -> None:
-        """Do nothing: there is no client."""
+        """Do nothing: the session has no client."""
 
     def slow_consumer(self, reason: str) -> None:
-        """Do nothing: there is no client."""
+        """Do nothing: the session has no client."""
 
     def seat_lost(self, reason: str) -> None:
-        """Do nothing: there is no client."""
+        """Do nothing: the session has no client."""
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
-        """Do nothing: there is no client."""
+        """Do nothing: the session has no client."""
 
     def seat_restored(self, seat: Seat) -> None:
         """Do nothing: the seat is given up when the room is restored."""

@@ -212,20 +212,20 @@ def _restore_tables(runtime: RoomRuntime, saved: RoomCheckpoint) -> None:
                 unknown_tables[name] = state
                 continue
             table = getattr(room, name)
-            fields = changes.rename_fields(name, {one.fields[0].name: one for one in state.split_fields()})
+            fields = changes.rename_fields(name, {column.fields[0].name: column for column in state.split_fields()})
             if fields.keys() != {field.name for field in state.fields}:
-                state = state.with_fields([one.with_field(new) for new, one in fields.items()])
+                state = state.with_fields([column.with_field(new) for new, column in fields.items()])
             unknown_columns[name] = table.restore(state)
-            for field, one in columns.pop(name, {}).items():
+            for field, column in columns.pop(name, {}).items():
                 if field in table.columns:
-                    table.restore_field(one.with_field(field))
+                    table.restore_field(column.with_field(field))
                 else:
-                    unknown_columns[name][field] = one
+                    unknown_columns[name][field] = column
     except ShapeChanged as error:
         raise _not_readable(room, f"{where}{error}") from error
-    kept = {name: _with_rows(fields) for name, fields in (columns | unknown_columns).items()}
+    remaining = {name: _with_rows(fields) for name, fields in (columns | unknown_columns).items()}
     runtime.set_aside = SetAsideData(
-        _with_rows(unknown_tables), {name: fields for name, fields in kept.items() if fields}
+        _with_rows(unknown_tables), {name: fields for name, fields in remaining.items() if fields}
     )
 
 

@@ -13,8 +13,8 @@ from tickwire.server.rooms.player import Player
 class InputBatch:
     """The newest input of every player that has sent one since the last tick.
 
-        rows, wishes = inputs.of(self.ships)
-        self.ships.thrust[rows] = wishes["thrust"]
+        rows, values = inputs.of(self.ships)
+        self.ships.thrust[rows] = values["thrust"]
 
     Args:
         players: the players whose inputs these are.

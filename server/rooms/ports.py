@@ -14,7 +14,7 @@ from tickwire.server.rooms.seat import Subscriber
 class SessionSource(Protocol):
     """Restores the sessions of a room that another shard had, or that an earlier run of this shard had."""
 
-    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
         """Restore a session, disconnected. No client can resume it before `settle`.
 
         Returns:
@@ -41,12 +41,12 @@ class SessionRestorer(SessionSource, Protocol):
 class NoSessionRestorer:
     """Restores no sessions."""
 
-    def restore(self, kept: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
         """Return None: the session cannot be restored."""
         return None
 
     def settle(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: there are no sessions."""
+        """Do nothing, as it restores no sessions."""
 
     def drop(self, session_id: str, room_id: str, /) -> None:
-        """Do nothing: there are no sessions."""
+        """Do nothing, as it restores no sessions."""

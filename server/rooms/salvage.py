@@ -48,11 +48,11 @@ def salvage_checkpoint(saves: type[SaveData], checkpoint: RoomCheckpoint) -> Roo
     if checkpoint.state_error == "":
         return checkpoint
     value = saves.apply_upgrades(checkpoint.state_version, checkpoint.set_aside.fields | checkpoint.state)
-    kept, rejected = salvage_state(saves, value)
+    fitting, rejected = salvage_state(saves, value)
     if not rejected:
         return checkpoint
     return msgspec.structs.replace(
-        checkpoint, state=kept, state_version=saves.version, rejected=(*checkpoint.rejected, *rejected)
+        checkpoint, state=fitting, state_version=saves.version, rejected=(*checkpoint.rejected, *rejected)
     )
 
 
@@ -66,10 +66,10 @@ def salvage_state(saves: type[SaveData], value: Mapping[str, Any]) -> tuple[dict
     """
     rejected: list[RejectedRow] = []
     try:
-        kept = _fit_struct(saves, value, "state", rejected, is_whole=True)
+        fitting = _fit_struct(saves, value, "state", rejected, is_whole=True)
     except _Misfit as misfit:
         raise ShapeChanged(f"state: {misfit}") from misfit
-    return kept, rejected
+    return fitting, rejected
 
 
 def _fit(kind: Any, value: Any, path: str, rejected: list[RejectedRow]) -> Any:
@@ -104,14 +104,18 @@ def _reduce(kind: Any, value: Any, path: str, rejected: list[RejectedRow], reaso
     is_tuple = origin is tuple and len(args) == 2 and args[1] is ...
     if (origin in _SEQUENCES or is_tuple) and isinstance(value, list | tuple):
         item = args[0] if args else Any
-        return [kept for at, one in enumerate(value) for kept in _fit_element(item, one, f"{path}[{at}]", rejected)]
+        return [
+            fitting
+            for index, element in enumerate(value)
+            for fitting in _fit_element(item, element, f"{path}[{index}]", rejected)
+        ]
     if origin in _MAPS and isinstance(value, Mapping):
         key_kind, item = args or (Any, Any)
         return {
-            name: kept
-            for name, one in value.items()
+            name: fitting
+            for name, element in value.items()
             for _ in _fit_element(key_kind, name, f"{path}[{name!r}]", rejected)
-            for kept in _fit_element(item, one, f"{path}[{name!r}]", rejected)
+            for fitting in _fit_element(item, element, f"{path}[{name!r}]", rejected)
         }
     raise _Misfit(reason)
 
@@ -143,7 +147,7 @@ def _fit_struct(
     *,
     is_whole: bool = False,
 ) -> dict[str, Any]:
-    kept = dict(value)
+    fitting = dict(value)
     for field in msgspec.structs.fields(kind):
         name = field.encode_name
         if name not in value and not (is_whole and field.required):
@@ -151,15 +155,15 @@ def _fit_struct(
         try:
             if name not in value:
                 raise _Misfit(f"Object missing required field `{name}`")
-            kept[name] = _fit(field.type, value[name], f"{path}.{name}", rejected)
+            fitting[name] = _fit(field.type, value[name], f"{path}.{name}", rejected)
         except _Misfit as misfit:
             if field.required and not is_whole:
                 raise
             rejected.append(RejectedRow(f"{path}.{name}", value.get(name), str(misfit)))
-            kept.pop(name, None)
+            fitting.pop(name, None)
             if field.required:
-                kept[name] = _empty_value(field.type, misfit)
-    return kept
+                fitting[name] = _empty_value(field.type, misfit)
+    return fitting
 
 
 def _empty_value(kind: Any, misfit: _Misfit) -> Any:

@@ -34,9 +34,9 @@ from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.observability import logs
 from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver
 from tickwire.server.persistence.world_codec import encode_world
+from tickwire.server.process import GC_THRESHOLD, SWITCH_INTERVAL_S
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.shard import GC_THRESHOLD, SWITCH_S
 from tickwire.server.storage import MongoStore, WriteBehind, migrate
 
 ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
@@ -67,7 +67,7 @@ def run(*, quick: bool) -> Report:
     """Runs the benchmark."""
     seconds, turns = (6.0, 2) if quick else (20.0, 3)
     logs.configure(format="console", level="warning")
-    sys.setswitchinterval(SWITCH_S)  # as a shard does, and the collector too
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as a shard does, and the collector too
     gc.set_threshold(*GC_THRESHOLD)
     processes.pin_this(LOAD_CORE)  # and with it MongoDB, which is its child
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder), with_redis=False) as stores:

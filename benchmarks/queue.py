@@ -28,7 +28,7 @@ from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.matchmaking import Matchmaker, ShardInfo
 from tickwire.matchmaking.queue import MatchQuality, Mode, QueueAgent, QueueNotification, QueuePosition, Queues, Rules
 from tickwire.server.dev import local_stores
-from tickwire.server.shard import GC_THRESHOLD
+from tickwire.server.process import GC_THRESHOLD
 
 TICKETS_PER_SECOND_MIN = 10_000.0
 WAITING = 10_000

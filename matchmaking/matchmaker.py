@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 from tickwire.matchmaking.clock import FleetClock
 from tickwire.matchmaking.directory import Directory
@@ -31,6 +32,7 @@ class Matchmaker:
         deadline_s: the longest that one call may take.
         address: the address of Redis, for operators.
         rng: picks the shards that are compared for a new room.
+        observe: receives the duration of each round trip to Redis, in seconds.
 
     Attributes:
         scripts: runs scripts on the fleet's keys.
@@ -51,12 +53,14 @@ class Matchmaker:
         deadline_s: float = 2.0,
         address: str = "",
         rng: random.Random | None = None,
+        observe: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self.ttls = ttls or Ttls()
         self.client = client
         self.namespace = namespace
         self.deadline_s = deadline_s
         self.address = address
+        self._observe = observe
         self.scripts = self.create_script_runner(namespace)
         self.clock = FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.scripts, self.ttls, self.clock)
@@ -68,7 +72,13 @@ class Matchmaker:
 
     @classmethod
     def from_url(
-        cls, url: str, *, namespace: str = "tickwire", ttls: Ttls | None = None, deadline_s: float = 2.0
+        cls,
+        url: str,
+        *,
+        namespace: str = "tickwire",
+        ttls: Ttls | None = None,
+        deadline_s: float = 2.0,
+        observe: Callable[[float], object] = lambda seconds: None,
     ) -> Matchmaker:
         """Return a matchmaker for a Redis URL; see matchmaking/redis_client.py.
 
@@ -81,11 +91,18 @@ class Matchmaker:
             ttls=ttls,
             deadline_s=deadline_s,
             address=address_from_url(url),
+            observe=observe,
         )
 
     def create_script_runner(self, slot: str) -> ScriptRunner:
         """Return a runner of scripts on the keys of one slot: those that begin with {SLOT}."""
-        return ScriptRunner(self.client, prefix=f"{{{slot}}}", deadline_s=self.deadline_s, address=self.address)
+        return ScriptRunner(
+            self.client,
+            prefix=f"{{{slot}}}",
+            deadline_s=self.deadline_s,
+            address=self.address,
+            observe=self._observe,
+        )
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -60,16 +60,24 @@ class ScriptRunner:
         deadline_s: the longest that one call may take, including the wait for its batch. Time in which the event loop
             was blocked does not count.
         address: the address of Redis for operators, without credentials.
+        observe: receives the duration of each round trip, in seconds.
 
     Attributes:
         address: the address of Redis.
-        observe: called with the duration of each round trip, in seconds.
     """
 
-    def __init__(self, client: Client, *, prefix: str, deadline_s: float, address: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        prefix: str,
+        deadline_s: float,
+        address: str = "",
+        observe: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         self.prefix = prefix
         self.counters = CallCounters()
-        self.observe: Callable[[float], object] = lambda seconds: None
+        self._observe = observe
         self._client = client
         self.address = address
         self._deadline_s = deadline_s
@@ -181,7 +189,7 @@ class ScriptRunner:
                     call.reply.set_exception(MatchmakerUnavailable("the connection to Redis is closed"))
             raise
         self.counters.calls += len(batch)
-        self.observe(time.monotonic() - started)
+        self._observe(time.monotonic() - started)
         for call, result in zip(batch, results, strict=True):
             if call.reply.done():
                 continue

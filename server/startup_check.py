@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tickwire.server.admin import http_server
+from tickwire.server.assembly import create_matchmaker, load_certificate
 from tickwire.server.config import Settings
 from tickwire.server.edge import static_files
 from tickwire.server.edge.auth import jwks
 from tickwire.server.errors import ConfigError
 from tickwire.server.game_modules import load_modes, load_room_types
 from tickwire.server.observability import traces
-from tickwire.server.shard import certificates, matchmaker_of
 from tickwire.server.storage import MongoStore
 
 
@@ -33,14 +33,14 @@ async def find_problems(settings: Settings) -> list[str]:
             problems.extend(str(error).splitlines())
 
     attempt(lambda: _check_rooms(settings.rooms))
-    attempt(lambda: certificates(settings))
+    attempt(lambda: load_certificate(settings))
     attempt(lambda: jwks.check_file(settings.auth))
     attempt(lambda: static_files.load(settings.listen.pages))
     attempt(lambda: http_server.check_console(settings.operations.console))
     attempt(lambda: traces.check(settings.traces.endpoint))
     attempt(lambda: MongoStore(settings.mongo.url, settings.mongo.database).close())
     try:
-        await matchmaker_of(settings.redis).aclose()
+        await create_matchmaker(settings.redis).aclose()
     except ConfigError as error:
         problems.append(str(error))
     return problems

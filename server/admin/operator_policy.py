@@ -17,6 +17,7 @@ import structlog
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import Banned, Malformed, Unavailable, VersionConflict
 from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.retry_delay import RetryDelay
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -76,15 +77,15 @@ class OperatorPolicy:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        pause_s = POLL_S
+        delay = RetryDelay(POLL_S, RETRY_S_MAX)
         while True:
             try:
                 await self.poll()
-                pause_s = POLL_S
+                delay.succeeded()
             except Unavailable as error:
-                pause_s = min(RETRY_S_MAX, pause_s * 1.5)
-                log.warning("operator_policy_unavailable", error=error.detail, retry_s=round(pause_s, 2))
-            await asyncio.sleep(pause_s)
+                delay.failed()
+                log.warning("operator_policy_unavailable", error=error.detail, retry_s=round(delay.seconds, 2))
+            await asyncio.sleep(delay.seconds)
 
     async def poll(self) -> None:
         """Read the bans and tuning versions that have changed, and apply them.

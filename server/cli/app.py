@@ -26,6 +26,7 @@ from tickwire.server import __version__
 from tickwire.server.admin.views import DrainRequested
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
+from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.local_stores import EmbeddedError
@@ -36,7 +37,6 @@ from tickwire.server.game_modules import load_room_types
 from tickwire.server.observability import logs
 from tickwire.server.process import EXIT_FAILED, EXIT_USAGE, run_shard
 from tickwire.server.rooms.typescript import generate_types
-from tickwire.server.shard import ask_to_drain
 from tickwire.server.startup_check import find_problems
 from tickwire.server.storage import MongoStore, export_import
 from tickwire.server.supervisor import supervise
@@ -215,7 +215,7 @@ def drain(
     """Request that a shard moves its rooms and players to other shards and stops. Kubernetes restarts it."""
     settings = _settings(config)
     try:
-        found = asyncio.run(ask_to_drain(settings.redis, shard))
+        found = asyncio.run(request_drain(settings.redis, shard))
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
     except MatchmakingError as error:

@@ -25,7 +25,7 @@ from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
-from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
+from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events, tune_process
 from tickwire.server.shard import Shard
 from tickwire.server.startup_check import find_problems
 
@@ -127,13 +127,13 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     problems = await find_problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))
-    shard = Shard(settings)
-    shard.on_drain = shard.on_failed = stopping.set
+    shard = Shard(settings, on_drain=stopping.set, on_failed=stopping.set)
     await shard.start()
+    tune_process()
     access = data_dir / ACCESS_FILE
     is_saved = False
     try:
-        _write(access, Access(f"http://127.0.0.1:{shard.operations.port}", settings.operations.token))
+        _write(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
         report = _BotReport(bots, shard.url)
         async with asyncio.TaskGroup() as group:
             group.create_task(_show(shard, services, stopping, report), name="live line")
@@ -145,7 +145,7 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
         access.unlink(missing_ok=True)
         is_saved = await shard.stop()
     services.check()
-    return EXIT_STOPPED if shard.health.is_alive and is_saved else EXIT_FAILED
+    return EXIT_STOPPED if shard.parts.health.is_alive and is_saved else EXIT_FAILED
 
 
 def _write(path: Path, access: Access) -> None:
@@ -197,9 +197,9 @@ class _BotReport:
 
 
 async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) -> None:
-    while not shard.health.is_ready:
+    while not shard.parts.health.is_ready:
         await asyncio.sleep(0.05)
-    operations = f"http://127.0.0.1:{shard.operations.port}"
+    operations = f"http://127.0.0.1:{shard.parts.operations.port}"
     lines = {
         "players connect to": f"{shard.url}   (subprotocol tickwire.1; see docs/protocol.md)",
         "metrics and health": f"{operations}/metrics  /livez  /readyz",
@@ -213,7 +213,7 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
         lines["play at"] = "not available: build the web client with `make web`"
     lines["stop with"] = "Ctrl-C"
     print("\n" + "\n".join(f"  {name:20} {text}" for name, text in lines.items()) + "\n", flush=True)
-    if bots and "arena" in shard.host.room_types:
+    if bots and "arena" in shard.parts.host.room_types:
         from tickwire.server.dev.bots import run_bots
 
         await run_bots(shard.url, bots, seed=1, observe=observe)
@@ -222,7 +222,7 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
 
 
 async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, report: _BotReport) -> None:
-    counters = shard.host.counters
+    counters = shard.parts.host.counters
     before = (0, 0, 0, 0)
     while not stopping.is_set():
         with suppress(TimeoutError):
@@ -230,9 +230,9 @@ async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, re
         now = (counters.ticks, counters.ticks_late, counters.bytes_sent, counters.player_ticks)
         ticks, late, bytes_sent, player_ticks = (a - b for a, b in zip(now, before, strict=True))
         before = now
-        players = sum(len(simulation.seats) for simulation in shard.host)
+        players = sum(len(simulation.seats) for simulation in shard.parts.host)
         line = (
-            f"rooms {len(shard.host):3d}   players {players:4d}   ticks {ticks:4d}/s   late {late:3d}   "
+            f"rooms {len(shard.parts.host):3d}   players {players:4d}   ticks {ticks:4d}/s   late {late:3d}   "
             f"{bytes_sent / max(1, player_ticks):6.1f} bytes a player and tick"
         )
         end, start = ("", "\r") if sys.stdout.isatty() else ("\n", "")

@@ -44,7 +44,7 @@ from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.ports import NoSessionRestorer, SessionRestorer, SessionSource
+from tickwire.server.rooms.ports import SessionRestorer, SessionSource
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 from tickwire.server.storage import world_key
@@ -84,13 +84,14 @@ class JoinService:
         lease_keeper: publishes seats to the directory.
         saver: loads durable rooms.
         transactions: loads player records and stored command replies.
+        session_restorer: restores the sessions of a saved room.
         quota: limits the rooms that players may create.
         keys: sign and verify tickets.
         now_s: the fleet's clock, UTC, seconds since 1970.
 
     Attributes:
         is_draining: whether the shard accepts no new players.
-        session_restorer: restores the sessions of a saved room.
+        session_restorer: as passed.
         incoming_rooms: ids of rooms that are being received from other shards.
     """
 
@@ -104,12 +105,13 @@ class JoinService:
         lease_keeper: LeaseKeeper,
         saver: RoomSaver,
         transactions: TransactionService,
+        session_restorer: SessionRestorer,
         quota: RoomQuota,
         keys: TicketKeys,
         now_s: Callable[[], float],
     ) -> None:
         self.is_draining = False
-        self.session_restorer: SessionRestorer = NoSessionRestorer()
+        self.session_restorer = session_restorer
         self.incoming_rooms: set[str] = set()
         self._used_tickets = UsedTickets()
         self._shard_id = shard_id

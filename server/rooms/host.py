@@ -57,10 +57,10 @@ class RoomHost:
     Args:
         room_types: the room classes that this shard hosts, by room type.
         on_closed: called with the reason after a room has closed; the room's state can still be read.
+        tune: sets the tuning values of a new room.
         observe_tick: called for every tick, for histograms.
 
     Attributes:
-        tune: sets the tuning values of a new room.
         tick_groups: the timers of the rooms.
     """
 
@@ -69,12 +69,13 @@ class RoomHost:
         room_types: Mapping[str, type[Room]],
         *,
         on_closed: Callable[[RoomRuntime, str], None],
+        tune: Callable[[Room], None] = lambda room: None,
         observe_tick: TickObserver = _ignore_tick,
     ) -> None:
         self.room_types = dict(room_types)
         self.counters = RoomCounters()
-        self.tune: Callable[[Room], None] = lambda room: None
         self._on_closed = on_closed
+        self._tune = tune
         self._observe_tick = observe_tick
         self._rooms: dict[str, RoomRuntime] = {}
         self.tick_groups: list[TickGroup] = []
@@ -165,7 +166,7 @@ class RoomHost:
         return room_class
 
     def _context(self) -> RoomContext:
-        return RoomContext(self.counters, self.tune, monotonic)
+        return RoomContext(self.counters, self._tune, monotonic)
 
     def _add_created(self, runtime: RoomRuntime, *, is_restored: bool) -> None:
         room = runtime.room

@@ -10,6 +10,7 @@ import asyncio
 import datetime
 import secrets
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -43,6 +44,7 @@ class MongoStore:
         database: the name of the database.
         call_s_max: the deadline of each call, seconds.
         timeout: limits calls; a shard's does not count time in which its event loop was blocked.
+        observe: receives the duration of each call, seconds.
         isolation: guards the reading of bans and tunings, document by document.
 
     Raises:
@@ -56,6 +58,7 @@ class MongoStore:
         *,
         call_s_max: float = CALL_S_MAX,
         timeout: Timeout = asyncio.timeout,
+        observe: Callable[[float], object] = lambda seconds: None,
         isolation: FaultIsolation | None = None,
     ) -> None:
         timeout_ms = int(call_s_max * 1000)
@@ -80,7 +83,7 @@ class MongoStore:
                 )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:  # the driver reads certificate files here
             raise ConfigError(f"mongo.url: must be a MongoDB connection string: {error}") from error
-        self.calls = MongoCalls(call_s_max, timeout, hosts_from_url(url))
+        self.calls = MongoCalls(call_s_max, timeout, hosts_from_url(url), observe)
         self._url = url
         try:
             self.database = self.client[database]

@@ -37,18 +37,24 @@ class MongoCalls:
         call_s_max: the deadline of each call, seconds.
         timeout: enforces the deadline.
         address: the hosts of MongoDB, for the error details that operators read.
+        observe: receives the duration of each call, seconds.
 
     Attributes:
         write_error: why the last write failed, for operators; empty if it succeeded.
-        observe: called with the duration of each call, seconds.
     """
 
-    def __init__(self, call_s_max: float, timeout: Timeout = asyncio.timeout, address: str = "") -> None:
+    def __init__(
+        self,
+        call_s_max: float,
+        timeout: Timeout = asyncio.timeout,
+        address: str = "",
+        observe: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         self.call_s_max = call_s_max
         self.timeout = timeout
         self.address = address
         self.write_error = ""
-        self.observe: Callable[[float], object] = lambda seconds: None
+        self._observe = observe
 
     async def read(self, call: Awaitable[T]) -> T:
         """Await a call that changes nothing, and return its result.
@@ -64,7 +70,7 @@ class MongoCalls:
         except (PyMongoError, TimeoutError) as error:
             raise self._unavailable(error) from error
         finally:
-            self.observe(loop.time() - started)
+            self._observe(loop.time() - started)
 
     async def iterate(self, cursor: AsyncIOMotorCursor[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         """Yield the documents of a cursor, with a deadline for each.
@@ -107,7 +113,7 @@ class MongoCalls:
             self.write_error = unavailable.detail
             raise unavailable from error
         finally:
-            self.observe(loop.time() - started)
+            self._observe(loop.time() - started)
         self.write_error = ""
         return result
 

@@ -24,6 +24,7 @@ import structlog
 
 from tickwire.server.errors import NotSavable, Unavailable
 from tickwire.server.observability.traces import span
+from tickwire.server.retry_delay import RetryDelay
 from tickwire.server.storage.world_document import SavedWorld, StoredSection, WorldWrite, create_world_write
 from tickwire.server.storage.world_store import DecidedOutcome, WorldStore
 
@@ -119,11 +120,13 @@ class WriteBehind:
 
     async def run(self) -> None:
         """Write queued worlds until cancelled."""
-        pause = self._interval_s
+        delay = RetryDelay(self._interval_s, PAUSE_S_MAX, growth=2)
         while True:
-            await asyncio.sleep(pause)
-            is_written = await self._write_all()
-            pause = self._interval_s if is_written else min(PAUSE_S_MAX, pause * 2)
+            await asyncio.sleep(delay.seconds)
+            if await self._write_all():
+                delay.succeeded()
+            else:
+                delay.failed()
 
     async def flush(self, deadline_s: float) -> bool:
         """Write all queued worlds.

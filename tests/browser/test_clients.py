@@ -95,7 +95,7 @@ async def test_the_guide_s_square_moves_on_after_its_room_has_moved(squares: Set
         await wait_until_drawn(page, "x > 250")
         await page.keyboard.up("ArrowRight")
         await one.drain()
-        await eventually(lambda: len(other.host) == 1, 20)
+        await eventually(lambda: len(other.parts.host) == 1, 20)
         await page.keyboard.down("ArrowLeft")
         await wait_until_drawn(page, "0 <= x && x < 150")
         assert errors_of(page) == []

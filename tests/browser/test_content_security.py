@@ -39,7 +39,7 @@ async def open_and_collect(browser: Browser, url: str) -> Page:
 async def test_the_console_breaks_none_of_its_policy(games: Settings, browser: Browser) -> None:
     async with running(games) as shard, connect(shard.url) as bot:
         await bot.join("arena", name="lobby", options={"name": "bot"})
-        page = await open_and_collect(browser, f"http://127.0.0.1:{shard.operations.port}/console/")
+        page = await open_and_collect(browser, f"http://127.0.0.1:{shard.parts.operations.port}/console/")
         await page.fill("#token", shard.settings.operations.token)
         await page.click("#sign-in button")
         await page.wait_for_function("() => document.getElementById('legend').textContent.includes('ships: 1')")

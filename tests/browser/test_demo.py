@@ -233,7 +233,7 @@ async def test_two_tabs_play_cards_and_see_each_other_s_hands_not(games: Setting
 async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: Settings, browser: Browser) -> None:
     async with running(games) as shard, connect(shard.url) as bot:
         await bot.join("arena", name="lobby", options={"name": "bot"})
-        base = f"http://127.0.0.1:{shard.operations.port}/console/"
+        base = f"http://127.0.0.1:{shard.parts.operations.port}/console/"
         page = await open_page(browser, base)
         await page.wait_for_selector("#sign-in:not([hidden])")
         await page.fill("#token", "wrong")
@@ -254,8 +254,8 @@ async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: 
         for answer, is_left in (("no", 1), ("yes", 0)):
             await page.click("#close-room")
             await page.click(f"#confirm button[value={answer}]")
-            await eventually(lambda wanted=is_left: len(shard.host) == wanted)
-        assert await admin(shard.operations.port, "GET", "/rooms") == []
+            await eventually(lambda wanted=is_left: len(shard.parts.host) == wanted)
+        assert await admin(shard.parts.operations.port, "GET", "/rooms") == []
         assert errors_of(page) == []
 
 
@@ -264,7 +264,7 @@ async def test_a_press_in_the_console_that_takes_longer_than_a_refresh_counts(
 ) -> None:
     async with running(games) as shard, connect(shard.url) as bot:
         await bot.join("arena", name="lobby", options={"name": "bot"})
-        base = f"http://127.0.0.1:{shard.operations.port}/console/#token={shard.settings.operations.token}"
+        base = f"http://127.0.0.1:{shard.parts.operations.port}/console/#token={shard.settings.operations.token}"
         page = await open_page(browser, base)
         button = page.locator("#sessions button")
         box = await button.bounding_box()

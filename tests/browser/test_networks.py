@@ -30,7 +30,7 @@ def page_through(proxy: TcpProxy, shard: Shard, game: str) -> str:
 
 def seats_of(shard: Shard) -> int:
     """Return the number of seats that are taken."""
-    return sum(len(simulation.seats) for simulation in shard.host)
+    return sum(len(simulation.seats) for simulation in shard.parts.host)
 
 
 async def wait_until_open_again(page: Page) -> None:
@@ -42,7 +42,7 @@ async def wait_until_open_again(page: Page) -> None:
 async def test_a_path_that_dies_silently_is_noticed_and_the_session_comes_back(
     games: Settings, browser: Browser
 ) -> None:
-    async with running(games) as shard, TcpProxy(shard.edge.port) as proxy:
+    async with running(games) as shard, TcpProxy(shard.parts.edge.port) as proxy:
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
         before = await evaluate(page, IDENTITY)
@@ -61,7 +61,7 @@ async def test_the_page_that_is_online_again_comes_back_before_the_heartbeat_wou
     edge = EdgeSettings(origins=["*"], heartbeat_interval_s=1.0)
     async with (
         running(msgspec.structs.replace(games, edge=edge)) as shard,
-        TcpProxy(shard.edge.port) as proxy,
+        TcpProxy(shard.parts.edge.port) as proxy,
     ):
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
@@ -79,7 +79,7 @@ async def test_the_page_that_is_online_again_comes_back_before_the_heartbeat_wou
 async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_connection(
     games: Settings, browser: Browser
 ) -> None:
-    async with running(games) as shard, TcpProxy(shard.edge.port) as proxy:
+    async with running(games) as shard, TcpProxy(shard.parts.edge.port) as proxy:
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
         await page.keyboard.down("ArrowUp")
@@ -101,12 +101,12 @@ async def test_a_frozen_tab_stays_connected(games: Settings, browser: Browser, g
         await is_playing(page)
         devtools = await page.context.new_cdp_session(page)
         await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
-        heartbeats = shard.edge.now_s() + 12 * edge.heartbeat_interval_s
-        await eventually(lambda: shard.edge.now_s() > heartbeats, 30)
+        heartbeats = shard.parts.edge.now_s() + 12 * edge.heartbeat_interval_s
+        await eventually(lambda: shard.parts.edge.now_s() > heartbeats, 30)
         await devtools.send("Page.setWebLifecycleState", {"state": "active"})
         await page.wait_for_function("() => window.tickwire().rttMs > 0")
         assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]") == [0, 0]
-        assert shard.edge.counters.closed["silent"] == 0
+        assert shard.parts.edge.counters.closed["silent"] == 0
 
 
 async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Settings, browser: Browser) -> None:
@@ -121,10 +121,10 @@ async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Setti
         )
         await page.goto(page_of(shard, "cards", "ada"))
         await page.wait_for_selector(".hand button")
-        heartbeats = shard.edge.now_s() + 12 * edge.heartbeat_interval_s
-        await eventually(lambda: shard.edge.now_s() > heartbeats, 30)
+        heartbeats = shard.parts.edge.now_s() + 12 * edge.heartbeat_interval_s
+        await eventually(lambda: shard.parts.edge.now_s() > heartbeats, 30)
         assert await evaluate(page, "[window.tickwire().state, window.tickwire().resumes]") == ["open", 0]
-        assert shard.edge.counters.closed["silent"] == 0
+        assert shard.parts.edge.counters.closed["silent"] == 0
 
 
 async def test_a_page_that_is_left_keeps_its_seat_and_close_gives_it_back_at_once(
@@ -134,7 +134,7 @@ async def test_a_page_that_is_left_keeps_its_seat_and_close_gives_it_back_at_onc
         left = await open_page(browser, page_of(shard, "arena", "ada"))
         await is_playing(left)
         await left.goto("about:blank")
-        await eventually(lambda: shard.edge.registry.disconnected_count == 1)
+        await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
         assert seats_of(shard) == 1
         page = await open_page(browser, page_of(shard, "arena", "bob"))
         await is_playing(page)

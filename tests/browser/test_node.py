@@ -104,7 +104,7 @@ client.close();
     async with running(shard_settings) as shard, node(shard, program) as client:
         assert await client.printed() == list(range(300))
         assert await client.printed() == [1, 0]
-        (simulation,) = shard.host
+        (simulation,) = shard.parts.host
         assert sorted(simulation.room.runs) == list(range(300))  # type: ignore[attr-defined]
         client.proceed()
         await client.ended()
@@ -127,14 +127,14 @@ client.close();
     async with running(shard_settings) as shard, node(shard, program) as client:
 
         async def waiting(count: int) -> bool:
-            status = await admin(shard.operations.port, "GET", "/queues/trios")
+            status = await admin(shard.parts.operations.port, "GET", "/queues/trios")
             return bool(status["waiting"] == count)
 
         assert await client.printed() == ["OUT_OF_ORDER", ""]
         await eventually(lambda: waiting(1))
         client.proceed()
         await eventually(lambda: waiting(0), 5, "close gives the place back, long before the resume window is over")
-        await eventually(lambda: sum(len(simulation.seats) for simulation in shard.host) == 0, 5)
+        await eventually(lambda: sum(len(simulation.seats) for simulation in shard.parts.host) == 0, 5)
         await client.ended()
 
 
@@ -148,7 +148,7 @@ client.close();
     async with running(shard_settings) as shard, node(shard, program) as client:
 
         async def waiting(count: int) -> bool:
-            status = await admin(shard.operations.port, "GET", "/queues/trios")
+            status = await admin(shard.parts.operations.port, "GET", "/queues/trios")
             return bool(status["waiting"] == count)
 
         await eventually(lambda: waiting(1))

@@ -131,14 +131,14 @@ async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
         with pytest.raises(Refused) as refused:
             await outside.join("garden", name="home")
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
-        await eventually(lambda: "redis" in shard.health.reasons)
-        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+        await eventually(lambda: "redis" in shard.parts.health.reasons)
+        status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
         assert (status, list(body["reasons"])) == (503, ["redis"])
         tick = inside.world.tick
         await inside.send_input({"dx": 1.0})
         await inside.wait_for(lambda: inside.world.tick > tick and inside.core.acknowledged_seq == 1)
         os.kill(own_stores.pids["redis-server"], signal.SIGCONT)
-        await eventually(lambda: shard.health.is_ready, 20)
+        await eventually(lambda: shard.parts.health.is_ready, 20)
         joined = await eventually_joins(outside, "garden", "home")
         assert inside.core.joined is not None
         assert joined.room_id == inside.core.joined.room_id, "the lease healed: it is the same room still"
@@ -151,7 +151,7 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
         await client.join("garden", name="home")
         os.kill(own_stores.pids["mongod"], signal.SIGSTOP)
         await client.command("plant", {"x": 1.0})
-        await eventually(lambda: "mongo" in shard.health.reasons, 20)
+        await eventually(lambda: "mongo" in shard.parts.health.reasons, 20)
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick >= tick)
         await client.command("plant", {"x": 2.0})
@@ -160,7 +160,7 @@ async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
                 await other.join("garden", name="another, which must be loaded")
             assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.UNAVAILABLE, True)
         os.kill(own_stores.pids["mongod"], signal.SIGCONT)
-        await eventually(lambda: shard.health.is_ready, 20)
+        await eventually(lambda: shard.parts.health.is_ready, 20)
     async with running(own_settings) as shard, connect(shard.url) as client:
         await eventually_joins(client, "garden", "home")
         await client.wait_for(lambda: flowers_of(client) == [1.0, 2.0])
@@ -173,10 +173,10 @@ async def test_a_room_that_closed_while_mongo_was_away_is_never_opened_from_its_
         async with connect(first.url) as client:
             await client.join("garden", name="home")
             await client.command("plant", {"x": 1.0})
-            await eventually(lambda: first._write_behind.saves > 0)
+            await eventually(lambda: first.parts.write_behind.saves > 0)
             os.kill(own_stores.pids["mongod"], signal.SIGSTOP)
             await client.command("plant", {"x": 2.0})
-        await eventually(lambda: len(first.host) == 0, what="the empty room is closed")
+        await eventually(lambda: len(first.parts.host) == 0, what="the empty room is closed")
         async with connect(second.url) as other:
             with pytest.raises(Refused) as refused:
                 await other.join("garden", name="home")
@@ -196,12 +196,12 @@ async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and
     try:
         for store, url in (("redis", own_stores.redis_url), ("mongo", own_stores.mongo_url)):
             host = urlsplit(url).netloc
-            await eventually(lambda store=store, host=host: host in shard.health.reasons[store], 20)
-        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+            await eventually(lambda store=store, host=host: host in shard.parts.health.reasons[store], 20)
+        status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
         assert (status, sorted(body["reasons"])) == (503, ["mongo", "redis"])
         for pid in own_stores.pids.values():
             os.kill(pid, signal.SIGCONT)
-        await eventually(lambda: shard.health.is_ready, 30)
+        await eventually(lambda: shard.parts.health.is_ready, 30)
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")
     finally:

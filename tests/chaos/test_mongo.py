@@ -85,9 +85,9 @@ async def goes_on(client: Client) -> None:
 async def gold_of(shard: Shard) -> int:
     """What everybody holds; the ledger says the same."""
     held = 0
-    async for player in shard._store.database["players"].find():
+    async for player in shard.parts.store.database["players"].find():
         held += player["holdings"].get("gold", 0)
-        assert await shard._store.ledger.sums(player["_id"]) == player["holdings"]
+        assert await shard.parts.store.ledger.sums(player["_id"]) == player["holdings"]
     return held
 
 
@@ -101,7 +101,7 @@ async def lives_through(
         await gardener.join("garden", name="home")
         await trader.join("market", name="home")
         assert (await ask(trader, "work"))[0].ok
-        await eventually(lambda: shard._write_behind.saves >= 2)
+        await eventually(lambda: shard.parts.write_behind.saves >= 2)
         async with trouble():
             await gardener.command("plant", {"x": 1.0})
             undecided: dict[int, bytes] = {}
@@ -113,14 +113,14 @@ async def lives_through(
                 if has_come_again(reply):
                     undecided[reply.id] = data
             assert undecided, "it was no trouble at all"
-            await eventually(lambda: "mongo" in shard.health.reasons, 15, "readiness says so")
-            status, body = await asyncio.to_thread(readiness, shard.operations.port)
+            await eventually(lambda: "mongo" in shard.parts.health.reasons, 15, "readiness says so")
+            status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
             assert (status, list(body["reasons"])) == (503, ["mongo"])
             for x in range(2, 6):
                 await gardener.command("plant", {"x": float(x)})
                 await goes_on(gardener)
             await goes_on(trader)
-            metrics = await asyncio.to_thread(scrape, shard.operations.port)
+            metrics = await asyncio.to_thread(scrape, shard.parts.operations.port)
             assert metrics["tickwire_ready"] == 0
             assert metrics["tickwire_storage_lag_seconds"] > 0
             assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry a room, however long it lasts"
@@ -128,19 +128,19 @@ async def lives_through(
             assert metrics['tickwire_transactions_total{result="unavailable"}'] == len(undecided)
             if then is not None:
                 await then()
-        await eventually(lambda: shard.health.is_ready, 40, "ready again")
-        await eventually(lambda: len(shard._write_behind) == 0, 20, "all is written")
+        await eventually(lambda: shard.parts.health.is_ready, 40, "ready again")
+        await eventually(lambda: len(shard.parts.write_behind) == 0, 20, "all is written")
         for command_id, data in undecided.items():
             assert (await ask_once(trader, data, command_id)).ok
         assert await gold_of(shard) == 30, "three were asked for, some of them twice"
         assert (await ask(trader, "purse"))[0].payload == msgspec.msgpack.encode({"gold": 30})
 
         async def is_stored() -> bool:
-            world = await shard._store.worlds.load("garden", "home")
+            world = await shard.parts.store.worlds.load("garden", "home")
             return world is not None and world.tables["flowers"].count == 5
 
         await eventually(is_stored, 10)
-        metrics = await asyncio.to_thread(scrape, shard.operations.port)
+        metrics = await asyncio.to_thread(scrape, shard.parts.operations.port)
         assert (metrics["tickwire_ready"], metrics["tickwire_transactions_waiting"]) == (1, 0)
         for client in (gardener, trader):
             await goes_on(client)
@@ -179,10 +179,10 @@ async def test_a_primary_that_is_lost_is_followed_to_another_member(
             await gardener.command("plant", {"x": 1.0})
             assert await asyncio.gather(*working) == [10] * 5
             await goes_on(gardener)
-            await eventually(lambda: shard.health.is_ready and len(shard._write_behind) == 0, 40)
+            await eventually(lambda: shard.parts.health.is_ready and len(shard.parts.write_behind) == 0, 40)
             assert mongos.primary() not in (None, lost)
             assert await gold_of(shard) == 100
-            world = await shard._store.worlds.load("garden", "home")
+            world = await shard.parts.store.worlds.load("garden", "home")
             assert world is not None
             assert world.tables["flowers"].count == 1
             assert (gardener.resumes, trader.resumes) == (0, 0)
@@ -235,7 +235,7 @@ async def test_a_slow_mongod_makes_deals_slow_and_nothing_else(settings: Setting
             await trader.join("market", name="home")
             road.delay_s = 0.05
             assert (await ask(trader, "work"))[0].ok
-            assert shard.health.is_ready
+            assert shard.parts.health.is_ready
             await goes_on(trader)
             road.delay_s = 0.0
 

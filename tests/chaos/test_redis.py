@@ -60,7 +60,7 @@ async def agree_on_seats(redis: RedisProcess, settings: Settings, *shards: Shard
     """Redis holds the seats that are taken, and no others."""
 
     def agree() -> bool:
-        rooms = [simulation.room for shard in shards for simulation in shard.host]
+        rooms = [simulation.room for shard in shards for simulation in shard.parts.host]
         key = f"{{{settings.redis.namespace}}}:seats:"
         held = {room.room_id: redis.say("ZRANGE", key + room.room_id, "0", "-1") for room in rooms}
         return all(set(held[room.room_id]) == set(room.players) for room in rooms)  # type: ignore[call-overload]
@@ -80,15 +80,15 @@ async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_co
         connect(b.url) as two,
     ):
         joined = await one.join("duel", name="final")
-        await eventually(lambda: any(joined.room_id in shard._leaseholder._published for shard in (a, b)))
+        await eventually(lambda: any(joined.room_id in shard.parts.lease_keeper._published for shard in (a, b)))
         own_redis.say("DEL", name_key, epoch_key)
         await eventually(lambda: own_redis.say("EXISTS", name_key) == 1, 5, "the owner has restored its room's name")
         assert (await two.join("duel", name="final")).room_id == joined.room_id
         await goes_on(one, two)
-        assert len(a.host) + len(b.host) == 1
+        assert len(a.parts.host) + len(b.parts.host) == 1
         await two.leave()
         another = await two.join("duel", name="another")
-        epochs = {simulation.room.room_id: simulation.epoch for shard in (a, b) for simulation in shard.host}
+        epochs = {simulation.room.room_id: simulation.epoch for shard in (a, b) for simulation in shard.parts.host}
         assert epochs[another.room_id] > epochs[joined.room_id]
         assert (one.sessions_lost, two.sessions_lost) == (0, 0)
 
@@ -113,7 +113,7 @@ async def test_a_name_that_is_taken_before_it_is_restored_costs_a_player_the_roo
 
         await eventually(took_it, 10)
         await one.wait_for(lambda: one.core.world is None, 5)
-        assert len(a.host) + len(b.host) == 1, "the older room is closed"
+        assert len(a.parts.host) + len(b.parts.host) == 1, "the older room is closed"
         assert two.core.joined is not None
         assert (await one.join("duel", name="final")).room_id == two.core.joined.room_id
         await goes_on(one, two)
@@ -131,7 +131,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
     ):
         joined = [await client.join("duel", name="final") for client in (one, two)]
         assert joined[0].room_id == joined[1].room_id
-        await eventually(lambda: any(joined[0].room_id in shard._leaseholder._published for shard in (a, b)))
+        await eventually(lambda: any(joined[0].room_id in shard.parts.lease_keeper._published for shard in (a, b)))
         own_redis.say("FLUSHALL")
         own_redis.say("SCRIPT", "FLUSH")
         codes = []
@@ -144,7 +144,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
         await eventually(is_full_again, 15)
         assert set(codes) <= {ErrorCode.UNAVAILABLE, ErrorCode.ROOM_FULL}
         await goes_on(one, two)
-        assert len(a.host) + len(b.host) == 1
+        assert len(a.parts.host) + len(b.parts.host) == 1
         await agree_on_seats(own_redis, settings, a, b)
         fleet = Matchmaker.from_url(own_redis.url, namespace=settings.redis.namespace)
         assert {status.info.shard_id for status in await fleet.directory.list_shards()} == {"a", "b"}
@@ -159,13 +159,13 @@ async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_a
             async with connect(shard.url) as client:
                 await eventually_joins(client, "garden", "home")
                 await client.command("plant", {"x": 1.0})
-            await eventually(lambda: len(shard.host) == 0)
+            await eventually(lambda: len(shard.parts.host) == 0)
         own_redis.say("FLUSHALL")
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")
             assert await client.command("planted") == 3
             await client.command("plant", {"x": 2.0})
-        await eventually(lambda: len(shard.host) == 0)
+        await eventually(lambda: len(shard.parts.host) == 0)
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")
             assert await client.command("planted") == 4, "what was planted under the raised epoch was saved"
@@ -175,11 +175,11 @@ async def test_a_restarted_redis_goes_on_where_it_was(settings: Settings, own_re
     async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = await one.join("duel", name="final")
         own_redis.kill()
-        await eventually(lambda: "redis" in shard.health.reasons, 20)
+        await eventually(lambda: "redis" in shard.parts.health.reasons, 20)
         assert await refusal(two, "duel", "final") is ErrorCode.UNAVAILABLE
         await goes_on(one)
         await own_redis.start()
-        await eventually(lambda: shard.health.is_ready, 20)
+        await eventually(lambda: shard.parts.health.is_ready, 20)
         assert (await eventually_joins(two, "duel", "final")).room_id == joined.room_id
         await agree_on_seats(own_redis, settings, shard)
 
@@ -196,7 +196,7 @@ async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
         await asyncio.sleep(60)
         await goes_on(stays)
         own_redis.wake()
-        await eventually(lambda: shard.health.is_ready, 20)
+        await eventually(lambda: shard.parts.health.is_ready, 20)
         assert (await eventually_joins(comes, "duel", "final")).room_id == joined.room_id
         await agree_on_seats(own_redis, settings, shard)
 
@@ -210,13 +210,13 @@ async def test_a_slow_redis_delays_joins_and_nothing_else_until_it_is_too_slow(
             joined = await one.join("garden", name="home")
             road.delay_s = 0.2
             assert (await two.join("garden", name="home")).room_id == joined.room_id
-            assert shard.health.is_ready
+            assert shard.parts.health.is_ready
             road.delay_s = 3.0  # three deadlines long
             async with connect(shard.url) as three:
                 assert await refusal(three, "garden", "home") is ErrorCode.UNAVAILABLE
                 await goes_on(one, two)
                 road.delay_s = 0.0
-                await eventually(lambda: shard.health.is_ready, 20)
+                await eventually(lambda: shard.parts.health.is_ready, 20)
                 assert (await eventually_joins(three, "garden", "home")).room_id == joined.room_id
                 await agree_on_seats(own_redis, settings, shard)
 
@@ -249,9 +249,9 @@ async def test_a_failover_to_a_replica_is_followed_and_no_seat_is_sold_twice(
                     return await refusal(three, "duel", "final") is ErrorCode.ROOM_FULL
 
                 await eventually(is_full, 30)
-            assert [simulation.room.room_id for simulation in shard.host] == [joined.room_id]
+            assert [simulation.room.room_id for simulation in shard.parts.host] == [joined.room_id]
             await agree_on_seats(replica, settings, shard)
-            await eventually(lambda: shard.health.is_ready, 20)
+            await eventually(lambda: shard.parts.health.is_ready, 20)
     finally:
         sentinel.stop()
         replica.stop()
@@ -276,10 +276,10 @@ async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_
         own_redis.say("EVAL", script, "0")
         async with connect(b.url) as three:
             await eventually_joins(three, "duel", "final")
-            rooms = [simulation.room for shard in (a, b) for simulation in shard.host]
+            rooms = [simulation.room for shard in (a, b) for simulation in shard.parts.host]
 
             def one_is_left() -> bool:
-                rooms = [simulation.room for shard in (a, b) for simulation in shard.host]
+                rooms = [simulation.room for shard in (a, b) for simulation in shard.parts.host]
                 return len([room for room in rooms if room.name == "final"]) == 1
 
             await eventually(one_is_left, 10, "one owner")
@@ -304,7 +304,7 @@ async def test_a_shard_whose_clock_is_an_hour_off_signs_and_takes_tickets_all_th
             for name, pair in (("x", (one, two)), ("y", (three, four))):
                 joined = [await client.join("duel", name=name) for client in pair]
                 assert len({j.room_id for j in joined}) == 1
-            assert abs(a._matchmaker.clock.now_s() - b._matchmaker.clock.now_s()) < 1
+            assert abs(a.parts.matchmaker.clock.now_s() - b.parts.matchmaker.clock.now_s()) < 1
 
 
 @pytest.mark.parametrize("off_s", [3600, -3600])
@@ -322,13 +322,13 @@ async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_bann
         monkeypatch.setattr("time.time", lambda: wall_s() + off_s)
         async with running(settings, "b") as b, connect(b.url, token=token("ann")) as ann:
             await ann.join("duel")
-            assert abs(b.edge.now_us() / 1e6 - wall_s()) < 60
+            assert abs(b.parts.edge.now_us() / 1e6 - wall_s()) < 60
             duration = {"duration_s": 600, "reason": "cheats"}
             for shard, player in ((a, "bob"), (b, "cid")):
-                await admin(shard.operations.port, "PUT", f"/bans/{player}", duration)
+                await admin(shard.parts.operations.port, "PUT", f"/bans/{player}", duration)
             for shard in (a, b):
                 for player in ("bob", "cid"):
-                    await eventually(lambda s=shard, p=player: p in s._ruling._bans)  # type: ignore[misc]
+                    await eventually(lambda s=shard, p=player: p in s.parts.operator_policy._bans)  # type: ignore[misc]
                     with pytest.raises(Refused) as refused:
                         await connect(shard.url, token=token(player)).__aenter__()
                     assert refused.value.error.code is ErrorCode.BANNED
@@ -371,10 +371,10 @@ async def test_a_shard_says_which_permission_is_missing_and_is_ready_once_it_is_
     shard = Shard(limited)
     await shard.start()
     try:
-        await eventually(lambda: "lacks permissions: +hset +zadd" in shard.health.reasons.get("redis", ""))
-        assert str(own_redis.port) in shard.health.reasons["redis"]
+        await eventually(lambda: "lacks permissions: +hset +zadd" in shard.parts.health.reasons.get("redis", ""))
+        assert str(own_redis.port) in shard.parts.health.reasons["redis"]
         own_redis.say("ACL", "SETUSER", "game", "+zadd", "+hset")
-        await eventually(lambda: shard.health.is_ready, 20)
+        await eventually(lambda: shard.parts.health.is_ready, 20)
     finally:
         await shard.stop()
 
@@ -386,17 +386,17 @@ async def test_a_redis_that_evicts_keys_is_warned_of_and_counted(
     async with running(settings) as shard:
 
         def evicts() -> float:
-            return scrape(shard.operations.port)["tickwire_redis_evicts"]
+            return scrape(shard.parts.operations.port)["tickwire_redis_evicts"]
 
         assert await asyncio.to_thread(evicts) == 0
         own_redis.say("CONFIG", "SET", "maxmemory", "100mb")
         with capture_logs() as lines:
             own_redis.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-            await eventually(lambda: shard._redis_setup.may_evict is True)
-            await eventually(lambda: shard._leaseholder._is_registered)
+            await eventually(lambda: shard.parts.redis_setup.may_evict is True)
+            await eventually(lambda: shard.parts.lease_keeper._is_registered)
         assert await asyncio.to_thread(evicts) == 1
         assert [line["policy"] for line in lines if line["event"] == "redis_evicts_keys"] == ["allkeys-lru"]
-        assert shard.health.is_ready, "rooms are played on; it is for the operator to decide"
+        assert shard.parts.health.is_ready, "rooms are played on; it is for the operator to decide"
 
 
 async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
@@ -404,10 +404,10 @@ async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
 ) -> None:
     async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         waiting = asyncio.create_task(one.match("versus"))
-        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1)
+        await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 1)
         own_redis.say("FLUSHALL")
-        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 0)
-        await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1, 15, "it was entered again")
+        await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 0)
+        await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 1, 15, "it was entered again")
         joined = await two.match("versus")
         assert (await waiting).room_id == joined.room_id
 
@@ -423,12 +423,12 @@ async def test_when_the_leader_is_killed_another_shard_makes_the_match(
         first = own_redis.say("HGET", key, "owner")
         async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
             waiting = asyncio.create_task(one.match("versus", options={"skill": 0}))
-            await eventually(lambda: shard._queues.agents["versus"].waiting_total == 1)
+            await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 1)
             assert own_redis.say("HGET", key, "owner") == first
             leading.kill()
             joined = await two.match("versus", options={"skill": 10})
             assert (await waiting).room_id == joined.room_id
-            assert shard._queues.leaders["versus"].epoch > 0
+            assert shard.parts.queues.leaders["versus"].epoch > 0
     finally:
         leading.kill()
 

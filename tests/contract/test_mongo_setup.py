@@ -175,7 +175,7 @@ async def test_documented_roles_suffice_to_migrate_and_to_play(
         await client.join("garden", name="home")
         await client.command("plant", {"x": 1.0})
         headers = {"Authorization": f"Bearer {OPERATIONS_TOKEN}"}
-        api = f"http://127.0.0.1:{shard.operations.port}/v1/bans/eve"
+        api = f"http://127.0.0.1:{shard.parts.operations.port}/v1/bans/eve"
         async with aiohttp.ClientSession(headers=headers) as http, http.put(api, json={"duration_s": 60}) as answer:
             assert answer.status == 200, await answer.text()
     async with running(settings, "next") as shard, connect(shard.url) as client:

@@ -34,11 +34,11 @@ def token(player: str) -> str:
 
 
 async def ask(shard: Shard, method: str, path: str, body: Any = None) -> Any:
-    return await admin(shard.operations.port, method, path, body)
+    return await admin(shard.parts.operations.port, method, path, body)
 
 
 def session_ids(shard: Shard) -> list[str]:
-    return [session.session_id for session in shard.edge.registry]
+    return [session.session_id for session in shard.parts.edge.registry]
 
 
 # -- the door --------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def session_ids(shard: Shard) -> list[str]:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
 async def test_every_endpoint_requires_the_token(shard: Shard, endpoint: Any) -> None:
     for shown in ("", "wrong"):
-        status, words = await admin(shard.operations.port, endpoint.method, endpoint.path, {}, token=shown)
+        status, words = await admin(shard.parts.operations.port, endpoint.method, endpoint.path, {}, token=shown)
         assert status == 401, words
 
 
@@ -55,12 +55,12 @@ async def test_admin_api_is_disabled_without_a_token(shard_settings: Settings) -
     operations = msgspec.structs.replace(shard_settings.operations, token="")
     async with running(msgspec.structs.replace(shard_settings, operations=operations)) as shard:
         for shown in ("", "x"):
-            status, words = await admin(shard.operations.port, "GET", "/shard", token=shown)
+            status, words = await admin(shard.parts.operations.port, "GET", "/shard", token=shown)
             assert (status, "operations.token" in words) == (403, True)
 
 
 async def test_openapi_document_is_valid_and_responses_match_it(shard: Shard) -> None:
-    url = f"http://127.0.0.1:{shard.operations.port}/v1/openapi.json"
+    url = f"http://127.0.0.1:{shard.parts.operations.port}/v1/openapi.json"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         document = await answer.json()
     openapi_spec_validator.validate(document)
@@ -162,7 +162,7 @@ async def test_kicked_player_receives_the_reason_and_may_reconnect(shard: Shard)
         assert (client.goodbye.code, client.goodbye.message) == (ErrorCode.KICKED, "be nice")
         assert not client.goodbye.come_back
         await eventually(lambda: client.close_code == 4504)
-    assert len(shard.edge.registry) == 0
+    assert len(shard.parts.edge.registry) == 0
     async with connect(shard.url) as again:
         await again.join("garden")
 
@@ -205,7 +205,7 @@ async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> N
         await ask(first, "PUT", "/bans/ada", {"duration_s": 60})
         await ask(first, "PUT", "/bans/bob", {"duration_s": 0.2})
     async with running(settings) as second:
-        await eventually(lambda: "ada" in second._ruling._bans)
+        await eventually(lambda: "ada" in second.parts.operator_policy._bans)
         with pytest.raises(Refused):
             async with connect(second.url, token=token("ada")):
                 pass
@@ -216,7 +216,7 @@ async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> N
 
 def _is_banned(shard: Shard, player_id: str) -> bool:
     try:
-        shard._ruling.check(player_id)
+        shard.parts.operator_policy.check(player_id)
     except Exception:
         return True
     return False
@@ -327,11 +327,11 @@ async def test_tuning_stays_in_force_despite_many_newer_versions_for_other_rooms
     await ask(shard, "PUT", "/tuning", {"after": 0, "values": values, "labels": {"map": "west"}})
     for number in range(1, 61):
         labels = {"map": f"east-{number}"}
-        await shard._store.tunings.add(TuningVersion(number + 1, {"garden": {"greeting": "hi"}}, labels=labels))
-    await shard._ruling.poll()
+        await shard.parts.store.tunings.add(TuningVersion(number + 1, {"garden": {"greeting": "hi"}}, labels=labels))
+    await shard.parts.operator_policy.poll()
     assert (await ask(shard, "GET", "/tuning"))["newest"] == 61
     async with running(shard_settings) as newcomer:
-        await newcomer._ruling.poll()
+        await newcomer.parts.operator_policy.poll()
         for one in (shard, newcomer):
             async with connect(one.url) as west:
                 await west.join("garden", name=f"west of {one.shard_id}", labels={"map": "west"})
@@ -342,6 +342,6 @@ async def test_older_build_ignores_a_tuning_that_it_cannot_read(shard: Shard) ->
     async with connect(shard.url) as client:
         await client.join("garden")
         await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}})
-        await shard._store.tunings.add(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
-        await eventually(lambda: shard._ruling.versions[0].version == 2)
+        await shard.parts.store.tunings.add(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
+        await eventually(lambda: shard.parts.operator_policy.versions[0].version == 2)
         assert await greeting_of(client) == "ahoy"

@@ -124,11 +124,13 @@ def path_of(endpoint: Endpoint, id: str) -> str:
 async def test_no_id_causes_a_server_error(guarded: Shard, endpoint: Endpoint) -> None:
     body = b'{"duration_s": 1}' if "bans" in endpoint.path else b"{}"
     for id in IDS:
-        status, answer = await raw(guarded.operations.port, request_of(endpoint, path_of(endpoint, id), body, TOKEN))
+        status, answer = await raw(
+            guarded.parts.operations.port, request_of(endpoint, path_of(endpoint, id), body, TOKEN)
+        )
         assert status < 500, (id, answer)
         if status not in (200, 400):  # 400: aiohttp refuses the request before the API
             assert json.loads(answer)["error"]
-    assert guarded.health.is_ready
+    assert guarded.parts.health.is_ready
 
 
 @pytest.mark.parametrize("endpoint", WITH_BODY, ids=lambda one: f"{one.method} {one.path}")
@@ -137,17 +139,17 @@ async def test_no_body_causes_a_server_error(guarded: Shard, endpoint: Endpoint)
         joined = await client.join("garden")
         path = path_of(endpoint, joined.room_id if "room_id" in endpoint.path else "ada")
         for body in BODIES:
-            status, answer = await raw(guarded.operations.port, request_of(endpoint, path, body, TOKEN))
+            status, answer = await raw(guarded.parts.operations.port, request_of(endpoint, path, body, TOKEN))
             assert status < 500, (body[:40], answer)
-    assert guarded.health.is_ready
+    assert guarded.parts.health.is_ready
 
 
 async def test_every_invalid_authorization_is_answered_with_401(guarded: Shard) -> None:
     (shard,) = [endpoint for endpoint in ENDPOINTS if endpoint.path == "/shard"]
     for header in HEADERS:
-        status, answer = await raw(guarded.operations.port, request_of(shard, "/shard", b"", header))
+        status, answer = await raw(guarded.parts.operations.port, request_of(shard, "/shard", b"", header))
         assert status in (400, 401), (header[:40], answer)
-    status, _ = await raw(guarded.operations.port, request_of(shard, "/shard", b"", TOKEN))
+    status, _ = await raw(guarded.parts.operations.port, request_of(shard, "/shard", b"", TOKEN))
     assert status == 200
 
 
@@ -156,17 +158,17 @@ async def test_player_with_any_id_can_be_banned_and_readmitted(guarded: Shard, p
     token = issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
     path = f"/bans/{quote(player, safe='')}"
     async with connect(guarded.url, token=token) as client:
-        assert (await admin(guarded.operations.port, "PUT", path, {"duration_s": 60}))["player_id"] == player
+        assert (await admin(guarded.parts.operations.port, "PUT", path, {"duration_s": 60}))["player_id"] == player
         await client.wait_for(lambda: not client.is_connected)
-    (ban,) = await admin(guarded.operations.port, "GET", "/bans")
+    (ban,) = await admin(guarded.parts.operations.port, "GET", "/bans")
     assert ban["player_id"] == player
-    assert await admin(guarded.operations.port, "DELETE", path) == {"count": 1}
+    assert await admin(guarded.parts.operations.port, "DELETE", path) == {"count": 1}
     async with connect(guarded.url, token=token) as client:
         assert client.is_connected
 
 
 async def test_repeated_request_returns_the_number_of_changes(guarded: Shard) -> None:
-    port = guarded.operations.port
+    port = guarded.parts.operations.port
     assert await admin(port, "DELETE", "/bans/ada") == {"count": 0}
     first = await admin(port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "a"})
     second = await admin(port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "a"})
@@ -183,17 +185,17 @@ async def test_repeated_request_returns_the_number_of_changes(guarded: Shard) ->
 
 
 async def test_server_error_is_logged_and_answered_in_json(guarded: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(guarded._administration), "list_rooms", lambda self: 1 / 0)
+    monkeypatch.setattr(type(guarded.parts.admin_service), "list_rooms", lambda self: 1 / 0)
     with structlog.testing.capture_logs() as lines:
-        answer = await admin(guarded.operations.port, "GET", "/rooms")
+        answer = await admin(guarded.parts.operations.port, "GET", "/rooms")
     assert answer == (500, "the request failed; the shard's log has the reason")
     assert [line["endpoint"] for line in lines if line["event"] == "admin_request_failed"] == ["GET /rooms"]
 
 
 async def test_every_change_is_logged_with_its_request(guarded: Shard) -> None:
     with structlog.testing.capture_logs() as lines:
-        await admin(guarded.operations.port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
-        await admin(guarded.operations.port, "DELETE", "/bans/ada")
+        await admin(guarded.parts.operations.port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
+        await admin(guarded.parts.operations.port, "DELETE", "/bans/ada")
     calls = [line for line in lines if line["event"] == "admin_request_completed"]
     assert [(line["endpoint"], line["player_id"]) for line in calls] == [
         ("PUT /bans/{player_id}", "ada"),

@@ -54,8 +54,8 @@ async def test_without_a_good_token_nobody_comes_in(shard_settings: Settings, to
                 pass
         assert refused.value.error.code is ErrorCode.UNAUTHORIZED
         assert not refused.value.error.retryable
-        assert shard.edge.counters.closed["unauthorized"] == 1
-        assert len(shard.edge.registry) == 0
+        assert shard.parts.edge.counters.closed["unauthorized"] == 1
+        assert len(shard.parts.edge.registry) == 0
 
 
 async def test_a_token_comes_in_hello_or_header_and_in_the_url_only_when_asked_for(shard_settings: Settings) -> None:
@@ -66,7 +66,7 @@ async def test_a_token_comes_in_hello_or_header_and_in_the_url_only_when_asked_f
             changed(shard_settings, auth=auth, token_in_query=in_query, duplicate_sessions="allow")
         ) as shard:
             async with connect(shard.url, token=token_for("alice")):
-                assert {session.player_id for session in shard.edge.registry} == {"alice"}
+                assert {session.player_id for session in shard.parts.edge.registry} == {"alice"}
             for url, headers, wanted in (
                 (shard.url, bearer, Welcome),
                 (f"{shard.url}/?token={token_for('alice')}", {}, Welcome if in_query else Error),
@@ -91,7 +91,7 @@ async def test_a_foreign_origin_is_refused_and_its_own_and_listed_ones_are_not(s
             async with open_websocket(shard.url, subprotocols=OURS, origin=Origin("https://evil.example")):
                 pass
         assert refused.value.response.status_code == 403
-        assert shard.edge.counters.refused["origin"] == 1
+        assert shard.parts.edge.counters.refused["origin"] == 1
 
 
 async def test_limits_by_address_see_through_trusted_proxies_only(shard_settings: Settings) -> None:
@@ -127,19 +127,19 @@ async def test_a_proxy_says_whom_it_speaks_for(shard_settings: Settings, header:
             f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
         ).encode()
-        reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         for at in range(len(header)):
             writer.write(header[at : at + 1])
             await asyncio.sleep(0)
         writer.write(request)
         assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 101")
-        assert [connection.address for connection in shard.edge._connections] == ["1.2.3.4"]
+        assert [connection.address for connection in shard.parts.edge._connections] == ["1.2.3.4"]
         writer.close()
-        reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(request)
         assert await _read_all(reader) == b"", "a proxy that says nothing is not believed to be one"
         writer.close()
-        assert shard.edge.counters.refused["proxy_header"] == 1
+        assert shard.parts.edge.counters.refused["proxy_header"] == 1
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
@@ -165,7 +165,7 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
 ) -> None:
     async with (
         running(changed(shard_settings, handshakes_per_second_max=150, admission_timeout_s=5)) as shard,
-        crowd(shard.edge.port, 20),
+        crowd(shard.parts.edge.port, 20),
     ):
         loop = asyncio.get_running_loop()
         started, arrived = loop.time(), []
@@ -179,8 +179,8 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
         await asyncio.gather(*coming)
         assert loop.time() - started > 300 / 150 - 0.2, "no faster than the gate"
         assert sorted(arrived) == list(range(300))
-        assert shard.edge.counters.handshakes == 320
-        assert not shard.edge.counters.refused
+        assert shard.parts.edge.counters.handshakes == 320
+        assert not shard.parts.edge.counters.refused
 
 
 async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings: Settings) -> None:
@@ -200,7 +200,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 
         await asyncio.gather(*(come(number) for number in range(40)))
         assert found.count("in") >= 10
-        assert shard.edge.counters.refused["throttled"] == 40 - found.count("in") > 0
+        assert shard.parts.edge.counters.refused["throttled"] == 40 - found.count("in") > 0
         assert set(found) <= {"in", "gone", (503, "1")}
 
 
@@ -238,7 +238,7 @@ async def test_too_many_bytes_a_second_end_the_connection(shard_settings: Settin
                     break
         assert message.code is ErrorCode.RATE_LIMITED
         assert message.retry_after_ms == 1000
-        assert shard.edge.counters.closed["flood"] == 1
+        assert shard.parts.edge.counters.closed["flood"] == 1
 
 
 # -- TLS ------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ async def test_a_changed_certificate_is_taken_into_use_and_drops_nobody(
         async with connect(shard.url, tls=before) as client:
             await client.join("garden")
             make_certificate(tmp_path)
-            certificates = shard.edge.certificates
+            certificates = shard.parts.edge.certificates
             assert certificates is not None
             await eventually(lambda: certificates.reloads == 1)
             async with connect(shard.url, tls=trusting(certificate)) as other:
@@ -281,12 +281,12 @@ async def test_a_tls_handshake_that_never_ends_is_dropped(shard_settings: Settin
     listen = msgspec.structs.replace(settings.listen, certificate=str(certificate), key=str(key))
     async with running(msgspec.structs.replace(settings, listen=listen)) as shard:
         for data in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
             writer.write(data)
             await _read_all(reader)
             writer.close()
-        await eventually(lambda: shard.edge.connection_count == 0)
-        assert shard.edge.counters.refused["tls"] == 3
+        await eventually(lambda: shard.parts.edge.connection_count == 0)
+        assert shard.parts.edge.counters.refused["tls"] == 3
 
 
 # -- a shard under attack, and a crowd that plays on ----------------------------------------------------------
@@ -295,13 +295,13 @@ async def test_a_tls_handshake_that_never_ends_is_dropped(shard_settings: Settin
 @pytest.fixture
 async def attacked(shard_settings: Settings) -> Any:
     settings = changed(shard_settings, handshake_timeout_s=1.0, admission_timeout_s=0.9, close_timeout_s=0.5)
-    async with running(settings) as shard, crowd(shard.edge.port, 20):
+    async with running(settings) as shard, crowd(shard.parts.edge.port, 20):
         yield shard
 
 
 async def test_slowloris_holds_nothing_up(attacked: Shard) -> None:
     async def drip() -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", attacked.edge.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port)
         try:
             for octet in b"GET / HTTP/1.1\r\nHost: x\r\nX-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa":
                 writer.write(bytes((octet,)))
@@ -313,25 +313,25 @@ async def test_slowloris_holds_nothing_up(attacked: Shard) -> None:
             writer.close()
 
     await asyncio.gather(*(drip() for _ in range(50)))
-    await eventually(lambda: attacked.edge.counters.refused["handshake_timeout"] == 50)
-    await eventually(lambda: attacked.edge.connection_count == 20)
+    await eventually(lambda: attacked.parts.edge.counters.refused["handshake_timeout"] == 50)
+    await eventually(lambda: attacked.parts.edge.connection_count == 20)
 
 
 async def test_half_open_connections_are_dropped(attacked: Shard) -> None:
-    writers = [(await asyncio.open_connection("127.0.0.1", attacked.edge.port))[1] for _ in range(50)]
-    await eventually(lambda: attacked.edge.counters.refused["handshake_timeout"] == 50)
+    writers = [(await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port))[1] for _ in range(50)]
+    await eventually(lambda: attacked.parts.edge.counters.refused["handshake_timeout"] == 50)
     for writer in writers:
         writer.close()
-    await eventually(lambda: attacked.edge.connection_count == 20)
+    await eventually(lambda: attacked.parts.edge.connection_count == 20)
 
 
 async def test_a_flood_of_connects_that_say_nothing_passes(attacked: Shard) -> None:
     async def knock() -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", attacked.edge.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port)
         writer.transport.abort()
 
     await asyncio.gather(*(knock() for _ in range(500)))
-    await eventually(lambda: attacked.edge.connection_count == 20 and not attacked.edge.waiting_count)
+    await eventually(lambda: attacked.parts.edge.connection_count == 20 and not attacked.parts.edge.waiting_count)
     async with connect(attacked.url) as client:
         await client.join("garden")
 
@@ -347,8 +347,8 @@ async def test_compression_is_not_taken_up_and_a_bomb_is_not_unpacked(attacked: 
 
 
 async def test_a_header_of_a_megabyte_is_cut_off(attacked: Shard) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", attacked.edge.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port)
     writer.write(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000)
     assert not (await _read_all(reader)).startswith(b"HTTP/1.1 101")
     writer.close()
-    await eventually(lambda: attacked.edge.connection_count == 20)
+    await eventually(lambda: attacked.parts.edge.connection_count == 20)

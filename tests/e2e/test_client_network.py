@@ -82,8 +82,8 @@ async def test_client_that_closes_frees_its_seat_and_its_place_at_once(shard: Sh
         await client.wait_for(lambda: client.queue_status is not None)
         await client.close()
         await asyncio.wait([waiting])
-        assert len(shard.edge.registry) == 1
-        assert not any(simulation.seats for simulation in shard.host)
+        assert len(shard.parts.edge.registry) == 1
+        assert not any(simulation.seats for simulation in shard.parts.host)
         with pytest.raises((TimeoutError, NotMatched)):
             await other.match("versus", timeout_s=2.0)
 
@@ -95,7 +95,7 @@ async def test_three_hundred_commands_at_once_are_all_answered_once(shard: Shard
         assert earned == [10] * 300
         assert await client.command("purse") == {"gold": 3000}
         assert (client.resumes, client.is_connected) == (0, True)
-        assert shard.edge.counters.rejected["rate_limited"] == 0
+        assert shard.parts.edge.counters.rejected["rate_limited"] == 0
 
 
 async def test_command_above_the_servers_limit_is_refused_here_and_the_session_goes_on(shard: Shard) -> None:

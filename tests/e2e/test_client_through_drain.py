@@ -62,10 +62,10 @@ async def test_example_plays_on_when_its_room_moves(fleet: tuple[Shard, Shard], 
         sys.executable, "-c", program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        await eventually(lambda: any(simulation.seats for simulation in one.host), 30, "the example has a seat")
+        await eventually(lambda: any(simulation.seats for simulation in one.parts.host), 30, "the example has a seat")
         await asyncio.sleep(0.3)  # it has moved a little
         await one.drain()
-        await eventually(lambda: any(simulation.seats for simulation in other.host), 20, "the room has moved")
+        await eventually(lambda: any(simulation.seats for simulation in other.parts.host), 20, "the room has moved")
         said, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
@@ -79,9 +79,9 @@ async def test_bots_play_on_when_their_room_moves(fleet: tuple[Shard, Shard]) ->
     one, other = fleet
     playing = asyncio.create_task(run_bots(one.url, 3, seed=1))
     try:
-        await eventually(lambda: sum(len(simulation.seats) for simulation in one.host) == 3, 20)
+        await eventually(lambda: sum(len(simulation.seats) for simulation in one.parts.host) == 3, 20)
         await one.drain()
-        await eventually(lambda: sum(len(simulation.seats) for simulation in other.host) == 3, 20)
+        await eventually(lambda: sum(len(simulation.seats) for simulation in other.parts.host) == 3, 20)
         assert not playing.done()
     finally:
         playing.cancel()

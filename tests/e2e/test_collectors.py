@@ -22,7 +22,7 @@ async def test_every_panel_and_alert_uses_metrics_of_a_running_shard(shard: Shar
         await client.wait_for(lambda: client.ticks_received > 3)
 
         async def scrape() -> str:
-            async with session.get(f"http://127.0.0.1:{shard.operations.port}/metrics") as answer:
+            async with session.get(f"http://127.0.0.1:{shard.parts.operations.port}/metrics") as answer:
                 return await answer.text()
 
         async def has_felt_its_pulse() -> bool:

@@ -223,11 +223,11 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
 
 async def test_a_shard_that_cannot_have_its_operations_port_closes_the_other(shard: Shard) -> None:
     settings = settings_of(shard.settings.redis.url, "x", shard.settings.mongo.url, "x")
-    taken = msgspec.structs.replace(settings.operations, port=shard.operations.port)
+    taken = msgspec.structs.replace(settings.operations, port=shard.parts.operations.port)
     second = Shard(msgspec.structs.replace(settings, operations=taken))
     with pytest.raises(ConfigError, match="operations"):
         await second.start()
-    assert second.edge.connection_count == 0
+    assert second.parts.edge.connection_count == 0
 
 
 @pytest.mark.parametrize(

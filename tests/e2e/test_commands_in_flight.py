@@ -90,7 +90,7 @@ async def test_a_player_in_two_rooms_on_two_shards_is_paid_once(shard: Shard, na
         here, there = await visitor(stack, shard, "ann", "here"), await visitor(stack, other, "ann", "there")
         both = await asyncio.gather(outcomes(here, name, times=5), outcomes(there, name, times=5))
         assert sorted([*both[0], *both[1]], key=lambda text: text != "ok") == ONE_OF_TEN
-        assert (await shard._dealing.load(["ann"]))["ann"].holdings in ({"gold": 100}, {"sword": 1})
+        assert (await shard.parts.transactions.load(["ann"]))["ann"].holdings in ({"gold": 100}, {"sword": 1})
 
 
 @pytest.mark.parametrize("is_written", [True, False], ids=["written", "not written"])
@@ -99,7 +99,7 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
     shard: Shard, monkeypatch: pytest.MonkeyPatch, name: str, paid: int, is_written: bool
 ) -> None:
     """The outcome of the first is lost; until it is sent again, the second is carried out."""
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
     attempts: list[str] = []
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
@@ -110,12 +110,12 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
             raise Unavailable("the answer was lost", retry_after_ms=1)
         return await commit(request)
 
-    monkeypatch.setattr(shard._store.ledger, "commit", forgetful)
+    monkeypatch.setattr(shard.parts.store.ledger, "commit", forgetful)
     async with AsyncExitStack() as stack:
         client = await visitor(stack, shard, "ann")
         assert await outcomes(client, name, times=3) == ["ok", *["once is enough"] * 2]
         assert (await client.command("owned"))["gold"] == paid
-        room = next(iter(shard.host)).room
+        room = next(iter(shard.parts.host)).room
         assert isinstance(room, Bank)
         assert room.shown == {name: 1}, "the room has seen what was written, once"
 
@@ -123,26 +123,26 @@ async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_ha
 async def test_a_command_whose_player_leaves_before_the_room_decides_again_is_answered(shard: Shard) -> None:
     """It ended without an answer: the seat that was to decide again had been given up."""
     go_on = asyncio.Event()
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
 
     async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await commit(request)
 
-    shard._store.ledger.commit = held  # type: ignore[method-assign]
+    shard.parts.store.ledger.commit = held  # type: ignore[method-assign]
     async with AsyncExitStack() as stack:
         client = await visitor(stack, shard, "ann")
         first, second = (asyncio.create_task(client.command("count")) for _ in range(2))
-        await eventually(lambda: shard._dealing.waiting == 2)
-        session = next(iter(shard.edge.registry.find_by_player("ann")))
+        await eventually(lambda: shard.parts.transactions.waiting == 2)
+        session = next(iter(shard.parts.edge.registry.find_by_player("ann")))
         await client.leave()
         go_on.set()
-        await eventually(lambda: not shard._dealing.waiting)
+        await eventually(lambda: not shard.parts.transactions.waiting)
         replies = sorted(session.commands.replies, key=lambda reply: reply.id)
         assert [reply.ok for reply in replies] == [True, False]
         assert replies[1].error is ErrorCode.OUT_OF_ORDER
         await asyncio.gather(first, second, return_exceptions=True)
-    assert (await shard._dealing.load(["ann"]))["ann"].profile == {"count": 1}
+    assert (await shard.parts.transactions.load(["ann"]))["ann"].profile == {"count": 1}
 
 
 async def test_a_key_that_a_game_uses_again_for_something_else_is_an_error_of_its_own(shard: Shard) -> None:
@@ -161,14 +161,14 @@ async def test_a_key_that_a_game_uses_again_for_something_else_is_an_error_of_it
 async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
 
     async def faulty(request: TransactionRequest) -> TransactionResult:
         if request.player_id == "ann":
             raise ZeroDivisionError("a fault of the shard")
         return await commit(request)
 
-    monkeypatch.setattr(shard._store.ledger, "commit", faulty)
+    monkeypatch.setattr(shard.parts.store.ledger, "commit", faulty)
     async with AsyncExitStack() as stack:
         ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
         with pytest.raises((TimeoutError, CommandFailed)):  # nobody can say whether it was written

@@ -55,10 +55,10 @@ async def test_shard_waits_until_the_database_is_migrated(shard_settings: Settin
     await shard.start()
     try:
         wanted = f"the database is at schema version 0; this build needs {VERSION}: run tickwire migrate-db"
-        await eventually(lambda: shard.health.reasons.get("mongo") == wanted)
+        await eventually(lambda: shard.parts.health.reasons.get("mongo") == wanted)
         done = await tickwire("migrate-db")
         assert (done.returncode, done.stdout) == (0, f"migrated: step {', '.join(map(str, range(1, VERSION + 1)))}\n")
-        await eventually(lambda: shard.health.is_ready, 15)
+        await eventually(lambda: shard.parts.health.is_ready, 15)
         assert (await tickwire("migrate-db")).stdout == "the database is up to date\n"
     finally:
         await shard.stop()
@@ -71,9 +71,9 @@ async def test_world_and_player_are_exported_and_imported(shard_settings: Settin
         await earner.join("estate", name="home")
         for _ in range(3):
             await earner.command("work")
-        rooms = {simulation.room.room_type: simulation.room for simulation in shard.host}
+        rooms = {simulation.room.room_type: simulation.room for simulation in shard.parts.host}
         (player,) = rooms["estate"].players
-        await eventually(lambda: shard._write_behind.saves > 1 and len(shard._write_behind) == 0)
+        await eventually(lambda: shard.parts.write_behind.saves > 1 and len(shard.parts.write_behind) == 0)
         world = await tickwire("export", "world", "garden/home")
         assert world.returncode == 0, world.stderr
         person = await tickwire("export", "player", player)

@@ -57,7 +57,7 @@ async def test_a_drop_that_resumed_is_two_lines_and_in_the_sessions_history(
             joined = await ada.join("garden")
             await ada.drop()
             await ada.wait_for(lambda: ada.resumes == 1)
-            (session,) = await admin(shard.operations.port, "GET", "/sessions?player_id=ada")
+            (session,) = await admin(shard.parts.operations.port, "GET", "/sessions?player_id=ada")
             kinds = [entry.split()[1] for entry in session["history"]]
             assert kinds == ["opened", "seated", "disconnected", "resumed"]
         await eventually(lambda: any(line["event"] == "session_ended" for line in lines))
@@ -77,7 +77,7 @@ async def test_a_close_by_the_server_is_the_reason_of_the_disconnection(
     async with running(msgspec.structs.replace(with_tokens(shard_settings), edge=edge)) as shard:
         async with connect(shard.url, token=token_of("ada")) as ada:
             await ada.join("garden")
-            (session,) = list(shard.edge.registry)
+            (session,) = list(shard.parts.edge.registry)
             session.slow_consumer("it takes too little")
             await ada.wait_for(lambda: ada.resumes == 1)
         assert only(lines, "session_disconnected")["reason"] == "it takes too little"
@@ -99,14 +99,14 @@ async def test_a_join_and_a_refused_join_are_lines_with_the_player(
 async def test_a_room_that_closes_names_its_players(shard_settings: Settings, lines: list[Line]) -> None:
     async with running(with_tokens(shard_settings)) as shard, connect(shard.url, token=token_of("ada")) as ada:
         joined = await ada.join("garden")
-        shard.host.close(joined.room_id, "an operator has closed it")
+        shard.parts.host.close(joined.room_id, "an operator has closed it")
         assert only(lines, "room_closed")["players"] == ["ada"]
         assert only(lines, "session_unseated")["reason"] == "an operator has closed it"
 
 
 async def test_a_resume_token_that_leads_nowhere_is_a_line(shard: Shard, lines: list[Line]) -> None:
     async with connect(shard.url) as ada:
-        (session,) = list(shard.edge.registry)
+        (session,) = list(shard.parts.edge.registry)
         old = session.session_id
         session.end("an operator has ended it", counted_as="kicked")
         await ada.drop()
@@ -195,13 +195,13 @@ async def test_a_move_that_does_not_happen_is_not_told(
         running(with_tokens(shard_settings), "other") as other,
         connect(one.url, token=token_of("ada")) as ada,
     ):
-        monkeypatch.setattr(other._migration, "_claim_room", withdrawn)
+        monkeypatch.setattr(other.parts.room_migrator, "_claim_room", withdrawn)
         joined = await ada.join("duel")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one._migration._ready_shards.find()
-        assert not await one._migration.migrate(room, target)
-        await eventually(lambda: other._migration.results["failed"] == 1)
+        (target,) = await one.parts.room_migrator._ready_shards.find()
+        assert not await one.parts.room_migrator.migrate(room, target)
+        await eventually(lambda: other.parts.room_migrator.results["failed"] == 1)
         story = [line["event"] for line in lines if line.get("player_id") == "ada"]
         assert story == ["session_opened", "session_seated"]
 

@@ -50,13 +50,13 @@ async def test_a_player_who_ends_the_session_leaves_the_room_at_once(
     client, welcome = await opened(shard)
     await client.say(Join("diary"))
     await client.next(Joined)
-    (simulation,) = shard.host
+    (simulation,) = shard.parts.host
     await end(client)
     assert await client.close_code() == 1000
-    await eventually(lambda: not len(shard.edge.registry), 2, "the session has ended")
+    await eventually(lambda: not len(shard.parts.edge.registry), 2, "the session has ended")
     assert not simulation.room.players, "the seat is free"
     assert "disconnect" not in simulation.room.noted, "the player has left and is not away"  # type: ignore[attr-defined]
-    assert shard.edge.counters.ended == {"ended_by_client": 1}
+    assert shard.parts.edge.counters.ended == {"ended_by_client": 1}
     assert await generation_of_the_next(shard, welcome) == 1
 
 
@@ -69,7 +69,7 @@ async def test_a_player_who_ends_the_session_gives_up_the_place_in_the_queue(
     await client.next(MatchStatus)
 
     async def has_waiting(count: int) -> bool:
-        queue = await admin(shard.operations.port, "GET", "/queues/versus")
+        queue = await admin(shard.parts.operations.port, "GET", "/queues/versus")
         return bool(queue["waiting"] == count)
 
     await eventually(lambda: has_waiting(1), 5, "the player waits")
@@ -81,8 +81,8 @@ async def test_a_session_that_ends_while_it_joins_holds_no_seat(shard: Shard) ->
     client, _ = await opened(shard)
     await client.say(Join("diary"), EndSession())
     assert await client.close_code() == 1000
-    await eventually(lambda: all(not simulation.seats for simulation in shard.host), 5, "no seat is held")
-    assert not len(shard.edge.registry)
+    await eventually(lambda: all(not simulation.seats for simulation in shard.parts.host), 5, "no seat is held")
+    assert not len(shard.parts.edge.registry)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_other_closes_leave_the_session_to_be_resumed(
         client.cut()
     else:
         await client.socket.close(code)
-    await eventually(lambda: shard.edge.registry.disconnected_count == 1, 5, "the session is away")
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, 5, "the session is away")
     assert await generation_of_the_next(shard, welcome) == generation
 
 
@@ -111,10 +111,10 @@ async def test_a_library_that_answers_every_close_with_1000_ends_no_session(shar
         send_frame(Frame(Opcode.CLOSE, Close(1000, "").serialize()) if frame.opcode is Opcode.CLOSE else frame)
 
     protocol.send_frame = send_1000  # type: ignore[method-assign]
-    (session,) = shard.edge.registry
+    (session,) = shard.parts.edge.registry
     session.slow_consumer("the test")
     assert await client.close_code() == 4001
-    await eventually(lambda: shard.edge.registry.disconnected_count == 1, 5, "the session is away")
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, 5, "the session is away")
     assert await generation_of_the_next(shard, welcome) == 2
 
 

@@ -14,7 +14,7 @@ from tickwire.server.shard import Shard
 
 
 async def is_saved(shard: Shard, name: str, kept: Any) -> bool:
-    saved = await shard._store.worlds.load("vault", name)
+    saved = await shard.parts.store.worlds.load("vault", name)
     return saved is not None and saved.state["kept"] == kept
 
 
@@ -23,10 +23,10 @@ async def assert_all_is_well(shard: Shard, bystander: Client, name: str) -> None
     for kept in ("one", "two"):
         await bystander.command("keep", kept)
         await eventually(lambda kept=kept: is_saved(shard, name, kept))
-    heartbeats = shard._matchmaker.scripts.counters.calls
-    await eventually(lambda: shard._matchmaker.scripts.counters.calls > heartbeats + 3)
-    assert shard.health.is_alive
-    assert shard.health.is_ready, shard.health.reasons
+    heartbeats = shard.parts.matchmaker.scripts.counters.calls
+    await eventually(lambda: shard.parts.matchmaker.scripts.counters.calls > heartbeats + 3)
+    assert shard.parts.health.is_alive
+    assert shard.parts.health.is_ready, shard.parts.health.reasons
 
 
 @pytest.mark.parametrize("depth", [200, 400])
@@ -37,7 +37,7 @@ async def test_room_with_deeply_nested_state_is_rejected_alone(
         await client.join("vault", name="deep")
         await other.join("vault", name="other")
         await client.command("keep nested", depth)
-        await eventually(lambda: shard._write_behind.failures > 0)
+        await eventually(lambda: shard.parts.write_behind.failures > 0)
         await assert_all_is_well(shard, other, "other")
         assert "world_rejected" in capsys.readouterr().err
         await client.command("keep", "plain")
@@ -81,11 +81,11 @@ async def test_room_with_damaged_attributes_does_not_affect_others(
 
 
 async def test_unreadable_bans_and_tunings_do_not_hide_the_others(shard: Shard) -> None:
-    database = shard._store.database
+    database = shard.parts.store.database
     now = datetime.datetime.now(datetime.UTC)
     async with connect(shard.url) as client:
         await client.join("vault", name="home")
-        (session,) = shard.edge.registry
+        (session,) = shard.parts.edge.registry
         player = session.player_id
         await database["tunings"].insert_one({"_id": 1, "values": {"garden": {"greeting": "tuned"}}})
         await database["tunings"].insert_one({"_id": 2, "values": "no map"})
@@ -93,11 +93,11 @@ async def test_unreadable_bans_and_tunings_do_not_hide_the_others(shard: Shard) 
         await database["bans"].insert_one(
             {"_id": player, "until": now + datetime.timedelta(hours=1), "reason": "rude", "changed_at": now}
         )
-        await eventually(lambda: not list(shard.edge.registry))
+        await eventually(lambda: not list(shard.parts.edge.registry))
     async with connect(shard.url) as other:
         await other.join("garden", name="tuned")
-        await eventually(lambda: [s.room.tuning_version for s in shard.host if s.room.name == "tuned"] == [1])
-    assert shard.health.is_alive
+        await eventually(lambda: [s.room.tuning_version for s in shard.parts.host if s.room.name == "tuned"] == [1])
+    assert shard.parts.health.is_alive
 
 
 async def test_exception_in_a_directory_update_does_not_stop_the_others(shard: Shard) -> None:
@@ -110,14 +110,14 @@ async def test_exception_in_a_directory_update_does_not_stop_the_others(shard: S
         done.set()
 
     for _ in range(100):
-        shard._leaseholder._enqueue_update("a room", faulty)
-    shard._leaseholder._enqueue_update("a room", good)
+        shard.parts.lease_keeper._enqueue_update("a room", faulty)
+    shard.parts.lease_keeper._enqueue_update("a room", good)
     await asyncio.wait_for(done.wait(), 5)
-    assert shard.health.is_alive
+    assert shard.parts.health.is_alive
 
 
 async def test_exception_in_the_sweep_does_not_stop_it(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    look_after, swept = shard.edge._check_timeouts, set()
+    look_after, swept = shard.parts.edge._check_timeouts, set()
 
     def faulty(connection: Any, now_s: float) -> None:
         swept.add(connection)
@@ -125,7 +125,7 @@ async def test_exception_in_the_sweep_does_not_stop_it(shard: Shard, monkeypatch
         if len(swept) == 1:
             raise ZeroDivisionError("a fault of the shard")
 
-    monkeypatch.setattr(shard.edge, "_check_timeouts", faulty)
+    monkeypatch.setattr(shard.parts.edge, "_check_timeouts", faulty)
     async with connect(shard.url), connect(shard.url):
         await eventually(lambda: len(swept) == 2)
-        assert shard.health.is_alive
+        assert shard.parts.health.is_alive

@@ -101,7 +101,7 @@ class RawPeer:
 @asynccontextmanager
 async def raw_peer(shard: Shard, *, first: bytes = frame(HELLO), address: str = STRANGER) -> AsyncIterator[RawPeer]:
     """A peer that has sent its handshake and these bytes behind it."""
-    port = shard.edge.port
+    port = shard.parts.edge.port
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0), limit=1 << 24)
     peer = RawPeer(reader, writer)
     writer.write(REQUEST + first)
@@ -130,7 +130,7 @@ async def send_until(peer: RawPeer, data: bytes, is_over: Callable[[], object], 
 
 def waiting_bytes(shard: Shard) -> int:
     """The most that waits for any one client."""
-    return max((connection.backlog_bytes for connection in shard.edge._connections), default=0)
+    return max((connection.backlog_bytes for connection in shard.parts.edge._connections), default=0)
 
 
 @pytest.fixture
@@ -168,15 +168,15 @@ async def test_a_stranger_that_floods_before_its_hello_is_dropped_and_counted(
 ) -> None:
     async with raw_peer(shard, first=b"") as peer:
         await send_until(peer, FLOODS[kind] * 1000, lambda: peer.is_lost)
-    assert shard.edge.counters.closed["flood"] == 1
-    assert shard.edge.counters.other_frames < 500, "it ended when the first second's worth was used up"
+    assert shard.parts.edge.counters.closed["flood"] == 1
+    assert shard.parts.edge.counters.other_frames < 500, "it ended when the first second's worth was used up"
 
 
 @pytest.mark.parametrize("first", [b"", REQUEST + b"\x82\xfe\x10\x00"], ids=["request", "frame"])
 async def test_a_stranger_that_sends_byte_by_byte_is_dropped_and_counted(
     shard: Shard, bystander: Client, first: bytes
 ) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port, local_addr=(STRANGER, 0))
+    _, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port, local_addr=(STRANGER, 0))
     writer.write(first)
 
     async def dribble() -> None:
@@ -187,7 +187,7 @@ async def test_a_stranger_that_sends_byte_by_byte_is_dropped_and_counted(
                 await asyncio.sleep(0.001)
 
     dribbling = asyncio.create_task(dribble())
-    await eventually(lambda: shard.edge.counters.closed["flood"] == 1)
+    await eventually(lambda: shard.parts.edge.counters.closed["flood"] == 1)
     dribbling.cancel()
     writer.transport.abort()
 
@@ -198,11 +198,11 @@ async def test_a_flood_of_any_frames_ends_the_connection_and_not_the_session(
 ) -> None:
     first = frame(HELLO) + (frame(b"x", 0x02) if "fragments" in kind else b"")
     async with raw_peer(shard, first=first) as peer:
-        before = shard.edge.counters.messages_received
+        before = shard.parts.edge.counters.messages_received
         started_s = asyncio.get_running_loop().time()
         await send_until(peer, FLOODS[kind] * 1000, lambda: peer.close_code or peer.is_lost)
         duration_s = asyncio.get_running_loop().time() - started_s
-    counters, rate = shard.edge.counters, EdgeSettings().messages_per_second_max
+    counters, rate = shard.parts.edge.counters, EdgeSettings().messages_per_second_max
     assert peer.close_code == 4004
     assert [error.code for error in peer.of(Error)][-1:] == [ErrorCode.RATE_LIMITED]
     assert counters.closed["flood"] == 1
@@ -210,7 +210,7 @@ async def test_a_flood_of_any_frames_ends_the_connection_and_not_the_session(
     handled = counters.other_frames + counters.messages_received - before
     assert handled < rate * (duration_s + 2) + 200, "no more than the rate, whatever was sent"
     assert counters.bytes_received < 1 << 20, "what is not handled is not read"
-    await eventually(lambda: shard.edge.registry.disconnected_count == 1, what="the session can be resumed")
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, what="the session can be resumed")
 
 
 @pytest.mark.parametrize("kind", ["pings", "messages"])
@@ -231,10 +231,10 @@ async def test_a_flooder_that_reads_nothing_has_no_answers_queued(shard_settings
         def is_over() -> bool:
             nonlocal most
             most = max(most, waiting_bytes(shard))
-            return bool(shard.edge.counters.closed["flood"])
+            return bool(shard.parts.edge.counters.closed["flood"])
 
         await send_until(peer, FLOODS[kind] * 1000, is_over)
-        assert shard.edge.counters.rejected["ping_congested"] > 1_000
+        assert shard.parts.edge.counters.rejected["ping_congested"] > 1_000
     assert buffer_bytes < most < 2 * buffer_bytes + 1024
 
 
@@ -244,7 +244,7 @@ async def test_a_peer_that_reads_no_answers_is_closed_as_a_slow_consumer(shard_s
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         peer._reading.cancel()
         unknown = frame(encode_client(Command(1, "x" * 60)))
-        counters = shard.edge.counters
+        counters = shard.parts.edge.counters
         async with asyncio.timeout(60):
             while not counters.closed["slow_consumer"]:
                 peer.writer.write(unknown * 50)  # each is answered: it is in no room
@@ -257,14 +257,14 @@ async def test_messages_after_a_close_frame_are_not_read_and_the_peer_sees_the_c
     shard: Shard, bystander: Client
 ) -> None:
     async with raw_peer(shard) as peer:
-        session = shard.edge.registry.get(peer.of(Welcome)[0].session_id)
+        session = shard.parts.edge.registry.get(peer.of(Welcome)[0].session_id)
         assert session is not None
-        before = shard.edge.counters.bytes_received
+        before = shard.parts.edge.counters.bytes_received
         session.close(SessionCloseCode.GOING_AWAY, "a test", counted_as="test")
         await send_until(peer, frame(b"whatever") * 1000, lambda: peer.is_lost)
-        assert shard.edge.counters.bytes_received - before < 1 << 20
+        assert shard.parts.edge.counters.bytes_received - before < 1 << 20
         assert peer.close_code == SessionCloseCode.GOING_AWAY
-    assert shard.edge.counters.throttled["connection"] == 1
+    assert shard.parts.edge.counters.throttled["connection"] == 1
 
 
 async def test_three_hundred_commands_at_once_are_all_answered(shard: Shard) -> None:
@@ -287,7 +287,7 @@ async def test_the_connections_of_an_address_share_a_limit_and_other_addresses_d
     settings = with_edge(shard_settings, messages_per_second_per_address_max=limit)
     async with running(settings) as shard, connect(shard.url) as bystander:
         await bystander.join("garden")
-        counters = shard.edge.counters
+        counters = shard.parts.edge.counters
         async with AsyncExitStack() as stack:
             peers = [await stack.enter_async_context(raw_peer(shard)) for _ in range(20)]
             before, started_s = counters.messages_received, asyncio.get_running_loop().time()
@@ -318,7 +318,7 @@ async def test_twelve_thousand_queue_requests_of_one_address_are_read_slowly_and
     requests = frame(encode_client(MatchRequest("versus"))) + frame(encode_client(MatchRequest("trios")))
     async with running(settings) as shard, connect(shard.url) as bystander:
         await bystander.join("garden")
-        counters = shard.edge.counters
+        counters = shard.parts.edge.counters
         async with AsyncExitStack() as stack:
             peers = [await stack.enter_async_context(raw_peer(shard)) for _ in range(100)]
             before, started_s = counters.messages_received, asyncio.get_running_loop().time()
@@ -331,7 +331,9 @@ async def test_twelve_thousand_queue_requests_of_one_address_are_read_slowly_and
             assert counters.throttled["address"] > 0
             tick = bystander.world.tick
             await bystander.wait_for(lambda: bystander.world.tick > tick + 5)
-        await eventually(lambda: len(shard._queueing) == 0, 20, "their places have ended with their sessions")
+        await eventually(
+            lambda: len(shard.parts.queue_service) == 0, 20, "their places have ended with their sessions"
+        )
 
 
 async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Settings) -> None:
@@ -339,7 +341,7 @@ async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Se
     async with running(settings) as shard:
         answers = []
         for _ in range(12):
-            reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
             writer.write(REQUEST)
             try:
                 answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode())
@@ -349,7 +351,7 @@ async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Se
         statuses = [answer.partition("\r\n")[0].partition(" ")[2] for answer in answers]
         assert statuses[:4] == ["101 Switching Protocols"] * 4
         assert set(statuses[5:]) <= {"429 Too Many Requests", "", "101 Switching Protocols"}
-        assert shard.edge.counters.refused["address_handshakes"] >= 4
+        assert shard.parts.edge.counters.refused["address_handshakes"] >= 4
         async with raw_peer(shard):
             pass  # another address
 
@@ -391,7 +393,7 @@ async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_co
         await eventually(lambda: bool(peer.of(Reply)))
         assert not peer.of(Goodbye)
         assert not peer.of(Error)
-        assert shard.edge.counters.throttled["connection"] == 0, "it was handled at once"
+        assert shard.parts.edge.counters.throttled["connection"] == 0, "it was handled at once"
 
 
 async def test_hellos_of_strangers_end_no_session_of_a_seated_player_nor_of_another_address(
@@ -405,11 +407,11 @@ async def test_hellos_of_strangers_end_no_session_of_a_seated_player_nor_of_anot
             await eventually(lambda: bool(seated.of(Joined)))
         async with raw_peer(shard, address=lobby_address) as lobby:
             pass
-        await eventually(lambda: shard.edge.registry.disconnected_count == 2)
+        await eventually(lambda: shard.parts.edge.registry.disconnected_count == 2)
         for _ in range(60):
             async with raw_peer(shard):
                 pass
-        await eventually(lambda: shard.edge.counters.ended["away_max"] >= 40)
+        await eventually(lambda: shard.parts.edge.counters.ended["away_max"] >= 40)
         for away, address, has_seat in ((seated, seated_address, True), (lobby, lobby_address, False)):
             before = away.of(Welcome)[0]
             resume = frame(encode_client(Hello(SCHEMA_VERSION, resume_token=before.resume_token)))

@@ -50,14 +50,14 @@ async def test_a_client_that_only_answers_pings_stays_connected(shard_settings: 
             data = await asyncio.wait_for(hidden_tab.recv(), 5)
             assert isinstance(data, bytes)
             assert isinstance(decode_server(data), Pong)
-        assert not shard.edge.counters.closed["silent"]
+        assert not shard.parts.edge.counters.closed["silent"]
 
 
 async def test_a_path_that_dies_silently_is_noticed_and_the_session_stays(shard_settings: Settings) -> None:
     async with running(msgspec.structs.replace(shard_settings, edge=QUICK)) as shard, welcomed(shard.url) as lost:
         lost.transport.pause_reading()  # pings reach nobody, and nothing comes back
-        await eventually(lambda: shard.edge.counters.closed["silent"] == 1)
-        await eventually(lambda: shard.edge.registry.disconnected_count == 1)
+        await eventually(lambda: shard.parts.edge.counters.closed["silent"] == 1)
+        await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
         lost.transport.abort()
 
 

@@ -118,7 +118,7 @@ async def test_what_is_no_message_is_malformed_and_closes(shard: Shard, bystande
         assert isinstance(error, Error)
         assert error.code is ErrorCode.MALFORMED
         assert await close_code(socket) == 1008
-    assert shard.edge.counters.rejected["malformed"] == 1
+    assert shard.parts.edge.counters.rejected["malformed"] == 1
 
 
 async def test_a_text_message_is_refused_with_1003(shard: Shard, bystander: Client) -> None:
@@ -126,7 +126,7 @@ async def test_a_text_message_is_refused_with_1003(shard: Shard, bystander: Clie
         await socket.send("hello")
         assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
         assert await close_code(socket) == 1003
-    assert shard.edge.counters.rejected["text"] == 1
+    assert shard.parts.edge.counters.rejected["text"] == 1
 
 
 async def test_a_message_that_is_too_big_is_refused_with_1009(shard: Shard, bystander: Client) -> None:
@@ -196,7 +196,7 @@ async def test_every_command_above_the_rate_is_run_once_and_answered(shard_setti
             reply = await next_of(socket, Reply)
             assert isinstance(reply, Reply)
             assert (reply.id, reply.ok) == (id, True)
-        assert not shard.edge.counters.rejected
+        assert not shard.parts.edge.counters.rejected
 
 
 async def test_an_old_schema_version_is_told_to_upgrade(shard: Shard, bystander: Client) -> None:
@@ -265,7 +265,7 @@ async def test_a_resync_gets_a_keyframe(shard: Shard, bystander: Client) -> None
                 assert isinstance(frame, StateFrame)
                 if frame.age == 0:
                     break
-    assert shard.host.counters.resyncs == 1
+    assert shard.parts.host.counters.resyncs == 1
 
 
 async def test_too_many_messages_end_the_connection_and_the_session_is_resumed(shard_settings: Settings) -> None:
@@ -277,7 +277,7 @@ async def test_too_many_messages_end_the_connection_and_the_session_is_resumed(s
             for number in range(200):  # ten seconds' worth
                 await socket.send(encode_client(Ping(number)))
             assert await close_code(socket, 15) == 4004
-        await eventually(lambda: shard.edge.registry.disconnected_count == 1)
+        await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
         async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
             await socket.send(encode_client(Hello(SCHEMA_VERSION, resume_token=welcome.resume_token)))
             again = await next_of(socket, Welcome)
@@ -291,7 +291,7 @@ async def test_who_never_says_hello_is_closed(shard_settings: Settings) -> None:
         async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
             assert (await next_of(socket, Error)).code is ErrorCode.HANDSHAKE_TIMEOUT  # type: ignore[union-attr]
             assert await close_code(socket) == 1008
-        reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
         assert await asyncio.wait_for(reader.read(), 10) == b"", "a slow handshake is dropped"
         writer.close()
@@ -321,7 +321,7 @@ async def test_connections_above_the_limit_are_refused_with_a_time_to_come_back(
 async def test_what_is_no_websocket_handshake_is_refused(
     shard: Shard, bystander: Client, request_bytes: bytes
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
     writer.write(request_bytes)
     try:
         answer = await asyncio.wait_for(reader.read(), 10)
@@ -329,7 +329,7 @@ async def test_what_is_no_websocket_handshake_is_refused(
         answer = b""
     assert not answer.startswith(b"HTTP/1.1 101")
     writer.close()
-    await eventually(lambda: shard.edge.connection_count == 1)
+    await eventually(lambda: shard.parts.edge.connection_count == 1)
 
 
 async def test_a_client_without_our_subprotocol_is_refused(shard: Shard, bystander: Client) -> None:
@@ -346,9 +346,9 @@ async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard_settin
             await next_of(socket, Welcome)
             await socket.send(encode_client(Join("garden")))
             socket.transport.abort()
-        await eventually(lambda: shard.edge.counters.ended["away"] == 1)
-        assert len(shard.edge.registry) == 1
-        assert sum(len(simulation.seats) for simulation in shard.host) == 1
+        await eventually(lambda: shard.parts.edge.counters.ended["away"] == 1)
+        assert len(shard.parts.edge.registry) == 1
+        assert sum(len(simulation.seats) for simulation in shard.parts.host) == 1
 
 
 def test_every_error_of_the_server_has_its_code_on_the_wire() -> None:
@@ -416,7 +416,7 @@ BAD_TOKENS = {
 async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Settings, header: bytes) -> None:
     auth = AuthSettings(secret="a secret of at least thirty-two characters")
     async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
-        reader, writer = await asyncio.open_connection("127.0.0.1", shard.edge.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n"
@@ -504,14 +504,14 @@ async def test_who_finds_an_outdated_resume_token_does_not_end_the_session(
     shard_settings: Settings, player_id: str
 ) -> None:
     async with outdated_token(shard_settings, player_id) as (shard, owner, token, _):
-        (session,) = shard.edge.registry
+        (session,) = shard.parts.edge.registry
         session_id, tick = session.session_id, owner.world.tick
         for attempt in (0, 1, 2**32 - 1):
             found = await resumed(shard, token, attempt)
             assert isinstance(found, Welcome)
             assert found.session_id != session_id
         await owner.wait_for(lambda: owner.world.tick > tick + 5)
-        assert shard.edge.registry.find_by_player(session.player_id) == [session]
+        assert shard.parts.edge.registry.find_by_player(session.player_id) == [session]
         assert (owner.resumes, owner.sessions_lost) == (2, 0)
 
 
@@ -519,12 +519,12 @@ async def test_an_outdated_resume_token_with_the_player_s_own_jwt_begins_a_sessi
     shard_settings: Settings,
 ) -> None:
     async with outdated_token(shard_settings, "ada") as (shard, owner, token, jwt):
-        (replaced,) = shard.edge.registry.find_by_player("ada")
+        (replaced,) = shard.parts.edge.registry.find_by_player("ada")
         other = await resumed(shard, token, 1, jwt)
         assert isinstance(other, Welcome)
         assert other.session_id != replaced.session_id
         assert replaced.is_over
-        (session,) = shard.edge.registry.find_by_player("ada")
+        (session,) = shard.parts.edge.registry.find_by_player("ada")
         assert session.session_id == other.session_id
         with pytest.raises(Disconnected):
             await owner.wait_for(lambda: False)

@@ -39,7 +39,7 @@ async def test_hands_are_their_players_alone_and_still_there_after_a_drop(exampl
             await client.wait_for(lambda client=client: len(hand_of(client)) == HAND)  # type: ignore[misc]
         await eve.wait_for(lambda: eve.world.table("hands").column("cards").tolist() == [HAND, HAND])
         assert len(eve.world.table("cards")) == 1
-        (simulation,) = examples.host
+        (simulation,) = examples.parts.host
         room = simulation.room
         assert isinstance(room, CardTable)
         hand = hand_of(ann)
@@ -59,7 +59,7 @@ async def test_who_walks_over_the_plaza_sees_just_what_the_server_shows(examples
     async with connect(examples.url) as walker, connect(examples.url) as other:
         me = (await walker.join("plaza", options={"name": "ann", "wanderers": 300})).entity
         await other.join("plaza")
-        (simulation,) = examples.host
+        (simulation,) = examples.parts.host
         room = simulation.room
         assert isinstance(room, Plaza)
         seat = next(

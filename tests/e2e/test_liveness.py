@@ -28,25 +28,24 @@ def liveness(port: int) -> int:
 
 def tasks_of(shard: Shard) -> list[asyncio.Task[Any]]:
     """Return every background task that the shard itself owns."""
-    assert shard.edge._sweep_task is not None
-    return [*shard._tasks, shard.edge._sweep_task]
+    assert shard.parts.edge._sweep_task is not None
+    return [*shard._tasks, shard.parts.edge._sweep_task]
 
 
 async def test_whichever_task_of_a_shard_ends_liveness_ends_too(shard_settings: Settings) -> None:
-    shard = Shard(shard_settings)
+    failed = asyncio.Event()
+    shard = Shard(shard_settings, on_failed=failed.set)
     await shard.start()
     try:
-        failed = asyncio.Event()
-        shard.on_failed = failed.set
         names = [task.get_name() for task in tasks_of(shard)]
-        assert await asyncio.to_thread(liveness, shard.operations.port) == 200
+        assert await asyncio.to_thread(liveness, shard.parts.operations.port) == 200
         for count, task in enumerate(tasks_of(shard), 1):
             task.cancel()
-            await eventually(lambda count=count: len(shard.health.failures) == count, 5, task.get_name())
-        assert list(shard.health.failures) == names
+            await eventually(lambda count=count: len(shard.parts.health.failures) == count, 5, task.get_name())
+        assert list(shard.parts.health.failures) == names
         assert failed.is_set()
-        assert await asyncio.to_thread(liveness, shard.operations.port) == 503
-        status, body = await asyncio.to_thread(readiness, shard.operations.port)
+        assert await asyncio.to_thread(liveness, shard.parts.operations.port) == 503
+        status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
         assert status == 503
         assert set(names) <= set(body["reasons"])
     finally:
@@ -57,15 +56,15 @@ async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: py
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault of the shard")
 
-    monkeypatch.setattr(shard, "_measure", broken)
-    await eventually(lambda: not shard.health.is_alive, 5)
-    assert shard.health.failures == {"upkeep": "its task has failed: restart this shard"}
+    monkeypatch.setattr(shard.parts.tick_load, "measure", broken)
+    await eventually(lambda: not shard.parts.health.is_alive, 5)
+    assert shard.parts.health.failures == {"upkeep": "its task has failed: restart this shard"}
 
 
 async def test_a_shard_without_matchmaking_modes_stays_alive(shard_settings: Settings) -> None:
     async with running(msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"])) as shard:
-        assert not shard._queues.modes
-        assert shard.health.is_alive
+        assert not shard.parts.queues.modes
+        assert shard.parts.health.is_alive
 
 
 async def test_a_shard_that_stops_in_order_has_not_failed(shard_settings: Settings) -> None:
@@ -73,4 +72,4 @@ async def test_a_shard_that_stops_in_order_has_not_failed(shard_settings: Settin
     await shard.start()
     await shard.stop()
     await asyncio.sleep(0)
-    assert shard.health.is_alive
+    assert shard.parts.health.is_alive

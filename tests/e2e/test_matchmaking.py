@@ -22,11 +22,12 @@ from tests.harness.shard_process import admin, running, settings_of
 from tickwire.client.client import Client, Disconnected, NotMatched, Refused, connect
 from tickwire.matchmaking import Ticket, TicketKeys, sign
 from tickwire.schemas.messages import ErrorCode, Joined, QueueState
+from tickwire.server.assembly import create_ticket_keys
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.shard import Shard, ticket_keys
+from tickwire.server.shard import Shard
 
 
 @pytest.fixture
@@ -47,15 +48,15 @@ async def test_client_that_resumes_on_the_wrong_shard_is_redirected(fleet: tuple
             assert (client.resumes, client.sessions_lost) == (1, 0)
             assert client.core.joined is not None
             assert client.core.joined.room_id == joined.room_id
-            assert other.edge.counters.resumes["redirected"] >= 1
+            assert other.parts.edge.counters.resumes["redirected"] >= 1
 
 
 async def ask(shard: Shard, path: str) -> Any:
-    return await admin(shard.operations.port, "GET", path)
+    return await admin(shard.parts.operations.port, "GET", path)
 
 
 def player_of(shard: Shard, joined: Joined, at: int = 0) -> str:
-    runtime = shard.host.get(joined.room_id)
+    runtime = shard.parts.host.get(joined.room_id)
     assert runtime is not None
     return list(runtime.room.players)[at]
 
@@ -81,7 +82,7 @@ async def test_join_by_id_finds_a_listed_room(fleet: tuple[Shard, Shard]) -> Non
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         first = await one.join("duel", labels={"map": "ice"})
-        listed = await b._matchmaker.directory.list_rooms("duel", labels={"map": "ice"})
+        listed = await b.parts.matchmaker.directory.list_rooms("duel", labels={"map": "ice"})
         assert [(room.room_id, room.taken, room.seats) for room in listed] == [(first.room_id, 1, 2)]
         assert (await two.join("duel", room_id=first.room_id)).room_id == first.room_id
         with pytest.raises(Refused) as refused:
@@ -94,13 +95,13 @@ async def test_locked_room_receives_no_players_until_it_unlocks(fleet: tuple[Sha
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         first = await one.join("duel")
-        owner = a if a.host.get(first.room_id) else b
-        runtime = owner.host.get(first.room_id)
+        owner = a if a.parts.host.get(first.room_id) else b
+        runtime = owner.parts.host.get(first.room_id)
         assert runtime is not None
         runtime.room.lock()
 
         async def is_locked() -> bool:
-            return not await b._matchmaker.directory.list_rooms("duel")
+            return not await b.parts.matchmaker.directory.list_rooms("duel")
 
         await eventually(is_locked)
         with pytest.raises(Refused) as refused:
@@ -110,7 +111,7 @@ async def test_locked_room_receives_no_players_until_it_unlocks(fleet: tuple[Sha
         runtime.room.label(map="ice")
 
         async def is_open() -> bool:
-            return bool(await b._matchmaker.directory.list_rooms("duel", labels={"map": "ice"}))
+            return bool(await b.parts.matchmaker.directory.list_rooms("duel", labels={"map": "ice"}))
 
         await eventually(is_open)
         assert (await two.join("duel", labels={"map": "ice"})).room_id == first.room_id
@@ -172,7 +173,7 @@ async def test_sixty_concurrent_joins_for_four_seats(fleet: tuple[Shard, Shard])
         without = [client for client, end in zip(clients, ends, strict=True) if end == "ROOM_FULL"]
         rooms = Counter([(await client.join("garden")).room_id for client in without])
         assert set(rooms.values()) == {4}
-        assert all(len(runtime.seats) == 4 for shard in (a, b) for runtime in shard.host)
+        assert all(len(runtime.seats) == 4 for shard in (a, b) for runtime in shard.parts.host)
 
 
 async def test_frequent_joins_are_rate_limited(shard_settings: Settings) -> None:
@@ -222,29 +223,29 @@ async def test_room_quota_limits_new_rooms_only(shard_settings: Settings, is_by_
         await one.leave()
         if not is_by_address:
             await two.join("garden", name="another player's")
-        assert shard.edge.counters.joins["rate_limited"] == len(requests)
+        assert shard.parts.edge.counters.joins["rate_limited"] == len(requests)
 
 
 async def test_room_that_another_shard_owns_is_closed(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
     async with connect(a.url) as one:
         joined = await one.join("duel")
-        owner, other = (a, b) if a.host.get(joined.room_id) else (b, a)
-        runtime = owner.host.get(joined.room_id)
+        owner, other = (a, b) if a.parts.host.get(joined.room_id) else (b, a)
+        runtime = owner.parts.host.get(joined.room_id)
         assert runtime is not None
         await hand_over(
-            other._matchmaker, joined.room_id, shard_id=owner.shard_id, epoch=runtime.epoch, to=other.shard_id
+            other.parts.matchmaker, joined.room_id, shard_id=owner.shard_id, epoch=runtime.epoch, to=other.shard_id
         )
         await one.wait_for(lambda: one.core.world is None)
-        assert owner.host.get(joined.room_id) is None
-        assert owner._leaseholder.leases_lost == 1
+        assert owner.parts.host.get(joined.room_id) is None
+        assert owner.parts.lease_keeper.leases_lost == 1
 
 
 # -- tickets ------------------------------------------------------------------------------------------------
 
 
 def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> Ticket:
-    runtime = shard.host.get(joined.room_id)
+    runtime = shard.parts.host.get(joined.room_id)
     assert runtime is not None
     ticket = Ticket(
         joined.room_id, player_id, shard.shard_id, runtime.epoch, 4e9, is_guest=True, room_type=joined.room_type
@@ -266,7 +267,7 @@ async def test_ticket_is_verified_without_redis_and_admits_once(
     try:
         async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
             joined = await one.join("duel", name="final")
-            text = sign(ticket_for(shard, joined, "guest-two"), ticket_keys(settings))
+            text = sign(ticket_for(shard, joined, "guest-two"), create_ticket_keys(settings))
             redis.pause()
             assert (await join_with(two, text)).room_id == joined.room_id
             await two.leave()
@@ -282,7 +283,7 @@ async def test_ticket_is_verified_without_redis_and_admits_once(
 async def test_ticket_stays_valid_if_the_room_was_full(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = [await client.join("duel", name="final") for client in (one, two)]
-        text = sign(ticket_for(shard, joined[0], "guest-three"), ticket_keys(shard_settings))
+        text = sign(ticket_for(shard, joined[0], "guest-three"), create_ticket_keys(shard_settings))
         async with connect(shard.url) as three:
             with pytest.raises(Refused) as refused:
                 await join_with(three, text)
@@ -295,7 +296,7 @@ async def test_ticket_of_an_earlier_owner_is_refused(shard_settings: Settings) -
     async with running(shard_settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = await one.join("duel")
         old = ticket_for(shard, joined, "guest-two")
-        text = sign(msgspec.structs.replace(old, epoch=old.epoch + 1), ticket_keys(shard_settings))
+        text = sign(msgspec.structs.replace(old, epoch=old.epoch + 1), create_ticket_keys(shard_settings))
         with pytest.raises(Refused) as refused:
             await join_with(two, text)
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.NO_SUCH_ROOM, True)
@@ -311,7 +312,7 @@ async def test_ticket_of_another_player_is_refused(shard_settings: Settings) -> 
 
         async with connect(shard.url, token=token("ann")) as ann, connect(shard.url, token=token("bob")) as bob:
             joined = await ann.join("duel")
-            text = sign(ticket_for(shard, joined, "cid", is_guest=False), ticket_keys(settings))
+            text = sign(ticket_for(shard, joined, "cid", is_guest=False), create_ticket_keys(settings))
             async with connect(shard.url) as guest:
                 for thief in (bob, guest):
                     with pytest.raises(Refused) as refused:
@@ -345,20 +346,20 @@ async def test_ticket_creates_its_room_unless_that_has_ended(
         ticket = Ticket(
             "fresh", "guest", shard.shard_id, 99, 4e9, is_guest=True, room_type="duel", labels={"map": "x"}
         )
-        joined = await join_with(one, sign(ticket, ticket_keys(shard_settings)))
+        joined = await join_with(one, sign(ticket, create_ticket_keys(shard_settings)))
         assert joined.room_id == "fresh"
 
         async def is_known() -> bool:
-            return [r.room_id for r in await shard._matchmaker.directory.list_rooms("duel", labels={"map": "x"})] == [
-                "fresh"
-            ]
+            return [
+                r.room_id for r in await shard.parts.matchmaker.directory.list_rooms("duel", labels={"map": "x"})
+            ] == ["fresh"]
 
         await eventually(is_known)
         await one.leave()
-        await eventually(lambda: shard.host.get("fresh") is None)
+        await eventually(lambda: shard.parts.host.get("fresh") is None)
         again = msgspec.structs.replace(ticket, ticket_id="another")
         with pytest.raises(Refused) as refused:
-            await join_with(two, sign(again, ticket_keys(shard_settings)))
+            await join_with(two, sign(again, create_ticket_keys(shard_settings)))
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
 
 
@@ -375,8 +376,8 @@ async def test_players_queued_on_two_shards_are_matched_and_seated(fleet: tuple[
         )
         assert joined[0].room_id == joined[1].room_id
         assert sorted(j.team for j in joined) == [1, 2]
-        owner = a if a.host.get(joined[0].room_id) else b
-        runtime = owner.host.get(joined[0].room_id)
+        owner = a if a.parts.host.get(joined[0].room_id) else b
+        runtime = owner.parts.host.get(joined[0].room_id)
         assert runtime is not None
         assert (runtime.room.mode, runtime.room.access) == ("versus", "private")
         assert sorted(player.skill for player in runtime.room.players.values()) == [10, 60]
@@ -399,7 +400,7 @@ async def test_operator_can_see_why_a_strong_player_waits(fleet: tuple[Shard, Sh
         await eventually(lambda: bool(one.queue_status and one.queue_status.position))
         assert one.queue_status is not None
         assert (one.queue_status.state, one.queue_status.mode) == (QueueState.WAITING, "versus")
-        player_id = next(iter(a._queueing._queued.values())).subscriber.player_id
+        player_id = next(iter(a.parts.queue_service._queued.values())).subscriber.player_id
         why = await ask(b, f"/queues/versus/players/{player_id}")
         assert (why["blocked_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
         assert await ask(a, "/queues") == ["pairs", "team", "trios", "versus"]
@@ -479,7 +480,7 @@ async def test_second_request_starts_after_the_first_is_cancelled(
 ) -> None:
     """A request for the mode that is being cancelled works too: the player waits in one queue, once."""
     async with running(shard_settings) as shard, connect(shard.url) as one:
-        agents = shard._queues.agents
+        agents = shard.parts.queues.agents
         waiting = asyncio.create_task(one.match("versus"))
         await eventually(lambda: agents["versus"].waiting_total == 1)
         for mode, other in (("trios", "versus"), ("versus", "trios")):
@@ -497,7 +498,7 @@ async def test_second_request_starts_after_the_first_is_cancelled(
         async with connect(shard.url) as two:
             joined = await two.match("versus")
             assert (await again).room_id == joined.room_id
-        assert shard._queueing.results["left"] == 3
+        assert shard.parts.queue_service.results["left"] == 3
 
 
 async def test_unmatched_player_receives_timed_out(fleet: tuple[Shard, Shard]) -> None:
@@ -525,7 +526,7 @@ async def test_matches_count_against_the_room_quota(shard_settings: Settings, is
             await one.match("versus")
         assert (refused.value.error.code, refused.value.error.retryable) == (ErrorCode.RATE_LIMITED, True)
         assert 0 < refused.value.error.retry_after_ms <= 15_000
-        assert len(shard._queueing) == 0
+        assert len(shard.parts.queue_service) == 0
         if not is_by_address:
             async with connect(shard.url) as three, connect(shard.url) as four:
                 await asyncio.gather(three.match("versus"), four.match("versus"))
@@ -542,7 +543,7 @@ async def test_resumed_session_keeps_its_position_and_receives_its_status(fleet:
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         waiting = asyncio.create_task(one.match("versus"))
-        await eventually(lambda: len(a._queueing) == 1)
+        await eventually(lambda: len(a.parts.queue_service) == 1)
         await one.drop()
         joined = await two.match("versus")
         assert (await waiting).room_id == joined.room_id
@@ -553,7 +554,7 @@ async def test_session_leaves_the_queue_only_when_it_ends(shard_settings: Settin
     brief = msgspec.structs.replace(shard_settings, edge=EdgeSettings(resume_window_s=1.0))
     async with running(brief) as shard, connect(shard.url, reconnect_s=0) as one:
         waiting = asyncio.create_task(one.match("versus"))
-        await eventually(lambda: len(shard._queueing) == 1)
+        await eventually(lambda: len(shard.parts.queue_service) == 1)
         await one.drop()
         with pytest.raises(Disconnected):
             await waiting
@@ -563,7 +564,7 @@ async def test_session_leaves_the_queue_only_when_it_ends(shard_settings: Settin
 
         await asyncio.sleep(0.3)
         assert await tickets() == 1, "the session may resume"
-        await eventually(lambda: len(shard._queueing) == 0)
+        await eventually(lambda: len(shard.parts.queue_service) == 0)
 
         async def is_empty() -> bool:
             return await tickets() == 0
@@ -595,8 +596,8 @@ async def test_locked_or_full_room_requests_no_backfill(fleet: tuple[Shard, Shar
     async with connect(a.url) as one, connect(b.url) as two:
         seats = await asyncio.gather(one.match("team"), two.match("team"))
         await eventually(backfills(1), what="two seats are free")
-        owner = a if a.host.get(seats[0].room_id) else b
-        runtime = owner.host.get(seats[0].room_id)
+        owner = a if a.parts.host.get(seats[0].room_id) else b
+        runtime = owner.parts.host.get(seats[0].room_id)
         assert runtime is not None
         runtime.room.lock()
         await eventually(backfills(0))
@@ -624,8 +625,8 @@ async def test_room_with_invalid_skills_or_labels_blocks_no_match(
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
         joined, _ = await asyncio.gather(one.match("team"), two.match("team"))
-        owner = a if a.host.get(joined.room_id) else b
-        runtime = owner.host.get(joined.room_id)
+        owner = a if a.parts.host.get(joined.room_id) else b
+        runtime = owner.parts.host.get(joined.room_id)
         assert runtime is not None
         for player in runtime.room.players.values():
             player.skill = skill
@@ -636,7 +637,7 @@ async def test_room_with_invalid_skills_or_labels_blocks_no_match(
         async with connect(a.url) as four, connect(b.url) as five:
             others = await asyncio.gather(four.match("pairs"), five.match("pairs"))
             assert others[0].room_id == others[1].room_id
-        assert owner.health.is_alive
+        assert owner.parts.health.is_alive
 
 
 async def test_queued_player_may_play_in_another_room(fleet: tuple[Shard, Shard]) -> None:
@@ -644,17 +645,17 @@ async def test_queued_player_may_play_in_another_room(fleet: tuple[Shard, Shard]
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
         await one._connection.send(one.core.match_request("versus"))
-        await eventually(lambda: len(a._queueing) == 1)
+        await eventually(lambda: len(a.parts.queue_service) == 1)
         lobby = await one.join("garden", name="lobby")
         if one.url != a.url:  # it has another session, which is not queued
-            assert len(a._queueing) == 0
+            assert len(a.parts.queue_service) == 0
         else:
-            assert len(a._queueing) == 1
+            assert len(a.parts.queue_service) == 1
             await one.send_input({"dx": 1.0})
             joined = await asyncio.gather(one.match("versus"), two.match("versus"))
             assert joined[0].room_id == joined[1].room_id != lobby.room_id
-            there = a if a.host.get(joined[0].room_id) else b
-            assert len(there._queueing) == 0, "a seated player is not queued"
+            there = a if a.parts.host.get(joined[0].room_id) else b
+            assert len(there.parts.queue_service) == 0, "a seated player is not queued"
 
 
 async def test_request_for_another_mode_leaves_the_previous_queue(fleet: tuple[Shard, Shard]) -> None:

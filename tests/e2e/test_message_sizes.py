@@ -36,9 +36,9 @@ async def test_a_message_above_the_limit_is_closed_with_1009_and_the_session_sta
                 await asyncio.wait_for(socket.recv(), 10)
             assert socket.close_code == 1009, "and not a reset, of which a client can make nothing"
             assert socket.close_reason
-        assert shard.edge.counters.closed["message_too_big"] == number
-        await eventually(lambda number=number: shard.edge.registry.disconnected_count == number)
-    assert all("1009" in str(session.history.entries) for session in shard.edge.registry)
+        assert shard.parts.edge.counters.closed["message_too_big"] == number
+        await eventually(lambda number=number: shard.parts.edge.registry.disconnected_count == number)
+    assert all("1009" in str(session.history.entries) for session in shard.parts.edge.registry)
 
 
 async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(shard: Shard) -> None:
@@ -46,9 +46,9 @@ async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(sha
         await socket.send(encode_client(Hello(SCHEMA_VERSION)))
         await socket.recv()
         await socket.close(1009, "your message is too big for me")
-    await eventually(lambda: shard.edge.registry.disconnected_count == 1)
-    assert not shard.edge.counters.closed
-    (session,) = shard.edge.registry
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
+    assert not shard.parts.edge.counters.closed
+    (session,) = shard.parts.edge.registry
     assert "the client closed the connection with 1009" in str(session.history.entries)
 
 
@@ -74,7 +74,7 @@ async def test_a_world_that_fits_into_no_message_is_refused_with_words(
             assert second.is_connected
         assert first.is_connected
         assert first.core.resyncs == first.resumes == 0
-    assert shard.host.counters.states_refused == 1
+    assert shard.parts.host.counters.states_refused == 1
     assert "room_state_too_large" in capsys.readouterr().err
 
 

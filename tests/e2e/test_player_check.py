@@ -18,7 +18,7 @@ SECRET = "a secret that is shared with whoever signs"
 async def test_a_guest_opens_a_session_and_ends_it(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard:
         assert await check_player(shard.url, "", 10) == f"{shard.url}: a session was opened"
-        assert len(shard.edge.registry) == 0
+        assert len(shard.parts.edge.registry) == 0
 
 
 async def test_a_shard_that_requires_a_token_is_reached(shard_settings: Settings) -> None:

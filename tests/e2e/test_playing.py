@@ -91,7 +91,7 @@ async def test_a_durable_room_that_emptied_is_found_again_by_whoever_asks(shard_
         async with connect(shard.url) as client:
             await client.join("garden", name="home")
             await client.command("plant", {"x": 5.0})
-        await eventually(lambda: len(shard.host) == 0, what="the empty room is closed")
+        await eventually(lambda: len(shard.parts.host) == 0, what="the empty room is closed")
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")
             await client.wait_for(lambda: flowers_of(client) == [5.0])
@@ -151,10 +151,10 @@ async def test_a_room_that_raises_ends_alone(shard: Shard) -> None:
         await unlucky.send_input({"is_bad": 1.0})
         await unlucky.wait_for(lambda: unlucky.core.world is None)
         tick = other.world.tick
-        await other.wait_for(lambda: other.core.acknowledged_seq == 0 and len(shard.host) == 1)
+        await other.wait_for(lambda: other.core.acknowledged_seq == 0 and len(shard.parts.host) == 1)
         await other.send_input({"dx": 1.0})
         await other.wait_for(lambda: other.world.tick > tick)
-        assert shard.host.counters.room_errors.total() == 1
+        assert shard.parts.host.counters.room_errors.total() == 1
         await eventually_joins(unlucky, "garden", "bad")
 
 
@@ -194,14 +194,14 @@ async def test_metrics_and_health_tell_what_happens(shard: Shard) -> None:
         await client.join("garden")
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.core.acknowledged_seq == 1)
-        metrics = await asyncio.to_thread(scrape, shard.operations.port)
+        metrics = await asyncio.to_thread(scrape, shard.parts.operations.port)
     assert metrics["tickwire_sessions"] == 1
     assert metrics['tickwire_rooms{type="garden"}'] == 1
     assert metrics['tickwire_joins_total{result="seated"}'] == 1
     assert metrics["tickwire_inputs_total"] == 1
     assert metrics["tickwire_ticks_total"] >= 1
     assert metrics["tickwire_resyncs_total"] == 0
-    assert await asyncio.to_thread(readiness, shard.operations.port) == (200, {"ready": True, "reasons": {}})
+    assert await asyncio.to_thread(readiness, shard.parts.operations.port) == (200, {"ready": True, "reasons": {}})
 
 
 async def test_who_has_gone_leaves_nothing_behind_for_the_collector(shard: Shard) -> None:
@@ -220,10 +220,10 @@ async def test_who_has_gone_leaves_nothing_behind_for_the_collector(shard: Shard
                 tick = client.world.tick
                 await client.send_input({"dx": 0.5})
                 await client.wait_for(lambda: client.world.tick > tick)  # noqa: B023
-        for session in shard.edge.registry:
+        for session in shard.parts.edge.registry:
             session.end("gone", counted_as="away")
             del session
-        await eventually(lambda: shard.edge.connection_count == 0)
+        await eventually(lambda: shard.parts.edge.connection_count == 0)
         await asyncio.sleep(0.1)
         left = Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, ServerSession | Seat))
         assert not left

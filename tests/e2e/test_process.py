@@ -167,7 +167,7 @@ async def test_with_a_drain_of_zero_seconds_no_room_moves(shard_settings: Settin
             async with running(shard_settings) as other:
                 shard.process.send_signal(signal.SIGTERM)
                 assert await shard.exit_code() == 0
-                assert len(other.host) == 0
+                assert len(other.parts.host) == 0
         assert '"tickwire.is_flushed": true' in shard.text
         assert "shard_drained" not in shard.text
 
@@ -221,7 +221,7 @@ async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_
                 fault.touch()
                 assert await shard.exit_code() == 1
                 await client.wait_for(lambda: client.url == other.url and client.is_connected, 20)
-                assert other.host.get(joined.room_id) is not None
+                assert other.parts.host.get(joined.room_id) is not None
     assert '"message": "task_failed"' in shard.text
     assert "ZeroDivisionError" in shard.text
     assert STOPPED in shard.text

@@ -107,7 +107,7 @@ def back(welcome: Welcome, **changes: Any) -> Hello:
 
 
 def diary_of(shard: Shard) -> Diary:
-    (simulation,) = shard.host
+    (simulation,) = shard.parts.host
     assert isinstance(simulation.room, Diary)
     return simulation.room
 
@@ -132,7 +132,7 @@ async def test_a_client_whose_connection_breaks_plays_on_and_the_room_is_told(sh
         noted = diary_of(shard).noted
         assert noted[2:] == ["disconnect", "resume"] * 5
         assert len(diary_of(shard).runs) == 5
-    assert shard.edge.counters.resumes == {"resumed": 5}
+    assert shard.parts.edge.counters.resumes == {"resumed": 5}
 
 
 async def test_a_resume_gets_a_delta_from_the_tick_it_names_or_a_keyframe(shard: Shard) -> None:
@@ -180,7 +180,7 @@ async def test_a_newer_connection_takes_the_session_over_and_the_older_is_told_a
             await newer.say(Ping(2))
             await newer.next(Pong)
     assert diary_of(shard).runs == []
-    assert shard.edge.counters.closed["replaced"] == 1
+    assert shard.parts.edge.counters.closed["replaced"] == 1
 
 
 async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: Shard) -> None:
@@ -201,7 +201,7 @@ async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: S
         assert four.session_id == one.session_id
     async with raw(shard, hello(resume_token=f"{one.session_id}.guessed")) as (_, other):
         assert other.session_id != one.session_id
-    assert shard.edge.counters.resumes == {"resumed": 3, "unknown": 3}
+    assert shard.parts.edge.counters.resumes == {"resumed": 3, "unknown": 3}
 
 
 async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_new(shard_settings: Settings) -> None:
@@ -216,7 +216,7 @@ async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_ne
         await eventually(lambda: diary_of(shard).noted[-2:] == ["disconnect", "leave"])
         async with raw(shard, back(welcome)) as (_, again):
             assert (again.generation, again.room_id) == (1, "")
-        assert shard.edge.counters.ended["away"] == 1
+        assert shard.parts.edge.counters.ended["away"] == 1
 
 
 async def test_a_repeated_command_is_answered_alike_and_one_too_old_is_not_run(shard: Shard) -> None:
@@ -264,7 +264,7 @@ async def test_a_join_goes_on_while_its_player_is_away(shard: Shard) -> None:
     async with raw(shard, hello()) as (first, welcome):
         await first.say(Join("diary"))
         first.cut()
-    await eventually(lambda: bool(shard.host) and diary_of(shard).noted == ["join", "disconnect"])
+    await eventually(lambda: bool(shard.parts.host) and diary_of(shard).noted == ["join", "disconnect"])
     async with raw(shard, back(welcome)) as (second, again):
         assert again.room_id
         assert (await second.next(Joined)).room_id == again.room_id
@@ -274,7 +274,7 @@ async def test_a_room_that_closed_meanwhile_is_a_seat_lost(shard: Shard) -> None
     async with connect(shard.url) as client:
         room_id = (await client.join("diary")).room_id
         await client.drop()
-        shard.host.close(room_id, "over")
+        shard.parts.host.close(room_id, "over")
         await client.wait_for(lambda: client.resumes == 1 and client.is_connected)
         assert client.core.joined is None
         assert client.state is ConnectionState.CONNECTED
@@ -298,7 +298,7 @@ async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Set
             assert other.session_id != welcome.session_id
         async with raw(shard, back(welcome, token=token_of("alice"))) as (_, again):
             assert again.session_id == welcome.session_id
-        assert shard.edge.counters.resumes == {"other_player": 1, "resumed": 1}
+        assert shard.parts.edge.counters.resumes == {"other_player": 1, "resumed": 1}
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
@@ -363,7 +363,7 @@ async def test_a_connection_that_ended_leaves_nothing_to_the_collector(shard: Sh
     gc.disable()
     try:
         async with raw(shard, hello()) as (first, welcome):
-            (connection,) = shard.edge._connections
+            (connection,) = shard.parts.edge._connections
             library = weakref.ref(connection._library)
             del connection
             await first.say(Join("diary"))

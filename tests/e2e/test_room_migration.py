@@ -55,15 +55,15 @@ async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Sha
             await ann.send_input({"dx": 0.33})
         assert await bob.command("plant", {"x": 7.0}) > 0
         await ann.wait_for(lambda: len(ann.world.table("flowers")) == 1)
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         assert isinstance(room.room, Duel)
         x = room.room.walkers[joined.entity].x
         tick = room.tick
         await one.drain()
-        assert len(one.host) == 0
+        assert len(one.parts.host) == 0
         await asyncio.gather(moves_with(ann, other), moves_with(bob, other))
-        moved = other.host.get(joined.room_id)
+        moved = other.parts.host.get(joined.room_id)
         assert moved is not None
         assert isinstance(moved.room, Duel)
         assert moved.tick >= tick
@@ -77,15 +77,15 @@ async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Sha
             assert (client.resumes, client.sessions_lost, client.core.mismatches) == (1, 0, 0)
             assert (client.core.events_missed, client.core.events_repeated) == (0, 0)
         assert sessions.isdisjoint({client.core.resume_token for client in (ann, bob)})
-        assert one._migration.results == {"moved": 1}
-        assert other._migration.results == {"taken": 1}
+        assert one.parts.room_migrator.results == {"moved": 1}
+        assert other.parts.room_migrator.results == {"taken": 1}
 
 
 async def test_rooms_with_hundreds_of_players_migrate_while_ticking(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         assert isinstance(room.room, Pulse)
         await one.drain()
@@ -106,11 +106,11 @@ async def test_durable_room_migrates_and_older_owners_are_fenced(two: tuple[Shar
         assert await client.command("plant", {"x": 2.0}) > 0
 
         async def is_saved() -> bool:
-            world = await other._store.worlds.load("garden", "home")
+            world = await other.parts.store.worlds.load("garden", "home")
             return world is not None and world.tables["flowers"].count == 2
 
         await eventually(is_saved, 10)
-        assert one._write_behind.failures == other._write_behind.failures == 0
+        assert one.parts.write_behind.failures == other.parts.write_behind.failures == 0
         assert client.core.mismatches == 0
 
 
@@ -130,9 +130,9 @@ async def test_inventories_move_with_the_room_exactly_once(two: tuple[Shard, Sha
         await one.drain()
         await earning
         assert await client.command("purse") == {"gold": told}
-        player = await other._store.database["players"].find_one({"holdings.gold": told})
+        player = await other.parts.store.database["players"].find_one({"holdings.gold": told})
         assert player is not None
-        assert await other._store.ledger.sums(player["_id"]) == {"gold": told}
+        assert await other.parts.store.ledger.sums(player["_id"]) == {"gold": told}
         assert (client.sessions_lost, client.core.events_missed) == (0, 0)
 
 
@@ -158,13 +158,13 @@ async def test_migrations_are_paced_by_the_players_that_reconnect(
     monkeypatch.setattr(room_migration, "RECONNECTS_PER_S", 2.0)
     moved_at_s: list[float] = []
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
-        freeze = one.host.freeze
+        freeze = one.parts.host.freeze
 
         def record(runtime: RoomRuntime) -> None:
             moved_at_s.append(asyncio.get_running_loop().time())
             freeze(runtime)
 
-        monkeypatch.setattr(one.host, "freeze", record)
+        monkeypatch.setattr(one.parts.host, "freeze", record)
         await ann.join("garden", name="a")
         await bob.join("garden", name="b")
         async with running(settings) as other:
@@ -201,7 +201,7 @@ async def test_drain_without_another_shard_ends_at_its_deadline_and_rooms_keep_r
         await client.join("duel")
         async with asyncio.timeout(10):
             await shard.drain()
-        assert len(shard.host) == 1
+        assert len(shard.parts.host) == 1
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)
@@ -212,8 +212,8 @@ async def test_drain_of_empty_rooms_does_not_wait_for_another_shard(shard_settin
     async with running(settings) as shard:
         async with connect(shard.url) as client:
             await client.join("garden", name="home")
-        await eventually(lambda: not any(room.seats for room in shard.host))
-        assert len(shard.host) == 1
+        await eventually(lambda: not any(room.seats for room in shard.parts.host))
+        assert len(shard.parts.host) == 1
         async with asyncio.timeout(10):
             await shard.drain()
 
@@ -231,17 +231,17 @@ async def test_target_that_accepts_and_fails_costs_a_short_pause(
         if not asked:
             asked.append(asyncio.create_task(client.command("echo", 5)))
 
-    monkeypatch.setattr(other._migration, "_receive", nothing)
+    monkeypatch.setattr(other.parts.room_migrator, "_receive", nothing)
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         joined = await client.join("pulse")
-        found = one.host.get(joined.room_id)
+        found = one.parts.host.get(joined.room_id)
         assert found is not None
         room = found
         await one.drain()
         assert await asked[0] == 5, "a command to the frozen room is answered after it resumes"
-        assert one._migration.results["kept"] >= 1
-        assert one._migration.results["moved"] == 0
+        assert one.parts.room_migrator.results["kept"] >= 1
+        assert one.parts.room_migrator.results["moved"] == 0
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick > tick + 5)
         assert await client.command("echo", 7) == 7
@@ -262,10 +262,10 @@ async def test_room_that_the_target_cannot_decode_stays_on_the_source(
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
-        assert other._migration.results["failed"] >= 1
-        assert (len(one.host), len(other.host)) == (1, 0)
+        assert other.parts.room_migrator.results["failed"] >= 1
+        assert (len(one.parts.host), len(other.parts.host)) == (1, 0)
         assert await client.command("planted") == 0
-        assert len(other.edge.registry) == 0, "no session exists twice"
+        assert len(other.parts.edge.registry) == 0, "no session exists twice"
 
 
 async def test_room_that_refuses_migration_is_retried(
@@ -284,20 +284,20 @@ async def test_room_that_refuses_migration_is_retried(
         await client.join("duel")
         await one.drain()
         await moves_with(client, other)
-        assert one._migration.results == {"stayed": 2, "moved": 1}
+        assert one.parts.room_migrator.results == {"stayed": 2, "moved": 1}
 
 
 async def test_room_with_attributes_that_cannot_be_copied_does_not_migrate(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         room.room.timer = object()  # type: ignore[attr-defined]
         with capture_logs() as lines:
             async with asyncio.timeout(2):
                 await one.drain()
-        assert (len(one.host), len(other.host)) == (1, 0)
+        assert (len(one.parts.host), len(other.parts.host)) == (1, 0)
         logged = [(line["event"], line["missing"]) for line in lines if "missing" in line]
         assert logged == [("room_attributes_not_moved", ("timer",)), ("room_migration_blocked", ("timer",))]
 
@@ -306,12 +306,12 @@ async def test_attributes_migrate_with_the_room(two: tuple[Shard, Shard]) -> Non
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("pulse")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         room.room.score = {"red": 7}  # type: ignore[attr-defined]
         await one.drain()
         await moves_with(client, other)
-        moved = other.host.get(joined.room_id)
+        moved = other.parts.host.get(joined.room_id)
         assert moved is not None
         assert moved.room.score == {"red": 7}  # type: ignore[attr-defined]
 
@@ -320,11 +320,11 @@ async def test_commands_to_a_frozen_room_run_on_its_new_shard(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    receive = other._migration._receive
+    receive = other.parts.room_migrator._receive
 
     async def slowly(offer: object) -> None:
         await asyncio.sleep(0.0)
-        frozen = one.host.get(joined.room_id)
+        frozen = one.parts.host.get(joined.room_id)
         assert frozen is not None
         while not frozen.is_frozen:
             await asyncio.sleep(0.01)
@@ -333,7 +333,7 @@ async def test_commands_to_a_frozen_room_run_on_its_new_shard(
         await receive(offer)  # type: ignore[arg-type]
 
     asked: list[asyncio.Task[object]] = []
-    monkeypatch.setattr(other._migration, "_receive", slowly)
+    monkeypatch.setattr(other.parts.room_migrator, "_receive", slowly)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         await one.drain()
@@ -359,24 +359,24 @@ async def test_rooms_migrate_to_the_least_loaded_shards(shard_settings: Settings
             await client.join("garden", name=f"home {number}")
         there = [client for client in clients if client.url == one.url]
         await one.drain()
-        assert len(one.host) == 0
+        assert len(one.parts.host) == 0
         for client in there:
             await client.wait_for(lambda: client.url != one.url and client.is_connected)  # noqa: B023
             assert await client.command("planted") == 0
             assert client.sessions_lost == 0
-        assert sum(len(other.host) for other in others) == 12
-        assert all(len(other.host) >= 3 for other in others)
+        assert sum(len(other.parts.host) for other in others) == 12
+        assert all(len(other.parts.host) >= 3 for other in others)
 
 
 async def test_private_room_keeps_its_access_and_code(two: tuple[Shard, Shard]) -> None:
     one, other = two
     async with connect(one.url) as host, connect(other.url) as guest, connect(other.url) as stranger:
         joined = await host.join("duel", is_private=True)
-        there = one if one.host.get(joined.room_id) is not None else other
+        there = one if one.parts.host.get(joined.room_id) is not None else other
         to = other if there is one else one
         await there.drain()
         await moves_with(host, to)
-        moved = to.host.get(joined.room_id)
+        moved = to.parts.host.get(joined.room_id)
         assert moved is not None
         assert (moved.room.code, moved.room.access) == (joined.room_code, "private")
         assert (await guest.join("duel", code=joined.room_code)).room_id == joined.room_id
@@ -387,18 +387,18 @@ async def test_room_migrates_there_and_back(shard_settings: Settings) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
     async with running(settings) as one, running(settings) as other, connect(one.url) as client:
         joined = await client.join("garden", name="home")
-        start = one if one.host.get(joined.room_id) is not None else other
+        start = one if one.parts.host.get(joined.room_id) is not None else other
         end = other if start is one else one
         await start.drain()
         await moves_with(client, end)
-        start.join_service.is_draining = False
-        start._leaseholder.shard = msgspec.structs.replace(start._leaseholder.shard, state="ready")
-        await start._matchmaker.directory.register(start._leaseholder.shard, was_registered=True)
+        start.parts.join_service.is_draining = False
+        start.parts.lease_keeper.shard = msgspec.structs.replace(start.parts.lease_keeper.shard, state="ready")
+        await start.parts.matchmaker.directory.register(start.parts.lease_keeper.shard, was_registered=True)
         await end.drain()
         await moves_with(client, start)
         assert await client.command("plant", {"x": 1.0}) > 0
         assert (client.sessions_lost, client.core.mismatches, client.core.events_missed) == (0, 0, 0)
-        room = start.host.get(joined.room_id)
+        room = start.parts.host.get(joined.room_id)
         assert room is not None
         assert len(room.seats) == 1
 
@@ -412,12 +412,12 @@ async def test_source_without_an_outcome_resumes_the_room_and_is_fenced(
     async def not_learned(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(one._migration, "_is_claimed", not_learned)
+    monkeypatch.setattr(one.parts.room_migrator, "_is_claimed", not_learned)
     async with connect(one.url) as client:
         await client.join("garden", name="home")
         await client.command("plant", {"x": 1.0})
         await one.drain()
-        await eventually(lambda: len(one.host) == 0, 10, "its renewal finds the lease lost")
+        await eventually(lambda: len(one.parts.host) == 0, 10, "its renewal finds the lease lost")
         await moves_with(client, other)
         assert await client.command("planted") == 1
         assert client.sessions_lost == 0
@@ -431,13 +431,13 @@ async def test_target_that_claims_too_late_has_no_sessions(
     async def too_late(room_id: str, shard_id: str) -> int:
         raise StaleLease("it was withdrawn")
 
-    monkeypatch.setattr(other._matchmaker.handoffs, "claim", too_late)
+    monkeypatch.setattr(other.parts.matchmaker.handoffs, "claim", too_late)
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
-        assert other._migration.results["failed"] >= 1
-        assert len(other.edge.registry) == len(other.host) == 0
+        assert other.parts.room_migrator.results["failed"] >= 1
+        assert len(other.parts.edge.registry) == len(other.parts.host) == 0
         assert await client.command("planted") == 0
 
 
@@ -445,12 +445,12 @@ async def test_locked_room_stays_locked_after_migration(two: tuple[Shard, Shard]
     one, other = two
     async with connect(one.url) as client:
         joined = await client.join("duel")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         room.room.lock()
         await one.drain()
         await moves_with(client, other)
-        moved = other.host.get(joined.room_id)
+        moved = other.parts.host.get(joined.room_id)
         assert moved is not None
         assert moved.room.access == "locked"
 
@@ -462,12 +462,12 @@ async def test_target_claims_the_world_in_the_store_at_once(two: tuple[Shard, Sh
         await client.command("plant", {"x": 1.0})
         await one.drain()
         await moves_with(client, other)
-        moved = other.host.get(joined.room_id)
+        moved = other.parts.host.get(joined.room_id)
         assert moved is not None
         epoch = moved.epoch
 
         async def is_fenced() -> bool:
-            fence = await other._store.database["fences"].find_one({"_id": "garden/home"})
+            fence = await other.parts.store.database["fences"].find_one({"_id": "garden/home"})
             return fence is not None and fence["epoch"] == epoch
 
         await eventually(is_fenced, 5)
@@ -485,15 +485,15 @@ async def test_migration_waits_for_transactions_in_flight(
             return await commit(request)
 
         await client.join("market", name="home")
-        source, target = (one, other) if len(one.host) else (other, one)
-        commit = source._store.ledger.commit
-        monkeypatch.setattr(source._store.ledger, "commit", slowly)
+        source, target = (one, other) if len(one.parts.host) else (other, one)
+        commit = source.parts.store.ledger.commit
+        monkeypatch.setattr(source.parts.store.ledger, "commit", slowly)
         asked = asyncio.create_task(client.command("work", timeout_s=20))
         await source.drain()
         assert await asked == 10
         await moves_with(client, target)
-        assert source._dealing.results == {"committed": 1}
-        assert target._dealing.results == {}, "no command was retried"
+        assert source.parts.transactions.results == {"committed": 1}
+        assert target.parts.transactions.results == {}, "no command was retried"
         assert await client.command("purse") == {"gold": 10}
 
 
@@ -501,13 +501,13 @@ async def test_migrating_room_is_not_closed_by_lost_leases_or_fences(two: tuple[
     one, _ = two
     async with connect(one.url) as client:
         joined = await client.join("garden", name="home")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
-        one.host.freeze(room)
-        one._leaseholder._close_lost_room(joined.room_id)
-        close_fenced(one.host, "garden/home")
-        assert one.host.get(joined.room_id) is room
-        one.host.unfreeze(room)
+        one.parts.host.freeze(room)
+        one.parts.lease_keeper._close_lost_room(joined.room_id)
+        close_fenced(one.parts.host, "garden/home")
+        assert one.parts.host.get(joined.room_id) is room
+        one.parts.host.unfreeze(room)
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)

@@ -23,21 +23,21 @@ def settings(shard_settings: Settings) -> Settings:
 
 
 def is_waiting(shard: Shard, count: int = 1) -> bool:
-    return len(shard._queueing) == count
+    return len(shard.parts.queue_service) == count
 
 
 async def test_queued_session_is_matched_on_another_shard(settings: Settings) -> None:
     async with fleet(settings) as (one, other), connect(one.url) as ann, connect(other.url) as bob:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
-        (before,) = one.edge.registry
-        since = next(iter(one._queueing._queued.values())).since_s
+        (before,) = one.parts.edge.registry
+        since = next(iter(one.parts.queue_service._queued.values())).since_s
         await one.drain()
         await eventually(lambda: is_waiting(other), 5)
-        assert len(one.edge.registry) == 0
-        (after,) = (session for session in other.edge.registry if session.session_id == before.session_id)
+        assert len(one.parts.edge.registry) == 0
+        (after,) = (session for session in other.parts.edge.registry if session.session_id == before.session_id)
         assert after.player_id == before.player_id
-        assert abs(other._queueing._queued[after.session_id].since_s - since) < 1.0
+        assert abs(other.parts.queue_service._queued[after.session_id].since_s - since) < 1.0
         joined = await asyncio.gather(waiting, bob.match("versus", options={"skill": 20}, timeout_s=30))
         assert joined[0].room_id == joined[1].room_id
         assert ann.sessions_lost == 0
@@ -62,10 +62,10 @@ async def test_party_with_a_transferred_member_is_matched_together(settings: Set
 
 async def test_session_without_a_room_is_transferred(settings: Settings) -> None:
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        (before,) = one.edge.registry
+        (before,) = one.parts.edge.registry
         await one.drain()
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
-        (after,) = other.edge.registry
+        (after,) = other.parts.edge.registry
         assert after.session_id == before.session_id
         assert (ann.resumes, ann.sessions_lost) == (1, 0)
         await ann.wait_for(lambda: ann.is_connected)
@@ -76,16 +76,16 @@ async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settin
     async with fleet(settings, 3) as (one, other, third), connect(one.url, reconnect_s=0) as ann:
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
-        (session,) = one.edge.registry
+        (session,) = one.parts.edge.registry
         await ann.drop()
-        await eventually(lambda: one.edge.registry.disconnected_count == 1)
+        await eventually(lambda: one.parts.edge.registry.disconnected_count == 1)
         await one.drain()
-        assert len(one.edge.registry) == 0
+        assert len(one.parts.edge.registry) == 0
         assert not is_waiting(other)
         assert not is_waiting(third)
-        await third._passing.receive(session.session_id)  # as a Hello with its token
+        await third.parts.session_transfer.receive(session.session_id)  # as a Hello with its token
         assert is_waiting(third)
-        assert third.edge.registry.disconnected_count == 1
+        assert third.parts.edge.registry.disconnected_count == 1
         await asyncio.gather(waiting, return_exceptions=True)
 
 
@@ -95,7 +95,7 @@ async def test_session_stays_until_the_drain_ends_without_another_shard(settings
         async with asyncio.timeout(10):
             await one.drain()
         assert ann.is_connected
-        assert len(one.edge.registry) == 1
+        assert len(one.parts.edge.registry) == 1
 
 
 async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settings: Settings) -> None:
@@ -123,14 +123,14 @@ async def test_sessions_are_not_transferred_while_redis_is_unavailable(
         raise MatchmakerUnavailable("Redis does not answer")
 
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        monkeypatch.setattr(one._matchmaker.session_handoffs, "put", away)
-        monkeypatch.setattr(other._matchmaker.session_handoffs, "take", away)
-        assert await one._passing.transfer_all(2.0) == 1
+        monkeypatch.setattr(one.parts.matchmaker.session_handoffs, "put", away)
+        monkeypatch.setattr(other.parts.matchmaker.session_handoffs, "take", away)
+        assert await one.parts.session_transfer.transfer_all(2.0) == 1
         assert ann.is_connected
         ann._connection.redirected(other.url)
         await ann.drop()
         await ann.wait_for(lambda: ann.is_connected and ann.url == one.url, 15)
-        assert (ann.resumes, ann.sessions_lost, len(other.edge.registry)) == (1, 0, 0)
+        assert (ann.resumes, ann.sessions_lost, len(other.parts.edge.registry)) == (1, 0, 0)
         await ann.join("garden")
 
 
@@ -139,24 +139,24 @@ async def test_session_that_changes_during_its_transfer_is_transferred_again(
 ) -> None:
     """The player requests a match during the transfer, so the stored session is outdated."""
     async with fleet(settings) as (one, other), connect(one.url) as ann:
-        (session,) = one.edge.registry
-        put = one._matchmaker.session_handoffs.put
+        (session,) = one.parts.edge.registry
+        put = one.parts.matchmaker.session_handoffs.put
 
         async def slowly(name: str, data: bytes, *, ttl_ms: int) -> None:
             await put(name, data, ttl_ms=ttl_ms)
-            if not len(one._queueing):
-                one.join_service.is_draining = False
-                one._queueing.enqueue(session, MatchRequest("versus"))
+            if not len(one.parts.queue_service):
+                one.parts.join_service.is_draining = False
+                one.parts.queue_service.enqueue(session, MatchRequest("versus"))
 
-        monkeypatch.setattr(one._matchmaker.session_handoffs, "put", slowly)
+        monkeypatch.setattr(one.parts.matchmaker.session_handoffs, "put", slowly)
         await one.drain()
         await ann.wait_for(lambda: ann.url == other.url and ann.is_connected)
         await eventually(lambda: is_waiting(other))
-        assert one._queueing.results["transferred"] == 1
+        assert one.parts.queue_service.results["transferred"] == 1
 
 
 async def test_transfer_that_cannot_be_decoded_restores_no_session(settings: Settings) -> None:
     async with fleet(settings, 1) as (one,):
-        await one._matchmaker.session_handoffs.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
-        await one._passing.receive("a-session")
-        assert len(one.edge.registry) == 0
+        await one.parts.matchmaker.session_handoffs.put("a-session", b"\x81\xa1x\x01", ttl_ms=10_000)
+        await one.parts.session_transfer.receive("a-session")
+        assert len(one.parts.edge.registry) == 0

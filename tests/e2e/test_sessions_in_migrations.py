@@ -17,11 +17,12 @@ from tickwire.client.client import Client, connect
 from tickwire.client.connection import ClientSocket
 from tickwire.matchmaking import HandoffOffer, MatchmakerUnavailable, StaleLease, Ticket, sign
 from tickwire.schemas.messages import Joined
+from tickwire.server.assembly import create_ticket_keys
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.shard import Shard, ticket_keys
+from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
 PLAYERS, ROOMS = 15, 5
@@ -55,7 +56,7 @@ async def left_without_a_close(link: ClientSocket, *_: object) -> None:
 
 
 def sessions_of(shard: Shard, name: str) -> list[str]:
-    return [session.session_id for session in shard.edge.registry.find_by_player(name)]
+    return [session.session_id for session in shard.parts.edge.registry.find_by_player(name)]
 
 
 async def plays_on(client: Client, session_id: str) -> None:
@@ -85,7 +86,7 @@ async def test_drain_back_to_the_first_shard_loses_no_session(
             await clients[name].join("garden", name=f"room {number % ROOMS}")
         assert {client.url for client in clients.values()} == {owner.url}, "all were redirected"
         if ending == "closed":
-            await eventually(lambda: not len(entry.edge.registry), 5, "the sessions left behind have ended")
+            await eventually(lambda: not len(entry.parts.edge.registry), 5, "the sessions left behind have ended")
         session_ids = {name: client.core.resume_token.partition(".")[0] for name, client in clients.items()}
         await owner.drain()
         for name, client in clients.items():
@@ -93,7 +94,7 @@ async def test_drain_back_to_the_first_shard_loses_no_session(
             await plays_on(client, session_ids[name])
             alive = sessions_of(entry, name)
             assert alive == [session_ids[name]] or (policy == "allow" and ending == "broken")
-        assert sum(len(runtime.seats) for runtime in entry.host) == PLAYERS + ROOMS
+        assert sum(len(runtime.seats) for runtime in entry.parts.host) == PLAYERS + ROOMS
 
 
 @POLICIES
@@ -119,7 +120,7 @@ async def test_rolling_update_from_the_highest_ordinal_down_loses_no_session(
         for player_name, session_id in session_ids.items():
             alive = [each for shard in shards.values() for each in sessions_of(shard, player_name)]
             assert alive == [session_id], "exactly one session"
-        assert sum(len(runtime.seats) for shard in shards.values() for runtime in shard.host) == PLAYERS
+        assert sum(len(runtime.seats) for shard in shards.values() for runtime in shard.parts.host) == PLAYERS
 
 
 # -- while a room is moving ------------------------------------------------------------------------------------
@@ -136,17 +137,17 @@ def meanwhile(
     monkeypatch: pytest.MonkeyPatch, one: Shard, other: Shard, do: Callable[[], Awaitable[None]]
 ) -> asyncio.Event:
     """Do something after the state of a room of `one` was sent, and before `other` claims it."""
-    receive, done = other._migration._receive, asyncio.Event()
+    receive, done = other.parts.room_migrator._receive, asyncio.Event()
 
     async def after(offer: HandoffOffer) -> None:
-        runtime = one.host.get(offer.room_id)
+        runtime = one.parts.host.get(offer.room_id)
         assert runtime is not None
         await eventually(lambda: runtime._sealed is not None)
         await do()
         done.set()
         await receive(offer)
 
-    monkeypatch.setattr(other._migration, "_receive", after)
+    monkeypatch.setattr(other.parts.room_migrator, "_receive", after)
     return done
 
 
@@ -160,16 +161,16 @@ async def test_session_that_ends_during_a_migration_loses_its_seat(
 
         async def leave() -> None:
             await client.close()
-            await eventually(lambda: len(one.edge.registry) == 1)
+            await eventually(lambda: len(one.parts.edge.registry) == 1)
 
         done = meanwhile(monkeypatch, one, other, leave)
         await one.drain()
         assert done.is_set()
         await stays.wait_for(lambda: stays.url == other.url and stays.is_connected)
-        moved = other.host.get(joined.room_id)
+        moved = other.parts.host.get(joined.room_id)
         assert moved is not None
         await eventually(lambda: len(moved.seats) == 1, 5, "the seat is free")
-        assert len(other.edge.registry) == 1
+        assert len(other.parts.edge.registry) == 1
         walkers = moved.room.walkers  # type: ignore[attr-defined]
         await eventually(lambda: len(walkers) == 1, 5, "the player's entity is gone")
         await acknowledges(stays)
@@ -189,7 +190,7 @@ async def test_player_that_leaves_during_a_migration_keeps_its_session(
         again = await client.join("duel", name="final")
         assert again.entity != joined.entity or again.room_id != joined.room_id, "it is a new seat"
         await plays_on(client, session_id)
-        assert [len(runtime.seats) for runtime in other.host] == [1]
+        assert [len(runtime.seats) for runtime in other.parts.host] == [1]
 
 
 async def test_room_that_is_not_claimed_applies_the_deferred_changes(
@@ -199,23 +200,25 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.5)
 
     async def nothing(offer: HandoffOffer) -> None:
-        runtime = one.host.get(offer.room_id)
+        runtime = one.parts.host.get(offer.room_id)
         assert runtime is not None
         await eventually(lambda: runtime._sealed is not None)
         await leaver.close()
         await dropper.drop()
-        await eventually(lambda: one.edge.registry.disconnected_count == 1 or len(one.edge.registry) == 1)
+        await eventually(lambda: one.parts.edge.registry.disconnected_count == 1 or len(one.parts.edge.registry) == 1)
 
-    monkeypatch.setattr(other._migration, "_receive", nothing)
+    monkeypatch.setattr(other.parts.room_migrator, "_receive", nothing)
     async with connect(one.url) as leaver, connect(one.url) as dropper:
         joined = await leaver.join("diary", name="d")
         await dropper.join("diary", name="d")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         target = next(
-            shard for shard in await one._matchmaker.directory.list_shards() if shard.info.shard_id == other.shard_id
+            shard
+            for shard in await one.parts.matchmaker.directory.list_shards()
+            if shard.info.shard_id == other.shard_id
         )
-        assert not await one._migration.migrate(room, target)
+        assert not await one.parts.room_migrator.migrate(room, target)
         assert room.room.noted.count("leave") == 1  # type: ignore[attr-defined]
         assert "disconnect" in room.room.noted  # type: ignore[attr-defined]
         assert len(room.seats) == 1
@@ -233,7 +236,7 @@ async def test_join_during_a_migration_follows_the_room(
         joining: list[asyncio.Task[Joined]] = []
 
         async def join() -> None:
-            room = one.host.get(joined.room_id)
+            room = one.parts.host.get(joined.room_id)
             assert room is not None
             if how == "by ticket":
                 ticket = Ticket(
@@ -246,19 +249,19 @@ async def test_join_during_a_migration_follows_the_room(
                     room_type="duel",
                     name="final",
                 )
-                data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
+                data = second.core.join("duel", ticket=sign(ticket, create_ticket_keys(one.settings)))
                 joining.append(asyncio.create_task(second._acquire_seat(data, None)))
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
-            await eventually(lambda: len(one.edge._tasks) > 0, 2, "the join has begun")
+            await eventually(lambda: len(one.parts.edge._tasks) > 0, 2, "the join has begun")
 
         done = meanwhile(monkeypatch, one, other, join)
         await one.drain()
         assert done.is_set()
         seated = await joining[0]
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
-        assert (len(one.host), len(other.host)) == (0, 1)
+        assert (len(one.parts.host), len(other.parts.host)) == (0, 1)
         await acknowledges(second)
 
 
@@ -266,7 +269,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
     one, other = two
     async with connect(one.url) as first, connect(one.url) as second:
         joined = await first.join("duel", name="final")
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
         ticket = Ticket(
             room_id=joined.room_id,
@@ -279,10 +282,12 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
             name="final",
         )
         target = next(
-            shard for shard in await one._matchmaker.directory.list_shards() if shard.info.shard_id == other.shard_id
+            shard
+            for shard in await one.parts.matchmaker.directory.list_shards()
+            if shard.info.shard_id == other.shard_id
         )
-        assert await one._migration.migrate(room, target)
-        data = second.core.join("duel", ticket=sign(ticket, ticket_keys(one.settings)))
+        assert await one.parts.room_migrator.migrate(room, target)
+        data = second.core.join("duel", ticket=sign(ticket, create_ticket_keys(one.settings)))
         seated = await second._acquire_seat(data, None)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 
@@ -291,15 +296,15 @@ async def test_session_without_a_room_is_found_from_any_shard(two: tuple[Shard, 
     one, other = two
     async with connect(one.url) as client:
         waiting = asyncio.create_task(client.match("versus", timeout_s=30))
-        await eventually(lambda: len(one._queueing) == 1)
+        await eventually(lambda: len(one.parts.queue_service) == 1)
         for _ in range(2):
-            (session,) = one.edge.registry
+            (session,) = one.parts.edge.registry
             client._connection.redirected(other.url)  # as behind a load balancer without session affinity
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == one.url)
-            assert list(one.edge.registry) == [session]
-            assert not len(other.edge.registry)
-        assert (client.resumes, client.sessions_lost, len(one._queueing)) == (2, 0, 1)
+            assert list(one.parts.edge.registry) == [session]
+            assert not len(other.parts.edge.registry)
+        assert (client.resumes, client.sessions_lost, len(one.parts.queue_service)) == (2, 0, 1)
         async with connect(other.url) as opponent:
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))
 
@@ -310,12 +315,12 @@ async def test_queued_player_in_a_migrating_room_keeps_its_position(two: tuple[S
         await client.join("garden", name="home")
         session_id = client.core.resume_token.partition(".")[0]
         waiting = asyncio.create_task(client.match("versus", timeout_s=60))
-        await eventually(lambda: len(one._queueing) == 1)
-        (before,) = one._queueing._queued.values()
+        await eventually(lambda: len(one.parts.queue_service) == 1)
+        (before,) = one.parts.queue_service._queued.values()
         await one.drain()
         await client.wait_for(lambda: client.is_connected and client.url == other.url)
-        await eventually(lambda: len(other._queueing) == 1)
-        (after,) = other._queueing._queued.values()
+        await eventually(lambda: len(other.parts.queue_service) == 1)
+        (after,) = other.parts.queue_service._queued.values()
         assert (after.subscriber.session_id, after.entry_id) == (session_id, before.entry_id)
         assert abs(after.since_s - before.since_s) < 0.01, "the time that the player has waited counts"
         await plays_on(client, session_id)
@@ -327,7 +332,7 @@ async def test_room_survives_a_lost_reply_to_its_claim(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    take, lost = other._matchmaker.handoffs.claim, 0
+    take, lost = other.parts.matchmaker.handoffs.claim, 0
 
     async def and_lose_the_answer(room_id: str, shard_id: str) -> int:
         nonlocal lost
@@ -337,13 +342,13 @@ async def test_room_survives_a_lost_reply_to_its_claim(
             raise MatchmakerUnavailable("Redis does not answer")
         return epoch
 
-    monkeypatch.setattr(other._matchmaker.handoffs, "claim", and_lose_the_answer)
+    monkeypatch.setattr(other.parts.matchmaker.handoffs, "claim", and_lose_the_answer)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]
         await one.drain()
         assert lost == 1
-        await eventually(lambda: other.host.get(joined.room_id) is not None)
+        await eventually(lambda: other.parts.host.get(joined.room_id) is not None)
         await client.wait_for(lambda: client.is_connected and client.url == other.url)
         await plays_on(client, session_id)
 
@@ -353,30 +358,32 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_claimed: bool
 ) -> None:
     one, other = two
-    take = other._migration._claim_room
+    take = other.parts.room_migrator._claim_room
     early: list[str] = []
 
     async def late(room_id: str) -> int:
         if not early:
             client._connection.redirected(other.url)
             await client.drop()
-            redirected = other.edge.counters.resumes
-            await eventually(lambda: redirected["redirected"] == 1 and one.edge.counters.rejected["unavailable"] > 0)
+            redirected = other.parts.edge.counters.resumes
+            await eventually(
+                lambda: redirected["redirected"] == 1 and one.parts.edge.counters.rejected["unavailable"] > 0
+            )
             early.append("redirected to the source, which answers UNAVAILABLE")
         if not is_claimed:
             raise StaleLease("it was withdrawn")
         return await take(room_id)
 
-    monkeypatch.setattr(other._migration, "_claim_room", late)
+    monkeypatch.setattr(other.parts.room_migrator, "_claim_room", late)
     monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 2.0)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]
-        room = one.host.get(joined.room_id)
+        room = one.parts.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one._migration._ready_shards.find()
-        assert await one._migration.migrate(room, target) == is_claimed
+        (target,) = await one.parts.room_migrator._ready_shards.find()
+        assert await one.parts.room_migrator.migrate(room, target) == is_claimed
         assert early
         await client.wait_for(lambda: client.is_connected and client.url == (other if is_claimed else one).url)
-        assert sum(len(shard.edge.registry) for shard in two) == 1
+        assert sum(len(shard.parts.edge.registry) for shard in two) == 1
         await plays_on(client, session_id)

@@ -41,16 +41,16 @@ def transport_of(client: Client) -> Any:
 
 def waiting_bytes(shard: Shard) -> int:
     """The most that waits for any one client."""
-    connections = list(shard.edge._connections)
+    connections = list(shard.parts.edge._connections)
     return max(c._transport.get_write_buffer_size() for c in connections if c._transport is not None)
 
 
 async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settings: Settings) -> None:
     edge = msgspec.structs.replace(SMALL, write_buffer_bytes_max=8192)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard:
-        async with crowd(shard.edge.port, 200, dots=300) as watchers:
+        async with crowd(shard.parts.edge.port, 200, dots=300) as watchers:
             client = await slow_client(shard)
-            steps = shard.host.counters.slow_clients
+            steps = shard.parts.host.counters.slow_clients
             transport_of(client).pause_reading()
             ticks = [watcher.ticks for watcher in watchers]  # they were seated one after another
             most = 0
@@ -64,7 +64,7 @@ async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settin
             assert 8192 < most < 8192 + FRAME_BYTES_MAX, "no more than one frame above the mark"
             transport_of(client).resume_reading()
             await client.wait_for(lambda: client.core.rate.keyframes_only)
-            (simulation,) = shard.host
+            (simulation,) = shard.parts.host
             assert simulation.room.tick_rate_hz == 20
             await client.wait_for(lambda: client.core.rate == Rate(1), 15)
             assert steps["raised"] == 2
@@ -75,7 +75,7 @@ async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settin
             received = [watcher.ticks - begun for watcher, begun in zip(watchers, ticks, strict=True)]
             assert max(received) - min(received) < 20
             await client.close()
-        assert shard.host.counters.ticks_skipped == 0
+        assert shard.parts.host.counters.ticks_skipped == 0
 
 
 async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(
@@ -84,12 +84,12 @@ async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(
     monkeypatch.setattr(send_rate, "SLOW_S_MAX", 1.0)
     async with (
         running(msgspec.structs.replace(shard_settings, edge=SMALL)) as shard,
-        crowd(shard.edge.port, 5),
+        crowd(shard.parts.edge.port, 5),
     ):
         client = await slow_client(shard)
         transport_of(client).pause_reading()
-        await eventually(lambda: shard.edge.counters.closed["slow_consumer"] == 1)
-        assert shard.host.counters.slow_clients["closed"] == 1
+        await eventually(lambda: shard.parts.edge.counters.closed["slow_consumer"] == 1)
+        assert shard.parts.host.counters.slow_clients["closed"] == 1
         transport_of(client).resume_reading()
         await client.wait_for(lambda: client.resumes == 1 and client.is_connected)
         before = client.ticks_received

@@ -21,7 +21,7 @@ async def test_joins_succeed_while_the_ticks_of_a_room_block_the_loop(shard_sett
         await one.join("heavy", options={"stall_s": 0.3499})
         for room_type, name in (("duel", ""), ("garden", "home")):
             await two.join(room_type, name=name)
-            assert shard.health.is_ready, shard.health.reasons
+            assert shard.parts.health.is_ready, shard.parts.health.reasons
             await two.leave()
-        assert shard._matchmaker.scripts.counters.failures.total() == 0
+        assert shard.parts.matchmaker.scripts.counters.failures.total() == 0
         await one.leave()

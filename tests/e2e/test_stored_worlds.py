@@ -29,11 +29,11 @@ def settings(shard_settings: Settings) -> Settings:
 
 
 async def quarantined(shard: Shard) -> list[dict[str, Any]]:
-    return [part async for part in shard._store.database["quarantine"].find(sort=[("path", 1)])]
+    return [part async for part in shard.parts.store.database["quarantine"].find(sort=[("path", 1)])]
 
 
 async def is_saved(shard: Shard, key: str, path: str, value: Any) -> bool:
-    return await shard._store.database["worlds"].count_documents({"_id": key, path: value}) == 1
+    return await shard.parts.store.database["worlds"].count_documents({"_id": key, path: value}) == 1
 
 
 async def save_a_stall(settings: Settings) -> None:
@@ -72,7 +72,7 @@ async def test_quarantined_parts_are_counted(settings: Settings) -> None:
     await save_a_stall(settings)
     async with running(settings) as shard, connect(shard.url) as client:
         await client.join("stall", name="home")
-        figures = await asyncio.to_thread(scrape, shard.operations.port)
+        figures = await asyncio.to_thread(scrape, shard.parts.operations.port)
         assert figures["tickwire_world_parts_quarantined_total"] == 2
 
 
@@ -85,10 +85,10 @@ async def test_invalid_session_loses_only_its_own_seat(settings: Settings) -> No
             await clients[-1].join("stall", name="home")
         await clients[0].command("team", 0.5)
         await eventually(lambda: _has_team(shard, 0.5))
-        shard._saver.save = lambda *args, **more: None  # type: ignore[method-assign]
+        shard.parts.saver.save = lambda *args, **more: None  # type: ignore[method-assign]
     async with running(settings) as shard, connect(shard.url) as client:
         await client.join("stall", name="home")
-        simulation = next(iter(shard.host))
+        simulation = next(iter(shard.parts.host))
         assert "bob" in simulation.room.players
         assert "ann" not in simulation.room.players
         (part,) = await quarantined(shard)
@@ -97,7 +97,7 @@ async def test_invalid_session_loses_only_its_own_seat(settings: Settings) -> No
 
 
 async def _has_team(shard: Shard, team: float) -> bool:
-    world = await shard._store.database["worlds"].find_one({"_id": "stall/home"}) or {}
+    world = await shard.parts.store.database["worlds"].find_one({"_id": "stall/home"}) or {}
     return any(session.get("team") == team for session in world.get("sessions", {}).values())
 
 
@@ -109,8 +109,8 @@ async def test_incompatible_schema_change_is_refused_and_leaves_the_world_unchan
         await client.command("plant", {"x": 1.0})
         await eventually(lambda: is_saved(shard, "garden/home", "tables.flowers.count", 1))
         await client.leave()
-        await eventually(lambda: len(shard.host) == 0)
-    worlds = shard._store.database["worlds"]
+        await eventually(lambda: len(shard.parts.host) == 0)
+    worlds = shard.parts.store.database["worlds"]
     change = {"$set": {"tables.flowers.fields.0.kind": "angle"}}
     await worlds.update_one({"_id": "garden/home"}, change)
     before = await worlds.find_one({"_id": "garden/home"}, {"tables": True, "state": True})

@@ -134,13 +134,13 @@ async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
 ) -> None:
     """However often they begin again: the number seated is asserted."""
     async with swarm(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "18s", "--room", "duel") as run:
-        await eventually(lambda: len(shard.host) >= 2, 20, "the swarm plays")
+        await eventually(lambda: len(shard.parts.host) >= 2, 20, "the swarm plays")
 
         async def refuse(*_: object) -> None:
             raise NoSuchRoomType("not here any more")
 
-        monkeypatch.setattr(shard.join_service, "join", refuse)
-        shard.host.close_all("told to")
+        monkeypatch.setattr(shard.parts.join_service, "join", refuse)
+        shard.parts.host.close_all("told to")
         assert await run.end() == 1, run.output
     assert run.summary.failures["join"]["NO_SUCH_ROOM_TYPE"] > 0
     assert "4 of 4 had no seat at the end" in run.output
@@ -247,7 +247,7 @@ async def test_swarm_that_loses_a_worker_fails(shard: Shard, tmp_path: Path) -> 
         swarm("", tmp_path / "a", *worker),
         swarm("", tmp_path / "b", *worker) as lost,
     ):
-        await eventually(lambda: len(shard.edge.registry) >= 8, 30, "both play")
+        await eventually(lambda: len(shard.parts.edge.registry) >= 8, 30, "both play")
         await asyncio.sleep(1.5)
         lost.process.kill()
         assert await leads.end() == 1, leads.output
@@ -275,7 +275,7 @@ async def test_address_that_is_not_of_a_websocket_is_refused_with_a_sentence(
 
 async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -> None:
     async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "8s", "--load-lateness", "300") as run:
-        await eventually(lambda: len(shard.edge.registry) >= 8, 20, "the swarm plays")
+        await eventually(lambda: len(shard.parts.edge.registry) >= 8, 20, "the swarm plays")
         await asyncio.sleep(2)
         run.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(2)
@@ -346,7 +346,7 @@ async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> No
     summary = leads.summary
     assert summary.players_most == 20
     assert 10 <= summary.seated == summary.expected
-    assert {room.room.room_type for room in shard.host} == {"pulse"}, "the master's options are the workers'"
+    assert {room.room.room_type for room in shard.parts.host} == {"pulse"}, "the master's options are the workers'"
     assert summary.times["join"].count == 20
     assert summary.counts["drops"] > 20, "those of the storm, and the reconnectors' own"
     assert summary.times["input"].count > 20 * 10 * 5

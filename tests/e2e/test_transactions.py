@@ -44,9 +44,11 @@ async def trader(client: Client, name: str, market: str = "home") -> int:
 async def sums_of(shard: Shard) -> dict[str, dict[str, int]]:
     """Return the holdings of all players, after asserting that they equal the sums of the ledger."""
     found: dict[str, dict[str, int]] = {}
-    async for player in shard._store.database["players"].find():
+    async for player in shard.parts.store.database["players"].find():
         held = {item: amount for item, amount in player["holdings"].items() if amount}
-        sums = {item: amount for item, amount in (await shard._store.ledger.sums(player["_id"])).items() if amount}
+        sums = {
+            item: amount for item, amount in (await shard.parts.store.ledger.sums(player["_id"])).items() if amount
+        }
         assert held == sums
         found[player["_id"]] = held
     return found
@@ -111,7 +113,7 @@ async def test_profile_is_known_in_other_rooms(shard: Shard) -> None:
 
 
 async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> None:
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
     asked: list[TransactionRequest] = []
 
     async def slowly(request: TransactionRequest) -> TransactionResult:
@@ -119,7 +121,7 @@ async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> No
         await asyncio.sleep(0.3)
         return await commit(request)
 
-    shard._store.ledger.commit = slowly  # type: ignore[method-assign]
+    shard.parts.store.ledger.commit = slowly  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         working = asyncio.create_task(client.command("work"))
@@ -133,7 +135,7 @@ async def test_retried_command_runs_once_while_it_is_written(shard: Shard) -> No
 
 async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) -> None:
     """MongoDB has written the transaction and the shard does not know: UNAVAILABLE leaves the outcome open."""
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
     failures = iter([True, True])
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
@@ -142,11 +144,11 @@ async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) 
             raise Unavailable("the answer was lost")
         return result
 
-    shard._store.ledger.commit = forgetful  # type: ignore[method-assign]
+    shard.parts.store.ledger.commit = forgetful  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         assert await client.command("work") == 10
-        assert shard._dealing.results == {"unavailable": 2, "repeated": 1}
+        assert shard.parts.transactions.results == {"unavailable": 2, "repeated": 1}
         # The room has applied it, too.
         await client.wait_for(lambda: client.world.table("traders").column("gold").tolist() == [10])
         assert await client.command("work") == 10
@@ -156,7 +158,7 @@ async def test_command_with_a_lost_reply_is_retried_and_runs_once(shard: Shard) 
 async def test_written_transaction_is_not_refused_after_the_room_changes_its_mind(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, market = shard._store.ledger.commit, shard.host.room_types["market"]
+    commit, market = shard.parts.store.ledger.commit, shard.parts.host.room_types["market"]
     asked: list[str] = []
 
     async def forgetful(request: TransactionRequest) -> TransactionResult:
@@ -174,7 +176,7 @@ async def test_written_transaction_is_not_refused_after_the_room_changes_its_min
                 raise CommandRefused("you have worked enough")
             return on_command(self, player, name, payload)
 
-        monkeypatch.setattr(shard._store.ledger, "commit", forgetful)
+        monkeypatch.setattr(shard.parts.store.ledger, "commit", forgetful)
         market.on_command = once  # type: ignore[method-assign]
         try:
             assert await client.command("work") == 10
@@ -188,7 +190,7 @@ async def test_result_of_a_used_key_is_replied_and_applied(shard: Shard) -> None
         ann, _ = await trader(one, "ann"), await trader(two, "bob")
         await two.command("work")
         offer = await two.command("offer", {"to": ann, "gives": {"gold": 4}, "takes": {}})
-        players = next(iter(shard.host)).room.players
+        players = next(iter(shard.parts.host)).room.players
         ids = {player.entity.name: player.id for player in players.values() if player.entity is not None}
         elsewhere = TransactionRequest(
             key=f"key:offer/{offer}",
@@ -200,7 +202,7 @@ async def test_result_of_a_used_key_is_replied_and_applied(shard: Shard) -> None
             changes={ids["ann"]: {"gold": 4}, ids["bob"]: {"gold": -4}},
             reply=msgspec.msgpack.encode("done elsewhere"),
         )
-        await shard._store.ledger.commit(elsewhere)
+        await shard.parts.store.ledger.commit(elsewhere)
         assert await one.command("purse") == {}, "this room does not know yet"
         assert await one.command("accept", offer) == "done elsewhere"
         assert await one.command("purse") == {"gold": 4}
@@ -223,8 +225,8 @@ async def test_first_offer_after_a_crash_is_a_new_offer(
     async with running(settings) as shard:
         async with connect(shard.url, token=token("ann")) as client:
             await trader(client, "ann")
-            await eventually(lambda: shard._write_behind.saves > 0)
-        monkeypatch.setattr(shard._saver, "save", lambda *args, **more: None)
+            await eventually(lambda: shard.parts.write_behind.saves > 0)
+        monkeypatch.setattr(shard.parts.saver, "save", lambda *args, **more: None)
         await trade(shard, 3)
     async with running(settings) as shard:
         await trade(shard, 4)
@@ -236,14 +238,14 @@ async def test_commands_above_the_in_flight_limit_are_retried_and_answered(
 ) -> None:
     monkeypatch.setattr("tickwire.server.edge.commands.IN_FLIGHT_MAX", 4)
     go_on = asyncio.Event()
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
 
     async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await commit(request)
 
-    shard._store.ledger.commit = held  # type: ignore[method-assign]
-    shard._dealing._timeout_s = 20.0
+    shard.parts.store.ledger.commit = held  # type: ignore[method-assign]
+    shard.parts.transactions._timeout_s = 20.0
     async with connect(shard.url) as client:
         await trader(client, "ann")
         refused: list[Reply] = []
@@ -259,7 +261,7 @@ async def test_commands_above_the_in_flight_limit_are_retried_and_answered(
         working = [asyncio.create_task(client.command("work")) for _ in range(18)]
         await eventually(lambda: bool(refused))
         assert all(reply.error is ErrorCode.RATE_LIMITED and reply.retry_after_ms > 0 for reply in refused)
-        assert shard._dealing.waiting == 4
+        assert shard.parts.transactions.waiting == 4
         go_on.set()
         assert await asyncio.gather(*working) == [10] * 18
     assert list((await sums_of(shard)).values()) == [{"gold": 180}]
@@ -272,27 +274,27 @@ async def test_transactions_above_the_limit_of_a_room_are_retried(
     async with connect(shard.url) as client:
         await trader(client, "ann")
         assert await asyncio.gather(*(client.command("work") for _ in range(4))) == [10] * 4
-    assert shard._dealing.results["unavailable"] > 0
+    assert shard.parts.transactions.results["unavailable"] > 0
     assert list((await sums_of(shard)).values()) == [{"gold": 40}]
 
 
 async def test_player_that_leaves_during_a_transaction_keeps_its_result(shard: Shard) -> None:
     go_on = asyncio.Event()
-    commit = shard._store.ledger.commit
+    commit = shard.parts.store.ledger.commit
 
     async def held(request: TransactionRequest) -> TransactionResult:
         await go_on.wait()
         return await commit(request)
 
-    shard._store.ledger.commit = held  # type: ignore[method-assign]
+    shard.parts.store.ledger.commit = held  # type: ignore[method-assign]
     async with connect(shard.url) as client:
         await trader(client, "ann")
         working = asyncio.create_task(client.command("work"))
-        await eventually(lambda: shard._dealing.waiting == 1)
+        await eventually(lambda: shard.parts.transactions.waiting == 1)
         await client.leave()
         go_on.set()
         await asyncio.gather(working, return_exceptions=True)
-        await eventually(lambda: shard._dealing.waiting == 0)
+        await eventually(lambda: shard.parts.transactions.waiting == 0)
         await eventually_joins(client, "market", "home")
         assert await client.command("purse") == {"gold": 10}
 
@@ -300,6 +302,6 @@ async def test_player_that_leaves_during_a_transaction_keeps_its_result(shard: S
 async def test_room_without_uses_ledger_runs_no_transactions(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     async with connect(shard.url) as client:
         await trader(client, "ann")
-        monkeypatch.setattr(shard.host.room_types["market"], "uses_ledger", False)
+        monkeypatch.setattr(shard.parts.host.room_types["market"], "uses_ledger", False)
         with pytest.raises(CommandFailed, match="the room failed to run the command"):
             await client.command("work")

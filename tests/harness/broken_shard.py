@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from tests.harness.sample_rooms import ROOMS as ROOMS_OF_TESTS
-from tickwire.server.shard import Shard
+from tickwire.server.tick_load import TickLoad
 
 ROOMS = ROOMS_OF_TESTS
-measure = Shard._measure
+measure = TickLoad.measure
 
 
-def _measure(self: Shard, elapsed_s: float) -> None:
+def _measure(self: TickLoad, elapsed_s: float) -> None:
     if Path(os.environ["BREAK_UPKEEP"]).exists():
         raise ZeroDivisionError("a fault of the shard")
     measure(self, elapsed_s)
 
 
-Shard._measure = _measure  # type: ignore[method-assign]
+TickLoad.measure = _measure  # type: ignore[method-assign]

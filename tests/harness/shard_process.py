@@ -46,7 +46,7 @@ async def running(settings: Settings, shard_id: str = "") -> AsyncIterator[Shard
     shard = Shard(settings, shard_id=shard_id)
     await shard.start()
     try:
-        await eventually(lambda: shard.health.is_ready, 20, "shard is ready")
+        await eventually(lambda: shard.parts.health.is_ready, 20, "shard is ready")
         yield shard
     finally:
         await shard.stop()

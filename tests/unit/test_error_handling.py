@@ -122,7 +122,7 @@ def connections_outside_a_timeout(tree: ast.Module, lines: list[str]) -> Found:
             if isinstance(child, ast.AsyncWith):
                 inner = inner or any("timeout" in called(item.context_expr).lower() for item in child.items)
             name = called(child.value) if isinstance(child, ast.Await) else ""
-            is_wait = name.rpartition(".")[2] in waits and name not in ("self._leaseholder.drain", "shard.drain")
+            is_wait = name.rpartition(".")[2] in waits and name not in ("parts.lease_keeper.drain", "shard.drain")
             if is_wait and not inner:
                 yield scope, child.lineno
             is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)

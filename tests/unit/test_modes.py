@@ -9,10 +9,10 @@ import pytest
 
 from tests.harness.sample_rooms import Duel
 from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.server.assembly import create_matchmaker
 from tickwire.server.config import RedisSettings
 from tickwire.server.errors import ConfigError
 from tickwire.server.game_modules import load_modes
-from tickwire.server.shard import matchmaker_of
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, *found: Mode) -> list[tuple[Mode, int]]:
@@ -47,4 +47,4 @@ def test_a_mode_for_which_its_room_is_too_small(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("url", ["localhost:6379", "http://x", "redis+sentinel://x"])
 def test_a_url_that_is_no_redis_is_a_sentence_that_names_its_key(url: str) -> None:
     with pytest.raises(ConfigError, match=r"redis\.url"):
-        matchmaker_of(RedisSettings(url=url))
+        create_matchmaker(RedisSettings(url=url))

@@ -1,0 +1,354 @@
+"""Wires the parts of a shard: creates each part and passes it to the parts that depend on it.
+
+No part is changed after its construction. Two references lead to parts that are created later: the room host reports
+closed rooms to placement and persistence, and applies the tuning of the operator policy. Both are functions that look
+the parts up when they are called, which is never before `build` returns. The edge server completes the session
+registry, which the services below the edge need: it binds the context of new sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from tickwire.matchmaking import Matchmaker, ShardInfo, TicketKeys, Ttls
+from tickwire.matchmaking.loop_timeout import LoopTimeout
+from tickwire.matchmaking.queue import Queues
+from tickwire.server import __version__
+from tickwire.server.admin.api import AdminApi
+from tickwire.server.admin.collectors import collect_edge, collect_matchmaking, collect_rooms, collect_storage
+from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.admin.operator_policy import OperatorPolicy
+from tickwire.server.admin.service import AdminService
+from tickwire.server.config import RedisSettings, Settings
+from tickwire.server.edge import static_files
+from tickwire.server.edge.auth.authenticator import create_authenticator
+from tickwire.server.edge.certificates import TlsCertificate
+from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.server import EdgeServer, EdgeServices
+from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.errors import ConfigError
+from tickwire.server.fault_isolation import FaultIsolation
+from tickwire.server.game_modules import load_modes, load_room_types
+from tickwire.server.migration.room_migration import RoomMigrator
+from tickwire.server.migration.session_recovery import SessionRecovery
+from tickwire.server.migration.session_transfer import SessionTransfer
+from tickwire.server.observability import logs
+from tickwire.server.observability.health import Health
+from tickwire.server.observability.loop_monitor import LoopMonitor
+from tickwire.server.observability.metrics import Metrics
+from tickwire.server.persistence.saver import RoomSaver, close_fenced
+from tickwire.server.persistence.transactions import TransactionService
+from tickwire.server.placement.backfill import BackfillService
+from tickwire.server.placement.join_service import JoinService
+from tickwire.server.placement.lease_keeper import LeaseKeeper
+from tickwire.server.placement.queue_service import QueueService
+from tickwire.server.placement.queue_views import QueueViews
+from tickwire.server.placement.redis_setup import RedisSetup
+from tickwire.server.placement.room_quota import RoomQuota
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.storage import MongoStore, WriteBehind
+from tickwire.server.tick_load import TickLoad
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The parts of one shard. `tickwire.server.shard.Shard` starts and stops them; tests reach them through it."""
+
+    shard_id: str
+    health: Health
+    metrics: Metrics
+    isolation: FaultIsolation
+    tick_load: TickLoad
+    loop_monitor: LoopMonitor
+    matchmaker: Matchmaker
+    redis_setup: RedisSetup
+    store: MongoStore
+    write_behind: WriteBehind
+    saver: RoomSaver
+    transactions: TransactionService
+    host: RoomHost
+    lease_keeper: LeaseKeeper
+    join_service: JoinService
+    queues: Queues
+    queue_service: QueueService
+    backfill: BackfillService
+    sessions: SessionRegistry
+    edge: EdgeServer
+    session_transfer: SessionTransfer
+    room_migrator: RoomMigrator
+    operator_policy: OperatorPolicy
+    admin_service: AdminService
+    operations: OperationsServer
+
+
+def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio.Task[None]], None]) -> Parts:
+    """Create all parts of a shard; nothing is started or connected.
+
+    Args:
+        settings: all of them.
+        shard_id: unique in the fleet.
+        on_task_ended: receives a background task of a part when it ends.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the modules of the game cannot be imported.
+    """
+    # The host calls these parts and is created before them; see the module's docstring.
+    saver: RoomSaver
+    transactions: TransactionService
+    lease_keeper: LeaseKeeper
+    join_service: JoinService
+    operator_policy: OperatorPolicy
+
+    def room_closed(runtime: RoomRuntime, reason: str) -> None:
+        saver.save(runtime, is_last=True)
+        saver.evict(runtime.room.room_id)
+        transactions.evict(runtime)
+        lease_keeper.room_closed(runtime)
+        join_service.room_closed(runtime)
+
+    def room_moved(runtime: RoomRuntime) -> None:
+        saver.evict(runtime.room.room_id)
+        transactions.evict(runtime)
+        lease_keeper.room_moved(runtime.room.room_id)
+        join_service.room_moved(runtime)
+
+    def tune(room: Room) -> None:
+        operator_policy.apply_tuning(room)
+
+    region, build_id = settings.region, settings.build or __version__
+    health, metrics, isolation = Health(), Metrics(__version__), FaultIsolation()
+    matchmaker = create_matchmaker(settings.redis, observe=metrics.observe_redis)
+    fleet_now_s = matchmaker.clock.now_s
+    host = RoomHost(
+        load_room_types(settings.rooms), on_closed=room_closed, tune=tune, observe_tick=metrics.observe_tick
+    )
+    tick_load = TickLoad(lambda: host.counters.tick_seconds)
+
+    store = MongoStore(
+        settings.mongo.url,
+        settings.mongo.database,
+        call_s_max=settings.mongo.deadline_s,
+        timeout=LoopTimeout,
+        observe=metrics.observe_mongo,
+        isolation=isolation,
+    )
+    on_fenced = partial(close_fenced, host)
+    write_behind = WriteBehind(store.worlds, on_fenced=on_fenced, now_s=time.monotonic)
+    saver = RoomSaver(store.worlds, write_behind, store.quarantine, isolation)
+    transactions = TransactionService(
+        store.players, store.ledger, on_fenced=on_fenced, timeout_s=settings.mongo.deadline_s
+    )
+
+    keys = create_ticket_keys(settings)
+    sessions = SessionRegistry(
+        window_s=settings.edge.resume_window_s,
+        disconnected_max=settings.edge.connections_max,
+        disconnected_per_address_max=settings.edge.connections_per_address_max,
+        duplicate_sessions=settings.edge.duplicate_sessions,
+        counters=EdgeCounters(),
+        tokens=ResumeTokens(keys.keys, keys.current, shard_id),
+    )
+    quota = RoomQuota(
+        per_player=settings.edge.rooms_per_minute_max,
+        per_address=settings.edge.rooms_per_minute_per_address_max,
+        now_s=time.monotonic,
+    )
+    lease_keeper = LeaseKeeper(
+        ShardInfo(
+            shard_id,
+            url="",
+            build=build_id,
+            region=region,
+            room_types=tuple(host.room_types),
+            rooms_max=settings.capacity.rooms_max,
+            load_max=settings.capacity.load_max,
+        ),
+        matchmaker,
+        host,
+        wait_saved=saver.wait_saved,
+        isolation=isolation,
+        now_s=time.monotonic,
+    )
+    join_service = JoinService(
+        shard_id=shard_id,
+        region=region,
+        host=host,
+        matchmaker=matchmaker,
+        lease_keeper=lease_keeper,
+        saver=saver,
+        transactions=transactions,
+        session_restorer=sessions,
+        quota=quota,
+        keys=keys,
+        now_s=fleet_now_s,
+    )
+    queues = Queues(
+        load_modes(settings.rooms, host.room_types),
+        matchmaker,
+        shard_id=shard_id,
+        region=region,
+        on_match=metrics.observe_match,
+    )
+    queue_service = QueueService(
+        region=region, queues=queues, join_service=join_service, quota=quota, now_s=fleet_now_s
+    )
+    backfill = BackfillService(region=region, queues=queues, host=host, isolation=isolation, now_s=fleet_now_s)
+
+    session_transfer = SessionTransfer(
+        shard_id=shard_id, region=region, sessions=sessions, queue_service=queue_service, matchmaker=matchmaker
+    )
+    session_recovery = SessionRecovery(
+        shard_id=shard_id,
+        host=host,
+        matchmaker=matchmaker,
+        worlds=store.worlds,
+        join_service=join_service,
+        session_transfer=session_transfer,
+    )
+    operator_policy = OperatorPolicy(
+        store.bans,
+        store.tunings,
+        host=host,
+        sessions=sessions,
+        shard_labels={"region": region, "build": build_id, "shard": shard_id},
+        now_s=fleet_now_s,
+        isolation=isolation,
+    )
+    edge = EdgeServer(
+        settings.edge,
+        sessions,
+        EdgeServices(
+            authenticator=create_authenticator(settings.auth, fleet_now_s),
+            join_service=join_service,
+            queue=queue_service,
+            transactions=transactions,
+            session_locator=session_recovery,
+            bans=operator_policy,
+        ),
+        wall_s=fleet_now_s,
+        pages=static_files.load(settings.listen.pages),
+        isolation=isolation,
+        on_sweep_ended=on_task_ended,
+    )
+    room_migrator = RoomMigrator(
+        shard_id=shard_id,
+        region=region,
+        build=build_id,
+        host=host,
+        matchmaker=matchmaker,
+        join_service=join_service,
+        saver=saver,
+        transactions=transactions,
+        queue_service=queue_service,
+        session_transfer=session_transfer,
+        spawn=edge.spawn,
+        on_moved=room_moved,
+    )
+
+    redis_setup = RedisSetup(
+        matchmaker.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s
+    )
+    admin_service = AdminService(
+        lambda: lease_keeper.shard,
+        host=host,
+        edge=edge,
+        queue_views=QueueViews(queues),
+        policy=operator_policy,
+        matchmaker=matchmaker,
+        health=health,
+        load=lambda: tick_load.share,
+    )
+    admin = AdminApi(admin_service, settings.operations.token)
+
+    def scrape() -> bytes:
+        metrics.set_gauge("ready", health.is_ready)
+        metrics.set_gauge("tick_utilization", tick_load.share)
+        collect_edge(metrics, edge)
+        collect_rooms(metrics, host)
+        collect_storage(metrics, write_behind, transactions, saver)
+        collect_matchmaking(metrics, matchmaker, redis_setup, queues, queue_service, lease_keeper)
+        metrics.set_totals("migrations", room_migrator.results)
+        metrics.set_totals("admin_calls", admin.results)
+        metrics.set_totals("background_faults", isolation.faults)
+        metrics.set_total("log_lines_lost", logs.writer.lines_lost)
+        return metrics.render()
+
+    return Parts(
+        shard_id=shard_id,
+        health=health,
+        metrics=metrics,
+        isolation=isolation,
+        tick_load=tick_load,
+        loop_monitor=LoopMonitor(metrics.observe_lag, metrics.observe_gc_pause),
+        matchmaker=matchmaker,
+        redis_setup=redis_setup,
+        store=store,
+        write_behind=write_behind,
+        saver=saver,
+        transactions=transactions,
+        host=host,
+        lease_keeper=lease_keeper,
+        join_service=join_service,
+        queues=queues,
+        queue_service=queue_service,
+        backfill=backfill,
+        sessions=sessions,
+        edge=edge,
+        session_transfer=session_transfer,
+        room_migrator=room_migrator,
+        operator_policy=operator_policy,
+        admin_service=admin_service,
+        operations=OperationsServer(scrape, health, admin, settings.operations.console),
+    )
+
+
+def create_matchmaker(
+    redis: RedisSettings, *, observe: Callable[[float], object] = lambda seconds: None
+) -> Matchmaker:
+    """Create the matchmaker of a fleet; it connects when it is first used.
+
+    Args:
+        redis: the settings of its Redis.
+        observe: receives the duration of each round trip, seconds.
+
+    Raises:
+        ConfigError: the URL is not a URL of Redis.
+    """
+    lease_ms = int(redis.lease_s * 1000)
+    ttls = Ttls(lease_ms, lease_ms, int(redis.reservation_s * 1000))
+    try:
+        return Matchmaker.from_url(
+            redis.url, namespace=redis.namespace, ttls=ttls, deadline_s=redis.deadline_s, observe=observe
+        )
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}") from error
+
+
+def create_ticket_keys(settings: Settings) -> TicketKeys:
+    """Return the keys of the settings; without any, a random key that is valid for this process alone."""
+    tickets = settings.tickets
+    if tickets.keys:
+        return TicketKeys({name: key.encode() for name, key in tickets.keys.items()}, tickets.current)
+    return TicketKeys({"own": secrets.token_bytes(32)}, "own")
+
+
+def load_certificate(settings: Settings) -> TlsCertificate | None:
+    """Load the TLS certificate; return None if `listen.plaintext` is set instead.
+
+    Raises:
+        ConfigError: the files cannot be read, or neither is set.
+    """
+    listen = settings.listen
+    if listen.certificate:
+        return TlsCertificate(listen.certificate, listen.key)
+    if not listen.plaintext:
+        raise ConfigError("listen.certificate: is not set; where something else speaks TLS, set listen.plaintext")
+    return None

@@ -51,13 +51,13 @@ def signed(**changes: Any) -> str:
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
-async def test_a_good_token_names_its_player() -> None:
+async def test_valid_token_identifies_its_player() -> None:
     identity = await authenticator().authenticate(signed())
     assert (identity.player_id, identity.is_guest) == ("alice", False)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-async def test_public_keys_are_found_by_their_id(algorithm: str, tmp_path: Path) -> None:
+async def test_public_key_is_found_by_its_id(algorithm: str, tmp_path: Path) -> None:
     (tmp_path / "jwks").write_text(json.dumps(JWKS))
     ours = authenticator(secret="", jwks_file=str(tmp_path / "jwks"))
     token = jwt.encode(CLAIMS, PRIVATE[algorithm], algorithm=algorithm, headers={"kid": algorithm})
@@ -87,7 +87,7 @@ async def test_public_keys_are_found_by_their_id(algorithm: str, tmp_path: Path)
         ("", "required"),
     ],
 )
-async def test_a_bad_token_is_unauthorized_and_never_repeated(token: str, why: str) -> None:
+async def test_invalid_token_is_unauthorized_and_not_in_the_error(token: str, why: str) -> None:
     with pytest.raises(Unauthorized, match=why) as refused:
         await authenticator().authenticate(token)
     assert not token or token not in str(refused.value)
@@ -97,7 +97,7 @@ async def test_clocks_may_differ_by_the_leeway() -> None:
     assert await authenticator().authenticate(signed(exp=NOW_S - 9, nbf=NOW_S + 9))
 
 
-async def test_with_a_leeway_of_zero_a_token_ends_when_it_says_so() -> None:
+async def test_token_expires_exactly_without_leeway() -> None:
     strict = authenticator(leeway_s=0.0)
     assert await strict.authenticate(signed(exp=NOW_S + 1, nbf=NOW_S - 1))
     for late in ({"exp": NOW_S - 1}, {"exp": NOW_S + 60, "nbf": NOW_S + 1}):
@@ -105,7 +105,7 @@ async def test_with_a_leeway_of_zero_a_token_ends_when_it_says_so() -> None:
             await strict.authenticate(signed(**late))
 
 
-async def test_audience_and_issuer_must_be_the_ones_asked_for() -> None:
+async def test_audience_and_issuer_must_match_the_settings() -> None:
     ours = authenticator(audience="game", issuer="login")
     assert await ours.authenticate(signed(aud="game", iss="login"))
     for wrong in ({}, {"aud": "game"}, {"aud": "other", "iss": "login"}, {"aud": "game", "iss": "other"}):
@@ -113,7 +113,7 @@ async def test_audience_and_issuer_must_be_the_ones_asked_for() -> None:
             await ours.authenticate(signed(**wrong))
 
 
-async def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path) -> None:
+async def test_public_key_is_never_used_as_a_secret(tmp_path: Path) -> None:
     (tmp_path / "jwks").write_text(json.dumps(JWKS))
     pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     body = signed().split(".")[1]
@@ -128,7 +128,7 @@ async def test_a_public_key_is_never_taken_for_a_secret(tmp_path: Path) -> None:
         await authenticator(secret="", jwks_file=str(tmp_path / "jwks")).authenticate(crossed)
 
 
-async def test_guests_come_without_a_token_and_each_is_another() -> None:
+async def test_guests_need_no_token_and_get_distinct_ids() -> None:
     ours = authenticator(guests=True)
     first, second = await ours.authenticate(""), await ours.authenticate("")
     assert first.is_guest
@@ -154,7 +154,7 @@ class Source:
         return json.dumps(self.answer).encode()
 
 
-async def test_keys_are_cached_refreshed_and_kept_when_they_cannot_be_read() -> None:
+async def test_keys_are_cached_refreshed_and_kept_when_reading_fails() -> None:
     source = Source()
     keys = JwksCache(source.read, refresh_s=300, now_s=lambda: source.now_s)
     await asyncio.gather(*(keys.find("one", "RS256") for _ in range(10)))
@@ -177,7 +177,7 @@ async def test_keys_are_cached_refreshed_and_kept_when_they_cannot_be_read() -> 
         await keys.find("one", "RS256")
 
 
-async def test_without_any_keys_it_is_our_fault_and_not_the_players() -> None:
+async def test_missing_keys_are_unavailable_and_retryable() -> None:
     source = Source()
     source.answer = OSError("not there")
     with pytest.raises(Unavailable) as refused:
@@ -203,7 +203,7 @@ async def serving(body: bytes, delay_s: float = 0.0) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_keys_come_from_a_url() -> None:
+async def test_keys_are_read_from_a_url() -> None:
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     async with serving(json.dumps(JWKS).encode()) as url:
         assert await authenticator(secret="", jwks_url=url).authenticate(token)
@@ -219,7 +219,7 @@ async def test_keys_come_from_a_url() -> None:
         ("http://id.example/jwks", "http://keys.example/", "http://keys.example/"),
     ],
 )
-def test_a_redirect_of_the_keys_is_followed(where: str, location: str, target: str) -> None:
+def test_redirect_of_the_keys_is_followed(where: str, location: str, target: str) -> None:
     assert resolve_redirect(where, location) == target
 
 
@@ -234,13 +234,13 @@ def test_a_redirect_of_the_keys_is_followed(where: str, location: str, target: s
         ("http://id.example/jwks", "http://id.example/jwks"),
     ],
 )
-def test_a_redirect_of_the_keys_never_leaves_https(where: str, location: str) -> None:
+def test_redirect_of_the_keys_never_leaves_https(where: str, location: str) -> None:
     with pytest.raises(ValueError, match="redirects"):
         resolve_redirect(where, location)
 
 
 @pytest.mark.parametrize(("hops", "is_found"), [(REDIRECTS_MAX, True), (REDIRECTS_MAX + 1, False)])
-async def test_redirects_of_the_keys_are_followed_so_far_and_no_further(hops: int, is_found: bool) -> None:
+async def test_redirects_of_the_keys_are_followed_up_to_a_limit(hops: int, is_found: bool) -> None:
     async def handle(request: web.Request) -> web.Response:
         left = int(request.match_info["left"])
         if left:
@@ -271,14 +271,14 @@ async def test_redirects_of_the_keys_are_followed_so_far_and_no_further(hops: in
     [(b"{", 0.0), (b"[]", 0.0), (b'{"keys": 1}', 0.0), (b" " * (JWKS_BYTES_MAX + 1), 0.0), (b"{}", 30.0)],
     ids=["no JSON", "no map", "no keys", "too long", "too slow"],
 )
-async def test_a_url_that_gives_no_keys_is_unavailable(body: bytes, delay_s: float) -> None:
+async def test_url_without_keys_is_unavailable(body: bytes, delay_s: float) -> None:
     token = jwt.encode(CLAIMS, ED, algorithm="EdDSA", headers={"kid": "EdDSA"})
     async with serving(body, delay_s) as url:
         with pytest.raises(Unavailable):
             await authenticator(secret="", jwks_url=url, jwks_deadline_s=0.2).authenticate(token)
 
 
-async def test_a_minted_token_is_good_until_it_expires() -> None:
+async def test_issued_token_is_valid_until_it_expires() -> None:
     settings = AuthSettings(secret=SECRET, audience="game", issuer="us", guests=False)
     token = issue_token(settings, "alice", ttl_s=60, now_s=time.time())
     assert (await create_authenticator(settings, time.time).authenticate(token)).player_id == "alice"
@@ -302,9 +302,9 @@ async def test_a_minted_token_is_good_until_it_expires() -> None:
         ({"guests": False}, ["auth.guests"]),
     ],
 )
-def test_wrong_settings_are_named(changes: dict[str, Any], keys: list[str]) -> None:
+def test_invalid_settings_are_named(changes: dict[str, Any], keys: list[str]) -> None:
     assert [named[0] for named, _ in contradictions(AuthSettings(**changes))] == keys
 
 
-def test_the_secret_does_not_show() -> None:
+def test_repr_hides_the_secret() -> None:
     assert SECRET not in repr(AuthSettings(secret=SECRET))

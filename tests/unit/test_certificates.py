@@ -167,7 +167,7 @@ async def serial_shown(port: int) -> int:
 # -- the first pair ----------------------------------------------------------------------------------------------
 
 
-def test_the_context_is_a_servers_with_modern_settings(tmp_path: Path) -> None:
+def test_context_is_for_a_server_with_modern_settings(tmp_path: Path) -> None:
     context = Files(tmp_path, pair()).loaded().context
     assert context.protocol is ssl.PROTOCOL_TLS_SERVER
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
@@ -177,11 +177,11 @@ def test_the_context_is_a_servers_with_modern_settings(tmp_path: Path) -> None:
     assert context.verify_mode is ssl.CERT_NONE  # players have no certificates
 
 
-def test_the_end_of_the_certificates_time_is_told(tmp_path: Path) -> None:
+def test_expiry_of_the_certificate_is_reported(tmp_path: Path) -> None:
     assert Files(tmp_path, pair()).loaded().expires_at_s == EXPIRES.timestamp()
 
 
-def test_the_end_is_that_of_the_servers_own_certificate_in_a_file_with_key_and_chain(tmp_path: Path) -> None:
+def test_expiry_is_that_of_the_first_certificate_in_a_chain(tmp_path: Path) -> None:
     own, issuer = pair(), pair(expires=EXPIRES + timedelta(days=9))
     path = tmp_path / "all.pem"
     write(path, own.key + own.certificate + issuer.certificate)
@@ -234,9 +234,7 @@ SPOILED = [
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_a_pair_that_cannot_be_loaded_at_start_is_the_operators_to_mend(
-    tmp_path: Path, spoil: Callable[[Files], None]
-) -> None:
+def test_invalid_pair_at_start_is_a_config_error(tmp_path: Path, spoil: Callable[[Files], None]) -> None:
     files = Files(tmp_path, pair())
     spoil(files)
     with pytest.raises(ConfigError, match=r"^listen\.certificate: .*tls\.crt.* cannot be used: .+"):
@@ -246,7 +244,7 @@ def test_a_pair_that_cannot_be_loaded_at_start_is_the_operators_to_mend(
 # -- the next ones -----------------------------------------------------------------------------------------------
 
 
-def test_a_new_pair_is_shown_to_new_connections_while_old_ones_go_on(tmp_path: Path, run: Run) -> None:
+def test_new_connections_use_a_new_pair_and_old_ones_continue(tmp_path: Path, run: Run) -> None:
     first, second = pair(), pair(expires=EXPIRES + timedelta(days=90))
     files = Files(tmp_path, first)
     certificates = files.loaded()
@@ -269,7 +267,7 @@ def test_a_new_pair_is_shown_to_new_connections_while_old_ones_go_on(tmp_path: P
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])  # an address is no server name: none is sent
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_connections_after_a_reload_speak_as_those_before(
+def test_reload_keeps_the_settings_of_connections(
     tmp_path: Path, run: Run, version: ssl.TLSVersion, name: str
 ) -> None:
     first, second = pair(), pair()
@@ -290,7 +288,7 @@ def test_connections_after_a_reload_speak_as_those_before(
     run(work())
 
 
-def test_a_key_of_another_type_leaves_nothing_of_the_old_pair(tmp_path: Path, run: Run) -> None:
+def test_key_of_another_type_replaces_the_old_pair_completely(tmp_path: Path, run: Run) -> None:
     """A context that loads an RSA pair after an ECDSA one keeps both, and prefers the old one for most clients."""
     pairs = [pair(), pair(rsa.generate_private_key(65537, 2048)), pair()]
     files = Files(tmp_path, pairs[0])
@@ -306,14 +304,14 @@ def test_a_key_of_another_type_leaves_nothing_of_the_old_pair(tmp_path: Path, ru
     run(work())
 
 
-def test_files_that_have_not_changed_are_not_loaded_again(tmp_path: Path) -> None:
+def test_unchanged_files_are_not_loaded_again(tmp_path: Path) -> None:
     certificates = Files(tmp_path, pair()).loaded()
     assert not certificates.reload_if_changed()
     assert (certificates.reloads, certificates.failures) == (0, 0)
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_a_bad_pair_touches_nothing_and_is_tried_once(
+def test_invalid_pair_changes_nothing_and_is_tried_once(
     tmp_path: Path, run: Run, spoil: Callable[[Files], None]
 ) -> None:
     first, second = pair(), pair()
@@ -341,7 +339,7 @@ def test_a_bad_pair_touches_nothing_and_is_tried_once(
     run(work())
 
 
-def test_a_pair_written_file_by_file_is_used_once_both_are_there(tmp_path: Path, run: Run) -> None:
+def test_pair_written_file_by_file_is_used_once_it_is_complete(tmp_path: Path, run: Run) -> None:
     first, second = pair(), pair()
     files = Files(tmp_path, first)
     certificates = files.loaded()
@@ -358,9 +356,7 @@ def test_a_pair_written_file_by_file_is_used_once_both_are_there(tmp_path: Path,
     run(work())
 
 
-def test_what_is_written_while_the_pair_is_read_is_seen_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_during_a_reload_is_loaded_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files(tmp_path, pair())
     certificates = files.loaded()
     files.write(pair())
@@ -378,7 +374,7 @@ def test_what_is_written_while_the_pair_is_read_is_seen_the_next_time(
     assert not certificates.reload_if_changed()
 
 
-def test_a_link_swapped_in_the_middle_of_the_path_is_a_change(tmp_path: Path, run: Run) -> None:
+def test_replaced_link_in_the_path_is_a_change(tmp_path: Path, run: Run) -> None:
     """As the kubelet does it: tls.crt -> ..data/tls.crt, ..data -> ..2030_01_01, and ..data is replaced at once."""
     first, second = pair(), pair()
     versions = [tmp_path / "..2030_01_01", tmp_path / "..2030_01_02"]

@@ -22,7 +22,7 @@ def add(sessions: DisconnectedSessions[FakeSession], session: FakeSession, now_s
     return evicted
 
 
-def test_strangers_push_out_strangers_and_nobody_else() -> None:
+def test_strangers_evict_only_strangers() -> None:
     sessions = DisconnectedSessions[FakeSession](most=10, most_per_address=10**6)
     honest = [FakeSession(is_guest=False), FakeSession(room_id="r"), FakeSession(is_guest=False, room_id="r")]
     for session in honest:
@@ -33,7 +33,7 @@ def test_strangers_push_out_strangers_and_nobody_else() -> None:
     assert sessions.expired(0.0)[:3] == honest
 
 
-def test_the_strangers_of_one_address_push_out_each_other() -> None:
+def test_strangers_of_one_address_evict_each_other() -> None:
     sessions = DisconnectedSessions[FakeSession](most=100, most_per_address=20)
     lobby = FakeSession(address="198.51.100.7")  # a guest without a seat, as honest as any
     add(sessions, lobby)
@@ -44,13 +44,13 @@ def test_the_strangers_of_one_address_push_out_each_other() -> None:
     assert len(sessions) == 21
 
 
-def test_with_no_stranger_the_oldest_goes() -> None:
+def test_oldest_session_is_evicted_without_strangers() -> None:
     sessions = DisconnectedSessions[FakeSession](most=2, most_per_address=10)
     first, second, third = (FakeSession(is_guest=False) for _ in range(3))
     assert [add(sessions, session) for session in (first, second, third)] == [None, None, first]
 
 
-def test_a_stranger_whose_join_was_done_meanwhile_is_none_any_more() -> None:
+def test_stranger_that_has_joined_meanwhile_is_not_evicted() -> None:
     sessions = DisconnectedSessions[FakeSession](most=2, most_per_address=10)
     joining, stranger, newest = FakeSession(), FakeSession(), FakeSession()
     add(sessions, joining)
@@ -59,7 +59,7 @@ def test_a_stranger_whose_join_was_done_meanwhile_is_none_any_more() -> None:
     assert add(sessions, newest) is stranger
 
 
-def test_one_that_comes_back_and_goes_again_is_the_newest() -> None:
+def test_session_that_disconnects_again_is_the_newest() -> None:
     sessions = DisconnectedSessions[FakeSession](most=2, most_per_address=10)
     first, second, third = (FakeSession() for _ in range(3))
     add(sessions, first, 0.0)
@@ -71,7 +71,7 @@ def test_one_that_comes_back_and_goes_again_is_the_newest() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(["", "r"]), st.sampled_from(["", "a", "b", "c"]))))
-def test_the_bounds_hold_and_nothing_is_left_behind(made: list[tuple[bool, str, str]]) -> None:
+def test_bounds_hold_and_no_entry_leaks(made: list[tuple[bool, str, str]]) -> None:
     sessions = DisconnectedSessions[FakeSession](most=8, most_per_address=3)
     kept: set[FakeSession] = set()
     for is_guest, room_id, address in made:
@@ -87,7 +87,7 @@ def test_the_bounds_hold_and_nothing_is_left_behind(made: list[tuple[bool, str, 
     assert not sessions._strangers
 
 
-def test_a_session_that_returns_from_another_address_is_forgotten_at_the_one_before() -> None:
+def test_session_that_resumes_from_another_address_leaves_the_former() -> None:
     sessions = DisconnectedSessions[FakeSession](most=100, most_per_address=1)
     roamer = FakeSession(room_id="r", address="192.0.2.1")
     add(sessions, roamer)

@@ -12,7 +12,7 @@ from tickwire.server.edge.resume_tokens import GENERATION_MAX, TOKEN_CHARACTERS_
 KEYS = {"new": b"a new key", "old": b"an old key"}
 
 
-def test_a_token_says_whose_it_is_and_which_to_whoever_has_the_key() -> None:
+def test_signed_token_is_verified_by_every_holder_of_the_key() -> None:
     tokens = ResumeTokens(KEYS, "new", "shard-7.example")
     token = tokens.sign("session", 7)
     assert tokens.read(token) == ResumeClaim("session", 7, "shard-7.example")
@@ -25,7 +25,7 @@ def test_a_token_says_whose_it_is_and_which_to_whoever_has_the_key() -> None:
 
 
 @pytest.mark.parametrize("at", range(5))
-def test_a_token_that_was_changed_anywhere_is_none(at: int) -> None:
+def test_modified_token_is_rejected(at: int) -> None:
     tokens = ResumeTokens(KEYS, "new", "a-shard")
     parts = tokens.sign("session", 7).split(".")
     for other in ("", "8", "old", "sessiom", "é", "\u0667", parts[at][:-1], parts[at] + "0", "0" * 64, "9" * 5000):
@@ -33,7 +33,7 @@ def test_a_token_that_was_changed_anywhere_is_none(at: int) -> None:
 
 
 @pytest.mark.parametrize("token", ["", ".", "...", "a.b.c.d", "a.1.c.new", "x" * 10**6, "session.7"])
-def test_what_is_no_token_is_none(token: str) -> None:
+def test_malformed_token_is_rejected(token: str) -> None:
     assert ResumeTokens(KEYS, "new").read(token) is None
 
 
@@ -51,17 +51,17 @@ def request(path: str = "/", **headers: str) -> Request:
         (request("/?token=abc"), ""),
     ],
 )
-def test_a_token_comes_in_the_header(given: Request, token: str) -> None:
+def test_token_is_read_from_the_header(given: Request, token: str) -> None:
     assert token_from_request(given, in_query=False) == token
 
 
-def test_a_token_in_the_url_counts_only_when_it_is_asked_for_and_after_the_header() -> None:
+def test_token_in_the_url_is_optional_and_comes_after_the_header() -> None:
     assert token_from_request(request("/s/1/?token=a%2Bb&x=1"), in_query=True) == "a+b"
     assert token_from_request(request("/?token=abc", Authorization="Bearer header"), in_query=True) == "header"
     assert token_from_request(request("/?tokens=abc"), in_query=True) == ""
 
 
-def test_a_header_that_stands_there_twice_is_as_good_as_wrong() -> None:
+def test_repeated_header_counts_as_invalid() -> None:
     twice = Headers([("Origin", "https://a"), ("Origin", "https://b")])
     assert header(Request("/", twice), "Origin") == ""
     assert header(request(), "Origin") is None

@@ -57,7 +57,7 @@ async def opened(context: Around) -> tuple[Session, Welcome]:
     return session, welcome
 
 
-async def test_a_session_that_moves_while_its_client_says_hello_is_followed() -> None:
+async def test_hello_of_a_session_that_moves_meanwhile_is_redirected() -> None:
     context = Around(EdgeSettings())
     context.session_locator = Homes()  # type: ignore[assignment]
     session, welcome = await opened(context)
@@ -66,7 +66,7 @@ async def test_a_session_that_moves_while_its_client_says_hello_is_followed() ->
     assert (answer, closed_with) == (ELSEWHERE, SessionCloseCode.MOVED)
 
 
-async def test_a_session_that_moves_away_and_back_while_its_client_says_hello_is_resumed() -> None:
+async def test_hello_of_a_session_that_moves_away_and_back_resumes_it() -> None:
     context = Around(EdgeSettings())
     session, welcome = await opened(context)
 
@@ -84,7 +84,7 @@ async def test_a_session_that_moves_away_and_back_while_its_client_says_hello_is
     assert (answer.session_id, answer.generation > 1) == (session.session_id, True)
 
 
-async def test_a_session_that_ends_while_its_client_says_hello_is_begun_again() -> None:
+async def test_hello_of_a_session_that_ends_meanwhile_opens_a_new_one() -> None:
     context = Around(EdgeSettings())
     session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
@@ -94,7 +94,7 @@ async def test_a_session_that_ends_while_its_client_says_hello_is_begun_again() 
 
 
 @pytest.mark.parametrize("is_banned", [True, False])
-async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
+async def test_banned_guest_cannot_resume(is_banned: bool) -> None:
     context = Around(EdgeSettings())
     session, welcome = await opened(context)
 
@@ -114,7 +114,7 @@ async def test_a_guest_who_is_banned_does_not_resume(is_banned: bool) -> None:
 
 
 @pytest.mark.parametrize(("code", "lives"), [(1000, False), (1001, True), (None, True)])
-async def test_a_client_that_is_away_ends_its_session_with_a_hello_and_a_close(code: int | None, lives: bool) -> None:
+async def test_disconnected_client_ends_its_session_with_hello_and_close_1000(code: int | None, lives: bool) -> None:
     context = Around(EdgeSettings())
     session, welcome = await opened(context)
     wire = Wire(context)

@@ -15,7 +15,7 @@ from tickwire.server.rooms.send_rate import AdaptiveSendRate, SendLevel
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 5)), max_size=100))
-def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple[float, int]]) -> None:
+def test_bucket_never_exceeds_its_burst_and_rate(steps: list[tuple[float, int]]) -> None:
     bucket = TokenBucket(10, 20, 0.0)
     now_s, given_out = 0.0, 0.0
     for pause_s, count in steps:
@@ -24,7 +24,7 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(steps: list[tuple
         assert given_out <= 20 + 10 * now_s + 1e-6
 
 
-def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
+def test_bucket_fills_up_to_its_burst() -> None:
     bucket = TokenBucket(10, 20, 0.0)
     assert bucket.try_take(100.0, 20)
     assert not bucket.try_take(100.0)
@@ -32,7 +32,7 @@ def test_a_bucket_fills_up_to_its_burst_and_no_further() -> None:
     assert bucket.try_take(100.5, 5)
 
 
-def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
+def test_admission_queue_releases_at_its_rate_and_in_order() -> None:
     gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
     passed = [number for number in range(50) if gate.offer(number, 0.0)]
     assert passed == [0, 1, 2, 3], "two slots' worth at once"
@@ -45,7 +45,7 @@ def test_the_gate_lets_in_at_its_rate_and_in_order() -> None:
     assert now_s == pytest.approx(0.46, abs=SLOT_S)
 
 
-def test_nobody_passes_those_who_wait() -> None:
+def test_new_item_waits_behind_waiting_items() -> None:
     gate: AdmissionQueue[str] = AdmissionQueue(per_second=100, wait_s_max=1.0, now_s=0.0)
     for name in ("1", "2", "3", "4", "c"):
         gate.offer(name, 0.0)
@@ -53,7 +53,7 @@ def test_nobody_passes_those_who_wait() -> None:
     assert list(gate.release_due(10.0)) == ["c", "late"]
 
 
-def test_a_full_gate_says_so() -> None:
+def test_full_admission_queue_is_full() -> None:
     gate: AdmissionQueue[int] = AdmissionQueue(per_second=100, wait_s_max=0.1, now_s=0.0)
     for number in range(14):
         assert not gate.is_full
@@ -110,7 +110,7 @@ def test_each_send_level_has_its_interval(level: SendLevel, due: int) -> None:
     assert sum(rate.is_due(tick) for tick in range(40)) == due
 
 
-def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> None:
+def test_reply_is_repeated_until_it_is_evicted_and_then_rejected() -> None:
     replies = ReplyCache()
     for number in range(1, REPLIES_MAX + 4):
         assert replies.find(number) is None
@@ -124,7 +124,7 @@ def test_an_answer_is_found_again_until_it_is_pushed_out_and_then_refused() -> N
     assert replies.find(0) is not None, "an id below those that were forgotten may have been one of them"
 
 
-def test_answers_take_no_more_than_so_many_bytes() -> None:
+def test_reply_cache_is_bounded_in_bytes() -> None:
     replies = ReplyCache()
     for number in range(100):
         replies.add(Reply(number, ok=True, payload=bytes(REPLY_BYTES_MAX // 8)))

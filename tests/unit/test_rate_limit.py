@@ -36,14 +36,14 @@ def taken_at(limiter: RateLimiter, now_s: float, most: int = 10_000) -> int:
     return most
 
 
-def test_a_new_connection_may_send_a_second_s_worth_and_then_its_rate() -> None:
+def test_new_connection_may_send_one_second_of_messages_and_then_its_rate() -> None:
     limiter = limiter_of()
     assert taken_at(limiter, 0.0) == 100 * FIRST_BURST_S
     assert limiter.refill(0.0) is LimitScope.CONNECTION
     assert taken_at(limiter, 0.5) == 50
 
 
-def test_silence_is_made_up_for_to_a_limit() -> None:
+def test_silence_fills_the_bucket_up_to_a_limit() -> None:
     limiter = limiter_of()
     assert taken_at(limiter, 0.0) == 100
     assert taken_at(limiter, 5.0) == 500, "a network that held everything back for 5 s"
@@ -51,7 +51,7 @@ def test_silence_is_made_up_for_to_a_limit() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.integers(1, 300)), max_size=60))
-def test_no_schedule_gets_more_than_the_burst_and_the_rate(steps: list[tuple[float, int]]) -> None:
+def test_no_schedule_exceeds_the_burst_and_the_rate(steps: list[tuple[float, int]]) -> None:
     limiter, now_s, handled = limiter_of(), 0.0, 0
     for pause_s, frames in steps:
         now_s += pause_s
@@ -60,7 +60,7 @@ def test_no_schedule_gets_more_than_the_burst_and_the_rate(steps: list[tuple[flo
 
 
 @given(st.lists(st.integers(1, 70_000), min_size=1, max_size=60))
-def test_bytes_cost_what_their_rate_says_and_a_debt_is_paid(sizes: list[int]) -> None:
+def test_bytes_cost_tokens_and_a_debt_is_paid(sizes: list[int]) -> None:
     limiter, now_s = limiter_of(), 0.0
     for size in sizes:
         while is_refused(limiter, now_s):
@@ -70,7 +70,7 @@ def test_bytes_cost_what_their_rate_says_and_a_debt_is_paid(sizes: list[int]) ->
     assert spent <= 100 * FIRST_BURST_S + 100 * now_s + max(sizes) / limiter.token_bytes + 1
 
 
-def test_a_connection_recovers_when_it_has_stayed_below_its_rate() -> None:
+def test_connection_recovers_after_it_stayed_below_its_rate() -> None:
     limiter = limiter_of()
     taken_at(limiter, 0.0)
     assert not limiter.has_recovered(0.5)
@@ -80,7 +80,7 @@ def test_a_connection_recovers_when_it_has_stayed_below_its_rate() -> None:
     assert limiter.has_recovered(0.5 + 39 / 10 + FIRST_BURST_S + 0.01)
 
 
-def test_all_connections_of_an_address_share_a_bucket() -> None:
+def test_connections_of_an_address_share_a_bucket() -> None:
     bucket = TokenBucket(1000, 150, 0.0)
     first, second = (RateLimiter(SETTINGS, bucket, 0.0) for _ in range(2))
     assert taken_at(first, 0.0) == 100
@@ -90,7 +90,7 @@ def test_all_connections_of_an_address_share_a_bucket() -> None:
     assert taken_at(second, 0.04) == 40
 
 
-def test_an_address_keeps_its_buckets_until_they_are_full_again() -> None:
+def test_address_keeps_its_buckets_until_they_are_full() -> None:
     addresses = Addresses(SETTINGS)
     address = addresses.get("192.0.2.1", 0.0)
     address.connections = 1
@@ -105,7 +105,7 @@ def test_an_address_keeps_its_buckets_until_they_are_full_again() -> None:
     assert len(addresses) == 0
 
 
-def test_an_address_gets_half_of_the_handshakes() -> None:
+def test_address_gets_at_most_half_of_the_handshakes() -> None:
     address = Addresses(EdgeSettings(handshakes_per_second_max=100, admission_timeout_s=2)).get("192.0.2.1", 0.0)
     assert sum(address.handshakes.try_take(0.0) for _ in range(500)) == 100, "half of those that can wait"
     assert sum(address.handshakes.try_take(1.0) for _ in range(500)) == 50
@@ -122,7 +122,7 @@ def test_an_address_gets_half_of_the_handshakes() -> None:
         ("unix", "192.0.2.1", False),
     ],
 )
-def test_an_ipv6_network_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
+def test_ipv6_network_counts_as_one_address(one: str, other: str, is_same: bool) -> None:
     addresses = Addresses(SETTINGS)
     assert (addresses.get(one, 0.0) is addresses.get(other, 0.0)) == is_same
 

@@ -29,7 +29,7 @@ def settled(context: Around, kept: SessionCheckpoint) -> Session | None:
     return session
 
 
-async def test_it_is_away_and_as_it_was() -> None:
+async def test_restored_session_is_disconnected_and_unchanged() -> None:
     context = Around(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
@@ -46,7 +46,7 @@ async def test_it_is_away_and_as_it_was() -> None:
     [(2, False), (3, True), (4, False), (5, True), (6, True), (9, True)],
     ids=["long used", "used last", "skipped", "given last", "given since", "given long since"],
 )
-async def test_tokens_that_were_given_since_are_known(generation: int, is_good: bool) -> None:
+async def test_tokens_issued_after_the_checkpoint_are_accepted(generation: int, is_good: bool) -> None:
     context = Around(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
@@ -56,7 +56,7 @@ async def test_tokens_that_were_given_since_are_known(generation: int, is_good: 
         assert session.reserve_generation() > max(generation, 5), "the next one is newer than any"
 
 
-async def test_no_command_is_run_again_on_another_shard() -> None:
+async def test_restored_session_runs_no_command_twice() -> None:
     context = Around(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
@@ -94,7 +94,7 @@ def opened(context: Around, at_us: int) -> Session:
         ("allow", 10, {"s", "here"}),
     ],
 )
-async def test_sessions_of_one_player_that_meet_follow_the_policy(
+async def test_policy_applies_to_sessions_of_a_player_that_meet(
     policy: str, opened_here_us: int, stay: set[str]
 ) -> None:
     context = context_of(policy)
@@ -109,7 +109,7 @@ async def test_sessions_of_one_player_that_meet_follow_the_policy(
 
 
 @pytest.mark.parametrize("policy", ["replace", "refuse"])
-async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_returns(policy: str) -> None:
+async def test_redirected_session_ends_when_its_player_returns(policy: str) -> None:
     context = context_of(policy)
     left_behind = opened(context, 30)  # by a shard whose clock is ahead
     left_behind.is_redirected = True
@@ -125,7 +125,7 @@ async def test_a_session_that_a_redirect_has_left_behind_ends_when_the_player_re
     ("seat_changes", "generation", "is_restored"),
     [(2, 9, False), (3, 4, False), (3, 5, False), (3, 6, True), (4, 1, True)],
 )
-async def test_of_two_copies_of_a_session_the_newer_one_stays(
+async def test_newer_copy_of_a_session_replaces_the_older(
     seat_changes: int, generation: int, is_restored: bool
 ) -> None:
     context = context_of("replace")
@@ -138,7 +138,7 @@ async def test_of_two_copies_of_a_session_the_newer_one_stays(
     assert len(context.registry) == 1
 
 
-async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
+async def test_session_of_a_room_that_was_not_restored_leaves_no_trace() -> None:
     context = context_of("replace")
     here = opened(context, 10)
     copy = context.registry.restore(msgspec.structs.replace(KEPT, session_id="here"))
@@ -148,7 +148,7 @@ async def test_a_session_whose_room_did_not_come_leaves_no_trace() -> None:
     assert not context.counters.ended
 
 
-async def test_events_that_came_after_the_save_s_session_was_restored_are_not_sent_twice() -> None:
+async def test_events_after_a_restored_save_are_not_sent_twice() -> None:
     """Restored at 5, saved with 6 and 7 waiting, resumed: the client has both when the shard is lost."""
     kept = msgspec.structs.replace(KEPT, events_restored_at=5)
     room = create_runtime(Room, name="n")

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SERVER, Protocol
 
-from tests.harness.session_simulator import Around, Wire
+from tests.harness.session_simulator import FakeConnection, FakeSessionContext
 from tickwire.client.core import ClientCore
 from tickwire.schemas.codec import decode_client, decode_server, encode_client
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
@@ -193,18 +193,18 @@ def session(data: bytes) -> None:
     """A seated player who then says anything: a session answers, counts or closes, and the room ticks on."""
 
     async def live() -> None:
-        around = Around(EdgeSettings())
-        wire = Wire(around)
+        around = FakeSessionContext(EdgeSettings())
+        wire = FakeConnection(around)
         wire.to_server.extend((encode_client(Hello(2)), encode_client(Join("diary"))))
         for part in [b"", *_parts(data)]:
             if part:
                 wire.to_server.append(part)
             while wire.to_server:
-                wire.server_hears()
+                wire.server_receives()
             while around.tasks:
                 await asyncio.sleep(0)
             around.runtime.step()
-        wire.server_sees_the_end()
+        wire.server_closes()
         around.runtime.step()
 
     LOOP.run_until_complete(live())

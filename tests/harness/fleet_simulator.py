@@ -26,7 +26,7 @@ from typing import Any, Literal
 import msgspec
 
 from tests.harness.runtimes import create_runtime
-from tests.harness.session_simulator import Wire
+from tests.harness.session_simulator import FakeConnection
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import (
     ErrorReceived,
@@ -113,7 +113,7 @@ class Account(GuestAuthenticator):
 
 
 class SimulatedShard:
-    """One shard of a fleet. Implements `Surroundings`, `Placer`, `Homes` and `Reviver`."""
+    """One shard of a fleet. Implements `SessionContext` and its services."""
 
     def __init__(self, fleet: Fleet, name: str, policy: Policy) -> None:
         self.fleet = fleet
@@ -141,7 +141,7 @@ class SimulatedShard:
         self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: set[asyncio.Task[None]] = set()
 
-    # -- Surroundings -------------------------------------------------------------------------------------------
+    # -- SessionContext -----------------------------------------------------------------------------------------
 
     def now_s(self) -> float:
         return self.fleet.clock_s
@@ -155,7 +155,7 @@ class SimulatedShard:
         task.add_done_callback(self.tasks.discard)
         return task
 
-    # -- Placer, Homes, Reviver -----------------------------------------------------------------------------------
+    # -- RoomJoiner, SessionLocator, SessionRestorer ----------------------------------------------------------------
 
     async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """Seat the player if the room is here, else say where it is."""
@@ -346,7 +346,7 @@ class FleetLife:
         self.core = ClientCore()
         self.url, owner = self.rng.choices(sorted(self.fleet.shards), k=2)
         self.fleet.shards[owner].recover()
-        self.wire: Wire | None = None
+        self.wire: FakeConnection | None = None
         self.ticket = False
         self.is_asking = False
         self.move: Move | None = None
@@ -372,7 +372,7 @@ class FleetLife:
         name = self.url if self.rng.random() < 0.7 else self.rng.choice(sorted(self.fleet.shards))
         shard = self.fleet.shards[name]
         self.url, self.is_asking = name, False
-        self.wire = Wire(shard, authenticator=shard.authenticator)
+        self.wire = FakeConnection(shard, authenticator=shard.authenticator)
         self.is_resuming, self.is_welcome = bool(self.core.resume_token), False
         self.believed_room, self.hello_session = self.core.joined is not None, self.session_id
         self.wire.to_server.append(self.core.hello(token=self.token))
@@ -387,15 +387,15 @@ class FleetLife:
             for _ in range(self.rng.randint(0, len(wire.to_client))):
                 self.receive(wire.to_client.popleft(), None)
             for _ in range(self.rng.randint(0, len(wire.to_server))):
-                wire.server_hears()
+                wire.server_receives()
         else:
             while wire.to_server:
-                wire.server_hears()
+                wire.server_receives()
             wire.client_close_code = client_close_code
         wire.is_cut = True
-        wire.server_sees_the_end()
+        wire.server_closes()
 
-    def _abandon_unknown(self, wire: Wire) -> None:
+    def _abandon_unknown(self, wire: FakeConnection) -> None:
         """Note a new session whose Welcome is lost with its connection."""
         if isinstance(wire.receiver, SessionReceiver) and not self.core.resume_token:
             self.abandoned.add(wire.receiver.session.session_id)
@@ -413,9 +413,9 @@ class FleetLife:
     def server_reads(self) -> None:
         if self.wire is not None and self.wire.to_server:
             for _ in range(self.rng.randint(1, len(self.wire.to_server))):
-                self.wire.server_hears()
+                self.wire.server_receives()
 
-    def receive(self, data: bytes, wire: Wire | None) -> None:
+    def receive(self, data: bytes, wire: FakeConnection | None) -> None:
         match self.core.receive(data, now_us=int(self.fleet.clock_s * 1e6)):
             case EventReceived(event, missed):
                 assert missed == 0, "no event is lost without a word"
@@ -471,7 +471,7 @@ class FleetLife:
         self.core.forget_session()
         self.url, self.ticket = redirect.url, True
 
-    def ask_for_seat(self, wire: Wire | None) -> None:
+    def ask_for_seat(self, wire: FakeConnection | None) -> None:
         if wire is not None and self.core.joined is None and not self.is_asking:
             self.is_asking = True
             wire.to_server.append(self.core.join("notebook", ticket="of the fleet" if self.ticket else ""))
@@ -483,7 +483,7 @@ class FleetLife:
             self.core.command("do", self.commands)
             self.send_commands(self.wire)
 
-    def send_commands(self, wire: Wire | None) -> None:
+    def send_commands(self, wire: FakeConnection | None) -> None:
         """Send the commands that are due, some of them twice."""
         if wire is not None and self.core.resume_token and self.core.joined is not None:
             for data in self.core.commands_due(int(self.fleet.clock_s * 1e6)):
@@ -643,7 +643,7 @@ class FleetLife:
         before = float(seat.player.entity.x)
         self.wire.to_server.append(self.core.input({"dx": 1.0}))
         while self.wire.to_server:
-            self.wire.server_hears()
+            self.wire.server_receives()
         for _ in range(2):
             self.fleet.tick()
         self.client_reads()

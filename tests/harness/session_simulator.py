@@ -38,7 +38,7 @@ from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 STEPS = 40
 
 
-class Around:
+class FakeSessionContext:
     """What sessions share, without a shard."""
 
     def __init__(self, settings: EdgeSettings) -> None:
@@ -75,7 +75,7 @@ class Around:
         return task
 
 
-class Wire:
+class FakeConnection:
     """One connection: two queues, and a cut. The server's end looks like a `Connection`."""
 
     def __init__(self, context: Any, *, authenticator: Authenticator | None = None) -> None:
@@ -115,27 +115,27 @@ class Wire:
         self.is_open = False
         self.closed_with = int(code)
 
-    def server_hears(self) -> None:
+    def server_receives(self) -> None:
         data = self.to_server.popleft()
         if self.is_open and self.receiver is not None:
             self.receiver.message_received(data)
 
-    def server_sees_the_end(self) -> None:
+    def server_closes(self) -> None:
         self.is_open = False
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.connection_ended(self._as_connection())
 
 
-class Life:
+class SessionRun:
     """One session from its first connection to its last."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.context = Around(EdgeSettings())
+        self.context = FakeSessionContext(EdgeSettings())
         self.core = ClientCore()
-        self.wire: Wire | None = None
-        self.dead: list[Wire] = []  # cut, but the server does not know
+        self.connection: FakeConnection | None = None
+        self.dead: list[FakeConnection] = []  # cut, but the server does not know
         self.commands = 0
         self.events_sent: list[int] = []
         self.events_heard: list[int] = []
@@ -158,61 +158,61 @@ class Life:
 
     def not_replaced(self) -> None:
         """What is left of an older connection never takes the session from the newest."""
-        assert self.wire is None or self.wire.closed_with != SessionCloseCode.REPLACED
+        assert self.connection is None or self.connection.closed_with != SessionCloseCode.REPLACED
 
     # -- what may happen ------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        if self.wire is None:
-            self.wire = Wire(self.context)
-            self.wire.to_server.append(self.core.hello())
+        if self.connection is None:
+            self.connection = FakeConnection(self.context)
+            self.connection.to_server.append(self.core.hello())
             self.is_welcome = False
 
     def drop(self) -> None:
         """The network cuts the connection; the server may see it at once, later, or only when it is replaced."""
-        if self.wire is None:
+        if self.connection is None:
             return
-        wire, self.wire = self.wire, None
-        wire.is_cut = True
+        connection, self.connection = self.connection, None
+        connection.is_cut = True
         self.drops += 1
-        for _ in range(self.chance.randint(0, len(wire.to_client))):
-            if wire.to_client:
-                self.hear(wire.to_client.popleft(), None)
+        for _ in range(self.chance.randint(0, len(connection.to_client))):
+            if connection.to_client:
+                self.receive(connection.to_client.popleft(), None)
         if self.chance.random() < 0.5:
-            for _ in range(self.chance.randint(0, len(wire.to_server))):
-                wire.server_hears()
-            wire.server_sees_the_end()
+            for _ in range(self.chance.randint(0, len(connection.to_server))):
+                connection.server_receives()
+            connection.server_closes()
         else:
-            self.dead.append(wire)
+            self.dead.append(connection)
 
     def linger(self) -> None:
         """Something that a dead connection had sent arrives only now: it may be a Hello."""
         if self.dead:
-            wire = self.chance.choice(self.dead)
-            if wire.to_server:
-                wire.server_hears()
+            connection = self.chance.choice(self.dead)
+            if connection.to_server:
+                connection.server_receives()
 
     def bury(self) -> None:
         """The server hears the last of a dead connection, and sees that it is dead."""
         if self.dead:
-            wire = self.dead.pop(self.chance.randrange(len(self.dead)))
-            while wire.to_server and self.chance.random() < 0.8:
-                wire.server_hears()
-            wire.server_sees_the_end()
+            connection = self.dead.pop(self.chance.randrange(len(self.dead)))
+            while connection.to_server and self.chance.random() < 0.8:
+                connection.server_receives()
+            connection.server_closes()
             self.not_replaced()
 
     def client_hears(self) -> None:
-        if self.wire is not None and self.wire.to_client:
-            for _ in range(self.chance.randint(1, len(self.wire.to_client))):
-                self.hear(self.wire.to_client.popleft(), self.wire)
+        if self.connection is not None and self.connection.to_client:
+            for _ in range(self.chance.randint(1, len(self.connection.to_client))):
+                self.receive(self.connection.to_client.popleft(), self.connection)
 
-    def server_hears(self) -> None:
+    def server_receives(self) -> None:
         self.not_replaced()
-        if self.wire is not None and self.wire.to_server:
-            for _ in range(self.chance.randint(1, len(self.wire.to_server))):
-                self.wire.server_hears()
+        if self.connection is not None and self.connection.to_server:
+            for _ in range(self.chance.randint(1, len(self.connection.to_server))):
+                self.connection.server_receives()
 
-    def hear(self, data: bytes, wire: Wire | None) -> None:
+    def receive(self, data: bytes, connection: FakeConnection | None) -> None:
         match self.core.receive(data, now_us=self.now_us):
             case EventReceived(event, missed):
                 assert missed == 0
@@ -226,38 +226,38 @@ class Life:
             case Welcomed(welcome, has_resumed):
                 self.is_welcome = True
                 self.resumes += has_resumed
-                if wire is not None and not welcome.room_id and not welcome.is_joining:
-                    wire.to_server.append(self.core.join("diary"))
+                if connection is not None and not welcome.room_id and not welcome.is_joining:
+                    connection.to_server.append(self.core.join("diary"))
         while self.core.outgoing:
             message = self.core.outgoing.popleft()
-            if wire is not None:
-                wire.to_server.append(message)
-        if wire is not None and self.is_welcome:
-            self.send_commands(wire)
+            if connection is not None:
+                connection.to_server.append(message)
+        if connection is not None and self.is_welcome:
+            self.send_commands(connection)
 
     @property
     def now_us(self) -> int:
         return int(self.context.clock_s * 1e6) + 1
 
-    def send_commands(self, wire: Wire) -> None:
+    def send_commands(self, connection: FakeConnection) -> None:
         """Sends what is due, some of it twice."""
         for data in self.core.commands_due(self.now_us):
-            wire.to_server.extend([data] * self.chance.choice([1, 1, 2]))
+            connection.to_server.extend([data] * self.chance.choice([1, 1, 2]))
 
     def command(self) -> None:
         if self.core.joined is not None:
             self.commands += 1
             self.core.command("do", self.commands)
-            if self.wire is not None and self.is_welcome:
-                self.send_commands(self.wire)
+            if self.connection is not None and self.is_welcome:
+                self.send_commands(self.connection)
 
     def send_input(self) -> None:
-        if self.core.joined is not None and self.wire is not None:
-            self.wire.to_server.append(self.core.input({"dx": self.chance.uniform(-1, 1)}))
+        if self.core.joined is not None and self.connection is not None:
+            self.connection.to_server.append(self.core.input({"dx": self.chance.uniform(-1, 1)}))
 
     def ping(self) -> None:
-        if self.wire is not None:
-            self.wire.to_server.append(self.core.ping(1))
+        if self.connection is not None:
+            self.connection.to_server.append(self.core.ping(1))
 
     def event(self) -> None:
         if self.player is not None:
@@ -268,8 +268,8 @@ class Life:
         self.room.flowers.spawn(x=self.chance.uniform(-9, 9), colour=1)  # type: ignore[attr-defined]
 
     def congest(self) -> None:
-        if self.wire is not None:
-            self.wire.is_congested = not self.wire.is_congested
+        if self.connection is not None:
+            self.connection.is_congested = not self.connection.is_congested
 
     def tick(self) -> None:
         self.context.clock_s += 0.05
@@ -280,31 +280,31 @@ class Life:
     async def heal(self) -> None:
         for _ in range(50):
             self.connect()
-            assert self.wire is not None
-            self.wire.is_congested = False
+            assert self.connection is not None
+            self.connection.is_congested = False
             self.not_replaced()
-            if not self.wire.is_open:
+            if not self.connection.is_open:
                 self.drop()
                 continue
-            while self.wire.to_server or self.wire.to_client or self.context.tasks:
-                while self.wire.to_server:
-                    self.wire.server_hears()
+            while self.connection.to_server or self.connection.to_client or self.context.tasks:
+                while self.connection.to_server:
+                    self.connection.server_receives()
                 await self.settle()
-                while self.wire.to_client:
-                    self.hear(self.wire.to_client.popleft(), self.wire)
+                while self.connection.to_client:
+                    self.receive(self.connection.to_client.popleft(), self.connection)
             self.tick()
         await self.acknowledged_within_two_ticks()
 
     async def acknowledged_within_two_ticks(self) -> None:
         """Assert that the room takes an input, and that its acknowledgement names this input."""
-        assert self.wire is not None
+        assert self.connection is not None
         self.send_input()
-        while self.wire.to_server:
-            self.wire.server_hears()
+        while self.connection.to_server:
+            self.connection.server_receives()
         for _ in range(2):
             self.tick()
-            while self.wire.to_client:
-                self.hear(self.wire.to_client.popleft(), self.wire)
+            while self.connection.to_client:
+                self.receive(self.connection.to_client.popleft(), self.connection)
         assert self.core.acknowledged_seq == self.core.input_seq
 
     def check(self) -> None:
@@ -326,19 +326,27 @@ class Life:
 
 
 ACTIONS = (
-    [Life.tick] * 6
-    + [Life.client_hears] * 6
-    + [Life.server_hears] * 6
-    + [Life.connect] * 3
-    + [Life.event] * 2
-    + [Life.command] * 2
-    + [Life.send_input] * 2
-    + [Life.drop, Life.drop, Life.bury, Life.linger, Life.ping, Life.grow, Life.congest]
+    [SessionRun.tick] * 6
+    + [SessionRun.client_hears] * 6
+    + [SessionRun.server_receives] * 6
+    + [SessionRun.connect] * 3
+    + [SessionRun.event] * 2
+    + [SessionRun.command] * 2
+    + [SessionRun.send_input] * 2
+    + [
+        SessionRun.drop,
+        SessionRun.drop,
+        SessionRun.bury,
+        SessionRun.linger,
+        SessionRun.ping,
+        SessionRun.grow,
+        SessionRun.congest,
+    ]
 )
 
 
-async def live(seed: int) -> Life:
-    life = Life(seed)
+async def live(seed: int) -> SessionRun:
+    life = SessionRun(seed)
     life.connect()
     for _ in range(STEPS):
         life.chance.choice(ACTIONS)(life)

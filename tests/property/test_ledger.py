@@ -226,7 +226,7 @@ class Client:
 
 class Shard:
     """A shard as far as deals know it: the room under an epoch, its sessions, its door to the ledger.
-    Implements Surroundings, Placer and Reviver."""
+    Implements SessionContext, RoomJoiner and SessionRestorer."""
 
     session_locator = NoSessionLocator()
     queue = NoPlayerQueue()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.session_simulator import Around, Wire
+from tests.harness.session_simulator import FakeConnection, FakeSessionContext
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import EndSession, Error, ErrorCode, Hello, Redirect, Welcome
 from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
@@ -21,7 +21,7 @@ from tickwire.server.errors import Banned
 ELSEWHERE = Redirect("ws://elsewhere", is_resume=True)
 
 
-class Homes:
+class OtherShards:
     """Where every session that is not here has gone."""
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
@@ -39,18 +39,22 @@ class Meanwhile(GuestAuthenticator):
         return await super().authenticate(token)
 
 
-async def answer_to(context: Around, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
-    wire = Wire(context)
-    wire.receiver = SessionHandshake(
-        wire._as_connection(), token="", authenticator=Meanwhile(happens), sessions=context.registry, context=context
+async def answer_to(context: FakeSessionContext, hello: Hello, happens: Callable[[], None]) -> tuple[Any, int | None]:
+    connection = FakeConnection(context)
+    connection.receiver = SessionHandshake(
+        connection._as_connection(),
+        token="",
+        authenticator=Meanwhile(happens),
+        sessions=context.registry,
+        context=context,
     )
-    wire.receiver.message_received(encode_client(hello))
+    connection.receiver.message_received(encode_client(hello))
     while context.tasks:
         await next(iter(context.tasks))
-    return decode_server(wire.to_client[0]), wire.closed_with
+    return decode_server(connection.to_client[0]), connection.closed_with
 
 
-async def opened(context: Around) -> tuple[Session, Welcome]:
+async def opened(context: FakeSessionContext) -> tuple[Session, Welcome]:
     welcome, _ = await answer_to(context, Hello(3), lambda: None)
     (session,) = context.registry
     session.connection_ended(session.connection)  # type: ignore[arg-type]
@@ -58,8 +62,8 @@ async def opened(context: Around) -> tuple[Session, Welcome]:
 
 
 async def test_hello_of_a_session_that_moves_meanwhile_is_redirected() -> None:
-    context = Around(EdgeSettings())
-    context.session_locator = Homes()  # type: ignore[assignment]
+    context = FakeSessionContext(EdgeSettings())
+    context.session_locator = OtherShards()  # type: ignore[assignment]
     session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
     answer, closed_with = await answer_to(context, hello, lambda: session.redirect(ELSEWHERE))
@@ -67,17 +71,17 @@ async def test_hello_of_a_session_that_moves_meanwhile_is_redirected() -> None:
 
 
 async def test_hello_of_a_session_that_moves_away_and_back_resumes_it() -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
 
-    class Back(Homes):
+    class ReturningSession(OtherShards):
         async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
             restored = context.registry.restore(session.to_checkpoint())
             assert restored is not None
             context.registry.settle(restored)
             return None
 
-    context.session_locator = Back()  # type: ignore[assignment]
+    context.session_locator = ReturningSession()  # type: ignore[assignment]
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
     answer, _ = await answer_to(context, hello, lambda: session.redirect(ELSEWHERE))
     assert isinstance(answer, Welcome)
@@ -85,7 +89,7 @@ async def test_hello_of_a_session_that_moves_away_and_back_resumes_it() -> None:
 
 
 async def test_hello_of_a_session_that_ends_meanwhile_opens_a_new_one() -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
     answer, _ = await answer_to(context, hello, lambda: session.end("its time is over", counted_as="away"))
@@ -95,7 +99,7 @@ async def test_hello_of_a_session_that_ends_meanwhile_opens_a_new_one() -> None:
 
 @pytest.mark.parametrize("is_banned", [True, False])
 async def test_banned_guest_cannot_resume(is_banned: bool) -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
 
     class Bans:
@@ -115,14 +119,14 @@ async def test_banned_guest_cannot_resume(is_banned: bool) -> None:
 
 @pytest.mark.parametrize(("code", "lives"), [(1000, False), (1001, True), (None, True)])
 async def test_disconnected_client_ends_its_session_with_hello_and_close_1000(code: int | None, lives: bool) -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
-    wire = Wire(context)
+    connection = FakeConnection(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
-    wire.receiver.message_received(encode_client(hello))
-    wire.receiver.message_received(encode_client(EndSession()))
-    wire.client_close_code = code
-    wire.server_sees_the_end()
+    connection.receiver.message_received(encode_client(hello))
+    connection.receiver.message_received(encode_client(EndSession()))
+    connection.client_close_code = code
+    connection.server_closes()
     while context.tasks:
         await asyncio.wait(context.tasks)
     assert (session in list(context.registry)) == lives

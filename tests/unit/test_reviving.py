@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.harness.runtimes import create_runtime
-from tests.harness.session_simulator import Around
+from tests.harness.session_simulator import FakeSessionContext
 from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.event_frames import encode_event
 from tickwire.schemas.messages import Command, ErrorCode, Reply
@@ -21,7 +21,7 @@ FRAMES = tuple(encode_event(name, b"1").with_number(number) for number, name in 
 KEPT = SessionCheckpoint("s", "p", False, 3, 5, 3, 2, 7, FRAMES, (Reply(1, ok=True, payload=b"\1"),))
 
 
-def settled(context: Around, kept: SessionCheckpoint) -> Session | None:
+def settled(context: FakeSessionContext, kept: SessionCheckpoint) -> Session | None:
     """A session that has come from another shard, for good."""
     session = context.registry.restore(kept)
     if session is not None:
@@ -30,7 +30,7 @@ def settled(context: Around, kept: SessionCheckpoint) -> Session | None:
 
 
 async def test_restored_session_is_disconnected_and_unchanged() -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
     assert (session.session_id, session.player_id, session.is_guest, session.connection) == ("s", "p", False, None)
@@ -47,7 +47,7 @@ async def test_restored_session_is_disconnected_and_unchanged() -> None:
     ids=["long used", "used last", "skipped", "given last", "given since", "given long since"],
 )
 async def test_tokens_issued_after_the_checkpoint_are_accepted(generation: int, is_good: bool) -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
     token = context.tokens.sign("s", generation)
@@ -57,12 +57,12 @@ async def test_tokens_issued_after_the_checkpoint_are_accepted(generation: int, 
 
 
 async def test_restored_session_runs_no_command_twice() -> None:
-    context = Around(EdgeSettings())
+    context = FakeSessionContext(EdgeSettings())
     session = settled(context, KEPT)
     assert session is not None
     for id in range(2, REPLIES_MAX + 5):
         session.commands.replies.add(Reply(id, ok=True))
-    elsewhere = Around(EdgeSettings())
+    elsewhere = FakeSessionContext(EdgeSettings())
     again = settled(elsewhere, session.to_checkpoint())
     assert again is not None
     sent: list[Reply] = []
@@ -71,13 +71,13 @@ async def test_restored_session_runs_no_command_twice() -> None:
     assert [(reply.ok, reply.error) for reply in sent] == [(False, ErrorCode.COMMAND_TOO_OLD), (True, ErrorCode(0))]
 
 
-def context_of(policy: str) -> Around:
-    context = Around(EdgeSettings(duplicate_sessions=policy))  # type: ignore[arg-type]
+def context_of(policy: str) -> FakeSessionContext:
+    context = FakeSessionContext(EdgeSettings(duplicate_sessions=policy))  # type: ignore[arg-type]
     context.registry._duplicate_sessions = policy  # type: ignore[assignment]
     return context
 
 
-def opened(context: Around, at_us: int) -> Session:
+def opened(context: FakeSessionContext, at_us: int) -> Session:
     session = Session(Identity("p", False), schema_version=3, context=context)  # type: ignore[arg-type]
     session.session_id, session.opened_us = "here", at_us
     context.registry._insert(session)
@@ -154,7 +154,7 @@ async def test_events_after_a_restored_save_are_not_sent_twice() -> None:
     room = create_runtime(Room, name="n")
     state = msgspec.structs.replace(room.checkpoint(), seats=(SeatCheckpoint("p", kept),))
     (seat,) = recover_world(encode_world("room", "n", "r", state)).seats
-    session = settled(Around(EdgeSettings()), seat.session)
+    session = settled(FakeSessionContext(EdgeSettings()), seat.session)
     assert session is not None
     assert session.outbox.rewind(7) == 0
     assert session.outbox.unsent == 0

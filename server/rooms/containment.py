@@ -36,7 +36,7 @@ class RoomIdentity(Protocol):
     def tick(self) -> int: ...
 
 
-class UnmadeRoom(NamedTuple):
+class PendingRoom(NamedTuple):
     """The identity of a room that does not exist yet."""
 
     room_type: str

@@ -17,7 +17,7 @@ from tickwire.server.replication.table import TableState
 from tickwire.server.rooms.absent_session import AbsentSession
 from tickwire.server.rooms.attributes import decode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
-from tickwire.server.rooms.containment import RoomCodeRaised, RoomIdentity, UnmadeRoom, contain
+from tickwire.server.rooms.containment import PendingRoom, RoomCodeRaised, RoomIdentity, contain
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
 from tickwire.server.rooms.room import Room
@@ -154,7 +154,7 @@ def _construct(
     room_class: type[Room], spec: RoomSpec, context: RoomContext, labels: Mapping[str, str], seed: int
 ) -> RoomRuntime:
     try:
-        with contain("__init__", UnmadeRoom(room_class.room_type, spec.room_id), context.counters):
+        with contain("__init__", PendingRoom(room_class.room_type, spec.room_id), context.counters):
             room = room_class(room_id=spec.room_id, name=spec.name, seed=seed)
             room.code, room.mode, room.labels = spec.code, spec.mode, labels
             room.unlock()

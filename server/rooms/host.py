@@ -20,7 +20,7 @@ from tickwire.schemas.messages import Redirect
 from tickwire.server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
 from tickwire.server.rooms.attributes import AttributeReport
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
-from tickwire.server.rooms.containment import RoomCodeRaised, UnmadeRoom, contain
+from tickwire.server.rooms.containment import PendingRoom, RoomCodeRaised, contain
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import (
     RestoreRequest,
@@ -190,7 +190,7 @@ class RoomHost:
             NoSuchRoomType: this build does not host it.
             RoomFailed, NotSavable, Unavailable: see `tickwire.server.rooms.factory.restore_room`.
         """
-        room = UnmadeRoom(room_type, room_id)
+        room = PendingRoom(room_type, room_id)
         try:
             with contain("restore", room, self.counters):
                 return salvage_checkpoint(self.get_room_class(room_type).saves, checkpoint)
@@ -288,7 +288,7 @@ class RoomHost:
         if (found.reset or found.missing) and (kind, found) not in self._reported:
             self._reported.add((kind, found))
             log.warning(
-                "room_attributes_not_moved",
+                "room_attributes_lost",
                 room_type=kind.room_type,
                 room_class=kind.__qualname__,
                 reset=found.reset,

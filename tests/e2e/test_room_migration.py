@@ -299,7 +299,7 @@ async def test_room_with_attributes_that_cannot_be_copied_does_not_migrate(two: 
                 await one.drain()
         assert (len(one.parts.host), len(other.parts.host)) == (1, 0)
         logged = [(line["event"], line["missing"]) for line in lines if "missing" in line]
-        assert logged == [("room_attributes_not_moved", ("timer",)), ("room_migration_blocked", ("timer",))]
+        assert logged == [("room_attributes_lost", ("timer",)), ("room_migration_blocked", ("timer",))]
 
 
 async def test_attributes_migrate_with_the_room(two: tuple[Shard, Shard]) -> None:

@@ -184,7 +184,7 @@ async def test_lost_attributes_are_logged_once_per_class(
         for number in range(3):
             host.create(RoomSpec(f"r{number}", kind.room_type, epoch=1), {})
         host.close_all("over")
-    (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
+    (line,) = [line for line in lines if line["event"] == "room_attributes_lost"]
     assert (line["log_level"], line["room_type"]) == ("warning", kind.room_type)
     assert (line["reset"], line["missing"]) == (reset, missing)
 
@@ -195,7 +195,7 @@ async def test_attributes_set_later_are_logged_when_the_room_closes() -> None:
         room: Any = host.create(RoomSpec("r", "board", epoch=1), {}).room
         room.late = threading.Event()
         host.close_all("over")
-    (line,) = [line for line in lines if line["event"] == "room_attributes_not_moved"]
+    (line,) = [line for line in lines if line["event"] == "room_attributes_lost"]
     assert line["missing"] == ("late",)
 
 

@@ -234,6 +234,7 @@ async def test_closed_room_is_saved_and_broadcast_reaches_all_players(shard: Sha
             await client.wait_for(lambda client=client: any(event.name == "news" for event in client.events))
         assert await ask(shard, "POST", f"/rooms/{room_id}/close", {"reason": "repairs"}) == {"count": 2}
         await one.wait_for(lambda: one.core.joined is None)
+        await eventually(lambda: not shard.parts.lease_keeper._releasing)  # until then a join is refused, retryable
         await one.join("garden", name="home")
         assert await one.command("planted") == 1
 

@@ -61,8 +61,8 @@ def to_operator_detail(error: BaseException, call_s_max: float) -> str:
         case TimeoutError() | ExecutionTimeout() | NetworkTimeout():
             return f"no answer within {call_s_max:g} s"
         case ServerSelectionTimeoutError() | ConnectionFailure():
-            words, _, _ = str(error).partition(", Timeout: ")  # the driver's notes come after this
-            words, _, _ = words.partition(" (configured timeouts: ")
-            return " ".join(words.split())[:REASON_CHARACTERS_MAX] or type(error).__name__
+            reason, _, _ = str(error).partition(", Timeout: ")  # the driver's notes come after this
+            reason, _, _ = reason.partition(" (configured timeouts: ")
+            return " ".join(reason.split())[:REASON_CHARACTERS_MAX] or type(error).__name__
         case _:
             return type(error).__name__

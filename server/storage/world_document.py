@@ -203,9 +203,9 @@ def create_world_write(
             after[path] = old
             continue
         if is_large:
-            made = _split(world.key, f"{name}.{path}", epoch, data)
-            section = msgspec.structs.replace(section, parts=tuple(part["_id"] for part in made))
-            parts += made
+            new_parts = _split(world.key, f"{name}.{path}", epoch, data)
+            section = msgspec.structs.replace(section, parts=tuple(part["_id"] for part in new_parts))
+            parts += new_parts
             kind = "bytes" if isinstance(sections[path], bytes) else "bson"
             changed[path] = {"in_parts": list(section.parts), "bytes": len(data), "as": kind}
         else:

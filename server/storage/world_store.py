@@ -111,8 +111,8 @@ class WorldStore:
         """
         key = world_key(room_type, name)
         # The fence of its transactions first: when the world is read here, no other shard can commit in it any more.
-        await self._raise(self._fences, key, {"touched_at": _now()}, epoch)
-        document = await self._raise(self._worlds, key, {"room_type": room_type, "name": name}, epoch)
+        await self._raise_epoch(self._fences, key, {"touched_at": _now()}, epoch)
+        document = await self._raise_epoch(self._worlds, key, {"room_type": room_type, "name": name}, epoch)
         if "tables" in document:
             await self._stale_transactions.kill()  # they would block the first transactions here
         # Parts that older owners wrote and never referenced.
@@ -124,7 +124,7 @@ class WorldStore:
         await self._calls.write(self._parts.delete_many(orphans))
         return world
 
-    async def _raise(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
+    async def _raise_epoch(self, collection: Any, key: str, values: Document, epoch: int) -> Document:
         values |= {"owner": self._owner}
         stages = [{"$set": {name: {"$literal": value} for name, value in values.items()} | _claim_fields(epoch)}]
         ours = {"epoch": epoch, "owner": self._owner}  # a repeated claim
@@ -147,11 +147,11 @@ class WorldStore:
                 is_locked = True
                 await self._stale_transactions.kill()
             except DuplicateKeyError as error:  # the document exists, with an epoch that the filter excludes
-                there = (
+                stored = (
                     await self._calls.read(collection.find_one({"_id": key}, {"epoch": True, "owner": True})) or {}
                 )
-                newest = int(there.get("epoch", 0))
-                if newest > epoch or (newest == epoch and there.get("owner") != self._owner):
+                newest = int(stored.get("epoch", 0))
+                if newest > epoch or (newest == epoch and stored.get("owner") != self._owner):
                     message = f"world {key} is owned by another shard, with epoch {newest}; ours is {epoch}"
                     raise StaleEpoch(message, newest=newest) from error
                 # Otherwise another process has just created the document: try again.
@@ -217,9 +217,9 @@ class WorldStore:
                 if isinstance(outcome, Unavailable):
                     raise outcome  # a root must not reference a part that does not exist
         failed, matched = await self._bulk(self._worlds, [_root_operation(write) for write in writes])
-        outcomes: dict[str, WriteOutcome] = {write.key: failed.get(at, "written") for at, write in enumerate(writes)}
+        outcomes: dict[str, WriteOutcome] = {write.key: failed.get(i, "written") for i, write in enumerate(writes)}
         if matched < len(writes):
-            await self._check([write for write in writes if isinstance(outcomes[write.key], str)], outcomes)
+            await self._verify([write for write in writes if isinstance(outcomes[write.key], str)], outcomes)
         dropped = [part for write in writes if outcomes[write.key] == "written" for part in write.dropped]
         if dropped:
             await self._bulk(self._parts, [DeleteMany({"_id": {"$in": dropped}})])
@@ -239,26 +239,26 @@ class WorldStore:
                 raise Unavailable(self._calls.write_error, retry_after_ms=RETRY_AFTER_MS) from error
             return failed, error.details["nMatched"] + error.details["nUpserted"]
 
-    def _outcome_from_error(self, code: int, words: str) -> WriteOutcome:
+    def _outcome_from_error(self, code: int, message: str) -> WriteOutcome:
         if code == _DUPLICATE_KEY:
             return "mismatch"
         if code in CANNOT_HOLD:
-            return NotSavable(f"MongoDB cannot hold this: {words}")
+            return NotSavable(f"MongoDB cannot hold this: {message}")
         self._calls.write_error = f"MongoDB does not accept writes: code {code}"
-        detail = f"{self._calls.write_error}: {words}"
+        detail = f"{self._calls.write_error}: {message}"
         return Unavailable("MongoDB does not accept writes", retry_after_ms=RETRY_AFTER_MS, detail=detail)
 
-    async def _check(self, writes: list[WorldWrite], outcomes: dict[str, WriteOutcome]) -> None:
+    async def _verify(self, writes: list[WorldWrite], outcomes: dict[str, WriteOutcome]) -> None:
         """Correct the outcomes of writes whose filter (key, epoch, number) matched no document."""
         keys = {write.key: write for write in writes}
         cursor = self._worlds.find({"_id": {"$in": list(keys)}}, {"epoch": True, "save": True})
         found = {document["_id"]: document for document in await self._calls.read(cursor.to_list(len(keys)))}
         for key, write in keys.items():
-            there = found.get(key, {})
-            if (there.get("epoch"), there.get("save")) == (write.epoch, write.number):
+            stored = found.get(key, {})
+            if (stored.get("epoch"), stored.get("save")) == (write.epoch, write.number):
                 outcomes[key] = "written"
             else:
-                outcomes[key] = "stale" if there.get("epoch", 0) > write.epoch else "mismatch"
+                outcomes[key] = "stale" if stored.get("epoch", 0) > write.epoch else "mismatch"
 
 
 def _not_readable(key: str, reason: str) -> NotSavable:

@@ -168,9 +168,11 @@ class ClientCore:
 
         Args:
             room_type: the type of the room.
-            name, room_id, code: select one room; without them any open room of the type.
+            name: the name of one room. Without name, room_id and code, any open room of the type is joined.
             ticket: from a Redirect.
             options: passed to the room's `on_join`.
+            room_id: the id of one room.
+            code: the code of one private room.
             is_private: creates a room that can be joined only with its code.
             labels: only rooms with these labels.
             party: a code that friends share, and their number: all of them get seats in one room, or none of them.

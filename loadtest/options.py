@@ -1,4 +1,6 @@
-"""The command line: locust's options, and those of the swarm. A TOML file (`--config`) can contain the same options:
+"""The command line: locust's options, and those of the swarm.
+
+A TOML file (`--config`) can contain the same options:
 
 [tool.locust]
 host = "wss://game.example"

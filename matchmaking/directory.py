@@ -126,6 +126,7 @@ class Directory:
         """Register a shard, or update its entry, for example when it starts to drain.
 
         Args:
+            shard: the entry.
             was_registered: whether this shard was registered before. If Redis then has no entry of the fleet, it was
                 emptied. New names are refused for `Ttls.heal_ms`, so that all shards can publish the names of their
                 rooms first.

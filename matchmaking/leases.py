@@ -65,9 +65,11 @@ class Leases:
     async def renew(
         self, rooms: Sequence[tuple[str, int]], shard_id: str, *, players: Mapping[str, int] | None = None
     ) -> Renewal:
-        """Renew the leases of a shard's rooms, given as (id, epoch).
+        """Renew the leases of a shard's rooms.
 
         Args:
+            rooms: ids and epochs.
+            shard_id: the shard that has the leases.
             players: the number of seated players, by room.
 
         Raises:

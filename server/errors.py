@@ -71,6 +71,8 @@ def listen_error(section: str, host: str, port: int, error: OSError) -> ConfigEr
 
     Args:
         section: the section of the settings with the address: "listen" or "operations".
+        host: the address.
+        port: the port.
         error: the error of the operating system.
     """
     if error.errno == errno.EADDRINUSE:

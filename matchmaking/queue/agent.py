@@ -92,7 +92,8 @@ class QueuePosition(msgspec.Struct, frozen=True):
 class QueueListener(Protocol):
     """A callback for one queued player: receives position updates, and one final notification."""
 
-    def __call__(self, news: QueuePosition | QueueNotification, /) -> None: ...
+    def __call__(self, news: QueuePosition | QueueNotification, /) -> None:
+        """Handle an update of the position, or the final notification."""
 
 
 class _Reassigned(msgspec.Struct, frozen=True):
@@ -179,6 +180,9 @@ class QueueAgent:
         """Enqueue a player with the next sync.
 
         Args:
+            player_id: the player.
+            listener: receives the player's positions and one notification.
+            skill: on the scale of the mode's rules.
             latencies: round trips in ms, by region.
             labels: KEY=VALUE.
             party: the code and the size of the party.

@@ -68,6 +68,8 @@ class _Read(msgspec.Struct, frozen=True):
 
 
 class Leadership(msgspec.Struct, frozen=True):
+    """The lease of a queue's leader: its shard, and the epoch that fences earlier leaders."""
+
     owner: str
     epoch: int
 

@@ -1,0 +1,1 @@
+"""The admin API, its HTTP server, and the metrics' collectors."""

@@ -230,24 +230,65 @@ class AdminOperations(Protocol):
     The message is a sentence for the operator.
     """
 
-    def get_shard(self) -> ShardDetail: ...
-    async def list_shards(self) -> list[ShardView]: ...
-    async def drain_shard(self, shard_id: str) -> DrainRequested: ...
-    def list_rooms(self) -> list[RoomView]: ...
-    def get_room(self, room_id: str) -> RoomView: ...
-    def get_room_state(self, room_id: str, limit: int) -> RoomStateResponse: ...
-    def get_room_bandwidth(self, room_id: str) -> dict[str, Any]: ...
-    def close_room(self, room_id: str, request: Close) -> Affected: ...
-    def broadcast(self, room_id: str, request: Broadcast) -> Affected: ...
-    def list_sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]: ...
-    def kick_session(self, session_id: str, request: Kick) -> Affected: ...
-    def list_modes(self) -> list[str]: ...
-    async def get_queue(self, mode: str) -> dict[str, Any]: ...
-    async def explain_wait(self, mode: str, player_id: str) -> dict[str, Any]: ...
-    async def list_bans(self, limit: int) -> list[BanView]: ...
-    async def ban_player(self, player_id: str, request: BanPlayer) -> BanView: ...
-    async def lift_ban(self, player_id: str) -> Affected: ...
-    async def list_tunings(self) -> Tunings: ...
-    async def publish_tuning(self, request: Tune) -> TuningView: ...
-    async def roll_back_tuning(self, request: RollBack) -> TuningView: ...
-    def set_log_level(self, request: LogLevel) -> Affected: ...
+    def get_shard(self) -> ShardDetail:
+        """Return this shard."""
+
+    async def list_shards(self) -> list[ShardView]:
+        """Return the shards of the fleet."""
+
+    async def drain_shard(self, shard_id: str) -> DrainRequested:
+        """Request the drain of a shard."""
+
+    def list_rooms(self) -> list[RoomView]:
+        """Return the rooms of this shard."""
+
+    def get_room(self, room_id: str) -> RoomView:
+        """Return one room."""
+
+    def get_room_state(self, room_id: str, limit: int) -> RoomStateResponse:
+        """Return the tables of a room, with at most `limit` rows each."""
+
+    def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
+        """Return the bytes that each field of a room costs."""
+
+    def close_room(self, room_id: str, request: Close) -> Affected:
+        """Close a room."""
+
+    def broadcast(self, room_id: str, request: Broadcast) -> Affected:
+        """Send an event to the players of a room."""
+
+    def list_sessions(self, room_id: str, player_id: str, limit: int) -> list[SessionView]:
+        """Return at most `limit` sessions of this shard; empty filters match all."""
+
+    def kick_session(self, session_id: str, request: Kick) -> Affected:
+        """End a session."""
+
+    def list_modes(self) -> list[str]:
+        """Return the names of the matchmaking modes."""
+
+    async def get_queue(self, mode: str) -> dict[str, Any]:
+        """Return the state of a mode's queue."""
+
+    async def explain_wait(self, mode: str, player_id: str) -> dict[str, Any]:
+        """Return the reason why a player waits."""
+
+    async def list_bans(self, limit: int) -> list[BanView]:
+        """Return at most `limit` bans."""
+
+    async def ban_player(self, player_id: str, request: BanPlayer) -> BanView:
+        """Ban a player."""
+
+    async def lift_ban(self, player_id: str) -> Affected:
+        """Lift a ban."""
+
+    async def list_tunings(self) -> Tunings:
+        """Return the tuning versions."""
+
+    async def publish_tuning(self, request: Tune) -> TuningView:
+        """Add a tuning version."""
+
+    async def roll_back_tuning(self, request: RollBack) -> TuningView:
+        """Add a tuning version with the values of an earlier one."""
+
+    def set_log_level(self, request: LogLevel) -> Affected:
+        """Set the log level of this shard."""

@@ -1,0 +1,1 @@
+"""The development server: local stores, bots, and `tickwire dev`."""

@@ -60,6 +60,7 @@ class CommandProcessor:
         """Handle a command that the client has sent.
 
         Args:
+            command: from the client.
             seat: the session's seat; None outside of a room.
             send_reply: sends a Reply, now or later, on the connection that the session has at that time.
         """

@@ -20,6 +20,7 @@ def token_from_request(request: Request, *, in_query: bool) -> str:
     """Return the bearer token of a request; empty if there is no token.
 
     Args:
+        request: the request of the handshake.
         in_query: whether to read `?token=` as well. Off by default, because URLs end up in logs.
     """
     scheme, _, token = (header(request, "Authorization") or "").partition(" ")

@@ -40,6 +40,7 @@ def to_error_message(error: TickwireError, request: type[Message]) -> Error:
     """Convert an error to the message that the client receives.
 
     Args:
+        error: the error to report.
         request: the type of the client's message that failed.
     """
     return Error(

@@ -139,6 +139,7 @@ class SessionLocator(Protocol):
 
         Args:
             room_id: the room that the client believes to be in; empty for none.
+            session_id: the session.
             shard_id: the shard that issued the token.
 
         Returns:

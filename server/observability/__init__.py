@@ -1,0 +1,1 @@
+"""Logs, metrics, traces, health, and the loop monitor."""

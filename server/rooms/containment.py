@@ -29,11 +29,16 @@ class RoomIdentity(Protocol):
     """The identity of a room, for logs and counters."""
 
     @property
-    def room_type(self) -> str: ...
+    def room_type(self) -> str:
+        """The type of the room."""
+
     @property
-    def room_id(self) -> str: ...
+    def room_id(self) -> str:
+        """The id of the room."""
+
     @property
-    def tick(self) -> int: ...
+    def tick(self) -> int:
+        """The number of its newest tick."""
 
 
 class PendingRoom(NamedTuple):

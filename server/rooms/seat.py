@@ -193,7 +193,8 @@ class SeatRoom(Protocol):
 class SeatEnded(Protocol):
     """Callback that runs once when a seat is given up."""
 
-    def __call__(self, seat: Seat) -> None: ...
+    def __call__(self, seat: Seat) -> None:
+        """Handle the end of a seat."""
 
 
 class SeatRequest(msgspec.Struct, frozen=True):

@@ -33,7 +33,8 @@ GROUP_SEATS_MAX = 512
 class TickObserver(Protocol):
     """Callback for every tick, for histograms."""
 
-    def __call__(self, duration_s: float, lateness_s: float) -> None: ...
+    def __call__(self, duration_s: float, lateness_s: float) -> None:
+        """Record the duration of a tick, and its delay."""
 
 
 class TickGroup:

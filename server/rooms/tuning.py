@@ -32,18 +32,24 @@ class TuningScope(Protocol):
     """The rooms that a version applies to."""
 
     @property
-    def percentage(self) -> float: ...
+    def percentage(self) -> float:
+        """The share of rooms, in percent."""
+
     @property
-    def labels(self) -> Mapping[str, str]: ...
+    def labels(self) -> Mapping[str, str]:
+        """The labels that a room must have."""
 
 
 class Version(TuningScope, Protocol):
     """One version of the tuning values of all room types."""
 
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """The number of the version, from 1."""
+
     @property
-    def values(self) -> Mapping[str, Mapping[str, Any]]: ...
+    def values(self) -> Mapping[str, Mapping[str, Any]]:
+        """The values by room type and field."""
 
 
 V = TypeVar("V", bound=TuningScope)

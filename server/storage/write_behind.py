@@ -38,7 +38,8 @@ BATCH_WORLDS_MAX = 50
 class Snapshot(Protocol):
     """An immutable snapshot of a world; a call encodes it, later and on another thread."""
 
-    def __call__(self) -> SavedWorld: ...
+    def __call__(self) -> SavedWorld:
+        """Encode the world."""
 
 
 class _Entry(msgspec.Struct):

@@ -173,6 +173,7 @@ def create_authenticator(settings: AuthSettings, now_s: Callable[[], float]) -> 
     """Create the authenticator that the settings describe.
 
     Args:
+        settings: the section `auth`.
         now_s: the clock: UTC, seconds since 1970.
     """
     keys = create_jwks_cache(settings, now_s)

@@ -216,7 +216,7 @@ class WorldStore:
             for outcome in failed.values():
                 if isinstance(outcome, Unavailable):
                     raise outcome  # a root must not reference a part that does not exist
-        failed, matched = await self._bulk(self._worlds, [_root_operation(write) for write in writes])
+        failed, matched = await self._bulk(self._worlds, [_root_operation(write, self._owner) for write in writes])
         outcomes: dict[str, WriteOutcome] = {write.key: failed.get(i, "written") for i, write in enumerate(writes)}
         if matched < len(writes):
             await self._verify([write for write in writes if isinstance(outcomes[write.key], str)], outcomes)
@@ -265,11 +265,12 @@ def _not_readable(key: str, reason: str) -> NotSavable:
     return NotSavable("the room's stored world cannot be read", detail=f"world {key} cannot be read: {reason}")
 
 
-def _root_operation(write: WorldWrite) -> Any:
+def _root_operation(write: WorldWrite, owner: str) -> Any:
     # MongoDB may execute a call after its deadline. The number makes such a call do nothing after a newer write.
     ours = {"epoch": write.epoch, "save": {"$lt": write.number}}
     if write.is_full:
-        return ReplaceOne({"_id": write.key, "$or": [{"epoch": {"$lt": write.epoch}}, ours]}, write.root, upsert=True)
+        root = write.root | {"owner": owner}  # as the claim has set it: the same process may claim again
+        return ReplaceOne({"_id": write.key, "$or": [{"epoch": {"$lt": write.epoch}}, ours]}, root, upsert=True)
     return UpdateOne({"_id": write.key} | ours, write.root)
 
 

@@ -115,6 +115,9 @@ async def test_second_owner_with_the_same_epoch_is_refused(
         await other.worlds.claim("garden", "home", 7)
     assert stale.value.newest == 7
     await store.worlds.save(world(tick=1), 7)
+    assert await store.worlds.claim("garden", "home", 7) == world(tick=1), "also after a full write"
+    with pytest.raises(StaleEpoch):
+        await other.worlds.claim("garden", "home", 7)
     assert await other.worlds.claim("garden", "home", 8) is not None
     with pytest.raises(StaleEpoch):
         await store.worlds.save(world(tick=2), 7)

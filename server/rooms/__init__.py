@@ -1,4 +1,4 @@
-"""What game developers use: Room and its fields; and the loop that ticks it."""
+"""The API of rooms for games, which `tickwire` re-exports: Room, Table, fields, transactions and tuning."""
 
 from tickwire.server.replication.columns import (
     angle,

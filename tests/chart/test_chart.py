@@ -49,7 +49,7 @@ def test_the_chart_lints() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_every_example_is_what_kubernetes_takes(file: Path, version: str) -> None:
+def test_examples_are_valid_for_kubernetes(file: Path, version: str) -> None:
     objects = rendered(values_of(file))
     assert objects
     for one in objects:
@@ -81,7 +81,7 @@ def test_every_pod_is_restricted(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_the_settings_are_those_of_the_server(file: Path, tmp_path: Path) -> None:
+def test_rendered_settings_are_valid_settings_of_the_server(file: Path, tmp_path: Path) -> None:
     objects = rendered(values_of(file))
     toml = tmp_path / "tickwire.toml"
     toml.write_text(settings_of(objects))
@@ -133,7 +133,7 @@ def test_each_shard_has_a_route_that_knows_it_also_when_it_is_not_ready() -> Non
     assert env["TICKWIRE__LISTEN__URL"] == "wss://play.example.test/s/a/$(POD_INDEX)/"
 
 
-def test_hosts_instead_of_paths() -> None:
+def test_routes_can_use_hosts_instead_of_paths() -> None:
     objects = rendered(values_of(CHART / "examples" / "region-us.yaml"))
     hosts = {host for route in kinds(objects, "HTTPRoute") for host in route["spec"]["hostnames"]}
     assert hosts == {"us.play.example.test", *(f"a-{n}.us.play.example.test" for n in range(16))}
@@ -184,7 +184,7 @@ def test_the_swarm_is_a_job_with_a_master_and_workers() -> None:
         assert not one["spec"]["selector"]["matchLabels"].items() <= labels.items(), "players must not come to it"
 
 
-def test_the_swarms_file_is_one_that_a_swarm_reads() -> None:
+def test_options_file_is_readable_by_a_swarm() -> None:
     objects = rendered(values_of(CHART / "examples" / "loadtest.yaml"))
     (found,) = [one["data"]["swarm.toml"] for one in kinds(objects, "ConfigMap") if "swarm.toml" in one["data"]]
     told = tomllib.loads(found)["tool"]["locust"]
@@ -229,7 +229,7 @@ def test_alerts_and_panels_ask_for_metrics_that_a_server_has() -> None:
     assert asked <= metrics_there()
 
 
-def test_the_dashboard_is_what_its_table_makes() -> None:
+def test_dashboard_is_generated_from_its_table() -> None:
     assert json.loads(DASHBOARD.read_text()) == dashboard()
 
 
@@ -241,7 +241,7 @@ def test_every_panel_is_a_question_and_has_a_place_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({rule["alert"] for rule in alerts()}))
-def test_every_alert_says_what_to_do(name: str) -> None:
+def test_every_alert_has_instructions(name: str) -> None:
     assert re.search(rf"^### {name}$", OPERATIONS, re.MULTILINE)
     for rule in alerts():
         if rule["alert"] == name:
@@ -251,7 +251,7 @@ def test_every_alert_says_what_to_do(name: str) -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here: apt-get install prometheus")
 @pytest.mark.parametrize("how", [["check", "rules", "--lint-fatal"], ["test", "rules"]], ids=["check", "test"])
-def test_the_rules_are_what_prometheus_takes(how: list[str]) -> None:
+def test_alert_rules_are_valid_for_prometheus(how: list[str]) -> None:
     file = RULES if how[0] == "check" else Path(__file__).with_name("rules.test.yaml")
     done = subprocess.run(["promtool", *how, str(file)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr

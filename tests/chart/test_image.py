@@ -64,7 +64,7 @@ def inside(image: str, *arguments: str, entrypoint: str = "tickwire", environ: S
     return run("podman", "--runtime", "runc", "run", *how, image, *arguments)
 
 
-def test_it_is_nobody_and_has_nothing_to_build_or_install_with(image: str) -> None:
+def test_image_is_unprivileged_and_has_no_build_tools(image: str) -> None:
     script = (
         "import json, os, shutil; from tickwire.server.shard import Shard; "
         "print(json.dumps([os.getuid(), [p for p in ('pip', 'gcc', 'cc', 'apt-get') if shutil.which(p)]]))"
@@ -73,12 +73,12 @@ def test_it_is_nobody_and_has_nothing_to_build_or_install_with(image: str) -> No
     assert json.loads(said.splitlines()[-1]) == [10001, []]
 
 
-def test_it_says_its_version_and_checks_its_settings_on_a_read_only_root(image: str) -> None:
+def test_image_runs_on_a_read_only_root(image: str) -> None:
     assert inside(image, "version").strip()
     assert "listen" in inside(image, "check", environ=["TICKWIRE__LISTEN__PLAINTEXT=true"])
 
 
-def test_its_labels_and_its_signal(image: str) -> None:
+def test_image_has_labels_and_stop_signal(image: str) -> None:
     config = json.loads(run("buildah", "inspect", "--type", "image", image))["OCIv1"]["config"]
     assert config["Labels"]["org.opencontainers.image.title"] == "tickwire"
     assert config["User"] == "10001:10001"

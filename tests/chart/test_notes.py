@@ -30,7 +30,7 @@ def test_the_notes_name_objects_that_the_release_has(file: Path) -> None:
     assert pod in {one["metadata"]["name"] for one in kinds(objects, "StatefulSet")}
 
 
-def test_the_notes_say_where_to_look_when_an_install_hangs() -> None:
+def test_notes_help_with_an_install_that_hangs() -> None:
     notes = notes_of(EXAMPLES[0])
     for word in ("get events", "job/", "Secret", "DNS", "certificate", "helm -n game test tickwire"):
         assert word in notes

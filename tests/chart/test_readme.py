@@ -23,7 +23,7 @@ def test_there_is_a_recipe_for_each_common_gateway() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_what_kubernetes_takes(name: str) -> None:
+def test_recipe_is_valid_for_kubernetes(name: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     objects = rendered(RECIPES["Installation"], RECIPES[name])
     for one in objects:

@@ -61,7 +61,7 @@ def nested(key: str, value: object) -> Object:
         ({"fullnameOverride": "a" * 36}, "fullnameOverride"),
     ],
 )
-def test_a_value_that_cannot_work_is_refused_with_what_to_do(values: Object, words: str) -> None:
+def test_invalid_value_is_refused_with_instructions(values: Object, words: str) -> None:
     with pytest.raises(helm.HelmError, match=re.escape(words)):
         rendered(REQUIRED, values)
 
@@ -69,7 +69,7 @@ def test_a_value_that_cannot_work_is_refused_with_what_to_do(values: Object, wor
 # -- settings ------------------------------------------------------------------------------------------------
 
 
-def test_the_schema_of_the_settings_is_what_the_server_declares() -> None:
+def test_schema_of_settings_matches_the_server() -> None:
     assert VALUES_SCHEMA.read_text() == text_of(values_schema()), "run `make chart-schema`"
 
 
@@ -78,7 +78,7 @@ def test_every_setting_that_the_chart_owns_is_one_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(OWNED))
-def test_a_setting_that_the_chart_sets_is_refused_by_name_with_what_sets_it(key: str) -> None:
+def test_setting_owned_by_the_chart_is_refused_with_the_value_to_use(key: str) -> None:
     words = re.escape(f"settings.{key}: must not be set here; {OWNED[key]}")
     with pytest.raises(helm.HelmError, match=words):
         rendered(REQUIRED, {"settings": nested(key, 0)})
@@ -88,7 +88,7 @@ def test_a_setting_that_the_chart_sets_is_refused_by_name_with_what_sets_it(key:
             rendered(REQUIRED, {"extraEnv": [{"name": name, "value": "1"}]})
 
 
-def test_all_that_the_chart_sets_is_refused_in_settings() -> None:
+def test_every_setting_owned_by_the_chart_is_refused() -> None:
     """What the file and the environment of a shard have in every example, the chart owns."""
     for file in sorted((CHART / "examples").glob("*.yaml")):
         values = values_of(file)
@@ -120,7 +120,7 @@ def test_all_that_the_chart_sets_is_refused_in_settings() -> None:
         ({"unknown": {}}, "unknown"),
     ],
 )
-def test_a_setting_that_no_shard_accepts_is_refused_by_name(settings: Object, words: str) -> None:
+def test_invalid_setting_is_refused_by_name(settings: Object, words: str) -> None:
     with pytest.raises(helm.HelmError, match=words):
         rendered(REQUIRED, {"settings": settings})
 
@@ -147,7 +147,7 @@ def test_no_secret_of_the_settings_is_rendered() -> None:
         rendered(REQUIRED, {"settings": {"traces": {"endpoint": "http://u:p@collector:4318/v1/traces"}}})
 
 
-def test_the_schema_is_one_that_editors_read() -> None:
+def test_schema_is_valid_json_schema() -> None:
     settings = json.loads(VALUES_SCHEMA.read_text())["properties"]["settings"]["properties"]
     limit = settings["edge"]["properties"]["connections_max"]
     assert limit["description"] == "Must be a whole number from 1 to 10000000."

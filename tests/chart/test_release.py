@@ -52,7 +52,7 @@ def test_a_release_is_linted_packaged_pushed_and_signed_by_its_digest(tmp_path: 
     assert said[3] == f"cosign sign --yes --key cosign.key {REGISTRY}/tickwire@{DIGEST}"
 
 
-def test_what_has_no_digest_is_not_signed(tmp_path: Path) -> None:
+def test_push_without_a_digest_is_not_signed(tmp_path: Path) -> None:
     code, said = release(tmp_path, f"REGISTRY={REGISTRY}", digest="")
     assert code != 0
     assert not any(line.startswith("cosign") for line in said)

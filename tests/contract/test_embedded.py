@@ -52,7 +52,7 @@ def holder(folder: Path, which: str = "redis") -> Iterator[tuple[subprocess.Pope
         process.stdout.close()
 
 
-def test_a_folder_that_another_process_uses_is_refused_with_its_id(tmp_path: Path) -> None:
+def test_directory_in_use_is_refused_with_the_process_id(tmp_path: Path) -> None:
     with holder(tmp_path) as (process, _):
         with pytest.raises(
             EmbeddedError, match=rf"redis is in use by process {process.pid}: stop it, or use another"
@@ -61,7 +61,7 @@ def test_a_folder_that_another_process_uses_is_refused_with_its_id(tmp_path: Pat
         assert process.poll() is None
 
 
-async def test_stores_end_with_a_parent_that_is_killed_and_their_folder_is_free_then(tmp_path: Path) -> None:
+async def test_stores_end_with_a_killed_parent_and_release_their_directory(tmp_path: Path) -> None:
     with holder(tmp_path, "both") as (process, pids):
         assert len(pids) == 2
         process.kill()
@@ -75,7 +75,7 @@ async def test_stores_end_with_a_parent_that_is_killed_and_their_folder_is_free_
             await asyncio.to_thread(services.stop)
 
 
-def test_a_lock_file_that_a_process_left_behind_locks_nothing(tmp_path: Path) -> None:
+def test_stale_lock_file_locks_nothing(tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis" / "lock").write_text(str(os.getppid()))
     with embedded.running(tmp_path, with_mongo=False) as services:
@@ -94,21 +94,21 @@ def test_a_port_that_was_taken_after_it_was_chosen_is_chosen_again(
             assert len(services.pids) == 1
 
 
-def test_a_child_whose_parent_was_killed_before_it_could_ask_ends_by_itself() -> None:
+def test_child_whose_parent_was_killed_early_exits() -> None:
     never = subprocess.run([sys.executable, "-c", "print('runs')"], preexec_fn=embedded.end_with(1), check=False)
     assert never.returncode == 1
     done = subprocess.run([sys.executable, "-c", "pass"], preexec_fn=embedded.end_with(os.getpid()), check=False)
     assert done.returncode == 0
 
 
-async def test_a_store_that_ends_is_named_with_its_log(tmp_path: Path) -> None:
+async def test_ended_store_is_reported_with_its_log(tmp_path: Path) -> None:
     with embedded.running(tmp_path, with_mongo=False) as services:
         os.kill(services.pids["redis-server"], signal.SIGKILL)
         with pytest.raises(EmbeddedError, match=r"redis-server has ended with exit code -9; see .*redis\.log"):
             await eventually(lambda: services.check() is not None, 10)  # type: ignore[func-returns-value]
 
 
-def test_why_a_store_ended_is_read_from_this_run_alone(tmp_path: Path) -> None:
+def test_reason_of_an_ended_store_is_read_from_its_last_run(tmp_path: Path) -> None:
     folder = tmp_path / "mongo"
     folder.mkdir()
     (folder / "mongod.log").write_text("DBPathInUse: of an earlier run\n")
@@ -117,7 +117,7 @@ def test_why_a_store_ended_is_read_from_this_run_alone(tmp_path: Path) -> None:
         embedded.start(tmp_path, with_redis=False)
 
 
-def test_a_log_that_has_grown_is_begun_again(tmp_path: Path) -> None:
+def test_large_log_is_rotated(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()
     with (folder / "redis.log").open("wb") as log:
@@ -128,7 +128,7 @@ def test_a_log_that_has_grown_is_begun_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["redis", "mongo"])
-def test_a_disk_without_space_is_one_sentence(which: str, tmp_path: Path) -> None:
+def test_full_disk_is_reported_in_one_sentence(which: str, tmp_path: Path) -> None:
     disk = small_disk(tmp_path / "disk", 1)
     try:
         disk.__enter__()
@@ -149,7 +149,7 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_unwritable_directory_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(EmbeddedError, match=r"the folder .*file/redis cannot be written: Not a directory"):
         embedded.start(tmp_path / "file")

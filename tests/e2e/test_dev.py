@@ -78,7 +78,7 @@ def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-async def test_two_of_them_run_beside_each_other_and_each_keeps_its_own_token(tmp_path: Path) -> None:
+async def test_two_instances_run_at_the_same_time_with_their_own_tokens(tmp_path: Path) -> None:
     with dev(tmp_path / "one") as one, dev(tmp_path / "other") as other:
         await one.says(RUNS)
         await other.says(RUNS)
@@ -96,7 +96,7 @@ async def test_two_of_them_run_beside_each_other_and_each_keeps_its_own_token(tm
         assert one.access == before
 
 
-async def test_pages_of_this_machine_connect_and_a_refused_page_is_a_line_with_the_setting(tmp_path: Path) -> None:
+async def test_local_pages_connect_and_refused_pages_are_logged_with_the_setting(tmp_path: Path) -> None:
     protocols = [Subprotocol(SUBPROTOCOL)]
     with dev(tmp_path / "data") as running:
         await running.says(RUNS)
@@ -114,7 +114,7 @@ async def test_pages_of_this_machine_connect_and_a_refused_page_is_a_line_with_t
         assert "http://192.0.2.7:5173" in line
 
 
-async def test_a_second_one_with_the_same_data_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+async def test_second_instance_with_the_same_data_is_refused_and_the_first_keeps_running(tmp_path: Path) -> None:
     with dev(tmp_path / "data") as first:
         await first.says(RUNS)
         before = first.access
@@ -128,7 +128,7 @@ async def test_a_second_one_with_the_same_data_is_refused_and_the_first_goes_on(
         assert first.process.poll() is None
 
 
-async def test_a_second_one_that_cannot_have_its_port_leaves_the_first_ones_token(tmp_path: Path) -> None:
+async def test_second_instance_with_the_same_port_leaves_the_token_of_the_first(tmp_path: Path) -> None:
     with dev(tmp_path / "one") as first:
         await first.says(RUNS)
         done = await asyncio.to_thread(
@@ -141,7 +141,7 @@ async def test_a_second_one_that_cannot_have_its_port_leaves_the_first_ones_toke
 
 
 @pytest.mark.parametrize("store", ["redis-server", "mongod"])
-async def test_it_stops_and_names_the_store_that_has_ended(store: str, tmp_path: Path) -> None:
+async def test_instance_stops_and_names_the_store_that_has_ended(store: str, tmp_path: Path) -> None:
     with dev(tmp_path / "data", TICKWIRE__SHUTDOWN_TIMEOUT_S="3") as running:
         await running.says(RUNS)
         names = {name_of(pid): pid for pid in children_of(running.process.pid)}
@@ -162,7 +162,7 @@ async def test_a_signal_while_the_stores_start_leaves_no_store_behind(number: in
         assert "Traceback" not in running.text
 
 
-async def test_a_second_signal_ends_it_at_once_and_the_stores_with_it(tmp_path: Path) -> None:
+async def test_second_signal_ends_the_instance_and_its_stores_at_once(tmp_path: Path) -> None:
     with dev(tmp_path / "data") as running:
         await running.says(RUNS)
         stores = children_of(running.process.pid)
@@ -189,7 +189,7 @@ async def test_bots_play_although_a_proxy_is_set(tmp_path: Path) -> None:
         assert "cannot connect" not in running.text
 
 
-def test_each_reason_of_bots_that_never_join_is_reported_once() -> None:
+def test_each_error_of_bots_is_reported_once() -> None:
     report = _BotReport(2, "ws://here")
     assert report.news() == ""
     report.observe("bot 0", "refused")
@@ -212,12 +212,12 @@ def test_bots_that_neither_join_nor_fail_are_reported() -> None:
     ]
 
 
-def test_no_bots_are_not_reported() -> None:
+def test_absence_of_bots_is_not_reported() -> None:
     report = _BotReport(0, "ws://here")
     assert not any(report.news() for _ in range(BOTS_LOOKS_MAX * 2))
 
 
-def test_an_access_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+def test_unreadable_access_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     assert read_access(tmp_path) is None
     (tmp_path / ACCESS_FILE).write_bytes(msgspec.json.encode({"url": 3}))
     with pytest.raises(ConfigError, match=rf"{ACCESS_FILE}: cannot be read"):

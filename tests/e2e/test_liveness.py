@@ -32,7 +32,7 @@ def tasks_of(shard: Shard) -> list[asyncio.Task[Any]]:
     return [*shard._tasks, shard.parts.edge._sweep_task]
 
 
-async def test_whichever_task_of_a_shard_ends_liveness_ends_too(shard_settings: Settings) -> None:
+async def test_liveness_fails_when_any_task_of_the_shard_ends(shard_settings: Settings) -> None:
     failed = asyncio.Event()
     shard = Shard(shard_settings, on_failed=failed.set)
     await shard.start()
@@ -52,7 +52,7 @@ async def test_whichever_task_of_a_shard_ends_liveness_ends_too(shard_settings: 
         await shard.stop()
 
 
-async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_liveness_fails_after_a_fault_in_the_upkeep(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault of the shard")
 
@@ -61,13 +61,13 @@ async def test_a_fault_in_the_upkeep_ends_liveness(shard: Shard, monkeypatch: py
     assert shard.parts.health.failures == {"upkeep": "its task has failed: restart this shard"}
 
 
-async def test_a_shard_without_matchmaking_modes_stays_alive(shard_settings: Settings) -> None:
+async def test_shard_without_matchmaking_modes_stays_alive(shard_settings: Settings) -> None:
     async with running(msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"])) as shard:
         assert not shard.parts.queues.modes
         assert shard.parts.health.is_alive
 
 
-async def test_a_shard_that_stops_in_order_has_not_failed(shard_settings: Settings) -> None:
+async def test_orderly_stop_is_not_a_failure(shard_settings: Settings) -> None:
     shard = Shard(shard_settings)
     await shard.start()
     await shard.stop()

@@ -100,7 +100,7 @@ def serve(settings: Settings, folder: Path, *arguments: str, **environ: str) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_a_shard_in_order(shard_settings: Settings, tmp_path: Path, number: int) -> None:
+async def test_signal_stops_a_shard_in_order(shard_settings: Settings, tmp_path: Path, number: int) -> None:
     with serve(shard_settings, tmp_path) as shard:
         await shard.has(STARTED)
         shard.process.send_signal(number)
@@ -110,7 +110,7 @@ async def test_a_signal_stops_a_shard_in_order(shard_settings: Settings, tmp_pat
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.3, 0.6, 0.9, 1.2, 1.6, 2.0])
-async def test_a_signal_at_any_time_of_the_start_ends_the_process_in_order(
+async def test_signal_at_any_time_of_the_start_ends_the_process_in_order(
     shard_settings: Settings, tmp_path: Path, delay_s: float
 ) -> None:
     with serve(shard_settings, tmp_path) as shard:
@@ -122,7 +122,7 @@ async def test_a_signal_at_any_time_of_the_start_ends_the_process_in_order(
         assert "Traceback" not in shard.text
 
 
-async def test_a_second_signal_ends_the_drain_and_saves(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_second_signal_ends_the_drain_and_saves(shard_settings: Settings, tmp_path: Path) -> None:
     """The other shard is full, so that the drain would last for as long as it may."""
     async with running(msgspec.structs.replace(shard_settings, capacity=Capacity(rooms_max=0))):
         with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_TIMEOUT_S="300") as shard:
@@ -138,7 +138,7 @@ async def test_a_second_signal_ends_the_drain_and_saves(shard_settings: Settings
             assert '"tickwire.is_flushed": true' in shard.text
 
 
-async def test_a_third_signal_ends_the_process_at_once(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_third_signal_ends_the_process_at_once(shard_settings: Settings, tmp_path: Path) -> None:
     """Redis and MongoDB have stopped answering, so that an orderly stop would wait for them."""
     own = RedisProcess(tmp_path / "redis")
     await own.start()
@@ -159,7 +159,7 @@ async def test_a_third_signal_ends_the_process_at_once(shard_settings: Settings,
         await asyncio.to_thread(own.stop)
 
 
-async def test_with_a_drain_of_zero_seconds_no_room_moves(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_no_room_moves_with_a_drain_timeout_of_zero(shard_settings: Settings, tmp_path: Path) -> None:
     with serve(shard_settings, tmp_path, TICKWIRE__DRAIN_TIMEOUT_S="0") as shard:
         await shard.has(STARTED)
         async with connect(shard.url, reconnect_s=0) as client:
@@ -172,7 +172,9 @@ async def test_with_a_drain_of_zero_seconds_no_room_moves(shard_settings: Settin
         assert "shard_drained" not in shard.text
 
 
-async def test_a_shard_whose_stores_are_away_stops_in_order(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_shard_stops_in_order_while_its_stores_are_unavailable(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
     with serve(shard_settings, tmp_path, **DEAD_STORES) as shard:
         await shard.has(STARTED)
         await shard.has("redis_unavailable")
@@ -183,9 +185,7 @@ async def test_a_shard_whose_stores_are_away_stops_in_order(shard_settings: Sett
         assert "Traceback" not in shard.text
 
 
-async def test_what_a_stop_could_not_save_is_named_and_the_exit_code_is_one(
-    shard_settings: Settings, tmp_path: Path
-) -> None:
+async def test_unsaved_rooms_are_listed_and_the_exit_code_is_one(shard_settings: Settings, tmp_path: Path) -> None:
     mongo = MongoProcess(tmp_path / "mongo")
     await mongo.start()
     try:
@@ -207,7 +207,7 @@ async def test_what_a_stop_could_not_save_is_named_and_the_exit_code_is_one(
         await asyncio.to_thread(mongo.kill)
 
 
-async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_one(
+async def test_shard_with_a_failed_task_moves_its_rooms_and_exits_with_one(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
     fault = tmp_path / "fault"
@@ -227,7 +227,7 @@ async def test_a_shard_whose_own_task_fails_gives_its_rooms_away_and_exits_with_
     assert STOPPED in shard.text
 
 
-async def test_a_full_disk_under_the_log_stops_nothing(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_full_disk_of_the_log_does_not_stop_the_shard(shard_settings: Settings, tmp_path: Path) -> None:
     class OnFullDisk(Serve):
         def _start(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
             with Path("/dev/full").open("wb") as full:
@@ -249,9 +249,7 @@ async def test_a_full_disk_under_the_log_stops_nothing(shard_settings: Settings,
         shard.process.wait()
 
 
-async def test_a_collector_of_traces_that_never_answers_does_not_hold_the_stop(
-    shard_settings: Settings, tmp_path: Path
-) -> None:
+async def test_unresponsive_trace_collector_does_not_delay_the_stop(shard_settings: Settings, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
         more = {"TICKWIRE__TRACES__ENDPOINT": endpoint, "TICKWIRE__TRACES__SAMPLE_RATIO": "1"}
@@ -264,7 +262,7 @@ async def test_a_collector_of_traces_that_never_answers_does_not_hold_the_stop(
             assert "traces_flush_failed" in shard.text
 
 
-def test_a_share_of_zero_traces_is_none() -> None:
+def test_sample_ratio_of_zero_sends_no_traces() -> None:
     stop = traces.start("http://127.0.0.1:1/v1/traces", 0.0, "shard-1")
     try:
         assert traces._tracer is not None
@@ -275,7 +273,7 @@ def test_a_share_of_zero_traces_is_none() -> None:
         traces._tracer = None
 
 
-async def test_a_port_in_use_is_exit_code_two_and_names_the_setting(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_port_in_use_exits_with_two_and_names_the_setting(shard_settings: Settings, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for name in ("LISTEN", "OPERATIONS"):
@@ -288,7 +286,7 @@ async def test_a_port_in_use_is_exit_code_two_and_names_the_setting(shard_settin
 ANY_PORTS = {"TICKWIRE__LISTEN__PORT": "0", "TICKWIRE__OPERATIONS__PORT": "0"}
 
 
-async def test_a_shard_that_ends_is_started_again(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_supervisor_restarts_a_shard_that_ends(shard_settings: Settings, tmp_path: Path) -> None:
     """Each of several shards has any free port when the settings ask for one."""
     with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS) as fleet:
         await fleet.has('"message": "shard_started"', 2)
@@ -302,7 +300,7 @@ async def test_a_shard_that_ends_is_started_again(shard_settings: Settings, tmp_
         assert not any(map(is_alive, shards))
 
 
-async def test_a_shard_whose_port_is_taken_starts_once_it_is_free(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_supervised_shard_starts_once_its_port_is_free(shard_settings: Settings, tmp_path: Path) -> None:
     """With a pause between attempts that grows; the other shard serves meanwhile."""
     port = two_free_ports()
     more = {"TICKWIRE__LISTEN__PORT": str(port), "TICKWIRE__OPERATIONS__PORT": "0"}
@@ -319,7 +317,7 @@ async def test_a_shard_whose_port_is_taken_starts_once_it_is_free(shard_settings
         assert await fleet.exit_code() == 0
 
 
-async def test_a_shard_that_an_operator_drains_is_started_again(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_supervisor_restarts_a_drained_shard(shard_settings: Settings, tmp_path: Path) -> None:
     with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS) as fleet:
         await fleet.has('"message": "shard_started"', 2)
         started = [line for line in map(json.loads, fleet.text.splitlines()) if line["message"] == "shard_started"]
@@ -344,9 +342,7 @@ async def test_shards_drain_and_stop_when_their_supervisor_is_killed(
         await eventually(lambda: not any(map(is_alive, shards)), 20)
 
 
-async def test_a_shard_that_does_not_stop_is_killed_and_the_exit_code_says_so(
-    shard_settings: Settings, tmp_path: Path
-) -> None:
+async def test_supervisor_kills_a_shard_that_does_not_stop(shard_settings: Settings, tmp_path: Path) -> None:
     short = {"TICKWIRE__DRAIN_TIMEOUT_S": "0", "TICKWIRE__SHUTDOWN_TIMEOUT_S": "0.5"}
     with serve(shard_settings, tmp_path, "--shards", "2", **ANY_PORTS, **short) as fleet:
         await fleet.has('"message": "shard_started"', 2)
@@ -375,7 +371,7 @@ def shard_rooms(shard: Serve) -> list[str]:
             if name.startswith("tickwire_rooms{") and value > 0]  # fmt: skip
 
 
-async def test_a_shard_whose_mongodb_is_in_no_replica_set_ends_with_a_sentence_and_2(
+async def test_shard_exits_with_two_when_mongodb_is_not_a_replica_set(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
     standalone = MongoProcess(tmp_path / "standalone", replica_set="")

@@ -113,7 +113,7 @@ def test_check_reports_what_serve_would_fail_on(environ: dict[str, str], sentenc
     assert result.stdout.startswith("rooms = ["), "the settings are shown all the same"
 
 
-def test_modules_that_offer_no_room_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_without_rooms_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_game_without_rooms.py").write_text("ROOMS = {}\n")
     monkeypatch.syspath_prepend(tmp_path)
     result = run("check", "--rooms", "a_game_without_rooms")
@@ -127,7 +127,7 @@ def test_check_reports_all_problems_at_once() -> None:
     assert [line.split(":")[1].strip() for line in lines_of(result)] == ["rooms", "mongo.url", "redis.url"]
 
 
-def test_check_of_good_settings_says_nothing_on_standard_error() -> None:
+def test_check_of_valid_settings_prints_nothing_on_standard_error() -> None:
     result = run("check")
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -145,7 +145,7 @@ def test_check_of_good_settings_says_nothing_on_standard_error() -> None:
         (["--config", "/"], "/"),
     ],
 )
-def test_the_command_line_is_checked_as_the_settings_are(command: str, arguments: list[str], key: str) -> None:
+def test_command_line_is_checked_like_the_settings(command: str, arguments: list[str], key: str) -> None:
     result = run(command, *arguments)
     assert result.exit_code == EXIT_USAGE
     (line,) = lines_of(result)
@@ -165,7 +165,7 @@ def test_the_command_line_is_checked_as_the_settings_are(command: str, arguments
         (["--rooms", "no.such.game"], {}, "rooms: the module 'no' cannot be found"),
     ],
 )
-def test_several_shards_are_checked_before_any_is_started(
+def test_settings_of_several_shards_are_checked_before_the_first_starts(
     arguments: list[str], environ: dict[str, str], sentence: str
 ) -> None:
     result = run("serve", "--shards", "2", *arguments, **environ)
@@ -249,7 +249,7 @@ WRONG: list[tuple[list[str], int]] = [
 
 
 @pytest.mark.parametrize(("arguments", "code"), WRONG, ids=[" ".join(words)[:40] or "nothing" for words, _ in WRONG])
-def test_wrong_arguments_are_a_sentence_and_an_exit_code(arguments: list[str], code: int, folder: Path) -> None:
+def test_invalid_arguments_return_a_sentence_and_an_exit_code(arguments: list[str], code: int, folder: Path) -> None:
     words = [word.replace("{folder}", str(folder)) for word in arguments]
     result = run(*words, AUTH__SECRET=SECRET)
     assert isinstance(result.exception, SystemExit), result.exception
@@ -261,7 +261,7 @@ def test_wrong_arguments_are_a_sentence_and_an_exit_code(arguments: list[str], c
         assert all(line.startswith("tickwire: ") for line in lines_of(result))
 
 
-def test_every_command_has_a_case_with_wrong_arguments_and_is_documented() -> None:
+def test_every_command_is_documented_and_tested_with_invalid_arguments() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for group in app.registered_groups:
         assert group.typer_instance is not None

@@ -16,11 +16,11 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_without_anything_the_defaults_hold() -> None:
+def test_defaults_apply_without_any_source() -> None:
     assert load(None, {"PATH": "/bin"}) == Settings()
 
 
-def test_the_environment_wins_over_the_file_which_wins_over_the_defaults(tmp_path: Path) -> None:
+def test_environment_overrides_file_and_file_overrides_defaults(tmp_path: Path) -> None:
     path = written(tmp_path, '[listen]\nport = 7000\nhost = "0.0.0.0"\n[edge]\nconnections_max = 5\n')
     settings = load(path, {"TICKWIRE__LISTEN__PORT": "7001", "TICKWIRE__ROOMS": "a, b"})
     assert (settings.listen.port, settings.listen.host) == (7001, "0.0.0.0")
@@ -28,7 +28,7 @@ def test_the_environment_wins_over_the_file_which_wins_over_the_defaults(tmp_pat
     assert settings.rooms == ["a", "b"]
 
 
-def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_each_with_its_key(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         'colour = 1\nredis = 3\n[listen]\nprot = 8080\nport = "eighty"\n[edge]\nheartbeat_interval_s = -1\n'
@@ -51,7 +51,7 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         assert any(line.startswith(beginning) for line in lines), (beginning, lines)
 
 
-def test_what_is_no_file_and_what_is_no_toml_is_said(tmp_path: Path) -> None:
+def test_missing_file_and_invalid_toml_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "nothing.toml", {})
     with pytest.raises(ConfigError, match="is not TOML"):
@@ -67,7 +67,7 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in repr(load(path, {}))
 
 
-def test_secrets_are_not_shown_by_a_problem_either(tmp_path: Path) -> None:
+def test_problems_do_not_show_secrets(tmp_path: Path) -> None:
     path = written(tmp_path, 'mongo = "mongodb://u:hunter2@mongo"\n[tickets]\nkeys = "hunter2"\n')
     environ = {"TICKWIRE__REDIS": "redis://redis/0?password=hunter2", "TICKWIRE__TICKETS__CURRENT__X": "hunter2"}
     with pytest.raises(ConfigError) as raised:
@@ -82,7 +82,7 @@ def test_secrets_are_not_shown_by_a_problem_either(tmp_path: Path) -> None:
         assert any(line.startswith(beginning) for line in str(raised.value).splitlines()), beginning
 
 
-def test_no_limit_may_be_zero_negative_or_without_end(tmp_path: Path) -> None:
+def test_limits_must_be_positive_and_finite(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "shutdown_timeout_s = 0\n[edge]\njoin_timeout_s = nan\nmessages_per_second_max = -1\n"
@@ -100,7 +100,7 @@ def test_no_limit_may_be_zero_negative_or_without_end(tmp_path: Path) -> None:
     }
 
 
-def test_keys_for_tickets_come_from_the_environment_too() -> None:
+def test_ticket_keys_can_be_set_in_the_environment() -> None:
     key = "0123456789abcdef0123456789abcdef"
     settings = load(None, {"TICKWIRE__TICKETS__KEYS__A": key, "TICKWIRE__TICKETS__CURRENT": "a"})
     assert settings.tickets.keys == {"a": key}

@@ -43,17 +43,17 @@ def leaves(error: type[errors.TickwireError]) -> Iterator[type[errors.TickwireEr
 
 
 @pytest.mark.parametrize("key", list(keys(Settings())))
-def test_every_setting_is_told_of(key: str) -> None:
+def test_every_setting_is_documented(key: str) -> None:
     assert f"`{key}`" in OPERATIONS
 
 
-def test_the_metrics_told_of_are_those_that_there_are() -> None:
+def test_documented_metrics_are_those_that_exist() -> None:
     text = Metrics("1").render().decode()
     there = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.endswith("_created")}
     assert set(re.findall(r"`(tickwire_[a-z_]+)", OPERATIONS)) == there
 
 
-def test_every_error_code_is_told_of_with_whether_to_come_back() -> None:
+def test_every_error_code_is_documented_with_its_retryability() -> None:
     rows = dict(re.findall(r"^\| ([A-Z_]+) \|.*\| (yes|no) \|$", PROTOCOL, re.MULTILINE))
     assert set(rows) == {code.name for code in ErrorCode}
     for error in leaves(errors.TickwireError):
@@ -62,23 +62,23 @@ def test_every_error_code_is_told_of_with_whether_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("code", SessionCloseCode)
-def test_every_close_code_is_told_of(code: SessionCloseCode) -> None:
+def test_every_close_code_is_documented(code: SessionCloseCode) -> None:
     assert re.search(rf"^\| [\d, ]*\b{code.value}\b", PROTOCOL, re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_resolve(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target
 
 
-def test_every_test_that_the_failure_table_names_is_there() -> None:
+def test_every_test_of_the_failure_table_exists() -> None:
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_[a-z_]+)", OPERATIONS):
         assert f"def {name}" in tests, name
 
 
-def test_every_path_of_the_operations_port_that_is_named_is_there() -> None:
+def test_every_documented_path_of_the_operations_port_exists() -> None:
     routes = {"/livez", "/readyz", "/metrics", "/console/", PREFIX, f"{PREFIX}/openapi.json"}
     routes |= {re.sub(r"\{\w+\}", "X", PREFIX + operation.path) for operation in ENDPOINTS}
     notes = (ROOT / "helm" / "tickwire" / "templates" / "NOTES.txt").read_text()
@@ -92,7 +92,7 @@ def test_every_path_of_the_operations_port_that_is_named_is_there() -> None:
     assert not {path for path in unknown if not path.startswith(elsewhere)}, "of the operations port"
 
 
-def test_every_event_of_the_log_that_operators_are_told_of_is_logged() -> None:
+def test_every_documented_log_event_is_logged() -> None:
     source = "\n".join(path.read_text() for name in ("server", "matchmaking") for path in (ROOT / name).rglob("*.py"))
     logged = set(re.findall(r"""(?:log\.\w+|report)\(\s*"([a-z_]+)\"""", source))
     logged |= {f"session_{event}" for event in re.findall(r"""\bnote\(\s*"([a-z_]+)\"""", source)}
@@ -106,13 +106,13 @@ def test_every_event_of_the_log_that_operators_are_told_of_is_logged() -> None:
 LOADTESTING = (ROOT / "docs" / "loadtesting.md").read_text()
 
 
-def test_every_option_of_a_swarm_is_told_of() -> None:
+def test_every_option_of_a_swarm_is_documented() -> None:
     source = (ROOT / "loadtest" / "options.py").read_text()  # importing it would patch this process for gevent
     for name in re.findall(r'option\(\s*"(--[a-z-]+)"', source):
         assert f"`{name}" in LOADTESTING or f" {name} " in LOADTESTING, name
 
 
-def test_every_row_level_shape_and_exit_code_of_a_swarm_is_told_of() -> None:
+def test_every_row_level_shape_and_exit_code_of_a_swarm_is_documented() -> None:
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", LOADTESTING, re.MULTILINE))
     assert rows >= set(TIMES)
     assert rows >= set(get_args(Shape))
@@ -122,6 +122,6 @@ def test_every_row_level_shape_and_exit_code_of_a_swarm_is_told_of() -> None:
     assert codes == {2, *EXIT_CODES.values()}
 
 
-def test_the_rooms_in_the_guide_to_state_run() -> None:
+def test_rooms_of_the_state_guide_run() -> None:
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", STATE, re.DOTALL)):
         exec(compile(block, f"docs/state.md, block {number}", "exec"), {"__name__": f"guide_{number}"})

@@ -41,7 +41,7 @@ def test_rooms_are_a_dict_or_a_list(write: Write, rooms: str) -> None:
     assert [(name, room.__name__) for name, room in found.items()] == [("garden", "Garden")]
 
 
-def test_a_room_that_two_modules_offer_is_one_room(write: Write) -> None:
+def test_room_offered_by_two_modules_is_hosted_once(write: Write) -> None:
     modules = write(f"{GARDEN}\nROOMS = [Garden]", "from FIRST import Garden\nROOMS = [Garden]")
     assert list(load_room_types(modules)) == ["garden"]
 
@@ -72,20 +72,20 @@ def test_a_room_that_two_modules_offer_is_one_room(write: Write) -> None:
         (f"{GARDEN}\nclass Bad(Room):\n    seats = 0\n", r"TypeError: Bad\.seats is 0; .*game_\w+\.py, line 6\)"),
     ],
 )
-def test_a_mistake_in_a_module_is_a_sentence(write: Write, source: str, words: str) -> None:
+def test_mistake_in_a_module_is_reported_in_a_sentence(write: Write, source: str, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"^rooms: .*{words}") as raised:
         load_room_types(write(source))
     assert "\n" not in str(raised.value)
 
 
-def test_two_modules_with_one_room_type_are_refused(write: Write) -> None:
+def test_two_rooms_with_one_type_are_refused(write: Write) -> None:
     modules = write(f"{GARDEN}\nROOMS = [Garden]", f"{GARDEN}\nROOMS = {{'garden': Garden}}")
     with pytest.raises(ConfigError, match=r"^rooms: game_\w+_0\.Garden and game_\w+_1\.Garden have one room_type"):
         load_room_types(modules)
 
 
 @pytest.mark.parametrize("name", ["no_such_game", "no_such_game.rooms", "tests.no_such_rooms"])
-def test_a_module_that_is_not_there_is_named(name: str) -> None:
+def test_missing_module_is_named(name: str) -> None:
     missing = name if name.startswith("tests") else "no_such_game"
     with pytest.raises(ConfigError, match=rf"^rooms: the module '{missing}' cannot be found$"):
         load_room_types([name])
@@ -94,6 +94,6 @@ def test_a_module_that_is_not_there_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("modes", "words"), [("5", "are a int; must be a list"), ("['duel']", "which is not a Mode")]
 )
-def test_modes_that_are_none_are_refused(write: Write, modes: str, words: str) -> None:
+def test_invalid_modes_are_refused(write: Write, modes: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_modes(write(f"MODES = {modes}"), {})

@@ -136,7 +136,7 @@ def test_every_number_has_two_bounds_and_its_default_is_within(setting: Setting)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
-def test_a_bad_value_in_a_file_is_one_line_that_names_the_key(setting: Setting, tmp_path: Path) -> None:
+def test_invalid_value_in_a_file_is_reported_in_one_line_with_its_key(setting: Setting, tmp_path: Path) -> None:
     path = tmp_path / "tickwire.toml"
     for text in bad_toml(setting):
         path.write_text(setting.toml(text), encoding="utf-8")
@@ -144,7 +144,7 @@ def test_a_bad_value_in_a_file_is_one_line_that_names_the_key(setting: Setting, 
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
-def test_a_bad_value_in_the_environment_is_one_line_that_names_the_key(setting: Setting) -> None:
+def test_invalid_value_in_the_environment_is_reported_in_one_line_with_its_key(setting: Setting) -> None:
     for text in bad_texts(setting):
         lines = problems_of(None, {setting.variable: text})
         if setting.key == "rooms" or not lines[0].startswith(f"{setting.key}: must be a list of "):
@@ -152,7 +152,7 @@ def test_a_bad_value_in_the_environment_is_one_line_that_names_the_key(setting: 
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.key)
-def test_a_bound_is_refused_for_its_own_sake_by_no_setting_that_includes_it(setting: Setting) -> None:
+def test_inclusive_bounds_are_accepted(setting: Setting) -> None:
     """It may contradict another setting, which the line then names."""
     meta = bounds(setting.kind)
     for bound in [meta.le] if meta.ge is None else [meta.ge, meta.le]:
@@ -167,7 +167,7 @@ def test_a_bound_is_refused_for_its_own_sake_by_no_setting_that_includes_it(sett
 
 
 @pytest.mark.parametrize("key", ["drain_timeout_s", "traces.sample_ratio", "auth.leeway_s"])
-def test_zero_is_accepted_where_the_documentation_says_what_it_means(key: str) -> None:
+def test_zero_is_accepted_where_the_documentation_defines_its_meaning(key: str) -> None:
     settings = load(None, {f"TICKWIRE__{key.replace('.', '__').upper()}": "0"})
     assert value_of(settings, key) == 0
 
@@ -200,7 +200,7 @@ def test_a_file_with_a_byte_order_mark_or_with_crlf_is_read(data: bytes, tmp_pat
     ],
     ids=["utf-16", "no utf-8", "binary", "nested", "huge number", "no date", "twice", "huge"],
 )
-def test_a_file_that_cannot_be_read_as_toml_is_one_line(data: bytes, words: str, tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_in_one_line(data: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "tickwire.toml"
     path.write_bytes(data)
     (line,) = problems_of(path, {})
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_read_as_toml_is_one_line(data: bytes, words: str,
     assert words in line
 
 
-def test_a_file_that_never_ends_is_refused() -> None:
+def test_endless_file_is_refused() -> None:
     (line,) = problems_of(Path("/dev/zero"), {})
     assert line == "/dev/zero: must be at most 1048576 bytes long"
 
@@ -216,7 +216,7 @@ def test_a_file_that_never_ends_is_refused() -> None:
 @pytest.mark.parametrize(
     "key", ["a\nb", "\x1b[31mred", "k" * 10_000, "\u202egnp", ""], ids=["lines", "colour", "long", "bidi", "empty"]
 )
-def test_a_hostile_key_is_one_printable_line(key: str, tmp_path: Path) -> None:
+def test_hostile_key_is_reported_in_one_printable_line(key: str, tmp_path: Path) -> None:
     path = tmp_path / "tickwire.toml"
     path.write_text(f"{msgspec.json.encode(key).decode()} = 1\n", encoding="utf-8")
     (line,) = problems_of(path, {})
@@ -240,11 +240,11 @@ def test_a_hostile_key_is_one_printable_line(key: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_variable_with_a_typing_mistake_never_passes_silently(environ: dict[str, str], line: str) -> None:
+def test_variable_with_a_typing_mistake_is_reported(environ: dict[str, str], line: str) -> None:
     assert problems_of(None, environ) == [line]
 
 
-def test_variables_that_kubernetes_makes_of_a_service_called_tickwire_are_no_settings() -> None:
+def test_service_variables_of_kubernetes_are_not_settings() -> None:
     environ = {
         "TICKWIRE_PORT": "tcp://10.0.0.1:80",
         "TICKWIRE_SERVICE_HOST": "10.0.0.1",
@@ -275,7 +275,7 @@ CONTRADICTIONS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("key", CONTRADICTIONS)
-def test_settings_that_contradict_each_other_are_one_line(key: str) -> None:
+def test_contradicting_settings_are_reported_in_one_line(key: str) -> None:
     lines = problems_of(None, {f"TICKWIRE__{name}": text for name, text in CONTRADICTIONS[key].items()})
     (line,) = [line for line in lines if line.startswith(f"{key}: must ")]
     assert len(lines) == 1, lines
@@ -302,13 +302,13 @@ def test_settings_that_contradict_each_other_are_one_line(key: str) -> None:
         ("operations.token", ["short"]),
     ],
 )
-def test_a_text_without_the_form_that_its_user_needs_is_refused(key: str, bad: list[str]) -> None:
+def test_text_with_an_invalid_format_is_refused(key: str, bad: list[str]) -> None:
     (setting,) = [setting for setting in SETTINGS if setting.key == key]
     for text in bad:
         assert_one_line(setting, problems_of(None, {setting.variable: text}))
 
 
-def test_the_forms_allow_what_deployments_use() -> None:
+def test_formats_accept_the_values_of_deployments() -> None:
     environ = {
         "REDIS__URL": "rediss+sentinel://user:p%40ss@a:26379,b:26379/mymaster/0?sentinel_password=x",
         "MONGO__URL": "mongodb+srv://user:p%40ss@cluster.example/?retryWrites=true&w=majority",
@@ -327,7 +327,7 @@ def test_the_forms_allow_what_deployments_use() -> None:
     assert settings.rooms == ["mygame.rooms", "mygame.lobby"]
 
 
-def test_a_line_break_at_the_end_of_a_secret_is_said_and_the_secret_is_not_shown() -> None:
+def test_line_break_at_the_end_of_a_secret_is_reported_without_the_secret() -> None:
     for name in ("AUTH__SECRET", "OPERATIONS__TOKEN", "TICKETS__KEYS__A"):
         lines = problems_of(None, {f"TICKWIRE__{name}": f"{KEY}\n"})
         assert any("such as a line break at its end" in line for line in lines), lines

@@ -1,4 +1,4 @@
-"""A real headless Chromium, and the web client as it is built. What is missing is said; CI wants all of it."""
+"""Fixtures: a real headless Chromium and the built web client. Tests are skipped if one is missing, except in CI."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def open_page(browser: Browser, url: str, *, size: dict[str, int] = DESKTO
 
 
 def errors_of(page: Page) -> list[str]:
-    """What was thrown in it and caught by nobody."""
+    """Uncaught exceptions of the page."""
     return list(page.errors)  # type: ignore[attr-defined]
 
 

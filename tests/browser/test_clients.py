@@ -1,4 +1,4 @@
-"""What docs/clients.md says is run as it stands there: the room, the page, and the Python client."""
+"""Runs the code of docs/clients.md without changes: the room, the page, and the Python client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo in real browsers, beside a Python client: they see each other, agree, and survive what networks do."""
+"""The demo in real browsers, together with a Python client: their worlds agree, also on bad networks."""
 
 from __future__ import annotations
 

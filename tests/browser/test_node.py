@@ -30,7 +30,7 @@ const lines = process.stdin[Symbol.asyncIterator]();
 
 
 class NodeProgram:
-    """A program in Node: it prints lines of JSON, and goes on when it is told to."""
+    """A Node program that prints lines of JSON, and continues on request."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -43,7 +43,7 @@ class NodeProgram:
         return msgspec.json.decode(line)
 
     def proceed(self) -> None:
-        """Let a program that waits for `lines.next()` go on."""
+        """Continue a program that waits for `lines.next()`."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
 
@@ -133,7 +133,7 @@ client.close();
         assert await client.printed() == ["OUT_OF_ORDER", ""]
         await eventually(lambda: waiting(1))
         client.proceed()
-        await eventually(lambda: waiting(0), 5, "close gives the place back, long before the resume window is over")
+        await eventually(lambda: waiting(0), 5, "close leaves the queue, long before the resume window is over")
         await eventually(lambda: sum(len(simulation.seats) for simulation in shard.parts.host) == 0, 5)
         await client.ended()
 

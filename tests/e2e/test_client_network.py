@@ -1,4 +1,4 @@
-"""The Python client on networks that die or stall, against a real shard; and what it gives back and does not send."""
+"""The Python client on networks that die or stall, against a real shard; released seats and unsent messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that stops reading costs nobody else a tick, costs the server no memory, and ends with the right world."""
+"""A client that stops reading does not delay other clients, uses no server memory, and ends with the right world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A swarm tells the truth: of a server that is well, of one that is not, and of itself. Over real sockets."""
+"""A swarm over real sockets reports the state of a healthy server, of a faulty one, and of itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def shard(settings: Settings) -> AsyncIterator[Shard]:
         yield made
 
 
-async def test_every_kind_of_player_plays_and_finds_nothing_wrong(shard: Shard, tmp_path: Path) -> None:
+async def test_every_kind_of_player_plays_without_errors(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
         shard.url, tmp_path, "-u", "48", "-r", "48", "-t", "12s", "--mix", EVERYBODY, "--slo", "lost_sessions=0",
         "--report", str(tmp_path / "report.html"),
@@ -68,7 +68,7 @@ async def test_every_kind_of_player_plays_and_finds_nothing_wrong(shard: Shard, 
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-async def test_a_broken_level_is_named_and_the_exit_code_is_1(shard: Shard, tmp_path: Path) -> None:
+async def test_broken_level_is_named_and_the_exit_code_is_1(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
         shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "3s", "--slo", "input_p50=1us", "--slo", "failures=0"
     )
@@ -78,7 +78,7 @@ async def test_a_broken_level_is_named_and_the_exit_code_is_1(shard: Shard, tmp_
     assert [verdict.holds for verdict in run.summary.verdicts] == [False, True]
 
 
-async def test_a_server_that_tells_a_wrong_world_fails_the_run(
+async def test_server_that_sends_a_wrong_world_fails_the_run(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "checksum", lambda tables: b"lies")
@@ -87,7 +87,7 @@ async def test_a_server_that_tells_a_wrong_world_fails_the_run(
     assert run.summary.failures["world"]["checksum mismatch"] >= 4
 
 
-async def test_sessions_that_the_server_does_not_keep_are_told_of(settings: Settings, tmp_path: Path) -> None:
+async def test_lost_sessions_are_reported(settings: Settings, tmp_path: Path) -> None:
     forgetful = msgspec.structs.replace(settings, edge=EdgeSettings(resume_window_s=0.05))
     async with running(forgetful) as shard:
         code, run = await ended(
@@ -98,9 +98,7 @@ async def test_sessions_that_the_server_does_not_keep_are_told_of(settings: Sett
     assert "BROKEN lost_sessions" in run.output
 
 
-async def test_a_server_that_stalls_is_not_hidden_and_the_load_is_not_blamed(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_stalled_server_is_reported_and_not_the_load(settings: Settings, tmp_path: Path) -> None:
     shard = ShardProcess(settings, tmp_path)
     try:
         await shard.ready()
@@ -120,7 +118,7 @@ async def test_a_server_that_stalls_is_not_hidden_and_the_load_is_not_blamed(
     assert row.count > 8 * 10 * 5, "and none of them was left out"
 
 
-async def test_seats_that_a_room_takes_away_are_told_of(shard: Shard, tmp_path: Path) -> None:
+async def test_lost_seats_are_reported(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
         shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "4s", "--room", "garden", "--slo", "failures=0"
     )
@@ -129,7 +127,7 @@ async def test_seats_that_a_room_takes_away_are_told_of(shard: Shard, tmp_path: 
     assert sum(run.summary.failures["gave up"].values()) > 0
 
 
-async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
+async def test_player_without_a_seat_fails_a_run_without_levels(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often they begin again: the number seated is asserted."""
@@ -146,7 +144,7 @@ async def test_who_never_gets_a_seat_breaks_the_run_without_any_level(
     assert "4 of 4 had no seat at the end" in run.output
 
 
-async def test_a_repeated_command_that_is_answered_otherwise_fails_the_run(
+async def test_different_reply_to_a_repeated_command_fails_the_run(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = ReplyCache.find
@@ -161,9 +159,7 @@ async def test_a_repeated_command_that_is_answered_otherwise_fails_the_run(
     assert run.summary.failures["replies"]["a repeated command had another reply"] > 0
 
 
-async def test_a_purse_that_is_not_what_was_told_fails_the_run(
-    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wrong_balance_fails_the_run(shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_command, asked = Market.on_command, 0
 
     def short_changed(market: Market, player: Player, name: str, payload: object) -> object:
@@ -178,7 +174,7 @@ async def test_a_purse_that_is_not_what_was_told_fails_the_run(
     assert run.summary.failures["replies"]["the balance differs from the replies"] > 0
 
 
-async def test_a_server_that_stalls_for_good_does_not_look_fast(settings: Settings, tmp_path: Path) -> None:
+async def test_server_that_stalls_for_good_does_not_look_fast(settings: Settings, tmp_path: Path) -> None:
     shard = ShardProcess(settings, tmp_path)
     try:
         await shard.ready()
@@ -192,7 +188,7 @@ async def test_a_server_that_stalls_for_good_does_not_look_fast(settings: Settin
     assert run.summary.times["input"].max_ms > 1000, run.output
 
 
-async def test_nobody_expects_an_abuser_to_have_a_seat(shard: Shard, tmp_path: Path) -> None:
+async def test_abuser_is_never_expected_to_have_a_seat(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(shard.url, tmp_path, "-u", "12", "-r", "12", "-t", "16s", "--mix", "wanderer=1 abuser=3")
     assert code == 0, run.output
     assert run.summary.counts["abuses_closed"] > 0
@@ -263,7 +259,7 @@ async def test_swarm_that_loses_a_worker_fails(shard: Shard, tmp_path: Path) -> 
         ("game.example:8080", "ws://game.example:8080"),
     ],
 )
-async def test_address_that_is_not_of_a_websocket_is_refused_with_a_sentence(
+async def test_host_that_is_not_a_websocket_address_is_refused_with_a_message(
     tmp_path: Path, url: str, better: str
 ) -> None:
     for arguments in (("--host", url), ("--host", "ws://127.0.0.1:1", "--entry", url)):
@@ -273,7 +269,7 @@ async def test_address_that_is_not_of_a_websocket_is_refused_with_a_sentence(
         assert "Traceback" not in run.output
 
 
-async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -> None:
+async def test_stalled_load_is_reported(shard: Shard, tmp_path: Path) -> None:
     async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "8s", "--load-lateness", "300") as run:
         await eventually(lambda: len(shard.parts.edge.registry) >= 8, 20, "the swarm plays")
         await asyncio.sleep(2)
@@ -289,7 +285,7 @@ async def test_a_load_that_stalls_itself_says_so(shard: Shard, tmp_path: Path) -
 # -- shapes -------------------------------------------------------------------------------------------------
 
 
-async def test_after_a_storm_all_are_back_and_the_time_is_said(shard: Shard, tmp_path: Path) -> None:
+async def test_storm_reports_when_all_players_have_resumed(shard: Shard, tmp_path: Path) -> None:
     code, run = await ended(
         shard.url, tmp_path, "-u", "30", "-r", "30", "-t", "10s", "--shape", "storm", "--warmup", "2",
         "--slo", "lost_sessions=0",
@@ -403,7 +399,7 @@ async def test_a_server_that_is_too_new(shard: Shard, tmp_path: Path, monkeypatc
     assert "too new for this swarm: it requires schema version 99" in run.output
 
 
-async def test_a_server_that_is_too_old_or_another(tmp_path: Path) -> None:
+async def test_old_or_other_server_is_reported(tmp_path: Path) -> None:
     async def hang_up(connection: object) -> None:
         pass
 
@@ -430,7 +426,7 @@ async def test_a_server_that_is_too_old_or_another(tmp_path: Path) -> None:
         (["--report", "/proc/no/report.html"], "--report /proc/no/report.html: cannot be written"),
     ],
 )
-async def test_what_cannot_be_is_said_in_a_sentence(
+async def test_invalid_options_are_reported_in_a_sentence(
     shard: Shard, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     code, run = await ended(shard.url, tmp_path, "-u", "1", *arguments)

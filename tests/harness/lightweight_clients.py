@@ -98,7 +98,7 @@ def _frame_end(data: bytes) -> int:
 
 @asynccontextmanager
 async def crowd(port: int, count: int, room_type: str = "pulse", **options: Any) -> AsyncIterator[list[Watcher]]:
-    """So many watchers, all seated; at the end each of them must have had every tick."""
+    """Run seated watchers, and check at the end that each of them received every tick."""
     loop = asyncio.get_running_loop()
     join = encode_client(Join(room_type, "crowd", options=msgspec.msgpack.encode(options) if options else b""))
     first = masked(encode_client(Hello(SCHEMA_VERSION, "watcher"))) + masked(join)
@@ -114,7 +114,7 @@ async def crowd(port: int, count: int, room_type: str = "pulse", **options: Any)
         assert not any(watcher.is_lost for watcher in watchers)
         await eventually(lambda: all(w.ticks > b + 2 for w, b in zip(watchers, before, strict=True)), 10)
         assert not any(watcher.is_lost for watcher in watchers)
-        assert [watcher.gaps for watcher in watchers] == [0] * count, "somebody has missed a tick"
+        assert [watcher.gaps for watcher in watchers] == [0] * count, "a watcher missed a tick"
     finally:
         for watcher in watchers:
             watcher.abort()

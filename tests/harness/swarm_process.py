@@ -42,7 +42,7 @@ class Swarm:
         self.output = ""
 
     async def end(self) -> int:
-        """Waits for its end; gives the exit code."""
+        """Wait for the end of the swarm, and return its exit code."""
         async with asyncio.timeout(SWARM_S_MAX):
             self.output, _ = await asyncio.to_thread(self.process.communicate)
         return self.process.returncode
@@ -68,6 +68,6 @@ async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[Swarm]
 
 
 async def ended(url: str, folder: Path, *arguments: str) -> tuple[int, Swarm]:
-    """A whole run: its exit code, and what it has left."""
+    """Run a swarm to its end. Return its exit code and the swarm."""
     async with swarm(url, folder, *arguments) as made:
         return await made.end(), made

@@ -1,4 +1,4 @@
-"""Whatever a server sends, the client's core gives an update, asks for a keyframe, or says that it is malformed."""
+"""For any bytes of a server, the client's core returns an update, requests a keyframe, or raises MalformedMessage."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_world_whose_frames_were_garbled_is_right_again_after_a_keyframe(
         core.outgoing.clear()
         assert len(asked) == core.resyncs - resyncs <= 4
         assert all(isinstance(message, Resync) for message in asked)
-    for channel in range(4):  # a garbled frame may have been a fair one of another channel: all start anew
+    for channel in range(4):  # a corrupted frame may be valid for another channel, so all channels start again
         told(core, encode_state(100, channel, 0, 0, b"\0"))
     told(core, keyframe(101, 5))
     told(core, delta(102, 1, 5, 6))

@@ -70,7 +70,7 @@ async def test_a_whole_visit() -> None:
     assert not client.is_connected
 
 
-async def test_a_server_that_is_not_there_is_disconnected() -> None:
+async def test_unreachable_server_raises_disconnected() -> None:
     async with server(lambda peer: peer.welcome()) as url:
         pass
     with pytest.raises(Disconnected, match="cannot connect"):
@@ -78,7 +78,7 @@ async def test_a_server_that_is_not_there_is_disconnected() -> None:
             pass
 
 
-async def test_a_session_that_is_refused_says_why() -> None:
+async def test_refused_session_raises_the_servers_error() -> None:
     async def script(peer: Peer) -> None:
         await peer.want(Hello)
         await peer.say(Error(ErrorCode.UPGRADE_REQUIRED, "too old", upgrade_to=9))
@@ -91,7 +91,7 @@ async def test_a_session_that_is_refused_says_why() -> None:
     assert refused.value.error.upgrade_to == 9
 
 
-async def test_a_server_that_falls_silent_is_left() -> None:
+async def test_silent_server_ends_the_connection() -> None:
     async with (
         server(lambda peer: peer.welcome(heartbeat_interval_ms=100), deaf=True) as url,
         connect(url, reconnect_s=0) as client,
@@ -101,7 +101,7 @@ async def test_a_server_that_falls_silent_is_left() -> None:
             await client.wait_for(lambda: False)
 
 
-async def test_a_server_that_answers_heartbeats_is_not_left() -> None:
+async def test_answered_heartbeats_keep_the_connection() -> None:
     peers: list[Peer] = []
 
     async def script(peer: Peer) -> None:
@@ -113,7 +113,7 @@ async def test_a_server_that_answers_heartbeats_is_not_left() -> None:
         assert client.is_connected
 
 
-async def test_a_heartbeat_interval_of_zero_does_not_make_a_flood() -> None:
+async def test_heartbeat_interval_of_zero_does_not_cause_a_flood() -> None:
     peers: list[Peer] = []
 
     async def script(peer: Peer) -> None:
@@ -127,7 +127,7 @@ async def test_a_heartbeat_interval_of_zero_does_not_make_a_flood() -> None:
         assert loop.time() - started >= 3 * PING_INTERVAL_S_MIN - 0.01
 
 
-async def test_what_is_no_message_ends_the_connection_with_the_right_code_and_reason() -> None:
+async def test_malformed_message_ends_the_connection_with_code_and_reason() -> None:
     codes: list[int | None] = []
 
     async def script(peer: Peer) -> None:
@@ -144,7 +144,7 @@ async def test_what_is_no_message_ends_the_connection_with_the_right_code_and_re
     await eventually(lambda: codes == [1002])
 
 
-async def test_an_impossible_description_ends_the_connection_and_not_the_program() -> None:
+async def test_invalid_description_ends_the_connection_and_not_the_program() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(Join)
@@ -156,7 +156,7 @@ async def test_an_impossible_description_ends_the_connection_and_not_the_program
             await client.join("arena")
 
 
-async def test_closing_is_quiet_when_the_connection_went_while_a_resync_was_due() -> None:
+async def test_close_is_silent_if_the_connection_broke_while_a_resync_was_due() -> None:
     async def script(peer: Peer) -> None:
         await peer.seat()
         await peer.say(encode_state(9, 0, 3, 0, b"\0"))
@@ -169,7 +169,7 @@ async def test_closing_is_quiet_when_the_connection_went_while_a_resync_was_due(
                 await eventually(lambda client=client: not client.is_connected)  # type: ignore[misc]
 
 
-async def test_a_cancelled_close_stays_cancelled() -> None:
+async def test_cancelled_close_stays_cancelled() -> None:
     async def never_answers_a_close(peer: Peer) -> None:
         await peer.welcome()
         peer.socket.transport.pause_reading()
@@ -187,7 +187,7 @@ async def test_a_cancelled_close_stays_cancelled() -> None:
         await client.close()
 
 
-async def test_a_refusal_that_nobody_asked_for_is_no_answer_to_the_next_question() -> None:
+async def test_error_without_a_request_does_not_answer_the_next_request() -> None:
     async def script(peer: Peer) -> None:
         await peer.seat()
         await peer.say(Error(ErrorCode.RATE_LIMITED, "slow down", retryable=True))
@@ -202,7 +202,7 @@ async def test_a_refusal_that_nobody_asked_for_is_no_answer_to_the_next_question
         assert client.last_error.code is ErrorCode.RATE_LIMITED
 
 
-async def test_a_room_that_closes_is_told_to_whoever_plays_or_waits_in_it() -> None:
+async def test_closed_room_ends_the_calls_that_wait_in_it() -> None:
     async def script(peer: Peer) -> None:
         await peer.seat()
         await peer.want(Command)
@@ -222,7 +222,7 @@ async def test_a_room_that_closes_is_told_to_whoever_plays_or_waits_in_it() -> N
         await client.join("arena")
 
 
-async def test_replies_that_nobody_waits_for_are_not_kept() -> None:
+async def test_replies_to_abandoned_commands_are_discarded() -> None:
     asked = asyncio.Event()
     late = asyncio.Event()
 
@@ -245,7 +245,7 @@ async def test_replies_that_nobody_waits_for_are_not_kept() -> None:
         assert client._replies == {}
 
 
-async def test_events_above_the_limit_push_out_the_oldest_and_are_counted() -> None:
+async def test_events_above_the_limit_drop_the_oldest_and_are_counted() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.say(*(Event(number, "noise") for number in range(1, aio.EVENTS_MAX + 4)))
@@ -255,7 +255,7 @@ async def test_events_above_the_limit_push_out_the_oldest_and_are_counted() -> N
         assert (len(client.events), client.events[0].number) == (aio.EVENTS_MAX, 4)
 
 
-async def test_goodbye_is_kept_for_whoever_wants_to_come_back() -> None:
+async def test_goodbye_is_available_after_the_close() -> None:
     goodbye = Goodbye(ErrorCode.UNAVAILABLE, "stopping", come_back=True, retry_after_ms=500)
 
     async def script(peer: Peer) -> None:
@@ -268,7 +268,7 @@ async def test_goodbye_is_kept_for_whoever_wants_to_come_back() -> None:
         assert client.goodbye == goodbye
 
 
-async def test_a_redirect_is_followed_with_its_ticket() -> None:
+async def test_redirect_is_followed_with_its_ticket() -> None:
     async def there(peer: Peer) -> None:
         await peer.welcome()
         assert (await peer.want(Join)).ticket == "right of way"
@@ -286,7 +286,7 @@ async def test_a_redirect_is_followed_with_its_ticket() -> None:
             assert client.url == target
 
 
-async def test_redirects_in_a_circle_come_to_an_end() -> None:
+async def test_circular_redirects_end_with_an_error() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(Join)
@@ -298,7 +298,7 @@ async def test_redirects_in_a_circle_come_to_an_end() -> None:
             await client.join("arena")
 
 
-async def test_a_redirect_from_an_encrypted_connection_to_a_plain_one_is_not_followed() -> None:
+async def test_redirect_from_an_encrypted_connection_to_a_plain_one_is_refused() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(Join)
@@ -314,21 +314,21 @@ async def test_a_redirect_from_an_encrypted_connection_to_a_plain_one_is_not_fol
         await client.close()
 
 
-async def test_a_certificate_that_is_not_trusted_is_disconnected() -> None:
+async def test_untrusted_certificate_raises_disconnected() -> None:
     async with server(lambda peer: peer.welcome()) as url:
         with pytest.raises(Disconnected, match="cannot connect"):
             async with connect(url.replace("ws://", "wss://"), tls=ssl.create_default_context()):
                 pass
 
 
-async def test_waiting_has_a_deadline() -> None:
+async def test_wait_for_has_a_timeout() -> None:
     async with server(lambda peer: peer.welcome()) as url, connect(url) as client:
         with pytest.raises(TimeoutError):
             await client.wait_for(lambda: False, timeout_s=0.05)
         assert client.is_connected
 
 
-async def test_a_lost_connection_is_made_again_and_the_session_resumed() -> None:
+async def test_lost_connection_is_replaced_and_the_session_resumed() -> None:
     states: list[ConnectionState] = []
     hellos: list[Hello] = []
 
@@ -358,7 +358,7 @@ async def test_a_lost_connection_is_made_again_and_the_session_resumed() -> None
     assert ConnectionState.RECONNECTING in states
 
 
-async def test_a_session_that_has_moved_is_followed_with_its_token_and_no_join() -> None:
+async def test_moved_session_is_resumed_with_its_token_and_without_a_join() -> None:
     there_heard: list[Hello] = []
     here = 0
 
@@ -390,7 +390,7 @@ async def test_a_session_that_has_moved_is_followed_with_its_token_and_no_join()
     assert here == 2
 
 
-async def test_shards_that_send_a_session_around_are_asked_with_pauses_again() -> None:
+async def test_shards_that_redirect_a_session_in_a_circle_are_retried_with_pauses() -> None:
     asked = 0
 
     async def script(peer: Peer) -> None:
@@ -415,7 +415,7 @@ async def test_shards_that_send_a_session_around_are_asked_with_pauses_again() -
     assert REDIRECTS_MAX < asked < 40
 
 
-def test_a_session_does_not_follow_from_an_encrypted_connection_to_a_plain_one() -> None:
+def test_session_does_not_move_from_an_encrypted_connection_to_a_plain_one() -> None:
     client = Client("wss://127.0.0.1:1")
     client._connection.redirected("ws://127.0.0.1:2")
     assert client.url == "wss://127.0.0.1:1"
@@ -423,7 +423,7 @@ def test_a_session_does_not_follow_from_an_encrypted_connection_to_a_plain_one()
     assert client.url == "wss://127.0.0.1:2"
 
 
-async def test_a_session_that_was_not_kept_is_told_to_whoever_waits() -> None:
+async def test_lost_session_ends_the_calls_that_wait() -> None:
     number = 0
 
     async def script(peer: Peer) -> None:
@@ -451,7 +451,7 @@ async def test_a_session_that_was_not_kept_is_told_to_whoever_waits() -> None:
 
 
 @pytest.mark.parametrize("is_joining", [True, False])
-async def test_a_join_whose_answer_was_lost_is_asked_again_unless_it_is_in_flight(is_joining: bool) -> None:
+async def test_join_is_sent_again_after_a_reconnect_unless_it_is_in_flight(is_joining: bool) -> None:
     number = 0
 
     async def script(peer: Peer) -> None:
@@ -472,7 +472,7 @@ async def test_a_join_whose_answer_was_lost_is_asked_again_unless_it_is_in_fligh
         assert await client.join("arena") == JOINED
 
 
-async def test_the_servers_advice_is_kept_and_a_final_no_is_final() -> None:
+async def test_client_waits_as_advised_and_stops_after_a_final_error() -> None:
     at: list[float] = []
 
     async def script(peer: Peer) -> None:
@@ -492,7 +492,7 @@ async def test_the_servers_advice_is_kept_and_a_final_no_is_final() -> None:
     assert at[1] - at[0] >= 0.6
 
 
-async def test_one_that_cannot_come_back_in_time_gives_up() -> None:
+async def test_client_that_cannot_reconnect_in_time_is_closed() -> None:
     async with server(lambda peer: peer.welcome()) as url, connect(url, reconnect_s=0.5) as client:
         pass
     async with server(lambda peer: peer.welcome()) as url:
@@ -503,7 +503,7 @@ async def test_one_that_cannot_come_back_in_time_gives_up() -> None:
     await client.close()
 
 
-async def test_a_token_source_is_asked_at_every_connection() -> None:
+async def test_token_source_is_called_for_every_connection() -> None:
     tokens: list[str] = []
 
     async def script(peer: Peer) -> None:
@@ -519,7 +519,7 @@ async def test_a_token_source_is_asked_at_every_connection() -> None:
         await eventually(lambda: tokens == ["token 0", "token 1"])
 
 
-def test_back_off_grows_is_jittered_and_never_before_the_advice() -> None:
+def test_backoff_grows_with_jitter_and_is_never_shorter_than_the_advice() -> None:
     backoffs = [Backoff(random.Random(seed).random) for seed in range(200)]
     delays = [[backoff.next_s() for _ in range(12)] for backoff in backoffs]
     for attempt, ceiling in enumerate([0.25, 0.5, 1, 2, 4, 8, 10, 10]):

@@ -1,4 +1,4 @@
-"""The asyncio client's connections: what is final, what is tried again, what is noticed, and what is not sent."""
+"""The asyncio client's connections: final errors, retries, lost connections, and messages that are not sent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fast_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickwire.client.backoff.MAX_S", 0.1)
 
 
-# -- what is final, once a session stood --------------------------------------------------------------------
+# -- final errors after the first session -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 200, 301, 503])
@@ -157,7 +157,7 @@ async def test_server_that_drops_every_connection_is_not_flooded() -> None:
         with pytest.raises(Disconnected, match="could not reconnect within 1 s"):
             await client.wait_for(lambda: False)
         await client.close()
-    assert 3 < connections < 60, "pauses and the deadline go on over connections that did not last"
+    assert 3 < connections < 60, "pauses and the deadline continue across short connections"
 
 
 async def test_token_source_that_raises_is_asked_again_at_the_next_attempt() -> None:
@@ -438,7 +438,7 @@ async def test_listener_for_something_unknown_is_refused() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://game.example", "127.0.0.1:8080", "localhost"])
-async def test_address_that_is_not_of_a_websocket_is_refused_with_a_sentence(url: str) -> None:
+async def test_address_that_is_not_a_websocket_address_is_refused_with_a_message(url: str) -> None:
     with pytest.raises(Disconnected, match="must begin with ws:// or wss://") as refused:
         await Client(url).open()
     assert not refused.value.may_return

@@ -1,4 +1,4 @@
-"""The client's core, message by message: what it makes of each, what it sends by itself, and what it survives."""
+"""The client's core, message by message: its updates, the messages that it sends itself, and its recovery."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def x_of(core: ClientCore) -> int:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_each_message_gives_its_update(message: Message | bytes, update: object) -> None:
+def test_each_message_returns_its_update(message: Message | bytes, update: object) -> None:
     assert told(ClientCore(), message) == update
 
 
-def test_world_of_a_room_that_has_moved_is_the_same_object_and_begins_empty() -> None:
+def test_world_of_a_moved_room_is_the_same_object_and_begins_empty() -> None:
     core = seated()
     told(core, keyframe(7, 5))
     before = core.world
@@ -131,12 +131,12 @@ def test_world_of_a_room_that_has_moved_is_the_same_object_and_begins_empty() ->
     assert core.world is not before
 
 
-def test_every_message_of_the_contract_is_taken_without_a_complaint() -> None:
+def test_every_message_of_the_contract_is_accepted() -> None:
     for kind in SERVER_BODY:
         told(ClientCore(), kind())
 
 
-def test_a_message_of_a_newer_server_is_counted_and_ignored() -> None:
+def test_message_of_a_newer_server_is_counted_and_ignored() -> None:
     data = bytearray(encode_server(Left("x" * 20)))
     place = next(i for i, byte in enumerate(data) if byte == 3 and _is_unknown_with(data, i, 99))
     data[place] = 99
@@ -160,7 +160,7 @@ def test_state_before_a_seat_is_ignored() -> None:
     assert core.resyncs == 0
 
 
-def test_keyframe_and_deltas_move_the_world() -> None:
+def test_keyframe_and_deltas_advance_the_world() -> None:
     core = seated()
     assert told(core, keyframe(6, 3)) == StateApplied(6, (0,), True, True)
     assert told(core, delta(9, 3, 3, 4)) == StateApplied(9, (0,), False, True)
@@ -168,7 +168,7 @@ def test_keyframe_and_deltas_move_the_world() -> None:
 
 
 @pytest.mark.parametrize("bad", [delta(9, 2, 3, 4), encode_state(9, 0, 3, 0, b"\x09"), encode_state(9, 0, 3, 0, b"")])
-def test_a_frame_that_does_not_fit_asks_once_and_a_keyframe_mends_it(bad: bytes) -> None:
+def test_frame_that_does_not_fit_requests_one_keyframe_which_repairs_the_world(bad: bytes) -> None:
     core = seated()
     told(core, keyframe(6, 3))
     assert told(core, bad) is None
@@ -181,7 +181,7 @@ def test_a_frame_that_does_not_fit_asks_once_and_a_keyframe_mends_it(bad: bytes)
     assert (x_of(core), core.resyncs, core.mismatches) == (8, 1, 0)
 
 
-def test_a_keyframe_that_does_not_come_is_asked_for_again() -> None:
+def test_missing_keyframe_is_requested_again() -> None:
     core = seated()
     told(core, delta(10, 1, 3, 4))
     for tick in range(11, 11 + 2 * RESYNC_AGAIN_TICKS):
@@ -190,7 +190,7 @@ def test_a_keyframe_that_does_not_come_is_asked_for_again() -> None:
     assert asked == [Resync(0, 10 + n * RESYNC_AGAIN_TICKS) for n in range(3)]
 
 
-def test_a_checksum_that_differs_is_counted_and_asks_for_a_keyframe() -> None:
+def test_wrong_checksum_is_counted_and_requests_a_keyframe() -> None:
     core = seated()
     told(core, keyframe(6, 3, flags=1, end=checksum(world(3))))
     assert core.mismatches == 0
@@ -203,7 +203,7 @@ def parts(tick: int, age: int, *said: bytes, flags: int = 0) -> bytes:
     return encode_state(tick, 0, age, HAS_PARTS | flags, b"".join(said))
 
 
-def test_a_part_that_does_not_fit_spoils_no_other() -> None:
+def test_part_that_does_not_fit_does_not_affect_other_parts() -> None:
     core = seated()
     told(core, keyframe(6, 3))
     bad = encode_part(1, b"\x09", is_keyframe=False, has_checksum=False)
@@ -213,7 +213,7 @@ def test_a_part_that_does_not_fit_spoils_no_other() -> None:
     assert x_of(core) == 4
 
 
-def test_after_a_frame_that_is_missing_all_channels_are_asked_for() -> None:
+def test_missing_frame_requests_keyframes_of_all_channels() -> None:
     core = seated()
     told(core, keyframe(6, 3))
     told(core, encode_state(6, 1, 0, 0, b"\0"))
@@ -221,7 +221,7 @@ def test_after_a_frame_that_is_missing_all_channels_are_asked_for() -> None:
     assert {decode_client(data) for data in core.outgoing} == {Resync(0, 9), Resync(1, 9)}
 
 
-def test_a_complete_frame_drops_what_it_does_not_name() -> None:
+def test_complete_frame_removes_other_channels() -> None:
     core = seated()
     told(core, keyframe(6, 3))
     assert told(core, parts(7, 1, flags=IS_COMPLETE)) == StateApplied(7, (), True, True)
@@ -229,7 +229,7 @@ def test_a_complete_frame_drops_what_it_does_not_name() -> None:
     assert len(core.world.table("ships")) == 0
 
 
-def test_inputs_are_numbered_within_a_session_and_name_the_tick_shown() -> None:
+def test_inputs_are_numbered_within_a_session_and_carry_the_worlds_tick() -> None:
     core = seated()
     told(core, keyframe(6, 3))
     first, second = (decode_client(core.input({"thrust": 0.5})) for _ in range(2))
@@ -245,7 +245,7 @@ def test_inputs_are_numbered_within_a_session_and_name_the_tick_shown() -> None:
     assert core.input_seq == core.acknowledged_seq == 0
 
 
-def test_an_input_that_cannot_be_meant_is_refused_and_takes_no_number() -> None:
+def test_invalid_input_is_refused_and_uses_no_number() -> None:
     with pytest.raises(ValueError, match="join first"):
         ClientCore().input({})
     core = seated()
@@ -257,7 +257,7 @@ def test_an_input_that_cannot_be_meant_is_refused_and_takes_no_number() -> None:
     assert core.input_seq == 0
 
 
-def test_command_ids_are_never_used_twice_by_one_core() -> None:
+def test_command_ids_are_never_reused_by_a_core() -> None:
     core = seated()
     ids = [core.command("plant", {"x": 1})[0]]
     core.hello()
@@ -266,7 +266,7 @@ def test_command_ids_are_never_used_twice_by_one_core() -> None:
     assert ids == [1, 2]
 
 
-def test_events_that_are_missing_or_repeated_are_counted() -> None:
+def test_missing_and_repeated_events_are_counted() -> None:
     core = seated()
     assert told(core, Event(1, "a")) == EventReceived(Event(1, "a"), 0)
     assert told(core, Event(4, "b")) == EventReceived(Event(4, "b"), 2)
@@ -275,7 +275,7 @@ def test_events_that_are_missing_or_repeated_are_counted() -> None:
     assert (core.events_missed, core.events_repeated) == (2, 1)
 
 
-def test_a_welcome_to_a_new_session_begins_anew_and_keeps_the_counters() -> None:
+def test_new_session_resets_the_core_and_keeps_the_counters() -> None:
     core = seated()
     told(core, delta(9, 1, 3, 4))
     told(core, Event(3, "a"))
@@ -299,17 +299,17 @@ def resumable() -> ClientCore:
     return core
 
 
-def test_hello_asks_for_the_session_there_was_with_what_has_been_seen() -> None:
+def test_hello_asks_for_the_previous_session_with_its_last_tick_and_event() -> None:
     core = resumable()
     assert decode_client(core.hello(token="t")) == Hello(
         SCHEMA_VERSION, token="t", resume_token="s.secret", last_tick=7, last_event=1, room_id="room", attempt=1
     )
     told(core, delta(9, 1, 3, 4))
     assert core.resyncs == 1
-    assert decode_client(core.hello()).last_tick == 0, "a world that is known to be wrong is no baseline"  # type: ignore[union-attr]
+    assert decode_client(core.hello()).last_tick == 0, "an incorrect world cannot be a baseline"  # type: ignore[union-attr]
 
 
-def test_a_reply_that_decides_nothing_leaves_the_question_open() -> None:
+def test_reply_with_an_unknown_outcome_leaves_the_command_open() -> None:
     core = resumable()
     command_id, data = core.command("buy")
     told(core, Reply(command_id, ok=False, error=ErrorCode.UNAVAILABLE))
@@ -323,7 +323,7 @@ def test_a_reply_that_decides_nothing_leaves_the_question_open() -> None:
     core.abandon_command(command_id)
 
 
-def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
+def test_resume_keeps_the_world_and_sends_unanswered_commands_again() -> None:
     core = resumable()
     (answered, _), (_, unanswered) = core.command("one"), core.command("two")
     told(core, Reply(answered, ok=True))
@@ -340,14 +340,14 @@ def test_a_resume_keeps_the_world_and_asks_unanswered_commands_again() -> None:
     assert x_of(core) == 5, "both ends forget where they came from"
 
 
-def test_a_resume_into_no_room_says_that_the_seat_is_lost() -> None:
+def test_resume_without_a_room_reports_the_lost_seat() -> None:
     core = resumable()
     welcome = Welcome("s", resume_token="s.next", generation=2)
     assert told(core, welcome) == Welcomed(welcome, has_resumed=True, lost_room_id="room")
     assert core.world is None
 
 
-def test_lost_events_and_a_changed_rate_are_told() -> None:
+def test_lost_events_and_a_changed_rate_are_reported() -> None:
     core = resumable()
     error = Error(ErrorCode.RESYNC, "gone")
     assert told(core, error) == EventsLost(error)
@@ -357,7 +357,7 @@ def test_lost_events_and_a_changed_rate_are_told() -> None:
     assert core.rate == Rate(1)
 
 
-def test_a_pong_gives_round_trip_and_clock_offset() -> None:
+def test_pong_returns_round_trip_and_clock_offset() -> None:
     core = ClientCore()
     pong = encode_server(Pong(client_time_us=1_000, server_time_us=500_100))
     assert core.receive(pong, now_us=1_200) == PongReceived(200, 500_100 + 100 - 1_200)
@@ -387,7 +387,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize("field", IMPOSSIBLE, ids=lambda field: f"{field.kind.name}-{field.bits}-{field.step}")
-def test_a_description_of_what_cannot_be_is_malformed(field: FieldDescription) -> None:
+def test_invalid_description_is_malformed(field: FieldDescription) -> None:
     for description in (
         StateDescription(tables=(TableDescription("t", (field,)),)),
         StateDescription(inputs=(field,)),

@@ -1,4 +1,4 @@
-"""Requests of the asyncio client: an Error ends only its own; every end without a seat gives place and seat back."""
+"""Requests of the asyncio client: an Error ends only its request; a failed request releases queue entry and seat."""
 
 from __future__ import annotations
 

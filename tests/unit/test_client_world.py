@@ -35,7 +35,7 @@ def shown(world: World, channel: int, tick: int, ships: Columns, mines: Columns 
     assert apply(world, StateFrame(tick, channel, 0, 0, encode_channel(CODECS, NOTHING, (ships, mines))))
 
 
-def test_a_world_of_which_nothing_was_told_is_empty() -> None:
+def test_world_without_frames_is_empty() -> None:
     world = World(DESCRIPTION)
     assert (world.tick, len(world.table("ships")), world.table("ships").column("x").tolist()) == (0, 0, [])
 
@@ -53,7 +53,7 @@ def test_columns_and_entities_are_in_the_games_units() -> None:
     assert world.table("mines").entity(5) == {"depth": -3}
 
 
-def test_what_is_not_there_is_a_key_error() -> None:
+def test_missing_table_field_or_entity_is_a_key_error() -> None:
     world = World(DESCRIPTION)
     shown(world, 0, 1, columns([4], [0], [0], [0]))
     for id in (0, 3, 5, 1 << 40):
@@ -67,7 +67,7 @@ def test_what_is_not_there_is_a_key_error() -> None:
         world.table("ships").column("y")
 
 
-def test_channels_are_seen_together_and_stand_on_the_tick_of_the_last_frame() -> None:
+def test_channels_are_merged_at_the_tick_of_the_last_frame() -> None:
     world = World(DESCRIPTION)
     shown(world, 0, 3, columns([1, 9], [1, 9], [0, 0], [0, 0]))
     shown(world, 7, 5, columns([4], [4], [0], [0]))
@@ -81,7 +81,7 @@ def test_channels_are_seen_together_and_stand_on_the_tick_of_the_last_frame() ->
     assert world.tick == 8
 
 
-def test_changing_a_column_that_was_read_changes_nothing_in_the_world() -> None:
+def test_changing_a_returned_column_does_not_change_the_world() -> None:
     world = World(DESCRIPTION)
     shown(world, 0, 1, columns([4], [6], [0], [1]), columns([5], [-3]))
     before = world.checksum()
@@ -91,7 +91,7 @@ def test_changing_a_column_that_was_read_changes_nothing_in_the_world() -> None:
     assert world.checksum() == before
 
 
-def test_equal_worlds_have_equal_checksums_however_their_channels_are_cut() -> None:
+def test_equal_worlds_have_equal_checksums_in_any_channels() -> None:
     whole, cut = World(DESCRIPTION), World(DESCRIPTION)
     shown(whole, 0, 1, columns([1, 2], [1, 2], [0, 0], [0, 0]))
     shown(cut, 0, 1, columns([2], [2], [0], [0]))

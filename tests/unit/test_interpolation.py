@@ -1,4 +1,4 @@
-"""Between two ticks: straight for places, the short way for angles, not at all for what has no between."""
+"""Interpolation between two ticks: linear for positions, the shorter direction for angles, none for other values."""
 
 from __future__ import annotations
 
@@ -46,19 +46,21 @@ def motion() -> Interpolation:
     return made
 
 
-def test_places_lie_on_the_straight_line(motion: Interpolation) -> None:
+def test_positions_are_interpolated_linearly(motion: Interpolation) -> None:
     ids, x = motion.sample(10.5, "x")
-    assert (ids.tolist(), x.tolist()) == ([1, 2], [2.0, 5.0]), "who leaves stays until then; who comes is not there"
+    assert (ids.tolist(), x.tolist()) == ([1, 2], [2.0, 5.0]), (
+        "an entity that leaves stays until then; one that enters does not exist yet"
+    )
     ids, x = motion.sample(12.5, "x")
     assert (ids.tolist(), x.tolist()) == ([1, 3], [8.0, 1.0])
 
 
-def test_angles_take_the_short_way_round(motion: Interpolation) -> None:
+def test_angles_are_interpolated_in_the_shorter_direction(motion: Interpolation) -> None:
     heading = float(motion.sample(11, "heading")[1][0])
     assert math.cos(heading) == pytest.approx(1.0), "half of the way from -pi/8 to pi/8, through 0"
 
 
-def test_what_has_no_between_keeps_the_older_value(motion: Interpolation) -> None:
+def test_values_that_cannot_be_interpolated_keep_the_older_one(motion: Interpolation) -> None:
     assert motion.sample(11.9, "lives")[1][0] == 3
     assert motion.sample(12.0, "lives")[1][0] == 2
 
@@ -77,8 +79,8 @@ def ships() -> World:
     return World(StateDescription((TableDescription("ships", tuple(field.describe() for field in FIELDS)),)))
 
 
-def test_tick_that_goes_back_forgets_that_tick_and_all_that_are_newer(motion: Interpolation) -> None:
-    """A durable room that was restored after a crash: what came after its last save never happened."""
+def test_tick_that_goes_back_discards_that_tick_and_later_ones(motion: Interpolation) -> None:
+    """A durable room that was restored after a crash: ticks after its last save are discarded."""
     world = ships()
     apply(world, keyframe(10, e1=(0.0, 0.0, 1)))
     made = Interpolation("ships")
@@ -90,7 +92,7 @@ def test_tick_that_goes_back_forgets_that_tick_and_all_that_are_newer(motion: In
     assert made.sample(11.5, "x")[1].tolist() == [51.0]
 
 
-def test_world_of_another_room_replaces_everything(motion: Interpolation) -> None:
+def test_world_of_another_room_discards_all_snapshots(motion: Interpolation) -> None:
     other = ships()
     apply(other, keyframe(50, e7=(9.0, 0.0, 1)))
     motion.push(other)
@@ -98,7 +100,7 @@ def test_world_of_another_room_replaces_everything(motion: Interpolation) -> Non
     assert motion.sample(49, "x")[0].tolist() == [7]
 
 
-def test_world_of_a_room_without_the_table_shows_nothing(motion: Interpolation) -> None:
+def test_world_without_the_table_adds_no_snapshot(motion: Interpolation) -> None:
     other = World(StateDescription(()))
     motion.push(other)
     assert motion.sample(12, "x")[0].size == 0
@@ -114,7 +116,7 @@ def frames(first: int, last: int, *, late_s: float = 0.0, seed: int = 0) -> list
     return [(tick, 1000 + tick / 20 + late_s + rng.uniform(0.0, 0.02)) for tick in range(first, last)]
 
 
-def test_clock_recovers_within_four_frames_when_one_tick_has_blocked() -> None:
+def test_clock_recovers_within_four_frames_after_a_blocked_tick() -> None:
     """The room's tick 100 took 0.6 s: every tick after it comes 0.6 s later than the ones before."""
     clock = TickClock(20, delay_ticks=2)
     for tick, now_s in frames(1, 100, seed=1):
@@ -135,7 +137,7 @@ def test_clock_is_not_moved_by_jitter_or_by_single_late_frames() -> None:
             assert clock.render_tick(1000 + tick / 20) == pytest.approx(tick - 2, abs=0.25)
 
 
-def test_clock_forgets_everything_when_the_tick_goes_back() -> None:
+def test_clock_restarts_when_the_tick_goes_back() -> None:
     clock = TickClock(20, delay_ticks=2)
     for tick, now_s in frames(100, 140):
         clock.observe(tick, now_s)
@@ -143,7 +145,7 @@ def test_clock_forgets_everything_when_the_tick_goes_back() -> None:
     assert clock.render_tick(2000.0) == pytest.approx(18)
 
 
-def test_the_clock_goes_by_the_least_late_frame() -> None:
+def test_clock_follows_the_least_late_frame() -> None:
     clock = TickClock(20, delay_ticks=2)
     assert clock.render_tick(5.0) == -math.inf
     for tick, lateness_s in ((100, 0.08), (101, 0.02), (102, 0.3)):

@@ -61,18 +61,18 @@ def test_nothing_measured_is_nothing() -> None:
     assert (Histogram().percentile(0.99), Histogram().mean_s, Histogram().items_ms()) == (0.0, 0.0, [])
 
 
-def test_what_a_clock_says_below_zero_is_zero() -> None:
+def test_negative_times_count_as_zero() -> None:
     assert histogram_of(-0.001).counts == {0: 1}
 
 
-def test_seconds_travel_as_they_are() -> None:
+def test_seconds_round_trip_through_msgpack() -> None:
     sent = second(7, players=3, measures=measures_of(input=[0.1, 0.2]))
     sent.measures.fail("join", "ROOM_FULL", 2)
     sent.measures.count("bytes", 10.5)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode([sent]), type=list[Second]) == [sent]
 
 
-def test_a_measures_defaults_are_its_own() -> None:
+def test_measures_do_not_share_their_defaults() -> None:
     one, other = Measures(), Measures()
     one.count("states")
     one.fail("world", "checksum mismatch")
@@ -98,7 +98,7 @@ def test_a_measures_defaults_are_its_own() -> None:
         ("bytes_per_player=2000", 2000, 500),
     ],
 )
-def test_a_level_is_read_and_held_against_what_was_measured(text: str, limit: float, value: float) -> None:
+def test_level_is_parsed_and_evaluated(text: str, limit: float, value: float) -> None:
     measures = measures_of(input=[0.1, 0.2], join=[1.0, 1.0])
     for name, count in {"states": 4, "late_states": 1, "missed_ticks": 1, "bytes": 1000, "player_seconds": 2}.items():
         measures.count(name, count)
@@ -115,25 +115,25 @@ def test_a_level_is_read_and_held_against_what_was_measured(text: str, limit: fl
     ["", "input_p99", "input_p99=", "input_p99=75", "input_p99=75%", "nonsense_p99=1s", "input_p=1s", "input_p100=1s",
      "late_ticks=5ms", "late_ticks=101%", "failures=1%", "failures=-1", "nonsense=1", "input_p99=x"],
 )  # fmt: skip
-def test_what_is_no_level_is_said_in_words(text: str) -> None:
+def test_invalid_level_raises_a_message(text: str) -> None:
     with pytest.raises(ValueError, match=r"level|unit|share|%"):
         parse_level(text)
 
 
-def test_an_unknown_level_is_told_of_all_that_there_are() -> None:
+def test_unknown_level_lists_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="unknown service level") as caught:
         parse_level("latency=1")
     for name in (*TIMES, *SHARES, *COUNTS):
         assert name in str(caught.value)
 
 
-def test_a_level_of_which_nothing_was_measured_does_not_hold() -> None:
+def test_level_without_measurements_does_not_hold() -> None:
     (verdict,) = evaluate([parse_level("match_p99=1s")], Measures())
     assert (verdict.holds, verdict.value) == (False, "nothing was measured")
 
 
 @pytest.mark.parametrize("row", ["world", "events", "replies", "seats"])
-def test_what_must_never_be_breaks_every_run(row: str) -> None:
+def test_rows_of_wrong_results_fail_every_run(row: str) -> None:
     measures = Measures()
     measures.fail(row, "something is wrong", 2)
     (verdict,) = evaluate([], measures)
@@ -141,7 +141,7 @@ def test_what_must_never_be_breaks_every_run(row: str) -> None:
     assert "something is wrong (2)" in verdict.value
 
 
-def test_refusals_break_a_run_only_where_a_level_says_so() -> None:
+def test_refusals_fail_a_run_only_with_a_level() -> None:
     measures = Measures()
     measures.fail("join", "ROOM_FULL")
     assert evaluate([], measures) == []
@@ -151,26 +151,26 @@ def test_refusals_break_a_run_only_where_a_level_says_so() -> None:
 # -- shapes -------------------------------------------------------------------------------------------------
 
 
-def test_a_ramp_goes_up_and_stays_until_the_run_is_over() -> None:
+def test_ramp_rises_and_stays_until_the_end() -> None:
     plan = Plan(players=100, rate=10, seconds=60)
     assert target(plan, 0) == target(plan, 59.9) == Target(100, 10)
     assert target(plan, 60) is None
 
 
-def test_a_spike_comes_all_at_once_after_those_who_were_there() -> None:
+def test_spike_starts_all_at_once_after_the_base() -> None:
     plan = Plan(shape="spike", players=100, base=10, rate=5, warmup_s=10)
     assert target(plan, 9) == Target(10, 5)
     assert target(plan, 10) == Target(100, AT_ONCE)
     assert target(Plan(shape="spike", players=100), 0) == Target(100, AT_ONCE)
 
 
-def test_a_soak_comes_within_a_minute() -> None:
+def test_soak_ramps_up_within_a_minute() -> None:
     wanted = target(Plan(shape="soak", players=6000, rate=1, seconds=900), 0)
     assert wanted == Target(6000, 100)
 
 
 @pytest.mark.parametrize(("shape", "event"), [("storm", LoadEvent.DROP), ("rolling", LoadEvent.COMMAND)])
-def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, event: LoadEvent) -> None:
+def test_event_follows_the_ramp_up_and_the_warmup(shape: str, event: LoadEvent) -> None:
     plan = msgspec.convert({"shape": shape, "players": 100, "rate": 10.0, "warmup_s": 5.0}, Plan)
     before, after = target(plan, 14.9), target(plan, 15.0)
     assert before is not None
@@ -180,7 +180,7 @@ def test_what_happens_happens_when_all_are_there_and_have_settled(shape: str, ev
 
 
 @given(st.integers(1, 20), st.integers(1, 200), st.integers(0, 40))
-def test_steps_go_up_until_one_breaks_and_the_one_before_is_the_capacity(
+def test_steps_rise_until_one_breaks_and_the_last_good_one_is_the_capacity(
     step: int, most: int, breaks_at: int
 ) -> None:
     plan = Plan(shape="steps", players=max(step, most), step_players=step, rate=10, warmup_s=1, step_s=2)
@@ -201,7 +201,7 @@ def test_steps_go_up_until_one_breaks_and_the_one_before_is_the_capacity(
         assert steps.last_good == plan.players
 
 
-def test_a_step_is_not_looked_at_before_its_players_are_there() -> None:
+def test_step_is_measured_only_after_its_players_have_started() -> None:
     plan = Plan(shape="steps", players=100, step_players=50, rate=10, warmup_s=3, step_s=10)
     steps = Steps(plan)
     assert steps.window(17.9) is None
@@ -214,7 +214,7 @@ def test_a_step_is_not_looked_at_before_its_players_are_there() -> None:
 # -- results -----------------------------------------------------------------------------------------------
 
 
-def test_workers_seconds_add_up_whenever_they_arrive() -> None:
+def test_workers_seconds_add_up_in_any_order() -> None:
     a, b = measures_of(input=[0.1]), measures_of(input=[0.3])
     a.count("bytes", 5)
     results = results_from_seconds(
@@ -229,7 +229,7 @@ def test_workers_seconds_add_up_whenever_they_arrive() -> None:
     assert series(results.points())["seated"] == [0.0, 4.0]
 
 
-def test_all_are_back_when_nobody_is_missing_any_more() -> None:
+def test_recovery_ends_when_all_expected_players_are_seated() -> None:
     seats = {10: 5, 11: 2, 12: 5, 13: 4, 14: 5, 15: 5}
     results = results_from_seconds(second(at, players=5, expected=5, seated=seated) for at, seated in seats.items())
     assert results.recovery_s(11) == 4
@@ -253,43 +253,43 @@ def played(at: int = 1, *, seated: int = 10, lateness_s: float = 0.001, players:
     return second(at, players=players, expected=10, seated=seated, measures=measures)
 
 
-def test_a_run_that_keeps_its_levels_ends_with_0() -> None:
+def test_run_that_keeps_its_levels_exits_with_0() -> None:
     outcome, code, said = run(played(), levels=("input_p99=75ms",))
     assert (outcome, code) == ("held", 0)
     assert "held   input_p99: 30 ms (at most 75 ms)" in said
 
 
-def test_a_run_that_does_not_ends_with_1_and_names_the_broken_ones() -> None:
+def test_run_that_breaks_levels_exits_with_1_and_names_them() -> None:
     outcome, code, said = run(played(), levels=("input_p99=20ms", "late_ticks=1%"))
     assert (outcome, code) == ("broken", 1)
     assert "BROKEN input_p99" in said
     assert "held   late_ticks" in said
 
 
-def test_one_wrong_world_breaks_a_run_without_levels() -> None:
+def test_wrong_world_fails_a_run_without_levels() -> None:
     wrong = played()
     wrong.measures.fail("world", "checksum mismatch")
     assert run(wrong)[:2] == ("broken", 1)
 
 
-def test_who_has_no_seat_at_the_end_breaks_a_run() -> None:
+def test_missing_seat_at_the_end_fails_a_run() -> None:
     outcome, _, said = run(played(1), played(2, seated=7), second(3, players=2))
     assert outcome == "broken"
     assert "3 of 10 had no seat at the end" in said
     assert run(played(1, seated=7), played(2))[0] == "held", "only the end counts"
 
 
-def test_a_load_that_was_late_itself_says_so_and_blames_nobody() -> None:
+def test_late_load_is_reported_instead_of_the_server() -> None:
     outcome, code, said = run(played(lateness_s=0.05), levels=("input_p99=1ms",))
     assert (outcome, code) == ("load was late", 3)
     assert "THE LOAD ITSELF WAS LATE: 50 ms" in said
 
 
-def test_a_run_in_which_nobody_was_told_anything_says_nothing() -> None:
+def test_run_without_states_is_not_valid() -> None:
     assert run(second(1, players=3))[:2] == ("nothing was measured", 3)
 
 
-def test_a_storm_after_which_some_stay_away_is_broken() -> None:
+def test_storm_without_full_recovery_fails() -> None:
     plan = Plan(shape="storm", players=10)
     back = measures_of(resume=[0.4, 1.234])
     last = second(3, players=10, expected=10, seated=10, measures=back)
@@ -298,13 +298,13 @@ def test_a_storm_after_which_some_stay_away_is_broken() -> None:
     assert run(played(1), played(2, seated=9), plan=plan, event_at=2.0)[0] == "broken"
 
 
-def test_a_command_that_failed_breaks_a_rolling_run() -> None:
+def test_failed_command_fails_a_rolling_run() -> None:
     plan = Plan(shape="rolling", players=10)
     assert run(played(), plan=plan, command_failed="exit code 1")[:2] == ("broken", 1)
 
 
 @pytest.mark.parametrize("row", ["resume", "seat", "gave up"])
-def test_a_player_that_loses_its_session_or_seat_breaks_a_rolling_run(row: str) -> None:
+def test_lost_session_or_seat_fails_a_rolling_run(row: str) -> None:
     measures = Measures()
     measures.fail(row, "the session was not kept")
     lost = (played(1), second(2, measures=measures))

@@ -33,38 +33,38 @@ def test_states_on_time_are_neither_late_nor_missed() -> None:
 
 
 @pytest.mark.parametrize(("late_s", "count"), [(0.024, 0), (0.026, 1)])
-def test_more_than_half_an_interval_is_late(late_s: float, count: int) -> None:
+def test_state_is_late_after_half_an_interval(late_s: float, count: int) -> None:
     found = observe(on_time(1, 50) | on_time(50, 51, late_s) | on_time(51, 60))
     assert found.get_count("late_states") == count
 
 
-def test_after_a_stall_all_are_late_until_the_server_has_caught_up() -> None:
+def test_states_after_a_stall_are_late_until_the_server_has_caught_up() -> None:
     stalled = {tick: max(at_s, 105.0) for tick, at_s in on_time(50, 100).items()}
     found = observe(on_time(1, 50) | stalled | on_time(100, 120))
     assert found.get_count("late_states") == pytest.approx(50, abs=2)
     assert found.times["tick"].max_s == pytest.approx(105.0 - 102.45)
 
 
-def test_a_server_that_has_skipped_ticks_is_late_for_some_seconds_and_then_on_time() -> None:
-    """It is later by two ticks for good: the player's clock of it is set anew."""
+def test_server_that_skipped_ticks_is_late_for_some_seconds_only() -> None:
+    """The server stays two ticks behind, so the observer's reference is updated."""
     seconds = 4 * BASE_WINDOW_S
     found = observe(on_time(1, 50) | on_time(50, 50 + int(seconds * 20), 0.1))
     assert 0 < found.get_count("late_states") <= 2.1 * BASE_WINDOW_S * 20
 
 
-def test_a_tick_of_which_nothing_came_is_missed_where_ticks_always_change_something() -> None:
+def test_tick_without_a_state_is_missed_unless_ticks_may_be_quiet() -> None:
     ticks = on_time(1, 20) | on_time(23, 30)
     assert observe(ticks).get_count("missed_ticks") == 3
     assert observe(ticks, has_quiet_ticks=True).get_count("missed_ticks") == 0
     assert observe(ticks).times["jitter"].max_s == pytest.approx(0, abs=1e-9), "it came when it was due"
 
 
-def test_who_reads_slowly_on_purpose_measures_nothing() -> None:
+def test_slow_reader_is_not_measured() -> None:
     found = observe(on_time(1, 20) | on_time(40, 50), is_slow_reader=True)
     assert found == Measures()
 
 
-def test_darkness_is_from_the_last_state_to_the_first_one_after() -> None:
+def test_blackout_is_from_the_last_state_to_the_first_one_after() -> None:
     observer, measures = PlayerObserver(), Measures()
     observer.joined(20)
     observer.state_received(1, 10.0, measures)
@@ -84,7 +84,7 @@ def test_darkness_is_from_the_last_state_to_the_first_one_after() -> None:
     assert measures.times["blackout"].count == 1
 
 
-def test_inputs_count_from_when_they_were_due_until_they_are_shown() -> None:
+def test_inputs_count_from_due_time_to_acknowledgement() -> None:
     observer, measures = PlayerObserver(), Measures()
     observer.joined(20)
     for seq, due_s in ((1, 1.0), (2, 1.1), (3, 1.2)):
@@ -96,7 +96,7 @@ def test_inputs_count_from_when_they_were_due_until_they_are_shown() -> None:
     assert measures.times["input"].count == 2
 
 
-def test_inputs_that_are_never_shown_count_for_as_long_as_they_have_waited() -> None:
+def test_unacknowledged_inputs_count_with_their_age() -> None:
     observer, measures = PlayerObserver(), Measures()
     observer.joined(20)
     observer.input_sent(1, 1.0)
@@ -139,11 +139,11 @@ def test_player_whose_inputs_are_no_longer_acknowledged_fails_the_run() -> None:
 
 
 @pytest.mark.parametrize("held_back", [(0.0, 0.0), (3.0, 8.0), (1.0, 11.0)])
-def test_player_whose_network_holds_everything_back_does_not(held_back: tuple[float, float]) -> None:
+def test_player_on_a_stalled_network_does_not_fail_the_run(held_back: tuple[float, float]) -> None:
     assert "inputs" not in playing(14.0, acknowledged_until_s=99.0, held_back=held_back).failures
 
 
-def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
+def test_inputs_of_a_lost_seat_are_discarded() -> None:
     observer, measures = PlayerObserver(), Measures()
     observer.joined(20)
     for seq in range(1, 50):
@@ -154,7 +154,7 @@ def test_inputs_of_a_seat_that_was_lost_are_not_waited_for() -> None:
     assert "inputs" not in measures.failures
 
 
-def test_what_a_client_has_found_wrong_is_counted_once() -> None:
+def test_client_errors_are_counted_once() -> None:
     core, tally, measures = ClientCore(), TrafficTally(0.0), Measures()
     core.mismatches, core.events_missed, core.events_repeated = 2, 3, 1
     tally.collect(core, 1000, 2.0, measures, is_seated=True)

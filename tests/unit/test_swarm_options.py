@@ -18,7 +18,7 @@ def options(**values: object) -> argparse.Namespace:
 
 
 @pytest.mark.parametrize("option", NUMBERS)
-def test_a_number_out_of_its_range_is_one_sentence_that_names_the_option(option: str) -> None:
+def test_number_out_of_range_names_the_option(option: str) -> None:
     low, high = NUMBERS[option]
     name = "num_users" if option == "--users" else option[2:].replace("-", "_")
     for value in (low - 1, high + 1, float("nan"), float("inf"), -1e300):
@@ -35,14 +35,14 @@ def test_every_number_among_the_options_has_a_range() -> None:
 
 
 @pytest.mark.parametrize("option", FILES)
-def test_a_file_that_cannot_be_written_is_said_before_the_run(option: str, tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_before_the_run(option: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     values = {"report": "", "summary": "", option[2:]: str(tmp_path / "file" / "x")}
     (sentence,) = problems(argparse.Namespace(**values))
     assert sentence.startswith(f"{option} {tmp_path / 'file' / 'x'}: cannot be written: ")
 
 
-def test_a_file_that_is_there_keeps_what_it_holds_until_the_end(tmp_path: Path) -> None:
+def test_existing_file_is_kept_until_the_end(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     report.write_text("of the last run")
     assert not list(problems(argparse.Namespace(report=str(report), summary="")))

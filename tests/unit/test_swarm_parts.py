@@ -38,9 +38,7 @@ class Heard:
 
 
 @given(st.lists(st.binary(max_size=300)), st.lists(st.integers(1, 50), min_size=1), st.booleans())
-def test_however_bytes_arrive_the_messages_are_the_same(
-    messages: list[bytes], cuts: list[int], is_long: bool
-) -> None:
+def test_messages_do_not_depend_on_the_chunks_of_bytes(messages: list[bytes], cuts: list[int], is_long: bool) -> None:
     if is_long:
         messages = [*messages, bytes(70_000)]
     heard, stream = Heard(), b"".join(map(binary_frame, messages))
@@ -57,7 +55,7 @@ def test_however_bytes_arrive_the_messages_are_the_same(
     assert heard.other == []
 
 
-def test_control_frames_go_whole_to_the_library() -> None:
+def test_control_frames_are_passed_whole_to_the_library() -> None:
     heard = Heard()
     stream = binary_frame(b"a") + b"\x89\x02hi" + binary_frame(b"b") + b"\x88\x02\x03\xe8"
     for byte in stream:
@@ -67,7 +65,7 @@ def test_control_frames_go_whole_to_the_library() -> None:
 
 
 @pytest.mark.parametrize("wrong", [b"\x82\x81\0\0\0\0x", binary_frame(bytes(2000))])
-def test_what_can_never_be_right_goes_to_the_library_with_all_behind_it(wrong: bytes) -> None:
+def test_invalid_frame_is_passed_to_the_library_with_all_later_bytes(wrong: bytes) -> None:
     heard = Heard(payload_bytes_max=1000)
     heard.cutter.feed(binary_frame(b"a") + wrong[:7])
     heard.cutter.feed(wrong[7:] + binary_frame(b"b"))
@@ -76,7 +74,7 @@ def test_what_can_never_be_right_goes_to_the_library_with_all_behind_it(wrong: b
 
 
 @given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
-def test_the_server_reads_what_a_swarm_sends(payload: bytes, key: bytes) -> None:
+def test_server_reads_the_frames_of_a_swarm(payload: bytes, key: bytes) -> None:
     splitter = FrameSplitter(payload_bytes_max=1 << 20)
     splitter.feed(masked_frame(payload, key))
     frame = splitter.next()
@@ -119,8 +117,8 @@ def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
             one.heard = []
 
 
-def test_worlds_that_share_are_those_that_do_not() -> None:
-    """Five players join one after the other; each hears what a room tells it, alone and together."""
+def test_shared_worlds_equal_separate_ones() -> None:
+    """Five players join one after the other, and decode the room's frames separately and shared."""
     shared = SharedWorlds()
     together = [ClientCore(shared.create_world) for _ in range(5)]
     alone = [ClientCore() for _ in range(5)]
@@ -135,10 +133,10 @@ def test_worlds_that_share_are_those_that_do_not() -> None:
         assert np.array_equal(mine.ids, other.ids)
         assert all(np.array_equal(mine.quantised(field), other.quantised(field)) for field in ("x", "y", "heading"))
     assert [core.mismatches for core in together] == [0] * 5
-    assert shared.shared > 2 * shared.decoded, "those who stand alike decode once"
+    assert shared.shared > 2 * shared.decoded, "players with equal baselines decode once"
 
 
-def test_bytes_that_lie_are_found_out_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_bytes_are_detected_by_every_player(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "checksum", lambda tables: b"lies")
     shared = SharedWorlds()
     cores = [ClientCore(shared.create_world) for _ in range(2)]
@@ -161,7 +159,7 @@ class Actions:
         self.skipped += count
 
 
-def test_a_late_beat_is_done_with_the_time_at_which_it_was_due() -> None:
+def test_late_action_receives_its_due_time() -> None:
     actions = Actions()
     actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
     started = time.monotonic()
@@ -173,14 +171,14 @@ def test_a_late_beat_is_done_with_the_time_at_which_it_was_due() -> None:
     assert actions.late[0] == pytest.approx(1.0, abs=0.1)
 
 
-def test_what_is_owed_for_too_long_is_given_up_and_counted() -> None:
+def test_actions_that_are_too_late_are_skipped_and_counted() -> None:
     actions = Actions()
     actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
     actions.scheduler.run_due(time.monotonic() + 10 * LATENESS_S_MAX)
     assert actions.skipped == pytest.approx(10 * LATENESS_S_MAX / 0.1, abs=3)
 
 
-def test_a_beat_that_was_stopped_is_over() -> None:
+def test_stopped_action_does_not_run() -> None:
     actions = Actions()
     action = actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
     actions.scheduler.run_due(time.monotonic() + 0.01)
@@ -189,7 +187,7 @@ def test_a_beat_that_was_stopped_is_over() -> None:
     assert len(actions.due) == 1
 
 
-def test_much_that_is_due_leaves_others_their_turn() -> None:
+def test_many_due_actions_yield_to_other_greenlets() -> None:
     actions, rng = Actions(), random.Random(1)
 
     def slow(due_s: float) -> None:

@@ -38,10 +38,10 @@ async def fleet(
     shard_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Shard, Shard]]:
     """Two shards with the guide's room, the minimal example's and the arena."""
-    (tmp_path / "squares.py").write_text(block("from tickwire import Room").replace('"field"', '"square-field"'))
+    (tmp_path / "moving_squares.py").write_text(block("from tickwire import Room").replace('"field"', '"square-field"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    rooms = ["squares", "tickwire.examples.minimal", "tickwire.examples.arena"]
+    rooms = ["moving_squares", "tickwire.examples.minimal", "tickwire.examples.arena"]
     settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_timeout_s=8.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other

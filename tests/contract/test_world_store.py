@@ -497,7 +497,7 @@ async def test_last_write_survives_an_outage_and_is_retried(tmp_path: Path) -> N
         os.kill(services.pids["mongod"], signal.SIGSTOP)
         for tick in range(50):
             put(behind, world(tick))
-        await eventually(lambda: behind.failures > 0)
+        await eventually(lambda: behind.failures > 0, 30)
         with pytest.raises(Unavailable):
             await store.check()
         assert len(behind) == 1

@@ -86,7 +86,7 @@ def test_resume_does_not_allow_more_than_the_rate() -> None:
 
 def test_commands_without_an_answer_are_bounded() -> None:
     made = window(COMMANDS_MAX)
-    with pytest.raises(ClientError, match="1024 commands have no answer yet"):
+    with pytest.raises(ClientError, match="1024 commands have no reply yet"):
         made.add(COMMANDS_MAX + 1, b"x")
     made.remove(1)
     made.remove(1)

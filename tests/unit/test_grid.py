@@ -105,7 +105,7 @@ def test_invalid_grid_is_reported_when_the_room_is_declared() -> None:
         cells(cell=0.5)
     with pytest.raises(ValueError, match="must have a column 'x' of kind real"):
         GridIndex(Grid("stones", cell=1, view=1), [Stones])
-    with pytest.raises(TypeError, match="names walkrs: no table"):
+    with pytest.raises(TypeError, match="contains walkrs, which is not a table"):
 
         class Plaza(Room):
             grid = Grid("walkrs", cell=20, view=40)

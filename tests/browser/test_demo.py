@@ -238,9 +238,7 @@ async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: 
         await page.wait_for_selector("#sign-in:not([hidden])")
         await page.fill("#token", "wrong")
         await page.click("#sign-in button")
-        await page.wait_for_function(
-            "() => document.getElementById('status').textContent.includes('operations.token')"
-        )
+        await page.wait_for_function("() => document.getElementById('status').textContent.includes('bearer token')")
         await page.fill("#token", shard.settings.operations.token)
         await page.click("#sign-in button")
         await page.wait_for_selector("#fleet td")

@@ -1,4 +1,4 @@
-"""What does a tick cost per client? The whole server, compared with a bare writer of the same bytes in the same run.
+"""How much CPU does a tick cost per client? The whole server against a bare writer of the same bytes in one run.
 
 20 rooms of 50 players at 20 Hz, all players moving, inputs at 10 Hz. The cost includes simulation, quantising,
 encoding, framing and writing. It is the server's user and system time from the operating system, divided by the

@@ -1,6 +1,6 @@
 """Applies operator policy to this shard: polls bans and tuning versions, disconnects banned players, and tunes rooms.
 
-Polled twice a second. While MongoDB does not answer, the last known bans and tunings stay in force. A tuning that
+Polled every 400 ms. While MongoDB does not answer, the last known bans and tunings stay in force. A tuning that
 this build cannot read leaves the room as it is, so that an older build keeps running while a newer one rolls out.
 """
 

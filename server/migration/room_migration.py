@@ -3,7 +3,7 @@
     source   offer -> accepted? -> freeze the room -> send its state -> claimed? -> redirect its players
     target            accept       ------------------> restore it  -> claim it   -> tick it; its players resume
 
-The room has one owner at any time: `take` and `withdraw` are Lua scripts, and the first one to run decides
+The room has one owner at any time: `claim` and `cancel` run one Lua script each, and the first one decides
 (matchmaking/handoffs.py). If no shard claims the room, or the target fails, the room resumes on the source. A frozen
 room runs no commands: clients retry them on the shard that has the room afterwards. Transactions in flight are
 completed first.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -124,7 +125,8 @@ class JoinService:
         self._quota = quota
         self._keys = keys
         self._now_s = now_s
-        self._creation_locks: dict[str, asyncio.Lock] = {}
+        # A lock exists while a join holds it or waits for it.
+        self._creation_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # By room id: the epoch under which a room left this shard, and when the last ticket for it expires.
         self._ended: dict[str, tuple[int, float]] = {}
         self._moved: dict[str, tuple[int, float]] = {}
@@ -350,10 +352,7 @@ class JoinService:
         if runtime is not None:
             return runtime
         async with self._creation_locks.setdefault(room_id, asyncio.Lock()):
-            try:
-                return self._host.get(room_id) or await self._create_room(ticket, options)
-            finally:
-                self._creation_locks.pop(room_id, None)
+            return self._host.get(room_id) or await self._create_room(ticket, options)
 
     async def _create_room(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         room_class = self._host.get_room_class(ticket.room_type)

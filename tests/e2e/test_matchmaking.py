@@ -27,6 +27,8 @@ from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.errors import Unavailable
+from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard import Shard
 
 
@@ -690,3 +692,33 @@ async def test_invalid_match_requests_are_refused_and_the_session_stays(
             await client.match("team", **options)
         assert refused.value.error.code is ErrorCode.MALFORMED
         await client.join("duel")
+
+
+async def test_room_whose_creation_failed_is_created_by_one_join_at_a_time(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = shard.parts.join_service
+    ticket = Ticket("one room", "ann", shard.shard_id, epoch=1, expires_at_s=0.0, is_guest=True, room_type="garden")
+    running = most = calls = 0
+    third: list[asyncio.Task[RoomRuntime]] = []
+
+    async def create(_: Ticket, __: dict[str, Any]) -> RoomRuntime:
+        nonlocal running, most, calls
+        running, calls = running + 1, calls + 1
+        most = max(most, running)
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        running -= 1
+        raise Unavailable("the creation fails")
+
+    def join() -> asyncio.Task[RoomRuntime]:
+        return asyncio.create_task(service._get_or_create_room(ticket, {}))
+
+    monkeypatch.setattr(service, "_create_room", create)
+    first, second = join(), join()
+    first.add_done_callback(lambda task: third.append(join()))  # it arrives while the second one waits, or creates
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    results += await asyncio.gather(*third, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 3
+    assert (calls, most) == (3, 1)
+    assert not service._creation_locks

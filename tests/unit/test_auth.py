@@ -177,6 +177,17 @@ async def test_keys_are_cached_refreshed_and_kept_when_reading_fails() -> None:
         await keys.find("one", "RS256")
 
 
+async def test_keys_are_read_although_the_first_caller_is_cancelled() -> None:
+    source = Source()
+    keys = JwksCache(source.read, refresh_s=300, now_s=lambda: source.now_s)
+    leaving = asyncio.create_task(keys.find("one", "RS256"))
+    await asyncio.sleep(0)
+    assert leaving.cancel()
+    await keys.find("one", "RS256")
+    assert leaving.cancelled()
+    assert source.reads == 1
+
+
 async def test_missing_keys_are_unavailable_and_retryable() -> None:
     source = Source()
     source.answer = OSError("not there")

@@ -4,7 +4,8 @@
     keys are old             read again; if that fails, the old keys stay and a warning is logged
     unknown key              read again, at most every REREAD_S_MIN, because clients can send any key id
 
-One read runs at a time; concurrent callers wait for it.
+One read runs at a time; concurrent callers wait for it. It continues when a caller is cancelled, as the check of a
+Hello is when its client disconnects: otherwise one client could keep the keys from all others.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class JwksCache:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._read_at_s: float | None = None
         self._tried_at_s: float | None = None
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None, algorithm: str) -> Any:
         """Return the key that verifies a token.
@@ -83,18 +84,20 @@ class JwksCache:
         return self._read_at_s is None or self._now_s() - self._read_at_s > self._refresh_s
 
     async def _reread(self) -> None:
-        async with self._reading:
+        if self._reading is None or self._reading.done():
             now_s = self._now_s()
             if self._tried_at_s is not None and now_s - self._tried_at_s < REREAD_S_MIN:
                 return  # another caller has just tried
             self._tried_at_s = now_s
-            try:
-                self._keys = _parse(await self._read())
-                self._read_at_s = now_s
-            except (OSError, TimeoutError, ValueError, jwt.PyJWTError, aiohttp.ClientError) as error:
-                log.warning(
-                    "jwks_refresh_failed", error=str(error) or type(error).__name__, keys_kept=len(self._keys)
-                )
+            self._reading = asyncio.create_task(self._load(now_s), name="jwks refresh")
+        await asyncio.shield(self._reading)
+
+    async def _load(self, now_s: float) -> None:
+        try:
+            self._keys = _parse(await self._read())
+            self._read_at_s = now_s
+        except (OSError, TimeoutError, ValueError, jwt.PyJWTError, aiohttp.ClientError) as error:
+            log.warning("jwks_refresh_failed", error=str(error) or type(error).__name__, keys_kept=len(self._keys))
 
 
 def create_jwks_cache(settings: AuthSettings, now_s: Callable[[], float]) -> JwksCache | None:

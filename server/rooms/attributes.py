@@ -79,7 +79,9 @@ def encode_attributes(room: Room, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def decode_attributes(room: Room, attributes: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return copied attributes, without those that this build cannot decode or declares as a property.
+    """Return copied attributes, without those that this build cannot decode or declares otherwise.
+
+    An attribute of another build may be a table, a property or a method of the room in this one.
 
     Args:
         room: the room, with its tables and players restored.
@@ -87,7 +89,8 @@ def decode_attributes(room: Room, attributes: Mapping[str, bytes]) -> dict[str, 
     """
     found: dict[str, Any] = {}
     for name, data in attributes.items():
-        if inspect.isdatadescriptor(inspect.getattr_static(type(room), name, None)):
+        declared = inspect.getattr_static(type(room), name, None)
+        if name in room.tables or inspect.isdatadescriptor(declared) or inspect.isroutine(declared):
             continue
         try:
             found[name] = msgspec.msgpack.decode(data, ext_hook=lambda code, inner: _from_ext(code, inner, room))

@@ -175,6 +175,21 @@ def test_undecodable_attributes_of_another_build_are_ignored() -> None:
     assert found == {"title": "chess"}
 
 
+def test_an_attribute_that_this_build_declares_as_a_table_or_a_method_is_ignored() -> None:
+    class Newer(Room):
+        """Declares a table and a method with the names of attributes of the former build."""
+
+        room_type = "board"
+        title: Pieces
+
+        def level(self) -> int:
+            return 1
+
+    room = Newer(room_id="r", name="", seed=1)
+    sent = encode_attributes(made(Board).room, ["turn", "title", "level"])
+    assert decode_attributes(room, sent) == {"turn": 7}
+
+
 @pytest.mark.parametrize(("kind", "reset", "missing"), [(Clockwork, ("started",), ()), (Hoard, (), ("loot",))])
 async def test_lost_attributes_are_logged_once_per_class(
     kind: type[Room], reset: tuple[str, ...], missing: tuple[str, ...]

@@ -28,7 +28,7 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
 from tickwire.server.edge.message_handlers import SessionReceiver
-from tickwire.server.edge.session import Session
+from tickwire.server.edge.session import Session, ends_session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 
@@ -143,7 +143,10 @@ class SessionHandshake:
             self._checking = self._context.spawn(self._check(hello, session, generation), "session handshake")
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
-        """Run the task of one Hello; it is cancelled when its connection ends."""
+        """Run the task of one Hello; it is cancelled when its connection ends.
+
+        A connection that closes meanwhile, by the client or by the server, opens and resumes no session.
+        """
         settings = self._context.settings
         try:
             async with asyncio.timeout(settings.handshake_timeout_s):
@@ -166,10 +169,10 @@ class SessionHandshake:
                     return
                 session = self._sessions.find(hello.resume_token)
                 generation = session.reserve_generation() if session is not None else 0
-            if self._connection.client_close_code is not None:
-                self._end(hello, identity, session, generation)
-            else:
+            if self._connection.is_open:
                 self._attach(hello, identity, session, generation)
+            elif ends_session(self._connection, hello.schema_version):
+                self._end(hello, identity, session, generation)
         except TimeoutError:
             self._reject_with(
                 Unavailable("authenticating the player or finding the session took too long", retry_after_ms=1000)

@@ -296,7 +296,7 @@ class Session:
         if connection is not self.connection:
             return
         code = connection.client_close_code
-        if code == CloseCode.NORMAL_CLOSURE and self.schema_version >= ENDS_BY_CLOSE_VERSION_MIN:
+        if ends_session(connection, self.schema_version):
             self.connection = None
             self.end("the client closed the connection with 1000", counted_as="ended_by_client")
         elif code is not None and self.is_redirected:
@@ -546,3 +546,8 @@ class Session:
         """Close the connection and end the session."""
         self.close(code, reason, counted_as=counted_as)
         self.end(reason, counted_as=counted_as)
+
+
+def ends_session(connection: Connection, schema_version: int) -> bool:
+    """Return whether the client has ended its session by closing this connection with 1000."""
+    return schema_version >= ENDS_BY_CLOSE_VERSION_MIN and connection.client_close_code == CloseCode.NORMAL_CLOSURE

@@ -131,3 +131,31 @@ async def test_disconnected_client_ends_its_session_with_hello_and_close_1000(co
         await asyncio.wait(context.tasks)
     assert (session in list(context.registry)) == lives
     assert len(context.registry) == lives
+
+
+@pytest.mark.parametrize(("code", "version", "lives"), [(1000, 3, False), (1000, 2, True), (1001, 3, True)])
+async def test_close_by_the_client_while_its_hello_is_checked(code: int, version: int, lives: bool) -> None:
+    context = FakeSessionContext(EdgeSettings())
+    session, welcome = await opened(context)
+    connection = FakeConnection(context)
+    hello = Hello(version, resume_token=welcome.resume_token, attempt=2)
+    connection.receiver.message_received(encode_client(hello))
+    # The close frame has arrived, and TLS keeps the transport until the peer has answered.
+    connection.client_close_code, connection.is_open = code, False
+    while context.tasks:
+        await asyncio.wait(context.tasks)
+    connection.server_closes()
+    assert list(context.registry) == ([session] if lives else [])
+    assert session.generation == 1
+
+
+async def test_hello_that_is_checked_after_the_server_has_closed_opens_no_session() -> None:
+    context = FakeSessionContext(EdgeSettings())
+    connection = FakeConnection(context)
+    connection.receiver.message_received(encode_client(Hello(3)))
+    context.clock_s += context.settings.handshake_timeout_s + 1
+    connection.receiver.check_timeouts(context.clock_s)
+    while context.tasks:
+        await asyncio.wait(context.tasks)
+    assert connection.closed_with == SessionCloseCode.POLICY
+    assert len(context.registry) == 0

@@ -188,6 +188,11 @@ def swarm(url: str, arguments: Sequence[str], *, cpu: int | None = None) -> subp
     )
 
 
+def request_and_wait(asked: Path, done: Path) -> str:
+    """Return a command that creates the first file and waits for the second one, or for the end of its parent."""
+    return f"sh -c 'touch {asked}; until [ -e {done} ] || ! kill -0 $PPID 2>/dev/null; do sleep 0.1; done'"
+
+
 def main(
     arguments: Annotated[list[str] | None, typer.Argument(help="arguments of the swarm, after --")] = None,
     shards: Annotated[int, typer.Option(min=1, max=16)] = 1,
@@ -216,7 +221,7 @@ def main(
         asked, done = Path(folder) / "asked", Path(folder) / "done"
         if "rolling" in given and "--during" not in given:
             # This process replaces the shards for the swarm: a child process ends with the thread that started it.
-            given += ["--during", f"sh -c 'touch {asked}; until [ -e {done} ]; do sleep 0.1; done'"]
+            given += ["--during", request_and_wait(asked, done)]
         process = swarm(running[0].url, [*given, *tokens, *entries(running[1:])])
         try:
             while process.poll() is None:

@@ -13,6 +13,7 @@ from tests.harness.swarm_process import LATE_MS
 from tickwire.loadtest.faults import FaultKind
 from tickwire.loadtest.slo import CORRECT
 from tickwire.loadtest.summary import Summary
+from tickwire.server.dev.local_stores import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +25,7 @@ def test_nothing_is_lost_or_wrong_while_shards_stall_and_stores_restart(tmp_path
         [sys.executable, "-m", "tickwire.loadtest.local_run", "--faults", "--seconds", "60", "--seed", "3", "--",
          "--users", "40", "--load-lateness", LATE_MS, "--summary", str(file)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
-        timeout=200, check=False,
+        timeout=200, check=False, preexec_fn=die_with_parent,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
     for kind in (FaultKind.STALL, FaultKind.RESTART_REDIS, FaultKind.RESTART_MONGO):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness.swarm_process import LATE_MS
 from tickwire.loadtest.summary import Summary
+from tickwire.server.dev.local_stores import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 PLAYERS = 60
@@ -28,7 +29,7 @@ def rolled(tmp_path: Path, how: str, *more: str, turns: int = 1) -> tuple[str, S
          "-u", str(PLAYERS), "-r", "30", "-t", "15s", "--shape", "rolling", "--warmup", "2", "--input-hz", "5",
          "--load-lateness", LATE_MS, "--summary", str(summary), *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
-        timeout=150, check=False,
+        timeout=150, check=False, preexec_fn=die_with_parent,
     )  # fmt: skip
     assert summary.exists(), ended.stdout
     return ended.stdout, msgspec.json.decode(summary.read_bytes(), type=Summary)

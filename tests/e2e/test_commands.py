@@ -23,7 +23,7 @@ from tests.harness.shard_process import running, settings_of
 from tickwire.client.client import connect
 from tickwire.server.config import Settings, load
 from tickwire.server.dev import local_stores as embedded
-from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.errors import ConfigError
 from tickwire.server.shard import Shard
@@ -57,6 +57,7 @@ class Dev:
                 stderr=output,
                 cwd=ROOT,
                 env={**os.environ, **environ},
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     @property

@@ -20,7 +20,7 @@ from websockets.typing import Origin, Subprotocol
 from tests.e2e.test_commands import children_of, command, is_alive
 from tests.harness.polling import eventually
 from tickwire.schemas import SUBPROTOCOL
-from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
 from tickwire.server.errors import ConfigError
 
@@ -43,6 +43,7 @@ class Dev:
                 stderr=output,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     @property

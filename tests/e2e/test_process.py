@@ -26,7 +26,7 @@ from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import KEY, readiness, running, scrape
 from tickwire.client.client import connect
 from tickwire.server.config import Capacity, Settings
-from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.observability import traces
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,7 @@ class Serve:
             stderr=output,
             cwd=ROOT,
             env={**os.environ, **self._environ},
+            preexec_fn=die_with_parent,  # noqa: PLW1509
         )
 
     @property
@@ -362,7 +363,7 @@ def is_ready(shard: Serve) -> bool:
 
 
 def urlopen(shard: Serve, path: str) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{shard.operations_port}/{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{shard.operations_port}/{path}", timeout=20) as answer:
         return int(answer.status)
 
 

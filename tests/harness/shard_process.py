@@ -19,7 +19,7 @@ import msgspec
 
 from tests.harness.polling import eventually
 from tickwire.server.config import Listen, MongoSettings, Operations, RedisSettings, Settings, Tickets
-from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.shard import Shard
 
 KEY = "a key that only tests know, long enough"
@@ -83,6 +83,7 @@ class ShardProcess:
                 stderr=output,
                 cwd=Path(__file__).parents[2],
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     async def ready(self) -> None:
@@ -128,7 +129,7 @@ async def admin(port: int, method: str, path: str, body: Any = None, *, token: s
 
 def scrape(port: int) -> dict[str, float]:
     """The metrics of an operations port, by name with labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
@@ -136,7 +137,7 @@ def scrape(port: int) -> dict[str, float]:
 def readiness(port: int) -> tuple[int, dict[str, Any]]:
     """Status and body of /readyz."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=20) as answer:
             return answer.status, msgspec.json.decode(answer.read())
     except urllib.error.HTTPError as error:
         with error:

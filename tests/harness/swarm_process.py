@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tickwire.loadtest.summary import Summary
+from tickwire.server.dev.local_stores import die_with_parent
 
 SWARM_S_MAX = 60.0
 LATE_MS = "2000"
@@ -38,6 +39,7 @@ class Swarm:
             stderr=subprocess.STDOUT,
             cwd=Path(__file__).parents[2],
             text=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         self.output = ""
 

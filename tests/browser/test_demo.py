@@ -95,7 +95,7 @@ async def test_two_browsers_and_a_python_client_see_each_other_and_agree(games: 
             theirs = await evaluate(two, f"window.tickwire().world.table('ships').get({joined.entity})")
             return theirs is not None and abs(now["x"] - start["x"]) + abs(now["y"] - start["y"]) > 5
 
-        await eventually(has_moved, 10)
+        await eventually(has_moved)
         await keep_picture(one, "arena")
         await keep_picture(two, "arena-phone")
         told = [await evaluate(page, "window.sums") for page in (one, two)]

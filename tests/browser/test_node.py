@@ -133,8 +133,8 @@ client.close();
         assert await client.printed() == ["OUT_OF_ORDER", ""]
         await eventually(lambda: waiting(1))
         client.proceed()
-        await eventually(lambda: waiting(0), 5, "close leaves the queue, long before the resume window is over")
-        await eventually(lambda: sum(len(simulation.seats) for simulation in shard.parts.host) == 0, 5)
+        await eventually(lambda: waiting(0), what="close leaves the queue, long before the resume window is over")
+        await eventually(lambda: sum(len(simulation.seats) for simulation in shard.parts.host) == 0)
         await client.ended()
 
 
@@ -153,7 +153,7 @@ client.close();
 
         await eventually(lambda: waiting(1))
         assert await client.printed() == "no match in 1500 ms"
-        await eventually(lambda: waiting(0), 5)
+        await eventually(lambda: waiting(0))
         client.proceed()
         await client.ended()
 

@@ -139,7 +139,7 @@ async def lives_through(
             world = await shard.parts.store.worlds.load("garden", "home")
             return world is not None and world.tables["flowers"].count == 5
 
-        await eventually(is_stored, 10)
+        await eventually(is_stored)
         metrics = await asyncio.to_thread(scrape, shard.parts.operations.port)
         assert (metrics["tickwire_ready"], metrics["tickwire_transactions_waiting"]) == (1, 0)
         for client in (gardener, trader):

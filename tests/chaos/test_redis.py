@@ -82,7 +82,9 @@ async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_co
         joined = await one.join("duel", name="final")
         await eventually(lambda: any(joined.room_id in shard.parts.lease_keeper._published for shard in (a, b)))
         own_redis.say("DEL", name_key, epoch_key)
-        await eventually(lambda: own_redis.say("EXISTS", name_key) == 1, 5, "the owner has restored its room's name")
+        await eventually(
+            lambda: own_redis.say("EXISTS", name_key) == 1, what="the owner has restored its room's name"
+        )
         assert (await two.join("duel", name="final")).room_id == joined.room_id
         await goes_on(one, two)
         assert len(a.parts.host) + len(b.parts.host) == 1
@@ -111,8 +113,8 @@ async def test_a_name_that_is_taken_before_it_is_restored_costs_a_player_the_roo
                 await two.leave()
             return taken.room_id != old.room_id
 
-        await eventually(took_it, 10)
-        await one.wait_for(lambda: one.core.world is None, 5)
+        await eventually(took_it)
+        await one.wait_for(lambda: one.core.world is None)
         assert len(a.parts.host) + len(b.parts.host) == 1, "the older room is closed"
         assert two.core.joined is not None
         assert (await one.join("duel", name="final")).room_id == two.core.joined.room_id
@@ -282,7 +284,7 @@ async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_
                 rooms = [simulation.room for shard in (a, b) for simulation in shard.parts.host]
                 return len([room for room in rooms if room.name == "final"]) == 1
 
-            await eventually(one_is_left, 10, "one owner")
+            await eventually(one_is_left, what="one owner")
             assert others[0].room_id in {room.room_id for room in rooms}, "a room that nobody else took is as it was"
             await goes_on(two, three)
             await agree_on_seats(own_redis, settings, a, b)

@@ -105,7 +105,7 @@ async def test_ended_store_is_reported_with_its_log(tmp_path: Path) -> None:
     with embedded.running(tmp_path, with_mongo=False) as services:
         os.kill(services.pids["redis-server"], signal.SIGKILL)
         with pytest.raises(EmbeddedError, match=r"redis-server has ended with exit code -9; see .*redis\.log"):
-            await eventually(lambda: services.check() is not None, 10)  # type: ignore[func-returns-value]
+            await eventually(lambda: services.check() is not None)  # type: ignore[func-returns-value]
 
 
 def test_reason_of_an_ended_store_is_read_from_its_last_run(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ async def test_banned_player_is_disconnected_from_every_shard_until_the_ban_is_l
             await bob.join("garden")
             found = await ask(a, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
             assert found["player_id"] == "ada"
-            await ada.wait_for(lambda: ada.goodbye is not None, 5)
+            await ada.wait_for(lambda: ada.goodbye is not None)
             assert ada.goodbye is not None
             assert (ada.goodbye.code, ada.goodbye.message) == (ErrorCode.BANNED, "cheats")
             for shard in (a, b):

@@ -79,7 +79,7 @@ HEADERS: list[bytes] = [
 
 async def raw(port: int, request: bytes) -> tuple[int, bytes]:
     """Send a request as bytes; return the status and the body of the answer."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(request)

@@ -29,7 +29,7 @@ async def plays_on(client: Client) -> None:
     """Return once an input of now is part of the world."""
     seq = await client.send_input({"dx": 0.1})
     assert seq
-    await client.wait_for(lambda: client.acknowledged_seq >= seq, 5)
+    await client.wait_for(lambda: client.acknowledged_seq >= seq)
 
 
 async def test_path_that_dies_silently_is_noticed_in_ten_seconds_and_the_session_is_the_same(

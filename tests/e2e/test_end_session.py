@@ -53,7 +53,7 @@ async def test_a_player_who_ends_the_session_leaves_the_room_at_once(
     (simulation,) = shard.parts.host
     await end(client)
     assert await client.close_code() == 1000
-    await eventually(lambda: not len(shard.parts.edge.registry), 2, "the session has ended")
+    await eventually(lambda: not len(shard.parts.edge.registry), what="the session has ended")
     assert not simulation.room.players, "the seat is free"
     assert "disconnect" not in simulation.room.noted, "the player has left and is not away"  # type: ignore[attr-defined]
     assert shard.parts.edge.counters.ended == {"ended_by_client": 1}
@@ -72,16 +72,16 @@ async def test_a_player_who_ends_the_session_gives_up_the_place_in_the_queue(
         queue = await admin(shard.parts.operations.port, "GET", "/queues/versus")
         return bool(queue["waiting"] == count)
 
-    await eventually(lambda: has_waiting(1), 5, "the player waits")
+    await eventually(lambda: has_waiting(1), what="the player waits")
     await end(client)
-    await eventually(lambda: has_waiting(0), 5, "the queue is empty")
+    await eventually(lambda: has_waiting(0), what="the queue is empty")
 
 
 async def test_a_session_that_ends_while_it_joins_holds_no_seat(shard: Shard) -> None:
     client, _ = await opened(shard)
     await client.say(Join("diary"), EndSession())
     assert await client.close_code() == 1000
-    await eventually(lambda: all(not simulation.seats for simulation in shard.parts.host), 5, "no seat is held")
+    await eventually(lambda: all(not simulation.seats for simulation in shard.parts.host), what="no seat is held")
     assert not len(shard.parts.edge.registry)
 
 
@@ -98,7 +98,7 @@ async def test_other_closes_leave_the_session_to_be_resumed(
         client.cut()
     else:
         await client.socket.close(code)
-    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, 5, "the session is away")
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, what="the session is away")
     assert await generation_of_the_next(shard, welcome) == generation
 
 
@@ -114,7 +114,7 @@ async def test_a_library_that_answers_every_close_with_1000_ends_no_session(shar
     (session,) = shard.parts.edge.registry
     session.slow_consumer("the test")
     assert await client.close_code() == 4001
-    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, 5, "the session is away")
+    await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1, what="the session is away")
     assert await generation_of_the_next(shard, welcome) == 2
 
 

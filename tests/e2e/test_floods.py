@@ -344,7 +344,7 @@ async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Se
             reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
             writer.write(REQUEST)
             try:
-                answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode())
+                answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode())
             except (ConnectionError, asyncio.IncompleteReadError):
                 answers.append("")  # refused before its request was there
             writer.transport.abort()

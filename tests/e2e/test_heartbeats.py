@@ -30,7 +30,7 @@ async def welcomed(url: str) -> AsyncIterator[ClientConnection]:
     protocols = [Subprotocol(SUBPROTOCOL)]
     async with open_websocket(url, subprotocols=protocols, ping_interval=None, close_timeout=1) as ws:
         await ws.send(encode_client(Hello(SCHEMA_VERSION, "test")))
-        data = await asyncio.wait_for(ws.recv(), 5)
+        data = await asyncio.wait_for(ws.recv(), 20)
         assert isinstance(data, bytes)
         assert isinstance(decode_server(data), Welcome)
         yield ws
@@ -47,7 +47,7 @@ async def test_a_client_that_only_answers_pings_stays_connected(shard_settings: 
         async with welcomed(shard.url) as hidden_tab:
             await asyncio.sleep(QUICK.heartbeat_interval_s * SILENT_INTERVALS_MAX * 3)
             await hidden_tab.send(encode_client(Ping(7)))
-            data = await asyncio.wait_for(hidden_tab.recv(), 5)
+            data = await asyncio.wait_for(hidden_tab.recv(), 20)
             assert isinstance(data, bytes)
             assert isinstance(decode_server(data), Pong)
         assert not shard.parts.edge.counters.closed["silent"]
@@ -75,7 +75,7 @@ async def test_a_shard_that_was_stopped_closes_nobody_as_silent(shard_settings: 
             await asyncio.sleep(0.6)  # the shard looks after its time limits before anything arrives
             held.transport.resume_reading()
             await held.send(encode_client(Ping(7)))
-            data = await asyncio.wait_for(held.recv(), 5)
+            data = await asyncio.wait_for(held.recv(), 20)
             assert isinstance(data, bytes)
             assert isinstance(decode_server(data), Pong)
     finally:

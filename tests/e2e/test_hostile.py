@@ -67,7 +67,7 @@ async def raw(shard: Shard, *messages: Message) -> AsyncIterator[ClientConnectio
 
 async def next_of(socket: ClientConnection, kind: type[ServerMessage]) -> ServerMessage:
     """The next message of a kind; others are passed over."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             data = await socket.recv()
             assert isinstance(data, bytes)
@@ -230,7 +230,7 @@ async def test_inputs_and_resyncs_that_come_when_the_room_has_gone_are_ignored(
 ) -> None:
     async with raw(shard, Input(1, 1, b"abcd"), Resync(0, 5), Ping(3)) as socket:
         await next_of(socket, Welcome)
-        data = await asyncio.wait_for(socket.recv(), 5)
+        data = await asyncio.wait_for(socket.recv(), 20)
         assert isinstance(data, bytes)
         assert isinstance(decode_server(data), Pong)
 
@@ -259,7 +259,7 @@ async def test_a_resync_gets_a_keyframe(shard: Shard, bystander: Client) -> None
         assert isinstance(first, StateFrame)
         assert first.age == 0
         await socket.send(encode_client(Resync(0, first.tick)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 frame = await next_of(socket, StateFrame)
                 assert isinstance(frame, StateFrame)
@@ -293,7 +293,7 @@ async def test_who_never_says_hello_is_closed(shard_settings: Settings) -> None:
             assert await close_code(socket) == 1008
         reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
-        assert await asyncio.wait_for(reader.read(), 10) == b"", "a slow handshake is dropped"
+        assert await asyncio.wait_for(reader.read(), 20) == b"", "a slow handshake is dropped"
         writer.close()
 
 
@@ -324,7 +324,7 @@ async def test_what_is_no_websocket_handshake_is_refused(
     reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
     writer.write(request_bytes)
     try:
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 20)
     except ConnectionResetError:
         answer = b""
     assert not answer.startswith(b"HTTP/1.1 101")
@@ -422,7 +422,7 @@ async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Setti
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickwire.1\r\n"
             b"Authorization: " + header + b"\r\n\r\n" + masked(HELLO)
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await reader.readuntil(b"\r\n\r\n")
             head = await reader.readexactly(2)
             size = head[1] if head[1] < 126 else int.from_bytes(await reader.readexactly(2), "big")
@@ -436,7 +436,7 @@ async def resumed(shard: Shard, token: str, attempt: int, jwt: str = "") -> Welc
     """Say Hello with a resume token; return the answer, and drop the connection."""
     async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
         await socket.send(encode_client(Hello(SCHEMA_VERSION, token=jwt, resume_token=token, attempt=attempt)))
-        data = await asyncio.wait_for(socket.recv(), 10)
+        data = await asyncio.wait_for(socket.recv(), 20)
         socket.transport.abort()
     assert isinstance(data, bytes)
     answer = decode_server(data)

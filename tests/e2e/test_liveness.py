@@ -19,7 +19,7 @@ from tickwire.server.shard import Shard
 def liveness(port: int) -> int:
     """Return the status of /livez."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=20) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -41,7 +41,7 @@ async def test_liveness_fails_when_any_task_of_the_shard_ends(shard_settings: Se
         assert await asyncio.to_thread(liveness, shard.parts.operations.port) == 200
         for count, task in enumerate(tasks_of(shard), 1):
             task.cancel()
-            await eventually(lambda count=count: len(shard.parts.health.failures) == count, 5, task.get_name())
+            await eventually(lambda count=count: len(shard.parts.health.failures) == count, what=task.get_name())
         assert list(shard.parts.health.failures) == names
         assert failed.is_set()
         assert await asyncio.to_thread(liveness, shard.parts.operations.port) == 503
@@ -57,7 +57,7 @@ async def test_liveness_fails_after_a_fault_in_the_upkeep(shard: Shard, monkeypa
         raise ZeroDivisionError("a fault of the shard")
 
     monkeypatch.setattr(shard.parts.tick_load, "measure", broken)
-    await eventually(lambda: not shard.parts.health.is_alive, 5)
+    await eventually(lambda: not shard.parts.health.is_alive)
     assert shard.parts.health.failures == {"upkeep": "its task has failed: restart this shard"}
 
 

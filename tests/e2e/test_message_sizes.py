@@ -33,7 +33,7 @@ async def test_a_message_above_the_limit_is_closed_with_1009_and_the_session_sta
             # The whole message is on its way when the server refuses it.
             socket.transport.write(b"\x82\xff" + size.to_bytes(8, "big") + bytes(4 + size))
             with pytest.raises(ConnectionClosed):
-                await asyncio.wait_for(socket.recv(), 10)
+                await asyncio.wait_for(socket.recv(), 20)
             assert socket.close_code == 1009, "and not a reset, of which a client can make nothing"
             assert socket.close_reason
         assert shard.parts.edge.counters.closed["message_too_big"] == number

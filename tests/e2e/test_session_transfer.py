@@ -33,7 +33,7 @@ async def test_queued_session_is_matched_on_another_shard(settings: Settings) ->
         (before,) = one.parts.edge.registry
         since = next(iter(one.parts.queue_service._queued.values())).since_s
         await one.drain()
-        await eventually(lambda: is_waiting(other), 5)
+        await eventually(lambda: is_waiting(other))
         assert len(one.parts.edge.registry) == 0
         (after,) = (session for session in other.parts.edge.registry if session.session_id == before.session_id)
         assert after.player_id == before.player_id
@@ -53,7 +53,7 @@ async def test_party_with_a_transferred_member_is_matched_together(settings: Set
         first = asyncio.create_task(ann.match("trios", party=("us", 2), timeout_s=30))
         await eventually(lambda: is_waiting(one))
         await one.drain()
-        await eventually(lambda: is_waiting(other), 5)
+        await eventually(lambda: is_waiting(other))
         joined = await asyncio.gather(
             first, bob.match("trios", party=("us", 2), timeout_s=30), eve.match("trios", timeout_s=30)
         )
@@ -92,7 +92,7 @@ async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settin
 async def test_session_stays_until_the_drain_ends_without_another_shard(settings: Settings) -> None:
     short = msgspec.structs.replace(settings, drain_timeout_s=1.0)
     async with fleet(short, 1) as (one,), connect(one.url) as ann:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await one.drain()
         assert ann.is_connected
         assert len(one.parts.edge.registry) == 1
@@ -112,7 +112,7 @@ async def test_session_is_transferred_to_a_shard_that_becomes_ready_later(settin
 
 async def test_drain_without_sessions_ends_at_once(settings: Settings) -> None:
     async with fleet(msgspec.structs.replace(settings, drain_timeout_s=3600.0), 1) as (one,):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await one.drain()
 
 

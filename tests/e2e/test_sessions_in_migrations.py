@@ -86,7 +86,7 @@ async def test_drain_back_to_the_first_shard_loses_no_session(
             await clients[name].join("garden", name=f"room {number % ROOMS}")
         assert {client.url for client in clients.values()} == {owner.url}, "all were redirected"
         if ending == "closed":
-            await eventually(lambda: not len(entry.parts.edge.registry), 5, "the sessions left behind have ended")
+            await eventually(lambda: not len(entry.parts.edge.registry), what="the sessions left behind have ended")
         session_ids = {name: client.core.resume_token.partition(".")[0] for name, client in clients.items()}
         await owner.drain()
         for name, client in clients.items():
@@ -169,10 +169,10 @@ async def test_session_that_ends_during_a_migration_loses_its_seat(
         await stays.wait_for(lambda: stays.url == other.url and stays.is_connected)
         moved = other.parts.host.get(joined.room_id)
         assert moved is not None
-        await eventually(lambda: len(moved.seats) == 1, 5, "the seat is free")
+        await eventually(lambda: len(moved.seats) == 1, what="the seat is free")
         assert len(other.parts.edge.registry) == 1
         walkers = moved.room.walkers  # type: ignore[attr-defined]
-        await eventually(lambda: len(walkers) == 1, 5, "the player's entity is gone")
+        await eventually(lambda: len(walkers) == 1, what="the player's entity is gone")
         await acknowledges(stays)
 
 
@@ -254,7 +254,7 @@ async def test_join_during_a_migration_follows_the_room(
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
-            await eventually(lambda: len(one.parts.edge._tasks) > 0, 2, "the join has begun")
+            await eventually(lambda: len(one.parts.edge._tasks) > 0, what="the join has begun")
 
         done = meanwhile(monkeypatch, one, other, join)
         await one.drain()

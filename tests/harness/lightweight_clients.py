@@ -112,7 +112,7 @@ async def crowd(port: int, count: int, room_type: str = "pulse", **options: Any)
         yield watchers
         before = [watcher.ticks for watcher in watchers]
         assert not any(watcher.is_lost for watcher in watchers)
-        await eventually(lambda: all(w.ticks > b + 2 for w, b in zip(watchers, before, strict=True)), 10)
+        await eventually(lambda: all(w.ticks > b + 2 for w, b in zip(watchers, before, strict=True)))
         assert not any(watcher.is_lost for watcher in watchers)
         assert [watcher.gaps for watcher in watchers] == [0] * count, "a watcher missed a tick"
     finally:

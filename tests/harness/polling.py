@@ -12,7 +12,7 @@ from tickwire.schemas.messages import Joined
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = ""
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 20.0, what: str = ""
 ) -> None:
     """Returns once `condition()` holds, which may be a coroutine.
 
@@ -46,7 +46,7 @@ async def eventually_joins(client: Client, room_type: str, name: str = "", timeo
             await asyncio.sleep(0.1)
 
 
-async def acknowledges(client: Client, timeout_s: float = 5.0) -> None:
+async def acknowledges(client: Client, timeout_s: float = 20.0) -> None:
     """Assert that the room takes an input of the client: the acknowledgement names this input and no other.
 
     One input is sent on each connection. When the room and the client count from different numbers, it is ignored,

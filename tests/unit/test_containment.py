@@ -252,10 +252,10 @@ async def test_a_room_that_raises_in_a_tick_closes_alone(kind: type[BaseExceptio
     try:
         bad, good = make("bad"), make("good")
         bad.room.raising = ("on_tick", kind("told to fail"))  # type: ignore[attr-defined]
-        await eventually(lambda: closed == ["bad"], 5)
+        await eventually(lambda: closed == ["bad"])
         later = make("later")
         ticks = good.tick
-        await eventually(lambda: good.tick > ticks + 3 and later.tick > 3, 5)
+        await eventually(lambda: good.tick > ticks + 3 and later.tick > 3)
     finally:
         host.close_all("over")
 
@@ -272,9 +272,9 @@ async def test_a_server_error_in_the_tick_of_a_room_closes_that_room_alone(monke
             bad = host.create(RoomSpec(part, "trap", epoch=1), {})
             good = host.create(RoomSpec(f"{part} good", "trap", epoch=1), {})
             monkeypatch.setattr(bad, part, broken)
-            await eventually(lambda part=part: part in closed, 5)
+            await eventually(lambda part=part: part in closed)
             ticks = good.tick
-            await eventually(lambda good=good, ticks=ticks: good.tick > ticks + 3, 5)
+            await eventually(lambda good=good, ticks=ticks: good.tick > ticks + 3)
         assert closed == ["simulate", "encode", "write"]
     finally:
         host.close_all("over")
@@ -286,12 +286,12 @@ async def test_stalled_tick_groups_are_detected(monkeypatch: pytest.MonkeyPatch)
     watching = asyncio.create_task(host.monitor_ticks())
     try:
         room = host.create(RoomSpec("r", "trap", epoch=1), {})
-        await eventually(lambda: room.tick > 20, 5)
+        await eventually(lambda: room.tick > 20)
         assert not watching.done()
         for group in host.tick_groups:
             assert group._timer is not None
             group._timer.cancel()
-        await eventually(watching.done, 5)
+        await eventually(watching.done)
         assert isinstance(watching.exception(), TicksStalled)
     finally:
         watching.cancel()

@@ -187,7 +187,7 @@ async def test_bots_whose_room_ends_come_again() -> None:
         port = next(iter(server.sockets)).getsockname()[1]
         bots = asyncio.create_task(run_bots(f"ws://127.0.0.1:{port}", 3, seed=1))
         try:
-            await eventually(lambda: joins >= 6 or bots.done(), 10)
+            await eventually(lambda: joins >= 6 or bots.done())
             assert not bots.done()
         finally:
             bots.cancel()

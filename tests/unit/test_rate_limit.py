@@ -161,7 +161,7 @@ async def test_the_timer_runs_only_while_a_connection_is_paused() -> None:
     connection = Turns("a", turns)
     throttle.add(connection)
     Turns.tokens = 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not turns:
             await asyncio.sleep(0.01)
     throttle.remove(connection)

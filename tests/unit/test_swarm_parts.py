@@ -161,14 +161,15 @@ class Actions:
 
 def test_late_action_receives_its_due_time() -> None:
     actions = Actions()
+    before_s = time.monotonic()
     actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
-    started = time.monotonic()
+    after_s = time.monotonic()
     while len(actions.due) < 4:  # it is now a second later; each run does some
         actions.scheduler.run_due(time.monotonic() + 1.0)
     steps = np.diff(actions.due[:4])
     assert np.allclose(steps, 0.1), "none was skipped, and each knows when it was due"
-    assert actions.due[0] == pytest.approx(started, abs=0.05)
-    assert actions.late[0] == pytest.approx(1.0, abs=0.1)
+    assert before_s <= actions.due[0] <= after_s
+    assert 1.0 <= actions.late[0] <= 1.0 + time.monotonic() - before_s
 
 
 def test_actions_that_are_too_late_are_skipped_and_counted() -> None:
@@ -180,10 +181,10 @@ def test_actions_that_are_too_late_are_skipped_and_counted() -> None:
 
 def test_stopped_action_does_not_run() -> None:
     actions = Actions()
-    action = actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
-    actions.scheduler.run_due(time.monotonic() + 0.01)
+    action = actions.scheduler.every(10.0, actions.due.append, first_s=0.0)
+    actions.scheduler.run_due(time.monotonic())
     action.stop()
-    actions.scheduler.run_due(time.monotonic() + 1.0)
+    actions.scheduler.run_due(time.monotonic() + 10.0)
     assert len(actions.due) == 1
 
 

@@ -29,7 +29,7 @@ def test_nothing_is_lost_or_wrong_while_shards_stall_and_stores_restart(tmp_path
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
     for kind in (FaultKind.STALL, FaultKind.RESTART_REDIS, FaultKind.RESTART_MONGO):
-        assert f" s: {kind}" in ended.stdout, "each kind of fault has happened"
+        assert f" s: {kind}" in ended.stdout, "each kind of fault occurred"
     found = msgspec.json.decode(file.read_bytes(), type=Summary)
     assert found.outcome == "held", ended.stdout
     assert found.seated == found.expected > 30, ended.stdout

@@ -1,4 +1,4 @@
-"""Shards as processes, killed and restarted; stores that stop answering and come back."""
+"""Shard processes that are killed and restarted, and stores that stop answering for a while."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def agree(*clients: Client) -> None:
 
 
 async def comes_back(url: str, room_name: str, room_type: str = "garden") -> Client:
-    """A client that keeps trying, as players do, while shards come and go."""
+    """Connect and join, retrying while shards start and stop; return the client."""
     async with asyncio.timeout(30):
         while True:
             client = Client(url, token="", build="test")
@@ -61,7 +61,7 @@ async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_
         async with connect(first.url) as one, connect(second.url) as two, connect(second.url) as three:
             for client in (one, two, three):
                 await client.join("garden", name="home")
-            assert {one.url, two.url, three.url} == {first.url}, "all play on the shard that has the room"
+            assert {one.url, two.url, three.url} == {first.url}, "all are redirected to the owner of the room"
             await two.command("plant", {"x": 7.0})
             await three.send_input({"dx": 1.0})
             await three.wait_for(lambda: three.core.acknowledged_seq == 1)
@@ -73,7 +73,7 @@ async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_
             first.kill()
             await two.wait_for(lambda: not two.is_connected)
             await two.wait_for(lambda: two.is_connected, 30)
-            assert two.url == second.url, "the lease ran out: the room lives here now"
+            assert two.url == second.url, "the lease expired: this shard owns the room now"
             restarted = ShardProcess(settings, tmp_path, port=first.port)
             try:
                 await restarted.ready()
@@ -82,7 +82,7 @@ async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_
                 assert [c.core.resume_token.partition(".")[0] for c in (one, two, three)] == sessions
                 assert [c.sessions_lost for c in (one, two, three)] == [0, 0, 0]
                 await three.wait_for(lambda: flowers_of(three) == [7.0])
-                assert x_of(three) == 1.0, "who had moved is where it was"
+                assert x_of(three) == 1.0, "the player is where it had moved to"
                 await three.send_input({"dx": 1.0})
                 await three.wait_for(lambda: x_of(three) == 2.0)
                 newcomer = await comes_back(restarted.url, "home")
@@ -107,7 +107,7 @@ async def stored_world(settings: Settings, key: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def own_stores(tmp_path: Path) -> AsyncIterator[local_stores.LocalStores]:
-    """Stores that this test alone may stop."""
+    """Stores for one test only, which may stop them."""
     services = await asyncio.to_thread(local_stores.start, tmp_path / "stores")
     try:
         yield services
@@ -141,7 +141,7 @@ async def test_rooms_tick_on_without_redis_and_joins_get_a_retryable_error(
         await eventually(lambda: shard.parts.health.is_ready, 20)
         joined = await eventually_joins(outside, "garden", "home")
         assert inside.core.joined is not None
-        assert joined.room_id == inside.core.joined.room_id, "the lease healed: it is the same room still"
+        assert joined.room_id == inside.core.joined.room_id, "the lease was restored: it is still the same room"
 
 
 async def test_rooms_tick_on_without_mongo_and_saving_resumes_by_itself(
@@ -229,14 +229,14 @@ async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_playe
             owned = await stored_world(settings, "garden/home")
             sleeper.process.send_signal(signal.SIGCONT)
             await left_behind.wait_for(lambda: left_behind.is_connected and left_behind.url == other.url, 30)
-            assert left_behind.sessions_lost == 0, "its session went on with the room"
+            assert left_behind.sessions_lost == 0, "its session was restored with the room"
             tick = client.world.tick
             await client.wait_for(lambda: client.world.tick > tick + 40)
             flowers = set(flowers_of(client))
-            assert flowers in ({1.0, 2.0}, {1.0, 2.0, 3.0}), "what was written in time is there"
+            assert flowers in ({1.0, 2.0}, {1.0, 2.0, 3.0}), "everything that was saved in time is restored"
             await agree(client, left_behind)
             now = await stored_world(settings, "garden/home")
-            assert now["epoch"] == owned["epoch"], "no write of the sleeper's is in the database"
+            assert now["epoch"] == owned["epoch"], "the former owner wrote nothing"
             assert now["save"] >= owned["save"]
             await client.close()
         assert other.stop() == 0
@@ -254,7 +254,7 @@ async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_playe
 async def test_a_room_that_is_not_durable_has_one_owner_too_when_a_shard_has_slept(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
-    """No write to MongoDB tells the sleeper that it is late: its renewal does."""
+    """The former owner learns it from the renewal of its lease, because it does not write to MongoDB."""
     settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
     one, two = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
     try:

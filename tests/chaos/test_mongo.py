@@ -1,5 +1,7 @@
-"""MongoDB in trouble: rooms go on, memory stays bounded, what changes what players own is told to come again,
-readiness and metrics say what is so; and when it is over, everything is written, and nothing happened twice."""
+"""Outages of MongoDB: rooms keep running, memory stays bounded, and transactions get a retryable error.
+
+Readiness and metrics report the outage. After it everything is saved, and no transaction was committed twice.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ def through(settings: Settings, url: str) -> Settings:
 
 
 async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
-    """Send a command once and return its Reply as it is; a client repeats a command that is undecided."""
+    """Send a command once and return its Reply; the client itself would retry after UNAVAILABLE."""
     replies: list[Reply] = []
     handle = client._handle
 
@@ -67,7 +69,7 @@ async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
 
 
 async def ask(client: Client, name: str, payload: Any = None) -> tuple[Reply, bytes]:
-    """Asks for something new, once; returns the Reply and the message, to ask for the same again."""
+    """Send a new command once; return the Reply and the encoded message, to repeat it."""
     command_id, data = client.core.command(name, payload)
     client.core.abandon_command(command_id)
     return await ask_once(client, data, command_id), data
@@ -83,7 +85,7 @@ async def goes_on(client: Client) -> None:
 
 
 async def gold_of(shard: Shard) -> int:
-    """What everybody holds; the ledger says the same."""
+    """Return the gold of all players, after comparing all holdings with the ledger."""
     held = 0
     async for player in shard.parts.store.database["players"].find():
         held += player["holdings"].get("gold", 0)
@@ -94,7 +96,7 @@ async def gold_of(shard: Shard) -> int:
 async def lives_through(
     shard: Shard, trouble: Trouble, *, then: Callable[[], Awaitable[None]] | None = None
 ) -> list[float]:
-    """The whole story: before, during, after. Gives how long each command took that was told to come again."""
+    """Check a shard before, during and after an outage. Return the latency of each command during it."""
     answered: list[float] = []
     loop = asyncio.get_running_loop()
     async with connect(shard.url) as gardener, connect(shard.url) as trader:
@@ -112,8 +114,8 @@ async def lives_through(
                 assert reply.ok or has_come_again(reply)
                 if has_come_again(reply):
                     undecided[reply.id] = data
-            assert undecided, "it was no trouble at all"
-            await eventually(lambda: "mongo" in shard.parts.health.reasons, 15, "readiness says so")
+            assert undecided, "MongoDB stayed available"
+            await eventually(lambda: "mongo" in shard.parts.health.reasons, 15, "readiness reports MongoDB")
             status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
             assert (status, list(body["reasons"])) == (503, ["mongo"])
             for x in range(2, 6):
@@ -123,16 +125,16 @@ async def lives_through(
             metrics = await asyncio.to_thread(scrape, shard.parts.operations.port)
             assert metrics["tickwire_ready"] == 0
             assert metrics["tickwire_storage_lag_seconds"] > 0
-            assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry a room, however long it lasts"
+            assert metrics["tickwire_storage_waiting_worlds"] <= 2, "one entry per room"
             assert metrics["tickwire_storage_failures_total"] > 0
             assert metrics['tickwire_transactions_total{result="unavailable"}'] == len(undecided)
             if then is not None:
                 await then()
         await eventually(lambda: shard.parts.health.is_ready, 40, "ready again")
-        await eventually(lambda: len(shard.parts.write_behind) == 0, 20, "all is written")
+        await eventually(lambda: len(shard.parts.write_behind) == 0, 20, "all rooms are saved")
         for command_id, data in undecided.items():
             assert (await ask_once(trader, data, command_id)).ok
-        assert await gold_of(shard) == 30, "three were asked for, some of them twice"
+        assert await gold_of(shard) == 30, "three commands, some of them sent twice"
         assert (await ask(trader, "purse"))[0].payload == msgspec.msgpack.encode({"gold": 30})
 
         async def is_stored() -> bool:
@@ -162,7 +164,7 @@ async def test_a_primary_that_steps_down(settings: Settings, mongo: MongoProcess
 async def test_a_primary_that_is_lost_is_followed_to_another_member(
     redis_url: str, redis_namespace: str, tmp_path: Path
 ) -> None:
-    """Three members: what a majority has acknowledged is there when another one is elected."""
+    """Three members: writes that a majority has acknowledged survive an election."""
     mongos = MongoSet(tmp_path / "set")
     try:
         await mongos.start()
@@ -260,7 +262,7 @@ async def test_a_mongod_that_cannot_be_reached_for_a_minute(settings: Settings, 
 
 @pytest.mark.timeout(180)
 async def test_a_disk_that_is_full(redis_url: str, redis_namespace: str, tmp_path: Path) -> None:
-    """A mongod that cannot write ends itself; started when there is room again, it finds what was acknowledged."""
+    """A mongod that cannot write exits. Restarted with free space, it has all acknowledged writes."""
     try:
         disk = small_disk(tmp_path / "disk", 400)
         disk.__enter__()
@@ -296,7 +298,7 @@ def fill(path: Path) -> None:
 
 
 def write_until_it_ends(mongo: MongoProcess) -> bool:
-    """Others use the same disk."""
+    """Write as another application on the same disk; return whether mongod has exited."""
     with suppress(PyMongoError), mongo.client() as client:
         for _ in range(1000):
             client["others"]["logs"].insert_one({"data": b"x" * 500_000})

@@ -1,5 +1,7 @@
-"""Shards are killed while people play and earn: their rooms and sessions go on elsewhere, worlds are at most a second
-old, and what everybody holds is what everybody was told."""
+"""Shards are killed while players earn. Other shards restore their rooms and sessions.
+
+Restored worlds are at most a second old, and the holdings of all players match the replies that they received.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ ROOMS, PLAYERS = 4, 4
 
 
 class Player:
-    """One who earns until told to stop, and counts what it was told."""
+    """A player that earns until `is_over`, and adds up the replies."""
 
     def __init__(self, client: Client, room_name: str) -> None:
         self.client = client
@@ -78,8 +80,8 @@ async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lo
         playing = [asyncio.create_task(player.play()) for player in players]
         for round_number in range(2):
             await eventually(lambda: all(len(player.heard) > 5 for player in players), 60)
-            await asyncio.sleep(1.0)  # so that there is something to lose
-            # Who has come by the door and found its room right there does not know the shard by its own address.
+            await asyncio.sleep(1.0)  # changes that are not saved yet
+            # A client that reached its room through the proxy without a redirect does not know the shard's address.
             where = {player.room_name: await locate_room(settings, player) for player in players}
             victim = next(shard for shard in shards if shard.url in where.values())
             theirs = [player for player in players if where[player.room_name] == victim.url]
@@ -121,14 +123,14 @@ async def locate_room(settings: Settings, player: Player) -> str:
 
 
 async def comes_back(player: Player) -> None:
-    """Returns when it sees the room go on: it is told of it anew, and of its state with the next tick."""
+    """Return once the player has a new Joined and a state of the restored room."""
     client, joined = player.client, player.client.core.joined
     await client.wait_for(lambda: client.core.joined is not joined and player.ticks > 0, 40)
     assert client.resumes > 0
 
 
 async def test_a_shard_that_slept_writes_no_deal_either(fleet: tuple[Settings, list[ShardProcess]]) -> None:
-    """The sleeper is asked while it does not know yet; what it writes is refused, and whoever asked is sent on."""
+    """Commands to the former owner are not committed there, and its client is redirected."""
     settings, shards = fleet
     async with connect(shards[0].url) as one:
         await one.join("estate", name="home")
@@ -162,7 +164,7 @@ async def epoch_of(settings: Settings) -> int:
 async def test_a_room_that_begins_again_after_a_crash_repeats_no_key_that_its_id_is_part_of(
     fleet: tuple[Settings, list[ShardProcess]],
 ) -> None:
-    """The room is not durable: it begins again, and so do its rounds."""
+    """The room is not durable: a new one starts, and its rounds count from 1."""
     settings, shards = fleet
     paid = 0
     for _ in range(2):

@@ -1,5 +1,7 @@
-"""Redis restarted, flushed, failed over, slow, or unreachable: rooms go on, the directory heals, and no seat is lost
-or sold twice. Each on a Redis of its own."""
+"""Redis is restarted, flushed, failed over, slow, or unreachable: rooms keep running, and the directory is restored.
+
+No seat is lost or assigned twice. Each test has its own Redis.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def with_redis(settings: Settings, url: str) -> Settings:
 
 
 async def goes_on(*clients: Client) -> None:
-    """Their rooms answer and tick."""
+    """Assert that the rooms of these clients tick and acknowledge inputs."""
     for client in clients:
         tick = client.world.tick
         seq = await client.send_input({"dx": 1.0})
@@ -57,7 +59,7 @@ async def refusal(client: Client, room_type: str, name: str) -> ErrorCode:
 
 
 async def agree_on_seats(redis: RedisProcess, settings: Settings, *shards: Shard) -> None:
-    """Redis holds the seats that are taken, and no others."""
+    """Wait until Redis holds exactly the seats of the rooms."""
 
     def agree() -> bool:
         rooms = [simulation.room for shard in shards for simulation in shard.parts.host]
@@ -123,7 +125,7 @@ async def test_a_name_that_is_taken_before_it_is_restored_costs_a_player_the_roo
 
 
 async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Settings, own_redis: RedisProcess) -> None:
-    """A duel has two seats, both taken: whoever comes after the flush gets neither a third nor a second such room."""
+    """A duel has two seats, both taken: after the flush a third player gets no seat and no second such room."""
     async with (
         running(settings, "a") as a,
         running(settings, "b") as b,
@@ -170,7 +172,7 @@ async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_a
         await eventually(lambda: len(shard.parts.host) == 0)
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", "home")
-            assert await client.command("planted") == 4, "what was planted under the raised epoch was saved"
+            assert await client.command("planted") == 4, "the room under the raised epoch was saved"
 
 
 async def test_a_restarted_redis_goes_on_where_it_was(settings: Settings, own_redis: RedisProcess) -> None:
@@ -189,7 +191,7 @@ async def test_a_restarted_redis_goes_on_where_it_was(settings: Settings, own_re
 async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
-    """Thirty leases long. A player leaves meanwhile: its seat is free afterwards, and only that."""
+    """The outage lasts thirty leases. A player leaves during it: its seat is free afterwards, and no other."""
     async with running(settings) as shard, connect(shard.url) as stays, connect(shard.url) as comes:
         joined = await stays.join("duel", name="final")
         async with connect(shard.url) as leaves:
@@ -262,7 +264,7 @@ async def test_a_failover_to_a_replica_is_followed_and_no_seat_is_sold_twice(
 async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_two_owners(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
-    """What a clock does that jumps by a minute: whatever had less than that to live is gone."""
+    """The clock jumps by a minute: all keys with a shorter time to live are deleted."""
     async with (
         running(settings, "a") as a,
         running(settings, "b") as b,
@@ -285,7 +287,7 @@ async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_
                 return len([room for room in rooms if room.name == "final"]) == 1
 
             await eventually(one_is_left, what="one owner")
-            assert others[0].room_id in {room.room_id for room in rooms}, "a room that nobody else took is as it was"
+            assert others[0].room_id in {room.room_id for room in rooms}, "a room without another owner is unchanged"
             await goes_on(two, three)
             await agree_on_seats(own_redis, settings, a, b)
 
@@ -359,7 +361,7 @@ async def test_a_shard_that_redis_refuses_stops_in_order_and_saves_its_rooms(
         assert f"127.0.0.1:{own_redis.port}/0: the user lacks a permission" in log
     finally:
         shard.kill()
-    await eventually(lambda: own_redis.say("KEYS", "*:shard:*") == [], what="its entry has run out")
+    await eventually(lambda: own_redis.say("KEYS", "*:shard:*") == [], what="its entry has expired")
     async with running(settings, "next") as other, connect(other.url) as client:
         await eventually_joins(client, "garden", "home")
         assert await client.command("planted") == 1
@@ -398,7 +400,7 @@ async def test_a_redis_that_evicts_keys_is_warned_of_and_counted(
             await eventually(lambda: shard.parts.lease_keeper._is_registered)
         assert await asyncio.to_thread(evicts) == 1
         assert [line["policy"] for line in lines if line["event"] == "redis_evicts_keys"] == ["allkeys-lru"]
-        assert shard.parts.health.is_ready, "rooms are played on; it is for the operator to decide"
+        assert shard.parts.health.is_ready, "rooms keep running: the operator decides"
 
 
 async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
@@ -409,7 +411,9 @@ async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
         await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 1)
         own_redis.say("FLUSHALL")
         await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 0)
-        await eventually(lambda: shard.parts.queues.agents["versus"].waiting_total == 1, 15, "it was entered again")
+        await eventually(
+            lambda: shard.parts.queues.agents["versus"].waiting_total == 1, 15, "the ticket is back in the queue"
+        )
         joined = await two.match("versus")
         assert (await waiting).room_id == joined.room_id
 
@@ -438,7 +442,7 @@ async def test_when_the_leader_is_killed_another_shard_makes_the_match(
 async def test_a_drain_that_begins_while_redis_stands_still_loses_nothing(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
-    """A node is drained while Redis fails over: the rooms move as soon as Redis answers again."""
+    """The rooms migrate as soon as Redis answers again."""
     patient = msgspec.structs.replace(settings, drain_timeout_s=30.0)
     async with running(patient) as one, running(patient) as other, connect(one.url) as client:
         await client.join("duel")

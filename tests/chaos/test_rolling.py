@@ -1,6 +1,6 @@
-"""Every shard of a fleet is replaced, the last one first, while a swarm plays: processes, sockets, real stores.
+"""Replaces every shard of a fleet, the last one first, while a swarm plays: processes, sockets, real stores.
 
-Players have tokens, and connect to the shards in turn.
+The players have tokens, and connect to the shards in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLAYERS = 60
 
 
 def rolled(tmp_path: Path, how: str, *more: str, turns: int = 1) -> tuple[str, Summary]:
-    """Replace three shards, one after another; return the output, and what the swarm has found."""
+    """Replace three shards, one after another; return the output and the summary of the swarm."""
     summary = tmp_path / "summary.json"
     ended = subprocess.run(
         [sys.executable, "-m", "tickwire.loadtest.local_run", "--shards", "3",
@@ -42,21 +42,21 @@ def test_a_rolling_restart_loses_no_session_no_event_and_refuses_no_join(tmp_pat
     assert found.outcome == "held", said
     assert (found.seated, found.expected) == (found.expected, found.expected), said
     assert found.expected >= PLAYERS * 0.8
-    assert found.times["blackout"].count >= 1, "somebody has moved"
+    assert found.times["blackout"].count >= 1, "a session has moved"
     for row in ("resume", "seat", "join", "events", "world", "gave up"):
         assert row not in found.failures, said
 
 
 @pytest.mark.timeout(170)
 def test_shards_that_are_killed_lose_no_session_of_a_durable_room(tmp_path: Path) -> None:
-    """Of rooms that have names, and so are saved: the hitch is a lease long, and all are back in their sessions.
+    """Named rooms are saved. Players wait for one lease, and then resume their sessions.
 
-    A room may be recovered on a shard that is killed next. So the longest hitch is three leases long.
+    A room may be recovered on the shard that is killed next, so the longest wait is three leases.
     """
     said, found = rolled(tmp_path, "KILL", "--room-players", "20", "-t", "60s")
     assert said.count("replaced the shard") == 3, said
     assert (found.seated, found.expected) == (PLAYERS, PLAYERS), said
-    assert found.times["resume"].count >= PLAYERS * 0.8, "all but those whom nobody killed"
-    assert found.times["join"].count == PLAYERS, "nobody has joined twice"
+    assert found.times["resume"].count >= PLAYERS * 0.8, "the players of killed shards"
+    assert found.times["join"].count == PLAYERS, "each player has joined once"
     for row in ("resume", "seat", "join", "events", "world", "gave up", "reply"):
         assert row not in found.failures, said

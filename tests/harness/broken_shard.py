@@ -1,4 +1,4 @@
-"""Rooms of the tests, for a shard whose upkeep raises as soon as a file is there: `BREAK_UPKEEP` names it."""
+"""The sample rooms, for a shard whose upkeep raises once the file that `BREAK_UPKEEP` names exists."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""Random lives of a player in a fleet of three shards: the room moves, shards crash, the client goes astray.
+"""Random runs of a player in a fleet of three shards: rooms migrate, shards crash, clients connect to other shards.
 
-Client core, handshake, session, registry, seat, room and the form in which rooms and sessions travel are the real
-ones. The network is a pair of queues as in tests/harness/session_simulator.py. A `Fleet` stands for the directory and
-the stores: it knows where the room is, and keeps its last saves. What may happen:
+Client core, handshake, session, registry, seat, room and the encoding of rooms and sessions are real. The network is
+a pair of queues, as in tests/harness/session_simulator.py. A `Fleet` replaces the directory and the stores: it knows
+the owner of the room, and keeps the last saves. These faults occur:
 
-    the network     drops, delays, halves of what was sent
-    a redirect      a join leads to another shard; a match does, unasked
-    a drain         the room is sent, and taken or not; sessions in no room are left for whichever shard asks
-    a crash         a shard forgets everything; its room is restored elsewhere from one of the last saves
-    a load balancer the client comes back to whichever shard
+    the network     drops, delays, partial delivery
+    a redirect      to another shard, after a join or after a match
+    a drain         the room is offered, and claimed or not; sessions without a room are stored for other shards
+    a crash         a shard loses its memory; another one restores its room from one of the last saves
+    a load balancer the client reconnects to any shard
 
-At the end of every life the network heals, and time passes until what was left behind has ended. Then one session of
-the player lives, with one seat; the room takes its inputs; no command has run twice and no event has come twice; and
-since the last crash none was lost.
+At the end of every run the network works again, and time passes until abandoned sessions have expired. Then the
+player has one session and one seat, and the room takes its inputs. No command ran twice, no event was delivered
+twice, and no event since the last crash is missing.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class NotebookSave(SaveData):
 
 
 class Notebook(Room):
-    """A room that notes which commands it has run."""
+    """A room that records the commands that it has run."""
 
     room_type = "notebook"
     durable = True
@@ -106,7 +106,7 @@ class Notebook(Room):
 
 
 class Account(GuestAuthenticator):
-    """Every token is an account's; without one the player is a guest."""
+    """Accepts every token as the id of an account; players without a token are guests."""
 
     async def authenticate(self, token: str) -> Identity:
         return Identity(token, is_guest=False) if token else await super().authenticate(token)
@@ -158,7 +158,7 @@ class SimulatedShard:
     # -- RoomJoiner, SessionLocator, SessionRestorer ----------------------------------------------------------------
 
     async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
-        """Seat the player if the room is here, else say where it is."""
+        """Seat the player if this shard owns the room, else return a redirect to the owner."""
         owner = self.fleet.owner
         if owner is None:
             self.recover()
@@ -166,11 +166,11 @@ class SimulatedShard:
         if owner is not self:
             return Redirect(owner.name, ticket="of the fleet", room_type="notebook")
         if self.runtime is None:
-            raise NoSuchRoom("it is on its way")
+            raise NoSuchRoom("it is migrating")
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id))
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """As server/migration/session_recovery.py."""
+        """Find a session as tickwire/server/migration/session_recovery.py does."""
         if room_id and self.runtime is not None:
             self.take_parcel(session_id)
             return None
@@ -192,7 +192,7 @@ class SimulatedShard:
         return None
 
     def take_parcel(self, session_id: str) -> bool:
-        """Restore a session that another shard has left, if it has."""
+        """Restore a session that another shard has stored; return whether there was one."""
         kept = self.fleet.parcels.pop(session_id, None)
         session = self.registry.restore(kept) if kept is not None else None
         if session is not None:
@@ -206,14 +206,14 @@ class SimulatedShard:
     # -- rooms ----------------------------------------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Own the room, as it was saved last, or a new one."""
+        """Become the owner of the room, restored from the last save, or of a new one."""
         saved = self.fleet.saved
         simulation = self._make(recover_world(saved) if saved is not None else None)
         self.fleet.owner, self.runtime = self, simulation
         self.settle(simulation)
 
     def prepare(self, data: bytes) -> RoomRuntime:
-        """Make a room that was sent, before it is known whether it is ours."""
+        """Create a room from a handoff, before it is claimed."""
         _, state = decode_room(data)
         simulation = self._make(state)
         simulation.has_rolled_back = False
@@ -229,7 +229,7 @@ class SimulatedShard:
 
 
 class Fleet:
-    """Three shards, what they have in common, and the clock."""
+    """Three shards with a common directory, store and clock."""
 
     def __init__(self, policy: Policy) -> None:
         self.clock_s = 0.0
@@ -249,7 +249,7 @@ class Fleet:
 
     @property
     def sessions(self) -> list[tuple[str, Session]]:
-        """Every session that lives, with its shard."""
+        """All sessions, each with the name of its shard."""
         return [(shard.name, session) for shard in self.shards.values() for session in shard.registry]
 
     @property
@@ -276,7 +276,7 @@ class Fleet:
             shard.registry.expire(self.clock_s)
 
     def crash(self, name: str) -> None:
-        """Replace a shard by one that knows nothing."""
+        """Replace a shard by an empty one."""
         before = self.shards[name]
         for task in before.tasks:
             task.cancel()
@@ -286,7 +286,7 @@ class Fleet:
 
 
 class Move:
-    """A room on its way from one shard to another."""
+    """The migration of a room from one shard to another."""
 
     def __init__(self, fleet: Fleet, target: SimulatedShard) -> None:
         assert fleet.owner is not None
@@ -301,9 +301,9 @@ class Move:
         self.prepared: RoomRuntime | None = None
 
     def step(self, fleet: Fleet, *, is_taken: bool) -> bool:
-        """Prepare the room, then decide whose it is. Return whether that is decided."""
+        """Create the room on the target, or finish the migration. Return whether it is finished."""
         shards = fleet.shards.values()
-        if self.source not in shards or self.target not in shards:  # one of both has crashed
+        if self.source not in shards or self.target not in shards:  # the source or the target has crashed
             if self.source in shards:
                 self._keep(fleet)
             return True
@@ -337,7 +337,7 @@ class Move:
 
 
 class FleetLife:
-    """One player from the first connection to the last."""
+    """All connections of one player."""
 
     def __init__(self, seed: int, policy: Policy) -> None:
         self.rng = random.Random(seed)
@@ -366,7 +366,7 @@ class FleetLife:
         return self.core.resume_token.partition(".")[0]
 
     def connect(self) -> None:
-        """Connect to where the session was, or go astray."""
+        """Connect to the shard of the session, or to any other one."""
         if self.wire is not None:
             return
         name = self.url if self.rng.random() < 0.7 else self.rng.choice(sorted(self.fleet.shards))
@@ -383,7 +383,7 @@ class FleetLife:
             return
         wire, self.wire = self.wire, None
         self._abandon_unknown(wire)
-        if client_close_code is None:  # some of what is on its way arrives, on either side
+        if client_close_code is None:  # some messages in flight arrive, in both directions
             for _ in range(self.rng.randint(0, len(wire.to_client))):
                 self.receive(wire.to_client.popleft(), None)
             for _ in range(self.rng.randint(0, len(wire.to_server))):
@@ -396,7 +396,7 @@ class FleetLife:
         wire.server_closes()
 
     def _abandon_unknown(self, wire: FakeConnection) -> None:
-        """Note a new session whose Welcome is lost with its connection."""
+        """Record a new session whose Welcome is lost with its connection."""
         if isinstance(wire.receiver, SessionReceiver) and not self.core.resume_token:
             self.abandoned.add(wire.receiver.session.session_id)
 
@@ -405,9 +405,7 @@ class FleetLife:
         while wire is not None and wire is self.wire and wire.to_client:
             self.receive(wire.to_client.popleft(), wire)
         if wire is not None and wire is self.wire and not wire.is_open:
-            assert wire.closed_with != SessionCloseCode.REPLACED, (
-                "what is left of an older connection takes no session"
-            )
+            assert wire.closed_with != SessionCloseCode.REPLACED, "an older connection must not take over the session"
             self.drop()
 
     def server_reads(self) -> None:
@@ -453,7 +451,7 @@ class FleetLife:
         self.send_commands(wire)
 
     def _has_left_unknown(self) -> bool:
-        """Whether the client believes in a room that its session has left, on another shard than the room's."""
+        """Return whether the client assumes a room that its session has left, on another shard than the room's."""
         idle = {each.session_id for _, each in self.fleet.sessions if not each.room_id}
         if self.believed_room and self.hello_session in idle:
             self.abandoned.add(self.hello_session)
@@ -461,7 +459,7 @@ class FleetLife:
         return False
 
     def follow(self, redirect: Redirect) -> None:
-        """Go to a seat on another shard: with 1000, as the clients here do; or with less manners."""
+        """Follow a redirect to a seat; close with 1000, as the bundled clients do, or in other ways."""
         self.redirects += 1
         is_match = redirect.ticket == "of the match"
         code = self.rng.choice([1000, 1001, None])
@@ -484,7 +482,7 @@ class FleetLife:
             self.send_commands(self.wire)
 
     def send_commands(self, wire: FakeConnection | None) -> None:
-        """Send the commands that are due, some of them twice."""
+        """Send all due commands, some of them twice."""
         if wire is not None and self.core.resume_token and self.core.joined is not None:
             for data in self.core.commands_due(int(self.fleet.clock_s * 1e6)):
                 wire.to_server.extend([data] * self.rng.choice([1, 1, 2]))
@@ -494,7 +492,7 @@ class FleetLife:
             self.wire.to_server.append(self.core.input({"dx": self.rng.choice([-1.0, 0.5, 1.0])}))
 
     def quit(self) -> None:
-        """End the session, and begin a new one later."""
+        """End the session; the client starts a new one later."""
         if self.core.resume_token and self.wire is not None:
             if self.rng.random() < 0.5:
                 self.wire.to_server.append(self.core.end_session())
@@ -519,7 +517,7 @@ class FleetLife:
     # -- the fleet --------------------------------------------------------------------------------------------------
 
     def event(self) -> None:
-        """The room sends the player an event."""
+        """Send the player an event from the room."""
         room = self.fleet.room
         if room is not None and not room.is_frozen and room.seats:
             number = len(self.events)
@@ -527,7 +525,7 @@ class FleetLife:
             room.seats[0].player.send("note", number)
 
     def match_redirect(self) -> None:
-        """A match is found for the player: the seat is where the room is, and the client follows."""
+        """Redirect the player to the room, as after a match."""
         owner = self.fleet.owner
         for name, session in self.fleet.sessions:
             if owner is not None and name != owner.name and session.connection is not None and not session.room_id:
@@ -547,7 +545,7 @@ class FleetLife:
                 self.move = None
 
     def pass_on(self) -> None:
-        """A shard drains its sessions that are in no room."""
+        """Drain the sessions of a shard that are not in a room."""
         shard = self.rng.choice(list(self.fleet.shards.values()))
         for session in shard.registry:
             if session.state is SessionState.IDLE and not session.has_pending_commands:
@@ -556,7 +554,7 @@ class FleetLife:
                 session.redirect(Redirect(self.rng.choice(others), is_resume=True))
 
     def crash(self) -> None:
-        """A shard is lost, with all that it has done since the last save."""
+        """Crash a shard; all changes since the last save are lost."""
         name = self.rng.choice(sorted(self.fleet.shards))
         if self.fleet.owner is not None and self.rng.random() < 0.5:
             name = self.fleet.owner.name
@@ -572,19 +570,19 @@ class FleetLife:
             self.wire = None
 
     def recover_by_another(self) -> None:
-        """Another player comes for the room whose shard is lost."""
+        """Recover the room of a crashed shard, as the join of another player does."""
         if self.fleet.owner is None:
             self.rng.choice(list(self.fleet.shards.values())).recover()
 
     async def settle(self) -> None:
-        """Let the server's tasks run."""
+        """Run all tasks of the shards to their end."""
         while any(shard.tasks for shard in self.fleet.shards.values()):
             await asyncio.sleep(0)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     async def heal(self) -> None:
-        """Let everything arrive, until the client has a seat and nothing moves."""
+        """Deliver all messages until the client has a seat and nothing migrates."""
         while self.move is not None:
             self.step_move(is_taken=True)
         for _ in range(60):
@@ -597,16 +595,16 @@ class FleetLife:
             self.ask_again()
             if self.wire is not None and self.core.joined is not None and not self.core.commands_unanswered:
                 return
-            self.fleet.pass_time(1)  # another session of the player may hold the seat, or be the only one allowed
-        raise AssertionError("the client does not come to a seat")
+            self.fleet.pass_time(1)  # another session of the player may hold the seat or block this one
+        raise AssertionError("the client did not get a seat")
 
     async def check(self) -> None:
-        """Assert that nothing is lost, and nothing is there twice."""
+        """Assert that no session, seat, command or event is lost or duplicated."""
         await self.heal()
         if not self.shards_lost:
             others = {each.session_id for _, each in self.fleet.sessions} - {self.session_id}
             assert others <= self.abandoned, "every other session has ended at once"
-        for _ in range(4):  # what was left behind expires, and the client stays
+        for _ in range(4):  # abandoned sessions expire; the client stays connected
             self.ping()
             self.server_reads()
             self.fleet.pass_time(10)
@@ -619,7 +617,7 @@ class FleetLife:
         assert owner is not None
         assert [(name, each.session_id) for name, each in self.fleet.sessions] == [(owner.name, self.session_id)]
         assert [seat.subscriber.session_id for seat in room.seats] == [self.session_id], "one seat"
-        assert len(notebook.steps) == len(notebook.players) == 1, "nothing stays behind of players who are gone"
+        assert len(notebook.steps) == len(notebook.players) == 1, "no entity of a former player remains"
         assert sum(shard.runtime is not None for shard in self.fleet.shards.values()) == 1
         assert len(notebook.runs) == len(set(notebook.runs)), "no command runs twice"
         self._check_events()
@@ -675,12 +673,12 @@ SOMETIMES = [
 
 
 async def live(seed: int, policy: Policy) -> FleetLife:
-    """Live one life, and check it. What happens often in one life never happens in another."""
+    """Run one random life and check it. The weights of the actions are random, too."""
     life = FleetLife(seed, policy)
     weights = ALWAYS | {action: life.rng.choice([0, 1, 2, 5]) for action in SOMETIMES}
     weights[FleetLife.crash] = life.rng.choice([0, 0, 1, 2])
     if life.rng.random() < 0.7:
-        await life.heal()  # it begins in the room
+        await life.heal()  # start in the room
     for action in life.rng.choices(list(weights), list(weights.values()), k=STEPS):
         action(life)
         if life.rng.random() < 0.5:

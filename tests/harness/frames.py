@@ -1,4 +1,4 @@
-"""State frames in tests: taken out of their WebSocket frames, and applied to a world without a core."""
+"""Decodes state frames for tests, and applies them to a world without a client core."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tickwire.schemas.parts import IS_COMPLETE, decode_parts
 
 
 def messages_in(data: bytes) -> list[ServerMessage]:
-    """The messages in some unmasked WebSocket frames."""
+    """Return the messages in unmasked WebSocket frames."""
     return [decode_server(payload) for payload in frame_payloads(data)]
 
 
 def frames_in(data: bytes) -> list[StateFrame]:
-    """The state frames among them."""
+    """Return the state frames in unmasked WebSocket frames."""
     return [message for message in messages_in(data) if isinstance(message, StateFrame)]
 
 
 def apply(world: World, frame: StateFrame) -> bool:
-    """Applies all of a frame; says whether its checksums agree."""
+    """Apply a frame; return whether its checksums match."""
     parts = decode_parts(frame)
     agree = [world.apply(part, tick=frame.tick, age=frame.age) for part in parts]
     world.finish(frame.tick, keep={part.channel for part in parts} if frame.flags & IS_COMPLETE else None)
@@ -29,7 +29,7 @@ def apply(world: World, frame: StateFrame) -> bool:
 
 
 def read_keyframe_v2(description: StateDescription, packed: bytes) -> dict[str, dict[int, list[int]]]:
-    """A keyframe as a client of schema version 2 reads it: tables of entities of quantised values."""
+    """Decode a keyframe of schema version 2; return the quantised values by table and entity."""
     source = ByteReader(packed)
     tables: dict[str, dict[int, list[int]]] = {}
     while place := source.varint():

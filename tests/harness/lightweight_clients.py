@@ -1,6 +1,6 @@
-"""A crowd of watchers: as many connections as a test wants, each checking that it gets every tick.
+"""Lightweight clients, each of which checks that it receives every tick.
 
-They are asyncio protocols of their own, far lighter than clients, so that hundreds fit in a test's process.
+They are plain asyncio protocols, so that hundreds of them fit in a test process.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _REQUEST = (
 
 
 BATCH = 20
-"""So many are seated at the same time."""
+"""The number of watchers that are seated at the same time."""
 
 
 def masked(payload: bytes) -> bytes:
-    """A client's frame, under a mask of zeros; payloads below 126 bytes."""
+    """Return a client frame with a mask of zeros; the payload must be shorter than 126 bytes."""
     return bytes((0x82, 0x80 | len(payload), 0, 0, 0, 0)) + payload
 
 
@@ -38,8 +38,8 @@ class Watcher(asyncio.Protocol):
     """One connection in a room.
 
     Attributes:
-        ticks: how many state frames came.
-        gaps: how many of them were not relative to the tick before.
+        ticks: the number of state frames received.
+        gaps: the number of state frames that were not relative to the previous tick.
     """
 
     def __init__(self, first: bytes) -> None:
@@ -85,7 +85,7 @@ class Watcher(asyncio.Protocol):
             self.is_seated = True
 
     def abort(self) -> None:
-        """Drops the connection."""
+        """Drop the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -106,7 +106,7 @@ async def crowd(port: int, count: int, room_type: str = "pulse", **options: Any)
     try:
         for number in range(1, count + 1):
             watchers.append((await loop.create_connection(lambda: Watcher(first), "127.0.0.1", port))[1])
-            if number % BATCH == 0 or number == count:  # no handshake waits for hundreds of others
+            if number % BATCH == 0 or number == count:  # so that no handshake waits for all others
                 await eventually(lambda: all(each.is_seated or each.is_lost for each in watchers), 20)
                 assert not any(watcher.is_lost for watcher in watchers)
         yield watchers

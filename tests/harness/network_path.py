@@ -11,10 +11,10 @@ class NetworkPath:
     """A TCP proxy in front of one server.
 
     Args:
-        url: of the server.
+        url: the address of the server.
 
     Attributes:
-        connections: how many there were.
+        connections: the number of connections so far.
     """
 
     def __init__(self, url: str) -> None:
@@ -28,20 +28,20 @@ class NetworkPath:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The address that clients connect to."""
         assert self._server is not None
         return f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def hold(self) -> None:
-        """Keep everything back, in both directions, until `release`."""
+        """Hold all data back, in both directions, until `release`."""
         self._flows.clear()
 
     def release(self) -> None:
-        """Deliver what was kept back."""
+        """Deliver all data that was held back."""
         self._flows.set()
 
     def die(self) -> None:
-        """Swallow everything on the connections that there are, and close nothing. New ones work."""
+        """Drop all data of the open connections without closing them. New connections work."""
         self._is_dead.set()
         self._is_dead = asyncio.Event()
 
@@ -75,7 +75,7 @@ class NetworkPath:
                     target.write(data)
                     await target.drain()
         except ConnectionError:
-            pass  # the other end is gone, which closes this one
+            pass  # the other end closed the connection
         if is_dead.is_set():
-            await asyncio.Event().wait()  # nobody is told
+            await asyncio.Event().wait()  # without closing either side
         target.close()

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline, instead of sleeping and hoping."""
+"""Waits for conditions with a deadline, instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from tickwire.schemas.messages import Joined
 async def eventually(
     condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 20.0, what: str = ""
 ) -> None:
-    """Returns once `condition()` holds, which may be a coroutine.
+    """Return once `condition()` is true; it may return an awaitable.
+
+    The default deadline is long, because a loaded machine may be slow, and shorter than the resume window.
 
     Raises:
-        AssertionError: it does not within the deadline.
+        AssertionError: the condition is still false at the deadline.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -30,11 +32,11 @@ async def eventually(
 
 
 async def eventually_joins(client: Client, room_type: str, name: str = "", timeout_s: float = 20.0) -> Joined:
-    """Joins, coming again as long as the server says that this makes sense.
+    """Join a room, and retry while the server returns a retryable error.
 
     Raises:
-        Refused: the server says that it does not.
-        TimeoutError: it does not succeed within the deadline.
+        Refused: the error is not retryable.
+        TimeoutError: no join succeeded within the deadline.
     """
     async with asyncio.timeout(timeout_s):
         while True:

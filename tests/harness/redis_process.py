@@ -1,4 +1,4 @@
-"""Real redis-servers of a test's own: alone, under sentinels, as a cluster, behind a slow road."""
+"""Real redis-servers for one test: standalone, with sentinels, as a cluster, or behind a slow proxy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tickwire.server.dev.local_stores import die_with_parent, find_binary, free_
 
 
 class RedisProcess:
-    """One redis-server; `start` again after `stop` or `kill` finds its data.
+    """One redis-server. It keeps its data when it is stopped or killed, and started again.
 
     Args:
-        folder: its data and log.
-        options: of its command line.
-        is_sentinel: it watches others instead of holding data.
+        folder: the folder of its data and log.
+        options: options of its configuration file.
+        is_sentinel: run as a sentinel instead of a server.
     """
 
     def __init__(self, folder: Path, *, is_sentinel: bool = False, **options: str) -> None:
         self.port = free_port()
-        while "cluster-enabled" in options and not _is_free(self.port + 10_000):  # where a cluster's nodes speak
+        while "cluster-enabled" in options and not _is_free(self.port + 10_000):  # the port of the cluster bus
             self.port = free_port()
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class RedisProcess:
                 return False
 
     def say(self, *command: str) -> object:
-        """Runs one command."""
+        """Run one command."""
         with blocking.Redis(port=self.port, socket_timeout=5.0, decode_responses=True) as client:
             return client.execute_command(*command)
 
@@ -106,18 +106,19 @@ def _is_free(port: int) -> bool:
 
 
 class Road:
-    """A road to a port on which every answer takes a while; under TLS where a context is given.
+    """A TCP proxy to a port that delays every response; with TLS if a context is given.
 
     Attributes:
-        delay_s, to: may be changed at any time; where it leads counts for new connections.
+        delay_s: the delay; may be changed at any time.
+        to: the target port of new connections; may be changed at any time.
     """
 
     def cut(self) -> None:
-        """Nothing arrives any more, and nobody is told."""
+        """Stop forwarding, without closing connections."""
         self._is_whole.clear()
 
     def mend(self) -> None:
-        """What is new arrives again; connections that waited are gone."""
+        """Forward new connections again, and close those that waited."""
         self._is_whole.set()
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -165,6 +166,6 @@ class Road:
                 target.write(data)
                 await target.drain()
         except (ConnectionError, ssl.SSLError):
-            pass  # the other end has gone
+            pass  # the other end has closed the connection
         finally:
             target.close()

@@ -1,4 +1,4 @@
-"""Rooms for tests: small, deterministic, and one that breaks when told to."""
+"""Small, deterministic rooms for tests; `Garden` raises on request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Walkers(Table):
 
 
 class Flowers(Table):
-    """What players leave behind."""
+    """Flowers that players have planted."""
 
     x = real(-1000, 1000, step=1 / 16)
     colour = uint(bits=8)
@@ -67,7 +67,7 @@ class Garden(Room):
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.planted = 0
         if options.get("is_bad"):
-            raise RuntimeError("told to fail in on_create")
+            raise RuntimeError("requested failure in on_create")
 
     def restore(self, saved: GardenSave) -> None:
         self.planted = saved.planted
@@ -81,7 +81,7 @@ class Garden(Room):
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         if options.get("is_bad_join"):
-            raise RuntimeError("told to fail in on_join")
+            raise RuntimeError("requested failure in on_join")
         if options.get("is_stranger"):
             raise CommandRefused("members only")
         player.entity = self.walkers.spawn(x=0.0)
@@ -93,7 +93,7 @@ class Garden(Room):
 
     def on_input(self, player: Player, wish: dict[str, float]) -> None:
         if wish["is_bad"]:
-            raise RuntimeError("told to fail in on_input")
+            raise RuntimeError("requested failure in on_input")
         if player.entity is not None:
             player.entity.x += wish["dx"]
 
@@ -110,7 +110,7 @@ class Garden(Room):
             case "greeting":
                 return self.tuning.greeting
             case "fail":
-                raise RuntimeError("told to fail in on_command")
+                raise RuntimeError("requested failure in on_command")
             case _:
                 raise CommandRefused(f"unknown command {name!r}")
 
@@ -124,7 +124,7 @@ class Duel(Garden):
 
 
 class Diary(Garden):
-    """A garden that writes down what happens to its player."""
+    """A garden that records the calls of its hooks."""
 
     room_type = "diary"
     durable = False
@@ -149,7 +149,7 @@ class Diary(Garden):
         self.noted.append("leave")
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        """Runs are written down; `say` also sends the payload back as an event, as often as `times`."""
+        """Record the command; `say` also sends the payload back as an event, `times` times."""
         self.runs.append(payload)
         if name == "say":
             for _ in range(payload["times"]):
@@ -158,18 +158,18 @@ class Diary(Garden):
 
 
 def skill_of(player_id: str, options: Mapping[str, Any]) -> float:
-    """What the player says: tests are trusted."""
+    """Return the skill from the options of the request."""
     return float(options.get("skill", 0.0))
 
 
 class Dots(Table):
-    """Things that never stand still, and never move alike."""
+    """Entities that move in every tick, each in its own way."""
 
     x = real(-1000, 1000, step=1 / 16)
 
 
 class Pulse(Room):
-    """Room for hundreds, and a world of which every tick has much to tell."""
+    """A room for hundreds of players with a large delta in every tick."""
 
     room_type = "pulse"
     seats = 600
@@ -189,7 +189,7 @@ class Pulse(Room):
 
 
 class Clocks(Table):
-    """How many ticks a world has seen."""
+    """The number of ticks of the world."""
 
     ticks = uint(bits=32)
 
@@ -223,7 +223,7 @@ class StallSave(SaveData):
 
 
 class Stall(Room):
-    """A durable room that saves what players offer, and checks nothing."""
+    """A durable room that saves the offers of its players without checks."""
 
     room_type = "stall"
     durable = True
@@ -254,7 +254,7 @@ class VaultSave(SaveData):
 
 
 def nested(depth: int) -> Any:
-    """Return lists in lists."""
+    """Return lists nested to this depth."""
     made: Any = 1
     for _ in range(depth):
         made = [made]
@@ -262,7 +262,7 @@ def nested(depth: int) -> Any:
 
 
 class Vault(Room):
-    """A durable room that keeps whatever its players bring, and does whatever they say to itself."""
+    """A durable room that keeps any payload, and sets any attribute on request."""
 
     room_type = "vault"
     durable = True
@@ -296,7 +296,7 @@ class Vault(Room):
 
 
 class Bank(Room):
-    """Rules that look at what players own, at what others own, and at what the room itself remembers."""
+    """A room with rules that depend on profiles, on holdings, and on its own attributes."""
 
     room_type = "bank"
     uses_ledger = True
@@ -360,7 +360,7 @@ class Crates(Table):
 
 
 class Warehouse(Room):
-    """A room with as much state, and answers as long, as its players ask for."""
+    """A room with state and replies of the requested size."""
 
     room_type = "warehouse"
     crates: Crates

@@ -1,4 +1,4 @@
-"""A server that follows a script over a real WebSocket, for tests of the asyncio client."""
+"""A scripted server over a real WebSocket, for tests of the asyncio client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Peer:
             await self.socket.send(message if isinstance(message, bytes) else encode_server(message))
 
     async def hear(self) -> Any:
-        """The next message that is not a Ping."""
+        """Return the next message that is not a Ping."""
         while True:
             data = await self.socket.recv()
             assert isinstance(data, bytes)
@@ -58,7 +58,7 @@ class Peer:
 
 @asynccontextmanager
 async def server(script: Callable[[Peer], Awaitable[None]], *, deaf: bool = False) -> AsyncIterator[str]:
-    """A server whose every connection follows the script, then listens until the client goes."""
+    """Run a server; each connection runs the script, then receives until the client disconnects."""
     wrong: list[BaseException] = []
 
     async def handle(socket: ServerConnection) -> None:

@@ -1,9 +1,9 @@
-"""Random lives of a session: drops, resumes, repeats, delays, half-open connections, slow clients.
+"""Random runs of a session: drops, resumes, repeats, delays, half-open connections, slow clients.
 
-Client core, greeting, session, outbox, replies and room are the real ones; the network between them is a pair of
-queues that a seeded schedule moves, delays, loses and repeats. At the end of every life the network heals, and then:
-no event lost, doubled or out of order; every command run once and answered with what it gave; the client's world
-equal to the server's.
+Client core, handshake, session, outbox, replies and room are real. The network between them is a pair of queues; a
+seeded schedule delivers, delays, drops and repeats messages. At the end of every run the network works again. Then no
+event is lost, duplicated or out of order, every command ran once and has its own reply, and the client's world equals
+the server's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STEPS = 40
 
 
 class FakeSessionContext:
-    """What sessions share, without a shard."""
+    """The context of sessions, without a shard."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
@@ -76,7 +76,7 @@ class FakeSessionContext:
 
 
 class FakeConnection:
-    """One connection: two queues, and a cut. The server's end looks like a `Connection`."""
+    """One connection: a queue in each direction, which can be cut. The server uses it as a `Connection`."""
 
     def __init__(self, context: Any, *, authenticator: Authenticator | None = None) -> None:
         self.to_client: deque[bytes] = deque()
@@ -128,14 +128,14 @@ class FakeConnection:
 
 
 class SessionRun:
-    """One session from its first connection to its last."""
+    """All connections of one session."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.context = FakeSessionContext(EdgeSettings())
         self.core = ClientCore()
         self.connection: FakeConnection | None = None
-        self.dead: list[FakeConnection] = []  # cut, but the server does not know
+        self.dead: list[FakeConnection] = []  # cut, but the server has not noticed
         self.commands = 0
         self.events_sent: list[int] = []
         self.events_heard: list[int] = []
@@ -152,12 +152,12 @@ class SessionRun:
         return next(iter(self.room.players.values()), None)
 
     async def settle(self) -> None:
-        """Lets the tasks of the server run."""
+        """Run all tasks of the server to their end."""
         while self.context.tasks:
             await asyncio.sleep(0)
 
     def not_replaced(self) -> None:
-        """What is left of an older connection never takes the session from the newest."""
+        """Assert that no older connection has replaced the newest one."""
         assert self.connection is None or self.connection.closed_with != SessionCloseCode.REPLACED
 
     # -- what may happen ------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class SessionRun:
             self.is_welcome = False
 
     def drop(self) -> None:
-        """The network cuts the connection; the server may see it at once, later, or only when it is replaced."""
+        """Cut the connection. The server notices it at once, later, or when the connection is replaced."""
         if self.connection is None:
             return
         connection, self.connection = self.connection, None
@@ -186,14 +186,14 @@ class SessionRun:
             self.dead.append(connection)
 
     def linger(self) -> None:
-        """Something that a dead connection had sent arrives only now: it may be a Hello."""
+        """Deliver a late message of a dead connection; it may be a Hello."""
         if self.dead:
             connection = self.chance.choice(self.dead)
             if connection.to_server:
                 connection.server_receives()
 
     def bury(self) -> None:
-        """The server hears the last of a dead connection, and sees that it is dead."""
+        """Deliver the last messages of a dead connection, and close it on the server."""
         if self.dead:
             connection = self.dead.pop(self.chance.randrange(len(self.dead)))
             while connection.to_server and self.chance.random() < 0.8:
@@ -240,7 +240,7 @@ class SessionRun:
         return int(self.context.clock_s * 1e6) + 1
 
     def send_commands(self, connection: FakeConnection) -> None:
-        """Sends what is due, some of it twice."""
+        """Send all due commands, some of them twice."""
         for data in self.core.commands_due(self.now_us):
             connection.to_server.extend([data] * self.chance.choice([1, 1, 2]))
 
@@ -310,7 +310,7 @@ class SessionRun:
     def check(self) -> None:
         assert self.events_heard == self.events_sent
         runs = self.room.runs  # type: ignore[attr-defined]
-        assert sorted(runs) == list(range(1, self.commands + 1)), "every command is run, and once"
+        assert sorted(runs) == list(range(1, self.commands + 1)), "every command runs exactly once"
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
         assert self.core.events_missed == self.core.mismatches == self.core.resyncs == 0
         assert self.core.world is not None
@@ -321,7 +321,7 @@ class SessionRun:
         assert len(self.core.world.table("flowers")) == len(self.room.flowers)  # type: ignore[attr-defined]
         noted = self.room.noted  # type: ignore[attr-defined]
         assert noted[0] == "join"
-        assert noted.count("join") == 1, "on_join is told once"
+        assert noted.count("join") == 1, "on_join is called once"
         assert noted[1:] == ["disconnect", "resume"] * (len(noted) // 2)
 
 

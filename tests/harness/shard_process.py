@@ -1,4 +1,4 @@
-"""Shards for tests: in this process, or each in one of its own."""
+"""Shards for tests: in this process, or in processes of their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPERATIONS_TOKEN = "what the admin API of tests wants to be shown"
 
 
 def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, **changes: Any) -> Settings:
-    """Settings for a shard that hosts the test rooms on free ports, with short leases."""
+    """Return settings for a shard with the sample rooms, free ports and short leases."""
     settings = Settings(
         rooms=["tests.harness.sample_rooms"],
         shutdown_timeout_s=6.0,
@@ -42,7 +42,7 @@ def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, *
 
 @asynccontextmanager
 async def running(settings: Settings, shard_id: str = "") -> AsyncIterator[Shard]:
-    """A shard in this process, ready."""
+    """Run a shard in this process, and wait until it is ready."""
     shard = Shard(settings, shard_id=shard_id)
     await shard.start()
     try:
@@ -53,12 +53,13 @@ async def running(settings: Settings, shard_id: str = "") -> AsyncIterator[Shard
 
 
 class ShardProcess:
-    """A shard as a process of its own.
+    """A shard in a process of its own, which ends with the test process.
 
     Args:
-        settings: as for `running`; the ports are chosen here.
-        folder: for its log.
-        environ: more settings.
+        settings: the settings as for `running`; the operations port is chosen here.
+        folder: the folder of its configuration and log.
+        port: the port for players; 0: a free one.
+        environ: further settings.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class ShardProcess:
             )
 
     async def ready(self) -> None:
-        """Returns once /readyz says so."""
+        """Wait until /readyz reports that the shard is ready."""
         deadline = asyncio.get_running_loop().time() + 30
         while not await asyncio.to_thread(self._is_ready):
             assert self.process.poll() is None, self.log.read_text()
@@ -102,12 +103,12 @@ class ShardProcess:
             return False
 
     def kill(self) -> None:
-        """SIGKILL: nothing is saved, nobody is told."""
+        """Kill the process (SIGKILL), without saves and closes."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; gives the exit code."""
+        """Stop the process (SIGTERM), and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -117,7 +118,7 @@ class ShardProcess:
 
 
 async def admin(port: int, method: str, path: str, body: Any = None, *, token: str = OPERATIONS_TOKEN) -> Any:
-    """What the admin API answers; an error's status and words as a tuple."""
+    """Return the response of the admin API; for an error a tuple of status and message."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
@@ -128,14 +129,14 @@ async def admin(port: int, method: str, path: str, body: Any = None, *, token: s
 
 
 def scrape(port: int) -> dict[str, float]:
-    """The metrics of an operations port, by name with labels."""
+    """Return the metrics of an operations port, by name with labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
 def readiness(port: int) -> tuple[int, dict[str, Any]]:
-    """Status and body of /readyz."""
+    """Return status and body of /readyz."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=20) as answer:
             return answer.status, msgspec.json.decode(answer.read())

@@ -1,4 +1,4 @@
-"""Swarms for tests: each a process of its own, since locust patches the process that imports it."""
+"""Swarms for tests, each in a process of its own, because locust patches the process that imports it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tickwire.server.dev.local_stores import die_with_parent
 
 SWARM_S_MAX = 60.0
 LATE_MS = "2000"
-"""Tests share the machine: they are about what a swarm says, not about how fast it is here."""
+"""Tests share the machine: they check the results of a swarm, not its speed."""
 
 
 class Swarm:
-    """A swarm that runs.
+    """A swarm process, which ends with the test process.
 
     Args:
-        url: of the server.
-        folder: for its summary.
-        arguments: options.
+        url: the address of the server.
+        folder: the folder of its summary.
+        arguments: further options.
     """
 
     def __init__(self, url: str, folder: Path, *arguments: str) -> None:
@@ -51,13 +51,13 @@ class Swarm:
 
     @property
     def summary(self) -> Summary:
-        """What it has written."""
+        """The summary that the swarm has written."""
         return msgspec.json.decode(self.summary_file.read_bytes(), type=Summary)
 
 
 @asynccontextmanager
 async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[Swarm]:
-    """A swarm; ended with the block, if it has not by itself."""
+    """Run a swarm; kill it at the end of the block if it still runs."""
     made = Swarm(url, folder, *arguments)
     try:
         yield made

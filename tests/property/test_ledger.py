@@ -1,7 +1,8 @@
-"""Players send many commands at once, in two rooms on two shards; shards die at every step, others take over, answers
-are lost and asked for again. Each command happens once, its player is told one thing, the sums of the ledger are what
-everybody holds, and a rule that a room follows ("once a player") holds for what is written. Sessions, rooms and the
-ledger are the real ones; MongoDB is, too."""
+"""Players send many commands at once, in two rooms on two shards; shards fail at every step, and replies are lost.
+
+Each command is committed once and has one reply. The sums of the ledger equal the holdings of the players, and the
+rules of a room ("once per player") hold for all committed transactions. Sessions, rooms, ledger and MongoDB are real.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ T = TypeVar("T")
 PLAYERS = ("ann", "bob", "cid")
 PLACES = ("home", "away")
 RULES = ("badge", "crown", "alms", "stamp")
-"""Commands that grant one of the item of that name, once: by the profile, the holdings, those of another player, and
-by what the room remembers."""
+"""Commands that grant one item of that name, once. The room decides by the player's profile, the player's holdings,
+the holdings of another player, or its own attributes."""
 DEALS = frozenset(("work", "buy", "give", "name", "accept", "count", *RULES))
 
 
@@ -91,11 +92,11 @@ class Fair(Market):
 
 
 class Killed(BaseException):
-    """The shard ends here: no code of it handles that."""
+    """Raised where a shard is killed; no code of the shard catches it."""
 
 
 class Fuse:
-    """Burns down by one at each step of a deal; what comes after it does not happen."""
+    """Counts the steps of a transaction, and kills the shard at the step where the count ends."""
 
     def __init__(self) -> None:
         self.left: int | None = None
@@ -108,7 +109,7 @@ class Fuse:
 
 
 class Fragile:
-    """A collection whose writes burn the fuse, before and after."""
+    """A collection whose writes call the fuse, before and after each write."""
 
     def __init__(self, inner: Any, fuse: Fuse) -> None:
         self._inner, self._fuse = inner, fuse
@@ -132,7 +133,7 @@ class FragileLedger(Ledger):
 
     fuse: Fuse
     losses: list[str]
-    """For each of the next commits: "" returns, "before" is not committed, the result of "after" is lost."""
+    """One entry for each of the next commits: "" succeeds, "before" fails before it, "after" loses the result."""
 
     async def commit(self, request: Any) -> Any:
         loss = self.losses.pop(0) if self.losses else ""
@@ -150,7 +151,7 @@ class FragileLedger(Ledger):
 
 
 class Wire:
-    """A connection of which every message is kept."""
+    """A connection that keeps every message."""
 
     is_congested = False
     is_open = True
@@ -181,7 +182,7 @@ def receiver_of(session: Session) -> SessionReceiver:
 
 
 class Client:
-    """One player, and all that it was told."""
+    """One player, with all replies that it has received."""
 
     def __init__(self, player_id: str) -> None:
         self.player_id = player_id
@@ -209,7 +210,10 @@ class Client:
         self.wire.messages.clear()
 
     def may_ask_again(self, command: Command, epoch: int) -> bool:
-        """What is in the ledger is answered alike for ever; what a room alone has said, as long as it lives."""
+        """Return whether the command may be repeated, because it has no reply yet or must have the same reply.
+
+        The replies of transactions are in the ledger. All other replies are kept only as long as the room runs.
+        """
         reply = self.told.get(command.id)
         is_booked = reply is not None and ((reply.ok and command.name in DEALS) or "not enough" in reply.message)
         return reply is None or is_booked or self.told_by[command.id] == epoch
@@ -225,8 +229,10 @@ class Client:
 
 
 class Shard:
-    """A shard as far as deals know it: the room under an epoch, its sessions, its door to the ledger.
-    Implements SessionContext, RoomJoiner and SessionRestorer."""
+    """The parts of a shard that transactions use: a room under an epoch, its sessions, and a ledger.
+
+    Implements SessionContext, RoomJoiner and SessionRestorer.
+    """
 
     session_locator = NoSessionLocator()
     queue = NoPlayerQueue()
@@ -285,7 +291,7 @@ class Shard:
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id, record=record))
 
     async def claim(self) -> None:
-        """As the placer makes a room."""
+        """Claim the world and restore the room, as the shard does when it places a room."""
         found = await self.store.worlds.claim("market", self.place_name, self.epoch)
         saved, records = None, {}
         if found is not None:
@@ -308,7 +314,7 @@ NOW = __import__("datetime").datetime(2026, 1, 1)
 
 
 class Place:
-    """A room, the shard that has it now, those that believe they do, and the players' sessions in it."""
+    """A room with its players' sessions, its owner, and former owners that have not noticed that they lost it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -332,7 +338,7 @@ wishes = st.sampled_from(
 
 
 class TwoRooms(RuleBasedStateMachine):
-    """Three players, each in two rooms, and one shard after the other for each room."""
+    """Three players, each in both rooms. Each room is owned by one shard at a time."""
 
     url: ClassVar[str] = ""
 
@@ -382,7 +388,7 @@ class TwoRooms(RuleBasedStateMachine):
         assert session.attach(client.wire, hello, session.reserve_generation())  # type: ignore[arg-type]
 
     def finish(self, *more: Shard) -> None:
-        """Everything that is under way, in both rooms together, comes to its end, or to its shard's."""
+        """Run all tasks of both rooms to their end, or to the end of their shard."""
         self.run(asyncio.sleep(0))
         shards = [*more, *(place.shard for place in self.places.values() if hasattr(place, "shard"))]
         while any(shard.tasks for shard in shards):
@@ -436,7 +442,7 @@ class TwoRooms(RuleBasedStateMachine):
 
     @rule(place=places, player=players)
     def ask_again(self, place: str, player: str) -> None:
-        """All that was ever asked, whether it was answered or not."""
+        """Repeat all commands that the player has sent, with and without a reply."""
         self.ask_all_again(self.places[place], self.places[place].clients[player])
         self.finish()
         self.read_all()
@@ -448,7 +454,7 @@ class TwoRooms(RuleBasedStateMachine):
 
     @rule(place=places, player=players)
     def lose_the_connection(self, place: str, player: str) -> None:
-        """What was on its way is lost; the client comes back and asks again."""
+        """Lose all messages in flight. The client reconnects."""
         client = self.places[place].clients[player]
         assert client.session is not None
         client.wire.messages.clear()
@@ -483,7 +489,7 @@ class TwoRooms(RuleBasedStateMachine):
         is_told=st.booleans(),
     )
     def die_in_a_deal(self, place: str, step: int, player: str, wish: str, count: int, is_told: bool) -> None:
-        """The shard ends at some step of a deal: before, within or after its transaction."""
+        """Kill the shard at some step of a transaction: before, during or after it."""
         there = self.places[place]
         there.shard.fuse.left = step
         for _ in range(count):
@@ -495,14 +501,14 @@ class TwoRooms(RuleBasedStateMachine):
 
     @rule(place=places)
     def fall_asleep(self, place: str) -> None:
-        """Another shard takes the room over, and this one does not know yet."""
+        """Another shard takes over the room; the former owner has not noticed yet."""
         there = self.places[place]
         there.sleepers.append((there.shard, {p: c.session for p, c in there.clients.items() if c.session}))
         self.take_over(there)
 
     @rule(place=places, player=players)
     def a_sleeper_goes_on(self, place: str, player: str) -> None:
-        """It writes nothing, whatever it is asked; what it says decides nothing."""
+        """A former owner commits nothing, and all its replies are UNAVAILABLE."""
         for shard, sessions in self.places[place].sleepers:
             wire = Wire()
             sessions[player].connection = wire  # type: ignore[assignment]
@@ -519,7 +525,7 @@ class TwoRooms(RuleBasedStateMachine):
         for client in place.clients.values():
             client.wire.messages.clear()
             session = place.shard.registry.find(client.resume_token)
-            assert session is not None, "the session went on with the room"
+            assert session is not None, "the session is restored with the room"
             self.attach(place, client, session)
             client.read()
             for number in client.asked.keys() - client.told.keys():
@@ -549,8 +555,8 @@ class TwoRooms(RuleBasedStateMachine):
         assert {key: amount for key, amount in sums.items() if amount} == {k: v for k, v in held.items() if v}
         assert all(amount >= 0 for amount in held.values())
         for player in PLAYERS:
-            assert all(held.get((player, item), 0) <= 1 for item in ("badge", "crown", "alms")), "once is enough"
-        assert all(count == 1 for count in stamps.values()), "once, as long as the room remembers it"
+            assert all(held.get((player, item), 0) <= 1 for item in ("badge", "crown", "alms")), "at most once"
+        assert all(count == 1 for count in stamps.values()), "at most once per epoch"
         self.held = held
         self.profiles = {player["_id"]: player.get("profile", {}) for player in found}
 
@@ -566,7 +572,7 @@ class TwoRooms(RuleBasedStateMachine):
                 client.drop_database(self.name)
 
     def settle(self) -> None:
-        """All is asked until it is answered: then what everybody holds is what everybody was told."""
+        """Repeat all commands until they have a reply, then compare the holdings with the replies."""
         for place in self.places.values():
             place.shard.fuse.left, place.shard.ledger.losses = None, []
             for client in place.clients.values():
@@ -607,13 +613,13 @@ class TwoRooms(RuleBasedStateMachine):
             case "badge" | "crown" | "stamp":
                 expected[player, command.name] += 1
             case "accept" if payload not in accepted:
-                accepted.add(payload)  # an offer is accepted once, however many said yes
+                accepted.add(payload)  # an offer is accepted once, even if several players accept it
                 self.move(expected, f"key:offer/{payload}")
 
     def move(self, expected: Counter[tuple[str, str]], key: str) -> None:
-        """To whom was decided when it was asked: that is in the entry, which must be there."""
+        """Add the entries of a committed transaction: the recipient was decided when the command ran."""
         entry = self.run(self.store.database["ledger"].find_one({"_id": key}))
-        assert entry is not None, "told, and not written"
+        assert entry is not None, "a reply without a ledger entry"
         for one in entry["entries"]:
             expected[one["player_id"], one["item"]] += one["amount"]
 

@@ -12,7 +12,7 @@ from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardInfo
 from tickwire.server import __version__
 from tickwire.server.admin.operator_policy import OperatorPolicy
-from tickwire.server.admin.view_mapping import (
+from tickwire.server.admin.presenters import (
     to_ban_view,
     to_room_view,
     to_session_view,

@@ -230,7 +230,7 @@ async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, re
         now = (counters.ticks, counters.ticks_late, counters.bytes_sent, counters.player_ticks)
         ticks, late, bytes_sent, player_ticks = (a - b for a, b in zip(now, before, strict=True))
         before = now
-        players = sum(len(simulation.seats) for simulation in shard.parts.host)
+        players = sum(len(runtime.seats) for runtime in shard.parts.host)
         line = (
             f"rooms {len(shard.parts.host):3d}   players {players:4d}   ticks {ticks:4d}/s   late {late:3d}   "
             f"{bytes_sent / max(1, player_ticks):6.1f} bytes a player and tick"

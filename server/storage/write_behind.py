@@ -4,9 +4,8 @@ put          never waits; a newer snapshot of a room replaces its queued one
 batch        queued worlds are packed on a thread and written with one call, of each world the changed sections
 full         impossible: there is one entry per room, and the last write is never dropped
 unavailable  MongoDB does not answer: the entries stay queued and are retried after a growing pause
-invalid      MongoDB cannot hold the world: the entry is dropped, logged and counted. A batch that fails because of
-one
-             world is written in halves until that world is alone
+invalid      MongoDB cannot hold the world: the entry is dropped, logged and counted. A batch that fails because
+             of one world is written in halves until that world is alone
 fenced       a newer owner has the room: the entry is dropped and `on_fenced` is called
 """
 

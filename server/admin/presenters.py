@@ -1,4 +1,4 @@
-"""Converts the parts of a shard to the views of the admin API."""
+"""Presents the parts of a shard as the views of the admin API."""
 
 from __future__ import annotations
 

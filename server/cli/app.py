@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -65,6 +66,10 @@ def _player_url(text: str) -> str:
     """Check an argument that is the URL of a shard or of a fleet."""
     if not re.fullmatch(r"wss?://[^\s/]+(/\S*)?", text):
         raise typer.BadParameter("must be a URL that begins with ws:// or wss://")
+    try:
+        _ = urlsplit(text).port
+    except ValueError as error:
+        raise typer.BadParameter(f"must be a valid URL: {error}") from error
     return text
 
 

@@ -437,6 +437,14 @@ async def test_listener_for_something_unknown_is_refused() -> None:
 # -- addresses and proxies ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("url", ["ws://[", "ws://127.0.0.1:x", "ws://127.0.0.1:99999"])
+async def test_address_that_cannot_be_parsed_is_reported_with_the_address(url: str) -> None:
+    with pytest.raises(Disconnected, match="the address is invalid") as refused:
+        await connect(url).__aenter__()
+    assert url in str(refused.value)
+    assert not refused.value.may_return
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://game.example", "127.0.0.1:8080", "localhost"])
 async def test_address_that_is_not_a_websocket_address_is_refused_with_a_message(url: str) -> None:
     with pytest.raises(Disconnected, match="must begin with ws:// or wss://") as refused:

@@ -45,6 +45,12 @@ def test_shards_that_are_not_ready_are_not_evicted_all_at_once() -> None:
     assert budget["spec"]["unhealthyPodEvictionPolicy"] == "IfHealthyBudget"
 
 
+@pytest.mark.parametrize("limit", [0, 2, "50%"])
+def test_budget_has_the_limit_of_the_values(limit: int | str) -> None:
+    (budget,) = kinds(rendered(REQUIRED, {"podDisruptionBudget": {"maxUnavailable": limit}}), "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == limit
+
+
 def test_readiness_outlasts_a_failover_of_redis_and_leaves_mongodb_out() -> None:
     probe = pod_of(rendered(REQUIRED))["spec"]["containers"][0]["readinessProbe"]
     assert probe["httpGet"]["path"] == "/readyz?exclude=mongo"

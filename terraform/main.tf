@@ -1,5 +1,5 @@
-# Tickwire on a cluster that is there, with a Redis and a MongoDB that are there, given by URL.
-# The chart's own values go through `values`; what is secret goes into one Secret and nowhere else.
+# Installs Tickwire on an existing cluster, with the URLs of an existing Redis and MongoDB.
+# Values of the chart are passed in `values`; secrets are stored in one Secret only.
 
 terraform {
   required_version = ">= 1.5"

@@ -1,15 +1,15 @@
 output "url" {
-  description = "Where players connect."
+  description = "The URL that players connect to."
   value       = "wss://${var.host}/"
 }
 
 output "admin_token" {
-  description = "What the admin API wants to be shown."
+  description = "The bearer token of the admin API."
   value       = random_password.admin.result
   sensitive   = true
 }
 
 output "revision" {
-  description = "Of the release."
+  description = "The revision of the release."
   value       = helm_release.this.metadata[0].revision
 }

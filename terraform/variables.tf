@@ -1,23 +1,23 @@
 variable "name" {
-  description = "Of the release."
+  description = "The name of the release."
   type        = string
   default     = "tickwire"
 }
 
 variable "namespace" {
-  description = "Where it is installed."
+  description = "The namespace of the release."
   type        = string
   default     = "tickwire"
 }
 
 variable "create_namespace" {
-  description = "Makes the namespace, with pod security \"restricted\"."
+  description = "Creates the namespace, with the pod security level \"restricted\"."
   type        = bool
   default     = true
 }
 
 variable "chart" {
-  description = "The chart: a path, or an address of a registry. Empty: the one beside this module."
+  description = "The chart: a path, or a URL of a registry. If empty, the chart in this repository."
   type        = string
   default     = ""
 }
@@ -28,52 +28,52 @@ variable "host" {
 }
 
 variable "image" {
-  description = "The image: {repository, tag} as the chart has it."
+  description = "The image, as the value `image` of the chart: {repository, tag}."
   type        = map(string)
 }
 
 variable "redis_url" {
-  description = "rediss://user:password@host:port/0 of a managed Redis."
+  description = "The URL of the Redis: rediss://user:password@host:port/0."
   type        = string
   sensitive   = true
 
   validation {
     condition     = can(regex("^rediss?(\\+sentinel|\\+cluster)?://", var.redis_url))
-    error_message = "Wants a redis:// or rediss:// URL."
+    error_message = "Must be a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL."
   }
 }
 
 variable "mongo_url" {
-  description = "mongodb+srv://user:password@host/ of a managed MongoDB, a replica set of 6.0 or newer."
+  description = "The URL of the MongoDB, a replica set of 6.0 or newer: mongodb+srv://user:password@host/."
   type        = string
   sensitive   = true
 
   validation {
     condition     = can(regex("^mongodb(\\+srv)?://", var.mongo_url))
-    error_message = "Wants a mongodb:// or mongodb+srv:// URL."
+    error_message = "Must be a mongodb:// or mongodb+srv:// URL."
   }
 }
 
 variable "mongo_database" {
-  description = "The database of that MongoDB."
+  description = "The name of the database in MongoDB."
   type        = string
   default     = "tickwire"
 }
 
 variable "ticket_ids" {
-  description = "Ids of the keys that sign tickets; each gets a key of its own."
+  description = "The ids of the keys that sign tickets; a key is created for each."
   type        = list(string)
   default     = ["current"]
 }
 
 variable "ticket_current" {
-  description = "The id that signs."
+  description = "The id of the key that signs new tickets."
   type        = string
   default     = "current"
 }
 
 variable "values" {
-  description = "More of the chart's values, as YAML texts; later ones win."
+  description = "More values of the chart, as YAML; later ones override earlier ones."
   type        = list(string)
   default     = []
 }

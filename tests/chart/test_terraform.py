@@ -1,4 +1,4 @@
-"""The Terraform module is written as Terraform wants it, and sets values that the chart has."""
+"""The Terraform module is valid and formatted, and sets values that the chart has."""
 
 from __future__ import annotations
 

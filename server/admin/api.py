@@ -50,6 +50,8 @@ LIMIT, LIMIT_MAX = 1000, 10_000
 OPERATOR_CHARACTERS_MAX = 64
 LOGGED_BYTES_MAX = 2000
 """The most bytes of a request body in a log line."""
+_LOGGED_AS = {"shard_id": "target_shard_id"}
+"""Parameters of paths that have another name in a log line, where `shard_id` is the shard that writes it."""
 _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
 Json = dict[str, Any]
 
@@ -69,7 +71,8 @@ class AdminRequest(msgspec.Struct, frozen=True):
             Malformed: the parameter is not a whole number from 1 to LIMIT_MAX.
         """
         text = self.query.get("limit", str(LIMIT))
-        if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= LIMIT_MAX:
+        is_short = len(text) <= len(str(LIMIT_MAX))
+        if not is_short or not text.isascii() or not text.isdigit() or not 0 < int(text) <= LIMIT_MAX:
             raise Malformed(f"limit: must be a whole number from 1 to {LIMIT_MAX}, not {text[:20]!r}")
         return int(text)
 
@@ -288,7 +291,7 @@ class AdminApi:
                 response = await self._run(endpoint, request)
             except (TickwireError, LookupError) as error:
                 self.results["failed"] += 1
-                return _error(_status_from_error(error), str(error.args[0] if error.args else error))
+                return _error(_status_from_error(error), _message_from_error(error))
             except web.HTTPException as error:  # raised by aiohttp, for example if the body is too large
                 self.results["failed"] += 1
                 return _error(error.status, error.reason)
@@ -315,7 +318,7 @@ class AdminApi:
                 endpoint=f"{endpoint.method} {endpoint.path}",
                 operator=http_request.headers.get("X-Operator", "")[:OPERATOR_CHARACTERS_MAX],
                 request=msgspec.json.encode(request.body)[:LOGGED_BYTES_MAX].decode(errors="replace"),
-                **request.path,
+                **{_LOGGED_AS.get(name, name): value for name, value in request.path.items()},
             )
         return response
 
@@ -360,6 +363,13 @@ async def _decode_body(endpoint: Endpoint, request: web.Request) -> Any:
 
 def _status_from_error(error: Exception) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
+
+
+def _message_from_error(error: Exception) -> str:
+    """Return the message for operators, which has the host of a store and the reason; players never receive it."""
+    if isinstance(error, TickwireError):
+        return error.detail
+    return str(error.args[0] if error.args else error)  # the text of a KeyError has quotes around its message
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -70,7 +70,8 @@ def to_client_error(error: MatchmakingError) -> TickwireError:
         case BadRequest():
             return Malformed(str(error))
         case MatchmakerUnavailable():
-            return Unavailable(f"matchmaking is unavailable: {error}", retry_after_ms=error.retry_after_ms)
+            message = f"matchmaking is unavailable: {error}"
+            return Unavailable(message, retry_after_ms=error.retry_after_ms, detail=error.detail)
         case _:
             log.error("matchmaking_failed", error=error.detail)
             return Unavailable("matchmaking has failed", retry_after_ms=1000)

@@ -14,10 +14,12 @@ import structlog
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tickwire.client.client import connect
+from tickwire.matchmaking import MatchmakerUnavailable
 from tickwire.server.admin.api import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 
 SECRET = "a secret of at least thirty-two characters"
@@ -192,6 +194,20 @@ async def test_server_error_is_logged_and_answered_in_json(guarded: Shard, monke
     assert [line["endpoint"] for line in lines if line["event"] == "admin_request_failed"] == ["GET /rooms"]
 
 
+async def test_operator_receives_the_reason_why_a_store_cannot_be_used(
+    guarded: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*arguments: object, **options: object) -> None:
+        raise error
+
+    mongo = Unavailable("MongoDB does not answer", detail="MongoDB at db:27017 cannot be used: the password is wrong")
+    redis = MatchmakerUnavailable("Redis does not answer", detail="Redis at cache:6379: the password is wrong")
+    monkeypatch.setattr(guarded.parts.operator_policy, "list_bans", refused)
+    monkeypatch.setattr(guarded.parts.matchmaker.directory, "request_drain", refused)
+    for error, method, path in ((mongo, "GET", "/bans"), (redis, "POST", "/fleet/x/drain")):
+        assert await admin(guarded.parts.operations.port, method, path) == (503, error.detail)
+
+
 async def test_every_change_is_logged_with_its_request(guarded: Shard) -> None:
     with structlog.testing.capture_logs() as lines:
         await admin(guarded.parts.operations.port, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
@@ -202,3 +218,12 @@ async def test_every_change_is_logged_with_its_request(guarded: Shard) -> None:
         ("DELETE /bans/{player_id}", "ada"),
     ]
     assert json.loads(calls[0]["request"]) == {"duration_s": 60.0, "reason": "cheats"}
+
+
+async def test_log_line_of_a_drain_names_its_target_and_the_shard_that_writes_it(guarded: Shard) -> None:
+    shard_id = guarded.parts.shard_id
+    with structlog.testing.capture_logs() as lines:
+        await admin(guarded.parts.operations.port, "POST", f"/fleet/{shard_id}/drain")
+    (call,) = [line for line in lines if line["event"] == "admin_request_completed"]
+    assert call["target_shard_id"] == shard_id
+    assert "shard_id" not in call, "it would replace the id of the shard that writes the line"

@@ -31,8 +31,10 @@ class ReconnectPace:
             now_s: a monotonic clock.
 
         Returns:
-            How long the migration should wait.
+            How long the migration should wait; 0 for a room without players.
         """
+        if not players:
+            return 0.0
         starts_at_s = max(now_s, self._free_at_s)
         self._free_at_s = starts_at_s + players / self._players_per_s
         return starts_at_s - now_s

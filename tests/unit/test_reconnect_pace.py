@@ -28,7 +28,14 @@ def test_empty_rooms_neither_wait_nor_delay() -> None:
     assert pace.delay_s(1, now_s=1.0) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 500), st.floats(0, 2)), max_size=60))
+def test_empty_room_does_not_wait_for_the_players_of_other_rooms() -> None:
+    pace = ReconnectPace(players_per_s=100)
+    assert pace.delay_s(50, now_s=10.0) == 0
+    assert pace.delay_s(0, now_s=10.0) == 0
+    assert pace.delay_s(1, now_s=10.0) == pytest.approx(0.5)
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2)), max_size=60))
 def test_reconnects_never_exceed_the_rate_plus_one_room(rooms: list[tuple[int, float]]) -> None:
     pace, now_s, moves = ReconnectPace(players_per_s=200), 100.0, []
     for players, pause_s in rooms:

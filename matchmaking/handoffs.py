@@ -78,8 +78,12 @@ class Handoffs:
 
         Raises:
             StaleLease: the handover has ended.
+            MatchmakerUnavailable: the target is not ready any more.
         """
-        await self._run_current("send", {"room_id": room_id, "shard_id": shard_id, "ttl_ms": SENT_MS}, room)
+        request = {"room_id": room_id, "shard_id": shard_id, "ttl_ms": SENT_MS}
+        found = await self._run_current("send", request, room)
+        if found.status == "unready":
+            raise MatchmakerUnavailable("the target is not ready to receive rooms any more")
 
     async def cancel(self, room_id: str, shard_id: str) -> bool:
         """End a handover of the source. Return False if it has ended, so that the room may have been claimed."""

@@ -185,12 +185,14 @@ class RoomMigrator:
                 self.results["refused"] += 1
                 await self._handoffs.cancel(room.room_id, self._shard_id)
                 return False
+            await self._wait_for_pace(runtime)
+            if not runtime.is_open or not self._can_migrate(runtime):  # the room has ticked since the first check
+                self.results["stayed"] += 1
+                await self._handoffs.cancel(room.room_id, self._shard_id)
+                return False
         except MatchmakingError as error:
             log.warning("room_offer_failed", room_id=room.room_id, to=to, error=error.detail)
             self.results["refused"] += 1
-            return False
-        await self._wait_for_pace(runtime)
-        if not runtime.is_open:
             return False
         return await self._send(runtime, target)
 

@@ -127,6 +127,28 @@ async def test_only_the_owner_offers_a_room_and_only_to_a_ready_shard(matchmaker
         await matchmaker.handoffs.offer(offer, epoch=epoch, to=to)
 
 
+@pytest.mark.parametrize("loss", ["draining", "gone"])
+async def test_a_room_is_not_sent_to_a_shard_that_drains_or_fails_after_it_has_accepted(
+    matchmaker: Matchmaker, loss: str
+) -> None:
+    handoffs = matchmaker.handoffs
+    offer, epoch, owner = await room_of(matchmaker)
+    to = other_than(owner)
+    await handoffs.offer(offer, epoch=epoch, to=to)
+    assert await handoffs.respond(offer.room_id, to, accepts=True)
+    if loss == "draining":
+        await matchmaker.directory.register(
+            ShardInfo(to, f"ws://{to}", "1", state="draining", room_types=("garden",)), was_registered=True
+        )
+    else:
+        await matchmaker.directory.deregister(to)
+    with pytest.raises(MatchmakerUnavailable):
+        await handoffs.send(offer.room_id, owner, ROOM)
+    assert await handoffs.fetch(offer.room_id, to) == ("accepted", b"\xc0")
+    assert await handoffs.cancel(offer.room_id, owner)
+    assert not (await matchmaker.leases.renew([(offer.room_id, epoch)], owner)).lost
+
+
 async def test_only_the_target_responds_fetches_and_claims(matchmaker: Matchmaker) -> None:
     offer, _, to = await sent(matchmaker)
     thief = next(shard for shard in "abc" if shard not in (to, offer.from_shard))

@@ -287,6 +287,26 @@ async def test_room_that_refuses_migration_is_retried(
         assert one.parts.room_migrator.results == {"stayed": 2, "moved": 1}
 
 
+async def test_room_that_changes_its_mind_while_it_waits_to_be_sent_stays(
+    two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = two
+    answers = iter([True, False])
+    monkeypatch.setattr(Duel, "can_migrate", lambda room: next(answers))
+    async with connect(one.url) as client:
+        joined = await client.join("duel")
+        room = one.parts.host.get(joined.room_id)
+        assert room is not None
+        shards = await one.parts.matchmaker.directory.list_shards()
+        target = next(shard for shard in shards if shard.info.shard_id != one.shard_id)
+        assert not await one.parts.room_migrator.migrate(room, target)
+        assert one.parts.room_migrator.results == {"stayed": 1}
+        assert await one.parts.matchmaker.handoffs.get_state(joined.room_id) == "", "the target waits no longer"
+        tick = client.world.tick
+        await client.wait_for(lambda: client.world.tick > tick + 5)
+        assert client.resumes == 0
+
+
 async def test_room_with_attributes_that_cannot_be_copied_does_not_migrate(shard_settings: Settings) -> None:
     """The drain does not wait for it until the deadline, which is an hour away."""
     settings = msgspec.structs.replace(shard_settings, drain_timeout_s=3600.0)

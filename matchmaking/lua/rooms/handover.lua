@@ -10,7 +10,7 @@
 --       action = "poll_offers": {}; returns the offers to shard_id and deletes them
 --       action = "respond": {accepts}; shard_id is the target, as in fetch and claim
 --       action = "get_state": {}
---       action = "send": {ttl_ms}, 3 the room
+--       action = "send": {ttl_ms}, 3 the room; "unready" if the target has failed or drains since it has accepted
 --       action = "fetch": {}; returns the room if it was sent
 --       action = "claim": {lease_ms}; the target owns the room from now on
 --       action = "cancel": {}
@@ -63,6 +63,10 @@ elseif request.action == 'respond' then
 elseif request.action == 'send' then
   if from ~= request.shard_id or state ~= 'accepted' then
     return reply({status = 'stale', state = state})
+  end
+  local target = get_shard(to)
+  if not target or not target.is_ready then
+    return reply({status = 'unready', state = state})
   end
   redis.call('HSET', handover, 'state', 'sent', 'room', ARGV[3])
   redis.call('PEXPIRE', handover, request.ttl_ms)

@@ -152,6 +152,7 @@ class QueueAgent:
         self._players: dict[str, _EnqueuedPlayer] = {}
         self._to_enqueue: deque[Entry] = deque()
         self._to_dequeue: dict[str, _EnqueuedPlayer] = {}  # until Redis has decided
+        self._to_attach: list[tuple[str, str, str]] = []  # (player, entry, previous agent) of calls that have failed
         self._backfills: dict[str, Backfill] = {}
         self._backfills_to_send: dict[str, None] = {}
         self._backfills_to_remove: dict[str, None] = {}
@@ -237,17 +238,34 @@ class QueueAgent:
         A player that Redis has lost is enqueued again.
 
         Raises:
-            MatchmakerUnavailable: Redis does not answer; the next verification repeats the attempt.
+            MatchmakerUnavailable: Redis does not answer; the next sync repeats the attempt.
         """
         before, entry = entry.agent_id, msgspec.structs.replace(entry, agent_id=self.agent_id)
         self._players[entry.entry_id] = _EnqueuedPlayer(entry, enqueued_ms, listener)
         self._position_turns.append(entry.entry_id)
         self._has_changes.set()
-        request = {"agent": self.agent_id, "entries": [(entry.player_id, entry.entry_id, before)]}
-        found = await self._scripts.run("queue/reassign_agent", request, _Reassigned)
-        if entry.entry_id not in found.reassigned and entry.entry_id in self._players:
-            self._to_enqueue.append(msgspec.structs.replace(entry, since_ms=enqueued_ms))
-            self._has_changes.set()
+        await self._reassign([(entry.player_id, entry.entry_id, before)])
+
+    async def _reassign(self, entries: list[tuple[str, str, str]]) -> None:
+        """Reassign entries of other agents to this one, and enqueue those that Redis has lost again.
+
+        Args:
+            entries: (player, entry, previous agent) of each.
+
+        Raises:
+            MatchmakerUnavailable: Redis does not answer; the next sync repeats the call.
+        """
+        try:
+            request = {"agent": self.agent_id, "entries": entries}
+            found = await self._scripts.run("queue/reassign_agent", request, _Reassigned)
+        except MatchmakingError:
+            self._to_attach += entries
+            raise
+        for _, entry_id, _ in entries:
+            player = self._players.get(entry_id)
+            if player is not None and entry_id not in found.reassigned:
+                self._to_enqueue.append(msgspec.structs.replace(player.entry, since_ms=player.enqueued_ms))
+                self._has_changes.set()
 
     def set_backfill(self, backfill: Backfill) -> None:
         """Request players for a room; call again when the request changes."""
@@ -287,6 +305,9 @@ class QueueAgent:
         Raises:
             MatchmakerUnavailable: Redis does not answer; the next sync repeats the changes.
         """
+        if self._to_attach:
+            to_attach, self._to_attach = self._to_attach, []
+            await self._reassign(to_attach)
         enqueued = [entry for entry in self._take_to_enqueue() if entry.entry_id in self._players]
         dequeued = [player.entry for player in islice(self._to_dequeue.values(), DEQUEUED_PER_SYNC_MAX)]
         changed, removed = list(self._backfills_to_send), list(self._backfills_to_remove)

@@ -1002,6 +1002,43 @@ async def test_a_notification_between_detach_and_attach_is_not_lost(queue: Queue
     assert queue.room("p1") == queue.room("p2")
 
 
+@pytest.mark.parametrize("is_matched", [False, True], ids=["waiting", "matched"])
+@pytest.mark.parametrize("has_run", [False, True], ids=["request lost", "reply lost"])
+async def test_a_player_is_attached_when_redis_answers_again(
+    queue: QueueFixture, monkeypatch: pytest.MonkeyPatch, *, is_matched: bool, has_run: bool
+) -> None:
+    one, two, leader = queue.agent("a"), queue.agent("b"), queue.leader()
+    for player in ("p1", "p2"):
+        queue.enqueue(one, player)
+    await one.sync()
+    packed = one.get_entry(queue.entries["p1"])
+    assert packed is not None
+    one.detach(queue.entries["p1"])
+    if is_matched:
+        assert await leader.round()
+    run = two._scripts.run
+
+    async def fails(*call: Any) -> None:
+        if has_run:
+            await run(*call)
+        raise MatchmakerUnavailable("Redis does not answer")
+
+    monkeypatch.setattr(two._scripts, "run", fails)
+    with pytest.raises(MatchmakerUnavailable):
+        await two.attach(*packed, queue.news["p1"].append)
+    monkeypatch.setattr(two._scripts, "run", run)
+    await two.sync()
+    if not is_matched:
+        assert await leader.round()
+    for agent in (one, two):
+        await agent.sync()
+    assert queue.ends("p1") == queue.ends("p2") == ["found"]
+    assert queue.room("p1") == queue.room("p2")
+    queue.clock.now_s += 60
+    await two.sync()
+    assert two.waiting_total == 0, "the player does not wait for another match"
+
+
 async def test_a_match_without_a_room_notifies_the_new_agent(queue: QueueFixture) -> None:
     one, two, leader = queue.agent("a"), queue.agent("b"), queue.leader()
     for player in ("p1", "p2"):

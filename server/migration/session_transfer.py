@@ -32,6 +32,8 @@ SESSIONS_PER_S = 200
 """Sessions transferred in a second, so that their clients do not all reconnect at once."""
 POLL_INTERVAL_S = 0.05
 """How often sessions are checked that could not be transferred yet."""
+RETRY_INTERVAL_S = 0.5
+"""The pause after Redis did not answer."""
 
 
 class TransferredSession(msgspec.Struct, frozen=True, rename={"position": "place"}):
@@ -86,8 +88,6 @@ class SessionTransfer:
                     await self._transfer_to(targets)
         except TimeoutError:
             pass  # the caller receives how many are left
-        except MatchmakingError as error:
-            log.warning("session_transfer_failed", error=error.detail)
         return self._sessions_without_room()
 
     def _sessions_without_room(self) -> int:
@@ -96,10 +96,14 @@ class SessionTransfer:
     async def _transfer_to(self, targets: list[ShardStatus]) -> None:
         urls = itertools.cycle([target.info.url for target in targets])
         while left := [one for one in self._sessions if not one.room_id and not self._queue_service.has_match(one)]:
-            for session in left:
-                if self._can_transfer(session):
-                    await self._transfer(session, next(urls))
-                    await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
+            try:
+                for session in left:
+                    if self._can_transfer(session):
+                        await self._transfer(session, next(urls))
+                        await asyncio.sleep(2 * self._random() / SESSIONS_PER_S)
+            except MatchmakingError as error:
+                log.warning("session_transfer_failed", error=error.detail, retry_s=RETRY_INTERVAL_S)
+                await asyncio.sleep(RETRY_INTERVAL_S)
             await asyncio.sleep(POLL_INTERVAL_S)  # sessions that are joining are soon seated or redirected
 
     async def _transfer(self, session: Session, url: str) -> None:

@@ -134,6 +134,26 @@ async def test_sessions_are_not_transferred_while_redis_is_unavailable(
         await ann.join("garden")
 
 
+async def test_sessions_are_transferred_when_redis_answers_again_before_the_deadline(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet(settings) as (one, other), connect(one.url) as ann, connect(one.url) as bob:
+        put = one.parts.matchmaker.session_handoffs.put
+        failures = iter([MatchmakerUnavailable("Redis does not answer")] * 2)
+
+        async def fails_twice(name: str, data: bytes, *, ttl_ms: int) -> None:
+            for error in failures:
+                raise error
+            await put(name, data, ttl_ms=ttl_ms)
+
+        monkeypatch.setattr(one.parts.matchmaker.session_handoffs, "put", fails_twice)
+        await one.drain()
+        for client in (ann, bob):
+            await client.wait_for(lambda client=client: client.url == other.url and client.is_connected)  # type: ignore[misc]
+            assert (client.resumes, client.sessions_lost) == (1, 0)
+        assert len(one.parts.edge.registry) == 0
+
+
 async def test_session_that_changes_during_its_transfer_is_transferred_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -401,6 +401,13 @@ async def test_a_party_waits_until_it_is_complete_and_is_one_ticket(
     assert teams["f1"] == teams["f2"] != teams["p1"] == teams["p2"]
 
 
+async def waiting_since_ms(agent: QueueAgent) -> dict[str, int]:
+    """Return when each waiting player was enqueued."""
+    request = {"limit": 10, "regions": [""], "player_id": ""}
+    waiting = await agent._scripts.run("queue/inspect", request, dict[str, Any])
+    return {ticket[3][0][1]: ticket[2] for ticket in waiting["tickets"]}
+
+
 async def test_a_player_who_leaves_a_match_without_a_room_is_not_requeued(queue: QueueFixture) -> None:
     agent, leader = queue.agent(), queue.leader()
     for player in ("p1", "p2"):
@@ -428,6 +435,8 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
     queue.now_ms += 5_000
     queue.enqueue(other, "p2")
     await other.sync()
+    enqueued_ms = (await waiting_since_ms(other))["p2"]
+    await asyncio.sleep(0.01)  # the clock of Redis advances
     assert await leader._acquire_lease()
     made = await leader._commit(await leader._match(await leader._read()), 0)
     agent.dequeue(queue.entries["p1"])
@@ -441,6 +450,7 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
     if is_beaten:
         assert (queue.ends("p1"), queue.ends("p2")) == (["left"], [])
         assert (other.waiting_total, leader.results["dropped"]) == (1, 1)
+        assert await waiting_since_ms(other) == {"p2": enqueued_ms}, "the time that the other has waited counts"
         listed = await queue.redis("KEYS", f"{{{queue.matchmaker.namespace}}}:room:*")
         assert listed == [], "the room that was found for it is given back"
     else:
@@ -1095,6 +1105,5 @@ async def test_a_lost_player_that_is_attached_is_enqueued_with_the_waiting_time(
     await pass_on(queue, "p1", one, two)
     queue.enqueue(two, "p2")
     await two.sync()
-    waiting = await two._scripts.run("queue/inspect", {"limit": 10, "regions": [""], "player_id": ""}, dict[str, Any])
-    since = {ticket[3][0][1]: ticket[2] for ticket in waiting["tickets"]}
-    assert since["p1"] < since["p2"]
+    since_ms = await waiting_since_ms(two)
+    assert since_ms["p1"] < since_ms["p2"]

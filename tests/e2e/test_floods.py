@@ -139,6 +139,8 @@ async def bystander(shard: Shard) -> AsyncIterator[Client]:
     async with connect(shard.url) as client:
         await client.join("garden")
         yield client
+        counters = shard.parts.host.counters
+        assert counters.ticks_skipped <= 20 + counters.ticks / 4, "its room has ticked meanwhile"
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)
@@ -354,6 +356,37 @@ async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Se
         assert shard.parts.edge.counters.refused["address_handshakes"] >= 4
         async with raw_peer(shard):
             pass  # another address
+
+
+async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_readers(shard: Shard) -> None:
+    """110 lines a second each, for 28 players: below the rate of a connection, above what a room sends for them."""
+    join, rate = frame(HELLO) + frame(encode_client(Join("warehouse", "hall"))), 110
+    line = msgspec.msgpack.encode(20)
+    async with AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(connect(shard.url)) for _ in range(20)]
+        for reader in readers:
+            await reader.join("warehouse", name="hall")
+        guests = [await stack.enter_async_context(raw_peer(shard, first=join)) for _ in range(8)]
+        await eventually(lambda: all(guest.of(Joined) for guest in guests))
+        (room,) = shard.parts.host
+        assert len(room.seats) == 28
+        counters, sent = shard.parts.host.counters, 0
+        started_s = asyncio.get_running_loop().time()
+        while (passed_s := asyncio.get_running_loop().time() - started_s) < 3.0:
+            for number in range(sent, int(passed_s * rate)):
+                for guest in guests:
+                    guest.writer.write(frame(encode_client(Command(number + 1, "tell", line))))
+                sent = number + 1
+            await asyncio.sleep(0.02)
+        for guest in guests:
+            await eventually(lambda guest=guest: len(guest.of(Reply)) == sent, 20)
+            assert ErrorCode.RATE_LIMITED in {reply.error for reply in guest.of(Reply) if not reply.ok}
+        assert counters.fan_out_refusals > 0
+        for reader in readers:
+            assert reader.is_connected
+            assert (reader.resumes, reader.core.events_missed) == (0, 0), "nobody is closed for what others say"
+        assert not shard.parts.edge.counters.closed["slow_consumer"]
+        assert counters.ticks_skipped <= 20 + counters.ticks / 4
 
 
 # -- networks and shards that stall ----------------------------------------------------------------------------

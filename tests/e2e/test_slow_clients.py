@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.e2e.test_floods import HELLO, frame, raw_peer
 from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import Client
-from tickwire.schemas.messages import Rate
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import Join, Joined, Rate
 from tickwire.server.config import Settings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms import send_rate
@@ -78,6 +81,33 @@ async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settin
         pairs = list(zip(watchers, begun, strict=True))
         await eventually(lambda: all(watcher.ticks - before >= ticked for watcher, before in pairs))
         await client.close()
+
+
+async def test_two_hundred_that_read_nothing_cost_bounded_memory_and_no_tick_of_the_others(
+    shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send_rate, "SLOW_S_MAX", 2.0)
+    count, first = 200, frame(HELLO) + frame(encode_client(Join("pulse", "crowd")))
+    async with (
+        running(msgspec.structs.replace(shard_settings, edge=SMALL)) as shard,
+        crowd(shard.parts.edge.port, 5),  # it checks that each of these receives every tick
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(count):
+            peer = await stack.enter_async_context(raw_peer(shard, first=first))
+            await eventually(lambda peer=peer: bool(peer.of(Joined)))
+            raw = peer.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        counters, host = shard.parts.edge.counters, shard.parts.host.counters
+        ticks, skipped, most = host.ticks, host.ticks_skipped, 0
+        async with asyncio.timeout(60):
+            while counters.closed["slow_consumer"] < count:
+                most = max(most, waiting_bytes(shard))
+                await asyncio.sleep(0.05)
+        assert most < 8192 + FRAME_BYTES_MAX, "no more than one frame above the mark, for each of them"
+        assert host.ticks_skipped - skipped <= 20 + (host.ticks - ticks) / 4
+        await eventually(lambda: shard.parts.edge.registry.disconnected_count == count, 20, "they can resume")
 
 
 async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(

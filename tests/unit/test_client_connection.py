@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -324,7 +325,7 @@ async def test_message_above_the_servers_limit_is_not_sent_and_the_session_conti
 
 
 async def test_events_are_decoded_and_keep_their_bytes() -> None:
-    payloads: list[Any] = [None, True, -5, 1.5, "text", b"bytes", [1, [2]], {"a": {"b": 1}}]
+    payloads: list[Any] = [None, True, -5, 1.5, "text", b"bytes", [1, [datetime.now(UTC)]], {"a": {"b": 1}}]
 
     async def script(peer: Peer) -> None:
         await peer.welcome()

@@ -57,8 +57,8 @@ export interface Events {
 
 interface Request {
   /** The message's type in the schema: an Error names the type of the message that it answers. */
-  readonly type: "Join" | "Leave" | "MatchRequest" | "Command";
-  /** The message; null for a command, which the core sends. */
+  readonly type: "Join" | "Leave" | "MatchRequest" | "Command" | "abandoned Join";
+  /** The message; null for a command, which the core sends, and for a Join that was sent before. */
   readonly data: Uint8Array | null;
   /** Returns whether the answer follows on a connection with this Welcome; otherwise the request is sent again. */
   readonly isInFlight?: (welcome: WelcomeMessage) => boolean;
@@ -97,7 +97,7 @@ export class Client {
   private matches = 0;
   /** The last message was FOUND: the next Redirect leads to the match. */
   private isMatchRedirect = false;
-  /** A join ended without an answer: a seat that still arrives is released. */
+  /** A join ended without an answer: a seat that still arrives is released, and the next Join waits for the answer. */
   private isJoinAbandoned = false;
 
   constructor(url: string, options: Options) {
@@ -340,12 +340,34 @@ export class Client {
       return { value: update.joined };
     };
     const isInFlight = (welcome: WelcomeMessage) => welcome.isJoining || welcome.roomId !== "";
-    this.isJoinAbandoned = false;
+    if (this.isJoinAbandoned) await this.abandonedJoinAnswered();
     try {
       return await this.request({ type: "Join", data, outcome, isInFlight }, ANSWER_MS_MAX);
     } catch (error) {
       this.isJoinAbandoned = !(error instanceof Refused);
       throw error;
+    }
+  }
+
+  /** Waits for the answer to an abandoned Join: the server refuses another one until then, and its seat is not the next one's. */
+  private abandonedJoinAnswered(): Promise<void> {
+    const outcome = () => (this.isJoinAbandoned ? null : { value: undefined });
+    return this.request({ type: "abandoned Join", data: null, outcome }, ANSWER_MS_MAX);
+  }
+
+  /** Returns whether an update is the answer to a Join, or shows that the server will not answer it. */
+  private isJoinAnswer(update: Update): boolean {
+    switch (update.type) {
+      case "joined":
+        return true;
+      case "redirected":
+        return !update.redirect.isResume && !this.isMatchRedirect;
+      case "refused":
+        return update.error.requestType === "Join";
+      case "welcomed":
+        return !update.welcome.isJoining && !update.welcome.roomId;
+      default:
+        return false;
     }
   }
 
@@ -383,29 +405,28 @@ export class Client {
 
   private handleUpdate(update: Update, isReconnect: boolean): void {
     const pendingBefore = [...this.pending]; // a request that a listener sends is answered by a later update
+    const isAbandonedJoin = this.isJoinAbandoned && this.isJoinAnswer(update);
+    if (isAbandonedJoin) this.isJoinAbandoned = false;
     if (update.type === "welcomed") this.welcomed(update, isReconnect);
     else this.emitUpdate(update);
-    const isWanted = this.answer(update, pendingBefore);
+    this.answer(update, pendingBefore);
     // A queue entry or a seat that was abandoned while disconnected would block other players.
     if (update.type === "match" && !this.matches && update.status.state === "waiting") this.cancelMatch();
-    if (update.type === "joined" && !isWanted && this.isJoinAbandoned) this.session.send(this.core.leave());
+    if (update.type === "joined" && isAbandonedJoin) this.session.send(this.core.leave());
   }
 
-  /** Ends the requests that an update answers. Returns whether there was one. */
-  private answer(update: Update, pendingBefore: readonly PendingRequest[]): boolean {
-    if (update.type === "redirected" && update.redirect.isResume) return false; // the session follows it
-    let isAnswer = false;
+  /** Ends the requests that an update answers. */
+  private answer(update: Update, pendingBefore: readonly PendingRequest[]): void {
+    if (update.type === "redirected" && update.redirect.isResume) return; // the session follows it
     for (const pending of pendingBefore) {
       const isRefused = update.type === "refused" && update.error.requestType === pending.type;
       const result = isRefused ? { error: new Refused(update.error) } : pending.outcome(update);
       if (!result) continue;
-      isAnswer = true;
       pending.end(result);
       if (update.type === "redirected") break; // it answers one request
     }
     // A FOUND that answers a cancellation has a reason, and no Redirect follows it.
     this.isMatchRedirect = update.type === "match" && update.status.state === "found" && !update.status.reason;
-    return isAnswer;
   }
 
   private welcomed({ welcome, hasResumed, lostRoom }: Extract<Update, { type: "welcomed" }>, isReconnect: boolean): void {

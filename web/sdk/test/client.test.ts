@@ -179,6 +179,15 @@ describe("the client", () => {
 
 });
 
+/** A client whose join got no answer in time. */
+async function abandonedJoin(): Promise<Client> {
+  const client = await open();
+  const joining = expect(client.join("garden")).rejects.toThrow(/in time/);
+  await vi.advanceTimersByTimeAsync(15_000);
+  await joining;
+  return client;
+}
+
 describe("a request", () => {
   it("is not ended by an Error that answers another message", async () => {
     const client = await open();
@@ -231,6 +240,38 @@ describe("a request", () => {
     await joining;
     newest().says(joined);
     expect(newest().kinds().at(-1)).toBe("Leave");
+  });
+
+  it("to join waits for the answer to an abandoned one, whose seat is released first", async () => {
+    const client = await abandonedJoin();
+    const joining = client.join("meadow");
+    await settle();
+    expect(newest().count("Join")).toBe(1);
+    newest().says(joined);
+    await settle();
+    expect(newest().kinds().slice(-2)).toEqual(["Leave", "Join"]);
+    newest().says(left);
+    newest().says(joinedIn("room-2"));
+    expect((await joining).roomId).toBe("room-2");
+    expect(client.room!.roomId).toBe("room-2");
+  });
+
+  it.each([
+    ["refused", () => newest().says(refusal(ErrorCode.ROOM_FULL, ClientBody.Join))],
+    ["redirected", () => newest().says(redirect("ws://other/", false, "ticket-1"))],
+    ["forgotten by a server that did not receive it", () => resumes(2, {})],
+  ])("to join is sent after an abandoned one was %s", async (_, happens) => {
+    const client = await abandonedJoin();
+    const joining = client.join("meadow");
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Input));
+    await settle();
+    expect(newest().count("Join")).toBe(1);
+    await happens();
+    await settle();
+    expect(newest().kinds().at(-1)).toBe("Join");
+    newest().says(joinedIn("room-2"));
+    expect((await joining).roomId).toBe("room-2");
+    expect(newest().kinds()).not.toContain("Leave");
   });
 
   it("keeps the seat that moves to another shard with its room", async () => {

@@ -86,6 +86,8 @@ def server_environ(stores: local_stores.LocalStores, port: int, operations: int,
         "TICKWIRE__MONGO__URL": stores.mongo_url,
         "TICKWIRE__MONGO__MIGRATE": "true",
         "TICKWIRE__LOGGING__LEVEL": "warning",
+        # No other shard could take the rooms: a drain would wait for one until its timeout, after every turn.
+        "TICKWIRE__DRAIN_TIMEOUT_S": "0",
         # Admission control would limit the server to 500 handshakes per second; the peers have no such limit.
         "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
         "TICKWIRE__EDGE__MESSAGES_PER_SECOND_PER_ADDRESS_MAX": "10000000",

@@ -54,6 +54,7 @@ def run(*, quick: bool) -> Report:
             "TICKWIRE__MONGO__URL": stores.mongo_url,
             "TICKWIRE__MONGO__MIGRATE": "true",
             "TICKWIRE__LOGGING__LEVEL": "warning",
+            "TICKWIRE__DRAIN_TIMEOUT_S": "0",  # no other shard could take the rooms
         }
         server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
         try:

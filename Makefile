@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 TARGET ?= frame_path
 SECONDS ?= 60
+USERS ?= 150
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
@@ -87,9 +88,9 @@ loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## run a swarm of 300 for a minute
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
 
-rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replace every shard of three under a swarm of 300: three times by a drain, then by kill -9
+rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replace every shard of three under a swarm of USERS: three times by a drain, then by kill -9
 	@for how in "TERM --turns 3" KILL; do \
-		$(BIN)/python -m tickwire.loadtest.local_run --shards 3 --how $$how -- --users 300 --spawn-rate 50 --run-time $(SECONDS)s \
+		$(BIN)/python -m tickwire.loadtest.local_run --shards 3 --how $$how -- --users $(USERS) --spawn-rate 50 --run-time $(SECONDS)s \
 			--shape rolling --room-players 50 --summary .tickwire/rolling-$${how%% *}.json || exit 1; \
 	done
 

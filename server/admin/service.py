@@ -45,8 +45,9 @@ from tickwire.server.observability.health import Health
 from tickwire.server.placement.client_errors import to_client_error
 from tickwire.server.placement.queue_views import QueueViews
 from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.handover import MOVES_MS
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.runtime import MOVES_MS, RoomRuntime
+from tickwire.server.rooms.runtime import RoomRuntime
 
 
 class AdminService:
@@ -177,7 +178,7 @@ class AdminService:
     def broadcast(self, room_id: str, request: Broadcast) -> Affected:
         runtime = self._find_running_room(room_id)
         try:
-            with runtime.contained("broadcast"):
+            with runtime.hooks.contain("broadcast"):
                 runtime.room.broadcast(request.name, request.payload)
         except RoomCodeRaised as error:
             raise Malformed(

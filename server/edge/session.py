@@ -45,8 +45,8 @@ from tickwire.server.edge.session_history import SessionHistory
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.handover import MOVES_MS
 from tickwire.server.rooms.outbox import Outbox
-from tickwire.server.rooms.runtime import MOVES_MS
 from tickwire.server.rooms.seat import Seat
 
 log = structlog.get_logger(__name__)
@@ -220,7 +220,7 @@ class Session:
         Raises:
             Unavailable: its room is being sent to another shard, with a copy of the session that was made before.
         """
-        if self.seat is not None and self.seat.runtime.is_sealed:
+        if self.seat is not None and self.seat.runtime.handover.is_sealed:
             raise Unavailable("the room is moving to another shard; try again", retry_after_ms=MOVES_MS)
 
     @property

@@ -88,7 +88,7 @@ def encode_room(runtime: RoomRuntime, positions: Mapping[str, bytes] | None = No
         room.access,
         room.code,
         room.mode,
-        attributes=runtime.encode_attributes(),
+        attributes=runtime.attributes.encode(),
         random=json.dumps(room.random.bit_generator.state),
         positions={session_id: msgspec.Raw(position) for session_id, position in (positions or {}).items()},
     )

@@ -210,7 +210,7 @@ class RoomMigrator:
         try:
             async with asyncio.timeout(TRANSACTIONS_TIMEOUT_S):
                 await self._transactions.wait_settled(runtime)
-            runtime.seal()
+            runtime.handover.seal()
             positions = self._find_positions(runtime)
             await self._publish_locations(runtime, target.info.shard_id)
             encoded = {session_id: msgspec.msgpack.encode(position) for session_id, position in positions.items()}
@@ -229,8 +229,10 @@ class RoomMigrator:
                 self.results["moved"] += 1
                 room = runtime.room
                 redirect = Redirect(target.info.url, room_type=room.room_type, room_name=room.name, is_resume=True)
-                if runtime.leavers:
-                    self._spawn(self._publish_leavers(room_id, tuple(runtime.leavers)), f"leavers of {room_id}")
+                if runtime.handover.leavers:
+                    self._spawn(
+                        self._publish_leavers(room_id, tuple(runtime.handover.leavers)), f"leavers of {room_id}"
+                    )
                 self._release_positions(runtime, positions)
                 self._host.release(runtime, redirect)
                 self._on_moved(runtime)

@@ -24,9 +24,11 @@ import structlog
 from msgspec.msgpack import Ext
 
 from tickwire.server.replication.table import Row, create_dead_row
+from tickwire.server.rooms.declarations import own_attributes
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.room import Room
 
+ROOM_ATTRIBUTES = own_attributes(Room)
 log = structlog.get_logger(__name__)
 
 _DEPTH_MAX = 32
@@ -52,19 +54,34 @@ class AttributeReport(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
-def find_lost_attributes(room: Room, names: Iterable[str], initial: frozenset[str]) -> AttributeReport:
-    """Find the attributes that a move would lose.
+class GameAttributes:
+    """The attributes that a game has set on one room, without its tables.
 
     Args:
-        room: the room.
-        names: the names of the attributes that the game has set.
-        initial: the names of the attributes that `__init__` had set.
+        room: the room, which `__init__` has just returned.
     """
-    names = sorted(names)
-    lost = set(names) - encode_attributes(room, names).keys()
-    if lost:
-        lost -= _mentioned_in_restore(type(room))
-    return AttributeReport(tuple(sorted(lost & initial)), tuple(sorted(lost - initial)))
+
+    __slots__ = ("_initial", "_room")
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._initial = frozenset(vars(room))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the attributes."""
+        return frozenset(vars(self._room)).difference(ROOM_ATTRIBUTES, self._room.tables)
+
+    def encode(self) -> dict[str, bytes]:
+        """Return the attributes that can be copied, encoded with msgpack, by name."""
+        return encode_attributes(self._room, self.names)
+
+    def find_lost(self) -> AttributeReport:
+        """Find the attributes that a move would lose."""
+        lost = set(self.names) - self.encode().keys()
+        if lost:
+            lost -= _mentioned_in_restore(type(self._room))
+        return AttributeReport(tuple(sorted(lost & self._initial)), tuple(sorted(lost - self._initial)))
 
 
 def encode_attributes(room: Room, names: Iterable[str]) -> dict[str, bytes]:

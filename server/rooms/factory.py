@@ -112,7 +112,7 @@ def create_room(
     """
     runtime = _construct(room_class, spec, context, spec.labels, seed)
     try:
-        with runtime.contained("on_create"):
+        with runtime.hooks.contain("on_create"):
             runtime.room.on_create(options)
             _compact(runtime.room)
     except RoomCodeRaised as error:
@@ -140,7 +140,7 @@ def restore_room(
     runtime = _construct(room_class, spec, context, request.checkpoint.labels, seed)
     try:
         _restore_tables(runtime, request.checkpoint)
-        with runtime.contained("restore"):
+        with runtime.hooks.contain("restore"):
             _restore(runtime, request)
             _compact(runtime.room)
     except RoomCodeRaised as error:

@@ -98,13 +98,13 @@ class RoomHost:
         runtime = self.get(room_id)
         if runtime is None:
             return None
-        profile = runtime.bandwidth
+        profile = runtime.bandwidth.profile
         return {
             "room_id": room_id,
             "room_type": runtime.room.room_type,
             "sampled_ticks": profile.samples,
             "sampled_client_ticks": profile.client_ticks,
-            "fields": profile.report(runtime.clamped_counts()),
+            "fields": profile.report(runtime.bandwidth.clamped_counts()),
         }
 
     def get_room_class(self, room_type: str) -> type[Room]:
@@ -223,13 +223,13 @@ class RoomHost:
         self._on_closed(runtime, reason)
 
     def freeze(self, runtime: RoomRuntime) -> None:
-        """Stop the ticks of a room; see `RoomRuntime.freeze`."""
-        runtime.freeze()
+        """Stop the ticks of a room; see `RoomHandover.freeze`."""
+        runtime.handover.freeze()
         self._stop_ticks(runtime)
 
     def unfreeze(self, runtime: RoomRuntime) -> None:
         """Resume the ticks of a frozen room."""
-        runtime.unfreeze()
+        runtime.handover.unfreeze()
         self._start_ticks(runtime)
 
     def attach(self, runtime: RoomRuntime) -> None:
@@ -283,7 +283,7 @@ class RoomHost:
 
     def find_lost_attributes(self, runtime: RoomRuntime) -> AttributeReport:
         """Find the attributes that a move of the room would lose; logged once for each class."""
-        found = runtime.find_lost_attributes()
+        found = runtime.attributes.find_lost()
         kind = type(runtime.room)
         if (found.reset or found.missing) and (kind, found) not in self._reported:
             self._reported.add((kind, found))
@@ -299,7 +299,7 @@ class RoomHost:
 
     def _check_attributes(self, runtime: RoomRuntime) -> None:
         """Check each set of attributes of a class once: when its room is created, and when it closes."""
-        names = type(runtime.room), runtime.game_attributes
+        names = type(runtime.room), runtime.attributes.names
         if names not in self._checked:
             self._checked.add(names)
             self.find_lost_attributes(runtime)

@@ -26,7 +26,8 @@ from tickwire.server.replication.client_view import ClientView, InterestSet, Tic
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.fan_out import FanOutBudget, event_cost
+from tickwire.server.rooms.fan_out import FanOutBudget, FanOutMeter, event_cost
+from tickwire.server.rooms.handover import RoomHandover
 from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
 from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
 from tickwire.server.rooms.room import Room
@@ -127,9 +128,9 @@ class SeatRoom(Protocol):
     counters: RoomCounters
     record_reads: RecordReads
     newest_inputs: dict[Seat, Input] | None
-    fan_out_cost: int
+    fan_out: FanOutMeter
+    handover: RoomHandover
     has_rolled_back: bool
-    transactions_applied: int
 
     @property
     def tick(self) -> int:
@@ -142,21 +143,17 @@ class SeatRoom(Protocol):
         ...
 
     @property
+    def transactions_applied(self) -> int:
+        """The number of `on_dealt` calls."""
+        ...
+
+    @property
     def is_durable(self) -> bool:
         """Whether the room is saved."""
         ...
 
-    @property
-    def is_sealed(self) -> bool:
-        """Whether the room's state is in transfer to another shard."""
-        ...
-
     def can_resume(self, seat: Seat) -> bool:
         """Return whether a client of this seat can continue with the world that it holds."""
-        ...
-
-    def defer(self, change: Callable[[], None]) -> bool:
-        """Postpone a change while the room is sealed; return whether it was postponed."""
         ...
 
     def interest_changed(self, seat: Seat) -> None:
@@ -237,6 +234,7 @@ class Seat:
     """
 
     __slots__ = (
+        "_fan_out_meter",
         "_input_size",
         "_may_restart",
         "_newest_inputs",
@@ -305,6 +303,7 @@ class Seat:
         self._on_ended = on_ended
         self._input_size = runtime.input_size
         self._newest_inputs = runtime.newest_inputs
+        self._fan_out_meter = runtime.fan_out
         self._runtime = runtime
 
     @property
@@ -434,7 +433,7 @@ class Seat:
         Returns:
             Whether the change was postponed. It runs if the room stays on this shard.
         """
-        return self._runtime.defer(change)
+        return self._runtime.handover.defer(change)
 
     def leave(self, reason: str) -> None:
         """Give the seat up. Idempotent."""
@@ -466,7 +465,7 @@ class Seat:
             connection.write(outbox.dequeue())
         outbox.push(frame)
         self.has_events = True
-        self._runtime.fan_out_cost += event_cost(frame.size)
+        self._fan_out_meter.cost += event_cost(frame.size)
 
     def is_backlogged(self) -> bool:
         """Return whether a congested session has had too many unsent events for two ticks.

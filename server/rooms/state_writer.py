@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import structlog
+
 from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
 from tickwire.schemas.codec import frame_ack
 from tickwire.schemas.framing import frame_sizes
@@ -17,6 +19,8 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.send_rate import SLOW_S_MAX, AdaptiveSendRate, SendLevel
+
+log = structlog.get_logger(__name__)
 
 EVENTS_LOST = "more events are unsent than the server keeps"
 
@@ -133,3 +137,18 @@ class StateWriter:
                 seat.view = None
             return True
         return False
+
+
+def report_oversized_state(room: Room, oversized: OversizedState) -> str:
+    """Log that a player's client cannot read the state of the room, and return the text for the player."""
+    (seat, size), limit = oversized, SERVER_MESSAGE_BYTES_MAX
+    log.error(
+        "room_state_too_large",
+        room_id=room.room_id,
+        room_type=room.room_type,
+        player_id=seat.player_id,
+        bytes=size,
+        bytes_max=limit,
+        hint="show each player a part of the world: channels, or a grid",
+    )
+    return f"the state of the room takes {size} bytes for this player; a message has at most {limit}"

@@ -142,7 +142,7 @@ def meanwhile(
     async def after(offer: HandoffOffer) -> None:
         runtime = one.parts.host.get(offer.room_id)
         assert runtime is not None
-        await eventually(lambda: runtime.is_sealed)
+        await eventually(lambda: runtime.handover.is_sealed)
         await do()
         done.set()
         await receive(offer)
@@ -202,7 +202,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
     async def nothing(offer: HandoffOffer) -> None:
         runtime = one.parts.host.get(offer.room_id)
         assert runtime is not None
-        await eventually(lambda: runtime.is_sealed)
+        await eventually(lambda: runtime.handover.is_sealed)
         await leaver.close()
         await dropper.drop()
         await eventually(lambda: one.parts.edge.registry.disconnected_count == 1 or len(one.parts.edge.registry) == 1)

@@ -293,8 +293,8 @@ class Move:
         assert fleet.owner.runtime is not None
         self.source, self.target = fleet.owner, target
         self.runtime = fleet.owner.runtime
-        self.runtime.freeze()
-        self.runtime.seal()
+        self.runtime.handover.freeze()
+        self.runtime.handover.seal()
         self._leave_addresses(fleet, target)
         target.is_expecting = True
         self.data = encode_room(self.runtime)
@@ -316,7 +316,7 @@ class Move:
             return True
         fleet.owner, self.target.runtime = self.target, self.prepared
         self.target.settle(self.prepared)
-        for session_id in self.runtime.leavers:
+        for session_id in self.runtime.handover.leavers:
             copy = self.target.registry.get(session_id)
             if copy is not None and copy.connection is None:
                 copy.end("the player left while the room was moving", counted_as="left_while_moving")
@@ -327,7 +327,7 @@ class Move:
         return True
 
     def _keep(self, fleet: Fleet) -> None:
-        self.runtime.unfreeze()
+        self.runtime.handover.unfreeze()
         self.target.is_expecting = False
         self._leave_addresses(fleet, self.source)
 

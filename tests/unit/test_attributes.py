@@ -115,8 +115,8 @@ def test_copied_attributes_are_equal_after_a_move() -> None:
     assert after.king == after.pieces[before.king.id]
     assert not after.captured.exists
     assert after.scores == {after.players["p"]: 3, after.king: 4}
-    assert made(Board).find_lost_attributes() == moved(runtime).find_lost_attributes()
-    assert not runtime.find_lost_attributes().missing
+    assert made(Board).attributes.find_lost() == moved(runtime).attributes.find_lost()
+    assert not runtime.attributes.find_lost().missing
 
 
 def test_a_player_who_has_left_is_none_after_a_move() -> None:
@@ -142,10 +142,10 @@ def test_restore_sees_copied_attributes_and_overrides_them() -> None:
 
 
 def test_attributes_reset_by_init_are_reported_unless_restore_mentions_them() -> None:
-    found = made(Clockwork).find_lost_attributes()
+    found = made(Clockwork).attributes.find_lost()
     assert (found.reset, found.missing) == (("started",), ())
-    assert made(Clockwork, is_late=True).find_lost_attributes().missing == ("late",)
-    assert made(Hoard).find_lost_attributes().missing == ("loot",)
+    assert made(Clockwork, is_late=True).attributes.find_lost().missing == ("late",)
+    assert made(Hoard).attributes.find_lost().missing == ("loot",)
 
 
 def test_recursive_and_oversized_values_are_not_copied() -> None:
@@ -156,7 +156,7 @@ def test_recursive_and_oversized_values_are_not_copied() -> None:
     room.title = "\ud800"
     room.level = 1 << 70
     room.rounds = type("Special", (int,), {})(3)
-    assert runtime.find_lost_attributes().missing == ("history", "level", "rounds", "title", "turn")
+    assert runtime.attributes.find_lost().missing == ("history", "level", "rounds", "title", "turn")
 
 
 def test_undecodable_attributes_of_another_build_are_ignored() -> None:

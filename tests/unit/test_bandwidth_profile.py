@@ -99,7 +99,7 @@ def test_running_room_is_sampled_and_clamped_values_are_counted() -> None:
     for seq in range(1, 3 * SAMPLE_TICKS):
         seat.push_input(step_input(seq, dx=(seq % 5) / 8))
         runtime.step()
-    assert runtime.bandwidth.samples == 3
+    assert runtime.bandwidth.profile.samples == 3
     assert runtime.counters.field_bits["garden", "walkers", "x"] > 0
     assert seat.player.entity is not None
     seat.player.entity.x = 5000.0

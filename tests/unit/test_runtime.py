@@ -393,26 +393,26 @@ def test_changes_in_a_sealed_room_wait_until_its_owner_is_known() -> None:
     room = runtime.room
     assert isinstance(room, Noting)
     runtime.step()
-    runtime.freeze()
-    runtime.seal()
+    runtime.handover.freeze()
+    runtime.handover.seal()
     ann.leave("gone")
     ann.leave("gone")
     bob.disconnected()
     bob.resumed("r", 0)
     assert room.noted == []
     assert [kept.player_id for kept in runtime.checkpoint().seats] == ["ann", "bob"]
-    assert runtime.leavers == {"ann"}
-    runtime.unfreeze()
+    assert runtime.handover.leavers == {"ann"}
+    runtime.handover.unfreeze()
     assert room.noted == ["leave ann", "disconnect bob", "resume bob"]
     assert [seat.player_id for seat in runtime.seats] == ["bob"]
-    assert not runtime.leavers
+    assert not runtime.handover.leavers
 
 
 def test_players_who_ended_their_session_are_not_redirected_with_the_room() -> None:
     runtime = garden(Noting)
     (ann, ann_session), (_, bob_session) = seated(runtime, "ann"), seated(runtime, "bob")
-    runtime.freeze()
-    runtime.seal()
+    runtime.handover.freeze()
+    runtime.handover.seal()
     ann.leave("gone")
     runtime.release(Redirect("ws://elsewhere"))
     assert ann_session.notices == []

@@ -1,0 +1,48 @@
+"""Samples the bandwidth of a room's fields, and adds it to the counters of the shard. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
+from tickwire.server.replication.replicator import Replicator
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.room import Room
+
+
+class BandwidthSampler:
+    """Samples one room.
+
+    Args:
+        room: the room.
+        replicator: has encoded the deltas of the tick.
+        counters: the counters of the shard.
+
+    Attributes:
+        profile: the bytes of all sampled ticks, by field.
+    """
+
+    __slots__ = ("_clamped_counted", "_counters", "_replicator", "_room", "profile")
+
+    def __init__(self, room: Room, replicator: Replicator, counters: RoomCounters) -> None:
+        self._room = room
+        self._replicator = replicator
+        self._counters = counters
+        self._clamped_counted: Counter[tuple[str, str]] = Counter()
+        self.profile = BandwidthProfile({name: table.fields for name, table in room.tables.items()})
+
+    def sample(self) -> None:
+        """Profile the bytes of this tick by field, and count them for all ticks until the next sample."""
+        profile, room_type = self.profile, self._room.room_type
+        before = Counter(profile.bits)
+        self._replicator.profile(profile)
+        for (table, field), bits in profile.bits.items():
+            self._counters.field_bits[room_type, table, field] += (bits - before[table, field]) * SAMPLE_TICKS
+        for table, clamped in self.clamped_counts().items():
+            for field, count in clamped.items():
+                self._counters.clamped[room_type, table, field] += count - self._clamped_counted[table, field]
+                self._clamped_counted[table, field] = count
+
+    def clamped_counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of values that were out of their field's range so far, by table and field."""
+        return {name: getattr(self._room, name).clamped for name in self._room.tables}

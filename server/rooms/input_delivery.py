@@ -1,0 +1,74 @@
+"""Delivers the inputs of a tick to the game: one by one to `on_input`, or all together to `on_inputs`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tickwire.schemas.inputs import InputReader
+from tickwire.schemas.messages import Input
+from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.fan_out import FanOutMeter
+from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.seat import Seat
+
+
+class InputDelivery:
+    """The inputs of one room.
+
+    Args:
+        room: the room.
+        fan_out: charges the players for the events that their inputs cause.
+        counters: the counters of the shard.
+
+    Attributes:
+        newest: the newest input of each seat, if the game receives all inputs of a tick together; else None.
+    """
+
+    __slots__ = ("_counters", "_fan_out", "_reader", "_room", "newest")
+
+    def __init__(self, room: Room, fan_out: FanOutMeter, counters: RoomCounters) -> None:
+        self._room = room
+        self._fan_out = fan_out
+        self._counters = counters
+        self._reader = InputReader(room.input_fields)
+        self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
+
+    @property
+    def size(self) -> int:
+        """The size of an input's payload in bytes."""
+        return self._reader.size
+
+    def discard(self, seat: Seat) -> None:
+        """Discard the input of a seat that was given up, and count its superseded inputs."""
+        self._counters.inputs_superseded += seat.inputs_superseded
+        if self.newest is not None:
+            self.newest.pop(seat, None)
+
+    def deliver(self, seats: Iterable[Seat]) -> None:
+        """Run the game's hooks with all inputs that have arrived since the last tick."""
+        if self.newest is not None:
+            self._deliver_batch(self.newest)
+            return
+        fan_out, on_input, read = self._fan_out, self._room.on_input, self._reader.read
+        for seat in seats:
+            if seat.inbox and not (seat.fan_out is not None and fan_out.wait_ms(seat)):
+                before = fan_out.cost
+                for message in seat.inbox:
+                    on_input(seat.player, read(message.payload))
+                if fan_out.cost != before:
+                    fan_out.charge_since(seat, before)
+                self._counters.inputs_applied += len(seat.inbox)
+                seat.applied_seq = seat.inbox[-1].seq
+                seat.inbox.clear()
+
+    def _deliver_batch(self, newest: dict[Seat, Input]) -> None:
+        if newest:
+            players, payloads = [], []
+            for seat, message in newest.items():
+                seat.applied_seq = message.seq
+                players.append(seat.player)
+                payloads.append(message.payload)
+            newest.clear()
+            self._counters.inputs_applied += len(players)
+            self._room.on_inputs(InputBatch(players, self._reader.read_many(payloads)))

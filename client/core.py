@@ -140,7 +140,7 @@ class ClientCore:
             )
         )
 
-    def forget_session(self) -> None:
+    def discard_session(self) -> None:
         """Discard the session: the next `hello` asks for a new one."""
         self.resume_token = ""
         self._has_session = self._is_abandoning_join = False
@@ -403,7 +403,7 @@ class ClientCore:
         previous_room_id = self.joined.room_id if self.joined is not None else ""
         has_lost_session = self._has_session and not has_resumed
         if not has_resumed:
-            self.forget_session()
+            self.discard_session()
         self._has_session = True
         self.resume_token, self._generation = welcome.resume_token, welcome.generation
         self._message_bytes_max = welcome.message_bytes_max

@@ -299,7 +299,7 @@ class SessionConnection:
             before.cancel()
             await asyncio.wait([before])
         await socket.close(self._core.end_session())
-        self._core.forget_session()
+        self._core.discard_session()
         self._plan.visit(url, time.monotonic())
         try:
             socket = await self._reconnect(visited_url=url)

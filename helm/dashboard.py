@@ -32,13 +32,13 @@ def ratio(label: str, part: str, whole: str) -> Queries:
 
 
 ROWS: dict[str, list[tuple[str, str, Queries]]] = {
-    "What players feel": [
+    "Player experience": [
         (
             "Are ticks on time? Share that is late",
             "percentunit",
             ratio("job", "tickwire_ticks_late_total", "tickwire_ticks_total"),
         ),
-        ("How late are they? 99th percentile", "s", percentile(0.99, "instance", "tickwire_tick_lateness_seconds")),
+        ("How late are ticks? 99th percentile", "s", percentile(0.99, "instance", "tickwire_tick_lateness_seconds")),
         ("Do joins succeed? By result", "ops", per("result", "tickwire_joins_total")),
         ("Do players resume their sessions? By result", "ops", per("result", "tickwire_resumes_total")),
     ],
@@ -54,7 +54,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("How many rooms, of which type?", "short", {"{{type}}": "sum by (type) (tickwire_rooms{B})"}),
         ("Which shards are ready?", "short", {"{{instance}}": "tickwire_ready{B}"}),
-        ("How do rooms move?", "ops", per("result", "tickwire_migrations_total")),
+        ("How do room migrations end? By result", "ops", per("result", "tickwire_migrations_total")),
     ],
     "Capacity": [
         ("What share of the time do ticks take?", "percentunit", {"{{instance}}": "tickwire_tick_utilization{B}"}),
@@ -64,7 +64,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             percentile(0.99, "instance", "tickwire_tick_duration_seconds"),
         ),
         (
-            "What does a player cost? Bytes a second",
+            "How much does a player cost? Bytes a second",
             "Bps",
             {"all": "sum(rate(tickwire_state_bytes_total{B}[5m])) / sum(tickwire_sessions{B})"},
         ),
@@ -82,11 +82,11 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             percentile(0.99, "instance", "tickwire_loop_lag_seconds"),
         ),
         (
-            "For how long does the garbage collector stop everything? 99th percentile",
+            "How long are pauses by the garbage collector? 99th percentile",
             "s",
             percentile(0.99, "generation", "tickwire_gc_pause_seconds"),
         ),
-        ("Whose code raises?", "ops", per("type", "tickwire_room_errors_total")),
+        ("Which rooms' code raises? By type", "ops", per("type", "tickwire_room_errors_total")),
     ],
     "State traffic": [
         (
@@ -97,9 +97,9 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
                 "deltas": "sum(rate(tickwire_deltas_total{B}[5m]))",
             },
         ),
-        ("Whose networks are slow?", "ops", per("step", "tickwire_slow_clients_total")),
+        ("How are slow clients throttled? By step", "ops", per("step", "tickwire_slow_clients_total")),
         ("Do worlds differ? Keyframes requested by clients", "ops", per("instance", "tickwire_resyncs_total")),
-        ("What do clients send that they should not?", "ops", per("reason", "tickwire_rejected_messages_total")),
+        ("Which messages are rejected? By reason", "ops", per("reason", "tickwire_rejected_messages_total")),
     ],
     "The stores": [
         (
@@ -107,7 +107,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             "s",
             {"{{instance}}": "tickwire_storage_lag_seconds{B}"},
         ),
-        ("How do transactions end?", "ops", per("result", "tickwire_transactions_total")),
+        ("How do transactions end? By result", "ops", per("result", "tickwire_transactions_total")),
         (
             "How long does MongoDB take? 99th percentile of a call",
             "s",
@@ -120,11 +120,11 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
     ],
     "The queue": [
-        ("How many wait?", "short", {"{{mode}}": "max by (mode) (tickwire_queue_tickets{B})"}),
-        ("How long do they wait? Median", "s", percentile(0.5, "mode", "tickwire_match_wait_seconds")),
-        ("What becomes of them?", "ops", per("result", "tickwire_queue_results_total")),
+        ("How many tickets wait?", "short", {"{{mode}}": "max by (mode) (tickwire_queue_tickets{B})"}),
+        ("How long do players wait? Median", "s", percentile(0.5, "mode", "tickwire_match_wait_seconds")),
+        ("How do queue entries end? By result", "ops", per("result", "tickwire_queue_results_total")),
         (
-            "How unlike are those who play together? Median spread",
+            "How far apart are the skills in a match? Median spread",
             "short",
             percentile(0.5, "mode", "tickwire_match_skill_spread"),
         ),
@@ -133,7 +133,7 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
 
 
 def dashboard() -> dict[str, Any]:
-    """The whole of it."""
+    """Return the dashboard as Grafana reads it."""
     panels: list[dict[str, Any]] = []
     y = 0
     for title, row in ROWS.items():

@@ -325,7 +325,7 @@ class SwarmSession(SwarmConnection):
     def _follow(self, redirect: Redirect, options: dict[str, Any] | None) -> bytes:
         if redirect.url:
             self._end_session()
-            self.core.forget_session()
+            self.core.discard_session()
             self._plan.visit(redirect.url, time.monotonic())
             self._reconnect()
             if self._plan.url != redirect.url:

@@ -43,7 +43,7 @@ from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.loop_monitor import LoopMonitor
 from tickwire.server.observability.metrics import Metrics
-from tickwire.server.persistence.saver import RoomSaver, close_fenced
+from tickwire.server.persistence.saver import RoomSaver, close_fenced_room
 from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.backfill import BackfillService
 from tickwire.server.placement.join_service import JoinService
@@ -140,7 +140,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         observe=metrics.observe_mongo,
         isolation=isolation,
     )
-    on_fenced = partial(close_fenced, host)
+    on_fenced = partial(close_fenced_room, host)
     write_behind = WriteBehind(store.worlds, on_fenced=on_fenced, now_s=time.monotonic)
     saver = RoomSaver(store.worlds, write_behind, store.quarantine, isolation)
     transactions = TransactionService(

@@ -64,7 +64,7 @@ async def supervise(settings: Settings, count: int, arguments: list[str]) -> int
     commands = _commands(settings, count, arguments)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_keep_running(command, stopping, hurried), name=f"shard {command.number}")
+            group.create_task(_supervise_shard(command, stopping, hurried), name=f"shard {command.number}")
             for command in commands
         ]
     return EXIT_STOPPED if all(task.result() == EXIT_STOPPED for task in tasks) else EXIT_FAILED
@@ -102,7 +102,7 @@ def _commands(settings: Settings, count: int, arguments: list[str]) -> list[Shar
     return commands
 
 
-async def _keep_running(command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event) -> int:
+async def _supervise_shard(command: ShardCommand, stopping: asyncio.Event, hurried: asyncio.Event) -> int:
     """Run a shard, and restart it whenever it ends, until `stopping` is set; return its last exit code."""
     loop = asyncio.get_running_loop()
     delay = RetryDelay(PAUSE_S_MIN, PAUSE_S_MAX, growth=2)

@@ -35,7 +35,7 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis_namespace() -> str:
-    """A prefix for keys that nobody else uses."""
+    """A prefix for keys that no other test uses."""
     return f"test-{secrets.token_hex(6)}"
 
 

@@ -122,7 +122,7 @@ def kinds(stage: Stage) -> Iterator[bytes]:
 
 
 def skipped_ticks(stage: Stage) -> Iterator[bytes]:
-    """A client that is passed over gets one delta from what it had; one that was away for long, a keyframe."""
+    """A client that was skipped receives one delta from its baseline; after a long pause, a keyframe."""
     for number in range(5):
         stage.ships.spawn(x=number)
     for ticks in (1, 1, 3, 1, 40, 1, 251, 1):

@@ -137,7 +137,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET",
-        "/rooms/{room_id}/bytes",
+        "/rooms/{room_id}/bandwidth",
         "Return the bandwidth of a room by field",
         Json,
         lambda admin, request: admin.get_room_bandwidth(request.path["room_id"]),

@@ -31,7 +31,7 @@ async def fetch_report(url: str, token: str, room_id: str) -> dict[str, Any]:
         room_id: the room; empty for the room with the most players.
 
     Returns:
-        The report, as `GET /v1/rooms/ROOM/bytes` returns it.
+        The report, as `GET /v1/rooms/ROOM/bandwidth` returns it.
 
     Raises:
         LookupError: the room does not exist, no room is running, or the shard does not answer. The message is a
@@ -46,7 +46,7 @@ async def fetch_report(url: str, token: str, room_id: str) -> dict[str, Any]:
                     raise LookupError(f"no room is running on {url}")
                 room_id = max(rooms, key=lambda room: room.players).room_id
             report: dict[str, Any] = await _fetch(
-                session, f"{url}/v1/rooms/{quote(room_id, safe='')}/bytes", dict[str, Any]
+                session, f"{url}/v1/rooms/{quote(room_id, safe='')}/bandwidth", dict[str, Any]
             )
             return report
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -33,7 +33,7 @@ class _Column(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-class RoomTransfer(msgspec.Struct, frozen=True, rename={"raw_columns": "exact", "positions": "places"}):
+class RoomTransfer(msgspec.Struct, frozen=True):
     """A room on its way to another shard.
 
     Args:

@@ -176,7 +176,7 @@ class RoomMigrator:
     async def _offer_and_send(self, runtime: RoomRuntime, target: ShardStatus) -> bool:
         room, to = runtime.room, target.info.shard_id
         if not self._can_migrate(runtime):
-            self.results["stayed"] += 1
+            self.results["postponed"] += 1
             return False
         offer = HandoffOffer(room.room_id, room.room_type, self._shard_id, self._build, len(runtime.seats))
         try:
@@ -187,7 +187,7 @@ class RoomMigrator:
                 return False
             await self._wait_for_pace(runtime)
             if not runtime.is_open or not self._can_migrate(runtime):  # the room has ticked since the first check
-                self.results["stayed"] += 1
+                self.results["postponed"] += 1
                 await self._handoffs.cancel(room.room_id, self._shard_id)
                 return False
         except MatchmakingError as error:
@@ -226,7 +226,7 @@ class RoomMigrator:
             raise
         finally:
             if is_claimed:
-                self.results["moved"] += 1
+                self.results["completed"] += 1
                 room = runtime.room
                 redirect = Redirect(target.info.url, room_type=room.room_type, room_name=room.name, is_resume=True)
                 if runtime.handover.leavers:
@@ -237,7 +237,7 @@ class RoomMigrator:
                 self._host.release(runtime, redirect)
                 self._on_moved(runtime)
             else:
-                self.results["kept"] += 1
+                self.results["unclaimed"] += 1
                 self._host.unfreeze(runtime)
                 self._spawn(self._restore_locations(runtime), f"locations of {room_id}")
         return is_claimed
@@ -375,7 +375,7 @@ class RoomMigrator:
             runtime.room.access = transfer.access
             runtime.epoch = await self._claim_room(offer.room_id)
             await self._attach(runtime, transfer.positions)
-            self.results["taken"] += 1
+            self.results["claimed"] += 1
         except (MatchmakingError, TickwireError, ValueError) as error:
             self.results["failed"] += 1
             log.warning("room_claim_failed", room_id=offer.room_id, error=str(error))

@@ -176,7 +176,7 @@ class RoomSaver:
         self._saved.pop(room_id, None)
 
 
-def close_fenced(host: RoomHost, key: str) -> None:
+def close_fenced_room(host: RoomHost, key: str) -> None:
     """Close a room whose write was refused, because another shard owns it now.
 
     A room that is migrating is left alone: its migration finds out which shard owns it.

@@ -230,7 +230,7 @@ class QueueService:
             subscriber, position.mode, position.skill, status, position.enqueued_ms / 1000, position.entry.entry_id
         )
         self._queued[subscriber.session_id] = queued
-        self.results["adopted"] += 1
+        self.results["received"] += 1
         with suppress(MatchmakerUnavailable):  # the agent retries
             await agent.attach(
                 position.entry,
@@ -337,7 +337,7 @@ class QueueService:
         except MatchmakerUnavailable as error:
             raise to_client_error(error) from error
         self._queued[subscriber.session_id] = queued
-        self.results["entered"] += 1
+        self.results["enqueued"] += 1
         self._send_status(queued)
 
     def _enqueue_next(self, queued: _QueuedSession, options: QueueOptions) -> None:

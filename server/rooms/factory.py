@@ -57,7 +57,7 @@ def _ignore_end(seat: Seat) -> None:
     pass
 
 
-def _keep_defaults(room: Room) -> None:
+def _apply_no_tuning(room: Room) -> None:
     pass
 
 
@@ -91,7 +91,7 @@ class RoomContext(NamedTuple):
     """
 
     counters: RoomCounters
-    tune: Callable[[Room], None] = _keep_defaults
+    tune: Callable[[Room], None] = _apply_no_tuning
     now_s: Callable[[], float] = _no_clock
 
 

@@ -33,7 +33,7 @@ def _need(condition: object, what: str) -> None:
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The folder with the built demo and console."""
-    _need(CHROMIUM, "there is no chromium: apt-get install chromium")
+    _need(CHROMIUM, "chromium is not installed: apt-get install chromium")
     if not (DIST / ".built").exists():
         done = subprocess.run(["make", "web"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         _need(done.returncode == 0, f"the web client cannot be built: {done.stderr[-500:]}")

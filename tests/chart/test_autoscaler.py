@@ -28,7 +28,7 @@ def test_a_group_of_zero_has_no_autoscaler_and_stays_at_zero(kind: str) -> None:
 
 @KINDS
 def test_turning_autoscaling_on_ends_no_shard(kind: str) -> None:
-    """A number that is no longer rendered becomes 1 at the server."""
+    """The API server sets `replicas` to 1 if the chart omits the field."""
     objects = scaled(kind, {"name": "a", "replicas": 5}, {"name": "b", "replicas": 1})
     assert shard_of(objects, "a")["spec"]["replicas"] == 5
     assert shard_of(objects, "b")["spec"]["replicas"] == 2, "the autoscaler's least"

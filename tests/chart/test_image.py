@@ -38,7 +38,7 @@ def run(*command: str) -> str:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The Dockerfile as it is, on a Debian that stands in for its base."""
+    """The image of the unchanged Dockerfile, built on a local Debian base."""
     tar = tmp_path_factory.mktemp("base") / "base.tar"
     include = "--include=python3,python3-venv,ca-certificates"
     try:

@@ -1,4 +1,4 @@
-"""Values that cannot work are refused when the chart is rendered, by name and with what to do instead."""
+"""The chart refuses values that cannot work when it is rendered, and names the value and the remedy."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
 
 @contextmanager
 def holder(folder: Path, which: str = "redis") -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """Run another process that uses the folder; give it and the ids of its stores."""
+    """Run another process that uses the folder. Yield it and the ids of its stores."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder), which], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -143,7 +143,7 @@ def test_full_disk_is_reported_in_one_sentence(which: str, tmp_path: Path) -> No
 
 
 def fill(path: Path) -> None:
-    """Write until there is no space left."""
+    """Write until the disk is full."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"x" * 4096)

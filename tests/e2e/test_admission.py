@@ -1,4 +1,4 @@
-"""Who is let in, how fast, and from where; and what those who are in notice of it: nothing."""
+"""Admission control: rates and limits for each address, without an effect on connected players."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
 
         async def come(number: int) -> None:
             try:
-                local = (f"127.0.1.{number + 1}", 0)  # one address alone gets half of what there is
+                local = (f"127.0.1.{number + 1}", 0)  # a single address receives half of the rate
                 async with open_websocket(shard.url, subprotocols=OURS, local_addr=local):
                     found.append("in")
             except InvalidStatus as refused:

@@ -1,4 +1,4 @@
-"""The commands as a person meets them: what they print, how they stop, and one sentence for each thing in the way."""
+"""The commands of the CLI: their output, their exit codes, and one sentence for each obstacle."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_dev_runs_everything_and_finds_the_world_again(dev_folder: Path) -
                 joined = await eventually_joins(client, "arena", "lobby")
                 await client.wait_for(lambda client=client: len(client.world.table("ships")) == 4)  # type: ignore[misc]
                 if round_number == 2:
-                    assert joined.tick > 20, "the room's tick goes on where it was saved"
+                    assert joined.tick > 20, "the room continues at the saved tick"
                 scores = await client.command("scores")
                 await client.wait_for(lambda client=client: client.world.tick > 25)  # type: ignore[misc]
             dev.process.send_signal(signal.SIGINT)

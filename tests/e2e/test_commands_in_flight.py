@@ -1,4 +1,4 @@
-"""Many commands at once: each decision holds for what is there when it is written, or the room decides again."""
+"""Concurrent commands: a decision is committed only if its records are unchanged; otherwise the room decides again."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
     monkeypatch.setattr(shard.parts.store.ledger, "commit", faulty)
     async with AsyncExitStack() as stack:
         ann, bob = await visitor(stack, shard, "ann"), await visitor(stack, shard, "bob")
-        with pytest.raises((TimeoutError, CommandFailed)):  # nobody can say whether it was written
+        with pytest.raises((TimeoutError, CommandFailed)):  # the outcome of the write is unknown
             await ann.command("work", timeout_s=0.5)
         assert await outcomes(bob, "work", times=1) == ["ok"]
         monkeypatch.undo()

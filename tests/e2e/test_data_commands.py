@@ -111,7 +111,7 @@ async def test_world_and_player_are_exported_and_imported(shard_settings: Settin
             1,
             "tickwire: world garden/nowhere does not exist: it was never saved",
         ),
-        (("export", "player", "nobody"), 1, "tickwire: player 'nobody' does not exist: it was never saved"),
+        (("export", "player", "missing"), 1, "tickwire: player 'missing' does not exist: it was never saved"),
         (("import", "-"), 1, "tickwire: the lines are not a valid export"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`tickwire dev` beside another one, and when something of it ends."""
+"""`tickwire dev` next to another instance, and after one of its processes has ended."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_each_error_of_bots_is_reported_once() -> None:
     report.observe("bot 1", "a proxy is in the way")
     assert report.news() == "1 of 2 bots cannot connect to ws://here: a proxy is in the way"
     report.observe("bot 1", "")
-    report.observe("bot 1", "the connection was lost")  # it comes back by itself
+    report.observe("bot 1", "the connection was lost")  # the bot reconnects by itself
     assert report.news() == ""
 
 

@@ -55,7 +55,7 @@ def frame(payload: bytes = b"", first: int = 0x82) -> bytes:
 
 
 class RawPeer:
-    """A TCP connection to a shard: what a peer writes is up to the test.
+    """A TCP connection to a shard, on which the test writes arbitrary bytes.
 
     Attributes:
         messages: the messages of the server, while reading is not paused.
@@ -384,7 +384,7 @@ async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_
         assert counters.fan_out_refusals > 0
         for reader in readers:
             assert reader.is_connected
-            assert (reader.resumes, reader.core.events_missed) == (0, 0), "nobody is closed for what others say"
+            assert (reader.resumes, reader.core.events_missed) == (0, 0), "no reader is closed because of other players' messages"
         assert not shard.parts.edge.counters.closed["slow_consumer"]
         assert counters.ticks_skipped <= 20 + counters.ticks / 4
 

@@ -55,7 +55,7 @@ async def test_a_client_that_only_answers_pings_stays_connected(shard_settings: 
 
 async def test_a_path_that_dies_silently_is_noticed_and_the_session_stays(shard_settings: Settings) -> None:
     async with running(msgspec.structs.replace(shard_settings, edge=QUICK)) as shard, welcomed(shard.url) as lost:
-        lost.transport.pause_reading()  # pings reach nobody, and nothing comes back
+        lost.transport.pause_reading()  # pings are not read, and no pong is sent
         await eventually(lambda: shard.parts.edge.counters.closed["silent"] == 1)
         await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
         lost.transport.abort()

@@ -1,4 +1,4 @@
-"""What bad input gets: the right Error, the right close code, a counter; and everyone else is unaffected."""
+"""Invalid input receives the documented Error and close code and is counted; other clients are not affected."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ async def test_a_world_that_fits_into_no_message_is_refused_with_words(
 ) -> None:
     async with connect(shard.url) as first:
         await first.join("warehouse", name="large")
-        for count in range(1000, 6000, 1000):  # tick by tick: what changes in one fits into a message
+        for count in range(1000, 6000, 1000):  # in several ticks, so that each delta fits into a message
             await first.command("fill", 1000)
             await first.wait_for(lambda count=count: len(first.world.table("crates")) == count, 20)
         async with connect(shard.url) as second:

@@ -12,7 +12,7 @@ from tickwire.server.dev.local_stores import free_port
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 
-SECRET = "a secret that is shared with whoever signs"
+SECRET = "a secret that is shared with the issuer"
 
 
 async def test_a_guest_opens_a_session_and_ends_it(shard_settings: Settings) -> None:

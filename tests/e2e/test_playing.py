@@ -83,7 +83,7 @@ async def test_the_world_is_found_again_after_a_stop(shard_settings: Settings) -
         await client.wait_for(lambda: client.world.tick > joined.tick)
         assert flowers_of(client) == [1.0, 2.0, 3.0]
         assert await client.command("planted") == 3
-        assert joined.tick >= tick, "the tick goes on where it stood"
+        assert joined.tick >= tick, "the room continues at the saved tick"
 
 
 async def test_a_durable_room_that_emptied_is_found_again_by_whoever_asks(shard_settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A session outlives its connections: what was missed comes once and in order, and nothing is run twice."""
+"""A session outlives its connections: missed events arrive once and in order, and no command runs twice."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_a_resume_gets_a_delta_from_the_tick_it_names_or_a_keyframe(shard:
             assert (await third.next(StateFrame)).age == 0
             third.cut()
         async with raw(shard, back(welcome)) as (fourth, _):
-            assert (await fourth.next(Joined)).room_id == joined.room_id, "who does not know its room is told"
+            assert (await fourth.next(Joined)).room_id == joined.room_id, "a client that does not know its room receives Joined"
             assert (await fourth.next(StateFrame)).age == 0
         moving.cancel()
 
@@ -169,7 +169,7 @@ async def test_a_newer_connection_takes_the_session_over_and_the_older_is_told_a
     async with raw(shard, hello()) as (older, welcome):
         await older.say(Join("diary"), Ping(1))
         await older.next(Joined)
-        older.socket.transport.pause_reading()  # it does not hear that it is replaced
+        older.socket.transport.pause_reading()  # it does not read the Error REPLACED
         async with raw(shard, back(welcome)) as (newer, again):
             assert (again.session_id, again.generation) == (welcome.session_id, 2)
             await newer.next(Joined)

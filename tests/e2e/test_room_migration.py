@@ -17,7 +17,7 @@ from tickwire.client.client import Client, connect
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
 from tickwire.server.migration import room_migration
-from tickwire.server.persistence.saver import close_fenced
+from tickwire.server.persistence.saver import close_fenced_room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard import Shard
 from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
@@ -77,8 +77,8 @@ async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Sha
             assert (client.resumes, client.sessions_lost, client.core.mismatches) == (1, 0, 0)
             assert (client.core.events_missed, client.core.events_repeated) == (0, 0)
         assert sessions.isdisjoint({client.core.resume_token for client in (ann, bob)})
-        assert one.parts.room_migrator.results == {"moved": 1}
-        assert other.parts.room_migrator.results == {"taken": 1}
+        assert one.parts.room_migrator.results == {"completed": 1}
+        assert other.parts.room_migrator.results == {"claimed": 1}
 
 
 async def test_rooms_with_hundreds_of_players_migrate_while_ticking(two: tuple[Shard, Shard]) -> None:
@@ -240,8 +240,8 @@ async def test_target_that_accepts_and_fails_costs_a_short_pause(
         room = found
         await one.drain()
         assert await asked[0] == 5, "a command to the frozen room is answered after it resumes"
-        assert one.parts.room_migrator.results["kept"] >= 1
-        assert one.parts.room_migrator.results["moved"] == 0
+        assert one.parts.room_migrator.results["unclaimed"] >= 1
+        assert one.parts.room_migrator.results["completed"] == 0
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick > tick + 5)
         assert await client.command("echo", 7) == 7
@@ -284,7 +284,7 @@ async def test_room_that_refuses_migration_is_retried(
         await client.join("duel")
         await one.drain()
         await moves_with(client, other)
-        assert one.parts.room_migrator.results == {"stayed": 2, "moved": 1}
+        assert one.parts.room_migrator.results == {"postponed": 2, "completed": 1}
 
 
 async def test_room_that_changes_its_mind_while_it_waits_to_be_sent_stays(
@@ -300,7 +300,7 @@ async def test_room_that_changes_its_mind_while_it_waits_to_be_sent_stays(
         shards = await one.parts.matchmaker.directory.list_shards()
         target = next(shard for shard in shards if shard.info.shard_id != one.shard_id)
         assert not await one.parts.room_migrator.migrate(room, target)
-        assert one.parts.room_migrator.results == {"stayed": 1}
+        assert one.parts.room_migrator.results == {"postponed": 1}
         assert await one.parts.matchmaker.handoffs.get_state(joined.room_id) == "", "the target waits no longer"
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick > tick + 5)
@@ -526,7 +526,7 @@ async def test_migrating_room_is_not_closed_by_lost_leases_or_fences(two: tuple[
         assert room is not None
         one.parts.host.freeze(room)
         one.parts.lease_keeper._close_lost_room(joined.room_id)
-        close_fenced(one.parts.host, "garden/home")
+        close_fenced_room(one.parts.host, "garden/home")
         assert one.parts.host.get(joined.room_id) is room
         one.parts.host.unfreeze(room)
         tick = client.world.tick

@@ -376,7 +376,7 @@ async def test_a_certificate_that_is_not_trusted(settings: Settings, tmp_path: P
 
 
 async def test_a_token_that_is_wrong_and_one_that_is_right(settings: Settings, tmp_path: Path) -> None:
-    secret = "a secret that is shared with whoever signs"
+    secret = "a secret that is shared with the issuer"
     strict = msgspec.structs.replace(settings, auth=AuthSettings(guests=False, secret=secret, audience="game"))
     token, right = tmp_path / "token", tmp_path / "secret"
     token.write_text("not.a.token")

@@ -466,7 +466,7 @@ class FleetLife:
         if self.wire is None or code is None or (code == 1001 and is_match):
             self.abandoned.add(self.session_id)
         self.drop(client_close_code=code)
-        self.core.forget_session()
+        self.core.discard_session()
         self.url, self.ticket = redirect.url, True
 
     def ask_for_seat(self, wire: FakeConnection | None) -> None:
@@ -499,7 +499,7 @@ class FleetLife:
             if not (self.is_welcome and self.wire.is_open):  # the session may be on another shard
                 self.abandoned.add(self.session_id)
             self.drop(client_close_code=1000)
-            self.core.forget_session()
+            self.core.discard_session()
 
     def leave(self) -> None:
         """Leave the room; the client joins again later."""

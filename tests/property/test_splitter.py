@@ -1,4 +1,4 @@
-"""A connection of ours gives what the library alone gives, however the bytes are cut: messages, answers, the close.
+"""The edge decodes the same messages, answers and closes as the library alone, however the bytes are cut.
 
 That is the fast path for whole short frames, the splitter, and the library behind them, with every hand-over between
 the three.

@@ -120,7 +120,7 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
 
         def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
             if room_id != "b":
-                raise LookupError("there is no such room on this shard")
+                raise LookupError("the room does not exist on this shard")
             return report
 
     server = OperationsServer(lambda: b"", Health(), AdminApi(cast(AdminOperations, Two()), "t" * 32))

@@ -1,4 +1,4 @@
-"""A renewed certificate reaches new connections, on a real loopback TLS server, and a bad one reaches nobody."""
+"""New connections receive a renewed certificate, on a real loopback TLS server; an invalid one is not used."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 class Files:
-    """tls.crt and tls.key in a folder, and what was made of them."""
+    """The files tls.crt and tls.key in a folder, and the certificates written to them."""
 
     def __init__(self, folder: Path, first: Pair) -> None:
         self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
@@ -109,7 +109,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @asynccontextmanager
 async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A TLS server that says everything back; gives its port."""
+    """Run a TLS server that echoes every byte, and yield its port."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1024):
@@ -253,7 +253,7 @@ def test_new_connections_use_a_new_pair_and_old_ones_continue(tmp_path: Path, ru
         async with serving(certificates.context) as port, connected(port) as old:
             assert await old.echoes(b"before")
             files.write(second)
-            assert await serial_shown(port) == first.serial  # nobody has looked yet
+            assert await serial_shown(port) == first.serial  # the files have not been checked yet
             assert certificates.reload_if_changed()
             assert await old.echoes(b"after" * 10_000)
             assert await serial_shown(port) == second.serial
@@ -265,7 +265,7 @@ def test_new_connections_use_a_new_pair_and_old_ones_continue(tmp_path: Path, ru
     assert certificates.expires_at_s == (EXPIRES + timedelta(days=90)).timestamp()
 
 
-@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])  # an address is no server name: none is sent
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])  # for an address, clients send no server name
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_reload_keeps_the_settings_of_connections(
     tmp_path: Path, run: Run, version: ssl.TLSVersion, name: str

@@ -241,7 +241,7 @@ def test_inputs_are_numbered_within_a_session_and_carry_the_worlds_tick() -> Non
     third = decode_client(core.input({"thrust": 0.5}))
     assert isinstance(third, Input)
     assert third.seq == core.input_seq == 3, "an input may have been sent between Welcome and Joined"
-    core.forget_session()
+    core.discard_session()
     assert core.input_seq == core.acknowledged_seq == 0
 
 

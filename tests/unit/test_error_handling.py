@@ -56,7 +56,7 @@ def silent_handlers(tree: ast.Module, lines: list[str]) -> Found:
 
 
 def broad_suppress(tree: ast.Module, lines: list[str]) -> Found:
-    """`suppress` of every exception, or of the cancellation of whoever waits."""
+    """`suppress` of every exception, or of the cancellation of the waiting task."""
     for scope, node in scopes(tree):
         if isinstance(node, ast.Call) and called(node).endswith("suppress"):
             names = {ast.unparse(argument).rpartition(".")[2] for argument in node.args}

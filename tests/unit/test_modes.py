@@ -1,4 +1,4 @@
-"""What a shard is told of its queues and its Redis: mistakes are sentences, told before it starts."""
+"""Settings of queues and Redis: each mistake is reported in one sentence before the shard starts."""
 
 from __future__ import annotations
 

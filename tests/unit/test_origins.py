@@ -1,4 +1,4 @@
-"""Which pages may connect: the server's own, those on the list, and whoever is no browser."""
+"""Pages that may connect: those of the server itself and of the allow list; clients outside of browsers always may."""
 
 from __future__ import annotations
 

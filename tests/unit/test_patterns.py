@@ -1,7 +1,7 @@
 """Every regular expression is linear in what a peer sends: none hides a loop that a hostile text makes long.
 
-The expressions are found in the source, so that a new one is tried, too. What is measured is how the time grows with
-the text, never how long it takes: a text that is four times as long may take eight times as long, not sixteen times.
+The expressions are found in the source, so that a new one is tested, too. The test measures how the time grows with
+the text, not the time itself: a text that is four times as long may take eight times as long, not sixteen times.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_every_expression_of_the_source_is_tried() -> None:
 
 
 INLINE = {"server/cli/app.py", "server/setting_sources.py", "loadtest/options.py"}
-"""Modules that call `re` with a pattern at once: what they read is an operator's."""
+"""Modules that call `re` with an inline pattern: their input comes from an operator."""
 
 
 def test_no_expression_is_hidden_in_a_call() -> None:

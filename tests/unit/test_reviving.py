@@ -1,4 +1,4 @@
-"""Sessions of another shard, made again: who may have one, and with which tokens it comes back."""
+"""Sessions restored from another shard: their owner, and the resume tokens that are accepted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_restored_session_is_disconnected_and_unchanged() -> None:
     assert context.registry.disconnected_count == 1
     assert settled(context, KEPT) is None, "there is one of that name"
     context.registry.expire(context.settings.resume_window_s + 1)
-    assert len(context.registry) == 0, "nobody came back in time"
+    assert len(context.registry) == 0, "the resume window has passed"
 
 
 @pytest.mark.parametrize(

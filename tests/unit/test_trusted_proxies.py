@@ -64,7 +64,7 @@ def test_invalid_network_is_named_in_the_error(bad: str) -> None:
     [
         ([], PEER),
         (["203.0.113.5"], "203.0.113.5"),
-        (["6.6.6.6, 203.0.113.5"], "203.0.113.5"),  # what the client wrote stands left of what is true
+        (["6.6.6.6, 203.0.113.5"], "203.0.113.5"),  # the client's forged entry is left of the true one
         (["6.6.6.6, 203.0.113.5,10.0.0.2 ,\t192.0.2.7"], "203.0.113.5"),
         (["6.6.6.6", "203.0.113.5, 10.0.0.2", "10.0.0.3"], "203.0.113.5"),
         (["10.0.0.9, 10.0.0.2"], "10.0.0.9"),  # a client from within

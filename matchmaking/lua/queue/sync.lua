@@ -174,12 +174,12 @@ for _, item in ipairs(request.dequeue) do
   end
 end
 -- An entry that may have been enqueued before must not be enqueued again if it has a notification since.
-local is_again = request.is_retry
+local is_retry = request.is_retry
 for _, entry in ipairs(request.enqueue) do
-  is_again = is_again or entry[5] ~= 0  -- since_ms
+  is_retry = is_retry or entry[5] ~= 0  -- since_ms
 end
 local notified = {}
-for _, notification in ipairs(is_again and redis.call('ZRANGE', key('inbox', request.agent), 0, -1) or {}) do
+for _, notification in ipairs(is_retry and redis.call('ZRANGE', key('inbox', request.agent), 0, -1) or {}) do
   notified[cmsgpack.unpack(notification)[2]] = true
 end
 for at, entry in ipairs(request.enqueue) do

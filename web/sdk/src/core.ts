@@ -107,7 +107,7 @@ export class ClientCore {
   }
 
   /** Discards the session: the next `hello` asks for a new one. */
-  forgetSession(): void {
+  discardSession(): void {
     this.resumeToken = "";
     this.commands.clear();
     this.world = this.joined = null;
@@ -234,7 +234,7 @@ export class ClientCore {
   private welcomed(welcome: WelcomeMessage): Update {
     const hasResumed = welcome.generation > 1;
     const wasIn = this.joined?.roomId ?? "";
-    if (!hasResumed) this.forgetSession();
+    if (!hasResumed) this.discardSession();
     this.resumeToken = welcome.resumeToken;
     this.sessionId = welcome.sessionId;
     this.generation = welcome.generation;

@@ -114,7 +114,7 @@ export class Session {
     this.send(this.core.endSession());
     this.state = "connecting";
     this.disconnect(NORMAL, "redirected");
-    this.core.forgetSession();
+    this.core.discardSession();
     try {
       await this.connect(url);
       return true;

@@ -1,4 +1,4 @@
-"""Over every limit: the server must shrug, and the others not notice."""
+"""Exceeds every limit. The server must stay stable, and other players must not be affected."""
 
 from __future__ import annotations
 

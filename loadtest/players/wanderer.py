@@ -1,4 +1,4 @@
-"""The typical player: joins, moves, stays."""
+"""The typical player: joins, moves, and stays in its room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every session of a shard shares: limits, clocks, counters and services, in one frozen struct.
+"""The context that all sessions of a shard share: limits, clocks, counters and services, in one frozen struct.
 
 The edge server creates it once. Sessions get nothing else, so a test can run them without a shard.
 """

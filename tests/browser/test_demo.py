@@ -127,7 +127,7 @@ async def test_a_cut_connection_resumes_without_a_lost_event(games: Settings, br
         assert errors_of(page) == []
 
 
-async def test_a_deploy_is_a_hitch(games: Settings, browser: Browser) -> None:
+async def test_page_continues_its_session_when_the_shard_drains(games: Settings, browser: Browser) -> None:
     async with running(games) as one, running(games) as other:
         page = await open_page(browser, page_of(one, "arena", "ada"))
         await is_playing(page)
@@ -145,7 +145,7 @@ async def test_a_deploy_is_a_hitch(games: Settings, browser: Browser) -> None:
         assert errors_of(page) == []
 
 
-async def test_a_room_that_moves_is_followed_on_a_slow_network(games: Settings, browser: Browser) -> None:
+async def test_migrating_room_is_followed_on_a_slow_network(games: Settings, browser: Browser) -> None:
     async with running(games) as one, running(games) as other:
         page = await open_page(browser, page_of(one, "arena", "ada"))
         await is_playing(page)
@@ -174,7 +174,7 @@ async def test_the_page_plays_again_after_its_session_has_ended(games: Settings,
         assert await page.inner_text("#status") == ""
 
 
-async def test_the_network_panel_makes_it_slower_and_it_is_still_played(games: Settings, browser: Browser) -> None:
+async def test_game_stays_playable_with_delay_from_the_network_panel(games: Settings, browser: Browser) -> None:
     async with running(games) as shard:
         page = await open_page(browser, page_of(shard, "arena", "ada"))
         await is_playing(page)
@@ -188,7 +188,7 @@ async def test_the_network_panel_makes_it_slower_and_it_is_still_played(games: S
         assert errors_of(page) == []
 
 
-async def test_the_plaza_tells_of_those_who_are_near(games: Settings, browser: Browser) -> None:
+async def test_plaza_sends_nearby_walkers_only(games: Settings, browser: Browser) -> None:
     async with running(games) as shard:
         page = await open_page(browser, page_of(shard, "plaza", "eve"), is_dark=True)
         await is_playing(page)
@@ -208,7 +208,7 @@ async def test_the_plaza_tells_of_those_who_are_near(games: Settings, browser: B
         assert errors_of(page) == []
 
 
-async def test_two_tabs_play_cards_and_see_each_other_s_hands_not(games: Settings, browser: Browser) -> None:
+async def test_two_tabs_play_cards_without_each_others_hands(games: Settings, browser: Browser) -> None:
     async with running(games) as shard:
         ann = await open_page(browser, page_of(shard, "cards", "ann"))
         await ann.wait_for_selector(".hand button")
@@ -230,7 +230,7 @@ async def test_two_tabs_play_cards_and_see_each_other_s_hands_not(games: Setting
         assert errors_of(ann) == errors_of(joe) == []
 
 
-async def test_the_console_shows_what_runs_and_acts_only_when_it_is_sure(games: Settings, browser: Browser) -> None:
+async def test_console_shows_rooms_and_acts_only_after_confirmation(games: Settings, browser: Browser) -> None:
     async with running(games) as shard, connect(shard.url) as bot:
         await bot.join("arena", name="lobby", options={"name": "bot"})
         base = f"http://127.0.0.1:{shard.parts.operations.port}/console/"

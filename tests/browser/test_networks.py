@@ -39,9 +39,7 @@ async def wait_until_open_again(page: Page) -> None:
     )
 
 
-async def test_a_path_that_dies_silently_is_noticed_and_the_session_comes_back(
-    games: Settings, browser: Browser
-) -> None:
+async def test_silent_path_loss_is_detected_and_the_session_resumes(games: Settings, browser: Browser) -> None:
     async with running(games) as shard, TcpProxy(shard.parts.edge.port) as proxy:
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
@@ -55,7 +53,7 @@ async def test_a_path_that_dies_silently_is_noticed_and_the_session_comes_back(
         assert errors_of(page) == []
 
 
-async def test_the_page_that_is_online_again_comes_back_before_the_heartbeat_would_notice(
+async def test_page_that_is_online_again_reconnects_before_a_missed_heartbeat(
     games: Settings, browser: Browser
 ) -> None:
     edge = EdgeSettings(origins=["*"], heartbeat_interval_s=1.0)
@@ -76,9 +74,7 @@ async def test_the_page_that_is_online_again_comes_back_before_the_heartbeat_wou
         assert noticed_ms < 2_000, "one interval, and not three"
 
 
-async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_connection(
-    games: Settings, browser: Browser
-) -> None:
+async def test_network_stall_of_five_seconds_closes_no_connection(games: Settings, browser: Browser) -> None:
     async with running(games) as shard, TcpProxy(shard.parts.edge.port) as proxy:
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
@@ -127,9 +123,7 @@ async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Setti
         assert shard.parts.edge.counters.closed["silent"] == 0
 
 
-async def test_a_page_that_is_left_keeps_its_seat_and_close_gives_it_back_at_once(
-    games: Settings, browser: Browser
-) -> None:
+async def test_reloaded_page_keeps_its_seat_and_close_releases_it_at_once(games: Settings, browser: Browser) -> None:
     async with running(games) as shard:
         left = await open_page(browser, page_of(shard, "arena", "ada"))
         await is_playing(left)

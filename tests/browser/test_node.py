@@ -72,7 +72,7 @@ async def node(shard: Shard | ShardProcess, program: str) -> AsyncIterator[NodeP
         await process.wait()
 
 
-async def test_events_that_come_with_the_seat_reach_listeners_added_after_the_join(
+async def test_events_received_with_the_seat_reach_listeners_added_after_the_join(
     shard_settings: Settings, built: Path
 ) -> None:
     program = """
@@ -110,7 +110,7 @@ client.close();
         await client.ended()
 
 
-async def test_an_error_of_another_request_does_not_end_a_match_and_close_gives_its_place_back(
+async def test_error_of_another_request_ends_no_match_and_close_releases_its_position(
     shard_settings: Settings, built: Path
 ) -> None:
     program = """
@@ -138,7 +138,7 @@ client.close();
         await client.ended()
 
 
-async def test_a_match_that_is_given_up_gives_its_place_back(shard_settings: Settings, built: Path) -> None:
+async def test_abandoned_match_request_releases_its_queue_position(shard_settings: Settings, built: Path) -> None:
     program = """
 const client = await open();
 print(await client.match("trios", {}, 1500).then(() => "", (error) => error.message));
@@ -174,7 +174,7 @@ client.close();
         await client.ended()
 
 
-async def test_a_join_that_is_redirected_to_a_dead_shard_ends_with_a_seat(
+async def test_join_that_is_redirected_to_a_dead_shard_ends_with_a_seat(
     shard_settings: Settings, built: Path, tmp_path: Path
 ) -> None:
     program = """

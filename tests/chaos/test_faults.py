@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(240)
-def test_nothing_is_lost_or_wrong_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
+def test_no_session_or_transaction_is_lost_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
     ended = subprocess.run(
         [sys.executable, "-m", "tickwire.loadtest.local_run", "--faults", "--seconds", "60", "--seed", "3", "--",

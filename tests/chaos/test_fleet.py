@@ -210,7 +210,7 @@ async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and
         await shard.stop()
 
 
-async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_players_are_redirected(
+async def test_shard_paused_past_its_lease_writes_nothing_and_redirects_its_players(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
     settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
@@ -251,7 +251,7 @@ async def test_a_shard_that_slept_through_its_lease_writes_nothing_and_its_playe
         other.stop()
 
 
-async def test_a_room_that_is_not_durable_has_one_owner_too_when_a_shard_has_slept(
+async def test_non_durable_room_has_one_owner_after_its_shard_was_paused(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
     """The former owner learns it from the renewal of its lease, because it does not write to MongoDB."""

@@ -150,7 +150,7 @@ async def lives_through(
     return answered
 
 
-async def test_a_primary_that_steps_down(settings: Settings, mongo: MongoProcess) -> None:
+async def test_primary_that_steps_down_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     @asynccontextmanager
     async def trouble() -> AsyncIterator[None]:
         await asyncio.to_thread(mongo.step_down, 20)
@@ -192,7 +192,7 @@ async def test_a_primary_that_is_lost_is_followed_to_another_member(
         mongos.kill()
 
 
-async def test_a_mongod_that_is_killed_and_restarted(settings: Settings, mongo: MongoProcess) -> None:
+async def test_killed_and_restarted_mongod_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     @asynccontextmanager
     async def trouble() -> AsyncIterator[None]:
         mongo.kill()
@@ -203,7 +203,7 @@ async def test_a_mongod_that_is_killed_and_restarted(settings: Settings, mongo: 
         assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
-async def test_a_mongod_that_is_paused(settings: Settings, mongo: MongoProcess) -> None:
+async def test_paused_mongod_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     @asynccontextmanager
     async def trouble() -> AsyncIterator[None]:
         mongo.pause()
@@ -216,7 +216,7 @@ async def test_a_mongod_that_is_paused(settings: Settings, mongo: MongoProcess) 
         assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
-async def test_a_mongod_that_is_too_slow(settings: Settings, mongo: MongoProcess) -> None:
+async def test_too_slow_mongod_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     async with Road(mongo.port) as road:
         url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
 
@@ -230,7 +230,7 @@ async def test_a_mongod_that_is_too_slow(settings: Settings, mongo: MongoProcess
             assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
-async def test_a_slow_mongod_makes_deals_slow_and_nothing_else(settings: Settings, mongo: MongoProcess) -> None:
+async def test_slow_mongod_delays_only_transactions(settings: Settings, mongo: MongoProcess) -> None:
     async with Road(mongo.port) as road:
         url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
         async with running(through(settings, url)) as shard, connect(shard.url) as trader:
@@ -243,7 +243,7 @@ async def test_a_slow_mongod_makes_deals_slow_and_nothing_else(settings: Setting
 
 
 @pytest.mark.timeout(180)
-async def test_a_mongod_that_cannot_be_reached_for_a_minute(settings: Settings, mongo: MongoProcess) -> None:
+async def test_unreachable_mongod_for_a_minute_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     async with Road(mongo.port) as road:
         url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
         loop = asyncio.get_running_loop()
@@ -261,7 +261,7 @@ async def test_a_mongod_that_cannot_be_reached_for_a_minute(settings: Settings, 
 
 
 @pytest.mark.timeout(180)
-async def test_a_disk_that_is_full(redis_url: str, redis_namespace: str, tmp_path: Path) -> None:
+async def test_full_disk_loses_no_acknowledged_write(redis_url: str, redis_namespace: str, tmp_path: Path) -> None:
     """A mongod that cannot write exits. Restarted with free space, it has all acknowledged writes."""
     try:
         disk = small_disk(tmp_path / "disk", 400)

@@ -66,7 +66,7 @@ async def fleet(
         shard.process.wait()
 
 
-async def test_a_killed_shards_rooms_and_sessions_go_on_and_nothing_earned_is_lost(
+async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_transaction(
     fleet: tuple[Settings, list[ShardProcess]],
 ) -> None:
     settings, shards = fleet
@@ -129,7 +129,9 @@ async def comes_back(player: Player) -> None:
     assert client.resumes > 0
 
 
-async def test_a_shard_that_slept_writes_no_deal_either(fleet: tuple[Settings, list[ShardProcess]]) -> None:
+async def test_shard_that_was_paused_past_its_lease_commits_no_transaction(
+    fleet: tuple[Settings, list[ShardProcess]],
+) -> None:
     """Commands to the former owner are not committed there, and its client is redirected."""
     settings, shards = fleet
     async with connect(shards[0].url) as one:

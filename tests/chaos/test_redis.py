@@ -97,7 +97,7 @@ async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_co
         assert (one.sessions_lost, two.sessions_lost) == (0, 0)
 
 
-async def test_a_name_that_is_taken_before_it_is_restored_costs_a_player_the_room_and_not_the_session(
+async def test_name_used_before_its_restore_costs_the_player_the_room_but_not_the_session(
     settings: Settings, own_redis: RedisProcess, redis_namespace: str
 ) -> None:
     async with (
@@ -155,7 +155,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
         await fleet.aclose()
 
 
-async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_anew(
+async def test_durable_room_is_found_again_after_a_flush_that_resets_epochs(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
     async with running(settings) as shard:
@@ -175,7 +175,7 @@ async def test_a_durable_room_is_found_again_after_a_flush_though_epochs_begin_a
             assert await client.command("planted") == 4, "the room under the raised epoch was saved"
 
 
-async def test_a_restarted_redis_goes_on_where_it_was(settings: Settings, own_redis: RedisProcess) -> None:
+async def test_restarted_redis_keeps_rooms_and_seats(settings: Settings, own_redis: RedisProcess) -> None:
     async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
         joined = await one.join("duel", name="final")
         own_redis.kill()
@@ -205,9 +205,7 @@ async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
         await agree_on_seats(own_redis, settings, shard)
 
 
-async def test_a_slow_redis_delays_joins_and_nothing_else_until_it_is_too_slow(
-    settings: Settings, own_redis: RedisProcess
-) -> None:
+async def test_slow_redis_delays_only_joins_until_they_time_out(settings: Settings, own_redis: RedisProcess) -> None:
     async with Road(own_redis.port) as road:
         slow = with_redis(settings, f"redis://127.0.0.1:{road.port}/0")
         async with running(slow) as shard, connect(shard.url) as one, connect(shard.url) as two:
@@ -367,7 +365,7 @@ async def test_a_shard_that_redis_refuses_stops_in_order_and_saves_its_rooms(
         assert await client.command("planted") == 1
 
 
-async def test_a_shard_says_which_permission_is_missing_and_is_ready_once_it_is_given(
+async def test_shard_names_a_missing_permission_and_becomes_ready_once_it_is_granted(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
     own_redis.say("ACL", "SETUSER", "game", "on", ">secret", "~*", "+@all", "-zadd", "-hset")
@@ -403,7 +401,7 @@ async def test_a_redis_that_evicts_keys_is_warned_of_and_counted(
         assert shard.parts.health.is_ready, "rooms keep running: the operator decides"
 
 
-async def test_who_waits_for_a_match_waits_on_when_redis_is_flushed(
+async def test_queued_players_keep_waiting_after_redis_is_flushed(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
     async with running(settings) as shard, connect(shard.url) as one, connect(shard.url) as two:
@@ -439,7 +437,7 @@ async def test_when_the_leader_is_killed_another_shard_makes_the_match(
         leading.kill()
 
 
-async def test_a_drain_that_begins_while_redis_stands_still_loses_nothing(
+async def test_drain_that_begins_while_redis_is_paused_loses_no_session(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
     """The rooms migrate as soon as Redis answers again."""

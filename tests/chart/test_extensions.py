@@ -30,7 +30,7 @@ def pod_of(objects: list[Object], group: str = "a") -> Object:
     return spec
 
 
-def test_shards_have_what_is_added_to_their_pods() -> None:
+def test_added_volumes_and_containers_reach_the_shards_pods() -> None:
     objects = rendered(REQUIRED, EXTRA)
     pod = pod_of(objects)
     shard, sidecar = pod["containers"]
@@ -93,7 +93,7 @@ def test_services_and_routes_have_annotations_and_labels() -> None:
         ({"image": {"tag": "2", "digest": f"sha256:{'a' * 64}"}}, f"tickwire@sha256:{'a' * 64}"),
     ],
 )
-def test_an_image_comes_from_a_registry(values: Object, image: str) -> None:
+def test_image_may_use_another_registry(values: Object, image: str) -> None:
     assert pod_of(rendered(REQUIRED, values))["containers"][0]["image"] == image
 
 
@@ -114,7 +114,7 @@ def test_names_can_be_overridden() -> None:
     assert shard_of(rendered(REQUIRED, {"fullnameOverride": "arena"}, name="live"))["metadata"]["name"] == "arena-a"
 
 
-def test_a_cluster_that_chooses_users_itself_can_have_it_so() -> None:
+def test_a_cluster_may_choose_the_user_ids_of_pods() -> None:
     """OpenShift assigns each namespace a range of users."""
     free = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
     context = pod_of(rendered(REQUIRED, free))["securityContext"]

@@ -34,7 +34,7 @@ def lines_with_floats(files: dict[str, str]) -> Iterator[str]:
                 yield f"{name}: {line}"
 
 
-def test_whole_number_settings_are_written_as_they_were_given() -> None:
+def test_whole_number_settings_are_rendered_unchanged() -> None:
     given = whole_settings()
     assert len(given) > 5
     text = settings_of(rendered(REQUIRED, {"settings": {"edge": given}}))
@@ -62,7 +62,7 @@ def test_a_shard_reads_every_setting_that_the_chart_writes(tmp_path: Path) -> No
         assert {name: settings[section][name] for name in values} == values
 
 
-def test_strings_of_settings_are_written_as_they_were_given() -> None:
+def test_strings_of_settings_are_rendered_unchanged() -> None:
     origins = ["https://a.example", 'https://"quoted".example', "https://x.example/<&>\\"]
     text = settings_of(rendered(REQUIRED, {"settings": {"edge": {"origins": origins}}}))
     assert "<&>" in text
@@ -97,7 +97,7 @@ def test_no_whole_number_of_the_values_becomes_a_float(kind: str) -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_no_example_has_a_float_where_a_whole_number_was_given(file: Path) -> None:
+def test_rendered_examples_keep_whole_numbers(file: Path) -> None:
     assert list(lines_with_floats(rendered_files(values_of(file)))) == []
 
 

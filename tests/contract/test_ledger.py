@@ -50,7 +50,7 @@ async def holdings(store: MongoStore, *players: str) -> list[dict[str, int]]:
     return [found[player].holdings for player in players]
 
 
-async def test_grant_spend_transfer_and_trade(store: MongoStore) -> None:
+async def test_grants_spends_transfers_and_trades_keep_the_sum(store: MongoStore) -> None:
     granted = await store.ledger.commit(transaction("1", {"ann": {"gold": 100}}))
     assert (granted.is_new, granted.reply, granted.refused) == (True, b"1", "")
     assert granted.players["ann"] == PlayerRecord("ann", 1, {"gold": 100}, {})

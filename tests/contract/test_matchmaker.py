@@ -88,7 +88,9 @@ async def test_rooms_fill_up_before_new_ones_open(matchmaker: Matchmaker) -> Non
     assert sorted(Counter(placement.room_id for placement in placed).values()) == [4, 4, 4]
 
 
-async def test_an_open_room_on_the_shard_reached_comes_before_a_fuller_one_elsewhere(matchmaker: Matchmaker) -> None:
+async def test_open_room_on_the_requesting_shard_is_preferred_to_a_fuller_one_elsewhere(
+    matchmaker: Matchmaker,
+) -> None:
     first = await place(matchmaker, "p1", seats=3)
     other = "b" if first.shard_id == "a" else "a"
     await place(matchmaker, "p2", seats=3)
@@ -378,7 +380,7 @@ async def test_a_room_whose_lease_ended_gets_a_greater_epoch(hasty: Matchmaker) 
         await tell(hasty, first)
 
 
-async def test_an_owner_that_slept_is_refused_after_its_successor_ended(hasty: Matchmaker) -> None:
+async def test_owner_that_was_paused_is_refused_after_its_successor_ended(hasty: Matchmaker) -> None:
     first = await place(hasty, "p1", name="lobby")
     second = first
 
@@ -423,7 +425,7 @@ async def test_a_handover_keeps_the_seats(matchmaker: Matchmaker) -> None:
         await place(matchmaker, "p3", seats=2, name="lobby")
 
 
-async def test_an_owner_that_slept_is_refused_after_the_next_lease_ended(
+async def test_owner_that_was_paused_is_refused_after_the_next_lease_ended(
     matchmaker: Matchmaker, redis_url: str
 ) -> None:
     first = await place(matchmaker, "p1")

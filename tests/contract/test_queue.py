@@ -186,7 +186,7 @@ async def test_a_repeated_enqueue_has_no_effect(queue: QueueFixture) -> None:
     assert agent.waiting_total == 1
 
 
-async def test_a_player_who_has_just_been_matched_has_no_position(queue: QueueFixture) -> None:
+async def test_matched_player_has_no_queue_position(queue: QueueFixture) -> None:
     """The position is requested between the match and its room, when it does not exist."""
     agent, leader = queue.agent(), queue.leader()
     for player in ("p1", "p2"):
@@ -275,7 +275,7 @@ async def test_a_leader_that_resigns_is_replaced_at_once(queue: QueueFixture) ->
     assert await second.round()
 
 
-async def test_decisions_of_a_leader_that_slept_are_refused(queue: QueueFixture) -> None:
+async def test_decisions_of_a_leader_that_was_paused_are_refused(queue: QueueFixture) -> None:
     """It has read the queue, matched, and is about to commit when another has taken the lead."""
     agent, first, second = queue.agent(), queue.leader("a"), queue.leader("b")
     assert await first.round()
@@ -408,7 +408,7 @@ async def waiting_since_ms(agent: QueueAgent) -> dict[str, int]:
     return {ticket[3][0][1]: ticket[2] for ticket in waiting["tickets"]}
 
 
-async def test_a_player_who_leaves_a_match_without_a_room_is_not_requeued(queue: QueueFixture) -> None:
+async def test_player_that_leaves_a_match_without_a_room_is_not_requeued(queue: QueueFixture) -> None:
     agent, leader = queue.agent(), queue.leader()
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)
@@ -458,7 +458,7 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
         assert queue.room("p1") == queue.room("p2")
 
 
-async def test_a_player_who_left_a_match_can_be_enqueued_before_it_is_dropped(queue: QueueFixture) -> None:
+async def test_player_that_left_a_match_can_be_enqueued_before_it_is_dropped(queue: QueueFixture) -> None:
     agent, other, leader = queue.agent("a"), queue.agent("b"), queue.leader()
     queue.enqueue(agent, "p1")
     queue.enqueue(other, "p2")
@@ -682,7 +682,7 @@ async def test_a_ticket_beyond_the_inspected_ones_is_explained(
 
 
 @pytest.mark.parametrize("is_complete", [False, True])
-async def test_a_member_who_leaves_cancels_the_party(
+async def test_party_is_cancelled_when_a_member_leaves(
     create_queue: Callable[[Mode], QueueFixture], is_complete: bool
 ) -> None:
     queue = create_queue(Mode("pairs", Rules(room_type="duel", teams=2, team_size=3)))
@@ -708,7 +708,7 @@ async def test_members_of_a_party_must_send_the_same_size(queue: QueueFixture) -
     assert (queue.ends("f1"), queue.ends("f2")) == ([], ["cancelled"])
 
 
-async def test_a_player_who_requests_another_match_waits_once(queue: QueueFixture) -> None:
+async def test_request_on_another_shard_replaces_the_queue_entry(queue: QueueFixture) -> None:
     one, two = queue.agent("a"), queue.agent("b")
     queue.enqueue(one, "p1")
     await one.sync()

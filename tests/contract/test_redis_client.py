@@ -66,7 +66,7 @@ async def works(url: str) -> None:
     await matchmaker.aclose()
 
 
-async def test_a_password_and_a_database(own_redis: RedisProcess) -> None:
+async def test_redis_url_may_have_a_password_and_a_database(own_redis: RedisProcess) -> None:
     own_redis.say("ACL", "SETUSER", "game", "on", ">a:word", "~*", "+@all")
     await works(f"redis://game:a%3Aword@127.0.0.1:{own_redis.port}/3")
     assert own_redis.say("DBSIZE") == 0, "it was in database 3"

@@ -46,7 +46,7 @@ def token_for(player: str, ttl_s: float = 60) -> str:
 
 
 @pytest.mark.parametrize("token", ["", "rubbish", token_for("alice", -60)], ids=["none", "rubbish", "expired"])
-async def test_without_a_good_token_nobody_comes_in(shard_settings: Settings, token: str) -> None:
+async def test_connection_without_a_valid_token_is_refused(shard_settings: Settings, token: str) -> None:
     settings = changed(shard_settings, auth=AuthSettings(secret=SECRET, guests=False))
     async with running(settings) as shard:
         with pytest.raises(Refused) as refused:
@@ -58,7 +58,7 @@ async def test_without_a_good_token_nobody_comes_in(shard_settings: Settings, to
         assert len(shard.parts.edge.registry) == 0
 
 
-async def test_a_token_comes_in_hello_or_header_and_in_the_url_only_when_asked_for(shard_settings: Settings) -> None:
+async def test_token_is_sent_in_hello_or_header_and_in_the_url_only_if_configured(shard_settings: Settings) -> None:
     auth = AuthSettings(secret=SECRET, guests=False)
     bearer = {"Authorization": f"Bearer {token_for('alice')}"}
     for in_query in (False, True):
@@ -120,7 +120,7 @@ async def _status(url: str, headers: dict[str, str]) -> int:
     ],
     ids=["version 1", "version 2"],
 )
-async def test_a_proxy_says_whom_it_speaks_for(shard_settings: Settings, header: bytes) -> None:
+async def test_proxy_protocol_header_sets_the_client_address(shard_settings: Settings, header: bytes) -> None:
     settings = changed(shard_settings, trusted_proxies=["127.0.0.0/8"], proxy_protocol=True)
     async with running(settings) as shard:
         request = (
@@ -150,7 +150,7 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-async def test_players_come_over_ipv6_too(shard_settings: Settings) -> None:
+async def test_players_connect_over_ipv6(shard_settings: Settings) -> None:
     listen = msgspec.structs.replace(shard_settings.listen, host="::1")
     async with running(msgspec.structs.replace(shard_settings, listen=listen)) as shard, connect(shard.url) as client:
         assert shard.url.startswith("ws://[::1]:")
@@ -160,7 +160,7 @@ async def test_players_come_over_ipv6_too(shard_settings: Settings) -> None:
 # -- how fast -------------------------------------------------------------------------------------------------
 
 
-async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobody_a_tick(
+async def test_three_hundred_concurrent_connects_are_admitted_in_turn_without_a_late_tick(
     shard_settings: Settings,
 ) -> None:
     async with (
@@ -183,7 +183,7 @@ async def test_three_hundred_that_come_at_once_are_served_in_turn_and_cost_nobod
         assert not shard.parts.edge.counters.refused
 
 
-async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings: Settings) -> None:
+async def test_connection_beyond_the_admission_timeout_receives_retry_after(shard_settings: Settings) -> None:
     settings = changed(shard_settings, handshakes_per_second_max=10, admission_timeout_s=1.0)
     async with running(settings) as shard:
         found: list[Any] = []
@@ -204,7 +204,7 @@ async def test_who_would_wait_too_long_is_told_when_to_come_again(shard_settings
         assert set(found) <= {"in", "gone", (503, "1")}
 
 
-async def test_the_asyncio_client_comes_again_when_it_is_told_to(shard_settings: Settings) -> None:
+async def test_asyncio_client_reconnects_after_a_retryable_goodbye(shard_settings: Settings) -> None:
     async with running(changed(shard_settings, connections_max=1)) as shard, connect(shard.url) as first:
         with pytest.raises(Disconnected) as refused:
             await open_socket(shard.url, tls=None, on_message=_ignore, on_end=_ignore_end)
@@ -250,7 +250,7 @@ def trusting(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_changed_certificate_is_taken_into_use_and_drops_nobody(
+async def test_a_changed_certificate_is_loaded_without_closing_connections(
     shard_settings: Settings, tmp_path: Path
 ) -> None:
     certificate, key = make_certificate(tmp_path)
@@ -299,7 +299,7 @@ async def attacked(shard_settings: Settings) -> Any:
         yield shard
 
 
-async def test_slowloris_holds_nothing_up(attacked: Shard) -> None:
+async def test_slowloris_requests_delay_no_other_request(attacked: Shard) -> None:
     async def drip() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port)
         try:
@@ -325,7 +325,7 @@ async def test_half_open_connections_are_dropped(attacked: Shard) -> None:
     await eventually(lambda: attacked.parts.edge.connection_count == 20)
 
 
-async def test_a_flood_of_connects_that_say_nothing_passes(attacked: Shard) -> None:
+async def test_flood_of_silent_connects_does_not_block_players(attacked: Shard) -> None:
     async def knock() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", attacked.parts.edge.port)
         writer.transport.abort()

@@ -48,7 +48,7 @@ async def test_path_that_dies_silently_is_noticed_in_ten_seconds_and_the_session
         assert client.core.mismatches == client.core.events_missed == 0
 
 
-async def test_path_of_a_player_who_only_waits_dies_and_the_place_is_kept(shard: Shard) -> None:
+async def test_queued_player_keeps_its_position_after_a_silent_path_loss(shard: Shard) -> None:
     async with NetworkPath(shard.url) as path, connect(path.url) as client, connect(shard.url) as other:
         waiting = asyncio.create_task(client.match("versus"))
         await client.wait_for(lambda: client.queue_status is not None)
@@ -58,7 +58,7 @@ async def test_path_of_a_player_who_only_waits_dies_and_the_place_is_kept(shard:
         assert joined[0].room_id == joined[1].room_id
 
 
-async def test_network_that_holds_everything_back_for_five_seconds_changes_nothing(shard: Shard) -> None:
+async def test_network_stall_of_five_seconds_keeps_session_and_world(shard: Shard) -> None:
     """And then delivers it at once, inputs at the rate that Welcome names among it."""
     async with NetworkPath(shard.url) as path, connect(path.url) as client:
         await client.join("garden")
@@ -73,7 +73,7 @@ async def test_network_that_holds_everything_back_for_five_seconds_changes_nothi
         assert (client.resumes, client.sessions_lost, path.connections) == (0, 0, 1)
 
 
-async def test_client_that_closes_frees_its_seat_and_its_place_at_once(shard: Shard) -> None:
+async def test_client_that_closes_releases_its_seat_and_queue_position_at_once(shard: Shard) -> None:
     async with connect(shard.url) as other:
         client = Client(shard.url)
         await client.open()
@@ -98,7 +98,7 @@ async def test_three_hundred_commands_at_once_are_all_answered_once(shard: Shard
         assert shard.parts.edge.counters.rejected["rate_limited"] == 0
 
 
-async def test_command_above_the_servers_limit_is_refused_here_and_the_session_goes_on(shard: Shard) -> None:
+async def test_command_above_the_servers_limit_is_refused_locally_and_the_session_continues(shard: Shard) -> None:
     limit = shard.settings.edge.message_bytes_max
     async with connect(shard.url) as client:
         await client.join("garden")

@@ -81,7 +81,7 @@ def dev_folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-async def test_dev_runs_everything_and_finds_the_world_again(dev_folder: Path) -> None:
+async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> None:
     port = free_port()
     scores: dict[str, int] = {}
     for round_number in (1, 2):
@@ -164,7 +164,7 @@ def test_wrong_settings_are_one_sentence_each(tmp_path: Path) -> None:
         ("client.core", "tickwire: rooms: the module 'client.core' has no ROOMS"),
     ],
 )
-def test_rooms_that_cannot_be_had_are_one_sentence(rooms: str, sentence: str) -> None:
+def test_rooms_that_cannot_be_loaded_are_reported_in_one_sentence(rooms: str, sentence: str) -> None:
     done = command("serve", "--rooms", rooms, TICKWIRE__LISTEN__PLAINTEXT="true", TICKWIRE__LISTEN__PORT="0")
     assert (done.returncode, done.stderr.splitlines()) == (2, [sentence])
 

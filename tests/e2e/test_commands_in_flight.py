@@ -1,4 +1,4 @@
-"""Concurrent commands: a decision is committed only if its records are unchanged; otherwise the room decides again."""
+"""Concurrent commands: a decision is committed if its records are unchanged; otherwise the room decides again."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_player_in_two_rooms_on_two_shards_is_paid_once(shard: Shard, na
 
 @pytest.mark.parametrize("is_written", [True, False], ids=["written", "not written"])
 @pytest.mark.parametrize(("name", "paid"), [("claim", 100), ("visit", 100)])
-async def test_a_decision_whose_outcome_was_lost_is_not_written_after_another_has_changed_what_it_looked_at(
+async def test_decision_with_a_lost_outcome_is_not_committed_after_its_records_changed(
     shard: Shard, monkeypatch: pytest.MonkeyPatch, name: str, paid: int, is_written: bool
 ) -> None:
     """The outcome of the first is lost; until it is sent again, the second is carried out."""
@@ -158,7 +158,7 @@ async def test_a_key_that_a_game_uses_again_for_something_else_is_an_error_of_it
         assert await ann.command("owned") == await bob.command("owned") == {"gold": 1}
 
 
-async def test_a_deal_that_raises_keeps_no_other_deal_of_the_room_waiting(
+async def test_failed_transaction_does_not_delay_other_transactions_of_the_room(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = shard.parts.store.ledger.commit

@@ -159,7 +159,7 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
             shard.kill()
 
 
-async def test_a_move_to_another_shard_is_told_by_both(shard_settings: Settings, lines: list[Line]) -> None:
+async def test_both_shards_log_a_room_migration(shard_settings: Settings, lines: list[Line]) -> None:
     async with (
         running(with_tokens(shard_settings), "one") as one,
         running(with_tokens(shard_settings), "other") as other,
@@ -183,7 +183,7 @@ async def test_a_move_to_another_shard_is_told_by_both(shard_settings: Settings,
         assert story[4]["result"] == "moved"
 
 
-async def test_a_move_that_does_not_happen_is_not_told(
+async def test_a_failed_migration_is_not_logged_as_a_move(
     shard_settings: Settings, lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def withdrawn(room_id: str) -> int:

@@ -44,9 +44,7 @@ ENDS = pytest.mark.parametrize("end", [by_message, by_close])
 
 
 @ENDS
-async def test_a_player_who_ends_the_session_leaves_the_room_at_once(
-    shard: Shard, end: Callable[[Raw], Awaitable[None]]
-) -> None:
+async def test_ended_session_releases_its_seat_at_once(shard: Shard, end: Callable[[Raw], Awaitable[None]]) -> None:
     client, welcome = await opened(shard)
     await client.say(Join("diary"))
     await client.next(Joined)
@@ -61,9 +59,7 @@ async def test_a_player_who_ends_the_session_leaves_the_room_at_once(
 
 
 @ENDS
-async def test_a_player_who_ends_the_session_gives_up_the_place_in_the_queue(
-    shard: Shard, end: Callable[[Raw], Awaitable[None]]
-) -> None:
+async def test_ended_session_releases_its_queue_position(shard: Shard, end: Callable[[Raw], Awaitable[None]]) -> None:
     client, _ = await opened(shard)
     await client.say(MatchRequest("versus"))
     await client.next(MatchStatus)

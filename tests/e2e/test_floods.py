@@ -282,7 +282,7 @@ async def test_three_hundred_commands_at_once_are_all_answered(shard: Shard) -> 
 # -- one address -----------------------------------------------------------------------------------------------
 
 
-async def test_the_connections_of_an_address_share_a_limit_and_other_addresses_do_not_notice(
+async def test_connections_of_an_address_share_a_limit_that_does_not_affect_others(
     shard_settings: Settings,
 ) -> None:
     limit = 500
@@ -310,7 +310,7 @@ async def test_the_connections_of_an_address_share_a_limit_and_other_addresses_d
             await bystander.wait_for(lambda: bystander.world.tick > before + 5)
 
 
-async def test_twelve_thousand_queue_requests_of_one_address_are_read_slowly_and_hold_nobody_up(
+async def test_queue_request_flood_of_one_address_is_throttled_without_delaying_others(
     shard_settings: Settings,
 ) -> None:
     limit = 2_000
@@ -384,7 +384,9 @@ async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_
         assert counters.fan_out_refusals > 0
         for reader in readers:
             assert reader.is_connected
-            assert (reader.resumes, reader.core.events_missed) == (0, 0), "no reader is closed because of other players' messages"
+            assert (reader.resumes, reader.core.events_missed) == (0, 0), (
+                "no reader is closed because of other players' messages"
+            )
         assert not shard.parts.edge.counters.closed["slow_consumer"]
         assert counters.ticks_skipped <= 20 + counters.ticks / 4
 
@@ -412,9 +414,7 @@ async def test_a_shard_that_was_stopped_for_five_seconds_loses_none_of_its_playe
         shard.stop()
 
 
-async def test_a_network_that_holds_everything_back_for_five_seconds_costs_no_connection(
-    shard: Shard, bystander: Client
-) -> None:
+async def test_network_stall_of_five_seconds_closes_no_connection(shard: Shard, bystander: Client) -> None:
     async with raw_peer(shard, first=frame(HELLO) + frame(encode_client(Join("garden")))) as peer:
         await eventually(lambda: bool(peer.of(Joined)))
         await asyncio.sleep(2)  # it plays: the limit must not depend on a long silence before

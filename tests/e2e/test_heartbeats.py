@@ -53,7 +53,7 @@ async def test_a_client_that_only_answers_pings_stays_connected(shard_settings: 
         assert not shard.parts.edge.counters.closed["silent"]
 
 
-async def test_a_path_that_dies_silently_is_noticed_and_the_session_stays(shard_settings: Settings) -> None:
+async def test_silent_path_loss_is_detected_and_the_session_is_kept(shard_settings: Settings) -> None:
     async with running(msgspec.structs.replace(shard_settings, edge=QUICK)) as shard, welcomed(shard.url) as lost:
         lost.transport.pause_reading()  # pings are not read, and no pong is sent
         await eventually(lambda: shard.parts.edge.counters.closed["silent"] == 1)
@@ -61,7 +61,7 @@ async def test_a_path_that_dies_silently_is_noticed_and_the_session_stays(shard_
         lost.transport.abort()
 
 
-async def test_a_shard_that_was_stopped_closes_nobody_as_silent(shard_settings: Settings, tmp_path: Path) -> None:
+async def test_shard_that_was_paused_closes_no_connection_as_silent(shard_settings: Settings, tmp_path: Path) -> None:
     environ = {"TICKWIRE__EDGE__HEARTBEAT_INTERVAL_S": "0.6"}
     shard = ShardProcess(shard_settings, tmp_path, environ=environ)
     try:

@@ -110,7 +110,9 @@ async def bystander(shard: Shard) -> AsyncIterator[Client]:
     ],
     ids=["empty", "zero", "ones", "random", "truncated join", "truncated command", "zeros"],
 )
-async def test_what_is_no_message_is_malformed_and_closes(shard: Shard, bystander: Client, data: bytes) -> None:
+async def test_undecodable_message_is_malformed_and_closes_the_connection(
+    shard: Shard, bystander: Client, data: bytes
+) -> None:
     async with raw(shard) as socket:
         await next_of(socket, Welcome)
         await socket.send(data)
@@ -199,7 +201,7 @@ async def test_every_command_above_the_rate_is_run_once_and_answered(shard_setti
         assert not shard.parts.edge.counters.rejected
 
 
-async def test_an_old_schema_version_is_told_to_upgrade(shard: Shard, bystander: Client) -> None:
+async def test_old_schema_version_is_refused_with_the_version_to_upgrade_to(shard: Shard, bystander: Client) -> None:
     async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
         await socket.send(encode_client(Hello(SCHEMA_VERSION_MIN - 1, "ancient")))
         error = await next_of(socket, Error)
@@ -215,7 +217,9 @@ async def test_anything_before_hello_closes(shard: Shard, bystander: Client) -> 
         assert await close_code(socket) == 1008
 
 
-async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(shard: Shard, bystander: Client) -> None:
+async def test_message_in_the_wrong_state_is_refused_and_the_connection_stays(
+    shard: Shard, bystander: Client
+) -> None:
     async with raw(shard, Hello(1), Command(1, "plant")) as socket:
         assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
         reply = await next_of(socket, Reply)
@@ -225,9 +229,7 @@ async def test_what_makes_no_sense_now_is_answered_and_the_connection_stays(shar
         await next_of(socket, Pong)
 
 
-async def test_inputs_and_resyncs_that_come_when_the_room_has_gone_are_ignored(
-    shard: Shard, bystander: Client
-) -> None:
+async def test_inputs_and_resyncs_after_the_room_has_closed_are_ignored(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Input(1, 1, b"abcd"), Resync(0, 5), Ping(3)) as socket:
         await next_of(socket, Welcome)
         data = await asyncio.wait_for(socket.recv(), 20)
@@ -285,7 +287,7 @@ async def test_too_many_messages_end_the_connection_and_the_session_is_resumed(s
             assert (again.session_id, again.generation) == (welcome.session_id, 2)
 
 
-async def test_who_never_says_hello_is_closed(shard_settings: Settings) -> None:
+async def test_connection_without_hello_is_closed(shard_settings: Settings) -> None:
     edge = EdgeSettings(handshake_timeout_s=0.3)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard:
         async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
@@ -297,7 +299,7 @@ async def test_who_never_says_hello_is_closed(shard_settings: Settings) -> None:
         writer.close()
 
 
-async def test_connections_above_the_limit_are_refused_with_a_time_to_come_back(shard_settings: Settings) -> None:
+async def test_connections_above_the_limit_are_refused_with_retry_after(shard_settings: Settings) -> None:
     edge = EdgeSettings(connections_per_address_max=1)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, raw(shard) as first:
         await next_of(first, Welcome)
@@ -318,7 +320,7 @@ async def test_connections_above_the_limit_are_refused_with_a_time_to_come_back(
     ],
     ids=["no upgrade", "post", "tls", "a header of a megabyte"],
 )
-async def test_what_is_no_websocket_handshake_is_refused(
+async def test_request_without_a_websocket_handshake_is_refused(
     shard: Shard, bystander: Client, request_bytes: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
@@ -338,7 +340,7 @@ async def test_a_client_without_our_subprotocol_is_refused(shard: Shard, bystand
             pass
 
 
-async def test_one_who_vanishes_while_joining_leaves_nothing_behind(shard_settings: Settings) -> None:
+async def test_client_lost_during_a_join_leaves_no_seat(shard_settings: Settings) -> None:
     edge = EdgeSettings(resume_window_s=0.5)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as bystander:
         await bystander.join("garden")
@@ -444,7 +446,7 @@ async def resumed(shard: Shard, token: str, attempt: int, jwt: str = "") -> Welc
     return answer
 
 
-async def test_who_finds_a_resume_token_does_not_lock_out_its_owner(shard_settings: Settings) -> None:
+async def test_stolen_resume_token_does_not_lock_out_its_owner(shard_settings: Settings) -> None:
     auth = AuthSettings(secret="a secret of at least thirty-two characters")
     jwt = issue_token(auth, "ada", ttl_s=60, now_s=time.time())
     async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
@@ -459,7 +461,7 @@ async def test_who_finds_a_resume_token_does_not_lock_out_its_owner(shard_settin
         assert (again.session_id, again.generation > 1) == (first.session_id, True)
 
 
-async def test_a_count_of_hellos_holds_only_as_long_as_one_can_be_on_its_way(
+async def test_hello_attempts_are_compared_only_while_one_may_be_in_flight(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await resumed(shard, "", 1)
@@ -500,9 +502,7 @@ async def outdated_token(shard_settings: Settings, player_id: str) -> AsyncItera
 
 
 @pytest.mark.parametrize("player_id", ["ada", ""])
-async def test_who_finds_an_outdated_resume_token_does_not_end_the_session(
-    shard_settings: Settings, player_id: str
-) -> None:
+async def test_outdated_resume_token_does_not_end_the_session(shard_settings: Settings, player_id: str) -> None:
     async with outdated_token(shard_settings, player_id) as (shard, owner, token, _):
         (session,) = shard.parts.edge.registry
         session_id, tick = session.session_id, owner.world.tick
@@ -515,7 +515,7 @@ async def test_who_finds_an_outdated_resume_token_does_not_end_the_session(
         assert (owner.resumes, owner.sessions_lost) == (2, 0)
 
 
-async def test_an_outdated_resume_token_with_the_player_s_own_jwt_begins_a_session_that_replaces_the_old_one(
+async def test_outdated_resume_token_with_a_valid_jwt_starts_a_session_that_replaces_the_old(
     shard_settings: Settings,
 ) -> None:
     async with outdated_token(shard_settings, "ada") as (shard, owner, token, jwt):

@@ -55,7 +55,7 @@ async def test_hands_are_their_players_alone_and_still_there_after_a_drop(exampl
         assert all(client.core.mismatches == client.core.resyncs == 0 for client in (ann, bob, eve))
 
 
-async def test_who_walks_over_the_plaza_sees_just_what_the_server_shows(examples: Shard) -> None:
+async def test_plaza_page_shows_exactly_the_walkers_of_the_server(examples: Shard) -> None:
     async with connect(examples.url) as walker, connect(examples.url) as other:
         me = (await walker.join("plaza", options={"name": "ann", "wanderers": 300})).entity
         await other.join("plaza")

@@ -52,7 +52,7 @@ async def test_a_close_by_the_client_is_no_failure_of_ours_whatever_its_code(sha
     assert "the client closed the connection with 1009" in str(session.history.entries)
 
 
-async def test_a_world_that_fits_into_no_message_is_refused_with_words(
+async def test_world_that_exceeds_the_message_limit_is_refused_with_a_reason(
     shard: Shard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with connect(shard.url) as first:

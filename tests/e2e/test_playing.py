@@ -28,7 +28,7 @@ async def agree(*clients: Client) -> None:
     assert all(client.core.mismatches == client.core.resyncs == 0 for client in clients)
 
 
-async def test_an_input_moves_the_world_for_everybody(shard: Shard) -> None:
+async def test_input_changes_the_world_of_all_clients(shard: Shard) -> None:
     async with connect(shard.url) as walker, connect(shard.url) as watcher:
         me = (await walker.join("garden")).entity
         await watcher.join("garden")
@@ -40,7 +40,7 @@ async def test_an_input_moves_the_world_for_everybody(shard: Shard) -> None:
         await agree(walker, watcher)
 
 
-async def test_one_who_leaves_is_gone_for_the_others_and_may_join_again(shard: Shard) -> None:
+async def test_player_that_leaves_disappears_for_others_and_may_join_again(shard: Shard) -> None:
     async with connect(shard.url) as leaver, connect(shard.url) as watcher:
         gone = (await leaver.join("garden")).entity
         await watcher.join("garden")
@@ -50,7 +50,7 @@ async def test_one_who_leaves_is_gone_for_the_others_and_may_join_again(shard: S
         assert (await leaver.join("garden")).entity != gone
 
 
-async def test_events_come_in_order_and_none_is_missed(shard: Shard) -> None:
+async def test_events_arrive_in_order_without_a_gap(shard: Shard) -> None:
     async with connect(shard.url) as first, connect(shard.url) as second:
         await first.join("garden")
         await second.join("garden")
@@ -71,7 +71,7 @@ async def test_commands_are_answered_once_each_also_when_they_fail(shard: Shard)
         assert await client.command("planted") == 1
 
 
-async def test_the_world_is_found_again_after_a_stop(shard_settings: Settings) -> None:
+async def test_world_is_restored_after_a_stop(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard, connect(shard.url) as client:
         await client.join("garden", name="home")
         await client.wait_for(lambda: client.world.tick > 2)
@@ -86,7 +86,7 @@ async def test_the_world_is_found_again_after_a_stop(shard_settings: Settings) -
         assert joined.tick >= tick, "the room continues at the saved tick"
 
 
-async def test_a_durable_room_that_emptied_is_found_again_by_whoever_asks(shard_settings: Settings) -> None:
+async def test_empty_durable_room_is_restored_for_any_player_that_joins(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard:
         async with connect(shard.url) as client:
             await client.join("garden", name="home")
@@ -122,7 +122,7 @@ async def test_a_join_on_the_wrong_shard_is_redirected_and_all_agree(shard_setti
         await agree(one, two)
 
 
-async def test_a_full_room_refuses_and_a_free_seat_is_given_again(shard: Shard) -> None:
+async def test_a_full_room_refuses_players_until_a_seat_is_released(shard: Shard) -> None:
     async with connect(shard.url) as one, connect(shard.url) as two, connect(shard.url) as three:
         await one.join("duel", name="final")
         await two.join("duel", name="final")
@@ -178,7 +178,7 @@ async def test_a_player_that_the_game_refuses_gets_its_reason_and_the_seat_is_fr
         await agree(one, two)
 
 
-async def test_players_are_told_goodbye_when_the_shard_stops(shard_settings: Settings) -> None:
+async def test_players_receive_goodbye_when_the_shard_stops(shard_settings: Settings) -> None:
     async with running(shard_settings) as shard:
         client = Client(shard.url, token="", build="test")
         await client.open()
@@ -189,7 +189,7 @@ async def test_players_are_told_goodbye_when_the_shard_stops(shard_settings: Set
     await client.close()
 
 
-async def test_metrics_and_health_tell_what_happens(shard: Shard) -> None:
+async def test_metrics_and_health_follow_rooms_players_and_stores(shard: Shard) -> None:
     async with connect(shard.url) as client:
         await client.join("garden")
         await client.send_input({"dx": 1.0})

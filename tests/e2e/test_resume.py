@@ -112,7 +112,7 @@ def diary_of(shard: Shard) -> Diary:
     return simulation.room
 
 
-async def test_a_client_whose_connection_breaks_plays_on_and_the_room_is_told(shard: Shard) -> None:
+async def test_client_resumes_after_a_cut_and_the_room_runs_its_hooks(shard: Shard) -> None:
     async with connect(shard.url) as client, connect(shard.url) as other:
         me = (await client.join("diary")).entity
         await other.join("diary")
@@ -160,12 +160,14 @@ async def test_a_resume_gets_a_delta_from_the_tick_it_names_or_a_keyframe(shard:
             assert (await third.next(StateFrame)).age == 0
             third.cut()
         async with raw(shard, back(welcome)) as (fourth, _):
-            assert (await fourth.next(Joined)).room_id == joined.room_id, "a client that does not know its room receives Joined"
+            assert (await fourth.next(Joined)).room_id == joined.room_id, (
+                "a client that does not know its room receives Joined"
+            )
             assert (await fourth.next(StateFrame)).age == 0
         moving.cancel()
 
 
-async def test_a_newer_connection_takes_the_session_over_and_the_older_is_told_and_not_heard(shard: Shard) -> None:
+async def test_newer_connection_replaces_the_older_one_whose_messages_are_ignored(shard: Shard) -> None:
     async with raw(shard, hello()) as (older, welcome):
         await older.say(Join("diary"), Ping(1))
         await older.next(Joined)
@@ -204,7 +206,7 @@ async def test_a_token_is_good_once_and_until_its_successor_has_arrived(shard: S
     assert shard.parts.edge.counters.resumes == {"resumed": 3, "unknown": 3}
 
 
-async def test_when_the_window_has_passed_the_room_is_told_and_the_session_is_new(shard_settings: Settings) -> None:
+async def test_after_the_resume_window_the_player_leaves_and_the_session_is_new(shard_settings: Settings) -> None:
     edge = EdgeSettings(resume_window_s=0.3)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as keeper:
         await keeper.join("diary")
@@ -244,7 +246,7 @@ async def test_a_repeated_command_is_answered_alike_and_one_too_old_is_not_run(s
         assert diary_of(shard).runs.count("once") == 1
 
 
-async def test_events_that_are_not_kept_any_more_are_told_of(shard: Shard) -> None:
+async def test_discarded_events_are_reported_on_resume(shard: Shard) -> None:
     async with raw(shard, hello()) as (first, welcome):
         await first.say(Join("diary"))
         await first.next(Joined)
@@ -260,7 +262,7 @@ async def test_events_that_are_not_kept_any_more_are_told_of(shard: Shard) -> No
         assert [event.number for event in events] == list(range(12, EVENTS_MAX + 12))
 
 
-async def test_a_join_goes_on_while_its_player_is_away(shard: Shard) -> None:
+async def test_join_completes_while_its_player_is_disconnected(shard: Shard) -> None:
     async with raw(shard, hello()) as (first, welcome):
         await first.say(Join("diary"))
         first.cut()
@@ -347,7 +349,7 @@ async def test_a_client_of_the_schema_version_before_gets_keyframes_that_it_can_
             assert (await old.next(StateFrame)).age == 0
 
 
-async def test_a_client_stays_away_for_good_when_it_is_told_to(shard_settings: Settings) -> None:
+async def test_replaced_client_does_not_reconnect(shard_settings: Settings) -> None:
     async with running(with_tokens(shard_settings)) as shard:
         first = Client(shard.url, token=token_of("alice"))
         await first.open()

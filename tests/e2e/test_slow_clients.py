@@ -48,7 +48,7 @@ def waiting_bytes(shard: Shard) -> int:
     return max(c._transport.get_write_buffer_size() for c in connections if c._transport is not None)
 
 
-async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settings: Settings) -> None:
+async def test_one_client_that_stops_reading_does_not_delay_two_hundred_others(shard_settings: Settings) -> None:
     edge = msgspec.structs.replace(SMALL, write_buffer_bytes_max=8192)
     async with (
         running(msgspec.structs.replace(shard_settings, edge=edge)) as shard,
@@ -83,7 +83,7 @@ async def test_one_that_stops_reading_among_two_hundred_that_do_not(shard_settin
         await client.close()
 
 
-async def test_two_hundred_that_read_nothing_cost_bounded_memory_and_no_tick_of_the_others(
+async def test_two_hundred_clients_that_read_nothing_use_bounded_memory_and_delay_no_tick(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(send_rate, "SLOW_S_MAX", 2.0)
@@ -110,7 +110,7 @@ async def test_two_hundred_that_read_nothing_cost_bounded_memory_and_no_tick_of_
         await eventually(lambda: shard.parts.edge.registry.disconnected_count == count, 20, "they can resume")
 
 
-async def test_one_that_takes_nothing_for_too_long_is_closed_and_resumes(
+async def test_client_that_stops_reading_is_closed_and_can_resume(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(send_rate, "SLOW_S_MAX", 1.0)

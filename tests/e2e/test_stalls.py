@@ -1,4 +1,4 @@
-"""A room whose ticks block the event loop delays all rooms of the shard, but does not make healthy stores unavailable."""
+"""A room whose ticks block the event loop delays all rooms of the shard; healthy stores stay available."""
 
 from __future__ import annotations
 

@@ -351,7 +351,7 @@ async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> No
 # -- what cannot be -----------------------------------------------------------------------------------------
 
 
-async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_missing_server_is_one_sentence(tmp_path: Path) -> None:
     code, run = await ended(f"ws://127.0.0.1:{free_port()}", tmp_path, "-u", "1")
     assert code == 2
     assert "the server cannot be reached" in run.output
@@ -359,7 +359,7 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in run.output
 
 
-async def test_a_certificate_that_is_not_trusted(settings: Settings, tmp_path: Path) -> None:
+async def test_untrusted_certificate_is_refused_and_ca_makes_it_trusted(settings: Settings, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     secure = msgspec.structs.replace(settings, listen=Listen(port=0, certificate=str(certificate), key=str(key)))
     async with running(secure) as shard:
@@ -375,7 +375,7 @@ async def test_a_certificate_that_is_not_trusted(settings: Settings, tmp_path: P
         assert run.summary.times["input"].count > 0
 
 
-async def test_a_token_that_is_wrong_and_one_that_is_right(settings: Settings, tmp_path: Path) -> None:
+async def test_wrong_token_is_refused_and_right_token_accepted(settings: Settings, tmp_path: Path) -> None:
     secret = "a secret that is shared with the issuer"
     strict = msgspec.structs.replace(settings, auth=AuthSettings(guests=False, secret=secret, audience="game"))
     token, right = tmp_path / "token", tmp_path / "secret"
@@ -392,7 +392,9 @@ async def test_a_token_that_is_wrong_and_one_that_is_right(settings: Settings, t
         assert secret not in run.output + run.summary_file.read_text()
 
 
-async def test_a_server_that_is_too_new(shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_too_new_is_one_sentence(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(handshake, "SCHEMA_VERSION_MIN", 99)
     code, run = await ended(shard.url, tmp_path, "-u", "1")
     assert code == 2

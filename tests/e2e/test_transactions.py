@@ -54,7 +54,7 @@ async def sums_of(shard: Shard) -> dict[str, dict[str, int]]:
     return found
 
 
-async def test_work_buy_give_and_trade(shard: Shard) -> None:
+async def test_players_earn_buy_give_and_trade(shard: Shard) -> None:
     async with connect(shard.url) as one, connect(shard.url) as two:
         ann, bob = await trader(one, "ann"), await trader(two, "bob")
         for _ in range(4):

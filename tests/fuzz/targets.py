@@ -158,7 +158,7 @@ def both(data: bytes, pieces: list[bytes]) -> tuple[Alone, Together]:
 
 
 def frame_path(data: bytes) -> None:
-    """A client's byte stream: the connection decodes the same messages as the library. The first bytes are the cuts."""
+    """A client's byte stream: the connection decodes the same messages as the library. Its first bytes are cuts."""
     cuts, stream = data[:8], data[8:]
     pieces, at = [], 0
     for size in cuts:

@@ -22,7 +22,7 @@ SAMPLES = [encode_server(JOINED), *(encode_server(filled(kind)) for kind in SERV
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5))
-def test_random_messages_are_malformed_or_taken(messages: list[bytes]) -> None:
+def test_random_messages_are_malformed_or_decoded(messages: list[bytes]) -> None:
     core = seated()
     for data in messages:
         with suppress(MalformedMessage):
@@ -30,7 +30,7 @@ def test_random_messages_are_malformed_or_taken(messages: list[bytes]) -> None:
 
 
 @given(st.data())
-def test_mutated_messages_are_malformed_or_taken(data: st.DataObject) -> None:
+def test_mutated_messages_are_malformed_or_decoded(data: st.DataObject) -> None:
     core = ClientCore()
     for sample in (SAMPLES[0], data.draw(st.sampled_from(SAMPLES))):
         message = bytearray(sample)
@@ -69,9 +69,7 @@ def test_a_world_whose_frames_were_garbled_is_right_again_after_a_keyframe(
 
 
 @given(st.sampled_from(["motion", "several_channels", "kinds"]), st.data())
-def test_a_golden_frame_that_was_damaged_is_malformed_or_asked_for_and_the_next_keyframes_mend_all(
-    name: str, data: st.DataObject
-) -> None:
+def test_damaged_golden_frame_is_rejected_or_repaired_by_the_next_keyframes(name: str, data: st.DataObject) -> None:
     golden = json.loads((FOLDER / f"{name}.json").read_text())
     core = ClientCore()
     told(core, Welcome("s", "t", generation=1))

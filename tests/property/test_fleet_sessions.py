@@ -13,7 +13,7 @@ TESTS = 3
 
 @pytest.mark.parametrize("first", range(0, TESTS * LIVES_A_TEST, LIVES_A_TEST))
 @pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
-async def test_wherever_a_session_goes_one_lives_and_nothing_is_lost_or_done_twice(
+async def test_one_copy_of_a_transferred_session_lives_and_loses_or_repeats_nothing(
     policy: Policy, first: int
 ) -> None:
     crashes = moves = redirects = resumes = 0

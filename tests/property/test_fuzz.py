@@ -27,19 +27,19 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("name", "data"), FOUND)
-def test_what_was_found_once_stays_mended(name: str, data: bytes) -> None:
+def test_inputs_of_past_crashes_no_longer_crash(name: str, data: bytes) -> None:
     TARGETS[name](data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(st.binary(max_size=600))
-def test_any_bytes_are_taken(name: str, data: bytes) -> None:
+def test_arbitrary_bytes_are_accepted_or_rejected_without_a_crash(name: str, data: bytes) -> None:
     TARGETS[name](data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(st.data())
-def test_good_bytes_with_some_changed_are_taken(name: str, data: st.DataObject) -> None:
+def test_mutated_valid_bytes_do_not_crash(name: str, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.sampled_from(GOOD[name]), min_size=1, max_size=4))
     changed = bytearray(b"".join(parts))
     for _ in range(data.draw(st.integers(0, 6))):

@@ -629,7 +629,7 @@ async def _gather(tasks: list[asyncio.Task[None]]) -> list[Any]:
 
 
 @pytest.mark.timeout(1500)
-def test_whatever_ends_when_each_command_happens_once(mongo_url: str) -> None:
+def test_each_command_is_committed_once_whichever_process_ends(mongo_url: str) -> None:
     TwoRooms.url = mongo_url
     examples = max(15, settings().max_examples // 20)
     run_state_machine_as_test(

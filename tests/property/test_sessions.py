@@ -12,7 +12,7 @@ LIVES_A_TEST = 500
 
 
 @pytest.mark.parametrize("first", range(0, LIVES, LIVES_A_TEST))
-async def test_whatever_a_network_does_nothing_is_lost_doubled_or_run_twice(first: int) -> None:
+async def test_random_networks_neither_lose_nor_repeat_an_event_or_command(first: int) -> None:
     drops = resumes = 0
     for seed in range(first, first + LIVES_A_TEST):
         try:

@@ -58,7 +58,7 @@ streams = st.tuples(
 
 
 @given(streams, st.lists(st.integers(1, 40), max_size=60), st.booleans())
-def test_however_a_stream_is_cut_the_messages_and_the_close_are_the_librarys(
+def test_messages_and_close_equal_the_librarys_however_the_stream_is_cut(
     stream: tuple[list[bytes], list[bytes]], cuts: list[int], by_frames: bool
 ) -> None:
     data = b"".join(stream[0] + stream[1])
@@ -96,7 +96,7 @@ def test_unmasking_is_the_rfcs_exclusive_or(payload: bytes, mask: bytes) -> None
     assert unmask(payload, mask) == bytes(octet ^ mask[place % 4] for place, octet in enumerate(payload))
 
 
-def test_what_looks_like_a_frame_in_the_middle_of_another_is_not_taken_for_one() -> None:
+def test_frame_header_bytes_within_a_payload_are_not_parsed_as_a_frame() -> None:
     inner = frame(2, b"looks like a frame")
     outer = frame(2, b"0123" + inner, mask=b"\0\0\0\0")
     pieces = [outer[: -len(inner)], inner, frame(2, b"after")]

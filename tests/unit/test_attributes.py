@@ -119,7 +119,7 @@ def test_copied_attributes_are_equal_after_a_move() -> None:
     assert not runtime.attributes.find_lost().missing
 
 
-def test_a_player_who_has_left_is_none_after_a_move() -> None:
+def test_player_that_has_left_is_none_after_a_migration() -> None:
     runtime = made(Board)
     seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
     seat.leave("left")

@@ -105,7 +105,9 @@ PROBLEMS: list[tuple[dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("environ", "sentence"), PROBLEMS, ids=[sentence[:60] for _, sentence in PROBLEMS])
-def test_check_reports_what_serve_would_fail_on(environ: dict[str, str], sentence: str, folder: Path) -> None:
+def test_check_reports_the_problems_that_would_stop_serve(
+    environ: dict[str, str], sentence: str, folder: Path
+) -> None:
     result = run("check", **{name: text.replace("{folder}", str(folder)) for name, text in environ.items()})
     assert result.exit_code == EXIT_USAGE
     (line,) = lines_of(result)

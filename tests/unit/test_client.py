@@ -46,7 +46,7 @@ from tickwire.schemas.messages import (
 )
 
 
-async def test_a_whole_visit() -> None:
+async def test_client_joins_plays_and_leaves() -> None:
     async def script(peer: Peer) -> None:
         await peer.seat()
         assert (await peer.want(Input)).seq == 1

@@ -184,7 +184,7 @@ async def test_token_source_that_raises_is_asked_again_at_the_next_attempt() -> 
     assert tokens == ["token 1", "token 4"]
 
 
-async def test_token_source_that_raises_at_first_is_said() -> None:
+async def test_token_source_that_raises_at_first_is_reported() -> None:
     async def source() -> str:
         raise RuntimeError("secret words")
 
@@ -258,7 +258,7 @@ async def test_match_whose_shard_has_died_is_not_matched_and_the_client_is_at_ho
 # -- inputs -------------------------------------------------------------------------------------------------
 
 
-async def test_input_without_a_connection_is_said_not_to_be_sent_and_takes_no_number() -> None:
+async def test_input_without_a_connection_is_reported_as_unsent_and_uses_no_number() -> None:
     inputs: list[Input] = []
     hellos = 0
     let_in = asyncio.Event()
@@ -374,7 +374,7 @@ async def test_listener_that_raises_does_not_stop_the_client(caplog: pytest.LogC
     assert caplog.records[0].levelno == logging.ERROR
 
 
-async def test_events_that_come_with_joined_reach_a_listener_that_is_added_right_after_join() -> None:
+async def test_events_received_with_joined_reach_a_listener_added_right_after_join() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.say(Event(1, "of the room before"))
@@ -464,7 +464,7 @@ async def test_proxy_of_the_environment_is_not_used_for_this_machine(
                 assert client.is_connected
 
 
-async def test_proxy_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unresponsive_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(Disconnected, match=r"cannot connect to ws://game\.example"):
         await Client("ws://game.example").open()
@@ -477,7 +477,7 @@ async def test_proxy_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatc
         ("ws://game.example", False), ("ws://10.0.0.1", False), ("ws://localhost.example", False), ("rubbish", False),
     ],
 )  # fmt: skip
-def test_loopback_addresses(url: str, is_here: bool) -> None:
+def test_loopback_addresses_are_recognised(url: str, is_here: bool) -> None:
     assert is_loopback(url) is is_here
 
 

@@ -150,7 +150,7 @@ def test_final_close_codes_are_those_of_the_protocols_table() -> None:
 @pytest.mark.parametrize(
     ("code", "is_final"), [(None, False), (1005, False), (1006, False), (1012, False), (4499, False), (4999, True)]
 )
-def test_closes_that_the_table_does_not_name(code: int | None, is_final: bool) -> None:
+def test_close_codes_outside_of_the_table_are_final_from_4500(code: int | None, is_final: bool) -> None:
     assert is_final_close(code) is is_final
 
 

@@ -137,7 +137,7 @@ async def end_by_cancellation(waiting: asyncio.Task[Joined]) -> None:
         await waiting
 
 
-async def test_match_that_is_cancelled_gives_the_place_back() -> None:
+async def test_cancelled_match_releases_the_queue_position() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(MatchRequest)
@@ -155,7 +155,7 @@ async def test_match_that_is_cancelled_gives_the_place_back() -> None:
         assert await client.match("duel") == JOINED
 
 
-async def test_match_whose_time_is_over_ends_when_the_queue_confirms_that_the_place_is_given_up() -> None:
+async def test_timed_out_match_ends_when_the_queue_confirms_the_released_position() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(MatchRequest)
@@ -216,7 +216,7 @@ async def test_queue_that_does_not_decide_is_not_waited_for_much_longer(monkeypa
 
 
 @pytest.mark.parametrize("error", [ErrorCode.ROOM_FULL, ErrorCode.NO_SUCH_ROOM])
-async def test_match_whose_seat_is_refused_gives_the_place_back(error: ErrorCode) -> None:
+async def test_match_with_a_refused_seat_releases_the_queue_position(error: ErrorCode) -> None:
     given_back = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -234,7 +234,7 @@ async def test_match_whose_seat_is_refused_gives_the_place_back(error: ErrorCode
         await eventually(given_back.is_set)
 
 
-async def test_place_that_is_given_back_while_reconnecting_is_given_back_on_the_next_connection() -> None:
+async def test_position_released_while_reconnecting_is_released_on_the_next_connection() -> None:
     given_back = asyncio.Event()
     hellos: list[Hello] = []
 
@@ -260,7 +260,7 @@ async def test_place_that_is_given_back_while_reconnecting_is_given_back_on_the_
         await eventually(given_back.is_set)
 
 
-async def test_match_is_asked_for_again_by_a_session_that_begins_anew() -> None:
+async def test_match_is_requested_again_by_a_new_session() -> None:
     number = 0
 
     async def script(peer: Peer) -> None:
@@ -284,7 +284,7 @@ async def test_match_is_asked_for_again_by_a_session_that_begins_anew() -> None:
 # -- the seat -----------------------------------------------------------------------------------------------
 
 
-async def test_seat_that_is_given_after_a_join_was_cancelled_is_given_back() -> None:
+async def test_seat_assigned_after_a_cancelled_join_is_released() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(Join)
@@ -309,7 +309,7 @@ async def test_seat_that_is_given_after_a_join_was_cancelled_is_given_back() -> 
         assert (await second).room_id == "second", "and the next join waits until that is settled"
 
 
-async def test_join_that_was_cancelled_and_refused_leaves_nothing_to_give_back() -> None:
+async def test_cancelled_join_that_is_refused_leaves_no_seat_to_release() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
         await peer.want(Join)

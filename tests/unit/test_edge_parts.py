@@ -55,7 +55,7 @@ def test_token_is_read_from_the_header(given: Request, token: str) -> None:
     assert token_from_request(given, in_query=False) == token
 
 
-def test_token_in_the_url_is_optional_and_comes_after_the_header() -> None:
+def test_token_in_the_url_is_optional_and_the_header_takes_precedence() -> None:
     assert token_from_request(request("/s/1/?token=a%2Bb&x=1"), in_query=True) == "a+b"
     assert token_from_request(request("/?token=abc", Authorization="Bearer header"), in_query=True) == "header"
     assert token_from_request(request("/?tokens=abc"), in_query=True) == ""

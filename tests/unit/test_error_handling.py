@@ -188,7 +188,7 @@ BREACHES = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BREACHES.items() for text in texts])
-def test_a_breach_is_found(name: str, text: str) -> None:
+def test_a_violation_is_found(name: str, text: str) -> None:
     assert list(RULES[name](ast.parse(text), text.splitlines()))
 
 
@@ -205,5 +205,5 @@ def test_a_breach_is_found(name: str, text: str) -> None:
         ("connections_outside_a_timeout", "async def f():\n async with asyncio.timeout(1):\n  await w.drain()"),
     ],
 )
-def test_good_manners_are_none(name: str, text: str) -> None:
+def test_permitted_constructs_are_not_reported(name: str, text: str) -> None:
     assert not list(RULES[name](ast.parse(text), text.splitlines()))

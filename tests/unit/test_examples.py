@@ -169,7 +169,7 @@ def test_the_smallest_room_moves_its_square() -> None:
     assert len(runtime.room.all_tables()[0]) == 0
 
 
-async def test_bots_whose_room_ends_come_again() -> None:
+async def test_bots_join_again_when_their_room_ends() -> None:
     joins = 0
 
     async def handle(socket: ServerConnection) -> None:
@@ -268,7 +268,7 @@ def test_a_card_that_cannot_be_played_is_refused() -> None:
     assert "watching" in command(eve, 1, "draw").message
 
 
-def test_all_cards_are_somewhere_whatever_is_played_and_whoever_leaves() -> None:
+def test_no_card_is_lost_whatever_is_played_and_whichever_player_leaves() -> None:
     runtime = made(CardTable)
     room = runtime.room
     assert isinstance(room, CardTable)

@@ -40,7 +40,7 @@ def test_blocked_by_names_the_first_rule_that_leaves_too_few_players(
     assert told.message
 
 
-def test_an_explanation_counts_the_players_who_pass_each_rule() -> None:
+def test_explanation_counts_the_players_that_pass_each_rule() -> None:
     others = [
         ticket("elsewhere", latencies={"us": 10}, size=3),
         ticket("sand", labels={"map": "sand"}, size=2),
@@ -64,7 +64,7 @@ def test_an_explanation_considers_players_min() -> None:
     assert (told.blocked_by, told.players_required, told.matched_in_s) == ("players", 4, 20.0)
 
 
-def test_the_quality_of_a_match() -> None:
+def test_match_quality_is_measured() -> None:
     tickets = {
         t.ticket_id: t
         for t in (ticket("a", 100, since_s=1, size=2), ticket("b", 60, since_s=5), ticket("c", 80, since_s=9))

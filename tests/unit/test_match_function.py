@@ -40,7 +40,7 @@ def test_windows_widen_with_waiting_and_both_must_hold() -> None:
     assert matched([old, far], law, now_s=1000) == [], "no window is ever wider than 60"
 
 
-def test_the_oldest_is_served_first() -> None:
+def test_the_oldest_ticket_is_matched_first() -> None:
     tickets = [ticket("young", 10, since_s=5), ticket("old", 0, since_s=1), ticket("middle", 20, since_s=3)]
     assert groups(matched(tickets, rules(), now_s=6)) == {frozenset(("old", "young"))}
 
@@ -130,7 +130,7 @@ tickets_of = st.lists(
 
 
 @given(laws, tickets_of, st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), max_size=3), st.integers())
-def test_whatever_waits_no_match_breaks_a_rule(
+def test_no_match_of_any_tickets_violates_a_rule(
     law: Rules, raw: list[tuple[float, float, int, dict[str, str]]], open: list[list[int]], seed: int
 ) -> None:
     tickets = [
@@ -237,7 +237,7 @@ hostile_tickets = st.lists(
 
 @settings(max_examples=max(20, settings().max_examples // 10))
 @given(hostile_tickets, st.sampled_from([(1, 8), (2, 4), (4, 2)]), st.integers(0, 4))
-def test_whatever_players_ask_for_a_step_is_short_and_a_round_is_bounded(
+def test_matching_steps_and_rounds_are_bounded_for_any_tickets(
     raw: list[tuple[float, int, dict[str, str]]], shape: tuple[int, int], labels: int
 ) -> None:
     tickets = [

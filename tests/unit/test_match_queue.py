@@ -46,7 +46,7 @@ def test_wait_ends_with_its_place(end: QueueState) -> None:
     assert meanings(queued(), WAITING, WAITING, end) == ["progress", "progress", "end"]
 
 
-def test_answer_to_a_cancel_that_was_given_up_does_not_end_the_next_wait() -> None:
+def test_reply_to_an_abandoned_cancel_does_not_end_the_next_wait() -> None:
     core = queued()
     meanings(core, WAITING)
     core.abandon_match()
@@ -55,7 +55,7 @@ def test_answer_to_a_cancel_that_was_given_up_does_not_end_the_next_wait() -> No
     assert meanings(core, WAITING, CANCELLED, WAITING, CANCELLED) == ["other", "other", "progress", "end"]
 
 
-def test_unasked_cancel_before_the_answer_does_not_end_the_next_wait_either() -> None:
+def test_unrequested_cancel_before_the_answer_does_not_end_the_next_wait() -> None:
     """A friend left just before the client gave up: two messages say CANCELLED, and the second is the answer."""
     core = queued()
     meanings(core, WAITING)
@@ -73,7 +73,7 @@ def test_redirect_after_found_leads_to_the_match_and_others_answer_a_join() -> N
     assert receive(core, Redirect("ws://c", "t")) == Redirected(Redirect("ws://c", "t"))
 
 
-def test_match_that_was_final_before_it_was_given_up_is_not_reported() -> None:
+def test_match_that_ended_before_it_was_abandoned_is_not_reported() -> None:
     core = queued()
     meanings(core, WAITING)
     core.abandon_match()
@@ -83,7 +83,7 @@ def test_match_that_was_final_before_it_was_given_up_is_not_reported() -> None:
     assert meanings(core, WAITING, FOUND) == ["progress", "progress"], "and leaves nothing behind"
 
 
-def test_match_that_was_final_before_it_was_given_up_is_that_of_a_new_request_for_its_mode() -> None:
+def test_match_that_ended_before_it_was_abandoned_answers_a_new_request_for_its_mode() -> None:
     """The server has voided the new request: the match that it had is the one that this client plays."""
     core = queued()
     meanings(core, WAITING)
@@ -127,7 +127,7 @@ def test_cancel_that_was_lost_with_the_connection_is_sent_again_until_it_is_answ
     assert not core.outgoing
 
 
-def test_new_session_has_no_place_and_nothing_to_cancel() -> None:
+def test_new_session_has_no_queue_position_and_no_pending_cancel() -> None:
     core = queued()
     core.abandon_match()
     core.hello()

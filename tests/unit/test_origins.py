@@ -1,4 +1,4 @@
-"""Pages that may connect: those of the server itself and of the allow list; clients outside of browsers always may."""
+"""Pages that may connect: those of the server itself and of the allow list; other clients always may."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_pages_of_another_host_or_port_may_not(origin: str, host: str | None) ->
         ("*", "not even an origin"),
     ],
 )
-def test_what_is_on_the_list_may_connect(entry: str, origin: str) -> None:
+def test_origins_on_the_allow_list_may_connect(entry: str, origin: str) -> None:
     assert OriginPolicy(["https://first.example", entry, "https://last.example"]).allows(origin, HOST)
 
 
@@ -105,7 +105,7 @@ def test_what_is_on_the_list_may_connect(entry: str, origin: str) -> None:
         ("null", "https://game.example"),
     ],
 )
-def test_what_is_not_on_it_may_not(entry: str, origin: str) -> None:
+def test_origins_outside_of_the_allow_list_are_refused(entry: str, origin: str) -> None:
     assert not OriginPolicy([entry]).allows(origin, HOST)
 
 
@@ -150,7 +150,7 @@ labels = st.lists(st.from_regex(r"[a-z0-9-]{1,8}", fullmatch=True), min_size=1, 
 
 
 @given(host=labels, port=st.integers(1, 65535), scheme=st.sampled_from(["http", "https"]), below=labels)
-def test_a_wildcard_is_all_that_is_below_and_nothing_else(host: str, port: int, scheme: str, below: str) -> None:
+def test_wildcard_matches_subdomains_only(host: str, port: int, scheme: str, below: str) -> None:
     origins = OriginPolicy([f"{scheme}://*.{host}:{port}"])
     assert origins.allows(f"{scheme}://{below}.{host}:{port}", None)
     assert not origins.allows(f"{scheme}://{host}:{port}", None)
@@ -199,5 +199,5 @@ def test_pages_of_this_machine_may_connect_where_that_is_set(origin: str) -> Non
         "null",
     ],
 )
-def test_no_other_page_is_taken_for_one_of_this_machine(origin: str) -> None:
+def test_pages_of_other_hosts_do_not_count_as_local(origin: str) -> None:
     assert not OriginPolicy(["loopback"]).allows(origin, "192.0.2.1:8080")

@@ -157,7 +157,7 @@ def test_events_after_a_crash_never_reuse_a_number() -> None:
         assert names(outbox.dequeue()) == [(6 + len(since), "next")]
 
 
-def test_long_events_keep_what_is_in_them_under_their_new_numbers() -> None:
+def test_renumbered_long_events_keep_their_payload() -> None:
     outbox = restored(3, "a", "b", payload=b"x" * 70_000)
     outbox.rewind(9)
     assert names(outbox.dequeue()) == [(10, "a"), (11, "b")]

@@ -25,7 +25,7 @@ def asked(path: str, *, upgrade: bool = False) -> Request:
     return Request(path, Headers([("Upgrade", "websocket")] if upgrade else []))
 
 
-def test_what_is_in_the_folder_is_found_and_nothing_else(folder: Path) -> None:
+def test_static_files_of_the_folder_only_are_served(folder: Path) -> None:
     known = static_files.load(str(folder))
     assert set(known) == {"/", "/index.html", "/assets/main.js"}
     page = static_files.find(known, asked("/?name=ada"))
@@ -35,7 +35,7 @@ def test_what_is_in_the_folder_is_found_and_nothing_else(folder: Path) -> None:
         assert static_files.find(known, asked(path)) is None
 
 
-def test_who_wants_a_websocket_gets_no_page(folder: Path) -> None:
+def test_websocket_request_receives_no_page(folder: Path) -> None:
     known = static_files.load(str(folder))
     assert static_files.find(known, asked("/", upgrade=True)) is None
     assert static_files.find({}, asked("/")) is None

@@ -230,7 +230,7 @@ def test_redaction_grows_with_the_text_and_no_faster() -> None:
     assert not slow
 
 
-def test_the_measure_recognises_what_is_not_linear() -> None:
+def test_measurement_detects_superlinear_growth() -> None:
     quadratic = re.compile(r"\beyJ[\w-]+\.[\w-]*")
     assert not grows_linearly(quadratic.search, "eyJ-", "!")
 
@@ -252,13 +252,13 @@ def test_the_measure_recognises_what_is_not_linear() -> None:
         ("forebearer of news", "forebearer of news"),
     ],
 )
-def test_secrets_are_found_in_text_and_nothing_else_is(text: str, redacted: str) -> None:
+def test_redaction_replaces_secrets_and_no_other_text(text: str, redacted: str) -> None:
     if text.startswith("forebearer"):
         redacted = "forebearer *** news"  # one word too many rather than one too few
     assert redact_text(text) == redacted
 
 
-def test_what_is_logged_is_bounded() -> None:
+def test_logged_bytes_are_bounded() -> None:
     assert len(redact_text("x" * 10**6)) < TEXT_CHARACTERS_MAX + 50
     deep: Any = "eyJhbGci.e30.c2ln"
     for _ in range(5000):

@@ -105,7 +105,7 @@ def test_invalid_messagepack_is_malformed(data: bytes) -> None:
         decode_json(data)
 
 
-def test_the_type_is_checked() -> None:
+def test_wrong_type_is_refused() -> None:
     assert decode_payload(b"\x81\xa1a\xa1b", dict[str, str]) == {"a": "b"}
     with pytest.raises(MalformedMessage, match="Expected `str`"):
         decode_payload(b"\x81\xa1a\x01", dict[str, str])

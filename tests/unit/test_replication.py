@@ -206,7 +206,7 @@ def test_entity_that_moves_between_subscribed_channels_stays_in_the_world() -> N
     assert other.channel == 2
 
 
-def test_entities_in_channel_nobody_are_in_no_frame() -> None:
+def test_entities_in_the_channel_nobody_are_not_sent() -> None:
     ships = Ships()
     room = Room(ships)
     ships.spawn(x=1.0)

@@ -46,7 +46,7 @@ def x_of(subscriber: RecordingSubscriber) -> float:
     return float(subscriber.core.world.table("walkers").entity(subscriber.core.joined.entity)["x"])
 
 
-def test_joined_comes_before_state_and_describes_it() -> None:
+def test_joined_precedes_the_state_and_describes_it() -> None:
     runtime = garden()
     subscriber = RecordingSubscriber("p")
     updates: list[object] = []
@@ -408,7 +408,7 @@ def test_changes_in_a_sealed_room_wait_until_its_owner_is_known() -> None:
     assert not runtime.handover.leavers
 
 
-def test_players_who_ended_their_session_are_not_redirected_with_the_room() -> None:
+def test_players_that_ended_their_session_are_not_redirected_with_the_room() -> None:
     runtime = garden(Noting)
     (ann, ann_session), (_, bob_session) = seated(runtime, "ann"), seated(runtime, "bob")
     runtime.handover.freeze()

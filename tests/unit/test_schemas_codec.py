@@ -116,7 +116,7 @@ def numbers(generated: type) -> dict[str, int]:
     return {name: value for name, value in members if isinstance(value, int) and not name.startswith("__")}
 
 
-def test_generated_code_reads_what_the_codec_writes() -> None:
+def test_generated_code_decodes_messages_of_the_codec() -> None:
     hello = client_generated.Hello()
     root = client_generated.ClientMessage.GetRootAs(codec.encode_client(Hello(7, "build 1", "secret")))
     hello.Init(root.Body().Bytes, root.Body().Pos)
@@ -186,7 +186,7 @@ def test_many_references_to_one_string_do_not_expand_a_small_message() -> None:
         ("server.fbs", codec.encode_ack(5, 6), '"seq": 6'),
     ],
 )
-def test_flatc_reads_our_messages(schema: str, data: bytes, wanted: str, tmp_path: Path) -> None:
+def test_flatc_decodes_our_messages(schema: str, data: bytes, wanted: str, tmp_path: Path) -> None:
     binary = tmp_path / "message.bin"
     binary.write_bytes(data)
     command = ["flatc", "--json", "--strict-json", "--raw-binary", "-o", str(tmp_path), str(SCHEMAS / schema), "--"]

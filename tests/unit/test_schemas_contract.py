@@ -49,7 +49,7 @@ def as_read(message: Any, table: Any) -> None:
 
 
 @pytest.mark.parametrize(("kind", "side"), ALL, ids=lambda value: getattr(value, "__name__", value))
-def test_flatcs_code_reads_every_field_of_every_message(kind: type[Message], side: str) -> None:
+def test_flatc_decodes_every_field_of_every_message(kind: type[Message], side: str) -> None:
     module = MODULES[side]
     for message in (kind(), filled(kind)):
         root = getattr(module, f"{side.capitalize()}Message").GetRootAs(encoded(message, side))
@@ -60,7 +60,7 @@ def test_flatcs_code_reads_every_field_of_every_message(kind: type[Message], sid
         as_read(message, table)
 
 
-def test_flatcs_code_reads_what_is_written_from_templates() -> None:
+def test_flatc_decodes_messages_encoded_from_templates() -> None:
     frame = StateFrame(0x01020304, 0x0506, 7, 1, b"packed")
     data = codec.encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed)
     root = server_generated.ServerMessage.GetRootAs(data)
@@ -116,7 +116,7 @@ def test_the_drawn_tree_names_every_error() -> None:
 
 @pytest.mark.skipif(shutil.which("flatc") is None, reason="flatc is not installed")
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_flatc_reads_all_our_messages_as_they_are(side: str, tmp_path: Path) -> None:
+def test_flatc_decodes_every_message_unchanged(side: str, tmp_path: Path) -> None:
     messages = [filled(kind) for kind, of in ALL if of == side]
     files = [tmp_path / f"{type(message).__name__}.bin" for message in messages]
     for message, file in zip(messages, files, strict=True):

@@ -75,7 +75,7 @@ def test_no_script_hides_a_failure_behind_or(path: Path) -> None:
         ("a && b", False),
     ],
 )
-def test_what_hides_a_failure(line: str, hides: bool) -> None:
+def test_constructs_that_hide_failures_are_found(line: str, hides: bool) -> None:
     assert bool(hidden_failures(line)) == hides
 
 

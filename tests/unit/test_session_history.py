@@ -10,7 +10,7 @@ AT_US = 1_769_860_985_250_000
 """2026-01-31 12:03:05.250 UTC."""
 
 
-def test_an_entry_says_when_what_and_why() -> None:
+def test_history_entry_has_time_event_and_reason() -> None:
     history = SessionHistory("s1", "ada")
     with structlog.testing.capture_logs() as lines:
         history.add(AT_US, "disconnected", reason="silent for 10 s", room_id="")

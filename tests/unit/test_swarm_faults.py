@@ -34,7 +34,7 @@ def test_same_seed_has_the_same_faults() -> None:
     assert schedule_faults(300.0, 2, random.Random(7)) == schedule_faults(300.0, 2, random.Random(7))
 
 
-def test_short_run_may_do_without_long_stalls() -> None:
+def test_short_run_has_no_long_stalls() -> None:
     faults = schedule_faults(60.0, 2, random.Random(1), has_long_stalls=False)
     assert FaultKind.LONG_STALL not in {fault.kind for fault in faults}
     assert len(faults) >= 3

@@ -50,14 +50,14 @@ def test_percentiles_are_those_of_the_sorted_times_to_a_sixty_fourth(times: list
 
 
 @given(st.lists(st.floats(0, 10)), st.lists(st.floats(0, 10)))
-def test_two_histograms_added_are_one_of_all(some: list[float], others: list[float]) -> None:
+def test_merged_histograms_equal_one_of_all_values(some: list[float], others: list[float]) -> None:
     one, other, both = histogram_of(*some), histogram_of(*others), histogram_of(*some, *others)
     one.add(other)
     assert one.counts == both.counts
     assert one.max_s == both.max_s
 
 
-def test_nothing_measured_is_nothing() -> None:
+def test_empty_measurements_have_no_percentiles() -> None:
     assert (Histogram().percentile(0.99), Histogram().mean_s, Histogram().items_ms()) == (0.0, 0.0, [])
 
 

@@ -22,7 +22,7 @@ def test_escaped_text_cannot_move_the_cursor_or_begin_a_line(text: str) -> None:
 
 
 @given(LIKELY)
-def test_a_block_keeps_its_line_feeds_and_tabs_and_nothing_else(text: str) -> None:
+def test_a_block_keeps_only_line_feeds_and_tabs_of_its_control_characters(text: str) -> None:
     escaped = escape_controls(text, is_block=True)
     assert escaped.count("\n") == text.count("\n")
     assert escape_controls(escaped.replace("\n", "").replace("\t", "")) == escaped.replace("\n", "").replace("\t", "")

@@ -8,6 +8,7 @@
     assign    notifies the agents of the players; if no room is available, the tickets keep their positions
 
 A leader may end between any two of these steps. The next leader reads the matches without a room and continues.
+The steps are methods, which tests call one by one to stop between them.
 
 A leader runs on a shard that also ticks rooms. It blocks the event loop for at most a few milliseconds, regardless of
 the size of the queue: it reads, sorts, matches and commits in slices, and runs a game's match function in a thread.
@@ -60,7 +61,9 @@ TICKETS_MAX = 100_000
 """Tickets that a leader considers; the youngest above this number wait until others have left."""
 
 
-class _Read(msgspec.Struct, frozen=True):
+class QueueContents(msgspec.Struct, frozen=True):
+    """The contents of a queue that one round has read: new tickets, backfills, and matches without a room."""
+
     tickets: Sequence[QueueTicket]
     backfills: Sequence[Backfill]
     matches: Sequence[CommittedMatch]
@@ -131,6 +134,11 @@ class Leader:
         self._room_task: asyncio.Task[None] | None = None
 
     @property
+    def tickets(self) -> Mapping[str, QueueTicket]:
+        """The tickets that have been read and not matched, by id."""
+        return self._tickets
+
+    @property
     def results(self) -> Counter[str]:
         """The number of matches by result, and of failed rounds."""
         return self._assigner.results
@@ -190,27 +198,27 @@ class Leader:
 
     async def _decide(self) -> bool:
         """Run one round up to its matches, which get rooms while the next round reads and matches."""
-        if not await self._acquire_lease():
+        if not await self.acquire_lease():
             await self._wait_for_rooms()
             return False
-        read = await self._read()
-        if not await self._sweep(read.now_ms):
+        read = await self.read()
+        if not await self.sweep(read.now_ms):
             return False
         await self._take_over(read)
-        matches = await self._while_leading(self._match(read))
+        matches = await self._while_leading(self.match(read))
         if matches is None:
             return False
         await self._wait_for_rooms()
         tickets = {ticket_id: self._tickets[ticket_id] for match in matches for ticket_id in match.tickets}
-        made = await self._commit(matches, read.now_ms)
+        made = await self.commit(matches, read.now_ms)
         for match in made:
             for ticket_id in match.tickets:
                 self._tickets.pop(ticket_id, None)
-        work = self._find_rooms(made, tickets, read.now_ms)
+        work = self.find_rooms(made, tickets, read.now_ms)
         self._room_task = asyncio.create_task(work, name=f"rooms {self._mode.name}")
         return bool(self.epoch)
 
-    async def _take_over(self, read: _Read) -> None:
+    async def _take_over(self, read: QueueContents) -> None:
         """Take over the matches that another leader left without a room.
 
         Matches of this region get rooms. The tickets of matches of a region that has no leader any more are returned
@@ -219,7 +227,7 @@ class Leader:
         ours = [match for match in read.matches if match.region == self._region]
         if ours:
             log.info("matches_taken_over", mode=self._mode.name, count=len(ours))
-            await self._find_rooms(ours, {}, read.now_ms)
+            await self.find_rooms(ours, {}, read.now_ms)
         others = [match for match in read.matches if match.region != self._region]
         abandoned = [match for match in others if read.now_ms - match.made_ms > ABANDONED_MS]
         if abandoned:
@@ -227,9 +235,10 @@ class Leader:
             await self._assigner.return_tickets(abandoned)
             self._read_all_s = -1e9
 
-    async def _find_rooms(
+    async def find_rooms(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> None:
+        """Assign rooms to matches and notify their players; without a room, their tickets return to the queue."""
         if not await self._assigner.find_rooms(matches, tickets, now_ms):
             self._read_all_s = -1e9  # some tickets wait again
 
@@ -239,7 +248,8 @@ class Leader:
         if room_task is not None:
             await room_task
 
-    async def _acquire_lease(self) -> bool:
+    async def acquire_lease(self) -> bool:
+        """Acquire or renew the lease. Return False if another leader holds it."""
         request = {
             "region": self._region,
             "leader": self._name,
@@ -264,7 +274,7 @@ class Leader:
             while not task.done():
                 await asyncio.wait([task], timeout=LEASE_MS / 3000)
                 is_due = self._now_s() - self._renewed_s > LEASE_MS / 3000
-                if is_due and not await self._acquire_lease():
+                if is_due and not await self.acquire_lease():
                     return None
             return task.result()
         finally:
@@ -276,7 +286,7 @@ class Leader:
         self._tickets.clear()
         self._read_all_s = -1e9
 
-    async def _read(self) -> _Read:
+    async def read(self) -> QueueContents:
         """Read new tickets, backfills and matches; tickets of earlier reads are kept."""
         interval_s = min(READ_ALL_S_MAX, max(READ_ALL_S, self._read_all_took_s / READ_ALL_SHARE_MAX))
         is_all = self._now_s() - self._read_all_s > interval_s
@@ -286,11 +296,11 @@ class Leader:
             self._read_all_s = self._now_s()
             known, self._tickets = self._tickets, {}
             self._last_seq = 0
-        first: _Read | None = None
+        first: QueueContents | None = None
         while len(self._tickets) < TICKETS_MAX:
             request = {"after": self._last_seq, "limit": READ_MAX, "with_matches": is_all and first is None}
             request["backfills_max"] = BACKFILLS_MAX if first is None else 0
-            read = await self._scripts.run("queue/read", request, _Read)
+            read = await self._scripts.run("queue/read", request, QueueContents)
             first = first or read
             for ticket in read.tickets:
                 self._tickets[ticket.ticket_id] = ticket
@@ -304,7 +314,7 @@ class Leader:
         assert first is not None
         return first
 
-    async def _sweep(self, now_ms: int) -> bool:
+    async def sweep(self, now_ms: int) -> bool:
         """Remove overdue tickets and failed agents, once every SWEEP_S. Return False if the lease is lost."""
         if self._now_s() - self._swept_s < SWEEP_S:
             return True
@@ -345,7 +355,8 @@ class Leader:
                 yield
         return found
 
-    async def _match(self, read: _Read) -> list[Match]:
+    async def match(self, read: QueueContents) -> list[Match]:
+        """Return the matches that the mode's match function makes of the tickets that have been read."""
         rules, now_ms = self._mode.rules, read.now_ms
         open_to = await run_in_slices(self._filter(lambda t: rules.can_play_in(t, self._region, now_ms)))
         wanted = [b for b in read.backfills if b.region == self._region] if rules.backfill else []
@@ -356,7 +367,11 @@ class Leader:
             return await run_in_slices(steps)
         return await asyncio.to_thread(self._mode.match, open_to, wanted, rules, now_ms=now_ms, rng=rng)
 
-    async def _commit(self, matches: Sequence[Match], now_ms: int) -> list[CommittedMatch]:
+    async def commit(self, matches: Sequence[Match], now_ms: int) -> list[CommittedMatch]:
+        """Remove the tickets of matches from the queue. Return the matches of which no ticket was gone.
+
+        If the lease is lost, `epoch` is 0, and the remaining matches are not committed.
+        """
         made: list[CommittedMatch] = []
         count = max(1, COMMIT_PLAYERS_MAX // self._mode.rules.players_max)
         for first in range(0, len(matches), count):

@@ -192,13 +192,13 @@ async def test_matched_player_has_no_queue_position(queue: QueueFixture) -> None
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)
     await agent.sync()
-    assert await leader._acquire_lease()
-    made = await leader._commit(await leader._match(await leader._read()), 0)
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
     assert len(made) == 1
     queue.clock.now_s += 2
     await agent.sync()
     assert queue.news["p1"] == queue.news["p2"] == []
-    await leader._find_rooms(made, {}, 0)
+    await leader.find_rooms(made, {}, 0)
     await agent.sync()
     assert queue.ends("p1") == queue.ends("p2") == ["found"]
 
@@ -282,12 +282,12 @@ async def test_decisions_of_a_leader_that_was_paused_are_refused(queue: QueueFix
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)
     await agent.sync()
-    read = await first._read()
-    matches = await first._match(read)
+    read = await first.read()
+    matches = await first.match(read)
     assert len(matches) == 1
     await queue.redis("DEL", f"{{{queue.matchmaker.namespace}:duel}}:leader:")
     assert await second.round()
-    assert await first._commit(matches, 0) == []
+    assert await first.commit(matches, 0) == []
     assert first.epoch == 0
     await agent.sync()
     assert queue.ends("p1") == ["found"]
@@ -413,13 +413,13 @@ async def test_player_that_leaves_a_match_without_a_room_is_not_requeued(queue: 
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)
     await agent.sync()
-    assert await leader._acquire_lease()
-    made = await leader._commit(await leader._match(await leader._read()), 0)
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
     agent.dequeue(queue.entries["p1"])
     await agent.sync()
     for shard in "ab":
         await queue.matchmaker.directory.heartbeat(shard, load=0.99, players=0, rooms=0)
-    await leader._find_rooms(made, {}, 0)
+    await leader.find_rooms(made, {}, 0)
     await agent.sync()
     assert (agent.waiting_total, queue.ends("p1"), queue.ends("p2")) == (1, ["left"], []), "the other one waits on"
 
@@ -437,13 +437,13 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
     await other.sync()
     enqueued_ms = (await waiting_since_ms(other))["p2"]
     await asyncio.sleep(0.01)  # the clock of Redis advances
-    assert await leader._acquire_lease()
-    made = await leader._commit(await leader._match(await leader._read()), 0)
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
     agent.dequeue(queue.entries["p1"])
     if is_beaten:
         await agent.sync()
         assert queue.ends("p1") == ["left"]
-    await leader._find_rooms(made, {}, 0)
+    await leader.find_rooms(made, {}, 0)
     for _ in range(2):
         await agent.sync()
         await other.sync()
@@ -464,12 +464,12 @@ async def test_player_that_left_a_match_can_be_enqueued_before_it_is_dropped(que
     queue.enqueue(other, "p2")
     await agent.sync()
     await other.sync()
-    assert await leader._acquire_lease()
-    made = await leader._commit(await leader._match(await leader._read()), 0)
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
     agent.dequeue(queue.entries["p1"])
     queue.enqueue(agent, "p1")
     await agent.sync()
-    await leader._find_rooms(made, {}, 0)
+    await leader.find_rooms(made, {}, 0)
     await agent.sync()
     assert (queue.ends("p1"), queue.ends("p2"), agent.waiting_total) == ([], [], 2)
     assert await leader.round()
@@ -518,9 +518,9 @@ async def test_matching_thousands_that_never_agree_does_not_block_the_loop(
         queue.enqueue(agent, f"p{number}", labels=[f"map=m{number}"])
     while await agent.sync():
         pass
-    assert await leader._acquire_lease()
-    read = await leader._read()
-    assert len(leader._tickets) == 2_000
+    assert await leader.acquire_lease()
+    read = await leader.read()
+    assert len(leader.tickets) == 2_000
     turns = 0
 
     async def count() -> None:
@@ -530,7 +530,7 @@ async def test_matching_thousands_that_never_agree_does_not_block_the_loop(
             turns += 1
 
     others = asyncio.create_task(count())
-    assert await leader._match(read) == []
+    assert await leader.match(read) == []
     others.cancel()
     steps = 4 * 2_000 / STEP_COST  # to choose, to sort, to index and to look around
     assert turns > steps
@@ -574,7 +574,7 @@ async def test_a_leader_renews_its_lease_during_a_long_match(
     await eventually(lambda: leader.epoch > 0)
     for _ in range(20):
         await asyncio.sleep(0.05)  # more than three leases in all
-        assert not await other._acquire_lease()
+        assert not await other.acquire_lease()
     is_over.set()
     assert await round_
     await agent.sync()
@@ -606,9 +606,9 @@ async def test_matches_of_a_region_without_a_leader_are_returned(
     for player in ("p1", "p2"):
         queue.enqueue(agent, player, latencies={"eu": 10, "": 20})
     await agent.sync()
-    assert await gone._acquire_lease()
-    read = await gone._read()
-    assert len(await gone._commit(await gone._match(read), read.now_ms)) == 1
+    assert await gone.acquire_lease()
+    read = await gone.read()
+    assert len(await gone.commit(await gone.match(read), read.now_ms)) == 1
 
     async def are_matched_elsewhere() -> bool:
         queue.clock.now_s += 3
@@ -657,8 +657,8 @@ async def test_a_ticket_that_cannot_be_matched_is_explained(
         queue.enqueue(agent, "p1", party=("us", 3))
     await agent.sync()
     if is_matched:
-        assert await leader._acquire_lease()
-        assert await leader._commit(await leader._match(await leader._read()), 0)
+        assert await leader.acquire_lease()
+        assert await leader.commit(await leader.match(await leader.read()), 0)
     told = await queues.explain("duel", "p1")
     assert told is not None
     assert (told.blocked_by, told.message) == (blocked_by, words)
@@ -755,7 +755,7 @@ async def test_the_players_of_a_failed_shard_are_removed(
         return stays.waiting_total == 0 and queue.ends("f2") == ["cancelled"]
 
     await eventually(only_ours_wait)
-    assert (await leader._read()).backfills == []
+    assert (await leader.read()).backfills == []
     queue.clock.now_s += 10
     await gone.sync()  # it had only slept
     await gone.sync()
@@ -781,7 +781,7 @@ async def test_players_are_enqueued_again_in_order_after_a_flush(queue: QueueFix
     assert places == [1, 2, 3, 4, 5]
     leader = queue.leader()
     assert await leader.round()
-    assert {one.since_ms for one in leader._tickets.values()} == {queue.now_ms}, "they have waited since they entered"
+    assert {one.since_ms for one in leader.tickets.values()} == {queue.now_ms}, "they have waited since they entered"
 
 
 async def test_notifications_after_a_flush_are_delivered(queue: QueueFixture) -> None:
@@ -833,7 +833,7 @@ async def test_a_running_room_gets_players_and_requests_more_if_needed(
     agent.remove_backfill(room)
     agent.remove_backfill(room)
     await agent.sync()
-    assert (await leader._read()).backfills == []
+    assert (await leader.read()).backfills == []
 
 
 async def test_a_room_that_removes_its_backfill_gets_no_players(create_queue: Callable[[Mode], QueueFixture]) -> None:
@@ -844,10 +844,10 @@ async def test_a_room_that_removes_its_backfill_gets_no_players(create_queue: Ca
     agent.set_backfill(Backfill("room", "", 0.0, [1, 0], 0))
     queue.enqueue(agent, "p1")
     await agent.sync()
-    read = await leader._read()
+    read = await leader.read()
     agent.remove_backfill("room")
     await agent.sync()
-    assert await leader._commit(await leader._match(read), 0) == []
+    assert await leader.commit(await leader.match(read), 0) == []
     assert agent.waiting_total == 1
 
 
@@ -1054,10 +1054,10 @@ async def test_a_match_without_a_room_notifies_the_new_agent(queue: QueueFixture
     for player in ("p1", "p2"):
         queue.enqueue(one, player)
     await one.sync()
-    assert await leader._acquire_lease()
-    made = await leader._commit(await leader._match(await leader._read()), 0)
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
     await pass_on(queue, "p1", one, two)
-    await leader._find_rooms(made, {}, 0)
+    await leader.find_rooms(made, {}, 0)
     for agent in (one, two):
         await agent.sync()
     assert queue.ends("p1") == queue.ends("p2") == ["found"]

@@ -101,14 +101,14 @@ class Queue(RuleBasedStateMachine):
 
     def new_leader(self, shard: str) -> Leader:
         leader = create_leader(MODE, self.matchmaker, self.create_runner(), shard_id=shard, now_s=lambda: self.now_s)
-        commit = leader._commit
+        commit = leader.commit
 
         async def remember(*arguments: Any) -> list[CommittedMatch]:
             made = await commit(*arguments)
             self.members |= {match.match_id: {entry_id for _, entry_id, _, _ in match.players} for match in made}
             return made
 
-        leader._commit = remember  # type: ignore[method-assign]
+        leader.commit = remember  # type: ignore[method-assign]
         return leader
 
     def teardown(self) -> None:
@@ -335,9 +335,9 @@ class Queue(RuleBasedStateMachine):
             leader = self.leaders["a"]
             self.now_s += 3
             self.lead_is_lost()
-            assert self.run(leader._acquire_lease())
+            assert self.run(leader.acquire_lease())
             leader._swept_s = -1e9
-            self.run(leader._sweep(self.run(leader._read()).now_ms))
+            self.run(leader.sweep(self.run(leader.read()).now_ms))
 
     # -- after each step --------------------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
         shown = format_report(await fetch_report(url, "t" * 32, "b"))
         assert "ships" in shown
         assert "step: coarser" in shown
-        with pytest.raises(LookupError, match="no such room"):
+        with pytest.raises(LookupError, match="does not exist"):
             await fetch_report(url, "t" * 32, "x")
         with pytest.raises(LookupError, match="bearer token"):
             await fetch_report(url, "wrong", "")

@@ -1,6 +1,6 @@
 """The rooms of one shard: creates them, ticks them on time and closes them.
 
-Rooms share tick groups (server/rooms/tick_loop.py). The groups of a shard are spread over the tick interval, so that
+Rooms share tick groups, which are small and spread over the tick interval (server/rooms/tick_scheduler.py), so that
 the load of a hundred rooms is many small pieces instead of one burst. An exception in the code of one room closes
 that room only. An empty room closes after its `linger_s`, measured in time: a slow shard does not delay it.
 """
@@ -34,13 +34,13 @@ from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import salvage_checkpoint
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
-from tickwire.server.rooms.tick_loop import TickGroup, TickObserver
+from tickwire.server.rooms.tick_loop import LoopClock, TickClock, TickObserver
+from tickwire.server.rooms.tick_scheduler import TickScheduler
 
 log = structlog.get_logger(__name__)
 
 STALLED_S_MAX = 5.0
 """A tick that has been due for longer than this, while the event loop runs, will never start."""
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class TicksStalled(Internal):
@@ -59,9 +59,10 @@ class RoomHost:
         on_closed: called with the reason after a room has closed; the room's state can still be read.
         tune: sets the tuning values of a new room.
         observe_tick: called for every tick, for histograms.
+        clock: the clock and the timers of the ticks; None: those of the running event loop.
 
     Attributes:
-        tick_groups: the timers of the rooms.
+        tick_scheduler: runs the ticks of the rooms.
     """
 
     def __init__(
@@ -71,15 +72,14 @@ class RoomHost:
         on_closed: Callable[[RoomRuntime, str], None],
         tune: Callable[[Room], None] = lambda room: None,
         observe_tick: TickObserver = _ignore_tick,
+        clock: TickClock | None = None,
     ) -> None:
         self.room_types = dict(room_types)
         self.counters = RoomCounters()
         self._on_closed = on_closed
         self._tune = tune
-        self._observe_tick = observe_tick
         self._rooms: dict[str, RoomRuntime] = {}
-        self.tick_groups: list[TickGroup] = []
-        self._groups_created = 0
+        self.tick_scheduler = TickScheduler(clock or LoopClock(), self._tick_done, observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
         self._reported: set[tuple[type[Room], AttributeReport]] = set()
 
@@ -171,7 +171,7 @@ class RoomHost:
     def _add_created(self, runtime: RoomRuntime, *, is_restored: bool) -> None:
         room = runtime.room
         self._rooms[room.room_id] = runtime
-        self._start_ticks(runtime)
+        self.tick_scheduler.add(runtime)
         log.info(
             "room_created",
             room_id=room.room_id,
@@ -215,7 +215,7 @@ class RoomHost:
         if runtime is None:
             return
         if not runtime.is_frozen:
-            self._stop_ticks(runtime)
+            self.tick_scheduler.remove(runtime)
         self._check_attributes(runtime)
         members = _members(runtime)
         runtime.close(reason, has_moved=has_moved)
@@ -225,12 +225,12 @@ class RoomHost:
     def freeze(self, runtime: RoomRuntime) -> None:
         """Stop the ticks of a room; see `RoomHandover.freeze`."""
         runtime.handover.freeze()
-        self._stop_ticks(runtime)
+        self.tick_scheduler.remove(runtime)
 
     def unfreeze(self, runtime: RoomRuntime) -> None:
         """Resume the ticks of a frozen room."""
         runtime.handover.unfreeze()
-        self._start_ticks(runtime)
+        self.tick_scheduler.add(runtime)
 
     def attach(self, runtime: RoomRuntime) -> None:
         """Add a room that `prepare` has restored, and start its ticks.
@@ -242,7 +242,7 @@ class RoomHost:
         if room.room_id in self._rooms:
             raise RoomClosed("the room exists already")
         self._rooms[room.room_id] = runtime
-        self._start_ticks(runtime)
+        self.tick_scheduler.add(runtime)
         log.info(
             "room_attached",
             room_id=room.room_id,
@@ -277,7 +277,7 @@ class RoomHost:
         checks_overdue = 0
         while checks_overdue < 2:
             await asyncio.sleep(STALLED_S_MAX / 5)
-            overdue_s = max((group.overdue_s() for group in self.tick_groups), default=0.0)
+            overdue_s = self.tick_scheduler.overdue_s()
             checks_overdue = checks_overdue + 1 if overdue_s > STALLED_S_MAX else 0
         raise TicksStalled(f"a tick has been due for {overdue_s:.1f} s")
 
@@ -303,27 +303,6 @@ class RoomHost:
         if names not in self._checked:
             self._checked.add(names)
             self.find_lost_attributes(runtime)
-
-    def _stop_ticks(self, runtime: RoomRuntime) -> None:
-        group = next((group for group in self.tick_groups if runtime in group.runtimes), None)
-        if group is None:
-            return
-        group.remove(runtime)
-        if not group.runtimes:
-            self.tick_groups.remove(group)
-
-    def _start_ticks(self, runtime: RoomRuntime) -> None:
-        """Add a room to a group with free capacity, or to a new group."""
-        for group in self.tick_groups:
-            if group.can_add(runtime):
-                break
-        else:
-            # Multiples of the golden ratio spread any number of groups evenly, without moving those that run.
-            self._groups_created += 1
-            phase = (self._groups_created * _GOLDEN) % 1.0
-            group = TickGroup(runtime.dt, phase, self._tick_done, self._observe_tick)
-            self.tick_groups.append(group)
-        group.add(runtime)
 
     def _tick_done(self, runtime: RoomRuntime, failed: bool) -> None:
         room, now_s = runtime.room, monotonic()

@@ -288,7 +288,7 @@ async def test_stalled_tick_groups_are_detected(monkeypatch: pytest.MonkeyPatch)
         room = host.create(RoomSpec("r", "trap", epoch=1), {})
         await eventually(lambda: room.tick > 20)
         assert not watching.done()
-        for group in host.tick_groups:
+        for group in host.tick_scheduler.groups:
             assert group._timer is not None
             group._timer.cancel()
         await eventually(watching.done)

@@ -10,17 +10,22 @@ from tickwire.server.rooms import Room
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.tick_loop import GROUP_SEATS_MAX
+from tickwire.server.rooms.tick_loop import SEAT_WORK_S
+from tickwire.server.rooms.tick_scheduler import GROUP_SHARE_MAX
+
+RATE_HZ = 100.0
+SEATS_MAX = int(GROUP_SHARE_MAX / RATE_HZ / SEAT_WORK_S)
+"""The seats of the rooms that a tick group holds."""
 
 
 class Clock(Room):
     """Counts its ticks, and the order in which rooms of its kind had theirs."""
 
     room_type = "clock"
-    tick_rate_hz = 100.0
+    tick_rate_hz = RATE_HZ
     linger_s = 60.0
     ticks_when_empty = True
-    seats = GROUP_SEATS_MAX // 2
+    seats = SEATS_MAX // 2
     order: ClassVar[list[str]] = []
 
     def on_tick(self, dt: float) -> None:
@@ -36,7 +41,7 @@ class Slow(Clock):
 
 class Big(Clock):
     room_type = "big"
-    seats = 2 * GROUP_SEATS_MAX
+    seats = 2 * SEATS_MAX
 
 
 def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
@@ -54,7 +59,7 @@ def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]
 async def test_small_rooms_of_one_rate_share_a_tick_group_and_a_large_one_is_alone() -> None:
     host, _ = host_with(("clock", ""), ("clock", ""), ("clock", ""), ("slow", ""), ("big", ""), ("big", ""))
     try:
-        groups = [[runtime.room.room_id for runtime in group.runtimes] for group in host.tick_groups]
+        groups = [[runtime.room.room_id for runtime in group.runtimes] for group in host.tick_scheduler.groups]
         assert groups == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
         Clock.order.clear()
         await eventually(lambda: min(runtime.tick for runtime in host) >= 5)
@@ -62,7 +67,7 @@ async def test_small_rooms_of_one_rate_share_a_tick_group_and_a_large_one_is_alo
         assert all(Clock.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
     finally:
         host.close_all("over")
-    assert host.tick_groups == []
+    assert host.tick_scheduler.groups == []
 
 
 async def test_a_failed_room_closes_alone_and_its_capacity_is_reused() -> None:
@@ -73,7 +78,7 @@ async def test_a_failed_room_closes_alone_and_its_capacity_is_reused() -> None:
         tick = good.tick
         await eventually(lambda: good.tick > tick + 5)
         host.create(RoomSpec("r9", "clock", epoch=1), {})
-        assert len(host.tick_groups) == 1
+        assert len(host.tick_scheduler.groups) == 1
     finally:
         host.close_all("over")
 

@@ -16,6 +16,7 @@ class Name(StrEnum):
     """The benchmarks."""
 
     BANDWIDTH = "bandwidth"
+    SCENE = "scene"
     ENCODE = "encode"
     FANOUT = "fanout"
     BIG_ROOM = "big_room"
@@ -28,25 +29,32 @@ class Name(StrEnum):
     SWARM = "swarm"
     CAPACITY = "capacity"
     LATENCY = "latency"
+    LATENESS = "lateness"
     MEMORY = "memory"
     ROOM_MIGRATION = "room_migration"
     DECODE = "decode"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)
+WITH_TLS = (Name.FANOUT,)
 
 
 def main(
     name: Annotated[Name, typer.Argument(help="the benchmark")],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="take at most 45 seconds")] = False,
-    peers: Annotated[bool, typer.Option("--peers", help="also measure other servers; requires node and npm")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="also measure other servers; requires npm")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="also measure the server with TLS")] = False,
 ) -> None:
     """Run one benchmark, together with its peers."""
     benchmark = importlib.import_module(f"benchmarks.{name.value}")
-    if peers and name not in WITH_PEERS:
-        raise typer.BadParameter(f"only {' and '.join(WITH_PEERS)} have peers")
-    found: Report = benchmark.run(quick=quick, peers=True) if peers else benchmark.run(quick=quick)
+    options: dict[str, bool] = {}
+    for option, is_set, those in (("peers", peers, WITH_PEERS), ("tls", tls, WITH_TLS)):
+        if is_set and name not in those:
+            raise typer.BadParameter(f"--{option} is an option of {' and '.join(those)}")
+        if is_set:
+            options[option] = True
+    found: Report = benchmark.run(quick=quick, **options)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return

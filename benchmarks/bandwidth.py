@@ -18,7 +18,7 @@ from benchmarks import processes
 from benchmarks.peers import colyseus
 from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
-from benchmarks.server_under_load import LOAD_CORE
+from benchmarks.server_under_load import LOAD_CORE, Load
 from tickwire.schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
 from tickwire.schemas.framing import binary_frame
 from tickwire.server.replication.replicator import Replicator
@@ -42,9 +42,7 @@ def run(*, quick: bool, peers: bool = False) -> Report:
     if peers:
         processes.pin_this(LOAD_CORE)
         for count, variant in ((50, "float32"), (50, "int16"), (200, "float32"), (200, "int16")):
-            turn = colyseus.measure(
-                variant, rooms=1, players=count, input_rate_hz=10.0, seconds=4.0 if quick else 10.0
-            )
+            turn = colyseus.measure(variant, Load(count, 10.0, 4.0 if quick else 10.0))
             subject = f"colyseus {colyseus.version()} {variant}"
             rows.append(row(subject, f"bytes_per_client_tick_{count}", "B", [turn.bytes_per_tick]))
     goals = [

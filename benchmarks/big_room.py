@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import processes
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Crowd
-from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, measure
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, Load, measure
 from tickwire.server.dev import local_stores
 
 PLAYERS, INPUT_RATE_HZ, TICK_P99_MS_MAX = 1000, 10.0, 25.0
@@ -28,10 +28,8 @@ def run(*, quick: bool) -> Report:
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
             print(f"big_room: turn {number + 1} of {turns}", file=sys.stderr)
-            name = f"big-room-{number}"
-            found.append(
-                measure(stores, Crowd, players=PLAYERS, input_rate_hz=INPUT_RATE_HZ, seconds=seconds, name=name)
-            )
+            load = Load(PLAYERS, INPUT_RATE_HZ, seconds)
+            found.append(measure(stores, Crowd, load, name=f"big-room-{number}"))
     is_late = max(turn.load_lateness_s for turn in found) > LATENESS_S_MAX
     limited_by = "load generator" if is_late else None
     tick_ms = [turn.tick_s * 1000 for turn in found]

@@ -13,13 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.bandwidth import COUNTS, TICK_S, msgpack_patch, plain_flatbuffers
+from benchmarks.receiver import Receiver
 from benchmarks.report import Report, Row, report, row
 from benchmarks.rooms import Movers, move, spawn
-from tickwire.client.world import World
-from tickwire.schemas.codec import decode_server
-from tickwire.schemas.framing import header_bytes
-from tickwire.schemas.messages import StateDescription, StateFrame
-from tickwire.schemas.parts import decode_parts
+from tickwire.schemas.messages import StateDescription
 from tickwire.server.replication.replicator import Replicator
 
 ROUNDS = 5
@@ -46,7 +43,7 @@ def measure(count: int, ticks: int) -> dict[str, float]:
         spawn(movers, random)
     replication = Replicator((movers,))
     everyone = replication.everyone
-    world = World(StateDescription((Movers.describe("movers"),)))
+    receiver = Receiver(StateDescription((Movers.describe("movers"),)))
     times: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], object]) -> None:
@@ -56,14 +53,14 @@ def measure(count: int, ticks: int) -> dict[str, float]:
 
     replication.capture(1)
     data, _ = replication.update(None, everyone)
-    _apply(world, data)
+    receiver.apply(data)
     for tick in range(2, ticks + 2):
         turning = random.random(count) < 0.1
         movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
         move(movers, TICK_S)
         timed("tickwire: quantise and cut", lambda tick=tick: replication.capture(tick))  # type: ignore[misc]
         timed("tickwire: encode and frame", lambda: replication.prepare(everyone))
-        timed("tickwire: decode", lambda: _apply(world, everyone.data))
+        timed("tickwire: decode", lambda: receiver.apply(everyone.data))
         timed("flatbuffers keyframe", lambda: plain_flatbuffers(movers))
         timed("msgpack patch", lambda: msgpack_patch(_columns(movers)))
     return {name: statistics.median(values) for name, values in times.items()}
@@ -71,11 +68,3 @@ def measure(count: int, ticks: int) -> dict[str, float]:
 
 def _columns(movers: Movers) -> tuple[list[float], ...]:
     return movers.ids.tolist(), movers.x.tolist(), movers.y.tolist(), movers.heading.tolist()
-
-
-def _apply(world: World, data: bytes) -> None:
-    frame = decode_server(data[header_bytes(data) :])
-    assert isinstance(frame, StateFrame)
-    for part in decode_parts(frame):
-        world.apply(part, tick=frame.tick, age=frame.age)
-    world.finish(frame.tick, keep=None)

@@ -4,6 +4,9 @@
 encoding, framing and writing. It is the server's user and system time from the operating system, divided by the
 clients' ticks. The bare writer sends frames of the server's mean frame size, and receives and discards the same
 inputs. The two take turns, each in its own process on one core; the load is on the other.
+
+With `--peers` the same game runs on Colyseus, and all whole servers play for WARM_S before a measurement, so that
+Node has compiled its code. With `--tls` the server is also measured with TLS at the shard.
 """
 
 from __future__ import annotations
@@ -14,95 +17,122 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from benchmarks import processes
+from benchmarks.certificates import make_certificate
 from benchmarks.load import close_clients, open_clients, send_inputs
 from benchmarks.peers import colyseus
-from benchmarks.report import Report, Row, goal, report, row
+from benchmarks.report import Goal, Report, Row, goal, report, row
 from benchmarks.rooms import Fan
-from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Turn, measure
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Load, Turn, measure
 from tickwire.schemas.fields import pack_input
 from tickwire.server.dev import local_stores
 
 ROOMS, PLAYERS, TICK_RATE_HZ, INPUT_RATE_HZ = 20, 50, 20.0, 10.0
+WARM_S = 8.0
+OURS, BARE, TLS = "tickwire", "bare writer", "tickwire tls"
+METRICS = (
+    ("cpu_per_client_tick", "us", "cpu_us"),
+    ("bytes_per_client_tick", "B", "bytes_per_tick"),
+    ("joins_per_second", "1/s", "joins_per_second"),
+    ("memory_per_client", "B", "bytes_per_client"),
+    ("late_ticks_share", "1", "late_share"),
+)
+
+Turns = dict[str, list[Turn]]
 
 
-def run(*, quick: bool, peers: bool = False) -> Report:
-    """Runs the benchmark; with `peers`, the same game on Colyseus takes its turns too."""
-    seconds, turns = (4.0, 2) if quick else (15.0, 4)
+class Plan(msgspec.Struct, frozen=True):
+    """The measurements of a run: the load, the number of turns, the variants of the peer, and whether TLS is used."""
+
+    load: Load
+    turns: int
+    variants: tuple[str, ...] = ()
+    has_tls: bool = False
+
+
+def run(*, quick: bool, peers: bool = False, tls: bool = False) -> Report:
+    """Run the benchmark; with `peers` Colyseus takes its turns too, with `tls` the server over TLS."""
+    plan = _plan(quick=quick, peers=peers, tls=tls)
+    if plan.variants:
+        colyseus.install()
     processes.pin_this(LOAD_CORE)  # and with it the stores, which are its children
-    whole: list[Turn] = []
-    bare: list[Turn] = []
-    others: dict[str, list[Turn]] = {variant: [] for variant in colyseus.VARIANTS if peers}
-    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
-        for number in range(turns):
-            print(f"fanout: turn {number + 1} of {turns}", file=sys.stderr)
-            whole.append(
-                measure(
-                    stores,
-                    Fan,
-                    players=ROOMS * PLAYERS,
-                    input_rate_hz=INPUT_RATE_HZ,
-                    seconds=seconds,
-                    name=f"fanout-{number}",
-                )
-            )
-            bare.append(_measure_bare(round(whole[-1].bytes_per_tick), seconds))
-            for variant, found in others.items():
-                found.append(
-                    colyseus.measure(
-                        variant, rooms=ROOMS, players=PLAYERS, input_rate_hz=INPUT_RATE_HZ, seconds=seconds
-                    )
-                )
-    ratios = [a.cpu_us / b.cpu_us for a, b in zip(whole, bare, strict=True)]
-    turns_of_all = [turn for found in (whole, bare, *others.values()) for turn in found]
-    is_late = max(turn.load_lateness_s for turn in turns_of_all) > LATENESS_S_MAX
+    found: Turns = {}
+    with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder) / "stores") as stores:
+        certificate = make_certificate(Path(folder)) if plan.has_tls else None
+        for number in range(plan.turns):
+            print(f"fanout: turn {number + 1} of {plan.turns}", file=sys.stderr)
+            for subject, turn in _take_turn(plan, stores, certificate, f"fanout-{number}").items():
+                found.setdefault(subject, []).append(turn)
+    is_late = max(turn.load_lateness_s for turns in found.values() for turn in turns) > LATENESS_S_MAX
     limited_by = "load generator" if is_late else None
-    rows = [
-        row("tickwire", "cpu_per_client_tick", "us", [turn.cpu_us for turn in whole]),
-        row("bare writer", "cpu_per_client_tick", "us", [turn.cpu_us for turn in bare]),
-        row("tickwire / bare writer", "cpu_ratio", "1", ratios),
-        row("tickwire", "bytes_per_client_tick", "B", [turn.bytes_per_tick for turn in whole]),
-        row("tickwire", "late_ticks_share", "1", [turn.late_share for turn in whole]),
-        row("tickwire", "joins_per_second", "1/s", [turn.joins_per_second for turn in whole]),
-        row("tickwire", "memory_per_client", "B", [turn.bytes_per_client for turn in whole]),
-        row("load", "lateness_p99", "ms", [turn.load_lateness_s * 1000 for turn in turns_of_all]),
-    ]
-    goals = [goal("cpu_vs_bare_writer", statistics.median(ratios), 1.5, limited_by=limited_by)]
-    for variant, found in others.items():
-        rows += _beside(f"colyseus {colyseus.version()} {variant}", whole, found)
-    if others:
-        cpu = statistics.median(a.cpu_us / b.cpu_us for a, b in zip(whole, others["float32"], strict=True))
-        octets = statistics.median(
-            a.bytes_per_tick / b.bytes_per_tick for a, b in zip(whole, others["int16"], strict=True)
-        )
-        goals += [
-            goal("cpu_vs_colyseus", cpu, 0.6, limited_by=limited_by),
-            goal("bytes_vs_colyseus_int16", octets, 0.25, limited_by=limited_by),
-        ]
-    return report(
-        "fanout",
-        quick=quick,
-        rows=rows,
-        goals=goals,
-        limited_by=limited_by,
-    )
+    goals = _goals(found, limited_by)
+    result = report("fanout", quick=quick, rows=_rows(found), goals=goals, limited_by=limited_by)
+    if plan.variants:
+        result.versions |= {"colyseus": colyseus.version(), "node": colyseus.node_version()}
+    return result
 
 
-def _beside(subject: str, whole: list[Turn], found: list[Turn]) -> list[Row]:
-    return [
-        row(subject, "cpu_per_client_tick", "us", [turn.cpu_us for turn in found]),
-        row(subject, "bytes_per_client_tick", "B", [turn.bytes_per_tick for turn in found]),
-        row(subject, "joins_per_second", "1/s", [turn.joins_per_second for turn in found]),
-        row(subject, "memory_per_client", "B", [turn.bytes_per_client for turn in found]),
-        row(
-            f"tickwire / {subject}",
-            "cpu_ratio",
-            "1",
-            [a.cpu_us / b.cpu_us for a, b in zip(whole, found, strict=True)],
-        ),
-    ]
+def _plan(*, quick: bool, peers: bool, tls: bool) -> Plan:
+    """Return the measurements; quick ones with peers or TLS have one turn, to end within 45 seconds."""
+    seconds, turns = (4.0, 1 if peers or tls else 2) if quick else (15.0, 4)
+    variants: tuple[str, ...] = ()
+    if peers:
+        variants = colyseus.VARIANTS[:1] if quick else colyseus.VARIANTS
+    load = Load(ROOMS * PLAYERS, INPUT_RATE_HZ, seconds, WARM_S if peers else 1.0)
+    return Plan(load, turns, variants, tls)
+
+
+def _take_turn(
+    plan: Plan, stores: local_stores.LocalStores, certificate: tuple[Path, Path] | None, name: str
+) -> dict[str, Turn]:
+    """Measure every subject once."""
+    found = {OURS: measure(stores, Fan, plan.load, name=name)}
+    found[BARE] = _measure_bare(round(found[OURS].bytes_per_tick), plan.load.seconds)
+    if certificate is not None:
+        found[TLS] = measure(stores, Fan, plan.load, name=f"{name}-tls", certificate=certificate)
+    for variant in plan.variants:
+        found[_peer(variant)] = colyseus.measure(variant, plan.load, rooms=ROOMS)
+    return found
+
+
+def _peer(variant: str) -> str:
+    return f"colyseus {colyseus.version()} {variant}"
+
+
+def _rows(found: Turns) -> list[Row]:
+    rows = [row(BARE, "cpu_per_client_tick", "us", [turn.cpu_us for turn in found[BARE]])]
+    for subject, turns in found.items():
+        if subject == BARE:
+            continue
+        for metric, unit, attribute in METRICS:
+            if metric != "late_ticks_share" or subject in (OURS, TLS):
+                rows.append(row(subject, metric, unit, [getattr(turn, attribute) for turn in turns]))
+    for subject in found:
+        if subject != OURS:
+            rows.append(row(f"{OURS} / {subject}", "cpu_ratio", "1", _ratios(found, subject)))
+    lateness = [turn.load_lateness_s * 1000 for turns in found.values() for turn in turns]
+    return [*rows, row("load", "lateness_p99", "ms", lateness)]
+
+
+def _ratios(found: Turns, subject: str, attribute: str = "cpu_us") -> list[float]:
+    """Return Tickwire's figure divided by that of another subject, for each turn."""
+    pairs = zip(found[OURS], found[subject], strict=True)
+    return [getattr(ours, attribute) / getattr(other, attribute) for ours, other in pairs]
+
+
+def _goals(found: Turns, limited_by: str | None) -> list[Goal]:
+    goals = [goal("cpu_vs_bare_writer", statistics.median(_ratios(found, BARE)), 1.25, limited_by=limited_by)]
+    names = {variant: subject for subject in found for variant in colyseus.VARIANTS if subject.endswith(variant)}
+    if "float32" in names:
+        cpu = statistics.median(_ratios(found, names["float32"]))
+        goals.append(goal("cpu_vs_colyseus", cpu, 0.55, limited_by=limited_by))
+    if "int16" in names:
+        octets = statistics.median(_ratios(found, names["int16"], "bytes_per_tick"))
+        goals.append(goal("bytes_vs_colyseus_int16", octets, 0.25, limited_by=limited_by))
+    return goals
 
 
 def _measure_bare(size: int, seconds: float) -> Turn:

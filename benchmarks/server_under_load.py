@@ -7,7 +7,10 @@ in the process that calls `measure`, on the other core.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import statistics
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import uvloop
@@ -32,7 +35,7 @@ class Turn(msgspec.Struct):
         late_share: the share of late ticks.
         load_lateness_s: the 99th percentile of the load's lateness.
         tick_s: the 99th percentile of a tick's duration, interpolated linearly between the histogram's edges.
-        joins_per_second: from the first connection to the last seat.
+        joins_per_second: from the first connection to the first state of the last player.
         bytes_per_client: the growth of the process per client.
     """
 
@@ -45,33 +48,64 @@ class Turn(msgspec.Struct):
     bytes_per_client: float = 0.0
 
 
+class Load(msgspec.Struct, frozen=True):
+    """The load of a measurement.
+
+    Args:
+        players: the number of players.
+        input_rate_hz: inputs per second and player.
+        seconds: the duration of the measurement.
+        warm_s: how long the players play before it.
+    """
+
+    players: int
+    input_rate_hz: float
+    seconds: float
+    warm_s: float = 1.0
+
+
 def measure(
     stores: local_stores.LocalStores,
     room: type[Room],
+    load: Load,
     *,
-    players: int,
-    input_rate_hz: float,
-    seconds: float,
     name: str,
+    certificate: tuple[Path, Path] | None = None,
 ) -> Turn:
     """Fill rooms of a type with players, and measure the server.
 
     Args:
         stores: the Redis and MongoDB of the server.
         room: the room type.
-        players: the number of players.
-        input_rate_hz: inputs per second and player.
-        seconds: the duration of the measurement.
+        load: the players.
         name: the namespace of this measurement's keys in Redis.
+        certificate: the certificate and key of a server that speaks TLS; None: plain connections.
     """
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name)
+    tls = None
+    if certificate is not None:
+        tls = ssl._create_unverified_context()
+        environ |= {
+            "TICKWIRE__LISTEN__PLAINTEXT": "false",
+            "TICKWIRE__LISTEN__CERTIFICATE": str(certificate[0]),
+            "TICKWIRE__LISTEN__KEY": str(certificate[1]),
+        }
     server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
     try:
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
-        return uvloop.run(_play(server.pid, port, operations, room, players, input_rate_hz, seconds))
+        return uvloop.run(_play(Server(server.pid, port, operations, tls), room, load))
     finally:
         processes.stop(server)
+
+
+class Server(NamedTuple):
+    """A running server: its process, its ports, and the TLS context of its clients."""
+
+    pid: int
+    port: int
+    operations: int
+    tls: ssl.SSLContext | None
 
 
 def server_environ(stores: local_stores.LocalStores, port: int, operations: int, name: str) -> dict[str, str]:
@@ -94,25 +128,22 @@ def server_environ(stores: local_stores.LocalStores, port: int, operations: int,
     }
 
 
-async def _play(
-    pid: int, port: int, operations: int, room: type[Room], players: int, input_rate_hz: float, seconds: float
-) -> Turn:
-    loop = asyncio.get_running_loop()
+async def _play(server: Server, room: type[Room], load: Load) -> Turn:
+    loop, pid, operations = asyncio.get_running_loop(), server.pid, server.operations
     resident, started = processes.resident_bytes(pid), loop.time()
-    clients = await open_clients(port, players, room_type=room.room_type)
+    clients = await open_clients(server.port, load.players, room_type=room.room_type, tls=server.tls)
+    joined_s = loop.time() - started
     try:
-        await _until_seated(operations, len(clients))
-        joined_s = loop.time() - started
         payload = pack_input(room.input_fields, {"turn": 0.1})
 
         async def play(first_seq: int, seconds: float) -> list[float]:
             return await send_inputs(
-                clients, rate_hz=input_rate_hz, payload=payload, first_seq=first_seq, seconds=seconds
+                clients, rate_hz=load.input_rate_hz, payload=payload, first_seq=first_seq, seconds=seconds
             )
 
-        await play(1, 1.0)
+        await play(1, load.warm_s)
         before, cpu = await asyncio.to_thread(processes.scrape, operations), processes.cpu_seconds(pid)
-        lateness = await play(1000, seconds)
+        lateness = await play(1000, load.seconds)
         cpu = processes.cpu_seconds(pid) - cpu
         after = await asyncio.to_thread(processes.scrape, operations)
         resident = processes.resident_bytes(pid) - resident
@@ -126,8 +157,8 @@ async def _play(
         late_share=grown["tickwire_ticks_late_total"] / grown["tickwire_ticks_total"],
         load_lateness_s=statistics.quantiles(lateness, n=100)[98],
         tick_s=percentile(grown, "tickwire_tick_duration_seconds", 0.99),
-        joins_per_second=players / joined_s,
-        bytes_per_client=resident / players,
+        joins_per_second=load.players / joined_s,
+        bytes_per_client=resident / load.players,
     )
 
 
@@ -141,14 +172,3 @@ def percentile(grown: dict[str, float], histogram: str, share: float) -> float:
             return low + (edge - low) * (wanted - below) / (count - below) if edge != float("inf") else low
         low, below = edge, count
     return low
-
-
-async def _until_seated(operations: int, count: int) -> None:
-    deadline = asyncio.get_running_loop().time() + 60
-    while True:
-        metrics = await asyncio.to_thread(processes.scrape, operations)
-        if metrics.get('tickwire_joins_total{result="seated"}', 0) == count:
-            return
-        if asyncio.get_running_loop().time() > deadline:
-            raise RuntimeError(f"not all {count} players were seated: {metrics}")
-        await asyncio.sleep(0.1)

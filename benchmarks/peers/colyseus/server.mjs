@@ -3,16 +3,16 @@
 
 import { createServer } from "node:http";
 import { Room, Server } from "@colyseus/core";
-import { schema } from "@colyseus/schema";
+import { schema, t } from "@colyseus/schema";
 import { WebSocketTransport } from "@colyseus/ws-transport";
 
 const [port, seats] = process.argv.slice(2).map(Number);
 const SIZE = 500, STEPS = 32, TICK_MS = 50;
 
-const FloatPlayer = schema({ x: "float32", y: "float32", heading: "float32", hp: "uint8" });
-const FloatState = schema({ players: { map: FloatPlayer } });
-const IntPlayer = schema({ x: "int16", y: "int16", heading: "uint8", hp: "uint8" });
-const IntState = schema({ players: { map: IntPlayer } });
+const FloatPlayer = schema({ x: t.float32(), y: t.float32(), heading: t.float32(), hp: t.uint8() });
+const FloatState = schema({ players: t.map(FloatPlayer) });
+const IntPlayer = schema({ x: t.int16(), y: t.int16(), heading: t.uint8(), hp: t.uint8() });
+const IntState = schema({ players: t.map(IntPlayer) });
 
 class Fan extends Room {
   maxClients = seats;
@@ -72,7 +72,7 @@ class IntFan extends Fan {
   }
 }
 
-// Nobody answers pings on the load side: it counts bytes, and has no other work.
+// The load does not answer pings.
 const transport = new WebSocketTransport({ server: createServer(), pingInterval: 0 });
 const server = new Server({ transport, greet: false });
 server.define("float32", FloatFan);

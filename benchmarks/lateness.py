@@ -1,0 +1,148 @@
+"""How late do ticks start as a core fills up? A curve of the busy share of the core and the lateness of ticks.
+
+Rooms of 50 at 20 Hz, all players moving, inputs at 10 Hz. The server is on one core, and raw clients that do not
+decode the state are on the other. Players are added in steps; each step settles before it is measured. The run ends
+when the core is full, when ticks are later than LATENESS_MS_END, or when the load itself is late.
+
+The goal is the largest 99th percentile of all steps whose busy share is at most BUSY_SHARE. It is not decided if no
+step came near that share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from collections.abc import AsyncIterator
+
+import msgspec
+import uvloop
+
+from benchmarks import processes
+from benchmarks.load import RawClient, close_clients, open_clients, send_inputs
+from benchmarks.report import Goal, Report, Row, goal, report, row
+from benchmarks.rooms import Fan
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, percentile
+from benchmarks.swarm_runner import LATENESS, one_shard
+from tickwire.loadtest.local_run import LocalShard
+from tickwire.schemas.fields import pack_input
+
+INPUT_RATE_HZ = 10.0
+BUSY_SHARE = 0.85
+NEAR_SHARE = 0.75
+"""The goal is decided if a step with a busy share of at most BUSY_SHARE reached this one."""
+FULL_SHARE = 0.97
+LATENESS_MS_MAX, LATENESS_MS_END = 10.0, 60.0
+PLAYERS_MAX = 6000
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The steps of a run: players added in each, seconds to settle, and seconds of measurement."""
+
+    players: int
+    settle_s: float
+    seconds: float
+    players_max: int = PLAYERS_MAX
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One point of the curve.
+
+    Args:
+        players: the number of players.
+        busy_share: the CPU time of the server divided by the time.
+        p50_ms: the median of the lateness of ticks.
+        p99_ms: the 99th percentile.
+        load_late_ms: the 99th percentile of the lateness of the load.
+    """
+
+    players: int
+    busy_share: float
+    p50_ms: float
+    p99_ms: float
+    load_late_ms: float
+
+
+def run(*, quick: bool) -> Report:
+    """Add 250 players per step up to a full core; quick: three steps of 500."""
+    step = Step(500, 1.5, 5.0, 1500) if quick else Step(250, 3.0, 12.0)
+    processes.pin_this(LOAD_CORE)
+    with one_shard() as shard:
+        points = uvloop.run(_measure(shard, step))
+    limited_by = find_limit(points)
+    worst = max((point.p99_ms for point in points if _counts(point)), default=0.0)
+    goals: list[Goal] = [goal("tick_lateness_p99_ms_at_85_percent", worst, LATENESS_MS_MAX, limited_by=limited_by)]
+    rows = [one for point in points for one in _rows(point)]
+    return report("lateness", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
+
+
+def find_limit(points: list[Point]) -> str | None:
+    """Return why the goal is not decided, or None."""
+    if any(_counts(point) and point.p99_ms > LATENESS_MS_MAX for point in points):
+        return None  # missed, at whatever load
+    busiest = max((point.busy_share for point in points if _counts(point)), default=0.0)
+    if busiest >= NEAR_SHARE:
+        return None
+    return "load generator" if any(not _is_load_on_time(point) for point in points) else "the number of players"
+
+
+def _counts(point: Point) -> bool:
+    return point.busy_share <= BUSY_SHARE and _is_load_on_time(point)
+
+
+def _is_load_on_time(point: Point) -> bool:
+    return point.load_late_ms <= LATENESS_S_MAX * 1000
+
+
+def _rows(point: Point) -> list[Row]:
+    subject = f"{point.players} players"
+    return [
+        row(subject, "server_core_share", "1", [point.busy_share]),
+        row(subject, "tick_lateness_p50", "ms", [point.p50_ms]),
+        row(subject, "tick_lateness_p99", "ms", [point.p99_ms]),
+        row(subject, "load_lateness_p99", "ms", [point.load_late_ms]),
+    ]
+
+
+async def _measure(shard: LocalShard, step: Step) -> list[Point]:
+    points = []
+    async for point in _points(shard, step):
+        print(f"lateness: {point}", file=sys.stderr)
+        points.append(point)
+        if point.busy_share > FULL_SHARE or point.p99_ms > LATENESS_MS_END or not _is_load_on_time(point):
+            break
+    return points
+
+
+async def _points(shard: LocalShard, step: Step) -> AsyncIterator[Point]:
+    """Add players, and yield a point for each step."""
+    clients: list[RawClient] = []
+    payload, first_seq = pack_input(Fan.input_fields, {"turn": 0.1}), 1
+    try:
+        while len(clients) < step.players_max:
+            clients += await open_clients(shard.port, step.players, room_type=Fan.room_type)
+            for seconds in (step.settle_s, step.seconds):
+                loop = asyncio.get_running_loop()
+                before, cpu = await asyncio.to_thread(processes.scrape, shard.operations_port), _cpu(shard)
+                started = loop.time()
+                late = await send_inputs(
+                    clients, rate_hz=INPUT_RATE_HZ, payload=payload, first_seq=first_seq, seconds=seconds
+                )
+                first_seq += int(seconds * INPUT_RATE_HZ) + 1
+                busy = (_cpu(shard) - cpu) / (loop.time() - started)
+                after = await asyncio.to_thread(processes.scrape, shard.operations_port)
+            yield _point(len(clients), busy, before, after, late)
+    finally:
+        close_clients(clients)
+
+
+def _cpu(shard: LocalShard) -> float:
+    return processes.cpu_seconds(shard.process.pid)
+
+
+def _point(
+    players: int, busy_share: float, before: dict[str, float], after: dict[str, float], late: list[float]
+) -> Point:
+    grown = {name: after[name] - before.get(name, 0.0) for name in after}
+    p50, p99 = (percentile(grown, LATENESS, share) * 1000 for share in (0.5, 0.99))
+    return Point(players, busy_share, p50, p99, statistics.quantiles(late, n=100)[98] * 1000)

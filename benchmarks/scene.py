@@ -1,0 +1,179 @@
+"""How many bytes a second does a 3-D scene of 250 rigid bodies cost one client?
+
+The scene of Reactor's public benchmark (benchmarks/asteroids.py): 250 asteroids that collide, 30 updates a second,
+positions in steps of 0.01 and rotations in steps of 0.001; Reactor publishes 15 kB/s on the wire and 10 kB/s without
+the headers of the network. A body has seven real columns: a position, and a rotation as a quaternion. In a second
+row, the rotation is sent as "smallest three": its columns jump whenever another component is the largest.
+
+The replicator encodes every tick, and one receiver decodes every frame and compares all values with the bodies. On
+the wire, a frame takes one TCP segment, whose headers of HEADER_BYTES are counted as a packet capture does. The
+benchmark reads no clock: a seed always has the same result.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+
+from benchmarks.asteroids import BOUNDS, PHYSICS_HZ, Asteroids
+from benchmarks.receiver import Receiver
+from benchmarks.report import Report, Row, goal, report, row
+from tickwire.schemas.messages import StateDescription
+from tickwire.schemas.size_profile import IDS
+from tickwire.server.replication.bandwidth import BandwidthProfile
+from tickwire.server.replication.replicator import Replicator
+from tickwire.server.rooms import Table, real, uint
+
+BODIES, TICK_RATE_HZ = 250, 30.0
+SEED = 250
+TABLE = "bodies"
+RANGE = 64.0
+"""Bodies leave the sphere of BOUNDS units a little before they turn."""
+assert BOUNDS * 2 < RANGE
+HEADER_BYTES = 14 + 20 + 32
+"""Ethernet, IPv4, and TCP with timestamps."""
+GOAL_KB_PER_SECOND = 15.0
+POSITION = ("x", "y", "z")
+_FRACTION = 0.7072
+"""The three smaller components of a unit quaternion are at most the square root of one half."""
+
+
+class Bodies(Table):
+    """Rigid bodies whose rotation is a quaternion of four columns."""
+
+    x = real(-RANGE, RANGE, step=0.01)
+    y = real(-RANGE, RANGE, step=0.01)
+    z = real(-RANGE, RANGE, step=0.01)
+    qx = real(-1, 1, step=0.001)
+    qy = real(-1, 1, step=0.001)
+    qz = real(-1, 1, step=0.001)
+    qw = real(-1, 1, step=0.001)
+
+
+class SmallestThree(Table):
+    """Rigid bodies whose rotation is the index of the quaternion's largest component and the three others."""
+
+    x = real(-RANGE, RANGE, step=0.01)
+    y = real(-RANGE, RANGE, step=0.01)
+    z = real(-RANGE, RANGE, step=0.01)
+    largest = uint(bits=2)
+    a = real(-_FRACTION, _FRACTION, step=0.001)
+    b = real(-_FRACTION, _FRACTION, step=0.001)
+    c = real(-_FRACTION, _FRACTION, step=0.001)
+
+
+class Traffic:
+    """The frames of a scene, and their bits by field.
+
+    Args:
+        kind: the table of the bodies.
+    """
+
+    def __init__(self, kind: type[Table]) -> None:
+        self.frame_bytes: list[int] = []
+        self.profile = BandwidthProfile({TABLE: kind.fields})
+        self.rotation = tuple(field.name for field in kind.fields if field.name not in POSITION)
+        self.collisions = 0
+
+    @property
+    def mean(self) -> float:
+        """The bytes of a mean frame."""
+        return statistics.fmean(self.frame_bytes)
+
+    def field_bytes(self, *names: str) -> float:
+        """Return the bytes of fields per frame."""
+        bits = sum(self.profile.bits[TABLE, name] for name in names)
+        return bits / 8 / self.profile.client_ticks
+
+
+def run(*, quick: bool) -> Report:
+    """Run two minutes of the scene, as its authors measured; quick: 20 seconds."""
+    seconds = 20.0 if quick else 120.0
+    traffic, other = play(Bodies, seconds), play(SmallestThree, seconds)
+    wire = (traffic.mean + HEADER_BYTES) * TICK_RATE_HZ / 1000
+    frames, rate = traffic.frame_bytes, round(TICK_RATE_HZ)
+    each = [_per_second(frames[at : at + rate]) for at in range(0, len(frames), rate)]
+    rows = [
+        row("tickwire", "wire", "kB/s", [second + HEADER_BYTES * TICK_RATE_HZ / 1000 for second in each]),
+        row("tickwire", "goodput", "kB/s", each),
+        row("tickwire", "bytes_per_body_update", "B", [traffic.mean / BODIES]),
+        *_parts(traffic),
+        row("tickwire, smallest three", "goodput", "kB/s", [_per_second(other.frame_bytes)]),
+        row("scene", "collisions_per_second", "1/s", [traffic.collisions / seconds]),
+    ]
+    goals = [goal("scene_3d_kbytes_per_second", wire, GOAL_KB_PER_SECOND)]
+    return report("scene", quick=quick, rows=rows, goals=goals)
+
+
+def play(kind: type[Table], seconds: float) -> Traffic:
+    """Simulate, encode, decode and compare; the first keyframe is not counted.
+
+    Args:
+        kind: the table of the bodies, Bodies or SmallestThree.
+        seconds: the time in the scene.
+
+    Raises:
+        RuntimeError: the receiver has another value than the room.
+    """
+    asteroids, bodies, traffic = Asteroids(BODIES, np.random.default_rng(SEED)), kind(), Traffic(kind)
+    for _ in range(BODIES):
+        bodies.spawn()
+    replicator = Replicator((bodies,))
+    replicator.subscribe(replicator.everyone)
+    receiver = Receiver(StateDescription((kind.describe(TABLE),)))
+    view = None
+    for tick in range(1, round(seconds * TICK_RATE_HZ) + 2):
+        for _ in range(round(PHYSICS_HZ / TICK_RATE_HZ)):
+            asteroids.step()
+        _show(asteroids, bodies)
+        replicator.capture(tick)
+        frame, view = replicator.update(view, replicator.everyone)
+        receiver.apply(frame)
+        _compare(bodies, receiver)
+        if tick > 1:
+            traffic.frame_bytes.append(len(frame))
+            replicator.profile(traffic.profile)
+    traffic.collisions = asteroids.collisions
+    return traffic
+
+
+def _show(asteroids: Asteroids, bodies: Table) -> None:
+    """Copy the bodies into the room's columns."""
+    columns = dict(zip(POSITION, asteroids.positions.T, strict=True))
+    if isinstance(bodies, Bodies):
+        columns |= zip(("qx", "qy", "qz", "qw"), asteroids.rotations.T, strict=True)
+    else:
+        rotations = asteroids.rotations
+        largest = np.abs(rotations).argmax(axis=1)
+        rows = np.arange(len(largest))
+        positive = rotations * np.sign(rotations[rows, largest])[:, None]
+        others = positive[np.arange(4) != largest[:, None]].reshape(-1, 3)
+        columns |= {"largest": largest, **dict(zip("abc", others.T, strict=True))}
+    for name, column in columns.items():
+        bodies.view(name)[:] = column
+
+
+def _compare(bodies: Table, receiver: Receiver) -> None:
+    shown = receiver.world.table(TABLE)
+    for field in bodies.fields:
+        # Half a step, and the rounding of 32-bit floats.
+        error = float(np.abs(shown.column(field.name) - bodies.view(field.name)).max())
+        if error > field.step * 0.5 + 1e-5:
+            raise RuntimeError(f"tick {receiver.world.tick}: {field.name} differs by {error}")
+
+
+def _per_second(frames: list[int]) -> float:
+    return statistics.fmean(frames) * TICK_RATE_HZ / 1000
+
+
+def _parts(traffic: Traffic) -> list[Row]:
+    """Return the parts of a mean frame in bytes."""
+    parts = {
+        "positions": traffic.field_bytes(*POSITION),
+        "rotations": traffic.field_bytes(*traffic.rotation),
+        "ids and tags": traffic.field_bytes(IDS),
+    }
+    parts["message and WebSocket header"] = traffic.mean - sum(parts.values())
+    parts["headers of the network"] = float(HEADER_BYTES)
+    return [row(subject, "bytes_per_frame", "B", [size]) for subject, size in parts.items()]

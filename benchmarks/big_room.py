@@ -17,7 +17,7 @@ from benchmarks.rooms import Crowd
 from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, Load, measure
 from tickwire.server.dev import local_stores
 
-PLAYERS, INPUT_RATE_HZ, TICK_P99_MS_MAX = 1000, 10.0, 25.0
+PLAYERS, INPUT_RATE_HZ, TICK_P99_MS_MAX = 1000, 10.0, 10.0
 
 
 def run(*, quick: bool) -> Report:

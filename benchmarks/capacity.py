@@ -34,7 +34,7 @@ from tickwire.server.dev import local_stores
 TICK_LATENESS_S_MAX = 0.010
 LEVELS = ("late_ticks=1%", "missed_ticks=0.1%", "input_p99=75ms", "failures=0")
 MOST_PER_WORKER = 3000
-GOAL = 4000
+GOAL = 3800
 VERIFYING = 300
 STEP = 250
 FILLED_MAX = 6000

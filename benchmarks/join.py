@@ -35,7 +35,7 @@ from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Hello, Join
 from tickwire.server.dev import local_stores
 
-JOINS_PER_SECOND_MIN = 1000.0
+JOINS_PER_SECOND_MIN = 1500.0
 AT_ONCE = 128
 UPKEEP_ROOMS, UPKEEP_ROUNDS = 80, 200
 BUSY_SHARE = 0.9

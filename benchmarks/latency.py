@@ -33,5 +33,5 @@ def run(*, quick: bool) -> Report:
         row("load", "players", "1", [float(one.seated) for one in found]),
     ]
     limited_by = "load generator" if any(one.outcome == "load was late" for one in found) else None
-    goals = [goal("input_p99_over_interval_ms", sorted(over)[len(over) // 2], 10, limited_by=limited_by)]
+    goals = [goal("input_p99_over_interval_ms", sorted(over)[len(over) // 2], 6, limited_by=limited_by)]
     return report("latency", quick=quick, rows=rows, goals=goals, limited_by=limited_by)

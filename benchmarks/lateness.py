@@ -5,7 +5,8 @@ decode the state are on the other. Players are added in steps; each step settles
 when the core is full, when ticks are later than LATENESS_MS_END, or when the load itself is late.
 
 The goal is the largest 99th percentile of all steps whose busy share is at most BUSY_SHARE. It is not decided if no
-step came near that share.
+step came near that share. Steps in which the load was late, or the server waited for its core because other processes
+used it, do not count.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import statistics
 import sys
+import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import msgspec
 import uvloop
@@ -32,6 +35,8 @@ BUSY_SHARE = 0.85
 NEAR_SHARE = 0.75
 """The goal is decided if a step with a busy share of at most BUSY_SHARE reached this one."""
 FULL_SHARE = 0.97
+WAIT_SHARE_MAX = 0.03
+"""If the server was ready and waited for its core for more than this, other processes were measured too."""
 LATENESS_MS_MAX, LATENESS_MS_END = 10.0, 60.0
 PLAYERS_MAX = 6000
 
@@ -54,6 +59,7 @@ class Point(msgspec.Struct, frozen=True):
         p50_ms: the median of the lateness of ticks.
         p99_ms: the 99th percentile.
         load_late_ms: the 99th percentile of the lateness of the load.
+        wait_share: the share of the time in which the server was ready to run and waited for its core.
     """
 
     players: int
@@ -61,6 +67,7 @@ class Point(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     load_late_ms: float
+    wait_share: float = 0.0
 
 
 def run(*, quick: bool) -> Report:
@@ -83,11 +90,14 @@ def find_limit(points: list[Point]) -> str | None:
     busiest = max((point.busy_share for point in points if _counts(point)), default=0.0)
     if busiest >= NEAR_SHARE:
         return None
+    if any(point.wait_share > WAIT_SHARE_MAX for point in points):
+        return "other processes on the server's core"
     return "load generator" if any(not _is_load_on_time(point) for point in points) else "the number of players"
 
 
 def _counts(point: Point) -> bool:
-    return point.busy_share <= BUSY_SHARE and _is_load_on_time(point)
+    is_alone = point.wait_share <= WAIT_SHARE_MAX
+    return point.busy_share <= BUSY_SHARE and _is_load_on_time(point) and is_alone
 
 
 def _is_load_on_time(point: Point) -> bool:
@@ -101,6 +111,7 @@ def _rows(point: Point) -> list[Row]:
         row(subject, "tick_lateness_p50", "ms", [point.p50_ms]),
         row(subject, "tick_lateness_p99", "ms", [point.p99_ms]),
         row(subject, "load_lateness_p99", "ms", [point.load_late_ms]),
+        row(subject, "server_waits_for_core_share", "1", [point.wait_share]),
     ]
 
 
@@ -122,27 +133,48 @@ async def _points(shard: LocalShard, step: Step) -> AsyncIterator[Point]:
         while len(clients) < step.players_max:
             clients += await open_clients(shard.port, step.players, room_type=Fan.room_type)
             for seconds in (step.settle_s, step.seconds):
-                loop = asyncio.get_running_loop()
-                before, cpu = await asyncio.to_thread(processes.scrape, shard.operations_port), _cpu(shard)
-                started = loop.time()
+                before = await _sample(shard)
                 late = await send_inputs(
                     clients, rate_hz=INPUT_RATE_HZ, payload=payload, first_seq=first_seq, seconds=seconds
                 )
                 first_seq += int(seconds * INPUT_RATE_HZ) + 1
-                busy = (_cpu(shard) - cpu) / (loop.time() - started)
-                after = await asyncio.to_thread(processes.scrape, shard.operations_port)
-            yield _point(len(clients), busy, before, after, late)
+            yield point_between(before, await _sample(shard), len(clients), late)
     finally:
         close_clients(clients)
 
 
-def _cpu(shard: LocalShard) -> float:
-    return processes.cpu_seconds(shard.process.pid)
+class Sample(NamedTuple):
+    """The metrics of the server, and its CPU time and waiting time in seconds, at a time."""
+
+    metrics: dict[str, float]
+    cpu_s: float
+    wait_s: float
+    time_s: float
 
 
-def _point(
-    players: int, busy_share: float, before: dict[str, float], after: dict[str, float], late: list[float]
-) -> Point:
-    grown = {name: after[name] - before.get(name, 0.0) for name in after}
+async def _sample(shard: LocalShard) -> Sample:
+    pid = shard.process.pid
+    metrics = await asyncio.to_thread(processes.scrape, shard.operations_port)
+    return Sample(metrics, processes.cpu_seconds(pid), processes.wait_seconds(pid), time.monotonic())
+
+
+def point_between(before: Sample, after: Sample, players: int, late_s: list[float]) -> Point:
+    """Return the point of the curve for the time between two samples.
+
+    Args:
+        before: the sample at the start.
+        after: the sample at the end.
+        players: the number of players.
+        late_s: the lateness of the load's batches, in seconds.
+    """
+    grown = {name: value - before.metrics.get(name, 0.0) for name, value in after.metrics.items()}
     p50, p99 = (percentile(grown, LATENESS, share) * 1000 for share in (0.5, 0.99))
-    return Point(players, busy_share, p50, p99, statistics.quantiles(late, n=100)[98] * 1000)
+    elapsed_s = after.time_s - before.time_s
+    return Point(
+        players,
+        (after.cpu_s - before.cpu_s) / elapsed_s,
+        p50,
+        p99,
+        statistics.quantiles(late_s, n=100)[98] * 1000,
+        (after.wait_s - before.wait_s) / elapsed_s,
+    )

@@ -38,8 +38,8 @@ def run(*, quick: bool) -> Report:
             playing.append(_measure(stores, sessions // 2, Fan.room_type, f"rooms{turn}"))
     rows = [row("idle session", "resident", "B", idle), row("session in a room", "resident", "B", playing)]
     goals = [
-        goal("bytes_per_idle_session", sorted(idle)[len(idle) // 2], 20_000),
-        goal("bytes_per_room_session", sorted(playing)[len(playing) // 2], 30_000),
+        goal("bytes_per_idle_session", sorted(idle)[len(idle) // 2], 9_000),
+        goal("bytes_per_room_session", sorted(playing)[len(playing) // 2], 14_000),
     ]
     return report("memory", quick=quick, rows=rows, goals=goals)
 

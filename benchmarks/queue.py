@@ -30,7 +30,7 @@ from tickwire.matchmaking.queue import MatchQuality, Mode, QueueAgent, QueueNoti
 from tickwire.server.dev import local_stores
 from tickwire.server.process import GC_THRESHOLD
 
-TICKETS_PER_SECOND_MIN = 10_000.0
+TICKETS_PER_SECOND_MIN = 12_000.0
 WAITING = 10_000
 """The number of waiting tickets."""
 SIZES = (1, 2, 3, 4)

@@ -49,7 +49,7 @@ def run(*, quick: bool) -> Report:
     ]
     # A late swarm can only make the figures too high.
     limited_by = None if not any(lost) else f"failures: {[one.failures for one, _ in found]}"
-    goals = [goal("blackout_p99_ms", statistics.median(p99), 500, limited_by=limited_by)]
+    goals = [goal("blackout_p99_ms", statistics.median(p99), 250, limited_by=limited_by)]
     return report("room_migration", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
 
 

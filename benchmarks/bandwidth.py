@@ -19,11 +19,13 @@ from benchmarks.peers import colyseus
 from benchmarks.report import Report, Row, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
 from benchmarks.server_under_load import LOAD_CORE, Load
-from tickwire.schemas.codec import STATE_OVERHEAD_BYTES_MAX, encode_ack
 from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.state_messages import STATE_OVERHEAD_BYTES_MAX, frame_ack
 from tickwire.server.replication.replicator import Replicator
 
 COUNTS = (8, 50, 200, 1000)
+GOALS = {8: 25.0, 50: 58.0, 200: 185.0, 1000: 850.0}
+"""The bytes a client and tick by the number of moving entities, acknowledgements and headers included."""
 TICK_S = 1 / 20
 ACKNOWLEDGED_SHARE = 0.5
 
@@ -46,9 +48,9 @@ def run(*, quick: bool, peers: bool = False) -> Report:
             subject = f"colyseus {colyseus.version()} {variant}"
             rows.append(row(subject, f"bytes_per_client_tick_{count}", "B", [turn.bytes_per_tick]))
     goals = [
-        goal("bytes_per_tick_50", figures[50][0], 130),
+        *(goal(f"bytes_per_tick_{count}", figures[count][0], wanted) for count, wanted in GOALS.items()),
         goal("keyframe_bytes_per_entity", figures[50][1], 12),
-        goal("state_frame_overhead", STATE_OVERHEAD_BYTES_MAX, 36),
+        goal("state_frame_overhead", STATE_OVERHEAD_BYTES_MAX, 8),
     ]
     return report("bandwidth", quick=quick, rows=rows, goals=goals)
 
@@ -63,7 +65,7 @@ def measure(count: int, ticks: int) -> tuple[dict[str, list[float]], int]:
     replication.subscribe(replication.everyone)
     replication.capture(1)
     first, view = replication.update(None, replication.everyone)
-    acknowledgement = len(binary_frame(encode_ack(1, 1))) * ACKNOWLEDGED_SHARE
+    acknowledgement = len(frame_ack(1, 1)) * ACKNOWLEDGED_SHARE
     sizes: dict[str, list[float]] = {
         "tickwire": [],
         "flatbuffers keyframes": [],

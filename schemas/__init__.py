@@ -3,11 +3,14 @@
 Pure: no I/O, no clock, no randomness. Imports no other package of Tickwire.
 """
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version of the contract in this build."""
 
-SCHEMA_VERSION_MIN = 2
+SCHEMA_VERSION_MIN = 3
 """The oldest version that a server of this build accepts."""
+
+STRUCTS_VERSION_MIN = 4
+"""The oldest version whose clients read state frames and input acknowledgements as structs."""
 
 SERVER_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """The largest message that a server sends and a client accepts. A room with a larger keyframe fails."""

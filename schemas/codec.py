@@ -1,8 +1,9 @@
 """Encodes and decodes messages. For any bytes, decoding raises WireError or nothing.
 
-State frames and inputs, which make nearly all of the traffic, also have a precomputed form: `flatbuffers.Builder`
-writes the fixed part of the layout once, when this module is imported. So does a Pong, because clients decide how
-many of them the server sends, and the builder takes about 40 µs for one. Imports schemas only.
+State frames and input acknowledgements are structs (schemas/state_messages.py); every other message is a table.
+Inputs also have a precomputed form: `flatbuffers.Builder` writes the fixed part of the layout once, when this module
+is imported. So does a Pong, because clients decide how many of them the server sends, and the builder takes about
+40 µs for one. Imports schemas only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import msgspec
 
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.flat_tables import Layout, Reader, layout_from_struct, write_table
-from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import (
     CLIENT_BODY,
     SERVER_BODY,
@@ -26,9 +26,11 @@ from tickwire.schemas.messages import (
     ServerMessage,
     StateFrame,
 )
+from tickwire.schemas.state_messages import decode_struct, is_struct
 
-_HEAD = Struct("<IHBB")
-_ACK = Struct("<II")
+_TABLE_HEAD = Struct("<IHBB")  # schema version 3: tick, channel, age, flags
+_TABLE_ACK = Struct("<II")  # schema version 3: tick, seq
+_INPUT_NUMBERS = Struct("<II")  # tick, seq: the builder writes fields of equal size last to first
 _CLIENT_LAYOUTS = tuple(layout_from_struct(member) for member in CLIENT_BODY)
 _SERVER_LAYOUTS = tuple(layout_from_struct(member) for member in SERVER_BODY)
 
@@ -82,20 +84,27 @@ def client_message_type(data: bytes) -> int:
         return 0
 
 
-def decode_server(data: bytes) -> ServerMessage:
+def decode_server(data: bytes, *, last_tick: int = 0, last_seq: int = 0) -> ServerMessage:
     """Decode a server's message.
+
+    Args:
+        data: the message.
+        last_tick: the tick of the client's last frame: a delta has the lowest 16 bits of its tick.
+        last_seq: the number of the client's last input: an acknowledgement has the lowest 16 bits of its number.
 
     Raises:
         MalformedMessage: the bytes are not a valid message.
         UnknownMessage: this build does not know the message type.
     """
+    if is_struct(data):
+        return decode_struct(data, last_tick=last_tick, last_seq=last_seq)
     reader = Reader(data)
     slots = (*reader.slots(reader.root()), 0, 0, 0, 0, 0)
-    if slots[0]:
-        tick, channel, age, flags = reader.fixed(_HEAD, slots[0])
+    if slots[0]:  # from a server of schema version 3, as are acknowledgements in a table
+        tick, channel, age, flags = reader.fixed(_TABLE_HEAD, slots[0])
         return StateFrame(tick, channel, age, flags, reader.bytes_at(slots[1]) if slots[1] else b"")
     if slots[2]:
-        return InputAck(*reader.fixed(_ACK, slots[2]))
+        return InputAck(*reader.fixed(_TABLE_ACK, slots[2]))
     return _read_body(reader, slots, 3, _SERVER_LAYOUTS)  # type: ignore[return-value]
 
 
@@ -109,73 +118,7 @@ def _read_body(reader: Reader, slots: tuple[int, ...], slot: int, layouts: tuple
     return message
 
 
-# -- state frames and acknowledgements ----------------------------------------------------------------------
-
-
-def build_state(frame: StateFrame) -> bytes:
-    """Encode a state frame with `flatbuffers.Builder`: the reference that `encode_state` equals byte for byte."""
-    builder = flatbuffers.Builder(64 + len(frame.packed))
-    packed = builder.CreateByteVector(frame.packed)
-    builder.StartObject(2)
-    builder.PrependUOffsetTRelativeSlot(1, packed, 0)
-    builder.Prep(4, 8)
-    for prepend, value in (
-        (builder.PrependUint8, frame.flags),
-        (builder.PrependUint8, frame.age),
-        (builder.PrependUint16, frame.channel),
-        (builder.PrependUint32, frame.tick),
-    ):
-        prepend(value)
-    builder.PrependStructSlot(0, builder.Offset(), 0)
-    builder.Finish(builder.EndObject())
-    return bytes(builder.Output())
-
-
-# The bytes before the head, and those between the head and the vector's bytes: neither depends on the length, because
-# the builder places the vector last and its padding after it. 32 bytes, and up to 3 of padding.
-_STATE_SAMPLE = build_state(StateFrame(0x01020304, 0x0506, 7, 8, b""))
-_HEAD_START = _STATE_SAMPLE.index(_HEAD.pack(0x01020304, 0x0506, 7, 8))
-_STATE_PREFIX = _STATE_SAMPLE[:_HEAD_START]
-_STATE_MIDDLE = _STATE_SAMPLE[_HEAD_START + _HEAD.size : -4]
-_STATE = Struct(f"<{len(_STATE_PREFIX)}sIHBB{len(_STATE_MIDDLE)}sI")
-STATE_OVERHEAD_BYTES_MAX = _STATE.size + 3
-"""The most bytes that a state frame adds to its packed bytes, without the WebSocket header."""
-
-
-def encode_state(tick: int, channel: int, age: int, flags: int, packed: bytes) -> bytes:
-    """Encode a state frame from the precomputed layout; equal to `build_state`."""
-    size = len(packed)
-    head = _STATE.pack(_STATE_PREFIX, tick, channel, age, flags, _STATE_MIDDLE, size)
-    return head + packed + bytes(-size & 3)
-
-
-def build_ack(ack: InputAck) -> bytes:
-    """Encode an acknowledgement with `flatbuffers.Builder`: the reference for `ACK_PREFIX`."""
-    builder = flatbuffers.Builder(64)
-    builder.StartObject(3)
-    builder.Prep(4, 8)
-    builder.PrependUint32(ack.seq)
-    builder.PrependUint32(ack.tick)
-    builder.PrependStructSlot(2, builder.Offset(), 0)
-    builder.Finish(builder.EndObject())
-    return bytes(builder.Output())
-
-
-ACK_PREFIX = build_ack(InputAck(1, 2))[: -_ACK.size]
-"""The fixed part of an acknowledgement; tick and sequence number follow as two u32."""
-
-
-ACK_FRAME_PREFIX = binary_frame(ACK_PREFIX + bytes(_ACK.size))[: -_ACK.size]
-
-
-def frame_ack(tick: int, seq: int) -> bytes:
-    """Encode an acknowledgement with its WebSocket header: sent each tick to every client that has sent an input."""
-    return ACK_FRAME_PREFIX + _ACK.pack(tick, seq)
-
-
-def encode_ack(tick: int, seq: int) -> bytes:
-    """Encode an acknowledgement from the precomputed layout; equal to `build_ack`."""
-    return ACK_PREFIX + _ACK.pack(tick, seq)
+# -- Pongs --------------------------------------------------------------------------------------------------
 
 
 def build_pong(pong: Pong) -> bytes:
@@ -195,7 +138,7 @@ class InputShape(msgspec.Struct, frozen=True):
 
     mask: int
     pattern: int
-    numbers: Struct  # tick, seq: the builder writes fields of equal size last to first
+    numbers: Struct  # _INPUT_NUMBERS at their position
     before: bytes  # the bytes before the numbers
     after: bytes  # the bytes between the numbers and the payload
     payload_start: int
@@ -218,7 +161,7 @@ def _input_shape(payload_size: int) -> InputShape:
         pattern=int.from_bytes(blank, "little") & mask,
         numbers=Struct(f"<{numbers_start}xII"),
         before=blank[:numbers_start],
-        after=blank[numbers_start + _ACK.size : len(blank) - payload_size],
+        after=blank[numbers_start + _INPUT_NUMBERS.size : len(blank) - payload_size],
         payload_start=len(blank) - payload_size,
         payload_size=payload_size,
     )
@@ -238,4 +181,4 @@ def encode_input(seq: int, tick: int, payload: bytes) -> bytes:
     shape = _INPUT_SHAPES_BY_PAYLOAD.get(len(payload))
     if shape is None:
         return encode_client(Input(seq, tick, payload))
-    return shape.before + _ACK.pack(tick, seq) + shape.after + payload
+    return shape.before + _INPUT_NUMBERS.pack(tick, seq) + shape.after + payload

@@ -171,7 +171,10 @@ class EndSession(Message, frozen=True):
 
 
 class StateFrame(msgspec.Struct, frozen=True):
-    """A channel's delta or keyframe. `age` 0 is a keyframe; `flags` bit 0 says that a checksum ends `packed`."""
+    """The state of one channel or several: deltas from `tick - age`, or keyframes only if `age` is 0.
+
+    `flags` are HAS_CHECKSUM, HAS_PARTS and IS_COMPLETE of schemas/parts.py.
+    """
 
     tick: int
     channel: int

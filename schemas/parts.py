@@ -16,7 +16,7 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import StateFrame
 
 HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE = 1, 2, 4
-"""The flags of a state frame's head."""
+"""The flags of a state frame."""
 CHANNELS_MAX = 1 << 16
 
 

@@ -5,7 +5,6 @@
     ├── PeerError                 the client's fault
     │   ├── Malformed             bytes that are not a message
     │   ├── Unsupported           a message type that this build does not know
-    │   ├── UpgradeRequired       the client's schema version is not supported
     │   ├── Unauthorized          no valid token or ticket
     │   ├── Banned                an operator has banned the player for a while
     │   ├── AlreadyConnected      the player has a session, and may have only one
@@ -98,12 +97,6 @@ class Unsupported(PeerError):
     """The message type is unknown to this build."""
 
     code = "UNSUPPORTED"
-
-
-class UpgradeRequired(PeerError):
-    """The client's schema version is not supported by this build."""
-
-    code = "UPGRADE_REQUIRED"
 
 
 class Unauthorized(PeerError):

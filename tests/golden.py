@@ -1,12 +1,16 @@
 """Golden vectors: sequences of frames, and the world after each, for every client to agree with.
 
-`python -m tests.golden` writes schemas/golden/ from the encoder itself; `make golden` calls it. A file is JSON:
+`python -m tests.golden` writes schemas/golden/ from the encoder itself; `make golden` calls it. The folder version_4
+has the messages of schema version 4; the files beside it are the same sequences for version 3. A file is JSON:
 
     name, about      what it shows
     description      tables and fields, as in Joined
-    steps            frame: a whole ServerMessage, in hex
+    steps            frame: a whole message, in hex
+                     tick: the client's tick after it
                      channels: the client's contents after it, by channel and table: ids, columns, texts (in hex), and
                      the checksum of all of the channel's tables
+
+acknowledgements.json has single messages instead: the client's last sequence number, the message, and its meaning.
 """
 
 from __future__ import annotations
@@ -24,13 +28,16 @@ from tickwire.client.world import World
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.columns import checksum
 from tickwire.schemas.framing import frame_payloads
-from tickwire.schemas.messages import StateDescription, StateFrame
+from tickwire.schemas.messages import InputAck, StateDescription, StateFrame
+from tickwire.schemas.state_messages import encode_ack
+from tickwire.schemas.table_frames import encode_table_state
 from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import NOBODY, Table
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
+STRUCTS = "version_4/"
 
 
 class Ships(Table):
@@ -163,6 +170,15 @@ def several_channels(stage: Stage) -> Iterator[bytes]:
     yield stage.next()
 
 
+def large_ticks(stage: Stage) -> Iterator[bytes]:
+    """Ticks above 65,535 and above 2^31: a delta has the lowest 16 bits of its tick."""
+    for number in range(5):
+        stage.ships.spawn(x=number)
+    for ticks in (65_530, 1, 3, 1, 2, 40, 1, 65_530, 1, 1 << 31, 1, 250, 1, 251, 1):
+        stage.ships.x += np.float32(0.5)
+        yield stage.next(ticks)
+
+
 SEQUENCES: tuple[Callable[[Stage], Iterator[bytes]], ...] = (
     motion,
     coming_and_going,
@@ -170,12 +186,15 @@ SEQUENCES: tuple[Callable[[Stage], Iterator[bytes]], ...] = (
     skipped_ticks,
     quiet,
     several_channels,
+    large_ticks,
 )
 
 
 def made() -> dict[str, bytes]:
     """Every file by name."""
-    return {f"{play.__name__}.json": _file(play) for play in SEQUENCES}
+    files = {f"{play.__name__}.json": _file(play, has_structs=False) for play in SEQUENCES}
+    files |= {f"{STRUCTS}{play.__name__}.json": _file(play, has_structs=True) for play in SEQUENCES}
+    return files | {f"{STRUCTS}acknowledgements.json": _acknowledgements()}
 
 
 def held(world: World) -> dict[str, Any]:
@@ -194,16 +213,18 @@ def held(world: World) -> dict[str, Any]:
     return channels
 
 
-def _file(play: Callable[[Stage], Iterator[bytes]]) -> bytes:
+def _file(play: Callable[[Stage], Iterator[bytes]], *, has_structs: bool) -> bytes:
     description = StateDescription((Ships.describe("ships"), Kinds.describe("kinds")))
     world = World(description)
     steps = []
     for frame in play(Stage()):
         if not frame:
             continue
-        message = decode_server(frame)
+        message = decode_server(frame, last_tick=world.tick)
         assert isinstance(message, StateFrame)
         assert apply(world, message)
+        if not has_structs:
+            frame = encode_table_state(message)
         steps.append({"frame": frame.hex(), "tick": world.tick, "channels": held(world)})
     about = " ".join((play.__doc__ or "").split())
     content = {
@@ -215,8 +236,30 @@ def _file(play: Callable[[Stage], Iterator[bytes]]) -> bytes:
     return (json.dumps(content, separators=(",", ":")).replace('{"frame"', '\n{"frame"') + "\n").encode()
 
 
+def _acknowledgements() -> bytes:
+    """Sequence numbers that are restored from their lowest 16 bits: around 0, 2^16 and 2^32."""
+    numbers = [
+        (0, 0),
+        (7, 5),
+        (65_536, 65_536),
+        (65_540, 65_535),
+        (65_540, 65_537),
+        (200_000, 196_608),
+        (300_000, 267_233),
+    ]
+    numbers += [(2**32 - 1, 2**32 - 1), (2**32 - 1, 2**32 - 32_000)]
+    steps = []
+    for tick, (last_seq, seq) in enumerate(numbers, start=2**32 - len(numbers)):
+        frame = encode_ack(tick, seq)
+        assert decode_server(frame, last_seq=last_seq) == InputAck(tick, seq)
+        steps.append({"frame": frame.hex(), "last_seq": last_seq, "tick": tick, "seq": seq})
+    about = " ".join((_acknowledgements.__doc__ or "").split())
+    content = {"name": "acknowledgements", "about": about, "steps": steps}
+    return (json.dumps(content, separators=(",", ":")).replace('{"frame"', '\n{"frame"') + "\n").encode()
+
+
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / STRUCTS).mkdir(exist_ok=True)
     for name, data in made().items():
         (FOLDER / name).write_bytes(data)
         print(f"{FOLDER.name}/{name}: {len(data)} bytes")

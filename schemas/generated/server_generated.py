@@ -6,6 +6,14 @@ import flatbuffers
 from flatbuffers.compat import import_numpy
 np = import_numpy()
 
+# The messages that are structs: bits 0 to 2 of their first byte, `kind`. All are odd. A ServerMessage begins with the
+# offset of its root table, whose lowest byte is a multiple of four.
+class StructKind(object):
+    STATE_FRAME = 1
+    DELTA_FRAME = 3
+    INPUT_ACK = 5
+
+
 # The reason why a request failed or a connection ends. A test keeps it equal to server/errors.py.
 class ErrorCode(object):
     INTERNAL = 0
@@ -70,7 +78,95 @@ class ServerBody(object):
     Rate = 11
 
 
-# Fixed head of a state frame. docs/protocol.md describes `packed`.
+# Begins a state frame that does not depend on the client's last tick, or that belongs to one channel other than 0.
+# The packed bytes follow, to the end of the message. docs/protocol.md describes them.
+class StateFrameHead(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def SizeOf(cls):
+        return 8
+
+    # StateFrameHead
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # StateFrameHead
+    def Kind(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(0))
+    # StateFrameHead
+    def Age(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(1))
+    # StateFrameHead
+    def Channel(self): return self._tab.Get(flatbuffers.number_types.Uint16Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(2))
+    # StateFrameHead
+    def Tick(self): return self._tab.Get(flatbuffers.number_types.Uint32Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(4))
+
+def CreateStateFrameHead(builder, kind, age, channel, tick):
+    builder.Prep(4, 8)
+    builder.PrependUint32(tick)
+    builder.PrependUint16(channel)
+    builder.PrependUint8(age)
+    builder.PrependUint8(kind)
+    return builder.Offset()
+
+
+# Begins any other state frame. The packed bytes follow, to the end of the message.
+class DeltaFrameHead(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def SizeOf(cls):
+        return 4
+
+    # DeltaFrameHead
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # DeltaFrameHead
+    def Kind(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(0))
+    # DeltaFrameHead
+    def Age(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(1))
+    # DeltaFrameHead
+    def TickLow(self): return self._tab.Get(flatbuffers.number_types.Uint16Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(2))
+
+def CreateDeltaFrameHead(builder, kind, age, tickLow):
+    builder.Prep(2, 4)
+    builder.PrependUint16(tickLow)
+    builder.PrependUint8(age)
+    builder.PrependUint8(kind)
+    return builder.Offset()
+
+
+# The inputs up to a sequence number are part of the state of `tick`. The whole message.
+class InputAckMessage(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def SizeOf(cls):
+        return 8
+
+    # InputAckMessage
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # InputAckMessage
+    def Kind(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(0))
+    # InputAckMessage
+    def Reserved(self): return self._tab.Get(flatbuffers.number_types.Uint8Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(1))
+    # InputAckMessage
+    def SeqLow(self): return self._tab.Get(flatbuffers.number_types.Uint16Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(2))
+    # InputAckMessage
+    def Tick(self): return self._tab.Get(flatbuffers.number_types.Uint32Flags, self._tab.Pos + flatbuffers.number_types.UOffsetTFlags.py_type(4))
+
+def CreateInputAckMessage(builder, kind, reserved, seqLow, tick):
+    builder.Prep(4, 8)
+    builder.PrependUint32(tick)
+    builder.PrependUint16(seqLow)
+    builder.PrependUint8(reserved)
+    builder.PrependUint8(kind)
+    return builder.Offset()
+
+
+# Schema version 3: the fixed head of a state frame, in ServerMessage. docs/protocol.md describes `packed`.
 class StateHead(object):
     __slots__ = ['_tab']
 
@@ -100,7 +196,7 @@ def CreateStateHead(builder, tick, channel, age, flags):
     return builder.Offset()
 
 
-# The inputs up to `seq` are part of the state of `tick`.
+# Schema version 3: the inputs up to `seq` are part of the state of `tick`.
 class InputAck(object):
     __slots__ = ['_tab']
 

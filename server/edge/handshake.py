@@ -171,7 +171,7 @@ class SessionHandshake:
                 generation = session.reserve_generation() if session is not None else 0
             if self._connection.is_open:
                 self._attach(hello, identity, session, generation)
-            elif ends_session(self._connection, hello.schema_version):
+            elif ends_session(self._connection):
                 self._end(hello, identity, session, generation)
         except TimeoutError:
             self._reject_with(

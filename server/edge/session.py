@@ -54,8 +54,6 @@ log = structlog.get_logger(__name__)
 ATTEMPT_S = 15.0
 """How long the count of a client's Hellos holds. No Hello is older on arrival: a connection without one is closed
 after 5 s."""
-ENDS_BY_CLOSE_VERSION_MIN = 3
-"""From this schema version on, a client's close with 1000 ends its session."""
 
 
 class SessionState(enum.Enum):
@@ -289,14 +287,11 @@ class Session:
         return True
 
     def connection_ended(self, connection: Connection) -> None:
-        """Detach the connection. The session ends if its client closed the connection with 1000.
-
-        A client of schema version 2 keeps its session: version 2 did not define what 1000 means for a session.
-        """
+        """Detach the connection. The session ends if its client closed the connection with 1000."""
         if connection is not self.connection:
             return
         code = connection.client_close_code
-        if ends_session(connection, self.schema_version):
+        if ends_session(connection):
             self.connection = None
             self.end("the client closed the connection with 1000", counted_as="ended_by_client")
         elif code is not None and self.is_redirected:
@@ -548,6 +543,6 @@ class Session:
         self.end(reason, counted_as=counted_as)
 
 
-def ends_session(connection: Connection, schema_version: int) -> bool:
+def ends_session(connection: Connection) -> bool:
     """Return whether the client has ended its session by closing this connection with 1000."""
-    return schema_version >= ENDS_BY_CLOSE_VERSION_MIN and connection.client_close_code == CloseCode.NORMAL_CLOSURE
+    return connection.client_close_code == CloseCode.NORMAL_CLOSURE

@@ -21,11 +21,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tickwire.schemas.codec import encode_state
 from tickwire.schemas.columns import Columns, checksum, successor
 from tickwire.schemas.delta import NO_SECTIONS, TableCodec
-from tickwire.schemas.framing import binary_frame
-from tickwire.schemas.keyframe_v2 import encode_keyframe_v2
 from tickwire.schemas.parts import encode_part
 from tickwire.server.replication.partition import ChannelRows
 
@@ -96,7 +93,7 @@ class Channel:
     """
 
     __slots__ = (
-        "_advanced", "_codecs", "_has_checksum", "_keyframe_v2", "_rows", "_tick", "_updates", "_version_before",
+        "_advanced", "_codecs", "_has_checksum", "_rows", "_tick", "_updates", "_version_before",
         "current", "deltas", "empty", "keyframes", "number", "previous", "subscribers", "version",
     )  # fmt: skip
 
@@ -115,7 +112,6 @@ class Channel:
         self._updates: dict[Baseline | int | None, ChannelUpdate] = {}
         self._advanced: dict[int, Baseline] = {}
         self._version_before = _NEVER
-        self._keyframe_v2 = b""
 
     def begin(self, tick: int, rows: tuple[ChannelRows, ...], *, has_changed: bool, has_checksum: bool) -> None:
         """Start a new tick.
@@ -135,7 +131,6 @@ class Channel:
         if self._advanced:
             self._updates.clear()
             self._advanced.clear()
-            self._keyframe_v2 = b""
 
     @property
     def is_empty(self) -> bool:
@@ -186,13 +181,6 @@ class Channel:
         self._updates[self._key(baseline)] = update
         return update
 
-    def keyframe_v2(self) -> bytes:
-        """Return a framed keyframe for clients of schema version 2."""
-        if not self._keyframe_v2:
-            packed = encode_keyframe_v2(self._full().tables)
-            self._keyframe_v2 = binary_frame(encode_state(self._tick, self.number, 0, 0, packed))
-        return self._keyframe_v2
-
     def _key(self, baseline: Baseline | None) -> Baseline | int | None:
         """Return the key that baselines with equal contents share once they are at rest."""
         return baseline if baseline is None or baseline.tick == self._tick - 1 else baseline.version
@@ -233,8 +221,3 @@ class Channel:
 def encode_channel_cleared(channel: int) -> bytes:
     """Return the part that removes all entities of a channel from a client's world: an empty keyframe."""
     return encode_part(channel, NO_SECTIONS, is_keyframe=True, has_checksum=False)
-
-
-def frame_channel_cleared_v2(channel: int, tick: int) -> bytes:
-    """Return the frame that removes all entities of a channel, for clients of schema version 2."""
-    return binary_frame(encode_state(tick, channel, 0, 0, NO_SECTIONS))

@@ -4,6 +4,7 @@
     encode     encode all channels for the clients that received every frame
     prepare    compose the frame of those clients, by interest set
     update     compose the frame of one other client, from its view to its interest set
+    to_table   convert any of these frames for clients of schema version 3
 
 Pure; reads no clock: the caller passes the tick.
 """
@@ -13,19 +14,19 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from tickwire.schemas.codec import encode_state
 from tickwire.schemas.columns import CHECKSUM_BYTES
 from tickwire.schemas.delta import create_codecs
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
 from tickwire.schemas.size_profile import profile_bits
+from tickwire.schemas.state_messages import encode_state
+from tickwire.schemas.table_frames import to_table_frame
 from tickwire.server.replication.bandwidth import BandwidthProfile
 from tickwire.server.replication.channel import (
     Baseline,
     Channel,
     ChannelUpdate,
     encode_channel_cleared,
-    frame_channel_cleared_v2,
 )
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.partition import ChannelPartition
@@ -63,6 +64,7 @@ class Replicator:
         self._current_updates: dict[int, ChannelUpdate] = {}
         self._current_parts: dict[int, bytes] = {}
         self._individual_updates: dict[tuple[ClientView, InterestSet], tuple[bytes, ClientView]] = {}
+        self._table_frames: dict[bytes, bytes] = {}
         self._recent: deque[TickBaselines] = deque(maxlen=RECENT_TICKS_MAX)
         self._keyframes = self._deltas = 0
         self._channels[EVERYONE] = Channel(EVERYONE, self._codecs)
@@ -126,6 +128,7 @@ class Replicator:
             changed |= partition.capture()
         self._tick = tick
         self._individual_updates.clear()
+        self._table_frames.clear()
         if changed:
             self.changed_tick = tick
         for number, channel in self._channels.items():
@@ -157,31 +160,12 @@ class Replicator:
             self._individual_updates[key] = self._catch_up(view, interest)
         return self._individual_updates[key]
 
-    def update_v2(self, view: ClientView | None, interest: InterestSet) -> tuple[bytes, ClientView]:
-        """Compose the frames for a client of schema version 2: a keyframe of each channel that has changed.
-
-        Args:
-            view: the client's view; None if it is unknown.
-            interest: the channels that the client subscribes to.
-
-        Returns:
-            The frames, with their WebSocket headers, and the client's view after them.
-        """
-        self.prepare(interest)
-        frames = []
-        for number in interest.channels:
-            channel = self._channels[number]
-            baseline = view.baseline(number) if view is not None else None
-            if baseline is None:
-                is_due = not channel.is_empty or (view is not None and number in view.overrides)
-            else:
-                is_due = channel.version > baseline.version
-            if is_due:
-                frames.append(channel.keyframe_v2())
-        if view is not None:
-            removed = view.interest.numbers - interest.numbers
-            frames += [frame_channel_cleared_v2(number, self._tick) for number in removed]
-        return b"".join(frames), ClientView(interest, self._baselines, self._tick)
+    def to_table(self, frame: bytes) -> bytes:
+        """Return a frame of this tick for clients of schema version 3. Encoded once a tick for all of them."""
+        table = self._table_frames.get(frame)
+        if table is None:
+            table = self._table_frames[frame] = to_table_frame(frame, self._tick)
+        return table
 
     def view_at(self, recent: Sequence[TickBaselines], interest: InterestSet, tick: int) -> ClientView | None:
         """Return the view of a client that reconnects with all contents of a tick; None if that tick is too old.

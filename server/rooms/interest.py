@@ -32,11 +32,6 @@ class InterestTracker:
         self._changed: set[Seat] = set()
         self._by_focus: dict[int, list[Seat]] | None = None
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the interest set of every seat is current."""
-        return not self._changed
-
     def subscribe(self, seat: Seat) -> None:
         """Subscribe a seat that has got a connection."""
         seat.interest = self._replicator.subscribe(seat.interest)

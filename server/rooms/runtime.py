@@ -20,9 +20,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.messages import Command, Error, ErrorCode, Redirect, Reply
-from tickwire.server.errors import RoomClosed, RoomFull, Unavailable, UpgradeRequired
+from tickwire.server.errors import RoomClosed, RoomFull, Unavailable
 from tickwire.server.replication.bandwidth import SAMPLE_TICKS
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.attributes import GameAttributes
@@ -92,7 +91,6 @@ class RoomRuntime:
         self._interest = InterestTracker(room, self.replicator)
         self._lifecycle = SeatLifecycle(room, self.hooks, self.handover, self._interest, self._inputs)
         self._writer = StateWriter(room, self.replicator, counters)
-        self._has_texts = any(table.textual for table in room.all_tables())
         self._is_settled = False
         self.seats = self._lifecycle.seats
         self.record_reads = self._commands.record_reads
@@ -145,10 +143,7 @@ class RoomRuntime:
             JoinRefused: `on_join` refused the player.
             RoomClosed: the room has ended, or its `on_join` raised an exception.
             Unavailable: the room is moving to another shard.
-            UpgradeRequired: the client cannot read the room's state.
         """
-        if self._has_texts and request.session.schema_version < SCHEMA_VERSION:
-            raise UpgradeRequired(f"a room with text fields requires schema version {SCHEMA_VERSION}")
         if not self.is_open:
             raise RoomClosed("the room has ended")
         if self.is_frozen:
@@ -185,11 +180,6 @@ class RoomRuntime:
     def player_resumed(self, seat: Seat, *, keeps_world: bool) -> None:
         """Notify the game that a player has reconnected; see `SeatLifecycle.resumed`."""
         self._lifecycle.resumed(seat, keeps_world=keeps_world)
-
-    def can_resume(self, seat: Seat) -> bool:
-        """Return whether a client of this seat can continue with its world; otherwise it needs `Joined` again."""
-        is_simple = seat.interest is self.replicator.everyone and self._interest.is_settled
-        return seat.subscriber.schema_version >= SCHEMA_VERSION or is_simple
 
     def notify_tuned(self) -> None:
         """Notify the game that its tuning values have changed."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tickwire.schemas import STRUCTS_VERSION_MIN
 from tickwire.schemas.event_frames import EventFrame
 from tickwire.schemas.messages import Command, Input, Message, Redirect, Reply, Resync
 from tickwire.server.errors import Malformed, OutOfOrder
@@ -152,10 +153,6 @@ class SeatRoom(Protocol):
         """Whether the room is saved."""
         ...
 
-    def can_resume(self, seat: Seat) -> bool:
-        """Return whether a client of this seat can continue with the world that it holds."""
-        ...
-
     def interest_changed(self, seat: Seat) -> None:
         """Update the player's channels before the next write."""
         ...
@@ -230,6 +227,7 @@ class Seat:
         backlog: the number of events that were unsent after the last tick in which the session was congested.
         fan_out: the budget for events that the player's messages cause; None while they have caused none.
         cell: the grid cell that the player looks at, as a channel; None without one.
+        reads_tables: whether the client has schema version 3: it reads state and acknowledgements as tables.
         known_entity: the entity id in the last Joined, which the client takes for its own; 0 without one.
     """
 
@@ -258,6 +256,7 @@ class Seat:
         "known_entity",
         "player",
         "player_id",
+        "reads_tables",
         "send_rate",
         "subscriber",
         "view",
@@ -274,6 +273,7 @@ class Seat:
         # Copied from the subscriber because the tick reads it once per player. None until `on_join` has returned:
         # nothing may be written before `Joined`.
         self.connection: SeatConnection | None = None
+        self.reads_tables = request.session.schema_version < STRUCTS_VERSION_MIN
         self.has_events = request.session.outbox.unsent > 0
         self.player_id = request.player_id
         self.player = Player(
@@ -398,11 +398,12 @@ class Seat:
                 tick if it is among the last ones before the connection was lost, otherwise a keyframe.
         """
         self.connection = self.subscriber.connection
+        self.reads_tables = self.subscriber.schema_version < STRUCTS_VERSION_MIN
         self.has_events = self.subscriber.outbox.unsent > 0
         # A restored room may be older than the client's world, so the client is sent `Joined`. The shard cannot know
         # whether that arrived, and the same tick looks alike in both worlds: after a restore from a save `Joined` is
         # therefore sent with every resume.
-        keeps_world = room_id == self.room_id and not self.is_restored and self._runtime.can_resume(self)
+        keeps_world = room_id == self.room_id and not self.is_restored
         self.is_restored = self.is_restored and self._runtime.has_rolled_back
         self.view = self._find_view(last_tick) if keeps_world and last_tick else None
         self._recent = ()

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import structlog
 
-from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
-from tickwire.schemas.codec import frame_ack
+from tickwire.schemas import SERVER_MESSAGE_BYTES_MAX
 from tickwire.schemas.framing import frame_sizes
 from tickwire.schemas.messages import Rate
+from tickwire.schemas.state_messages import frame_ack
+from tickwire.schemas.table_frames import frame_table_ack
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.room import Room
@@ -73,12 +74,16 @@ class StateWriter:
             if view is interest.before and view is not None:
                 data, seat.view = interest.data, interest.after
             else:
-                data = self._encode_for(seat)
+                data, view = replicator.update(view, interest)
+                seat.record_sent(tick, view)
+            if data and seat.reads_tables:
+                data = replicator.to_table(data)
             if len(data) > SERVER_MESSAGE_BYTES_MAX and (size := max(frame_sizes(data))) > SERVER_MESSAGE_BYTES_MAX:
                 oversized.append(OversizedState(seat, size))
                 continue
             if seat.applied_seq != seat.acknowledged_seq:
-                data = frame_ack(tick, seat.applied_seq) + data
+                encode = frame_table_ack if seat.reads_tables else frame_ack
+                data = encode(tick, seat.applied_seq) + data
                 seat.acknowledged_seq = seat.applied_seq
             if seat.has_events:
                 if seat.subscriber.outbox.has_lost_unsent:
@@ -97,15 +102,6 @@ class StateWriter:
         self._counters.bytes_sent += bytes_sent
         self._counters.player_ticks += len(seats)
         return oversized
-
-    def _encode_for(self, seat: Seat) -> bytes:
-        """Encode the state for a client whose view differs from the common one of its interest set."""
-        if seat.subscriber.schema_version < SCHEMA_VERSION:
-            data, view = self._replicator.update_v2(seat.view, seat.interest)
-        else:
-            data, view = self._replicator.update(seat.view, seat.interest)
-        seat.record_sent(self._room.tick, view)
-        return data
 
     def _skip_congested(self, seat: Seat) -> None:
         counters = self._counters

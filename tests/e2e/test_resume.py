@@ -17,7 +17,6 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from tests.harness.frames import read_keyframe_v2
 from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Diary
 from tests.harness.shard_process import running
@@ -324,29 +323,6 @@ async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, po
         else:
             await first.say(Ping(3))
             assert (await first.next(Pong)).client_time_us == 3
-
-
-async def test_a_client_of_the_schema_version_before_gets_keyframes_that_it_can_read(shard: Shard) -> None:
-    async with connect(shard.url) as other:
-        await other.join("diary")
-        async with raw(shard, Hello(2, "old")) as (old, welcome):
-            await old.say(Join("diary"))
-            joined = await old.next(Joined)
-            frame = await old.next(StateFrame)
-            assert (frame.age, frame.flags) == (0, 0)
-            assert read_keyframe_v2(joined.description, frame.packed)
-            await old.say(Command(1, "say", msgspec.msgpack.encode({"what": "hi", "times": 1})))
-            while (await old.next(Event)).name != "said":
-                pass
-            old.cut()
-        async with raw(
-            shard, Hello(2, "old", resume_token=welcome.resume_token, room_id=joined.room_id, attempt=2)
-        ) as (
-            old,
-            again,
-        ):
-            assert again.generation == 2
-            assert (await old.next(StateFrame)).age == 0
 
 
 async def test_replaced_client_does_not_reconnect(shard_settings: Settings) -> None:

@@ -14,12 +14,25 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SERVER, Protocol
 
+from tests.harness.schema_versions import VERSIONS
 from tests.harness.session_simulator import FakeConnection, FakeSessionContext
 from tickwire.client.core import ClientCore
-from tickwire.schemas.codec import decode_client, decode_server, encode_client
+from tickwire.schemas import SCHEMA_VERSION
+from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
-from tickwire.schemas.framing import binary_frame
-from tickwire.schemas.messages import Hello, Join
+from tickwire.schemas.messages import (
+    FieldDescription,
+    FieldKind,
+    Hello,
+    Join,
+    Joined,
+    StateDescription,
+    StateFrame,
+    TableDescription,
+    Welcome,
+)
+from tickwire.schemas.state_messages import encode_ack, encode_state
+from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
@@ -28,6 +41,7 @@ from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.token_bucket import TokenBucket
 
 PAYLOAD_BYTES_MAX = 70_000
+DESCRIPTION = StateDescription((TableDescription("ships", (FieldDescription("x", FieldKind.UINT, 8),)),))
 UNLIMITED = EdgeSettings(messages_per_second_max=10**7, bytes_per_second_max=1 << 30)
 
 
@@ -180,8 +194,10 @@ def client_message(data: bytes) -> None:
 
 
 def server_message(data: bytes) -> None:
-    """What a server says: the client's core takes it, or says that it is malformed."""
+    """What a server says to a client in a room: its core takes it, or says that it is malformed."""
     core = ClientCore()
+    core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=1)
+    core.receive(encode_server(Joined("room", description=DESCRIPTION)), now_us=1)
     for part in _parts(data):
         with suppress(MalformedMessage):
             core.receive(part, now_us=1)
@@ -190,12 +206,16 @@ def server_message(data: bytes) -> None:
 
 
 def session(data: bytes) -> None:
-    """A seated player who then says anything: a session answers, counts or closes, and the room ticks on."""
+    """A seated player who then says anything: a session answers, counts or closes, and the room ticks on.
+
+    The first byte also chooses the schema version.
+    """
+    version = VERSIONS[data[0] % len(VERSIONS)] if data else SCHEMA_VERSION
 
     async def live() -> None:
         around = FakeSessionContext(EdgeSettings())
         wire = FakeConnection(around)
-        wire.to_server.extend((encode_client(Hello(2)), encode_client(Join("diary"))))
+        wire.to_server.extend((encode_client(Hello(version)), encode_client(Join("diary"))))
         for part in [b"", *_parts(data)]:
             if part:
                 wire.to_server.append(part)
@@ -219,14 +239,21 @@ def _parts(data: bytes) -> list[bytes]:
     return parts
 
 
+SERVER_MESSAGES = [
+    encode_state(7, 0, 0, 0, b"\0"),
+    encode_state(8, 0, 1, 0, b"\0"),
+    encode_ack(8, 1),
+    encode_table_state(StateFrame(9, 0, 1, 0, b"\0")),
+    encode_table_ack(9, 2),
+]
 TARGETS = {target.__name__: target for target in (frame_path, client_message, server_message, session)}
 SAMPLES: dict[str, list[bytes]] = {
     "frame_path": [b"\2\3\5\7\x0b\x0d\x11\x13" + b"\x82\x84maskdata\x89\x80mask\x02\x81maskx\x80\x81masky"],
     "client_message": [
-        encode_client(Hello(2, "b", "t", "r", 1, 2, "room")),
+        encode_client(Hello(SCHEMA_VERSION, "b", "t", "r", 1, 2, "room")),
         encode_client(Join("diary", "n", "t", b"o")),
     ],
-    "server_message": [binary_frame(b"")[1:]],
-    "session": [bytes((len(m),)) + m for m in (encode_client(Join("diary")), encode_client(Hello(2)))],
+    "server_message": [bytes((len(m),)) + m for m in SERVER_MESSAGES],
+    "session": [bytes((len(m),)) + m for m in (encode_client(Join("diary")), encode_client(Hello(SCHEMA_VERSION)))],
 }
 """What a fuzzer starts from."""

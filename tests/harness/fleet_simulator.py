@@ -26,6 +26,7 @@ from typing import Any, Literal
 import msgspec
 
 from tests.harness.runtimes import create_runtime
+from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tests.harness.session_simulator import FakeConnection
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import (
@@ -355,6 +356,7 @@ class FleetLife:
         self.events_received: list[int] = []
         self.is_resuming = self.is_welcome = self.believed_room = False
         self.hello_session = ""
+        self.version = 0  # the schema version of the newest connection; each may have another
         self.abandoned: set[str] = set()  # sessions that the server cannot know to be left for good
         self.shards_lost = self.lost_before = 0
         self.crashes = self.moves = self.redirects = self.resumes = 0
@@ -375,7 +377,8 @@ class FleetLife:
         self.wire = FakeConnection(shard, authenticator=shard.authenticator)
         self.is_resuming, self.is_welcome = bool(self.core.resume_token), False
         self.believed_room, self.hello_session = self.core.joined is not None, self.session_id
-        self.wire.to_server.append(self.core.hello(token=self.token))
+        self.version = self.rng.choice(VERSIONS)
+        self.wire.to_server.append(with_version(self.core.hello(token=self.token), self.version))
 
     def drop(self, *, client_close_code: int | None = None) -> None:
         """End the connection: the network breaks it, or the client closes it."""
@@ -414,6 +417,7 @@ class FleetLife:
                 self.wire.server_receives()
 
     def receive(self, data: bytes, wire: FakeConnection | None) -> None:
+        assert_has_form(data, self.version)
         match self.core.receive(data, now_us=int(self.fleet.clock_s * 1e6)):
             case EventReceived(event, missed):
                 assert missed == 0, "no event is lost without a word"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from tickwire.client.world import World
-from tickwire.schemas.bit_packing import BitReader, ByteReader
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.framing import frame_payloads
-from tickwire.schemas.messages import ServerMessage, StateDescription, StateFrame
+from tickwire.schemas.messages import ServerMessage, StateFrame
 from tickwire.schemas.parts import IS_COMPLETE, decode_parts
 
 
@@ -26,23 +25,3 @@ def apply(world: World, frame: StateFrame) -> bool:
     agree = [world.apply(part, tick=frame.tick, age=frame.age) for part in parts]
     world.finish(frame.tick, keep={part.channel for part in parts} if frame.flags & IS_COMPLETE else None)
     return all(agree)
-
-
-def read_keyframe_v2(description: StateDescription, packed: bytes) -> dict[str, dict[int, list[int]]]:
-    """Decode a keyframe of schema version 2; return the quantised values by table and entity."""
-    source = ByteReader(packed)
-    tables: dict[str, dict[int, list[int]]] = {}
-    while place := source.varint():
-        table = description.tables[place - 1]
-        assert source.varint() == 0, "no entity leaves in a keyframe"
-        ids = source.ascending(1 << 32).tolist()
-        columns = []
-        for _ in table.fields:
-            width = source.byte()
-            stream = BitReader(source)
-            columns.append(stream.zigzag(len(ids), width).tolist())
-            stream.finish()
-        assert source.varint() == 0, "no texts"
-        tables[table.name] = {id: [column[row] for column in columns] for row, id in enumerate(ids)}
-    source.finish()
-    return tables

@@ -1,4 +1,4 @@
-"""Random runs of a session: drops, resumes, repeats, delays, half-open connections, slow clients.
+"""Random runs of a session: drops, resumes, repeats, delays, half-open connections, slow clients, two versions.
 
 Client core, handshake, session, outbox, replies and room are real. The network between them is a pair of queues; a
 seeded schedule delivers, delays, drops and repeats messages. At the end of every run the network works again. Then no
@@ -18,6 +18,7 @@ import msgspec
 
 from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Diary
+from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from tickwire.schemas.framing import frame_payloads
@@ -142,6 +143,7 @@ class SessionRun:
         self.replies: dict[int, Any] = {}
         self.drops = self.resumes = 0
         self.is_welcome = False
+        self.version = 0  # of the newest connection; each may have another
 
     @property
     def room(self) -> Room:
@@ -165,7 +167,8 @@ class SessionRun:
     def connect(self) -> None:
         if self.connection is None:
             self.connection = FakeConnection(self.context)
-            self.connection.to_server.append(self.core.hello())
+            self.version = self.chance.choice(VERSIONS)
+            self.connection.to_server.append(with_version(self.core.hello(), self.version))
             self.is_welcome = False
 
     def drop(self) -> None:
@@ -213,6 +216,7 @@ class SessionRun:
                 self.connection.server_receives()
 
     def receive(self, data: bytes, connection: FakeConnection | None) -> None:
+        assert_has_form(data, self.version)
         match self.core.receive(data, now_us=self.now_us):
             case EventReceived(event, missed):
                 assert missed == 0

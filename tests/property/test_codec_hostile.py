@@ -11,10 +11,19 @@ from hypothesis import strategies as st
 from tests.unit.test_schemas_codec import filled
 from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
 from tickwire.schemas.errors import WireError
-from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY
+from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY, StateFrame
+from tickwire.schemas.state_messages import encode_ack, encode_state
+from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
 
 SAMPLES = [encode_client(filled(kind)) for kind in CLIENT_BODY] + [
     encode_server(filled(kind)) for kind in SERVER_BODY
+]
+SAMPLES += [
+    encode_state(70_000, 0, 1, 3, b"packed"),
+    encode_state(70_000, 1, 0, 1, b"packed"),
+    encode_ack(70_000, 70_000),
+    encode_table_state(StateFrame(70_000, 1, 2, 1, b"packed")),
+    encode_table_ack(70_000, 70_000),
 ]
 
 

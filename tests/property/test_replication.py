@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from tests.harness.frames import frames_in
 from tickwire.client.core import ClientCore
-from tickwire.schemas.codec import encode_server, encode_state
+from tickwire.schemas.codec import encode_server
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Joined, StateDescription, Welcome
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.columns import angle, boolean, real, sint, text
@@ -42,8 +42,9 @@ INTERESTS = st.sets(st.sampled_from([0, 1, 2, 3]), max_size=4).map(frozenset)
 class Subscriber:
     """A client, the server's view of it, and the frames in flight to it."""
 
-    def __init__(self, interest: InterestSet) -> None:
+    def __init__(self, interest: InterestSet, *, reads_tables: bool) -> None:
         self.interest = interest
+        self.reads_tables = reads_tables
         self.view: ClientView | None = None
         self.core = ClientCore()
         self.core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=0)
@@ -60,12 +61,12 @@ class Room(RuleBasedStateMachine):
 
     subscribers = Bundle("subscribers")
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(first_tick=st.sampled_from([0, 65_500, (1 << 32) - 100_000]))
+    def start(self, first_tick: int) -> None:
         self.ids = EntityIds()
         self.tables = (Ships(self.ids), Mines(self.ids))
         self.replication = Replicator(self.tables, checksum_ticks=7)
-        self.tick_number = 0
+        self.tick_number = first_tick
         self.present: list[Subscriber] = []
         self.was_shown: dict[int, set[int]] = {}
 
@@ -102,9 +103,9 @@ class Room(RuleBasedStateMachine):
 
     # -- the players ----------------------------------------------------------------------------------------
 
-    @rule(target=subscribers, numbers=INTERESTS)
-    def subscribe(self, numbers: frozenset[int]) -> Subscriber:
-        self.present.append(Subscriber(self.subscribed(numbers)))
+    @rule(target=subscribers, numbers=INTERESTS, reads_tables=st.booleans())
+    def subscribe(self, numbers: frozenset[int], reads_tables: bool) -> Subscriber:
+        self.present.append(Subscriber(self.subscribed(numbers), reads_tables=reads_tables))
         return self.present[-1]
 
     @rule(subscriber=consumes(subscribers))
@@ -199,10 +200,11 @@ class Room(RuleBasedStateMachine):
             data, subscriber.view = self.replication.update(subscriber.view, interest)
             subscriber.interests.append((self.tick_number, interest))
         assert subscriber.view is not None
-        frames = frames_in(data)
+        if data and subscriber.reads_tables:
+            data = self.replication.to_table(data)
+        frames = list(frame_payloads(data))
         assert len(frames) <= 1
-        for frame in frames:
-            subscriber.in_flight.append(encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed))
+        subscriber.in_flight.extend(frames)
         if not subscriber.is_lagging:
             self.deliver(subscriber, len(subscriber.in_flight))
             self.check(subscriber)

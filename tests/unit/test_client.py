@@ -26,7 +26,6 @@ from tickwire.client.client import (
 )
 from tickwire.client.heartbeat import PING_INTERVAL_S_MIN
 from tickwire.client.reconnect import REDIRECTS_MAX
-from tickwire.schemas.codec import encode_state
 from tickwire.schemas.messages import (
     Command,
     Error,
@@ -44,6 +43,7 @@ from tickwire.schemas.messages import (
     StateDescription,
     Welcome,
 )
+from tickwire.schemas.state_messages import encode_state
 
 
 async def test_client_joins_plays_and_leaves() -> None:

@@ -23,7 +23,7 @@ from tickwire.client.connection import is_loopback
 from tickwire.client.core import MESSAGE_BYTES_MAX
 from tickwire.client.events import ListenerError
 from tickwire.schemas import SUBPROTOCOL
-from tickwire.schemas.codec import encode_server, encode_state
+from tickwire.schemas.codec import encode_server
 from tickwire.schemas.messages import (
     Command,
     Event,
@@ -37,6 +37,7 @@ from tickwire.schemas.messages import (
     Reply,
     Welcome,
 )
+from tickwire.schemas.state_messages import encode_state
 from tickwire.server.dev.local_stores import free_port
 
 

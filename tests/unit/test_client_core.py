@@ -25,7 +25,7 @@ from tickwire.client.updates import (
     Welcomed,
 )
 from tickwire.schemas import SCHEMA_VERSION, fields
-from tickwire.schemas.codec import decode_client, encode_ack, encode_server, encode_state
+from tickwire.schemas.codec import decode_client, encode_server
 from tickwire.schemas.columns import checksum, empty_columns
 from tickwire.schemas.delta import TableCodec, encode_channel
 from tickwire.schemas.errors import MalformedMessage
@@ -54,6 +54,7 @@ from tickwire.schemas.messages import (
     Welcome,
 )
 from tickwire.schemas.parts import HAS_PARTS, IS_COMPLETE, encode_part
+from tickwire.schemas.state_messages import encode_ack, encode_state
 
 X = fields.uint("x", 8)
 INPUTS = (fields.real("thrust", -1, 1, 1 / 64), fields.boolean("fire"))

@@ -13,7 +13,7 @@ from tests.harness.runtimes import create_runtime
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Input, Resync
-from tickwire.server.errors import RoomFailed, UpgradeRequired
+from tickwire.server.errors import RoomFailed
 from tickwire.server.rooms import (
     EVERYONE,
     NOBODY,
@@ -375,15 +375,6 @@ def test_a_refused_player_leaves_no_subscription_and_no_channel() -> None:
 def _join_and_fail(room: Front, player: Player, options: Mapping[str, Any]) -> None:
     Front.on_join(room, player, options)
     raise RuntimeError("told to fail")
-
-
-def test_a_client_with_an_old_schema_is_refused_by_a_room_with_text_fields() -> None:
-    runtime, _ = front()
-    old = Wiretap("old")
-    old.schema_version = 2
-    with pytest.raises(UpgradeRequired, match="schema version 3"):
-        runtime.seat(SeatRequest(old, "old", {"team": 0}))
-    assert runtime.seats == []
 
 
 FIELDS = {

@@ -15,6 +15,9 @@ from tests.unit.test_schemas_codec import camel, filled
 from tickwire.schemas import codec
 from tickwire.schemas.generated import client_generated, server_generated
 from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY, ErrorCode, InputAck, Message, StateFrame
+from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS
+from tickwire.schemas.state_messages import encode_ack, encode_state
+from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
 from tickwire.server import errors
 from tickwire.server.errors import ConfigError, TickwireError
 
@@ -62,12 +65,11 @@ def test_flatc_decodes_every_field_of_every_message(kind: type[Message], side: s
 
 def test_flatc_decodes_messages_encoded_from_templates() -> None:
     frame = StateFrame(0x01020304, 0x0506, 7, 1, b"packed")
-    data = codec.encode_state(frame.tick, frame.channel, frame.age, frame.flags, frame.packed)
-    root = server_generated.ServerMessage.GetRootAs(data)
+    root = server_generated.ServerMessage.GetRootAs(encode_table_state(frame))
     head = root.State()
     assert StateFrame(head.Tick(), head.Channel(), head.Age(), head.Flags(), root.PackedAsNumpy().tobytes()) == frame
     assert root.Ack() is None
-    ack = server_generated.ServerMessage.GetRootAs(codec.encode_ack(5, 6))
+    ack = server_generated.ServerMessage.GetRootAs(encode_table_ack(5, 6))
     assert InputAck(ack.Ack().Tick(), ack.Ack().Seq()) == InputAck(5, 6)
     assert ack.State() is None
     assert {ack.BodyType(), root.BodyType()} == {0}
@@ -80,10 +82,26 @@ def test_flatc_decodes_messages_encoded_from_templates() -> None:
 @pytest.mark.parametrize("size", [0, 1, 5, 250])
 def test_a_template_is_a_flatbuffer_with_its_alignment(size: int) -> None:
     """A reader that maps the buffer may rely on it: offsets of u32 and of the head are multiples of four."""
-    data = codec.encode_state(1, 2, 3, 4, bytes(size))
+    data = encode_table_state(StateFrame(1, 2, 3, 4, bytes(size)))
     root = server_generated.ServerMessage.GetRootAs(data)
     assert root.State()._tab.Pos % 4 == 0
     assert len(data) % 4 == 0
+
+
+def test_generated_code_reads_the_structs() -> None:
+    kinds = server_generated.StructKind
+    head = server_generated.StateFrameHead()
+    head.Init(encode_state(0x01020304, 0x0506, 7, HAS_CHECKSUM, b"packed"), 0)
+    assert (head.Kind() & 7, head.Kind() >> 3) == (kinds.STATE_FRAME, HAS_CHECKSUM)
+    assert (head.Tick(), head.Channel(), head.Age(), head.SizeOf()) == (0x01020304, 0x0506, 7, 8)
+    delta = server_generated.DeltaFrameHead()
+    delta.Init(encode_state(0x01020304, 0, 7, HAS_PARTS, b"packed"), 0)
+    assert (delta.Kind() & 7, delta.Kind() >> 3) == (kinds.DELTA_FRAME, HAS_PARTS)
+    assert (delta.TickLow(), delta.Age(), delta.SizeOf()) == (0x0304, 7, 4)
+    ack = server_generated.InputAckMessage()
+    ack.Init(encode_ack(0x01020304, 0x05060708), 0)
+    assert (ack.Kind(), ack.Reserved(), ack.SeqLow(), ack.Tick()) == (kinds.INPUT_ACK, 0, 0x0708, 0x01020304)
+    assert len(encode_ack(1, 2)) == ack.SizeOf() == 8
 
 
 def leaves(kind: type[TickwireError]) -> list[type[TickwireError]]:
@@ -103,6 +121,7 @@ def test_every_error_of_a_shard_has_its_own_code_of_the_contract() -> None:
         "RESYNC",
         "KICKED",
         "STATE_TOO_LARGE",
+        "UPGRADE_REQUIRED",
     }
     assert {*codes, *sent} == {code.name for code in ErrorCode}
 

@@ -193,7 +193,7 @@ export class ClientCore {
    * @param nowMs: the clock that `ping` uses.
    * @throws MalformedMessage: the bytes are not a message; close the connection. */
   receive(data: Uint8Array, nowMs: number): Update | null {
-    const message = decodeServer(data);
+    const message = decodeServer(data, this.world?.tick, this.inputSeq);
     switch (message.type) {
       case "state":
         return this.state(message);

@@ -11,9 +11,11 @@ import { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code";
 import { Error as WireError } from "./generated/tickwire/error";
 import { EndSession } from "./generated/tickwire/end-session";
 import { Event } from "./generated/tickwire/event";
+import { DeltaFrameHead } from "./generated/tickwire/delta-frame-head";
 import type { FieldDescription as WireField } from "./generated/tickwire/field-description";
 import { Goodbye } from "./generated/tickwire/goodbye";
 import { Hello } from "./generated/tickwire/hello";
+import { InputAckMessage } from "./generated/tickwire/input-ack-message";
 import { InputAck } from "./generated/tickwire/input-ack";
 import { Input } from "./generated/tickwire/input";
 import { Join } from "./generated/tickwire/join";
@@ -32,7 +34,9 @@ import { Reply } from "./generated/tickwire/reply";
 import { Resync } from "./generated/tickwire/resync";
 import { ServerBody } from "./generated/tickwire/server-body";
 import { ServerMessage as Wire } from "./generated/tickwire/server-message";
+import { StateFrameHead } from "./generated/tickwire/state-frame-head";
 import { StateHead } from "./generated/tickwire/state-head";
+import { StructKind } from "./generated/tickwire/struct-kind";
 import { Welcome } from "./generated/tickwire/welcome";
 import { encode as pack } from "./msgpack.js";
 import type {
@@ -52,23 +56,32 @@ import type {
   WelcomeMessage,
 } from "./types.js";
 
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 export const SUBPROTOCOL = "tickwire.1";
 
 // -- reading ------------------------------------------------------------------------------------------------
 
 /** The offset of the root table, and the offset of its vtable. */
 const MESSAGE_BYTES_MIN = 8;
+const KIND_BITS = 3;
+const KIND_MASK = (1 << KIND_BITS) - 1;
 const wire = new Wire();
-const head = new StateHead();
-const ack = new InputAck();
+const tableHead = new StateHead();
+const tableAck = new InputAck();
+const stateHead = new StateFrameHead();
+const deltaHead = new DeltaFrameHead();
+const ack = new InputAckMessage();
 const state: StateMessage = { type: "state", tick: 0, channel: 0, age: 0, flags: 0, packed: new Uint8Array(0) };
 const acknowledged: AckMessage = { type: "ack", tick: 0, seq: 0 };
 
 /** Decodes one message. A state or an acknowledgement is an object that the next call overwrites.
  *
+ * @param lastTick: the tick of the client's last frame: a delta has the lowest 16 bits of its tick.
+ * @param lastSeq: the number of the client's last input: an acknowledgement has the lowest 16 bits of its number.
  * @throws MalformedMessage: the bytes are not a message. */
-export function decodeServer(data: Uint8Array): ServerMessage {
+export function decodeServer(data: Uint8Array, lastTick = 0, lastSeq = 0): ServerMessage {
+  // A table begins with the offset of its root, a multiple of four; the kinds of structs are odd.
+  if (data.length && data[0]! & 1) return readStruct(data, lastTick, lastSeq);
   if (data.length < MESSAGE_BYTES_MIN) throw new MalformedMessage(`not a message: ${data.length} bytes`);
   try {
     return read(new ByteBuffer(data));
@@ -77,19 +90,58 @@ export function decodeServer(data: Uint8Array): ServerMessage {
   }
 }
 
+function readStruct(data: Uint8Array, lastTick: number, lastSeq: number): ServerMessage {
+  const kind = data[0]! & KIND_MASK;
+  const buffer = new ByteBuffer(data);
+  if (kind === StructKind.DELTA_FRAME && data.length >= DeltaFrameHead.sizeOf()) {
+    deltaHead.__init(0, buffer);
+    state.tick = nearest(deltaHead.tickLow(), lastTick);
+    state.channel = 0;
+    state.age = deltaHead.age();
+    state.flags = deltaHead.kind() >> KIND_BITS;
+    state.packed = data.subarray(DeltaFrameHead.sizeOf());
+    return state;
+  }
+  if (kind === StructKind.STATE_FRAME && data.length >= StateFrameHead.sizeOf()) {
+    stateHead.__init(0, buffer);
+    state.tick = stateHead.tick();
+    state.channel = stateHead.channel();
+    state.age = stateHead.age();
+    state.flags = stateHead.kind() >> KIND_BITS;
+    state.packed = data.subarray(StateFrameHead.sizeOf());
+    return state;
+  }
+  if (kind === StructKind.INPUT_ACK && data.length === InputAckMessage.sizeOf()) {
+    ack.__init(0, buffer);
+    acknowledged.tick = ack.tick();
+    acknowledged.seq = nearest(ack.seqLow(), lastSeq);
+    return acknowledged;
+  }
+  if (kind > StructKind.INPUT_ACK) return { type: "unknown" };
+  throw new MalformedMessage(`not a message: a struct of kind ${kind} and ${data.length} bytes`);
+}
+
+/** Returns the u32 with these lowest 16 bits that is nearest to a known one. */
+function nearest(low: number, known: number): number {
+  const number = known + ((low - known + 0x8000) & 0xffff) - 0x8000;
+  if (number < 0) return number + 0x10000;
+  return number <= 0xffffffff ? number : number - 0x10000;
+}
+
 function read(buffer: ByteBuffer): ServerMessage {
   Wire.getRootAsServerMessage(buffer, wire);
-  if (wire.state(head)) {
-    state.tick = head.tick();
-    state.channel = head.channel();
-    state.age = head.age();
-    state.flags = head.flags();
+  // State and acknowledgements are tables if the server has schema version 3.
+  if (wire.state(tableHead)) {
+    state.tick = tableHead.tick();
+    state.channel = tableHead.channel();
+    state.age = tableHead.age();
+    state.flags = tableHead.flags();
     state.packed = wire.packedArray() ?? new Uint8Array(0);
     return state;
   }
-  if (wire.ack(ack)) {
-    acknowledged.tick = ack.tick();
-    acknowledged.seq = ack.seq();
+  if (wire.ack(tableAck)) {
+    acknowledged.tick = tableAck.tick();
+    acknowledged.seq = tableAck.seq();
     return acknowledged;
   }
   return readBody(wire);

@@ -7,11 +7,13 @@ import { Client, type Options, type Socket } from "../src/client.js";
 import { ClientBody } from "../src/generated/tickwire/client-body";
 import { ClientMessage } from "../src/generated/tickwire/client-message";
 import { Command } from "../src/generated/tickwire/command";
+import { DeltaFrameHead } from "../src/generated/tickwire/delta-frame-head";
 import { Error as WireError } from "../src/generated/tickwire/error";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
 import { Event } from "../src/generated/tickwire/event";
 import { Goodbye } from "../src/generated/tickwire/goodbye";
 import { InputAck } from "../src/generated/tickwire/input-ack";
+import { InputAckMessage } from "../src/generated/tickwire/input-ack-message";
 import { Joined } from "../src/generated/tickwire/joined";
 import { Left } from "../src/generated/tickwire/left";
 import { MatchStatus } from "../src/generated/tickwire/match-status";
@@ -21,8 +23,10 @@ import { Redirect } from "../src/generated/tickwire/redirect";
 import { Reply } from "../src/generated/tickwire/reply";
 import { ServerBody } from "../src/generated/tickwire/server-body";
 import { ServerMessage } from "../src/generated/tickwire/server-message";
-import { StateHead } from "../src/generated/tickwire/state-head";
 import { StateDescription } from "../src/generated/tickwire/state-description";
+import { StateFrameHead } from "../src/generated/tickwire/state-frame-head";
+import { StateHead } from "../src/generated/tickwire/state-head";
+import { StructKind } from "../src/generated/tickwire/struct-kind";
 import { Welcome } from "../src/generated/tickwire/welcome";
 import { encode } from "../src/msgpack.js";
 
@@ -200,6 +204,30 @@ export function match(state: QueueState, mode = "duel", reason = ""): Uint8Array
 
 /** A complete keyframe of an empty world. */
 export function state(tick: number): Uint8Array {
+  return struct(StateFrameHead.sizeOf(), (builder) => StateFrameHead.createStateFrameHead(builder, StructKind.STATE_FRAME, 0, 0, tick), [0]);
+}
+
+/** A delta of an empty world in which nothing changes. */
+export function delta(tick: number, age: number): Uint8Array {
+  const write = (builder: Builder) => DeltaFrameHead.createDeltaFrameHead(builder, StructKind.DELTA_FRAME, age, tick & 0xffff);
+  return struct(DeltaFrameHead.sizeOf(), write, [0]);
+}
+
+export function ack(tick: number, seq: number): Uint8Array {
+  const write = (builder: Builder) => InputAckMessage.createInputAckMessage(builder, StructKind.INPUT_ACK, 0, seq & 0xffff, tick);
+  return struct(InputAckMessage.sizeOf(), write);
+}
+
+function struct(size: number, write: (builder: Builder) => number, packed: number[] = []): Uint8Array {
+  const builder = new Builder(64);
+  write(builder);
+  const buffer = builder.dataBuffer();
+  const start = buffer.capacity() - builder.offset();
+  return Uint8Array.from([...buffer.bytes().subarray(start, start + size), ...packed]);
+}
+
+/** The same keyframe from a server of schema version 3. */
+export function tableState(tick: number): Uint8Array {
   const builder = new Builder(64);
   const packed = ServerMessage.createPackedVector(builder, [0]);
   ServerMessage.startServerMessage(builder);
@@ -209,7 +237,8 @@ export function state(tick: number): Uint8Array {
   return builder.asUint8Array();
 }
 
-export function ack(tick: number, seq: number): Uint8Array {
+/** An acknowledgement from a server of schema version 3. */
+export function tableAck(tick: number, seq: number): Uint8Array {
   const builder = new Builder(64);
   ServerMessage.startServerMessage(builder);
   ServerMessage.addAck(builder, InputAck.createInputAck(builder, tick, seq));

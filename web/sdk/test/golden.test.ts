@@ -12,6 +12,8 @@ import type { StateDescription } from "../src/types.js";
 import { type Part, World } from "../src/world.js";
 
 const FOLDER = fileURLToPath(new URL("../../../schemas/golden/", import.meta.url));
+const ACKNOWLEDGEMENTS = "version_4/acknowledgements.json";
+const NAMES = readdirSync(FOLDER, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".json"));
 
 interface Table {
   ids: number[];
@@ -37,7 +39,7 @@ function describedBy(golden: any): StateDescription {
 
 /** Applies a frame as the core does, without its error handling. */
 function apply(world: World, hex: string): void {
-  const frame = decodeServer(bytesOf(hex));
+  const frame = decodeServer(bytesOf(hex), world.tick);
   if (frame.type !== "state") throw new Error(`${frame.type} is no state`);
   const bits = new BitReader();
   const parts: Part[] = [];
@@ -60,7 +62,7 @@ function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (octet) => octet.toString(16).padStart(2, "0")).join("");
 }
 
-describe.each(readdirSync(FOLDER).filter((name) => name.endsWith(".json")))("%s", (name) => {
+describe.each(NAMES.filter((name) => name !== ACKNOWLEDGEMENTS))("%s", (name) => {
   const golden = JSON.parse(readFileSync(FOLDER + name, "utf8"));
   const world = new World(describedBy(golden.description));
   const steps: Step[] = golden.steps;
@@ -81,5 +83,12 @@ describe.each(readdirSync(FOLDER).filter((name) => name.endsWith(".json")))("%s"
         });
       }
     }
+  });
+});
+
+describe(ACKNOWLEDGEMENTS, () => {
+  const { steps } = JSON.parse(readFileSync(FOLDER + ACKNOWLEDGEMENTS, "utf8"));
+  it.each(steps as { frame: string; last_seq: number; tick: number; seq: number }[])("seq $seq", (step) => {
+    expect(decodeServer(bytesOf(step.frame), 0, step.last_seq)).toEqual({ type: "ack", tick: step.tick, seq: step.seq });
   });
 });

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * The inputs up to `seq` are part of the state of `tick`.
+ * Schema version 3: the inputs up to `seq` are part of the state of `tick`.
  */
 export class InputAck {
   bb: flatbuffers.ByteBuffer|null = null;

@@ -3,7 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 /**
- * Fixed head of a state frame. docs/protocol.md describes `packed`.
+ * Schema version 3: the fixed head of a state frame, in ServerMessage. docs/protocol.md describes `packed`.
  */
 export class StateHead {
   bb: flatbuffers.ByteBuffer|null = null;

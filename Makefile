@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## run ruff, mypy, import-linter, codespell, shellcheck, hado
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	git ls-files -z | xargs -0 $(BIN)/codespell
-	$(BIN)/shellcheck .ci/run schemas/generate.sh
+	$(BIN)/shellcheck .ci/run schemas/generate.sh helm/release.sh
 	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.dev ## format the code
@@ -106,15 +106,8 @@ chart-schema: $(VENV)/.test ## generate the schema of the chart's value `setting
 image-test: $(VENV)/.test ## build the image on a local base and run it (mmdebstrap, buildah, podman, runc)
 	TICKWIRE_IMAGE=1 $(BIN)/python -m pytest tests/chart/test_image.py
 
-release: ## package the chart, push it as an OCI artifact, and sign it: make release REGISTRY=registry.example/charts [COSIGN_KEY=...]
-	@[ -n "$(REGISTRY)" ] || { echo "REGISTRY is required: make release REGISTRY=registry.example/charts" >&2; exit 2; }
-	@mkdir -p build && rm -f build/tickwire-*.tgz
-	helm lint --strict helm/tickwire --values helm/tickwire/examples/small.yaml
-	helm package helm/tickwire --destination build
-	@# Sign the digest, because a tag can be moved.
-	pushed=$$(helm push build/tickwire-*.tgz oci://$(REGISTRY) 2>&1); echo "$$pushed"; \
-		digest=$$(sed -n 's/^Digest: *//p' <<<"$$pushed"); [[ "$$digest" == sha256:* ]]; \
-		cosign sign --yes $(if $(COSIGN_KEY),--key $(COSIGN_KEY)) $(REGISTRY)/tickwire@$$digest
+release: ## package the chart, push it as an OCI artifact, and sign it: make release REGISTRY=registry.example/charts
+	@helm/release.sh
 
 clean: ## remove the output of all targets
 	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,6 +81,19 @@ def test_every_pod_is_restricted(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_no_list_of_a_pod_has_two_entries_with_one_key(file: Path) -> None:
+    """Server-side apply, which Helm 4 uses, refuses such lists."""
+    for pod in pods(rendered(values_of(file))):
+        lists = [(pod["volumes"], "name"), (pod["containers"], "name")]
+        for container in pod["containers"]:
+            lists += [(container[key], "name") for key in ("env", "ports") if key in container]
+            lists += [(container["volumeMounts"], "mountPath")]
+        for entries, key in lists:
+            values = [one[key] for one in entries]
+            assert len(values) == len(set(values)), values
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_rendered_settings_are_valid_settings_of_the_server(file: Path, tmp_path: Path) -> None:
     objects = rendered(values_of(file))
     toml = tmp_path / "tickwire.toml"
@@ -156,9 +169,9 @@ def test_every_value_is_explained_and_in_the_schema() -> None:
         if line and not line.startswith((" ", "#")):
             above = lines[number - 1]
             inside = lines[number + 1] if number + 1 < len(lines) else ""
-            is_told = above.lstrip().startswith("#") or inside.lstrip().startswith("#")
+            is_described = above.lstrip().startswith("#") or inside.lstrip().startswith("#")
             is_plain = line.rstrip().endswith(('""', "{}", "[]", ":"))
-            assert is_told or is_plain, f"nothing is said of {line!r}"
+            assert is_described or is_plain, f"{line!r} has no comment"
 
 
 # -- the swarm -----------------------------------------------------------------------------------------------
@@ -187,15 +200,15 @@ def test_the_swarm_is_a_job_with_a_master_and_workers() -> None:
 def test_options_file_is_readable_by_a_swarm() -> None:
     objects = rendered(values_of(CHART / "examples" / "loadtest.yaml"))
     (found,) = [one["data"]["swarm.toml"] for one in kinds(objects, "ConfigMap") if "swarm.toml" in one["data"]]
-    told = tomllib.loads(found)["tool"]["locust"]
-    assert told["host"] == "ws://tickwire"
-    assert told["users"] == 4000
-    assert told["slo"] == ["input_p99=100ms", "late_ticks=0.1%", "lost_sessions=0"]
-    assert told["token-secret-file"] == "/run/secrets/swarm/secret"
-    assert told["reset-stats"] is True
+    options = tomllib.loads(found)["tool"]["locust"]
+    assert options["host"] == "ws://tickwire"
+    assert options["users"] == 4000
+    assert options["slo"] == ["input_p99=100ms", "late_ticks=0.1%", "lost_sessions=0"]
+    assert options["token-secret-file"] == "/run/secrets/swarm/secret"
+    assert options["reset-stats"] is True
     source = (CHART.parents[1] / "loadtest" / "options.py").read_text()
     own = {"host", "users", "spawn-rate", "run-time", "reset-stats"}  # locust's
-    for name in told.keys() - own:
+    for name in options.keys() - own:
         assert re.search(rf'option\(\s*"--{name}"', source), name
 
 
@@ -216,7 +229,7 @@ def metrics_in(expression: str) -> set[str]:
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
 
 
-def metrics_there() -> set[str]:
+def known_metrics() -> set[str]:
     text = Metrics("1").render().decode()
     return set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
 
@@ -226,7 +239,7 @@ def test_alerts_and_panels_ask_for_metrics_that_a_server_has() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     asked |= {name for panel in panels for one in panel.get("targets", ()) for name in metrics_in(one["expr"])}
     assert len(asked) > 25
-    assert asked <= metrics_there()
+    assert asked <= known_metrics()
 
 
 def test_dashboard_is_generated_from_its_table() -> None:

@@ -34,7 +34,7 @@ def test_added_volumes_and_containers_reach_the_shards_pods() -> None:
     objects = rendered(REQUIRED, EXTRA)
     pod = pod_of(objects)
     shard, sidecar = pod["containers"]
-    assert shard["env"][-1] == EXTRA["extraEnv"][0], "the last of a name counts"
+    assert shard["env"][-1] == EXTRA["extraEnv"][0]
     assert shard["envFrom"] == EXTRA["envFrom"]
     assert EXTRA["extraVolumes"][0] in pod["volumes"]
     assert EXTRA["extraVolumeMounts"][0] in shard["volumeMounts"]

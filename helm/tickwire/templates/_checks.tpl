@@ -1,10 +1,11 @@
-{{/* Values that cannot work are refused here, by name and with what to do instead. */}}
+{{/* Refuses values that cannot work, with their names and a remedy. */}}
 
 {{- define "tickwire.check" -}}
 {{- include "tickwire.checkRequired" . }}
 {{- include "tickwire.checkGroups" . }}
 {{- include "tickwire.checkScaling" . }}
 {{- include "tickwire.checkSettings" . }}
+{{- include "tickwire.checkNames" . }}
 {{- $t := .Values.termination }}
 {{- $sum := add $t.preStopSeconds $t.drainTimeoutSeconds $t.shutdownTimeoutSeconds $t.flushSeconds | int }}
 {{- if lt (int $t.gracePeriodSeconds) $sum }}
@@ -21,7 +22,7 @@
 {{- end }}
 {{- range $name, $url := dict "redis" $v.redis.url "mongo" $v.mongo.url "migrate.mongo" $v.migrate.mongo.url }}
 {{- if regexMatch "://[^/?]*@" $url }}
-{{- fail (printf "%s.url: must not hold a user and a password, which anybody could read in the pod; put the URL into a Secret and set %s.existingSecret" $name $name) }}
+{{- fail (printf "%s.url: must not hold a user and a password, which are readable in the pod's specification; put the URL into a Secret and set %s.existingSecret" $name $name) }}
 {{- end }}
 {{- end }}
 {{- if not $v.tickets.existingSecret }}{{ fail "tickets.existingSecret must be set: without shared keys no player can resume on another shard. Create the Secret with: kubectl create secret generic tickwire-tickets --from-literal=current=$(openssl rand -hex 32)" }}{{ end }}
@@ -48,14 +49,14 @@
 {{- if gt (int $s.minReplicas) (int $s.maxReplicas) }}{{ fail (printf "autoscaling.minReplicas: must be at most autoscaling.maxReplicas (%d); got %d" (int $s.maxReplicas) (int $s.minReplicas)) }}{{ end }}
 {{- if $s.enabled }}
 {{- if gt (int $s.maxReplicas) (int $v.maxShards) }}{{ fail (printf "autoscaling.maxReplicas: must be at most maxShards (%d)" (int $v.maxShards)) }}{{ end }}
-{{- if and (eq $s.kind "keda") (not $s.prometheusUrl) }}{{ fail "autoscaling.prometheusUrl: must be the URL of Prometheus, which KEDA asks" }}{{ end }}
+{{- if and (eq $s.kind "keda") (not $s.prometheusUrl) }}{{ fail "autoscaling.prometheusUrl: must be the URL of Prometheus, which KEDA queries" }}{{ end }}
 {{- range $g := $v.groups }}
 {{- if gt (int $g.replicas) (int $s.maxReplicas) }}{{ fail (printf "autoscaling.maxReplicas: must be at least the replicas of every group, or turning autoscaling on ends shards; group %s has %d" $g.name (int $g.replicas)) }}{{ end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* Settings that the chart sets, and secrets: files/owned-settings.yaml says what to use instead. */}}
+{{/* Refuses settings that the chart sets, and secrets: files/owned-settings.yaml has the values to use instead. */}}
 {{- define "tickwire.checkSettings" -}}
 {{- $v := .Values }}
 {{- $owned := .Files.Get "files/owned-settings.yaml" | fromYaml }}
@@ -71,5 +72,22 @@
 {{- end }}
 {{- if regexMatch "://[^/?\"]*@" ($v.settings | default dict | toRawJson) }}
 {{- fail "settings: a URL holds a user and a password, and settings are no secret; set it in extraEnv, from a Secret" }}
+{{- end }}
+{{- end }}
+
+{{/* Refuses names that a pod would have twice: server-side apply, which Helm 4 uses, refuses such pods. */}}
+{{- define "tickwire.checkNames" -}}
+{{- $v := .Values }}
+{{- $containers := concat $v.initContainers $v.extraContainers }}
+{{- range $one := list
+  (dict "key" "extraEnv" "entries" $v.extraEnv "names" (list "POD_INDEX"))
+  (dict "key" "migrate.extraEnv" "entries" $v.migrate.extraEnv "names" list)
+  (dict "key" "extraVolumes" "entries" $v.extraVolumes "names" (list "settings" "tmp"))
+  (dict "key" "initContainers, extraContainers" "entries" $containers "names" (list "shard")) }}
+{{- $names := $one.names }}
+{{- range $one.entries }}
+{{- if has .name $names }}{{ fail (printf "%s: the name %s is used twice, or by the chart; choose another one" $one.key .name) }}{{ end }}
+{{- $names = append $names .name }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -28,6 +28,7 @@ from benchmarks.load import REQUEST, masked
 from benchmarks.report import Report, report, row
 from benchmarks.rooms import Soak
 from tickwire.client.core import ClientCore
+from tickwire.client.options import JoinOptions
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from tickwire.schemas.framing import FIN_BINARY, HEADER_BYTES, payload_bytes
 from tickwire.server.dev import local_stores
@@ -183,7 +184,7 @@ class SoakPlayer:
                 connection.send(self.core.ping(1))
                 if not welcome.room_id and not welcome.is_joining:
                     self._last_note = self._commands = 0
-                    connection.send(self.core.join(Soak.room_type, name=self._room_name))
+                    connection.send(self.core.join(Soak.room_type, JoinOptions(name=self._room_name)))
             case EventReceived(event, _) if event.name == "note":
                 note = msgspec.msgpack.decode(event.payload)
                 self.found["notes"] += 1

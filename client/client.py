@@ -14,18 +14,13 @@ arrive once and in order. It does not repeat a join that was refused. The caller
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
-import msgspec
-
-from tickwire.client.backoff import Backoff
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import (
     ClientError,
@@ -36,42 +31,15 @@ from tickwire.client.errors import (
     Refused,
     SessionLost,
 )
-from tickwire.client.events import Listener, Listeners, RoomEvent, room_event_from
-from tickwire.client.reconnect import REDIRECTS_MAX
-from tickwire.client.requests import Answer, Request
-from tickwire.client.session_connection import ConnectionOptions, ConnectionState, SessionConnection, TokenSource
-from tickwire.client.updates import (
-    Ended,
-    ErrorReceived,
-    EventReceived,
-    EventsLost,
-    InputAcknowledged,
-    PongReceived,
-    QueueChanged,
-    Redirected,
-    ReplyReceived,
-    SeatLost,
-    SeatTaken,
-    StateApplied,
-    Update,
-    Welcomed,
-)
+from tickwire.client.events import Listener, RoomEvent
+from tickwire.client.match_finder import MatchFinder
+from tickwire.client.options import JoinOptions, MatchOptions
+from tickwire.client.pending_requests import CALL_S_MAX
+from tickwire.client.room_joiner import RoomJoiner
+from tickwire.client.session import ClientSession
+from tickwire.client.session_connection import ConnectionOptions, ConnectionState, TokenSource
 from tickwire.client.world import World
-from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.messages import (
-    Error,
-    Event,
-    Goodbye,
-    Join,
-    Joined,
-    Leave,
-    MatchRequest,
-    MatchStatus,
-    QueueState,
-    Redirect,
-    Reply,
-)
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.messages import Error, Goodbye, Joined, MatchStatus
 
 __all__ = [
     "Client",
@@ -87,15 +55,8 @@ __all__ = [
     "connect",
 ]
 
-CALL_S_MAX = 10.0
-JOIN_S_MAX = 30.0
-"""How long `join` is repeated while it is redirected to a shard that cannot be reached. A dead shard leaves the
-directory within some seconds."""
 MATCH_S_MAX = 300.0
-CANCEL_S_MAX = 5.0
-"""How long the queue may take to decide between a cancellation and a match."""
 RECONNECT_S = 60.0
-EVENTS_MAX = 1024
 
 
 @asynccontextmanager
@@ -129,17 +90,11 @@ async def connect(
 
 
 class Client:
-    """One player's session.
+    """One player's session. See `connect` for the arguments.
 
     Attributes:
         core: the Sans-I/O core.
         events: the room's events, oldest first; above EVENTS_MAX the oldest are dropped and counted.
-        bytes_received, ticks_received, events_dropped: counted since the start.
-        resumes, sessions_lost: the number of reconnects that kept the session, and that lost it.
-        rtt_s, clock_offset_s: from the last Pong; None before. The server's UTC time is the client's monotonic clock
-            plus the offset.
-        queue_status: the last status of the queue, while `match` waits.
-        last_error: the last Error of the server, whether or not it answered a request.
     """
 
     def __init__(
@@ -150,37 +105,15 @@ class Client:
         build: str = "",
         tls: SSLContext | None = None,
         reconnect_s: float = RECONNECT_S,
-        rng: random.Random | None = None,
     ) -> None:
-        self._rng = rng or random.Random()  # noqa: S311 - spreads retries, keeps no secret
-        self.core = ClientCore(random=self._rng.random)
-        self.events: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
-        self.bytes_received = 0
-        self.ticks_received = 0
-        self.events_dropped = 0
-        self.resumes = 0
-        self.sessions_lost = 0
-        self.last_error: Error | None = None
-        self.queue_status: MatchStatus | None = None
-        self.rtt_s: float | None = None
-        self.clock_offset_s: float | None = None
-        self._connection = SessionConnection(
-            ConnectionOptions(url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s),
-            core=self.core,
-            random=self._rng.random,
-            on_message=self._receive,
-            on_change=self._connection_changed,
-        )
-        self._changed = asyncio.Condition()
-        self._listeners = Listeners()
-        self._undelivered_events: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
-        self._state_before = ConnectionState.CLOSED
-        self._requests: dict[Request, asyncio.Future[Answer]] = {}
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
-        self._seat_lock = asyncio.Lock()
-        self._match_lock = asyncio.Lock()
-        self._wake_sender = asyncio.Event()
-        self._sender: asyncio.Task[None] | None = None
+        options = ConnectionOptions(url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
+        rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._session = session = ClientSession(options, rng)
+        self._connection = session.connection
+        self._joiner = RoomJoiner(session, rng)
+        self._match_finder = MatchFinder(session, self._joiner)
+        self.core: ClientCore = session.core
+        self.events: deque[RoomEvent] = session.events.events
 
     # -- the session ----------------------------------------------------------------------------------------
 
@@ -190,20 +123,14 @@ class Client:
         Raises:
             Disconnected, Refused: as `connect`.
         """
-        await self._connection.open()
-        self._sender = asyncio.create_task(self._send_outgoing(), name="client commands")
+        await self._session.open()
 
     async def close(self) -> None:
         """End the session, and free its seat and queue entry. Idempotent.
 
         A client that is reconnecting cannot notify the server, which then keeps the session for the resume window.
         """
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.cancel()
-        await self._connection.close("closed")
-        if sender is not None:
-            await asyncio.wait([sender])
+        await self._session.close()
 
     async def drop(self) -> None:
         """Break the connection, as a bad network does; the client then reconnects."""
@@ -229,10 +156,20 @@ class Client:
         Raises:
             ValueError: the name is unknown, or the listener is a coroutine function.
         """
-        remove = self._listeners.add(name, listener)
-        while name == "event" and self._undelivered_events:
-            self._listeners.notify(name, self._undelivered_events.popleft())
-        return remove
+        if name == "event":
+            return self._session.events.add_listener(listener)
+        return self._session.listeners.add(name, listener)
+
+    async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = CALL_S_MAX) -> None:
+        """Wait until the predicate is true. It is checked after every message and after changes of the connection.
+
+        Raises:
+            TimeoutError: the predicate did not become true in time.
+            Disconnected: the connection was closed for good before.
+        """
+        await self._session.wait_for(predicate, timeout_s)
+
+    # -- rooms ----------------------------------------------------------------------------------------------
 
     async def join(
         self,
@@ -246,7 +183,7 @@ class Client:
         labels: dict[str, str] | None = None,
         party: tuple[str, int] | None = None,
     ) -> Joined:
-        """Join a room, on whichever shard it is. See `ClientCore.join` for the arguments.
+        """Join a room, on whichever shard it is. See `JoinOptions` for the arguments.
 
         If the client is redirected to a shard that cannot be reached, it repeats the join at its initial URL.
 
@@ -257,8 +194,7 @@ class Client:
             ClientError: redirected too often, or from an encrypted connection to a plain one.
             MessageTooLarge: the server would not accept the message.
         """
-        data = self.core.join(
-            room_type,
+        join_options = JoinOptions(
             name=name,
             options=options,
             room_id=room_id,
@@ -267,8 +203,7 @@ class Client:
             labels=labels,
             party=party,
         )
-        async with self._seat_lock:
-            return await self._acquire_seat(data, options)
+        return await self._joiner.join(room_type, join_options)
 
     async def match(
         self,
@@ -280,7 +215,7 @@ class Client:
         labels: dict[str, str] | None = None,
         timeout_s: float = MATCH_S_MAX,
     ) -> Joined:
-        """Wait in a queue until a match is found, and join its room. See `ClientCore.match_request`.
+        """Wait in a queue until a match is found, and join its room. See `MatchOptions` for the arguments.
 
         Every failure also leaves the queue, including a cancellation of the task.
 
@@ -290,94 +225,12 @@ class Client:
             TimeoutError: no match was found in time. A match that was final before the timeout is joined instead.
             Disconnected, ClientError: as `join`; ClientError also if another `match` is waiting.
         """
-        if self._match_lock.locked():
-            raise ClientError("another match is waiting: call cancel_match first")
-        async with self._match_lock:
-            data = self.core.match_request(mode, options=options, party=party, latencies=latencies, labels=labels)
-            self.queue_status = None
-            try:
-                found = await self._find_match(Request(MatchRequest, data), timeout_s)
-                async with self._seat_lock:
-                    return await self._join_match(found.redirect, mode, options)
-            except NotMatched:
-                raise
-            except BaseException:
-                self.core.abandon_match()
-                self._wake_sender.set()
-                raise
-
-    async def _find_match(self, request: Request, timeout_s: float) -> Redirected:
-        """Wait for a match. After the timeout the queue decides: a match that was final before counts."""
-        loop = asyncio.get_running_loop()
-        is_late = False
-
-        def cancel() -> None:
-            nonlocal is_late
-            is_late = True
-            self.core.outgoing.append(self.core.match_cancel())
-            self._wake_sender.set()
-
-        timer = loop.call_later(timeout_s, cancel)
-        try:
-            found = await self._request(request, timeout_s + CANCEL_S_MAX)
-        finally:
-            timer.cancel()
-        if isinstance(found, Redirected):
-            return found
-        assert isinstance(found, QueueChanged)
-        if is_late:
-            raise TimeoutError(f"no match was found within {timeout_s:g} s")
-        raise NotMatched(found.status)
-
-    async def _join_match(self, redirect: Redirect, mode: str, options: dict[str, Any] | None) -> Joined:
-        if self.core.world is not None:
-            await self._request(Request(Leave, self.core.leave()), CALL_S_MAX)
-        data = await self._follow(redirect, options)
-        if data is None:
-            reason = "the shard of the match cannot be reached"
-            raise NotMatched(MatchStatus(QueueState.CANCELLED, mode=mode, reason=reason))
-        return await self._acquire_seat(data, options)
+        match_options = MatchOptions(options=options, party=party, latencies=latencies, labels=labels)
+        return await self._match_finder.find(mode, match_options, timeout_s)
 
     async def cancel_match(self) -> None:
         """Leave the queue: a `match` in progress raises NotMatched, unless the match was already final."""
-        await self._connection.send(self.core.match_cancel())
-
-    async def _acquire_seat(self, first: bytes, options: dict[str, Any] | None) -> Joined:
-        """Request a seat and follow Redirects. After an unreachable shard, repeat the request at the initial URL."""
-        await self.wait_for(lambda: not self.core.is_abandoning_join, CALL_S_MAX)
-        data, redirects = first, 0
-        deadline_s, backoff = time.monotonic() + JOIN_S_MAX, Backoff(self._rng.random)
-        while True:
-            answer = await self._request(Request(Join, data), CALL_S_MAX)
-            if isinstance(answer, SeatTaken):
-                return answer.joined
-            assert isinstance(answer, Redirected)
-            redirects += 1
-            if redirects > REDIRECTS_MAX:
-                raise ClientError(f"redirected more than {REDIRECTS_MAX} times")
-            followed = await self._follow(answer.redirect, options)
-            if followed is None:
-                pause_s = backoff.next_s()
-                if time.monotonic() + pause_s > deadline_s:
-                    raise Disconnected(f"the room's shard, {answer.redirect.url}, cannot be reached")
-                await asyncio.sleep(pause_s)
-                redirects = 0
-            data = first if followed is None else followed
-
-    async def _follow(self, redirect: Redirect, options: dict[str, Any] | None) -> bytes | None:
-        """Follow a Redirect.
-
-        Returns:
-            The Join to send there; None if the shard cannot be reached: the client is then connected to its initial
-            URL.
-        """
-        if redirect.url:
-            connections = self._connection.connections
-            self._connection.visit(redirect.url)
-            await self.wait_for(lambda: self.is_connected and self._connection.connections > connections, JOIN_S_MAX)
-            if self.url != redirect.url:
-                return None
-        return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
+        await self._match_finder.cancel()
 
     async def leave(self) -> None:
         """Leave the room.
@@ -386,8 +239,7 @@ class Client:
             Refused: the client is in no room.
             Disconnected, TimeoutError: as `join`.
         """
-        async with self._seat_lock:
-            await self._request(Request(Leave, self.core.leave()), CALL_S_MAX)
+        await self._joiner.leave()
 
     async def send_input(self, values: dict[str, float]) -> int:
         """Send an input, in the game's units. Missing fields are zero.
@@ -402,8 +254,6 @@ class Client:
             Disconnected: the connection was closed for good.
         """
         self._check_in_room()
-        if self.state is ConnectionState.CLOSED:
-            raise self._connection.disconnected()
         if not self.is_connected:
             return 0
         data, seq = self.core.input(values), self.core.input_seq
@@ -425,28 +275,15 @@ class Client:
             MessageTooLarge: the server would not accept the message.
         """
         self._check_in_room()
+        return await self._session.commands.run(name, payload, timeout_s)
+
+    def _check_in_room(self) -> None:
+        if self.core.world is None:
+            raise ClientError("the client is in no room: join first")
         if self.state is ConnectionState.CLOSED:
             raise self._connection.disconnected()
-        command_id, _ = self.core.command(name, payload)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._replies[command_id] = future
-        self._wake_sender.set()
-        try:
-            async with asyncio.timeout(timeout_s):
-                reply = await future
-        except (SessionLost, Disconnected, ClientError) as error:  # shared by all waiting commands: raise a new one
-            raise type(error)(f"{error} before the room answered {name!r}") from error
-        finally:
-            self.core.abandon_command(command_id)
-            del self._replies[command_id]
-            _mark_retrieved(future)
-            self._wake_sender.set()  # the next command may be sent
-        if not reply.ok:
-            raise CommandFailed(reply)
-        try:
-            return decode_payload(reply.payload) if reply.payload else None
-        except MalformedMessage as error:
-            raise ClientError(f"the reply to {name!r} cannot be decoded: {error}") from error
+
+    # -- the state of the client ----------------------------------------------------------------------------
 
     @property
     def world(self) -> World:
@@ -482,7 +319,7 @@ class Client:
     @property
     def listener_failures(self) -> int:
         """The number of exceptions in listeners."""
-        return self._listeners.failures
+        return self._session.listeners.failures
 
     @property
     def acknowledged_seq(self) -> int:
@@ -494,198 +331,47 @@ class Client:
         """Whether the client is connected."""
         return self.state is ConnectionState.CONNECTED
 
-    async def wait_for(self, predicate: Callable[[], bool], timeout_s: float = CALL_S_MAX) -> None:
-        """Wait until the predicate is true. It is checked after every message and after changes of the connection.
+    @property
+    def resumes(self) -> int:
+        """The number of reconnects that kept the session."""
+        return self._session.resumes
 
-        Raises:
-            TimeoutError: the predicate did not become true in time.
-            Disconnected: the connection was closed for good before.
-        """
-        async with asyncio.timeout(timeout_s), self._changed:
-            while not predicate():
-                if self.state is ConnectionState.CLOSED:
-                    raise self._connection.disconnected()
-                await self._changed.wait()
+    @property
+    def sessions_lost(self) -> int:
+        """The number of reconnects after which the server did not have the session any more."""
+        return self._session.sessions_lost
 
-    # -- requests and commands ------------------------------------------------------------------------------
+    @property
+    def bytes_received(self) -> int:
+        """The size of all received messages."""
+        return self._session.bytes_received
 
-    async def _request(self, request: Request, timeout_s: float) -> Answer:
-        """Send a request and wait for its answer. The request is sent again after a reconnect, if needed.
+    @property
+    def ticks_received(self) -> int:
+        """The number of received states that advanced the world."""
+        return self._session.ticks_received
 
-        Raises:
-            Refused, TimeoutError, Disconnected: as `join`.
-        """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._requests[request] = future
-        try:
-            await self._connection.send(request.data)
-            async with asyncio.timeout(timeout_s):
-                answer: Answer = await future
-        except BaseException:
-            if request.type is Join:
-                self._abandon_join(future)
-            raise
-        finally:
-            del self._requests[request]
-            _mark_retrieved(future)
-        if isinstance(answer, ErrorReceived):
-            raise Refused(answer.error)
-        return answer
+    @property
+    def events_dropped(self) -> int:
+        """The number of events that were dropped from `events`."""
+        return self._session.events.dropped
 
-    def _abandon_join(self, future: asyncio.Future[Answer]) -> None:
-        """Release the seat of a join whose caller stopped waiting, also if the seat is still to arrive."""
-        has_answer = future.done() and not future.cancelled() and future.exception() is None
-        if not has_answer:
-            self.core.abandon_join()
-        elif isinstance(future.result(), SeatTaken):
-            self.core.outgoing.append(self.core.leave())
-        self._wake_sender.set()
+    @property
+    def rtt_s(self) -> float | None:
+        """The last measured round trip; None before the first Pong."""
+        return self._session.rtt_s
 
-    def _answer_requests(self, update: Update) -> None:
-        """Pass an update to the oldest request that it answers."""
-        for request, future in self._requests.items():
-            answer = request.answer(update)
-            if answer is not None and not future.done():
-                future.set_result(answer)
-                return
+    @property
+    def clock_offset_s(self) -> float | None:
+        """The server's UTC time minus the client's monotonic clock; None before the first Pong."""
+        return self._session.clock_offset_s
 
-    def _fail_commands(self, error: ClientError) -> None:
-        for future in self._replies.values():
-            if not future.done():
-                future.set_exception(error)
+    @property
+    def queue_status(self) -> MatchStatus | None:
+        """The last status of the queue, while `match` waits."""
+        return self._session.queue_status
 
-    async def _send_outgoing(self) -> None:
-        """Send commands when they are due, and the core's own messages. Runs as a task."""
-        while True:
-            self._wake_sender.clear()
-            timeout_s = await self._send_due_commands() if self.is_connected else None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._wake_sender.wait()
-
-    async def _send_due_commands(self) -> float | None:
-        """Send the due commands. Return the seconds until more may be due; None if no command waits."""
-        with suppress(Disconnected):  # the waiting calls raise it
-            await self._connection.send()
-            for data in self.core.commands_due(_now_us()):
-                await self._connection.send(data)
-        due_us = self.core.next_command_us(_now_us())
-        return None if due_us is None else max(0.0, (due_us - _now_us()) / 1e6)
-
-    # -- messages -------------------------------------------------------------------------------------------
-
-    async def _receive(self, data: bytes) -> None:
-        self.bytes_received += len(data)
-        tick_before = self.core.world.tick if self.core.world else 0
-        update = self.core.receive(data, now_us=_now_us())
-        if self.core.world and self.core.world.tick > tick_before:
-            self.ticks_received += 1
-        if update is not None:
-            self._handle(update)
-            self._answer_requests(update)
-        if self.core.outgoing and not isinstance(update, Welcomed):  # after Welcome the SessionConnection sends them
-            await self._connection.send()
-        if update is not None and not isinstance(update, StateApplied | InputAcknowledged | EventReceived):
-            self._wake_sender.set()
-        await self._notify_all()
-
-    def _handle(self, update: Update) -> None:
-        match update:
-            case Welcomed():
-                self._welcomed(update)
-            case QueueChanged(status, is_current=True):
-                self.queue_status = status
-                self._listeners.notify("match", status)
-            case Redirected(redirect) if redirect.is_resume:
-                self._connection.redirected(redirect.url)
-            case SeatTaken(joined):
-                self._undelivered_events.clear()
-                self._listeners.notify("joined", joined)
-            case SeatLost(reason):
-                self._seat_lost(reason)
-            case ErrorReceived(error):
-                self.last_error = error
-                self._connection.record_answer(error)
-                self._listeners.notify("refused", Refused(error))
-            case EventsLost(error):
-                self.last_error = error
-            case EventReceived(event):
-                self._event_received(event)
-            case ReplyReceived(reply, is_decided=True):
-                future = self._replies.get(reply.id)  # None: the caller stopped waiting
-                if future is not None and not future.done():
-                    future.set_result(reply)
-            case Ended(goodbye):
-                self._connection.goodbye = goodbye
-                self._store_event(RoomEvent(0, "goodbye", goodbye.message, msgspec.msgpack.encode(goodbye.message)))
-            case PongReceived(rtt_us, clock_offset_us):
-                self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
-                self._listeners.notify("pong", update)
-            case StateApplied():
-                self._listeners.notify("state", update)
-            case InputAcknowledged():
-                self._listeners.notify("acknowledged", update)
-
-    def _welcomed(self, update: Welcomed) -> None:
-        self._connection.record_answer(update.welcome)
-        self.resumes += update.has_resumed
-        self.sessions_lost += update.has_lost_session
-        if update.has_lost_session:
-            self._fail_commands(SessionLost("the session was lost"))
-        if update.lost_room_id:
-            self._seat_lost("the seat was lost while the client was disconnected")
-        unanswered = [request.data for request in self._requests if not request.is_in_flight(update.welcome)]
-        self.core.outgoing.extend(unanswered)
-
-    def _seat_lost(self, reason: str) -> None:
-        self._fail_commands(ClientError("the room closed"))
-        self._listeners.notify("left", reason)
-
-    async def _connection_changed(self) -> None:
-        before, self._state_before = self._state_before, self.state
-        match before, self.state:
-            case ConnectionState.CONNECTED, ConnectionState.RECONNECTING:
-                self._listeners.notify("disconnected", self._connection.close_reason)
-            case ConnectionState.RECONNECTING, ConnectionState.CONNECTED:
-                self._listeners.notify("reconnected", self._connection.has_resumed)
-            case _, ConnectionState.CLOSED if before is not ConnectionState.CLOSED:
-                self._fail_all(self._connection.disconnected())
-        self._wake_sender.set()
-        await self._notify_all()
-
-    def _fail_all(self, error: Disconnected) -> None:
-        for future in self._requests.values():
-            if not future.done():
-                future.set_exception(error)
-        self._fail_commands(error)
-        self._listeners.notify("closed", error)
-
-    async def _notify_all(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    def _event_received(self, event: Event) -> None:
-        received = room_event_from(event)
-        self._store_event(received)
-        if self._listeners.has("event"):
-            self._listeners.notify("event", received)
-        else:
-            self._undelivered_events.append(received)
-
-    def _store_event(self, event: RoomEvent) -> None:
-        self.events_dropped += len(self.events) == EVENTS_MAX
-        self.events.append(event)
-
-    def _check_in_room(self) -> None:
-        if self.core.world is None:
-            raise ClientError("the client is in no room: join first")
-
-
-def _mark_retrieved(future: asyncio.Future[Any]) -> None:
-    """Mark an exception as retrieved: asyncio would log it if the caller was cancelled at the same moment."""
-    if future.done() and not future.cancelled():
-        future.exception()
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000
+    @property
+    def last_error(self) -> Error | None:
+        """The last Error of the server, whether or not it answered a request."""
+        return self._session.last_error

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tickwire.client.command_window import CommandWindow, is_decided
-from tickwire.client.errors import MessageTooLarge
+from tickwire.client.input_encoder import InputEncoder
 from tickwire.client.match_queue import MatchQueue, Meaning
+from tickwire.client.message_encoder import MessageEncoder
+from tickwire.client.options import ANY_MATCH, ANY_ROOM, JoinOptions, MatchOptions
 from tickwire.client.requests import is_answer
+from tickwire.client.state_receiver import StateReceiver, create_world
 from tickwire.client.updates import (
     Ended,
     ErrorReceived,
@@ -29,15 +32,14 @@ from tickwire.client.updates import (
     ReplyReceived,
     SeatLost,
     SeatTaken,
-    StateApplied,
     Update,
     Welcomed,
 )
-from tickwire.client.world import World, WrongBaseline
+from tickwire.client.world import World
 from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
-from tickwire.schemas.codec import decode_server, encode_client, encode_input
-from tickwire.schemas.errors import MalformedMessage, UnknownMessage
-from tickwire.schemas.fields import Field, from_description, pack_input
+from tickwire.schemas.codec import decode_server, encode_client
+from tickwire.schemas.errors import UnknownMessage
+from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import (
     Command,
     EndSession,
@@ -52,26 +54,18 @@ from tickwire.schemas.messages import (
     Leave,
     Left,
     MatchCancel,
-    MatchRequest,
     MatchStatus,
-    Message,
     Ping,
     Pong,
     Rate,
     Redirect,
     Reply,
-    Resync,
     StateFrame,
     Welcome,
 )
-from tickwire.schemas.parts import IS_COMPLETE, Part, decode_parts
 from tickwire.schemas.payloads import encode_payload
 
 MESSAGE_BYTES_MAX = SERVER_MESSAGE_BYTES_MAX
-TEXT_BYTES_MAX = 4096
-"""The longest text in a message, as UTF-8. The server closes the session of a client that sends a longer one."""
-RESYNC_AGAIN_TICKS = 64
-"""The number of ticks after which a keyframe that did not arrive is requested again."""
 
 
 class ClientCore:
@@ -82,43 +76,55 @@ class ClientCore:
         random: returns random numbers from 0 to 1; spreads the pauses before a command is sent again.
 
     Attributes:
-        world: the mirrored state of the room; None outside of a room.
-        joined: the room's Joined message; None outside of a room.
+        state: the mirrored state of the room.
         acknowledged_seq: the sequence number of the newest input that is part of the world.
         resume_token: resumes this session; empty without a session, or if it cannot be resumed.
         rate: the rate at which the server sends the state.
         outgoing: messages of the protocol itself. Send them after each `receive`, and after `abandon_match`.
-        resyncs, mismatches, events_missed, events_repeated: counted over all sessions; expected to stay 0.
+        events_missed, events_repeated: counted over all sessions; expected to stay 0.
     """
 
     def __init__(
-        self, create_world: Callable[[Joined], World] | None = None, *, random: Callable[[], float] = lambda: 0.5
+        self, create_world: Callable[[Joined], World] = create_world, *, random: Callable[[], float] = lambda: 0.5
     ) -> None:
-        self._create_world = create_world or _create_default_world
-        self.world: World | None = None
-        self.joined: Joined | None = None
+        self.outgoing: deque[bytes] = deque()
+        self.state = StateReceiver(self.outgoing, create_world)
         self.acknowledged_seq = 0
         self.resume_token = ""
         self.rate = Rate(1)
-        self.outgoing: deque[bytes] = deque()
-        self.resyncs = 0
-        self.mismatches = 0
         self.events_missed = 0
         self.events_repeated = 0
         self.unknown_messages = 0
-        self._input_fields: tuple[Field, ...] = ()
-        self._input_names: frozenset[str] = frozenset()
-        self._input_seq = 0
+        self._encoder = MessageEncoder()
+        self._inputs = InputEncoder()
         self._command_id = 0
         self._event_number = 0
         self._generation = 0
         self._attempt = 0
         self._has_session = False
         self._is_abandoning_join = False
-        self._message_bytes_max = 0
         self._commands = CommandWindow(random)
         self._match_queue = MatchQueue()
-        self._awaiting_keyframe: dict[int, int] = {}  # by channel: the tick of the request
+
+    @property
+    def world(self) -> World | None:
+        """The mirrored world of the room; None outside of a room."""
+        return self.state.world
+
+    @property
+    def joined(self) -> Joined | None:
+        """The room's Joined message; None outside of a room."""
+        return self.state.joined
+
+    @property
+    def resyncs(self) -> int:
+        """The number of keyframes that the core requested, over all sessions. Expected to stay 0."""
+        return self.state.resyncs
+
+    @property
+    def mismatches(self) -> int:
+        """The number of states with a wrong checksum, over all sessions. Expected to stay 0."""
+        return self.state.mismatches
 
     # -- to the server --------------------------------------------------------------------------------------
 
@@ -126,16 +132,15 @@ class ClientCore:
         """Encode the first message on a connection. It asks to resume the previous session, if there was one."""
         self.outgoing.clear()
         self._attempt += 1
-        world = self.world if not self._awaiting_keyframe else None  # an incorrect world cannot be a baseline
-        return self._encoded(
+        return self._encoder.encode(
             Hello(
                 SCHEMA_VERSION,
                 build,
                 token,
                 resume_token=self.resume_token,
-                last_tick=world.tick if world is not None and self.resume_token else 0,
+                last_tick=self.state.baseline_tick if self.resume_token else 0,
                 last_event=self._event_number if self.resume_token else 0,
-                room_id=self.joined.room_id if self.joined is not None and self.resume_token else "",
+                room_id=self.state.room_id if self.resume_token else "",
                 attempt=self._attempt,
             )
         )
@@ -146,71 +151,26 @@ class ClientCore:
         self._has_session = self._is_abandoning_join = False
         self._commands.clear()
         self._match_queue.reset()
-        self.world = self.joined = None
-        self.acknowledged_seq = self._input_seq = self._event_number = 0
-        self._awaiting_keyframe.clear()
+        self.state.leave()
+        self._inputs.reset()
+        self.acknowledged_seq = self._event_number = 0
         self.rate = Rate(1)
 
-    def join(
-        self,
-        room_type: str,
-        *,
-        name: str = "",
-        ticket: str = "",
-        options: dict[str, Any] | None = None,
-        room_id: str = "",
-        code: str = "",
-        is_private: bool = False,
-        labels: dict[str, str] | None = None,
-        party: tuple[str, int] | None = None,
-    ) -> bytes:
-        """Encode a request for a seat.
-
-        Args:
-            room_type: the type of the room.
-            name: the name of one room. Without name, room_id and code, any open room of the type is joined.
-            ticket: from a Redirect.
-            options: passed to the room's `on_join`.
-            room_id: the id of one room.
-            code: the code of one private room.
-            is_private: creates a room that can be joined only with its code.
-            labels: only rooms with these labels.
-            party: a code that friends share, and their number: all of them get seats in one room, or none of them.
+    def join(self, room_type: str, options: JoinOptions = ANY_ROOM) -> bytes:
+        """Encode a request for a seat in a room of this type.
 
         Raises:
             MessageTooLarge: the server would not accept the message.
         """
-        party_code, party_size = party or ("", 0)
-        packed, packed_labels = _encode_map(options), _encode_map(labels)
-        request = Join(
-            room_type, name, ticket, packed, room_id, code, is_private, packed_labels, party_code, party_size
-        )
-        return self._encoded(request)
+        return self._encoder.encode(options.to_message(room_type))
 
-    def match_request(
-        self,
-        mode: str,
-        *,
-        options: dict[str, Any] | None = None,
-        party: tuple[str, int] | None = None,
-        latencies: dict[str, float] | None = None,
-        labels: dict[str, str] | None = None,
-    ) -> bytes:
-        """Encode a request to enter a queue.
-
-        Args:
-            mode: the name of the queue.
-            options: passed to the room's `on_join`.
-            party: a code that friends share, and their number: they are matched together once all of them are queued.
-            latencies: round trips in milliseconds by region; by default only the region of the shard is allowed.
-            labels: labels that the match must have.
+    def match_request(self, mode: str, options: MatchOptions = ANY_MATCH) -> bytes:
+        """Encode a request to enter the queue of this mode.
 
         Raises:
             MessageTooLarge: the server would not accept the message.
         """
-        code, size = party or ("", 0)
-        request = MatchRequest(mode, _encode_map(options), code, size, _encode_map(latencies), _encode_map(labels))
-        data = self._encoded(request)
+        data = self._encoder.encode(options.to_message(mode))
         self._match_queue.request(mode)
         return data
 
@@ -258,13 +218,8 @@ class ClientCore:
         Raises:
             ValueError: as `input`.
         """
-        if self.world is None:
-            raise ValueError("an input needs a room: join first")
-        if not values.keys() <= self._input_names:
-            unknown = ", ".join(sorted(values.keys() - self._input_names))
-            known = ", ".join(sorted(self._input_names)) or "none"
-            raise ValueError(f"unknown input {unknown}; the inputs of this room are: {known}")
-        return pack_input(self._input_fields, values)
+        self._world_for_input()
+        return self._inputs.pack(values)
 
     def input_from_payload(self, payload: bytes) -> bytes:
         """Encode an input with a payload from `pack`, of the same room.
@@ -272,20 +227,22 @@ class ClientCore:
         Raises:
             ValueError: the client is in no room.
         """
-        if self.world is None:
+        return self._inputs.encode(self._world_for_input().tick, payload)
+
+    def _world_for_input(self) -> World:
+        if self.state.world is None:
             raise ValueError("an input needs a room: join first")
-        self._input_seq += 1
-        return encode_input(self._input_seq, self.world.tick, payload)
+        return self.state.world
 
     @property
     def input_fields(self) -> tuple[Field, ...]:
         """The fields of this room's inputs."""
-        return self._input_fields
+        return self._inputs.fields
 
     @property
     def input_seq(self) -> int:
         """The sequence number of the last input."""
-        return self._input_seq
+        return self._inputs.seq
 
     def command(self, name: str, payload: Any = None) -> tuple[int, bytes]:
         """Add a command for the room. `commands_due` returns it until it is answered.
@@ -298,7 +255,7 @@ class ClientCore:
             ClientError: too many commands have no reply yet.
         """
         command_id = self._command_id + 1
-        data = self._encoded(Command(command_id, name, encode_payload(payload)))
+        data = self._encoder.encode(Command(command_id, name, encode_payload(payload)))
         self._commands.add(command_id, data)
         self._command_id = command_id
         return command_id, data
@@ -355,7 +312,7 @@ class ClientCore:
             return None
         match message:
             case StateFrame():
-                return self._state(message)
+                return self.state.receive(message)
             case InputAck(tick, seq):
                 self.acknowledged_seq = seq
                 return InputAcknowledged(tick, seq)
@@ -366,7 +323,7 @@ class ClientCore:
             case Joined():
                 return self._seat_taken(message)
             case Left(reason):
-                self.world = self.joined = None
+                self.state.leave()
                 self.rate = Rate(1)
                 return SeatLost(reason)
             case Reply():
@@ -401,87 +358,36 @@ class ClientCore:
 
     def _welcomed(self, welcome: Welcome) -> Welcomed:
         has_resumed = welcome.generation > 1
-        previous_room_id = self.joined.room_id if self.joined is not None else ""
+        previous_room_id = self.state.room_id
         has_lost_session = self._has_session and not has_resumed
         if not has_resumed:
             self.discard_session()
         self._has_session = True
         self.resume_token, self._generation = welcome.resume_token, welcome.generation
-        self._message_bytes_max = welcome.message_bytes_max
+        self._encoder.message_bytes_max = welcome.message_bytes_max
         self._commands.welcomed(welcome)
         if has_resumed:
-            self.rate = Rate(1)
-            self._awaiting_keyframe.clear()
-            if previous_room_id and welcome.room_id == previous_room_id and self.world is not None:
-                self.world.clear_history()
-            elif previous_room_id and not welcome.room_id:
-                self.world = self.joined = None
-            if self._match_queue.has_cancelled:
-                self._match_queue.resumed()
-                self.outgoing.append(self.match_cancel())
-            if not welcome.is_joining and not welcome.room_id:
-                self._is_abandoning_join = False
+            self._resumed(welcome)
         is_lost = bool(previous_room_id) and self.joined is None
         return Welcomed(welcome, has_resumed, previous_room_id if is_lost else "", has_lost_session)
+
+    def _resumed(self, welcome: Welcome) -> None:
+        self.rate = Rate(1)
+        self.state.resumed(welcome.room_id)
+        if self._match_queue.has_cancelled:
+            self._match_queue.resumed()
+            self.outgoing.append(self.match_cancel())
+        if not welcome.is_joining and not welcome.room_id:
+            self._is_abandoning_join = False
 
     def _seat_taken(self, joined: Joined) -> SeatTaken | None:
         if self._is_abandoning_join:
             self._is_abandoning_join = False
             self.outgoing.append(self.leave())
             return None
-        before = self.joined.room_id if self.joined is not None else ""
-        world = self.world
-        if world is not None and before == joined.room_id and world.description == joined.description:
-            world.clear()
-        else:
-            world = self._create_world(joined)
-        self._input_fields = tuple(from_description(field) for field in joined.description.inputs)
-        self._input_names = frozenset(field.name for field in self._input_fields)
-        self.joined, self.world = joined, world
-        self._awaiting_keyframe.clear()
+        self.state.enter(joined)
+        self._inputs.enter(joined.description.inputs)
         return SeatTaken(joined)
-
-    def _state(self, frame: StateFrame) -> StateApplied | None:
-        if self.world is None:
-            return None
-        parts = decode_parts(frame)
-        applied = [self._apply_part(self.world, part, frame) for part in parts]
-        named = {part.channel for part in parts}
-        is_complete = bool(frame.flags & IS_COMPLETE)
-        self.world.finish(frame.tick, keep=named if is_complete else None)
-        if is_complete:
-            self._awaiting_keyframe = {c: tick for c, tick in self._awaiting_keyframe.items() if c in named}
-        if parts and all(agrees is None for agrees in applied):
-            return None
-        is_keyframe = all(part.is_keyframe for part in parts)
-        return StateApplied(frame.tick, tuple(part.channel for part in parts), is_keyframe, False not in applied)
-
-    def _apply_part(self, world: World, part: Part, frame: StateFrame) -> bool | None:
-        """Apply one part. Return whether its checksum agrees; None if it could not be applied."""
-        requested_tick = self._awaiting_keyframe.get(part.channel)
-        if not part.is_keyframe and requested_tick is not None:
-            if frame.tick - requested_tick >= RESYNC_AGAIN_TICKS:
-                self._request_keyframe(part.channel, frame.tick)
-            return None
-        try:
-            agrees = world.apply(part, tick=frame.tick, age=frame.age)
-        except WrongBaseline:  # a frame is missing, and it may have changed other channels
-            for channel in world.channels | {part.channel}:
-                self._request_keyframe(channel, frame.tick)
-            return None
-        except MalformedMessage:
-            self._request_keyframe(part.channel, frame.tick)
-            return None
-        self._awaiting_keyframe.pop(part.channel, None)
-        if not agrees:
-            self.mismatches += 1
-            self._request_keyframe(part.channel, frame.tick)
-        return agrees
-
-    def _request_keyframe(self, channel: int, tick: int) -> None:
-        self.resyncs += 1
-        self._awaiting_keyframe[channel] = tick
-        self.outgoing.append(encode_client(Resync(channel, tick)))
 
     def _event(self, event: Event) -> EventReceived | None:
         if event.number <= self._event_number:
@@ -492,33 +398,7 @@ class ClientCore:
         self._event_number = event.number
         return EventReceived(event, missed)
 
-    def _encoded(self, message: Message) -> bytes:
-        """Encode a message with contents from the game.
-
-        Raises:
-            MessageTooLarge: the server would not accept the message.
-        """
-        kind = type(message).__name__
-        for name in message.__struct_fields__:
-            value = getattr(message, name)
-            if isinstance(value, str) and len(value) > TEXT_BYTES_MAX // 4:
-                size = len(value.encode())
-                if size > TEXT_BYTES_MAX:
-                    raise MessageTooLarge(f"the {name} of a {kind}", size, TEXT_BYTES_MAX)
-        data = encode_client(message)
-        if 0 < self._message_bytes_max < len(data):
-            raise MessageTooLarge(f"the {kind}", len(data), self._message_bytes_max)
-        return data
-
     def _pong(self, pong: Pong, now_us: int) -> PongReceived:
         # The server read its clock half a round trip ago, if both directions take equally long: RFC 5905, section 8.
         rtt_us = max(0, now_us - pong.client_time_us)
         return PongReceived(rtt_us, pong.server_time_us + rtt_us // 2 - now_us)
-
-
-def _create_default_world(joined: Joined) -> World:
-    return World(joined.description)
-
-
-def _encode_map(value: dict[str, Any] | dict[str, str] | dict[str, float] | None) -> bytes:
-    return encode_payload(value) if value else b""

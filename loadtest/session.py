@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from tickwire.client.errors import ClientError, CommandFailed, Disconnected, NotMatched, Refused, SessionLost
+from tickwire.client.options import JoinOptions, MatchOptions
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.client.requests import Answer, Request
 from tickwire.client.updates import (
@@ -105,7 +106,7 @@ class SwarmSession(SwarmConnection):
 
     def join_once(self, room_type: str, *, options: dict[str, Any] | None = None) -> Joined:
         """Join a room without retries, and without waiting for the first state."""
-        return self._acquire_seat(self.core.join(room_type, options=options), options)
+        return self._acquire_seat(self.core.join(room_type, JoinOptions(options=options)), options)
 
     def close(self) -> None:
         """End the session and disconnect. Idempotent."""
@@ -147,8 +148,8 @@ class SwarmSession(SwarmConnection):
             self.ensure_connected()
             if self.core.joined is not None:  # the seat was assigned while the connection was lost
                 return self.core.joined
-            data = b"" if self._has_pending_join else self.core.join(room_type, name=name, options=options)
-            return self._acquire_seat(data, options)
+            join = JoinOptions(name=name, options=options)
+            return self._acquire_seat(b"" if self._has_pending_join else self.core.join(room_type, join), options)
 
         joined: Joined = self._retry(once, JOIN_S_MAX, "join", is_eager=True)
         self._wait_for_state()
@@ -176,7 +177,8 @@ class SwarmSession(SwarmConnection):
         started_s = time.monotonic()
         self.ensure_connected()
         try:
-            found = self._find_match(Request(MatchRequest, self.core.match_request(mode, party=party)), timeout_s)
+            data = self.core.match_request(mode, MatchOptions(party=party))
+            found = self._find_match(Request(MatchRequest, data), timeout_s)
             self._wanted_since_s = time.monotonic()
             joined = self._acquire_seat(self._follow(found.redirect, None), None)
         except BaseException as error:
@@ -330,7 +332,8 @@ class SwarmSession(SwarmConnection):
             self._reconnect()
             if self._plan.url != redirect.url:
                 raise Disconnected(f"cannot reach {redirect.url}, the room's shard: returned to the initial URL")
-        return self.core.join(redirect.room_type, name=redirect.room_name, ticket=redirect.ticket, options=options)
+        there = JoinOptions(name=redirect.room_name, ticket=redirect.ticket, options=options)
+        return self.core.join(redirect.room_type, there)
 
     def _send_and_wait(self, request: Request, timeout_s: float) -> Answer:
         """Send a request and wait for its answer. The request is sent again after a reconnect, if needed.

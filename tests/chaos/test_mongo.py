@@ -52,19 +52,20 @@ def through(settings: Settings, url: str) -> Settings:
 async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
     """Send a command once and return its Reply; the client itself would retry after UNAVAILABLE."""
     replies: list[Reply] = []
-    handle = client._handle
+    receive = client.core.receive
 
-    def note(update: Update) -> None:
+    def note(message: bytes, *, now_us: int) -> Update | None:
+        update = receive(message, now_us=now_us)
         if isinstance(update, ReplyReceived) and update.reply.id == command_id:
             replies.append(update.reply)
-        handle(update)
+        return update
 
-    client._handle = note  # type: ignore[method-assign]
+    client.core.receive = note  # type: ignore[method-assign]
     try:
         await client._connection.send(data)
         await client.wait_for(lambda: bool(replies), 8 * DEADLINE_S)
     finally:
-        client._handle = handle  # type: ignore[method-assign]
+        client.core.receive = receive  # type: ignore[method-assign]
     return replies[0]
 
 

@@ -20,6 +20,7 @@ from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import admin, running, settings_of
 from tickwire.client.client import Client, Disconnected, NotMatched, Refused, connect
+from tickwire.client.options import JoinOptions
 from tickwire.matchmaking import Ticket, TicketKeys, sign
 from tickwire.schemas.messages import ErrorCode, Joined, QueueState
 from tickwire.server.assembly import create_ticket_keys
@@ -256,7 +257,7 @@ def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> 
 
 
 async def join_with(client: Client, text: str) -> Joined:
-    data = client.core.join("duel", ticket=text)
+    data = client.core.join("duel", JoinOptions(ticket=text))
     return await client._acquire_seat(data, None)
 
 

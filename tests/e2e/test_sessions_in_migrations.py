@@ -15,6 +15,7 @@ from tests.harness.polling import acknowledges, eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import Client, connect
 from tickwire.client.connection import ClientSocket
+from tickwire.client.options import JoinOptions
 from tickwire.matchmaking import HandoffOffer, MatchmakerUnavailable, StaleLease, Ticket, sign
 from tickwire.schemas.messages import Joined
 from tickwire.server.assembly import create_ticket_keys
@@ -249,7 +250,7 @@ async def test_join_during_a_migration_follows_the_room(
                     room_type="duel",
                     name="final",
                 )
-                data = second.core.join("duel", ticket=sign(ticket, create_ticket_keys(one.settings)))
+                data = second.core.join("duel", JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings))))
                 joining.append(asyncio.create_task(second._acquire_seat(data, None)))
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
@@ -287,7 +288,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
             if shard.info.shard_id == other.shard_id
         )
         assert await one.parts.room_migrator.migrate(room, target)
-        data = second.core.join("duel", ticket=sign(ticket, create_ticket_keys(one.settings)))
+        data = second.core.join("duel", JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings))))
         seated = await second._acquire_seat(data, None)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 

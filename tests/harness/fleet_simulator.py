@@ -29,6 +29,7 @@ from tests.harness.runtimes import create_runtime
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tests.harness.session_simulator import FakeConnection
 from tickwire.client.core import ClientCore
+from tickwire.client.options import JoinOptions
 from tickwire.client.updates import (
     ErrorReceived,
     EventReceived,
@@ -476,7 +477,8 @@ class FleetLife:
     def ask_for_seat(self, wire: FakeConnection | None) -> None:
         if wire is not None and self.core.joined is None and not self.is_asking:
             self.is_asking = True
-            wire.to_server.append(self.core.join("notebook", ticket="of the fleet" if self.ticket else ""))
+            ticket = "of the fleet" if self.ticket else ""
+            wire.to_server.append(self.core.join("notebook", JoinOptions(ticket=ticket)))
             self.ticket = False
 
     def command(self) -> None:

@@ -12,7 +12,6 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.harness.polling import eventually
 from tests.harness.scripted_server import JOINED, Peer, server
-from tickwire.client import client as aio
 from tickwire.client.backoff import Backoff
 from tickwire.client.client import (
     Client,
@@ -24,6 +23,7 @@ from tickwire.client.client import (
     SessionLost,
     connect,
 )
+from tickwire.client.event_log import EVENTS_MAX
 from tickwire.client.heartbeat import PING_INTERVAL_S_MIN
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.schemas.messages import (
@@ -242,17 +242,17 @@ async def test_replies_to_abandoned_commands_are_discarded() -> None:
             await waiting
         late.set()
         await client.wait_for(lambda: bool(client.events))
-        assert client._replies == {}
+        assert len(client._session.commands) == 0
 
 
 async def test_events_above_the_limit_drop_the_oldest_and_are_counted() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
-        await peer.say(*(Event(number, "noise") for number in range(1, aio.EVENTS_MAX + 4)))
+        await peer.say(*(Event(number, "noise") for number in range(1, EVENTS_MAX + 4)))
 
     async with server(script) as url, connect(url) as client:
         await client.wait_for(lambda: client.events_dropped == 3)
-        assert (len(client.events), client.events[0].number) == (aio.EVENTS_MAX, 4)
+        assert (len(client.events), client.events[0].number) == (EVENTS_MAX, 4)
 
 
 async def test_goodbye_is_available_after_the_close() -> None:

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tickwire.client.core import RESYNC_AGAIN_TICKS, ClientCore
+from tickwire.client.core import ClientCore
+from tickwire.client.state_receiver import RESYNC_AGAIN_TICKS
 from tickwire.client.updates import (
     Ended,
     ErrorReceived,

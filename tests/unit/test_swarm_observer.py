@@ -156,7 +156,7 @@ def test_inputs_of_a_lost_seat_are_discarded() -> None:
 
 def test_client_errors_are_counted_once() -> None:
     core, tally, measures = ClientCore(), TrafficTally(0.0), Measures()
-    core.mismatches, core.events_missed, core.events_repeated = 2, 3, 1
+    core.state.mismatches, core.events_missed, core.events_repeated = 2, 3, 1
     tally.collect(core, 1000, 2.0, measures, is_seated=True)
     tally.collect(core, 1500, 3.0, measures, is_seated=False)
     tally.connected()

@@ -1,0 +1,54 @@
+"""Encodes a player's inputs with the fields that the room declares, and numbers them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tickwire.schemas.codec import encode_input
+from tickwire.schemas.fields import Field, from_description, pack_input
+from tickwire.schemas.messages import FieldDescription
+
+
+class InputEncoder:
+    """The encoder of one session.
+
+    Attributes:
+        fields: the fields of the room's inputs.
+        seq: the sequence number of the last input. It continues in the next room of the session.
+    """
+
+    def __init__(self) -> None:
+        self.fields: tuple[Field, ...] = ()
+        self.seq = 0
+        self._names: frozenset[str] = frozenset()
+
+    def enter(self, inputs: Iterable[FieldDescription]) -> None:
+        """Encode for the room with these inputs from now on."""
+        self.fields = tuple(from_description(field) for field in inputs)
+        self._names = frozenset(field.name for field in self.fields)
+
+    def reset(self) -> None:
+        """Begin a new session: the next input has the number 1."""
+        self.seq = 0
+
+    def pack(self, values: dict[str, float]) -> bytes:
+        """Return the payload of an input, given in the game's units. Missing fields are zero.
+
+        Raises:
+            ValueError: the room declares no such input, or a value is not a number.
+        """
+        if not values.keys() <= self._names:
+            unknown = ", ".join(sorted(values.keys() - self._names))
+            known = ", ".join(sorted(self._names)) or "none"
+            raise ValueError(f"unknown input {unknown}; the inputs of this room are: {known}")
+        return pack_input(self.fields, values)
+
+    def encode(self, tick: int, payload: bytes) -> bytes:
+        """Encode the next input.
+
+        Args:
+            tick: the last tick that the player saw.
+            payload: from `pack`.
+        """
+        self.seq += 1
+        return encode_input(self.seq, tick, payload)

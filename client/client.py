@@ -35,7 +35,7 @@ from tickwire.client.events import Listener, RoomEvent
 from tickwire.client.match_finder import MatchFinder
 from tickwire.client.options import JoinOptions, MatchOptions
 from tickwire.client.pending_requests import CALL_S_MAX
-from tickwire.client.room_joiner import RoomJoiner
+from tickwire.client.room_membership import RoomMembership
 from tickwire.client.session import ClientSession
 from tickwire.client.session_connection import ConnectionOptions, ConnectionState, TokenSource
 from tickwire.client.world import World
@@ -110,8 +110,8 @@ class Client:
         rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._session = session = ClientSession(options, rng)
         self._connection = session.connection
-        self._joiner = RoomJoiner(session, rng)
-        self._match_finder = MatchFinder(session, self._joiner)
+        self._membership = RoomMembership(session, rng)
+        self._match_finder = MatchFinder(session, self._membership)
         self.core: ClientCore = session.core
         self.events: deque[RoomEvent] = session.events.events
 
@@ -203,7 +203,7 @@ class Client:
             labels=labels,
             party=party,
         )
-        return await self._joiner.join(room_type, join_options)
+        return await self._membership.join(room_type, join_options)
 
     async def match(
         self,
@@ -239,7 +239,7 @@ class Client:
             Refused: the client is in no room.
             Disconnected, TimeoutError: as `join`.
         """
-        await self._joiner.leave()
+        await self._membership.leave()
 
     async def send_input(self, values: dict[str, float]) -> int:
         """Send an input, in the game's units. Missing fields are zero.

@@ -11,7 +11,7 @@ import asyncio
 from tickwire.client.errors import ClientError, NotMatched
 from tickwire.client.options import MatchOptions
 from tickwire.client.requests import Request
-from tickwire.client.room_joiner import RoomJoiner
+from tickwire.client.room_membership import RoomMembership
 from tickwire.client.session import ClientSession
 from tickwire.client.updates import QueueChanged, Redirected
 from tickwire.schemas.messages import Joined, MatchRequest
@@ -25,12 +25,12 @@ class MatchFinder:
 
     Args:
         session: the player's session.
-        joiner: joins the room of a match.
+        membership: joins the room of a match.
     """
 
-    def __init__(self, session: ClientSession, joiner: RoomJoiner) -> None:
+    def __init__(self, session: ClientSession, membership: RoomMembership) -> None:
         self._session = session
-        self._joiner = joiner
+        self._membership = membership
         self._lock = asyncio.Lock()
 
     async def find(self, mode: str, options: MatchOptions, timeout_s: float) -> Joined:
@@ -46,7 +46,7 @@ class MatchFinder:
             self._session.queue_status = None
             try:
                 found = await self._wait_for_match(Request(MatchRequest, data), timeout_s)
-                return await self._joiner.join_match(found.redirect, mode, options.options)
+                return await self._membership.join_match(found.redirect, mode, options.options)
             except NotMatched:
                 raise
             except BaseException:

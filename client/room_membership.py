@@ -1,4 +1,4 @@
-"""Joins rooms: requests a seat, and follows Redirects to the room's shard.
+"""Joins and leaves rooms: requests a seat, and follows Redirects to the room's shard.
 
 requested --SeatTaken--> joined
    ^ └--Redirect--> visiting --connected--> requested there, with the ticket of the Redirect
@@ -28,8 +28,8 @@ JOIN_S_MAX = 30.0
 directory within some seconds."""
 
 
-class RoomJoiner:
-    """Joins and leaves rooms, one call after the other.
+class RoomMembership:
+    """The membership of a session in at most one room. Calls run one after the other.
 
     Args:
         session: the player's session.

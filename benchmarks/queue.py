@@ -26,7 +26,17 @@ from benchmarks import processes
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.matchmaking import Matchmaker, ShardInfo
-from tickwire.matchmaking.queue import MatchQuality, Mode, QueueAgent, QueueNotification, QueuePosition, Queues, Rules
+from tickwire.matchmaking.queue import (
+    MatchQuality,
+    Mode,
+    QueueAgent,
+    QueueNotification,
+    QueuePosition,
+    QueueRequest,
+    Queues,
+    Rules,
+)
+from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.server.dev import local_stores
 from tickwire.server.process import GC_THRESHOLD
 
@@ -104,9 +114,8 @@ class PartySource:
                     self.parties += size > 1
                     self.parties_together += size > 1 and len(ends) == 1
 
-            self._agent.enqueue(
-                f"p{self.enqueued}.{member}", on_update, skill=skill, latencies={"": latency}, party=party
-            )
+            request = QueueRequest(skill, {"": latency}, party=party)
+            self._agent.enqueue(f"p{self.enqueued}.{member}", request, on_update)
 
 
 def run(*, quick: bool) -> Report:
@@ -146,8 +155,8 @@ def run(*, quick: bool) -> Report:
 
 
 async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> Turn:
-    matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
-    await matchmaker.client.execute_command(
+    matchmaker = Matchmaker(RedisConnection.from_url(stores.redis_url), namespace=name, rng=random.Random(1))
+    await matchmaker.connection.client.execute_command(
         "FLUSHALL"
     )  # otherwise the rooms of the previous turn expire meanwhile, at a cost
     shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000, load_max=1e9)
@@ -158,7 +167,6 @@ async def _match(stores: local_stores.LocalStores, name: str, seconds: float) ->
         matchmaker,
         shard_id="a",
         region="",
-        rng=random.Random(1),
         on_match=lambda mode, quality: qualities.append(quality),
     )
     parties = PartySource(queues.agents[MODE.name], random.Random(2))

@@ -50,6 +50,17 @@ class Renewal(msgspec.Struct, frozen=True):
     gone: frozenset[str] = frozenset()
 
 
+class _SeatChange(msgspec.Struct, frozen=True):
+    """The request of lua/rooms/set_seat.lua."""
+
+    room_id: str
+    player_id: str
+    shard_id: str
+    epoch: int
+    is_seated: bool
+    only_reserved: bool = False
+
+
 class Leases:
     """Renews, publishes and releases the rooms that a shard owns.
 
@@ -108,7 +119,7 @@ class Leases:
         Raises:
             StaleLease: another shard owns the room, or it has ended; nothing was changed.
         """
-        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=True)
+        await self._set_seat(_SeatChange(room_id, player_id, shard_id, epoch, is_seated=True))
 
     async def release_seat(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
         """Remove a player's seat or reservation. Idempotent.
@@ -116,7 +127,7 @@ class Leases:
         Raises:
             StaleLease: another shard owns the room, or it has ended; nothing was changed.
         """
-        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=False)
+        await self._set_seat(_SeatChange(room_id, player_id, shard_id, epoch, is_seated=False))
 
     async def release_reservation(self, room_id: str, player_id: str, *, shard_id: str, epoch: int) -> None:
         """Remove a player's reservation; a seat that the player has taken is kept. Idempotent.
@@ -124,7 +135,8 @@ class Leases:
         Raises:
             StaleLease: another shard owns the room, or it has ended; nothing was changed.
         """
-        await self._set_seat(room_id, player_id, shard_id, epoch, is_seated=False, only_reserved=True)
+        change = _SeatChange(room_id, player_id, shard_id, epoch, is_seated=False, only_reserved=True)
+        await self._set_seat(change)
 
     async def release(self, room_id: str, *, shard_id: str, epoch: int) -> None:
         """Delete the record of a room that has ended, if the shard still owns it. Idempotent."""
@@ -149,26 +161,8 @@ class Leases:
             raise _stale()
         return int(found["epoch"])
 
-    async def _set_seat(
-        self,
-        room_id: str,
-        player_id: str,
-        shard_id: str,
-        epoch: int,
-        *,
-        is_seated: bool,
-        only_reserved: bool = False,
-    ) -> None:
-        request = {
-            "room_id": room_id,
-            "player_id": player_id,
-            "shard_id": shard_id,
-            "epoch": epoch,
-            "is_seated": is_seated,
-            "only_reserved": only_reserved,
-            "lease_ms": self._ttls.lease_ms,
-        }
-        await self._run("set_seat", request)
+    async def _set_seat(self, change: _SeatChange) -> None:
+        await self._run("set_seat", msgspec.structs.asdict(change) | {"lease_ms": self._ttls.lease_ms})
 
     async def _run(self, script: str, request: dict[str, Any]) -> str:
         status = (await self._scripts.run(f"rooms/{script}", request, dict[str, str]))["status"]

@@ -16,8 +16,7 @@ from tickwire.matchmaking.directory import Directory
 from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import RoomPlacement
-from tickwire.matchmaking.redis_client import Client, address_from_url, connect
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.ttls import Ttls
 
@@ -26,13 +25,10 @@ class Matchmaker:
     """The connection of a shard to the matchmaker in Redis.
 
     Args:
-        client: returns bytes (`decode_responses=False`); closed with the matchmaker.
+        connection: closed with the matchmaker.
         namespace: the prefix of all keys, for fleets that share a Redis.
         ttls: the lifetimes of entries.
-        deadline_s: the longest that one call may take.
-        address: the address of Redis, for operators.
-        rng: picks the shards that are compared for a new room.
-        observe: receives the duration of each round trip to Redis, in seconds.
+        rng: picks the shards that are compared for a new room, and seeds match functions.
 
     Attributes:
         scripts: runs scripts on the fleet's keys.
@@ -46,29 +42,23 @@ class Matchmaker:
 
     def __init__(
         self,
-        client: Client,
+        connection: RedisConnection,
         *,
         namespace: str = "tickwire",
         ttls: Ttls | None = None,
-        deadline_s: float = 2.0,
-        address: str = "",
         rng: random.Random | None = None,
-        observe: Callable[[float], object] = lambda seconds: None,
     ) -> None:
-        self.ttls = ttls or Ttls()
-        self.client = client
+        self.connection = connection
         self.namespace = namespace
-        self.deadline_s = deadline_s
-        self.address = address
-        self._observe = observe
-        self.scripts = self.create_script_runner(namespace)
+        self.ttls = ttls or Ttls()
+        self.rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self.scripts = connection.create_script_runner(namespace)
         self.clock = FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.scripts, self.ttls, self.clock)
         self.leases = Leases(self.scripts, self.ttls)
         self.handoffs = Handoffs(self.scripts, self.ttls)
         self.session_handoffs = SessionHandoffs(self.scripts)
-        placement_rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
-        self.placement = RoomPlacement(self.scripts, self.ttls, placement_rng)
+        self.placement = RoomPlacement(self.scripts, self.ttls, self.rng)
 
     @classmethod
     def from_url(
@@ -85,29 +75,13 @@ class Matchmaker:
         Raises:
             ValueError: the URL is not a valid URL of Redis.
         """
-        return cls(
-            connect(url, deadline_s=deadline_s),
-            namespace=namespace,
-            ttls=ttls,
-            deadline_s=deadline_s,
-            address=address_from_url(url),
-            observe=observe,
-        )
-
-    def create_script_runner(self, slot: str) -> ScriptRunner:
-        """Return a runner of scripts on the keys of one slot: those that begin with {SLOT}."""
-        return ScriptRunner(
-            self.client,
-            prefix=f"{{{slot}}}",
-            deadline_s=self.deadline_s,
-            address=self.address,
-            observe=self._observe,
-        )
+        connection = RedisConnection.from_url(url, deadline_s=deadline_s, observe=observe)
+        return cls(connection, namespace=namespace, ttls=ttls)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self.scripts.aclose()
-        await self.client.aclose()
+        await self.connection.client.aclose()
 
     async def ping(self) -> None:
         """Check that Redis answers.

@@ -254,7 +254,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     )
 
     redis_setup = RedisSetup(
-        matchmaker.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s
+        matchmaker.connection.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s
     )
     admin_service = AdminService(
         lambda: lease_keeper.shard,

@@ -1,7 +1,14 @@
 """The matchmaking queue: tickets wait, a leader matches them, and agents notify the players."""
 
-from tickwire.matchmaking.queue.agent import MatchRoom, QueueAgent, QueueListener, QueueNotification, QueuePosition
-from tickwire.matchmaking.queue.explain import Explanation, explain
+from tickwire.matchmaking.queue.agent import (
+    MatchRoom,
+    QueueAgent,
+    QueueListener,
+    QueueNotification,
+    QueuePosition,
+    QueueRequest,
+)
+from tickwire.matchmaking.queue.explain import Explanation, QueueSnapshot, explain
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.match_function import find_matches
 from tickwire.matchmaking.queue.mode import Mode
@@ -24,6 +31,8 @@ __all__ = [
     "QueueListener",
     "QueueNotification",
     "QueuePosition",
+    "QueueRequest",
+    "QueueSnapshot",
     "QueueStatus",
     "QueueTicket",
     "Queues",

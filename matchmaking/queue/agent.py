@@ -96,6 +96,22 @@ class QueueListener(Protocol):
         """Handle an update of the position, or the final notification."""
 
 
+class QueueRequest(msgspec.Struct, frozen=True):
+    """The match that a player requests.
+
+    Args:
+        skill: on the scale of the mode's rules.
+        latencies: round trips in ms, by region.
+        labels: KEY=VALUE.
+        party: the code and the size of the party.
+    """
+
+    skill: float
+    latencies: Mapping[str, float]
+    labels: Sequence[str] = ()
+    party: tuple[str, int] | None = None
+
+
 class _Reassigned(msgspec.Struct, frozen=True):
     reassigned: Sequence[str]
 
@@ -168,25 +184,13 @@ class QueueAgent:
     def __len__(self) -> int:
         return len(self._players)
 
-    def enqueue(
-        self,
-        player_id: str,
-        listener: QueueListener,
-        *,
-        skill: float,
-        latencies: Mapping[str, float],
-        labels: Sequence[str] = (),
-        party: tuple[str, int] | None = None,
-    ) -> str:
+    def enqueue(self, player_id: str, request: QueueRequest, listener: QueueListener) -> str:
         """Enqueue a player with the next sync.
 
         Args:
             player_id: the player.
+            request: the match that the player requests.
             listener: receives the player's positions and one notification.
-            skill: on the scale of the mode's rules.
-            latencies: round trips in ms, by region.
-            labels: KEY=VALUE.
-            party: the code and the size of the party.
 
         Returns:
             The id of the entry, for `dequeue`.
@@ -198,10 +202,10 @@ class QueueAgent:
             raise MatchmakerUnavailable(
                 f"more than {PLAYERS_MAX} players of this shard wait in the queue", retry_after_ms=5000
             )
-        code, size = party or ("", 1)
-        rounded = [(region, max(0, round(ms))) for region, ms in latencies.items()]
+        code, size = request.party or ("", 1)
+        latencies = [(region, max(0, round(ms))) for region, ms in request.latencies.items()]
         entry_id = f"{self._run_id}.{next(self._entry_numbers):x}"
-        entry = Entry(entry_id, player_id, self.agent_id, code, size, 0, skill, rounded, labels)
+        entry = Entry(entry_id, player_id, self.agent_id, code, size, 0, request.skill, latencies, request.labels)
         self._players[entry_id] = _EnqueuedPlayer(entry, self._now_ms(), listener)
         self._to_enqueue.append(entry)
         self._position_turns.append(entry_id)

@@ -14,41 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError, NoCapacity
-from tickwire.matchmaking.labels import from_pairs, to_pairs
-from tickwire.matchmaking.leases import Leases
-from tickwire.matchmaking.placement import Placement, PlaceRequest, RoomPlacement
+from tickwire.matchmaking.errors import MatchmakingError
+from tickwire.matchmaking.labels import to_pairs
+from tickwire.matchmaking.placement import Placement
 from tickwire.matchmaking.queue.agent import MatchRoom
-from tickwire.matchmaking.queue.mode import Mode
+from tickwire.matchmaking.queue.committed_match import CommittedMatch
+from tickwire.matchmaking.queue.match_rooms import MatchRooms
 from tickwire.matchmaking.queue.quality import MatchQuality, RecentWaits, measure_quality
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.queue.ticket import Match, QueueTicket
-from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 
 PLAYERS_PER_CALL_MAX = 128
 """Limits the duration of one script, and of encoding and decoding one call."""
 CONCURRENT_CALLS_MAX = 8
-CONCURRENT_PLACEMENTS_MAX = 256
-"""Limits the placements whose calls are encoded and whose replies are decoded in one turn of the event loop."""
-
-
-class CommittedMatch(msgspec.Struct, frozen=True, array_like=True):
-    """A match that is stored until it has a room. lua/queue/assign.lua depends on the order of the fields.
-
-    Args:
-        players: (agent, entry, player, team) of each player.
-        made_ms: when the match was made, by the clock of Redis.
-    """
-
-    match_id: str
-    region: str
-    tickets: Sequence[str]
-    players: Sequence[tuple[str, str, str, int]]
-    teams: Sequence[int]
-    labels: Sequence[str]
-    backfill: str = ""
-    made_ms: int = 0
 
 
 class _Assigned(msgspec.Struct, frozen=True):
@@ -61,13 +41,8 @@ class Assigner:
     """Assigns rooms to the matches of one mode.
 
     Args:
-        mode: the mode of the matches.
-        region: the region in which they are played.
-        shard_id: the shard that requests rooms.
-        seats: the number of seats of the mode's room type.
-        scripts: runs scripts on the keys of the queue.
-        placement: finds or creates rooms.
-        leases: releases the rooms of dropped matches.
+        queue: the queue of the matches.
+        rooms: places the matches.
         on_match: called with the mode and the quality of each match that has a room.
 
     Attributes:
@@ -76,29 +51,16 @@ class Assigner:
     """
 
     def __init__(
-        self,
-        mode: Mode,
-        *,
-        region: str,
-        shard_id: str,
-        seats: int,
-        scripts: ScriptRunner,
-        placement: RoomPlacement,
-        leases: Leases,
-        on_match: Callable[[str, MatchQuality], None],
+        self, queue: RegionalQueue, rooms: MatchRooms, *, on_match: Callable[[str, MatchQuality], None]
     ) -> None:
         self.results: Counter[str] = Counter()
         self.recent_waits = RecentWaits()
-        self._mode = mode
-        self._region = region
-        self._shard_id = shard_id
-        self._seats = max(seats, mode.rules.players_max)
-        self._scripts = scripts
-        self._placement = placement
-        self._leases = leases
+        self._mode = queue.mode
+        self._region = queue.region
+        self._scripts = queue.scripts
+        self._rooms = rooms
         self._on_match = on_match
         self._call_slots = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
-        self._placement_slots = asyncio.Semaphore(CONCURRENT_PLACEMENTS_MAX)
 
     async def find_rooms(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
@@ -145,7 +107,7 @@ class Assigner:
     async def _assign_now(
         self, matches: Sequence[CommittedMatch], tickets: Mapping[str, QueueTicket], now_ms: int
     ) -> bool:
-        placed = await asyncio.gather(*(self._place(match) for match in matches))
+        placed = await asyncio.gather(*(self._rooms.place(match) for match in matches))
         found = {m.match_id: room for m, room in zip(matches, placed, strict=True) if isinstance(room, Placement)}
         failed = [m.match_id for m, room in zip(matches, placed, strict=True) if isinstance(room, MatchmakingError)]
         request = {
@@ -158,7 +120,7 @@ class Assigner:
         self.results["dropped"] += len(assigned.dropped)
         dropped = frozenset(assigned.dropped)
         await asyncio.gather(
-            *(self._release_room(match, found[match.match_id]) for match in matches if match.match_id in dropped)
+            *(self._rooms.release(match, found[match.match_id]) for match in matches if match.match_id in dropped)
         )
         if len(found) < len(matches):
             late = len(matches) - len(found) - len(failed)
@@ -167,41 +129,6 @@ class Assigner:
             if match.match_id in found and match.match_id not in dropped and tickets:
                 self._observe_quality(match, tickets, now_ms)
         return len(found) == len(matches) and not dropped
-
-    async def _release_room(self, match: CommittedMatch, room: Placement) -> None:
-        """Release the room of a dropped match, or its seats in a running room. If that fails, they expire."""
-        shard_id, epoch = room.shard_id, room.epoch
-        try:
-            if not match.backfill:
-                await self._leases.release(room.room_id, shard_id=shard_id, epoch=epoch)
-                return
-            for _, _, player_id, _ in match.players:
-                await self._leases.release_reservation(room.room_id, player_id, shard_id=shard_id, epoch=epoch)
-        except MatchmakingError as error:
-            log.warning("match_room_release_failed", room_id=room.room_id, error=error.detail)
-
-    async def _place(self, match: CommittedMatch) -> Placement | MatchmakingError | None:
-        """Return the placement, or the error. Return None if Redis did not answer, so that the match is retried."""
-        request = PlaceRequest(
-            room_type=self._mode.rules.room_type,
-            players=[player_id for _, _, player_id, _ in match.players],
-            shard_id=self._shard_id,
-            seats=self._seats,
-            region=self._region,
-            labels=from_pairs(match.labels),
-            create_id=None if match.backfill else match.match_id,
-            room_id=match.backfill or None,
-            may_enter=True,
-        )
-        try:
-            async with self._placement_slots:
-                return await self._placement.place(request)
-        except NoCapacity as error:
-            return error
-        except MatchmakerUnavailable:
-            return None
-        except MatchmakingError as error:
-            return error
 
     def _observe_quality(self, match: CommittedMatch, tickets: Mapping[str, QueueTicket], now_ms: int) -> None:
         """Record the quality of a match that has a room."""

@@ -41,34 +41,58 @@ class Explanation(msgspec.Struct, frozen=True):
     matched_in_s: float | None
 
 
-def explain(
-    ticket: QueueTicket,
-    others: Sequence[QueueTicket],
-    backfills: Sequence[Backfill],
-    rules: Rules,
-    match: MatchFunction,
-    *,
-    region: str,
-    now_ms: int,
-    rng: random.Random,
-) -> Explanation:
-    """Explain one waiting ticket, given the other waiting tickets."""
-    waited_s = ticket.waited_s(now_ms)
-    required = rules.players_required(waited_s)
-    near = [other for other in others if rules.can_play_in(other, region, now_ms)]
-    agreeing = [other for other in near if _agree(ticket, other, rules)]
-    within = [other for other in agreeing if _within(ticket, other, rules, now_ms)]
-    matched_in_s = _matched_in_s(ticket, others, backfills, rules, match, region, now_ms, rng)
-    is_matched = matched_in_s == 0
-    blocked_by, message = _find_blocker(ticket, near, agreeing, within, rules, region, now_ms, is_matched=is_matched)
+class QueueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue around one ticket, at one moment and in one region.
+
+    Args:
+        others: the other waiting tickets.
+        backfills: rooms of the region that request players.
+        rules: the rules of the mode.
+        match: the match function of the mode.
+        region: the region of the explanation.
+        now_ms: UTC, milliseconds.
+    """
+
+    others: Sequence[QueueTicket]
+    backfills: Sequence[Backfill]
+    rules: Rules
+    match: MatchFunction
+    region: str
+    now_ms: int
+
+
+class _Candidates(msgspec.Struct, frozen=True):
+    """The other tickets that pass the rules up to latency, labels and skill."""
+
+    near: Sequence[QueueTicket]
+    agreeing: Sequence[QueueTicket]
+    within: Sequence[QueueTicket]
+
+
+def explain(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> Explanation:
+    """Explain one waiting ticket.
+
+    Args:
+        ticket: the ticket.
+        queue: the queue around it.
+        rng: the randomness of the match function.
+    """
+    waited_s = ticket.waited_s(queue.now_ms)
+    candidates = _find_candidates(ticket, queue)
+    matched_in_s = _matched_in_s(ticket, queue, rng)
+    if matched_in_s == 0:
+        blocked_by: Blocker = "nothing"
+        message = "the next round will match it"
+    else:
+        blocked_by, message = _find_blocker(ticket, queue, candidates)
     return Explanation(
         blocked_by=blocked_by,
         message=message,
         waited_s=waited_s,
-        players_required=required,
-        in_region=_players(near),
-        agreeing=_players(agreeing),
-        in_window=_players(within),
+        players_required=queue.rules.players_required(waited_s),
+        in_region=_players(candidates.near),
+        agreeing=_players(candidates.agreeing),
+        in_window=_players(candidates.within),
         matched_in_s=matched_in_s,
     )
 
@@ -91,61 +115,50 @@ def explain_unmatchable(ticket: QueueTicket, *, is_matched: bool, now_ms: int) -
     )
 
 
-def _find_blocker(
-    ticket: QueueTicket,
-    near: Sequence[QueueTicket],
-    agreeing: Sequence[QueueTicket],
-    within: Sequence[QueueTicket],
-    rules: Rules,
-    region: str,
-    now_ms: int,
-    *,
-    is_matched: bool,
-) -> tuple[Blocker, str]:
-    waited_s = ticket.waited_s(now_ms)
+def _find_candidates(ticket: QueueTicket, queue: QueueSnapshot) -> _Candidates:
+    rules, now_ms = queue.rules, queue.now_ms
+    near = [other for other in queue.others if rules.can_play_in(other, queue.region, now_ms)]
+    agreeing = [other for other in near if _agree(ticket, other, rules)]
+    return _Candidates(near, agreeing, [other for other in agreeing if _within(ticket, other, rules, now_ms)])
+
+
+def _find_blocker(ticket: QueueTicket, queue: QueueSnapshot, candidates: _Candidates) -> tuple[Blocker, str]:
+    """Return the first rule that leaves too few players, and the reason as a sentence."""
+    rules, waited_s, where = queue.rules, ticket.waited_s(queue.now_ms), queue.region or "this region"
     missing = rules.players_required(waited_s) - ticket.size
-    if is_matched:
-        return "nothing", "the next round will match it"
-    if not rules.can_play_in(ticket, region, now_ms):
-        latency = ticket.latencies.get(region)
+    near, agreeing, within = (_players(found) for found in msgspec.structs.astuple(candidates))
+    if not rules.can_play_in(ticket, queue.region, queue.now_ms):
+        latency = ticket.latencies.get(queue.region)
         if latency is None:
-            return "latency", f"its latency to {region or 'this region'} is unknown"
+            return "latency", f"its latency to {where} is unknown"
         limit = rules.latency_limit_at(waited_s)
-        return "latency", f"its latency to {region or 'this region'} is {latency} ms, its limit {limit:.0f} ms"
-    if _players(near) < missing:
-        return "players", f"{missing - _players(near)} more players are required in {region or 'this region'}"
-    if _players(agreeing) < missing:
+        return "latency", f"its latency to {where} is {latency} ms, its limit {limit:.0f} ms"
+    if near < missing:
+        return "players", f"{missing - near} more players are required in {where}"
+    if agreeing < missing:
         which = ", ".join(f"{name}={value}" for name, value in ticket.labels.items() if name in rules.labels)
-        return "labels", f"{missing - _players(agreeing)} more players who agree on {which or 'labels'} are required"
-    if _players(within) < missing:
+        return "labels", f"{missing - agreeing} more players who agree on {which or 'labels'} are required"
+    if within < missing:
         window = rules.skill_window_at(waited_s)
         return "skill", (
-            f"{missing - _players(within)} more players are required within {window:g} of its skill, "
+            f"{missing - within} more players are required within {window:g} of its skill, "
             f"{ticket.skill:g}, and with windows that include it"
         )
     return "parties", "enough players wait, but their parties or the skill windows among them do not fit together"
 
 
-def _matched_in_s(
-    ticket: QueueTicket,
-    others: Sequence[QueueTicket],
-    backfills: Sequence[Backfill],
-    rules: Rules,
-    match: MatchFunction,
-    region: str,
-    now_ms: int,
-    rng: random.Random,
-) -> float | None:
+def _matched_in_s(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> float | None:
     """Run the match function of the mode for some of the coming seconds."""
+    rules = queue.rules
 
     def is_matched(after_s: int) -> bool:
-        then_ms = now_ms + after_s * 1000
-        open_to = [one for one in (ticket, *others) if rules.can_play_in(one, region, then_ms)]
+        then_ms = queue.now_ms + after_s * 1000
+        open_to = [one for one in (ticket, *queue.others) if rules.can_play_in(one, queue.region, then_ms)]
         open_to.sort(key=lambda one: (one.since_ms, one.seq))
-        found = match(open_to, backfills, rules, now_ms=then_ms, rng=rng)
+        found = queue.match(open_to, queue.backfills, rules, now_ms=then_ms, rng=rng)
         return any(ticket.ticket_id in made.tickets for made in found)
 
-    last = max(0, int(rules.timeout_s - ticket.waited_s(now_ms)))
+    last = max(0, int(rules.timeout_s - ticket.waited_s(queue.now_ms)))
     for after_s in (0, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300):
         if after_s > last:
             break

@@ -29,13 +29,13 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable
 from tickwire.matchmaking.labels import to_pairs
 from tickwire.matchmaking.queue.agent import AGENT_TIMEOUT_S
-from tickwire.matchmaking.queue.assignment import Assigner, CommittedMatch
+from tickwire.matchmaking.queue.assignment import Assigner
+from tickwire.matchmaking.queue.committed_match import CommittedMatch
 from tickwire.matchmaking.queue.match_function import STEP_COST, Steps, find_matches, find_matches_in_steps
-from tickwire.matchmaking.queue.mode import Mode
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Match, QueueTicket
 from tickwire.matchmaking.retry import next_pause_s
-from tickwire.matchmaking.script_runner import ScriptRunner
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -95,11 +95,9 @@ class Leader:
     """Makes matches while it holds the lease. Run `run` as a task.
 
     Args:
-        mode: the mode of the queue.
-        region: the region for which matches are made.
-        name: the name of this leader; must differ in each run.
-        scripts: runs scripts on the keys of the queue.
+        queue: the queue, and the region for which matches are made.
         assigner: assigns rooms to matches.
+        name: the name of this leader; must differ in each run.
         now_s: a monotonic clock.
         rng: seeds the match function.
 
@@ -109,20 +107,18 @@ class Leader:
 
     def __init__(
         self,
-        mode: Mode,
-        *,
-        region: str,
-        name: str,
-        scripts: ScriptRunner,
+        queue: RegionalQueue,
         assigner: Assigner,
+        *,
+        name: str,
         now_s: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self.epoch = 0
-        self._mode = mode
-        self._region = region
+        self._mode = queue.mode
+        self._region = queue.region
+        self._scripts = queue.scripts
         self._name = name
-        self._scripts = scripts
         self._now_s = now_s
         self._rng = rng
         self._tickets: dict[str, QueueTicket] = {}

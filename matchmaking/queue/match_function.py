@@ -91,7 +91,7 @@ def find_matches_in_steps(
     for anchor in _anchors(pool.by_age, budget, rng):
         budget.spend(1)
         if not pool.is_taken[anchor]:
-            match = _match_anchor(pool, anchor, rules, now_ms, budget, rng)
+            match = _match_anchor(pool, anchor, budget, rng)
             if match is not None:
                 found.append(match)
         if budget.is_step_over():
@@ -99,12 +99,10 @@ def find_matches_in_steps(
     return found
 
 
-def _match_anchor(
-    pool: _TicketPool, anchor: int, rules: Rules, now_ms: int, budget: _WorkBudget, rng: random.Random
-) -> Match | None:
+def _match_anchor(pool: _TicketPool, anchor: int, budget: _WorkBudget, rng: random.Random) -> Match | None:
     """Return a match for one ticket, or None if too few players fit."""
-    ticket = pool.tickets[anchor]
-    required = rules.players_required(ticket.waited_s(now_ms))
+    ticket, rules = pool.tickets[anchor], pool.rules
+    required = rules.players_required(ticket.waited_s(pool.now_ms))
     if pool.is_alone(anchor) and ticket.size < required:
         return None
     group = _Group(rules, [rules.team_size] * rules.teams, ticket.skill, pool.windows[anchor], {})
@@ -270,8 +268,8 @@ class _TicketPool:
         self.windows: list[float] = []
         self.by_age: list[int] = []
         self.is_taken: list[bool] = []
-        self._rules = rules
-        self._now_ms = now_ms
+        self.rules = rules
+        self.now_ms = now_ms
         self._skills: list[float] = []
         self._keys: list[Key] = []
         self._groups: dict[Pattern, dict[Key, list[int]]] = {}
@@ -280,7 +278,7 @@ class _TicketPool:
 
     def fill(self, tickets: Sequence[QueueTicket], backfills: Sequence[Backfill]) -> Steps[None]:
         """Sort and index the tickets, in steps."""
-        rules, now_ms = self._rules, self._now_ms
+        rules, now_ms = self.rules, self.now_ms
         numbers = array("d")
         for number, ticket in enumerate(tickets):
             numbers.extend((ticket.skill, ticket.since_ms, ticket.seq))

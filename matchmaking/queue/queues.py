@@ -19,10 +19,12 @@ from tickwire.matchmaking.errors import MatchmakingError
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.queue.agent import QueueAgent
 from tickwire.matchmaking.queue.assignment import Assigner
-from tickwire.matchmaking.queue.explain import Explanation, explain, explain_unmatchable
+from tickwire.matchmaking.queue.explain import Explanation, QueueSnapshot, explain, explain_unmatchable
 from tickwire.matchmaking.queue.leader import Leader
+from tickwire.matchmaking.queue.match_rooms import MatchRooms
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
 from tickwire.matchmaking.script_runner import ScriptRunner
 
@@ -70,9 +72,8 @@ class Queues:
 
     Args:
         modes: the modes, with the number of seats of the room type of each.
-        matchmaker: provides the client and the placement; not closed with the queues.
+        matchmaker: provides the connection and the placement; not closed with the queues.
         shard_id, region: the shard and its region.
-        rng: seeds the match functions.
         on_match: called with the mode and the quality of each match that has a room.
 
     Attributes:
@@ -87,7 +88,6 @@ class Queues:
         *,
         shard_id: str,
         region: str,
-        rng: random.Random | None = None,
         on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
     ) -> None:
         self.modes: dict[str, Mode] = {}
@@ -99,31 +99,23 @@ class Queues:
         for mode, seats in modes:
             # Two runners, so that the agent does not wait for the longer calls of the leader.
             slot = f"{matchmaker.namespace}:{mode.name}"
-            scripts, leader_scripts = (matchmaker.create_script_runner(slot) for _ in range(2))
+            scripts, leader_scripts = (matchmaker.connection.create_script_runner(slot) for _ in range(2))
             self.modes[mode.name] = mode
             self._scripts[mode.name] = scripts
             self.script_runners += [scripts, leader_scripts]
             self.agents[mode.name] = QueueAgent(
                 shard_id, region, scripts, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
             )
-            assigner = Assigner(
-                mode,
-                region=region,
-                shard_id=shard_id,
-                seats=seats,
-                scripts=leader_scripts,
-                placement=matchmaker.placement,
-                leases=matchmaker.leases,
-                on_match=on_match,
+            queue = RegionalQueue(mode, region, leader_scripts)
+            rooms = MatchRooms(
+                queue, shard_id=shard_id, seats=seats, placement=matchmaker.placement, leases=matchmaker.leases
             )
             self.leaders[mode.name] = Leader(
-                mode,
-                region=region,
+                queue,
+                Assigner(queue, rooms, on_match=on_match),
                 name=f"{shard_id}/{secrets.token_hex(4)}",
-                scripts=leader_scripts,
-                assigner=assigner,
                 now_s=time.monotonic,
-                rng=rng or random.Random(),  # noqa: S311 - shuffles teams
+                rng=matchmaker.rng,
             )
 
     async def run(self) -> None:
@@ -182,17 +174,17 @@ class Queues:
         if found.state != "waiting":
             return explain_unmatchable(ticket, is_matched=found.state == "matched", now_ms=found.now_ms)
         region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self._region)
-        return await asyncio.to_thread(  # runs the match function several times
-            explain,
-            ticket,
-            [other for other in found.tickets if other.ticket_id != ticket.ticket_id],
-            [backfill for backfill in found.backfills if backfill.region == region] if known.rules.backfill else (),
-            known.rules,
-            known.match,
+        backfills = [one for one in found.backfills if one.region == region] if known.rules.backfill else ()
+        snapshot = QueueSnapshot(
+            others=[other for other in found.tickets if other.ticket_id != ticket.ticket_id],
+            backfills=backfills,
+            rules=known.rules,
+            match=known.match,
             region=region,
             now_ms=found.now_ms,
-            rng=random.Random(0),  # noqa: S311
         )
+        rng = random.Random(0)  # noqa: S311 - the same explanation for each call
+        return await asyncio.to_thread(explain, ticket, snapshot, rng)  # runs the match function several times
 
     async def _inspect(self, mode: str, *, limit: int, player_id: str = "") -> _Inspection:
         request = {"limit": limit, "regions": [self._region], "player_id": player_id}

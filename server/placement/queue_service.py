@@ -34,6 +34,7 @@ from tickwire.matchmaking.queue import (
     QueueAgent,
     QueueNotification,
     QueuePosition,
+    QueueRequest,
     Queues,
 )
 from tickwire.schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
@@ -328,11 +329,8 @@ class QueueService:
         try:
             queued.entry_id = agent.enqueue(
                 subscriber.player_id,
+                QueueRequest(queued.skill, options.latencies, options.labels, options.party),
                 lambda notification: self._receive_notification(queued, notification),
-                skill=queued.skill,
-                latencies=options.latencies,
-                labels=options.labels,
-                party=options.party,
             )
         except MatchmakerUnavailable as error:
             raise to_client_error(error) from error

@@ -187,6 +187,6 @@ async def test_a_drain_request_is_returned_with_the_heartbeat(matchmaker: Matchm
 
 async def test_all_keys_of_a_handover_expire(matchmaker: Matchmaker, redis_namespace: str) -> None:
     offer, *_ = await sent(matchmaker)
-    client = matchmaker.client
+    client = matchmaker.connection.client
     for key in (f"{{{redis_namespace}}}:handover:{offer.room_id}",):
         assert 0 < await client.pttl(key) <= 10_000

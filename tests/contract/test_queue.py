@@ -23,6 +23,7 @@ from tickwire.matchmaking.queue import (
     QueueAgent,
     QueueNotification,
     QueuePosition,
+    QueueRequest,
     Queues,
     Rules,
     find_matches,
@@ -30,6 +31,7 @@ from tickwire.matchmaking.queue import (
 )
 from tickwire.matchmaking.queue import leader as leading
 from tickwire.matchmaking.queue.match_function import STEP_COST
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
@@ -59,22 +61,15 @@ class QueueFixture:
 
     def create_runner(self) -> ScriptRunner:
         prefix = f"{{{self.matchmaker.namespace}:{self.mode.name}}}"
-        self.runners.append(ScriptRunner(self.matchmaker.client, prefix=prefix, deadline_s=5.0))
+        self.runners.append(ScriptRunner(self.matchmaker.connection.client, prefix=prefix, deadline_s=5.0))
         return self.runners[-1]
 
     def agent(self, shard: str = "a") -> QueueAgent:
         return QueueAgent(shard, "", self.create_runner(), now_s=self.clock, now_ms=lambda: self.now_ms)
 
     def leader(self, shard: str = "a", region: str = "", **changes: Any) -> Leader:
-        return create_leader(
-            self.mode,
-            self.matchmaker,
-            self.create_runner(),
-            shard_id=shard,
-            now_s=self.clock,
-            region=region,
-            **changes,
-        )
+        queue = RegionalQueue(self.mode, region, self.create_runner())
+        return create_leader(queue, self.matchmaker, shard_id=shard, now_s=self.clock, **changes)
 
     async def forget(self, pattern: str) -> None:
         """Delete the keys that match a pattern."""
@@ -82,9 +77,9 @@ class QueueFixture:
         await self.redis("EVAL", script, 0, f"{{{self.matchmaker.namespace}{pattern}")
 
     def enqueue(self, agent: QueueAgent, player: str, skill: float = 0.0, **wish: Any) -> None:
-        about: dict[str, Any] = {"latencies": {"": 10}, "labels": (), "party": None} | wish
+        request = QueueRequest(**{"skill": skill, "latencies": {"": 10}} | wish)
         self.news[player] = []
-        self.entries[player] = agent.enqueue(player, self.news[player].append, skill=skill, **about)
+        self.entries[player] = agent.enqueue(player, request, self.news[player].append)
 
     def ends(self, player: str) -> list[str]:
         """Return the kinds of the final notifications of a player."""
@@ -132,7 +127,7 @@ async def test_a_listener_that_raises_does_not_affect_other_players(queue: Queue
     def faulty(news: QueuePosition | QueueNotification) -> None:
         raise ZeroDivisionError("a fault of the shard")
 
-    agent.enqueue("p1", faulty, skill=0.0, latencies={"": 10})
+    agent.enqueue("p1", QueueRequest(0.0, {"": 10}), faulty)
     queue.enqueue(agent, "p2")
     await agent.sync()
     assert await leader.round()

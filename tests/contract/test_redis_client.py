@@ -141,7 +141,7 @@ async def test_the_documented_permissions_are_sufficient(
     url = limited_redis(PERMISSIONS)
     matchmaker = Matchmaker.from_url(url)
     for slot in ("tickwire", "tickwire:mode"):
-        await check_permissions(matchmaker.create_script_runner(slot))
+        await check_permissions(matchmaker.connection.create_script_runner(slot))
     await matchmaker.aclose()
     await works(url)
     await works(limited_redis(PERMISSIONS + " +select") + "/3")

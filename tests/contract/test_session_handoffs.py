@@ -21,7 +21,7 @@ async def test_a_session_handoff_is_taken_once_and_expires(redis_url: str, redis
         await handoffs.put("c", b"\xc0", ttl_ms=1)
 
         async def is_gone() -> bool:
-            return not await matchmaker.client.exists(f"{{{redis_namespace}}}:session_handoff:c")
+            return not await matchmaker.connection.client.exists(f"{{{redis_namespace}}}:session_handoff:c")
 
         await eventually(is_gone)
         assert await handoffs.take("c") is None

@@ -9,9 +9,10 @@ from typing import Any
 
 from tickwire.matchmaking import Matchmaker
 from tickwire.matchmaking.labels import to_pairs
-from tickwire.matchmaking.queue import Backfill, Entry, Leader, MatchQuality, Mode, QueueTicket, Rules
+from tickwire.matchmaking.queue import Backfill, Entry, Leader, MatchQuality, QueueTicket, Rules
 from tickwire.matchmaking.queue.assignment import Assigner
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.queue.match_rooms import MatchRooms
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 
 
 def ticket(
@@ -45,27 +46,15 @@ def rules(**changes: Any) -> Rules:
 
 
 def create_leader(
-    mode: Mode,
+    queue: RegionalQueue,
     matchmaker: Matchmaker,
-    scripts: ScriptRunner,
     *,
     shard_id: str,
     now_s: Callable[[], float],
-    region: str = "",
     on_match: Callable[[str, MatchQuality], None] = lambda mode, quality: None,
 ) -> Leader:
     """Return a seeded leader that the test steps."""
-    assigner = Assigner(
-        mode,
-        region=region,
-        shard_id=shard_id,
-        seats=8,
-        scripts=scripts,
-        placement=matchmaker.placement,
-        leases=matchmaker.leases,
-        on_match=on_match,
-    )
+    rooms = MatchRooms(queue, shard_id=shard_id, seats=8, placement=matchmaker.placement, leases=matchmaker.leases)
+    assigner = Assigner(queue, rooms, on_match=on_match)
     name = f"{shard_id}/{secrets.token_hex(4)}"
-    return Leader(
-        mode, region=region, name=name, scripts=scripts, assigner=assigner, now_s=now_s, rng=random.Random(1)
-    )
+    return Leader(queue, assigner, name=name, now_s=now_s, rng=random.Random(1))

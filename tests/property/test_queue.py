@@ -28,8 +28,18 @@ from hypothesis.stateful import (
 
 from tests.harness.queue_factories import create_leader
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
-from tickwire.matchmaking.queue import Leader, Mode, QueueAgent, QueueNotification, QueuePosition, QueueTicket, Rules
-from tickwire.matchmaking.queue.assignment import CommittedMatch
+from tickwire.matchmaking.queue import (
+    Leader,
+    Mode,
+    QueueAgent,
+    QueueNotification,
+    QueuePosition,
+    QueueRequest,
+    QueueTicket,
+    Rules,
+)
+from tickwire.matchmaking.queue.committed_match import CommittedMatch
+from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 T = TypeVar("T")
@@ -91,7 +101,7 @@ class Queue(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def create_runner(self) -> ScriptRunner:
-        self.runners.append(ScriptRunner(self.matchmaker.client, prefix=self.prefix, deadline_s=10.0))
+        self.runners.append(ScriptRunner(self.matchmaker.connection.client, prefix=self.prefix, deadline_s=10.0))
         return self.runners[-1]
 
     def new_agent(self, shard: str) -> QueueAgent:
@@ -100,7 +110,8 @@ class Queue(RuleBasedStateMachine):
         )
 
     def new_leader(self, shard: str) -> Leader:
-        leader = create_leader(MODE, self.matchmaker, self.create_runner(), shard_id=shard, now_s=lambda: self.now_s)
+        queue = RegionalQueue(MODE, "", self.create_runner())
+        leader = create_leader(queue, self.matchmaker, shard_id=shard, now_s=lambda: self.now_s)
         commit = leader.commit
 
         async def remember(*arguments: Any) -> list[CommittedMatch]:
@@ -155,7 +166,7 @@ class Queue(RuleBasedStateMachine):
                     self.sizes[news.match_id] += 1
                     assert self.sizes[news.match_id] <= TEAMS * TEAM_SIZE
 
-        entry_id = agent.enqueue(player, told, skill=skill, latencies={"": 1}, party=party)
+        entry_id = agent.enqueue(player, QueueRequest(skill, {"": 1}, party=party), told)
         self.waiting[player] = (shard, entry_id)
         self.entries.setdefault(player, []).append(entry_id)
         self.found[entry_id] = notifications

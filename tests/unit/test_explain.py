@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import pytest
 
 from tests.harness.queue_factories import rules, ticket
-from tickwire.matchmaking.queue import Explanation, Match, QueueTicket, Rules, explain, find_matches
+from tickwire.matchmaking.queue import Explanation, Match, QueueSnapshot, QueueTicket, Rules, explain, find_matches
 from tickwire.matchmaking.queue.quality import RecentWaits, measure_quality
 
 
 def why(one: QueueTicket, others: Sequence[QueueTicket], law: Rules, now_s: float = 0.0) -> Explanation:
-    return explain(one, others, (), law, find_matches, region="", now_ms=int(now_s * 1000), rng=random.Random(0))
+    queue = QueueSnapshot(
+        others=others, backfills=(), rules=law, match=find_matches, region="", now_ms=int(now_s * 1000)
+    )
+    return explain(one, queue, random.Random(0))
 
 
 ICE = {"map": "ice"}

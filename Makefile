@@ -84,7 +84,7 @@ bench: $(VENV)/.test ## run all benchmarks briefly; `python -m benchmarks NAME -
 
 loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## run a swarm of 300 for a minute against a local server; report in .tickwire/
 	@$(BIN)/python -m tickwire.loadtest.local_run -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \
-		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 matchmaker=4 spender=4 abuser=1" \
+		--mix "wanderer=20 churner=3 reconnector=3 slow_reader=1 queuer=4 spender=4 abuser=1" \
 		--slo input_p99=100ms --slo late_ticks=1% --slo lost_sessions=0 --slo failed_joins=0 \
 		--report .tickwire/loadtest.html --summary .tickwire/loadtest.json
 
@@ -95,7 +95,7 @@ rolling: $(VENV)/.loadtest $(VENV)/.embedded ## replace every shard of three und
 	done
 
 faults: $(VENV)/.loadtest $(VENV)/.embedded ## stop shards and restart Redis and MongoDB under a swarm, and check every result
-	$(BIN)/python -m tickwire.loadtest.local_run --faults --seconds $(SECONDS) -- --summary .tickwire/faults.json
+	$(BIN)/python -m tickwire.loadtest.fault_run --seconds $(SECONDS) -- --summary .tickwire/faults.json
 
 dashboard: ## generate the chart's Grafana dashboard from helm/dashboard.py
 	python3 helm/dashboard.py

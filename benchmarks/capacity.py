@@ -27,7 +27,7 @@ import msgspec
 from benchmarks import processes, swarm_runner
 from benchmarks.report import Report, Row, at_least, report, row
 from benchmarks.rooms import Fan
-from tickwire.loadtest.local_run import LocalShard
+from tickwire.loadtest.local_fleet import LocalShard
 from tickwire.loadtest.summary import Summary
 from tickwire.server.dev import local_stores
 

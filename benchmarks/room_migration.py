@@ -21,7 +21,7 @@ from benchmarks import processes, swarm_runner
 from benchmarks.report import Report, goal, report, row
 from benchmarks.rooms import Fan
 from tickwire.client.client import connect
-from tickwire.loadtest.local_run import TOKEN_SECRET, LocalShard, entries, fleet, player_tokens
+from tickwire.loadtest.local_fleet import TOKEN_SECRET, LocalShard, entries, fleet, player_tokens
 from tickwire.loadtest.summary import Summary
 from tickwire.loadtest.swarm import Tokens
 

@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks import processes
 from benchmarks.server_under_load import percentile
-from tickwire.loadtest.local_run import LocalShard, fleet
+from tickwire.loadtest.local_fleet import LocalShard, fleet
 from tickwire.loadtest.summary import Summary
 from tickwire.server.dev import local_stores
 

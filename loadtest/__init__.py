@@ -23,5 +23,7 @@ summary.py               the summary of a run, as JSON and as text              
 html_report.py           the report in HTML
 charts.py                the charts of the report
 faults.py                schedules the faults of a stress run                        (pure)
+local_fleet.py           a fleet on this machine, and the process of a swarm
 local_run.py             runs a local fleet and a swarm against it
+fault_run.py             the same, while shards stop and stores restart
 """

@@ -60,14 +60,15 @@ class SwarmConnection:
 
     def __init__(self, swarm: Swarm, player_id: str, rng: random.Random) -> None:
         self.core = ClientCore(swarm.worlds.create_world, random=rng.random)
-        self.observer = PlayerObserver(has_quiet_ticks=swarm.habits.has_quiet_ticks)
+        settings = swarm.settings
+        self.observer = PlayerObserver(has_quiet_ticks=settings.habits.has_quiet_ticks)
         self.is_excluded = self.had_seat = False
         self.sessions_lost = 0
         self._swarm = swarm
         self._rng = rng
-        self._token = swarm.tokens.create_token(player_id, time.time())
+        self._token = settings.tokens.create_token(player_id, time.time())
         self._initial_url = swarm.next_url()
-        self._plan = ReconnectPlan(self._initial_url, reconnect_s=swarm.habits.resume_s_max, random=rng.random)
+        self._plan = ReconnectPlan(self._initial_url, reconnect_s=settings.habits.resume_s_max, random=rng.random)
         self._connection: GeventConnection | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
@@ -207,12 +208,12 @@ class SwarmConnection:
         self._has_moved = False
         self._tally.connected()
         connection = GeventConnection(self._receive, self._connection_ended)
-        connection.open(url, tls=self._swarm.tls, timeout_s=CONNECT_S_MAX)
+        connection.open(url, tls=self._swarm.settings.tls, timeout_s=CONNECT_S_MAX)
         opened_s = time.monotonic()
         self._measures.times["connect"].record(opened_s - started_s)
         self._connection = connection
         self.observer.connection_started()
-        connection.send(self.core.hello(build=self._swarm.build, token=self._token))
+        connection.send(self.core.hello(build=self._swarm.settings.build, token=self._token))
         welcome = self._wait_for_welcome(connection)
         self._measures.times["hello"].record(time.monotonic() - opened_s)
         self._lost_at_s, self._was_connected = None, True

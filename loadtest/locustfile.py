@@ -26,7 +26,7 @@ from tickwire.loadtest.locust_shapes import DROP_MESSAGE, ShapeRun, SwarmShape
 from tickwire.loadtest.players import (
     Abuser,
     Churner,
-    Matchmaker,
+    Queuer,
     Reconnector,
     SlowReader,
     Spender,
@@ -35,13 +35,13 @@ from tickwire.loadtest.players import (
 )
 from tickwire.loadtest.preflight import Unusable, probe
 from tickwire.loadtest.recorder import Recorder
-from tickwire.loadtest.summary import Summary, format_summary, series, summarise
+from tickwire.loadtest.summary import RunRecord, Summary, format_summary, series, summarise
 from tickwire.schemas.terminal_text import escape_controls
 
 __all__ = [
     "Abuser",
     "Churner",
-    "Matchmaker",
+    "Queuer",
     "Reconnector",
     "SlowReader",
     "Spender",
@@ -73,15 +73,7 @@ class Run:
             swarm_options.plan_from_options(self._options),
             swarm_options.levels_from_options(self._options),
         )
-        url, *more_urls = swarm_options.urls_from_options(environment.host, self._options.entry)
-        self._swarm = swarms.Swarm(
-            url,
-            more_urls=more_urls,
-            tokens=swarm_options.tokens_from_options(self._options),
-            habits=swarm_options.habits_from_options(self._options),
-            tls=swarm_options.tls_from_options(self._options),
-            build=self._options.build_name,
-        )
+        self._swarm = swarms.Swarm(swarm_options.settings_from_options(environment.host, self._options))
         swarms.set_swarm(environment, self._swarm)
         self._recorder = Recorder(
             environment,
@@ -119,12 +111,8 @@ class Run:
 
     def _begin(self, environment: Environment, **_: Any) -> None:
         if self._is_worker:  # the master's options have arrived
-            self._swarm.url = environment.host or self._swarm.url
-            self._swarm.more_urls = self._options.entry
-            self._swarm.habits = swarm_options.habits_from_options(self._options)
-            self._swarm.tokens = swarm_options.tokens_from_options(self._options)
-            self._swarm.tls = swarm_options.tls_from_options(self._options)
-            self._swarm.build = self._options.build_name
+            host = environment.host or self._swarm.url
+            self._swarm.settings = swarm_options.settings_from_options(host, self._options)
         _avoid_collector_pauses()
         self._recorder.start()
         if not self._is_master:
@@ -148,18 +136,18 @@ class Run:
         shape_run = shape.shape_run if isinstance(shape, SwarmShape) else None
         if shape_run is None:  # the run never began; the exit code is already set
             return
-        summary = summarise(
-            self._recorder.results,
-            self._plan,
-            self._levels,
-            workers_lost=self._recorder.workers.lost,
-            workers=self._recorder.workers.most,
+        record = RunRecord(
             url=self._swarm.url,
+            plan=self._plan,
+            levels=self._levels,
             event_at=shape_run.event_at,
             steps=shape_run.steps.results,
             last_good=shape_run.steps.last_good,
             command_failed=shape_run.command_failed,
+            workers=self._recorder.workers.most,
+            workers_lost=self._recorder.workers.lost,
         )
+        summary = summarise(self._recorder.results, record)
         environment.process_exit_code = summary.exit_code
         self._write(summary)
         self._text = format_summary(summary, is_colour=sys.stdout.isatty())

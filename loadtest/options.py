@@ -27,7 +27,7 @@ from tickwire.loadtest.load_plan import Plan, Shape
 from tickwire.loadtest.metrics import TIMES
 from tickwire.loadtest.option_limits import problems
 from tickwire.loadtest.slo import COUNTS, SHARES, ServiceLevel, parse_level
-from tickwire.loadtest.swarm import Habits, Tokens
+from tickwire.loadtest.swarm import Habits, SwarmSettings, Tokens
 
 TOKEN_ENVIRON = "TICKWIRE_LOADTEST_TOKEN"  # noqa: S105 - the name of a variable
 RUN_S = 60.0
@@ -75,9 +75,9 @@ def add_to(parser: LocustArgumentParser) -> None:
     option(
         "--quiet-ticks", "a tick may change nothing: do not count missed ticks", action="store_true", default=False
     )
-    option("--mode", "Matchmakers: the queue", default="skirmish")
-    option("--party-size", "Matchmakers: the size of each party", type=int, default=2)
-    option("--match-seconds", "Matchmakers: the time limit of a match", type=float, default=60.0)
+    option("--mode", "Queuers: the queue", default="skirmish")
+    option("--party-size", "Queuers: the size of each party", type=int, default=2)
+    option("--match-seconds", "Queuers: the time limit of a match", type=float, default=60.0)
     option("--spend-room", "Spenders: the room type that they join", default="market")
     option("--spend", "Spenders: the command that earns", default="work")
     option("--purse", "Spenders: the command that returns the balance", default="purse")
@@ -168,6 +168,25 @@ def habits_from_options(options: argparse.Namespace) -> Habits:
         spend=options.spend,
         purse=options.purse,
         item=options.item,
+    )
+
+
+def settings_from_options(host: str | None, options: argparse.Namespace) -> SwarmSettings:
+    """Return the settings of a swarm.
+
+    Args:
+        host: `--host`.
+        options: the other options.
+
+    Raises:
+        OptionError: an option is invalid, or a file cannot be read.
+    """
+    return SwarmSettings(
+        urls=urls_from_options(host, options.entry),
+        tokens=tokens_from_options(options),
+        habits=habits_from_options(options),
+        tls=tls_from_options(options),
+        build=options.build_name,
     )
 
 

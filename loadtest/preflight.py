@@ -25,7 +25,8 @@ def probe(swarm: Swarm) -> None:
     session.is_excluded = True
     try:
         session.connect_once()
-        session.join_once(swarm.habits.room, options=dict(swarm.habits.options))
+        habits = swarm.settings.habits
+        session.join_once(habits.room, options=dict(habits.options))
         session.leave()
     except Refused as error:
         raise Unusable(_refused(swarm, error)) from error
@@ -49,7 +50,7 @@ def _refused(swarm: Swarm, refused: Refused) -> str:
                 "server's auth.secret, or --token-file; without either, players are guests (auth.guests)."
             )
         case ErrorCode.NO_SUCH_ROOM_TYPE:
-            return f"{swarm.url} does not host rooms of type {swarm.habits.room!r}: set --room."
+            return f"{swarm.url} does not host rooms of type {swarm.settings.habits.room!r}: set --room."
         case _:
             return f"{swarm.url} refuses a player: {error.code.name}: {error.message}"
 

@@ -132,7 +132,7 @@ class Verdict(msgspec.Struct, frozen=True):
     holds: bool
 
 
-def evaluate(levels: list[ServiceLevel], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
+def evaluate(levels: Sequence[ServiceLevel], measures: Measures, *, rows: Sequence[str] = CORRECT) -> list[Verdict]:
     """Evaluate the levels of a run. A level without measurements is broken.
 
     Args:

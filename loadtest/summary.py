@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from tickwire.loadtest.load_plan import Plan, Step
-from tickwire.loadtest.metrics import TIMES, Histogram, PlayerCounts
+from tickwire.loadtest.metrics import TIMES, Histogram, Measures, PlayerCounts
 from tickwire.loadtest.results import Point, Results
 from tickwire.loadtest.slo import CORRECT, KEPT_IN_ROLLING, ServiceLevel, Verdict, evaluate
 from tickwire.schemas.terminal_text import escape_controls
@@ -69,54 +70,44 @@ def final_player_counts(results: Results) -> PlayerCounts:
     return seconds[max(full)].player_counts if full else PlayerCounts()
 
 
-def summarise(
-    results: Results,
-    plan: Plan,
-    levels: list[ServiceLevel],
-    *,
-    url: str,
-    event_at: float | None = None,
-    steps: list[Step] | None = None,
-    last_good: int = 0,
-    command_failed: str = "",
-    workers_lost: int = 0,
-    workers: int = 0,
-) -> Summary:
-    """Return the summary of the results."""
-    steps, player_counts, total = steps or [], final_player_counts(results), results.total
-    if workers_lost:
-        total.fail("workers", f"{workers_lost} of {workers} workers were lost, with their last measurements")
-    if player_counts.seated < player_counts.expected and plan.shape != "steps":
-        total.fail(
-            "seats",
-            f"{player_counts.expected - player_counts.seated} of {player_counts.expected} had no seat at the end",
-        )
-    rows = (*CORRECT, *KEPT_IN_ROLLING) if plan.shape == "rolling" else CORRECT
-    verdicts = evaluate([] if plan.shape == "steps" else levels, total, rows=rows)
-    if plan.shape == "steps":
-        verdicts.append(_steps_verdict(steps, last_good))
-    if command_failed:
-        verdicts.append(Verdict("--during", "exit code 0", command_failed, False))
-    recovered_after_s = (
-        _recovered_after_s(results, event_at) if plan.shape == "storm" and event_at is not None else None
-    )
-    if plan.shape == "storm" and recovered_after_s is None:
-        verdicts.append(Verdict("storm", "all players resume", "not all resumed", False))
-    outcome: Outcome = "held" if all(verdict.holds for verdict in verdicts) else "broken"
-    if not total.get_count("states") and not total.failures:
-        outcome = "nothing was measured"
-    elif plan.shape == "steps":
-        if not last_good and steps and steps[-1].is_load:
-            outcome = "load was late"
-    elif results.is_load_late:
-        outcome = "load was late"
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in a run, beside its measurements.
+
+    Args:
+        url: the address of the server.
+        plan: the plan of the run.
+        levels: the service levels of the run.
+        event_at: the UTC time of the plan's event, in seconds; None if it did not happen.
+        steps, last_good: the results of `steps`, and the players of the last step that held.
+        command_failed: why the command of `--during` failed; empty: it did not.
+        workers, workers_lost: the number of workers, and of those that were lost with their last measurements.
+    """
+
+    url: str
+    plan: Plan
+    levels: Sequence[ServiceLevel]
+    event_at: float | None = None
+    steps: Sequence[Step] = ()
+    last_good: int = 0
+    command_failed: str = ""
+    workers: int = 0
+    workers_lost: int = 0
+
+
+def summarise(results: Results, run: RunRecord) -> Summary:
+    """Return the summary of a run. Lost workers and seats are added to the failures of the results."""
+    player_counts, total = final_player_counts(results), results.total
+    _add_failures(total, run, player_counts)
+    recovered_after_s = _recovered_after_s(results, run)
+    verdicts = _judge(total, run, recovered_after_s)
+    outcome = _decide_outcome(results, run, verdicts)
     player_seconds = total.get_count("player_seconds")
     return Summary(
         outcome=outcome,
         exit_code=EXIT_CODES[outcome],
         verdicts=verdicts,
-        url=url,
-        plan=plan,
+        url=run.url,
+        plan=run.plan,
         load_lateness_p99_ms=round(results.load_lateness_s * 1e3, 3),
         load_lateness_ms_max=results.lateness_s_max * 1e3,
         seated=player_counts.seated,
@@ -127,10 +118,46 @@ def summarise(
         failures=total.failures,
         bytes_per_player=round(total.get_count("bytes") / player_seconds, 1) if player_seconds else 0.0,
         recovered_after_s=recovered_after_s,
-        steps=steps,
-        last_good=last_good,
-        command_failed=command_failed,
+        steps=list(run.steps),
+        last_good=run.last_good,
+        command_failed=run.command_failed,
     )
+
+
+def _add_failures(total: Measures, run: RunRecord, player_counts: PlayerCounts) -> None:
+    """Add the failures that only the end of a run shows."""
+    if run.workers_lost:
+        total.fail("workers", f"{run.workers_lost} of {run.workers} workers were lost, with their last measurements")
+    seated, expected = player_counts.seated, player_counts.expected
+    if seated < expected and run.plan.shape != "steps":
+        total.fail("seats", f"{expected - seated} of {expected} had no seat at the end")
+
+
+def _judge(total: Measures, run: RunRecord, recovered_after_s: float | None) -> list[Verdict]:
+    """Return the verdicts on the levels, on failures, and on the goal of the shape."""
+    shape = run.plan.shape
+    rows = (*CORRECT, *KEPT_IN_ROLLING) if shape == "rolling" else CORRECT
+    verdicts = evaluate([] if shape == "steps" else run.levels, total, rows=rows)
+    if shape == "steps":
+        verdicts.append(_steps_verdict(run.steps, run.last_good))
+    if run.command_failed:
+        verdicts.append(Verdict("--during", "exit code 0", run.command_failed, False))
+    if shape == "storm" and recovered_after_s is None:
+        verdicts.append(Verdict("storm", "all players resume", "not all resumed", False))
+    return verdicts
+
+
+def _decide_outcome(results: Results, run: RunRecord, verdicts: Sequence[Verdict]) -> Outcome:
+    """Return whether all levels held, or why the run is not valid."""
+    if not results.total.get_count("states") and not results.total.failures:
+        return "nothing was measured"
+    if run.plan.shape == "steps":
+        is_late = bool(not run.last_good and run.steps and run.steps[-1].is_load)
+    else:
+        is_late = results.is_load_late
+    if is_late:
+        return "load was late"
+    return "held" if all(verdict.holds for verdict in verdicts) else "broken"
 
 
 def times_from_histogram(histogram: Histogram) -> Times:
@@ -143,15 +170,15 @@ def times_from_histogram(histogram: Histogram) -> Times:
     return Times(histogram.count, mean_ms, ms(0.5), ms(0.95), ms(0.99), ms(0.999), max_ms)
 
 
-def _recovered_after_s(results: Results, event_at: float) -> float | None:
-    """Return the longest time from a player's loss to its resume; None unless all players resumed."""
-    if results.recovery_s(int(event_at)) is None:
+def _recovered_after_s(results: Results, run: RunRecord) -> float | None:
+    """Return the longest time from a storm to a player's resume; None unless all players resumed."""
+    if run.plan.shape != "storm" or run.event_at is None or results.recovery_s(int(run.event_at)) is None:
         return None
-    resumed = results.between(int(event_at), float("inf")).times["resume"]
+    resumed = results.between(int(run.event_at), float("inf")).times["resume"]
     return round(resumed.max_s, 3) if resumed.counts else None
 
 
-def _steps_verdict(steps: list[Step], last_good: int) -> Verdict:
+def _steps_verdict(steps: Sequence[Step], last_good: int) -> Verdict:
     held = f"{last_good} players" if last_good else "not even the first step"
     ending = f"; then {steps[-1].reason}" if steps and not steps[-1].holds else "; every step held, there is more"
     return Verdict("steps", "the last step that held", held + ending, bool(last_good))

@@ -58,7 +58,7 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
         room_players: the number of players for each room name (NAME 1, NAME 2, ...); 0: all join `room_name`.
         options: the options of each Join.
         input_hz: inputs per second.
-        mode, party_size: the queue and the party size of Matchmakers.
+        mode, party_size: the queue and the party size of Queuers.
         spend_room: the room type of Spenders.
         spend, purse: a Spender's commands: one that earns and returns the amount, and one that returns the balance.
         item: the item of the balance that is compared.
@@ -81,6 +81,24 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     item: str = "gold"
     has_quiet_ticks: bool = False
     resume_s_max: float = 60.0
+
+
+class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a swarm, from the command line.
+
+    Args:
+        urls: the addresses of first connections, used in turn.
+        tokens: the players' tokens.
+        habits: the players' behaviour.
+        tls: the TLS settings; None: the system's trusted certificates.
+        build: the build that players report.
+    """
+
+    urls: Sequence[str]
+    tokens: Tokens
+    habits: Habits
+    tls: ssl.SSLContext | None = None
+    build: str = ""
 
 
 class Member(Protocol):
@@ -108,34 +126,16 @@ class Swarm:
     """All players of one process.
 
     Args:
-        url: the address of first connections.
-        more_urls: further addresses of first connections, used in turn with `url`.
-        tokens: the players' tokens.
-        habits: the players' behaviour.
-        tls: the TLS settings; None: the system's trusted certificates.
-        build: the build that players report.
+        settings: the settings of the command line.
 
     Attributes:
+        settings: a worker receives those of its master when a run begins.
         measures: the measurements of the current second.
         members: the current sessions.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        more_urls: Sequence[str] = (),
-        tokens: Tokens,
-        habits: Habits,
-        tls: ssl.SSLContext | None,
-        build: str,
-    ) -> None:
-        self.url = url
-        self.more_urls = more_urls
-        self.tokens = tokens
-        self.habits = habits
-        self.tls = tls
-        self.build = build
+    def __init__(self, settings: SwarmSettings) -> None:
+        self.settings = settings
         self.measures = Measures()
         self.worlds = SharedWorlds()
         self.scheduler = OpenLoopScheduler(self._was_late, self._skipped)
@@ -144,6 +144,11 @@ class Swarm:
         self._run_id = secrets.token_hex(3)
         self._parties: dict[str, tuple[str, int]] = {}
 
+    @property
+    def url(self) -> str:
+        """The address of the server, for messages."""
+        return self.settings.urls[0]
+
     def next_number(self) -> int:
         """Return the number of the next player of this process."""
         self._numbers += 1
@@ -151,9 +156,8 @@ class Swarm:
 
     def next_url(self) -> str:
         """Return the address of the next player's first connection."""
-        urls = (self.url, *self.more_urls)
         self._entries += 1
-        return urls[self._entries % len(urls)]
+        return self.settings.urls[self._entries % len(self.settings.urls)]
 
     def player_id(self, number: int) -> str:
         """Return a player id that is unique to this run."""

@@ -43,7 +43,7 @@ class SwarmPlayer(User):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.swarm = swarm.get_swarm(environment)
-        self.habits = self.swarm.habits
+        self.habits = self.swarm.settings.habits
         self.number = self.swarm.next_number()
         self.rng = random.Random(f"{type(self).__name__}/{self.number}")  # noqa: S311
         self.session = self._new_session()

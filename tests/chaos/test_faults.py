@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def test_no_session_or_transaction_is_lost_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
     ended = subprocess.run(
-        [sys.executable, "-m", "tickwire.loadtest.local_run", "--faults", "--seconds", "60", "--seed", "3", "--",
+        [sys.executable, "-m", "tickwire.loadtest.fault_run", "--seconds", "60", "--seed", "3", "--",
          "--users", "40", "--load-lateness", LATE_MS, "--summary", str(file)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
         timeout=200, check=False, preexec_fn=die_with_parent,

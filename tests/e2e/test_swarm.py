@@ -29,7 +29,7 @@ from tickwire.server.rooms import Player
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.shard import Shard
 
-EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 matchmaker=4 spender=3 abuser=1"
+EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 queuer=4 spender=3 abuser=1"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tickwire.loadtest.load_plan import AT_ONCE, LoadEvent, Plan, Step, Steps, T
 from tickwire.loadtest.metrics import TIMES, Histogram, Measures, PlayerCounts, Second
 from tickwire.loadtest.results import Results, results_from_seconds
 from tickwire.loadtest.slo import COUNTS, SHARES, evaluate, parse_level
-from tickwire.loadtest.summary import EXIT_CODES, format_summary, series, summarise
+from tickwire.loadtest.summary import EXIT_CODES, RunRecord, format_summary, series, summarise
 
 
 def histogram_of(*seconds: float) -> Histogram:
@@ -243,7 +243,9 @@ def run(
     *seconds: Second, plan: Plan | None = None, levels: tuple[str, ...] = (), **more: object
 ) -> tuple[str, int, str]:
     found: Results = results_from_seconds(seconds)
-    summary = summarise(found, plan or Plan(), [parse_level(one) for one in levels], url="ws://x", **more)  # type: ignore[arg-type]
+    limits = [parse_level(one) for one in levels]
+    record = RunRecord(url="ws://x", plan=plan or Plan(), levels=limits, **more)  # type: ignore[arg-type]
+    summary = summarise(found, record)
     return summary.outcome, summary.exit_code, format_summary(summary, is_colour=False)
 
 

@@ -8,7 +8,7 @@ from tickwire.loadtest.players.player import SwarmPlayer
 STAYS_S = (5.0, 15.0)
 
 
-class Matchmaker(SwarmPlayer):
+class Queuer(SwarmPlayer):
     """Queues with a party of `--party-size` of this worker's players, in `--mode`."""
 
     def play(self) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import processes
 from benchmarks.peers import colyseus
-from benchmarks.report import Report, Row, goal, report, row
+from benchmarks.report import Report, ReportRow, goal, report, row
 from benchmarks.rooms import Movers, move, spawn
 from benchmarks.server_under_load import LOAD_CORE, Load
 from tickwire.schemas.framing import binary_frame
@@ -33,7 +33,7 @@ ACKNOWLEDGED_SHARE = 0.5
 def run(*, quick: bool, peers: bool = False) -> Report:
     """Run the benchmark; with `peers`, also measure the bytes of Colyseus for the same game."""
     ticks = 100 if quick else 600
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     figures: dict[int, tuple[float, float]] = {}
     for count in COUNTS:
         sizes, keyframe = measure(count, ticks)

@@ -17,7 +17,7 @@ _ACCEPTED = (
 )
 
 
-class Bare(asyncio.Protocol):
+class BaselineConnection(asyncio.Protocol):
     """One connection: answers the handshake, and ignores later data."""
 
     def __init__(self, rooms: list[list[asyncio.Transport]]) -> None:
@@ -37,7 +37,7 @@ async def serve(port: int, size: int, rooms: int, tick_rate_hz: float) -> None:
     """Serve until the process ends."""
     loop = asyncio.get_running_loop()
     members: list[list[asyncio.Transport]] = [[] for _ in range(rooms)]
-    await loop.create_server(lambda: Bare(members), "127.0.0.1", port)
+    await loop.create_server(lambda: BaselineConnection(members), "127.0.0.1", port)
     frame = b"\x82\x7e" + (size - 4).to_bytes(2, "big") + bytes(size - 4) if size > 129 else b"\x82" + bytes(size - 1)
     interval = 1 / tick_rate_hz
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import processes, swarm_runner
-from benchmarks.report import Report, Row, at_least, report, row
+from benchmarks.report import Report, ReportRow, at_least, report, row
 from benchmarks.rooms import Fan
 from tickwire.loadtest.local_fleet import LocalShard
 from tickwire.loadtest.summary import Summary
@@ -60,7 +60,7 @@ def run(*, quick: bool) -> Report:
     return report("capacity", quick=quick, rows=rows, goals=goals, limited_by=held.limited_by)
 
 
-def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
+def _swarm_alone(count: int, *, quick: bool) -> tuple[list[ReportRow], Summary, Held]:
     step, seconds = (700, 5) if quick else (250, 20)
     most = 1400 if quick else MOST_PER_WORKER * count
     levels = [part for level in LEVELS for part in ("--slo", level)]
@@ -70,7 +70,7 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
             "--step-seconds", str(seconds), "--warmup", "3", "--room", Fan.room_type, *levels, count=count,
             report=None if quick else Path("benchmarks/results/capacity.html"),
         )  # fmt: skip
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     held = Held(limited_by="load generator")  # unless the server ends it
     for one in found.steps:
         cpu, late_s, _ = monitor.between(one.start, one.end)
@@ -84,9 +84,9 @@ def _swarm_alone(count: int, *, quick: bool) -> tuple[list[Row], Summary, Held]:
     return rows, found, held
 
 
-def _among_others(held: Held) -> list[Row]:
+def _among_others(held: Held) -> list[ReportRow]:
     """Add load clients beyond the swarm's limit. Changes `held`."""
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     first = held.players - VERIFYING
     with (
         swarm_runner.one_shard() as shard,
@@ -112,7 +112,7 @@ def _among_others(held: Held) -> list[Row]:
     return rows
 
 
-def _rows(subject: str, cpu: float, late_s: float) -> list[Row]:
+def _rows(subject: str, cpu: float, late_s: float) -> list[ReportRow]:
     return [
         row(subject, "server_core_share", "1", [cpu]),
         row(subject, "tick_lateness_p99", "ms", [late_s * 1e3]),

@@ -15,7 +15,6 @@ import os
 import signal
 import ssl
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ import uvloop
 from benchmarks import processes
 from benchmarks.certificates import make_certificate
 from benchmarks.load import RawClient, close_clients, open_clients, send_frames
-from benchmarks.report import Report, Row, goal, report, row
+from benchmarks.report import Report, ReportRow, goal, report, row
 from tickwire.server.dev.local_stores import free_port
 
 FRAME_BYTES, MESSAGE_BYTES = 113, 32
@@ -42,12 +41,21 @@ GOALS = (
 )
 
 
-class Turn(msgspec.Struct):
+class EdgeTurn(msgspec.Struct):
     """One measurement of a server: microseconds per frame, and the lateness of the load."""
 
     out_us: float
     in_us: float
     lateness_s: float
+
+
+class MeasuredServer(msgspec.Struct, frozen=True):
+    """A measured server, and the file to which it writes its count of received frames."""
+
+    pid: int
+    port: int
+    has_tls: bool
+    count_file: Path
 
 
 def run(*, quick: bool) -> Report:
@@ -60,7 +68,7 @@ def run(*, quick: bool) -> Report:
     else:
         print("edge: picows is not installed, and left out", file=sys.stderr)
     subjects += [(BARE, True), (OURS, True)]
-    found: dict[tuple[str, bool], list[Turn]] = {subject: [] for subject in subjects}
+    found: dict[tuple[str, bool], list[EdgeTurn]] = {subject: [] for subject in subjects}
     with tempfile.TemporaryDirectory() as folder:
         files = make_certificate(Path(folder))
         for number, (subject, turn) in itertools.product(range(turns), found.items()):
@@ -77,7 +85,7 @@ def run(*, quick: bool) -> Report:
     return report("edge", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
 
 
-def _rows(found: dict[tuple[str, bool], list[Turn]]) -> list[Row]:
+def _rows(found: dict[tuple[str, bool], list[EdgeTurn]]) -> list[ReportRow]:
     rows = []
     for way in ("out", "in"):
         for (name, has_tls), turns in found.items():
@@ -90,33 +98,34 @@ def _rows(found: dict[tuple[str, bool], list[Turn]]) -> list[Row]:
     return rows
 
 
-def _ratios(found: dict[tuple[str, bool], list[Turn]], way: str, peer: str, *, has_tls: bool = False) -> list[float]:
+def _ratios(
+    found: dict[tuple[str, bool], list[EdgeTurn]], way: str, peer: str, *, has_tls: bool = False
+) -> list[float]:
     pairs = zip(found[OURS, has_tls], found[peer, has_tls], strict=True)
     return [getattr(ours, f"{way}_us") / getattr(theirs, f"{way}_us") for ours, theirs in pairs]
 
 
-def _measure(name: str, files: tuple[Path, Path] | None, folder: Path, connections: int, seconds: float) -> Turn:
+def _measure(name: str, files: tuple[Path, Path] | None, folder: Path, connections: int, seconds: float) -> EdgeTurn:
     port, count_file = free_port(), folder / "count"
     arguments = ["-m", "benchmarks.edge_servers", name, str(port), str(FRAME_BYTES), str(count_file)]
     server = processes.start([*arguments, *map(str, files or ())], core=SERVER_CORE)
     try:
-        return uvloop.run(_load(server, port, files is not None, count_file, connections, seconds))
+        measured = MeasuredServer(server.pid, port, files is not None, count_file)
+        return uvloop.run(_load(measured, connections, seconds))
     finally:
         processes.stop(server)
 
 
-async def _load(
-    server: subprocess.Popen[bytes], port: int, has_tls: bool, count_file: Path, connections: int, seconds: float
-) -> Turn:
-    tls = ssl._create_unverified_context() if has_tls else None
-    await _listening(port)
-    clients = await open_clients(port, connections, tls=tls)
+async def _load(server: MeasuredServer, connections: int, seconds: float) -> EdgeTurn:
+    tls = ssl._create_unverified_context() if server.has_tls else None
+    await _listening(server.port)
+    clients = await open_clients(server.port, connections, tls=tls)
     try:
         out_us, late_out = await _measure_out(server.pid, clients, seconds)
-        in_us, late_in = await _measure_in(server.pid, clients, count_file, seconds)
+        in_us, late_in = await _measure_in(server.pid, clients, server.count_file, seconds)
     finally:
         close_clients(clients)
-    return Turn(out_us, in_us, max(late_out, late_in))
+    return EdgeTurn(out_us, in_us, max(late_out, late_in))
 
 
 async def _measure_out(pid: int, clients: list[RawClient], seconds: float) -> tuple[float, float]:

@@ -61,7 +61,7 @@ class Subject:
         raise NotImplementedError
 
 
-class Bare(Subject):
+class BareServer(Subject):
     """A bare asyncio protocol: answers the handshake, writes prebuilt frames, counts reads and discards them."""
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
@@ -77,7 +77,7 @@ class Bare(Subject):
 class BareServerProtocol(asyncio.Protocol):
     """One connection of `Bare`."""
 
-    def __init__(self, subject: Bare) -> None:
+    def __init__(self, subject: BareServer) -> None:
         self._subject = subject
         self._transport: asyncio.Transport | None = None
 
@@ -230,7 +230,7 @@ class Picows(Subject):
 
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {
-    "bare writer": Bare,
+    "bare writer": BareServer,
     "tickwire": Tickwire,
     "websockets": Websockets,
     "picows": Picows,

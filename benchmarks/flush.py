@@ -27,7 +27,7 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.report import Report, goal, report, row
-from benchmarks.rooms import Field
+from benchmarks.rooms import MovingWorld
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.server.dev import local_stores
 from tickwire.server.fault_isolation import FaultIsolation
@@ -44,7 +44,7 @@ FLOOD_WORLDS = 500
 TICK_DELAY_MS_MAX = 5.0
 
 
-class Turn:
+class FlushTurn:
     """What the ticks of one turn were like."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ def run(*, quick: bool) -> Report:
 
 async def _all(
     stores: local_stores.LocalStores, seconds: float, turns: int
-) -> tuple[list[Turn], list[Turn], list[float]]:
+) -> tuple[list[FlushTurn], list[FlushTurn], list[float]]:
     still, saved, flood = [], [], []
     for number in range(turns):
         print(f"flush: turn {number + 1} of {turns}", file=sys.stderr)
@@ -105,10 +105,10 @@ async def _all(
     return still, saved, flood
 
 
-async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> Turn:
-    turn, now = Turn(), time.monotonic
+async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> FlushTurn:
+    turn, now = FlushTurn(), time.monotonic
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
-    host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
+    host = RoomHost({"field": MovingWorld}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
     saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
     for number in range(ROOMS + 1):
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
@@ -140,7 +140,7 @@ async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> Turn:
 async def _flood(store: MongoStore, seconds: float) -> float:
     """Worlds a second, of which all has changed."""
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=time.monotonic)
-    host = RoomHost({"field": Field}, on_closed=lambda simulation, reason: None)
+    host = RoomHost({"field": MovingWorld}, on_closed=lambda simulation, reason: None)
     room = host.create(RoomSpec("f", "field", "f", epoch=1), {"entities": ENTITIES})
     count, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:

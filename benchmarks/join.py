@@ -44,7 +44,7 @@ IN_JOINED = b"movers"
 """The name of the room's table, which only Joined and later messages contain."""
 
 
-class Turn(msgspec.Struct):
+class JoinTurn(msgspec.Struct):
     """One measurement: joins per second, and their cost in microseconds of CPU time per join."""
 
     joins_per_second: float
@@ -98,9 +98,9 @@ def run(*, quick: bool) -> Report:
     """Runs the benchmark."""
     players, turns = (1500, 1) if quick else (3000, 3)
     processes.pin_this(LOAD_CORE)
-    whole: list[Turn] = []
-    connected: list[Turn] = []
-    alone: list[Turn] = []
+    whole: list[JoinTurn] = []
+    connected: list[JoinTurn] = []
+    alone: list[JoinTurn] = []
     upkeep: list[float] = []
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
@@ -126,7 +126,7 @@ def run(*, quick: bool) -> Report:
     return report("join", quick=quick, rows=rows, goals=goals, limited_by=None if holds else limited_by)
 
 
-def _with_server(stores: local_stores.LocalStores, players: int, name: str, *, is_connected: bool) -> Turn:
+def _with_server(stores: local_stores.LocalStores, players: int, name: str, *, is_connected: bool) -> JoinTurn:
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name) | {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
@@ -141,7 +141,7 @@ def _with_server(stores: local_stores.LocalStores, players: int, name: str, *, i
         processes.stop(server)
 
 
-async def _storm(server: int, redis: int, port: int, players: int, *, is_connected: bool) -> Turn:
+async def _storm(server: int, redis: int, port: int, players: int, *, is_connected: bool) -> JoinTurn:
     loop = asyncio.get_running_loop()
     joiners: list[Joiner] = []
     latencies: list[float] = []
@@ -178,7 +178,7 @@ async def _storm(server: int, redis: int, port: int, players: int, *, is_connect
         for joiner in joiners:
             if joiner.transport is not None:
                 joiner.transport.abort()
-    return Turn(
+    return JoinTurn(
         players / elapsed,
         (after[0] - before[0]) / players * 1e6,
         (after[1] - before[1]) / players * 1e6,
@@ -198,7 +198,7 @@ async def _at_once(works: list[Callable[[], object]]) -> None:
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 
-def _alone(stores: local_stores.LocalStores, joins: int, name: str) -> Turn:
+def _alone(stores: local_stores.LocalStores, joins: int, name: str) -> JoinTurn:
     """In this process, which moves to the server's core; Redis stays where it is."""
     before = os.sched_getaffinity(0)
     processes.pin_this(SERVER_CORE)
@@ -208,7 +208,7 @@ def _alone(stores: local_stores.LocalStores, joins: int, name: str) -> Turn:
         os.sched_setaffinity(0, before)
 
 
-async def _place(stores: local_stores.LocalStores, joins: int, name: str) -> Turn:
+async def _place(stores: local_stores.LocalStores, joins: int, name: str) -> JoinTurn:
     matchmaker = Matchmaker.from_url(stores.redis_url, namespace=name)
     await matchmaker.directory.register(ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000))
     latencies: list[float] = []
@@ -225,7 +225,7 @@ async def _place(stores: local_stores.LocalStores, joins: int, name: str) -> Tur
     cpu, own, started = processes.cpu_seconds(redis), time.process_time(), time.monotonic()
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     elapsed = time.monotonic() - started
-    turn = Turn(
+    turn = JoinTurn(
         joins / elapsed,
         (time.process_time() - own) / joins * 1e6,
         (processes.cpu_seconds(redis) - cpu) / joins * 1e6,

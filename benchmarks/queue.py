@@ -59,7 +59,7 @@ MODE = Mode(
 )
 
 
-class Turn(msgspec.Struct):
+class QueueTurn(msgspec.Struct):
     """One measurement; costs in microseconds of CPU time per ticket."""
 
     tickets_per_second: float
@@ -123,7 +123,7 @@ def run(*, quick: bool) -> Report:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     seconds, turns = (8.0, 1) if quick else (20.0, 3)
     processes.pin_this(LOAD_CORE)  # and Redis, which is its child
-    found: list[Turn] = []
+    found: list[QueueTurn] = []
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder), with_mongo=False) as stores:
         processes.pin_this(SERVER_CORE)
         for number in range(turns):
@@ -154,7 +154,7 @@ def run(*, quick: bool) -> Report:
     return report("queue", quick=quick, rows=rows, goals=goals)
 
 
-async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> Turn:
+async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> QueueTurn:
     matchmaker = Matchmaker(RedisConnection.from_url(stores.redis_url), namespace=name, rng=random.Random(1))
     await matchmaker.connection.client.execute_command(
         "FLUSHALL"
@@ -190,7 +190,7 @@ async def _match(stores: local_stores.LocalStores, name: str, seconds: float) ->
     await asyncio.sleep(seconds)
     elapsed = time.monotonic() - started
     tickets = parties.matched_tickets - before[0]
-    turn = Turn(
+    turn = QueueTurn(
         tickets / elapsed,
         (parties.matched_players - before[1]) / elapsed,
         (time.process_time() - before[3]) / tickets * 1e6,

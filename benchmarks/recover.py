@@ -31,14 +31,14 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.report import Report, goal, report, row
-from benchmarks.rooms import Estate
+from benchmarks.rooms import BusyEstate
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, server_environ
 from tickwire.client.client import Client
 from tickwire.server.config import RedisSettings
 from tickwire.server.dev import local_stores
 from tickwire.server.observability import logs
 
-PLAYERS_A_ROOM = Estate.seats
+PLAYERS_A_ROOM = BusyEstate.seats
 LEASE_S = RedisSettings().lease_s
 LAST_PLAYER_BACK_S_MAX = LEASE_S + 5.0
 """The lease, the quarter of a lease over which clients spread, and the recovery itself."""
@@ -47,7 +47,7 @@ AT_ONCE = 50
 RECONNECT_S_MAX = 60.0
 
 
-class Turn(msgspec.Struct):
+class RecoveryTurn(msgspec.Struct):
     """One kill of a shard."""
 
     first_s: float
@@ -60,7 +60,7 @@ def run(*, quick: bool) -> Report:
     sizes, turns = ([20], 1) if quick else ([5, 20, 40], 2)
     logs.configure(format="console", level="warning")
     processes.pin_this(LOAD_CORE)
-    found: dict[int, list[Turn]] = {size: [] for size in sizes}
+    found: dict[int, list[RecoveryTurn]] = {size: [] for size in sizes}
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder)) as stores:
         for number in range(turns):
             for size in sizes:
@@ -83,7 +83,7 @@ def run(*, quick: bool) -> Report:
     return report("recover", quick=quick, rows=rows, goals=goals)
 
 
-def _turn(stores: local_stores.LocalStores, rooms: int, name: str) -> Turn:
+def _turn(stores: local_stores.LocalStores, rooms: int, name: str) -> RecoveryTurn:
     common = {
         "TICKWIRE__EDGE__CONNECTIONS_PER_ADDRESS_MAX": "10000",
         "TICKWIRE__EDGE__ROOMS_PER_MINUTE_PER_ADDRESS_MAX": "100000",
@@ -111,7 +111,7 @@ def _turn(stores: local_stores.LocalStores, rooms: int, name: str) -> Turn:
             processes.stop(shard)
 
 
-class Player:
+class EarningPlayer:
     """One player that earns until `is_over` is set, and adds up its Replies."""
 
     def __init__(self, url: str, room_name: str) -> None:
@@ -149,14 +149,14 @@ class Player:
         self.recovered_s, self.recovered_ticks = time.monotonic() - killed_s, self.ticks
 
 
-async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) -> Turn:
+async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) -> RecoveryTurn:
     first = await asyncio.to_thread(start)
     names = [f"estate {number}" for number in range(rooms)]
-    makers = [Player(first, name) for name in names]
+    makers = [EarningPlayer(first, name) for name in names]
     for maker in makers:  # with a single shard, all rooms are created there
         await maker.join()
     second = await asyncio.to_thread(start)
-    players = [Player(second, name) for name in names for _ in range(PLAYERS_A_ROOM - 1)]
+    players = [EarningPlayer(second, name) for name in names for _ in range(PLAYERS_A_ROOM - 1)]
     for at in range(0, len(players), AT_ONCE):
         await asyncio.gather(*(player.join() for player in players[at : at + AT_ONCE]))
     for maker in makers:
@@ -174,14 +174,14 @@ async def _play(start: Callable[[], str], kill: Callable[[], None], rooms: int) 
     for player in players:
         await player.client.close()
     back = [player.recovered_s for player in players]
-    return Turn(min(back), max(back), max(lost) / Estate.tick_rate_hz)
+    return RecoveryTurn(min(back), max(back), max(lost) / BusyEstate.tick_rate_hz)
 
 
-async def _lost(player: Player) -> None:
+async def _lost(player: EarningPlayer) -> None:
     await player.client.wait_for(lambda: not player.client.is_connected, RECONNECT_S_MAX)
 
 
-async def _check(players: list[Player], earning: list[asyncio.Task[None]]) -> None:
+async def _check(players: list[EarningPlayer], earning: list[asyncio.Task[None]]) -> None:
     """Check that no session and no gold was lost, and that no command ran twice."""
     for player in players:
         player.is_over = True

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 
-class Row(msgspec.Struct):
+class ReportRow(msgspec.Struct):
     """One figure of one subject, over several runs."""
 
     subject: str
@@ -41,14 +41,14 @@ class Report(msgspec.Struct):
     quick: bool
     machine: dict[str, str | int]
     versions: dict[str, str]
-    rows: list[Row]
+    rows: list[ReportRow]
     goals: list[Goal]
     limited_by: str | None = None
 
 
-def row(subject: str, metric: str, unit: str, values: Sequence[float]) -> Row:
+def row(subject: str, metric: str, unit: str, values: Sequence[float]) -> ReportRow:
     """Return the median and the range of several runs."""
-    return Row(
+    return ReportRow(
         subject,
         metric,
         unit,
@@ -69,7 +69,9 @@ def at_least(name: str, value: float, wanted: float, *, limited_by: str | None =
     return Goal(name, round(value, 3), wanted, "higher", None if limited_by else value >= wanted)
 
 
-def report(name: str, *, quick: bool, rows: list[Row], goals: list[Goal], limited_by: str | None = None) -> Report:
+def report(
+    name: str, *, quick: bool, rows: list[ReportRow], goals: list[Goal], limited_by: str | None = None
+) -> Report:
     """Return a report with this machine and the versions of the libraries."""
     packages = ("websockets", "uvloop", "flatbuffers", "msgspec", "numpy", "redis", "motor")
     versions = {package: importlib.metadata.version(package) for package in packages}

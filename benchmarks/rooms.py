@@ -77,7 +77,7 @@ class Fan(Room):
             self.movers.despawn(player.entity.id)
 
 
-class Walkers(Table):
+class MapWalkers(Table):
     """The players of a big map."""
 
     x = real(-MAP, MAP, step=1 / 32)
@@ -94,7 +94,7 @@ class Crowd(Room):
     seats = 1000
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
     grid = Grid("walkers", cell=150, view=150)
-    walkers: Walkers
+    walkers: MapWalkers
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         x, y = self.random.uniform(-MAP, MAP, 2)
@@ -147,7 +147,7 @@ class FieldSave(SaveData):
     notes: list[str] = []
 
 
-class Field(Room):
+class MovingWorld(Room):
     """A durable world without players, of a given size, in which all entities move."""
 
     room_type = "field"
@@ -168,13 +168,13 @@ class Field(Room):
         move(self.movers, dt)
 
 
-class Clock(Table):
+class TickCounter(Table):
     """The number of ticks of this world."""
 
     ticks = uint(bits=32)
 
 
-class Estate(Room):
+class BusyEstate(Room):
     """A durable room of twenty players that earn. Its tick count shows the age of a save."""
 
     room_type = "estate"
@@ -184,7 +184,7 @@ class Estate(Room):
     uses_ledger = True
     linger_s = 60.0
     movers: Movers
-    clocks: Clock
+    clocks: TickCounter
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.clocks.spawn()
@@ -204,4 +204,4 @@ class Estate(Room):
             self.movers.despawn(player.entity.id)
 
 
-ROOMS = {"estate": Estate, "fan": Fan, "soak": Soak, "crowd": Crowd}
+ROOMS = {"estate": BusyEstate, "fan": Fan, "soak": Soak, "crowd": Crowd}

@@ -16,7 +16,7 @@ class Squares(Table):
     x = real(-100, 100, step=0.1)
 
 
-class Field(Room):
+class SquareField(Room):
     room_type = "field"
     inputs = {"dx": real(-1, 1, step=0.01)}
     squares: Squares
@@ -33,7 +33,7 @@ class Field(Room):
             self.squares.despawn(player.entity.id)
 
 
-ROOMS = {"field": Field}
+ROOMS = {"field": SquareField}
 
 
 async def main() -> None:

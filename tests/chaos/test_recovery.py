@@ -27,7 +27,7 @@ from tickwire.server.storage import MongoStore
 ROOMS, PLAYERS = 4, 4
 
 
-class Player:
+class EarningClient:
     """A player that earns until `is_over`, and adds up the replies."""
 
     def __init__(self, client: Client, room_name: str) -> None:
@@ -75,7 +75,7 @@ async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_tran
         for number in range(ROOMS * PLAYERS):
             door.to = shards[number % len(shards)].port
             client = await stack.enter_async_context(connect(f"ws://127.0.0.1:{door.port}"))
-            players.append(Player(client, f"estate {number % ROOMS}"))
+            players.append(EarningClient(client, f"estate {number % ROOMS}"))
             await client.join("estate", name=players[-1].room_name)
         playing = [asyncio.create_task(player.play()) for player in players]
         for round_number in range(2):
@@ -113,7 +113,7 @@ async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_tran
     store.close()
 
 
-async def locate_room(settings: Settings, player: Player) -> str:
+async def locate_room(settings: Settings, player: EarningClient) -> str:
     joined = player.client.core.joined
     assert joined is not None
     async with aclosing(Matchmaker.from_url(settings.redis.url, namespace=settings.redis.namespace)) as fleet:
@@ -122,7 +122,7 @@ async def locate_room(settings: Settings, player: Player) -> str:
     return home.url
 
 
-async def comes_back(player: Player) -> None:
+async def comes_back(player: EarningClient) -> None:
     """Return once the player has a new Joined and a state of the restored room."""
     client, joined = player.client, player.client.core.joined
     await client.wait_for(lambda: client.core.joined is not joined and player.ticks > 0, 40)
@@ -137,7 +137,7 @@ async def test_shard_that_was_paused_past_its_lease_commits_no_transaction(
     async with connect(shards[0].url) as one:
         await one.join("estate", name="home")
         sleeper = next(shard for shard in shards if shard.url == one.url)
-        player = Player(one, "home")
+        player = EarningClient(one, "home")
         for _ in range(3):
             player.earned += await one.command("work")
         await eventually(lambda: player.ticks > 20, 20)
@@ -179,6 +179,6 @@ async def test_a_room_that_begins_again_after_a_crash_repeats_no_key_that_its_id
         store = MongoStore(settings.mongo.url, settings.mongo.database)
         assert (await store.players.load(["ann"]))["ann"].holdings == {"gold": paid}
         store.close()
-        home = await locate_room(settings, Player(client, "main"))
+        home = await locate_room(settings, EarningClient(client, "main"))
         next(shard for shard in alive if shard.url == home).kill()
         await client.close()

@@ -37,7 +37,7 @@ from tickwire.matchmaking.script_runner import ScriptRunner
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
 
 
-class Clock:
+class ManualClock:
     """A clock that the test advances; the clock of Redis is not affected."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class QueueFixture:
         self.matchmaker = matchmaker
         self.mode = mode
         self.now_ms = time.time_ns() // 1_000_000 - 60_000  # the clocks of the shards: a minute behind
-        self.clock = Clock()
+        self.clock = ManualClock()
         self.news: dict[str, list[QueuePosition | QueueNotification]] = {}
         self.entries: dict[str, str] = {}
         self.runners: list[ScriptRunner] = []
@@ -295,7 +295,7 @@ async def test_a_leader_can_end_at_any_step_and_the_next_one_continues(
 ) -> None:
     """It ends before the call is made, or when the call was made and the answer did not come."""
 
-    class Killed(BaseException):
+    class RoundKilled(BaseException):
         pass
 
     agent = queue.agent()
@@ -310,11 +310,11 @@ async def test_a_leader_can_end_at_any_step_and_the_next_one_continues(
         if script == ends_at:
             if is_done:
                 await run(script, request, answer, *packed)
-            raise Killed
+            raise RoundKilled
         return await run(script, request, answer, *packed)
 
     runner.run = run_and_die  # type: ignore[method-assign]
-    with pytest.raises(Killed):
+    with pytest.raises(RoundKilled):
         await dying.round()
     runner.run = run  # type: ignore[method-assign]
     await eventually(lambda: queue.matchmaker.scripts._sender is None, what="the other calls in flight have ended")

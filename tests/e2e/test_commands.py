@@ -44,7 +44,7 @@ def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
     )
 
 
-class Dev:
+class DevProcess:
     """A `tickwire dev` that runs."""
 
     def __init__(self, data: Path, port: int, *more: str) -> None:
@@ -85,7 +85,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
     port = free_port()
     scores: dict[str, int] = {}
     for round_number in (1, 2):
-        dev = Dev(dev_folder, port, "--bots", "3")
+        dev = DevProcess(dev_folder, port, "--bots", "3")
         try:
             await eventually(lambda dev=dev: "players    3" in dev.text, 60, dev.text)  # type: ignore[misc]
             assert f"ws://127.0.0.1:{port}" in dev.text
@@ -113,7 +113,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
 
 
 async def test_the_stores_end_when_the_server_is_killed(dev_folder: Path) -> None:
-    dev = Dev(dev_folder, free_port(), "--bots", "0")
+    dev = DevProcess(dev_folder, free_port(), "--bots", "0")
     await eventually(lambda: "players connect to" in dev.text, 60, dev.text)
     stores = children_of(dev.process.pid)
     assert len(stores) == 2

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 RUNS = "players connect to"
 
 
-class Dev:
+class DevServer:
     """A `tickwire dev` that runs, with the settings' own operations port."""
 
     def __init__(self, data: Path, *arguments: str, **environ: str) -> None:
@@ -65,9 +65,9 @@ class Dev:
 
 
 @contextmanager
-def dev(data: Path, *arguments: str, **environ: str) -> Iterator[Dev]:
+def dev(data: Path, *arguments: str, **environ: str) -> Iterator[DevServer]:
     """Run `tickwire dev`, and end it whatever happens."""
-    running = Dev(data, "--bots", *(arguments or ("0",)), **environ)
+    running = DevServer(data, "--bots", *(arguments or ("0",)), **environ)
     try:
         yield running
     finally:

@@ -28,7 +28,7 @@ from tickwire.server.rooms import (
 )
 
 
-class Walkers(Table):
+class Strollers(Table):
     """Players."""
 
     x = real(-1000, 1000, step=1 / 16)
@@ -61,7 +61,7 @@ class Garden(Room):
     linger_s = 1.0
     checksum_ticks = 5
     inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
-    walkers: Walkers
+    walkers: Strollers
     flowers: Flowers
 
     def on_create(self, options: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ LATE_MS = "2000"
 """Tests share the machine: they check the results of a swarm, not its speed."""
 
 
-class Swarm:
+class SwarmProcess:
     """A swarm process, which ends with the test process.
 
     Args:
@@ -56,9 +56,9 @@ class Swarm:
 
 
 @asynccontextmanager
-async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[Swarm]:
+async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[SwarmProcess]:
     """Run a swarm; kill it at the end of the block if it still runs."""
-    made = Swarm(url, folder, *arguments)
+    made = SwarmProcess(url, folder, *arguments)
     try:
         yield made
     finally:
@@ -69,7 +69,7 @@ async def swarm(url: str, folder: Path, *arguments: str) -> AsyncIterator[Swarm]
             made.process.stdout.close()
 
 
-async def ended(url: str, folder: Path, *arguments: str) -> tuple[int, Swarm]:
+async def ended(url: str, folder: Path, *arguments: str) -> tuple[int, SwarmProcess]:
     """Run a swarm to its end. Return its exit code and the swarm."""
     async with swarm(url, folder, *arguments) as made:
         return await made.end(), made

@@ -91,7 +91,7 @@ class Fair(Market):
             raise CommandRefused("once is enough")
 
 
-class Killed(BaseException):
+class ShardKilled(BaseException):
     """Raised where a shard is killed; no code of the shard catches it."""
 
 
@@ -105,7 +105,7 @@ class Fuse:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
-                raise Killed
+                raise ShardKilled
 
 
 class Fragile:
@@ -181,7 +181,7 @@ def receiver_of(session: Session) -> SessionReceiver:
     return SessionReceiver(session, session._context)
 
 
-class Client:
+class LedgerClient:
     """One player, with all replies that it has received."""
 
     def __init__(self, player_id: str) -> None:
@@ -228,7 +228,7 @@ class Client:
         assert (before.ok, before.payload, before.message) == (reply.ok, reply.payload, reply.message), "two answers"
 
 
-class Shard:
+class LedgerShard:
     """The parts of a shard that transactions use: a room under an epoch, its sessions, and a ledger.
 
     Implements SessionContext, RoomJoiner and SessionRestorer.
@@ -318,9 +318,9 @@ class Place:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.clients = {player: Client(player) for player in PLAYERS}
-        self.sleepers: list[tuple[Shard, dict[str, Session]]] = []
-        self.shard: Shard
+        self.clients = {player: LedgerClient(player) for player in PLAYERS}
+        self.sleepers: list[tuple[LedgerShard, dict[str, Session]]] = []
+        self.shard: LedgerShard
 
     @property
     def room(self) -> Fair:
@@ -363,13 +363,13 @@ class TwoRooms(RuleBasedStateMachine):
                 self.join(place, client)
             assert self.run(place.shard.save())
 
-    def next_shard(self, place: Place) -> Shard:
+    def next_shard(self, place: Place) -> LedgerShard:
         self.epoch += 1
-        shard = Shard(self.store, self.loop, self.epoch, place.name)
+        shard = LedgerShard(self.store, self.loop, self.epoch, place.name)
         self.run(shard.claim())
         return shard
 
-    def join(self, place: Place, client: Client) -> None:
+    def join(self, place: Place, client: LedgerClient) -> None:
         context: Any = place.shard
         session = Session(Identity(client.player_id, False), schema_version=SCHEMA_VERSION, context=context)
         place.shard.registry.add(session)
@@ -379,7 +379,7 @@ class TwoRooms(RuleBasedStateMachine):
         assert any(isinstance(message, Joined) for message in client.wire.messages)
         client.read()
 
-    def attach(self, place: Place, client: Client, session: Session) -> None:
+    def attach(self, place: Place, client: LedgerClient, session: Session) -> None:
         client.attempt += 1
         client.wire, client.session, client.epoch = Wire(), session, place.shard.epoch
         hello = Hello(
@@ -387,7 +387,7 @@ class TwoRooms(RuleBasedStateMachine):
         )
         assert session.attach(client.wire, hello, session.reserve_generation())  # type: ignore[arg-type]
 
-    def finish(self, *more: Shard) -> None:
+    def finish(self, *more: LedgerShard) -> None:
         """Run all tasks of both rooms to their end, or to the end of their shard."""
         self.run(asyncio.sleep(0))
         shards = [*more, *(place.shard for place in self.places.values() if hasattr(place, "shard"))]
@@ -396,9 +396,9 @@ class TwoRooms(RuleBasedStateMachine):
             for shard in shards:
                 shard.tasks = []
             for result in self.run(_gather(tasks)):
-                assert result is None or isinstance(result, Killed), repr(result)
+                assert result is None or isinstance(result, ShardKilled), repr(result)
 
-    def ask(self, client: Client, command: Command) -> None:
+    def ask(self, client: LedgerClient, command: Command) -> None:
         assert client.session is not None
         receiver_of(client.session).message_received(encode_client(command))
 
@@ -447,7 +447,7 @@ class TwoRooms(RuleBasedStateMachine):
         self.finish()
         self.read_all()
 
-    def ask_all_again(self, place: Place, client: Client) -> None:
+    def ask_all_again(self, place: Place, client: LedgerClient) -> None:
         for command in client.asked.values():
             if client.may_ask_again(command, place.shard.epoch):
                 self.ask(client, command)
@@ -596,7 +596,12 @@ class TwoRooms(RuleBasedStateMachine):
         }
 
     def count(
-        self, expected: Counter[tuple[str, str]], accepted: set[str], client: Client, command: Command, reply: Reply
+        self,
+        expected: Counter[tuple[str, str]],
+        accepted: set[str],
+        client: LedgerClient,
+        command: Command,
+        reply: Reply,
     ) -> None:
         payload, player = msgspec.msgpack.decode(command.payload), client.player_id
         assert client.session is not None

@@ -72,7 +72,7 @@ class Hosted:
         )
 
 
-class Fleet(RuleBasedStateMachine):
+class FleetMachine(RuleBasedStateMachine):
     """Fake shards act like real ones: host rooms, accept tickets, renew, publish, close lost rooms."""
 
     url: ClassVar[str] = ""
@@ -80,7 +80,7 @@ class Fleet(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        Fleet.ids = count()
+        FleetMachine.ids = count()
         self.loop = asyncio.new_event_loop()
         self.namespace = f"fleet-{secrets.token_hex(6)}"
         self.redis = blocking.Redis.from_url(self.url, decode_responses=True)
@@ -488,10 +488,12 @@ class Fleet(RuleBasedStateMachine):
 def test_each_seat_and_each_room_has_one_owner_whichever_process_fails(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Fleet.url = redis_url
+    FleetMachine.url = redis_url
     # The same steps must produce the same ids, because hypothesis repeats failures.
     monkeypatch.setattr(
-        "tickwire.matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(Fleet.ids):05}"
+        "tickwire.matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(FleetMachine.ids):05}"
     )
     examples = max(20, settings().max_examples // 5)
-    run_state_machine_as_test(Fleet, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(
+        FleetMachine, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None)
+    )

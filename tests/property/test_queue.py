@@ -62,7 +62,7 @@ PLAYERS = [f"p{n}" for n in range(12)]
 CALLS = ["queue/acquire_leadership", "queue/read", "queue/sweep", "queue/commit", "rooms/place", "queue/assign"]
 
 
-class Killed(BaseException):
+class LeaderKilled(BaseException):
     """The leader ends here."""
 
 
@@ -209,7 +209,7 @@ class Queue(RuleBasedStateMachine):
                 if is_said:
                     await self.agents[agent].sync()
             if not lives:
-                raise Killed
+                raise LeaderKilled
 
         self.interrupt(leader, script, meanwhile, is_done=is_done)
         if not lives:
@@ -238,7 +238,7 @@ class Queue(RuleBasedStateMachine):
             runner.run = hooked  # type: ignore[method-assign]
             try:
                 await leader.round()
-            except Killed:
+            except LeaderKilled:
                 others = asyncio.all_tasks() - {asyncio.current_task()}
                 await asyncio.wait(others, timeout=1) if others else None
             finally:
@@ -294,7 +294,7 @@ class Queue(RuleBasedStateMachine):
     @rule(shard=shards, script=st.sampled_from(CALLS), is_done=st.booleans())
     def leader_dies_in_a_round(self, shard: str, script: str, is_done: bool) -> None:
         async def die() -> None:
-            raise Killed
+            raise LeaderKilled
 
         self.interrupt(self.leaders[shard], script, die, is_done=is_done)
         self.leaders[shard] = self.new_leader(shard)

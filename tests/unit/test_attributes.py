@@ -160,14 +160,14 @@ def test_recursive_and_oversized_values_are_not_copied() -> None:
 
 
 def test_undecodable_attributes_of_another_build_are_ignored() -> None:
-    class Newer(Board):
+    class NewerBoard(Board):
         """The same, with a property where there was an attribute."""
 
         @property
         def turn(self) -> int:  # type: ignore[override]
             return 1
 
-    room = Newer(room_id="r", name="", seed=1)
+    room = NewerBoard(room_id="r", name="", seed=1)
     sent = encode_attributes(made(Board).room, ["turn", "title"])
     found = decode_attributes(
         room, sent | {"bad": b"\xc1", "new": b"\xd4\x63\x00", "array": b"\xc7\x04\x04\x93\xa1?\x90"}
@@ -176,7 +176,7 @@ def test_undecodable_attributes_of_another_build_are_ignored() -> None:
 
 
 def test_an_attribute_that_this_build_declares_as_a_table_or_a_method_is_ignored() -> None:
-    class Newer(Room):
+    class BoardWithMethods(Room):
         """Declares a table and a method with the names of attributes of the former build."""
 
         room_type = "board"
@@ -185,7 +185,7 @@ def test_an_attribute_that_this_build_declares_as_a_table_or_a_method_is_ignored
         def level(self) -> int:
             return 1
 
-    room = Newer(room_id="r", name="", seed=1)
+    room = BoardWithMethods(room_id="r", name="", seed=1)
     sent = encode_attributes(made(Board).room, ["turn", "title", "level"])
     assert decode_attributes(room, sent) == {"turn": 7}
 

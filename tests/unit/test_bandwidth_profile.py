@@ -23,7 +23,7 @@ from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Table
 
 
-class Ships(Table):
+class ProfiledShips(Table):
     x = real(-1000, 1000, step=1 / 64)
     heading = angle(bits=10)
     hp = uint(bits=12)
@@ -37,7 +37,7 @@ class Rocks(Table):
 
 def test_profile_counts_every_bit_of_every_part() -> None:
     chance = np.random.default_rng(3)
-    ships, rocks = Ships(), Rocks()
+    ships, rocks = ProfiledShips(), Rocks()
     replication = Replicator((ships, rocks), checksum_ticks=3)
     holding = None
     for tick in range(1, 60):
@@ -64,10 +64,10 @@ def test_profile_counts_every_bit_of_every_part() -> None:
 
 
 def test_report_lists_the_largest_field_first_with_advice() -> None:
-    ships = Ships()
+    ships = ProfiledShips()
     replication = Replicator((ships,))
     replication.subscribe(replication.everyone)
-    weights = BandwidthProfile({"ships": Ships.fields})
+    weights = BandwidthProfile({"ships": ProfiledShips.fields})
     for number in range(10):
         ships.spawn(x=number)
     replication.capture(1)

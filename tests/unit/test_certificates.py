@@ -123,7 +123,7 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
         server.close()
 
 
-class Client:
+class CertificateClient:
     """One connection, that trusts any certificate and remembers which it saw."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,13 +145,13 @@ class Client:
 @asynccontextmanager
 async def connected(
     port: int, *, name: str = "localhost", version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[CertificateClient]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = context.maximum_version = version
     context.set_alpn_protocols(["h2", "http/1.1"])
-    client = Client(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
+    client = CertificateClient(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
     try:
         yield client
     finally:

@@ -66,7 +66,7 @@ def error_of(kind: type[BaseException]) -> BaseException:
     raise AssertionError(f"no arguments for {kind.__name__}")
 
 
-class Stones(Table):
+class LooseStones(Table):
     x = real(-100, 100, step=1 / 16)
 
 
@@ -78,7 +78,7 @@ class Trap(Room):
     uses_ledger = True
     ticks_when_empty = True
     inputs = {"is_pressed": boolean()}
-    stones: Stones
+    stones: LooseStones
     raising: tuple[str, BaseException] | None = None
 
     def __init__(self, **known: Any) -> None:

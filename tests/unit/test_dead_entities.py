@@ -20,7 +20,7 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
-class Ships(Table):
+class TargetingShips(Table):
     x = real(-1000, 1000, step=1 / 16)
     y = real(-1000, 1000, step=1 / 16)
     target = entity()
@@ -34,7 +34,7 @@ class Space(Room):
     seats = 8
     grid = Grid("ships", cell=100, view=100)
     inputs = {"dx": real(-1, 1, step=1 / 64)}
-    ships: Ships
+    ships: TargetingShips
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = self.ships.spawn(x=500.0, y=500.0)
@@ -48,7 +48,7 @@ class Space(Room):
             self.ships.despawn(player.entity.id)
 
 
-class Fleet(Space):
+class BatchedSpace(Space):
     """The same with all inputs of a tick at once."""
 
     room_type = "fleet"
@@ -58,7 +58,9 @@ class Fleet(Space):
         self.ships.x[rows] += wishes["dx"]
 
 
-def room_of(kind: type[Space] = Space, saved: RoomCheckpoint | None = None, **more: Any) -> tuple[RoomRuntime, Ships]:
+def room_of(
+    kind: type[Space] = Space, saved: RoomCheckpoint | None = None, **more: Any
+) -> tuple[RoomRuntime, TargetingShips]:
     runtime = create_runtime(kind, saved, name="n", **more)
     return runtime, runtime.room.ships  # type: ignore[attr-defined]
 
@@ -90,7 +92,7 @@ class Reviving:
         return subscriber
 
 
-@pytest.mark.parametrize("kind", [Space, Fleet])
+@pytest.mark.parametrize("kind", [Space, BatchedSpace])
 def test_inputs_of_a_dead_player_do_not_reach_the_entity_that_reuses_its_id(kind: type[Space]) -> None:
     runtime, ships = room_of(kind)
     dead = seated(runtime, "dead")
@@ -179,7 +181,7 @@ def test_entity_field_is_cleared_before_the_id_is_reused() -> None:
 
 def test_entity_fields_of_all_tables_are_cleared_together() -> None:
     ids = EntityIds()
-    ships, others = Ships(ids), Ships(ids)
+    ships, others = TargetingShips(ids), TargetingShips(ids)
     prey = ships.spawn()
     for table in (ships, others):
         for _ in range(20):
@@ -224,7 +226,7 @@ def test_room_moves_with_its_exact_numbers_after_a_despawn() -> None:
 
 
 def test_rows_from_before_a_restore_are_dead() -> None:
-    ships = Ships()
+    ships = TargetingShips()
     before = ships.spawn(x=1.0)
     ships.restore(ships.state())
     assert not before.exists

@@ -18,7 +18,7 @@ ROOM_NAMES = {name for name in dir(Room) if not name.startswith("__")} | own_att
 TABLE_NAMES = {name for name in (*dir(Table), *vars(Table()), *dir(Row)) if not name.startswith("__")}
 
 
-class Stones(Table):
+class FlatStones(Table):
     x = real(-100, 100, step=1 / 16)
     y = real(-100, 100, step=1 / 16)
 
@@ -31,7 +31,7 @@ def define(annotations: Mapping[str, Any] | None = None, base: type[Room] = Room
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES))
 def test_a_table_cannot_have_a_reserved_name(name: str) -> None:
     with pytest.raises(TypeError, match=rf"Quarry\.{name}: a table cannot have this name, because Room uses it"):
-        define({name: Stones})
+        define({name: FlatStones})
 
 
 @pytest.mark.parametrize("name", sorted(ROOM_NAMES - HOOKS - DECLARATIONS - COMPUTED))
@@ -88,8 +88,8 @@ class Versioned(SaveData):
     [
         ({"on_join": on_join_of_old}, r"on_join is called with \(self, player, options\)"),
         ({"on_input": lambda s, p, w: None, "on_inputs": lambda s, i: None}, "on_input would never be called"),
-        ({"stones": Stones}, r"a table is declared by an annotation: `stones: TheTable`"),
-        ({"stones": Stones()}, r"a table is declared by an annotation"),
+        ({"stones": FlatStones}, r"a table is declared by an annotation: `stones: TheTable`"),
+        ({"stones": FlatStones()}, r"a table is declared by an annotation"),
         ({"tick_rate_hz": 0}, r"tick_rate_hz is 0; must be a number, 0\.01 to 1000"),
         ({"tick_rate_hz": float("nan")}, "tick_rate_hz is nan"),
         ({"tick_rate_hz": 5000}, "tick_rate_hz is 5000"),
@@ -128,7 +128,7 @@ def test_an_invalid_declaration_is_explained(attributes: dict[str, Any], words: 
 
 def test_an_annotation_that_declares_no_table_says_so() -> None:
     with pytest.raises(TypeError, match=r"Quarry\.stones: .* declares no table; write `stones: TheTable`"):
-        define({"stones": Stones | None})
+        define({"stones": FlatStones | None})
     with pytest.raises(TypeError, match=r"Quarry: name 'Elsewhere' is not defined in its annotations: import"):
         define({"stones": "Elsewhere"})
 
@@ -138,8 +138,8 @@ def test_unusual_but_valid_declarations_are_accepted() -> None:
         class Crystals(Table):
             size = uint(bits=8)
 
-        wall: ClassVar[type[Table]] = Stones
-        stones: Stones
+        wall: ClassVar[type[Table]] = FlatStones
+        stones: FlatStones
 
         def on_input(self, player: Player, wish: Any) -> None: ...
 
@@ -150,7 +150,7 @@ def test_unusual_but_valid_declarations_are_accepted() -> None:
 
         def on_inputs(self, inputs: InputBatch) -> None: ...
 
-    assert Deep.tables == {"stones": Stones}
+    assert Deep.tables == {"stones": FlatStones}
     assert define(room_type="").tables == {}
 
 

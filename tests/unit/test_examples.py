@@ -158,7 +158,7 @@ def test_the_arena_keeps_the_best_scores_only() -> None:
 
 
 def test_the_smallest_room_moves_its_square() -> None:
-    runtime = made(minimal.Field)
+    runtime = made(minimal.SquareField)
     seat = runtime.seat(SeatRequest(Spectator(), "p"))
     for _ in range(3):
         runtime.room.on_input(seat.player, {"dx": 1.0})

@@ -13,7 +13,7 @@ from tickwire.server.replication.table import NOBODY, Table
 from tickwire.server.rooms import Room
 
 
-class Walkers(Table):
+class GridWalkers(Table):
     x = real(-100, 100, step=1 / 16)
     y = real(-50, 150, step=1 / 16)
 
@@ -27,14 +27,14 @@ PLACES = st.tuples(st.floats(-100, 100, width=32), st.floats(-50, 150, width=32)
 
 
 def cells(cell: float = 20, view: float = 45, slack: float | None = None) -> GridIndex:
-    return GridIndex(Grid("walkers", cell=cell, view=view, slack=slack), [Walkers])
+    return GridIndex(Grid("walkers", cell=cell, view=view, slack=slack), [GridWalkers])
 
 
 @given(st.lists(PLACES, min_size=2, max_size=20), st.sampled_from([5.0, 20.0, 33.0, 400.0]), st.floats(1, 80))
 def test_every_entity_within_view_is_in_a_visible_cell(
     places: list[tuple[float, float]], cell: float, view: float
 ) -> None:
-    grid, walkers = cells(cell, view), Walkers()
+    grid, walkers = cells(cell, view), GridWalkers()
     for x, y in places:
         walkers.spawn(x=x, y=y)
     grid.assign(walkers)
@@ -50,7 +50,7 @@ def test_every_entity_within_view_is_in_a_visible_cell(
 
 
 def test_entity_on_a_border_does_not_change_cells_each_tick() -> None:
-    grid, walkers = cells(cell=20, slack=2), Walkers()
+    grid, walkers = cells(cell=20, slack=2), GridWalkers()
     walker = walkers.spawn(x=-0.5, y=0.0)
     assert grid.assign(walkers).tolist() == [walker.id]
     home = walker.channel
@@ -74,7 +74,7 @@ def test_positions_off_the_map_belong_to_the_nearest_cell() -> None:
 
 
 def test_rows_in_channels_of_the_game_are_not_assigned_to_cells() -> None:
-    grid, walkers = cells(), Walkers()
+    grid, walkers = cells(), GridWalkers()
     hidden, private = walkers.spawn(channel=NOBODY), walkers.spawn(channel=60_000)
     grid.assign(walkers)
     assert (hidden.channel, private.channel) == (NOBODY, 60_000)
@@ -82,7 +82,7 @@ def test_rows_in_channels_of_the_game_are_not_assigned_to_cells() -> None:
 
 
 def test_entities_beyond_their_cells_borders_see_each_other() -> None:
-    grid, walkers = cells(cell=20, view=39, slack=2), Walkers()
+    grid, walkers = cells(cell=20, view=39, slack=2), GridWalkers()
     left, right = walkers.spawn(x=-21.0, y=0.0), walkers.spawn(x=21.0, y=0.0)
     grid.assign(walkers)
     homes = (left.channel, right.channel)
@@ -107,6 +107,6 @@ def test_invalid_grid_is_reported_when_the_room_is_declared() -> None:
         GridIndex(Grid("stones", cell=1, view=1), [Stones])
     with pytest.raises(TypeError, match="contains walkrs, which is not a table"):
 
-        class Plaza(Room):
+        class MisspeltPlaza(Room):
             grid = Grid("walkrs", cell=20, view=40)
-            walkers: Walkers
+            walkers: GridWalkers

@@ -18,7 +18,7 @@ SEATS_MAX = int(GROUP_SHARE_MAX / RATE_HZ / SEAT_WORK_S)
 """The seats of the rooms that a tick group holds."""
 
 
-class Clock(Room):
+class ClockRoom(Room):
     """Counts its ticks, and the order in which rooms of its kind had theirs."""
 
     room_type = "clock"
@@ -29,17 +29,17 @@ class Clock(Room):
     order: ClassVar[list[str]] = []
 
     def on_tick(self, dt: float) -> None:
-        Clock.order.append(self.room_id)
+        ClockRoom.order.append(self.room_id)
         if self.name == "bad" and self.tick == 3:
             raise RuntimeError("told to fail")
 
 
-class Slow(Clock):
+class Slow(ClockRoom):
     room_type = "slow"
     tick_rate_hz = 50.0
 
 
-class Big(Clock):
+class Big(ClockRoom):
     room_type = "big"
     seats = 2 * SEATS_MAX
 
@@ -50,7 +50,7 @@ def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]
     def note(runtime: RoomRuntime, reason: str) -> None:
         closed.append((runtime.room.room_id, reason))
 
-    host = RoomHost({kind.room_type: kind for kind in (Clock, Slow, Big)}, on_closed=note)
+    host = RoomHost({kind.room_type: kind for kind in (ClockRoom, Slow, Big)}, on_closed=note)
     for number, (room_type, name) in enumerate(rooms):
         host.create(RoomSpec(f"r{number}", room_type, name, epoch=1), {})
     return host, closed
@@ -61,10 +61,10 @@ async def test_small_rooms_of_one_rate_share_a_tick_group_and_a_large_one_is_alo
     try:
         groups = [[runtime.room.room_id for runtime in group.runtimes] for group in host.tick_scheduler.groups]
         assert groups == [["r0", "r1"], ["r2"], ["r3"], ["r4"], ["r5"]]
-        Clock.order.clear()
+        ClockRoom.order.clear()
         await eventually(lambda: min(runtime.tick for runtime in host) >= 5)
-        at = [number for number, room_id in enumerate(Clock.order) if room_id == "r0"]
-        assert all(Clock.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
+        at = [number for number, room_id in enumerate(ClockRoom.order) if room_id == "r0"]
+        assert all(ClockRoom.order[number + 1] == "r1" for number in at[:-1]), "one beat, one after the other"
     finally:
         host.close_all("over")
     assert host.tick_scheduler.groups == []

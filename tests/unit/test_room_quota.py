@@ -8,7 +8,7 @@ from tickwire.server.placement import room_quota
 from tickwire.server.placement.room_quota import RoomQuota
 
 
-class Clock:
+class QuotaClock:
     def __init__(self) -> None:
         self.now_s = 1000.0
 
@@ -24,7 +24,7 @@ def create(quota: RoomQuota, player: str, address: str = "1.2.3.4") -> bool:
 
 
 def test_player_may_create_a_quarter_of_its_quota_at_once() -> None:
-    clock = Clock()
+    clock = QuotaClock()
     quota = RoomQuota(per_player=12, per_address=1_000, now_s=clock)
     assert [create(quota, "ann") for _ in range(4)] == [True, True, True, False]
     assert quota.wait_ms("ann", "1.2.3.4") == 5_000
@@ -43,13 +43,13 @@ def test_player_may_create_a_quarter_of_its_quota_at_once() -> None:
     ],
 )
 def test_players_of_an_address_share_its_quota(one: str, other: str, is_shared: bool) -> None:
-    quota = RoomQuota(per_player=60, per_address=8, now_s=Clock())
+    quota = RoomQuota(per_player=60, per_address=8, now_s=QuotaClock())
     assert [create(quota, player, one) for player in ("ann", "bob", "cid")] == [True, True, False]
     assert create(quota, "dan", other) is not is_shared
 
 
 def test_concurrent_joins_all_count() -> None:
-    clock = Clock()
+    clock = QuotaClock()
     quota = RoomQuota(per_player=4, per_address=1_000, now_s=clock)
     assert quota.wait_ms("ann", "1.2.3.4") == 0
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_table_of_buckets_is_bounded_and_drops_full_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room_quota, "KEYS_MAX", 10)
-    clock = Clock()
+    clock = QuotaClock()
     quota = RoomQuota(per_player=4, per_address=100_000, now_s=clock)
     for number in range(50):
         assert create(quota, f"p{number}")
@@ -76,7 +76,7 @@ def test_table_of_buckets_is_bounded_and_drops_full_ones(
 
 
 def test_match_counts_with_the_share_of_each_player() -> None:
-    clock = Clock()
+    clock = QuotaClock()
     quota = RoomQuota(per_player=4, per_address=1_000, now_s=clock)
     for _ in range(2):
         assert quota.wait_ms("p", "1.2.3.4", share=0.5) == 0

@@ -119,7 +119,7 @@ def test_every_salvaged_state_can_be_read(value: dict[str, Any]) -> None:
     assert bool(rejected) == bool(find_misfit(Purse, value))
 
 
-class Newer(SaveData):
+class NewerPurse(SaveData):
     version = 2
     coins: list[Coin] = []
 
@@ -142,15 +142,15 @@ def test_a_state_that_fitted_when_it_was_saved_is_not_reduced() -> None:
 
 def test_a_state_of_an_older_version_is_upgraded_first() -> None:
     found = salvage_checkpoint(
-        Newer, state({"purse": [{"owner": "ann", "amount": 0.5}, {"owner": "bob", "amount": 1}]}, "x")
+        NewerPurse, state({"purse": [{"owner": "ann", "amount": 0.5}, {"owner": "bob", "amount": 1}]}, "x")
     )
     assert (found.state, found.state_version) == ({"coins": [{"owner": "bob", "amount": 1}]}, 2)
     good = state({"purse": []}, None)
-    assert salvage_checkpoint(Newer, good) is good
+    assert salvage_checkpoint(NewerPurse, good) is good
     with pytest.raises(KeyError):
-        salvage_checkpoint(Newer, state({}, "x"))
+        salvage_checkpoint(NewerPurse, state({}, "x"))
     with pytest.raises(TooNew):
-        salvage_checkpoint(Newer, state({}, "x", version=3))
+        salvage_checkpoint(NewerPurse, state({}, "x", version=3))
 
 
 def test_a_set_aside_field_counts_as_saved() -> None:

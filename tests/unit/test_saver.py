@@ -23,7 +23,7 @@ class Notes(Table):
     number = uint(bits=53)
 
 
-class Board(Room):
+class NoteBoard(Room):
     room_type = "board"
     durable = True
     notes: Notes
@@ -34,13 +34,13 @@ class Board(Room):
 
 def made(saved: SavedWorld | None = None) -> RoomRuntime:
     state = decode_world(saved) if saved is not None else None
-    return create_runtime(Board, state, name="n")
+    return create_runtime(NoteBoard, state, name="n")
 
 
 def test_texts_and_their_channels_survive_a_save() -> None:
     first = made()
     board = first.room
-    assert isinstance(board, Board)
+    assert isinstance(board, NoteBoard)
     channel = board.open_channel()
     board.notes.spawn(x=1.5, words="bøard", seal=b"\0\xff", number=2**53 - 1, channel=channel)
     board.notes.spawn(x=-2.0)
@@ -50,7 +50,7 @@ def test_texts_and_their_channels_survive_a_save() -> None:
     )
     again = made(msgspec.convert(bson.decode(document), SavedWorld))
     found = again.room
-    assert isinstance(found, Board)
+    assert isinstance(found, NoteBoard)
     assert [(note.x, note.words, note.seal, note.number, note.channel) for note in found.notes] == [
         (1.5, "bøard", b"\0\xff", 2**53 - 1, channel),
         (-2.0, "", b"", 0, 0),
@@ -76,7 +76,7 @@ def test_room_is_saved_after_changes_and_at_its_end() -> None:
         saver.save(runtime)
     assert behind.puts == ["board/n"]
     board = runtime.room
-    assert isinstance(board, Board)
+    assert isinstance(board, NoteBoard)
     board.notes.spawn(x=1.0)
     runtime.step()
     saver.save(runtime)

@@ -15,7 +15,7 @@ from tickwire.server.rooms.tuning import applies_to, find_active, find_version, 
 from tickwire.server.storage import TuningVersion
 
 
-class Pace(Tuning, frozen=True):
+class Weather(Tuning, frozen=True):
     speed: Annotated[float, msgspec.Meta(gt=0, le=50)] = 12.0
     is_windy: bool = False
 
@@ -73,8 +73,8 @@ def test_a_version_that_newer_ones_supersede_is_not_active() -> None:
 
 
 def test_a_value_missing_in_a_version_has_its_default() -> None:
-    assert parse_tuning(Pace, {"speed": 20}) == Pace(20.0, False)
-    assert parse_tuning(Pace, {}) == Pace()
+    assert parse_tuning(Weather, {"speed": 20}) == Weather(20.0, False)
+    assert parse_tuning(Weather, {}) == Weather()
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_value_missing_in_a_version_has_its_default() -> None:
 )
 def test_an_invalid_tuning_is_refused_by_field_name(values: dict[str, object], words: str) -> None:
     with pytest.raises(Malformed, match=words):
-        parse_tuning(Pace, values, "arena: ")
+        parse_tuning(Weather, values, "arena: ")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tickwire.server.rooms import (
+from tickwire import (
     Grid,
     InputBatch,
     Player,

@@ -17,9 +17,9 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import close_clients, open_clients, send_inputs
+from tickwire import Room
 from tickwire.schemas.fields import pack_input
 from tickwire.server.dev import local_stores
-from tickwire.server.rooms import Room
 
 SERVER_CORE, LOAD_CORE = 0, 1
 LATENESS_S_MAX = 0.02

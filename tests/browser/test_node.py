@@ -208,7 +208,7 @@ client.close();
 
 CALENDAR = """
 from datetime import UTC, datetime
-from tickwire.server.rooms import Room
+from tickwire import Room
 
 class Calendar(Room):
     room_type = "calendar"

@@ -89,7 +89,7 @@ def test_image_has_labels_and_stop_signal(image: str) -> None:
 
 GAME_ROOMS = """
 import humanize
-from tickwire.server.rooms import Room, Table, real
+from tickwire import Room, Table, real
 
 
 class Fighters(Table):

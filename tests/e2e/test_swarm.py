@@ -15,6 +15,7 @@ from benchmarks.certificates import make_certificate
 from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, running, settings_of
 from tests.harness.swarm_process import ended, swarm
+from tickwire import Player
 from tickwire.examples.market import Market
 from tickwire.schemas.messages import Input, Reply
 from tickwire.server.config import Listen, Settings
@@ -25,7 +26,6 @@ from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoomType
 from tickwire.server.replication import channel
-from tickwire.server.rooms import Player
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.shard import Shard
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import running
+from tickwire import CommandRefused
 from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.client.updates import ReplyReceived, Update
 from tickwire.schemas.messages import ErrorCode, Reply
@@ -19,7 +20,6 @@ from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
-from tickwire.server.rooms import CommandRefused
 from tickwire.server.shard import Shard
 from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
 

@@ -28,6 +28,7 @@ import msgspec
 from tests.harness.runtimes import create_runtime
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tests.harness.session_simulator import FakeConnection
+from tickwire import Player, Room, SaveData, Table, real
 from tickwire.client.core import ClientCore
 from tickwire.client.options import JoinOptions
 from tickwire.client.updates import (
@@ -52,7 +53,6 @@ from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoom, Unavailable
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world, recover_world
-from tickwire.server.rooms import Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tickwire.matchmaking.queue import Mode, Rules
-from tickwire.server.rooms import (
+from tickwire import (
     CommandRefused,
     Player,
     Room,
@@ -26,6 +25,7 @@ from tickwire.server.rooms import (
     transfer,
     uint,
 )
+from tickwire.matchmaking.queue import Mode, Rules
 
 
 class Strollers(Table):

@@ -21,6 +21,7 @@ from pymongo import MongoClient
 
 from tests.harness.frames import messages_in
 from tests.harness.runtimes import create_runtime
+from tickwire import CommandRefused, Player, Transaction, grant
 from tickwire.examples.market import PRICES, WAGE, Market
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
@@ -36,7 +37,6 @@ from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.persistence.transactions import TransactionService, fence_key
 from tickwire.server.persistence.world_codec import decode_world, encode_world
-from tickwire.server.rooms import CommandRefused, Player, Transaction, grant
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest

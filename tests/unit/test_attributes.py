@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tests.unit.test_dead_entities import Reviving
+from tickwire import Player, Room, SaveData, Table, uint
 from tickwire.server.migration.room_codec import decode_room, encode_room
-from tickwire.server.rooms import Player, Room, SaveData, Table, uint
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.factory import RoomSpec

@@ -9,10 +9,10 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
+from tickwire import EVERYONE, Player, Room, SaveData, Table, real
 from tickwire.schemas.messages import Joined, Message, Reply
 from tickwire.server.errors import RoomFailed, Unavailable
 from tickwire.server.persistence.world_codec import decode_world, encode_world
-from tickwire.server.rooms import EVERYONE, Player, Room, SaveData, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint, TooNew, to_plain_dict
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.runtime import RoomRuntime

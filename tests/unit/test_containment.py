@@ -13,10 +13,7 @@ import pytest
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire.schemas.fields import pack_input
-from tickwire.schemas.messages import Command, Input, Reply
-from tickwire.server.errors import TickwireError
-from tickwire.server.rooms import (
+from tickwire import (
     CommandRefused,
     InputBatch,
     Player,
@@ -28,6 +25,9 @@ from tickwire.server.rooms import (
     grant,
     real,
 )
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.messages import Command, Input, Reply
+from tickwire.server.errors import TickwireError
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters

@@ -10,11 +10,11 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
+from tickwire import Grid, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.entity_ids import QUARANTINE_TICKS, EntityIds
-from tickwire.server.rooms import Grid, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest

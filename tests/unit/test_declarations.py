@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tickwire import Grid, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
 from tickwire.server.replication.table import Row
-from tickwire.server.rooms import Grid, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
 from tickwire.server.rooms.declarations import own_attributes
 
 HOOKS = {name for name in vars(Room) if name.startswith("on_")} | {"can_migrate", "save", "restore"}

@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from tests.harness.polling import eventually
 from tests.harness.runtimes import create_runtime
+from tickwire import InputBatch, Player, Room
 from tickwire.client.core import ClientCore
 from tickwire.client.world import TableView
 from tickwire.examples import arena, minimal
@@ -27,7 +28,6 @@ from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
 from tickwire.server.dev.bots import run_bots
-from tickwire.server.rooms import InputBatch, Player, Room
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.runtime import RoomRuntime

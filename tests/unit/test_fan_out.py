@@ -10,11 +10,11 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
+from tickwire import Player, Room, Transaction, boolean
 from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
 from tickwire.schemas.payloads import encode_payload
-from tickwire.server.rooms import Player, Room, Transaction, boolean
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest

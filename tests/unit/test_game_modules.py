@@ -13,7 +13,7 @@ from tickwire.server.game_modules import load_modes, load_room_types
 
 Write = Callable[..., list[str]]
 GARDEN = """
-from tickwire.server.rooms import Room
+from tickwire import Room
 class Garden(Room):
     room_type = "garden"
 """

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickwire import Room
 from tickwire.server.replication.columns import real, uint
 from tickwire.server.replication.grid import CELLS_MAX, FIRST_CELL, Grid, GridIndex
 from tickwire.server.replication.table import NOBODY, Table
-from tickwire.server.rooms import Room
 
 
 class GridWalkers(Table):

@@ -6,7 +6,7 @@ import asyncio
 from typing import ClassVar
 
 from tests.harness.polling import eventually
-from tickwire.server.rooms import Room
+from tickwire import Room
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime

@@ -10,8 +10,8 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
+from tickwire import CommandRefused, Grid, Player, Room, Table, real
 from tickwire.server.errors import JoinRefused, RoomFailed, TickwireError
-from tickwire.server.rooms import CommandRefused, Grid, Player, Room, Table, real
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.runtimes import create_runtime
 from tests.harness.session_simulator import FakeSessionContext
+from tickwire import Room
 from tickwire.limits import REPLIES_MAX
 from tickwire.schemas.event_frames import encode_event
 from tickwire.schemas.messages import Command, ErrorCode, Reply
@@ -14,7 +15,6 @@ from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.persistence.world_codec import encode_world, recover_world
-from tickwire.server.rooms import Room
 from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
 
 FRAMES = tuple(encode_event(name, b"1").with_number(number) for number, name in ((6, "one"), (7, "two")))

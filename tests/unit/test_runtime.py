@@ -11,6 +11,7 @@ import pytest
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Duel, Garden, GardenSave
+from tickwire import Player, Transaction, grant
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import SeatTaken
 from tickwire.schemas.codec import encode_server
@@ -19,7 +20,6 @@ from tickwire.schemas.messages import Command, Input, Joined, Rate, Redirect, Re
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.errors import Malformed, RoomClosed, RoomFailed, RoomFull
 from tickwire.server.replication.replicator import AGE_TICKS_MAX
-from tickwire.server.rooms import Player, Transaction, grant
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.runtime import RoomRuntime

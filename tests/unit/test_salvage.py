@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickwire import SaveData
 from tickwire.server.replication.conversion import ShapeChanged
-from tickwire.server.rooms import SaveData
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
 from tickwire.server.rooms.salvage import find_misfit, salvage_checkpoint, salvage_state
 

@@ -6,12 +6,12 @@ import bson
 import msgspec
 
 from tests.harness.runtimes import create_runtime
+from tickwire import Player, Room, SaveData
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.persistence.saver import RoomSaver
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.replication.columns import blob, real, text, uint
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms import Player, Room, SaveData
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage import SavedWorld
 

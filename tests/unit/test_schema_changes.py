@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.runtimes import create_runtime
+from tickwire import Room, SaveData, SchemaChanges
 from tickwire.schemas import fields
 from tickwire.schemas.fields import Field
 from tickwire.server.errors import NotSavable, RoomFailed, Unavailable
@@ -19,7 +20,6 @@ from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.replication.columns import Column, blob, enumeration, local, real, text, uint
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms import Room, SaveData, SchemaChanges
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage.world_document import create_world_write, insert_parts, world_from_document

@@ -10,8 +10,8 @@ import pytest
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tests.unit.test_dead_entities import Reviving
+from tickwire import Grid, Player, Room, Table, real
 from tickwire.server.migration.room_codec import decode_room, encode_room
-from tickwire.server.rooms import Grid, Player, Room, Table, real
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest

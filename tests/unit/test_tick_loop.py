@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
+from tickwire import Player, Room, Table, uint
 from tickwire.schemas.messages import Command
-from tickwire.server.rooms import Player, Room, Table, uint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tickwire import Tuning
 from tickwire.server.errors import Malformed
-from tickwire.server.rooms import Tuning
 from tickwire.server.rooms.tuning import applies_to, find_active, find_version, parse_tuning
 from tickwire.server.storage import TuningVersion
 

@@ -1,0 +1,56 @@
+"""The API for games, which `tickwire` re-exports: rooms and tables, fields, commands and transactions, tuning."""
+
+from tickwire.server.replication.columns import (
+    angle,
+    blob,
+    boolean,
+    entity,
+    enumeration,
+    local,
+    real,
+    sint,
+    text,
+    uint,
+)
+from tickwire.server.replication.grid import Grid
+from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
+from tickwire.server.rooms.checkpoint import SaveData
+from tickwire.server.rooms.containment import CommandRefused
+from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.schema_changes import SchemaChanges
+from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, spend, trade, transfer
+from tickwire.server.rooms.tuning import Tuning
+
+__all__ = [
+    "EVERYONE",
+    "NOBODY",
+    "CommandRefused",
+    "Grid",
+    "InputBatch",
+    "ItemChange",
+    "Player",
+    "Room",
+    "Row",
+    "SaveData",
+    "SchemaChanges",
+    "Table",
+    "TableFull",
+    "Transaction",
+    "Tuning",
+    "angle",
+    "blob",
+    "boolean",
+    "entity",
+    "enumeration",
+    "grant",
+    "local",
+    "real",
+    "sint",
+    "spend",
+    "text",
+    "trade",
+    "transfer",
+    "uint",
+]

@@ -39,7 +39,7 @@ from tickwire.client.world import World
 from tickwire.schemas import SCHEMA_VERSION, SERVER_MESSAGE_BYTES_MAX
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.errors import UnknownMessage
-from tickwire.schemas.fields import Field
+from tickwire.schemas.fields import Field, from_description
 from tickwire.schemas.messages import (
     Command,
     EndSession,
@@ -385,8 +385,9 @@ class ClientCore:
             self._is_abandoning_join = False
             self.outgoing.append(self.leave())
             return None
-        self.state.enter(joined)
-        self._inputs.enter(joined.description.inputs)
+        inputs = tuple(from_description(field) for field in joined.description.inputs)
+        self.state.enter(joined)  # an invalid description raises before anything has changed
+        self._inputs.enter(inputs)
         return SeatTaken(joined)
 
     def _event(self, event: Event) -> EventReceived | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from tickwire.schemas.codec import encode_input
-from tickwire.schemas.fields import Field, from_description, pack_input
-from tickwire.schemas.messages import FieldDescription
+from tickwire.schemas.fields import Field, pack_input
 
 
 class InputEncoder:
@@ -22,10 +19,10 @@ class InputEncoder:
         self.seq = 0
         self._names: frozenset[str] = frozenset()
 
-    def enter(self, inputs: Iterable[FieldDescription]) -> None:
-        """Encode for the room with these inputs from now on."""
-        self.fields = tuple(from_description(field) for field in inputs)
-        self._names = frozenset(field.name for field in self.fields)
+    def enter(self, fields: tuple[Field, ...]) -> None:
+        """Encode for a room whose inputs have these fields from now on."""
+        self.fields = fields
+        self._names = frozenset(field.name for field in fields)
 
     def reset(self) -> None:
         """Begin a new session: the next input has the number 1."""

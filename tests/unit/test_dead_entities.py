@@ -141,7 +141,7 @@ def test_row_of_a_despawned_entity_stays_dead_when_its_id_is_reused() -> None:
         lambda: setattr(row, "x", 3.0),
         lambda: setattr(row, "channel", 3),
     ):
-        with pytest.raises(KeyError, match=f"entity {old_id} of Ships was despawned"):
+        with pytest.raises(KeyError, match=f"entity {old_id} of TargetingShips was despawned"):
             use()
     assert row.row_in(ships) is None
     ships.despawn(row)

@@ -13,8 +13,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.bandwidth import COUNTS, TICK_S, msgpack_patch, plain_flatbuffers
-from benchmarks.receiver import Receiver
-from benchmarks.report import Report, Row, report, row
+from benchmarks.receiver import StateReader
+from benchmarks.report import Report, ReportRow, report, row
 from benchmarks.rooms import Movers, move, spawn
 from tickwire.schemas.messages import StateDescription
 from tickwire.server.replication.replicator import Replicator
@@ -25,7 +25,7 @@ ROUNDS = 5
 def run(*, quick: bool) -> Report:
     """Run the benchmark."""
     ticks = 100 if quick else 500
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     for count in COUNTS:
         found: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
@@ -43,7 +43,7 @@ def measure(count: int, ticks: int) -> dict[str, float]:
         spawn(movers, random)
     replication = Replicator((movers,))
     everyone = replication.everyone
-    receiver = Receiver(StateDescription((Movers.describe("movers"),)))
+    receiver = StateReader(StateDescription((Movers.describe("movers"),)))
     times: dict[str, list[float]] = {}
 
     def timed(name: str, work: Callable[[], object]) -> None:

@@ -24,9 +24,9 @@ from benchmarks import processes
 from benchmarks.certificates import make_certificate
 from benchmarks.load import close_clients, open_clients, send_inputs
 from benchmarks.peers import colyseus
-from benchmarks.report import Goal, Report, Row, goal, report, row
+from benchmarks.report import Goal, Report, ReportRow, goal, report, row
 from benchmarks.rooms import Fan
-from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Load, Turn, measure
+from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Load, ServerTurn, measure
 from tickwire.schemas.fields import pack_input
 from tickwire.server.dev import local_stores
 
@@ -41,10 +41,10 @@ METRICS = (
     ("late_ticks_share", "1", "late_share"),
 )
 
-Turns = dict[str, list[Turn]]
+Turns = dict[str, list[ServerTurn]]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class FanoutPlan(msgspec.Struct, frozen=True):
     """The measurements of a run: the load, the number of turns, the variants of the peer, and whether TLS is used."""
 
     load: Load
@@ -75,19 +75,19 @@ def run(*, quick: bool, peers: bool = False, tls: bool = False) -> Report:
     return result
 
 
-def _plan(*, quick: bool, peers: bool, tls: bool) -> Plan:
+def _plan(*, quick: bool, peers: bool, tls: bool) -> FanoutPlan:
     """Return the measurements; quick ones with peers or TLS have one turn, to end within 45 seconds."""
     seconds, turns = (4.0, 1 if peers or tls else 2) if quick else (15.0, 4)
     variants: tuple[str, ...] = ()
     if peers:
         variants = colyseus.VARIANTS[:1] if quick else colyseus.VARIANTS
     load = Load(ROOMS * PLAYERS, INPUT_RATE_HZ, seconds, WARM_S if peers else 1.0)
-    return Plan(load, turns, variants, tls)
+    return FanoutPlan(load, turns, variants, tls)
 
 
 def _take_turn(
-    plan: Plan, stores: local_stores.LocalStores, certificate: tuple[Path, Path] | None, name: str
-) -> dict[str, Turn]:
+    plan: FanoutPlan, stores: local_stores.LocalStores, certificate: tuple[Path, Path] | None, name: str
+) -> dict[str, ServerTurn]:
     """Measure every subject once."""
     found = {OURS: measure(stores, Fan, plan.load, name=name)}
     found[BARE] = _measure_bare(round(found[OURS].bytes_per_tick), plan.load.seconds)
@@ -102,7 +102,7 @@ def _peer(variant: str) -> str:
     return f"colyseus {colyseus.version()} {variant}"
 
 
-def _rows(found: Turns) -> list[Row]:
+def _rows(found: Turns) -> list[ReportRow]:
     rows = [row(BARE, "cpu_per_client_tick", "us", [turn.cpu_us for turn in found[BARE]])]
     for subject, turns in found.items():
         if subject == BARE:
@@ -135,7 +135,7 @@ def _goals(found: Turns, limited_by: str | None) -> list[Goal]:
     return goals
 
 
-def _measure_bare(size: int, seconds: float) -> Turn:
+def _measure_bare(size: int, seconds: float) -> ServerTurn:
     port = local_stores.free_port()
     arguments = ["-m", "benchmarks.baseline_writer", str(port), str(size), str(ROOMS), str(TICK_RATE_HZ)]
     server = processes.start(arguments, core=SERVER_CORE)
@@ -145,7 +145,7 @@ def _measure_bare(size: int, seconds: float) -> Turn:
         processes.stop(server)
 
 
-async def _listen(pid: int, port: int, size: int, seconds: float) -> Turn:
+async def _listen(pid: int, port: int, size: int, seconds: float) -> ServerTurn:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 10
     while True:
@@ -166,4 +166,4 @@ async def _listen(pid: int, port: int, size: int, seconds: float) -> Turn:
     finally:
         close_clients(clients)
     late = statistics.quantiles(lateness, n=100)[98]
-    return Turn(cpu / (heard / size) * 1e6, float(size), load_lateness_s=late)
+    return ServerTurn(cpu / (heard / size) * 1e6, float(size), load_lateness_s=late)

@@ -9,7 +9,7 @@ from tickwire.schemas.messages import StateDescription, StateFrame
 from tickwire.schemas.parts import decode_parts
 
 
-class Receiver:
+class StateReader:
     """Applies frames with their WebSocket headers.
 
     Args:

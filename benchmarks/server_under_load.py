@@ -26,7 +26,7 @@ LATENESS_S_MAX = 0.02
 """If the 99th percentile of the load's lateness is above this, the load was measured, and not the server."""
 
 
-class Turn(msgspec.Struct):
+class ServerTurn(msgspec.Struct):
     """One measurement of one subject.
 
     Args:
@@ -71,7 +71,7 @@ def measure(
     *,
     name: str,
     certificate: tuple[Path, Path] | None = None,
-) -> Turn:
+) -> ServerTurn:
     """Fill rooms of a type with players, and measure the server.
 
     Args:
@@ -94,12 +94,12 @@ def measure(
     server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
     try:
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")
-        return uvloop.run(_play(Server(server.pid, port, operations, tls), room, load))
+        return uvloop.run(_play(LoadedServer(server.pid, port, operations, tls), room, load))
     finally:
         processes.stop(server)
 
 
-class Server(NamedTuple):
+class LoadedServer(NamedTuple):
     """A running server: its process, its ports, and the TLS context of its clients."""
 
     pid: int
@@ -128,7 +128,7 @@ def server_environ(stores: local_stores.LocalStores, port: int, operations: int,
     }
 
 
-async def _play(server: Server, room: type[Room], load: Load) -> Turn:
+async def _play(server: LoadedServer, room: type[Room], load: Load) -> ServerTurn:
     loop, pid, operations = asyncio.get_running_loop(), server.pid, server.operations
     resident, started = processes.resident_bytes(pid), loop.time()
     clients = await open_clients(server.port, load.players, room_type=room.room_type, tls=server.tls)
@@ -151,7 +151,7 @@ async def _play(server: Server, room: type[Room], load: Load) -> Turn:
         close_clients(clients)
     grown = {name: after[name] - before.get(name, 0.0) for name in after}
     client_ticks = grown["tickwire_player_ticks_total"]
-    return Turn(
+    return ServerTurn(
         cpu_us=cpu / client_ticks * 1e6,
         bytes_per_tick=grown["tickwire_state_bytes_total"] / client_ticks,
         late_share=grown["tickwire_ticks_late_total"] / grown["tickwire_ticks_total"],

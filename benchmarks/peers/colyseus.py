@@ -28,7 +28,7 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import REQUEST, RawClient, cut_frames, masked, send_frames
-from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Load, Turn
+from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Load, ServerTurn
 from tickwire.server.dev import local_stores
 from tickwire.server.dev.local_stores import die_with_parent
 
@@ -93,7 +93,7 @@ def node_version() -> str:
     return subprocess.run([node(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def measure(variant: str, load: Load, *, rooms: int = 1) -> Turn:
+def measure(variant: str, load: Load, *, rooms: int = 1) -> ServerTurn:
     """Fill rooms with players, and measure the server.
 
     Args:
@@ -123,7 +123,7 @@ def measure(variant: str, load: Load, *, rooms: int = 1) -> Turn:
             processes.stop(server)
 
 
-class Player(RawClient):
+class ColyseusClient(RawClient):
     """One connection: answers JOIN_ROOM, then counts patches and their bytes.
 
     Attributes:
@@ -169,9 +169,9 @@ class Player(RawClient):
             self.has_state.set_result(None)
 
 
-async def _play(pid: int, port: int, variant: str, load: Load) -> Turn:
+async def _play(pid: int, port: int, variant: str, load: Load) -> ServerTurn:
     loop, count = asyncio.get_running_loop(), load.players
-    members: dict[str, list[Player]] = defaultdict(list)
+    members: dict[str, list[ColyseusClient]] = defaultdict(list)
     await _until_listening(port)
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as http:
@@ -210,7 +210,7 @@ async def _play(pid: int, port: int, variant: str, load: Load) -> Turn:
     patches, octets = sum(number for number, _ in grown), sum(octets for _, octets in grown)
     if min(number for number, _ in grown) < 0.5 * load.seconds * PATCH_RATE_HZ:
         raise RuntimeError(f"a client received only {min(grown)[0]} patches in {load.seconds} s")
-    return Turn(
+    return ServerTurn(
         cpu_us=cpu / patches * 1e6,
         bytes_per_tick=octets / patches,
         load_lateness_s=statistics.quantiles(lateness, n=100)[98],
@@ -219,7 +219,7 @@ async def _play(pid: int, port: int, variant: str, load: Load) -> Turn:
     )
 
 
-def check_patches(rooms: list[list[Player]], hashes: dict[Player, list[int]]) -> None:
+def check_patches(rooms: list[list[ColyseusClient]], hashes: dict[ColyseusClient, list[int]]) -> None:
     """Decode the patches of each room's first client, and compare those of the others with them.
 
     Args:
@@ -274,14 +274,16 @@ async def _until_listening(port: int) -> None:
             return
 
 
-async def _join(http: aiohttp.ClientSession, port: int, variant: str, members: dict[str, list[Player]]) -> None:
+async def _join(
+    http: aiohttp.ClientSession, port: int, variant: str, members: dict[str, list[ColyseusClient]]
+) -> None:
     """Join a room; the first client of a room is recorded."""
     async with http.post(f"/matchmake/joinOrCreate/{variant}", json={}) as answer:
         seat = await answer.json()
     room_id = seat["roomId"]
     path = f"/{seat['processId']}/{room_id}?sessionId={seat['sessionId']}"
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: Player(path), "127.0.0.1", port)
+    _, client = await loop.create_connection(lambda: ColyseusClient(path), "127.0.0.1", port)
     client.recorded = None if members[room_id] else []
     members[room_id].append(client)
 

@@ -34,7 +34,7 @@ from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import salvage_checkpoint
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
-from tickwire.server.rooms.tick_loop import LoopClock, TickClock, TickObserver
+from tickwire.server.rooms.tick_loop import LoopTimers, TickObserver, TickTimers
 from tickwire.server.rooms.tick_scheduler import TickScheduler
 
 log = structlog.get_logger(__name__)
@@ -72,14 +72,14 @@ class RoomHost:
         on_closed: Callable[[RoomRuntime, str], None],
         tune: Callable[[Room], None] = lambda room: None,
         observe_tick: TickObserver = _ignore_tick,
-        clock: TickClock | None = None,
+        clock: TickTimers | None = None,
     ) -> None:
         self.room_types = dict(room_types)
         self.counters = RoomCounters()
         self._on_closed = on_closed
         self._tune = tune
         self._rooms: dict[str, RoomRuntime] = {}
-        self.tick_scheduler = TickScheduler(clock or LoopClock(), self._tick_done, observe_tick)
+        self.tick_scheduler = TickScheduler(clock or LoopTimers(), self._tick_done, observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
         self._reported: set[tuple[type[Room], AttributeReport]] = set()
 

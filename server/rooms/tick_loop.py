@@ -53,7 +53,7 @@ class Timer(Protocol):
         """Prevent the call. Idempotent."""
 
 
-class TickClock(Protocol):
+class TickTimers(Protocol):
     """The clock and the timers of the tick loop; tests pass a simulated one."""
 
     def now_s(self) -> float:
@@ -63,7 +63,7 @@ class TickClock(Protocol):
         """Schedule a call; a call that is overdue runs as soon as possible, after the input that has arrived."""
 
 
-class LoopClock:
+class LoopTimers:
     """The running event loop's timers.
 
     Ticks are due by the event loop's clock, which is the monotonic clock. That of uvloop has a resolution of a
@@ -129,7 +129,7 @@ class TickGroup:
         self,
         interval: float,
         due_s: float,
-        clock: TickClock,
+        clock: TickTimers,
         on_done: Callable[[RoomRuntime, bool], None],
         observe: TickObserver,
     ) -> None:

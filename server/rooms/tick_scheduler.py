@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.tick_loop import RoomWork, TickClock, TickGroup, TickObserver, Timer
+from tickwire.server.rooms.tick_loop import RoomWork, TickGroup, TickObserver, TickTimers, Timer
 from tickwire.server.rooms.tick_phases import find_free_phase, spread
 
 GROUP_WORK_S_MAX = 3e-3
@@ -43,7 +43,9 @@ class TickScheduler:
         groups: the tick groups, oldest first.
     """
 
-    def __init__(self, clock: TickClock, on_done: Callable[[RoomRuntime, bool], None], observe: TickObserver) -> None:
+    def __init__(
+        self, clock: TickTimers, on_done: Callable[[RoomRuntime, bool], None], observe: TickObserver
+    ) -> None:
         self.groups: list[TickGroup] = []
         self._group_of: dict[RoomRuntime, TickGroup] = {}
         self._clock = clock

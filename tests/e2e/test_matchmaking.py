@@ -257,8 +257,7 @@ def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> 
 
 
 async def join_with(client: Client, text: str) -> Joined:
-    data = client.core.join("duel", JoinOptions(ticket=text))
-    return await client._acquire_seat(data, None)
+    return await client._membership.join("duel", JoinOptions(ticket=text))
 
 
 async def test_ticket_is_verified_without_redis_and_admits_once(

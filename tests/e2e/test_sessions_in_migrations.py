@@ -250,8 +250,8 @@ async def test_join_during_a_migration_follows_the_room(
                     room_type="duel",
                     name="final",
                 )
-                data = second.core.join("duel", JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings))))
-                joining.append(asyncio.create_task(second._acquire_seat(data, None)))
+                options = JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings)))
+                joining.append(asyncio.create_task(second._membership.join("duel", options)))
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
@@ -288,8 +288,8 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
             if shard.info.shard_id == other.shard_id
         )
         assert await one.parts.room_migrator.migrate(room, target)
-        data = second.core.join("duel", JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings))))
-        seated = await second._acquire_seat(data, None)
+        options = JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings)))
+        seated = await second._membership.join("duel", options)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 
 

@@ -63,7 +63,7 @@ STEPS = 80
 Policy = Literal["replace", "refuse", "allow"]
 
 
-class Steps(Table):
+class Footsteps(Table):
     """One row for each player."""
 
     x = real(-1000, 1000, step=1 / 16)
@@ -80,7 +80,7 @@ class Notebook(Room):
     durable = True
     saves = NotebookSave
     inputs = {"dx": real(-1, 1, step=1 / 16)}
-    steps: Steps
+    steps: Footsteps
 
     def on_create(self, options: Any) -> None:
         self.runs: list[int] = []
@@ -117,7 +117,7 @@ class Account(GuestAuthenticator):
 class SimulatedShard:
     """One shard of a fleet. Implements `SessionContext` and its services."""
 
-    def __init__(self, fleet: Fleet, name: str, policy: Policy) -> None:
+    def __init__(self, fleet: SimulatedFleet, name: str, policy: Policy) -> None:
         self.fleet = fleet
         self.name = name
         self.settings = EdgeSettings(
@@ -230,7 +230,7 @@ class SimulatedShard:
                 self.registry.settle(seat.subscriber)
 
 
-class Fleet:
+class SimulatedFleet:
     """Three shards with a common directory, store and clock."""
 
     def __init__(self, policy: Policy) -> None:
@@ -290,7 +290,7 @@ class Fleet:
 class Move:
     """The migration of a room from one shard to another."""
 
-    def __init__(self, fleet: Fleet, target: SimulatedShard) -> None:
+    def __init__(self, fleet: SimulatedFleet, target: SimulatedShard) -> None:
         assert fleet.owner is not None
         assert fleet.owner.runtime is not None
         self.source, self.target = fleet.owner, target
@@ -302,7 +302,7 @@ class Move:
         self.data = encode_room(self.runtime)
         self.prepared: RoomRuntime | None = None
 
-    def step(self, fleet: Fleet, *, is_taken: bool) -> bool:
+    def step(self, fleet: SimulatedFleet, *, is_taken: bool) -> bool:
         """Create the room on the target, or finish the migration. Return whether it is finished."""
         shards = fleet.shards.values()
         if self.source not in shards or self.target not in shards:  # the source or the target has crashed
@@ -328,12 +328,12 @@ class Move:
         self.runtime.release(Redirect(self.target.name, is_resume=True))
         return True
 
-    def _keep(self, fleet: Fleet) -> None:
+    def _keep(self, fleet: SimulatedFleet) -> None:
         self.runtime.handover.unfreeze()
         self.target.is_expecting = False
         self._leave_addresses(fleet, self.source)
 
-    def _leave_addresses(self, fleet: Fleet, shard: SimulatedShard) -> None:
+    def _leave_addresses(self, fleet: SimulatedFleet, shard: SimulatedShard) -> None:
         away = [seat.subscriber.session_id for seat in self.runtime.seats if seat.connection is None]
         fleet.addresses |= dict.fromkeys(away, shard.name)
 
@@ -343,7 +343,7 @@ class FleetLife:
 
     def __init__(self, seed: int, policy: Policy) -> None:
         self.rng = random.Random(seed)
-        self.fleet = Fleet(policy)
+        self.fleet = SimulatedFleet(policy)
         self.token = "ada" if self.rng.random() < 0.7 else ""
         self.core = ClientCore()
         self.url, owner = self.rng.choices(sorted(self.fleet.shards), k=2)

@@ -119,7 +119,7 @@ class TimedRuntime(RoomRuntime):
         self._clock.work(self.work_s * self.WRITE_SHARE)
 
 
-class SimulatedShard:
+class TickedShard:
     """The rooms of a shard on a simulated clock.
 
     Args:

@@ -18,7 +18,7 @@ IN_FLIGHT_MAX = 16
 RATE = 120
 
 
-class Server:
+class CommandServer:
     """As a session of a shard treats commands: its limits, its reply cache, and faults."""
 
     def __init__(self, rng: random.Random, *, faults: float) -> None:
@@ -73,7 +73,7 @@ def test_every_command_is_answered_and_run_once_whatever_is_dropped(
     seed: int, count: int, faults: float, losses: float
 ) -> None:
     rng = random.Random(seed)
-    server, window, way = Server(rng, faults=faults), CommandWindow(rng.random), deque[Reply]()
+    server, window, way = CommandServer(rng, faults=faults), CommandWindow(rng.random), deque[Reply]()
     window.welcomed(Welcome(messages_per_second_max=RATE, bytes_per_second_max=65536))
     for command_id in range(1, count + 1):
         window.add(command_id, encode_client(Command(command_id, "work")))

@@ -19,14 +19,14 @@ from tickwire.server.replication.table import NOBODY, Table, TableFull
 from tickwire.server.replication.text_encoder import InvalidText
 
 
-class Ships(Table):
+class LocalShips(Table):
     x = real(-100, 100, step=0.5)
     hp = uint(bits=7)
     speed = local(np.float32)
 
 
 def test_a_row_reads_and_writes_its_columns() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ship = ships.spawn(x=1.0, hp=100, speed=2.0)
     ship.x += 0.5
     assert (ship.x, ship.hp, ship.speed) == (1.5, 100, 2.0)
@@ -34,7 +34,7 @@ def test_a_row_reads_and_writes_its_columns() -> None:
 
 
 def test_columns_move_all_rows_at_once() -> None:
-    ships = Ships()
+    ships = LocalShips()
     for _ in range(40):  # more than the first allocation
         ships.spawn(x=0.0, speed=4.0)
     ships.x += ships.speed * 0.25
@@ -44,7 +44,7 @@ def test_columns_move_all_rows_at_once() -> None:
 
 
 def test_despawned_row_exists_until_the_end_of_the_tick_and_its_id_is_not_reused_at_once() -> None:
-    ships = Ships()
+    ships = LocalShips()
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
     ships.despawn(first.id)
     ships.despawn(first.id)
@@ -61,14 +61,14 @@ def test_despawned_row_exists_until_the_end_of_the_tick_and_its_id_is_not_reused
 
 def test_spawn_with_an_unknown_column_names_it() -> None:
     with pytest.raises(ValueError, match="no column y"):
-        Ships().spawn(y=1.0)
+        LocalShips().spawn(y=1.0)
 
 
 def test_restored_table_has_the_values_that_clients_saw() -> None:
-    ships = Ships()
+    ships = LocalShips()
     for x in (1.26, -300.0, 99.9):
         ships.spawn(x=x, hp=3, speed=9.0)
-    restored = Ships()
+    restored = LocalShips()
     restored.restore(ships.state())
     assert restored.ids.tolist() == ships.ids.tolist()
     assert restored.x.tolist() == [1.5, -100.0, 100.0]
@@ -76,7 +76,7 @@ def test_restored_table_has_the_values_that_clients_saw() -> None:
     assert restored[int(ships.ids[1])].hp == 3
 
 
-class Room:
+class TickedReplicator:
     """A replicator with its own tick counter."""
 
     def __init__(self, *tables: Table, checksum_ticks: int = 200) -> None:
@@ -99,9 +99,9 @@ class Room:
 
 
 def test_clients_with_equal_baselines_share_one_encoded_frame() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(x=1.0)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     room.next()
     first, second = (room.replication.update(None, room.everyone) for _ in range(2))
     assert first[0] == second[0]
@@ -114,9 +114,9 @@ def test_clients_with_equal_baselines_share_one_encoded_frame() -> None:
 
 
 def test_clients_that_skipped_different_ticks_share_a_view_one_tick_later() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(x=1.0)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     views: list[ClientView] = []
     for _ in range(3):
         ships.x += 1.0
@@ -141,9 +141,9 @@ def test_clients_that_skipped_different_ticks_share_a_view_one_tick_later() -> N
 
 
 def test_client_that_joins_an_unchanged_room_shares_the_baseline_of_all_others() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(x=1.0)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     room.next()
     _, early = room.update(None)
     room.next()
@@ -160,9 +160,9 @@ def test_client_that_joins_an_unchanged_room_shares_the_baseline_of_all_others()
 
 
 def test_unchanged_channel_is_sent_only_when_its_checksum_is_due() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(x=1.0)
-    room = Room(ships, checksum_ticks=50)
+    room = TickedReplicator(ships, checksum_ticks=50)
     room.next()
     _, view = room.update(None)
     for _ in range(48):
@@ -176,9 +176,9 @@ def test_unchanged_channel_is_sent_only_when_its_checksum_is_due() -> None:
 
 def test_delta_falls_back_to_keyframe_when_the_baseline_is_too_old() -> None:
     for ticks, age in ((AGE_TICKS_MAX, AGE_TICKS_MAX), (AGE_TICKS_MAX + 1, 0)):
-        ships = Ships()
+        ships = LocalShips()
         ships.spawn(x=1.0)
-        room = Room(ships)
+        room = TickedReplicator(ships)
         room.next()
         _, view = room.update(None)
         ships.x += 1.0
@@ -187,13 +187,13 @@ def test_delta_falls_back_to_keyframe_when_the_baseline_is_too_old() -> None:
 
 
 def test_entity_that_moves_between_subscribed_channels_stays_in_the_world() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ship, other = ships.spawn(x=1.0, channel=1), ships.spawn(x=9.0, channel=2)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     both, one = (room.replication.get_interest(frozenset(numbers)) for numbers in ((1, 2), (1,)))
     for interest in (both, one):
         room.replication.subscribe(interest)
-    worlds = {interest: World(StateDescription((Ships.describe("ships"),))) for interest in (both, one)}
+    worlds = {interest: World(StateDescription((LocalShips.describe("ships"),))) for interest in (both, one)}
     views: dict[InterestSet, ClientView | None] = {both: None, one: None}
     for seen in ({both: [1, 2], one: [1]}, {both: [1, 2], one: []}, {both: [1, 2], one: [1]}):
         room.next()
@@ -207,8 +207,8 @@ def test_entity_that_moves_between_subscribed_channels_stays_in_the_world() -> N
 
 
 def test_entities_in_the_channel_nobody_are_not_sent() -> None:
-    ships = Ships()
-    room = Room(ships)
+    ships = LocalShips()
+    room = TickedReplicator(ships)
     ships.spawn(x=1.0)
     room.next()
     shown, view = room.update(None)
@@ -224,19 +224,19 @@ def test_entities_in_the_channel_nobody_are_not_sent() -> None:
     everything = room.replication.get_interest(frozenset((0, NOBODY)))
     room.replication.subscribe(everything)
     room.next()
-    world = World(StateDescription((Ships.describe("ships"),)))
+    world = World(StateDescription((LocalShips.describe("ships"),)))
     assert apply(world, room.update(None, everything)[0][0])
     assert world.table("ships").ids.tolist() == [1], "a subscriber of NOBODY receives no entity"
 
 
 def test_interest_set_that_is_skipped_receives_one_cumulative_update() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(x=1.0, channel=1)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     one, both = (room.replication.get_interest(frozenset(numbers)) for numbers in ((1,), (1, 2)))
     for interest in (one, both):
         room.replication.subscribe(interest)
-    world = World(StateDescription((Ships.describe("ships"),)))
+    world = World(StateDescription((LocalShips.describe("ships"),)))
     views: dict[InterestSet, ClientView | None] = {one: None, both: None}
     for updated in ((one, both), (one, both), (both,), (both,), (one, both), (one, both)):
         ships.x += 1.0
@@ -255,12 +255,12 @@ def test_interest_set_that_is_skipped_receives_one_cumulative_update() -> None:
 
 
 def test_unsubscribed_channel_is_cleared_and_can_be_subscribed_again() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ship = ships.spawn(x=1.0, channel=7)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     with_seven = room.replication.get_interest(frozenset((0, 7)))
     room.replication.subscribe(with_seven)
-    world = World(StateDescription((Ships.describe("ships"),)))
+    world = World(StateDescription((LocalShips.describe("ships"),)))
     view = None
     for interest, ids in ((with_seven, [1]), (room.everyone, []), (with_seven, [1])):
         room.next()
@@ -272,9 +272,9 @@ def test_unsubscribed_channel_is_cleared_and_can_be_subscribed_again() -> None:
 
 
 def test_requested_keyframe_is_sent_for_an_empty_channel() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ship = ships.spawn(x=1.0)
-    room = Room(ships)
+    room = TickedReplicator(ships)
     room.next()
     _, view = room.update(None)
     ships.despawn(ship.id)
@@ -288,7 +288,7 @@ def test_requested_keyframe_is_sent_for_an_empty_channel() -> None:
 
 def test_id_is_reused_only_after_its_quarantine_and_rows_stay_sorted() -> None:
     ids = EntityIds()
-    ships = Ships(ids)
+    ships = LocalShips(ids)
     first, second = ships.spawn(x=1.0), ships.spawn(x=2.0)
     first_id = first.id
     ships.despawn(first_id)
@@ -307,7 +307,7 @@ def test_id_is_reused_only_after_its_quarantine_and_rows_stay_sorted() -> None:
 
 
 def test_values_out_of_range_are_clamped_and_counted_and_nan_names_field_and_entity() -> None:
-    ships = Ships()
+    ships = LocalShips()
     for x in (-900.0, 0.0, 900.0):
         ships.spawn(x=x, hp=200)
     assert ships.quantise().tolist() == [[0, 200, 400], [127, 127, 127]]
@@ -340,7 +340,7 @@ def test_texts_are_truncated_at_whole_characters_and_counted() -> None:
 def test_texts_are_sent_when_they_change_and_saved() -> None:
     signs = Signs()
     sign = signs.spawn(words="hi", seal=b"x")
-    room = Room(signs)
+    room = TickedReplicator(signs)
     world = World(StateDescription((Signs.describe("signs"),)))
     view, sizes = None, []
     for words in ("hi", "hi", "ho"):
@@ -359,15 +359,15 @@ def test_texts_are_sent_when_they_change_and_saved() -> None:
 
 
 def test_saved_table_keeps_the_channels_of_its_rows() -> None:
-    ships = Ships()
+    ships = LocalShips()
     ships.spawn(channel=9)
-    restored = Ships()
+    restored = LocalShips()
     restored.restore(ships.state())
     assert restored.channel.tolist() == [9]
 
 
 def test_full_table_raises_and_accepts_entities_again_in_the_next_tick() -> None:
-    ships = Ships()
+    ships = LocalShips()
     for _ in range(ENTITIES_MAX):
         ships.spawn()
     with pytest.raises(TableFull, match=r"Ships is full: a table can have at most 65,536 entities"):

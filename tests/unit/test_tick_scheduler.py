@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from tests.harness.tick_simulation import SimulatedShard, TimedRuntime
+from tests.harness.tick_simulation import TickedShard, TimedRuntime
 from tickwire.server.rooms import Room
 from tickwire.server.rooms.tick_loop import SEAT_WORK_S, SHIFT_SHARE_MAX
 from tickwire.server.rooms.tick_scheduler import GROUP_WORK_S_MAX, OVERFULL, SPREAD_INTERVAL_S
@@ -44,10 +44,10 @@ def percentile(lateness_s: list[float], share: float) -> float:
     return lateness_s[min(len(lateness_s) - 1, int(len(lateness_s) * share))]
 
 
-def shard_at(load: float) -> SimulatedShard:
+def shard_at(load: float) -> TickedShard:
     """Return a settled shard with rooms of fifty players that need this share of a core."""
     ticks_share = load / (1 + INPUT_SHARE_OF_WORK)
-    shard = SimulatedShard(input_share=load - ticks_share)
+    shard = TickedShard(input_share=load - ticks_share)
     for _ in range(round(ticks_share / (ROOM_WORK_S * Fifty.tick_rate_hz))):
         shard.add(Fifty, ROOM_WORK_S)
     shard.measure(SETTLE_S)
@@ -84,7 +84,7 @@ def test_rooms_that_come_and_go_leave_no_collisions_behind() -> None:
 
 
 def test_five_groups_that_are_due_at_one_time_move_apart() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     for _ in range(5):
         shard.add(Huge, GROUP_WORK_S_MAX)
     groups = shard.scheduler.groups
@@ -102,7 +102,7 @@ def test_five_groups_that_are_due_at_one_time_move_apart() -> None:
 
 def test_groups_are_arranged_by_their_measured_work() -> None:
     """Three expensive rooms among many cheap ones: the groups after an expensive one are due when it is done."""
-    shard = SimulatedShard()
+    shard = TickedShard()
     for _ in range(3):
         shard.add(Huge, 0.009)
         for _ in range(4):
@@ -113,7 +113,7 @@ def test_groups_are_arranged_by_their_measured_work() -> None:
 
 
 def test_a_group_holds_at_most_the_rooms_whose_seats_are_within_its_work() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     for _ in range(12):
         shard.add(Fifty, 0.0)
     shard.add(Huge, 0.0)
@@ -125,7 +125,7 @@ def test_a_group_holds_at_most_the_rooms_whose_seats_are_within_its_work() -> No
 
 
 def test_a_group_whose_rooms_take_longer_than_their_seats_suggest_is_split() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     rooms = [shard.add(Fifty, 0.0) for _ in range(4)]
     assert len(shard.scheduler.groups) == 1
     for runtime in rooms:
@@ -138,7 +138,7 @@ def test_a_group_whose_rooms_take_longer_than_their_seats_suggest_is_split() -> 
 
 
 def test_one_pause_of_the_process_splits_no_group() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     rooms = [shard.add(Fifty, ROOM_WORK_S) for _ in range(4)]
     shard.measure(SETTLE_S)
     rooms[0].work_s = 0.5
@@ -149,7 +149,7 @@ def test_one_pause_of_the_process_splits_no_group() -> None:
 
 
 def test_a_moving_group_changes_the_time_between_two_ticks_by_two_percent_at_most() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     rooms = [shard.add(Huge, 0.0)]
     for _ in range(9):
         shard.measure(0.3)
@@ -162,7 +162,7 @@ def test_a_moving_group_changes_the_time_between_two_ticks_by_two_percent_at_mos
 
 
 def test_idle_rooms_take_no_part_of_the_interval() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     busy = [shard.add(Huge, 0.009) for _ in range(2)]
     idle = [shard.add(Huge, 0.0) for _ in range(2)]
     for runtime in idle:
@@ -174,7 +174,7 @@ def test_idle_rooms_take_no_part_of_the_interval() -> None:
 
 
 def test_the_timers_stop_with_the_last_room() -> None:
-    shard = SimulatedShard()
+    shard = TickedShard()
     rooms = [shard.add(Fifty, 0.0), shard.add(Quick, 0.0)]
     shard.measure(1.0)
     for runtime in rooms:

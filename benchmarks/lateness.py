@@ -23,11 +23,11 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import RawClient, close_clients, open_clients, send_inputs
-from benchmarks.report import Goal, Report, Row, goal, report, row
+from benchmarks.report import Goal, Report, ReportRow, goal, report, row
 from benchmarks.rooms import Fan
 from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, percentile
 from benchmarks.swarm_runner import LATENESS, one_shard
-from tickwire.loadtest.local_run import LocalShard
+from tickwire.loadtest.local_fleet import LocalShard
 from tickwire.schemas.fields import pack_input
 
 INPUT_RATE_HZ = 10.0
@@ -41,7 +41,7 @@ LATENESS_MS_MAX, LATENESS_MS_END = 10.0, 60.0
 PLAYERS_MAX = 6000
 
 
-class Step(msgspec.Struct, frozen=True):
+class LatenessStep(msgspec.Struct, frozen=True):
     """The steps of a run: players added in each, seconds to settle, and seconds of measurement."""
 
     players: int
@@ -50,7 +50,7 @@ class Step(msgspec.Struct, frozen=True):
     players_max: int = PLAYERS_MAX
 
 
-class Point(msgspec.Struct, frozen=True):
+class LatenessPoint(msgspec.Struct, frozen=True):
     """One point of the curve.
 
     Args:
@@ -72,7 +72,7 @@ class Point(msgspec.Struct, frozen=True):
 
 def run(*, quick: bool) -> Report:
     """Add 250 players per step up to a full core; quick: three steps of 500."""
-    step = Step(500, 1.5, 5.0, 1500) if quick else Step(250, 3.0, 12.0)
+    step = LatenessStep(500, 1.5, 5.0, 1500) if quick else LatenessStep(250, 3.0, 12.0)
     processes.pin_this(LOAD_CORE)
     with one_shard() as shard:
         points = uvloop.run(_measure(shard, step))
@@ -83,7 +83,7 @@ def run(*, quick: bool) -> Report:
     return report("lateness", quick=quick, rows=rows, goals=goals, limited_by=limited_by)
 
 
-def find_limit(points: list[Point]) -> str | None:
+def find_limit(points: list[LatenessPoint]) -> str | None:
     """Return why the goal is not decided, or None."""
     if any(_counts(point) and point.p99_ms > LATENESS_MS_MAX for point in points):
         return None  # missed, at whatever load
@@ -95,16 +95,16 @@ def find_limit(points: list[Point]) -> str | None:
     return "load generator" if any(not _is_load_on_time(point) for point in points) else "the number of players"
 
 
-def _counts(point: Point) -> bool:
+def _counts(point: LatenessPoint) -> bool:
     is_alone = point.wait_share <= WAIT_SHARE_MAX
     return point.busy_share <= BUSY_SHARE and _is_load_on_time(point) and is_alone
 
 
-def _is_load_on_time(point: Point) -> bool:
+def _is_load_on_time(point: LatenessPoint) -> bool:
     return point.load_late_ms <= LATENESS_S_MAX * 1000
 
 
-def _rows(point: Point) -> list[Row]:
+def _rows(point: LatenessPoint) -> list[ReportRow]:
     subject = f"{point.players} players"
     return [
         row(subject, "server_core_share", "1", [point.busy_share]),
@@ -115,7 +115,7 @@ def _rows(point: Point) -> list[Row]:
     ]
 
 
-async def _measure(shard: LocalShard, step: Step) -> list[Point]:
+async def _measure(shard: LocalShard, step: LatenessStep) -> list[LatenessPoint]:
     points = []
     async for point in _points(shard, step):
         print(f"lateness: {point}", file=sys.stderr)
@@ -125,7 +125,7 @@ async def _measure(shard: LocalShard, step: Step) -> list[Point]:
     return points
 
 
-async def _points(shard: LocalShard, step: Step) -> AsyncIterator[Point]:
+async def _points(shard: LocalShard, step: LatenessStep) -> AsyncIterator[LatenessPoint]:
     """Add players, and yield a point for each step."""
     clients: list[RawClient] = []
     payload, first_seq = pack_input(Fan.input_fields, {"turn": 0.1}), 1
@@ -158,7 +158,7 @@ async def _sample(shard: LocalShard) -> Sample:
     return Sample(metrics, processes.cpu_seconds(pid), processes.wait_seconds(pid), time.monotonic())
 
 
-def point_between(before: Sample, after: Sample, players: int, late_s: list[float]) -> Point:
+def point_between(before: Sample, after: Sample, players: int, late_s: list[float]) -> LatenessPoint:
     """Return the point of the curve for the time between two samples.
 
     Args:
@@ -170,7 +170,7 @@ def point_between(before: Sample, after: Sample, players: int, late_s: list[floa
     grown = {name: value - before.metrics.get(name, 0.0) for name, value in after.metrics.items()}
     p50, p99 = (percentile(grown, LATENESS, share) * 1000 for share in (0.5, 0.99))
     elapsed_s = after.time_s - before.time_s
-    return Point(
+    return LatenessPoint(
         players,
         (after.cpu_s - before.cpu_s) / elapsed_s,
         p50,

@@ -40,7 +40,7 @@ FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
 STRUCTS = "version_4/"
 
 
-class Ships(Table):
+class GoldenShips(Table):
     x = real(-100, 100, step=1 / 32)
     y = real(-100, 100, step=1 / 32)
     heading = angle(bits=8)
@@ -62,7 +62,7 @@ class Stage:
 
     def __init__(self, checksum_ticks: int = 5) -> None:
         self.ids = ids = EntityIds()
-        self.ships, self.kinds = Ships(ids), Kinds(ids)
+        self.ships, self.kinds = GoldenShips(ids), Kinds(ids)
         self.replication = Replicator((self.ships, self.kinds), checksum_ticks=checksum_ticks)
         self.watched = frozenset({0})
         self.view: Any = None
@@ -214,7 +214,7 @@ def held(world: World) -> dict[str, Any]:
 
 
 def _file(play: Callable[[Stage], Iterator[bytes]], *, has_structs: bool) -> bytes:
-    description = StateDescription((Ships.describe("ships"), Kinds.describe("kinds")))
+    description = StateDescription((GoldenShips.describe("ships"), Kinds.describe("kinds")))
     world = World(description)
     steps = []
     for frame in play(Stage()):

@@ -19,6 +19,7 @@ import msgspec
 from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Diary
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
+from tickwire import Player, Room
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import EventReceived, EventsLost, ReplyReceived, Welcomed
 from tickwire.schemas.framing import frame_payloads
@@ -32,7 +33,6 @@ from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.rooms import Player, Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
 

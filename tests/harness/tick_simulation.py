@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from tickwire.server.rooms import Room
+from tickwire import Room
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.tick_scheduler import TickScheduler

@@ -23,7 +23,7 @@ from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
 from tickwire.server.replication.table import NOBODY, Table
 
 
-class Ships(Table):
+class RandomShips(Table):
     x = real(-100, 100, step=1 / 16)
     heading = angle(bits=8)
 
@@ -34,12 +34,12 @@ class Mines(Table):
     words = text(bytes_max=12)
 
 
-JOINED = Joined("room", description=StateDescription((Ships.describe("ships"), Mines.describe("mines"))))
+JOINED = Joined("room", description=StateDescription((RandomShips.describe("ships"), Mines.describe("mines"))))
 CHANNELS = st.sampled_from([0, 0, 1, 2, 3, NOBODY])
 INTERESTS = st.sets(st.sampled_from([0, 1, 2, 3]), max_size=4).map(frozenset)
 
 
-class Subscriber:
+class SimulatedSubscriber:
     """A client, the server's view of it, and the frames in flight to it."""
 
     def __init__(self, interest: InterestSet, *, reads_tables: bool) -> None:
@@ -56,7 +56,7 @@ class Subscriber:
         self.seen: set[int] = set()
 
 
-class Room(RuleBasedStateMachine):
+class ReplicationMachine(RuleBasedStateMachine):
     """The rules are actions of a room, its players and the network; `tick` is the server."""
 
     subscribers = Bundle("subscribers")
@@ -64,10 +64,10 @@ class Room(RuleBasedStateMachine):
     @initialize(first_tick=st.sampled_from([0, 65_500, (1 << 32) - 100_000]))
     def start(self, first_tick: int) -> None:
         self.ids = EntityIds()
-        self.tables = (Ships(self.ids), Mines(self.ids))
+        self.tables = (RandomShips(self.ids), Mines(self.ids))
         self.replication = Replicator(self.tables, checksum_ticks=7)
         self.tick_number = first_tick
-        self.present: list[Subscriber] = []
+        self.present: list[SimulatedSubscriber] = []
         self.was_shown: dict[int, set[int]] = {}
 
     # -- the game -------------------------------------------------------------------------------------------
@@ -104,30 +104,30 @@ class Room(RuleBasedStateMachine):
     # -- the players ----------------------------------------------------------------------------------------
 
     @rule(target=subscribers, numbers=INTERESTS, reads_tables=st.booleans())
-    def subscribe(self, numbers: frozenset[int], reads_tables: bool) -> Subscriber:
-        self.present.append(Subscriber(self.subscribed(numbers), reads_tables=reads_tables))
+    def subscribe(self, numbers: frozenset[int], reads_tables: bool) -> SimulatedSubscriber:
+        self.present.append(SimulatedSubscriber(self.subscribed(numbers), reads_tables=reads_tables))
         return self.present[-1]
 
     @rule(subscriber=consumes(subscribers))
-    def unsubscribe(self, subscriber: Subscriber) -> None:
+    def unsubscribe(self, subscriber: SimulatedSubscriber) -> None:
         self.present.remove(subscriber)
         self.replication.unsubscribe(subscriber.interest)
 
     @rule(subscriber=subscribers, numbers=INTERESTS)
-    def look_elsewhere(self, subscriber: Subscriber, numbers: frozenset[int]) -> None:
+    def look_elsewhere(self, subscriber: SimulatedSubscriber, numbers: frozenset[int]) -> None:
         before, subscriber.interest = subscriber.interest, self.subscribed(numbers)
         self.replication.unsubscribe(before)
 
     @rule(subscriber=subscribers, is_congested=st.booleans())
-    def congest(self, subscriber: Subscriber, is_congested: bool) -> None:
+    def congest(self, subscriber: SimulatedSubscriber, is_congested: bool) -> None:
         subscriber.is_congested = is_congested
 
     @rule(subscriber=subscribers, is_lagging=st.booleans())
-    def lag(self, subscriber: Subscriber, is_lagging: bool) -> None:
+    def lag(self, subscriber: SimulatedSubscriber, is_lagging: bool) -> None:
         subscriber.is_lagging = is_lagging
 
     @rule(subscriber=subscribers, data=st.data())
-    def resync(self, subscriber: Subscriber, data: st.DataObject) -> None:
+    def resync(self, subscriber: SimulatedSubscriber, data: st.DataObject) -> None:
         """The client detects that its world is wrong."""
         if subscriber.view is not None and subscriber.interest.channels:
             number = data.draw(st.sampled_from(subscriber.interest.channels))
@@ -135,12 +135,12 @@ class Room(RuleBasedStateMachine):
                 subscriber.view = subscriber.view.without_channel(number)
 
     @rule(subscriber=subscribers)
-    def forget(self, subscriber: Subscriber) -> None:
+    def forget(self, subscriber: SimulatedSubscriber) -> None:
         """Discard the view, as for a client at the lowest send level: it receives keyframes."""
         subscriber.view = None
 
     @rule(subscriber=subscribers, share=st.floats(0, 1), away=st.sampled_from([0, 1, 2, 10, 40]))
-    def drop_and_resume(self, subscriber: Subscriber, share: float, away: int) -> None:
+    def drop_and_resume(self, subscriber: SimulatedSubscriber, share: float, away: int) -> None:
         """Break the connection with frames in flight, and resume with the client's last tick."""
         recent = self.replication.recent_baselines
         self.deliver(subscriber, int(share * len(subscriber.in_flight)))
@@ -172,7 +172,7 @@ class Room(RuleBasedStateMachine):
                     self.send(subscriber)
 
     @rule(subscriber=subscribers)
-    def pause(self, subscriber: Subscriber) -> None:
+    def pause(self, subscriber: SimulatedSubscriber) -> None:
         """Skip the client for longer than any baseline lives."""
         subscriber.is_congested = True
         self.tick(AGE_TICKS_MAX + 2)
@@ -184,7 +184,7 @@ class Room(RuleBasedStateMachine):
         return interest
 
     def view_after_resume(
-        self, subscriber: Subscriber, recent: tuple[TickBaselines, ...], last_tick: int
+        self, subscriber: SimulatedSubscriber, recent: tuple[TickBaselines, ...], last_tick: int
     ) -> ClientView | None:
         view = subscriber.view
         if view is not None and view.last_sent_tick == last_tick and last_tick:
@@ -192,7 +192,7 @@ class Room(RuleBasedStateMachine):
         interest = next((interest for tick, interest in reversed(subscriber.interests) if tick <= last_tick), None)
         return self.replication.view_at(recent, interest, last_tick) if interest is not None else None
 
-    def send(self, subscriber: Subscriber) -> None:
+    def send(self, subscriber: SimulatedSubscriber) -> None:
         interest = self.replication.prepare(subscriber.interest)
         if subscriber.view is interest.before and interest.before is not None:
             data, subscriber.view = interest.data, interest.after
@@ -209,7 +209,7 @@ class Room(RuleBasedStateMachine):
             self.deliver(subscriber, len(subscriber.in_flight))
             self.check(subscriber)
 
-    def deliver(self, subscriber: Subscriber, count: int) -> None:
+    def deliver(self, subscriber: SimulatedSubscriber, count: int) -> None:
         core = subscriber.core
         for _ in range(count):
             core.receive(subscriber.in_flight.popleft(), now_us=0)
@@ -230,14 +230,14 @@ class Room(RuleBasedStateMachine):
             for id, channel in zip(table.ids, table.channels, strict=True)
         }
 
-    def visible(self, subscriber: Subscriber, tick: int) -> set[int]:
+    def visible(self, subscriber: SimulatedSubscriber, tick: int) -> set[int]:
         """Return the entities that a client may know: those in its channels at that tick."""
         interest = next((interest for at, interest in reversed(subscriber.interests) if at <= tick), None)
         if interest is None:
             return set()
         return {id for id, channel in self.shown_in[tick].items() if channel in interest.numbers}
 
-    def check(self, subscriber: Subscriber) -> None:
+    def check(self, subscriber: SimulatedSubscriber) -> None:
         world = subscriber.core.world
         assert world is not None
         for name, table in zip(("ships", "mines"), self.tables, strict=True):
@@ -256,5 +256,7 @@ class Room(RuleBasedStateMachine):
         assert keyframes + deltas <= 4 * (len(self.present) + 1) * (2 * AGE_TICKS_MAX)
 
 
-Room.TestCase.settings = settings(max_examples=settings().max_examples // 5, stateful_step_count=60, deadline=None)
-TestRoom = Room.TestCase
+ReplicationMachine.TestCase.settings = settings(
+    max_examples=settings().max_examples // 5, stateful_step_count=60, deadline=None
+)
+TestRoom = ReplicationMachine.TestCase

@@ -10,11 +10,7 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire.schemas.fields import pack_input
-from tickwire.schemas.inputs import InputReader
-from tickwire.schemas.messages import Input, Resync
-from tickwire.server.errors import RoomFailed
-from tickwire.server.rooms import (
+from tickwire import (
     EVERYONE,
     NOBODY,
     Grid,
@@ -30,6 +26,10 @@ from tickwire.server.rooms import (
     text,
     uint,
 )
+from tickwire.schemas.fields import pack_input
+from tickwire.schemas.inputs import InputReader
+from tickwire.schemas.messages import Input, Resync
+from tickwire.server.errors import RoomFailed
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from tests.harness.tick_simulation import TickedShard, TimedRuntime
-from tickwire.server.rooms import Room
+from tickwire import Room
 from tickwire.server.rooms.tick_loop import SEAT_WORK_S, SHIFT_SHARE_MAX
 from tickwire.server.rooms.tick_scheduler import GROUP_WORK_S_MAX, OVERFULL, SPREAD_INTERVAL_S
 

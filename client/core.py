@@ -305,8 +305,8 @@ class ClientCore:
             MalformedMessage: the bytes are not a message; close the connection.
         """
         try:
-            last_tick = self.world.tick if self.world is not None else 0
-            message = decode_server(data, last_tick=last_tick, last_seq=self._input_seq)
+            last_tick = self.state.world.tick if self.state.world is not None else 0
+            message = decode_server(data, last_tick=last_tick, last_seq=self._inputs.seq)
         except UnknownMessage:
             self.unknown_messages += 1
             return None

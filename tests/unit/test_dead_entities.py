@@ -148,7 +148,7 @@ def test_row_of_a_despawned_entity_stays_dead_when_its_id_is_reused() -> None:
     ships.despawn(row.id)
     runtime.step()
     assert newcomer.x == 2.0
-    assert repr(row) == f"<Ships {old_id}, despawned>"
+    assert repr(row) == f"<TargetingShips {old_id}, despawned>"
 
 
 def test_rows_are_equal_when_they_are_the_same_entity() -> None:

@@ -21,13 +21,13 @@ import statistics
 import numpy as np
 
 from benchmarks.asteroids import BOUNDS, FRICTION, PHYSICS_HZ, Asteroids
-from benchmarks.receiver import Receiver
-from benchmarks.report import Report, Row, goal, report, row
+from benchmarks.receiver import StateReader
+from benchmarks.report import Report, ReportRow, goal, report, row
+from tickwire import Table, real, uint
 from tickwire.schemas.messages import StateDescription
 from tickwire.schemas.size_profile import IDS
 from tickwire.server.replication.bandwidth import BandwidthProfile
 from tickwire.server.replication.replicator import Replicator
-from tickwire.server.rooms import Table, real, uint
 
 BODIES, TICK_RATE_HZ = 250, 30.0
 SEED = 250
@@ -123,7 +123,7 @@ def play(kind: type[Table], seconds: float, *, friction: float = 0.0) -> Traffic
         bodies.spawn()
     replicator = Replicator((bodies,))
     replicator.subscribe(replicator.everyone)
-    receiver = Receiver(StateDescription((kind.describe(TABLE),)))
+    receiver = StateReader(StateDescription((kind.describe(TABLE),)))
     view = None
     for tick in range(1, round(seconds * TICK_RATE_HZ) + 2):
         for _ in range(round(PHYSICS_HZ / TICK_RATE_HZ)):
@@ -156,7 +156,7 @@ def _show(asteroids: Asteroids, bodies: Table) -> None:
         bodies.view(name)[:] = column
 
 
-def _compare(bodies: Table, receiver: Receiver) -> None:
+def _compare(bodies: Table, receiver: StateReader) -> None:
     shown = receiver.world.table(TABLE)
     for field in bodies.fields:
         # Half a step, and the rounding of 32-bit floats.
@@ -165,7 +165,7 @@ def _compare(bodies: Table, receiver: Receiver) -> None:
             raise RuntimeError(f"tick {receiver.world.tick}: {field.name} differs by {error}")
 
 
-def _rows(subject: str, traffic: Traffic) -> list[Row]:
+def _rows(subject: str, traffic: Traffic) -> list[ReportRow]:
     """Return the traffic in each second, and the parts of a mean frame."""
     frames, rate = traffic.frame_bytes, round(TICK_RATE_HZ)
     seconds = [statistics.fmean(frames[at : at + rate]) for at in range(0, len(frames), rate)]

@@ -119,6 +119,19 @@ def test_each_message_returns_its_update(message: Message | bytes, update: objec
     assert told(ClientCore(), message) == update
 
 
+def test_short_numbers_are_restored_from_the_last_input_and_the_last_frame() -> None:
+    core = seated()
+    for _ in range(70_000):
+        core.input_from_payload(b"")
+    assert told(core, encode_ack(200_000, 69_990)) == InputAcknowledged(200_000, 69_990)
+    assert core.acknowledged_seq == 69_990
+    told(core, keyframe(200_000, 5))
+    update = told(core, delta(200_003, 3, 5, 6))
+    assert (update.tick, x_of(core), core.resyncs) == (200_003, 6, 0)
+    told(core, delta(200_010, 2, 5, 6))
+    assert core.resyncs == 1, "a frame is missing"
+
+
 def test_world_of_a_moved_room_is_the_same_object_and_begins_empty() -> None:
     core = seated()
     told(core, keyframe(7, 5))

@@ -14,11 +14,11 @@ import pytest
 from benchmarks import fanout, lateness, scene
 from benchmarks.__main__ import WITH_PEERS, WITH_TLS, Name
 from benchmarks.asteroids import BOUNDS, FRICTION, SPEED_MAX, SPEED_MIN, Asteroids
-from benchmarks.lateness import Point, Sample, find_limit, point_between
+from benchmarks.lateness import LatenessPoint, Sample, find_limit, point_between
 from benchmarks.load import cut_frames
 from benchmarks.peers.colyseus import is_run_of
 from benchmarks.scene import BODIES, HEADER_BYTES, TICK_RATE_HZ, Bodies, SmallestThree
-from benchmarks.server_under_load import Turn
+from benchmarks.server_under_load import ServerTurn
 from tickwire.schemas.framing import binary_frame
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_scene_fails_if_the_receiver_has_another_value(monkeypatch: pytest.Monke
     def show_late(asteroids: Asteroids, bodies: Bodies) -> None:
         shown(asteroids, bodies)
         if traffic_ticks.pop():
-            monkeypatch.setattr(scene.Receiver, "apply", lambda receiver, frame: None)
+            monkeypatch.setattr(scene.StateReader, "apply", lambda receiver, frame: None)
 
     traffic_ticks = [True, False, False]
     monkeypatch.setattr(scene, "_show", show_late)
@@ -93,8 +93,8 @@ def test_asteroids_fly_straight_turn_and_collide_within_their_sphere() -> None:
 # -- lateness ---------------------------------------------------------------------------------------------------
 
 
-def point(busy_share: float, p99_ms: float, *, load_late_ms: float = 1.0, wait_share: float = 0.0) -> Point:
-    return Point(1000, busy_share, p99_ms / 2, p99_ms, load_late_ms, wait_share)
+def point(busy_share: float, p99_ms: float, *, load_late_ms: float = 1.0, wait_share: float = 0.0) -> LatenessPoint:
+    return LatenessPoint(1000, busy_share, p99_ms / 2, p99_ms, load_late_ms, wait_share)
 
 
 def test_the_lateness_goal_is_decided_by_a_step_near_85_percent_or_by_a_late_step() -> None:
@@ -121,10 +121,10 @@ def test_a_point_is_the_difference_of_two_samples() -> None:
 
 def test_fanout_compares_the_measurements_of_the_same_turn() -> None:
     found = {
-        fanout.OURS: [Turn(20.0, 100.0), Turn(30.0, 100.0), Turn(10.0, 100.0)],
-        fanout.BARE: [Turn(10.0, 100.0), Turn(20.0, 100.0), Turn(10.0, 100.0)],
-        "colyseus 1 float32": [Turn(40.0, 800.0), Turn(60.0, 800.0), Turn(20.0, 800.0)],
-        "colyseus 1 int16": [Turn(40.0, 500.0), Turn(60.0, 500.0), Turn(20.0, 500.0)],
+        fanout.OURS: [ServerTurn(20.0, 100.0), ServerTurn(30.0, 100.0), ServerTurn(10.0, 100.0)],
+        fanout.BARE: [ServerTurn(10.0, 100.0), ServerTurn(20.0, 100.0), ServerTurn(10.0, 100.0)],
+        "colyseus 1 float32": [ServerTurn(40.0, 800.0), ServerTurn(60.0, 800.0), ServerTurn(20.0, 800.0)],
+        "colyseus 1 int16": [ServerTurn(40.0, 500.0), ServerTurn(60.0, 500.0), ServerTurn(20.0, 500.0)],
     }
     goals = {goal.name: goal.value for goal in fanout._goals(found, None)}
     assert goals == {"cpu_vs_bare_writer": 1.5, "cpu_vs_colyseus": 0.5, "bytes_vs_colyseus_int16": 0.2}

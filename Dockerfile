@@ -4,17 +4,19 @@
 #   docker build -t tickwire:0.1.0-loadtest --target loadtest .    the load tests
 #
 # Pin the base image when you build: --build-arg BASE=python:3.12-slim@sha256:...
+# BUILD_BASE has the same version of Python, and a C compiler: it builds the native kernel.
 ARG BASE=python:3.12-slim
+ARG BUILD_BASE=python:3.12
 
 # -- wheels, built once; the build tools stay in this stage
-FROM ${BASE} AS wheels
+FROM ${BUILD_BASE} AS wheels
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 # The same sources build identical wheels.
 ARG SOURCE_DATE_EPOCH=1700000000
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 WORKDIR /source
 RUN python3 -m venv /build
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY tickwire tickwire
 COPY schemas schemas
 COPY matchmaking matchmaking

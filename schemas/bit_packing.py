@@ -61,6 +61,20 @@ class ByteReader:
         return self._data[self._at :]
 
     @property
+    def data(self) -> bytes:
+        """All bytes, read or not."""
+        return self._data
+
+    @property
+    def position(self) -> int:
+        """The number of bytes that have been read."""
+        return self._at
+
+    def advance_to(self, position: int) -> None:
+        """Skip to a position that is not beyond the end."""
+        self._at = position
+
+    @property
     def bytes_left(self) -> int:
         """The number of bytes that have not been read."""
         return len(self._data) - self._at

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tickwire.schemas import kernel
 from tickwire.schemas.bit_packing import BitReader, ByteReader, bit_lengths, pack_codes, varint, zigzag
 from tickwire.schemas.columns import (
     CHECKSUM_BYTES,
@@ -80,6 +81,8 @@ class TableCodec:
         self._tags = tuple(varint(self._tag + bits) for bits in range(8))
         self._lows = np.array([field.range[0] for field in self.columns], np.int64).reshape(-1, 1)
         self._highs = np.array([field.range[1] for field in self.columns], np.int64).reshape(-1, 1)
+        self._bounds = np.concatenate([self._lows, self._highs], axis=1).T
+        self._wrap_bits = bytes(field.bits if field.wraps else 0 for field in self.columns)
 
     def successor(self, base: Columns, ids: Ids, values: Matrix, texts: Texts = NO_TEXTS) -> Columns:
         """Return the snapshot that follows `base`, with `before` filled in from it."""
@@ -89,6 +92,8 @@ class TableCodec:
 
     def encode(self, base: Columns, now: Columns) -> bytes:
         """Return the section from `base` to `now`; empty if nothing has changed."""
+        if kernel.is_native:
+            return self._encode_native(base, now)
         if has_same_entities(base, now):
             if np.array_equal(base.values, now.values):
                 texts = encode_texts(base, now, None, None) if self.texts else NO_CHANGED_TEXTS
@@ -108,6 +113,8 @@ class TableCodec:
         Args:
             pairs: `base` and `now` of each channel.
         """
+        if kernel.is_native:
+            return [self._encode_native(base, now) for base, now in pairs]
         sections = [b""] * len(pairs)
         steady: list[int] = []
         for number, (base, now) in enumerate(pairs):
@@ -130,6 +137,19 @@ class TableCodec:
             if stream != idle:
                 sections[number] = tag + stream
         return sections
+
+    def _encode_native(self, base: Columns, now: Columns) -> bytes:
+        texts = NO_CHANGED_TEXTS
+        if self.texts:
+            is_same = has_same_entities(base, now)
+            here, there = (None, None) if is_same else find_common(now.ids, base.ids)
+            texts = encode_texts(base, now, here, there)
+        tag = self._tag if texts == NO_CHANGED_TEXTS else self._tag | HAS_TEXTS
+        base_ids, ids = (None, None) if base.ids is now.ids else (base.ids, now.ids)
+        section = kernel.encode_section(
+            tag, self._wrap_bits, base_ids, ids, base.values, base.before, now.values, now.before
+        )
+        return section if tag == self._tag else section + texts
 
     def _encode_with_changes(self, base: Columns, now: Columns) -> bytes:
         here, there = find_common(now.ids, base.ids)
@@ -186,6 +206,8 @@ class TableCodec:
         Raises:
             MalformedMessage: the section does not fit `base`, or a value is out of its field's range.
         """
+        if kernel.is_native:
+            return self._decode_native(source, base, flags)
         if not flags & (HAS_LEFT | HAS_ENTERED):
             values, texts = self._decode_stayed(source, base.values, base.before), base.texts
             if flags & HAS_TEXTS:
@@ -217,6 +239,31 @@ class TableCodec:
                 texts,
             )
         )
+
+    def _decode_native(self, source: ByteReader, base: Columns, flags: int) -> Columns:
+        end, id_bytes, value_bytes, before_bytes = kernel.decode_section(
+            source.data, source.position, flags, self._wrap_bits, self._bounds, base.ids, base.values, base.before
+        )
+        source.advance_to(end)
+        ids, before, texts = base.ids, base.values, base.texts
+        if id_bytes is not None and before_bytes is not None:
+            ids = np.frombuffer(id_bytes, np.uint32)
+            before = np.frombuffer(before_bytes, np.int64).reshape(len(self.columns), ids.size)
+            if self.texts:
+                texts = self._carry_texts(base, ids)
+        values = np.frombuffer(value_bytes, np.int64).reshape(len(self.columns), ids.size)
+        now = Columns(ids, values, before, texts)
+        if not flags & HAS_TEXTS:
+            return now
+        texts = decode_texts(source, self.texts, texts.copy() if ids is base.ids else texts)
+        return self._check_ranges(Columns(ids, values, before, texts))
+
+    def _carry_texts(self, base: Columns, ids: Ids) -> Texts:
+        """Return the texts of `base` at the places of `ids`; empty ones for entities that are not in `base`."""
+        texts = empty_texts(len(self.texts), ids.size)
+        here, there = find_common(ids, base.ids)
+        texts[:, here] = base.texts[:, there]
+        return texts
 
     def _decode_stayed(self, source: ByteReader, last: Matrix, before: Matrix) -> Matrix:
         stream = BitReader(source)

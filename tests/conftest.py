@@ -10,6 +10,7 @@ import pymongo
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tickwire.schemas import kernel
 from tickwire.server.dev import local_stores
 from tickwire.server.observability import logs
 
@@ -17,6 +18,20 @@ logs.configure(format="console", level="debug")
 settings.register_profile("quick", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("TICKWIRE_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def each_kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both implementations of the codec, one after the other: a module that uses this runs on each.
+
+    The native one is skipped where it was not built; CI checks that it was.
+    """
+    was_native = kernel.is_native
+    if request.param == "native" and not was_native:
+        pytest.skip(f"no native kernel: {kernel.reason}")
+    kernel.is_native = request.param == "native"
+    yield request.param
+    kernel.is_native = was_native
 
 
 @pytest.fixture(scope="session")

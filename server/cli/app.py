@@ -22,6 +22,7 @@ import uvloop
 
 from tickwire.limits import PLAYER_CHARACTERS_MAX
 from tickwire.matchmaking import MatchmakingError
+from tickwire.schemas import kernel
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
 from tickwire.server.admin.views import DrainRequested
@@ -270,8 +271,9 @@ def codegen_typescript(
 
 @app.command()
 def version() -> None:
-    """Print the version."""
+    """Print the version, and which implementation of the codec runs."""
     typer.echo(__version__)
+    typer.echo(f"kernel: {kernel.describe()}")
 
 
 def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tickwire.schemas import kernel
 from tickwire.schemas.columns import Ids, Matrix
 from tickwire.schemas.fields import Field, NotANumber
 from tickwire.schemas.messages import FieldKind
@@ -37,13 +38,16 @@ class Quantiser:
         self.clamped: dict[str, int] = {}
         self._count = len(fields)
         self._scaled_rows = _rows([row for row, field in enumerate(fields) if field.kind in _SCALED])
-        self._whole = [(row, field) for row, field in enumerate(fields) if field.kind not in _SCALED]
+        self._whole = [(row, field, field.range) for row, field in enumerate(fields) if field.kind not in _SCALED]
         self._lows = _stack([field.low for field in self.scaled])
         self._scales = _stack([_scale(field) for field in self.scaled])
         self._least = _stack([-_ANGLE_LIMIT if field.wraps else 0.0 for field in self.scaled])
         self._most = _stack([_ANGLE_LIMIT if field.wraps else float(field.range[1]) for field in self.scaled])
         masks = [field.range[1] if field.wraps else -1 for field in self.scaled]
         self._masks = np.array(masks, np.int64).reshape(-1, 1) if any(f.wraps for f in self.scaled) else None
+        self._parameters = np.concatenate([self._lows, self._scales, self._least, self._most], axis=1)
+        scaled_rows = [row for row, field in enumerate(fields) if field.kind in _SCALED]
+        self._places = np.array([scaled_rows, masks], np.int64).T
 
     def quantise(self, ids: Ids, block: NDArray[np.float32], views: Mapping[str, NDArray[Any]]) -> Matrix:
         """Return the quantised values, (fields, entities) int64, in a new array.
@@ -57,9 +61,13 @@ class Quantiser:
             NotANumber: a column has NaN or infinity.
         """
         values = np.empty((self._count, ids.size), np.int64)
-        if self.scaled:
+        # The kernel stops at a value out of range; the code below then counts all of them, and raises for NaN.
+        is_done = kernel.is_native and kernel.quantise(block, values, self._parameters, self._places)
+        if self.scaled and not is_done:
             values[self._scaled_rows] = self._quantise_scaled(ids, block)
-        for row, field in self._whole:
+        for row, field, (low, high) in self._whole:
+            if kernel.is_native and kernel.widen(views[field.name], values, row, low, high):
+                continue
             values[row] = views[field.name]
             if field.kind is not FieldKind.BOOL:
                 self._clamp(field, values[row])

@@ -68,10 +68,11 @@ asyncio.run(play())
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so")
     for name in ("tickwire", *(link.name for link in (ROOT / "tickwire").iterdir() if link.is_symlink())):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True, timeout=110)
     (found,) = folder.glob("tickwire-*.whl")
@@ -117,6 +118,17 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
     for name in ("schemas/client.fbs", "matchmaking/lua/rooms/place.lua", "loadtest/report.html.j2", "py.typed"):
         assert f"tickwire/{name}" in names
     assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
+
+
+def test_the_wheel_has_the_kernel_in_one_binary_for_all_versions_of_python(wheel: Path, environment: Path) -> None:
+    """Where there is no compiler, a wheel without it works too."""
+    with zipfile.ZipFile(wheel) as archive:
+        built = [name for name in archive.namelist() if "/_kernel" in name and not name.endswith(".pyi")]
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    assert built == ["tickwire/schemas/_kernel.abi3.so"]
+    assert "-cp311-abi3-" in wheel.name
+    assert run_in(environment, Path("/"), "-m", "tickwire", "version").splitlines()[1] == "kernel: native"
 
 
 def test_the_public_api_is_imported_without_the_server_that_runs_it(environment: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import SERVER_BODY, Joined, Resync, StateDescription, StateFrame, Welcome
 from tickwire.schemas.parts import IS_COMPLETE
 from tickwire.schemas.state_messages import encode_state
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 GOLDEN_NAMES = [
     f"{folder}{name}.json" for folder in ("", "version_4/") for name in ("motion", "several_channels", "kinds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tickwire.schemas.errors import WireError
 from tickwire.schemas.messages import CLIENT_BODY, SERVER_BODY, StateFrame
 from tickwire.schemas.state_messages import encode_ack, encode_state
 from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 SAMPLES = [encode_client(filled(kind)) for kind in CLIENT_BODY] + [
     encode_server(filled(kind)) for kind in SERVER_BODY

@@ -18,6 +18,8 @@ from tickwire.schemas.columns import Columns, checksum, empty_columns
 from tickwire.schemas.delta import TableCodec, decode_channel, encode_channel
 from tickwire.schemas.errors import WireError
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 FIELDS = (
     fields.real("x", -100, 100, 1 / 32),
     fields.angle("heading", 8),

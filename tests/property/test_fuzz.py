@@ -11,6 +11,8 @@ from tests.unit.test_schemas_codec import filled
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import CLIENT_BODY
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 GOOD = {
     **SAMPLES,
     "client_message": [encode_client(filled(kind)) for kind in CLIENT_BODY],

@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tickwire.client.core import ClientCore
 from tickwire.schemas.codec import encode_server
@@ -21,6 +30,8 @@ from tickwire.server.replication.columns import angle, boolean, real, sint, text
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
 from tickwire.server.replication.table import NOBODY, Table
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 class RandomShips(Table):
@@ -256,7 +267,8 @@ class ReplicationMachine(RuleBasedStateMachine):
         assert keyframes + deltas <= 4 * (len(self.present) + 1) * (2 * AGE_TICKS_MAX)
 
 
-ReplicationMachine.TestCase.settings = settings(
-    max_examples=settings().max_examples // 5, stateful_step_count=60, deadline=None
-)
-TestRoom = ReplicationMachine.TestCase
+def test_clients_have_exactly_the_entities_of_their_channels() -> None:
+    run_state_machine_as_test(
+        ReplicationMachine,
+        settings=settings(max_examples=settings().max_examples // 5, stateful_step_count=60, deadline=None),
+    )

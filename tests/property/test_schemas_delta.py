@@ -16,6 +16,8 @@ from tickwire.schemas.delta import create_codecs, decode_channel, encode_channel
 from tickwire.schemas.errors import MalformedMessage, WireError
 from tickwire.schemas.fields import Field
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 SHIP = (fields.real("x", -100, 100, 1 / 32), fields.angle("heading", 8), fields.enumeration("team", ("red", "blue")))
 MINE = (fields.sint("depth", 9), fields.uint("owner", 32))
 CODECS = create_codecs((SHIP, MINE))

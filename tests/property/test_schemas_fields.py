@@ -27,6 +27,8 @@ from tickwire.schemas.fields import (
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import FieldDescription, FieldKind
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 EDGES = st.sampled_from([-1.0, 0.0, 0.25, 1.0, 100.0]) | st.floats()
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

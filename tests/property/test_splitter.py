@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.fuzz.targets import PAYLOAD_BYTES_MAX, both
 from tickwire.server.edge.masking import unmask
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bytes | None = b"mask", reserved: int = 0) -> bytes:
     """A client's frame, also one that no client should send."""

@@ -22,6 +22,8 @@ from tickwire.server.replication.columns import angle, boolean, real, text, uint
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.replication.table import Table
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 class ProfiledShips(Table):
     x = real(-1000, 1000, step=1 / 64)

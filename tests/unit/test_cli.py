@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tickwire.schemas import kernel
 from tickwire.server.cli.app import app
 from tickwire.server.observability import logs
 from tickwire.server.process import EXIT_FAILED, EXIT_USAGE
@@ -292,3 +295,15 @@ def test_a_config_file_with_windows_line_ends_and_a_byte_order_mark_is_checked(t
 
 def test_the_environment_of_the_tests_has_no_settings() -> None:
     assert not [name for name in os.environ if name.startswith("TICKWIRE__")]
+
+
+def test_version_names_the_implementation_of_the_codec() -> None:
+    expected = "kernel: native" if kernel.is_native else f"kernel: python ({kernel.reason})"
+    assert run("version").stdout.splitlines()[1] == expected
+
+
+def test_the_environment_selects_the_python_implementation() -> None:
+    environ = {**os.environ, "TICKWIRE_NO_NATIVE": "1"}
+    command = [sys.executable, "-m", "tickwire", "version"]
+    printed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert printed.splitlines()[1] == "kernel: python (TICKWIRE_NO_NATIVE is set)"

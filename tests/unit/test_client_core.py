@@ -57,6 +57,8 @@ from tickwire.schemas.messages import (
 from tickwire.schemas.parts import HAS_PARTS, IS_COMPLETE, encode_part
 from tickwire.schemas.state_messages import encode_ack, encode_state
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 X = fields.uint("x", 8)
 INPUTS = (fields.real("thrust", -1, 1, 1 / 64), fields.boolean("fire"))
 CODECS = (TableCodec((X,)),)

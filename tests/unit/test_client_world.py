@@ -14,6 +14,8 @@ from tickwire.schemas.columns import Columns, empty_columns
 from tickwire.schemas.delta import create_codecs, encode_channel
 from tickwire.schemas.messages import StateDescription, StateFrame, TableDescription
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 SHIP = (fields.real("x", -10, 10, 0.5), fields.angle("heading", 8), fields.boolean("is_armed"))
 MINE = (fields.sint("depth", 9),)
 CODECS = create_codecs((SHIP, MINE))

@@ -19,6 +19,8 @@ from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckp
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 class TargetingShips(Table):
     x = real(-1000, 1000, step=1 / 16)

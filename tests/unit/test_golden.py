@@ -12,6 +12,8 @@ from tickwire.client.core import ClientCore
 from tickwire.schemas.codec import decode_server, encode_server
 from tickwire.schemas.messages import InputAck, Joined, StateDescription, Welcome
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 NAMES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.json"))
 ACKNOWLEDGEMENTS = f"{STRUCTS}acknowledgements.json"
 

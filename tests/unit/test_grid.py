@@ -12,6 +12,8 @@ from tickwire.server.replication.columns import real, uint
 from tickwire.server.replication.grid import CELLS_MAX, FIRST_CELL, Grid, GridIndex
 from tickwire.server.replication.table import NOBODY, Table
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 class GridWalkers(Table):
     x = real(-100, 100, step=1 / 16)

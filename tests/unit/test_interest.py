@@ -33,6 +33,8 @@ from tickwire.server.errors import RoomFailed
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 SECRET = b"\xa5\x5a\xc3\x3c"
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tickwire.schemas.codec import decode_server
 from tickwire.schemas.event_frames import encode_event
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Event
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX, Outbox
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 def numbers(frames: bytes) -> list[int]:

@@ -18,6 +18,8 @@ from tickwire.server.replication.replicator import AGE_TICKS_MAX, Replicator
 from tickwire.server.replication.table import NOBODY, Table, TableFull
 from tickwire.server.replication.text_encoder import InvalidText
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 class LocalShips(Table):
     x = real(-100, 100, step=0.5)

@@ -36,6 +36,8 @@ from tickwire.schemas.messages import (
 )
 from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 SCHEMAS = Path(codec.__file__).parent
 DESCRIPTION = StateDescription(
     tables=(

@@ -25,6 +25,8 @@ from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
 from tickwire.schemas.state_messages import encode_ack, encode_state, frame_ack, is_struct, nearest
 from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 U32 = st.integers(0, 2**32 - 1)
 FRAMES = st.builds(
     StateFrame,

@@ -1,0 +1,76 @@
+/* The native kernel: the hot paths of the codec in C. The Python code beside it is the reference.
+ *
+ *     _kernel_encode.c    encode_section     TableCodec.encode
+ *     _kernel_decode.c    decode_section     TableCodec.decode
+ *     _kernel_quantise.c  quantise, widen    Quantiser.quantise
+ *
+ * Every function returns the bytes and numbers of its Python counterpart, and raises its errors: tests run on both, and
+ * `make fuzz-kernel` compares them under the address and undefined-behaviour sanitizers. schemas/kernel.py loads it.
+ */
+#include "_kernel.h"
+
+PyObject *MalformedMessage;
+
+PyDoc_STRVAR(encode_section_doc,
+"encode_section(tag, field_bits, base_ids, ids, base, base_before, now, now_before)\n--\n\n"
+"Return the section from one snapshot of a table to another, without its texts; empty if nothing has changed.\n\n"
+"Args:\n"
+"    tag: (1 + the table's index) * 8, plus 4 if texts follow.\n"
+"    field_bits: bytes, one a column: the bits of a field that wraps, else 0.\n"
+"    base_ids, ids: (entities,) uint32, ascending; both None if both snapshots have the same entities.\n"
+"    base, base_before: (fields, entities) int64: the client's values, and those one snapshot earlier.\n"
+"    now, now_before: (fields, entities) int64: the new values, and those of entities that enter one tick earlier.");
+
+PyDoc_STRVAR(decode_section_doc,
+"decode_section(data, at, flags, field_bits, bounds, base_ids, base, base_before)\n--\n\n"
+"Read one section, after its tag and without its texts.\n\n"
+"Args:\n"
+"    data, at: the packed part, and where in it the section begins.\n"
+"    flags: 1 if entities left, 2 if entities entered, 4 if texts follow; values are then not checked for their ranges.\n"
+"    field_bits: as in encode_section.\n"
+"    bounds: (2, fields) int64: the least and the greatest value of each field.\n"
+"    base_ids, base, base_before: the client's table, and its values one snapshot earlier.\n\n"
+"Returns:\n"
+"    Where the section ends; the ids, values and values before, as bytearrays. The ids and the values before are None\n"
+"    if they are those of the base.\n\n"
+"Raises:\n"
+"    MalformedMessage: the bytes do not fit the base.");
+
+PyDoc_STRVAR(quantise_doc,
+"quantise(block, out, parameters, places)\n--\n\n"
+"Quantise the scaled columns of a table; return False if a value is out of its range or not a number.\n\n"
+"Args:\n"
+"    block: (scaled fields, entities) float32.\n"
+"    out: (fields, entities) int64, written.\n"
+"    parameters: (scaled fields, 4) float64: low, scale, and the least and the greatest number of steps.\n"
+"    places: (scaled fields, 2) int64: the row in `out`, and the mask of the values.");
+
+PyDoc_STRVAR(widen_doc,
+"widen(column, out, row, low, high)\n--\n\n"
+"Copy a column of bools or integers to a row of `out`; return False if a value is out of its range.\n\n"
+"Args:\n"
+"    column: (entities,) bool, int32 or int64.\n"
+"    out: (fields, entities) int64, written.\n"
+"    row: the row in `out`.\n"
+"    low, high: the least and the greatest value.");
+
+static PyMethodDef methods[] = {
+    {"encode_section", kernel_encode_section, METH_VARARGS, encode_section_doc},
+    {"decode_section", kernel_decode_section, METH_VARARGS, decode_section_doc},
+    {"quantise", kernel_quantise, METH_VARARGS, quantise_doc},
+    {"widen", kernel_widen, METH_VARARGS, widen_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernel", "The native kernel; see tickwire/schemas/kernel.py.", -1, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject *errors = PyImport_ImportModule("tickwire.schemas.errors");
+    if (!errors) return NULL;
+    MalformedMessage = PyObject_GetAttrString(errors, "MalformedMessage");
+    Py_DECREF(errors);
+    return MalformedMessage ? PyModule_Create(&definition) : NULL;
+}

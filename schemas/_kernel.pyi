@@ -1,0 +1,35 @@
+"""The functions of the native kernel: see the docstrings in _kernel.c."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tickwire.schemas.columns import Ids, Matrix
+
+def encode_section(
+    tag: int,
+    field_bits: bytes,
+    base_ids: Ids | None,
+    ids: Ids | None,
+    base: Matrix,
+    base_before: Matrix,
+    now: Matrix,
+    now_before: Matrix,
+    /,
+) -> bytes: ...
+def decode_section(
+    data: bytes,
+    at: int,
+    flags: int,
+    field_bits: bytes,
+    bounds: Matrix,
+    base_ids: Ids,
+    base: Matrix,
+    base_before: Matrix,
+    /,
+) -> tuple[int, bytearray | None, bytearray, bytearray | None]: ...
+def quantise(
+    block: NDArray[np.float32], out: Matrix, parameters: NDArray[np.float64], places: NDArray[np.int64], /
+) -> bool: ...
+def widen(column: NDArray[Any], out: Matrix, row: int, low: int, high: int, /) -> bool: ...

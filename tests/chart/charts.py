@@ -25,6 +25,16 @@ REQUIRED: Object = {
 """The least that an installation must set."""
 
 
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a mapping with two entries of one key, of which PyYAML would return the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) != len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key is used twice", node.start_mark)
+        return found
+
+
 def merged(*values: Object) -> Object:
     """Merge values as Helm merges several -f."""
     found: Object = {}
@@ -48,7 +58,7 @@ def rendered(*values: Object, name: str = "tickwire", chart: Path = CHART) -> li
     """Return the objects that Helm renders, those of hooks and tests too."""
     files = rendered_files(*values, name=name, chart=chart)
     texts = [text for file, text in files.items() if file.endswith(".yaml")]
-    return [one for text in texts for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+    return [one for text in texts for one in yaml.load_all(text, UniqueKeyLoader) if isinstance(one, dict)]
 
 
 def values_of(file: Path) -> Object:

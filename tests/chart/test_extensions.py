@@ -98,7 +98,7 @@ def test_image_may_use_another_registry(values: Object, image: str) -> None:
 
 
 def test_pull_secrets_of_all_charts_are_used_too() -> None:
-    given = {"image": {"pullSecrets": ["one"]}, "global": {"imagePullSecrets": ["two", {"name": "three"}]}}
+    given = {"image": {"pullSecrets": ["one"]}, "global": {"imagePullSecrets": ["one", "two", {"name": "three"}]}}
     pulled = [{"name": "one"}, {"name": "two"}, {"name": "three"}]
     objects = rendered(REQUIRED, given, {"loadtest": {"enabled": True}})
     assert pod_of(objects)["imagePullSecrets"] == pulled

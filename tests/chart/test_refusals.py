@@ -59,6 +59,13 @@ def nested(key: str, value: object) -> Object:
         ),
         ({"migrate": {"extraEnv": [{"name": "A"}, {"name": "A"}]}}, "migrate.extraEnv: the name A is used twice"),
         ({"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}, "extraVolumes: the name tmp is used"),
+        (
+            {"extraVolumeMounts": [{"name": "a", "mountPath": "/tmp"}]},
+            "extraVolumeMounts: the mountPath /tmp is used",
+        ),
+        ({"hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}]}, "hostAliases: the ip 10.0.0.1 is used twice"),
+        ({"podLabels": {"tickwire/group": "b"}}, "podLabels: the chart sets tickwire/group itself"),
+        ({"commonLabels": {"app.kubernetes.io/name": "b"}}, "commonLabels: the chart sets app.kubernetes.io/name"),
         ({"extraContainers": [{"name": "shard", "image": "a:1"}]}, "extraContainers: the name shard is used"),
         ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: must be at most autoscaling.maxReplicas"),
         ({"autoscaling": {"enabled": True, "maxReplicas": 17}}, "autoscaling.maxReplicas: must be at most maxShards"),

@@ -5,7 +5,7 @@
 {{- include "tickwire.checkGroups" . }}
 {{- include "tickwire.checkScaling" . }}
 {{- include "tickwire.checkSettings" . }}
-{{- include "tickwire.checkNames" . }}
+{{- include "tickwire.checkKeys" . }}
 {{- $t := .Values.termination }}
 {{- $sum := add $t.preStopSeconds $t.drainTimeoutSeconds $t.shutdownTimeoutSeconds $t.flushSeconds | int }}
 {{- if lt (int $t.gracePeriodSeconds) $sum }}
@@ -75,19 +75,29 @@
 {{- end }}
 {{- end }}
 
-{{/* Refuses names that a pod would have twice: server-side apply, which Helm 4 uses, refuses such pods. */}}
-{{- define "tickwire.checkNames" -}}
+{{/* Refuses keys that a pod would have twice: server-side apply, which Helm 4 uses, refuses such pods. */}}
+{{- define "tickwire.checkKeys" -}}
 {{- $v := .Values }}
 {{- $containers := concat $v.initContainers $v.extraContainers }}
 {{- range $one := list
-  (dict "key" "extraEnv" "entries" $v.extraEnv "names" (list "POD_INDEX"))
-  (dict "key" "migrate.extraEnv" "entries" $v.migrate.extraEnv "names" list)
-  (dict "key" "extraVolumes" "entries" $v.extraVolumes "names" (list "settings" "tmp"))
-  (dict "key" "initContainers, extraContainers" "entries" $containers "names" (list "shard")) }}
-{{- $names := $one.names }}
+  (dict "value" "extraEnv" "key" "name" "entries" $v.extraEnv "known" (list "POD_INDEX"))
+  (dict "value" "migrate.extraEnv" "key" "name" "entries" $v.migrate.extraEnv "known" list)
+  (dict "value" "extraVolumes" "key" "name" "entries" $v.extraVolumes "known" (list "settings" "tmp"))
+  (dict "value" "extraVolumeMounts" "key" "mountPath" "entries" $v.extraVolumeMounts "known" (list "/etc/tickwire" "/tmp"))
+  (dict "value" "initContainers, extraContainers" "key" "name" "entries" $containers "known" (list "shard"))
+  (dict "value" "hostAliases" "key" "ip" "entries" $v.hostAliases "known" list) }}
+{{- $known := $one.known }}
 {{- range $one.entries }}
-{{- if has .name $names }}{{ fail (printf "%s: the name %s is used twice, or by the chart; choose another one" $one.key .name) }}{{ end }}
-{{- $names = append $names .name }}
+{{- $key := index . $one.key }}
+{{- if has $key $known }}{{ fail (printf "%s: the %s %s is used twice, or by the chart; choose another one" $one.value $one.key $key) }}{{ end }}
+{{- $known = append $known $key }}
+{{- end }}
+{{- end }}
+{{- range $value, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "routing.labels" $v.routing.labels }}
+{{- range $key, $_ := $labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component|version|managed-by)|helm\\.sh/chart|tickwire/.*)$" $key }}
+{{- fail (printf "%s: the chart sets %s itself; choose another label" $value $key) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

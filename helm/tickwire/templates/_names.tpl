@@ -61,10 +61,14 @@ annotations:
 {{- end }}
 
 {{- define "tickwire.pullSecrets" -}}
-{{- with concat .Values.image.pullSecrets ((.Values.global | default dict).imagePullSecrets | default list) }}
+{{- $names := list }}
+{{- range concat .Values.image.pullSecrets ((.Values.global | default dict).imagePullSecrets | default list) }}
+{{- if kindIs "map" . }}{{ $names = append $names .name }}{{ else }}{{ $names = append $names . }}{{ end }}
+{{- end }}
+{{- with uniq $names }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+  - name: {{ . }}
   {{- end }}
 {{- end }}
 {{- end }}

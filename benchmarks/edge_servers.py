@@ -17,7 +17,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -102,45 +102,36 @@ class Tickwire(Subject):
     """The edge's acceptor and connections, with a receiver that counts."""
 
     async def serve(self, port: int, tls: ssl.SSLContext | None) -> object:
-        counters = EdgeCounters()
         unlimited = 10_000_000
-        settings = EdgeSettings(
+        self._settings = EdgeSettings(
             handshakes_per_second_max=10_000.0,
             messages_per_second_max=unlimited,
             messages_per_second_per_address_max=unlimited,
         )
-        addresses = Addresses(settings)
-        loop = asyncio.get_running_loop()
-
-        def create_connection(peer: str, accepted_s: float) -> Connection:
-            now_s = time.monotonic()
-            return Connection(
-                limiter=RateLimiter(settings, addresses.get(peer, now_s).messages, now_s),
-                message_bytes_max=settings.message_bytes_max,
-                write_buffer_bytes_max=settings.write_buffer_bytes_max,
-                counters=counters,
-                owner=self,
-                accepted_s=accepted_s,
-            )
-
+        self._counters, self._addresses = EdgeCounters(), Addresses(self._settings)
         self._tasks: set[asyncio.Task[None]] = set()
-
-        def spawn(work: Any, name: str) -> asyncio.Task[None]:
-            task: asyncio.Task[None] = loop.create_task(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            return task
-
-        acceptor = Acceptor(
-            settings,
-            counters=counters,
-            create_connection=create_connection,
-            spawn=spawn,
-            may_connect=lambda peer: True,
-            now_s=self.now_s,
-        )
+        acceptor = Acceptor(self._settings, self._counters, self)
         acceptor.open("127.0.0.1", port, tls)
         return acceptor
+
+    def may_connect(self, peer: str) -> bool:
+        return True
+
+    def create_connection(self, peer: str, accepted_s: float) -> Connection:
+        now_s = time.monotonic()
+        return Connection(
+            self._settings,
+            limiter=RateLimiter(self._settings, self._addresses.get(peer, now_s).messages, now_s),
+            counters=self._counters,
+            owner=self,
+            accepted_s=accepted_s,
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def write(self, members: list[Any], frame: bytes) -> None:
         for connection in members:

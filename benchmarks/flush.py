@@ -37,6 +37,7 @@ from tickwire.server.persistence.world_codec import encode_world
 from tickwire.server.process import GC_THRESHOLD, SWITCH_INTERVAL_S
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.tick_loop import TickObserver
 from tickwire.server.storage import MongoStore, WriteBehind, migrate
 
 ROOMS, ENTITIES, ENTITIES_LARGE = 40, 200, 60_000
@@ -105,10 +106,20 @@ async def _all(
     return still, saved, flood
 
 
+def create_host(observe_tick: TickObserver) -> RoomHost:
+    """Return a host of fields."""
+    return RoomHost(
+        {"field": MovingWorld},
+        on_closed=lambda runtime, reason: None,
+        tune=lambda room: None,
+        observe_tick=observe_tick,
+    )
+
+
 async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> FlushTurn:
     turn, now = FlushTurn(), time.monotonic
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=now)
-    host = RoomHost({"field": MovingWorld}, on_closed=lambda simulation, reason: None, observe_tick=turn.observe)
+    host = create_host(turn.observe)
     saver = RoomSaver(store.worlds, behind, store.quarantine, FaultIsolation())
     for number in range(ROOMS + 1):
         options = {"entities": ENTITIES if number else ENTITIES_LARGE}
@@ -140,7 +151,7 @@ async def _tick(store: MongoStore, seconds: float, *, is_saved: bool) -> FlushTu
 async def _flood(store: MongoStore, seconds: float) -> float:
     """Worlds a second, of which all has changed."""
     behind = WriteBehind(store.worlds, on_fenced=lambda key: None, now_s=time.monotonic)
-    host = RoomHost({"field": MovingWorld}, on_closed=lambda simulation, reason: None)
+    host = create_host(lambda duration_s, lateness_s: None)
     room = host.create(RoomSpec("f", "field", "f", epoch=1), {"entities": ENTITIES})
     count, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:

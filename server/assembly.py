@@ -1,9 +1,9 @@
 """Wires the parts of a shard: creates each part and passes it to the parts that depend on it.
 
-No part is changed after its construction. Two references lead to parts that are created later: the room host reports
-closed rooms to placement and persistence, and applies the tuning of the operator policy. Both are functions that look
-the parts up when they are called, which is never before `build` returns. The edge server completes the session
-registry, which the services below the edge need: it binds the context of new sessions.
+No part is changed after its construction. Three references lead to parts that are created later: the room host
+reports closed rooms to placement and persistence, and applies the tuning of the operator policy; the session registry
+restores sessions with the context of the edge server. All are functions that look the parts up when they are called,
+which is never before `build` returns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.edge.certificates import TlsCertificate
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.server import EdgeServer, EdgeServices
+from tickwire.server.edge.server import EdgeEnvironment, EdgeServer, EdgeServices
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import ConfigError
 from tickwire.server.fault_isolation import FaultIsolation
@@ -55,7 +55,7 @@ from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.storage import MongoStore, WriteBehind
+from tickwire.server.storage import CallSettings, MongoStore, WriteBehind
 from tickwire.server.tick_load import TickLoad
 
 
@@ -106,6 +106,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     lease_keeper: LeaseKeeper
     join_service: JoinService
     operator_policy: OperatorPolicy
+    edge: EdgeServer
 
     def room_closed(runtime: RoomRuntime, reason: str) -> None:
         saver.save(runtime, is_last=True)
@@ -135,9 +136,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     store = MongoStore(
         settings.mongo.url,
         settings.mongo.database,
-        call_s_max=settings.mongo.deadline_s,
-        timeout=LoopTimeout,
-        observe=metrics.observe_mongo,
+        calls=CallSettings(settings.mongo.deadline_s, LoopTimeout, metrics.observe_mongo),
         isolation=isolation,
     )
     on_fenced = partial(close_fenced_room, host)
@@ -149,12 +148,10 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
 
     keys = create_ticket_keys(settings)
     sessions = SessionRegistry(
-        window_s=settings.edge.resume_window_s,
-        disconnected_max=settings.edge.connections_max,
-        disconnected_per_address_max=settings.edge.connections_per_address_max,
-        duplicate_sessions=settings.edge.duplicate_sessions,
-        counters=EdgeCounters(),
-        tokens=ResumeTokens(keys.keys, keys.current, shard_id),
+        settings.edge,
+        EdgeCounters(),
+        ResumeTokens(keys.keys, keys.current, shard_id),
+        get_context=lambda: edge.context,
     )
     quota = RoomQuota(
         per_player=settings.edge.rooms_per_minute_max,
@@ -233,10 +230,12 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             session_locator=session_recovery,
             bans=operator_policy,
         ),
-        wall_s=fleet_now_s,
-        pages=static_files.load(settings.listen.pages),
-        isolation=isolation,
-        on_sweep_ended=on_task_ended,
+        EdgeEnvironment(
+            wall_s=fleet_now_s,
+            isolation=isolation,
+            on_sweep_ended=on_task_ended,
+            pages=static_files.load(settings.listen.pages),
+        ),
     )
     room_migrator = RoomMigrator(
         shard_id=shard_id,

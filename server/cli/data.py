@@ -9,7 +9,7 @@ from typing import TextIO, TypeVar
 
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import MongoSettings
-from tickwire.server.storage import MongoStore, export_import, migrate
+from tickwire.server.storage import CallSettings, MongoStore, export_import, migrate
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def with_store(mongo: MongoSettings, work: Callable[[MongoStore], Awaitable[T]])
     """
 
     async def run() -> T:
-        store = MongoStore(mongo.url, mongo.database, call_s_max=mongo.deadline_s)
+        store = MongoStore(mongo.url, mongo.database, calls=CallSettings(mongo.deadline_s))
         try:
             await store.check_setup()
             return await work(store)

@@ -15,8 +15,8 @@ import errno
 import math
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Coroutine
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -46,35 +46,39 @@ class PendingSocket(NamedTuple):
     accepted_s: float
 
 
+class AcceptorOwner(Protocol):
+    """Decides which peers may connect, and creates their connections: the edge server."""
+
+    def may_connect(self, peer: str) -> bool:
+        """Return whether a peer at this address may start a handshake now."""
+        ...
+
+    def create_connection(self, peer: str, accepted_s: float) -> Connection:
+        """Return the protocol of a socket that was accepted at this time."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start the task of a handshake."""
+        ...
+
+    def now_s(self) -> float:
+        """Return the time on the clock for time limits, in seconds."""
+        ...
+
+
 class Acceptor:
     """One listening address.
 
     Args:
         settings: the edge's limits.
         counters: the edge's counters, which the acceptor adds to.
-        create_connection: returns the protocol of an accepted socket; its arguments are the peer's address and the
-            time of the accept.
-        spawn: starts the task of a handshake.
-        may_connect: returns whether a peer at this address may start a handshake now.
-        now_s: the clock for time limits.
+        owner: the edge server.
     """
 
-    def __init__(
-        self,
-        settings: EdgeSettings,
-        *,
-        counters: EdgeCounters,
-        create_connection: Callable[[str, float], Connection],
-        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
-        may_connect: Callable[[str], bool],
-        now_s: Callable[[], float],
-    ) -> None:
+    def __init__(self, settings: EdgeSettings, counters: EdgeCounters, owner: AcceptorOwner) -> None:
         self._settings = settings
         self._counters = counters
-        self._create_connection = create_connection
-        self._spawn = spawn
-        self._may_connect = may_connect
-        self._now_s = now_s
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLContext | None = None
         self._socket: socket.socket | None = None
@@ -83,7 +87,7 @@ class Acceptor:
         self._queue: AdmissionQueue[PendingSocket] = AdmissionQueue(
             per_second=settings.handshakes_per_second_max,
             wait_s_max=settings.admission_timeout_s,
-            now_s=now_s(),
+            now_s=owner.now_s(),
         )
 
     @property
@@ -149,12 +153,12 @@ class Acceptor:
             self._accepted(accepted, str(address[0]))
 
     def _accepted(self, accepted: socket.socket, address: str) -> None:
-        now_s = self._now_s()
+        now_s = self._owner.now_s()
         pending = PendingSocket(accepted, address, now_s)
         if self._queue.is_full:
             self._counters.refused["throttled"] += 1
             self._refuse(accepted, _BUSY, self._queue.wait_s)
-        elif not self._may_connect(address):
+        elif not self._owner.may_connect(address):
             self._counters.refused["address_handshakes"] += 1
             self._refuse(accepted, _TOO_MANY, RETRY_AFTER_S)
         elif self._queue.offer(pending, now_s):
@@ -165,7 +169,7 @@ class Acceptor:
     def _release_due(self) -> None:
         self._timer = None
         try:
-            for pending in self._queue.release_due(self._now_s()):
+            for pending in self._queue.release_due(self._owner.now_s()):
                 self._admit(pending)
         finally:  # an exception of one socket must not block the others
             self._timer = self._loop.call_later(SLOT_S, self._release_due) if len(self._queue) else None
@@ -177,11 +181,11 @@ class Acceptor:
         except OSError:  # the client has disconnected meanwhile
             pending.socket.close()
             return
-        self._spawn(self._connect(pending), "handshake")
+        self._owner.spawn(self._connect(pending), "handshake")
 
     async def _connect(self, pending: PendingSocket) -> None:
         timeout_s = self._settings.handshake_timeout_s if self._tls is not None else None
-        connection = self._create_connection(pending.address, pending.accepted_s)
+        connection = self._owner.create_connection(pending.address, pending.accepted_s)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection, pending.socket, ssl=self._tls, ssl_handshake_timeout=timeout_s

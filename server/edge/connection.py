@@ -37,6 +37,7 @@ from tickwire.server.edge.masking import unmask
 from tickwire.server.edge.proxy_protocol import InvalidProxyHeader, read_proxy_header
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
+from tickwire.server.edge.settings import EdgeSettings
 
 REQUEST_BYTES_MAX = 32 * 1024
 _FAILURES = {
@@ -62,8 +63,7 @@ class Connection(asyncio.Protocol):
     """The protocol of one accepted socket.
 
     Args:
-        message_bytes_max: the largest message accepted.
-        write_buffer_bytes_max: above this the connection is congested.
+        settings: the edge's limits: the largest message, and the write buffer above which a connection is congested.
         limiter: limits what the peer may send.
         counters: the edge's counters, which the connection adds to.
         owner: the edge server, which created the connection.
@@ -118,9 +118,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
+        settings: EdgeSettings,
         *,
-        message_bytes_max: int,
-        write_buffer_bytes_max: int,
         limiter: RateLimiter,
         counters: EdgeCounters,
         owner: ConnectionOwner[Connection],
@@ -137,13 +136,13 @@ class Connection(asyncio.Protocol):
         self.accepted_s = self.last_received_s = accepted_s
         self._counters = counters
         self._owner = owner
-        self._write_buffer_bytes_max = write_buffer_bytes_max
-        self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=message_bytes_max)
+        self._write_buffer_bytes_max = settings.write_buffer_bytes_max
+        self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=settings.message_bytes_max)
         self._request = b""
         self._wants_proxy_header = self._is_page = False
         self._fragments = bytearray()
         self._is_text = False
-        self._splitter = FrameSplitter(payload_bytes_max=message_bytes_max)
+        self._splitter = FrameSplitter(payload_bytes_max=settings.message_bytes_max)
         self.limiter = limiter
         self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
         self._exceeded_since_s: float | None = None

@@ -66,21 +66,35 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
     bans: BanList
 
 
+class EdgeEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the edge receives from its process, apart from services.
+
+    Args:
+        wall_s: the fleet's clock, which clients receive: UTC, seconds since 1970.
+        isolation: guards each connection in the sweep.
+        on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault.
+        pages: files that are served at the same address, by path; for development.
+    """
+
+    wall_s: Callable[[], float]
+    isolation: FaultIsolation
+    on_sweep_ended: Callable[[asyncio.Task[None]], object]
+    pages: Mapping[str, static_files.StaticFile]
+
+
 class EdgeServer:
     """Accepts players. Implements `tickwire.server.edge.receiver.ConnectionOwner`.
 
     Args:
         settings: the edge's limits.
-        registry: the table of sessions; the server binds its context.
+        registry: the table of sessions.
         services: the services that sessions call.
-        wall_s: the fleet's clock, which clients receive: UTC, seconds since 1970.
-        pages: files that are served at the same address, by path; for development.
-        isolation: guards each connection in the sweep.
-        on_sweep_ended: receives the sweep's task when it ends, by `close` or by a fault.
+        environment: clock, pages and the handling of faults.
 
     Attributes:
         counters: the edge's counters, which the metrics read.
         registry: the table of sessions.
+        context: the dependencies of sessions.
         certificates: the TLS certificate; None before the start, and without TLS.
     """
 
@@ -89,19 +103,13 @@ class EdgeServer:
         settings: EdgeSettings,
         registry: SessionRegistry,
         services: EdgeServices,
-        *,
-        wall_s: Callable[[], float] = time.time,
-        pages: Mapping[str, static_files.StaticFile] | None = None,
-        isolation: FaultIsolation | None = None,
-        on_sweep_ended: Callable[[asyncio.Task[None]], object] | None = None,
+        environment: EdgeEnvironment,
     ) -> None:
         self.settings = settings
         self.registry = registry
         self.counters = registry.counters
-        self._wall_s = wall_s
-        self._pages = dict(pages or {})
-        self._isolation = isolation or FaultIsolation()
-        self._on_sweep_ended = on_sweep_ended
+        self._environment = environment
+        self._isolation = environment.isolation
         self._authenticator = services.authenticator
         self._origins = OriginPolicy(settings.origins)
         self._proxies = TrustedProxies(settings.trusted_proxies)
@@ -117,7 +125,7 @@ class EdgeServer:
         self._all_closed.set()
         self._sweep_interval_s = min(SWEEP_INTERVAL_S_MAX, settings.heartbeat_interval_s / 3)
         self._clock = LoopClock(self._sweep_interval_s, time.monotonic())
-        self._context = SessionContext(
+        self.context = SessionContext(
             settings=settings,
             counters=registry.counters,
             tokens=registry.tokens,
@@ -131,7 +139,6 @@ class EdgeServer:
             now_us=self.now_us,
             spawn=self.spawn,
         )
-        registry.bind(self._context)
 
     @property
     def connection_count(self) -> int:
@@ -157,18 +164,10 @@ class EdgeServer:
         """
         self.certificates = certificates
         tls: ssl.SSLContext | None = certificates.context if certificates is not None else None
-        self._acceptor = Acceptor(
-            self.settings,
-            counters=self.counters,
-            create_connection=self._create_connection,
-            spawn=self.spawn,
-            may_connect=self._may_connect,
-            now_s=self.now_s,
-        )
+        self._acceptor = Acceptor(self.settings, self.counters, self)
         self._acceptor.open(host, port, tls)
         self._sweep_task = asyncio.get_running_loop().create_task(self._sweep(), name="edge sweep")
-        if self._on_sweep_ended is not None:
-            self._sweep_task.add_done_callback(self._on_sweep_ended)
+        self._sweep_task.add_done_callback(self._environment.on_sweep_ended)
 
     async def close(self, goodbye: Goodbye, *, deadline_s: float) -> None:
         """Stop accepting, send Goodbye to all sessions, and drop the connections left at the deadline. Idempotent."""
@@ -203,7 +202,7 @@ class EdgeServer:
 
     def now_us(self) -> int:
         """Return the fleet's time: UTC, microseconds since 1970."""
-        return int(self._wall_s() * 1_000_000)
+        return int(self._environment.wall_s() * 1_000_000)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task; `close` awaits it, and cancels it at the deadline."""
@@ -246,7 +245,7 @@ class EdgeServer:
 
     def find_page(self, request: Request) -> Response | None:
         """See `ConnectionOwner.find_page`."""
-        found = static_files.find(self._pages, request)
+        found = static_files.find(self._environment.pages, request)
         return found.response() if found is not None else None
 
     def create_receiver(self, connection: Connection, request: Request) -> Receiver[Connection]:
@@ -257,7 +256,7 @@ class EdgeServer:
             token=token_from_request(request, in_query=self.settings.token_in_query),
             authenticator=self._authenticator,
             sessions=self.registry,
-            context=self._context,
+            context=self.context,
         )
 
     def connection_closed(self, connection: Connection) -> None:
@@ -283,7 +282,7 @@ class EdgeServer:
     def _get_address(self, connection: Connection) -> Address:
         return self._addresses.get(connection.address, time.monotonic())
 
-    def _may_connect(self, peer: str) -> bool:
+    def may_connect(self, peer: str) -> bool:
         """Return whether a peer may start a handshake. A proxy always may: its client is known after the request."""
         now_s = time.monotonic()
         return self._proxies.trusts(peer) or self._addresses.get(peer, now_s).handshakes.try_take(now_s)
@@ -310,11 +309,11 @@ class EdgeServer:
                 hint="a proxy missing in edge.trusted_proxies, many players behind one address, or an attack",
             )
 
-    def _create_connection(self, peer: str, accepted_s: float) -> Connection:
+    def create_connection(self, peer: str, accepted_s: float) -> Connection:
+        """See `AcceptorOwner.create_connection`."""
         now_s = time.monotonic()
         connection = Connection(
-            message_bytes_max=self.settings.message_bytes_max,
-            write_buffer_bytes_max=self.settings.write_buffer_bytes_max,
+            self.settings,
             limiter=RateLimiter(self.settings, self._addresses.get(peer, now_s).messages, now_s),
             counters=self.counters,
             owner=self,

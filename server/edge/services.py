@@ -1,8 +1,7 @@
 """The services of a shard that sessions call, as small interfaces: the edge knows neither stores nor the matchmaker.
 
 The shard implements them in `tickwire.server.placement`, `tickwire.server.persistence`, `tickwire.server.migration`
-and `tickwire.server.admin`. Each has a `No...` implementation that does nothing, for tests and for tools without
-stores.
+and `tickwire.server.admin`.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tickwire.schemas.messages import Command, ErrorCode, Join, MatchRequest, Redirect, Reply
-from tickwire.server.errors import NoSuchMode
+from tickwire.schemas.messages import Command, Join, MatchRequest, Redirect, Reply
 from tickwire.server.rooms.seat import Seat, Subscriber
 from tickwire.server.rooms.transactions import Decision
 
@@ -68,27 +66,6 @@ class PlayerQueue(Protocol):
         ...
 
 
-class NoPlayerQueue:
-    """A queue without modes."""
-
-    def enqueue(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
-        """Raise NoSuchMode."""
-        raise NoSuchMode("this server has no matchmaking queue")
-
-    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
-        """Return False: no session is queued."""
-        return False
-
-    def dequeue(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
-
-    def session_seated(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
-
-    def session_resumed(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
-
-
 class Outcome(msgspec.Struct, frozen=True):
     """The result of an attempt to write a command's decision.
 
@@ -118,19 +95,6 @@ class TransactionRunner(Protocol):
         ...
 
 
-class NoTransactions:
-    """Commits nothing."""
-
-    async def run(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """Return a Reply that decides nothing."""
-        text, code = "this server does not store transactions", ErrorCode.UNAVAILABLE
-        return Outcome(Reply(command.id, ok=False, error=code, message=text, retry_after_ms=1000))
-
-    async def retry(self, pending: Any) -> Outcome:
-        """Raise NotImplementedError: `run` leaves no attempt pending."""
-        raise NotImplementedError
-
-
 class SessionLocator(Protocol):
     """Finds sessions that are not on this shard. The shard implements it over the directory and the stores."""
 
@@ -152,14 +116,6 @@ class SessionLocator(Protocol):
         ...
 
 
-class NoSessionLocator:
-    """The locator of a single shard."""
-
-    async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
-        """Return None: with a single shard no other shard can have the session."""
-        return None
-
-
 class BanList(Protocol):
     """The players that an operator has banned."""
 
@@ -170,10 +126,3 @@ class BanList(Protocol):
             Banned: the player is banned; the message says until when.
         """
         ...
-
-
-class NoBanList:
-    """An empty ban list."""
-
-    def check(self, player_id: str, /) -> None:
-        """Do nothing: no player is banned."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.disconnected_sessions import DisconnectedSessions
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
+from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import AlreadyConnected, Banned
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.seat import Subscriber
@@ -20,36 +20,32 @@ class SessionRegistry:
     """The sessions of one shard, connected and disconnected.
 
     Implements `tickwire.server.rooms.ports.SessionRestorer`. The services of a shard restore sessions, and sessions
-    call these services, so the registry is created before both and receives the context with `bind`.
+    call these services: the registry is created before both, and looks the context up when it restores a session.
 
     Args:
-        window_s: how long a session outlives its connection.
-        disconnected_max: the most disconnected sessions; see `tickwire.server.edge.disconnected_sessions`.
-        disconnected_per_address_max: the most disconnected sessions of one address.
-        duplicate_sessions: see `EdgeSettings.duplicate_sessions`.
+        settings: the edge's limits: the resume window, the number of sessions and the policy for duplicates. As many
+            sessions may be disconnected as may be connected; see `tickwire.server.edge.disconnected_sessions`.
         counters: the edge's counters, which the registry adds to.
         tokens: verifies the resume tokens.
+        get_context: returns the context of all sessions.
     """
 
     def __init__(
         self,
-        *,
-        window_s: float,
-        disconnected_max: int,
-        disconnected_per_address_max: int = 2_000,
-        duplicate_sessions: Literal["replace", "refuse", "allow"],
+        settings: EdgeSettings,
         counters: EdgeCounters,
         tokens: ResumeTokens,
+        get_context: Callable[[], SessionContext],
     ) -> None:
         self.counters = counters
         self.tokens = tokens
-        self.window_s = window_s
-        self._duplicate_sessions = duplicate_sessions
-        self._context: SessionContext | None = None
+        self.window_s = settings.resume_window_s
+        self._duplicate_sessions = settings.duplicate_sessions
+        self._get_context = get_context
         self._by_id: dict[str, Session] = {}
         self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
         self._disconnected = DisconnectedSessions[Session](
-            most=disconnected_max, most_per_address=disconnected_per_address_max
+            most=settings.connections_max, most_per_address=settings.connections_per_address_max
         )
 
     def __len__(self) -> int:
@@ -62,16 +58,6 @@ class SessionRegistry:
     def disconnected_count(self) -> int:
         """The number of sessions without a connection."""
         return len(self._disconnected)
-
-    def bind(self, context: SessionContext) -> None:
-        """Set the context of restored sessions. The edge server calls this once, when it is created."""
-        self._context = context
-
-    @property
-    def context(self) -> SessionContext:
-        """The context of all sessions."""
-        assert self._context is not None, "the edge server binds the context before any session is restored"
-        return self._context
 
     def add(self, session: Session) -> None:
         """Add a new session.
@@ -99,7 +85,7 @@ class SessionRegistry:
         present = self._by_id.get(checkpoint.session_id)
         if present is not None and not present.is_older_than(checkpoint):
             return None
-        return Session.from_checkpoint(checkpoint, self.context)
+        return Session.from_checkpoint(checkpoint, self._get_context())
 
     def settle(self, subscriber: Subscriber, /) -> None:
         """Add a restored session, which this shard now owns.
@@ -115,12 +101,12 @@ class SessionRegistry:
         if present is not None:
             present.end("a newer copy of the session has come from another shard", counted_as="superseded")
         self._insert(session)
-        self.mark_disconnected(session, self.context.now_s())
+        self.mark_disconnected(session, self._get_context().now_s())
         self.counters.sessions_restored += 1
         session.mark_restored()
         self._apply_policy(session)
         try:
-            self.context.bans.check(session.player_id)
+            self._get_context().bans.check(session.player_id)
         except Banned as banned:  # since its room was sent
             session.ban(str(banned))
 

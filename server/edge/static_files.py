@@ -6,6 +6,7 @@ All files are read once and held in memory. There are no listings, ranges or com
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ def _load(root: Path) -> dict[str, StaticFile]:
     return pages
 
 
-def find(pages: dict[str, StaticFile], request: Request) -> StaticFile | None:
+def find(pages: Mapping[str, StaticFile], request: Request) -> StaticFile | None:
     """Return the file that a request names; None for a WebSocket request, or if there is no such file."""
     if not pages or "Upgrade" in request.headers:
         return None

@@ -19,10 +19,10 @@ from tickwire.server.rooms.attributes import decode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
 from tickwire.server.rooms.containment import PendingRoom, RoomCodeRaised, RoomIdentity, contain
 from tickwire.server.rooms.counters import RoomCounters
-from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
+from tickwire.server.rooms.ports import SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat, SeatEnded
+from tickwire.server.rooms.seat import SeatEnded
 from tickwire.server.rooms.transactions import RecordVersion
 
 log = structlog.get_logger(__name__)
@@ -53,18 +53,6 @@ class RoomSpec(msgspec.Struct, frozen=True):
     epoch: int = 0
 
 
-def _ignore_end(seat: Seat) -> None:
-    pass
-
-
-def _apply_no_tuning(room: Room) -> None:
-    pass
-
-
-def _no_clock() -> float:
-    return 0.0
-
-
 class RestoreRequest(NamedTuple):
     """A checkpoint and the parts of a room that other services restore.
 
@@ -76,9 +64,9 @@ class RestoreRequest(NamedTuple):
     """
 
     checkpoint: RoomCheckpoint
-    sessions: SessionSource = NoSessionRestorer()
-    on_ended: SeatEnded = _ignore_end
-    records: Mapping[str, RecordVersion] = {}
+    sessions: SessionSource
+    on_ended: SeatEnded
+    records: Mapping[str, RecordVersion]
 
 
 class RoomContext(NamedTuple):
@@ -91,8 +79,8 @@ class RoomContext(NamedTuple):
     """
 
     counters: RoomCounters
-    tune: Callable[[Room], None] = _apply_no_tuning
-    now_s: Callable[[], float] = _no_clock
+    tune: Callable[[Room], None]
+    now_s: Callable[[], float]
 
 
 def create_room(

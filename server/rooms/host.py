@@ -47,10 +47,6 @@ class TicksStalled(Internal):
     """The timer of a tick group has stopped, so that its rooms no longer tick."""
 
 
-def _ignore_tick(duration_s: float, lateness_s: float) -> None:
-    pass
-
-
 class RoomHost:
     """Owns the rooms of a shard. Used on the event loop's thread only.
 
@@ -70,8 +66,8 @@ class RoomHost:
         room_types: Mapping[str, type[Room]],
         *,
         on_closed: Callable[[RoomRuntime, str], None],
-        tune: Callable[[Room], None] = lambda room: None,
-        observe_tick: TickObserver = _ignore_tick,
+        tune: Callable[[Room], None],
+        observe_tick: TickObserver,
         clock: TickTimers | None = None,
     ) -> None:
         self.room_types = dict(room_types)

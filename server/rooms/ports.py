@@ -36,17 +36,3 @@ class SessionRestorer(SessionSource, Protocol):
     def drop(self, session_id: str, room_id: str, /) -> None:
         """End a restored session whose player has left this room on the shard where it was."""
         ...
-
-
-class NoSessionRestorer:
-    """Restores no sessions."""
-
-    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
-        """Return None: the session cannot be restored."""
-        return None
-
-    def settle(self, subscriber: Subscriber, /) -> None:
-        """Do nothing, as it restores no sessions."""
-
-    def drop(self, session_id: str, room_id: str, /) -> None:
-        """Do nothing, as it restores no sessions."""

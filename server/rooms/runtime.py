@@ -68,9 +68,7 @@ class RoomRuntime:
         newest_inputs: the newest input of each seat, if the game receives all inputs of a tick together; else None.
     """
 
-    def __init__(
-        self, room: Room, *, epoch: int, counters: RoomCounters, now_s: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, room: Room, *, epoch: int, counters: RoomCounters, now_s: Callable[[], float]) -> None:
         self.room = room
         self.epoch = epoch
         self.counters = counters

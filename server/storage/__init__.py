@@ -7,7 +7,7 @@ imported in this package only.
 from tickwire.server.storage import export_import
 from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
 from tickwire.server.storage.ledger import Ledger, LedgerReply, TransactionRequest, TransactionResult
-from tickwire.server.storage.mongo import MongoStore
+from tickwire.server.storage.mongo import CallSettings, MongoStore
 from tickwire.server.storage.player_store import PlayerRecord, PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
 from tickwire.server.storage.schema_migrations import VERSION, get_database_version, migrate
@@ -21,6 +21,7 @@ __all__ = [
     "VERSION",
     "Ban",
     "BanStore",
+    "CallSettings",
     "Ledger",
     "LedgerReply",
     "MongoStore",

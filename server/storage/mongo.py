@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
@@ -30,10 +31,26 @@ from tickwire.server.storage.stale_transactions import APP_NAME, StaleTransactio
 from tickwire.server.storage.tunings import TuningStore
 from tickwire.server.storage.world_store import WorldStore
 
-CALL_S_MAX = 5.0
 SELECTION_MARGIN_MS = 600
 """The driver stops looking for a server this long before the call's deadline, so that its error names the reason. It
 looks twice a second."""
+
+
+class CallSettings(msgspec.Struct, frozen=True):
+    """How a store calls MongoDB.
+
+    Args:
+        deadline_s: the deadline of each call, seconds.
+        timeout: limits calls; a shard's does not count time in which its event loop was blocked.
+        observe: receives the duration of each call, seconds.
+    """
+
+    deadline_s: float = 5.0
+    timeout: Timeout = asyncio.timeout
+    observe: Callable[[float], object] | None = None
+
+
+_DEFAULT_CALLS = CallSettings()
 
 
 class MongoStore:
@@ -42,9 +59,7 @@ class MongoStore:
     Args:
         url: a MongoDB connection string.
         database: the name of the database.
-        call_s_max: the deadline of each call, seconds.
-        timeout: limits calls; a shard's does not count time in which its event loop was blocked.
-        observe: receives the duration of each call, seconds.
+        calls: the deadline of calls, and how it is enforced.
         isolation: guards the reading of bans and tunings, document by document.
 
     Raises:
@@ -56,12 +71,10 @@ class MongoStore:
         url: str,
         database: str,
         *,
-        call_s_max: float = CALL_S_MAX,
-        timeout: Timeout = asyncio.timeout,
-        observe: Callable[[float], object] = lambda seconds: None,
+        calls: CallSettings = _DEFAULT_CALLS,
         isolation: FaultIsolation | None = None,
     ) -> None:
-        timeout_ms = int(call_s_max * 1000)
+        timeout_ms = int(calls.deadline_s * 1000)
         self.client: AsyncIOMotorClient[dict[str, Any]]
         try:
             # The driver warns of options that are unknown or unreadable, and then connects without them, for example
@@ -83,7 +96,7 @@ class MongoStore:
                 )
         except (PyMongoError, ValueError, OSError, UserWarning) as error:  # the driver reads certificate files here
             raise ConfigError(f"mongo.url: must be a MongoDB connection string: {error}") from error
-        self.calls = MongoCalls(call_s_max, timeout, hosts_from_url(url), observe)
+        self.calls = MongoCalls(calls.deadline_s, calls.timeout, hosts_from_url(url), calls.observe)
         self._url = url
         try:
             self.database = self.client[database]

@@ -37,7 +37,7 @@ class MongoCalls:
         call_s_max: the deadline of each call, seconds.
         timeout: enforces the deadline.
         address: the hosts of MongoDB, for the error details that operators read.
-        observe: receives the duration of each call, seconds.
+        observe: receives the duration of each call, seconds; None to measure none.
 
     Attributes:
         write_error: why the last write failed, for operators; empty if it succeeded.
@@ -48,7 +48,7 @@ class MongoCalls:
         call_s_max: float,
         timeout: Timeout = asyncio.timeout,
         address: str = "",
-        observe: Callable[[float], object] = lambda seconds: None,
+        observe: Callable[[float], object] | None = None,
     ) -> None:
         self.call_s_max = call_s_max
         self.timeout = timeout
@@ -70,7 +70,8 @@ class MongoCalls:
         except (PyMongoError, TimeoutError) as error:
             raise self._unavailable(error) from error
         finally:
-            self._observe(loop.time() - started)
+            if self._observe is not None:
+                self._observe(loop.time() - started)
 
     async def iterate(self, cursor: AsyncIOMotorCursor[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         """Yield the documents of a cursor, with a deadline for each.
@@ -113,7 +114,8 @@ class MongoCalls:
             self.write_error = unavailable.detail
             raise unavailable from error
         finally:
-            self._observe(loop.time() - started)
+            if self._observe is not None:
+                self._observe(loop.time() - started)
         self.write_error = ""
         return result
 

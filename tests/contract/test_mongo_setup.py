@@ -18,7 +18,7 @@ from tests.harness.shard_process import OPERATIONS_TOKEN, running, settings_of
 from tickwire.client.client import connect
 from tickwire.server.config import MongoSettings
 from tickwire.server.errors import ConfigError, Unavailable
-from tickwire.server.storage import MongoStore, migrate
+from tickwire.server.storage import CallSettings, MongoStore, migrate
 from tickwire.server.storage.mongo_checks import missing_actions
 from tickwire.server.storage.mongo_errors import hosts_from_url, to_operator_detail
 
@@ -27,7 +27,7 @@ PASSWORD = "a-secret-word"
 
 @asynccontextmanager
 async def connected(url: str, database: str = "tickwire") -> AsyncIterator[MongoStore]:
-    store = MongoStore(url, database, call_s_max=2.0)
+    store = MongoStore(url, database, calls=CallSettings(2.0))
     try:
         yield store
     finally:

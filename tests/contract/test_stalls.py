@@ -13,7 +13,7 @@ import pytest
 from tests.harness.redis_process import RedisProcess
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo
 from tickwire.matchmaking.loop_timeout import LoopTimeout
-from tickwire.server.storage import MongoStore
+from tickwire.server.storage import CallSettings, MongoStore
 
 DEADLINE_S = 0.05
 STALL_S = 0.1
@@ -53,7 +53,7 @@ async def test_calls_to_redis_are_answered_while_the_loop_stalls(
 
 
 async def test_calls_to_mongodb_are_answered_while_the_loop_stalls(mongo_url: str, mongo_database: str) -> None:
-    store = MongoStore(mongo_url, mongo_database, call_s_max=5.0, timeout=LoopTimeout)
+    store = MongoStore(mongo_url, mongo_database, calls=CallSettings(timeout=LoopTimeout))
     await store.check()
     store.calls.call_s_max = DEADLINE_S
     with stalled_loop():

@@ -24,7 +24,7 @@ from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.persistence.saver import RoomSaver
 from tickwire.server.persistence.world_codec import decode_world
 from tickwire.server.rooms.checkpoint import RejectedRow
-from tickwire.server.storage import MongoStore, SavedTable, SavedWorld, WriteBehind
+from tickwire.server.storage import CallSettings, MongoStore, SavedTable, SavedWorld, WriteBehind
 from tickwire.server.storage.world_document import INLINE_BYTES_MAX, PART_BYTES, create_world_write
 
 STORED = Path(__file__).parent.parent / "stored"
@@ -489,7 +489,7 @@ async def test_temporarily_refused_world_stays_queued_and_the_others_are_saved(
 
 async def test_last_write_survives_an_outage_and_is_retried(tmp_path: Path) -> None:
     services = await asyncio.to_thread(local_stores.start, tmp_path, with_redis=False)
-    store = MongoStore(services.mongo_url, "outage", call_s_max=0.5)
+    store = MongoStore(services.mongo_url, "outage", calls=CallSettings(0.5))
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)
     running = asyncio.create_task(behind.run())
     try:

@@ -77,8 +77,7 @@ class Together:
         self.messages: list[bytes] = []
         self.written: list[bytes] = []
         self.connection = Connection(
-            message_bytes_max=PAYLOAD_BYTES_MAX,
-            write_buffer_bytes_max=1,
+            EdgeSettings(message_bytes_max=PAYLOAD_BYTES_MAX, write_buffer_bytes_max=1),
             limiter=RateLimiter(UNLIMITED, TokenBucket(1, 10**9, 0.0), 0.0),
             counters=EdgeCounters(),
             owner=self,

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tests.harness.null_services import NoBanList, NoPlayerQueue
 from tests.harness.runtimes import create_runtime
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tests.harness.session_simulator import FakeConnection
@@ -46,7 +47,6 @@ from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.services import NoBanList, NoPlayerQueue
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
@@ -129,18 +129,16 @@ class SimulatedShard:
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's key"}, "k", name)
         self.registry = SessionRegistry(
-            window_s=self.settings.resume_window_s,
-            disconnected_max=1000,
-            duplicate_sessions=policy,
-            counters=self.counters,
-            tokens=self.tokens,
+            msgspec.structs.replace(self.settings, connections_max=1000),
+            self.counters,
+            self.tokens,
+            get_context=lambda: self,  # type: ignore[arg-type, return-value]
         )
         self.join_service = self.session_locator = self
         self.authenticator = Account()
         self.queue, self.bans = NoPlayerQueue(), NoBanList()
         self.runtime: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard
-        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: set[asyncio.Task[None]] = set()
 
     # -- SessionContext -----------------------------------------------------------------------------------------

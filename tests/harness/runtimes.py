@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.harness.null_services import NoSessionRestorer
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RestoreRequest, RoomContext, RoomSpec, create_room, restore_room
-from tickwire.server.rooms.ports import NoSessionRestorer, SessionSource
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.ports import SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatEnded
@@ -31,9 +33,21 @@ def create_runtime(
 ) -> RoomRuntime:
     """Return a room with id "r" and epoch 1, unless `spec` says otherwise; restored if `saved` is given."""
     spec = spec or RoomSpec("r", room_class.room_type, name, epoch=1)
-    context = RoomContext(RoomCounters() if counters is None else counters, now_s=now_s)
+    context = RoomContext(RoomCounters() if counters is None else counters, lambda room: None, now_s)
     if saved is None:
         return create_room(room_class, spec, context, options or {}, seed=seed)
     source = NoSessionRestorer() if sessions is None else sessions
     request = RestoreRequest(saved, source, on_ended, records or {})
     return restore_room(room_class, spec, context, request, seed=seed)
+
+
+def create_host(
+    *kinds: type[Room], on_closed: Callable[[RoomRuntime, str], None] = lambda runtime, reason: None
+) -> RoomHost:
+    """Return a host of these room types, without tuning and metrics."""
+    return RoomHost(
+        {kind.room_type: kind for kind in kinds},
+        on_closed=on_closed,
+        tune=lambda room: None,
+        observe_tick=lambda duration_s, lateness_s: None,
+    )

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tests.harness.null_services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Diary
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
@@ -30,7 +31,6 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -47,17 +47,15 @@ class FakeSessionContext:
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"a key"}, "k")
         self.registry = SessionRegistry(
-            window_s=settings.resume_window_s,
-            disconnected_max=100,
-            duplicate_sessions="replace",
-            counters=self.counters,
-            tokens=self.tokens,
+            msgspec.structs.replace(settings, connections_max=100),
+            self.counters,
+            self.tokens,
+            get_context=lambda: self,  # type: ignore[arg-type, return-value]
         )
         self.join_service = self
         self.queue, self.session_locator, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
         self.runtime: RoomRuntime = create_runtime(Diary)
         self.clock_s = 0.0
-        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:

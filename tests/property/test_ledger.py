@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pymongo import MongoClient
 
 from tests.harness.frames import messages_in
+from tests.harness.null_services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tests.harness.runtimes import create_runtime
 from tickwire import CommandRefused, Player, Transaction, grant
 from tickwire.examples.market import PRICES, WAGE, Market
@@ -30,7 +31,6 @@ from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
@@ -40,7 +40,7 @@ from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
-from tickwire.server.storage import Ledger, MongoStore, migrate
+from tickwire.server.storage import CallSettings, Ledger, MongoStore, migrate
 from tickwire.server.storage.world_document import create_world_write
 
 T = TypeVar("T")
@@ -245,14 +245,12 @@ class LedgerShard:
         self.counters = EdgeCounters()
         self.tokens = ResumeTokens({"k": b"the fleet's"}, "k")
         self.registry = SessionRegistry(
-            window_s=1e9,
-            disconnected_max=100,
-            duplicate_sessions="replace",
-            counters=self.counters,
-            tokens=self.tokens,
+            msgspec.structs.replace(self.settings, connections_max=100),
+            self.counters,
+            self.tokens,
+            get_context=lambda: self,  # type: ignore[arg-type, return-value]
         )
         self.join_service = self
-        self.registry.bind(self)  # type: ignore[arg-type]
         self.tasks: list[asyncio.Task[None]] = []
         self.fuse = Fuse()
         ledger = FragileLedger(store.client, store.database, store.calls, store.stale_transactions)
@@ -347,7 +345,7 @@ class TwoRooms(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self.name = f"ledger_{secrets.token_hex(6)}"
-        self.store = MongoStore(self.url, self.name, call_s_max=10.0)
+        self.store = MongoStore(self.url, self.name, calls=CallSettings(10.0))
         self.places = {name: Place(name) for name in PLACES}
         self.epoch = 0
 

@@ -11,14 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.harness.recording_subscriber import RecordingSubscriber
-from tests.harness.runtimes import create_runtime
+from tests.harness.runtimes import create_host, create_runtime
 from tests.unit.test_dead_entities import Reviving
 from tickwire import Player, Room, SaveData, Table, uint
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.factory import RoomSpec
-from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
 
@@ -194,7 +193,7 @@ def test_an_attribute_that_this_build_declares_as_a_table_or_a_method_is_ignored
 async def test_lost_attributes_are_logged_once_per_class(
     kind: type[Room], reset: tuple[str, ...], missing: tuple[str, ...]
 ) -> None:
-    host = RoomHost({kind.room_type: kind}, on_closed=lambda runtime, reason: None)
+    host = create_host(kind)
     with capture_logs() as lines:
         for number in range(3):
             host.create(RoomSpec(f"r{number}", kind.room_type, epoch=1), {})
@@ -205,7 +204,7 @@ async def test_lost_attributes_are_logged_once_per_class(
 
 
 async def test_attributes_set_later_are_logged_when_the_room_closes() -> None:
-    host = RoomHost({"board": Board}, on_closed=lambda runtime, reason: None)
+    host = create_host(Board)
     with capture_logs() as lines:
         room: Any = host.create(RoomSpec("r", "board", epoch=1), {}).room
         room.late = threading.Event()

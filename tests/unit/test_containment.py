@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
-from tests.harness.runtimes import create_runtime
+from tests.harness.runtimes import create_host, create_runtime
 from tickwire import (
     CommandRefused,
     InputBatch,
@@ -32,7 +32,7 @@ from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RoomSpec
-from tickwire.server.rooms.host import RoomHost, TicksStalled
+from tickwire.server.rooms.host import TicksStalled
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.transactions import Decision
@@ -244,7 +244,7 @@ def check_containment(kind: type[BaseException], hook: str) -> None:
 @pytest.mark.parametrize("kind", [CommandRefused, KeyboardInterrupt, SystemExit, asyncio.CancelledError, Unprintable])
 async def test_a_room_that_raises_in_a_tick_closes_alone(kind: type[BaseException]) -> None:
     closed: list[str] = []
-    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
+    host = create_host(Trap, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
     def make(room_id: str) -> RoomRuntime:
         return host.create(RoomSpec(room_id, "trap", epoch=1), {})
@@ -262,7 +262,7 @@ async def test_a_room_that_raises_in_a_tick_closes_alone(kind: type[BaseExceptio
 
 async def test_a_server_error_in_the_tick_of_a_room_closes_that_room_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
-    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
+    host = create_host(Trap, on_closed=lambda runtime, reason: closed.append(runtime.room.room_id))
 
     def broken() -> None:
         raise ZeroDivisionError("a fault of the server")
@@ -282,7 +282,7 @@ async def test_a_server_error_in_the_tick_of_a_room_closes_that_room_alone(monke
 
 async def test_stalled_tick_groups_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickwire.server.rooms.host.STALLED_S_MAX", 0.05)
-    host = RoomHost({"trap": Trap}, on_closed=lambda runtime, reason: None)
+    host = create_host(Trap)
     watching = asyncio.create_task(host.monitor_ticks())
     try:
         room = host.create(RoomSpec("r", "trap", epoch=1), {})

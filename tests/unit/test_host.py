@@ -6,6 +6,7 @@ import asyncio
 from typing import ClassVar
 
 from tests.harness.polling import eventually
+from tests.harness.runtimes import create_host
 from tickwire import Room
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
@@ -50,7 +51,7 @@ def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]
     def note(runtime: RoomRuntime, reason: str) -> None:
         closed.append((runtime.room.room_id, reason))
 
-    host = RoomHost({kind.room_type: kind for kind in (ClockRoom, Slow, Big)}, on_closed=note)
+    host = create_host(ClockRoom, Slow, Big, on_closed=note)
     for number, (room_type, name) in enumerate(rooms):
         host.create(RoomSpec(f"r{number}", room_type, name, epoch=1), {})
     return host, closed

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
+from tests.harness.runtimes import create_host
 from tickwire import Player, Room, Table, uint
 from tickwire.schemas.messages import Command
 from tickwire.server.rooms.counters import RoomCounters
@@ -66,8 +67,8 @@ class Brief(Mine):
 
 def host_of(*kinds: type[Room]) -> tuple[RoomHost, list[str]]:
     closed: list[str] = []
-    host = RoomHost(
-        {kind.room_type: kind for kind in kinds},
+    host = create_host(
+        *kinds,
         on_closed=lambda runtime, reason: closed.append(f"{runtime.room.room_id}: {reason}"),
     )
     return host, closed

@@ -21,10 +21,19 @@ from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.queue import Queues
 from tickwire.server import __version__
 from tickwire.server.admin.api import AdminApi
-from tickwire.server.admin.collectors import collect_edge, collect_matchmaking, collect_rooms, collect_storage
+from tickwire.server.admin.ban_enforcer import BanEnforcer
+from tickwire.server.admin.collectors import (
+    collect_directory,
+    collect_edge,
+    collect_queues,
+    collect_redis,
+    collect_rooms,
+    collect_storage,
+)
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
-from tickwire.server.admin.service import AdminService
+from tickwire.server.admin.service import AdminContext, AdminService
+from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.config import RedisSettings, Settings
 from tickwire.server.edge import static_files
 from tickwire.server.edge.auth.authenticator import create_authenticator
@@ -36,7 +45,11 @@ from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import ConfigError
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.game_modules import load_modes, load_room_types
-from tickwire.server.migration.room_migration import RoomMigrator
+from tickwire.server.migration.handoff_steps import HandoffSteps
+from tickwire.server.migration.migrating_players import MigratingPlayers
+from tickwire.server.migration.migration_context import MigrationContext
+from tickwire.server.migration.room_receiver import RoomReceiver
+from tickwire.server.migration.room_sender import RoomSender
 from tickwire.server.migration.session_recovery import SessionRecovery
 from tickwire.server.migration.session_transfer import SessionTransfer
 from tickwire.server.observability import logs
@@ -46,15 +59,20 @@ from tickwire.server.observability.metrics import Metrics
 from tickwire.server.persistence.saver import RoomSaver, close_fenced_room
 from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.backfill import BackfillService
+from tickwire.server.placement.directory_publisher import DirectoryPublisher
+from tickwire.server.placement.hosted_rooms import HostedRooms
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.placement.queue_views import QueueViews
+from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
+from tickwire.server.placement.ticket_service import TicketService
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.shard_identity import ShardIdentity
 from tickwire.server.storage import CallSettings, MongoStore, WriteBehind
 from tickwire.server.tick_load import TickLoad
 
@@ -75,7 +93,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     saver: RoomSaver
     transactions: TransactionService
     host: RoomHost
+    directory_publisher: DirectoryPublisher
     lease_keeper: LeaseKeeper
+    hosted_rooms: HostedRooms
     join_service: JoinService
     queues: Queues
     queue_service: QueueService
@@ -83,7 +103,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sessions: SessionRegistry
     edge: EdgeServer
     session_transfer: SessionTransfer
-    room_migrator: RoomMigrator
+    room_sender: RoomSender
+    room_receiver: RoomReceiver
     operator_policy: OperatorPolicy
     admin_service: AdminService
     operations: OperationsServer
@@ -104,7 +125,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     saver: RoomSaver
     transactions: TransactionService
     lease_keeper: LeaseKeeper
-    join_service: JoinService
+    tickets: TicketService
     operator_policy: OperatorPolicy
     edge: EdgeServer
 
@@ -113,18 +134,18 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         saver.evict(runtime.room.room_id)
         transactions.evict(runtime)
         lease_keeper.room_closed(runtime)
-        join_service.room_closed(runtime)
+        tickets.room_closed(runtime)
 
     def room_moved(runtime: RoomRuntime) -> None:
         saver.evict(runtime.room.room_id)
         transactions.evict(runtime)
         lease_keeper.room_moved(runtime.room.room_id)
-        join_service.room_moved(runtime)
+        tickets.room_moved(runtime)
 
     def tune(room: Room) -> None:
-        operator_policy.apply_tuning(room)
+        operator_policy.tunings.apply(room)
 
-    region, build_id = settings.region, settings.build or __version__
+    identity = ShardIdentity(shard_id, settings.region, settings.build or __version__)
     health, metrics, isolation = Health(), Metrics(__version__), FaultIsolation()
     matchmaker = create_matchmaker(settings.redis, observe=metrics.observe_redis)
     fleet_now_s = matchmaker.clock.now_s
@@ -158,66 +179,35 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         per_address=settings.edge.rooms_per_minute_per_address_max,
         now_s=time.monotonic,
     )
+    publisher = DirectoryPublisher(matchmaker.leases, shard_id, isolation=isolation, now_s=time.monotonic)
     lease_keeper = LeaseKeeper(
-        ShardInfo(
-            shard_id,
-            url="",
-            build=build_id,
-            region=region,
-            room_types=tuple(host.room_types),
-            rooms_max=settings.capacity.rooms_max,
-            load_max=settings.capacity.load_max,
-        ),
-        matchmaker,
-        host,
-        wait_saved=saver.wait_saved,
-        isolation=isolation,
-        now_s=time.monotonic,
+        create_shard_info(identity, settings, host), matchmaker, host, publisher, wait_saved=saver.wait_saved
     )
-    join_service = JoinService(
-        shard_id=shard_id,
-        region=region,
-        host=host,
-        matchmaker=matchmaker,
-        lease_keeper=lease_keeper,
-        saver=saver,
-        transactions=transactions,
-        session_restorer=sessions,
-        quota=quota,
-        keys=keys,
-        now_s=fleet_now_s,
-    )
+    tickets = TicketService(shard_id, keys, reservation_s=matchmaker.ttls.reservation_ms / 1000, now_s=fleet_now_s)
+    hosted_rooms = HostedRooms(host, lease_keeper, saver, transactions, sessions)
+    join_service = JoinService(identity, matchmaker, hosted_rooms, tickets, quota)
     queues = Queues(
         load_modes(settings.rooms, host.room_types),
         matchmaker,
         shard_id=shard_id,
-        region=region,
+        region=identity.region,
         on_match=metrics.observe_match,
     )
     queue_service = QueueService(
-        region=region, queues=queues, join_service=join_service, quota=quota, now_s=fleet_now_s
+        region=identity.region, queues=queues, join_service=join_service, quota=quota, now_s=fleet_now_s
     )
-    backfill = BackfillService(region=region, queues=queues, host=host, isolation=isolation, now_s=fleet_now_s)
+    backfill = BackfillService(
+        region=identity.region, queues=queues, host=host, isolation=isolation, now_s=fleet_now_s
+    )
 
-    session_transfer = SessionTransfer(
-        shard_id=shard_id, region=region, sessions=sessions, queue_service=queue_service, matchmaker=matchmaker
-    )
+    ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=identity.region)
+    session_transfer = SessionTransfer(shard_id, sessions, queue_service, matchmaker.session_handoffs, ready_shards)
     session_recovery = SessionRecovery(
-        shard_id=shard_id,
-        host=host,
-        matchmaker=matchmaker,
-        worlds=store.worlds,
-        join_service=join_service,
-        session_transfer=session_transfer,
+        matchmaker.directory, hosted_rooms, store.worlds, join_service, session_transfer
     )
     operator_policy = OperatorPolicy(
-        store.bans,
-        store.tunings,
-        host=host,
-        sessions=sessions,
-        shard_labels={"region": region, "build": build_id, "shard": shard_id},
-        now_s=fleet_now_s,
-        isolation=isolation,
+        BanEnforcer(store.bans, sessions, fleet_now_s, isolation),
+        TuningService(store.tunings, host, identity.labels, fleet_now_s, isolation),
     )
     edge = EdgeServer(
         settings.edge,
@@ -228,7 +218,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             queue=queue_service,
             transactions=transactions,
             session_locator=session_recovery,
-            bans=operator_policy,
+            bans=operator_policy.bans,
         ),
         EdgeEnvironment(
             wall_s=fleet_now_s,
@@ -237,33 +227,25 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             pages=static_files.load(settings.listen.pages),
         ),
     )
-    room_migrator = RoomMigrator(
-        shard_id=shard_id,
-        region=region,
-        build=build_id,
-        host=host,
-        matchmaker=matchmaker,
-        join_service=join_service,
-        saver=saver,
-        transactions=transactions,
-        queue_service=queue_service,
-        session_transfer=session_transfer,
-        spawn=edge.spawn,
-        on_moved=room_moved,
-    )
+    migration = MigrationContext(identity, host, HandoffSteps(matchmaker, shard_id), edge.spawn)
+    players = MigratingPlayers(shard_id, matchmaker.session_handoffs, sessions, queue_service, session_transfer)
+    room_sender = RoomSender(migration, ready_shards, transactions, players, on_moved=room_moved)
+    room_receiver = RoomReceiver(migration, join_service, hosted_rooms, saver, players)
 
     redis_setup = RedisSetup(
         matchmaker.connection.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s
     )
     admin_service = AdminService(
-        lambda: lease_keeper.shard,
-        host=host,
-        edge=edge,
-        queue_views=QueueViews(queues),
-        policy=operator_policy,
-        matchmaker=matchmaker,
-        health=health,
-        load=lambda: tick_load.share,
+        AdminContext(
+            info=lambda: lease_keeper.shard,
+            host=host,
+            edge=edge,
+            queue_views=QueueViews(queues),
+            policy=operator_policy,
+            matchmaker=matchmaker,
+            health=health,
+            load=lambda: tick_load.share,
+        )
     )
     admin = AdminApi(admin_service, settings.operations.token)
 
@@ -273,8 +255,10 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         collect_edge(metrics, edge)
         collect_rooms(metrics, host)
         collect_storage(metrics, write_behind, transactions, saver)
-        collect_matchmaking(metrics, matchmaker, redis_setup, queues, queue_service, lease_keeper)
-        metrics.set_totals("migrations", room_migrator.results)
+        collect_redis(metrics, matchmaker, redis_setup, queues)
+        collect_directory(metrics, lease_keeper)
+        collect_queues(metrics, queues, queue_service)
+        metrics.set_totals("migrations", room_sender.results + room_receiver.results)
         metrics.set_totals("admin_calls", admin.results)
         metrics.set_totals("background_faults", isolation.faults)
         metrics.set_total("log_lines_lost", logs.writer.lines_lost)
@@ -294,7 +278,9 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         saver=saver,
         transactions=transactions,
         host=host,
+        directory_publisher=publisher,
         lease_keeper=lease_keeper,
+        hosted_rooms=hosted_rooms,
         join_service=join_service,
         queues=queues,
         queue_service=queue_service,
@@ -302,10 +288,24 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         sessions=sessions,
         edge=edge,
         session_transfer=session_transfer,
-        room_migrator=room_migrator,
+        room_sender=room_sender,
+        room_receiver=room_receiver,
         operator_policy=operator_policy,
         admin_service=admin_service,
         operations=OperationsServer(scrape, health, admin, settings.operations.console),
+    )
+
+
+def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHost) -> ShardInfo:
+    """Return the shard's entry in the directory; its URL is known once its port is open."""
+    return ShardInfo(
+        identity.shard_id,
+        url="",
+        build=identity.build,
+        region=identity.region,
+        room_types=tuple(host.room_types),
+        rooms_max=settings.capacity.rooms_max,
+        load_max=settings.capacity.load_max,
     )
 
 

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import msgspec
 import structlog
 
 from tickwire.matchmaking import MatchmakingError
@@ -93,7 +92,7 @@ class Shard:
         except ConfigError:
             await parts.edge.close(_goodbye("the server cannot start"), deadline_s=0)
             raise
-        parts.lease_keeper.shard = msgspec.structs.replace(parts.lease_keeper.shard, url=self.url)
+        parts.lease_keeper.set_url(self.url)
         parts.health.block("redis", "Redis has not answered yet")
         parts.health.block("mongo", "MongoDB has not answered yet")
         parts.health.clear("starting")
@@ -103,7 +102,7 @@ class Shard:
             ("tick monitor", parts.host.monitor_ticks()),
             ("saver", parts.saver.run(parts.host)),
             ("write-behind", parts.write_behind.run()),
-            ("directory calls", parts.lease_keeper.run_updates()),
+            ("directory calls", parts.directory_publisher.run()),
             ("mongo monitor", self._monitor_mongo()),
             ("queues", parts.queues.run()),
             ("operator policy", parts.operator_policy.run()),
@@ -133,9 +132,9 @@ class Shard:
             return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
-        rooms_left = await parts.room_migrator.migrate_all(timeout_s)
+        rooms_left = await parts.room_sender.migrate_all(timeout_s)
         sessions_left = await parts.session_transfer.transfer_all(max(0.0, until_s - loop.time()))
-        log.info("shard_drained", rooms_left=rooms_left, sessions_left=sessions_left, **parts.room_migrator.results)
+        log.info("shard_drained", rooms_left=rooms_left, sessions_left=sessions_left, **parts.room_sender.results)
 
     async def stop(self, reason: str = "the server is stopping") -> bool:
         """Save and close every room, send Goodbye to every player, and leave the directory.
@@ -202,7 +201,7 @@ class Shard:
                 parts.backfill.update()
                 reply = await parts.lease_keeper.sync(parts.tick_load.share)
                 if reply.has_offers:
-                    await parts.room_migrator.accept()
+                    await parts.room_receiver.accept()
                 if reply.is_drain_requested:
                     self._on_drain()
                 parts.health.clear("redis")

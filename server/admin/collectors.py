@@ -94,21 +94,22 @@ def collect_storage(
     metrics.set_totals("transactions", transactions.results)
 
 
-def collect_matchmaking(
-    metrics: Metrics,
-    matchmaker: Matchmaker,
-    redis_setup: RedisSetup,
-    queues: Queues,
-    queue_service: QueueService,
-    lease_keeper: LeaseKeeper,
-) -> None:
-    """Collect the metrics of the directory and the queues."""
+def collect_redis(metrics: Metrics, matchmaker: Matchmaker, redis_setup: RedisSetup, queues: Queues) -> None:
+    """Collect the metrics of calls to Redis."""
     runners = [runner.counters for runner in (matchmaker.scripts, *queues.script_runners)]
     metrics.set_total("redis_calls", sum(runner.calls for runner in runners))
     metrics.set_totals("redis_failures", sum((runner.failures for runner in runners), Counter()))
     metrics.set_gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)
+
+
+def collect_directory(metrics: Metrics, lease_keeper: LeaseKeeper) -> None:
+    """Collect the metrics of leases and of the directory."""
     metrics.set_total("leases_lost", lease_keeper.leases_lost)
-    metrics.set_total("directory_calls_lost", lease_keeper.updates_lost)
+    metrics.set_total("directory_calls_lost", lease_keeper.publisher.updates_lost)
+
+
+def collect_queues(metrics: Metrics, queues: Queues, queue_service: QueueService) -> None:
+    """Collect the metrics of the matchmaking queues."""
     metrics.set_totals("queue_results", queue_service.results)
     results: Counter[str] = sum((leader.results for leader in queues.leaders.values()), Counter())
     metrics.set_totals("match_results", results)

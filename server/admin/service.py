@@ -50,8 +50,8 @@ from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
 
 
-class AdminService:
-    """Implements `tickwire.server.admin.views.AdminOperations`, which describes the methods.
+class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a shard that the admin API shows and changes.
 
     Args:
         info: returns the shard's entry in the directory.
@@ -64,46 +64,50 @@ class AdminService:
         load: returns the share of the time that ticks take, 0 to 1.
     """
 
-    def __init__(
-        self,
-        info: Callable[[], ShardInfo],
-        *,
-        host: RoomHost,
-        edge: EdgeServer,
-        queue_views: QueueViews,
-        policy: OperatorPolicy,
-        matchmaker: Matchmaker,
-        health: Health,
-        load: Callable[[], float],
-    ) -> None:
-        self._info = info
-        self._host = host
-        self._edge = edge
-        self._queue_views = queue_views
-        self._policy = policy
-        self._matchmaker = matchmaker
-        self._health = health
-        self._load = load
+    info: Callable[[], ShardInfo]
+    host: RoomHost
+    edge: EdgeServer
+    queue_views: QueueViews
+    policy: OperatorPolicy
+    matchmaker: Matchmaker
+    health: Health
+    load: Callable[[], float]
+
+
+class AdminService:
+    """Implements `tickwire.server.admin.views.AdminOperations`, which describes the methods.
+
+    Args:
+        context: the parts of the shard.
+    """
+
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+        self._host = context.host
+        self._edge = context.edge
+        self._queue_views = context.queue_views
+        self._policy = context.policy
+        self._matchmaker = context.matchmaker
         self._started_s = time.monotonic()
 
     # -- shards ---------------------------------------------------------------------------------------------
 
     def get_shard(self) -> ShardDetail:
-        info, counters = self._info(), self._host.counters
+        info, counters = self._context.info(), self._host.counters
         return ShardDetail(
             shard_id=info.shard_id,
             build=info.build,
             version=__version__,
             region=info.region,
             uptime_s=time.monotonic() - self._started_s,
-            is_ready=self._health.is_ready,
-            reasons=self._health.reasons,
+            is_ready=self._context.health.is_ready,
+            reasons=self._context.health.reasons,
             room_types=sorted(self._host.room_types),
             rooms=len(self._host),
             sessions=len(self._edge.registry),
             sessions_disconnected=self._edge.registry.disconnected_count,
             connections=self._edge.connection_count,
-            load=self._load(),
+            load=self._context.load(),
             ticks=counters.ticks,
             ticks_late=counters.ticks_late,
             bytes_sent=counters.bytes_sent,
@@ -127,7 +131,7 @@ class AdminService:
                 players=one.players,
                 load=one.load,
                 load_max=one.info.load_max,
-                is_this=one.info.shard_id == self._info().shard_id,
+                is_this=one.info.shard_id == self._context.info().shard_id,
             )
             for one in shards
         ]
@@ -233,24 +237,24 @@ class AdminService:
     # -- operator policy ------------------------------------------------------------------------------------
 
     async def list_bans(self, limit: int) -> list[BanView]:
-        return [to_ban_view(ban) for ban in await self._policy.list_bans(limit)]
+        return [to_ban_view(ban) for ban in await self._policy.bans.list_active(limit)]
 
     async def ban_player(self, player_id: str, request: BanPlayer) -> BanView:
         if not 0 < len(player_id) <= PLAYER_CHARACTERS_MAX:
             raise Malformed(f"a player id must have 1 to {PLAYER_CHARACTERS_MAX} characters, not {len(player_id)}")
-        return to_ban_view(await self._policy.ban(player_id, request.duration_s, request.reason))
+        return to_ban_view(await self._policy.bans.ban(player_id, request.duration_s, request.reason))
 
     async def lift_ban(self, player_id: str) -> Affected:
-        return Affected(await self._policy.lift_ban(player_id))
+        return Affected(await self._policy.bans.lift(player_id))
 
     async def list_tunings(self) -> Tunings:
         await self._policy.poll()
-        versions = [to_tuning_view(version) for version in await self._policy.list_tunings()]
+        versions = [to_tuning_view(version) for version in await self._policy.tunings.list_newest()]
         schemas = {name: msgspec.json.schema(room.tunes) for name, room in sorted(self._host.room_types.items())}
-        return Tunings(self._policy.newest, versions, schemas)
+        return Tunings(self._policy.tunings.newest, versions, schemas)
 
     async def publish_tuning(self, request: Tune) -> TuningView:
-        tuning = await self._policy.publish_tuning(
+        tuning = await self._policy.tunings.publish(
             request.values,
             after=request.after,
             percentage=request.percentage,
@@ -260,7 +264,7 @@ class AdminService:
         return to_tuning_view(tuning)
 
     async def roll_back_tuning(self, request: RollBack) -> TuningView:
-        return to_tuning_view(await self._policy.roll_back(request.to))
+        return to_tuning_view(await self._policy.tunings.roll_back(request.to))
 
 
 def _no_room(room_id: str) -> LookupError:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import structlog
 
-from tickwire.matchmaking import Matchmaker, MatchmakingError
+from tickwire.matchmaking import Directory, MatchmakingError
 from tickwire.schemas.messages import Redirect
 from tickwire.server.errors import TickwireError, Unavailable
 from tickwire.server.migration.session_transfer import SessionTransfer
 from tickwire.server.placement.client_errors import to_client_error
+from tickwire.server.placement.hosted_rooms import HostedRooms
 from tickwire.server.placement.join_service import JoinService
-from tickwire.server.rooms.host import RoomHost
 from tickwire.server.storage import WorldStore
 
 log = structlog.get_logger(__name__)
@@ -30,9 +30,8 @@ class SessionRecovery:
     """Locates sessions in the directory and the stores. Implements `SessionLocator`.
 
     Args:
-        shard_id: the id of this shard.
-        host: the rooms of this shard.
-        matchmaker: locates rooms.
+        directory: locates rooms.
+        rooms: the rooms of this shard.
         worlds: finds the saved rooms of players.
         join_service: recovers rooms.
         session_transfer: receives sessions without a room.
@@ -40,41 +39,34 @@ class SessionRecovery:
 
     def __init__(
         self,
-        *,
-        shard_id: str,
-        host: RoomHost,
-        matchmaker: Matchmaker,
+        directory: Directory,
+        rooms: HostedRooms,
         worlds: WorldStore,
         join_service: JoinService,
         session_transfer: SessionTransfer,
     ) -> None:
-        self._shard_id = shard_id
-        self._host = host
-        self._matchmaker = matchmaker
+        self._shard_id = session_transfer.shard_id
+        self._directory = directory
+        self._rooms = rooms
         self._worlds = worlds
         self._join_service = join_service
         self._session_transfer = session_transfer
 
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """See `tickwire.server.edge.services.SessionLocator.find`."""
-        if room_id and self._host.get(room_id) is not None:
-            await self._session_transfer.receive(
-                session_id
-            )  # it may have left the room without its client's knowledge
+        if room_id and self._rooms.has_room(room_id):
+            # It may have left the room without its client's knowledge.
+            await self._session_transfer.receive(session_id)
             return None
         try:
-            location = await self._matchmaker.directory.locate_room(room_id) if room_id else None
+            location = await self._directory.locate_room(room_id) if room_id else None
             if location is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
                 return redirect
         except MatchmakingError as error:
             raise to_client_error(error) from error
         if not room_id:
             return None
-        if (
-            location is not None
-            and location.shard_id == self._shard_id
-            and room_id in self._join_service.incoming_rooms
-        ):
+        if location is not None and location.shard_id == self._shard_id and room_id in self._rooms.incoming_rooms:
             raise Unavailable("the room is being transferred to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
         if location is not None and location.shard_id != self._shard_id:
             if not location.url:
@@ -110,11 +102,11 @@ class SessionRecovery:
         if await self._session_transfer.receive(session_id):
             return None
         location = await self._session_transfer.find_location(session_id)
-        if location == self._shard_id and self._join_service.incoming_rooms:
+        if location == self._shard_id and self._rooms.incoming_rooms:
             raise Unavailable("the session may be on its way to this shard", retry_after_ms=RETRY_AFTER_MS_MIN)
         shard_id = location or shard_id
         if shard_id in ("", self._shard_id):
             return None
-        shards = await self._matchmaker.directory.list_shards()
+        shards = await self._directory.list_shards()
         url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")
         return Redirect(url, is_resume=True) if url else None

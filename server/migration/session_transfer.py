@@ -15,7 +15,7 @@ import random
 import msgspec
 import structlog
 
-from tickwire.matchmaking import Matchmaker, MatchmakingError, ShardStatus
+from tickwire.matchmaking import MatchmakingError, SessionHandoffs, ShardStatus
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Redirect
 from tickwire.schemas.payloads import decode_payload, encode_payload
@@ -48,29 +48,29 @@ class SessionTransfer:
 
     Args:
         shard_id: the id of this shard.
-        region: the region of this shard.
         sessions: the sessions of this shard.
         queue_service: has the queue positions of sessions.
-        matchmaker: stores transferred sessions and lists the other shards.
-        rng: jitter between two transfers.
+        session_handoffs: stores transferred sessions.
+        ready_shards: finds the shards that may receive sessions.
+
+    Attributes:
+        shard_id: as passed.
     """
 
     def __init__(
         self,
-        *,
         shard_id: str,
-        region: str,
         sessions: SessionRegistry,
         queue_service: QueueService,
-        matchmaker: Matchmaker,
-        rng: random.Random | None = None,
+        session_handoffs: SessionHandoffs,
+        ready_shards: ReadyShards,
     ) -> None:
+        self.shard_id = shard_id
         self._sessions = sessions
         self._queue_service = queue_service
-        self._matchmaker = matchmaker
-        self._shard_id = shard_id
-        self._ready_shards = ReadyShards(matchmaker, shard_id=shard_id, region=region)
-        self._random = (rng or random.Random()).random  # noqa: S311 - spreads load, keeps no secret
+        self._session_handoffs = session_handoffs
+        self._ready_shards = ready_shards
+        self._random = random.Random().random  # noqa: S311 - spreads load, keeps no secret
 
     async def transfer_all(self, timeout_s: float) -> int:
         """Transfer all sessions without a room to other shards, once another shard is ready.
@@ -110,10 +110,10 @@ class SessionTransfer:
         transfer = self._create_transfer(session)
         ttl_ms = int(self._sessions.window_s * 1000)
         data = msgspec.msgpack.encode(transfer)
-        await self._matchmaker.session_handoffs.put(session.session_id, data, ttl_ms=ttl_ms)
+        await self._session_handoffs.put(session.session_id, data, ttl_ms=ttl_ms)
         if not self._can_transfer(session) or self._create_transfer(session) != transfer:
             # The session has changed in the meantime.
-            await self._matchmaker.session_handoffs.take(session.session_id)
+            await self._session_handoffs.take(session.session_id)
             return
         self._queue_service.release_position(session)
         session.redirect(Redirect(url, is_resume=True))
@@ -135,14 +135,12 @@ class SessionTransfer:
             MatchmakingError: Redis does not answer.
         """
         ttl_ms = int(self._sessions.window_s * 1000)
-        await self._matchmaker.session_handoffs.put(
-            _location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms
-        )
+        await self._session_handoffs.put(_location_key(session_id), encode_payload(shard_id), ttl_ms=ttl_ms)
 
     async def _publish_own_location(self, session_id: str) -> None:
         """Publish that a session is on this shard: the Welcome with its new token may be lost."""
         try:
-            await self.publish_location(session_id, self._shard_id)
+            await self.publish_location(session_id, self.shard_id)
         except MatchmakingError as error:
             log.warning("session_location_publish_failed", session_id=session_id, error=error.detail)
 
@@ -152,7 +150,7 @@ class SessionTransfer:
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        data = await self._matchmaker.session_handoffs.get(_location_key(session_id))
+        data = await self._session_handoffs.get(_location_key(session_id))
         return decode_payload(data, str) if data is not None else ""
 
     async def receive(self, session_id: str) -> bool:
@@ -165,7 +163,7 @@ class SessionTransfer:
             TickwireError: Redis does not answer; the client retries.
         """
         try:
-            data = await self._matchmaker.session_handoffs.take(session_id)
+            data = await self._session_handoffs.take(session_id)
         except MatchmakingError as error:
             log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
             raise to_client_error(error) from error

@@ -125,6 +125,7 @@ class QueueService:
         self._region = region
         self._queues = queues
         self._join_service = join_service
+        self._tickets = join_service.tickets
         self._quota = quota
         self._now_s = now_s
         self._queued: dict[str, _QueuedSession] = {}
@@ -257,7 +258,7 @@ class QueueService:
         queued.cancel_reason, queued.next_request = "", None
         queued.status = _create_status(queued.mode, QueueState.FOUND)
         queued.redirect = self._create_redirect(queued, room, team)
-        queued.expires_at_s = self._join_service.ticket_expiry_s()
+        queued.expires_at_s = self._tickets.expiry_s()
         self.results["found"] += 1
         mode = self._queues.modes[queued.mode]
         self._quota.spend(queued.subscriber.player_id, queued.subscriber.address, share=_room_share(mode))
@@ -296,7 +297,7 @@ class QueueService:
             player_id=subscriber.player_id,
             shard_id=room.shard_id,
             epoch=room.epoch,
-            expires_at_s=self._join_service.ticket_expiry_s(),
+            expires_at_s=self._tickets.expiry_s(),
             is_guest=subscriber.is_guest,
             room_type=room.room_type,
             labels=from_pairs(room.labels),
@@ -304,7 +305,7 @@ class QueueService:
             team=team,
             skill=queued.skill,
         )
-        return self._join_service.create_redirect(ticket, room.url)
+        return self._tickets.create_redirect(ticket, room.url)
 
     def _send_status(self, queued: _QueuedSession) -> None:
         queued.subscriber.send_message(queued.status)

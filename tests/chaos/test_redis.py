@@ -58,6 +58,10 @@ async def refusal(client: Client, room_type: str, name: str) -> ErrorCode:
     return refused.value.error.code
 
 
+def is_published(room_id: str, *shards: Shard) -> bool:
+    return any(room_id in shard.parts.directory_publisher._published for shard in shards)
+
+
 async def agree_on_seats(redis: RedisProcess, settings: Settings, *shards: Shard) -> None:
     """Wait until Redis holds exactly the seats of the rooms."""
 
@@ -82,7 +86,7 @@ async def test_an_owner_restores_a_deleted_name_and_epochs_grow_without_their_co
         connect(b.url) as two,
     ):
         joined = await one.join("duel", name="final")
-        await eventually(lambda: any(joined.room_id in shard.parts.lease_keeper._published for shard in (a, b)))
+        await eventually(lambda: is_published(joined.room_id, a, b))
         own_redis.say("DEL", name_key, epoch_key)
         await eventually(
             lambda: own_redis.say("EXISTS", name_key) == 1, what="the owner has restored its room's name"
@@ -135,7 +139,7 @@ async def test_a_flushed_redis_heals_and_no_seat_is_sold_twice(settings: Setting
     ):
         joined = [await client.join("duel", name="final") for client in (one, two)]
         assert joined[0].room_id == joined[1].room_id
-        await eventually(lambda: any(joined[0].room_id in shard.parts.lease_keeper._published for shard in (a, b)))
+        await eventually(lambda: is_published(joined[0].room_id, a, b))
         own_redis.say("FLUSHALL")
         own_redis.say("SCRIPT", "FLUSH")
         codes = []
@@ -330,7 +334,7 @@ async def test_a_shard_whose_clock_is_an_hour_off_takes_fresh_tokens_and_no_bann
                 await admin(shard.parts.operations.port, "PUT", f"/bans/{player}", duration)
             for shard in (a, b):
                 for player in ("bob", "cid"):
-                    await eventually(lambda s=shard, p=player: p in s.parts.operator_policy._bans)  # type: ignore[misc]
+                    await eventually(lambda s=shard, p=player: p in s.parts.operator_policy.bans._by_player)  # type: ignore[misc]
                     with pytest.raises(Refused) as refused:
                         await connect(shard.url, token=token(player)).__aenter__()
                     assert refused.value.error.code is ErrorCode.BANNED

@@ -207,7 +207,7 @@ async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> N
         await ask(first, "PUT", "/bans/ada", {"duration_s": 60})
         await ask(first, "PUT", "/bans/bob", {"duration_s": 0.2})
     async with running(settings) as second:
-        await eventually(lambda: "ada" in second.parts.operator_policy._bans)
+        await eventually(lambda: "ada" in second.parts.operator_policy.bans._by_player)
         with pytest.raises(Refused):
             async with connect(second.url, token=token("ada")):
                 pass
@@ -218,7 +218,7 @@ async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> N
 
 def _is_banned(shard: Shard, player_id: str) -> bool:
     try:
-        shard.parts.operator_policy.check(player_id)
+        shard.parts.operator_policy.bans.check(player_id)
     except Exception:
         return True
     return False
@@ -346,5 +346,5 @@ async def test_older_build_ignores_a_tuning_that_it_cannot_read(shard: Shard) ->
         await client.join("garden")
         await ask(shard, "PUT", "/tuning", {"after": 0, "values": {"garden": {"greeting": "ahoy"}}})
         await shard.parts.store.tunings.add(TuningVersion(2, {"garden": {"of_a_newer_build": 1}}))
-        await eventually(lambda: shard.parts.operator_policy.versions[0].version == 2)
+        await eventually(lambda: shard.parts.operator_policy.tunings.versions[0].version == 2)
         assert await greeting_of(client) == "ahoy"

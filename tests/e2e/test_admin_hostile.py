@@ -202,7 +202,7 @@ async def test_operator_receives_the_reason_why_a_store_cannot_be_used(
 
     mongo = Unavailable("MongoDB does not answer", detail="MongoDB at db:27017 cannot be used: the password is wrong")
     redis = MatchmakerUnavailable("Redis does not answer", detail="Redis at cache:6379: the password is wrong")
-    monkeypatch.setattr(guarded.parts.operator_policy, "list_bans", refused)
+    monkeypatch.setattr(guarded.parts.operator_policy.bans, "list_active", refused)
     monkeypatch.setattr(guarded.parts.matchmaker.directory, "request_drain", refused)
     for error, method, path in ((mongo, "GET", "/bans"), (redis, "POST", "/fleet/x/drain")):
         assert await admin(guarded.parts.operations.port, method, path) == (503, error.detail)

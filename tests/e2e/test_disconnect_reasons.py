@@ -189,19 +189,19 @@ async def test_a_failed_migration_is_not_logged_as_a_move(
     async def withdrawn(room_id: str) -> int:
         raise StaleLease("it was withdrawn")
 
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 0.3)
     async with (
         running(with_tokens(shard_settings), "one") as one,
         running(with_tokens(shard_settings), "other") as other,
         connect(one.url, token=token_of("ada")) as ada,
     ):
-        monkeypatch.setattr(other.parts.room_migrator, "_claim_room", withdrawn)
+        monkeypatch.setattr(other.parts.room_receiver._handoffs, "claim", withdrawn)
         joined = await ada.join("duel")
         room = one.parts.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one.parts.room_migrator._ready_shards.find()
-        assert not await one.parts.room_migrator.migrate(room, target)
-        await eventually(lambda: other.parts.room_migrator.results["failed"] == 1)
+        (target,) = await one.parts.room_sender._ready_shards.find()
+        assert not await one.parts.room_sender.migrate(room, target)
+        await eventually(lambda: other.parts.room_receiver.results["failed"] == 1)
         story = [line["event"] for line in lines if line.get("player_id") == "ada"]
         assert story == ["session_opened", "session_seated"]
 

@@ -110,8 +110,8 @@ async def test_exception_in_a_directory_update_does_not_stop_the_others(shard: S
         done.set()
 
     for _ in range(100):
-        shard.parts.lease_keeper._enqueue_update("a room", faulty)
-    shard.parts.lease_keeper._enqueue_update("a room", good)
+        shard.parts.directory_publisher._enqueue("a room", faulty)
+    shard.parts.directory_publisher._enqueue("a room", good)
     await asyncio.wait_for(done.wait(), 20)
     assert shard.parts.health.is_alive
 

@@ -697,7 +697,7 @@ async def test_invalid_match_requests_are_refused_and_the_session_stays(
 async def test_room_whose_creation_failed_is_created_by_one_join_at_a_time(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = shard.parts.join_service
+    rooms = shard.parts.hosted_rooms
     ticket = Ticket("one room", "ann", shard.shard_id, epoch=1, expires_at_s=0.0, is_guest=True, room_type="garden")
     running = most = calls = 0
     third: list[asyncio.Task[RoomRuntime]] = []
@@ -712,13 +712,13 @@ async def test_room_whose_creation_failed_is_created_by_one_join_at_a_time(
         raise Unavailable("the creation fails")
 
     def join() -> asyncio.Task[RoomRuntime]:
-        return asyncio.create_task(service._get_or_create_room(ticket, {}))
+        return asyncio.create_task(rooms.get_or_create(ticket, {}))
 
-    monkeypatch.setattr(service, "_create_room", create)
+    monkeypatch.setattr(rooms, "_create", create)
     first, second = join(), join()
     first.add_done_callback(lambda task: third.append(join()))  # it arrives while the second one waits, or creates
     results = await asyncio.gather(first, second, return_exceptions=True)
     results += await asyncio.gather(*third, return_exceptions=True)
     assert [type(result) for result in results] == [Unavailable] * 3
     assert (calls, most) == (3, 1)
-    assert not service._creation_locks
+    assert not rooms._creation_locks

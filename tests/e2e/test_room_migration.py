@@ -16,7 +16,7 @@ from tests.harness.shard_process import running
 from tickwire.client.client import Client, connect
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
-from tickwire.server.migration import room_migration
+from tickwire.server.migration import room_sender
 from tickwire.server.persistence.saver import close_fenced_room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard import Shard
@@ -77,8 +77,8 @@ async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Sha
             assert (client.resumes, client.sessions_lost, client.core.mismatches) == (1, 0, 0)
             assert (client.core.events_missed, client.core.events_repeated) == (0, 0)
         assert sessions.isdisjoint({client.core.resume_token for client in (ann, bob)})
-        assert one.parts.room_migrator.results == {"completed": 1}
-        assert other.parts.room_migrator.results == {"claimed": 1}
+        assert one.parts.room_sender.results == {"completed": 1}
+        assert other.parts.room_receiver.results == {"claimed": 1}
 
 
 async def test_rooms_with_hundreds_of_players_migrate_while_ticking(two: tuple[Shard, Shard]) -> None:
@@ -155,7 +155,7 @@ async def test_migrations_are_paced_by_the_players_that_reconnect(
     shard_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
-    monkeypatch.setattr(room_migration, "RECONNECTS_PER_S", 2.0)
+    monkeypatch.setattr(room_sender, "RECONNECTS_PER_S", 2.0)
     moved_at_s: list[float] = []
     async with running(settings) as one, connect(one.url) as ann, connect(one.url) as bob:
         freeze = one.parts.host.freeze
@@ -231,8 +231,8 @@ async def test_target_that_accepts_and_fails_costs_a_short_pause(
         if not asked:
             asked.append(asyncio.create_task(client.command("echo", 5)))
 
-    monkeypatch.setattr(other.parts.room_migrator, "_receive", nothing)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(other.parts.room_receiver, "_receive", nothing)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         joined = await client.join("pulse")
         found = one.parts.host.get(joined.room_id)
@@ -240,8 +240,8 @@ async def test_target_that_accepts_and_fails_costs_a_short_pause(
         room = found
         await one.drain()
         assert await asked[0] == 5, "a command to the frozen room is answered after it resumes"
-        assert one.parts.room_migrator.results["unclaimed"] >= 1
-        assert one.parts.room_migrator.results["completed"] == 0
+        assert one.parts.room_sender.results["unclaimed"] >= 1
+        assert one.parts.room_sender.results["completed"] == 0
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick > tick + 5)
         assert await client.command("echo", 7) == 7
@@ -257,12 +257,12 @@ async def test_room_that_the_target_cannot_decode_stays_on_the_source(
     def unreadable(data: bytes) -> object:
         raise ValueError("made by a build of the future")
 
-    monkeypatch.setattr("tickwire.server.migration.room_migration.decode_room", unreadable)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.room_receiver.decode_room", unreadable)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
-        assert other.parts.room_migrator.results["failed"] >= 1
+        assert other.parts.room_receiver.results["failed"] >= 1
         assert (len(one.parts.host), len(other.parts.host)) == (1, 0)
         assert await client.command("planted") == 0
         assert len(other.parts.edge.registry) == 0, "no session exists twice"
@@ -284,7 +284,7 @@ async def test_room_that_refuses_migration_is_retried(
         await client.join("duel")
         await one.drain()
         await moves_with(client, other)
-        assert one.parts.room_migrator.results == {"postponed": 2, "completed": 1}
+        assert one.parts.room_sender.results == {"postponed": 2, "completed": 1}
 
 
 async def test_room_that_changes_its_mind_while_it_waits_to_be_sent_stays(
@@ -299,8 +299,8 @@ async def test_room_that_changes_its_mind_while_it_waits_to_be_sent_stays(
         assert room is not None
         shards = await one.parts.matchmaker.directory.list_shards()
         target = next(shard for shard in shards if shard.info.shard_id != one.shard_id)
-        assert not await one.parts.room_migrator.migrate(room, target)
-        assert one.parts.room_migrator.results == {"postponed": 1}
+        assert not await one.parts.room_sender.migrate(room, target)
+        assert one.parts.room_sender.results == {"postponed": 1}
         assert await one.parts.matchmaker.handoffs.get_state(joined.room_id) == "", "the target waits no longer"
         tick = client.world.tick
         await client.wait_for(lambda: client.world.tick > tick + 5)
@@ -341,7 +341,7 @@ async def test_commands_to_a_frozen_room_run_on_its_new_shard(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    receive = other.parts.room_migrator._receive
+    receive = other.parts.room_receiver._receive
 
     async def slowly(offer: object) -> None:
         await asyncio.sleep(0.0)
@@ -354,7 +354,7 @@ async def test_commands_to_a_frozen_room_run_on_its_new_shard(
         await receive(offer)  # type: ignore[arg-type]
 
     asked: list[asyncio.Task[object]] = []
-    monkeypatch.setattr(other.parts.room_migrator, "_receive", slowly)
+    monkeypatch.setattr(other.parts.room_receiver, "_receive", slowly)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         await one.drain()
@@ -433,7 +433,7 @@ async def test_source_without_an_outcome_resumes_the_room_and_is_fenced(
     async def not_learned(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(one.parts.room_migrator, "_is_claimed", not_learned)
+    monkeypatch.setattr(one.parts.room_sender._handoffs, "is_claimed", not_learned)
     async with connect(one.url) as client:
         await client.join("garden", name="home")
         await client.command("plant", {"x": 1.0})
@@ -453,11 +453,11 @@ async def test_target_that_claims_too_late_has_no_sessions(
         raise StaleLease("it was withdrawn")
 
     monkeypatch.setattr(other.parts.matchmaker.handoffs, "claim", too_late)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 0.3)
     async with connect(one.url) as client:
         await client.join("duel")
         await one.drain()
-        assert other.parts.room_migrator.results["failed"] >= 1
+        assert other.parts.room_receiver.results["failed"] >= 1
         assert len(other.parts.edge.registry) == len(other.parts.host) == 0
         assert await client.command("planted") == 0
 

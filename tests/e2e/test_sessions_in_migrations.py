@@ -138,7 +138,7 @@ def meanwhile(
     monkeypatch: pytest.MonkeyPatch, one: Shard, other: Shard, do: Callable[[], Awaitable[None]]
 ) -> asyncio.Event:
     """Do something after the state of a room of `one` was sent, and before `other` claims it."""
-    receive, done = other.parts.room_migrator._receive, asyncio.Event()
+    receive, done = other.parts.room_receiver._receive, asyncio.Event()
 
     async def after(offer: HandoffOffer) -> None:
         runtime = one.parts.host.get(offer.room_id)
@@ -148,7 +148,7 @@ def meanwhile(
         done.set()
         await receive(offer)
 
-    monkeypatch.setattr(other.parts.room_migrator, "_receive", after)
+    monkeypatch.setattr(other.parts.room_receiver, "_receive", after)
     return done
 
 
@@ -198,7 +198,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 0.5)
 
     async def nothing(offer: HandoffOffer) -> None:
         runtime = one.parts.host.get(offer.room_id)
@@ -208,7 +208,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
         await dropper.drop()
         await eventually(lambda: one.parts.edge.registry.disconnected_count == 1 or len(one.parts.edge.registry) == 1)
 
-    monkeypatch.setattr(other.parts.room_migrator, "_receive", nothing)
+    monkeypatch.setattr(other.parts.room_receiver, "_receive", nothing)
     async with connect(one.url) as leaver, connect(one.url) as dropper:
         joined = await leaver.join("diary", name="d")
         await dropper.join("diary", name="d")
@@ -219,7 +219,7 @@ async def test_room_that_is_not_claimed_applies_the_deferred_changes(
             for shard in await one.parts.matchmaker.directory.list_shards()
             if shard.info.shard_id == other.shard_id
         )
-        assert not await one.parts.room_migrator.migrate(room, target)
+        assert not await one.parts.room_sender.migrate(room, target)
         assert room.room.noted.count("leave") == 1  # type: ignore[attr-defined]
         assert "disconnect" in room.room.noted  # type: ignore[attr-defined]
         assert len(room.seats) == 1
@@ -287,7 +287,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
             for shard in await one.parts.matchmaker.directory.list_shards()
             if shard.info.shard_id == other.shard_id
         )
-        assert await one.parts.room_migrator.migrate(room, target)
+        assert await one.parts.room_sender.migrate(room, target)
         options = JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings)))
         seated = await second._membership.join("duel", options)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
@@ -359,7 +359,7 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
     two: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch, is_claimed: bool
 ) -> None:
     one, other = two
-    take = other.parts.room_migrator._claim_room
+    take = other.parts.room_receiver._handoffs.claim
     early: list[str] = []
 
     async def late(room_id: str) -> int:
@@ -375,15 +375,15 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
             raise StaleLease("it was withdrawn")
         return await take(room_id)
 
-    monkeypatch.setattr(other.parts.room_migrator, "_claim_room", late)
-    monkeypatch.setattr("tickwire.server.migration.room_migration.CLAIM_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(other.parts.room_receiver._handoffs, "claim", late)
+    monkeypatch.setattr("tickwire.server.migration.handoff_steps.CLAIM_TIMEOUT_S", 2.0)
     async with connect(one.url) as client:
         joined = await client.join("duel")
         session_id = client.core.resume_token.partition(".")[0]
         room = one.parts.host.get(joined.room_id)
         assert room is not None
-        (target,) = await one.parts.room_migrator._ready_shards.find()
-        assert await one.parts.room_migrator.migrate(room, target) == is_claimed
+        (target,) = await one.parts.room_sender._ready_shards.find()
+        assert await one.parts.room_sender.migrate(room, target) == is_claimed
         assert early
         await client.wait_for(lambda: client.is_connected and client.url == (other if is_claimed else one).url)
         assert sum(len(shard.parts.edge.registry) for shard in two) == 1

@@ -64,7 +64,7 @@ def to_session_view(session: Session) -> SessionView:
         state=session.state.value,
         room_id=session.room_id,
         is_connected=connection is not None,
-        connections=session.generation,
+        connections=session.generations.current,
         address=connection.address if connection is not None else "",
         rtt_ms=connection.rtt_ms if connection is not None else 0.0,
         backlog_bytes=connection.backlog_bytes if connection is not None else 0,

@@ -139,7 +139,7 @@ class SessionHandshake:
             self._close(error, SessionCloseCode.UPGRADE_REQUIRED, "upgrade_required")
         else:
             session = self._sessions.find(hello.resume_token) if hello.resume_token else None
-            generation = session.reserve_generation() if session is not None else 0
+            generation = session.generations.reserve() if session is not None else 0
             self._checking = self._context.spawn(self._check(hello, session, generation), "session handshake")
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
@@ -168,7 +168,7 @@ class SessionHandshake:
                     self._redirect(redirect)
                     return
                 session = self._sessions.find(hello.resume_token)
-                generation = session.reserve_generation() if session is not None else 0
+                generation = session.generations.reserve() if session is not None else 0
             if self._connection.is_open:
                 self._attach(hello, identity, session, generation)
             elif ends_session(self._connection):
@@ -193,7 +193,7 @@ class SessionHandshake:
         """End the session of a client that has closed the connection with 1000 right after its Hello."""
         if session is None or not is_same_player(session, identity):
             return
-        if session.is_newer(hello.attempt, generation):
+        if session.generations.is_newer(hello.attempt, generation, self._context.now_s()):
             session.end("the client closed the connection with 1000", counted_as="ended_by_client")
 
     def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
@@ -216,7 +216,7 @@ class SessionHandshake:
         if session is None:
             session = Session(identity, schema_version=hello.schema_version, context=self._context)
             self._sessions.add(session)
-            session.attach(self._connection, hello, session.reserve_generation())
+            session.attach(self._connection, hello, session.generations.reserve())
         self._connection.receiver = receiver = SessionReceiver(session, self._context)
         for data in self._early_messages:
             receiver.message_received(data)

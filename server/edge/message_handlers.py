@@ -145,8 +145,7 @@ class SessionReceiver:
     def _handle_ping(self, ping: Ping) -> None:
         session = self.session
         session.outbox.acknowledge(ping.last_event)
-        if ping.generation == session.generation:  # the newest resume token has arrived
-            session.used_generation = 0
+        session.generations.acknowledge(ping.generation)
         tick = session.seat.tick if session.seat else 0
         session.send_message(Pong(ping.client_time_us, self._context.now_us(), tick))
 

@@ -19,9 +19,6 @@ from typing import Any
 import structlog
 from websockets.frames import CloseCode
 
-from tickwire.schemas import SERVER_MESSAGE_BYTES_MAX
-from tickwire.schemas.codec import encode_server
-from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import (
     Error,
     ErrorCode,
@@ -31,17 +28,17 @@ from tickwire.schemas.messages import (
     Message,
     Pong,
     Redirect,
-    Reply,
-    Welcome,
 )
 from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.commands import CommandProcessor
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
+from tickwire.server.edge.generations import Generations
 from tickwire.server.edge.receiver import DiscardingReceiver
 from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.session_history import SessionHistory
+from tickwire.server.edge.session_messages import create_welcome, encode_message
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
@@ -51,9 +48,6 @@ from tickwire.server.rooms.seat import Seat
 
 log = structlog.get_logger(__name__)
 
-ATTEMPT_S = 15.0
-"""How long the count of a client's Hellos holds. No Hello is older on arrival: a connection without one is closed
-after 5 s."""
 
 
 class SessionState(enum.Enum):
@@ -76,9 +70,8 @@ class Session:
     Attributes:
         connection: its connection; None while it is disconnected.
         address: the address of its last connection; empty before the first.
-        generation: the number of its connection, counted from 1; 0 before the first.
+        generations: numbers its connections.
         history: its last events on this shard.
-        used_generation: the generation of the token that it was resumed with last, while that token is valid; else 0.
         opened_us: when it was opened, on whichever shard: UTC, microseconds since 1970.
         seat: its seat; None outside of a room.
         joining: the task of its current join; None outside of a join.
@@ -88,22 +81,18 @@ class Session:
     """
 
     __slots__ = (
-        "_attached_s",
-        "_attempt",
         "_close_reason",
         "_context",
         "_counters",
         "_disconnected_since_s",
         "_from_shard",
-        "_is_restored",
         "_joins",
         "_last_room_id",
-        "_reserved_generation",
         "_seat_changes",
         "address",
         "commands",
         "connection",
-        "generation",
+        "generations",
         "history",
         "is_guest",
         "is_redirected",
@@ -116,7 +105,6 @@ class Session:
         "seat",
         "session_id",
         "state",
-        "used_generation",
     )
 
     def __init__(self, identity: Identity, *, schema_version: int, context: SessionContext) -> None:
@@ -128,14 +116,12 @@ class Session:
         self.address = ""
         self.outbox = Outbox()
         self.state = SessionState.IDLE
-        self.generation = 0
-        self.used_generation = 0
-        self.is_redirected = self._is_restored = False
+        self.is_redirected = False
         self._context = context
         self._counters = context.counters
         self.commands = CommandProcessor(context)
-        self._reserved_generation = self._attempt = self._seat_changes = 0
-        self._attached_s = context.now_s()
+        self.generations = Generations(context.now_s())
+        self._seat_changes = 0
         self.seat: Seat | None = None
         self.joining: asyncio.Task[None] | None = None
         joins_max = context.settings.joins_per_minute_max
@@ -155,14 +141,13 @@ class Session:
         session = cls(identity, schema_version=checkpoint.schema_version, context=context)
         session.session_id = checkpoint.session_id
         session.history = SessionHistory(checkpoint.session_id, checkpoint.player_id)
-        session.generation = session._reserved_generation = checkpoint.generation
-        session._attempt = checkpoint.attempt
-        session.used_generation = checkpoint.used_generation
+        session.generations = Generations(
+            context.now_s(), checkpoint.generation, checkpoint.used_generation, checkpoint.attempt, is_restored=True
+        )
         session.opened_us = checkpoint.opened_us
         session._seat_changes = checkpoint.seat_changes
         session._joins = checkpoint.joins
         session._from_shard = checkpoint.shard_id
-        session._is_restored = True
         session._disconnected_since_s = context.now_s()
         session.outbox.restore(checkpoint.last_event, checkpoint.frames, restored_at=checkpoint.events_restored_at)
         replies = ReplyCache(checkpoint.replies, evicted_id=checkpoint.forgotten_command_id)
@@ -176,9 +161,9 @@ class Session:
             player_id=self.player_id,
             is_guest=self.is_guest,
             schema_version=self.schema_version,
-            generation=self.generation,
-            used_generation=self.used_generation,
-            attempt=self._attempt,
+            generation=self.generations.current,
+            used_generation=self.generations.used,
+            attempt=self.generations.attempt,
             last_event=self.outbox.last_number,
             frames=self.outbox.frames,
             replies=tuple(self.commands.replies),
@@ -199,7 +184,7 @@ class Session:
 
         The copy that a client is connected to is the newest one.
         """
-        ours = self._seat_changes, self.generation
+        ours = self._seat_changes, self.generations.current
         return self.connection is None and (checkpoint.seat_changes, checkpoint.generation) > ours
 
     @property
@@ -228,58 +213,37 @@ class Session:
 
     # -- connections ----------------------------------------------------------------------------------------
 
-    def accepts_generation(self, generation: int) -> bool:
-        """Return whether a resume token of this generation is valid.
-
-        The session may have had newer connections on another shard after its checkpoint was written. A token that
-        proves this raises the generation here.
-        """
-        if self._is_restored and generation > self.generation:
-            self.generation = self._reserved_generation = generation
-        return generation in (self.generation, self.used_generation or self.generation)
-
-    def reserve_generation(self) -> int:
-        """Return the number of the next connection, in the order in which Hellos arrive."""
-        self._reserved_generation += 1
-        return self._reserved_generation
-
-    def is_newer(self, attempt: int, generation: int) -> bool:
-        """Return whether a connection is newer than the current or last connection of the session.
-
-        A client counts its Hellos, so that a Hello which the network has delayed takes nothing over. The count is
-        noted when a connection is attached, that is, after the player was authenticated, and holds for ATTEMPT_S.
-        Otherwise an attacker with a stolen resume token could lock out the owner with a high count.
-        """
-        is_recent = self._context.now_s() - self._attached_s < ATTEMPT_S
-        if attempt and self._attempt and is_recent:
-            return attempt > self._attempt
-        return generation > self.generation
-
     def attach(self, connection: Connection, hello: Hello, generation: int) -> bool:
         """Attach a connection: send Welcome, and then the events that the client has missed.
 
         Returns:
             False if the session has a later connection, or has ended; nothing was changed then.
         """
-        if self.state is SessionState.CLOSED or not self.is_newer(hello.attempt, generation):
+        now_s = self._context.now_s()
+        if self.state is SessionState.CLOSED or not self.generations.is_newer(hello.attempt, generation, now_s):
             return False
-        generation = max(generation, self.generation + 1)
-        self._reserved_generation = max(self._reserved_generation, generation)
-        self._attempt, self._attached_s = hello.attempt, self._context.now_s()
-        self._is_restored = False
+        is_new = not self.generations.current
+        self.generations.attach(hello.attempt, generation, now_s)
         if self.connection is not None:
             self._release_connection(self.connection)
         self.is_redirected = False
         connection.has_session = True
-        is_new, self.generation = not self.generation, generation
         self.connection = connection
         self.address = connection.address
         self.schema_version = hello.schema_version
         self._context.registry.mark_connected(self)
         # Of all tokens that were issued, the client is known to have this one. The Welcome with the next may be lost.
         used = self._context.tokens.read(hello.resume_token)
-        self.used_generation = used.generation if used is not None and not is_new else 0
-        self._send_welcome()
+        self.generations.used = used.generation if used is not None and not is_new else 0
+        self.send_message(
+            create_welcome(
+                self._context,
+                self.session_id,
+                self.generations.current,
+                self.room_id,
+                is_joining=self.state is SessionState.JOINING,
+            )
+        )
         self._close_reason = ""
         self._note_connection("opened" if is_new else "resumed", connection.address)
         if not is_new:
@@ -324,25 +288,6 @@ class Session:
         self._counters.closed["replaced"] += 1
         self._lose_connection("another connection resumed the session")
 
-    def _send_welcome(self) -> None:
-        settings = self._context.settings
-        self.send_message(
-            Welcome(
-                session_id=self.session_id,
-                resume_token=self._context.tokens.sign(self.session_id, self.generation),
-                server_time_us=self._context.now_us(),
-                heartbeat_interval_ms=int(settings.heartbeat_interval_s * 1000),
-                message_bytes_max=settings.message_bytes_max,
-                inputs_per_second_max=settings.inputs_per_second_max,
-                generation=self.generation,
-                resume_window_ms=int(settings.resume_window_s * 1000),
-                room_id=self.room_id,
-                is_joining=self.state is SessionState.JOINING,
-                messages_per_second_max=settings.messages_per_second_max,
-                bytes_per_second_max=settings.bytes_per_second_max,
-            )
-        )
-
     def _resume(self, hello: Hello) -> None:
         lost = self.outbox.rewind(hello.last_event)
         if lost:
@@ -369,18 +314,8 @@ class Session:
         if connection.is_congested and type(message) is Pong:
             self._counters.rejected["ping_congested"] += 1
             return
-        frame = binary_frame(encode_server(message))
-        if len(frame) > SERVER_MESSAGE_BYTES_MAX and isinstance(message, Reply):
-            frame = binary_frame(encode_server(self._without_payload(message)))
-        if not connection.send(frame):
+        if not connection.send(encode_message(message, self.session_id, self.room_id)):
             self.slow_consumer("the client does not read its messages")
-
-    def _without_payload(self, reply: Reply) -> Reply:
-        """Return the reply to a command whose answer is too large for any client."""
-        size, limit = len(reply.payload), SERVER_MESSAGE_BYTES_MAX
-        log.error("reply_too_large", session_id=self.session_id, room_id=self.room_id, bytes=size, bytes_max=limit)
-        text = f"the room's answer has {size} bytes; a message has at most {limit}"
-        return Reply(reply.id, ok=False, error=ErrorCode.COMMAND_FAILED, message=text)
 
     def slow_consumer(self, reason: str) -> None:
         """Close the connection of a client that reads too slowly. The session stays and can be resumed."""
@@ -480,7 +415,7 @@ class Session:
             reason=reason,
             result=counted_as,
             duration_s=round((self._context.now_us() - self.opened_us) / 1e6, 3),
-            connections=self.generation,
+            connections=self.generations.current,
             joins=self._joins,
             last_room_id=self._last_room_id,
             events=self.outbox.last_number,
@@ -494,7 +429,7 @@ class Session:
     def _note_connection(self, event: str, address: str) -> None:
         since_s = self._disconnected_since_s
         away_s = round(self._context.now_s() - since_s, 3) if since_s else 0.0
-        self.note(event, address=address, connection=self.generation, away_s=away_s, room_id=self.room_id)
+        self.note(event, address=address, connection=self.generations.current, away_s=away_s, room_id=self.room_id)
 
     def end_if_redirected(self) -> bool:
         """End the session if its client has followed a Redirect and has another session on that shard.

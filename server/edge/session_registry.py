@@ -137,7 +137,7 @@ class SessionRegistry:
         """Return the session that a resume token is valid for, or None."""
         claim = self.tokens.read(token)
         session = self._by_id.get(claim.session_id) if claim is not None else None
-        if session is None or claim is None or not session.accepts_generation(claim.generation):
+        if session is None or claim is None or not session.generations.accepts(claim.generation):
             return None
         return session
 

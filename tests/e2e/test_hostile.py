@@ -472,7 +472,7 @@ async def test_hello_attempts_are_compared_only_while_one_may_be_in_flight(
     delayed = await resumed(shard, first.resume_token, 2)
     assert isinstance(delayed, Error)
     assert delayed.code is ErrorCode.REPLACED
-    monkeypatch.setattr("tickwire.server.edge.session.ATTEMPT_S", 0.0)
+    monkeypatch.setattr("tickwire.server.edge.generations.ATTEMPT_S", 0.0)
     again = await resumed(shard, first.resume_token, 3)
     assert isinstance(again, Welcome)
     assert again.session_id == first.session_id

@@ -383,7 +383,7 @@ class TwoRooms(RuleBasedStateMachine):
         hello = Hello(
             SCHEMA_VERSION, resume_token=client.resume_token, last_event=client.last_event, attempt=client.attempt
         )
-        assert session.attach(client.wire, hello, session.reserve_generation())  # type: ignore[arg-type]
+        assert session.attach(client.wire, hello, session.generations.reserve())  # type: ignore[arg-type]
 
     def finish(self, *more: LedgerShard) -> None:
         """Run all tasks of both rooms to their end, or to the end of their shard."""

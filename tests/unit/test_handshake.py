@@ -146,7 +146,7 @@ async def test_close_by_the_client_while_its_hello_is_checked(code: int, version
         await asyncio.wait(context.tasks)
     connection.server_closes()
     assert list(context.registry) == ([session] if lives else [])
-    assert session.generation == 1
+    assert session.generations.current == 1
 
 
 async def test_hello_that_is_checked_after_the_server_has_closed_opens_no_session() -> None:

@@ -53,7 +53,7 @@ async def test_tokens_issued_after_the_checkpoint_are_accepted(generation: int, 
     token = context.tokens.sign("s", generation)
     assert (context.registry.find(token) is session) == is_good
     if is_good:
-        assert session.reserve_generation() > max(generation, 5), "the next one is newer than any"
+        assert session.generations.reserve() > max(generation, 5), "the next one is newer than any"
 
 
 async def test_restored_session_runs_no_command_twice() -> None:

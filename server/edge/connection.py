@@ -14,14 +14,12 @@ messages that it must receive, and at most one write buffer of them is queued.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -32,14 +30,16 @@ from tickwire.schemas.framing import FIN_BINARY, MASKED
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
 from tickwire.server.edge.close_codes import truncate_reason
 from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.fragments import Fragments
 from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_from_frame
+from tickwire.server.edge.handshake_reader import HandshakeReader
 from tickwire.server.edge.masking import unmask
-from tickwire.server.edge.proxy_protocol import InvalidProxyHeader, read_proxy_header
+from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.tcp_info import read_rtt_ms
 
-REQUEST_BYTES_MAX = 32 * 1024
 _FAILURES = {
     CloseCode.PROTOCOL_ERROR: "protocol_error",
     CloseCode.INVALID_DATA: "bad_utf8",
@@ -48,11 +48,6 @@ _FAILURES = {
 """The close codes that the library sends by itself, and the labels that count them."""
 _SHORT_FRAME_BYTES_MAX = 131
 """The size of a masked frame with a payload of 125 bytes, the largest whose length fits into the second byte."""
-_REQUEST_END = b"\r\n\r\n"
-
-
-_TCPI_RTT_US, _TCPI_RTT_AT = struct.Struct("=I"), 68
-"""The field in struct tcp_info (linux/tcp.h): eight bytes, then numbers of four bytes each."""
 
 
 def _discard(frames: bytes, /) -> None:
@@ -89,17 +84,15 @@ class Connection(asyncio.Protocol):
         "_counters",
         "_exceeded_since_s",
         "_fragments",
+        "_handshake_reader",
         "_is_between_frames",
         "_is_page",
-        "_is_text",
         "_library",
         "_one_token_bytes_max",
         "_owner",
         "_queued_bytes",
-        "_request",
         "_splitter",
         "_transport",
-        "_wants_proxy_header",
         "_write_buffer_bytes_max",
         "accepted_s",
         "address",
@@ -138,10 +131,9 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._write_buffer_bytes_max = settings.write_buffer_bytes_max
         self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=settings.message_bytes_max)
-        self._request = b""
-        self._wants_proxy_header = self._is_page = False
-        self._fragments = bytearray()
-        self._is_text = False
+        self._handshake_reader = HandshakeReader(expects_proxy_header=False)
+        self._is_page = False
+        self._fragments = Fragments()
         self._splitter = FrameSplitter(payload_bytes_max=settings.message_bytes_max)
         self.limiter = limiter
         self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
@@ -158,13 +150,7 @@ class Connection(asyncio.Protocol):
     @property
     def rtt_ms(self) -> float:
         """The round-trip time that the kernel has measured, in milliseconds; 0 on systems that do not report it."""
-        if self._transport is None or not hasattr(socket, "TCP_INFO"):
-            return 0.0
-        try:
-            info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-            return float(_TCPI_RTT_US.unpack_from(info, _TCPI_RTT_AT)[0]) / 1000
-        except (OSError, struct.error):
-            return 0.0
+        return read_rtt_ms(self._transport)
 
     @property
     def client_close_code(self) -> int | None:
@@ -195,7 +181,8 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
         peer = self._transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
-        self._wants_proxy_header = self._owner.expects_proxy_header(self.address)
+        expects_proxy_header = self._owner.expects_proxy_header(self.address)
+        self._handshake_reader = HandshakeReader(expects_proxy_header=expects_proxy_header)
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the client.
@@ -393,36 +380,22 @@ class Connection(asyncio.Protocol):
 
     def _handshake(self, data: bytes) -> bytes:
         """Read the HTTP request; return the bytes that follow it."""
-        self._request += data
-        if self._wants_proxy_header and not self._read_proxy_header():
+        reader = self._handshake_reader
+        try:
+            request = reader.feed(data)
+        except InvalidProxyHeader:
+            self._counters.refused["proxy_header"] += 1
+            self.abort()
             return b""
-        end = self._request.find(_REQUEST_END)
-        if end < 0 and len(self._request) < REQUEST_BYTES_MAX:
+        self.address = reader.address or self.address
+        if request is None:
             return b""
-        end = len(self._request) if end < 0 else end + len(_REQUEST_END)
-        rest, request = self._request[end:], self._request[:end]
-        self._request = b""
         self._feed_library(request)
         if self._library.state is State.CONNECTING:  # rejected, or larger than any valid request
             self._counters.refused["handshake"] += self._library.handshake_exc is not None and not self._is_page
             self._end()
             return b""
-        return rest
-
-    def _read_proxy_header(self) -> bool:
-        """Read the header that a proxy sends first; return False while it is incomplete, or if it is invalid."""
-        try:
-            header = read_proxy_header(self._request)
-        except InvalidProxyHeader:
-            self._counters.refused["proxy_header"] += 1
-            self.abort()
-            return False
-        if header is None:
-            return False
-        self._wants_proxy_header = False
-        self.address = header.address or self.address
-        self._request = self._request[header.size :]
-        return True
+        return reader.rest
 
     def _respond(self, request: Request) -> None:
         page = self._owner.find_page(request)
@@ -459,20 +432,13 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def _library_frame_received(self, frame: Frame) -> None:
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._is_text = frame.opcode is Opcode.TEXT
-            self._fragments.clear()
-        elif frame.opcode is not Opcode.CONT:
-            return  # the library handles control frames
-        self._fragments += frame.data
-        if not frame.fin:
+        message = self._fragments.add(frame)
+        if message is None:
             return
-        data = bytes(self._fragments)
-        self._fragments.clear()
-        if self.receiver is not None and self._is_text:
+        if self.receiver is not None and message.is_text:
             self.receiver.text_received()
         elif self.is_open:
-            self.receiver.message_received(data)  # type: ignore[union-attr]  # an open connection has a receiver
+            self.receiver.message_received(message.data)  # type: ignore[union-attr]  # an open connection has one
 
     def _flush(self) -> None:
         """Write the library's pending output; an empty piece marks the end of its output."""

@@ -31,7 +31,7 @@ from tickwire.server.cli.data import export_reader, migrate_schema, with_store, 
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings, load
-from tickwire.server.dev.local_stores import EmbeddedError
+from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.runner import DATA, read_access, run_dev
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.errors import ConfigError, TickwireError

@@ -10,7 +10,6 @@ long as they should.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import importlib.metadata
 import os
 import shutil
@@ -27,68 +26,13 @@ import pymongo
 import pymongo.errors
 import redis
 
+from tickwire.server.dev.child_process import LOG_BYTES_MAX, Child, EmbeddedError, PortTaken, end_error
+from tickwire.server.dev.folder_lock import lock_folder
+
 START_S_MAX = 60.0
-STOP_S_MAX = 15.0
 START_ATTEMPTS_MAX = 5
-LOG_BYTES_MAX = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-_PORT_TAKEN = ("address already in use", "addressnotavailable", "failed listening on port")
 _libc = ctypes.CDLL(None)  # loaded here, because a child must not load libraries between fork and exec
-
-
-class EmbeddedError(Exception):
-    """A store cannot be started, or has ended; the message is a sentence for the user."""
-
-
-class PortTaken(EmbeddedError):
-    """Another process has bound the port after it was chosen."""
-
-
-class Child:
-    """One running child process.
-
-    Args:
-        name: the name of the program.
-        process: the process.
-        command: the command line that it was started with.
-        log: the file that receives its output.
-        log_offset: the size of that file before the start, bytes.
-    """
-
-    def __init__(
-        self, name: str, process: subprocess.Popen[bytes], command: list[str], log: Path, log_offset: int
-    ) -> None:
-        self.name = name
-        self.process = process
-        self.command = command
-        self.log = log
-        self._log_offset = log_offset
-
-    @property
-    def output(self) -> str:
-        """The output of this run; only its end if it is longer than LOG_BYTES_MAX."""
-        with self.log.open("rb") as file:
-            file.seek(max(self._log_offset, self.log.stat().st_size - LOG_BYTES_MAX))
-            return file.read().decode(errors="replace")
-
-    def check(self) -> None:
-        """Check that the process is running.
-
-        Raises:
-            EmbeddedError: it has ended.
-        """
-        code = self.process.poll()
-        if code is not None:
-            raise EmbeddedError(f"{self.name} has ended with exit code {code}; see {self.log}")
-
-    def stop(self) -> None:
-        """Send SIGTERM, then SIGKILL after a deadline."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class LocalStores:
@@ -132,7 +76,7 @@ class LocalStores:
         Raises:
             EmbeddedError: another process uses the directory, or it cannot be written.
         """
-        self._locks.append(_lock(folder))
+        self._locks.append(lock_folder(folder))
 
     def spawn(self, name: str, command: list[str], log: Path) -> Child:
         """Start a child process that ends when this process ends; its output is written to `log`."""
@@ -331,73 +275,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _lock(folder: Path) -> int:
-    """Lock a directory; return the descriptor that holds the lock.
-
-    The children inherit the descriptor, so that the lock lasts until they have ended. If the owner was killed, wait
-    for its children.
-    """
-    deadline = time.monotonic() + STOP_S_MAX
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-                if _is_running(owner) or time.monotonic() > deadline:
-                    os.close(descriptor)
-                    by = f"by process {owner}" if owner else "by another process"
-                    raise EmbeddedError(f"the folder {folder} is in use {by}: stop it, or use another") from None
-            time.sleep(0.05)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    except OSError as error:
-        raise EmbeddedError(f"the folder {folder} cannot be written: {error.strerror}") from error
-    return descriptor
-
-
-def _is_running(pid: str) -> bool:
-    if not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # the process of another user
-    return True
-
-
 def _await_answer(services: LocalStores, child: Child, answers: Callable[[], bool], not_yet: type[Exception]) -> None:
     deadline = time.monotonic() + START_S_MAX
     while time.monotonic() < deadline:
         if child.process.poll() is not None:
             services.discard(child)
-            raise _end_of(child)
+            raise end_error(child)
         with suppress(not_yet):  # still starting: tried again until the deadline
             if answers():
                 return
         time.sleep(0.02)
     raise EmbeddedError(f"{child.name} did not start within {START_S_MAX:g} s; see {child.log}")
-
-
-def _end_of(child: Child) -> EmbeddedError:
-    """Return an error with the reason why a child ended during its start."""
-    text = child.output
-    if "libcurl.so.4" in text:
-        return EmbeddedError(
-            f"{child.name} needs the system library libcurl4: install it (on Debian: apt-get install libcurl4)"
-        )
-    if "DBPathInUse" in text:
-        return EmbeddedError(f"{child.name} ended: another process uses {child.log.parent}; see {child.log}")
-    if "No space left on device" in text:
-        return EmbeddedError(f"{child.name} ended: no space left on the disk of {child.log.parent}; see {child.log}")
-    if any(words in text.lower() for words in _PORT_TAKEN):
-        return PortTaken(f"{child.name} ended: its port is in use; see {child.log}")
-    return EmbeddedError(f"{child.name} ended during its start; see {child.log}")
 
 
 def die_with_parent() -> None:

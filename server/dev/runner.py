@@ -22,6 +22,7 @@ import uvloop
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
@@ -242,5 +243,5 @@ async def _show(shard: Shard, services: LocalStores, stopping: asyncio.Event, re
             print(f"\n{news}" if end == "" else news, flush=True)
         try:
             services.check()
-        except embedded.EmbeddedError:
+        except EmbeddedError:
             stopping.set()  # the caller reports which store has ended, once the rooms are closed

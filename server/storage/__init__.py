@@ -6,7 +6,8 @@ imported in this package only.
 
 from tickwire.server.storage import export_import
 from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
-from tickwire.server.storage.ledger import Ledger, LedgerReply, TransactionRequest, TransactionResult
+from tickwire.server.storage.ledger import Ledger
+from tickwire.server.storage.ledger_documents import LedgerReply, TransactionRequest, TransactionResult
 from tickwire.server.storage.mongo import CallSettings, MongoStore
 from tickwire.server.storage.player_store import PlayerRecord, PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart

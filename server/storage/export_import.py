@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from tickwire.limits import AMOUNT_MAX
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
-from tickwire.server.storage.ledger import TransactionRequest
+from tickwire.server.storage.ledger_documents import TransactionRequest
 from tickwire.server.storage.mongo import MongoStore
 from tickwire.server.storage.world_document import (
     Document,

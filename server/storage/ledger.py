@@ -1,15 +1,5 @@
 """The ledger: an append-only record of all transactions. The holdings of players are the sums of its entries.
 
-    _id          "SESSION/7"                  the idempotency key
-    at           when it was written
-    player_id, session_id, command_id         whose command it was
-    fence, epoch                              the room, and the epoch of its owner
-    entries      [ { player_id, item, amount }, ... ]
-    reply        BinData (msgpack)            the reply to the command
-    refused      "not enough gold"            instead of entries: the reason of a refusal, which is final for its key
-    attempted    BinData                      only if refused: a digest of the changes that it would have made
-    expires_at                                only if refused: deleted after a week
-
 A commit is one MongoDB transaction, acknowledged by a majority: the ledger entry, the fence of the room, the players.
 The first of two requests with the same key decides; the second receives the result of the first. If another command
 uses a key for different changes, or for another player's profile, its request is refused (KeyReused).
@@ -23,17 +13,26 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
 from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
+from tickwire.server.storage.ledger_documents import (
+    Document,
+    LedgerReply,
+    TransactionRequest,
+    TransactionResult,
+    changes_from_entries,
+    create_entry,
+    digest,
+    entries_from_changes,
+    is_same_transaction,
+)
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
 from tickwire.server.storage.player_store import PlayerRecord, record_from_document
 from tickwire.server.storage.stale_transactions import StaleTransactionKiller
@@ -43,65 +42,7 @@ IN_FLIGHT_MAX = 16
 """The most transactions in flight; each holds a thread. A request that waits longer than a call's deadline fails with
 Unavailable."""
 _DUPLICATE_KEY = 11000
-Document = dict[str, Any]
 T = TypeVar("T")
-
-
-class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction to commit.
-
-    Args:
-        key: the idempotency key.
-        player_id: the player whose command it is.
-        session_id: the session that sent the command.
-        command_id: the command's number in its session.
-        fence: the id of the room's fence.
-        epoch: the epoch of the room's owner.
-        changes: amounts by player and item; an amount below 0 is taken from the player.
-        reply: the reply to the command, msgpack.
-        versions: the versions of the player records that the decision was based on; all must still be the newest.
-        profile: replaces the profile of `player_id`, whose version must be in `versions`; None leaves it.
-    """
-
-    key: str
-    player_id: str
-    session_id: str
-    command_id: int
-    fence: str
-    epoch: int
-    changes: Mapping[str, Mapping[str, int]] = {}
-    reply: bytes = b""
-    versions: Mapping[str, int] = {}
-    profile: Document | None = None
-
-
-class TransactionResult(msgspec.Struct, frozen=True):
-    """The outcome of a transaction.
-
-    Args:
-        is_new: whether this call decided it; otherwise an earlier call did.
-        reply: the reply to the command, msgpack.
-        refused: why it was refused; empty if it was committed.
-        players: the changed records, if `is_new`.
-        is_own: whether it was decided for this command; otherwise for another one with the same key and changes.
-        changes: the committed changes, if not `is_new`.
-    """
-
-    is_new: bool
-    reply: bytes = b""
-    refused: str = ""
-    players: Mapping[str, PlayerRecord] = {}
-    is_own: bool = True
-    changes: Mapping[str, Mapping[str, int]] = {}
-
-
-class LedgerReply(msgspec.Struct, frozen=True):
-    """The stored reply to one command; it may not have reached the client."""
-
-    session_id: str
-    command_id: int
-    reply: bytes
-    refused: str
 
 
 class _Retry(Exception):
@@ -176,8 +117,8 @@ class Ledger:
         now = datetime.datetime.now(datetime.UTC)
         expires = now + datetime.timedelta(days=REFUSED_DAYS)
         try:
-            refusal = {"refused": reason, "attempted": _digest(request.changes), "expires_at": expires}
-            await self._calls.write(self._ledger.insert_one(_create_entry(request, now, []) | refusal))
+            refusal = {"refused": reason, "attempted": digest(request.changes), "expires_at": expires}
+            await self._calls.write(self._ledger.insert_one(create_entry(request, now, []) | refusal))
         except DuplicateKeyError:
             return await self._find_result(request)
         return TransactionResult(True, b"", reason)
@@ -189,9 +130,9 @@ class Ledger:
                 "the earlier result of this command is being deleted, retry", retry_after_ms=RETRY_AFTER_MS
             )
         is_own = (document["session_id"], document["command_id"]) == (request.session_id, request.command_id)
-        if not is_own and not _is_same_transaction(document, request):
+        if not is_own and not is_same_transaction(document, request):
             raise KeyReused(f"another transaction has the key {request.key.removeprefix('key:')!r} already")
-        changes = _changes_from_entries(document["entries"])
+        changes = changes_from_entries(document["entries"])
         return TransactionResult(
             False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes
         )
@@ -245,7 +186,7 @@ class Ledger:
     async def _steps(self, request: TransactionRequest, session: Any) -> dict[str, PlayerRecord]:
         now = datetime.datetime.now(datetime.UTC)
         await self._ledger.insert_one(
-            _create_entry(request, now, _entries_from_changes(request.changes)), session=session
+            create_entry(request, now, entries_from_changes(request.changes)), session=session
         )
         changes = dict(request.changes)
         if request.profile is not None:
@@ -392,47 +333,3 @@ class Ledger:
         """Wait for transactions in flight; each ends at its own deadline."""
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=self._calls.call_s_max)
-
-
-def _entries_from_changes(changes: Mapping[str, Mapping[str, int]]) -> list[Document]:
-    return [
-        {"player_id": player_id, "item": item, "amount": amount}
-        for player_id, items in changes.items()
-        for item, amount in items.items()
-    ]
-
-
-def _changes_from_entries(entries: Sequence[Document]) -> dict[str, dict[str, int]]:
-    changes: dict[str, dict[str, int]] = {}
-    for entry in entries:
-        changes.setdefault(entry["player_id"], {})[entry["item"]] = int(entry["amount"])
-    return changes
-
-
-def _is_same_transaction(document: Document, request: TransactionRequest) -> bool:
-    """Return whether an entry has the changes of a request, and the request no other player's profile."""
-    if request.profile is not None and document["player_id"] != request.player_id:
-        return False
-    if document.get("refused"):  # older builds wrote no digest
-        return bool(document.get("attempted", _digest(request.changes)) == _digest(request.changes))
-    return _changes_from_entries(document["entries"]) == request.changes
-
-
-def _digest(changes: Mapping[str, Mapping[str, int]]) -> bytes:
-    """Return a digest of changes, so that a refusal contains no data of other players."""
-    ordered = sorted((player_id, sorted(items.items())) for player_id, items in changes.items())
-    return hashlib.blake2b(msgspec.msgpack.encode(ordered), digest_size=16).digest()
-
-
-def _create_entry(request: TransactionRequest, now: datetime.datetime, entries: list[Document]) -> Document:
-    return {
-        "_id": request.key,
-        "at": now,
-        "player_id": request.player_id,
-        "session_id": request.session_id,
-        "command_id": request.command_id,
-        "fence": request.fence,
-        "epoch": request.epoch,
-        "entries": entries,
-        "reply": request.reply,
-    }

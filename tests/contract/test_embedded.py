@@ -17,7 +17,7 @@ import pytest
 from tests.harness.mongo_process import small_disk
 from tests.harness.polling import eventually
 from tickwire.server.dev import local_stores as embedded
-from tickwire.server.dev.local_stores import EmbeddedError
+from tickwire.server.dev.child_process import LOG_BYTES_MAX, EmbeddedError
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -121,10 +121,10 @@ def test_large_log_is_rotated(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()
     with (folder / "redis.log").open("wb") as log:
-        log.truncate(embedded.LOG_BYTES_MAX + 1)
+        log.truncate(LOG_BYTES_MAX + 1)
     with embedded.running(tmp_path, with_mongo=False):
-        assert (folder / "redis.log").stat().st_size < embedded.LOG_BYTES_MAX
-        assert (folder / "redis.log.1").stat().st_size > embedded.LOG_BYTES_MAX
+        assert (folder / "redis.log").stat().st_size < LOG_BYTES_MAX
+        assert (folder / "redis.log.1").stat().st_size > LOG_BYTES_MAX
 
 
 @pytest.mark.parametrize("which", ["redis", "mongo"])

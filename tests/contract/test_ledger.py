@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
 from tickwire.server.storage import Ledger, MongoStore, PlayerRecord, SavedWorld, TransactionRequest, migrate
-from tickwire.server.storage.ledger import _create_entry
+from tickwire.server.storage.ledger_documents import create_entry
 from tickwire.server.storage.stale_transactions import OPEN_S_MAX
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -210,7 +210,7 @@ async def test_player_locked_by_a_killed_shard_can_commit_in_the_restored_room(
     async with await dead.client.start_session() as session:
         session.start_transaction()
         wanted = transaction("1", {"ann": {"gold": 1}}, fence="garden/home", epoch=1)
-        await dead.ledger._ledger.insert_one({**_create_entry(wanted, NOW, []), "_id": "1"}, session=session)
+        await dead.ledger._ledger.insert_one({**create_entry(wanted, NOW, []), "_id": "1"}, session=session)
         await asyncio.sleep(OPEN_S_MAX)
         async with asyncio.timeout(20):
             await store.worlds.claim("garden", "home", 2)  # not blocked by its own transaction
@@ -280,7 +280,7 @@ async def test_busy_session_does_not_displace_the_replies_of_others(store: Mongo
     await store.ledger.commit(other)
     entries = [
         {
-            **_create_entry(transaction(f"{n}", {}), NOW, []),
+            **create_entry(transaction(f"{n}", {}), NOW, []),
             "at": datetime.datetime.now(datetime.UTC),
             "command_id": n,
         }

@@ -17,7 +17,8 @@ from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, admin, running
 from tickwire.client.client import Client, Refused, connect
 from tickwire.schemas.messages import ErrorCode
-from tickwire.server.admin.api import ENDPOINTS, openapi
+from tickwire.server.admin.endpoints import ENDPOINTS
+from tickwire.server.admin.openapi import create_openapi
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
@@ -64,7 +65,7 @@ async def test_openapi_document_is_valid_and_responses_match_it(shard: Shard) ->
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         document = await answer.json()
     openapi_spec_validator.validate(document)
-    assert document == msgspec.json.decode(msgspec.json.encode(openapi()))
+    assert document == msgspec.json.decode(msgspec.json.encode(create_openapi()))
     async with connect(shard.url) as client:
         room_id = (await client.join("garden")).room_id
         await ask(shard, "PUT", "/bans/eve", {"duration_s": 60})

@@ -15,7 +15,7 @@ import structlog
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable
-from tickwire.server.admin.api import ENDPOINTS, Endpoint
+from tickwire.server.admin.endpoints import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings

@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, ShardProcess, admin, readiness
 from tickwire.client.client import connect
-from tickwire.server.admin.api import ENDPOINTS
+from tickwire.server.admin.endpoints import ENDPOINTS
 from tickwire.server.config import Settings
 
 EXAMPLES = 15

@@ -23,6 +23,7 @@ from tests.harness.shard_process import running, settings_of
 from tickwire.client.client import connect
 from tickwire.server.config import Settings, load
 from tickwire.server.dev import local_stores as embedded
+from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.errors import ConfigError
@@ -142,7 +143,7 @@ def test_unwritable_directory_is_reported_in_one_sentence(tmp_path: Path) -> Non
 
 def test_a_missing_binary_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(embedded.EmbeddedError, match="frobd was found neither on PATH nor in the package no-such"):
+    with pytest.raises(EmbeddedError, match="frobd was found neither on PATH nor in the package no-such"):
         embedded.find_binary(("frobd",), "no-such-package", "bin/frobd")
 
 

@@ -21,7 +21,7 @@ from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
-from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
+from tickwire.server.storage.ledger_documents import TransactionRequest, TransactionResult
 
 AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 AT_ONCE = 10

@@ -20,7 +20,7 @@ from tickwire.server.migration import room_sender
 from tickwire.server.persistence.saver import close_fenced_room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard import Shard
-from tickwire.server.storage.ledger import TransactionRequest, TransactionResult
+from tickwire.server.storage.ledger_documents import TransactionRequest, TransactionResult
 
 
 @asynccontextmanager

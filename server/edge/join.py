@@ -10,7 +10,8 @@ from tickwire.schemas.messages import Error, ErrorCode, Join, Message, Redirect,
 from tickwire.server.edge.services import RoomJoiner
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.rooms.seat import Seat, Subscriber
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.subscriber import Subscriber
 
 log = structlog.get_logger(__name__)
 

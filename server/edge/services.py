@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from tickwire.schemas.messages import Command, Join, MatchRequest, Redirect, Reply
-from tickwire.server.rooms.seat import Seat, Subscriber
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.rooms.transactions import Decision
 
 

@@ -60,7 +60,7 @@ class SessionState(enum.Enum):
 
 
 class Session:
-    """One player's presence. Implements `tickwire.server.rooms.seat.Subscriber`.
+    """One player's presence. Implements `tickwire.server.rooms.subscriber.Subscriber`.
 
     Args:
         identity: the player.
@@ -155,7 +155,7 @@ class Session:
         return session
 
     def to_checkpoint(self) -> SessionCheckpoint:
-        """See `tickwire.server.rooms.seat.Subscriber.to_checkpoint`."""
+        """See `tickwire.server.rooms.subscriber.Subscriber.to_checkpoint`."""
         return SessionCheckpoint(
             session_id=self.session_id,
             player_id=self.player_id,

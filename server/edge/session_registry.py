@@ -13,7 +13,7 @@ from tickwire.server.edge.session import Session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import AlreadyConnected, Banned
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.seat import Subscriber
+from tickwire.server.rooms.subscriber import Subscriber
 
 
 class SessionRegistry:

@@ -22,10 +22,10 @@ from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.host import RoomHost
-from tickwire.server.rooms.ports import SessionRestorer, SessionSource
+from tickwire.server.rooms.ports import RestoredSubscriber, SessionRestorer, SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
+from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.storage import world_key
 
 log = structlog.get_logger(__name__)
@@ -34,14 +34,14 @@ FREEZE_POLL_INTERVAL_S = 0.02
 """How often a join checks whether a room that is migrating has completed its migration."""
 
 
-class _RestoredSessions(list[Subscriber]):
+class _RestoredSessions(list[RestoredSubscriber]):
     """Collects the sessions that are restored with a room, to register them afterwards."""
 
     def __init__(self, restorer: SessionRestorer) -> None:
         super().__init__()
         self._restorer = restorer
 
-    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> RestoredSubscriber | None:
         """See `tickwire.server.rooms.ports.SessionSource.restore`."""
         session = self._restorer.restore(checkpoint)
         if session is not None:

@@ -32,7 +32,8 @@ from tickwire.server.placement.client_errors import decode_options, to_client_er
 from tickwire.server.placement.hosted_rooms import HostedRooms
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.ticket_service import TicketService
-from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
+from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.shard_identity import ShardIdentity
 
 log = structlog.get_logger(__name__)

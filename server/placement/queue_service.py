@@ -44,7 +44,7 @@ from tickwire.server.placement.client_errors import decode_options, to_client_er
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.match_request import QueueOptions, decode_match_request
 from tickwire.server.placement.room_quota import RoomQuota
-from tickwire.server.rooms.seat import Subscriber
+from tickwire.server.rooms.subscriber import Subscriber
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tickwire.matchmaking import BadTicket, Placement, Ticket, TicketKeys, UsedTickets, sign, verify
 from tickwire.schemas.messages import Redirect
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Subscriber
+from tickwire.server.rooms.subscriber import Subscriber
 
 CLOCK_SKEW_S = 2.0
 """Tickets expire this long before their reservations, because the clocks of two shards may differ."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.outbox import Outbox
-from tickwire.server.rooms.seat import Seat, SeatConnection
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.subscriber import SeatConnection
 
 
 class AbsentSession:

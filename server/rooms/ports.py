@@ -1,6 +1,6 @@
 """Ports through which rooms reach the sessions of a shard, so that rooms import neither sockets nor stores.
 
-The ports of a single seat, `Subscriber` and `SeatConnection`, are in server/rooms/seat.py.
+The ports of a single seat, `Subscriber` and `SeatConnection`, are in server/rooms/subscriber.py.
 """
 
 from __future__ import annotations
@@ -8,13 +8,22 @@ from __future__ import annotations
 from typing import Protocol
 
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.seat import Subscriber
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.subscriber import Subscriber
+
+
+class RestoredSubscriber(Subscriber, Protocol):
+    """A session that is restored together with its room."""
+
+    def seat_restored(self, seat: Seat) -> None:
+        """Attach the seat of a restored room to the session, which is disconnected."""
+        ...
 
 
 class SessionSource(Protocol):
     """Restores the sessions of a room that another shard had, or that an earlier run of this shard had."""
 
-    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> RestoredSubscriber | None:
         """Restore a session, disconnected. No client can resume it before `settle`.
 
         Returns:

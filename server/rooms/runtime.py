@@ -36,8 +36,9 @@ from tickwire.server.rooms.handover import MOVES_MS, RoomHandover
 from tickwire.server.rooms.hooks import HookRunner
 from tickwire.server.rooms.input_delivery import InputDelivery
 from tickwire.server.rooms.interest import InterestTracker
+from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest, Subscriber
+from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
 from tickwire.server.rooms.seat_lifecycle import SeatLifecycle
 from tickwire.server.rooms.slow_log import SlowLog
 from tickwire.server.rooms.state_writer import OversizedState, StateWriter, report_oversized_state
@@ -159,13 +160,15 @@ class RoomRuntime:
     def restore_seat(
         self,
         checkpoint: SeatCheckpoint,
-        subscriber: Subscriber,
+        subscriber: RestoredSubscriber,
         on_ended: SeatEnded,
         record: RecordVersion | None = None,
     ) -> None:
         """Restore the seat of a player from a checkpoint; the player is disconnected."""
         request = SeatRequest(subscriber, checkpoint.player_id, record=record)
-        self._lifecycle.restore(Seat(self, request, on_ended, checkpoint), checkpoint)
+        seat = Seat(self, request, on_ended, checkpoint)
+        self._lifecycle.restore(seat, checkpoint)
+        subscriber.seat_restored(seat)
 
     def unseat(self, seat: Seat, reason: str) -> None:
         """Remove a player from the room and run `on_leave`."""

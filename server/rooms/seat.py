@@ -7,8 +7,7 @@
     state     nothing is queued: a congested session is skipped and receives one cumulative delta later
 
 A seat outlives the connections of its session: `disconnected` reports that one is lost, `resumed` that there is a new
-one. The ports `Subscriber` and `SeatRoom` name what a seat needs of its session and of its room. Pure; output goes
-through the `Subscriber`.
+one. The port `SeatRoom` names what a seat needs of its room. Pure; output goes through the `Subscriber`.
 """
 
 from __future__ import annotations
@@ -21,103 +20,25 @@ import msgspec
 
 from tickwire.schemas import STRUCTS_VERSION_MIN
 from tickwire.schemas.event_frames import EventFrame
-from tickwire.schemas.messages import Command, Input, Message, Redirect, Reply, Resync
+from tickwire.schemas.messages import Command, Input, Reply, Resync
 from tickwire.server.errors import Malformed, OutOfOrder
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.replicator import Replicator
-from tickwire.server.rooms.checkpoint import SeatCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutBudget, FanOutMeter, event_cost
 from tickwire.server.rooms.handover import RoomHandover
-from tickwire.server.rooms.outbox import UNSENT_MAX, Outbox
+from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.send_rate import AdaptiveSendRate
+from tickwire.server.rooms.subscriber import SeatConnection, Subscriber
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
 INBOX_MAX = 8
 FIRST_SEQ = 1
 SENT_INTERESTS_MAX = 16
 """The number of interest changes that are remembered, for a client that resumes from an older tick."""
-
-
-class SeatConnection(Protocol):
-    """A connection, as the tick sees it. Read once a player and tick, so these are plain attributes."""
-
-    is_congested: bool
-    """Whether the transport holds more than its limit; the session is then skipped in this tick."""
-
-    def write(self, frames: bytes, /) -> None:
-        """Write complete WebSocket frames immediately, in one write. Does nothing once the connection is closing."""
-        ...
-
-
-class Subscriber(Protocol):
-    """A session, as a room sees it. All calls are made on the event loop's thread and never block."""
-
-    @property
-    def connection(self) -> SeatConnection | None:
-        """The session's connection, or None while it is disconnected."""
-        ...
-
-    @property
-    def outbox(self) -> Outbox:
-        """The session's events. The room pushes events, and dequeues them into a tick's write."""
-        ...
-
-    @property
-    def session_id(self) -> str:
-        """The id of the session; unique and unguessable."""
-        ...
-
-    @property
-    def player_id(self) -> str:
-        """The id of the player, who may be a guest."""
-        ...
-
-    @property
-    def is_guest(self) -> bool:
-        """Whether the player id is valid for this session only."""
-        ...
-
-    @property
-    def address(self) -> str:
-        """The client's address at its last connection; empty before the first connection."""
-        ...
-
-    @property
-    def schema_version(self) -> int:
-        """The schema version that the client uses."""
-        ...
-
-    def send_message(self, message: Message) -> None:
-        """Write one control message immediately, without waiting for a tick. Does nothing while disconnected."""
-        ...
-
-    def slow_consumer(self, reason: str) -> None:
-        """Close the connection of a client that reads too slowly, with a close code that lets it reconnect."""
-        ...
-
-    def seat_lost(self, reason: str) -> None:
-        """Report that the room closed and the seat is gone; the session stays open and may join again."""
-        ...
-
-    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
-        """Report that the room and the session run on another shard.
-
-        Args:
-            reason: the reason for logs and clients.
-            redirect: where the client must reconnect; None sends it to its initial address.
-        """
-        ...
-
-    def seat_restored(self, seat: Seat) -> None:
-        """Attach the seat of a restored room to the session, which is disconnected."""
-        ...
-
-    def to_checkpoint(self) -> SessionCheckpoint:
-        """Return the checkpoint from which another shard can restore the session."""
-        ...
 
 
 class SeatRoom(Protocol):

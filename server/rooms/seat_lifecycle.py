@@ -96,7 +96,6 @@ class SeatLifecycle:
         self._room.players[checkpoint.player_id] = seat.player
         seat.player.entity = find_entity(self._room, checkpoint.entity)
         seat.player.focus = find_entity(self._room, checkpoint.focus)
-        seat.subscriber.seat_restored(seat)
 
     def disconnected(self, seat: Seat) -> None:
         """Notify the game that a player has lost its connection; the seat stays."""

@@ -55,7 +55,8 @@ from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world, recover_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
+from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.storage import SavedWorld
 
 SHARDS = 3

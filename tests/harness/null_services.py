@@ -5,7 +5,8 @@ from __future__ import annotations
 from tickwire.schemas.messages import MatchRequest, Redirect
 from tickwire.server.errors import NoSuchMode
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
-from tickwire.server.rooms.seat import Subscriber
+from tickwire.server.rooms.ports import RestoredSubscriber
+from tickwire.server.rooms.subscriber import Subscriber
 
 
 class NoPlayerQueue:
@@ -47,7 +48,7 @@ class NoBanList:
 class NoSessionRestorer:
     """Restores no sessions."""
 
-    def restore(self, checkpoint: SessionCheckpoint, /) -> Subscriber | None:
+    def restore(self, checkpoint: SessionCheckpoint, /) -> RestoredSubscriber | None:
         """Return None: the session cannot be restored."""
         return None
 

@@ -34,7 +34,8 @@ from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat, SeatRequest, Subscriber
+from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.subscriber import Subscriber
 
 STEPS = 40
 

@@ -49,7 +49,6 @@ from tickwire.server.rooms.seat import Seat
 log = structlog.get_logger(__name__)
 
 
-
 class SessionState(enum.Enum):
     """The states of a session."""
 

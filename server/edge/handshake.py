@@ -28,7 +28,8 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
 from tickwire.server.edge.message_handlers import SessionReceiver
-from tickwire.server.edge.session import Session, ends_session
+from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_connections import attach_connection, ends_session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 
@@ -204,7 +205,7 @@ class SessionHandshake:
         elif session is not None:
             self._context.bans.check(session.player_id)  # a guest who resumes has authenticated under another name
             session.check_resumable()
-            if not session.attach(self._connection, hello, generation):
+            if not attach_connection(session, self._context, self._connection, hello, generation):
                 resumes["overtaken"] += 1
                 text = "the session has a newer connection, or has ended"
                 self._reject(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
@@ -216,7 +217,7 @@ class SessionHandshake:
         if session is None:
             session = Session(identity, schema_version=hello.schema_version, context=self._context)
             self._sessions.add(session)
-            session.attach(self._connection, hello, session.generations.reserve())
+            attach_connection(session, self._context, self._connection, hello, session.generations.reserve())
         self._connection.receiver = receiver = SessionReceiver(session, self._context)
         for data in self._early_messages:
             receiver.message_received(data)

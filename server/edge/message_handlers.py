@@ -33,6 +33,7 @@ from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import request_seat, to_error_message
 from tickwire.server.edge.rate_limit import FLOOD_S
 from tickwire.server.edge.session import Session, SessionState
+from tickwire.server.edge.session_connections import detach_connection
 from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
 from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
 from tickwire.server.rooms.seat import Seat
@@ -110,7 +111,7 @@ class SessionReceiver:
 
     def connection_ended(self, connection: Connection) -> None:
         """Detach the connection from the session."""
-        self.session.connection_ended(connection)
+        detach_connection(self.session, self._context, connection)
 
     # -- messages -------------------------------------------------------------------------------------------
 

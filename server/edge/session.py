@@ -17,13 +17,10 @@ import secrets
 from typing import Any
 
 import structlog
-from websockets.frames import CloseCode
 
 from tickwire.schemas.messages import (
-    Error,
     ErrorCode,
     Goodbye,
-    Hello,
     Left,
     Message,
     Pong,
@@ -35,10 +32,8 @@ from tickwire.server.edge.commands import CommandProcessor
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.generations import Generations
-from tickwire.server.edge.receiver import DiscardingReceiver
-from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.session_history import SessionHistory
-from tickwire.server.edge.session_messages import create_welcome, encode_message
+from tickwire.server.edge.session_messages import encode_message
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
@@ -72,7 +67,12 @@ class Session:
         generations: numbers its connections.
         history: its last events on this shard.
         opened_us: when it was opened, on whichever shard: UTC, microseconds since 1970.
+        disconnected_since_s: when it lost its last connection, on the clock for time limits; 0 before that.
+        close_reason: why the server has closed its connection; empty if it did not.
         seat: its seat; None outside of a room.
+        seat_changes: the number of seats that it has taken or left.
+        joins: the number of its joins.
+        from_shard: the shard that it was restored from; empty if it was opened here.
         joining: the task of its current join; None outside of a join.
         join_bucket: limits its joins and match requests.
         commands: runs its commands.
@@ -80,28 +80,28 @@ class Session:
     """
 
     __slots__ = (
-        "_close_reason",
         "_context",
         "_counters",
-        "_disconnected_since_s",
-        "_from_shard",
-        "_joins",
         "_last_room_id",
-        "_seat_changes",
         "address",
+        "close_reason",
         "commands",
         "connection",
+        "disconnected_since_s",
+        "from_shard",
         "generations",
         "history",
         "is_guest",
         "is_redirected",
         "join_bucket",
         "joining",
+        "joins",
         "opened_us",
         "outbox",
         "player_id",
         "schema_version",
         "seat",
+        "seat_changes",
         "session_id",
         "state",
     )
@@ -120,38 +120,18 @@ class Session:
         self._counters = context.counters
         self.commands = CommandProcessor(context)
         self.generations = Generations(context.now_s())
-        self._seat_changes = 0
+        self.seat_changes = 0
         self.seat: Seat | None = None
         self.joining: asyncio.Task[None] | None = None
         joins_max = context.settings.joins_per_minute_max
         self.join_bucket = TokenBucket(joins_max / 60, joins_max, context.now_s())
         self.opened_us = context.now_us()
         self.history = SessionHistory(self.session_id, self.player_id)
-        self._disconnected_since_s = 0.0
-        self._close_reason = ""
-        self._joins = 0
-        self._from_shard = ""
+        self.disconnected_since_s = 0.0
+        self.close_reason = ""
+        self.joins = 0
+        self.from_shard = ""
         self._last_room_id = ""
-
-    @classmethod
-    def from_checkpoint(cls, checkpoint: SessionCheckpoint, context: SessionContext) -> Session:
-        """Restore a session of another shard, disconnected, with the id, tokens and numbers that its client knows."""
-        identity = Identity(checkpoint.player_id, checkpoint.is_guest)
-        session = cls(identity, schema_version=checkpoint.schema_version, context=context)
-        session.session_id = checkpoint.session_id
-        session.history = SessionHistory(checkpoint.session_id, checkpoint.player_id)
-        session.generations = Generations(
-            context.now_s(), checkpoint.generation, checkpoint.used_generation, checkpoint.attempt, is_restored=True
-        )
-        session.opened_us = checkpoint.opened_us
-        session._seat_changes = checkpoint.seat_changes
-        session._joins = checkpoint.joins
-        session._from_shard = checkpoint.shard_id
-        session._disconnected_since_s = context.now_s()
-        session.outbox.restore(checkpoint.last_event, checkpoint.frames, restored_at=checkpoint.events_restored_at)
-        replies = ReplyCache(checkpoint.replies, evicted_id=checkpoint.forgotten_command_id)
-        session.commands = CommandProcessor(context, replies)
-        return session
 
     def to_checkpoint(self) -> SessionCheckpoint:
         """See `tickwire.server.rooms.subscriber.Subscriber.to_checkpoint`."""
@@ -167,23 +147,23 @@ class Session:
             frames=self.outbox.frames,
             replies=tuple(self.commands.replies),
             opened_us=self.opened_us,
-            seat_changes=self._seat_changes,
+            seat_changes=self.seat_changes,
             forgotten_command_id=self.commands.replies.evicted_id,
             events_restored_at=self.outbox.restored_at,
             shard_id=self._context.tokens.shard_id,
-            joins=self._joins,
+            joins=self.joins,
         )
 
     def mark_restored(self) -> None:
         """Note that the session, which was on another shard, is on this one now."""
-        self.note("restored", room_id=self.room_id, from_shard=self._from_shard)
+        self.note("restored", room_id=self.room_id, from_shard=self.from_shard)
 
     def is_older_than(self, checkpoint: SessionCheckpoint) -> bool:
         """Return whether a copy of this session from another shard is newer than this one.
 
         The copy that a client is connected to is the newest one.
         """
-        ours = self._seat_changes, self.generations.current
+        ours = self.seat_changes, self.generations.current
         return self.connection is None and (checkpoint.seat_changes, checkpoint.generation) > ours
 
     @property
@@ -212,91 +192,15 @@ class Session:
 
     # -- connections ----------------------------------------------------------------------------------------
 
-    def attach(self, connection: Connection, hello: Hello, generation: int) -> bool:
-        """Attach a connection: send Welcome, and then the events that the client has missed.
-
-        Returns:
-            False if the session has a later connection, or has ended; nothing was changed then.
-        """
-        now_s = self._context.now_s()
-        if self.state is SessionState.CLOSED or not self.generations.is_newer(hello.attempt, generation, now_s):
-            return False
-        is_new = not self.generations.current
-        self.generations.attach(hello.attempt, generation, now_s)
-        if self.connection is not None:
-            self._release_connection(self.connection)
-        self.is_redirected = False
-        connection.has_session = True
-        self.connection = connection
-        self.address = connection.address
-        self.schema_version = hello.schema_version
-        self._context.registry.mark_connected(self)
-        # Of all tokens that were issued, the client is known to have this one. The Welcome with the next may be lost.
-        used = self._context.tokens.read(hello.resume_token)
-        self.generations.used = used.generation if used is not None and not is_new else 0
-        self.send_message(
-            create_welcome(
-                self._context,
-                self.session_id,
-                self.generations.current,
-                self.room_id,
-                is_joining=self.state is SessionState.JOINING,
-            )
-        )
-        self._close_reason = ""
-        self._note_connection("opened" if is_new else "resumed", connection.address)
-        if not is_new:
-            self._resume(hello)
-        return True
-
-    def connection_ended(self, connection: Connection) -> None:
-        """Detach the connection. The session ends if its client closed the connection with 1000."""
-        if connection is not self.connection:
-            return
-        code = connection.client_close_code
-        if ends_session(connection):
-            self.connection = None
-            self.end("the client closed the connection with 1000", counted_as="ended_by_client")
-        elif code is not None and self.is_redirected:
-            self.connection = None
-            self.end("the client followed a Redirect to another shard", counted_as="redirected")
-        else:
-            closed_by_client = "" if code is None else f"the client closed the connection with {code}"
-            self._detach(self._close_reason or connection.failure or closed_by_client or "the connection was lost")
-
-    def _detach(self, reason: str) -> None:
-        self._lose_connection(reason)
-        if self.state is not SessionState.CLOSED:
-            self._context.registry.mark_disconnected(self, self._disconnected_since_s)  # which may end it
-
-    def _lose_connection(self, reason: str) -> None:
+    def lose_connection(self, reason: str) -> None:
+        """Detach the connection, which has ended or was replaced, and report that to the room."""
         self.connection = None
         if self.state is SessionState.CLOSED:
             return
-        self._disconnected_since_s = self._context.now_s()
+        self.disconnected_since_s = self._context.now_s()
         self.note("disconnected", reason=reason, room_id=self.room_id)
         if self.seat is not None:
             self.seat.disconnected()
-
-    def _release_connection(self, connection: Connection) -> None:
-        """Close a connection that a newer one has replaced, and discard what it still receives."""
-        connection.receiver = DiscardingReceiver(self._counters)
-        connection.has_session = False
-        self.send_message(Goodbye(ErrorCode.REPLACED, "the session was resumed on another connection"))
-        connection.close(SessionCloseCode.REPLACED, "replaced by another connection")
-        self._counters.closed["replaced"] += 1
-        self._lose_connection("another connection resumed the session")
-
-    def _resume(self, hello: Hello) -> None:
-        lost = self.outbox.rewind(hello.last_event)
-        if lost:
-            text = f"{lost} events after number {hello.last_event} are not stored any more"
-            self.send_message(Error(ErrorCode.RESYNC, text))
-        if self.seat is not None:
-            self.seat.resumed(hello.room_id, hello.last_tick)
-        elif self.outbox.unsent:
-            self.flush_events()
-        self._context.queue.session_resumed(self)
 
     # -- Subscriber: calls of the room ----------------------------------------------------------------------
 
@@ -323,7 +227,7 @@ class Session:
     def seat_lost(self, reason: str) -> None:
         """Release the seat of a room that has closed. The session may join another room."""
         if self.seat is not None:
-            self._seat_changes += 1
+            self.seat_changes += 1
         room_id, self.seat = self.room_id, None
         if self.state is SessionState.SEATED:
             self.state = SessionState.IDLE
@@ -334,7 +238,7 @@ class Session:
     def seat_restored(self, seat: Seat) -> None:
         """Take the seat in a room that was restored together with the session."""
         self.seat, self.state = seat, SessionState.SEATED
-        self._seat_changes += 1
+        self.seat_changes += 1
         self._last_room_id = seat.room_id
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
@@ -361,8 +265,8 @@ class Session:
         self.state = SessionState.SEATED
         if self.connection is None:
             seat.disconnected()
-        self._joins += 1
-        self._seat_changes += 1
+        self.joins += 1
+        self.seat_changes += 1
         self._last_room_id = seat.room_id
         # A guest with a ticket has the player id of the ticket in the room.
         seat_player_id = seat.player_id if seat.player_id != self.player_id else ""
@@ -379,7 +283,7 @@ class Session:
         self.seat = None
         self.state = SessionState.IDLE
         if seat is not None:
-            self._seat_changes += 1
+            self.seat_changes += 1
             self.note("unseated", room_id=seat.room_id, reason="left")
             seat.leave("left")
         self.flush_events()
@@ -391,7 +295,7 @@ class Session:
         """Close the connection. The session stays and can be resumed."""
         if self.connection is not None and self.connection.is_open:
             self._counters.closed[counted_as] += 1
-            self._close_reason = reason
+            self.close_reason = reason
             self.connection.close(code, reason)
 
     def end(self, reason: str, *, counted_as: str) -> None:
@@ -415,7 +319,7 @@ class Session:
             result=counted_as,
             duration_s=round((self._context.now_us() - self.opened_us) / 1e6, 3),
             connections=self.generations.current,
-            joins=self._joins,
+            joins=self.joins,
             last_room_id=self._last_room_id,
             events=self.outbox.last_number,
             history=self.history.entries,
@@ -425,8 +329,9 @@ class Session:
         """Add an event to the history, and log it as `session_EVENT`."""
         self.history.add(self._context.now_us(), event, **details)
 
-    def _note_connection(self, event: str, address: str) -> None:
-        since_s = self._disconnected_since_s
+    def note_connection(self, event: str, address: str) -> None:
+        """Note that a connection was attached."""
+        since_s = self.disconnected_since_s
         away_s = round(self._context.now_s() - since_s, 3) if since_s else 0.0
         self.note(event, address=address, connection=self.generations.current, away_s=away_s, room_id=self.room_id)
 
@@ -475,8 +380,3 @@ class Session:
         """Close the connection and end the session."""
         self.close(code, reason, counted_as=counted_as)
         self.end(reason, counted_as=counted_as)
-
-
-def ends_session(connection: Connection) -> bool:
-    """Return whether the client has ended its session by closing this connection with 1000."""
-    return connection.client_close_code == CloseCode.NORMAL_CLOSURE

@@ -10,6 +10,7 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.disconnected_sessions import DisconnectedSessions
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_restore import restore_session
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import AlreadyConnected, Banned
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
@@ -85,7 +86,7 @@ class SessionRegistry:
         present = self._by_id.get(checkpoint.session_id)
         if present is not None and not present.is_older_than(checkpoint):
             return None
-        return Session.from_checkpoint(checkpoint, self._get_context())
+        return restore_session(checkpoint, self._get_context())
 
     def settle(self, subscriber: Subscriber, /) -> None:
         """Add a restored session, which this shard now owns.

@@ -32,6 +32,7 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_connections import attach_connection, detach_connection
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
@@ -383,7 +384,9 @@ class TwoRooms(RuleBasedStateMachine):
         hello = Hello(
             SCHEMA_VERSION, resume_token=client.resume_token, last_event=client.last_event, attempt=client.attempt
         )
-        assert session.attach(client.wire, hello, session.generations.reserve())  # type: ignore[arg-type]
+        context: Any = place.shard
+        wire: Any = client.wire
+        assert attach_connection(session, context, wire, hello, session.generations.reserve())
 
     def finish(self, *more: LedgerShard) -> None:
         """Run all tasks of both rooms to their end, or to the end of their shard."""
@@ -456,7 +459,9 @@ class TwoRooms(RuleBasedStateMachine):
         client = self.places[place].clients[player]
         assert client.session is not None
         client.wire.messages.clear()
-        client.session.connection_ended(client.wire)  # type: ignore[arg-type]
+        context: Any = self.places[place].shard
+        wire: Any = client.wire
+        detach_connection(client.session, context, wire)
         self.attach(self.places[place], client, client.session)
         client.read()
 

@@ -15,6 +15,7 @@ from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_connections import detach_connection
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Banned
 
@@ -57,7 +58,7 @@ async def answer_to(context: FakeSessionContext, hello: Hello, happens: Callable
 async def opened(context: FakeSessionContext) -> tuple[Session, Welcome]:
     welcome, _ = await answer_to(context, Hello(3), lambda: None)
     (session,) = context.registry
-    session.connection_ended(session.connection)  # type: ignore[arg-type]
+    detach_connection(session, context, session.connection)  # type: ignore[arg-type]
     return session, welcome
 
 

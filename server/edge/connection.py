@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import cast
 
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Close, CloseCode, Frame
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -28,6 +28,7 @@ from websockets.typing import Subprotocol
 from tickwire.schemas import SUBPROTOCOL
 from tickwire.schemas.framing import FIN_BINARY, MASKED
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
+from tickwire.server.edge.close_causes import describe_failure, failure_label, find_client_close_code, find_failure
 from tickwire.server.edge.close_codes import truncate_reason
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.fragments import Fragments
@@ -40,12 +41,6 @@ from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.tcp_info import read_rtt_ms
 
-_FAILURES = {
-    CloseCode.PROTOCOL_ERROR: "protocol_error",
-    CloseCode.INVALID_DATA: "bad_utf8",
-    CloseCode.MESSAGE_TOO_BIG: "message_too_big",
-}
-"""The close codes that the library sends by itself, and the labels that count them."""
 _SHORT_FRAME_BYTES_MAX = 131
 """The size of a masked frame with a payload of 125 bytes, the largest whose length fits into the second byte."""
 
@@ -82,7 +77,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_counters",
-        "_exceeded_since_s",
         "_fragments",
         "_handshake_reader",
         "_is_between_frames",
@@ -137,7 +131,6 @@ class Connection(asyncio.Protocol):
         self._splitter = FrameSplitter(payload_bytes_max=settings.message_bytes_max)
         self.limiter = limiter
         self._one_token_bytes_max = min(_SHORT_FRAME_BYTES_MAX, limiter.token_bytes)
-        self._exceeded_since_s: float | None = None
         self._queued_bytes = 0
         self._is_between_frames = False
         self._transport: asyncio.Transport | None = None
@@ -156,22 +149,14 @@ class Connection(asyncio.Protocol):
     def client_close_code(self) -> int | None:
         """The code with which the client closed the connection; None if the server closed it, or it broke.
 
-        An answer to a close of the server does not count: some libraries answer every close with 1000.
+        An answer to a close of the server does not count.
         """
-        library = self._library
-        return library.close_rcvd.code if library.close_rcvd is not None and library.close_rcvd_then_sent else None
+        return find_client_close_code(self._library)
 
     @property
     def failure(self) -> str:
         """Why the connection failed: the peer sent a frame that is too large or invalid. Empty if it did not."""
-        close = self._failed_with
-        return f"{close.reason or 'the peer violated the protocol'} ({close.code})" if close is not None else ""
-
-    @property
-    def _failed_with(self) -> Close | None:
-        """The close that the library has sent because of invalid bytes; echoes of the peer's close do not count."""
-        close = self._library.close_sent if self._library.parser_exc is not None else None
-        return close if close is not None and close.code in _FAILURES else None
+        return describe_failure(find_failure(self._library))
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------
 
@@ -262,8 +247,7 @@ class Connection(asyncio.Protocol):
                 self._counters.closed["flood"] += 1
                 self.abort()
                 return
-            if self._exceeded_since_s is None:
-                self._exceeded_since_s = self._owner.now_s()
+            self.limiter.mark_exceeded(self._owner.now_s())
         if not self.is_throttled and self._transport is not None:
             self.is_throttled = True
             self._transport.pause_reading()
@@ -290,12 +274,7 @@ class Connection(asyncio.Protocol):
         Args:
             now_s: on the owner's clock.
         """
-        if self._exceeded_since_s is None:
-            return False
-        if self.limiter.has_recovered(time.monotonic()):
-            self._exceeded_since_s = None
-            return False
-        return now_s - self._exceeded_since_s > FLOOD_S
+        return self.limiter.is_exceeded_since(now_s - FLOOD_S, time.monotonic())
 
     def charge(self, tokens: int) -> None:
         """Take tokens from the peer's address for a message that costs more than its frame."""
@@ -464,11 +443,11 @@ class Connection(asyncio.Protocol):
         """
         if self.closing_since_s is None:
             self.closing_since_s = self._owner.now_s()
-        transport, close = self._transport, self._failed_with
+        transport, close = self._transport, find_failure(self._library)
         if transport is None or transport.is_closing():
             return
         if close is not None:
-            self._counters.closed[_FAILURES[CloseCode(close.code)]] += 1
+            self._counters.closed[failure_label(close)] += 1
             if transport.can_write_eof():
                 transport.write_eof()
                 return

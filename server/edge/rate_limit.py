@@ -50,13 +50,14 @@ class RateLimiter:
         token_bytes: the largest frame that costs one token.
     """
 
-    __slots__ = ("address", "own", "token_bytes")
+    __slots__ = ("_exceeded_since_s", "address", "own", "token_bytes")
 
     def __init__(self, settings: EdgeSettings, address: TokenBucket, now_s: float) -> None:
         rate = settings.messages_per_second_max
         self.own = TokenBucket(rate, rate * BURST_S, now_s, tokens=rate * FIRST_BURST_S)
         self.address = address
         self.token_bytes = max(1, settings.bytes_per_second_max // rate)
+        self._exceeded_since_s: float | None = None
 
     def charge(self, size: int) -> None:
         """Take the tokens of a frame of `size` bytes."""
@@ -71,6 +72,29 @@ class RateLimiter:
         if self.own.tokens <= 0:
             return LimitScope.CONNECTION
         return LimitScope.ADDRESS if self.address.tokens <= 0 else None
+
+    def mark_exceeded(self, at_s: float) -> None:
+        """Note that the connection's own bucket is empty.
+
+        Args:
+            at_s: the current time, on the clock of `is_exceeded_since`.
+        """
+        if self._exceeded_since_s is None:
+            self._exceeded_since_s = at_s
+
+    def is_exceeded_since(self, since_s: float, now_s: float) -> bool:
+        """Return whether the connection has stayed above its own rate since before a time.
+
+        Args:
+            since_s: on the clock of `mark_exceeded`.
+            now_s: the current time, on the clock of `refill`.
+        """
+        if self._exceeded_since_s is None:
+            return False
+        if self.has_recovered(now_s):
+            self._exceeded_since_s = None
+            return False
+        return self._exceeded_since_s < since_s
 
     def has_recovered(self, now_s: float) -> bool:
         """Return whether a connection that ran out of tokens has stayed below its rate since."""

@@ -22,7 +22,7 @@ def find_client_close_code(library: ServerProtocol) -> int | None:
 
 
 def find_failure(library: ServerProtocol) -> Close | None:
-    """Return the close that the library has sent because of invalid bytes; an echo of the peer's is none of these."""
+    """Return the close that the library has sent because of invalid bytes, not an echo of the peer's close."""
     close = library.close_sent if library.parser_exc is not None else None
     return close if close is not None and close.code in _FAILURES else None
 

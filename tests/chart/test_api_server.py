@@ -68,7 +68,7 @@ ROWS: dict[str, Object] = {
     **{f"example {file.stem}": values_of(file) for file in EXAMPLES},
     **{f"recipe {name}": merged(RECIPES["Installation"], values) for name, values in RECIPES.items()},
 }
-"""Values for what was tried on a cluster, of each example, and of each recipe of the README."""
+"""Values of each row of the tried installations, of each example, and of each recipe of the README."""
 
 
 @pytest.fixture(scope="module")
